@@ -1,0 +1,156 @@
+//! Choosing a store: [`DefaultStore`] when the program is built, [`StoreKind`]
+//! when it runs.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{InvalidInput, Problem, Result, StoreError};
+use crate::store::RegistryStore;
+
+// The stores from the weakest promises to the strongest. Each alias stands
+// back for every stronger one, so that exactly one is left: features add up.
+
+/// The store that the Cargo feature `default-memory`, `default-worker`,
+/// `default-thread-safe` or `default-snapshot` selects.
+///
+/// Where crates of one build select different ones, the store with the
+/// stronger promises wins, in that order, so that a program that compiled
+/// before still compiles. Without any of these features it is
+/// [`MemoryStore`](crate::MemoryStore).
+#[cfg(not(any(
+    feature = "default-worker",
+    feature = "default-thread-safe",
+    feature = "default-snapshot"
+)))]
+pub type DefaultStore = crate::MemoryStore;
+
+/// The store that the Cargo feature `default-worker` selects.
+#[cfg(all(
+    feature = "default-worker",
+    not(any(feature = "default-thread-safe", feature = "default-snapshot"))
+))]
+pub type DefaultStore = crate::WorkerStore;
+
+/// The store that the Cargo feature `default-thread-safe` selects.
+#[cfg(all(feature = "default-thread-safe", not(feature = "default-snapshot")))]
+pub type DefaultStore = crate::ThreadSafeMemoryStore;
+
+/// The store that the Cargo feature `default-snapshot` selects.
+#[cfg(feature = "default-snapshot")]
+pub type DefaultStore = crate::SnapshotStore;
+
+macro_rules! store_kinds {
+    ($($(#[$doc:meta])* $kind:ident, $name:literal, $feature:literal, $store:ident;)+) => {
+        /// The stores that threads can share, by name: what a command line or a
+        /// configuration file chooses from.
+        ///
+        /// There is a variant for each such store that is compiled in.
+        /// [`MemoryStore`](crate::MemoryStore) is none of them, because threads
+        /// cannot share it.
+        ///
+        #[cfg_attr(feature = "thread-safe", doc = "```")]
+        #[cfg_attr(not(feature = "thread-safe"), doc = "```ignore")]
+        /// use service_registry::{Registry, RegistryStore, StoreKind};
+        ///
+        /// let kind: StoreKind = "thread-safe".parse()?;
+        /// let registry = Registry::new(kind.open());
+        /// assert_eq!(registry.stats()?.services, 0);
+        ///
+        /// let refused = "redis".parse::<StoreKind>().unwrap_err();
+        /// assert!(refused.to_string().contains("thread-safe"));
+        /// # Ok::<(), service_registry::StoreError>(())
+        /// ```
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum StoreKind {
+            $(
+                $(#[$doc])*
+                #[cfg(feature = $feature)]
+                $kind,
+            )+
+        }
+
+        impl StoreKind {
+            /// Every store that is compiled in.
+            pub const ALL: &'static [StoreKind] = &[
+                $(#[cfg(feature = $feature)] StoreKind::$kind,)+
+            ];
+
+            /// The name that [`FromStr`] reads: `thread-safe`, ...
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(#[cfg(feature = $feature)] StoreKind::$kind => $name,)+
+                }
+            }
+
+            /// An empty store of this kind.
+            pub fn open(self) -> Box<dyn RegistryStore + Send + Sync> {
+                match self {
+                    $(#[cfg(feature = $feature)] StoreKind::$kind => {
+                        Box::new(crate::$store::new())
+                    })+
+                }
+            }
+        }
+
+        impl FromStr for StoreKind {
+            type Err = StoreError;
+
+            fn from_str(name: &str) -> Result<StoreKind> {
+                let problem = match name {
+                    $(
+                        #[cfg(feature = $feature)]
+                        $name => return Ok(StoreKind::$kind),
+                        #[cfg(not(feature = $feature))]
+                        $name => Problem::Unavailable {
+                            because: concat!("build with the feature `", $feature, "`"),
+                        },
+                    )+
+                    "memory" => Problem::Unavailable {
+                        because: "threads cannot share it; use `MemoryStore::new()` on one thread",
+                    },
+                    _ => Problem::Unknown {
+                        expected: concat!("one of" $(, " `", $name, "`")+),
+                    },
+                };
+                Err(InvalidInput::new("store", name, problem).into())
+            }
+        }
+    };
+}
+
+store_kinds! {
+    /// [`WorkerStore`](crate::WorkerStore)
+    Worker, "worker", "worker", WorkerStore;
+    /// [`ThreadSafeMemoryStore`](crate::ThreadSafeMemoryStore)
+    ThreadSafe, "thread-safe", "thread-safe", ThreadSafeMemoryStore;
+    /// [`SnapshotStore`](crate::SnapshotStore)
+    Snapshot, "snapshot", "snapshot", SnapshotStore;
+}
+
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_reads_back_from_its_name_and_opens() {
+        for kind in StoreKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(*kind));
+            kind.open().ping().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_not_to_be_had_says_why() {
+        let error = "memory".parse::<StoreKind>().unwrap_err().to_string();
+        assert!(error.contains("threads cannot share it"), "{error}");
+        let error = "Snapshot ".parse::<StoreKind>().unwrap_err().to_string();
+        assert!(error.contains("`snapshot`"), "{error}");
+    }
+}

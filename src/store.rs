@@ -1,0 +1,450 @@
+//! The interface of every store, and what it promises.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::batch::{Batch, Revision};
+use crate::error::Result;
+use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+
+#[macro_use]
+mod tables;
+
+mod collect;
+mod memory;
+#[cfg(feature = "thread-safe")]
+mod reading;
+
+#[cfg(feature = "thread-safe")]
+mod thread_safe;
+
+pub use memory::MemoryStore;
+#[cfg(feature = "thread-safe")]
+pub use thread_safe::ThreadSafeMemoryStore;
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// Registered services, that is: pods.
+    pub services: usize,
+    /// Pairs of a subscriber and a service group.
+    pub subscriptions: usize,
+}
+
+impl StoreStats {
+    /// The counts of a store.
+    pub const fn new(services: usize, subscriptions: usize) -> StoreStats {
+        StoreStats {
+            services,
+            subscriptions,
+        }
+    }
+}
+
+/// A registry of services: which pods serve a name, whether they are healthy,
+/// and who wants to hear of changes.
+///
+/// # The contract
+///
+/// Every method means the same on every store; `tests/contract.rs` runs one
+/// suite against them all.
+///
+/// - An operation that fails has changed nothing. An operation that returns has
+///   happened: every read that starts afterwards, on any thread, sees it.
+/// - Every operation is one atomic step. No reader sees half of a
+///   [`commit`](Self::commit), and a method that answers with several records
+///   answers with the state of one moment.
+/// - A registered pod is never missing while it is replaced or updated.
+/// - What a caller is given is its own: nothing done with it reaches the store
+///   or another caller.
+/// - After [`close`](Self::close) every method that can fail answers
+///   [`Closed`](crate::StoreError::Closed).
+/// - A panic in a closure of the caller leaves the store as it was, and usable.
+/// - A call from inside a read closure of the same store never deadlocks. Where
+///   it would have to wait for the closure to end, it is refused with
+///   [`Reentrant`](crate::StoreError::Reentrant); each store says where.
+///
+/// Costs are written with *n* for the pods registered, *p* for the pods of the
+/// name asked for, and *s* for the subscribers of the group or the groups of the
+/// subscriber asked for. O(1) is expected and amortised, as of a hash table.
+///
+/// # Errors
+///
+/// What each method adds to `Closed` and `Reentrant` stands with it.
+pub trait RegistryStore {
+    // --- services
+
+    /// Inserts `service`, or replaces the whole record under its key.
+    /// Subscriptions stay as they are. O(1); a persistent store O(log *n*).
+    ///
+    /// # Errors
+    ///
+    /// None of its own: a [`ServiceInfo`] has been checked.
+    fn save_service(&self, service: ServiceInfo) -> Result<()>;
+
+    /// The record under `key`. O(1); allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    fn get_service(&self, key: &str) -> Result<ServiceInfo>;
+
+    /// The pods of a service, in no particular order; none is not an error.
+    /// O(*p*).
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>>;
+
+    /// Every record, in no particular order. O(*n*).
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn get_all_services(&self) -> Result<Vec<ServiceInfo>>;
+
+    /// Removes the record under `key`; subscriptions stay. O(1); a persistent
+    /// store O(log *n*).
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    fn delete_service(&self, key: &str) -> Result<()>;
+
+    /// Sets what the last health check of a pod said. O(1); a persistent store
+    /// O(log *n*). Never copies a registration.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<()>;
+
+    // --- subscriptions
+
+    /// Subscribes a pod to a group; a second time changes nothing. The
+    /// subscriber need not be registered. O(log *s*).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid) where the subscriber key is not
+    /// `service:pod`, or the group is empty, or one is too long.
+    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()>;
+
+    /// Ends a subscription; one that is not there is fine. O(log *s*).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid), as for
+    /// [`add_subscription`](Self::add_subscription).
+    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()>;
+
+    /// Ends all subscriptions of a pod. Costs what that pod holds, however many
+    /// others share its groups: O(*s* log *s*).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid) where the subscriber key is not
+    /// `service:pod`.
+    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()>;
+
+    /// Who is subscribed to a group, in the order of subscription; none is not
+    /// an error. O(*s*).
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>>;
+
+    /// The records of those subscribers of a group that are registered, in the
+    /// order of subscription. O(*s*).
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>>;
+
+    // --- several changes at once
+
+    /// Applies the changes of a batch in order and makes them visible at once,
+    /// or applies none. The cost of its changes; one publication.
+    ///
+    /// Answers with the revision that it led to. A batch grows the revision by
+    /// one as soon as one of its changes had an effect when its turn came; a
+    /// batch that changes nothing keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchRejected`](crate::StoreError::BatchRejected), with the first
+    /// change that fails and why.
+    fn commit(&self, batch: Batch) -> Result<Revision>;
+
+    /// The number of the present state. O(1). After `close`, that of the last.
+    fn revision(&self) -> Revision;
+
+    /// Like [`update_health_status`](Self::update_health_status), and answers
+    /// with the status that was replaced.
+    ///
+    /// One step on every store of this crate. The provided method is two, for
+    /// stores from elsewhere: another writer may come between them.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    fn swap_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<ServiceStatus> {
+        let before = self.get_service(key)?.status();
+        self.update_health_status(key, status, checked_at)?;
+        Ok(before)
+    }
+
+    /// Removes the record under `key` together with its subscriptions, in one
+    /// commit, and answers with it.
+    ///
+    /// One step on every store of this crate. The provided method reads first,
+    /// for stores from elsewhere: another writer may come between.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
+    /// then its subscriptions stay as well.
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        let taken = self.get_service(key)?;
+        let mut batch = Batch::with_capacity(2);
+        batch.delete_service(key).remove_all_subscriptions(key);
+        match self.commit(batch) {
+            Ok(_) => Ok(taken),
+            Err(crate::StoreError::BatchRejected { source, .. }) => Err(*source),
+            Err(error) => Err(error),
+        }
+    }
+
+    // --- lifecycle and utilities
+
+    /// Removes all services and subscriptions, in one commit. O(what it holds).
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn clear(&self) -> Result<()>;
+
+    /// How much the store holds. O(1).
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn stats(&self) -> Result<StoreStats>;
+
+    /// Whether the store answers. O(1).
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`](crate::StoreError::Closed) where it will not any more.
+    fn ping(&self) -> Result<()>;
+
+    /// Ends the store: what it accepted before is done, what comes later is
+    /// refused, what it held is dropped. Snapshots that were taken stay as they
+    /// are. A second time is fine. O(what it holds).
+    ///
+    /// # Errors
+    ///
+    /// [`Reentrant`](crate::StoreError::Reentrant) only.
+    fn close(&self) -> Result<()>;
+
+    // --- reads without a copy
+
+    /// Calls `read` with the record under `key`, and answers with what it
+    /// answers. O(1), no copy, no allocation.
+    ///
+    /// What the store holds meanwhile (a lock, a pin) each store says; keep the
+    /// closure short.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key; then
+    /// `read` is not called.
+    fn with_service<R>(&self, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R>
+    where
+        Self: Sized,
+    {
+        with_service_dyn(self, key, read)
+    }
+
+    /// The form of [`with_service`](Self::with_service) that works through
+    /// `dyn`. Calls `visit` exactly once where the pod is there, and not at all
+    /// where it is not.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
+        visit(&self.get_service(key)?);
+        Ok(())
+    }
+}
+
+/// `with_service` by way of `visit_service`, for stores behind a pointer.
+fn with_service_dyn<S: RegistryStore + ?Sized, R>(
+    store: &S,
+    key: &str,
+    read: impl FnOnce(&ServiceInfo) -> R,
+) -> Result<R> {
+    let mut read = Some(read);
+    let mut answer = None;
+    store.visit_service(key, &mut |info| {
+        if let Some(read) = read.take() {
+            answer = Some(read(info));
+        }
+    })?;
+    Ok(answer.expect("`visit_service` calls its closure before it answers `Ok`"))
+}
+
+/// Writes the methods of [`RegistryStore`] for a pointer to a store.
+macro_rules! forward_through_pointer {
+    ($($pointer:ty),+) => {$(
+        impl<S: RegistryStore + ?Sized> RegistryStore for $pointer {
+            fn save_service(&self, service: ServiceInfo) -> Result<()> {
+                (**self).save_service(service)
+            }
+            fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+                (**self).get_service(key)
+            }
+            fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+                (**self).get_services_by_name(service_name)
+            }
+            fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+                (**self).get_all_services()
+            }
+            fn delete_service(&self, key: &str) -> Result<()> {
+                (**self).delete_service(key)
+            }
+            fn update_health_status(
+                &self,
+                key: &str,
+                status: ServiceStatus,
+                checked_at: SystemTime,
+            ) -> Result<()> {
+                (**self).update_health_status(key, status, checked_at)
+            }
+            fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                (**self).add_subscription(subscriber_key, service_group)
+            }
+            fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                (**self).remove_subscription(subscriber_key, service_group)
+            }
+            fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+                (**self).remove_all_subscriptions(subscriber_key)
+            }
+            fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+                (**self).get_subscribers(service_group)
+            }
+            fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+                (**self).get_subscriber_services(service_group)
+            }
+            fn commit(&self, batch: Batch) -> Result<Revision> {
+                (**self).commit(batch)
+            }
+            fn revision(&self) -> Revision {
+                (**self).revision()
+            }
+            fn swap_health_status(
+                &self,
+                key: &str,
+                status: ServiceStatus,
+                checked_at: SystemTime,
+            ) -> Result<ServiceStatus> {
+                (**self).swap_health_status(key, status, checked_at)
+            }
+            fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+                (**self).take_service(key)
+            }
+            fn clear(&self) -> Result<()> {
+                (**self).clear()
+            }
+            fn stats(&self) -> Result<StoreStats> {
+                (**self).stats()
+            }
+            fn ping(&self) -> Result<()> {
+                (**self).ping()
+            }
+            fn close(&self) -> Result<()> {
+                (**self).close()
+            }
+            fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
+                (**self).visit_service(key, visit)
+            }
+        }
+    )+};
+}
+
+forward_through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
+
+/// An immutable state of a whole registry: services, names, groups and
+/// subscribers of one [`Revision`], which always agree with each other.
+///
+/// Answers borrow from the view; nothing is copied. Costs as in
+/// [`RegistryStore`].
+pub trait RegistryView {
+    /// The number of the state that this is.
+    fn revision(&self) -> Revision;
+
+    /// The record under `key`. O(1); a persistent store O(log *n*).
+    fn get(&self, key: &str) -> Option<&ServiceInfo>;
+
+    /// Every record, in no particular order. O(*n*) for all.
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo>;
+
+    /// The pods of a service, in no particular order. O(*p*) for all.
+    fn services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self>;
+
+    /// Who is subscribed to a group, in the order of subscription. O(*s*) for
+    /// all.
+    fn subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, Self>;
+
+    /// The records of those subscribers of a group that are registered, in the
+    /// order of subscription. O(*s*) for all.
+    fn subscriber_services<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self> {
+        self.subscribers(service_group)
+            .filter_map(|subscriber| self.get(subscriber))
+    }
+
+    /// How much this state holds. O(1).
+    fn stats(&self) -> StoreStats;
+}
+
+/// `Debug` of a store: its name, how much it holds and its revision.
+fn debug_store(
+    name: &str,
+    store: &impl RegistryStore,
+    f: &mut std::fmt::Formatter<'_>,
+) -> std::fmt::Result {
+    let mut debug = f.debug_struct(name);
+    match store.stats() {
+        Ok(stats) => debug
+            .field("revision", &store.revision())
+            .field("services", &stats.services)
+            .field("subscriptions", &stats.subscriptions)
+            .finish(),
+        Err(_) => debug.finish_non_exhaustive(),
+    }
+}

@@ -1,0 +1,626 @@
+//! What every store has to do with its tables, written once.
+//!
+//! [`WriteTables`] is the list of changes that tables can undergo; on top of it
+//! stand the batches. [`Tables`] are the mutable tables of [`MemoryStore`]
+//! (and so of `WorkerStore`) and of `ThreadSafeMemoryStore`; `SnapshotStore` has
+//! persistent ones of its own. [`impl_registry_store!`] writes the methods of
+//! `RegistryStore` for a store that can `read` and `write` such tables.
+//!
+//! [`MemoryStore`]: crate::MemoryStore
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use hashbrown::HashTable;
+use hashbrown::hash_map::HashMap;
+use hashbrown::hash_table;
+
+use super::{RegistryView, StoreStats};
+use crate::batch::{Batch, Change, Revision};
+use crate::error::{Result, StoreError};
+use crate::hash::RandomState;
+use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+
+/// Tables that can be changed. They remember that something has changed until
+/// [`settle`](WriteTables::settle) ends the commit.
+///
+/// Keys and groups have been checked by the caller.
+pub(crate) trait WriteTables: RegistryView {
+    fn save(&mut self, service: ServiceInfo);
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo>;
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Option<ServiceStatus>;
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str);
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str);
+    fn unsubscribe_all(&mut self, subscriber_key: &str);
+    fn clear(&mut self);
+
+    /// Ends a commit: grows the revision if something has changed.
+    fn settle(&mut self) -> Revision;
+
+    /// Applies one change of a batch that has been checked.
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::SaveService(service) => self.save(service),
+            Change::DeleteService { key } => {
+                self.delete(&key);
+            }
+            Change::UpdateHealthStatus {
+                key,
+                status,
+                checked_at,
+            } => {
+                self.set_health(&key, status, checked_at);
+            }
+            Change::AddSubscription {
+                subscriber_key,
+                service_group,
+            } => self.subscribe(&subscriber_key, &service_group),
+            Change::RemoveSubscription {
+                subscriber_key,
+                service_group,
+            } => self.unsubscribe(&subscriber_key, &service_group),
+            Change::RemoveAllSubscriptions { subscriber_key } => {
+                self.unsubscribe_all(&subscriber_key);
+            }
+        }
+    }
+
+    /// Applies a batch, or nothing of it.
+    fn apply_batch(&mut self, batch: Batch) -> Result<()> {
+        batch.check(|key| self.get(key).is_some())?;
+        for change in batch {
+            self.apply(change);
+        }
+        Ok(())
+    }
+}
+
+/// Writes `impl RegistryStore` for a store with the inherent methods
+///
+/// ```text
+/// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
+/// fn write<R>(&self, write: impl FnOnce(&mut Tables) -> Result<R>) -> Result<R>;
+/// fn commit_write(&self, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<Revision>;
+/// fn current_revision(&self) -> Revision;
+/// fn close_tables(&self) -> Result<()>;
+/// ```
+///
+/// of which `write` makes one commit of what its closure does, or none if the
+/// closure fails, having changed nothing.
+macro_rules! impl_registry_store {
+    ($store:ty) => {
+        impl $crate::RegistryStore for $store {
+            fn save_service(&self, service: ServiceInfo) -> Result<()> {
+                self.write(|tables| {
+                    tables.save(service);
+                    Ok(())
+                })
+            }
+
+            #[inline]
+            fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+                self.read(|tables| tables.get(key).cloned())?
+                    .ok_or_else(|| StoreError::not_found(key))
+            }
+
+            fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+                self.read(|tables| clone_all(tables.services_by_name(service_name)))
+            }
+
+            fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+                self.read(|tables| clone_all(tables.services()))
+            }
+
+            fn delete_service(&self, key: &str) -> Result<()> {
+                self.write(|tables| match tables.delete(key) {
+                    Some(_) => Ok(()),
+                    None => Err(StoreError::not_found(key)),
+                })
+            }
+
+            fn update_health_status(
+                &self,
+                key: &str,
+                status: ServiceStatus,
+                checked_at: SystemTime,
+            ) -> Result<()> {
+                self.swap_health_status(key, status, checked_at).map(drop)
+            }
+
+            fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                check_subscription(subscriber_key, service_group)?;
+                self.write(|tables| {
+                    tables.subscribe(subscriber_key, service_group);
+                    Ok(())
+                })
+            }
+
+            fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                check_subscription(subscriber_key, service_group)?;
+                self.write(|tables| {
+                    tables.unsubscribe(subscriber_key, service_group);
+                    Ok(())
+                })
+            }
+
+            fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+                check_subscriber(subscriber_key)?;
+                self.write(|tables| {
+                    tables.unsubscribe_all(subscriber_key);
+                    Ok(())
+                })
+            }
+
+            fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+                self.read(|tables| tables.subscribers(service_group).cloned().collect())
+            }
+
+            fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+                self.read(|tables| clone_all(tables.subscriber_services(service_group)))
+            }
+
+            fn commit(&self, batch: Batch) -> Result<Revision> {
+                self.commit_write(|tables| tables.apply_batch(batch))
+            }
+
+            fn revision(&self) -> Revision {
+                self.current_revision()
+            }
+
+            #[inline]
+            fn swap_health_status(
+                &self,
+                key: &str,
+                status: ServiceStatus,
+                checked_at: SystemTime,
+            ) -> Result<ServiceStatus> {
+                self.write(|tables| {
+                    tables
+                        .set_health(key, status, checked_at)
+                        .ok_or_else(|| StoreError::not_found(key))
+                })
+            }
+
+            fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+                self.write(|tables| match tables.delete(key) {
+                    Some(taken) => {
+                        tables.unsubscribe_all(key);
+                        Ok(taken)
+                    }
+                    None => Err(StoreError::not_found(key)),
+                })
+            }
+
+            fn clear(&self) -> Result<()> {
+                self.write(|tables| {
+                    tables.clear();
+                    Ok(())
+                })
+            }
+
+            fn stats(&self) -> Result<StoreStats> {
+                self.read(|tables| tables.stats())
+            }
+
+            fn ping(&self) -> Result<()> {
+                self.read(|_| ())
+            }
+
+            fn close(&self) -> Result<()> {
+                self.close_tables()
+            }
+
+            #[inline]
+            fn with_service<R>(&self, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R>
+            where
+                Self: Sized,
+            {
+                self.read(|tables| tables.get(key).map(read))?
+                    .ok_or_else(|| StoreError::not_found(key))
+            }
+
+            fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
+                self.with_service(key, visit)
+            }
+        }
+    };
+}
+
+/// What [`impl_registry_store!`] names.
+pub(crate) mod prelude {
+    pub(crate) use super::WriteTables;
+    pub(crate) use crate::batch::{Batch, Revision, check_subscriber, check_subscription};
+    pub(crate) use crate::error::{Result, StoreError};
+    pub(crate) use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+    pub(crate) use crate::store::collect::clone_all;
+    pub(crate) use crate::store::{RegistryStore, RegistryView, StoreStats};
+    pub(crate) use std::time::SystemTime;
+}
+
+/// The mutable tables: services by key, keys by service name, subscribers by
+/// group and groups by subscriber.
+pub(crate) struct Tables {
+    hasher: RandomState,
+    services: HashTable<Service>,
+    names: HashTable<Name>,
+    subscriptions: Subscriptions,
+    revision: Revision,
+    dirty: bool,
+}
+
+struct Service {
+    key: ServiceKey,
+    info: ServiceInfo,
+}
+
+/// The pods of one service name.
+struct Name {
+    name: Box<str>,
+    pods: HashTable<Member>,
+}
+
+/// A pod of a name. Its hash is kept, so that it is found among the services
+/// without reading a single character; its key is a clone of the services' one.
+struct Member {
+    hash: u64,
+    key: ServiceKey,
+}
+
+impl Default for Tables {
+    fn default() -> Tables {
+        let hasher = RandomState::default();
+        Tables {
+            services: HashTable::new(),
+            names: HashTable::new(),
+            subscriptions: Subscriptions::new(&hasher),
+            hasher,
+            revision: Revision::ZERO,
+            dirty: false,
+        }
+    }
+}
+
+impl Tables {
+    #[inline]
+    fn hash(&self, text: &str) -> u64 {
+        self.hasher.hash_one(text)
+    }
+
+    fn add_name(&mut self, hash: u64, key: &ServiceKey, service_name: &str) {
+        let hasher = &self.hasher;
+        let name = self
+            .names
+            .entry(
+                hasher.hash_one(service_name),
+                |name| &*name.name == service_name,
+                |name| hasher.hash_one(&*name.name),
+            )
+            .or_insert_with(|| Name {
+                name: service_name.into(),
+                pods: HashTable::new(),
+            })
+            .into_mut();
+        let key = key.clone();
+        name.pods
+            .insert_unique(hash, Member { hash, key }, |member| member.hash);
+    }
+
+    fn remove_name(&mut self, hash: u64, key: &ServiceKey, service_name: &str) {
+        let hasher = &self.hasher;
+        let Ok(mut entry) = self
+            .names
+            .find_entry(hasher.hash_one(service_name), |name| {
+                &*name.name == service_name
+            })
+        else {
+            debug_assert!(false, "a registered pod stands under its service name");
+            return;
+        };
+        let pods = &mut entry.get_mut().pods;
+        if let Ok(member) = pods.find_entry(hash, |member| member.key.same(key)) {
+            member.remove();
+        }
+        shrink(pods, |member| member.hash);
+        if pods.is_empty() {
+            entry.remove();
+            shrink(&mut self.names, |name| hasher.hash_one(&*name.name));
+        }
+    }
+}
+
+/// Gives memory back once a table is less than an eighth full. It keeps room
+/// for twice what it holds, so that the work is paid for by the removals that
+/// came before.
+fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    if table.capacity() > 16 && table.len() < table.capacity() / 8 {
+        table.shrink_to(table.len() * 2, hash);
+    }
+}
+
+fn shrink_map<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V, RandomState>) {
+    if map.capacity() > 16 && map.len() < map.capacity() / 8 {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
+impl WriteTables for Tables {
+    fn save(&mut self, service: ServiceInfo) {
+        let hasher = &self.hasher;
+        let hash = hasher.hash_one(service.key());
+        let entry = self.services.entry(
+            hash,
+            |known| known.key == *service.key(),
+            |known| hasher.hash_one(&known.key),
+        );
+        match entry {
+            hash_table::Entry::Occupied(mut known) => {
+                let known = &mut known.get_mut().info;
+                if *known != service {
+                    *known = service;
+                    self.dirty = true;
+                }
+            }
+            hash_table::Entry::Vacant(place) => {
+                let key = service.key().clone();
+                place.insert(Service {
+                    key: key.clone(),
+                    info: service.clone(),
+                });
+                self.dirty = true;
+                self.add_name(hash, &key, service.service_name());
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
+        let hash = self.hash(key);
+        let entry = self.services.find_entry(hash, |known| &*known.key == key);
+        let (Service { key, info }, _) = entry.ok()?.remove();
+        self.dirty = true;
+        let hasher = &self.hasher;
+        shrink(&mut self.services, |known| hasher.hash_one(&known.key));
+        self.remove_name(hash, &key, info.service_name());
+        Some(info)
+    }
+
+    #[inline]
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Option<ServiceStatus> {
+        let hash = self.hash(key);
+        let known = self.services.find_mut(hash, |known| &*known.key == key)?;
+        let before = known.info.status();
+        self.dirty |= known.info.set_health(status, checked_at);
+        Some(before)
+    }
+
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        self.dirty |= self.subscriptions.add(subscriber_key, service_group);
+    }
+
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        self.dirty |= self.subscriptions.remove(subscriber_key, service_group);
+    }
+
+    fn unsubscribe_all(&mut self, subscriber_key: &str) {
+        self.dirty |= self.subscriptions.remove_all(subscriber_key);
+    }
+
+    fn clear(&mut self) {
+        let stats = self.stats();
+        if stats.services == 0 && stats.subscriptions == 0 {
+            return;
+        }
+        *self = Tables {
+            revision: self.revision,
+            dirty: true,
+            ..Tables::default()
+        };
+    }
+
+    #[inline]
+    fn settle(&mut self) -> Revision {
+        if self.dirty {
+            self.dirty = false;
+            self.revision = self.revision.next();
+        }
+        self.revision
+    }
+}
+
+impl RegistryView for Tables {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    #[inline]
+    fn get(&self, key: &str) -> Option<&ServiceInfo> {
+        let hash = self.hash(key);
+        self.services
+            .find(hash, |known| &*known.key == key)
+            .map(|known| &known.info)
+    }
+
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.services.iter().map(|known| &known.info)
+    }
+
+    fn services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
+        let name = self
+            .names
+            .find(self.hash(service_name), |name| &*name.name == service_name);
+        let members = name.map_or_else(Default::default, |name| name.pods.iter());
+        members.map(|member| {
+            let known = self
+                .services
+                .find(member.hash, |known| known.key.same(&member.key));
+            &known
+                .expect("a pod that stands under its name is registered")
+                .info
+        })
+    }
+
+    fn subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
+        let group = self.subscriptions.groups.get(service_group);
+        group.into_iter().flat_map(BTreeMap::values)
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats {
+            services: self.services.len(),
+            subscriptions: self.subscriptions.count,
+        }
+    }
+}
+
+/// Who is subscribed to what, from both sides.
+///
+/// Each subscription has a number, and numbers only grow: a group sorted by
+/// number is in the order of subscription, and a subscriber that knows its
+/// numbers can leave each of its groups in O(log *s*), however many stay.
+struct Subscriptions {
+    groups: HashMap<Arc<str>, BTreeMap<u64, ServiceKey>, RandomState>,
+    subscribers: HashMap<ServiceKey, BTreeMap<Arc<str>, u64>, RandomState>,
+    next: u64,
+    count: usize,
+}
+
+impl Subscriptions {
+    fn new(hasher: &RandomState) -> Subscriptions {
+        Subscriptions {
+            groups: HashMap::with_hasher(hasher.clone()),
+            subscribers: HashMap::with_hasher(hasher.clone()),
+            next: 0,
+            count: 0,
+        }
+    }
+
+    fn add(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let number = self.next;
+        let key = match self.subscribers.get_key_value(subscriber_key) {
+            Some((_, groups)) if groups.contains_key(service_group) => return false,
+            Some((key, _)) => key.clone(),
+            None => subscriber_key
+                .parse()
+                .expect("the store checks a subscriber key before it passes it on"),
+        };
+        let group: Arc<str> = match self.groups.get_key_value(service_group) {
+            Some((group, _)) => group.clone(),
+            None => service_group.into(),
+        };
+        self.groups
+            .entry(group.clone())
+            .or_default()
+            .insert(number, key.clone());
+        self.subscribers
+            .entry(key)
+            .or_default()
+            .insert(group, number);
+        self.next += 1;
+        self.count += 1;
+        true
+    }
+
+    fn remove(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let Some(groups) = self.subscribers.get_mut(subscriber_key) else {
+            return false;
+        };
+        let Some(number) = groups.remove(service_group) else {
+            return false;
+        };
+        if groups.is_empty() {
+            self.subscribers.remove(subscriber_key);
+            shrink_map(&mut self.subscribers);
+        }
+        self.leave(service_group, number);
+        true
+    }
+
+    fn remove_all(&mut self, subscriber_key: &str) -> bool {
+        let Some(groups) = self.subscribers.remove(subscriber_key) else {
+            return false;
+        };
+        shrink_map(&mut self.subscribers);
+        for (group, number) in groups {
+            self.leave(&group, number);
+        }
+        true
+    }
+
+    fn leave(&mut self, service_group: &str, number: u64) {
+        if let Some(subscribers) = self.groups.get_mut(service_group) {
+            self.count -= usize::from(subscribers.remove(&number).is_some());
+            if subscribers.is_empty() {
+                self.groups.remove(service_group);
+                shrink_map(&mut self.groups);
+            }
+        }
+    }
+}
+
+/// Tables, until the store is closed; the last revision afterwards.
+pub(crate) enum State {
+    Open(Tables),
+    Closed(Revision),
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::Open(Tables::default())
+    }
+}
+
+impl State {
+    #[inline]
+    pub(crate) fn tables(&self) -> Result<&Tables> {
+        match self {
+            State::Open(tables) => Ok(tables),
+            State::Closed(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// Makes one commit of what `write` does.
+    #[inline]
+    pub(crate) fn write<R>(
+        &mut self,
+        write: impl FnOnce(&mut Tables) -> Result<R>,
+    ) -> Result<(R, Revision)> {
+        match self {
+            State::Open(tables) => {
+                let answer = write(tables)?;
+                Ok((answer, tables.settle()))
+            }
+            State::Closed(_) => Err(StoreError::Closed),
+        }
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        match self {
+            State::Open(tables) => tables.revision(),
+            State::Closed(last) => *last,
+        }
+    }
+
+    /// Closes, and hands out what was held, so that it can be dropped outside
+    /// a lock.
+    pub(crate) fn close(&mut self) -> State {
+        let last = self.revision();
+        std::mem::replace(self, State::Closed(last))
+    }
+}
