@@ -96,7 +96,7 @@ pub(crate) trait WriteTables: RegistryView {
 /// closure fails, having changed nothing.
 macro_rules! impl_registry_store {
     ($store:ty) => {
-        impl $crate::RegistryStore for $store {
+        impl RegistryStore for $store {
             fn save_service(&self, service: ServiceInfo) -> Result<()> {
                 self.write(|tables| {
                     tables.save(service);
