@@ -570,6 +570,8 @@ impl PartialEq for ServiceInfo {
 
 impl Eq for ServiceInfo {}
 
+// The record is shown as the registration that it holds.
+#[allow(clippy::missing_fields_in_debug)]
 impl fmt::Debug for ServiceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceInfo")

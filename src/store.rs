@@ -18,10 +18,14 @@ mod reading;
 
 #[cfg(feature = "thread-safe")]
 mod thread_safe;
+#[cfg(feature = "worker")]
+mod worker;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "thread-safe")]
 pub use thread_safe::ThreadSafeMemoryStore;
+#[cfg(feature = "worker")]
+pub use worker::WorkerStore;
 
 /// How much a store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

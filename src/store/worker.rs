@@ -1,0 +1,414 @@
+//! [`WorkerStore`]: an event queue, and one thread that owns the tables.
+//!
+//! A call travels as a [`Request`] through a bounded channel to the worker,
+//! which owns a [`MemoryStore`], and comes back as a [`Reply`] through a channel
+//! that the caller has lent to the request. Callers keep their ends of these
+//! channels in a pool, and texts travel in buffers that come back with the
+//! reply, so that a call in steady state allocates nothing of its own.
+//!
+//! # Every call is answered once
+//!
+//! A request owns the only sender of its caller's channel. So there are two ends
+//! that it can come to: the worker answers and the sender travels home inside
+//! the answer, or the request is dropped unanswered, and the sender with it,
+//! which the waiting caller sees as a disconnected channel: `Closed`. No flag is
+//! asked, so there is no window between asking it and sending.
+//!
+//! `close` is a request like the others. The worker answers what came before it
+//! in the queue, takes the receiver down, and with it drops what came after.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::memory::MemoryStore;
+use super::tables::prelude::*;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Acquire, Release};
+
+/// How many calls may wait in the queue of [`WorkerStore::new`].
+const DEFAULT_QUEUE: usize = 1024;
+
+/// A text buffer that has grown beyond this is not kept, in bytes.
+const KEPT_TEXT: usize = 1024;
+
+/// The store as an event queue: one thread owns the tables, and the others send
+/// it what they want done.
+///
+/// The pattern by which a program keeps a single-threaded store and calls it
+/// from everywhere. Every call, a read as well, is a round trip to the worker
+/// and back, some microseconds, so this is the store for programs that are event
+/// loops already, not for those that read on every request. The queue is
+/// bounded: where the worker cannot keep up, callers wait.
+///
+/// # Consistency
+///
+/// Linearizable: the worker does one operation after the other.
+///
+/// # Inside a read closure
+///
+/// The closure of [`with_service`](RegistryStore::with_service) runs on the
+/// calling thread, on a clone of the record, after the worker has gone on. It
+/// may call the store, and its panics are its caller's own.
+///
+/// # Closing
+///
+/// `close` waits until the worker has done all that was accepted before; later
+/// calls answer [`Closed`](StoreError::Closed). Dropping the store closes it.
+///
+/// ```
+/// use service_registry::{RegistryStore, StoreError, WorkerStore};
+///
+/// let store = WorkerStore::new();
+/// store.add_subscription("web:pod-1", "user-service")?;
+/// assert_eq!(store.get_subscribers("user-service")?, ["web:pod-1"]);
+/// store.close()?;
+/// assert_eq!(store.ping(), Err(StoreError::Closed));
+/// # Ok::<(), StoreError>(())
+/// ```
+pub struct WorkerStore {
+    requests: Sender<Request>,
+    lanes: Mutex<Vec<Lane>>,
+    revision: Arc<AtomicU64>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A caller's side of a round trip.
+struct Lane {
+    envelope: Envelope,
+    replies: Receiver<Reply>,
+}
+
+/// What goes to the worker and comes back: the texts of a call, and the way home.
+struct Envelope {
+    key: String,
+    group: String,
+    home: Sender<Reply>,
+}
+
+struct Request {
+    operation: Operation,
+    envelope: Envelope,
+}
+
+struct Reply {
+    answer: Result<Answer>,
+    envelope: Envelope,
+}
+
+/// What the worker is to do, with the texts of the envelope.
+enum Operation {
+    SaveService(ServiceInfo),
+    GetService,
+    GetServicesByName,
+    GetAllServices,
+    DeleteService,
+    SwapHealthStatus(ServiceStatus, SystemTime),
+    AddSubscription,
+    RemoveSubscription,
+    RemoveAllSubscriptions,
+    GetSubscribers,
+    GetSubscriberServices,
+    Commit(Batch),
+    TakeService,
+    Clear,
+    Stats,
+    Ping,
+    Close,
+}
+
+enum Answer {
+    Done,
+    Service(ServiceInfo),
+    Services(Vec<ServiceInfo>),
+    Subscribers(Vec<ServiceKey>),
+    Status(ServiceStatus),
+    Revision(Revision),
+    Stats(StoreStats),
+}
+
+impl WorkerStore {
+    /// An empty store with a worker of its own, and a queue of 1024 calls.
+    ///
+    /// # Panics
+    ///
+    /// Where the system cannot start a thread.
+    pub fn new() -> WorkerStore {
+        WorkerStore::with_queue(DEFAULT_QUEUE)
+    }
+
+    /// The same, with a queue of `capacity` calls. With 0 a caller hands its
+    /// call to the worker in person, and waits until it is free.
+    ///
+    /// # Panics
+    ///
+    /// Where the system cannot start a thread.
+    pub fn with_queue(capacity: usize) -> WorkerStore {
+        let (requests, queue) = bounded(capacity);
+        let revision = Arc::new(AtomicU64::new(0));
+        let published = revision.clone();
+        let worker = Builder::new()
+            .name("service-registry".into())
+            .spawn(move || work(queue, &published))
+            .expect("the system can start a thread");
+        WorkerStore {
+            requests,
+            lanes: Mutex::default(),
+            revision,
+            worker: Mutex::new(Some(worker)),
+        }
+    }
+
+    /// Sends the worker an operation with its texts, and waits for the answer.
+    fn call(&self, operation: Operation, key: &str, group: &str) -> Result<Answer> {
+        let Lane {
+            mut envelope,
+            replies,
+        } = self.take_lane();
+        envelope.key.push_str(key);
+        envelope.group.push_str(group);
+        let request = Request {
+            operation,
+            envelope,
+        };
+        // Both ends of a failure mean that the worker is gone: it takes no more
+        // requests, or it has dropped this one.
+        self.requests
+            .send(request)
+            .map_err(|_| StoreError::Closed)?;
+        let Reply { answer, envelope } = replies.recv().map_err(|_| StoreError::Closed)?;
+        self.keep_lane(Lane { envelope, replies });
+        answer
+    }
+
+    fn take_lane(&self) -> Lane {
+        let kept = self.lanes().pop();
+        kept.unwrap_or_else(|| {
+            let (home, replies) = bounded(1);
+            let envelope = Envelope {
+                key: String::new(),
+                group: String::new(),
+                home,
+            };
+            Lane { envelope, replies }
+        })
+    }
+
+    fn keep_lane(&self, mut lane: Lane) {
+        for text in [&mut lane.envelope.key, &mut lane.envelope.group] {
+            text.clear();
+            text.shrink_to(KEPT_TEXT);
+        }
+        self.lanes().push(lane);
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The worker: does one request after the other until it is told to close, or
+/// nobody is left who could send one.
+#[allow(clippy::needless_pass_by_value)] // dropping the queue is what closes it
+fn work(queue: Receiver<Request>, published: &AtomicU64) {
+    let store = MemoryStore::new();
+    while let Ok(Request {
+        operation,
+        envelope,
+    }) = queue.recv()
+    {
+        let closing = matches!(operation, Operation::Close);
+        let answer = perform(&store, operation, &envelope);
+        if closing {
+            drop(queue);
+            send_home(answer, envelope);
+            return;
+        }
+        // Release, before the answer is sent: pairs with the Acquire load in
+        // `revision`, so that a caller whose commit has returned finds it there.
+        published.store(store.revision().as_u64(), Release);
+        send_home(answer, envelope);
+    }
+}
+
+fn send_home(answer: Result<Answer>, envelope: Envelope) {
+    let home = envelope.home.clone();
+    // The caller waits in `call`, and holds the receiver until it has an answer.
+    let sent = home.send(Reply { answer, envelope });
+    debug_assert!(sent.is_ok(), "a caller waits for its answer");
+}
+
+fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Result<Answer> {
+    let (key, group) = (&*texts.key, &*texts.group);
+    let done = |()| Answer::Done;
+    match operation {
+        Operation::SaveService(service) => store.save_service(service).map(done),
+        Operation::GetService => store.get_service(key).map(Answer::Service),
+        Operation::GetServicesByName => store.get_services_by_name(group).map(Answer::Services),
+        Operation::GetAllServices => store.get_all_services().map(Answer::Services),
+        Operation::DeleteService => store.delete_service(key).map(done),
+        Operation::SwapHealthStatus(status, checked_at) => store
+            .swap_health_status(key, status, checked_at)
+            .map(Answer::Status),
+        Operation::AddSubscription => store.add_subscription(key, group).map(done),
+        Operation::RemoveSubscription => store.remove_subscription(key, group).map(done),
+        Operation::RemoveAllSubscriptions => store.remove_all_subscriptions(key).map(done),
+        Operation::GetSubscribers => store.get_subscribers(group).map(Answer::Subscribers),
+        Operation::GetSubscriberServices => {
+            store.get_subscriber_services(group).map(Answer::Services)
+        }
+        Operation::Commit(batch) => store.commit(batch).map(Answer::Revision),
+        Operation::TakeService => store.take_service(key).map(Answer::Service),
+        Operation::Clear => store.clear().map(done),
+        Operation::Stats => store.stats().map(Answer::Stats),
+        Operation::Ping => store.ping().map(done),
+        Operation::Close => store.close().map(done),
+    }
+}
+
+/// The answer to an operation, of the one kind that the operation has.
+macro_rules! answer {
+    ($call:expr, $kind:ident) => {
+        match $call? {
+            Answer::$kind(answer) => Ok(answer),
+            _ => unreachable!("`perform` gives each operation its own kind of answer"),
+        }
+    };
+}
+
+impl RegistryStore for WorkerStore {
+    fn save_service(&self, service: ServiceInfo) -> Result<()> {
+        self.call(Operation::SaveService(service), "", "").map(drop)
+    }
+
+    fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+        answer!(self.call(Operation::GetService, key, ""), Service)
+    }
+
+    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+        answer!(
+            self.call(Operation::GetServicesByName, "", service_name),
+            Services
+        )
+    }
+
+    fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+        answer!(self.call(Operation::GetAllServices, "", ""), Services)
+    }
+
+    fn delete_service(&self, key: &str) -> Result<()> {
+        self.call(Operation::DeleteService, key, "").map(drop)
+    }
+
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<()> {
+        self.swap_health_status(key, status, checked_at).map(drop)
+    }
+
+    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.call(Operation::AddSubscription, subscriber_key, service_group)
+            .map(drop)
+    }
+
+    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.call(Operation::RemoveSubscription, subscriber_key, service_group)
+            .map(drop)
+    }
+
+    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+        self.call(Operation::RemoveAllSubscriptions, subscriber_key, "")
+            .map(drop)
+    }
+
+    fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+        answer!(
+            self.call(Operation::GetSubscribers, "", service_group),
+            Subscribers
+        )
+    }
+
+    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+        answer!(
+            self.call(Operation::GetSubscriberServices, "", service_group),
+            Services
+        )
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        answer!(self.call(Operation::Commit(batch), "", ""), Revision)
+    }
+
+    fn revision(&self) -> Revision {
+        // Acquire: pairs with the Release store in `work`.
+        self.revision.load(Acquire).into()
+    }
+
+    fn swap_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<ServiceStatus> {
+        answer!(
+            self.call(Operation::SwapHealthStatus(status, checked_at), key, ""),
+            Status
+        )
+    }
+
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        answer!(self.call(Operation::TakeService, key, ""), Service)
+    }
+
+    fn clear(&self) -> Result<()> {
+        self.call(Operation::Clear, "", "").map(drop)
+    }
+
+    fn stats(&self) -> Result<StoreStats> {
+        answer!(self.call(Operation::Stats, "", ""), Stats)
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.call(Operation::Ping, "", "").map(drop)
+    }
+
+    fn close(&self) -> Result<()> {
+        match self.call(Operation::Close, "", "") {
+            Ok(_) | Err(StoreError::Closed) => {}
+            Err(error) => return Err(error),
+        }
+        let worker = self.worker.lock();
+        let worker = worker.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(worker) = worker {
+            // The worker runs no code of a caller; were it ever to panic, its
+            // callers have been told `Closed` already.
+            let _ = worker.join();
+        }
+        self.lanes().clear();
+        Ok(())
+    }
+}
+
+impl Default for WorkerStore {
+    fn default() -> WorkerStore {
+        WorkerStore::new()
+    }
+}
+
+impl Drop for WorkerStore {
+    fn drop(&mut self) {
+        let closed = self.close();
+        debug_assert!(closed.is_ok(), "closing twice is fine");
+    }
+}
+
+impl fmt::Debug for WorkerStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::debug_store("WorkerStore", self, f)
+    }
+}
