@@ -1,0 +1,83 @@
+//! Save, get, subscribe, count: the whole interface in one screen.
+//!
+//! ```console
+//! cargo run --example basic
+//! ```
+
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
+
+use service_registry::{
+    MemoryStore, Protocol, Provider, RegistryStore, Result, ServiceInfo, ServiceRegistration,
+    ServiceStatus,
+};
+
+fn main() -> Result<()> {
+    let store = MemoryStore::new();
+
+    // A registration is what a pod says of itself; making a `ServiceInfo` of it
+    // checks it, so that no store ever holds a bad record.
+    for host in 1..=2 {
+        store.save_service(ServiceInfo::new(ServiceRegistration {
+            service_name: "user-service".into(),
+            pod_name: format!("pod-{host}"),
+            providers: vec![Provider {
+                protocol: Protocol::Http,
+                ip: Ipv4Addr::new(10, 0, 0, host).into(),
+                port: 8080,
+            }],
+            ..Default::default()
+        })?)?;
+    }
+
+    // The key is `service:pod`.
+    store.update_health_status(
+        "user-service:pod-1",
+        ServiceStatus::Healthy,
+        SystemTime::now(),
+    )?;
+    let pod = store.get_service("user-service:pod-1")?;
+    println!("{} is {}", pod.key(), pod.status());
+
+    // What a caller got is its own: a later change of the store does not reach it.
+    store.update_health_status(pod.key(), ServiceStatus::Unhealthy, SystemTime::now())?;
+    println!("  it was {} when we asked", pod.status());
+    // Where one field is enough, nothing needs to be copied.
+    let now = store.with_service(pod.key(), ServiceInfo::status)?;
+    println!("  it is {now} by now");
+
+    println!("user-service is served by");
+    let mut pods = store.get_services_by_name("user-service")?;
+    pods.sort_by(|a, b| a.key().cmp(b.key()));
+    for pod in &pods {
+        for at in pod.providers() {
+            let (protocol, ip, port) = (&at.protocol, at.ip, at.port);
+            println!("  {:<7} {protocol}://{ip}:{port}", pod.pod_name());
+        }
+    }
+
+    // A subscriber need not be registered: it may still be on its way.
+    store.add_subscription("web:pod-1", "user-service")?;
+    store.add_subscription("billing:pod-1", "user-service")?;
+    println!("who wants to hear of user-service");
+    for subscriber in store.get_subscribers("user-service")? {
+        println!("  {subscriber}");
+    }
+
+    let stats = store.stats()?;
+    println!(
+        "{} pods and {} subscriptions at revision {}",
+        stats.services,
+        stats.subscriptions,
+        store.revision()
+    );
+
+    // An error says what was asked for, or what is wrong with it.
+    if let Err(error) = store.get_service("user-service:pod-9") {
+        println!("refused: {error}");
+    }
+    if let Err(error) = store.add_subscription("web", "user-service") {
+        println!("refused: {error}");
+    }
+    Ok(())
+}
