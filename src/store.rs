@@ -15,13 +15,18 @@ mod collect;
 mod memory;
 #[cfg(feature = "thread-safe")]
 mod reading;
+mod subscriptions;
 
+#[cfg(feature = "snapshot")]
+mod snapshot;
 #[cfg(feature = "thread-safe")]
 mod thread_safe;
 #[cfg(feature = "worker")]
 mod worker;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "snapshot")]
+pub use snapshot::{Snapshot, SnapshotReader, SnapshotStore};
 #[cfg(feature = "thread-safe")]
 pub use thread_safe::ThreadSafeMemoryStore;
 #[cfg(feature = "worker")]

@@ -8,15 +8,14 @@
 //!
 //! [`MemoryStore`]: crate::MemoryStore
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash};
 use std::time::SystemTime;
 
-use hashbrown::HashTable;
-use hashbrown::hash_map::HashMap;
-use hashbrown::hash_table;
+use hashbrown::{HashMap, HashTable, hash_table};
 
+use super::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
 use super::{RegistryView, StoreStats};
 use crate::batch::{Batch, Change, Revision};
 use crate::error::{Result, StoreError};
@@ -250,7 +249,7 @@ pub(crate) struct Tables {
     hasher: RandomState,
     services: HashTable<Service>,
     names: HashTable<Name>,
-    subscriptions: Subscriptions,
+    subscriptions: Subscriptions<InPlace>,
     revision: Revision,
     dirty: bool,
 }
@@ -341,12 +340,6 @@ impl Tables {
 fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     if table.capacity() > 16 && table.len() < table.capacity() / 8 {
         table.shrink_to(table.len() * 2, hash);
-    }
-}
-
-fn shrink_map<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V, RandomState>) {
-    if map.capacity() > 16 && map.len() < map.capacity() / 8 {
-        map.shrink_to(map.len() * 2);
     }
 }
 
@@ -477,100 +470,85 @@ impl RegistryView for Tables {
         &'a self,
         service_group: &str,
     ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
-        let group = self.subscriptions.groups.get(service_group);
-        group.into_iter().flat_map(BTreeMap::values)
+        self.subscriptions.of_group(service_group)
     }
 
     fn stats(&self) -> StoreStats {
         StoreStats {
             services: self.services.len(),
-            subscriptions: self.subscriptions.count,
+            subscriptions: self.subscriptions.count(),
         }
     }
 }
 
-/// Who is subscribed to what, from both sides.
-///
-/// Each subscription has a number, and numbers only grow: a group sorted by
-/// number is in the order of subscription, and a subscriber that knows its
-/// numbers can leave each of its groups in O(log *s*), however many stay.
-struct Subscriptions {
-    groups: HashMap<Arc<str>, BTreeMap<u64, ServiceKey>, RandomState>,
-    subscribers: HashMap<ServiceKey, BTreeMap<Arc<str>, u64>, RandomState>,
-    next: u64,
-    count: usize,
+/// Maps that change in place.
+pub(crate) enum InPlace {}
+
+impl Maps for InPlace {
+    type Hashed<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default> =
+        HashMap<K, V, RandomState>;
+    type Sorted<K: Clone + Ord, V: Clone> = BTreeMap<K, V>;
 }
 
-impl Subscriptions {
-    fn new(hasher: &RandomState) -> Subscriptions {
-        Subscriptions {
-            groups: HashMap::with_hasher(hasher.clone()),
-            subscribers: HashMap::with_hasher(hasher.clone()),
-            next: 0,
-            count: 0,
-        }
+impl<K: Eq + Hash + Borrow<str>, V: Default> HashedMap<K, V> for HashMap<K, V, RandomState> {
+    fn new(hasher: RandomState) -> Self {
+        HashMap::with_hasher(hasher)
     }
 
-    fn add(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        let number = self.next;
-        let key = match self.subscribers.get_key_value(subscriber_key) {
-            Some((_, groups)) if groups.contains_key(service_group) => return false,
-            Some((key, _)) => key.clone(),
-            None => subscriber_key
-                .parse()
-                .expect("the store checks a subscriber key before it passes it on"),
-        };
-        let group: Arc<str> = match self.groups.get_key_value(service_group) {
-            Some((group, _)) => group.clone(),
-            None => service_group.into(),
-        };
-        self.groups
-            .entry(group.clone())
-            .or_default()
-            .insert(number, key.clone());
-        self.subscribers
-            .entry(key)
-            .or_default()
-            .insert(group, number);
-        self.next += 1;
-        self.count += 1;
-        true
+    fn get_entry(&self, key: &str) -> Option<(&K, &V)> {
+        self.get_key_value(key)
     }
 
-    fn remove(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        let Some(groups) = self.subscribers.get_mut(subscriber_key) else {
-            return false;
-        };
-        let Some(number) = groups.remove(service_group) else {
-            return false;
-        };
-        if groups.is_empty() {
-            self.subscribers.remove(subscriber_key);
-            shrink_map(&mut self.subscribers);
-        }
-        self.leave(service_group, number);
-        true
+    fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+        self.get_mut(key)
     }
 
-    fn remove_all(&mut self, subscriber_key: &str) -> bool {
-        let Some(groups) = self.subscribers.remove(subscriber_key) else {
-            return false;
-        };
-        shrink_map(&mut self.subscribers);
-        for (group, number) in groups {
-            self.leave(&group, number);
-        }
-        true
+    fn entry_or_default(&mut self, key: K) -> &mut V {
+        self.entry(key).or_default()
     }
 
-    fn leave(&mut self, service_group: &str, number: u64) {
-        if let Some(subscribers) = self.groups.get_mut(service_group) {
-            self.count -= usize::from(subscribers.remove(&number).is_some());
-            if subscribers.is_empty() {
-                self.groups.remove(service_group);
-                shrink_map(&mut self.groups);
-            }
+    fn remove(&mut self, key: &str) -> Option<V> {
+        let removed = self.remove(key);
+        if self.capacity() > 16 && self.len() < self.capacity() / 8 {
+            self.shrink_to(self.len() * 2);
         }
+        removed
+    }
+}
+
+impl<K: Ord, V> SortedMap<K, V> for BTreeMap<K, V> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        self.insert(key, value);
+    }
+
+    fn values<'a>(&'a self) -> impl Iterator<Item = &'a V>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.values()
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = (K, V)> {
+        self.into_iter()
+    }
+
+    fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.contains_key(key)
+    }
+
+    fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.remove(key)
     }
 }
 

@@ -1,0 +1,384 @@
+//! One state of a [`SnapshotStore`](super::SnapshotStore): persistent maps
+//! under one root.
+//!
+//! A clone of a root shares everything; what is then changed in it is copied
+//! first, from the place of the change up to the root. So a root that readers
+//! can see never changes, and all its indexes are of one moment.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use im::shared_ptr::DefaultSharedPtr;
+use im::{GenericHashMap, GenericOrdMap};
+
+use super::trie::{Entry, Trie};
+use crate::batch::Revision;
+use crate::hash::RandomState;
+use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+use crate::store::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
+use crate::store::tables::WriteTables;
+use crate::store::{RegistryView, StoreStats};
+
+type ImHashMap<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
+type ImOrdMap<K, V> = GenericOrdMap<K, V, DefaultSharedPtr>;
+
+#[derive(Clone)]
+pub(super) struct Root {
+    hasher: RandomState,
+    services: Trie<Arc<Service>>,
+    names: ImHashMap<Arc<str>, Pods>,
+    subscriptions: Subscriptions<Persistent>,
+    revision: Revision,
+    dirty: bool,
+    closed: bool,
+}
+
+/// What the trie of services holds.
+struct Service {
+    hash: u64,
+    key: ServiceKey,
+    info: ServiceInfo,
+}
+
+impl Entry for Arc<Service> {
+    #[inline]
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    #[inline]
+    fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn touch(&self) {
+        std::hint::black_box(Arc::strong_count(self));
+    }
+}
+
+/// The pods of one name. Their hashes are kept, so that each is found among the
+/// services without reading a single character.
+#[derive(Clone)]
+enum Pods {
+    /// A list, quick to run over and copied whole.
+    Few(Arc<[Pod]>),
+    /// A map, of which a change copies a part only.
+    Many(ImHashMap<ServiceKey, u64>),
+}
+
+/// How long a list of pods may grow.
+const FEW: usize = 32;
+
+#[derive(Clone)]
+struct Pod {
+    hash: u64,
+    key: ServiceKey,
+}
+
+impl Default for Pods {
+    fn default() -> Pods {
+        Pods::Few(Arc::default())
+    }
+}
+
+impl Pods {
+    fn add(&mut self, pod: Pod, hasher: &RandomState) {
+        match self {
+            Pods::Few(few) if few.len() < FEW => {
+                *few = few.iter().cloned().chain([pod]).collect();
+            }
+            Pods::Few(few) => {
+                let mut many = ImHashMap::with_hasher(hasher.clone());
+                for pod in few.iter().cloned().chain([pod]) {
+                    many.insert(pod.key, pod.hash);
+                }
+                *self = Pods::Many(many);
+            }
+            Pods::Many(many) => {
+                many.insert(pod.key, pod.hash);
+            }
+        }
+    }
+
+    /// Removes a pod; tells whether any are left.
+    fn remove(&mut self, key: &ServiceKey) -> bool {
+        match self {
+            Pods::Few(few) => {
+                let others = few.iter().filter(|pod| !pod.key.same(key));
+                *few = others.cloned().collect();
+                !few.is_empty()
+            }
+            Pods::Many(many) => {
+                many.remove(&**key);
+                // Half of the limit, so that a name whose size wavers around
+                // it is not converted each time.
+                if many.len() <= FEW / 2 {
+                    let pods = many.iter().map(|(key, &hash)| Pod {
+                        hash,
+                        key: key.clone(),
+                    });
+                    *self = Pods::Few(pods.collect());
+                }
+                true
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u64, &ServiceKey)> {
+        let (few, many) = match self {
+            Pods::Few(few) => (Some(few.iter()), None),
+            Pods::Many(many) => (None, Some(many.iter())),
+        };
+        let few = few.into_iter().flatten().map(|pod| (pod.hash, &pod.key));
+        few.chain(many.into_iter().flatten().map(|(key, &hash)| (hash, key)))
+    }
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        let hasher = RandomState::default();
+        Root {
+            services: Trie::default(),
+            names: ImHashMap::with_hasher(hasher.clone()),
+            subscriptions: Subscriptions::new(&hasher),
+            hasher,
+            revision: Revision::ZERO,
+            dirty: false,
+            closed: false,
+        }
+    }
+}
+
+impl Root {
+    /// What stands in the place of a root when its store is closed.
+    pub(super) fn closed(last: Revision) -> Root {
+        Root {
+            revision: last,
+            closed: true,
+            ..Root::default()
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether something has changed that is not settled yet.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    #[inline]
+    fn find(&self, key: &str) -> Option<&Arc<Service>> {
+        let hash = self.hasher.hash_one(key);
+        self.services.find(hash, |known| &*known.key == key)
+    }
+}
+
+impl WriteTables for Root {
+    fn save(&mut self, service: ServiceInfo) {
+        let (hash, key) = match self.find(service.key()) {
+            Some(known) if known.info == service => return,
+            Some(known) => (known.hash, known.key.clone()),
+            None => {
+                let hash = self.hasher.hash_one(service.key());
+                let key = service.key().clone();
+                let pod = Pod {
+                    hash,
+                    key: key.clone(),
+                };
+                if let Some(pods) = self.names.get_mut(service.service_name()) {
+                    pods.add(pod, &self.hasher);
+                } else {
+                    let pods = Pods::Few(Arc::new([pod]));
+                    self.names.insert(service.service_name().into(), pods);
+                }
+                (hash, key)
+            }
+        };
+        self.dirty = true;
+        self.services.insert(Arc::new(Service {
+            hash,
+            key,
+            info: service,
+        }));
+    }
+
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
+        let removed = self.services.remove(self.hasher.hash_one(key), key)?;
+        self.dirty = true;
+        let name = removed.info.service_name();
+        let left = self
+            .names
+            .get_mut(name)
+            .map(|pods| pods.remove(&removed.key));
+        debug_assert!(left.is_some(), "a registered pod stands under its name");
+        if left == Some(false) {
+            self.names.remove(name);
+        }
+        Some(removed.info.clone())
+    }
+
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Option<ServiceStatus> {
+        let known = self.find(key)?;
+        let before = known.info.status();
+        let mut info = known.info.clone();
+        if info.set_health(status, checked_at) {
+            let updated = Service {
+                hash: known.hash,
+                key: known.key.clone(),
+                info,
+            };
+            self.services.insert(Arc::new(updated));
+            self.dirty = true;
+        }
+        Some(before)
+    }
+
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        self.dirty |= self.subscriptions.add(subscriber_key, service_group);
+    }
+
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        self.dirty |= self.subscriptions.remove(subscriber_key, service_group);
+    }
+
+    fn unsubscribe_all(&mut self, subscriber_key: &str) {
+        self.dirty |= self.subscriptions.remove_all(subscriber_key);
+    }
+
+    fn clear(&mut self) {
+        let stats = self.stats();
+        if stats.services > 0 || stats.subscriptions > 0 {
+            *self = Root {
+                revision: self.revision,
+                dirty: true,
+                ..Root::default()
+            };
+        }
+    }
+
+    fn settle(&mut self) -> Revision {
+        if self.dirty {
+            self.dirty = false;
+            self.revision = self.revision.next();
+        }
+        self.revision
+    }
+}
+
+impl RegistryView for Root {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    #[inline]
+    fn get(&self, key: &str) -> Option<&ServiceInfo> {
+        self.find(key).map(|known| &known.info)
+    }
+
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.services.iter().map(|known| &known.info)
+    }
+
+    fn services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
+        let pods = self.names.get(service_name);
+        pods.into_iter().flat_map(Pods::iter).map(|(hash, key)| {
+            let known = self.services.find(hash, |known| known.key.same(key));
+            &known
+                .expect("a pod that stands under its name is registered")
+                .info
+        })
+    }
+
+    fn subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
+        self.subscriptions.of_group(service_group)
+    }
+
+    fn stats(&self) -> StoreStats {
+        StoreStats {
+            services: self.services.len(),
+            subscriptions: self.subscriptions.count(),
+        }
+    }
+}
+
+/// Maps of which a clone shares everything.
+pub(super) enum Persistent {}
+
+impl Maps for Persistent {
+    type Hashed<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default> = ImHashMap<K, V>;
+    type Sorted<K: Clone + Ord, V: Clone> = ImOrdMap<K, V>;
+}
+
+impl<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default> HashedMap<K, V> for ImHashMap<K, V> {
+    fn new(hasher: RandomState) -> Self {
+        ImHashMap::with_hasher(hasher)
+    }
+
+    fn get_entry(&self, key: &str) -> Option<(&K, &V)> {
+        self.get_key_value(key)
+    }
+
+    fn get_mut(&mut self, key: &str) -> Option<&mut V> {
+        self.get_mut(key)
+    }
+
+    fn entry_or_default(&mut self, key: K) -> &mut V {
+        self.entry(key).or_default()
+    }
+
+    fn remove(&mut self, key: &str) -> Option<V> {
+        self.remove(key)
+    }
+}
+
+impl<K: Clone + Ord, V: Clone> SortedMap<K, V> for ImOrdMap<K, V> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn insert(&mut self, key: K, value: V) {
+        self.insert(key, value);
+    }
+
+    fn values<'a>(&'a self) -> impl Iterator<Item = &'a V>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.values()
+    }
+
+    fn into_entries(self) -> impl Iterator<Item = (K, V)> {
+        self.into_iter()
+    }
+
+    fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.contains_key(key)
+    }
+
+    fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        self.remove(key)
+    }
+}

@@ -1,0 +1,570 @@
+//! A persistent hash table: path copying over a radix tree of uniform depth.
+//!
+//! The top bits of a hash choose a leaf; a leaf holds a few dozen entries, and
+//! for each one byte of its hash, by which a look-up finds the entry without
+//! reading the others.
+//!
+//! ```text
+//!  hash  | root bits | 4 bits | 4 bits |      ...      | tag, 8 bits |
+//!             |           |        |
+//!           root  --->  branch -> branch -> leaf { tags, entries }
+//! ```
+//!
+//! All leaves lie equally deep, so that a look-up runs the same few branches of
+//! code whatever the key: in a trie that mixes leaves and branches at every
+//! level, as hash array mapped tries do, each look-up mispredicts some.
+//!
+//! A clone shares everything. Changing an entry of a clone copies the leaf, the
+//! branches above it and the root (*path copying*), and what this clone owns
+//! alone already, it changes in place: a batch pays for each node once.
+//!
+//! When the leaves grow too full, or too empty, the tree is built anew with twice
+//! as many, or half: O(*n*), amortised O(1) over the insertions that came before,
+//! as in any hash table.
+//!
+//! `docs/design.md` tells what this is measured against, and why.
+
+// Indices are made of a few bits of a hash.
+#![allow(clippy::cast_possible_truncation)]
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+/// log2 of the children of a branch.
+const BRANCH_BITS: u32 = 4;
+const BRANCH: usize = 1 << BRANCH_BITS;
+/// log2 of the largest root.
+const ROOT_BITS: u32 = 6;
+/// How many entries a leaf has room for. A few more than the average, so that
+/// hardly any leaf needs a second one.
+const LEAF: usize = 32;
+/// The average number of entries a leaf may hold before their number doubles.
+const FULL: usize = 16;
+/// ... and falls to before it halves.
+const SPARSE: usize = 4;
+
+/// What can be stored: a handle that is cheap to clone, and knows its hash.
+pub(super) trait Entry: Clone {
+    fn hash(&self) -> u64;
+    fn key(&self) -> &str;
+    /// Reads the counter that a clone is about to write; see `store::collect`.
+    fn touch(&self);
+}
+
+pub(super) struct Trie<E> {
+    root: Arc<[Node<E>]>,
+    /// log2 of the number of leaves.
+    bits: u32,
+    len: usize,
+}
+
+enum Node<E> {
+    Branch(Arc<[Node<E>; BRANCH]>),
+    Leaf(Arc<Leaf<E>>),
+}
+
+struct Leaf<E> {
+    /// One byte of each entry's hash; beyond the entries, anything.
+    tags: [u8; LEAF],
+    entries: ArrayVec<E, LEAF>,
+    /// For the rare leaf that is full.
+    overflow: Option<Arc<Leaf<E>>>,
+}
+
+impl<E> Clone for Trie<E> {
+    fn clone(&self) -> Trie<E> {
+        Trie {
+            root: self.root.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<E> Clone for Node<E> {
+    fn clone(&self) -> Node<E> {
+        match self {
+            Node::Branch(branch) => Node::Branch(branch.clone()),
+            Node::Leaf(leaf) => Node::Leaf(leaf.clone()),
+        }
+    }
+}
+
+impl<E: Clone> Clone for Leaf<E> {
+    fn clone(&self) -> Leaf<E> {
+        Leaf {
+            tags: self.tags,
+            entries: self.entries.clone(),
+            overflow: self.overflow.clone(),
+        }
+    }
+}
+
+impl<E: Entry> Default for Trie<E> {
+    fn default() -> Trie<E> {
+        Trie::build(0, [])
+    }
+}
+
+impl<E: Entry> Trie<E> {
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The entry with this hash for which `is` says yes. O(log *n*).
+    #[inline]
+    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(&E) -> bool) -> Option<&E> {
+        let mut leaf = self.leaf(hash);
+        loop {
+            for index in leaf.candidates(hash) {
+                let entry = &leaf.entries[index];
+                if is(entry) {
+                    return Some(entry);
+                }
+            }
+            leaf = leaf.overflow.as_deref()?;
+        }
+    }
+
+    /// Inserts `entry`, or replaces the one with its key. O(log *n*).
+    pub(super) fn insert(&mut self, entry: E) {
+        let hash = entry.hash();
+        if let Err(entry) = self.leaf_mut(hash).replace(entry) {
+            self.leaf_mut(hash).push(entry);
+            self.len += 1;
+            if self.len > FULL << self.bits {
+                self.rebuild(self.bits + 1);
+            }
+        }
+    }
+
+    /// Removes the entry with this key. O(log *n*).
+    pub(super) fn remove(&mut self, hash: u64, key: &str) -> Option<E> {
+        // Nothing is copied for a key that is not there.
+        self.find(hash, |entry| entry.key() == key)?;
+        let removed = self.leaf_mut(hash).remove(hash, key)?;
+        self.len -= 1;
+        if self.bits > 0 && self.len < SPARSE << self.bits {
+            self.rebuild(self.bits - 1);
+        }
+        Some(removed)
+    }
+
+    /// Every entry, in no particular order.
+    pub(super) fn iter(&self) -> Iter<'_, E> {
+        Iter {
+            trie: self,
+            next_leaf: 0,
+            entries: [].iter(),
+            overflow: None,
+            left: self.len,
+        }
+    }
+
+    fn leaf_at(&self, index: usize) -> &Leaf<E> {
+        // The hash of which `index` is the top bits.
+        self.leaf(((index as u64) << 1) << (63 - self.bits))
+    }
+
+    #[inline]
+    fn leaf(&self, hash: u64) -> &Leaf<E> {
+        let mut path = Path::new(self.bits, hash);
+        let mut node = &self.root[path.root()];
+        loop {
+            match node {
+                Node::Branch(branch) => node = &branch[path.branch()],
+                Node::Leaf(leaf) => return leaf,
+            }
+        }
+    }
+
+    fn leaf_mut(&mut self, hash: u64) -> &mut Leaf<E> {
+        let mut path = Path::new(self.bits, hash);
+        if Arc::get_mut(&mut self.root).is_none() {
+            self.root.iter().for_each(Node::touch);
+        }
+        let mut node = &mut Arc::make_mut(&mut self.root)[path.root()];
+        loop {
+            match node {
+                Node::Branch(branch) => {
+                    if Arc::get_mut(branch).is_none() {
+                        branch.iter().for_each(Node::touch);
+                    }
+                    node = &mut Arc::make_mut(branch)[path.branch()];
+                }
+                Node::Leaf(leaf) => return own_leaf(leaf),
+            }
+        }
+    }
+
+    #[cold]
+    fn rebuild(&mut self, bits: u32) {
+        *self = Trie::build(bits, self.iter().cloned());
+    }
+
+    fn build(bits: u32, entries: impl IntoIterator<Item = E>) -> Trie<E> {
+        let mut leaves: Vec<Leaf<E>> = Vec::new();
+        leaves.resize_with(1 << bits, Leaf::new);
+        let mut len = 0;
+        for entry in entries {
+            let index = Path::new(bits, entry.hash()).leaf();
+            leaves[index].push(entry);
+            len += 1;
+        }
+        let mut level: Vec<Node<E>> = leaves
+            .into_iter()
+            .map(|leaf| Node::Leaf(Arc::new(leaf)))
+            .collect();
+        for _ in 0..depth(bits) {
+            let mut nodes = level.into_iter();
+            level = Vec::new();
+            while let Some(first) = nodes.next() {
+                let mut first = Some(first);
+                level.push(Node::Branch(Arc::new(std::array::from_fn(|_| {
+                    let node = first.take().or_else(|| nodes.next());
+                    node.expect("a level has a multiple of BRANCH nodes")
+                }))));
+            }
+        }
+        Trie {
+            root: level.into(),
+            bits,
+            len,
+        }
+    }
+}
+
+fn own_leaf<E: Entry>(leaf: &mut Arc<Leaf<E>>) -> &mut Leaf<E> {
+    if Arc::get_mut(leaf).is_none() {
+        leaf.entries.iter().for_each(E::touch);
+    }
+    Arc::make_mut(leaf)
+}
+
+/// How many branches lie between the root and the leaves.
+fn depth(bits: u32) -> u32 {
+    bits.saturating_sub(ROOT_BITS).div_ceil(BRANCH_BITS)
+}
+
+/// The way of a hash from the root to its leaf.
+struct Path {
+    /// The bits that are still to be followed, at the top.
+    rest: u64,
+    bits: u32,
+}
+
+impl Path {
+    #[inline]
+    fn new(bits: u32, hash: u64) -> Path {
+        Path { rest: hash, bits }
+    }
+
+    #[inline]
+    fn take(&mut self, bits: u32) -> usize {
+        // In two shifts, because a shift by all 64 bits is none.
+        let index = (self.rest >> 1) >> (63 - bits);
+        self.rest <<= bits;
+        index as usize
+    }
+
+    #[inline]
+    fn root(&mut self) -> usize {
+        self.take(self.bits - depth(self.bits) * BRANCH_BITS)
+    }
+
+    #[inline]
+    fn branch(&mut self) -> usize {
+        self.take(BRANCH_BITS)
+    }
+
+    fn leaf(&mut self) -> usize {
+        self.take(self.bits)
+    }
+}
+
+impl<E> Node<E> {
+    /// Reads the counter that a clone is about to write.
+    fn touch(&self) {
+        std::hint::black_box(match self {
+            Node::Branch(branch) => Arc::strong_count(branch),
+            Node::Leaf(leaf) => Arc::strong_count(leaf),
+        });
+    }
+}
+
+impl<E: Entry> Leaf<E> {
+    fn new() -> Leaf<E> {
+        Leaf {
+            tags: [0; LEAF],
+            entries: ArrayVec::new(),
+            overflow: None,
+        }
+    }
+
+    fn tag(hash: u64) -> u8 {
+        hash as u8
+    }
+
+    /// The places whose tag is that of `hash`.
+    #[inline]
+    fn candidates(&self, hash: u64) -> Candidates {
+        let tag = Leaf::<E>::tag(hash);
+        let mut places = 0_u32;
+        for (place, known) in self.tags.iter().enumerate() {
+            places |= u32::from(*known == tag) << place;
+        }
+        let used = ((1_u64 << self.entries.len()) - 1) as u32;
+        Candidates(places & used)
+    }
+
+    fn position(&self, hash: u64, key: &str) -> Option<usize> {
+        self.candidates(hash)
+            .find(|&index| self.entries[index].key() == key)
+    }
+
+    fn push(&mut self, entry: E) {
+        if self.entries.is_full() {
+            let overflow = self.overflow.get_or_insert_with(|| Arc::new(Leaf::new()));
+            own_leaf(overflow).push(entry);
+            return;
+        }
+        self.tags[self.entries.len()] = Leaf::<E>::tag(entry.hash());
+        self.entries.push(entry);
+    }
+
+    /// Puts `entry` in the place of the one with its key, or gives it back.
+    fn replace(&mut self, entry: E) -> Result<(), E> {
+        if let Some(index) = self.position(entry.hash(), entry.key()) {
+            self.entries[index] = entry;
+            return Ok(());
+        }
+        match &mut self.overflow {
+            Some(overflow) => own_leaf(overflow).replace(entry),
+            None => Err(entry),
+        }
+    }
+
+    fn remove(&mut self, hash: u64, key: &str) -> Option<E> {
+        let removed = if let Some(index) = self.position(hash, key) {
+            let last = self.entries.len() - 1;
+            self.tags[index] = self.tags[last];
+            let removed = self.entries.swap_remove(index);
+            if let Some(entry) = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop()) {
+                self.push(entry);
+            }
+            removed
+        } else {
+            own_leaf(self.overflow.as_mut()?).remove(hash, key)?
+        };
+        self.drop_empty_overflow();
+        Some(removed)
+    }
+
+    /// Takes an entry away, from the last leaf that has one.
+    fn pop(&mut self) -> Option<E> {
+        let entry = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop());
+        self.drop_empty_overflow();
+        entry.or_else(|| self.entries.pop())
+    }
+
+    fn drop_empty_overflow(&mut self) {
+        if self
+            .overflow
+            .as_ref()
+            .is_some_and(|leaf| leaf.entries.is_empty())
+        {
+            self.overflow = None;
+        }
+    }
+}
+
+/// Every entry of a trie, leaf by leaf.
+pub(super) struct Iter<'a, E> {
+    trie: &'a Trie<E>,
+    next_leaf: usize,
+    entries: std::slice::Iter<'a, E>,
+    overflow: Option<&'a Leaf<E>>,
+    left: usize,
+}
+
+impl<'a, E: Entry> Iterator for Iter<'a, E> {
+    type Item = &'a E;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a E> {
+        loop {
+            if let Some(entry) = self.entries.next() {
+                self.left -= 1;
+                return Some(entry);
+            }
+            let leaf = match self.overflow {
+                Some(leaf) => leaf,
+                None if self.next_leaf >> self.trie.bits > 0 => return None,
+                None => {
+                    self.next_leaf += 1;
+                    self.trie.leaf_at(self.next_leaf - 1)
+                }
+            };
+            self.entries = leaf.entries.iter();
+            self.overflow = leaf.overflow.as_deref();
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+/// Places in a leaf, as bits.
+struct Candidates(u32);
+
+impl Iterator for Candidates {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        if self.0 == 0 {
+            return None;
+        }
+        let place = self.0.trailing_zeros();
+        self.0 &= self.0 - 1;
+        Some(place as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// An entry with a hash of our choosing.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    struct Pod {
+        hash: u64,
+        key: String,
+        value: u32,
+    }
+
+    impl Entry for Pod {
+        fn hash(&self) -> u64 {
+            self.hash
+        }
+        fn key(&self) -> &str {
+            &self.key
+        }
+        fn touch(&self) {}
+    }
+
+    fn get<'a>(trie: &'a Trie<Pod>, hash: u64, key: &str) -> Option<&'a Pod> {
+        trie.find(hash, |pod| pod.key == key)
+    }
+
+    /// Spread over the whole range, or all in a few leaves.
+    fn hash_of(key: u16, crowded: bool) -> u64 {
+        let spread = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        if crowded { spread & 0x3 } else { spread }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u16, u32),
+        Remove(u16),
+        Keep,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            5 => (0..600_u16, any::<u32>()).prop_map(|(key, value)| Step::Insert(key, value)),
+            3 => (0..600_u16).prop_map(Step::Remove),
+            1 => Just(Step::Keep),
+        ];
+        prop::collection::vec(step, 0..1500)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// A trie answers as a map does, and what was cloned stays as it was.
+        #[test]
+        fn a_trie_is_a_map_and_its_clones_never_change(steps in steps(), crowded in any::<bool>()) {
+            let mut trie = Trie::default();
+            let mut model = BTreeMap::new();
+            let mut kept: Vec<(Trie<Pod>, BTreeMap<u16, u32>)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Insert(key, value) => {
+                        model.insert(key, value);
+                        let hash = hash_of(key, crowded);
+                        trie.insert(Pod { hash, key: key.to_string(), value });
+                    }
+                    Step::Remove(key) => {
+                        let removed = trie.remove(hash_of(key, crowded), &key.to_string());
+                        prop_assert_eq!(removed.map(|pod| pod.value), model.remove(&key));
+                    }
+                    Step::Keep => kept.push((trie.clone(), model.clone())),
+                }
+            }
+            kept.push((trie, model));
+            for (trie, model) in kept {
+                prop_assert_eq!(trie.len(), model.len());
+                for key in 0..600 {
+                    let found = get(&trie, hash_of(key, crowded), &key.to_string());
+                    prop_assert_eq!(found.map(|pod| &pod.value), model.get(&key));
+                }
+                let listed: BTreeMap<u16, u32> =
+                    trie.iter().map(|pod| (pod.key.parse().unwrap(), pod.value)).collect();
+                prop_assert_eq!(trie.iter().count(), model.len());
+                prop_assert_eq!(listed, model);
+            }
+        }
+    }
+
+    #[test]
+    fn it_grows_shrinks_and_keeps_its_depth_uniform() {
+        let mut trie = Trie::default();
+        for key in 0..40_000_u16 {
+            let hash = hash_of(key, false);
+            trie.insert(Pod {
+                hash,
+                key: key.to_string(),
+                value: 0,
+            });
+        }
+        assert!(trie.bits > ROOT_BITS + BRANCH_BITS, "{}", trie.bits);
+        assert_eq!(trie.iter().size_hint().0, 40_000);
+        for key in 0..40_000_u16 {
+            trie.remove(hash_of(key, false), &key.to_string()).unwrap();
+        }
+        assert_eq!((trie.bits, trie.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_batch_pays_for_each_node_once() {
+        let mut trie = Trie::default();
+        for key in 0..1000 {
+            let hash = hash_of(key, false);
+            trie.insert(Pod {
+                hash,
+                key: key.to_string(),
+                value: 0,
+            });
+        }
+        let before = trie.clone();
+        let hash = hash_of(1, false);
+        trie.insert(Pod {
+            hash,
+            key: "1".into(),
+            value: 1,
+        });
+        let leaf = std::ptr::from_ref(trie.leaf(hash));
+        assert!(!std::ptr::eq(leaf, before.leaf(hash)));
+        trie.insert(Pod {
+            hash,
+            key: "1".into(),
+            value: 2,
+        });
+        assert!(std::ptr::eq(leaf, trie.leaf(hash)));
+        assert_eq!(get(&before, hash, "1").unwrap().value, 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! Who is subscribed to what, from both sides; written once for tables that
+//! change in place and for persistent ones.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::hash::RandomState;
+use crate::service::ServiceKey;
+
+/// A family of maps.
+pub(crate) trait Maps {
+    /// A hash map.
+    type Hashed<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default>: HashedMap<K, V>;
+    /// A map in the order of its keys.
+    type Sorted<K: Clone + Ord, V: Clone>: SortedMap<K, V> + Clone + Default;
+}
+
+pub(crate) trait HashedMap<K, V> {
+    fn new(hasher: RandomState) -> Self;
+    fn get_entry(&self, key: &str) -> Option<(&K, &V)>;
+    fn get_mut(&mut self, key: &str) -> Option<&mut V>;
+    fn entry_or_default(&mut self, key: K) -> &mut V;
+    fn remove(&mut self, key: &str) -> Option<V>;
+}
+
+pub(crate) trait SortedMap<K, V> {
+    fn is_empty(&self) -> bool;
+    fn insert(&mut self, key: K, value: V);
+    fn values<'a>(&'a self) -> impl Iterator<Item = &'a V>
+    where
+        K: 'a,
+        V: 'a;
+    fn into_entries(self) -> impl Iterator<Item = (K, V)>;
+    fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>;
+    fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>;
+}
+
+/// The subscribers of each group, and the groups of each subscriber.
+///
+/// Each subscription has a number, and numbers only grow: a group sorted by
+/// number is in the order of subscription, and a subscriber that knows its
+/// numbers can leave each of its groups in O(log *s*), however many stay.
+pub(crate) struct Subscriptions<M: Maps> {
+    groups: M::Hashed<Arc<str>, Group<M>>,
+    subscribers: M::Hashed<ServiceKey, M::Sorted<Arc<str>, u64>>,
+    next: u64,
+    count: usize,
+}
+
+type Group<M> = <M as Maps>::Sorted<u64, ServiceKey>;
+
+impl<M: Maps> Subscriptions<M> {
+    pub(crate) fn new(hasher: &RandomState) -> Subscriptions<M> {
+        Subscriptions {
+            groups: HashedMap::new(hasher.clone()),
+            subscribers: HashedMap::new(hasher.clone()),
+            next: 0,
+            count: 0,
+        }
+    }
+
+    /// How many pairs of a subscriber and a group there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The subscribers of a group, in the order of subscription.
+    pub(crate) fn of_group<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, M> {
+        let group = self.groups.get_entry(service_group);
+        group.into_iter().flat_map(|(_, group)| group.values())
+    }
+
+    /// Adds a subscription, whose sides have been checked; tells whether it is new.
+    pub(crate) fn add(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let key = match self.subscribers.get_entry(subscriber_key) {
+            Some((_, groups)) if groups.contains(service_group) => return false,
+            Some((key, _)) => key.clone(),
+            None => subscriber_key
+                .parse()
+                .expect("the store checks a subscriber key before it passes it on"),
+        };
+        let group = match self.groups.get_entry(service_group) {
+            Some((group, _)) => group.clone(),
+            None => service_group.into(),
+        };
+        let number = self.next;
+        self.next += 1;
+        self.count += 1;
+        self.groups
+            .entry_or_default(group.clone())
+            .insert(number, key.clone());
+        self.subscribers.entry_or_default(key).insert(group, number);
+        true
+    }
+
+    /// Removes a subscription; tells whether there was one.
+    pub(crate) fn remove(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        match self.subscribers.get_entry(subscriber_key) {
+            Some((_, groups)) if groups.contains(service_group) => {}
+            _ => return false,
+        }
+        let Some(groups) = self.subscribers.get_mut(subscriber_key) else {
+            return false;
+        };
+        let number = groups.remove(service_group);
+        if groups.is_empty() {
+            self.subscribers.remove(subscriber_key);
+        }
+        if let Some(number) = number {
+            self.leave(service_group, number);
+        }
+        true
+    }
+
+    /// Removes all subscriptions of a subscriber; tells whether there were any.
+    pub(crate) fn remove_all(&mut self, subscriber_key: &str) -> bool {
+        let Some(groups) = self.subscribers.remove(subscriber_key) else {
+            return false;
+        };
+        for (group, number) in groups.into_entries() {
+            self.leave(&group, number);
+        }
+        true
+    }
+
+    fn leave(&mut self, service_group: &str, number: u64) {
+        if let Some(subscribers) = self.groups.get_mut(service_group) {
+            self.count -= usize::from(subscribers.remove(&number).is_some());
+            if subscribers.is_empty() {
+                self.groups.remove(service_group);
+            }
+        }
+    }
+}
+
+impl<M: Maps> Clone for Subscriptions<M>
+where
+    M::Hashed<Arc<str>, Group<M>>: Clone,
+    M::Hashed<ServiceKey, M::Sorted<Arc<str>, u64>>: Clone,
+{
+    fn clone(&self) -> Self {
+        Subscriptions {
+            groups: self.groups.clone(),
+            subscribers: self.subscribers.clone(),
+            ..*self
+        }
+    }
+}
