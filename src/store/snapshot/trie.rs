@@ -30,6 +30,7 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
+use wide::u8x16;
 
 /// log2 of the children of a branch.
 const BRANCH_BITS: u32 = 4;
@@ -56,6 +57,8 @@ pub(super) struct Trie<E> {
     root: Arc<[Node<E>]>,
     /// log2 of the number of leaves.
     bits: u32,
+    /// log2 of the children of the root.
+    root_bits: u32,
     len: usize,
 }
 
@@ -66,7 +69,7 @@ enum Node<E> {
 
 struct Leaf<E> {
     /// One byte of each entry's hash; beyond the entries, anything.
-    tags: [u8; LEAF],
+    tags: [u8x16; LEAF / 16],
     entries: ArrayVec<E, LEAF>,
     /// For the rare leaf that is full.
     overflow: Option<Arc<Leaf<E>>>,
@@ -168,29 +171,29 @@ impl<E: Entry> Trie<E> {
 
     #[inline]
     fn leaf(&self, hash: u64) -> &Leaf<E> {
-        let mut path = Path::new(self.bits, hash);
-        let mut node = &self.root[path.root()];
+        let mut path = Path(hash);
+        let mut node = &self.root[path.take(self.root_bits)];
         loop {
             match node {
-                Node::Branch(branch) => node = &branch[path.branch()],
+                Node::Branch(branch) => node = &branch[path.take(BRANCH_BITS)],
                 Node::Leaf(leaf) => return leaf,
             }
         }
     }
 
     fn leaf_mut(&mut self, hash: u64) -> &mut Leaf<E> {
-        let mut path = Path::new(self.bits, hash);
+        let mut path = Path(hash);
         if Arc::get_mut(&mut self.root).is_none() {
             self.root.iter().for_each(Node::touch);
         }
-        let mut node = &mut Arc::make_mut(&mut self.root)[path.root()];
+        let mut node = &mut Arc::make_mut(&mut self.root)[path.take(self.root_bits)];
         loop {
             match node {
                 Node::Branch(branch) => {
                     if Arc::get_mut(branch).is_none() {
                         branch.iter().for_each(Node::touch);
                     }
-                    node = &mut Arc::make_mut(branch)[path.branch()];
+                    node = &mut Arc::make_mut(branch)[path.take(BRANCH_BITS)];
                 }
                 Node::Leaf(leaf) => return own_leaf(leaf),
             }
@@ -207,7 +210,7 @@ impl<E: Entry> Trie<E> {
         leaves.resize_with(1 << bits, Leaf::new);
         let mut len = 0;
         for entry in entries {
-            let index = Path::new(bits, entry.hash()).leaf();
+            let index = Path(entry.hash()).take(bits);
             leaves[index].push(entry);
             len += 1;
         }
@@ -229,6 +232,7 @@ impl<E: Entry> Trie<E> {
         Trie {
             root: level.into(),
             bits,
+            root_bits: bits - depth(bits) * BRANCH_BITS,
             len,
         }
     }
@@ -246,39 +250,17 @@ fn depth(bits: u32) -> u32 {
     bits.saturating_sub(ROOT_BITS).div_ceil(BRANCH_BITS)
 }
 
-/// The way of a hash from the root to its leaf.
-struct Path {
-    /// The bits that are still to be followed, at the top.
-    rest: u64,
-    bits: u32,
-}
+/// The way of a hash from the root to its leaf: the bits that are still to be
+/// followed, at the top.
+struct Path(u64);
 
 impl Path {
     #[inline]
-    fn new(bits: u32, hash: u64) -> Path {
-        Path { rest: hash, bits }
-    }
-
-    #[inline]
     fn take(&mut self, bits: u32) -> usize {
         // In two shifts, because a shift by all 64 bits is none.
-        let index = (self.rest >> 1) >> (63 - bits);
-        self.rest <<= bits;
+        let index = (self.0 >> 1) >> (63 - bits);
+        self.0 <<= bits;
         index as usize
-    }
-
-    #[inline]
-    fn root(&mut self) -> usize {
-        self.take(self.bits - depth(self.bits) * BRANCH_BITS)
-    }
-
-    #[inline]
-    fn branch(&mut self) -> usize {
-        self.take(BRANCH_BITS)
-    }
-
-    fn leaf(&mut self) -> usize {
-        self.take(self.bits)
     }
 }
 
@@ -295,7 +277,7 @@ impl<E> Node<E> {
 impl<E: Entry> Leaf<E> {
     fn new() -> Leaf<E> {
         Leaf {
-            tags: [0; LEAF],
+            tags: [u8x16::ZERO; LEAF / 16],
             entries: ArrayVec::new(),
             overflow: None,
         }
@@ -308,13 +290,10 @@ impl<E: Entry> Leaf<E> {
     /// The places whose tag is that of `hash`.
     #[inline]
     fn candidates(&self, hash: u64) -> Candidates {
-        let tag = Leaf::<E>::tag(hash);
-        let mut places = 0_u32;
-        for (place, known) in self.tags.iter().enumerate() {
-            places |= u32::from(*known == tag) << place;
-        }
+        let tag = u8x16::splat(Leaf::<E>::tag(hash));
+        let [low, high] = self.tags.map(|tags| tags.cmp_eq(tag).move_mask().cast_unsigned());
         let used = ((1_u64 << self.entries.len()) - 1) as u32;
-        Candidates(places & used)
+        Candidates((high << 16 | low) & used)
     }
 
     fn position(&self, hash: u64, key: &str) -> Option<usize> {
@@ -328,8 +307,12 @@ impl<E: Entry> Leaf<E> {
             own_leaf(overflow).push(entry);
             return;
         }
-        self.tags[self.entries.len()] = Leaf::<E>::tag(entry.hash());
+        *self.tag_mut(self.entries.len()) = Leaf::<E>::tag(entry.hash());
         self.entries.push(entry);
+    }
+
+    fn tag_mut(&mut self, place: usize) -> &mut u8 {
+        &mut self.tags[place / 16].as_array_mut()[place % 16]
     }
 
     /// Puts `entry` in the place of the one with its key, or gives it back.
@@ -347,7 +330,7 @@ impl<E: Entry> Leaf<E> {
     fn remove(&mut self, hash: u64, key: &str) -> Option<E> {
         let removed = if let Some(index) = self.position(hash, key) {
             let last = self.entries.len() - 1;
-            self.tags[index] = self.tags[last];
+            *self.tag_mut(index) = *self.tag_mut(last);
             let removed = self.entries.swap_remove(index);
             if let Some(entry) = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop()) {
                 self.push(entry);
