@@ -1,39 +1,20 @@
 //! [`SnapshotStore`]: persistent maps behind an atomic pointer.
 //!
-//! A state of the store is a [`Root`]; an [`ArcSwap`] points at the newest one.
+//! A state of the store is a [`Root`]; a pointer leads to the newest one.
 //! A reader loads the pointer and reads. A writer takes its turn at a lock that
 //! no reader ever touches, clones the root (which shares everything), changes
 //! the clone (which copies the paths to what it changes) and swings the pointer.
 //!
-//! # Reader handles
-//!
-//! A [`SnapshotReader`] keeps the root that it read last. To learn whether there
-//! is a newer one it reads a counter, the *generation*, which each writer stores
-//! after it has swung the pointer:
-//!
-//! ```text
-//! writer  1. root.store(r)                    reader  3. generation.load(Acquire)
-//!         2. generation.store(g, Release)             4. root.load_full()
-//! ```
-//!
-//! A reader that sees *g* at 3 loads at 4 the root that came with *g*, or a
-//! newer one: 2 pairs with 3. One that finds its own generation at 3 keeps its
-//! root; then the write that would have replaced it has not returned yet, or
-//! nothing orders the reader after its return. A reader that comes
-//! between 1 and 2 and loads the newer root keeps the generation that it found
-//! at 3 beside it, sees the counter change at its next read, and loads once more
-//! than it had to.
+//! How a reader handle learns of a newer state stands in [`published`].
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use arc_swap::ArcSwap;
+use std::sync::Arc;
 
 use super::tables::prelude::*;
-use crate::sync::atomic::AtomicU64;
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use published::{Keep, Published, Reader};
 use root::Root;
 
+mod published;
 mod root;
 mod trie;
 
@@ -67,43 +48,15 @@ mod trie;
 /// assert!(before.revision() < store.revision());
 /// # Ok::<(), service_registry::StoreError>(())
 /// ```
-#[derive(Default)]
 pub struct SnapshotStore {
-    shared: Arc<Shared>,
+    newest: Arc<Published<Root>>,
 }
 
-struct Shared {
-    root: ArcSwap<Root>,
-    generation: AtomicU64,
-    turn: Mutex<()>,
-}
-
-impl Default for Shared {
-    fn default() -> Shared {
-        Shared {
-            root: ArcSwap::from_pointee(Root::default()),
-            generation: AtomicU64::new(0),
-            turn: Mutex::new(()),
+impl Default for SnapshotStore {
+    fn default() -> SnapshotStore {
+        SnapshotStore {
+            newest: Arc::new(Published::new(Root::default())),
         }
-    }
-}
-
-impl Shared {
-    /// Makes `root` the newest. Only the writer whose turn it is may call this.
-    fn publish(&self, root: Root, _turn: &MutexGuard<'_, ()>) {
-        let replaced = self.root.swap(Arc::new(root));
-        // Relaxed: only writers store it, and they take turns.
-        let generation = self.generation.load(Relaxed) + 1;
-        // Release: pairs with the Acquire load in `SnapshotReader::view`, so
-        // that whoever sees this generation finds its root, or a newer one.
-        self.generation.store(generation, Release);
-        drop(replaced);
-    }
-
-    /// Waits for this writer's turn.
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        // A writer that panicked has published nothing.
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -117,24 +70,22 @@ impl SnapshotStore {
     /// while it is kept, but for the memory of what has been replaced since.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
-            root: self.shared.root.load_full(),
+            root: self.newest.load_full(),
         }
     }
 
     /// A handle for a thread that reads a lot: it keeps the newest state at hand,
     /// so that a read costs little more than the look-up. O(1).
     pub fn reader(&self) -> SnapshotReader {
-        let generation = self.shared.generation.load(Acquire);
         SnapshotReader {
-            newest: self.snapshot(),
-            generation,
-            shared: self.shared.clone(),
+            reader: Reader::new(&self.newest),
+            newest: self.newest.clone(),
         }
     }
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&Root) -> R) -> Result<R> {
-        let root = self.shared.root.load();
+        let root = self.newest.load();
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
@@ -150,8 +101,8 @@ impl SnapshotStore {
     }
 
     fn write_root<R>(&self, write: impl FnOnce(&mut Root) -> Result<R>) -> Result<(R, Revision)> {
-        let turn = self.shared.turn();
-        let mut root = Root::clone(&self.shared.root.load());
+        let turn = self.newest.turn();
+        let mut root = Root::clone(&self.newest.load());
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
@@ -159,20 +110,20 @@ impl SnapshotStore {
         let changed = root.is_dirty();
         let revision = root.settle();
         if changed {
-            self.shared.publish(root, &turn);
+            turn.publish(root);
         }
         Ok((answer, revision))
     }
 
     fn current_revision(&self) -> Revision {
-        self.shared.root.load().revision()
+        self.newest.load().revision()
     }
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
-        let turn = self.shared.turn();
+        let turn = self.newest.turn();
         let last = self.current_revision();
-        self.shared.publish(Root::closed(last), &turn);
+        turn.publish(Root::closed(last));
         Ok(())
     }
 }
@@ -197,6 +148,12 @@ impl fmt::Debug for SnapshotStore {
 #[derive(Clone)]
 pub struct Snapshot {
     root: Arc<Root>,
+}
+
+impl Keep<Root> for Snapshot {
+    fn keep(root: Arc<Root>) -> Snapshot {
+        Snapshot { root }
+    }
 }
 
 impl RegistryView for Snapshot {
@@ -262,10 +219,8 @@ impl fmt::Debug for Snapshot {
 /// ```
 #[derive(Clone)]
 pub struct SnapshotReader {
-    shared: Arc<Shared>,
-    newest: Snapshot,
-    /// A generation that `newest` is not older than.
-    generation: u64,
+    reader: Reader<Snapshot>,
+    newest: Arc<Published<Root>>,
 }
 
 impl SnapshotReader {
@@ -273,12 +228,7 @@ impl SnapshotReader {
     /// closed it is empty.
     #[inline]
     pub fn view(&mut self) -> &Snapshot {
-        // Acquire: pairs with the Release store in `Shared::publish`.
-        let generation = self.shared.generation.load(Acquire);
-        if generation != self.generation {
-            self.renew(generation);
-        }
-        &self.newest
+        self.reader.newest(&self.newest)
     }
 
     /// Calls `read` with the newest record under `key`, as
@@ -302,18 +252,12 @@ impl SnapshotReader {
         let answer = root.get(key).map(read);
         answer.ok_or_else(|| StoreError::not_found(key))
     }
-
-    #[cold]
-    fn renew(&mut self, generation: u64) {
-        self.newest.root = self.shared.root.load_full();
-        self.generation = generation;
-    }
 }
 
 impl fmt::Debug for SnapshotReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SnapshotReader")
-            .field("newest", &self.newest)
+            .field("revision", &self.reader.last().revision())
             .finish_non_exhaustive()
     }
 }

@@ -291,7 +291,9 @@ impl<E: Entry> Leaf<E> {
     #[inline]
     fn candidates(&self, hash: u64) -> Candidates {
         let tag = u8x16::splat(Leaf::<E>::tag(hash));
-        let [low, high] = self.tags.map(|tags| tags.cmp_eq(tag).move_mask().cast_unsigned());
+        let [low, high] = self
+            .tags
+            .map(|tags| tags.cmp_eq(tag).move_mask().cast_unsigned());
         let used = ((1_u64 << self.entries.len()) - 1) as u32;
         Candidates((high << 16 | low) & used)
     }
