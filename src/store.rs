@@ -15,6 +15,7 @@ mod collect;
 mod memory;
 #[cfg(feature = "thread-safe")]
 mod reading;
+mod services;
 mod subscriptions;
 
 #[cfg(feature = "snapshot")]

@@ -10,11 +10,12 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::time::SystemTime;
 
-use hashbrown::{HashMap, HashTable, hash_table};
+use hashbrown::HashMap;
 
+use super::services::Services;
 use super::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
 use super::{RegistryView, StoreStats};
 use crate::batch::{Batch, Change, Revision};
@@ -243,144 +244,41 @@ pub(crate) mod prelude {
     pub(crate) use std::time::SystemTime;
 }
 
-/// The mutable tables: services by key, keys by service name, subscribers by
-/// group and groups by subscriber.
+/// The mutable tables: services by key and by name, subscribers by group and
+/// groups by subscriber.
 pub(crate) struct Tables {
-    hasher: RandomState,
-    services: HashTable<Service>,
-    names: HashTable<Name>,
+    services: Services,
     subscriptions: Subscriptions<InPlace>,
     revision: Revision,
     dirty: bool,
-}
-
-struct Service {
-    key: ServiceKey,
-    info: ServiceInfo,
-}
-
-/// The pods of one service name.
-struct Name {
-    name: Box<str>,
-    pods: HashTable<Member>,
-}
-
-/// A pod of a name. Its hash is kept, so that it is found among the services
-/// without reading a single character; its key is a clone of the services' one.
-struct Member {
-    hash: u64,
-    key: ServiceKey,
 }
 
 impl Default for Tables {
     fn default() -> Tables {
         let hasher = RandomState::default();
         Tables {
-            services: HashTable::new(),
-            names: HashTable::new(),
+            services: Services::new(&hasher),
             subscriptions: Subscriptions::new(&hasher),
-            hasher,
             revision: Revision::ZERO,
             dirty: false,
         }
     }
 }
 
-impl Tables {
-    #[inline]
-    fn hash(&self, text: &str) -> u64 {
-        self.hasher.hash_one(text)
-    }
-
-    fn add_name(&mut self, hash: u64, key: &ServiceKey, service_name: &str) {
-        let hasher = &self.hasher;
-        let name = self
-            .names
-            .entry(
-                hasher.hash_one(service_name),
-                |name| &*name.name == service_name,
-                |name| hasher.hash_one(&*name.name),
-            )
-            .or_insert_with(|| Name {
-                name: service_name.into(),
-                pods: HashTable::new(),
-            })
-            .into_mut();
-        let key = key.clone();
-        name.pods
-            .insert_unique(hash, Member { hash, key }, |member| member.hash);
-    }
-
-    fn remove_name(&mut self, hash: u64, key: &ServiceKey, service_name: &str) {
-        let hasher = &self.hasher;
-        let Ok(mut entry) = self
-            .names
-            .find_entry(hasher.hash_one(service_name), |name| {
-                &*name.name == service_name
-            })
-        else {
-            debug_assert!(false, "a registered pod stands under its service name");
-            return;
-        };
-        let pods = &mut entry.get_mut().pods;
-        if let Ok(member) = pods.find_entry(hash, |member| member.key.same(key)) {
-            member.remove();
-        }
-        shrink(pods, |member| member.hash);
-        if pods.is_empty() {
-            entry.remove();
-            shrink(&mut self.names, |name| hasher.hash_one(&*name.name));
-        }
-    }
-}
-
-/// Gives memory back once a table is less than an eighth full. It keeps room
-/// for twice what it holds, so that the work is paid for by the removals that
-/// came before.
-fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
-    if table.capacity() > 16 && table.len() < table.capacity() / 8 {
-        table.shrink_to(table.len() * 2, hash);
-    }
-}
-
 impl WriteTables for Tables {
     fn save(&mut self, service: ServiceInfo) {
-        let hasher = &self.hasher;
-        let hash = hasher.hash_one(service.key());
-        let entry = self.services.entry(
-            hash,
-            |known| known.key == *service.key(),
-            |known| hasher.hash_one(&known.key),
-        );
-        match entry {
-            hash_table::Entry::Occupied(mut known) => {
-                let known = &mut known.get_mut().info;
-                if *known != service {
-                    *known = service;
-                    self.dirty = true;
-                }
-            }
-            hash_table::Entry::Vacant(place) => {
-                let key = service.key().clone();
-                place.insert(Service {
-                    key: key.clone(),
-                    info: service.clone(),
-                });
-                self.dirty = true;
-                self.add_name(hash, &key, service.service_name());
-            }
+        match self.services.get_mut(service.key()) {
+            Some(known) if *known == service => return,
+            Some(known) => *known = service,
+            None => self.services.insert(service),
         }
+        self.dirty = true;
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
-        let hash = self.hash(key);
-        let entry = self.services.find_entry(hash, |known| &*known.key == key);
-        let (Service { key, info }, _) = entry.ok()?.remove();
+        let removed = self.services.remove(key)?;
         self.dirty = true;
-        let hasher = &self.hasher;
-        shrink(&mut self.services, |known| hasher.hash_one(&known.key));
-        self.remove_name(hash, &key, info.service_name());
-        Some(info)
+        Some(removed)
     }
 
     #[inline]
@@ -390,10 +288,9 @@ impl WriteTables for Tables {
         status: ServiceStatus,
         checked_at: SystemTime,
     ) -> Option<ServiceStatus> {
-        let hash = self.hash(key);
-        let known = self.services.find_mut(hash, |known| &*known.key == key)?;
-        let before = known.info.status();
-        self.dirty |= known.info.set_health(status, checked_at);
+        let known = self.services.get_mut(key)?;
+        let before = known.status();
+        self.dirty |= known.set_health(status, checked_at);
         Some(before)
     }
 
@@ -438,32 +335,18 @@ impl RegistryView for Tables {
 
     #[inline]
     fn get(&self, key: &str) -> Option<&ServiceInfo> {
-        let hash = self.hash(key);
-        self.services
-            .find(hash, |known| &*known.key == key)
-            .map(|known| &known.info)
+        self.services.get(key)
     }
 
     fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        self.services.iter().map(|known| &known.info)
+        self.services.iter()
     }
 
     fn services_by_name<'a>(
         &'a self,
         service_name: &str,
     ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
-        let name = self
-            .names
-            .find(self.hash(service_name), |name| &*name.name == service_name);
-        let members = name.map_or_else(Default::default, |name| name.pods.iter());
-        members.map(|member| {
-            let known = self
-                .services
-                .find(member.hash, |known| known.key.same(&member.key));
-            &known
-                .expect("a pod that stands under its name is registered")
-                .info
-        })
+        self.services.by_name(service_name)
     }
 
     fn subscribers<'a>(
@@ -553,6 +436,7 @@ impl<K: Ord, V> SortedMap<K, V> for BTreeMap<K, V> {
 }
 
 /// Tables, until the store is closed; the last revision afterwards.
+#[allow(clippy::large_enum_variant)] // there is one for each store
 pub(crate) enum State {
     Open(Tables),
     Closed(Revision),

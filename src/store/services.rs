@@ -1,0 +1,446 @@
+//! The records of the mutable tables, the pods of a service side by side.
+//!
+//! ```text
+//!  index:  hash of a key   ->  place
+//!  names:  service name    ->  run (start, length, room)
+//!  places: [ a:1 | a:2 | a:3 |  -  | b:1 |  -  | c:1 | c:2 | ... ]
+//!            '---- run of a ----'   run of b    run of c
+//! ```
+//!
+//! A record of a key is found through a hash table of 4-byte places, so that the
+//! table stays in the cache where the records do not, and a look-up costs the
+//! one cache miss that a table of records costs. The pods of a service lie in
+//! one *run* of places, so that `get_services_by_name` reads memory in order
+//! rather than at random, which at 100,000 services is most of its time; and
+//! all records are one pass over an array.
+//!
+//! A run that is full moves to one of twice its room. The run that it leaves is
+//! kept for the next one of that size; when too many lie idle, the places are
+//! laid out anew. All of that is O(1) amortised, as the growth of a hash table.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+
+use crate::hash::RandomState;
+use crate::service::{ServiceInfo, ServiceKey};
+
+pub(crate) struct Services {
+    hasher: RandomState,
+    index: HashTable<u32>,
+    names: HashTable<Name>,
+    shelf: Shelf,
+}
+
+struct Service {
+    /// A clone of the record's key, or of an equal one: one pointer nearer.
+    key: ServiceKey,
+    info: ServiceInfo,
+}
+
+struct Name {
+    name: Box<str>,
+    run: Run,
+}
+
+/// Places `start .. start + len` are taken, up to `start + room` reserved.
+/// `room` is 0 or a power of two.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    start: u32,
+    len: u32,
+    room: u32,
+}
+
+/// The places, and the runs among them that nobody uses.
+#[derive(Default)]
+struct Shelf {
+    places: Vec<Option<Service>>,
+    /// The starts of idle runs, by log2 of their room.
+    idle: Vec<Vec<u32>>,
+    /// How many places lie in idle runs.
+    idle_places: usize,
+}
+
+impl Shelf {
+    #[inline]
+    fn get(&self, place: u32) -> Option<&Service> {
+        self.places.get(place as usize)?.as_ref()
+    }
+
+    #[inline]
+    fn get_mut(&mut self, place: u32) -> Option<&mut Service> {
+        self.places.get_mut(place as usize)?.as_mut()
+    }
+
+    #[inline]
+    fn holds(&self, place: u32, key: &str) -> bool {
+        self.get(place).is_some_and(|service| &*service.key == key)
+    }
+
+    fn hash(&self, place: u32, hasher: &RandomState) -> u64 {
+        let service = self.get(place);
+        hasher.hash_one(&service.expect("the index names places that are taken").key)
+    }
+
+    fn reserve(&mut self, room: u32) -> u32 {
+        let idle = self.idle.get_mut(room.trailing_zeros() as usize);
+        if let Some(start) = idle.and_then(Vec::pop) {
+            self.idle_places -= room as usize;
+            return start;
+        }
+        let start = self.places.len();
+        self.extend(room);
+        u32::try_from(start).expect("extending checks this")
+    }
+
+    fn extend(&mut self, room: u32) {
+        let end = self.places.len() + room as usize;
+        assert!(
+            u32::try_from(end).is_ok(),
+            "a store holds at most 2^32 services"
+        );
+        self.places.resize_with(end, || None);
+    }
+
+    fn release(&mut self, run: Run) {
+        if run.room > 0 {
+            let class = run.room.trailing_zeros() as usize;
+            if self.idle.len() <= class {
+                self.idle.resize_with(class + 1, Vec::new);
+            }
+            self.idle[class].push(run.start);
+            self.idle_places += run.room as usize;
+        }
+    }
+
+    /// Whether a third of the places lie idle, so that they are worth laying out
+    /// anew.
+    fn is_wasteful(&self) -> bool {
+        self.places.len() > 64 && self.idle_places * 3 > self.places.len()
+    }
+}
+
+impl Services {
+    pub(crate) fn new(hasher: &RandomState) -> Services {
+        Services {
+            hasher: hasher.clone(),
+            index: HashTable::new(),
+            names: HashTable::new(),
+            shelf: Shelf::default(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: &str) -> Option<&ServiceInfo> {
+        let hash = self.hasher.hash_one(key);
+        let place = self
+            .index
+            .find(hash, |&place| self.shelf.holds(place, key))?;
+        self.shelf.get(*place).map(|service| &service.info)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut ServiceInfo> {
+        let hash = self.hasher.hash_one(key);
+        let place = self
+            .index
+            .find(hash, |&place| self.shelf.holds(place, key))?;
+        self.shelf.get_mut(*place).map(|service| &mut service.info)
+    }
+
+    /// Every record. O(*n*).
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ServiceInfo> {
+        let places = self.shelf.places.iter().flatten();
+        places.map(|service| &service.info)
+    }
+
+    /// The pods of a service. O(*p*).
+    pub(crate) fn by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
+        let hash = self.hasher.hash_one(service_name);
+        let name = self.names.find(hash, |name| &*name.name == service_name);
+        let run = name.map_or_else(Run::default, |name| name.run);
+        let start = run.start as usize;
+        let places = self.shelf.places.get(start..start + run.len as usize);
+        let taken = places.unwrap_or_default().iter().flatten();
+        taken.map(|service| &service.info)
+    }
+
+    /// Adds a record whose key is not there yet.
+    pub(crate) fn insert(&mut self, info: ServiceInfo) {
+        self.insert_service(Service {
+            key: info.key().clone(),
+            info,
+        });
+        self.tidy();
+    }
+
+    fn insert_service(&mut self, service: Service) {
+        let Services {
+            hasher,
+            index,
+            names,
+            shelf,
+        } = self;
+        let service_name = service.info.service_name();
+        let hash = hasher.hash_one(&service.key);
+        let name = names
+            .entry(
+                hasher.hash_one(service_name),
+                |name| &*name.name == service_name,
+                |name| hasher.hash_one(&*name.name),
+            )
+            .or_insert_with(|| Name {
+                name: service_name.into(),
+                run: Run::default(),
+            })
+            .into_mut();
+        if name.run.len == name.run.room {
+            let room = (name.run.room * 2).max(1);
+            resize(&mut name.run, room, hasher, index, shelf);
+        }
+        let place = name.run.start + name.run.len;
+        name.run.len += 1;
+        shelf.places[place as usize] = Some(service);
+        index.insert_unique(hash, place, |&place| shelf.hash(place, hasher));
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) -> Option<ServiceInfo> {
+        let Services {
+            hasher,
+            index,
+            names,
+            shelf,
+        } = self;
+        let entry = index.find_entry(hasher.hash_one(key), |&place| shelf.holds(place, key));
+        let (place, _) = entry.ok()?.remove();
+        let Service { info, .. } = shelf.places[place as usize]
+            .take()
+            .expect("the index names places that are taken");
+
+        let service_name = info.service_name();
+        let hash = hasher.hash_one(service_name);
+        let Ok(mut name) = names.find_entry(hash, |name| &*name.name == service_name) else {
+            unreachable!("a registered pod stands under its name");
+        };
+        let run = &mut name.get_mut().run;
+        run.len -= 1;
+        let last = run.start + run.len;
+        if place != last {
+            relocate(last, place, hasher, index, shelf);
+        }
+        if run.len == 0 {
+            shelf.release(*run);
+            name.remove();
+        } else if run.len <= run.room / 4 {
+            let room = run.room / 2;
+            resize(run, room, hasher, index, shelf);
+        }
+        shrink(index, |&place| shelf.hash(place, hasher));
+        shrink(names, |name| hasher.hash_one(&*name.name));
+        self.tidy();
+        Some(info)
+    }
+
+    fn tidy(&mut self) {
+        if self.shelf.is_wasteful() {
+            self.lay_out_anew();
+        }
+    }
+
+    /// Gives each service a run that fits, and drops the idle ones. O(*n*).
+    #[cold]
+    fn lay_out_anew(&mut self) {
+        let Services {
+            hasher,
+            index,
+            names,
+            shelf,
+        } = self;
+        let rooms = names.iter().map(|name| name.run.len.next_power_of_two());
+        let mut fresh = Shelf::default();
+        fresh
+            .places
+            .reserve_exact(rooms.map(|room| room as usize).sum());
+        index.clear();
+        for Name { run, .. } in names.iter_mut() {
+            let room = run.len.next_power_of_two();
+            let start = fresh.reserve(room);
+            for offset in 0..run.len {
+                let service = shelf.places[(run.start + offset) as usize].take();
+                fresh.places[(start + offset) as usize] = service;
+                let place = start + offset;
+                let hash = fresh.hash(place, hasher);
+                index.insert_unique(hash, place, |&place| fresh.hash(place, hasher));
+            }
+            run.start = start;
+            run.room = room;
+        }
+        *shelf = fresh;
+    }
+}
+
+/// Moves a run to one of another room, or extends it where it stands last.
+fn resize(
+    run: &mut Run,
+    room: u32,
+    hasher: &RandomState,
+    index: &mut HashTable<u32>,
+    shelf: &mut Shelf,
+) {
+    let stands_last = (run.start + run.room) as usize == shelf.places.len();
+    if stands_last && room > run.room {
+        if run.room == 0 {
+            run.start = shelf.reserve(room);
+        } else {
+            shelf.extend(room - run.room);
+        }
+        run.room = room;
+        return;
+    }
+    let left = *run;
+    run.start = shelf.reserve(room);
+    run.room = room;
+    for offset in 0..run.len {
+        relocate(
+            left.start + offset,
+            run.start + offset,
+            hasher,
+            index,
+            shelf,
+        );
+    }
+    shelf.release(left);
+}
+
+/// Moves a record to a free place.
+fn relocate(
+    from: u32,
+    to: u32,
+    hasher: &RandomState,
+    index: &mut HashTable<u32>,
+    shelf: &mut Shelf,
+) {
+    let hash = shelf.hash(from, hasher);
+    let place = index.find_mut(hash, |&place| place == from);
+    *place.expect("a place that is taken stands in the index") = to;
+    shelf.places[to as usize] = shelf.places[from as usize].take();
+}
+
+/// Gives memory back once a table is less than an eighth full. It keeps room
+/// for twice what it holds, so that the work is paid for by the removals that
+/// came before.
+fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    if table.capacity() > 16 && table.len() < table.capacity() / 8 {
+        table.shrink_to(table.len() * 2, hash);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServiceRegistration;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn pod(service: u8, pod: u8) -> ServiceInfo {
+        ServiceInfo::new(ServiceRegistration {
+            service_name: format!("s{service}"),
+            pod_name: pod.to_string(),
+            ..Default::default()
+        })
+        .unwrap()
+    }
+
+    impl Services {
+        fn check(&self, model: &BTreeSet<(u8, u8)>) {
+            assert_eq!(self.len(), model.len());
+            assert_eq!(self.iter().count(), model.len());
+            for service in 0..8 {
+                let keys = |(s, p): &(u8, u8)| format!("s{s}:{p}");
+                let expected: BTreeSet<String> = model
+                    .iter()
+                    .filter(|(s, _)| *s == service)
+                    .map(keys)
+                    .collect();
+                let found: BTreeSet<String> = self
+                    .by_name(&format!("s{service}"))
+                    .map(|info| info.key().to_string())
+                    .collect();
+                assert_eq!(found, expected);
+                assert!(
+                    expected
+                        .iter()
+                        .all(|key| self.get(key).unwrap().key() == &**key)
+                );
+            }
+            // No two runs share a place, and every place is in a run or idle.
+            let mut ranges: Vec<_> = self.names.iter().map(|name| name.run).collect();
+            for (class, starts) in self.shelf.idle.iter().enumerate() {
+                let room = 1 << class;
+                ranges.extend(starts.iter().map(|&start| Run {
+                    start,
+                    len: 0,
+                    room,
+                }));
+            }
+            ranges.sort_by_key(|run| run.start);
+            let mut end = 0;
+            for run in ranges {
+                assert_eq!(run.start, end);
+                assert!(run.len <= run.room);
+                end += run.room;
+            }
+            assert_eq!(end as usize, self.shelf.places.len());
+            assert!(!self.shelf.is_wasteful());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn runs_never_overlap_and_no_record_is_lost(
+            steps in prop::collection::vec((any::<bool>(), 0..8_u8, 0..40_u8), 0..600)
+        ) {
+            let mut services = Services::new(&RandomState::default());
+            let mut model = BTreeSet::new();
+            for (add, service, number) in steps {
+                let info = pod(service, number);
+                let key = info.key().clone();
+                if !add {
+                    let removed = services.remove(&key).is_some();
+                    prop_assert_eq!(removed, model.remove(&(service, number)));
+                } else if model.insert((service, number)) {
+                    services.insert(info);
+                }
+            }
+            services.check(&model);
+        }
+    }
+
+    #[test]
+    fn places_are_given_back() {
+        let mut services = Services::new(&RandomState::default());
+        for number in 0..=255 {
+            for service in 0..8 {
+                services.insert(pod(service, number));
+            }
+        }
+        for number in 1..=255 {
+            for service in 0..8 {
+                services.remove(&format!("s{service}:{number}")).unwrap();
+            }
+        }
+        services.check(&(0..8).map(|service| (service, 0)).collect());
+        assert!(services.shelf.places.len() <= 64);
+        assert!(services.index.capacity() <= 64);
+    }
+}
