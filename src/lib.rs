@@ -1,4 +1,94 @@
-//! An in-process service registry.
+//! An in-process service registry: *which pods serve `user-service`, are they
+//! healthy, and who wants to know when that changes?*
+//!
+//! One interface, [`RegistryStore`], and interchangeable stores behind it that
+//! strike different bargains between readers and writers. The project's
+//! laboratory measures those bargains (`cargo report`), so that a store is chosen
+//! from evidence and changed with one word.
+//!
+//! # Usage
+//!
+//! ```
+//! use service_registry::{MemoryStore, Provider, Protocol, Registry, ServiceRegistration, ServiceStatus};
+//!
+//! let registry = Registry::new(MemoryStore::new());
+//!
+//! registry.register(ServiceRegistration {
+//!     service_name: "user-service".into(),
+//!     pod_name: "pod-1".into(),
+//!     providers: vec![Provider {
+//!         protocol: Protocol::Http,
+//!         ip: [10, 0, 0, 7].into(),
+//!         port: 8080,
+//!     }],
+//!     subscriptions: vec!["payment".into()],
+//!     ..Default::default()
+//! })?;
+//! registry.update_health_status("user-service:pod-1", ServiceStatus::Healthy)?;
+//!
+//! for pod in registry.get_services_by_name("user-service")? {
+//!     println!("{} is {} at {}:{}", pod.key(), pod.status(), pod.providers()[0].ip, pod.providers()[0].port);
+//! }
+//! assert_eq!(registry.get_subscribers("payment")?, ["user-service:pod-1"]);
+//! # Ok::<(), service_registry::StoreError>(())
+//! ```
+//!
+//! [`Registry`] is the front that applications use; the stores below it can be
+//! used by themselves.
+//!
+//! # Stores
+//!
+//! | store | feature | readers | writers | snapshot |
+//! | --- | --- | --- | --- | --- |
+//! | [`MemoryStore`] | | plain, one thread | plain | no |
+//! | `WorkerStore` | `worker` | message round trip | event queue, one worker | no |
+//! | `ThreadSafeMemoryStore` | `thread-safe` (default) | shared lock | exclusive lock | no |
+//! | `SnapshotStore` | `snapshot` | lock-free | one at a time, copy-on-write | O(1), `Send + Sync + 'static` |
+//!
+//! On every one of them a batch is atomic and a scan is consistent: what
+//! [`RegistryStore`] promises, all of them keep. They differ in what a reader
+//! and a writer cost each other:
+//!
+//! - One thread: [`MemoryStore`]. Nothing is quicker.
+//! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
+//! - Several threads that read all the time, or answers that must agree with
+//!   each other: `SnapshotStore`. Its writes cost more than those of any other
+//!   store here but `WorkerStore`.
+//! - An event loop that owns its state: `WorkerStore`.
+//!
+//! `docs/choosing.md` in the repository says more, and when not to use each.
+//!
+//! # Choosing one
+//!
+//! [`DefaultStore`] is the store that a Cargo feature selects
+//! (`default-snapshot`, ...); [`StoreKind`] chooses when the program runs.
+//! A program written against [`RegistryStore`] runs on all of them.
+//!
+//! # Consistency
+//!
+//! Every operation is linearizable on every store: it takes effect at one moment
+//! between its call and its return. That holds for scans
+//! ([`get_all_services`](RegistryStore::get_all_services) and the others that
+//! answer with several records) and for a whole [`Batch`]. Two *separate* calls
+//! are two moments; for several answers of one moment take a snapshot, which is
+//! a [`RegistryView`].
+//!
+//! # Copies
+//!
+//! A [`ServiceInfo`] is immutable, and cloning it bumps a reference count. What a
+//! store hands out is the caller's own, at the price of that.
+//! [`with_service`](RegistryStore::with_service) reads without even that.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `thread-safe` (default) | `ThreadSafeMemoryStore` |
+//! | `worker` | `WorkerStore`, and `crossbeam-channel` |
+//! | `snapshot` | `SnapshotStore`, and `arc-swap`, `arrayvec`, `imbl`, `wide` |
+//! | `default-memory`, `default-worker`, `default-thread-safe`, `default-snapshot` | what [`DefaultStore`] is; the strongest wins |
+//! | `serde` | reading and writing the data model |
+//! | `lab` | the laboratory; never needed by a program that uses a store |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -19,3 +109,14 @@ pub use service::{
     MAX_NAME_LEN, Protocol, Provider, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus,
 };
 pub use store::*;
+
+/// The README's examples, compiled.
+#[cfg(all(
+    doctest,
+    feature = "snapshot",
+    feature = "worker",
+    feature = "thread-safe",
+    feature = "serde"
+))]
+#[doc = include_str!("../README.md")]
+struct Readme;
