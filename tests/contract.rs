@@ -1,0 +1,310 @@
+//! The contract of `RegistryStore`: one suite, run against every store.
+//!
+//! The tests are generic functions in `contract/`, each named after the promise
+//! that it checks. Here they meet the stores: every pair is a test of its own,
+//! `snapshot::plain::batches::the_first_change_that_fails_is_named`. A new store
+//! is a line in `support/stores.rs`. `contract/broken.rs` shows that the suite
+//! notices a store that breaks a promise.
+
+#[macro_use]
+mod support;
+
+#[path = "contract/batches.rs"]
+mod batches;
+#[path = "contract/broken.rs"]
+mod broken;
+#[path = "contract/closing.rs"]
+mod closing;
+#[path = "contract/closures.rs"]
+mod closures;
+#[path = "contract/copies.rs"]
+mod copies;
+#[path = "contract/names.rs"]
+mod names;
+#[path = "contract/registry.rs"]
+mod registry;
+#[path = "contract/revisions.rs"]
+mod revisions;
+#[path = "contract/services.rs"]
+mod services;
+#[path = "contract/shared.rs"]
+mod shared;
+#[path = "contract/subscriptions.rs"]
+mod subscriptions;
+
+/// Makes tests of generic functions, which take a store or, behind `from make`,
+/// a way to make stores. Each runs under a watchdog, so that a deadlock is a
+/// failure.
+macro_rules! tests {
+    ($make:expr => $($module:ident {
+        $($test:ident)+ $(; from make: $($several:ident)+)?
+    })+) => {$(
+        mod $module {
+            $(
+                #[test]
+                fn $test() {
+                    crate::within_patience(|| crate::$module::$test(&$make));
+                }
+            )+
+            $($(
+                #[test]
+                fn $several() {
+                    crate::within_patience(|| crate::$module::$several(|| $make));
+                }
+            )+)?
+        }
+    )+};
+}
+
+fn within_patience(test: impl FnOnce() + Send + 'static) {
+    support::within(support::PATIENCE, test);
+}
+
+/// What every store promises.
+macro_rules! every_store {
+    ($make:expr) => {
+        tests! { $make =>
+            services {
+                a_new_store_is_empty
+                a_saved_record_is_found_in_every_way
+                saving_again_replaces_the_whole_record
+                saving_leaves_subscriptions_as_they_are
+                a_missing_key_is_not_found_and_named
+                a_deleted_record_is_gone_in_every_way
+                a_deleted_record_can_be_saved_again
+                deleting_leaves_subscriptions_alone
+                a_name_finds_its_pods_and_no_others
+                a_health_update_changes_health_and_nothing_else
+                a_health_update_copies_no_registration
+                a_swap_answers_with_the_status_before
+                taking_a_service_takes_its_subscriptions
+                taking_what_is_not_there_leaves_its_subscriptions
+                a_read_closure_is_called_once_and_may_move_things
+                clear_empties_and_leaves_a_store_to_work_with
+                stats_follow_every_operation
+                thousands_of_pods_come_and_go
+            }
+            subscriptions {
+                subscribing_twice_is_one_subscription
+                a_subscriber_need_not_be_registered
+                removing_what_is_not_there_is_fine
+                a_group_that_nobody_subscribes_to_is_empty
+                subscribers_stand_in_the_order_of_subscription
+                who_leaves_and_comes_back_stands_last
+                each_group_has_an_order_of_its_own
+                subscriber_services_skips_who_is_not_registered
+                removing_all_touches_one_subscriber_only
+                a_thousand_subscribers_keep_their_order
+                pairs_whose_texts_join_alike_are_different
+                groups_services_and_keys_do_not_mix
+                a_malformed_subscriber_is_refused_and_says_why
+                an_empty_or_too_long_group_is_refused_and_says_why
+            }
+            names {
+                a_pod_name_may_hold_colons
+                every_unicode_name_is_a_name
+                the_longest_names_work_everywhere
+                one_byte_more_is_refused_before_it_reaches_a_store
+            }
+            copies {
+                nothing_done_to_an_answer_reaches_the_store
+                no_caller_sees_what_another_does_to_its_answer
+                nothing_done_to_what_was_saved_reaches_the_store
+                an_answer_stays_as_it_was_given;
+                from make:
+                answers_outlive_their_store
+                stores_share_nothing
+            }
+            batches {
+                a_batch_applies_every_kind_of_change_in_order
+                later_changes_build_on_earlier_ones
+                the_first_change_that_fails_is_named
+                malformed_changes_reject_a_batch_and_say_why
+                the_last_of_a_thousand_changes_undoes_them_all
+                a_rejected_batch_does_not_spoil_the_next
+                subscriptions_of_a_batch_stand_in_its_order
+                a_batch_may_be_empty_or_built_in_every_way
+                registering_by_hand_works_as_a_batch
+            }
+            revisions {
+                a_new_store_is_at_revision_zero
+                every_change_grows_the_revision_by_one
+                a_change_of_any_one_field_is_a_change
+                an_equal_record_keeps_the_revision
+                a_repeated_health_report_keeps_the_revision
+                what_changes_nothing_keeps_the_revision
+                reads_keep_the_revision
+                a_failure_keeps_the_revision
+                a_batch_grows_the_revision_by_one_at_most
+                clear_counts_on
+                the_last_revision_outlives_the_store
+            }
+            registry {
+                registering_answers_with_what_is_stored
+                registering_is_one_commit
+                registering_anew_replaces_record_and_subscriptions
+                a_group_named_twice_is_one_subscription
+                a_bad_registration_leaves_everything_as_it_was
+                unregistering_answers_with_what_was_removed
+                unregistering_who_is_not_there_changes_nothing
+                a_pod_with_colons_in_its_name_unregisters
+                a_health_report_says_whether_the_status_changed
+                the_reads_are_those_of_the_store
+                registries_over_one_store_see_the_same
+                a_closed_registry_says_so;
+                from make:
+                a_registry_gives_its_store_back
+            }
+            closures {
+                a_panic_in_a_closure_leaves_the_store_usable
+                a_panic_with_a_hook_leaves_the_store_usable
+                close_from_inside_a_closure_is_done_or_refused
+                a_write_from_inside_is_seen_from_inside
+                the_revision_can_be_asked_from_inside
+                a_refusal_inside_is_over_when_the_closure_is
+                a_closure_works_through_dyn;
+                from make:
+                a_call_from_inside_a_closure_is_done_or_refused
+                a_closure_may_use_other_stores
+            }
+            closing {
+                all_calls_after_close_are_refused
+                a_closed_store_says_so_before_anything_else
+                closing_again_is_fine
+                an_empty_store_closes;
+                from make:
+                every_call_succeeds_until_close_and_is_refused_after
+            }
+        }
+    };
+}
+
+/// What a store that threads can share promises besides.
+macro_rules! shared_store {
+    ($make:expr) => {
+        tests! { $make =>
+            shared {
+                three_thousand_operations_end_in_the_exact_state
+                three_thousand_writes_of_one_pod_lose_none
+                every_commit_has_a_revision_of_its_own
+                one_thread_of_thirty_is_told_that_the_status_changed
+                one_thread_of_thirty_takes_a_pod_away
+                a_pod_registered_by_thirty_threads_is_of_one_piece
+                a_pod_is_never_missing_while_it_is_saved
+                a_pod_is_never_missing_while_its_health_is_updated
+                a_pod_is_never_missing_while_a_batch_replaces_it
+                a_pod_is_never_missing_while_it_registers_anew
+                a_pod_is_never_missing_while_others_come_and_go
+                no_reader_sees_half_a_registration
+                a_scan_sees_whole_commits
+                a_pod_that_moves_is_in_one_place
+                a_rejected_batch_is_never_seen
+                clear_is_one_step
+                adding_races_with_removing_all
+                adding_races_with_removing
+                adding_races_with_unregistering
+                thirty_threads_fill_one_group
+                the_last_to_leave_meets_the_first_to_come
+                a_write_that_returned_is_seen_by_every_read
+                a_state_lies_between_the_revisions_around_it
+                revisions_never_go_backwards
+                panics_in_many_threads_leave_the_store_usable
+                a_call_from_inside_passes_a_waiting_writer
+                every_thread_has_closures_of_its_own;
+                from make:
+                closing_among_thirty_threads_hangs_nobody
+                thirty_threads_may_close_at_once
+                a_store_works_while_a_thread_ends
+                a_store_may_move_between_threads
+            }
+        }
+    };
+}
+
+mod memory {
+    mod plain {
+        every_store!(service_registry::MemoryStore::new());
+    }
+    mod borrowed {
+        every_store!(crate::leaked(service_registry::MemoryStore::new()));
+    }
+    mod counted {
+        every_store!(std::rc::Rc::new(service_registry::MemoryStore::new()));
+    }
+    mod boxed_dyn {
+        every_store!(Box::new(service_registry::MemoryStore::new())
+            as Box<dyn service_registry::RegistryStore>);
+    }
+}
+
+/// The suite for one of the stores in `support/stores.rs`.
+macro_rules! suite {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
+        #[cfg(feature = $feature)]
+        mod $module {
+            mod plain {
+                every_store!(service_registry::$store::new());
+                shared_store!(service_registry::$store::new());
+            }
+            mod borrowed {
+                every_store!(crate::leaked(service_registry::$store::new()));
+            }
+            mod counted {
+                every_store!(std::sync::Arc::new(service_registry::$store::new()));
+            }
+            /// Chosen at run time.
+            mod opened {
+                every_store!(service_registry::StoreKind::$kind.open());
+                shared_store!(service_registry::StoreKind::$kind.open());
+            }
+        }
+    };
+}
+
+shared_stores!(suite);
+
+/// Every queue is bounded; here the bound is felt.
+#[cfg(feature = "worker")]
+mod worker_with_a_queue_of {
+    mod none {
+        every_store!(service_registry::WorkerStore::with_queue(0));
+        shared_store!(service_registry::WorkerStore::with_queue(0));
+    }
+    mod one {
+        shared_store!(service_registry::WorkerStore::with_queue(1));
+    }
+}
+
+/// The provided methods of the trait.
+mod required_methods_only {
+    every_store!(crate::support::stores::Required::new());
+}
+
+/// The stores of `broken.rs`, without a fault.
+mod unbroken {
+    every_store!(crate::broken::broken(crate::broken::Fault::None));
+    shared_store!(crate::broken::broken(crate::broken::Fault::None));
+}
+
+/// A reference that lives for as long as any thread may want it.
+fn leaked<S>(store: S) -> &'static S {
+    Box::leak(Box::new(store))
+}
+
+/// A store that can be chosen at run time is in the suite.
+#[test]
+fn every_store_kind_is_in_the_suite() {
+    use service_registry::StoreKind;
+    let mut tested: Vec<StoreKind> = Vec::new();
+    macro_rules! push {
+        ($feature:literal $module:ident $kind:ident $store:ident) => {
+            #[cfg(feature = $feature)]
+            tested.push(StoreKind::$kind);
+        };
+    }
+    shared_stores!(push);
+    tested.sort_unstable();
+    let mut all = StoreKind::ALL.to_vec();
+    all.sort_unstable();
+    assert_eq!(tested, all);
+}

@@ -1,0 +1,719 @@
+//! Proof that the suite can fail: stores that break one promise each, and the
+//! test that has to notice.
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use service_registry::{
+    Batch, Change, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
+    ServiceStatus, StoreError, StoreStats,
+};
+
+use crate::support::{self, PATIENCE};
+use crate::{batches, closing, closures, registry, revisions, services, shared, subscriptions};
+
+/// What a [`Broken`] store gets wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The whole suite has to pass, so that a failure is a fault's own.
+    None,
+    DeleteTakesSubscriptions,
+    SubscribersAreSorted,
+    SecondSubscriptionCounts,
+    SaveKeepsHealth,
+    UpdateCopiesRegistration,
+    EqualSaveCounts,
+    BatchStopsHalfWay,
+    BatchCountsChanges,
+    BatchChecksAgainstTheStoreOnly,
+    WrongIndex,
+    RegisteringKeepsSubscriptions,
+    ClearRestartsRevision,
+    TakeLeavesSubscriptions,
+    AnswersAfterClose,
+    AcceptsMalformedKeys,
+    MissingIsNamedWrongly,
+    VisitsTwice,
+    HoldsItsLockInClosures,
+
+    SaveDeletesFirst,
+    UpdateDeletesFirst,
+    TornCommit,
+    TornTake,
+    TornClear,
+    TornScan,
+    SwapInTwoSteps,
+    LosesSubscriptions,
+    LosesRevisions,
+    StaleReads,
+    RevisionRunsAhead,
+    RevisionGoesBackwards,
+    CloseForgetsWhatItAccepted,
+}
+
+/// A `MemoryStore` behind a mutex, with a fault.
+pub(crate) struct Broken {
+    fault: Fault,
+    inner: Mutex<MemoryStore>,
+    /// Added to the revision of `inner`.
+    extra: AtomicU64,
+    /// Answers of reads that are stale.
+    stale: Mutex<HashMap<String, (u32, ServiceInfo)>>,
+}
+
+pub(crate) fn broken(fault: Fault) -> Broken {
+    Broken {
+        fault,
+        inner: Mutex::default(),
+        extra: AtomicU64::new(0),
+        stale: Mutex::default(),
+    }
+}
+
+/// Long enough for another thread to look.
+fn pause() {
+    thread::sleep(Duration::from_micros(100));
+}
+
+impl Broken {
+    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn apply(&self, change: Change) -> Result<()> {
+        match change {
+            Change::SaveService(service) => self.inner().save_service(service),
+            Change::DeleteService { key } => self.inner().delete_service(&key),
+            Change::UpdateHealthStatus {
+                key,
+                status,
+                checked_at,
+            } => self.inner().update_health_status(&key, status, checked_at),
+            Change::AddSubscription {
+                subscriber_key,
+                service_group,
+            } => self
+                .inner()
+                .add_subscription(&subscriber_key, &service_group),
+            Change::RemoveSubscription {
+                subscriber_key,
+                service_group,
+            } => self
+                .inner()
+                .remove_subscription(&subscriber_key, &service_group),
+            Change::RemoveAllSubscriptions { subscriber_key } => {
+                self.inner().remove_all_subscriptions(&subscriber_key)
+            }
+            other => panic!("an unknown change: {other:?}"),
+        }
+    }
+}
+
+impl RegistryStore for Broken {
+    fn save_service(&self, service: ServiceInfo) -> Result<()> {
+        let known = self.inner().get_service(service.key()).ok();
+        match (self.fault, known) {
+            (Fault::SaveDeletesFirst, Some(_)) => {
+                self.inner().delete_service(service.key())?;
+                pause();
+            }
+            (Fault::SaveKeepsHealth, Some(known)) => {
+                if let Some(moment) = known.last_health_check() {
+                    let kept = service.with_health(known.status(), moment);
+                    return self.inner().save_service(kept);
+                }
+            }
+            (Fault::EqualSaveCounts, Some(known)) if known == service => {
+                self.extra.fetch_add(1, SeqCst);
+            }
+            (Fault::LosesRevisions, _) => {
+                // A counter that is read and written in two steps.
+                let extra = self.extra.load(SeqCst);
+                let before = self.inner().revision().as_u64();
+                pause();
+                let answer = self.inner().save_service(service);
+                let after = self.inner().revision().as_u64();
+                let others = after - before - 1;
+                self.extra.store(extra.wrapping_sub(others), SeqCst);
+                return answer;
+            }
+            _ => {}
+        }
+        self.inner().save_service(service)
+    }
+
+    fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+        let found = self.inner().get_service(key);
+        match (self.fault, &found) {
+            (Fault::StaleReads, Ok(info)) => {
+                let mut stale = self.stale.lock().unwrap();
+                let (uses, kept) = stale.entry(key.into()).or_insert((0, info.clone()));
+                *uses += 1;
+                if *uses % 10 == 0 {
+                    *kept = info.clone();
+                }
+                Ok(kept.clone())
+            }
+            (Fault::MissingIsNamedWrongly, Err(StoreError::NotFound(_))) => {
+                Err(StoreError::NotFound("key".into()))
+            }
+            (Fault::AnswersAfterClose, Err(StoreError::Closed)) => {
+                Err(StoreError::NotFound(key.into()))
+            }
+            _ => found,
+        }
+    }
+
+    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+        self.inner().get_services_by_name(service_name)
+    }
+
+    fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+        let all = self.inner().get_all_services()?;
+        if self.has(Fault::TornScan) {
+            let half = all.len() / 2;
+            pause();
+            let later = self.inner();
+            return Ok(all
+                .iter()
+                .enumerate()
+                .filter_map(|(n, info)| match n {
+                    n if n < half => Some(info.clone()),
+                    _ => later.get_service(info.key()).ok(),
+                })
+                .collect());
+        }
+        Ok(all)
+    }
+
+    fn delete_service(&self, key: &str) -> Result<()> {
+        if self.has(Fault::DeleteTakesSubscriptions) {
+            return self.inner().take_service(key).map(drop);
+        }
+        self.inner().delete_service(key)
+    }
+
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<()> {
+        match self.fault {
+            Fault::UpdateCopiesRegistration => {
+                let known = self.inner().get_service(key)?;
+                let copy = ServiceInfo::new(known.registration().clone())?
+                    .with_registered_at(known.registered_at())
+                    .with_health(status, checked_at);
+                self.inner().save_service(copy)
+            }
+            Fault::UpdateDeletesFirst => {
+                let known = self.inner().get_service(key)?;
+                self.inner().delete_service(key)?;
+                pause();
+                self.inner()
+                    .save_service(known.with_health(status, checked_at))
+            }
+            _ => self.inner().update_health_status(key, status, checked_at),
+        }
+    }
+
+    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        match self.fault {
+            Fault::AcceptsMalformedKeys if subscriber_key.parse::<ServiceKey>().is_err() => Ok(()),
+            Fault::SecondSubscriptionCounts => {
+                let before = self.inner().revision();
+                self.inner()
+                    .add_subscription(subscriber_key, service_group)?;
+                if self.inner().revision() == before {
+                    self.extra.fetch_add(1, SeqCst);
+                }
+                Ok(())
+            }
+            Fault::LosesSubscriptions => {
+                // A list that is read and written in two steps.
+                let known = self.inner().get_subscribers(service_group)?;
+                pause();
+                let inner = self.inner();
+                for key in inner.get_subscribers(service_group)? {
+                    if !known.contains(&key) {
+                        inner.remove_subscription(&key, service_group)?;
+                    }
+                }
+                inner.add_subscription(subscriber_key, service_group)
+            }
+            _ => self.inner().add_subscription(subscriber_key, service_group),
+        }
+    }
+
+    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.inner()
+            .remove_subscription(subscriber_key, service_group)
+    }
+
+    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+        self.inner().remove_all_subscriptions(subscriber_key)
+    }
+
+    fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+        let mut subscribers = self.inner().get_subscribers(service_group)?;
+        if self.has(Fault::SubscribersAreSorted) {
+            subscribers.sort();
+        }
+        Ok(subscribers)
+    }
+
+    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+        self.inner().get_subscriber_services(service_group)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        match self.fault {
+            Fault::TornCommit => {
+                let mut checked = batch.clone();
+                checked.delete_service("nobody:has-this-key");
+                let last = batch.len();
+                match self.inner().commit(checked) {
+                    Err(StoreError::BatchRejected { index, .. }) if index == last => {}
+                    other => return other,
+                }
+                for change in batch {
+                    // Another torn commit may have come between; this store
+                    // does not notice.
+                    let _ = self.apply(change);
+                    pause();
+                }
+                Ok(self.inner().revision())
+            }
+            Fault::BatchStopsHalfWay => {
+                let before = self.inner().revision();
+                for (index, change) in batch.into_iter().enumerate() {
+                    let operation = change.operation();
+                    if let Err(source) = self.apply(change) {
+                        return Err(StoreError::BatchRejected {
+                            index,
+                            operation,
+                            source: Box::new(source),
+                        });
+                    }
+                }
+                Ok(before.next())
+            }
+            Fault::BatchCountsChanges => {
+                let n = batch.len() as u64;
+                self.inner().commit(batch)?;
+                self.extra.fetch_add(n.saturating_sub(1), SeqCst);
+                Ok(self.revision())
+            }
+            Fault::BatchChecksAgainstTheStoreOnly => {
+                for (index, change) in batch.changes().iter().enumerate() {
+                    if let Change::UpdateHealthStatus { key, .. } = change
+                        && let Err(source) = self.inner().get_service(key)
+                    {
+                        return Err(StoreError::BatchRejected {
+                            index,
+                            operation: change.operation(),
+                            source: Box::new(source),
+                        });
+                    }
+                }
+                self.inner().commit(batch)
+            }
+            Fault::WrongIndex => match self.inner().commit(batch) {
+                Err(StoreError::BatchRejected {
+                    index,
+                    operation,
+                    source,
+                }) => Err(StoreError::BatchRejected {
+                    index: index + 1,
+                    operation,
+                    source,
+                }),
+                answer => answer,
+            },
+            Fault::RegisteringKeepsSubscriptions => {
+                let kept = batch
+                    .into_iter()
+                    .filter(|change| !matches!(change, Change::RemoveAllSubscriptions { .. }));
+                let kept: Batch = kept.collect();
+                self.inner().commit(kept)
+            }
+            _ => self.inner().commit(batch),
+        }
+    }
+
+    fn revision(&self) -> Revision {
+        let revision = self.inner().revision().as_u64();
+        let extra = match self.fault {
+            Fault::RevisionRunsAhead => u64::from(revision > 0),
+            Fault::RevisionGoesBackwards => self.extra.fetch_add(1, SeqCst) % 2,
+            _ => self.extra.load(SeqCst),
+        };
+        revision.wrapping_add(extra).into()
+    }
+
+    fn swap_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<ServiceStatus> {
+        let before = self.get_service(key)?.status();
+        match self.fault {
+            Fault::SwapInTwoSteps => {
+                pause();
+                self.update_health_status(key, status, checked_at)?;
+                Ok(before)
+            }
+            Fault::UpdateCopiesRegistration | Fault::UpdateDeletesFirst => {
+                self.update_health_status(key, status, checked_at)?;
+                Ok(before)
+            }
+            _ => self.inner().swap_health_status(key, status, checked_at),
+        }
+    }
+
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        match self.fault {
+            Fault::TornTake => {
+                let taken = self.inner().get_service(key)?;
+                pause();
+                // Whether it is still there, this store does not ask.
+                let _ = self.inner().delete_service(key);
+                pause();
+                self.inner().remove_all_subscriptions(key)?;
+                Ok(taken)
+            }
+            Fault::TakeLeavesSubscriptions => {
+                let taken = self.inner().get_service(key)?;
+                self.inner().delete_service(key)?;
+                Ok(taken)
+            }
+            _ => self.inner().take_service(key),
+        }
+    }
+
+    fn clear(&self) -> Result<()> {
+        match self.fault {
+            Fault::ClearRestartsRevision => {
+                let mut inner = self.inner();
+                inner.clear()?;
+                *inner = MemoryStore::new();
+                Ok(())
+            }
+            Fault::TornClear => {
+                let all = self.inner().get_all_services()?;
+                for info in all {
+                    self.inner().delete_service(info.key())?;
+                    thread::yield_now();
+                }
+                self.inner().clear()
+            }
+            _ => self.inner().clear(),
+        }
+    }
+
+    fn stats(&self) -> Result<StoreStats> {
+        self.inner().stats()
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.inner().ping()
+    }
+
+    fn close(&self) -> Result<()> {
+        if self.has(Fault::CloseForgetsWhatItAccepted) && self.inner().ping().is_ok() {
+            let inner = self.inner();
+            let n = inner.revision().as_u64();
+            self.extra.store(0_u64.wrapping_sub(n.min(3)), SeqCst);
+            return inner.close();
+        }
+        self.inner().close()
+    }
+
+    fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
+        match self.fault {
+            Fault::HoldsItsLockInClosures => self.inner().visit_service(key, visit),
+            Fault::VisitsTwice => {
+                let info = self.get_service(key)?;
+                visit(&info);
+                visit(&info);
+                Ok(())
+            }
+            _ => {
+                visit(&self.get_service(key)?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Locks every index by itself, as a first attempt would.
+struct ThreeLocks {
+    /// Which side of a subscription is written first.
+    group_first: bool,
+    groups: RwLock<HashMap<String, Vec<ServiceKey>>>,
+    subscribers: RwLock<HashMap<ServiceKey, BTreeSet<String>>>,
+    rest: Mutex<MemoryStore>,
+}
+
+fn three_locks(group_first: bool) -> ThreeLocks {
+    ThreeLocks {
+        group_first,
+        groups: RwLock::default(),
+        subscribers: RwLock::default(),
+        rest: Mutex::default(),
+    }
+}
+
+impl ThreeLocks {
+    fn add_to_group(&self, key: &ServiceKey, service_group: &str) {
+        let mut groups = self.groups.write().unwrap();
+        let group = groups.entry(service_group.into()).or_default();
+        if !group.contains(key) {
+            group.push(key.clone());
+        }
+    }
+
+    fn add_to_subscriber(&self, key: ServiceKey, service_group: &str) {
+        let mut subscribers = self.subscribers.write().unwrap();
+        let groups = subscribers.entry(key).or_default();
+        groups.insert(service_group.into());
+    }
+}
+
+impl RegistryStore for ThreeLocks {
+    fn save_service(&self, service: ServiceInfo) -> Result<()> {
+        self.rest.lock().unwrap().save_service(service)
+    }
+    fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+        self.rest.lock().unwrap().get_service(key)
+    }
+    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+        self.rest.lock().unwrap().get_services_by_name(service_name)
+    }
+    fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+        self.rest.lock().unwrap().get_all_services()
+    }
+    fn delete_service(&self, key: &str) -> Result<()> {
+        self.rest.lock().unwrap().delete_service(key)
+    }
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<()> {
+        let rest = self.rest.lock().unwrap();
+        rest.update_health_status(key, status, checked_at)
+    }
+    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        let key: ServiceKey = subscriber_key.parse()?;
+        if self.group_first {
+            self.add_to_group(&key, service_group);
+            pause();
+            self.add_to_subscriber(key, service_group);
+        } else {
+            self.add_to_subscriber(key.clone(), service_group);
+            pause();
+            self.add_to_group(&key, service_group);
+        }
+        Ok(())
+    }
+    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        if let Some(group) = self.groups.write().unwrap().get_mut(service_group) {
+            group.retain(|key| *key != subscriber_key);
+        }
+        let mut subscribers = self.subscribers.write().unwrap();
+        if let Some(groups) = subscribers.get_mut(subscriber_key) {
+            groups.remove(service_group);
+        }
+        Ok(())
+    }
+    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+        let removed = self.subscribers.write().unwrap().remove(subscriber_key);
+        pause();
+        for name in removed.unwrap_or_default() {
+            let mut groups = self.groups.write().unwrap();
+            if let Some(group) = groups.get_mut(&name) {
+                group.retain(|key| *key != subscriber_key);
+            }
+        }
+        Ok(())
+    }
+    fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+        let groups = self.groups.read().unwrap();
+        Ok(groups.get(service_group).cloned().unwrap_or_default())
+    }
+    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+        let subscribers = self.get_subscribers(service_group)?;
+        let rest = self.rest.lock().unwrap();
+        let services = subscribers
+            .iter()
+            .filter_map(|key| rest.get_service(key).ok());
+        Ok(services.collect())
+    }
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        for change in batch {
+            match change {
+                Change::SaveService(info) => self.save_service(info)?,
+                Change::DeleteService { key } => self.delete_service(&key)?,
+                Change::AddSubscription {
+                    subscriber_key,
+                    service_group,
+                } => self.add_subscription(&subscriber_key, &service_group)?,
+                Change::RemoveAllSubscriptions { subscriber_key } => {
+                    self.remove_all_subscriptions(&subscriber_key)?;
+                }
+                other => panic!("not used here: {other:?}"),
+            }
+        }
+        Ok(self.revision())
+    }
+    fn revision(&self) -> Revision {
+        Revision::ZERO
+    }
+    fn clear(&self) -> Result<()> {
+        self.groups.write().unwrap().clear();
+        self.subscribers.write().unwrap().clear();
+        self.rest.lock().unwrap().clear()
+    }
+    fn stats(&self) -> Result<StoreStats> {
+        let groups = self.subscribers.read().unwrap();
+        let subscriptions = groups.values().map(BTreeSet::len).sum();
+        let services = self.rest.lock().unwrap().stats()?.services;
+        Ok(StoreStats::new(services, subscriptions))
+    }
+    fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+    fn close(&self) -> Result<()> {
+        self.rest.lock().unwrap().close()
+    }
+}
+
+/// Runs a test that must fail, and answers with what it panicked with.
+#[track_caller]
+fn failure(limit: Duration, test: impl FnOnce() + Send + 'static) -> String {
+    let ended = catch_unwind(AssertUnwindSafe(|| support::within(limit, test)));
+    let panic = ended.expect_err("the suite did not notice");
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
+    }
+}
+
+#[track_caller]
+fn must_fail(test: impl FnOnce() + Send + 'static) {
+    let failure = failure(PATIENCE, test);
+    assert!(!failure.starts_with("a deadlock"), "{failure}");
+}
+
+#[track_caller]
+fn must_hang(test: impl FnOnce() + Send + 'static) {
+    let failure = failure(Duration::from_secs(2), test);
+    assert!(failure.starts_with("a deadlock"), "{failure}");
+}
+
+macro_rules! noticed {
+    ($must:ident: $($name:ident: $fault:ident by $module:ident::$test:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            $must(|| $module::$test(&broken(Fault::$fault)));
+        }
+    )+};
+    ($must:ident, from make: $($name:ident: $fault:ident by $module:ident::$test:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            $must(|| $module::$test(|| broken(Fault::$fault)));
+        }
+    )+};
+}
+
+noticed! { must_fail:
+    deleting_subscriptions: DeleteTakesSubscriptions by services::deleting_leaves_subscriptions_alone;
+    a_wrong_order: SubscribersAreSorted by subscriptions::subscribers_stand_in_the_order_of_subscription;
+    a_second_subscription: SecondSubscriptionCounts by revisions::what_changes_nothing_keeps_the_revision;
+    a_record_half_replaced: SaveKeepsHealth by services::saving_again_replaces_the_whole_record;
+    a_copied_registration: UpdateCopiesRegistration by services::a_health_update_copies_no_registration;
+    a_revision_for_nothing: EqualSaveCounts by revisions::an_equal_record_keeps_the_revision;
+    half_a_batch: BatchStopsHalfWay by batches::the_last_of_a_thousand_changes_undoes_them_all;
+    a_revision_per_change: BatchCountsChanges by revisions::a_batch_grows_the_revision_by_one_at_most;
+    changes_that_do_not_see_each_other: BatchChecksAgainstTheStoreOnly by batches::later_changes_build_on_earlier_ones;
+    the_wrong_change_blamed: WrongIndex by batches::the_first_change_that_fails_is_named;
+    subscriptions_that_stay: RegisteringKeepsSubscriptions by registry::registering_anew_replaces_record_and_subscriptions;
+    revisions_from_the_start: ClearRestartsRevision by revisions::clear_counts_on;
+    subscriptions_left_behind: TakeLeavesSubscriptions by registry::unregistering_answers_with_what_was_removed;
+    answers_after_close: AnswersAfterClose by closing::a_closed_store_says_so_before_anything_else;
+    malformed_keys: AcceptsMalformedKeys by subscriptions::a_malformed_subscriber_is_refused_and_says_why;
+    an_error_without_the_key: MissingIsNamedWrongly by services::a_missing_key_is_not_found_and_named;
+    two_visits: VisitsTwice by services::a_read_closure_is_called_once_and_may_move_things;
+    stale_answers: StaleReads by services::a_health_update_changes_health_and_nothing_else;
+    an_answer_lost: AnswersAfterClose by closing::all_calls_after_close_are_refused;
+
+    a_gap_while_saving: SaveDeletesFirst by shared::a_pod_is_never_missing_while_it_is_saved;
+    a_gap_while_updating: UpdateDeletesFirst by shared::a_pod_is_never_missing_while_its_health_is_updated;
+    a_gap_in_a_batch: TornCommit by shared::a_pod_is_never_missing_while_a_batch_replaces_it;
+    a_gap_while_registering: TornCommit by shared::a_pod_is_never_missing_while_it_registers_anew;
+    half_a_registration: TornCommit by shared::no_reader_sees_half_a_registration;
+    half_an_unregistration: TornTake by shared::no_reader_sees_half_a_registration;
+    a_commit_in_two_scans: TornCommit by shared::a_scan_sees_whole_commits;
+    a_scan_in_two_steps: TornScan by shared::a_scan_sees_whole_commits;
+    a_pod_in_two_places: TornCommit by shared::a_pod_that_moves_is_in_one_place;
+    half_a_clear: TornClear by shared::clear_is_one_step;
+    a_rejected_batch_in_sight: BatchStopsHalfWay by shared::a_rejected_batch_is_never_seen;
+    two_told_of_one_change: SwapInTwoSteps by shared::one_thread_of_thirty_is_told_that_the_status_changed;
+    a_lost_swap: SwapInTwoSteps by shared::three_thousand_writes_of_one_pod_lose_none;
+    two_who_took_one_pod: TornTake by shared::one_thread_of_thirty_takes_a_pod_away;
+    a_pod_of_two_pieces: TornCommit by shared::a_pod_registered_by_thirty_threads_is_of_one_piece;
+    a_revision_for_two: TornCommit by shared::every_commit_has_a_revision_of_its_own;
+    a_lost_subscription: LosesSubscriptions by shared::thirty_threads_fill_one_group;
+    a_subscription_lost_at_the_door: LosesSubscriptions by shared::the_last_to_leave_meets_the_first_to_come;
+    lost_revisions: LosesRevisions by shared::three_thousand_operations_end_in_the_exact_state;
+    a_stale_read: StaleReads by shared::a_write_that_returned_is_seen_by_every_read;
+    a_revision_that_goes_backwards: RevisionGoesBackwards by shared::revisions_never_go_backwards;
+    a_revision_ahead_of_its_state: RevisionRunsAhead by shared::a_state_lies_between_the_revisions_around_it;
+}
+
+noticed! { must_fail, from make:
+    an_accepted_write_lost: CloseForgetsWhatItAccepted by shared::closing_among_thirty_threads_hangs_nobody;
+}
+
+noticed! { must_hang:
+    a_call_from_inside: HoldsItsLockInClosures by closures::a_write_from_inside_is_seen_from_inside;
+    a_reader_beside_a_closure: HoldsItsLockInClosures by shared::every_thread_has_closures_of_its_own;
+    a_call_past_a_waiting_writer: HoldsItsLockInClosures by shared::a_call_from_inside_passes_a_waiting_writer;
+}
+
+noticed! { must_hang, from make:
+    calls_from_inside: HoldsItsLockInClosures by closures::a_call_from_inside_a_closure_is_done_or_refused;
+}
+
+#[test]
+fn an_orphan_of_a_group() {
+    must_fail(|| shared::adding_races_with_removing_all(&three_locks(false)));
+}
+
+#[test]
+fn an_orphan_of_a_subscriber() {
+    must_fail(|| shared::adding_races_with_removing(&three_locks(true)));
+}
+
+#[test]
+fn a_subscription_of_a_pod_that_left() {
+    must_fail(|| shared::adding_races_with_unregistering(&three_locks(false)));
+}
+
+#[test]
+fn a_registration_in_three_steps() {
+    must_fail(|| shared::no_reader_sees_half_a_registration(&three_locks(true)));
+}

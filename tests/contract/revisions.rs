@@ -1,0 +1,233 @@
+//! Which commits grow the revision, and by how much.
+
+use service_registry::{
+    Batch, RegistryStore, Result, Revision, ServiceInfo, ServiceStatus, StoreError,
+};
+
+use crate::support::{
+    CALLS, GROUPS, at, observe, pod, registration, revision, set_the_table, version,
+};
+
+/// Runs `change` and checks by how much it grows the revision.
+#[track_caller]
+fn grows<T>(store: &impl RegistryStore, by: u64, change: impl FnOnce() -> Result<T>) -> T {
+    let before = store.revision().as_u64();
+    let answer = change();
+    let after = store.revision().as_u64();
+    assert_eq!(after - before, by, "grew by {}", after - before);
+    match answer {
+        Ok(answer) => answer,
+        Err(error) => panic!("failed: {error}"),
+    }
+}
+
+pub(crate) fn a_new_store_is_at_revision_zero(store: &impl RegistryStore) {
+    assert_eq!(store.revision(), Revision::ZERO);
+    assert_eq!(Revision::ZERO.as_u64(), 0);
+}
+
+pub(crate) fn every_change_grows_the_revision_by_one(store: &impl RegistryStore) {
+    grows(store, 1, || store.save_service(pod("db", "1")));
+    grows(store, 1, || store.save_service(pod("db", "2")));
+    grows(store, 1, || store.save_service(version("db", "1", 1)));
+    grows(store, 1, || {
+        store.update_health_status("db:1", ServiceStatus::Healthy, at(1))
+    });
+    grows(store, 1, || {
+        store.swap_health_status("db:1", ServiceStatus::Unhealthy, at(1))
+    });
+    grows(store, 1, || store.add_subscription("db:1", "g"));
+    grows(store, 1, || store.add_subscription("db:1", "h"));
+    grows(store, 1, || store.add_subscription("db:2", "g"));
+    grows(store, 1, || store.remove_subscription("db:1", "g"));
+    grows(store, 1, || store.remove_all_subscriptions("db:1"));
+    grows(store, 1, || store.take_service("db:2"));
+    grows(store, 1, || store.delete_service("db:1"));
+    grows(store, 1, || store.save_service(pod("db", "1")));
+    grows(store, 1, || store.clear());
+    assert_eq!(store.revision(), revision(14));
+}
+
+pub(crate) fn a_change_of_any_one_field_is_a_change(store: &impl RegistryStore) {
+    let save = |info: ServiceInfo| store.save_service(info);
+    let base = registration("db", "1", &["g"]);
+    let info = |registration| {
+        ServiceInfo::new(registration)
+            .unwrap()
+            .with_registered_at(at(0))
+    };
+    grows(store, 1, || save(info(base.clone())));
+    grows(store, 0, || save(info(base.clone())));
+
+    let mut other = base.clone();
+    other.health_check_url.push('x');
+    grows(store, 1, || save(info(other.clone())));
+    other.notification_url.clear();
+    grows(store, 1, || save(info(other.clone())));
+    other.subscriptions.push("h".into());
+    grows(store, 1, || save(info(other.clone())));
+    other.providers[0].port += 1;
+    grows(store, 1, || save(info(other.clone())));
+    other.providers.clear();
+    grows(store, 1, || save(info(other.clone())));
+    let other = info(other);
+    grows(store, 1, || save(other.with_registered_at(at(1))));
+    grows(store, 1, || {
+        save(other.with_health(ServiceStatus::Unknown, at(1)))
+    });
+    grows(store, 1, || {
+        save(other.with_health(ServiceStatus::Unknown, at(2)))
+    });
+    grows(store, 1, || {
+        save(other.with_health(ServiceStatus::Healthy, at(2)))
+    });
+}
+
+pub(crate) fn an_equal_record_keeps_the_revision(store: &impl RegistryStore) {
+    let saved = version("db", "1", 4).with_health(ServiceStatus::Healthy, at(9));
+    store.save_service(saved.clone()).unwrap();
+    let before = observe(store, &[]);
+    // The same record, an equal one made anew, and what the store itself gave.
+    grows(store, 0, || store.save_service(saved.clone()));
+    let anew = version("db", "1", 4).with_health(ServiceStatus::Healthy, at(9));
+    assert!(!std::ptr::eq(anew.registration(), saved.registration()));
+    grows(store, 0, || store.save_service(anew));
+    let given = store.get_service("db:1").unwrap();
+    grows(store, 0, || store.save_service(given));
+    assert_eq!(observe(store, &[]), before);
+}
+
+pub(crate) fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryStore) {
+    store.save_service(pod("db", "1")).unwrap();
+    let report = |status, moment| store.update_health_status("db:1", status, at(moment));
+    // The first report is one, even if it says what was assumed.
+    grows(store, 1, || report(ServiceStatus::Unknown, 1));
+    grows(store, 0, || report(ServiceStatus::Unknown, 1));
+    grows(store, 1, || report(ServiceStatus::Unknown, 2));
+    grows(store, 1, || report(ServiceStatus::Healthy, 2));
+    grows(store, 0, || report(ServiceStatus::Healthy, 2));
+    grows(store, 0, || {
+        store.swap_health_status("db:1", ServiceStatus::Healthy, at(2))
+    });
+    let mut batch = Batch::new();
+    batch.update_health_status("db:1", ServiceStatus::Healthy, at(2));
+    grows(store, 0, || store.commit(batch));
+}
+
+pub(crate) fn what_changes_nothing_keeps_the_revision(store: &impl RegistryStore) {
+    grows(store, 0, || store.clear());
+    grows(store, 0, || store.remove_subscription("a:1", "g"));
+    grows(store, 0, || store.remove_all_subscriptions("a:1"));
+    store.add_subscription("a:1", "g").unwrap();
+    grows(store, 0, || store.add_subscription("a:1", "g"));
+    grows(store, 0, || store.remove_subscription("a:1", "h"));
+    grows(store, 0, || store.remove_subscription("b:1", "g"));
+    grows(store, 0, || store.remove_all_subscriptions("b:1"));
+    grows(store, 1, || store.clear());
+    grows(store, 0, || store.clear());
+}
+
+pub(crate) fn reads_keep_the_revision(store: &impl RegistryStore) {
+    set_the_table(store);
+    let reads = CALLS.iter().filter(|(name, _)| {
+        name.starts_with("get_") || ["stats", "ping", "visit_service"].contains(name)
+    });
+    let before = observe(store, GROUPS);
+    let mut n = 0;
+    for (_, read) in reads {
+        grows(store, 0, || read(store));
+        n += 1;
+    }
+    assert_eq!(n, 8, "CALLS has other reads now");
+    grows(store, 0, || store.with_service("db:pod-1", |_| ()));
+    assert_eq!(observe(store, GROUPS), before);
+}
+
+pub(crate) fn a_failure_keeps_the_revision(store: &impl RegistryStore) {
+    set_the_table(store);
+    let fails = |result: Result<()>| match result {
+        Err(_) => Ok(()),
+        Ok(()) => Err(StoreError::NotFound("a failure".into())),
+    };
+    grows(store, 0, || fails(store.delete_service("x:1")));
+    grows(store, 0, || fails(store.take_service("x:1").map(drop)));
+    grows(store, 0, || {
+        fails(store.update_health_status("x:1", ServiceStatus::Healthy, at(1)))
+    });
+    grows(store, 0, || fails(store.add_subscription("x", "g")));
+    grows(store, 0, || fails(store.add_subscription("x:1", "")));
+    let mut batch = Batch::new();
+    batch.save_service(pod("x", "1")).delete_service("x:2");
+    grows(store, 0, || fails(store.commit(batch).map(drop)));
+}
+
+pub(crate) fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistryStore) {
+    let commit = |by, build: &dyn Fn(&mut Batch)| {
+        let mut batch = Batch::new();
+        build(&mut batch);
+        let led_to = grows(store, by, || store.commit(batch));
+        assert_eq!(led_to, store.revision(), "the answer of commit");
+    };
+    commit(1, &|batch| {
+        for n in 0..100 {
+            batch.save_service(pod("db", &n.to_string()));
+        }
+    });
+    // Nothing to do, in every way.
+    commit(0, &|_| ());
+    commit(0, &|batch| {
+        batch
+            .save_service(pod("db", "1"))
+            .remove_subscription("db:1", "g")
+            .remove_all_subscriptions("db:1");
+    });
+    // One change among many that are none.
+    commit(1, &|batch| {
+        for n in 0..100 {
+            batch.save_service(pod("db", &n.to_string()));
+        }
+        batch.add_subscription("db:1", "g");
+    });
+    // Changes that had an effect when their turn came, and ended where they began.
+    commit(1, &|batch| {
+        batch
+            .add_subscription("db:2", "g")
+            .remove_subscription("db:2", "g");
+    });
+    commit(1, &|batch| {
+        batch.delete_service("db:1").save_service(pod("db", "1"));
+    });
+    commit(1, &|batch| {
+        batch.save_service(pod("x", "1")).delete_service("x:1");
+    });
+    commit(1, &|batch| {
+        batch
+            .save_service(version("db", "1", 1))
+            .save_service(pod("db", "1"));
+    });
+    commit(0, &|batch| {
+        batch
+            .add_subscription("db:1", "g")
+            .save_service(pod("db", "1"))
+            .save_service(pod("db", "2"));
+    });
+}
+
+pub(crate) fn clear_counts_on(store: &impl RegistryStore) {
+    set_the_table(store);
+    let before = store.revision();
+    store.clear().unwrap();
+    assert_eq!(store.revision(), before.next());
+    store.save_service(pod("db", "1")).unwrap();
+    assert_eq!(store.revision(), before.next().next());
+}
+
+pub(crate) fn the_last_revision_outlives_the_store(store: &impl RegistryStore) {
+    set_the_table(store);
+    let last = store.revision();
+    store.close().unwrap();
+    assert_eq!(store.revision(), last);
+    assert_eq!(store.save_service(pod("db", "9")), Err(StoreError::Closed));
+    store.close().unwrap();
+    assert_eq!(store.revision(), last);
+}

@@ -1,0 +1,956 @@
+//! What threads that share a store may see.
+//!
+//! A claim about one moment is checked by a single call: two calls are two
+//! moments, and what comes between them proves nothing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use service_registry::{
+    Batch, MemoryStore, Registry, RegistryStore, Result, ServiceInfo, ServiceStatus, StoreError,
+    StoreStats,
+};
+
+use crate::support::race::{race, together};
+use crate::support::{
+    CALLS, KEY, at, key, keys, number, observe, pod, registration, set_the_table, version,
+};
+
+const THREADS: usize = 30;
+const OPERATIONS: usize = 100;
+
+// --- 30 threads x 100 operations
+
+/// Operation `n` of a thread. Each of them changes something, whatever the
+/// other threads do.
+fn operation(store: &(impl RegistryStore + ?Sized), thread: usize, n: usize) -> Result<()> {
+    let service = format!("service-{thread}");
+    let key = |n: usize| format!("{service}:{n}");
+    let record = |n: usize| pod(&service, &n.to_string());
+    match n {
+        0..40 => store.save_service(record(n)),
+        40..60 => store.update_health_status(&key(n - 40), ServiceStatus::Healthy, at(n as u64)),
+        60..75 => store.add_subscription(&key(n - 60), "shared"),
+        75..80 => store.remove_subscription(&key(n - 75), "shared"),
+        80..85 => store.delete_service(&key(n - 50)),
+        85..90 => store.take_service(&key(n - 50)).map(drop),
+        90..95 => store.save_service(version(&service, &(n - 90).to_string(), n as u64)),
+        _ => {
+            let mut batch = Batch::new();
+            batch
+                .save_service(record(n))
+                .add_subscription(&key(n), "shared")
+                .add_subscription(&key(n), &service)
+                .update_health_status(&key(n - 90), ServiceStatus::Unhealthy, at(n as u64));
+            store.commit(batch).map(drop)
+        }
+    }
+}
+
+pub(crate) fn three_thousand_operations_end_in_the_exact_state<S: RegistryStore + Sync>(store: &S) {
+    together(THREADS, |thread| {
+        for n in 0..OPERATIONS {
+            operation(store, thread, n).unwrap();
+        }
+    });
+    let expected = MemoryStore::new();
+    for thread in 0..THREADS {
+        for n in 0..OPERATIONS {
+            operation(&expected, thread, n).unwrap();
+        }
+    }
+    let names: Vec<String> = (0..THREADS)
+        .map(|thread| format!("service-{thread}"))
+        .collect();
+    let mut groups: Vec<&str> = names.iter().map(String::as_str).collect();
+    groups.push("shared");
+    let (mut seen, mut expected) = (observe(store, &groups), observe(&expected, &groups));
+    assert_eq!(seen.revision, (THREADS * OPERATIONS) as u64);
+
+    // Threads come into the group in any order, but each in its own.
+    let shared = seen.groups.remove("shared").unwrap();
+    for name in &names {
+        let own = |all: &[String]| -> Vec<String> {
+            let prefix = format!("{name}:");
+            let own = all.iter().filter(|key| key.starts_with(&prefix));
+            own.cloned().collect()
+        };
+        assert_eq!(own(&shared), own(&expected.groups["shared"]));
+    }
+    assert_eq!(
+        shared.len(),
+        expected.groups.remove("shared").unwrap().len()
+    );
+    assert_eq!(seen, expected);
+}
+
+pub(crate) fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync>(store: &S) {
+    store.save_service(pod("db", "1")).unwrap();
+    let status = |n: usize| match n % 3 {
+        0 => ServiceStatus::Healthy,
+        1 => ServiceStatus::Unhealthy,
+        _ => ServiceStatus::Unknown,
+    };
+    let replaced = together(THREADS, |thread| {
+        (0..OPERATIONS)
+            .map(|n| {
+                let moment = at((thread * OPERATIONS + n) as u64);
+                store.swap_health_status("db:1", status(n), moment).unwrap()
+            })
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(store.revision().as_u64(), 3001);
+    // Each status that was written was replaced once, but for the last; so was
+    // the one at the beginning.
+    let last = store.get_service("db:1").unwrap();
+    let mut written: BTreeMap<ServiceStatus, usize> = BTreeMap::new();
+    *written.entry(ServiceStatus::Unknown).or_default() += 1;
+    for n in (0..OPERATIONS).flat_map(|n| [n; THREADS]) {
+        *written.entry(status(n)).or_default() += 1;
+    }
+    let mut seen: BTreeMap<ServiceStatus, usize> = BTreeMap::new();
+    *seen.entry(last.status()).or_default() += 1;
+    for before in replaced.into_iter().flatten() {
+        *seen.entry(before).or_default() += 1;
+    }
+    assert_eq!(seen, written);
+    let moment = number(last.last_health_check().unwrap()) % OPERATIONS as u64;
+    let written = (0..OPERATIONS).find(|n| *n as u64 == moment).map(status);
+    assert_eq!(Some(last.status()), written);
+}
+
+pub(crate) fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(store: &S) {
+    store.save_service(pod("db", "1")).unwrap();
+    let revisions = together(THREADS, |thread| {
+        let mut own = Vec::new();
+        for n in 0..OPERATIONS {
+            let mark = (thread * OPERATIONS + n) as u64;
+            let mut batch = Batch::new();
+            batch
+                .update_health_status("db:1", ServiceStatus::Healthy, at(mark))
+                .add_subscription(&format!("web:{mark}"), "db");
+            own.push((store.commit(batch).unwrap().as_u64(), mark));
+        }
+        assert!(own.is_sorted(), "a thread's commits went backwards");
+        own
+    });
+    let marks: BTreeMap<u64, u64> = revisions.into_iter().flatten().collect();
+    let all: Vec<u64> = marks.keys().copied().collect();
+    assert_eq!(all, (2..=3001).collect::<Vec<_>>());
+    assert_eq!(store.revision().as_u64(), 3001);
+    // The numbers tell the order in which the commits happened.
+    let last = store.get_service("db:1").unwrap().last_health_check();
+    assert_eq!(last, Some(at(marks[&3001])));
+    let order: Vec<_> = marks
+        .values()
+        .map(|mark| key(&format!("web:{mark}")))
+        .collect();
+    assert_eq!(store.get_subscribers("db"), Ok(order));
+}
+
+// --- exactly one
+
+pub(crate) fn one_thread_of_thirty_is_told_that_the_status_changed<S: RegistryStore + Sync>(
+    store: &S,
+) {
+    let registry = Registry::new(store);
+    registry.register(registration("db", "1", &[])).unwrap();
+    for round in 0..30 {
+        let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][round % 2];
+        let told = together(THREADS, |_| {
+            registry.update_health_status("db:1", status).unwrap()
+        });
+        let changed = told.iter().filter(|changed| **changed).count();
+        assert_eq!(changed, 1, "{changed} threads were told of one change");
+    }
+}
+
+pub(crate) fn one_thread_of_thirty_takes_a_pod_away<S: RegistryStore + Sync>(store: &S) {
+    let registry = Registry::new(store);
+    for _ in 0..20 {
+        let pod = registry
+            .register(registration("db", "1", &["g", "h"]))
+            .unwrap();
+        let taken = together(THREADS, |_| registry.unregister("db", "1").unwrap());
+        assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), [pod]);
+        assert_eq!(registry.stats(), Ok(StoreStats::default()));
+    }
+}
+
+pub(crate) fn a_pod_registered_by_thirty_threads_is_of_one_piece<S: RegistryStore + Sync>(
+    store: &S,
+) {
+    let registry = Registry::new(store);
+    let names: Vec<String> = (0..THREADS)
+        .map(|thread| format!("group-{thread}"))
+        .collect();
+    let groups: Vec<&str> = names.iter().map(String::as_str).collect();
+    for _ in 0..10 {
+        together(THREADS, |thread| {
+            let own = [groups[thread], groups[(thread + 1) % THREADS]];
+            registry.register(registration("db", "1", &own)).unwrap();
+        });
+        let seen = observe(store, &groups);
+        let subscribed: BTreeSet<_> = seen.groups.keys().collect();
+        let asked: BTreeSet<_> = seen.services["db:1"].subscriptions().iter().collect();
+        assert_eq!(subscribed, asked);
+    }
+}
+
+// --- never missing
+
+/// Checks that `db:1`, subscribed to `g` among others, is there in every way of
+/// looking while `write` replaces it, and that it is there once.
+fn never_missing<S: RegistryStore + Sync>(store: &S, write: impl Fn(usize) + Sync) {
+    for n in 1..=8 {
+        store.save_service(pod("db", &n.to_string())).unwrap();
+        store.add_subscription(&format!("db:{n}"), "g").unwrap();
+    }
+    let once = |records: Vec<ServiceInfo>, what: &str| {
+        let n = records.iter().filter(|info| *info.key() == "db:1").count();
+        assert_eq!(n, 1, "a registered pod was missing from or twice in {what}");
+    };
+    let by_key = |_| {
+        let found = store.get_service("db:1").map(|info| info.key().to_string());
+        assert_eq!(found.as_deref(), Ok("db:1"), "a registered pod was missing");
+        let found = store.with_service("db:1", |info| *info.key() == "db:1");
+        assert_eq!(found, Ok(true), "a registered pod was missing");
+        let found = store.visit_service("db:1", &mut |info| assert_eq!(info.key(), "db:1"));
+        assert_eq!(found, Ok(()), "a registered pod was missing");
+    };
+    let in_scans = |_| {
+        once(store.get_services_by_name("db").unwrap(), "by name");
+        once(store.get_all_services().unwrap(), "all");
+        once(
+            store.get_subscriber_services("g").unwrap(),
+            "subscriber services",
+        );
+        let subscribers = store.get_subscribers("g").unwrap();
+        assert!(
+            subscribers.iter().any(|key| *key == "db:1"),
+            "a subscriber was missing"
+        );
+    };
+    race(1_000, &[&write], &[&by_key, &in_scans]);
+}
+
+pub(crate) fn a_pod_is_never_missing_while_it_is_saved<S: RegistryStore + Sync>(store: &S) {
+    never_missing(store, |n| {
+        store.save_service(version("db", "1", n as u64)).unwrap();
+    });
+}
+
+pub(crate) fn a_pod_is_never_missing_while_its_health_is_updated<S: RegistryStore + Sync>(
+    store: &S,
+) {
+    never_missing(store, |n| {
+        let moment = at(n as u64);
+        store
+            .update_health_status("db:1", ServiceStatus::Healthy, moment)
+            .unwrap();
+        let swapped = store.swap_health_status("db:1", ServiceStatus::Unhealthy, moment);
+        assert_eq!(swapped, Ok(ServiceStatus::Healthy));
+    });
+}
+
+pub(crate) fn a_pod_is_never_missing_while_a_batch_replaces_it<S: RegistryStore + Sync>(store: &S) {
+    never_missing(store, |n| {
+        let mut batch = Batch::new();
+        batch
+            .delete_service("db:1")
+            .remove_all_subscriptions("db:1")
+            .save_service(version("db", "1", n as u64))
+            .add_subscription("db:1", "g");
+        store.commit(batch).unwrap();
+    });
+}
+
+pub(crate) fn a_pod_is_never_missing_while_it_registers_anew<S: RegistryStore + Sync>(store: &S) {
+    let registry = Registry::new(store);
+    never_missing(store, |n| {
+        let also = ["g", ["x", "y"][n % 2]];
+        registry.register(registration("db", "1", &also)).unwrap();
+    });
+}
+
+pub(crate) fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore + Sync>(store: &S) {
+    // Many others, so that tables grow and shrink around it.
+    never_missing(store, |n| {
+        let turn = n % 200;
+        let key = format!("db:other-{}", turn % 100);
+        if turn < 100 {
+            store
+                .save_service(pod("db", &format!("other-{turn}")))
+                .unwrap();
+            store.add_subscription(&key, "g").unwrap();
+        } else {
+            // In overtime a writer may stop half way, but never starts there.
+            store.delete_service(&key).unwrap();
+            store.remove_all_subscriptions(&key).unwrap();
+        }
+    });
+}
+
+// --- whole commits
+
+pub(crate) fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store: &S) {
+    let registry = Registry::new(store);
+    // A pod asks for the groups of its version and one more: two groups, always.
+    let register = |service: &str, round: usize| {
+        let own = ["even", "odd"][round % 2];
+        registry
+            .register(registration(service, "1", &[own, "both"]))
+            .unwrap();
+    };
+    let replaces = |round| register("replaced", round);
+    let comes_and_goes = |round| {
+        register("guest", round / 2);
+        if round % 2 == 1 {
+            let gone = registry.unregister("guest", "1").unwrap();
+            assert!(gone.is_some());
+        }
+    };
+    // A record in the answer tells by itself which groups it came with.
+    let groups = |_| {
+        for (group, other) in [("even", "odd"), ("odd", "even")] {
+            for info in store.get_subscriber_services(group).unwrap() {
+                assert_eq!(
+                    info.subscriptions()[0],
+                    group,
+                    "half a registration: a record that asks for {other} among those of {group}"
+                );
+            }
+        }
+    };
+    // A pod has two subscriptions, and there are no others.
+    let counts = |_| {
+        let stats = store.stats().unwrap();
+        assert_eq!(
+            stats.subscriptions,
+            2 * stats.services,
+            "half a registration: {stats:?}"
+        );
+    };
+    race(1_000, &[&replaces, &comes_and_goes], &[&groups, &counts]);
+}
+
+pub(crate) fn a_scan_sees_whole_commits<S: RegistryStore + Sync>(store: &S) {
+    const PODS: usize = 20;
+    let names: Vec<String> = (0..PODS).map(|n| n.to_string()).collect();
+    let sweep = |round: usize| {
+        let mut batch = Batch::new();
+        for name in &names {
+            let info = pod("db", name).with_health(ServiceStatus::Healthy, at(round as u64));
+            batch.save_service(info);
+        }
+        batch
+    };
+    let mut first = sweep(0);
+    for name in &names {
+        first.add_subscription(&format!("db:{name}"), "g");
+    }
+    store.commit(first).unwrap();
+
+    let write = |round: usize| {
+        if round.is_multiple_of(2) {
+            store.commit(sweep(round)).unwrap();
+        } else {
+            let mut batch = Batch::new();
+            for name in &names {
+                let key = format!("db:{name}");
+                batch.update_health_status(&key, ServiceStatus::Healthy, at(round as u64));
+            }
+            store.commit(batch).unwrap();
+        }
+    };
+    let whole = |records: Vec<ServiceInfo>| {
+        assert_eq!(records.len(), PODS, "a scan missed pods");
+        let moments: BTreeSet<_> = records.iter().map(ServiceInfo::last_health_check).collect();
+        assert_eq!(moments.len(), 1, "a scan saw half a commit: {moments:?}");
+    };
+    let read = |round: usize| match round % 3 {
+        0 => whole(store.get_all_services().unwrap()),
+        1 => whole(store.get_services_by_name("db").unwrap()),
+        _ => whole(store.get_subscriber_services("g").unwrap()),
+    };
+    race(500, &[&write], &[&read, &read]);
+}
+
+pub(crate) fn a_pod_that_moves_is_in_one_place<S: RegistryStore + Sync>(store: &S) {
+    store.save_service(pod("db", "0")).unwrap();
+    store.add_subscription("db:0", "0").unwrap();
+    store.add_subscription("db:0", "g").unwrap();
+    // From pod to pod, and from group to group, which are indexed apart.
+    let write = |round: usize| {
+        let [from, to] = [round % 5, (round + 1) % 5].map(|n| n.to_string());
+        let (leaving, coming) = (format!("db:{from}"), format!("db:{to}"));
+        let mut batch = Batch::new();
+        batch
+            .delete_service(&leaving)
+            .remove_subscription(&leaving, "g")
+            .save_service(pod("db", &to))
+            .add_subscription(&coming, &to)
+            .add_subscription(&coming, "g")
+            .remove_all_subscriptions(&leaving);
+        store.commit(batch).unwrap();
+    };
+    let one = |n: usize, what: &str| assert_eq!(n, 1, "half a commit in {what}");
+    let read = |_| {
+        one(store.get_all_services().unwrap().len(), "all");
+        one(store.get_services_by_name("db").unwrap().len(), "by name");
+        one(store.get_subscribers("g").unwrap().len(), "subscribers");
+        let services = store.get_subscriber_services("g").unwrap();
+        one(services.len(), "subscriber services");
+        assert_eq!(store.stats(), Ok(StoreStats::new(1, 2)), "half a commit");
+    };
+    race(1_000, &[&write], &[&read, &read]);
+}
+
+pub(crate) fn a_rejected_batch_is_never_seen<S: RegistryStore + Sync>(store: &S) {
+    set_the_table(store);
+    let before = observe(store, &["g", "h", "new"]);
+    let stats = store.stats().unwrap();
+    let write = |round: usize| {
+        let mut batch = Batch::new();
+        batch
+            .save_service(pod("db", "ghost"))
+            .add_subscription("db:ghost", "g")
+            .save_service(version("db", "pod-1", round as u64 + 1))
+            .remove_all_subscriptions("web:pod-1")
+            .delete_service("db:pod-2")
+            .delete_service("db:pod-2");
+        let rejected = store.commit(batch);
+        assert!(matches!(
+            rejected,
+            Err(StoreError::BatchRejected { index: 5, .. })
+        ));
+    };
+    let read = |_| {
+        assert!(
+            store.get_service("db:ghost").is_err(),
+            "a rejected batch was seen"
+        );
+        assert_eq!(store.get_service(KEY).as_ref(), Ok(&before.services[KEY]));
+        assert!(
+            store.get_service("db:pod-2").is_ok(),
+            "a rejected batch was seen"
+        );
+        assert_eq!(store.get_all_services().unwrap().len(), 2);
+        assert_eq!(store.get_subscribers("g").unwrap(), [KEY, "web:pod-1"]);
+        assert_eq!(store.stats(), Ok(stats));
+        assert_eq!(store.revision().as_u64(), before.revision);
+    };
+    race(500, &[&write], &[&read, &read]);
+    assert_eq!(observe(store, &["g", "h", "new"]), before);
+}
+
+pub(crate) fn clear_is_one_step<S: RegistryStore + Sync>(store: &S) {
+    const PODS: usize = 50;
+    let write = |_| {
+        let mut batch = Batch::new();
+        for n in 0..PODS {
+            batch
+                .save_service(pod("db", &n.to_string()))
+                .add_subscription(&format!("db:{n}"), "g");
+        }
+        store.commit(batch).unwrap();
+        store.clear().unwrap();
+    };
+    let all_or_none = |n: usize| assert!(n == 0 || n == PODS, "half of a clear: {n}");
+    let read = |_| {
+        all_or_none(store.get_all_services().unwrap().len());
+        all_or_none(store.get_services_by_name("db").unwrap().len());
+        all_or_none(store.get_subscribers("g").unwrap().len());
+        all_or_none(store.get_subscriber_services("g").unwrap().len());
+        let stats = store.stats().unwrap();
+        all_or_none(stats.services);
+        assert_eq!(stats.services, stats.subscriptions);
+    };
+    race(200, &[&write], &[&read, &read]);
+}
+
+// --- subscriptions
+
+pub(crate) fn adding_races_with_removing_all<S: RegistryStore + Sync>(store: &S) {
+    let groups: Vec<String> = (0..16).map(|n| format!("group-{n}")).collect();
+    let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    for round in 0..150 {
+        let subscriber = format!("web:{round}");
+        let (one, other) = names.split_at(8);
+        together(3, |thread| match thread {
+            0 => one
+                .iter()
+                .for_each(|group| store.add_subscription(&subscriber, group).unwrap()),
+            1 => other
+                .iter()
+                .for_each(|group| store.add_subscription(&subscriber, group).unwrap()),
+            _ => {
+                for _ in 0..=round % 3 {
+                    store.remove_all_subscriptions(&subscriber).unwrap();
+                }
+            }
+        });
+        // Both indices agree: `observe` compares the groups with the count.
+        let seen = observe(store, &names);
+        // `remove_all` happens at one moment: of what a thread added one after
+        // the other, all before that moment is gone, and all after it is there.
+        for added in [one, other] {
+            let there: Vec<bool> = added
+                .iter()
+                .map(|group| seen.groups.contains_key(*group))
+                .collect();
+            assert!(there.is_sorted(), "an update was lost: {there:?}");
+        }
+        // What a group knows, its subscriber knows, ...
+        store.remove_all_subscriptions(&subscriber).unwrap();
+        let seen = observe(store, &names);
+        assert!(seen.groups.is_empty(), "an orphan: {:?}", seen.groups);
+        // ... and the other way round.
+        for group in &names {
+            store.add_subscription(&subscriber, group).unwrap();
+            assert_eq!(
+                store.get_subscribers(group).unwrap(),
+                [subscriber.as_str()],
+                "an orphan was taken for a subscription"
+            );
+        }
+        store.remove_all_subscriptions(&subscriber).unwrap();
+    }
+}
+
+pub(crate) fn adding_races_with_removing<S: RegistryStore + Sync>(store: &S) {
+    let groups = ["g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7"];
+    for round in 0..150 {
+        together(3, |thread| {
+            for group in groups {
+                match (thread, round % 2) {
+                    (0, _) => store.add_subscription("web:1", group).unwrap(),
+                    (1, 0) => store.remove_all_subscriptions("web:1").unwrap(),
+                    _ => store.remove_subscription("web:1", group).unwrap(),
+                }
+            }
+        });
+        // `observe` compares the groups with the count.
+        let there = observe(store, &groups).groups;
+        for group in groups {
+            store.remove_subscription("web:1", group).unwrap();
+        }
+        assert!(observe(store, &groups).groups.is_empty(), "{there:?}");
+        for group in groups {
+            store.add_subscription("web:1", group).unwrap();
+        }
+        let all = observe(store, &groups).groups;
+        assert_eq!(
+            all.len(),
+            groups.len(),
+            "an orphan was taken for a subscription"
+        );
+        store.remove_all_subscriptions("web:1").unwrap();
+    }
+}
+
+pub(crate) fn adding_races_with_unregistering<S: RegistryStore + Sync>(store: &S) {
+    let registry = Registry::new(store);
+    let names = ["g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7"];
+    for _ in 0..150 {
+        registry.register(registration("web", "1", &[])).unwrap();
+        together(2, |thread| {
+            if thread == 0 {
+                for group in names {
+                    store.add_subscription("web:1", group).unwrap();
+                }
+            } else {
+                assert!(registry.unregister("web", "1").unwrap().is_some());
+            }
+        });
+        let seen = observe(store, &names);
+        let there = names.map(|group| seen.groups.contains_key(group));
+        assert!(there.is_sorted(), "an update was lost: {there:?}");
+        store.remove_all_subscriptions("web:1").unwrap();
+        assert_eq!(store.stats(), Ok(StoreStats::default()), "an orphan");
+    }
+}
+
+pub(crate) fn thirty_threads_fill_one_group<S: RegistryStore + Sync>(store: &S) {
+    together(THREADS, |thread| {
+        for n in 0..OPERATIONS {
+            store
+                .add_subscription(&format!("t{thread}:{n}"), "g")
+                .unwrap();
+        }
+    });
+    let group = observe(store, &["g"]).groups["g"].clone();
+    assert_eq!(group.len(), THREADS * OPERATIONS, "an update was lost");
+    for thread in 0..THREADS {
+        let prefix = format!("t{thread}:");
+        let own: Vec<_> = group
+            .iter()
+            .filter_map(|key| key.strip_prefix(&*prefix))
+            .collect();
+        let expected: Vec<String> = (0..OPERATIONS).map(|n| n.to_string()).collect();
+        assert_eq!(own, expected, "the order of subscription");
+    }
+}
+
+pub(crate) fn the_last_to_leave_meets_the_first_to_come<S: RegistryStore + Sync>(store: &S) {
+    // A group, and a name, that keep falling empty are dropped and made anew
+    // by threads that know nothing of each other.
+    together(4, |thread| {
+        let name = thread.to_string();
+        let key = format!("web:{thread}");
+        for _ in 0..300 {
+            store.add_subscription(&key, "g").unwrap();
+            let there = store.get_subscribers("g").unwrap();
+            assert!(there.iter().any(|k| **k == *key), "an update was lost");
+            store.save_service(pod("web", &name)).unwrap();
+            let there = store.get_services_by_name("web").unwrap();
+            assert!(keys(&there).contains(&&*key), "an update was lost");
+
+            store.remove_subscription(&key, "g").unwrap();
+            let there = store.get_subscribers("g").unwrap();
+            assert!(!there.iter().any(|k| **k == *key), "a ghost");
+            store.delete_service(&key).unwrap();
+            let there = store.get_services_by_name("web").unwrap();
+            assert!(!keys(&there).contains(&&*key), "a ghost");
+        }
+    });
+    let left = observe(store, &["g"]);
+    assert!(left.services.is_empty() && left.groups.is_empty());
+}
+
+// --- time
+
+pub(crate) fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(store: &S) {
+    store.save_service(pod("db", "1")).unwrap();
+    store.add_subscription("db:1", "g").unwrap();
+    let base = store.revision().as_u64() - 1;
+    // The number of the last write that has returned.
+    let returned = AtomicU64::new(0);
+    let write = |round: usize| {
+        let n = round as u64 + 1;
+        let status = ServiceStatus::Healthy;
+        match round % 3 {
+            0 => store.update_health_status("db:1", status, at(n)).unwrap(),
+            1 => store
+                .save_service(pod("db", "1").with_health(status, at(n)))
+                .unwrap(),
+            _ => {
+                let mut batch = Batch::new();
+                batch.update_health_status("db:1", status, at(n));
+                store.commit(batch).unwrap();
+            }
+        }
+        returned.store(n, SeqCst);
+    };
+    let moment = |info: &ServiceInfo| info.last_health_check().map_or(0, number);
+    let reads: [&(dyn Fn() -> u64 + Sync); 7] = [
+        &|| moment(&store.get_service("db:1").unwrap()),
+        &|| store.with_service("db:1", moment).unwrap(),
+        &|| moment(&store.get_services_by_name("db").unwrap()[0]),
+        &|| moment(&store.get_all_services().unwrap()[0]),
+        &|| moment(&store.get_subscriber_services("g").unwrap()[0]),
+        &|| store.revision().as_u64() - base - 1,
+        &|| {
+            let mut seen = 0;
+            store
+                .visit_service("db:1", &mut |info| seen = moment(info))
+                .unwrap();
+            seen
+        },
+    ];
+    thread_local! {
+        // What this reader has seen.
+        static SEEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+    let read = |round: usize| {
+        if round == 0 {
+            SEEN.set(0);
+        }
+        let before = returned.load(SeqCst);
+        let seen = reads[round % reads.len()]();
+        assert!(
+            seen >= before,
+            "a stale read: {seen} after {before} had returned"
+        );
+        assert!(seen >= SEEN.get(), "a reader went backwards");
+        SEEN.set(seen);
+    };
+    race(2_000, &[&write], &[&read, &read]);
+}
+
+pub(crate) fn a_state_lies_between_the_revisions_around_it<S: RegistryStore + Sync>(store: &S) {
+    // Each commit writes the revision that it will lead to: there is one writer.
+    let record = |n: u64| pod("db", "1").with_health(ServiceStatus::Healthy, at(n));
+    store.save_service(record(1)).unwrap();
+    let write = |round: usize| {
+        let n = round as u64 + 2;
+        if round.is_multiple_of(2) {
+            store.save_service(record(n)).unwrap();
+        } else {
+            let mut batch = Batch::new();
+            batch
+                .save_service(record(n))
+                .save_service(pod("x", "1"))
+                .delete_service("x:1");
+            assert_eq!(store.commit(batch).unwrap().as_u64(), n);
+        }
+        assert_eq!(store.revision().as_u64(), n);
+    };
+    let read = |round: usize| {
+        let before = store.revision().as_u64();
+        let info = match round % 2 {
+            0 => store.get_service("db:1").unwrap(),
+            _ => store.get_all_services().unwrap().remove(0),
+        };
+        let after = store.revision().as_u64();
+        let seen = number(info.last_health_check().unwrap());
+        assert!(
+            (before..=after).contains(&seen),
+            "state {seen} was read between revisions {before} and {after}"
+        );
+    };
+    race(2_000, &[&write], &[&read, &read]);
+}
+
+pub(crate) fn revisions_never_go_backwards<S: RegistryStore + Sync>(store: &S) {
+    thread_local! {
+        static LAST: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+    let watch = |round: usize| {
+        let revision = store.revision().as_u64();
+        if round > 0 {
+            assert!(revision >= LAST.get(), "the revision went backwards");
+        }
+        LAST.set(revision);
+    };
+    let write = |service: &'static str| {
+        move |round: usize| {
+            store
+                .save_service(version(service, "1", round as u64))
+                .unwrap();
+            let mut batch = Batch::new();
+            batch.delete_service(&format!("{service}:1"));
+            let led_to = store.commit(batch).unwrap();
+            assert!(
+                store.revision() >= led_to,
+                "a commit returned before its revision"
+            );
+        }
+    };
+    let (one, other) = (write("one"), write("other"));
+    race(1_000, &[&one, &other], &[&watch, &watch]);
+    assert_eq!(store.stats(), Ok(StoreStats::default()));
+}
+
+// --- closing
+
+pub(crate) fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>(
+    make: impl Fn() -> S,
+) {
+    for round in 0..20_u64 {
+        let store = make();
+        store.save_service(pod("db", "1")).unwrap();
+        let accepted = AtomicU64::new(1);
+        let start = Barrier::new(THREADS + 1);
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let (store, accepted, start) = (&store, &accepted, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    let mut closed = false;
+                    for n in 0_u64.. {
+                        let writes = n % 2 == 0;
+                        let answer = match n % 6 {
+                            0 => store.save_service(pod(&format!("s{thread}"), &n.to_string())),
+                            1 => store.get_service("db:1").map(drop),
+                            2 => store.add_subscription(&format!("s{thread}:{n}"), "g"),
+                            3 => store.get_all_services().map(drop),
+                            4 => {
+                                let mut batch = Batch::new();
+                                batch.save_service(pod(&format!("b{thread}"), &n.to_string()));
+                                store.commit(batch).map(drop)
+                            }
+                            _ => store.with_service("db:1", |_| ()),
+                        };
+                        match answer {
+                            Ok(()) => {
+                                assert!(!closed, "a closed store came back");
+                                accepted.fetch_add(u64::from(writes), SeqCst);
+                            }
+                            // Once it has said so, it keeps saying so.
+                            Err(StoreError::Closed) if closed => break,
+                            Err(StoreError::Closed) => closed = true,
+                            Err(other) => panic!("neither done nor closed: {other}"),
+                        }
+                    }
+                });
+            }
+            start.wait();
+            thread::sleep(Duration::from_micros(200 * (round % 5)));
+            assert_eq!(store.close(), Ok(()));
+            assert_eq!(store.ping(), Err(StoreError::Closed));
+        });
+        // What was answered with `Ok` has been done, and what was refused has
+        // not: each write was a commit that changed something.
+        assert_eq!(
+            store.revision().as_u64(),
+            accepted.into_inner(),
+            "writes that were done, and writes that were accepted"
+        );
+    }
+}
+
+pub(crate) fn thirty_threads_may_close_at_once<S: RegistryStore + Sync>(make: impl Fn() -> S) {
+    for _ in 0..10 {
+        let store = make();
+        set_the_table(&store);
+        let last = store.revision();
+        together(THREADS, |_| {
+            assert_eq!(store.close(), Ok(()));
+            for (name, call) in CALLS {
+                assert_eq!(call(&store), Err(StoreError::Closed), "{name}");
+            }
+            assert_eq!(store.revision(), last);
+        });
+    }
+}
+
+// --- closures
+
+pub(crate) fn panics_in_many_threads_leave_the_store_usable<S: RegistryStore + Sync>(store: &S) {
+    store.save_service(pod("db", "1")).unwrap();
+    together(8, |thread| {
+        for n in 0..50 {
+            if thread % 2 == 0 {
+                let panicked = catch_unwind(AssertUnwindSafe(|| {
+                    store.with_service("db:1", |_| resume_unwind(Box::new("on purpose")))
+                }));
+                assert!(panicked.is_err());
+            }
+            store
+                .save_service(pod("x", &format!("{thread}-{n}")))
+                .unwrap();
+        }
+    });
+    assert_eq!(observe(store, &[]).services.len(), 1 + 8 * 50);
+    assert_eq!(store.revision().as_u64(), 1 + 8 * 50);
+}
+
+pub(crate) fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store: &S) {
+    // A reader-writer lock that lets no reader past a waiting writer deadlocks
+    // here, unless the store sees it coming.
+    set_the_table(store);
+    for (name, call) in CALLS {
+        let barrier = Barrier::new(2);
+        let saved = pod("writer", name);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                store.save_service(saved).unwrap();
+            });
+            let answer = store.with_service("db:pod-2", |_| {
+                barrier.wait();
+                // Time for the writer to come and wait.
+                thread::sleep(Duration::from_millis(2));
+                let first = call(store);
+                let _second = store.get_service("db:pod-2");
+                first
+            });
+            // `clear` may have been done inside: then there is no `db:pod-2`.
+            match answer {
+                Ok(Ok(()) | Err(StoreError::Reentrant | StoreError::NotFound(_))) => {}
+                other => panic!("{name}: {other:?}"),
+            }
+        });
+        store.clear().unwrap();
+        set_the_table(store);
+    }
+}
+
+pub(crate) fn every_thread_has_closures_of_its_own<S: RegistryStore + Sync>(store: &S) {
+    // That this thread is inside a closure says nothing about that one.
+    store.save_service(pod("db", "1")).unwrap();
+    store
+        .with_service("db:1", |_| {
+            thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    let found = store.with_service("db:1", ServiceInfo::clone);
+                    assert_eq!(found, Ok(pod("db", "1")));
+                    store.get_service("db:1").unwrap();
+                    store.stats().unwrap();
+                });
+                other.join().unwrap();
+            });
+        })
+        .unwrap();
+}
+
+// --- the end of a thread
+
+pub(crate) fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync + 'static>(
+    make: impl Fn() -> S,
+) {
+    type LastWords = Box<dyn FnOnce()>;
+    struct Late(LastWords);
+    impl Drop for Late {
+        fn drop(&mut self) {
+            std::mem::replace(&mut self.0, Box::new(|| ()))();
+        }
+    }
+    thread_local! {
+        static LATE: RefCell<Vec<Late>> = const { RefCell::new(Vec::new()) };
+    }
+    let store = Arc::new(make());
+    store.save_service(pod("db", "1")).unwrap();
+    let said = Arc::new(AtomicU64::new(0));
+    for warm in [false, true] {
+        let (store, said) = (store.clone(), said.clone());
+        thread::spawn(move || {
+            // Destructors of thread locals run after, or before, those that the
+            // store has made for itself on this thread.
+            if warm {
+                store.get_service("db:1").unwrap();
+            }
+            let last_words = {
+                let store = store.clone();
+                move || {
+                    let key = format!("db:late-{warm}");
+                    store.get_service("db:1").unwrap();
+                    store.with_service("db:1", |_| ()).unwrap();
+                    store
+                        .save_service(pod("db", &format!("late-{warm}")))
+                        .unwrap();
+                    store.delete_service(&key).unwrap();
+                    said.fetch_add(1, SeqCst);
+                }
+            };
+            LATE.with_borrow_mut(|late| late.push(Late(Box::new(last_words))));
+            store.get_service("db:1").unwrap();
+        })
+        .join()
+        .unwrap();
+    }
+    assert_eq!(said.load(SeqCst), 2);
+    assert_eq!(store.stats(), Ok(StoreStats::new(1, 0)));
+}
+
+pub(crate) fn a_store_may_move_between_threads<S: RegistryStore + Send + 'static>(
+    make: impl Fn() -> S,
+) {
+    let store = make();
+    store.save_service(pod("db", "1")).unwrap();
+    let store = thread::spawn(move || {
+        store.save_service(pod("db", "2")).unwrap();
+        store
+    })
+    .join()
+    .unwrap();
+    assert_eq!(store.stats(), Ok(StoreStats::new(2, 0)));
+    drop(store);
+}

@@ -1,0 +1,93 @@
+//! Threads that read while others write.
+
+use std::sync::Barrier;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// One round of a writer or a reader; it is given the number of the round.
+pub(crate) type Step<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// Writers go on after their last round until every reader has read this often,
+/// so that a reader that was late to start has seen something happen.
+const READS: usize = 200;
+/// ... but not for longer than this: on a busy machine readers may starve.
+const OVERTIME: Duration = Duration::from_secs(2);
+
+/// Runs each writer for `rounds` rounds at least, while each reader reads over
+/// and over. All start together. A panic in any of them ends the race and comes
+/// out of here.
+pub(crate) fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
+    let start = Barrier::new(writers.len() + readers.len());
+    let writing = AtomicUsize::new(writers.len());
+    let starved = AtomicUsize::new(readers.len());
+    let failed = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for write in writers {
+            scope.spawn(|| {
+                let _watch = Watch(&failed);
+                start.wait();
+                let end = Instant::now() + OVERTIME;
+                let mut round = 0;
+                while !failed.load(SeqCst)
+                    && (round < rounds || (starved.load(SeqCst) > 0 && Instant::now() < end))
+                {
+                    write(round);
+                    round += 1;
+                }
+                writing.fetch_sub(1, SeqCst);
+            });
+        }
+        for read in readers {
+            scope.spawn(|| {
+                let _watch = Watch(&failed);
+                start.wait();
+                let mut round = 0;
+                while !failed.load(SeqCst) && (round == 0 || writing.load(SeqCst) > 0) {
+                    read(round);
+                    round += 1;
+                    if round == READS {
+                        starved.fetch_sub(1, SeqCst);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Tells the others when this thread panics.
+struct Watch<'a>(&'a AtomicBool);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, SeqCst);
+        }
+    }
+}
+
+/// Runs `work` on `threads` threads that start together, and collects what each
+/// answers, in the order of their numbers.
+pub(crate) fn together<R: Send>(threads: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|thread| {
+                let (start, work) = (&start, &work);
+                scope.spawn(move || {
+                    start.wait();
+                    work(thread)
+                })
+            })
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| match thread.join() {
+                Ok(answer) => answer,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+            .collect()
+    })
+}

@@ -1,0 +1,99 @@
+//! The stores under test.
+
+use std::time::SystemTime;
+
+use service_registry::{
+    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
+    StoreStats,
+};
+
+/// Hands every store that threads can share to `$with`, as
+/// `feature module Store = how to make one;`. The only list of them in the
+/// tests: a store that stands here is in every suite.
+macro_rules! shared_stores {
+    ($with:ident) => {
+        $with! { "thread-safe" thread_safe ThreadSafe ThreadSafeMemoryStore }
+        $with! { "worker" worker Worker WorkerStore }
+        $with! { "snapshot" snapshot Snapshot SnapshotStore }
+    };
+}
+
+/// A store from elsewhere that has only what the trait requires, so that the
+/// provided methods are under test, too.
+#[derive(Debug, Default)]
+pub(crate) struct Required(MemoryStore);
+
+impl Required {
+    pub(crate) fn new() -> Required {
+        Required::default()
+    }
+}
+
+/// Writes the required methods of a store by way of another one.
+macro_rules! forward_required {
+    ($self:ident => $inner:expr) => {
+        fn save_service(&$self, service: ServiceInfo) -> Result<()> {
+            $inner.save_service(service)
+        }
+        fn delete_service(&$self, key: &str) -> Result<()> {
+            $inner.delete_service(key)
+        }
+        fn update_health_status(
+            &$self,
+            key: &str,
+            status: ServiceStatus,
+            checked_at: SystemTime,
+        ) -> Result<()> {
+            $inner.update_health_status(key, status, checked_at)
+        }
+        fn add_subscription(&$self, subscriber_key: &str, service_group: &str) -> Result<()> {
+            $inner.add_subscription(subscriber_key, service_group)
+        }
+        fn remove_subscription(&$self, subscriber_key: &str, service_group: &str) -> Result<()> {
+            $inner.remove_subscription(subscriber_key, service_group)
+        }
+        fn remove_all_subscriptions(&$self, subscriber_key: &str) -> Result<()> {
+            $inner.remove_all_subscriptions(subscriber_key)
+        }
+        fn commit(&$self, batch: Batch) -> Result<Revision> {
+            $inner.commit(batch)
+        }
+        fn clear(&$self) -> Result<()> {
+            $inner.clear()
+        }
+        fn close(&$self) -> Result<()> {
+            $inner.close()
+        }
+        forward_required!(reads $self => $inner);
+    };
+    (reads $self:ident => $inner:expr) => {
+        fn get_service(&$self, key: &str) -> Result<ServiceInfo> {
+            $inner.get_service(key)
+        }
+        fn get_services_by_name(&$self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+            $inner.get_services_by_name(service_name)
+        }
+        fn get_all_services(&$self) -> Result<Vec<ServiceInfo>> {
+            $inner.get_all_services()
+        }
+        fn get_subscribers(&$self, service_group: &str) -> Result<Vec<ServiceKey>> {
+            $inner.get_subscribers(service_group)
+        }
+        fn get_subscriber_services(&$self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+            $inner.get_subscriber_services(service_group)
+        }
+        fn revision(&$self) -> Revision {
+            $inner.revision()
+        }
+        fn stats(&$self) -> Result<StoreStats> {
+            $inner.stats()
+        }
+        fn ping(&$self) -> Result<()> {
+            $inner.ping()
+        }
+    };
+}
+
+impl RegistryStore for Required {
+    forward_required!(self => self.0);
+}
