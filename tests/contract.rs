@@ -29,6 +29,9 @@ mod revisions;
 mod services;
 #[path = "contract/shared.rs"]
 mod shared;
+#[cfg(feature = "snapshot")]
+#[path = "contract/snapshots.rs"]
+mod snapshots;
 #[path = "contract/subscriptions.rs"]
 mod subscriptions;
 
@@ -221,6 +224,32 @@ macro_rules! shared_store {
     };
 }
 
+/// What a store with snapshots promises besides.
+#[cfg(feature = "snapshot")]
+macro_rules! snapshot_store {
+    ($make:expr) => {
+        tests! { $make =>
+            snapshots {
+                a_snapshot_of_a_new_store_is_empty
+                a_snapshot_is_what_the_store_is
+                a_view_answers_like_the_store
+                a_snapshot_never_changes
+                a_large_snapshot_stays_while_the_store_shrinks
+                close_leaves_snapshots_and_ends_readers
+                a_reader_reads_like_the_store
+                writing_from_inside_a_reader_closure_works
+                a_kept_snapshot_holds_up_nobody
+                every_snapshot_is_of_one_moment
+                a_reader_never_goes_backwards
+                snapshots_can_be_shared_and_sent;
+                from make:
+                snapshots_and_readers_outlive_their_store
+                readers_race_with_the_end_of_their_store
+            }
+        }
+    };
+}
+
 mod memory {
     mod plain {
         every_store!(service_registry::MemoryStore::new());
@@ -262,6 +291,11 @@ macro_rules! suite {
 }
 
 shared_stores!(suite);
+
+#[cfg(feature = "snapshot")]
+mod snapshot_views {
+    snapshot_store!(service_registry::SnapshotStore::new());
+}
 
 /// Every queue is bounded; here the bound is felt.
 #[cfg(feature = "worker")]
