@@ -95,6 +95,8 @@
 mod batch;
 mod error;
 mod hash;
+#[cfg(feature = "lab")]
+pub mod lab;
 mod registry;
 mod select;
 mod service;

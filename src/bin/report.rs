@@ -1,0 +1,219 @@
+//! `cargo lab`: compares the stores on this machine.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use service_registry::lab::{self, Report, Scale, Settings, contender, output, scenarios};
+
+// Stores allocate on many threads at once; an allocator that takes a lock there
+// would be measured in their place.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures the stores of service-registry on this machine: prints a table, and
+/// writes report.html, report.md, report.csv and report.json.
+///
+/// Without options it runs everything, in about seven minutes. Close other
+/// programs first; the report notes how busy the machine was.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo report",
+    bin_name = "cargo report",
+    version,
+    max_term_width = 100
+)]
+struct Options {
+    /// End in under a minute: fewer rounds, shorter samples, wider intervals
+    /// [default: off, under ten minutes]
+    #[arg(long)]
+    quick: bool,
+
+    /// Run for a few seconds with tiny counts, read the JSON back and check it;
+    /// for CI, measures nothing worth citing [default: off]
+    #[arg(long, conflicts_with = "quick")]
+    smoke: bool,
+
+    /// Run this scenario; may be given several times [default: all]
+    #[arg(long = "scenario", value_name = "NAME", value_parser = scenario_names())]
+    scenarios: Vec<String>,
+
+    /// Measure this store; may be given several times. What stores are compared
+    /// with takes part in any case [default: all]
+    #[arg(long = "store", value_name = "NAME", value_parser = store_names(), ignore_case = true)]
+    stores: Vec<String>,
+
+    /// Make keys, operations and the order of the stores from this number
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Write the files to this folder; made if it is not there
+    /// [default: report in the target folder of this build]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+fn scenario_names() -> PossibleValuesParser {
+    let scenarios = scenarios::ALL.iter();
+    PossibleValuesParser::new(
+        scenarios.map(|scenario| PossibleValue::new(scenario.name()).help(scenario.about())),
+    )
+}
+
+fn store_names() -> PossibleValuesParser {
+    let stores = contender::all()
+        .into_iter()
+        .filter(contender::About::is_store);
+    PossibleValuesParser::new(stores.map(|about| {
+        PossibleValue::new(about.id)
+            .alias(about.name)
+            .help(about.about)
+    }))
+}
+
+impl Options {
+    fn settings(&self) -> Settings {
+        let id = |given: &String| {
+            let named = |about: &contender::About| {
+                given.eq_ignore_ascii_case(about.id) || given.eq_ignore_ascii_case(about.name)
+            };
+            let about = contender::all().into_iter().find(named);
+            about.map_or_else(|| given.clone(), |about| about.id.into())
+        };
+        let scale = match (self.smoke, self.quick) {
+            (true, _) => Scale::Smoke,
+            (_, true) => Scale::Quick,
+            _ => Scale::Default,
+        };
+        let mut settings = Settings {
+            scale,
+            seed: self.seed,
+            scenarios: self.scenarios.clone(),
+            stores: self.stores.iter().map(id).collect(),
+            allocator: "mimalloc",
+            command: String::new(),
+        };
+        settings.command = command(&settings);
+        settings
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| target().join("report"))
+    }
+}
+
+/// What to type to run the same again.
+fn command(settings: &Settings) -> String {
+    let mut command = String::from("cargo lab");
+    if settings.scale != Scale::Default {
+        command.push_str(" --");
+        command.push_str(settings.scale.name());
+    }
+    for scenario in &settings.scenarios {
+        command.push_str(" --scenario ");
+        command.push_str(scenario);
+    }
+    for store in &settings.stores {
+        command.push_str(" --store ");
+        command.push_str(store);
+    }
+    command + &format!(" --seed {}", settings.seed)
+}
+
+/// The target folder that this program was built in.
+fn target() -> PathBuf {
+    // Cargo marks it, and puts programs some folders below.
+    let program = std::env::current_exe().unwrap_or_default();
+    let marked = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+    let found = program.ancestors().skip(1).find(marked);
+    found.map_or_else(|| "target".into(), Path::to_path_buf)
+}
+
+/// Makes sure, before anything is measured, that what is measured can be kept.
+fn prepare(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let probe = folder.join(format!(".writable-{}", std::process::id()));
+    fs::write(&probe, "")?;
+    fs::remove_file(&probe)
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let folder = options.folder();
+    if let Err(error) = prepare(&folder) {
+        eprintln!("error: cannot write to {}: {error}", folder.display());
+        eprintln!("Choose another folder with --out DIR.");
+        return ExitCode::from(2);
+    }
+    let settings = options.settings();
+    let report = match lab::run(&settings) {
+        Ok(report) => report,
+        Err(fault) => {
+            eprintln!("error: nothing was written, because the run failed: {fault}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match finish(&report, &settings, &folder) {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            eprintln!("error: the report is not whole:");
+            for fault in faults {
+                eprintln!("  {fault}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!(
+                "error: cannot write the report to {}: {error}",
+                folder.display()
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes and prints; of a smoke run, answers with what is wrong with it.
+fn finish(report: &Report, settings: &Settings, folder: &Path) -> io::Result<Vec<String>> {
+    let files = output::write(report, settings, folder)?;
+    let text = output::terminal(report, &output::sections(report, settings), &files);
+    // A reader that has seen enough, `head` say, is no reason to fail.
+    let _ = io::stdout().write_all(text.as_bytes());
+    if settings.scale != Scale::Smoke {
+        return Ok(Vec::new());
+    }
+    let read = output::read(&folder.join("report.json"))?;
+    Ok(lab::check(&read, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_are_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_store_goes_by_either_name() {
+        let options = ["report", "--store", "SnapshotStore", "--store", "memory"];
+        let settings = Options::parse_from(options).settings();
+        assert_eq!(settings.stores, ["snapshot", "memory"]);
+        assert_eq!(
+            settings.command,
+            "cargo lab --store snapshot --store memory --seed 1"
+        );
+    }
+
+    #[test]
+    fn a_bad_option_is_refused_before_anything_runs() {
+        for bad in ["--fast", "--scenario=burst", "--store=floor", "--seed=x"] {
+            let error = Options::try_parse_from(["report", bad]).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The laboratory: what the stores cost, measured.
+//!
+//! Behind the feature `lab`, for `cargo lab` and the benches; the library
+//! needs nothing of it, and nothing in it is part of the crate's promises.
+//!
+//! | file | what it holds |
+//! | --- | --- |
+//! | `workload.rs` | what is asked of a store, made from a seed |
+//! | `contender.rs`, `contender/` | who is measured |
+//! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
+//! | `gang.rs` | threads that start together |
+//! | `run.rs` | rounds, the record, its summary |
+//! | `stats.rs` | medians and intervals |
+//! | `model.rs` | the results, as `report.json` holds them |
+//! | `check.rs` | whether a report is whole |
+//! | `section.rs` | what a scenario has to show |
+//! | `targets.rs` | what the stores are meant to reach |
+//! | `output.rs`, `output/` | pages, tables, charts |
+
+mod check;
+pub mod contender;
+mod context;
+pub mod gang;
+pub mod model;
+pub mod output;
+mod progress;
+pub mod run;
+pub mod scenarios;
+pub mod section;
+pub mod stats;
+mod targets;
+pub mod workload;
+
+pub use check::check;
+pub use model::Report;
+pub use run::{Fault, Scale, Settings, run};

@@ -1,0 +1,123 @@
+//! Whether a report is whole, and agrees with itself.
+
+use std::collections::{HashMap, HashSet};
+
+use super::model::{Cell, Measurement, Report, SCHEMA_VERSION, SummaryRow};
+use super::run::{Settings, paired_ratios};
+use super::stats::median;
+
+/// Checks a report that has been read back: every cell that was to be measured
+/// is there, once, in every round; medians and ratios are those of the raw
+/// rows; intervals are in order and hold what they are about; hits are within
+/// their bounds. Answers with everything that is wrong.
+pub fn check(report: &Report, settings: &Settings) -> Vec<String> {
+    let mut faults = Vec::new();
+    if report.schema_version != SCHEMA_VERSION {
+        faults.push(format!("schema_version is {}", report.schema_version));
+    }
+    let mut samples: HashMap<&Cell, Vec<&Measurement>> = HashMap::new();
+    for sample in &report.results {
+        samples.entry(&sample.cell).or_default().push(sample);
+        faults.extend(check_sample(sample));
+    }
+    let mut expected = HashSet::new();
+    for scenario in settings.scenarios() {
+        let Some(run) = report.run_of(scenario.name()) else {
+            faults.push(format!("{} was not run", scenario.name()));
+            continue;
+        };
+        for cell in scenario.cells(settings) {
+            let rounds = samples.get(&cell).map_or(&[][..], Vec::as_slice);
+            let numbers: HashSet<usize> = rounds.iter().map(|sample| sample.round).collect();
+            if rounds.len() != run.rounds || numbers.len() != run.rounds {
+                let found = rounds.len();
+                faults.push(format!(
+                    "{cell:?} has {found} samples of {} rounds",
+                    run.rounds
+                ));
+            }
+            match report.summary.iter().filter(|row| row.cell == cell).count() {
+                1 => {}
+                rows => faults.push(format!("{cell:?} has {rows} rows in the summary")),
+            }
+            let compared = report
+                .row(&cell)
+                .is_some_and(|row| row.comparison.is_some());
+            if compared != scenario.compared_with(&cell).is_some() {
+                faults.push(format!(
+                    "{cell:?}: a comparison is missing, or is one too many"
+                ));
+            }
+            expected.insert(cell);
+        }
+    }
+    for row in &report.summary {
+        if !expected.contains(&row.cell) {
+            faults.push(format!("{:?} was not asked for", row.cell));
+        }
+        faults.extend(check_row(row, &samples));
+    }
+    faults
+}
+
+fn check_sample(sample: &Measurement) -> Option<String> {
+    let whole = sample.value.is_finite()
+        && sample.value > 0.0
+        && sample.operations > 0
+        && sample.hits <= sample.operations
+        && (sample.hits_low..=sample.hits_high).contains(&sample.hits);
+    (!whole).then(|| format!("a sample is off: {sample:?}"))
+}
+
+fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut expect = |right: bool, what: &str| {
+        if !right {
+            faults.push(format!("{what}: {row:?}"));
+        }
+    };
+    let own = samples.get(&row.cell).map_or(&[][..], Vec::as_slice);
+    if own.is_empty() {
+        expect(false, "a row without samples");
+        return faults;
+    }
+    let values: Vec<f64> = own.iter().map(|sample| sample.value).collect();
+    expect(
+        near(median(&values), row.value),
+        "not the median of its samples",
+    );
+    expect(row.rounds == own.len(), "not the number of its samples");
+    let ordered = row.value_low <= row.value && row.value <= row.value_high;
+    expect(ordered, "an interval that does not hold its value");
+    let hits = own.iter().map(|sample| sample.hits);
+    let bounds = (hits.clone().min(), hits.max());
+    expect(
+        bounds == (Some(row.hits_min), Some(row.hits_max)),
+        "not the hits of its samples",
+    );
+    if let Some(comparison) = &row.comparison {
+        let reference = Cell {
+            scenario: row.cell.scenario.clone(),
+            store: comparison.reference.clone(),
+            threads: comparison.reference_threads.unwrap_or(row.cell.threads),
+            services: comparison.reference_services.unwrap_or(row.cell.services),
+            metric: comparison
+                .reference_metric
+                .clone()
+                .unwrap_or_else(|| row.cell.metric.clone()),
+        };
+        let theirs = samples.get(&reference).map_or(&[][..], Vec::as_slice);
+        let ratios = paired_ratios(own, theirs);
+        expect(ratios.len() == own.len(), "a comparison that lacks rounds");
+        let right = !ratios.is_empty() && near(median(&ratios), comparison.ratio);
+        expect(right, "not the median of the ratios of its rounds");
+        let ordered =
+            comparison.ci_low <= comparison.ratio && comparison.ratio <= comparison.ci_high;
+        expect(ordered, "an interval that does not hold its ratio");
+    }
+    faults
+}
+
+fn near(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
+}

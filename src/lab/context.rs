@@ -1,0 +1,221 @@
+//! Where, with what and how a run was made.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use sysinfo::System;
+
+use super::contender;
+use super::model::{ContenderInfo, Context, Machine, Toolchain};
+use super::run::Settings;
+use super::stats::RESAMPLES;
+
+/// The crates that are compared, or that measure.
+const CRATES: &[&str] = &[
+    "arc-swap",
+    "crossbeam-channel",
+    "foldhash",
+    "hashbrown",
+    "imbl",
+    "mimalloc",
+    "rand",
+    "rayon",
+    "service-registry",
+];
+
+/// Everything that can be said before the start.
+pub(super) fn context(settings: &Settings) -> Context {
+    let crates = versions(include_str!("../../Cargo.lock"), CRATES);
+    let hasher = crates.get("foldhash").map_or("", String::as_str);
+    let git_revision = git(&["rev-parse", "HEAD"]);
+    let git_modified = git_revision
+        .as_ref()
+        .and_then(|_| git(&["status", "--porcelain"]))
+        .map(|changes| !changes.is_empty());
+    Context {
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: now(),
+        seconds: 0.0,
+        command: settings.command.clone(),
+        effort: settings.scale.name().into(),
+        seed: settings.seed,
+        git_revision,
+        git_modified,
+        machine: machine(),
+        toolchain: toolchain(),
+        features: features(),
+        allocator: allocator(settings.allocator, &crates),
+        hasher: format!("foldhash {hasher} (fast), seeded at random for each store"),
+        keys: "service:pod, 19 bytes, ten pods a service, registered in random order; \
+               drawn uniformly from 65,536 random probes that are copies of their own"
+            .into(),
+        copies: "get_* clone a record (one reference count, a few words); with_service, \
+                 reader handles and views borrow it"
+            .into(),
+        method: method(),
+        contenders: contender::all()
+            .into_iter()
+            .map(|about| ContenderInfo {
+                name: about.name.into(),
+                id: about.id.into(),
+                about: about.about.into(),
+            })
+            .collect(),
+        scenarios: Vec::new(),
+        crates,
+    }
+}
+
+fn method() -> Vec<String> {
+    [
+        "Keys, values, batches and the order of operations are made from the seed before the \
+         clock starts. Results and stores are dropped after it has stopped.",
+        "In every round each contender does the same work, one after the other in a random \
+         order; a ratio is taken within a round, where both sides met the same machine. One \
+         round is run and thrown away first.",
+        "A value is the median over the rounds. A ratio is the median of the ratios of the \
+         rounds, so that it need not be the ratio of two medians.",
+    ]
+    .into_iter()
+    .map(String::from)
+    .chain([
+        format!(
+            "Intervals are 95 % bootstrap percentiles of the median ({RESAMPLES} draws, seeded). \
+             Where the interval of a ratio holds 1 the two are equal as far as this run can tell, \
+             and the tables say \"=\".",
+        ),
+        "Every sample counts the operations that did what they were to do. One that is off ends \
+         the run."
+            .into(),
+    ])
+    .collect()
+}
+
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
+fn machine() -> Machine {
+    let mut system = System::new();
+    system.refresh_cpu_all();
+    system.refresh_memory();
+    let cpu = system.cpus().first().map(|cpu| cpu.brand().trim());
+    let load = load();
+    Machine {
+        cpu: known(cpu.map(String::from)),
+        cores: cores(),
+        memory_bytes: system.total_memory(),
+        os: known(System::long_os_version()),
+        kernel: known(System::kernel_version()),
+        load_before: load,
+        load_after: load,
+    }
+}
+
+/// Threads that can run at once.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many processes wanted to run in the last minute.
+pub(super) fn load() -> f64 {
+    System::load_average().one
+}
+
+fn known(text: Option<String>) -> String {
+    let text = text.filter(|text| !text.is_empty());
+    text.unwrap_or_else(|| "unknown".into())
+}
+
+fn toolchain() -> Toolchain {
+    Toolchain {
+        rustc: known(answer(
+            Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-V"),
+        )),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        profile: if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        }
+        .into(),
+    }
+}
+
+fn allocator(name: &str, crates: &BTreeMap<String, String>) -> String {
+    match crates.get(name) {
+        Some(version) => format!("{name} {version}"),
+        None => name.into(),
+    }
+}
+
+fn features() -> Vec<String> {
+    [
+        ("thread-safe", cfg!(feature = "thread-safe")),
+        ("worker", cfg!(feature = "worker")),
+        ("snapshot", cfg!(feature = "snapshot")),
+        ("serde", cfg!(feature = "serde")),
+        ("lab", cfg!(feature = "lab")),
+    ]
+    .into_iter()
+    .filter(|(_, on)| *on)
+    .map(|(name, _)| name.into())
+    .collect()
+}
+
+/// Asks git about the folder that this was built from.
+fn git(arguments: &[&str]) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Not the repository of somebody who has vendored this crate.
+    root.join(".git").exists().then_some(())?;
+    answer(Command::new("git").arg("-C").arg(root).args(arguments))
+}
+
+fn answer(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|o| o.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// The versions of some crates from a lock file. Where there are several, all.
+fn versions(lock: &str, crates: &[&str]) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    let mut name = "";
+    for line in lock.lines() {
+        let value = |key: &str| line.strip_prefix(key)?.trim().strip_prefix("= ");
+        if let Some(text) = value("name ") {
+            name = text.trim_matches('"');
+        } else if let Some(version) = value("version ")
+            && crates.contains(&name)
+        {
+            let version = version.trim_matches('"');
+            versions
+                .entry(name.to_owned())
+                .and_modify(|all: &mut String| *all = format!("{all}, {version}"))
+                .or_insert_with(|| version.to_owned());
+        }
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_a_lock_file() {
+        let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.2\"\n\n\
+                    [[package]]\nname = \"b\"\nversion = \"0.1.0\"\ndependencies = [\n \"a\",\n]\n\n\
+                    [[package]]\nname = \"a\"\nversion = \"2.0.0\"\n";
+        let read = versions(lock, &["a", "c"]);
+        assert_eq!(read.len(), 1);
+        assert_eq!(read["a"], "1.0.2, 2.0.0");
+    }
+
+    #[test]
+    fn the_lock_file_of_this_crate_names_what_is_compared() {
+        let read = versions(include_str!("../../Cargo.lock"), CRATES);
+        assert_eq!(read.len(), CRATES.len(), "{read:?}");
+    }
+}

@@ -1,0 +1,283 @@
+//! Bars as inline SVG: every bar is named where it stands, so that no colour has
+//! to be looked up.
+
+use std::fmt::Write as _;
+
+use super::html::escape;
+use crate::lab::section::{Bar, BarChart, Colour, Quantity, bare, significant, time, times};
+
+const WIDTH: f64 = 920.0;
+/// Where bars begin: left of it stand their names.
+const LEFT: f64 = 216.0;
+/// Where the axis ends: right of it is room for the figure of the longest bar.
+const RIGHT: f64 = WIDTH - 150.0;
+const BAR: f64 = 14.0;
+const STEP: f64 = 21.0;
+const HEAD: f64 = 24.0;
+const GAP: f64 = 16.0;
+const TOP: f64 = 26.0;
+
+/// From values to places.
+struct Scale {
+    low: f64,
+    high: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    /// Linear from zero where the bars can be told apart on it, else logarithmic.
+    fn of(chart: &BarChart) -> Scale {
+        let bars = || chart.groups.iter().flat_map(|group| &group.bars);
+        let line = chart.line.as_ref().map(|(value, _)| *value);
+        let least = bars()
+            .map(|bar| bar.low)
+            .chain(line)
+            .fold(f64::MAX, f64::min);
+        let most = bars().map(|bar| bar.high).chain(line).fold(0.0, f64::max);
+        if most / least > 8.0 && least > 0.0 {
+            return Scale {
+                low: step_down(least * 0.9),
+                high: most,
+                logarithmic: true,
+            };
+        }
+        Scale {
+            low: 0.0,
+            high: most,
+            logarithmic: false,
+        }
+    }
+
+    fn place(&self, value: f64) -> f64 {
+        let share = if self.logarithmic {
+            (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
+        } else {
+            value / self.high
+        };
+        LEFT + share.clamp(0.0, 1.0) * (RIGHT - LEFT)
+    }
+
+    /// Round values to draw lines at.
+    fn ticks(&self) -> Vec<f64> {
+        if !self.logarithmic {
+            let step = step_down(self.high / 4.0);
+            let mut ticks = vec![0.0];
+            while let Some(&last) = ticks.last()
+                && last + step <= self.high * 1.001
+            {
+                ticks.push(last + step);
+            }
+            return ticks;
+        }
+        let decades = (self.high / self.low).log10();
+        let within: &[f64] = match decades {
+            d if d < 2.2 => &[1.0, 2.0, 5.0],
+            d if d < 4.5 => &[1.0, 3.0],
+            _ => &[1.0],
+        };
+        #[allow(clippy::cast_possible_truncation)] // a number of decades
+        let first = self.low.log10().floor() as i32;
+        (first..first + 20)
+            .flat_map(|decade| within.iter().map(move |part| part * 10_f64.powi(decade)))
+            .filter(|tick| *tick >= self.low * 0.999 && *tick <= self.high * 1.001)
+            .collect()
+    }
+}
+
+/// The next of 1, 2, 5, 10, 20, ... that is not above `value`.
+fn step_down(value: f64) -> f64 {
+    let decade = 10_f64.powf(value.log10().floor());
+    let part = value / decade;
+    let step = [5.0, 2.0, 1.0]
+        .into_iter()
+        .find(|step| part >= step * 0.999);
+    step.unwrap_or(1.0) * decade
+}
+
+pub(super) fn svg(chart: &BarChart) -> String {
+    let scale = Scale::of(chart);
+    let bars: usize = chart.groups.iter().map(|group| group.bars.len()).sum();
+    #[allow(clippy::cast_precision_loss)] // counts of bars
+    let bottom = TOP + chart.groups.len() as f64 * (HEAD + GAP) + bars as f64 * STEP;
+    let height = bottom + 46.0;
+    let mut svg = format!(
+        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n",
+        escape(&format!("{}; {}", chart.title, chart.axis))
+    );
+    let label = |value: f64| match chart.quantity {
+        Quantity::Time => tick_time(value),
+        Quantity::Ratio => format!("{}×", bare(value)),
+    };
+    for tick in scale.ticks() {
+        let x = scale.place(tick);
+        let _ = writeln!(
+            svg,
+            "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>\
+             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
+            bottom + 17.0,
+            escape(&label(tick))
+        );
+    }
+    let kind = if scale.logarithmic {
+        ", logarithmic"
+    } else {
+        ""
+    };
+    let _ = writeln!(
+        svg,
+        "<text class=\"axis\" x=\"{LEFT}\" y=\"{:.1}\">{}{kind}</text>",
+        bottom + 38.0,
+        escape(&chart.axis),
+    );
+    let zero = match &chart.line {
+        Some((value, _)) => scale.place(*value),
+        None => LEFT,
+    };
+    let mut y = TOP;
+    for group in &chart.groups {
+        let _ = writeln!(
+            svg,
+            "<text class=\"group\" x=\"0\" y=\"{:.1}\">{}<tspan class=\"detail\" dx=\"8\">{}</tspan></text>",
+            y + 16.0,
+            escape(&group.label),
+            escape(&group.detail),
+        );
+        y += HEAD;
+        for bar in &group.bars {
+            svg.push_str(&one(bar, &scale, zero, y, chart.quantity));
+            y += STEP;
+        }
+        y += GAP;
+    }
+    if let Some((_, name)) = &chart.line {
+        let _ = writeln!(
+            svg,
+            "<line class=\"line\" x1=\"{zero:.1}\" x2=\"{zero:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>\
+             <text class=\"tick\" x=\"{zero:.1}\" y=\"{:.1}\">{}</text>",
+            TOP - 8.0,
+            escape(name)
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn one(bar: &Bar, scale: &Scale, zero: f64, y: f64, quantity: Quantity) -> String {
+    let [end, low, high] = [bar.value, bar.low, bar.high].map(|value| scale.place(value));
+    let middle = y + BAR / 2.0;
+    let figure = match quantity {
+        Quantity::Time => time(bar.value),
+        Quantity::Ratio => times(bar.value),
+    };
+    let mut svg = format!(
+        "<g><title>{}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+        escape(&format!(
+            "{}: {figure}, 95 % interval {} to {} {}",
+            bar.series,
+            significant(bar.low),
+            significant(bar.high),
+            bar.note
+        )),
+        LEFT - 10.0,
+        middle + 4.0,
+        escape(&bar.series),
+    );
+    let _ = write!(
+        svg,
+        "<rect class=\"bar {}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"1.5\"/>",
+        class(bar.colour),
+        zero.min(end),
+        (end - zero).abs().max(1.0),
+    );
+    if high - low >= 2.0 {
+        let _ = write!(
+            svg,
+            "<path class=\"whisker\" d=\"M{low:.1} {middle:.1}H{high:.1}M{low:.1} {:.1}v6M{high:.1} {:.1}v6\"/>",
+            middle - 3.0,
+            middle - 3.0,
+        );
+    }
+    let _ = writeln!(
+        svg,
+        "<text class=\"figure\" x=\"{:.1}\" y=\"{:.1}\">{}<tspan class=\"detail\" dx=\"7\">{}</tspan></text></g>",
+        end.max(high).max(zero) + 7.0,
+        middle + 4.0,
+        escape(&figure),
+        escape(&bar.note),
+    );
+    svg
+}
+
+fn class(colour: Colour) -> String {
+    match colour {
+        Colour::Neutral => "c-neutral".into(),
+        Colour::Contender(place) => format!("c-{}", place % 8),
+        Colour::Variant(place) => format!("c-{} variant", place % 8),
+    }
+}
+
+/// A round time.
+fn tick_time(value: f64) -> String {
+    let text = time(value);
+    match text.split_once(' ') {
+        _ if value == 0.0 => "0".into(),
+        Some((number, unit)) if number.contains('.') => {
+            let number = number.trim_end_matches('0').trim_end_matches('.');
+            format!("{number} {unit}")
+        }
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::section::BarGroup;
+
+    fn chart(values: &[f64]) -> BarChart {
+        let bars = values.iter().map(|&value| Bar {
+            series: "a < b".into(),
+            colour: Colour::Contender(2),
+            value,
+            low: value * 0.9,
+            high: value * 1.1,
+            note: String::new(),
+        });
+        BarChart {
+            title: "t".into(),
+            axis: "time".into(),
+            quantity: Quantity::Time,
+            line: None,
+            groups: vec![BarGroup {
+                label: "g".into(),
+                detail: String::new(),
+                bars: bars.collect(),
+            }],
+        }
+    }
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        for (values, logarithmic) in [
+            (&[10.0, 23.0][..], false),
+            (&[10.0, 90.0], true),
+            (&[1.0, 700.0], true),
+            (&[0.3, 2.0e6], true),
+        ] {
+            let scale = Scale::of(&chart(values));
+            assert_eq!(scale.logarithmic, logarithmic, "{values:?}");
+            let ticks = scale.ticks();
+            assert!((3..=9).contains(&ticks.len()), "{values:?}: {ticks:?}");
+            for tick in ticks {
+                let x = scale.place(tick);
+                assert!((LEFT..=RIGHT).contains(&x), "{values:?}: {tick}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let svg = svg(&chart(&[1.0, 2.0]));
+        assert!(svg.contains("a &lt; b") && !svg.contains("a < b"));
+    }
+}

@@ -1,0 +1,83 @@
+//! `report.csv`: the summary, a row a cell.
+
+use crate::lab::model::Report;
+
+const COLUMNS: &[&str] = &[
+    "scenario",
+    "store",
+    "threads",
+    "services",
+    "metric",
+    "value",
+    "unit",
+    "reference",
+    "ratio",
+    "ci_low",
+    "ci_high",
+    "reference_threads",
+    "reference_services",
+    "reference_metric",
+    "value_low",
+    "value_high",
+    "rounds",
+    "operations",
+    "writes",
+    "hits_min",
+    "hits_max",
+];
+
+pub(super) fn table(report: &Report) -> String {
+    let mut lines = vec![COLUMNS.join(",")];
+    for row in &report.summary {
+        let compared = row.comparison.as_ref();
+        let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+        let count = |value: Option<usize>| value.map_or(String::new(), |value| value.to_string());
+        let fields = [
+            row.cell.scenario.clone(),
+            row.cell.store.clone(),
+            row.cell.threads.to_string(),
+            row.cell.services.to_string(),
+            row.cell.metric.clone(),
+            row.value.to_string(),
+            row.unit.clone(),
+            compared.map_or(String::new(), |c| c.reference.clone()),
+            number(compared.map(|c| c.ratio)),
+            number(compared.map(|c| c.ci_low)),
+            number(compared.map(|c| c.ci_high)),
+            count(compared.and_then(|c| c.reference_threads)),
+            count(compared.and_then(|c| c.reference_services)),
+            compared
+                .and_then(|c| c.reference_metric.clone())
+                .unwrap_or_default(),
+            row.value_low.to_string(),
+            row.value_high.to_string(),
+            row.rounds.to_string(),
+            row.operations.to_string(),
+            row.writes.to_string(),
+            row.hits_min.to_string(),
+            row.hits_max.to_string(),
+        ];
+        lines.push(fields.map(|text| field(&text)).join(","));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A field as RFC 4180 wants it.
+fn field(text: &str) -> String {
+    if text.contains(['"', ',', '\n', '\r']) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_quoted_where_they_must_be() {
+        assert_eq!(field("with_service"), "with_service");
+        assert_eq!(field("a,b"), "\"a,b\"");
+        assert_eq!(field("say \"so\""), "\"say \"\"so\"\"\"");
+    }
+}

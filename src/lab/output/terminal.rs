@@ -1,0 +1,145 @@
+//! The end of a run, in lines of at most 100 columns.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use super::{targets, warnings};
+use crate::lab::model::Report;
+use crate::lab::section::{Block, Entry, Ratio, Section, Table, times};
+
+/// The tables that a terminal shows, the targets, and where the files are.
+pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String {
+    let mut text = String::new();
+    let machine = &report.context.machine;
+    let _ = writeln!(
+        text,
+        "{}, {} threads at once; {}; {} run, seed {}",
+        machine.cpu,
+        machine.cores,
+        report.context.allocator,
+        report.context.effort,
+        report.context.seed
+    );
+    for section in sections {
+        let tables = section.blocks.iter().filter_map(|block| match block {
+            Block::Table(table) if table.brief => Some(table),
+            _ => None,
+        });
+        for shown in tables {
+            let _ = write!(text, "\n{}: {}", section.title, table(shown));
+        }
+    }
+    if !report.targets.is_empty() {
+        let shown = targets(report);
+        let _ = write!(text, "\n{}\n{}\n", table(&shown), shown.note);
+    }
+    for run in &report.context.scenarios {
+        let _ = write!(text, "\n{}: medians of {} rounds", run.name, run.rounds);
+    }
+    text.push_str("\n\"=\" where the 95 % interval of a ratio holds 1\n");
+    for warning in warnings(report) {
+        let _ = writeln!(text, "note: {warning}");
+    }
+    text.push('\n');
+    for file in files {
+        let _ = writeln!(text, "wrote {}", file.display());
+    }
+    text
+}
+
+/// A table with its columns aligned: names to the left, figures to the right.
+fn table(table: &Table) -> String {
+    let mut lines: Vec<Vec<String>> = vec![table.head.clone()];
+    for row in &table.rows {
+        let entries = row.entries.iter().map(|e| entry(e, table.intervals));
+        lines.push(std::iter::once(row.name.clone()).chain(entries).collect());
+    }
+    let columns = table.head.len();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = format!("{}\n", table.title);
+    for (at, line) in lines.iter().enumerate() {
+        let mut out = String::new();
+        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+            let _ = match column {
+                0 => write!(out, "{cell:<width$}"),
+                _ => write!(out, "  {cell:>width$}"),
+            };
+        }
+        let _ = writeln!(text, "{}", out.trim_end());
+        if at == 0 {
+            let rule = widths.iter().sum::<usize>() + 2 * (columns - 1);
+            let _ = writeln!(text, "{}", "-".repeat(rule));
+        }
+    }
+    text
+}
+
+fn entry(entry: &Entry, intervals: bool) -> String {
+    let with_interval = |ratio: Ratio| format!("{} {}", ratio.point(), ratio.interval());
+    match entry {
+        Entry::Empty => String::new(),
+        Entry::Text(text) => text.clone(),
+        Entry::Value { value, ratio: None } => value.clone(),
+        Entry::Value {
+            value,
+            ratio: Some(ratio),
+        } if intervals => format!("{value} {}", with_interval(*ratio)),
+        Entry::Value {
+            value,
+            ratio: Some(ratio),
+        } => format!("{value} {:>5}", ratio.point()),
+        Entry::Ratio(ratio) => with_interval(*ratio),
+        Entry::Measured(ratio) => format!("{} {}", times(ratio.ratio), ratio.interval()),
+        Entry::Verdict(met) => if *met { "met" } else { "MISSED" }.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::section::TableRow;
+
+    #[test]
+    fn columns_are_aligned_by_characters() {
+        let shown = Table {
+            title: "t".into(),
+            note: String::new(),
+            head: vec!["operation".into(), "time".into()],
+            rows: vec![
+                TableRow {
+                    name: "a".into(),
+                    entries: vec![Entry::Text("1.00 µs".into())],
+                },
+                TableRow {
+                    name: "b".into(),
+                    entries: vec![Entry::Text("12 ns".into())],
+                },
+            ],
+            brief: true,
+            intervals: false,
+        };
+        assert_eq!(
+            table(&shown),
+            "t\noperation     time\n------------------\n\
+             a          1.00 µs\nb            12 ns\n"
+        );
+    }
+
+    #[test]
+    fn what_is_equal_wins_nothing() {
+        let ratio = |low, high| {
+            Entry::Ratio(Ratio {
+                ratio: 0.97,
+                low,
+                high,
+            })
+        };
+        assert_eq!(entry(&ratio(0.95, 1.01), true), "= 0.95\u{2013}1.01");
+        assert_eq!(entry(&ratio(0.95, 0.99), true), "0.97× 0.95\u{2013}0.99");
+    }
+}

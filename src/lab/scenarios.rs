@@ -1,0 +1,72 @@
+//! What is measured.
+//!
+//! A scenario is a file (or a folder) here, named in [`ALL`]. It says which
+//! cells it fills, fills them once a round, says which cell is compared with
+//! which, and lays its results out as a [`Section`] of the report.
+
+pub mod burst;
+pub mod operations;
+
+use super::contender::About;
+use super::model::{Cell, Report};
+use super::run::{Fault, Recorder, Settings};
+use super::section::Section;
+use super::workload::LabRng;
+use std::time::Duration;
+
+/// All scenarios, in the order in which they are run and shown.
+pub const ALL: &[&dyn Scenario] = &[&operations::Operations, &burst::Burst30x100];
+
+/// A question that is answered by measuring.
+pub trait Scenario: Sync {
+    /// The name on the command line and in the rows.
+    fn name(&self) -> &'static str;
+
+    /// What it asks, in one line.
+    fn about(&self) -> &'static str;
+
+    /// The contender that always runs, because others are compared with it.
+    fn reference(&self) -> &'static About;
+
+    /// Builds what is built once.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no threads to give.
+    fn prepare(&self, settings: &Settings) -> Result<Box<dyn Experiment>, Fault>;
+
+    /// What a round measures, in the order of the tables.
+    fn cells(&self, settings: &Settings) -> Vec<Cell>;
+
+    /// The cell that `cell` is compared with, if there is one.
+    fn compared_with(&self, cell: &Cell) -> Option<Cell>;
+
+    /// How the results are shown.
+    fn section(&self, report: &Report) -> Section;
+}
+
+/// A scenario at work.
+pub trait Experiment {
+    /// How long it goes on.
+    fn effort(&self) -> Effort;
+
+    /// Measures every cell once, the contenders in random order.
+    ///
+    /// # Errors
+    ///
+    /// Where a store did not do what it was to do.
+    fn round(&mut self, rng: &mut LabRng, record: &mut Recorder<'_>) -> Result<(), Fault>;
+}
+
+/// How long a scenario goes on: until it has done all rounds, or until its time
+/// is up and it has done the fewest that mean anything. The time that has gone
+/// by decides alone, never a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// All rounds.
+    pub rounds: usize,
+    /// The fewest.
+    pub at_least: usize,
+    /// Its time.
+    pub budget: Duration,
+}

@@ -1,0 +1,306 @@
+//! *burst-30x100*: 30 workers, 100 operations each, started together.
+//!
+//! A rayon pool of 30 threads is built once. For each burst the store is fresh,
+//! every worker has its keys and records ready, and a barrier holds the workers
+//! until the last has arrived. A burst ends with its last worker.
+//!
+//! Two things are read from it. `burst` is the whole time over all operations:
+//! what a caller waits for, with the waking of 30 threads in it, which [`Null`]
+//! shows alone. `in_worker` is the time that the workers themselves were at it,
+//! added up, over all operations: what one operation costs the one who makes
+//! it, with the contention in it and the waking left out.
+//!
+//! [`Null`]: crate::lab::contender::Null
+
+mod layout;
+
+use std::time::Duration;
+
+use super::{Effort, Experiment, Scenario};
+use crate::lab::contender::{self, About, Contender, Null, Visitor};
+use crate::lab::gang::Gang;
+use crate::lab::model::{Cell, Report};
+use crate::lab::run::{Fault, Recorder, Sample, Scale, Settings, Unit};
+use crate::lab::section::Section;
+use crate::lab::workload::{
+    Action, BURST_PODS, Burst, Fleet, LabRng, Mix, OPERATIONS, WORKERS, shuffled,
+};
+use crate::{Result, ServiceInfo, StoreError, ThreadSafeMemoryStore};
+
+/// The name of the scenario.
+pub(crate) const NAME: &str = "burst-30x100";
+
+/// How many services are registered at the start.
+pub const FILLS: [usize; 2] = [0, BURST_PODS];
+
+/// What the others are compared with.
+pub(crate) const REFERENCE: &About = &ThreadSafeMemoryStore::ABOUT;
+
+/// What one burst came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// From the first worker's start to the last one's end.
+    pub elapsed: Duration,
+    /// The workers' own times, added up.
+    pub busy: Duration,
+    /// Reads that found their pod.
+    pub read_hits: u64,
+    /// Writes that were accepted.
+    pub written: u64,
+    /// Services that are registered at the end.
+    pub services: usize,
+}
+
+/// A contender that bursts are let loose on.
+pub trait Target {
+    /// Who it is.
+    fn about(&self) -> &'static About;
+
+    /// Builds it anew, registers who is there at the start in `order`, and lets
+    /// the burst loose.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store, outside of what is timed.
+    fn burst(&self, gang: &Gang, burst: &Burst, order: &[usize]) -> Result<Outcome>;
+}
+
+/// A store that threads share.
+struct Shared<S>(std::marker::PhantomData<S>);
+
+/// What a worker has before it, and what came of it.
+struct Desk<'a> {
+    actions: Vec<Action<'a>>,
+    /// What each read answered; written over in place, so that no page of it is
+    /// touched for the first time while the clock runs.
+    answers: Vec<Result<ServiceInfo>>,
+    written: u64,
+}
+
+impl<S: Contender + Send + Sync> Target for Shared<S> {
+    fn about(&self) -> &'static About {
+        &S::ABOUT
+    }
+
+    fn burst(&self, gang: &Gang, burst: &Burst, order: &[usize]) -> Result<Outcome> {
+        let store = S::default();
+        Fleet::new(BURST_PODS).fill(&store, &order[..burst.services])?;
+        let desks = (0..gang.threads())
+            .map(|worker| Desk {
+                actions: burst.actions(worker),
+                answers: vec![Err(StoreError::Closed); OPERATIONS],
+                written: 0,
+            })
+            .collect();
+        let together = gang.run(desks, |desk| desk, |desk| work(&store, desk));
+        let desks = &together.work;
+        let right = |worker: usize| {
+            let asked = burst.actions(worker);
+            let pairs = desks[worker].answers.iter().zip(asked);
+            pairs
+                .filter(|(answer, action)| match (answer, action) {
+                    (Ok(info), Action::Get(key)) => *info.key() == *key,
+                    _ => false,
+                })
+                .count() as u64
+        };
+        Ok(Outcome {
+            elapsed: together.elapsed,
+            busy: together.busy,
+            read_hits: (0..desks.len()).map(right).sum(),
+            written: desks.iter().map(|desk| desk.written).sum(),
+            services: crate::RegistryStore::stats(&store)?.services,
+        })
+    }
+}
+
+/// What a worker does while the clock runs.
+fn work<S: Contender>(store: &S, desk: &mut Desk<'_>) {
+    let mut written = 0;
+    for (action, answer) in desk.actions.iter_mut().zip(&mut desk.answers) {
+        match std::mem::replace(action, Action::Done) {
+            Action::Get(key) => *answer = store.get_service(key),
+            Action::Save(record) => written += u64::from(store.save_service(record).is_ok()),
+            Action::Check(check) => {
+                let done = store.update_health_status(check.key, check.status, check.at);
+                written += u64::from(done.is_ok());
+            }
+            Action::Done => {}
+        }
+    }
+    desk.written = written;
+}
+
+/// The null store and those of the contenders that threads share and that
+/// `wanted` names.
+pub fn targets(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Target>> {
+    struct Roster<W>(W, Vec<Box<dyn Target>>);
+    impl<W: Fn(&str) -> bool> Visitor for Roster<W> {
+        fn local<C: Contender>(&mut self) {}
+        fn shared<C: Contender + Send + Sync>(&mut self) {
+            if self.0(C::ABOUT.id) {
+                self.1.push(Box::new(Shared::<C>(std::marker::PhantomData)));
+            }
+        }
+    }
+    let mut roster = Roster(wanted, Vec::new());
+    roster.shared::<Null>();
+    contender::visit(&mut roster);
+    roster.1
+}
+
+/// The two ways of reading the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Burst,
+    InWorker,
+}
+
+impl Reading {
+    pub(crate) const ALL: [Reading; 2] = [Reading::Burst, Reading::InWorker];
+
+    pub(crate) fn cell(self, store: &str, services: usize, mix: Mix) -> Cell {
+        let reading = match self {
+            Reading::Burst => "burst",
+            Reading::InWorker => "in_worker",
+        };
+        Cell {
+            scenario: NAME.into(),
+            store: store.into(),
+            threads: WORKERS,
+            services,
+            metric: format!("{reading}_{mix}"),
+        }
+    }
+}
+
+/// The scenario.
+#[derive(Debug)]
+pub struct Burst30x100;
+
+impl Scenario for Burst30x100 {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn about(&self) -> &'static str {
+        "30 workers started together, 100 operations each, from reads only to writes only"
+    }
+
+    fn reference(&self) -> &'static About {
+        REFERENCE
+    }
+
+    fn prepare(&self, settings: &Settings) -> Result<Box<dyn Experiment>, Fault> {
+        Ok(Box::new(Rounds {
+            scale: settings.scale,
+            gang: Gang::new(WORKERS)?,
+            targets: targets(|id| wants(settings, id)),
+        }))
+    }
+
+    fn cells(&self, settings: &Settings) -> Vec<Cell> {
+        let targets = targets(|id| wants(settings, id));
+        let mut cells = Vec::new();
+        for services in FILLS {
+            for reading in Reading::ALL {
+                for mix in Mix::ALL {
+                    for target in &targets {
+                        cells.push(reading.cell(target.about().name, services, mix));
+                    }
+                }
+            }
+        }
+        cells
+    }
+
+    fn compared_with(&self, cell: &Cell) -> Option<Cell> {
+        let store = cell.store.as_str();
+        (store != REFERENCE.name && store != Null::ABOUT.name).then(|| Cell {
+            store: REFERENCE.name.into(),
+            ..cell.clone()
+        })
+    }
+
+    fn section(&self, report: &Report) -> Section {
+        layout::section(report, &contender::all())
+    }
+}
+
+/// The measures take part in any case.
+fn wants(settings: &Settings, id: &str) -> bool {
+    id == REFERENCE.id || id == Null::ABOUT.id || settings.wants(id)
+}
+
+/// The scenario at work.
+struct Rounds {
+    scale: Scale,
+    gang: Gang,
+    targets: Vec<Box<dyn Target>>,
+}
+
+impl Experiment for Rounds {
+    fn effort(&self) -> Effort {
+        let (rounds, at_least, seconds) = match self.scale {
+            Scale::Smoke => (3, 3, 2),
+            Scale::Quick => (101, 11, 15),
+            Scale::Default => (301, 31, 150),
+        };
+        Effort {
+            rounds,
+            at_least,
+            budget: Duration::from_secs(seconds),
+        }
+    }
+
+    fn round(&mut self, rng: &mut LabRng, record: &mut Recorder<'_>) -> Result<(), Fault> {
+        for place in shuffled(FILLS.len() * Mix::ALL.len(), rng) {
+            let services = FILLS[place % FILLS.len()];
+            let mix = Mix::ALL[place / FILLS.len()];
+            let burst = Burst::new(services, mix, rng);
+            let order = shuffled(BURST_PODS, rng);
+            for at in shuffled(self.targets.len(), rng) {
+                let target = &self.targets[at];
+                let outcome = target.burst(&self.gang, &burst, &order)?;
+                let cell = |reading: Reading| reading.cell(target.about().name, services, mix);
+                let expected = if target.about().is_store() {
+                    check(&cell(Reading::Burst), &outcome, &burst)?;
+                    burst.read_hits.clone()
+                } else {
+                    0..=0
+                };
+                let sample = |elapsed| Sample {
+                    elapsed,
+                    operations: burst.operations(),
+                    writes: burst.writes(),
+                    hits: outcome.read_hits + outcome.written,
+                    expected: expected.start() + burst.writes()..=expected.end() + burst.writes(),
+                };
+                let unit = Unit::NanosecondsPerOperation;
+                record.sample(&cell(Reading::Burst), unit, &sample(outcome.elapsed))?;
+                record.sample(&cell(Reading::InWorker), unit, &sample(outcome.busy))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Checks what the number of hits alone does not tell.
+fn check(cell: &Cell, outcome: &Outcome, burst: &Burst) -> Result<(), Fault> {
+    if outcome.written != burst.writes() {
+        return Err(Fault::Hits {
+            cell: Box::new(cell.clone()),
+            hits: outcome.written,
+            operations: burst.writes(),
+            expected: burst.writes()..=burst.writes(),
+        });
+    }
+    if outcome.services != burst.services_after {
+        return Err(Fault::Services {
+            cell: Box::new(cell.clone()),
+            found: outcome.services,
+            expected: burst.services_after,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,316 @@
+//! How the costs of the operations are shown.
+
+use super::{NAME, Operation as Op, SIZES};
+use crate::lab::contender::{About, Floor};
+use crate::lab::model::{Report, SummaryRow};
+use crate::lab::section::{
+    Bar, BarChart, BarGroup, Block, Colour, Entry, Quantity, Section, Table, TableRow, thousands,
+    time, times,
+};
+
+/// A row of a table: what it is called, and what it is.
+const ROWS: &[(&str, Op)] = &[
+    ("with_service (borrow)", Op::WithService),
+    ("  by a reader handle", Op::Reader),
+    ("  in a snapshot", Op::SnapshotGet),
+    ("get_service (clone)", Op::GetService),
+    ("get_service, missing", Op::Miss),
+    ("get_services_by_name, 10", Op::ByName),
+    ("get_all_services", Op::All),
+    ("get_subscribers, 10", Op::Subscribers),
+    ("update_health_status", Op::UpdateHealth),
+    ("  one of 1,000, singly", Op::UpdatesSingly),
+    ("  one of 1,000 in a batch", Op::UpdatesInBatch),
+    ("save_service, new", Op::SaveNew),
+    ("save_service, replace", Op::SaveReplace),
+    ("delete_service + save", Op::DeleteSave),
+    ("add_subscription", Op::AddSubscription),
+    ("remove_subscription", Op::RemoveSubscription),
+    ("snapshot()", Op::Snapshot),
+    ("snapshot() and drop", Op::SnapshotAndDrop),
+    ("clear(), whole store", Op::Clear),
+    ("drop, whole store", Op::Drop),
+];
+
+/// The operations of the chart.
+const CHART: &[(&str, Op)] = &[
+    ("with_service", Op::WithService),
+    ("get_service", Op::GetService),
+    ("update_health_status", Op::UpdateHealth),
+];
+
+/// The ways of reading that have a bar of their own.
+const WAYS: &[(&str, Op)] = &[("reader handle", Op::Reader)];
+
+struct Layout<'a> {
+    report: &'a Report,
+    /// The contenders that took part, with their places among all.
+    stores: Vec<(usize, About)>,
+}
+
+/// The section.
+pub(super) fn section(report: &Report, all: &[About]) -> Section {
+    let took_part = |about: &About| {
+        let mut cells = report.summary.iter().map(|row| &row.cell);
+        cells.any(|cell| cell.scenario == NAME && cell.store == about.name)
+    };
+    let stores = all.iter().copied().enumerate();
+    let layout = Layout {
+        report,
+        stores: stores.filter(|(_, about)| took_part(about)).collect(),
+    };
+    let sizes: Vec<usize> = SIZES
+        .into_iter()
+        .filter(|services| {
+            layout
+                .row(Op::WithService, &Floor::ABOUT, *services)
+                .is_some()
+        })
+        .collect();
+    let mut blocks = vec![
+        Block::Chart(layout.chart(&sizes)),
+        Block::Table(layout.key_ratios(&sizes)),
+    ];
+    blocks.extend(
+        sizes
+            .iter()
+            .map(|&services| Block::Table(layout.costs(services))),
+    );
+    blocks.push(Block::Table(layout.throughput(&sizes)));
+    Section {
+        title: "Operations, one thread".into(),
+        intro: "What each operation costs when nobody else is there. The floor is one bare hash \
+                map with the same hasher, keys and values; a ratio to it is the price of what a \
+                store adds: other indexes, revisions, locks, snapshots. A sample lasts about a \
+                millisecond, and is preceded by a quarter as much that is not timed; every store \
+                is built anew in every round."
+            .into(),
+        findings: layout.findings(),
+        blocks,
+    }
+}
+
+impl Layout<'_> {
+    fn row(&self, op: Op, about: &About, services: usize) -> Option<&SummaryRow> {
+        self.report.row(&op.cell(about.name, services))
+    }
+
+    fn contenders(&self) -> impl Iterator<Item = &(usize, About)> {
+        let floor = |(_, about): &&(usize, About)| *about != Floor::ABOUT;
+        self.stores.iter().filter(floor)
+    }
+
+    fn chart(&self, sizes: &[usize]) -> BarChart {
+        let bar = |row: Option<&SummaryRow>, series: String, colour| {
+            let (row, ratio) = row.and_then(|row| Some((row, row.ratio()?)))?;
+            Some(Bar {
+                series,
+                colour,
+                value: ratio.ratio,
+                low: ratio.low,
+                high: ratio.high,
+                note: time(row.value),
+            })
+        };
+        let mut groups = Vec::new();
+        for &(label, op) in CHART {
+            for &services in sizes.iter().filter(|&&services| services >= 1_000) {
+                let mut bars = Vec::new();
+                for (place, about) in self.contenders() {
+                    let own = self.row(op, about, services);
+                    bars.extend(bar(own, about.name.into(), Colour::Contender(*place)));
+                    for &(way, by) in WAYS.iter().filter(|_| op == Op::WithService) {
+                        let series = format!("{}, {way}", about.name);
+                        let own = self.row(by, about, services);
+                        bars.extend(bar(own, series, Colour::Variant(*place)));
+                    }
+                }
+                groups.push(BarGroup {
+                    label: label.into(),
+                    detail: format!("{} services", thousands(services as u64)),
+                    bars,
+                });
+            }
+        }
+        BarChart {
+            title: "Cost above a bare hash map".into(),
+            axis: "times the floor, less is better (logarithmic)".into(),
+            quantity: Quantity::Ratio,
+            line: Some((1.0, "floor".into())),
+            groups,
+        }
+    }
+
+    /// The table of the chart.
+    fn key_ratios(&self, sizes: &[usize]) -> Table {
+        let mut rows = Vec::new();
+        for &(label, op) in CHART.iter().chain(&[("  by a reader handle", Op::Reader)]) {
+            for &services in sizes {
+                let entries = self.contenders().map(|(_, about)| {
+                    let ratio = self.row(op, about, services).and_then(SummaryRow::ratio);
+                    ratio.map_or(Entry::Empty, Entry::Ratio)
+                });
+                rows.push(TableRow {
+                    name: format!("{label}, {}", thousands(services as u64)),
+                    entries: entries.collect(),
+                });
+            }
+        }
+        Table {
+            title: "Ratios to the floor".into(),
+            note: "Median of the ratios of the rounds and its 95 % interval; \"=\" where that \
+                   holds 1."
+                .into(),
+            head: self.head(false),
+            rows,
+            brief: true,
+            intervals: false,
+        }
+    }
+
+    fn head(&self, with_floor: bool) -> Vec<String> {
+        let stores = self.stores.iter().map(|(_, about)| *about);
+        let stores = stores.filter(|about| with_floor || *about != Floor::ABOUT);
+        let stores = stores.map(|about| about.id.to_owned());
+        std::iter::once("operation".to_owned())
+            .chain(stores)
+            .collect()
+    }
+
+    fn costs(&self, services: usize) -> Table {
+        let rows = ROWS.iter().map(|&(name, op)| TableRow {
+            name: name.into(),
+            entries: self
+                .stores
+                .iter()
+                .map(|(_, about)| {
+                    let row = self.row(op, about, services);
+                    row.map_or(Entry::Empty, SummaryRow::entry)
+                })
+                .collect(),
+        });
+        Table {
+            title: format!("{} services", thousands(services as u64)),
+            note: "Time of one call, and its ratio to the floor; for a change of a batch, to one \
+                   made singly; for by-name at 100,000, to 1,000 services; for snapshot(), to 10 \
+                   services."
+                .into(),
+            head: self.head(true),
+            rows: rows
+                .filter(|row| row.entries.iter().any(|e| *e != Entry::Empty))
+                .collect(),
+            brief: services == 1_000,
+            intervals: false,
+        }
+    }
+
+    fn throughput(&self, sizes: &[usize]) -> Table {
+        let ways = [
+            ("with_service", Op::Throughput1, Op::Throughput2),
+            (
+                "reader handle",
+                Op::ReaderThroughput1,
+                Op::ReaderThroughput2,
+            ),
+        ];
+        let mut rows = Vec::new();
+        for &services in sizes {
+            for (_, about) in self.contenders() {
+                for (way, one, two) in ways {
+                    let (Some(one), Some(two)) = (
+                        self.row(one, about, services),
+                        self.row(two, about, services),
+                    ) else {
+                        continue;
+                    };
+                    let entry = |row: &SummaryRow| match row.entry() {
+                        Entry::Value { value, .. } => Entry::Text(value),
+                        other => other,
+                    };
+                    rows.push(TableRow {
+                        name: format!("{}, {way}, {}", about.id, thousands(services as u64)),
+                        entries: vec![
+                            entry(one),
+                            entry(two),
+                            two.ratio().map_or(Entry::Empty, Entry::Ratio),
+                        ],
+                    });
+                }
+            }
+        }
+        Table {
+            title: "Two threads reading the same store".into(),
+            note: format!(
+                "Reads of all threads together, in millions a second, at {} and on {} cores. Two \
+                 are twice as fast as one where readers do not disturb each other.",
+                sizes
+                    .iter()
+                    .filter(|&&services| services >= 1_000)
+                    .map(|&services| thousands(services as u64))
+                    .collect::<Vec<_>>()
+                    .join(" and "),
+                self.report.context.machine.cores
+            ),
+            head: ["store", "one thread", "two threads", "two over one"]
+                .map(String::from)
+                .into(),
+            rows,
+            brief: true,
+            intervals: false,
+        }
+    }
+
+    fn findings(&self) -> Vec<String> {
+        let services = 1_000;
+        let mut findings = Vec::new();
+        let reads: Vec<String> = self
+            .contenders()
+            .filter_map(|(_, about)| {
+                let ratio = self.row(Op::WithService, about, services)?.ratio()?;
+                Some(format!("{} on {}", times(ratio.ratio), about.name))
+            })
+            .collect();
+        if !reads.is_empty() {
+            findings.push(format!(
+                "A read in place costs, measured in reads of a bare hash map of 1,000 services: {}.",
+                reads.join(", ")
+            ));
+        }
+        for (_, about) in self.contenders() {
+            let ratio = |op| self.row(op, about, services).and_then(SummaryRow::ratio);
+            if let Some(ratio) = ratio(Op::Reader) {
+                findings.push(format!(
+                    "Through a reader handle of {} the same read costs {}.",
+                    about.name,
+                    times(ratio.ratio)
+                ));
+            }
+        }
+        let together: Vec<String> = self
+            .contenders()
+            .filter_map(|(_, about)| {
+                let ratio = self.row(Op::Throughput2, about, services)?.ratio()?;
+                Some(format!("{} for {}", times(ratio.ratio), about.name))
+            })
+            .collect();
+        if !together.is_empty() {
+            findings.push(format!(
+                "A second reading thread multiplies the reads a second by {}.",
+                together.join(", ")
+            ));
+        }
+        for (_, about) in self.contenders() {
+            let ratio = self
+                .row(Op::UpdatesInBatch, about, services)
+                .and_then(SummaryRow::ratio);
+            if let Some(ratio) = ratio.filter(|_| about.id == "snapshot") {
+                findings.push(format!(
+                    "On {}, 1,000 health updates in one batch cost {:.0} % of 1,000 single ones.",
+                    about.name,
+                    ratio.ratio * 100.0
+                ));
+            }
+        }
+        findings
+    }
+}

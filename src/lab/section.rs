@@ -1,0 +1,289 @@
+//! What a scenario has to show, before it is known on what.
+//!
+//! A scenario lays out a [`Section`]; `output` turns it into a page, into
+//! Markdown, or into lines for a terminal. New scenarios need no new output, and
+//! a new output needs to know nothing of scenarios.
+
+use super::model::SummaryRow;
+
+/// The part of the report that a scenario fills.
+#[derive(Clone, Debug, Default)]
+pub struct Section {
+    /// Its heading.
+    pub title: String,
+    /// What was asked and how, in a paragraph.
+    pub intro: String,
+    /// What came out, a sentence each.
+    pub findings: Vec<String>,
+    /// Charts, each followed by its table.
+    pub blocks: Vec<Block>,
+}
+
+/// A part of a section.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// Drawn on the page only; the table that follows says the same.
+    Chart(BarChart),
+    /// Shown everywhere, unless it is too much for a terminal.
+    Table(Table),
+}
+
+/// Bars in groups, from left to right, with whiskers.
+#[derive(Clone, Debug)]
+pub struct BarChart {
+    /// What it shows.
+    pub title: String,
+    /// What the axis counts.
+    pub axis: String,
+    /// What the numbers of the axis are.
+    pub quantity: Quantity,
+    /// The value that bars are measured from by the eye: a line is drawn there.
+    pub line: Option<(f64, String)>,
+    /// Bars that belong together.
+    pub groups: Vec<BarGroup>,
+}
+
+/// What a number is, and so how it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// Nanoseconds.
+    Time,
+    /// Times a reference.
+    Ratio,
+}
+
+/// Bars that belong together.
+#[derive(Clone, Debug)]
+pub struct BarGroup {
+    /// What they share.
+    pub label: String,
+    /// In which situation.
+    pub detail: String,
+    /// The bars.
+    pub bars: Vec<Bar>,
+}
+
+/// One bar.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    /// Whose it is; the same in every group, and what a legend lists.
+    pub series: String,
+    /// Which of the colours.
+    pub colour: Colour,
+    /// Its length.
+    pub value: f64,
+    /// The lower end of its whisker.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+    /// Written behind the value.
+    pub note: String,
+}
+
+/// A colour of the palette, named after what it stands for, so that a store has
+/// one colour in all charts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colour {
+    /// References and measures.
+    Neutral,
+    /// The contender at this place of the list.
+    Contender(usize),
+    /// The same, in another way.
+    Variant(usize),
+}
+
+/// Rows and columns.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// What it shows.
+    pub title: String,
+    /// How to read it.
+    pub note: String,
+    /// The heads of the columns; the first is that of the rows' names.
+    pub head: Vec<String>,
+    /// The rows.
+    pub rows: Vec<TableRow>,
+    /// Whether a terminal shows it.
+    pub brief: bool,
+    /// Whether it shows intervals where room is short.
+    pub intervals: bool,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct TableRow {
+    /// What it is about.
+    pub name: String,
+    /// One entry a column after the first.
+    pub entries: Vec<Entry>,
+}
+
+/// What stands in a table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// Nothing to say.
+    Empty,
+    /// Words.
+    Text(String),
+    /// A measured value, with its ratio if it has one.
+    Value {
+        /// The value, written out.
+        value: String,
+        /// Its comparison.
+        ratio: Option<Ratio>,
+    },
+    /// A comparison alone.
+    Ratio(Ratio),
+    /// A ratio that is judged by itself, not by whether it is 1.
+    Measured(Ratio),
+    /// A promise that was kept or not.
+    Verdict(bool),
+}
+
+/// A ratio and its interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ratio {
+    /// The ratio.
+    pub ratio: f64,
+    /// The lower end of the interval.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+impl Ratio {
+    /// Whether the interval holds 1.
+    pub fn is_equal(self) -> bool {
+        self.low <= 1.0 && 1.0 <= self.high
+    }
+
+    /// The ratio, or "=" where nothing can be told from 1.
+    pub fn point(self) -> String {
+        if self.is_equal() {
+            return "=".into();
+        }
+        times(self.ratio)
+    }
+
+    /// The interval, `1.58–1.66`.
+    pub fn interval(self) -> String {
+        range(self.low, self.high)
+    }
+}
+
+impl SummaryRow {
+    /// The comparison of a row, for a table.
+    pub fn ratio(&self) -> Option<Ratio> {
+        self.comparison.as_ref().map(|comparison| Ratio {
+            ratio: comparison.ratio,
+            low: comparison.ci_low,
+            high: comparison.ci_high,
+        })
+    }
+
+    /// The row as an entry of a table.
+    pub fn entry(&self) -> Entry {
+        let value = match self.unit.as_str() {
+            "ns/op" => time(self.value),
+            _ => format!("{} {}", significant(self.value), self.unit),
+        };
+        let ratio = self.ratio();
+        Entry::Value { value, ratio }
+    }
+}
+
+/// A time in the unit that suits it, with three digits: `9.81 ns`, `1.46 µs`.
+pub fn time(nanoseconds: f64) -> String {
+    let units = [("ns", 1.0), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
+    let fits = |(_, size): &&(&str, f64)| nanoseconds >= size * 0.9995;
+    let (unit, size) = units.iter().rev().find(fits).unwrap_or(&units[0]);
+    format!("{} {unit}", significant(nanoseconds / size))
+}
+
+/// A ratio, with three digits: `1.05×`.
+pub fn times(ratio: f64) -> String {
+    format!("{}×", significant(ratio))
+}
+
+/// From one value to another, `1.58–1.66`.
+pub fn range(low: f64, high: f64) -> String {
+    format!("{}–{}", significant(low), significant(high))
+}
+
+/// Three digits that mean something, and thousands kept apart.
+pub fn significant(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v < 0.099_95 => 3,
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        v if v < 999.5 => 0,
+        #[allow(clippy::cast_possible_truncation)] // rounded, and far from the end of i64
+        v if v < 1e15 => return thousands(value.round() as i64),
+        _ => return format!("{value:.2e}"),
+    };
+    format!("{value:.decimals$}")
+}
+
+/// A number that is round, without the zeros that say nothing.
+pub fn bare(value: f64) -> String {
+    let text = significant(value);
+    if !text.contains('.') {
+        return text;
+    }
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
+/// A whole number with its thousands kept apart: `100,000`.
+pub fn thousands(number: impl TryInto<i64>) -> String {
+    let number: i64 = number.try_into().unwrap_or(i64::MAX);
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_mean_something() {
+        for (value, text) in [
+            (0.052, "0.052"),
+            (1.0, "1.00"),
+            (9.996, "10.0"),
+            (15.16, "15.2"),
+            (99.96, "100"),
+            (585.4, "585"),
+            (999.6, "1,000"),
+            (12_345.6, "12,346"),
+        ] {
+            assert_eq!(significant(value), text);
+        }
+        assert_eq!(
+            [1.2, 4.0, 60.0, 1_000.0, 0.4].map(bare),
+            ["1.2", "4", "60", "1,000", "0.4"]
+        );
+        assert_eq!(thousands(-1_234_567), "-1,234,567");
+        assert_eq!(thousands(100), "100");
+    }
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        for (nanoseconds, text) in [
+            (0.4, "0.40 ns"),
+            (9.81, "9.81 ns"),
+            (999.7, "1.00 µs"),
+            (1_460.0, "1.46 µs"),
+            (3_412_000.0, "3.41 ms"),
+            (2.5e9, "2.50 s"),
+        ] {
+            assert_eq!(time(nanoseconds), text);
+        }
+    }
+}

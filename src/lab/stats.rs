@@ -1,0 +1,178 @@
+//! Medians and their uncertainty.
+//!
+//! Times on a shared machine have a long tail to one side: a mean follows its
+//! outliers, a median does not. The intervals are bootstrap percentiles (Efron
+//! 1979): they ask nothing of the shape of the noise, and a ratio gets one as
+//! easily as a time does.
+
+use rand::RngExt;
+
+use super::workload::LabRng;
+
+/// How often a bootstrap draws anew.
+pub const RESAMPLES: usize = 2_000;
+
+/// Where the true value lies, in 95 of 100 such experiments.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// The 2.5 % quantile.
+    pub low: f64,
+    /// The 97.5 % quantile.
+    pub high: f64,
+}
+
+impl Interval {
+    /// Whether `value` cannot be told from the interval.
+    pub fn holds(self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+}
+
+/// The middle of `values`; of an even number, the mean of the middle two.
+///
+/// # Panics
+///
+/// Where there are none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    median_in_place(&mut values)
+}
+
+fn median_in_place(values: &mut [f64]) -> f64 {
+    assert!(!values.is_empty(), "nothing has no median");
+    let half = values.len() / 2;
+    let odd = values.len() % 2 == 1;
+    let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
+    if odd {
+        return upper;
+    }
+    let lower = below.iter().copied().max_by(f64::total_cmp);
+    f64::midpoint(lower.unwrap_or(upper), upper)
+}
+
+/// The value below which a share `q` of `sorted` lies, interpolated between
+/// neighbours (type 7 of Hyndman and Fan).
+///
+/// # Panics
+///
+/// Where there are no values.
+pub fn quantile(sorted: &[f64], q: f64) -> f64 {
+    assert!(!sorted.is_empty(), "nothing has no quantiles");
+    #[allow(clippy::cast_precision_loss)] // far fewer than 2^52 values
+    let place = q.clamp(0.0, 1.0) * (sorted.len() - 1) as f64;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 0 to len - 1
+    let below = place.floor() as usize;
+    let above = (below + 1).min(sorted.len() - 1);
+    sorted[below] + (sorted[above] - sorted[below]) * place.fract()
+}
+
+/// The 95 % interval of the median: `values` are drawn anew with replacement,
+/// [`RESAMPLES`] times, and the medians of the draws are cut at 2.5 % on either
+/// side. Draws come from `rng` alone, so that a seed gives the same interval.
+///
+/// # Panics
+///
+/// Where there are no values.
+pub fn median_interval(values: &[f64], rng: &mut LabRng) -> Interval {
+    let mut draw = vec![0.0; values.len()];
+    let mut medians: Vec<f64> = (0..RESAMPLES)
+        .map(|_| {
+            for place in &mut draw {
+                *place = values[rng.random_range(0..values.len())];
+            }
+            median_in_place(&mut draw)
+        })
+        .collect();
+    medians.sort_by(f64::total_cmp);
+    Interval {
+        low: quantile(&medians, 0.025),
+        high: quantile(&medians, 0.975),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    fn rng(seed: u64) -> LabRng {
+        LabRng::seed_from_u64(seed)
+    }
+
+    #[test]
+    fn the_median_is_the_middle_whatever_the_order() {
+        assert_eq!(median(&[3.0]).to_bits(), 3.0_f64.to_bits());
+        assert_eq!(median(&[9.0, 1.0, 5.0]).to_bits(), 5.0_f64.to_bits());
+        assert_eq!(median(&[9.0, 1.0, 5.0, 4.0]).to_bits(), 4.5_f64.to_bits());
+        assert_eq!(
+            median(&[1.0, 1e9, 1.0, 1.0, 2.0]).to_bits(),
+            1.0_f64.to_bits()
+        );
+    }
+
+    #[test]
+    fn quantiles_interpolate_and_stop_at_the_ends() {
+        let sorted = [10.0, 20.0, 30.0, 40.0, 50.0];
+        for (q, expected) in [
+            (0.0, 10.0),
+            (0.25, 20.0),
+            (0.5, 30.0),
+            (0.625, 35.0),
+            (1.0, 50.0),
+        ] {
+            assert!((quantile(&sorted, q) - expected).abs() < 1e-12, "{q}");
+        }
+        assert_eq!(quantile(&[7.0], 0.975).to_bits(), 7.0_f64.to_bits());
+    }
+
+    #[test]
+    fn one_seed_gives_one_interval() {
+        let values: Vec<f64> = (0..15).map(f64::from).collect();
+        let first = median_interval(&values, &mut rng(1));
+        assert_eq!(first, median_interval(&values, &mut rng(1)));
+        assert!(first.low < 7.0 && 7.0 < first.high, "{first:?}");
+        assert!(first.holds(7.0) && !first.holds(14.0));
+    }
+
+    #[test]
+    fn an_interval_of_equal_values_is_that_value() {
+        let interval = median_interval(&[2.0; 9], &mut rng(1));
+        assert_eq!((interval.low, interval.high), (2.0, 2.0));
+    }
+
+    #[test]
+    fn an_interval_narrows_with_the_square_root_of_the_rounds() {
+        let mut noise = rng(7);
+        let mut width = |n: usize| {
+            let widths: Vec<f64> = (0..40)
+                .map(|_| {
+                    let values: Vec<f64> = (0..n).map(|_| noise.random::<f64>()).collect();
+                    let interval = median_interval(&values, &mut noise);
+                    interval.high - interval.low
+                })
+                .collect();
+            median(&widths)
+        };
+        let narrowed = width(16) / width(256);
+        assert!((3.0..5.5).contains(&narrowed), "{narrowed}, 4 expected");
+    }
+
+    /// The promise of the interval itself: in 95 of 100 experiments with skewed
+    /// noise the true ratio lies inside.
+    #[test]
+    fn the_interval_of_a_ratio_holds_the_true_ratio_19_times_in_20() {
+        const TRUE_RATIO: f64 = 1.3;
+        let mut noise = rng(42);
+        let mut held = 0;
+        for _ in 0..1_000 {
+            let ratios: Vec<f64> = (0..21)
+                .map(|_| {
+                    let mut time = || 10.0 * (1.0 - noise.random::<f64>()).powf(-0.2);
+                    TRUE_RATIO * time() / time()
+                })
+                .collect();
+            held += u32::from(median_interval(&ratios, &mut noise).holds(TRUE_RATIO));
+        }
+        assert!((920..=980).contains(&held), "{held} of 1000");
+    }
+}
