@@ -138,9 +138,10 @@ impl Error for InvalidInput {}
 pub enum Problem {
     /// It has no characters.
     Empty,
-    /// It has more bytes than [`MAX_NAME_LEN`](crate::MAX_NAME_LEN).
+    /// It is, or holds, a name of more bytes than
+    /// [`MAX_NAME_LEN`](crate::MAX_NAME_LEN).
     TooLong {
-        /// Its length in bytes.
+        /// The length of the name in bytes.
         len: usize,
         /// The longest that is accepted, in bytes.
         max: usize,
@@ -173,7 +174,7 @@ impl fmt::Display for Problem {
         match self {
             Problem::Empty => f.write_str("is empty"),
             Problem::TooLong { len, max } => {
-                write!(f, "is {len} bytes long; at most {max} are accepted")
+                write!(f, "holds a name of {len} bytes; at most {max} are accepted")
             }
             Problem::Colon { at } => write!(
                 f,

@@ -19,22 +19,19 @@ use crate::error::{InvalidInput, Problem, Result};
 pub const MAX_NAME_LEN: usize = 65_535;
 
 fn check_name(field: &'static str, name: &str) -> Result<(), InvalidInput> {
-    if name.is_empty() {
-        return Err(InvalidInput::new(field, name, Problem::Empty));
-    }
-    check_len(field, name)
+    let problem = if name.is_empty() {
+        Some(Problem::Empty)
+    } else {
+        too_long(name)
+    };
+    problem.map_or(Ok(()), |problem| {
+        Err(InvalidInput::new(field, name, problem))
+    })
 }
 
-fn check_len(field: &'static str, name: &str) -> Result<(), InvalidInput> {
-    if name.len() > MAX_NAME_LEN {
-        let (len, max) = (name.len(), MAX_NAME_LEN);
-        return Err(InvalidInput::new(
-            field,
-            name,
-            Problem::TooLong { len, max },
-        ));
-    }
-    Ok(())
+fn too_long(name: &str) -> Option<Problem> {
+    let (len, max) = (name.len(), MAX_NAME_LEN);
+    (len > max).then_some(Problem::TooLong { len, max })
 }
 
 fn check_service_name(field: &'static str, name: &str) -> Result<(), InvalidInput> {
@@ -48,16 +45,15 @@ fn check_service_name(field: &'static str, name: &str) -> Result<(), InvalidInpu
 /// Checks that `key` reads `service:pod`.
 pub(crate) fn check_key(field: &'static str, key: &str) -> Result<(), InvalidInput> {
     let problem = match key.split_once(':') {
-        None if key.is_empty() => Problem::Empty,
-        None => Problem::NoColon,
-        Some(("", _)) => Problem::NoService,
-        Some((_, "")) => Problem::NoPod,
-        Some((service, pod)) => {
-            check_len(field, service)?;
-            return check_len(field, pod);
-        }
+        None if key.is_empty() => Some(Problem::Empty),
+        None => Some(Problem::NoColon),
+        Some(("", _)) => Some(Problem::NoService),
+        Some((_, "")) => Some(Problem::NoPod),
+        Some((service, pod)) => too_long(service).or_else(|| too_long(pod)),
     };
-    Err(InvalidInput::new(field, key, problem))
+    problem.map_or(Ok(()), |problem| {
+        Err(InvalidInput::new(field, key, problem))
+    })
 }
 
 /// Checks that a service group has a usable name.

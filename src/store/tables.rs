@@ -135,24 +135,24 @@ macro_rules! impl_registry_store {
             }
 
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                check_subscription(subscriber_key, service_group)?;
                 self.write(|tables| {
+                    check_subscription(subscriber_key, service_group)?;
                     tables.subscribe(subscriber_key, service_group);
                     Ok(())
                 })
             }
 
             fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                check_subscription(subscriber_key, service_group)?;
                 self.write(|tables| {
+                    check_subscription(subscriber_key, service_group)?;
                     tables.unsubscribe(subscriber_key, service_group);
                     Ok(())
                 })
             }
 
             fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-                check_subscriber(subscriber_key)?;
                 self.write(|tables| {
+                    check_subscriber(subscriber_key)?;
                     tables.unsubscribe_all(subscriber_key);
                     Ok(())
                 })

@@ -8,17 +8,18 @@
 //!
 //! # Every call is answered once
 //!
-//! A request owns the only sender of its caller's channel. So there are two ends
-//! that it can come to: the worker answers and the sender travels home inside
-//! the answer, or the request is dropped unanswered, and the sender with it,
-//! which the waiting caller sees as a disconnected channel: `Closed`. No flag is
-//! asked, so there is no window between asking it and sending.
+//! Sending takes a shared lock on the sender, and closing takes the sender away
+//! under the exclusive one. So when `close` has it, every request was either
+//! accepted before or is refused, with no moment between asking and sending. The
+//! channel is then disconnected, and the worker, which goes on until it is both
+//! disconnected and empty, answers all that was accepted, and ends.
 //!
-//! `close` is a request like the others. The worker answers what came before it
-//! in the queue, takes the receiver down, and with it drops what came after.
+//! A request owns the only sender of its caller's channel, which travels home
+//! inside the answer. Were a worker ever to die with requests in its hands, they
+//! would be dropped, and their callers see a disconnected channel: `Closed`.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -69,7 +70,8 @@ const KEPT_TEXT: usize = 1024;
 /// # Ok::<(), StoreError>(())
 /// ```
 pub struct WorkerStore {
-    requests: Sender<Request>,
+    /// `None` once the store is closed.
+    requests: RwLock<Option<Sender<Request>>>,
     lanes: Mutex<Vec<Lane>>,
     revision: Arc<AtomicU64>,
     worker: Mutex<Option<JoinHandle<()>>>,
@@ -116,7 +118,6 @@ enum Operation {
     Clear,
     Stats,
     Ping,
-    Close,
 }
 
 enum Answer {
@@ -154,7 +155,7 @@ impl WorkerStore {
             .spawn(move || work(queue, &published))
             .expect("the system can start a thread");
         WorkerStore {
-            requests,
+            requests: RwLock::new(Some(requests)),
             lanes: Mutex::default(),
             revision,
             worker: Mutex::new(Some(worker)),
@@ -173,14 +174,19 @@ impl WorkerStore {
             operation,
             envelope,
         };
-        // Both ends of a failure mean that the worker is gone: it takes no more
-        // requests, or it has dropped this one.
-        self.requests
-            .send(request)
-            .map_err(|_| StoreError::Closed)?;
+        self.send(request)?;
         let Reply { answer, envelope } = replies.recv().map_err(|_| StoreError::Closed)?;
         self.keep_lane(Lane { envelope, replies });
         answer
+    }
+
+    /// Waits while the queue is full. Meanwhile `close` waits, too, for the
+    /// worker to make room.
+    fn send(&self, request: Request) -> Result<()> {
+        let requests = self.requests.read();
+        let requests = requests.unwrap_or_else(PoisonError::into_inner);
+        let requests = requests.as_ref().ok_or(StoreError::Closed)?;
+        requests.send(request).map_err(|_| StoreError::Closed)
     }
 
     fn take_lane(&self) -> Lane {
@@ -209,27 +215,17 @@ impl WorkerStore {
     }
 }
 
-/// The worker: does one request after the other until it is told to close, or
-/// nobody is left who could send one.
-#[allow(clippy::needless_pass_by_value)] // dropping the queue is what closes it
+/// The worker: does one request after the other, until nobody is left who could
+/// send one and all that were sent are done.
+#[allow(clippy::needless_pass_by_value)] // the worker owns its end of the queue
 fn work(queue: Receiver<Request>, published: &AtomicU64) {
     let store = MemoryStore::new();
-    while let Ok(Request {
-        operation,
-        envelope,
-    }) = queue.recv()
-    {
-        let closing = matches!(operation, Operation::Close);
-        let answer = perform(&store, operation, &envelope);
-        if closing {
-            drop(queue);
-            send_home(answer, envelope);
-            return;
-        }
+    for request in &queue {
+        let answer = perform(&store, request.operation, &request.envelope);
         // Release, before the answer is sent: pairs with the Acquire load in
         // `revision`, so that a caller whose commit has returned finds it there.
         published.store(store.revision().as_u64(), Release);
-        send_home(answer, envelope);
+        send_home(answer, request.envelope);
     }
 }
 
@@ -264,7 +260,6 @@ fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Resul
         Operation::Clear => store.clear().map(done),
         Operation::Stats => store.stats().map(Answer::Stats),
         Operation::Ping => store.ping().map(done),
-        Operation::Close => store.close().map(done),
     }
 }
 
@@ -378,13 +373,12 @@ impl RegistryStore for WorkerStore {
     }
 
     fn close(&self) -> Result<()> {
-        match self.call(Operation::Close, "", "") {
-            Ok(_) | Err(StoreError::Closed) => {}
-            Err(error) => return Err(error),
-        }
-        let worker = self.worker.lock();
-        let worker = worker.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(worker) = worker {
+        let requests = self.requests.write();
+        let requests = requests.unwrap_or_else(PoisonError::into_inner).take();
+        drop(requests);
+        // Whoever comes second waits here until the worker has ended.
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = worker.take() {
             // The worker runs no code of a caller; were it ever to panic, its
             // callers have been told `Closed` already.
             let _ = worker.join();
