@@ -566,7 +566,8 @@ fn holds<T: Debug, S: Strategy<Value = T>>(
     strategy: impl FnOnce() -> S + Send + 'static,
     property: impl Fn(T) + Send + 'static,
 ) {
-    support::within(support::PATIENCE, move || {
+    let patience = support::PATIENCE * (config.cases / 256).max(1);
+    support::within(patience, move || {
         let ran = TestRunner::new(config).run(&strategy(), |input| {
             property(input);
             Ok(())

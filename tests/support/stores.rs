@@ -10,6 +10,7 @@ use service_registry::{
 /// Hands every store that threads can share to `$with`, as
 /// `feature module Store = how to make one;`. The only list of them in the
 /// tests: a store that stands here is in every suite.
+#[allow(unused_macros)] // as for the functions of this folder
 macro_rules! shared_stores {
     ($with:ident) => {
         $with! { "thread-safe" thread_safe ThreadSafe ThreadSafeMemoryStore }

@@ -1,0 +1,702 @@
+//! What operations allocate, and what is left when everything has gone.
+//!
+//! Counted by an allocator that passes everything on to the system's. A thread
+//! has counts of its own, which nobody else disturbs; the counts of the process
+//! see what the thread of a `WorkerStore` does as well, and whatever the test
+//! harness happens to do meanwhile, so that what is asked of them leaves a
+//! little room.
+
+// For the one impl of `GlobalAlloc`, which is an unsafe trait.
+#![allow(unsafe_code)]
+
+#[macro_use]
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use service_registry::{
+    Batch, MemoryStore, Registry, RegistryStore, ServiceInfo, ServiceStatus, StoreStats,
+};
+use support::{at, pod, registration};
+
+// --- counting
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Counts {
+    /// Calls that got memory.
+    allocations: i64,
+    /// Bytes that were asked for.
+    allocated: i64,
+    /// Bytes that were asked for and have not been given back.
+    live: i64,
+}
+
+impl Counts {
+    fn since(self, before: Counts) -> Counts {
+        Counts {
+            allocations: self.allocations - before.allocations,
+            allocated: self.allocated - before.allocated,
+            live: self.live - before.live,
+        }
+    }
+}
+
+thread_local! {
+    static OWN: Cell<Counts> = const {
+        Cell::new(Counts { allocations: 0, allocated: 0, live: 0 })
+    };
+}
+
+static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
+static ALLOCATED: AtomicI64 = AtomicI64::new(0);
+static LIVE: AtomicI64 = AtomicI64::new(0);
+
+fn count(got: usize, gave_back: usize) {
+    let (got, gave_back) = (signed(got), signed(gave_back));
+    // The counts have no destructor, so they are there until the thread is gone.
+    OWN.with(|own| {
+        let counts = own.get();
+        own.set(Counts {
+            allocations: counts.allocations + i64::from(got > 0),
+            allocated: counts.allocated + got,
+            live: counts.live + got - gave_back,
+        });
+    });
+    ALLOCATIONS.fetch_add(i64::from(got > 0), SeqCst);
+    ALLOCATED.fetch_add(got, SeqCst);
+    LIVE.fetch_add(got - gave_back, SeqCst);
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).expect("no allocation is larger than the address space")
+}
+
+struct Counting;
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+// SAFETY: every method passes its arguments on to `System`, which keeps the
+// contract of `GlobalAlloc`, and answers with what `System` answers. `count`
+// does not allocate, and its one panic needs a layout larger than `Layout`
+// allows.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller keeps the contract of `alloc` for this layout.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller keeps the contract of `alloc_zeroed` for this layout.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size, layout.size());
+        // SAFETY: the caller keeps the contract of `realloc`, and `place` came
+        // from `System` by way of this allocator.
+        unsafe { System.realloc(place, layout, new_size) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        // SAFETY: the caller keeps the contract of `dealloc`, and `place` came
+        // from `System` by way of this allocator.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+/// What `work` does on this thread.
+fn here<R>(work: impl FnOnce() -> R) -> Counts {
+    let before = OWN.get();
+    // Dropped before counting ends.
+    drop(black_box(work()));
+    OWN.get().since(before)
+}
+
+/// What happens in the process while `work` runs.
+fn everywhere<R>(work: impl FnOnce() -> R) -> Counts {
+    let counts = || Counts {
+        allocations: ALLOCATIONS.load(SeqCst),
+        allocated: ALLOCATED.load(SeqCst),
+        live: LIVE.load(SeqCst),
+    };
+    let before = counts();
+    drop(black_box(work()));
+    counts().since(before)
+}
+
+/// Tests run one at a time, for the sake of the counts of the process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the test harness may do while a test runs, in bytes.
+const NOISE: i64 = 16 * 1024;
+
+#[test]
+fn the_counter_counts() {
+    let _alone = alone();
+    let counts = here(|| vec![0_u8; 1000]);
+    let expected = Counts {
+        allocations: 1,
+        allocated: 1000,
+        live: 0,
+    };
+    assert_eq!(counts, expected);
+    let mut kept = Vec::new();
+    assert_eq!(here(|| kept.reserve_exact(1000)).live, 1000);
+    assert_eq!(here(|| kept.reserve_exact(3000)).live, 2000);
+    assert_eq!(here(|| kept.push(1_u8)).allocations, 0);
+    drop(kept);
+    let elsewhere = || thread::spawn(|| drop(vec![0_u8; 1 << 20])).join().unwrap();
+    assert!(everywhere(elsewhere).allocated >= 1 << 20);
+    assert!(here(elsewhere).allocated < 1 << 20);
+}
+
+// --- operations
+
+/// A store with something in it, warmed up on this thread.
+fn filled<S: RegistryStore>(store: S) -> S {
+    for n in 0..1000 {
+        let name = format!("service-{}", n % 100);
+        store.save_service(pod(&name, &n.to_string())).unwrap();
+        store.add_subscription(&format!("{name}:{n}"), "g").unwrap();
+    }
+    store.save_service(pod("db", "1")).unwrap();
+    for _ in 0..100 {
+        read_all(&store);
+        update(&store, 0);
+    }
+    store
+}
+
+fn read_all(store: &impl RegistryStore) {
+    let status = |info: &ServiceInfo| info.status();
+    store.get_service("db:1").unwrap();
+    black_box(store.with_service("db:1", status).unwrap());
+    store
+        .visit_service("db:1", &mut |info| {
+            black_box(status(info));
+        })
+        .unwrap();
+    black_box(store.stats().unwrap());
+    store.ping().unwrap();
+    black_box(store.revision());
+}
+
+fn update(store: &impl RegistryStore, n: u64) {
+    store
+        .update_health_status("db:1", ServiceStatus::Healthy, at(n))
+        .unwrap();
+    store
+        .swap_health_status("db:1", ServiceStatus::Unhealthy, at(n))
+        .unwrap();
+}
+
+fn reads_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    let reads = || (0..1000).for_each(|_| read_all(&store));
+    assert_eq!(here(reads), Counts::default());
+    // Nor does anybody else for their sake: 6,000 reads.
+    let counts = everywhere(reads);
+    assert!(counts.allocations < 100, "{counts:?}");
+}
+
+fn updates_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    let updates = || (0..1000).for_each(|n| update(&store, n));
+    assert_eq!(here(updates), Counts::default());
+    let counts = everywhere(updates);
+    assert!(counts.allocations < 100, "{counts:?}");
+}
+
+/// A health update costs the same, however large the record is.
+fn updates_copy_no_registration<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    let mut large = registration("large", "1", &[]);
+    large.health_check_url = "x".repeat(1 << 20);
+    store
+        .save_service(ServiceInfo::new(large).unwrap())
+        .unwrap();
+    let counts = everywhere(|| {
+        for n in 0..100 {
+            let (healthy, moment) = (ServiceStatus::Healthy, at(n));
+            store
+                .update_health_status("large:1", healthy, moment)
+                .unwrap();
+            store.get_service("large:1").unwrap();
+            store.get_services_by_name("large").unwrap();
+            let mut batch = Batch::new();
+            batch.update_health_status("large:1", ServiceStatus::Unhealthy, moment);
+            store.commit(batch).unwrap();
+        }
+    });
+    assert!(counts.allocated < 4 << 20, "{counts:?} for 100 rounds");
+    let all = everywhere(|| store.get_all_services().unwrap());
+    assert!(all.allocated < 1 << 20, "{all:?} for all services");
+}
+
+// --- what is left
+
+const PODS: usize = 10_000;
+
+/// Names and groups by the thousand, so that an empty list that stays behind
+/// shows.
+fn register_many(store: &impl RegistryStore) {
+    let registry = Registry::new(store);
+    let before = registry.stats().unwrap();
+    for n in 0..PODS {
+        let groups = [format!("own-{n}"), format!("some-{}", n % 50), "all".into()];
+        let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+        registry
+            .register(registration(
+                &format!("many-{}", n / 2),
+                &n.to_string(),
+                &groups,
+            ))
+            .unwrap();
+    }
+    let after = registry.stats().unwrap();
+    assert_eq!(after.subscriptions - before.subscriptions, 3 * PODS);
+}
+
+fn nothing_is_left<S: RegistryStore>(make: fn() -> S, empty: impl Fn(&S)) {
+    let _alone = alone();
+    let store = filled(make());
+    store.clear().unwrap();
+    let full = LIVE.load(SeqCst);
+    let left = everywhere(|| {
+        register_many(&store);
+        let taken = LIVE.load(SeqCst) - full;
+        assert!(taken > 5 << 20, "{taken} bytes do not hold {PODS} pods");
+        empty(&store);
+        assert_eq!(store.stats(), Ok(StoreStats::default()));
+    });
+    assert!(
+        left.live < NOISE,
+        "{} bytes are left of an empty store",
+        left.live
+    );
+}
+
+fn unregistering_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
+    nothing_is_left(make, |store| {
+        let registry = Registry::new(store);
+        for n in 0..PODS {
+            let gone = registry.unregister(&format!("many-{}", n / 2), &n.to_string());
+            assert!(gone.unwrap().is_some());
+        }
+    });
+}
+
+fn removing_one_by_one_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
+    nothing_is_left(make, |store| {
+        for n in (0..PODS).rev() {
+            let key = format!("many-{}:{n}", n / 2);
+            store.delete_service(&key).unwrap();
+            for group in [format!("own-{n}"), format!("some-{}", n % 50), "all".into()] {
+                store.remove_subscription(&key, &group).unwrap();
+            }
+        }
+    });
+}
+
+fn clear_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
+    nothing_is_left(make, |store| store.clear().unwrap());
+}
+
+fn a_batch_that_removes_all_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
+    nothing_is_left(make, |store| {
+        let mut batch = Batch::with_capacity(2 * PODS);
+        for n in 0..PODS {
+            let key = format!("many-{}:{n}", n / 2);
+            batch.delete_service(&key).remove_all_subscriptions(&key);
+        }
+        store.commit(batch).unwrap();
+    });
+}
+
+/// Names that come and go, one after the other, do not pile up.
+fn turnover_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    let turnover = |generation: usize| {
+        for n in 0..PODS {
+            let service = format!("brief-{generation}-{n}");
+            let key = format!("{service}:1");
+            store.save_service(pod(&service, "1")).unwrap();
+            store.add_subscription(&key, &service).unwrap();
+            update(&store, n as u64);
+            store.take_service(&key).unwrap();
+        }
+    };
+    // A table may keep the room that it once needed.
+    turnover(0);
+    let left = everywhere(|| turnover(1));
+    assert!(left.live < NOISE, "{} bytes are left behind", left.live);
+}
+
+/// What a rejected batch has prepared is given back.
+fn a_rejected_batch_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    let reject = || {
+        let mut batch = Batch::new();
+        for n in 0..1000 {
+            batch
+                .save_service(pod("rejected", &n.to_string()))
+                .add_subscription(&format!("rejected:{n}"), "g");
+        }
+        batch.delete_service("nobody:1");
+        store.commit(batch).unwrap_err();
+    };
+    reject();
+    let left = everywhere(|| (0..10).for_each(|_| reject()));
+    assert!(left.live < NOISE, "{} bytes are left behind", left.live);
+}
+
+fn closing_gives_everything_back<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    store.clear().unwrap();
+    let left = everywhere(|| {
+        register_many(&store);
+        store.close().unwrap();
+    });
+    assert!(
+        left.live < NOISE,
+        "{} bytes are left of a closed store",
+        left.live
+    );
+}
+
+fn dropping_gives_everything_back<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    drop(filled(make()));
+    let left = everywhere(|| {
+        let store = filled(make());
+        register_many(&store);
+        store
+    });
+    assert!(left.live < NOISE, "{} bytes outlive a store", left.live);
+}
+
+/// Threads that have read and gone leave nothing behind.
+fn threads_that_end_leave_nothing<S: RegistryStore + Sync>(make: fn() -> S) {
+    let _alone = alone();
+    let store = filled(make());
+    let threads = |n: usize| {
+        for _ in 0..n {
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        read_all(&store);
+                        update(&store, 1);
+                    });
+                }
+            });
+        }
+    };
+    threads(20);
+    let left = everywhere(|| threads(100));
+    assert!(left.live < NOISE, "{} bytes are left behind", left.live);
+}
+
+/// To the byte: for stores that have no thread of their own.
+fn dropping_gives_back_every_byte<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    drop(filled(make()));
+    let whole_life = here(|| {
+        let store = filled(make());
+        register_many(&store);
+        let mut batch = Batch::new();
+        batch.save_service(pod("x", "1")).delete_service("x:2");
+        store.commit(batch).unwrap_err();
+        store
+    });
+    assert_eq!(whole_life.live, 0);
+    let closed = here(|| {
+        let store = filled(make());
+        store.close().unwrap();
+        store
+    });
+    assert_eq!(closed.live, 0);
+}
+
+macro_rules! tests {
+    ($make:expr; $($test:ident)+) => {$(
+        #[test]
+        fn $test() {
+            crate::$test(|| $make);
+        }
+    )+};
+}
+
+macro_rules! every_store {
+    ($make:expr) => {
+        tests! { $make;
+            reads_allocate_nothing
+            updates_copy_no_registration
+            unregistering_leaves_nothing
+            removing_one_by_one_leaves_nothing
+            clear_leaves_nothing
+            a_batch_that_removes_all_leaves_nothing
+            turnover_leaves_nothing
+            a_rejected_batch_leaves_nothing
+            closing_gives_everything_back
+            dropping_gives_everything_back
+        }
+    };
+}
+
+mod memory {
+    every_store!(service_registry::MemoryStore::new());
+    tests! { service_registry::MemoryStore::new();
+        updates_allocate_nothing
+        dropping_gives_back_every_byte
+    }
+}
+
+macro_rules! shared {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
+        #[cfg(feature = $feature)]
+        mod $module {
+            every_store!(service_registry::$store::new());
+            tests! { service_registry::$store::new(); threads_that_end_leave_nothing }
+            mod opened {
+                tests! { service_registry::StoreKind::$kind.open(); reads_allocate_nothing }
+            }
+        }
+    };
+}
+
+shared_stores!(shared);
+
+#[cfg(feature = "thread-safe")]
+mod in_place {
+    tests! { service_registry::ThreadSafeMemoryStore::new();
+        updates_allocate_nothing
+        dropping_gives_back_every_byte
+    }
+}
+
+#[test]
+fn a_new_memory_store_allocates_nothing() {
+    let _alone = alone();
+    // The first in the process draws the seed of all seeds.
+    drop(MemoryStore::new());
+    assert_eq!(here(MemoryStore::new), Counts::default());
+    #[cfg(feature = "thread-safe")]
+    assert_eq!(
+        here(service_registry::ThreadSafeMemoryStore::new),
+        Counts::default()
+    );
+}
+
+#[cfg(feature = "snapshot")]
+mod persistent {
+    use service_registry::{RegistryView, SnapshotStore};
+
+    use super::*;
+
+    tests! { SnapshotStore::new(); dropping_gives_back_every_byte }
+
+    #[test]
+    fn snapshots_and_readers_allocate_nothing() {
+        let _alone = alone();
+        let store = filled(SnapshotStore::new());
+        let mut reader = store.reader();
+        let read = |reader: &mut service_registry::SnapshotReader| {
+            let snapshot = store.snapshot();
+            black_box(snapshot.clone().stats());
+            black_box(snapshot.get("db:1").unwrap());
+            black_box(reader.view().get("db:1").unwrap());
+            reader.with_service("db:1", ServiceInfo::clone).unwrap();
+        };
+        read(&mut reader);
+        let reads = here(|| (0..1000).for_each(|_| read(&mut reader)));
+        assert_eq!(reads, Counts::default());
+
+        // Also where there is a newer state each time, written elsewhere.
+        let renewed = thread::scope(|scope| {
+            let store = &store;
+            let mut renewed = Counts::default();
+            for n in 0..100 {
+                scope.spawn(move || update(store, n)).join().unwrap();
+                let counts = here(|| black_box(reader.view().get("db:1").is_some()));
+                renewed.allocations += counts.allocations;
+            }
+            renewed
+        });
+        assert_eq!(renewed, Counts::default());
+        assert_eq!(here(|| store.reader()), Counts::default());
+    }
+
+    #[test]
+    fn the_memory_of_a_snapshot_goes_with_it() {
+        let _alone = alone();
+        let life = || {
+            let store = SnapshotStore::new();
+            register_many(&store);
+            let snapshots: Vec<_> = (0..100)
+                .map(|n| {
+                    store
+                        .delete_service(&format!("many-{}:{n}", n / 2))
+                        .unwrap();
+                    store.snapshot()
+                })
+                .collect();
+            let empty = here(|| store.clear().unwrap()).live;
+            assert!(
+                empty > -(1 << 20),
+                "{empty} bytes went while snapshots hold them"
+            );
+            let held = here(|| drop(snapshots)).live;
+            assert!(held < -(5 << 20), "{held} bytes went with the snapshots");
+            store
+        };
+        life();
+        assert_eq!(here(life).live, 0);
+    }
+
+    #[test]
+    fn a_reader_keeps_one_state_and_no_more() {
+        let _alone = alone();
+        let store = filled(SnapshotStore::new());
+        let mut reader = store.reader();
+        let left = here(|| {
+            for n in 0..1000 {
+                update(&store, n);
+                if n % 10 == 0 {
+                    reader.view();
+                }
+            }
+            reader.view();
+        });
+        // States of one size take each other's place.
+        assert!(left.live.abs() < 4096, "{left:?}");
+    }
+
+    #[test]
+    fn a_batch_copies_each_path_once() {
+        let _alone = alone();
+        let store = filled(SnapshotStore::new());
+        let key = |n: u64| format!("service-{}:{n}", n % 100);
+        let singles = here(|| {
+            for n in 0..1000 {
+                let healthy = ServiceStatus::Healthy;
+                store.update_health_status(&key(n), healthy, at(1)).unwrap();
+            }
+        });
+        let mut batch = Batch::with_capacity(1000);
+        for n in 0..1000 {
+            batch.update_health_status(&key(n), ServiceStatus::Unhealthy, at(2));
+        }
+        let together = here(|| store.commit(batch).unwrap());
+        assert!(
+            together.allocated * 2 < singles.allocated,
+            "{together:?} for a batch, {singles:?} one by one"
+        );
+    }
+}
+
+/// Proof that the tests above can fail.
+mod twins {
+    use std::collections::HashSet;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Mutex;
+    use std::time::SystemTime;
+
+    use service_registry::{Change, Result, Revision, ServiceKey};
+
+    use super::*;
+
+    /// Leaves an empty list behind for every group that it has ever heard of,
+    /// and copies registrations.
+    #[derive(Default)]
+    struct Careless {
+        inner: MemoryStore,
+        groups: Mutex<HashSet<String>>,
+    }
+
+    impl RegistryStore for Careless {
+        fn save_service(&self, service: ServiceInfo) -> Result<()> {
+            self.inner.save_service(service)
+        }
+        fn delete_service(&self, key: &str) -> Result<()> {
+            self.inner.delete_service(key)
+        }
+        fn update_health_status(
+            &self,
+            key: &str,
+            status: ServiceStatus,
+            checked_at: SystemTime,
+        ) -> Result<()> {
+            let known = self.inner.get_service(key)?;
+            let copy = ServiceInfo::new(known.registration().clone())?;
+            self.inner
+                .save_service(copy.with_health(status, checked_at))
+        }
+        fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+            self.groups.lock().unwrap().insert(service_group.into());
+            self.inner.add_subscription(subscriber_key, service_group)
+        }
+        fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+            self.inner
+                .remove_subscription(subscriber_key, service_group)
+        }
+        fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+            self.inner.remove_all_subscriptions(subscriber_key)
+        }
+        fn commit(&self, batch: Batch) -> Result<Revision> {
+            for change in batch.changes() {
+                if let Change::AddSubscription { service_group, .. } = change {
+                    let group = service_group.to_string();
+                    self.groups.lock().unwrap().insert(group);
+                }
+            }
+            self.inner.commit(batch)
+        }
+        fn clear(&self) -> Result<()> {
+            self.inner.clear()
+        }
+        fn close(&self) -> Result<()> {
+            self.inner.close()
+        }
+        forward_required!(reads self => self.inner);
+    }
+
+    type Test = fn(fn() -> Careless);
+
+    #[test]
+    fn a_careless_store_is_noticed() {
+        let tests: [Test; 9] = [
+            updates_allocate_nothing,
+            updates_copy_no_registration,
+            unregistering_leaves_nothing,
+            removing_one_by_one_leaves_nothing,
+            clear_leaves_nothing,
+            a_batch_that_removes_all_leaves_nothing,
+            turnover_leaves_nothing,
+            closing_gives_everything_back,
+            |_| dropping_gives_everything_back(|| &*Box::leak(Box::<Careless>::default())),
+        ];
+        for (n, test) in tests.into_iter().enumerate() {
+            let noticed = catch_unwind(AssertUnwindSafe(|| test(Careless::default)));
+            assert!(noticed.is_err(), "test {n} did not notice");
+        }
+    }
+}

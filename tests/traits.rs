@@ -1,0 +1,423 @@
+//! What the types promise to the compiler.
+//!
+//! What a type must *not* be is shown by `compile_fail` tests in its
+//! documentation.
+
+mod support;
+
+use std::fmt::Debug;
+use std::panic::{RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use service_registry::{
+    Batch, Change, DefaultStore, InvalidInput, MemoryStore, Problem, Protocol, Provider, Registry,
+    RegistryStore, Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus,
+    StoreError, StoreKind, StoreStats,
+};
+use support::{at, pod};
+
+// --- checked when this file compiles
+
+const fn is_send<T: Send>() {}
+const fn is_sync<T: Sync>() {}
+const fn is_static<T: 'static>() {}
+const fn is_unpin<T: Unpin>() {}
+const fn is_unwind_safe<T: UnwindSafe>() {}
+const fn is_ref_unwind_safe<T: RefUnwindSafe>() {}
+const fn is_clone<T: Clone>() {}
+const fn is_copy<T: Copy>() {}
+const fn is_debug<T: Debug>() {}
+const fn is_default<T: Default>() {}
+const fn is_store<T: RegistryStore + ?Sized>() {}
+const fn is_error<T: std::error::Error + Send + Sync + 'static>() {}
+
+/// What a value that may be handed around freely is.
+const fn is_plain<T>()
+where
+    T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Clone + Debug + 'static,
+{
+}
+
+/// What every store is.
+const fn is_any_store<T>()
+where
+    T: RegistryStore + Send + Unpin + UnwindSafe + Default + Debug + 'static,
+{
+}
+
+const _: () = {
+    is_plain::<ServiceInfo>();
+    is_plain::<ServiceKey>();
+    is_plain::<ServiceRegistration>();
+    is_plain::<Provider>();
+    is_plain::<Protocol>();
+    is_plain::<ServiceStatus>();
+    is_plain::<StoreStats>();
+    is_plain::<StoreKind>();
+    is_plain::<Revision>();
+    is_plain::<Batch>();
+    is_plain::<Change>();
+    is_plain::<StoreError>();
+    is_plain::<InvalidInput>();
+    is_plain::<Problem>();
+    is_copy::<ServiceStatus>();
+    is_copy::<StoreStats>();
+    is_copy::<StoreKind>();
+    is_copy::<Revision>();
+    is_default::<ServiceRegistration>();
+    is_default::<Batch>();
+    is_error::<StoreError>();
+    is_error::<InvalidInput>();
+};
+
+// The interface can be used through `dyn`, by every pointer, at any depth.
+const _: () = {
+    is_store::<dyn RegistryStore>();
+    is_store::<dyn RegistryStore + Send + Sync>();
+    is_store::<&dyn RegistryStore>();
+    is_store::<Box<dyn RegistryStore>>();
+    is_store::<Box<dyn RegistryStore + Send + Sync>>();
+    is_store::<Rc<dyn RegistryStore>>();
+    is_store::<Arc<dyn RegistryStore + Send + Sync>>();
+    is_store::<&&Arc<Box<MemoryStore>>>();
+    is_send::<Box<dyn RegistryStore + Send + Sync>>();
+    is_sync::<Box<dyn RegistryStore + Send + Sync>>();
+};
+
+const _: () = {
+    is_any_store::<MemoryStore>();
+    is_any_store::<DefaultStore>();
+    is_send::<Registry<MemoryStore>>();
+    is_static::<Registry<MemoryStore>>();
+    is_debug::<Registry<MemoryStore>>();
+    is_default::<Registry<MemoryStore>>();
+};
+
+macro_rules! shared {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
+        #[cfg(feature = $feature)]
+        const _: () = {
+            use service_registry::$store;
+            is_any_store::<$store>();
+            is_sync::<$store>();
+            is_ref_unwind_safe::<$store>();
+            is_sync::<Registry<$store>>();
+            is_clone::<Registry<Arc<$store>>>();
+        };
+    };
+}
+
+shared! { "thread-safe" thread_safe ThreadSafe ThreadSafeMemoryStore }
+shared! { "worker" worker Worker WorkerStore }
+shared! { "snapshot" snapshot Snapshot SnapshotStore }
+
+#[cfg(feature = "snapshot")]
+const _: () = {
+    use service_registry::{Snapshot, SnapshotReader};
+    is_plain::<Snapshot>();
+    is_send::<SnapshotReader>();
+    is_static::<SnapshotReader>();
+    is_unpin::<SnapshotReader>();
+    is_unwind_safe::<SnapshotReader>();
+    is_debug::<SnapshotReader>();
+};
+
+// --- checked when it runs
+
+#[test]
+fn a_panic_can_be_caught_around_a_store() {
+    // Without `AssertUnwindSafe`, because a store stays usable.
+    fn around<S: RegistryStore + RefUnwindSafe>(store: &S) {
+        store.save_service(pod("db", "1")).unwrap();
+        let panicked = catch_unwind(|| {
+            store.with_service("db:1", |_| {
+                std::panic::resume_unwind(Box::new("on purpose"))
+            })
+        });
+        assert!(panicked.is_err());
+        store.delete_service("db:1").unwrap();
+    }
+    #[cfg(feature = "thread-safe")]
+    around(&service_registry::ThreadSafeMemoryStore::new());
+    #[cfg(feature = "worker")]
+    around(&service_registry::WorkerStore::new());
+    #[cfg(feature = "snapshot")]
+    around(&service_registry::SnapshotStore::new());
+    #[cfg(not(any(feature = "thread-safe", feature = "worker", feature = "snapshot")))]
+    let _ = around::<Never>;
+}
+
+#[cfg(not(any(feature = "thread-safe", feature = "worker", feature = "snapshot")))]
+use support::stores::Required as Never;
+
+/// A store says what it is: open, closed, and from inside a closure.
+fn prints<S: RegistryStore + Debug + Default>(name: &str) {
+    let store = S::default();
+    store.save_service(pod("db", "1")).unwrap();
+    store.add_subscription("db:1", "g").unwrap();
+    store.add_subscription("web:1", "g").unwrap();
+    let open = format!("{store:?}");
+    assert!(open.starts_with(name), "{open}");
+    for fact in ["revision: Revision(3)", "services: 1", "subscriptions: 2"] {
+        assert!(open.contains(fact), "{open}");
+    }
+    let inside = store.with_service("db:1", |_| format!("{store:?}"));
+    assert!(inside.unwrap().starts_with(name));
+    assert!(format!("{:?}", Registry::new(&store)).contains(name));
+    store.close().unwrap();
+    let closed = format!("{store:?}");
+    assert!(closed.starts_with(name), "{closed}");
+}
+
+#[test]
+fn a_store_prints_what_it_holds() {
+    prints::<MemoryStore>("MemoryStore");
+    #[cfg(feature = "thread-safe")]
+    prints::<service_registry::ThreadSafeMemoryStore>("ThreadSafeMemoryStore");
+    #[cfg(feature = "worker")]
+    prints::<service_registry::WorkerStore>("WorkerStore");
+    #[cfg(feature = "snapshot")]
+    prints::<service_registry::SnapshotStore>("SnapshotStore");
+}
+
+#[test]
+fn new_and_default_are_the_same_empty_store() {
+    fn empty(store: &impl RegistryStore) {
+        assert_eq!(store.stats(), Ok(StoreStats::default()));
+        assert_eq!(store.revision(), Revision::ZERO);
+    }
+    empty(&MemoryStore::new());
+    empty(&MemoryStore::default());
+    empty(&DefaultStore::new());
+    #[cfg(feature = "thread-safe")]
+    {
+        empty(&service_registry::ThreadSafeMemoryStore::new());
+        empty(&service_registry::ThreadSafeMemoryStore::default());
+    }
+    #[cfg(feature = "worker")]
+    {
+        empty(&service_registry::WorkerStore::new());
+        empty(&service_registry::WorkerStore::default());
+    }
+    #[cfg(feature = "snapshot")]
+    {
+        empty(&service_registry::SnapshotStore::new());
+        empty(&service_registry::SnapshotStore::default());
+    }
+}
+
+/// Each pointer passes every call on, the provided methods as well: a store
+/// that does better than those would lose it otherwise.
+mod pointers {
+    use std::cell::RefCell;
+    use std::time::SystemTime;
+
+    use service_registry::Result;
+
+    use super::*;
+    use support::{CALLS, KEY};
+
+    /// Writes down what it is asked.
+    #[derive(Default)]
+    struct Listening(RefCell<Vec<&'static str>>);
+
+    impl Listening {
+        fn note<T>(&self, call: &'static str) -> Result<T> {
+            self.0.borrow_mut().push(call);
+            Err(StoreError::Closed)
+        }
+    }
+
+    impl RegistryStore for Listening {
+        fn save_service(&self, _: ServiceInfo) -> Result<()> {
+            self.note("save_service")
+        }
+        fn get_service(&self, _: &str) -> Result<ServiceInfo> {
+            self.note("get_service")
+        }
+        fn get_services_by_name(&self, _: &str) -> Result<Vec<ServiceInfo>> {
+            self.note("get_services_by_name")
+        }
+        fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+            self.note("get_all_services")
+        }
+        fn delete_service(&self, _: &str) -> Result<()> {
+            self.note("delete_service")
+        }
+        fn update_health_status(&self, _: &str, _: ServiceStatus, _: SystemTime) -> Result<()> {
+            self.note("update_health_status")
+        }
+        fn add_subscription(&self, _: &str, _: &str) -> Result<()> {
+            self.note("add_subscription")
+        }
+        fn remove_subscription(&self, _: &str, _: &str) -> Result<()> {
+            self.note("remove_subscription")
+        }
+        fn remove_all_subscriptions(&self, _: &str) -> Result<()> {
+            self.note("remove_all_subscriptions")
+        }
+        fn get_subscribers(&self, _: &str) -> Result<Vec<ServiceKey>> {
+            self.note("get_subscribers")
+        }
+        fn get_subscriber_services(&self, _: &str) -> Result<Vec<ServiceInfo>> {
+            self.note("get_subscriber_services")
+        }
+        fn commit(&self, _: Batch) -> Result<Revision> {
+            self.note("commit")
+        }
+        fn revision(&self) -> Revision {
+            self.0.borrow_mut().push("revision");
+            Revision::from(7)
+        }
+        fn swap_health_status(
+            &self,
+            _: &str,
+            _: ServiceStatus,
+            _: SystemTime,
+        ) -> Result<ServiceStatus> {
+            self.note("swap_health_status")
+        }
+        fn take_service(&self, _: &str) -> Result<ServiceInfo> {
+            self.note("take_service")
+        }
+        fn clear(&self) -> Result<()> {
+            self.note("clear")
+        }
+        fn stats(&self) -> Result<StoreStats> {
+            self.note("stats")
+        }
+        fn ping(&self) -> Result<()> {
+            self.note("ping")
+        }
+        fn close(&self) -> Result<()> {
+            self.note("close")
+        }
+        fn visit_service(&self, _: &str, _: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
+            self.note("visit_service")
+        }
+    }
+
+    /// Asks for everything through `store`, and checks that `listening` heard
+    /// it, once and under its name.
+    fn passes_on(store: &impl RegistryStore, listening: &Listening) {
+        let heard = |call: &str| assert_eq!(listening.0.take(), [call]);
+        for (name, call) in CALLS {
+            assert_eq!(call(store), Err(StoreError::Closed));
+            // "commit of nothing" is a call of `commit`.
+            heard(name.split([',', ' ']).next().unwrap());
+        }
+        assert_eq!(store.close(), Err(StoreError::Closed));
+        heard("close");
+        assert_eq!(store.revision().as_u64(), 7);
+        heard("revision");
+        // `dyn` has no `with_service`.
+        assert_eq!(store.with_service(KEY, |_| ()), Err(StoreError::Closed));
+        heard("visit_service");
+    }
+
+    #[test]
+    #[allow(clippy::arc_with_non_send_sync)] // the pointers are under test
+    fn pass_every_call_on() {
+        let direct = Listening::default();
+        passes_on(&direct, &direct);
+        passes_on(&&direct, &direct);
+        passes_on(&(&direct as &dyn RegistryStore), &direct);
+        let boxed = Box::new(Listening::default());
+        passes_on(&boxed, &boxed);
+        let counted = Rc::new(Listening::default());
+        passes_on(&counted, &counted);
+        let shared = Arc::new(Listening::default());
+        passes_on(&shared, &shared);
+        let nested: Arc<Box<dyn RegistryStore + '_>> = Arc::new(Box::new(&shared));
+        passes_on(&nested, &shared);
+    }
+}
+
+#[test]
+fn errors_say_what_caused_them() {
+    use std::error::Error;
+    let store = MemoryStore::new();
+    let mut batch = Batch::new();
+    batch.delete_service("db:1");
+    let rejected = store.commit(batch).unwrap_err();
+    let source = rejected.source().expect("a rejection has a reason");
+    assert_eq!(
+        source.downcast_ref::<StoreError>(),
+        Some(&StoreError::NotFound("db:1".into()))
+    );
+    assert!(source.source().is_none());
+    assert!(StoreError::Closed.source().is_none());
+    assert!(StoreError::Reentrant.to_string().contains("closure"));
+}
+
+#[test]
+fn a_map_of_keys_can_be_asked_with_a_text() {
+    use std::collections::{BTreeMap, HashMap};
+    let key: ServiceKey = "db:1".parse().unwrap();
+    assert_eq!(HashMap::from([(key.clone(), 1)]).get("db:1"), Some(&1));
+    assert_eq!(BTreeMap::from([(key.clone(), 1)]).get("db:1"), Some(&1));
+    assert_eq!(key, "db:1");
+    assert_eq!("db:1", key);
+    assert_eq!(key, *"db:1");
+    assert_eq!(*"db:1", key);
+    let mut sorted: Vec<ServiceKey> = ["b:1", "a:2", "a:10", "a:1"]
+        .map(|key| key.parse().unwrap())
+        .into();
+    sorted.sort();
+    assert_eq!(sorted, ["a:1", "a:10", "a:2", "b:1"]);
+    assert_eq!(format!("{key:>6}|{key:?}"), "  db:1|\"db:1\"");
+}
+
+#[test]
+fn records_are_equal_when_all_they_say_is() {
+    let one = pod("db", "1");
+    assert_eq!(one, pod("db", "1"));
+    assert_ne!(one, pod("db", "2"));
+    assert_ne!(one, one.with_health(ServiceStatus::Unknown, at(1)));
+    assert_ne!(one, one.with_registered_at(at(1)));
+    assert_eq!(
+        one.with_health(ServiceStatus::Healthy, at(1)),
+        one.with_health(ServiceStatus::Unhealthy, at(2))
+            .with_health(ServiceStatus::Healthy, at(1))
+    );
+    let printed = format!("{one:?}");
+    assert!(
+        printed.contains("db") && printed.contains("Unknown"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn revisions_count() {
+    let three = Revision::from(3);
+    assert_eq!(three.next().as_u64(), 4);
+    assert!(Revision::ZERO < three && three < three.next());
+    assert_eq!((u64::from(three), three.to_string()), (3, "3".into()));
+    assert_eq!(Revision::default(), Revision::ZERO);
+}
+
+#[test]
+fn store_kinds_read_and_print() {
+    assert_eq!(
+        StoreKind::ALL.is_empty(),
+        cfg!(not(any(
+            feature = "thread-safe",
+            feature = "worker",
+            feature = "snapshot"
+        )))
+    );
+    for kind in StoreKind::ALL {
+        assert_eq!(kind.name().parse(), Ok(*kind));
+        assert_eq!(kind.to_string(), kind.name());
+        let store = kind.open();
+        store.save_service(pod("db", "1")).unwrap();
+        assert_eq!(store.revision().as_u64(), 1);
+        // Each is a store of its own.
+        assert_eq!(kind.open().revision(), Revision::ZERO);
+    }
+    for name in ["", "redis", "Snapshot", "thread_safe", "memory"] {
+        let refused = support::refused(name.parse::<StoreKind>());
+        assert_eq!((refused.field(), refused.value()), ("store", name));
+    }
+}
