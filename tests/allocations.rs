@@ -6,6 +6,11 @@
 //! harness happens to do meanwhile, so that what is asked of them leaves a
 //! little room.
 
+// A build with fewer stores uses less of this file.
+#![cfg_attr(
+    not(all(feature = "thread-safe", feature = "worker", feature = "snapshot")),
+    allow(dead_code, unused_macros)
+)]
 // For the one impl of `GlobalAlloc`, which is an unsafe trait.
 #![allow(unsafe_code)]
 

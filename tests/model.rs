@@ -8,6 +8,12 @@
 //!
 //! `PROPTEST_CASES=10000 cargo test --release --test model` looks further.
 
+// A build with fewer stores uses less of this file.
+#![cfg_attr(
+    not(all(feature = "thread-safe", feature = "worker", feature = "snapshot")),
+    allow(dead_code, unused_macros)
+)]
+
 #[macro_use]
 mod support;
 
