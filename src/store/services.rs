@@ -137,20 +137,25 @@ impl Services {
 
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<&ServiceInfo> {
-        let hash = self.hasher.hash_one(key);
-        let place = self
-            .index
-            .find(hash, |&place| self.shelf.holds(place, key))?;
-        self.shelf.get(*place).map(|service| &service.info)
+        self.find(key).map(|(_, service)| &service.info)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut ServiceInfo> {
-        let hash = self.hasher.hash_one(key);
-        let place = self
-            .index
-            .find(hash, |&place| self.shelf.holds(place, key))?;
-        self.shelf.get_mut(*place).map(|service| &mut service.info)
+        let (place, _) = self.find(key)?;
+        self.shelf.get_mut(place).map(|service| &mut service.info)
+    }
+
+    /// The place of a key and what lies there, which is read only once.
+    #[inline]
+    fn find(&self, key: &str) -> Option<(u32, &Service)> {
+        let places = &*self.shelf.places;
+        let mut found = None;
+        let place = self.index.find(self.hasher.hash_one(key), |&place| {
+            found = places.get(place as usize).and_then(Option::as_ref);
+            found.is_some_and(|service| &*service.key == key)
+        });
+        Some((*place?, found?))
     }
 
     /// Every record. O(*n*).
