@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::tables::prelude::*;
-use published::{Keep, Published, Reader};
+use published::{Published, Reader};
 use root::Root;
 
 mod published;
@@ -49,13 +49,13 @@ mod trie;
 /// # Ok::<(), service_registry::StoreError>(())
 /// ```
 pub struct SnapshotStore {
-    newest: Arc<Published<Root>>,
+    newest: Published<Root>,
 }
 
 impl Default for SnapshotStore {
     fn default() -> SnapshotStore {
         SnapshotStore {
-            newest: Arc::new(Published::new(Root::default())),
+            newest: Published::new(Root::default()),
         }
     }
 }
@@ -78,8 +78,8 @@ impl SnapshotStore {
     /// so that a read costs little more than the look-up. O(1).
     pub fn reader(&self) -> SnapshotReader {
         SnapshotReader {
-            reader: Reader::new(&self.newest),
-            newest: self.newest.clone(),
+            reader: self.newest.reader(),
+            viewed: self.snapshot(),
         }
     }
 
@@ -150,12 +150,6 @@ pub struct Snapshot {
     root: Arc<Root>,
 }
 
-impl Keep<Root> for Snapshot {
-    fn keep(root: Arc<Root>) -> Snapshot {
-        Snapshot { root }
-    }
-}
-
 impl RegistryView for Snapshot {
     fn revision(&self) -> Revision {
         self.root.revision()
@@ -202,9 +196,9 @@ impl fmt::Debug for Snapshot {
 
 /// A handle of one thread for reading a [`SnapshotStore`] often.
 ///
-/// It keeps the newest state that it has seen, and before each read asks one
-/// counter whether there is a newer one. What it keeps stays in memory until its
-/// next read or its end: a thread that stops reading should drop its reader.
+/// It keeps the newest state that it has seen, and before each read looks whether
+/// the store still points at it. What it keeps stays in memory until its next read
+/// or its end: a thread that stops reading should drop its reader.
 ///
 /// A reader never shows an older state than it showed before.
 ///
@@ -219,8 +213,9 @@ impl fmt::Debug for Snapshot {
 /// ```
 #[derive(Clone)]
 pub struct SnapshotReader {
-    reader: Reader<Snapshot>,
-    newest: Arc<Published<Root>>,
+    reader: Reader<Root>,
+    /// What the last view was of.
+    viewed: Snapshot,
 }
 
 impl SnapshotReader {
@@ -228,7 +223,11 @@ impl SnapshotReader {
     /// closed it is empty.
     #[inline]
     pub fn view(&mut self) -> &Snapshot {
-        self.reader.newest(&self.newest)
+        let root = self.reader.load();
+        if !Arc::ptr_eq(root, &self.viewed.root) {
+            self.viewed.root = root.clone();
+        }
+        &self.viewed
     }
 
     /// Calls `read` with the newest record under `key`, as
@@ -257,7 +256,7 @@ impl SnapshotReader {
 impl fmt::Debug for SnapshotReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SnapshotReader")
-            .field("revision", &self.reader.last().revision())
+            .field("viewed", &self.viewed)
             .finish_non_exhaustive()
     }
 }

@@ -1,51 +1,45 @@
-//! The cell through which a writer makes a new value visible, and the readers
-//! that keep the newest one at hand.
+//! The cell through which writers make a new value visible.
 //!
-//! An [`ArcSwap`] points at the newest value. To learn whether there is one that
-//! is newer than its own, a [`Reader`] reads a counter, the *generation*, which
-//! the writer stores after it has swung the pointer:
+//! One pointer leads to the newest value, and it is the only thing that readers
+//! look at: `load` and `load_full` read through it, and a [`Reader`] compares it
+//! with the one of the value that it keeps. What a thread has seen through one of
+//! them it cannot miss through another, because all loads of one atomic pointer
+//! agree on the order of its values.
 //!
-//! ```text
-//! writer  1. pointer.swap(new)               reader  3. generation.load(Acquire)
-//!         2. generation.store(g, Release)            4. pointer.load_full()
-//! ```
+//! (A counter beside the pointer, which tells readers that there is something
+//! newer, looks as good and is wrong: between the two stores of a writer, `load`
+//! answers with the new value and a reader still with the old one. The twin
+//! `a_counter_beside_the_pointer` below is that protocol.)
 //!
-//! - The reader finds *g* at 3: then 2, which pairs with 3, and so 1 happened
-//!   before 4, which loads the value that came with *g* or a newer one.
-//! - It finds its own generation at 3: it keeps its value. The write that would
-//!   have replaced it has not returned, or nothing orders the reader after it.
-//! - It comes between 1 and 2, because another generation made it load: it has
-//!   the newer value already, beside the older generation that it found at 3.
-//!   At its next read it loads once more than it had to.
+//! Writers read the newest value, make one of it, and publish that, in turns: a
+//! [`Turn`] is a lock that no reader ever asks for.
 //!
-//! Loading a pointer that only moves forward, a reader never shows an older
-//! value than it showed before. The models below prove both under loom; there
-//! `ArcSwap`, whose inside loom cannot see, is the stand-in of [`crate::sync`].
+//! loom cannot see into `arc-swap`, so under loom the stand-in of
+//! [`crate::sync`] takes its place.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use crate::sync::ArcSwap;
-use crate::sync::atomic::AtomicU64;
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{ArcSwap, Cache, Mutex, MutexGuard};
 
 pub(super) struct Published<T> {
-    pointer: ArcSwap<T>,
-    generation: AtomicU64,
+    pointer: Arc<ArcSwap<T>>,
     turn: Mutex<()>,
 }
 
-/// The right to publish, which one writer has at a time. No reader asks for it.
+/// The newest value, kept at hand: renewed when the pointer has moved.
+pub(super) type Reader<T> = Cache<Arc<ArcSwap<T>>, Arc<T>>;
+
+/// The right to publish, which one writer has at a time.
 pub(super) struct Turn<'a, T> {
-    cell: &'a Published<T>,
+    pointer: &'a ArcSwap<T>,
     _guard: MutexGuard<'a, ()>,
 }
 
 impl<T> Published<T> {
     pub(super) fn new(first: T) -> Published<T> {
         Published {
-            pointer: ArcSwap::from_pointee(first),
-            generation: AtomicU64::new(0),
+            pointer: Arc::new(ArcSwap::from_pointee(first)),
             turn: Mutex::new(()),
         }
     }
@@ -62,10 +56,15 @@ impl<T> Published<T> {
         self.pointer.load_full()
     }
 
+    /// A reader for one thread.
+    pub(super) fn reader(&self) -> Reader<T> {
+        Cache::new(self.pointer.clone())
+    }
+
     /// Waits for this writer's turn.
     pub(super) fn turn(&self) -> Turn<'_, T> {
         Turn {
-            cell: self,
+            pointer: &self.pointer,
             // A writer that panicked has published nothing.
             _guard: self.turn.lock().unwrap_or_else(PoisonError::into_inner),
         }
@@ -75,178 +74,156 @@ impl<T> Published<T> {
 impl<T> Turn<'_, T> {
     /// Makes `value` the newest one.
     pub(super) fn publish(&self, value: T) {
-        let cell = self.cell;
-        let replaced = cell.pointer.swap(Arc::new(value));
-        // Relaxed: only writers store it, and they take turns.
-        let generation = cell.generation.load(Relaxed) + 1;
-        // Release: pairs with the Acquire load in `Reader::newest`, so that
-        // whoever sees this generation finds its value, or a newer one.
-        cell.generation.store(generation, Release);
-        drop(replaced);
-    }
-}
-
-/// What a reader keeps of the cell's newest value.
-pub(super) trait Keep<T> {
-    fn keep(value: Arc<T>) -> Self;
-}
-
-/// A value that is renewed when there is a newer one.
-#[derive(Clone)]
-pub(super) struct Reader<V> {
-    newest: V,
-    /// A generation that `newest` is not older than.
-    generation: u64,
-}
-
-impl<V> Reader<V> {
-    pub(super) fn new<T>(cell: &Published<T>) -> Reader<V>
-    where
-        V: Keep<T>,
-    {
-        // Acquire: as in `newest`.
-        let generation = cell.generation.load(Acquire);
-        Reader {
-            newest: V::keep(cell.load_full()),
-            generation,
-        }
-    }
-
-    /// The value that was read last.
-    pub(super) fn last(&self) -> &V {
-        &self.newest
-    }
-
-    /// The newest value of `cell`, which is the one that this reader was made of.
-    #[inline]
-    pub(super) fn newest<T>(&mut self, cell: &Published<T>) -> &V
-    where
-        V: Keep<T>,
-    {
-        // Acquire: pairs with the Release store in `publish`. It is read before
-        // the pointer, so that it is not newer than what is then loaded.
-        let generation = cell.generation.load(Acquire);
-        if generation != self.generation {
-            self.renew(cell, generation);
-        }
-        &self.newest
-    }
-
-    #[cold]
-    fn renew<T>(&mut self, cell: &Published<T>, generation: u64)
-    where
-        V: Keep<T>,
-    {
-        self.newest = V::keep(cell.load_full());
-        self.generation = generation;
+        self.pointer.store(Arc::new(value));
     }
 }
 
 #[cfg(all(test, loom))]
 mod models {
-    //! Each property has twins that break one step, which loom must reject.
+    //! Each property is checked on the real protocol and on twins in which one
+    //! step is broken, which loom must reject.
 
     use super::*;
     use loom::sync::Arc as Shared;
-    use loom::sync::atomic::AtomicBool;
+    use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+    use loom::sync::atomic::{AtomicBool, AtomicU64};
     use loom::thread;
-
-    impl Keep<u64> for Arc<u64> {
-        fn keep(value: Arc<u64>) -> Arc<u64> {
-            value
-        }
-    }
-
-    type Reader = super::Reader<Arc<u64>>;
 
     const UNSEEN: &str = "a commit that has returned was not seen";
     const WENT_BACK: &str = "a reader went back";
+    const LOST: &str = "an update was lost";
 
-    /// How the writer publishes and how the reader renews.
+    /// The cell, and what the twins need beside it.
+    struct Cell {
+        published: Published<u64>,
+        counter: AtomicU64,
+    }
+
+    struct Handle {
+        reader: Reader<u64>,
+        kept: Arc<u64>,
+        counter: u64,
+    }
+
+    impl Cell {
+        fn new() -> Shared<Cell> {
+            Shared::new(Cell {
+                published: Published::new(0),
+                counter: AtomicU64::new(0),
+            })
+        }
+
+        fn handle(&self) -> Handle {
+            let counter = self.counter.load(Acquire);
+            Handle {
+                reader: self.published.reader(),
+                kept: self.published.load_full(),
+                counter,
+            }
+        }
+    }
+
+    /// How writers publish and how handles read.
     #[derive(Clone, Copy)]
     struct Protocol {
-        publish: fn(&Turn<'_, u64>, u64),
-        newest: fn(&mut Reader, &Published<u64>) -> u64,
+        publish: fn(&Cell, u64),
+        read: fn(&mut Handle, &Cell) -> u64,
     }
 
     const REAL: Protocol = Protocol {
-        publish: |turn, value| turn.publish(value),
-        newest: |reader, cell| **reader.newest(cell),
+        publish: |cell, value| cell.published.turn().publish(value),
+        read: |handle, _| **handle.reader.load(),
     };
 
-    /// Twin: the generation is announced before its value is there.
-    fn announce_first(turn: &Turn<'_, u64>, value: u64) {
-        let generation = turn.cell.generation.load(Relaxed) + 1;
-        turn.cell.generation.store(generation, Release);
-        turn.cell.pointer.swap(Arc::new(value));
+    /// Twin: a counter tells of a new value, after it is there.
+    fn count_after(cell: &Cell, value: u64) {
+        let turn = cell.published.turn();
+        turn.publish(value);
+        cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
     }
 
-    /// Twin: the generation does not carry its value along.
-    fn announce_relaxed(turn: &Turn<'_, u64>, value: u64) {
-        turn.cell.pointer.swap(Arc::new(value));
-        let generation = turn.cell.generation.load(Relaxed) + 1;
-        turn.cell.generation.store(generation, Relaxed);
+    /// Twin: a counter tells of a new value, before it is there.
+    fn count_before(cell: &Cell, value: u64) {
+        let turn = cell.published.turn();
+        cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
+        turn.publish(value);
     }
 
-    /// Twin: the pointer is loaded before the generation that is kept with it.
-    fn load_first(reader: &mut Reader, cell: &Published<u64>) -> u64 {
-        let value = cell.load_full();
-        let generation = cell.generation.load(Acquire);
-        if generation != reader.generation {
-            reader.newest = value;
-            reader.generation = generation;
+    fn read_if_counted(handle: &mut Handle, cell: &Cell) -> u64 {
+        let counter = cell.counter.load(Acquire);
+        if counter != handle.counter {
+            handle.kept = cell.published.load_full();
+            handle.counter = counter;
         }
-        *reader.newest
+        *handle.kept
     }
 
-    /// Twin: a reader that loads anew each time, from the past.
-    fn forget(reader: &mut Reader, cell: &Published<u64>) -> u64 {
-        let seen = **reader.newest(cell);
-        reader.newest = Arc::new(0);
-        seen
+    /// Twin: a handle that is never renewed.
+    fn read_what_was_kept(handle: &mut Handle, _: &Cell) -> u64 {
+        *handle.kept
     }
 
-    /// A reader that is told of a commit sees it.
+    /// Twin: a handle that is renewed from what it kept first.
+    fn read_by_turns(handle: &mut Handle, _: &Cell) -> u64 {
+        handle.counter += 1;
+        if handle.counter % 2 == 1 {
+            **handle.reader.load()
+        } else {
+            *handle.kept
+        }
+    }
+
     fn a_commit_that_has_returned_is_seen(protocol: Protocol) {
         loom::model(move || {
-            let cell = Shared::new(Published::new(0));
+            let cell = Cell::new();
             let returned = Shared::new(AtomicBool::new(false));
             let writer = thread::spawn({
                 let (cell, returned) = (cell.clone(), returned.clone());
                 move || {
-                    (protocol.publish)(&cell.turn(), 1);
+                    (protocol.publish)(&cell, 1);
                     returned.store(true, Release);
                 }
             });
-            let mut reader = Reader::new(&cell);
-            (protocol.newest)(&mut reader, &cell);
+            let mut handle = cell.handle();
+            (protocol.read)(&mut handle, &cell);
             if returned.load(Acquire) {
-                assert_eq!((protocol.newest)(&mut reader, &cell), 1, "{UNSEEN}");
+                assert_eq!((protocol.read)(&mut handle, &cell), 1, "{UNSEEN}");
             }
             writer.join().unwrap();
-            assert_eq!((protocol.newest)(&mut reader, &cell), 1, "{UNSEEN}");
+            assert_eq!((protocol.read)(&mut handle, &cell), 1, "{UNSEEN}");
         });
     }
 
-    /// What a reader shows is never older than what it showed before.
+    /// Through a handle, through the store, and through the handle again.
     fn a_reader_never_goes_back(protocol: Protocol) {
+        loom::model(move || {
+            let cell = Cell::new();
+            let writer = thread::spawn({
+                let cell = cell.clone();
+                move || {
+                    (protocol.publish)(&cell, 1);
+                    (protocol.publish)(&cell, 2);
+                }
+            });
+            let mut handle = cell.handle();
+            let first = (protocol.read)(&mut handle, &cell);
+            let second = *cell.published.load_full();
+            let third = (protocol.read)(&mut handle, &cell);
+            assert!(first <= second && second <= third, "{WENT_BACK}");
+            writer.join().unwrap();
+        });
+    }
+
+    fn no_update_is_lost_between_two_writers(add: fn(&Published<u64>)) {
         loom::model(move || {
             let cell = Shared::new(Published::new(0));
             let writer = thread::spawn({
                 let cell = cell.clone();
-                move || {
-                    (protocol.publish)(&cell.turn(), 1);
-                    (protocol.publish)(&cell.turn(), 2);
-                }
+                move || add(&cell)
             });
-            let mut reader = Reader::new(&cell);
-            let mut before = 0;
-            for _ in 0..3 {
-                let now = (protocol.newest)(&mut reader, &cell);
-                assert!(now >= before, "{WENT_BACK}");
-                before = now;
-            }
+            add(&cell);
             writer.join().unwrap();
+            assert_eq!(*cell.load_full(), 2, "{LOST}");
         });
     }
 
@@ -257,27 +234,18 @@ mod models {
 
     #[test]
     #[should_panic(expected = "a commit that has returned was not seen")]
-    fn models_twin_announcing_before_the_value_is_there_is_rejected() {
+    fn models_twin_a_counter_before_the_pointer_is_rejected() {
         a_commit_that_has_returned_is_seen(Protocol {
-            publish: announce_first,
-            ..REAL
+            publish: count_before,
+            read: read_if_counted,
         });
     }
 
     #[test]
     #[should_panic(expected = "a commit that has returned was not seen")]
-    fn models_twin_announcing_without_release_is_rejected() {
+    fn models_twin_a_handle_that_is_never_renewed_is_rejected() {
         a_commit_that_has_returned_is_seen(Protocol {
-            publish: announce_relaxed,
-            ..REAL
-        });
-    }
-
-    #[test]
-    #[should_panic(expected = "a commit that has returned was not seen")]
-    fn models_twin_loading_before_the_generation_is_rejected() {
-        a_commit_that_has_returned_is_seen(Protocol {
-            newest: load_first,
+            read: read_what_was_kept,
             ..REAL
         });
     }
@@ -289,10 +257,37 @@ mod models {
 
     #[test]
     #[should_panic(expected = "a reader went back")]
-    fn models_twin_a_reader_that_forgets_is_rejected() {
+    fn models_twin_a_counter_beside_the_pointer_is_rejected() {
         a_reader_never_goes_back(Protocol {
-            newest: forget,
+            publish: count_after,
+            read: read_if_counted,
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader went back")]
+    fn models_twin_a_handle_that_forgets_is_rejected() {
+        a_reader_never_goes_back(Protocol {
+            read: read_by_turns,
             ..REAL
+        });
+    }
+
+    #[test]
+    fn models_no_update_is_lost_between_two_writers() {
+        no_update_is_lost_between_two_writers(|cell| {
+            let turn = cell.turn();
+            let next = *cell.load_full() + 1;
+            turn.publish(next);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "an update was lost")]
+    fn models_twin_reading_before_the_turn_is_rejected() {
+        no_update_is_lost_between_two_writers(|cell| {
+            let next = *cell.load_full() + 1;
+            cell.turn().publish(next);
         });
     }
 }
