@@ -681,6 +681,9 @@ mod twins {
         fn close(&self) -> Result<()> {
             self.inner.close()
         }
+        fn revision(&self) -> Revision {
+            self.inner.revision()
+        }
         forward_required!(reads self => self.inner);
     }
 

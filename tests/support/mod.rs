@@ -14,6 +14,7 @@ use service_registry::{
     Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus, StoreError, StoreStats,
 };
 
+pub(crate) mod model;
 pub(crate) mod race;
 #[macro_use]
 pub(crate) mod stores;

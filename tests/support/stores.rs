@@ -30,9 +30,20 @@ impl Required {
     }
 }
 
-/// Writes the required methods of a store by way of another one.
+/// Writes the required methods of a store by way of another one: all of them,
+/// or those that read, without `revision`, or those that write, without `commit`.
 macro_rules! forward_required {
     ($self:ident => $inner:expr) => {
+        fn revision(&$self) -> Revision {
+            $inner.revision()
+        }
+        fn commit(&$self, batch: Batch) -> Result<Revision> {
+            $inner.commit(batch)
+        }
+        forward_required!(writes $self => $inner);
+        forward_required!(reads $self => $inner);
+    };
+    (writes $self:ident => $inner:expr) => {
         fn save_service(&$self, service: ServiceInfo) -> Result<()> {
             $inner.save_service(service)
         }
@@ -56,16 +67,12 @@ macro_rules! forward_required {
         fn remove_all_subscriptions(&$self, subscriber_key: &str) -> Result<()> {
             $inner.remove_all_subscriptions(subscriber_key)
         }
-        fn commit(&$self, batch: Batch) -> Result<Revision> {
-            $inner.commit(batch)
-        }
         fn clear(&$self) -> Result<()> {
             $inner.clear()
         }
         fn close(&$self) -> Result<()> {
             $inner.close()
         }
-        forward_required!(reads $self => $inner);
     };
     (reads $self:ident => $inner:expr) => {
         fn get_service(&$self, key: &str) -> Result<ServiceInfo> {
@@ -82,9 +89,6 @@ macro_rules! forward_required {
         }
         fn get_subscriber_services(&$self, service_group: &str) -> Result<Vec<ServiceInfo>> {
             $inner.get_subscriber_services(service_group)
-        }
-        fn revision(&$self) -> Revision {
-            $inner.revision()
         }
         fn stats(&$self) -> Result<StoreStats> {
             $inner.stats()

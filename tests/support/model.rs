@@ -1,0 +1,557 @@
+//! A plain model of a store, written from the documentation, and random
+//! operations for both.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use service_registry::{
+    Batch, Change, Problem, Registry, RegistryStore, ServiceInfo, ServiceStatus, StoreError,
+    StoreStats,
+};
+
+use super::{State, at, registration};
+
+// --- the model
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Model {
+    pub(crate) services: BTreeMap<String, ServiceInfo>,
+    /// Subscriber and group, in the order of subscription.
+    pub(crate) subscriptions: Vec<(String, String)>,
+    pub(crate) revision: u64,
+    pub(crate) closed: bool,
+}
+
+/// An error, in a form that the model can make as well.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Failure {
+    NotFound(String),
+    Invalid {
+        field: String,
+        value: String,
+        problem: Problem,
+    },
+    Rejected {
+        index: usize,
+        operation: &'static str,
+        source: Box<Failure>,
+    },
+    Closed,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        match error {
+            StoreError::NotFound(key) => Failure::NotFound(key.into()),
+            StoreError::Invalid(invalid) => Failure::Invalid {
+                field: invalid.field().into(),
+                value: invalid.value().into(),
+                problem: invalid.problem().clone(),
+            },
+            StoreError::BatchRejected {
+                index,
+                operation,
+                source,
+            } => Failure::Rejected {
+                index,
+                operation,
+                source: Box::new((*source).into()),
+            },
+            StoreError::Closed => Failure::Closed,
+            other => panic!("no operation of the model may fail so: {other}"),
+        }
+    }
+}
+
+pub(crate) fn check_key(key: &str) -> Result<(), Failure> {
+    let problem = match key.split_once(':') {
+        _ if key.is_empty() => Problem::Empty,
+        None => Problem::NoColon,
+        Some(("", _)) => Problem::NoService,
+        Some((_, "")) => Problem::NoPod,
+        Some(_) => return Ok(()),
+    };
+    Err(Failure::Invalid {
+        field: "subscriber key".into(),
+        value: key.into(),
+        problem,
+    })
+}
+
+pub(crate) fn check_group(group: &str) -> Result<(), Failure> {
+    if group.is_empty() {
+        return Err(Failure::Invalid {
+            field: "service group".into(),
+            value: String::new(),
+            problem: Problem::Empty,
+        });
+    }
+    Ok(())
+}
+
+impl Model {
+    pub(crate) fn get(&self, key: &str) -> Result<ServiceInfo, Failure> {
+        let found = self.services.get(key).cloned();
+        found.ok_or_else(|| Failure::NotFound(key.into()))
+    }
+
+    pub(crate) fn subscribers(&self, group: &str) -> Vec<String> {
+        let of_group = self.subscriptions.iter().filter(|(_, of)| of == group);
+        of_group.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(crate) fn stats(&self) -> StoreStats {
+        StoreStats::new(self.services.len(), self.subscriptions.len())
+    }
+
+    /// Applies one change, and tells whether it had an effect.
+    pub(crate) fn apply(&mut self, change: &Change) -> Result<bool, Failure> {
+        match change {
+            Change::SaveService(info) => {
+                let key = info.key().to_string();
+                let before = self.services.insert(key, info.clone());
+                Ok(before.as_ref() != Some(info))
+            }
+            Change::DeleteService { key } => {
+                self.get(key)?;
+                self.services.remove(&**key);
+                Ok(true)
+            }
+            Change::UpdateHealthStatus {
+                key,
+                status,
+                checked_at,
+            } => {
+                let before = self.get(key)?;
+                let after = before.with_health(*status, *checked_at);
+                self.services.insert(key.to_string(), after.clone());
+                Ok(after != before)
+            }
+            Change::AddSubscription {
+                subscriber_key,
+                service_group,
+            } => {
+                check_key(subscriber_key)?;
+                check_group(service_group)?;
+                let pair = (subscriber_key.to_string(), service_group.to_string());
+                let new = !self.subscriptions.contains(&pair);
+                if new {
+                    self.subscriptions.push(pair);
+                }
+                Ok(new)
+            }
+            Change::RemoveSubscription {
+                subscriber_key,
+                service_group,
+            } => {
+                check_key(subscriber_key)?;
+                check_group(service_group)?;
+                let before = self.subscriptions.len();
+                self.subscriptions
+                    .retain(|(key, group)| (&**key, &**group) != (subscriber_key, service_group));
+                Ok(self.subscriptions.len() < before)
+            }
+            Change::RemoveAllSubscriptions { subscriber_key } => {
+                check_key(subscriber_key)?;
+                let before = self.subscriptions.len();
+                self.subscriptions
+                    .retain(|(key, _)| **key != **subscriber_key);
+                Ok(self.subscriptions.len() < before)
+            }
+            other => panic!("the model knows no {other:?}"),
+        }
+    }
+
+    /// Makes one commit of `changes`.
+    pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<(), Failure> {
+        let mut after = self.clone();
+        let mut effect = false;
+        for (index, change) in changes.iter().enumerate() {
+            effect |= after.apply(change).map_err(|source| Failure::Rejected {
+                index,
+                operation: change.operation(),
+                source: Box::new(source),
+            })?;
+        }
+        after.revision += u64::from(effect);
+        *self = after;
+        Ok(())
+    }
+
+    /// A single operation is a commit, too.
+    pub(crate) fn change(&mut self, change: &Change) -> Result<(), Failure> {
+        let effect = self.apply(change)?;
+        self.revision += u64::from(effect);
+        Ok(())
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, group) in &self.subscriptions {
+            groups.entry(group.clone()).or_default().push(key.clone());
+        }
+        State {
+            services: self.services.clone(),
+            groups,
+            revision: self.revision,
+        }
+    }
+}
+
+// --- operations and their answers
+
+#[derive(Clone, Debug)]
+pub(crate) enum Operation {
+    Change(Change),
+    Commit(Vec<Change>),
+    Swap(String, ServiceStatus, u64),
+    Take(String),
+    Get(String),
+    With(String),
+    Visit(String),
+    ByName(String),
+    All,
+    Subscribers(String),
+    SubscriberServices(String),
+    Stats,
+    Revision,
+    Ping,
+    Clear,
+    Register(String, String, Vec<String>),
+    Unregister(String, String),
+    Report(String, ServiceStatus),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    Done,
+    Revision(u64),
+    Status(ServiceStatus),
+    Changed(bool),
+    Service(ServiceInfo),
+    MaybeService(Option<ServiceInfo>),
+    InAnyOrder(BTreeMap<String, ServiceInfo>),
+    InOrder(Vec<ServiceInfo>),
+    Keys(Vec<String>),
+    Stats(StoreStats),
+}
+
+/// What the store answers.
+pub(crate) fn ask(store: &impl RegistryStore, operation: &Operation) -> Result<Answer, Failure> {
+    let registry = Registry::new(store);
+    let done = |()| Answer::Done;
+    let any_order = |records| Answer::InAnyOrder(super::by_key(records));
+    let answer = match operation {
+        Operation::Change(change) => match change.clone() {
+            Change::SaveService(info) => store.save_service(info).map(done),
+            Change::DeleteService { key } => store.delete_service(&key).map(done),
+            Change::UpdateHealthStatus {
+                key,
+                status,
+                checked_at,
+            } => store
+                .update_health_status(&key, status, checked_at)
+                .map(done),
+            Change::AddSubscription {
+                subscriber_key,
+                service_group,
+            } => store
+                .add_subscription(&subscriber_key, &service_group)
+                .map(done),
+            Change::RemoveSubscription {
+                subscriber_key,
+                service_group,
+            } => store
+                .remove_subscription(&subscriber_key, &service_group)
+                .map(done),
+            Change::RemoveAllSubscriptions { subscriber_key } => {
+                store.remove_all_subscriptions(&subscriber_key).map(done)
+            }
+            other => panic!("the model knows no {other:?}"),
+        },
+        Operation::Commit(changes) => {
+            let batch: Batch = changes.iter().cloned().collect();
+            store
+                .commit(batch)
+                .map(|revision| Answer::Revision(revision.as_u64()))
+        }
+        Operation::Swap(key, status, moment) => store
+            .swap_health_status(key, *status, at(*moment))
+            .map(Answer::Status),
+        Operation::Take(key) => store.take_service(key).map(Answer::Service),
+        Operation::Get(key) => store.get_service(key).map(Answer::Service),
+        Operation::With(key) => store
+            .with_service(key, ServiceInfo::clone)
+            .map(Answer::Service),
+        Operation::Visit(key) => {
+            let mut visited = Vec::new();
+            let answer = store.visit_service(key, &mut |info| visited.push(info.clone()));
+            answer.map(|()| Answer::InOrder(visited))
+        }
+        Operation::ByName(name) => store.get_services_by_name(name).map(any_order),
+        Operation::All => store.get_all_services().map(any_order),
+        Operation::Subscribers(group) => store.get_subscribers(group).map(|subscribers| {
+            let texts = subscribers.iter().map(ToString::to_string);
+            Answer::Keys(texts.collect())
+        }),
+        Operation::SubscriberServices(group) => {
+            store.get_subscriber_services(group).map(Answer::InOrder)
+        }
+        Operation::Stats => store.stats().map(Answer::Stats),
+        Operation::Revision => Ok(Answer::Revision(store.revision().as_u64())),
+        Operation::Ping => store.ping().map(done),
+        Operation::Clear => store.clear().map(done),
+        Operation::Register(service, pod, groups) => {
+            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            registry
+                .register(registration(service, pod, &groups))
+                .map(Answer::Service)
+        }
+        Operation::Unregister(service, pod) => {
+            registry.unregister(service, pod).map(Answer::MaybeService)
+        }
+        Operation::Report(key, status) => registry
+            .update_health_status(key, *status)
+            .map(Answer::Changed),
+    };
+    answer.map_err(Failure::from)
+}
+
+/// What the model answers. The moments that a registry takes from the clock are
+/// taken over: that of a registration from `answer`, which is what the store
+/// answered, that of a health report from `checked_at`.
+pub(crate) fn expect(
+    model: &mut Model,
+    operation: &Operation,
+    answer: &Result<Answer, Failure>,
+    checked_at: impl FnOnce(&str) -> Option<SystemTime>,
+) -> Result<Answer, Failure> {
+    if model.closed && !matches!(operation, Operation::Revision) {
+        return Err(Failure::Closed);
+    }
+    match operation {
+        Operation::Change(change) => model.change(change).map(|()| Answer::Done),
+        Operation::Commit(changes) => {
+            model.commit(changes)?;
+            Ok(Answer::Revision(model.revision))
+        }
+        Operation::Swap(key, status, moment) => {
+            let before = model.get(key)?.status();
+            model.change(&Change::UpdateHealthStatus {
+                key: key.as_str().into(),
+                status: *status,
+                checked_at: at(*moment),
+            })?;
+            Ok(Answer::Status(before))
+        }
+        Operation::Take(key) => {
+            let taken = model.get(key)?;
+            let key: Box<str> = key.as_str().into();
+            model.commit(&[
+                Change::DeleteService { key: key.clone() },
+                Change::RemoveAllSubscriptions {
+                    subscriber_key: key,
+                },
+            ])?;
+            Ok(Answer::Service(taken))
+        }
+        Operation::Get(key) | Operation::With(key) => model.get(key).map(Answer::Service),
+        Operation::Visit(key) => model.get(key).map(|info| Answer::InOrder(vec![info])),
+        Operation::ByName(name) => {
+            let mut found = model.services.clone();
+            found.retain(|_, info| info.service_name() == name);
+            Ok(Answer::InAnyOrder(found))
+        }
+        Operation::All => Ok(Answer::InAnyOrder(model.services.clone())),
+        Operation::Subscribers(group) => Ok(Answer::Keys(model.subscribers(group))),
+        Operation::SubscriberServices(group) => {
+            let subscribers = model.subscribers(group);
+            let registered = subscribers
+                .iter()
+                .filter_map(|key| model.services.get(key).cloned());
+            Ok(Answer::InOrder(registered.collect()))
+        }
+        Operation::Stats => Ok(Answer::Stats(model.stats())),
+        Operation::Revision => Ok(Answer::Revision(model.revision)),
+        Operation::Ping => Ok(Answer::Done),
+        Operation::Clear => {
+            model.revision += u64::from(model.stats() != StoreStats::default());
+            model.services.clear();
+            model.subscriptions.clear();
+            Ok(Answer::Done)
+        }
+        Operation::Register(service, pod, groups) => {
+            let Ok(Answer::Service(registered)) = answer else {
+                panic!("a good registration was refused: {answer:?}");
+            };
+            let asked: Vec<&str> = groups.iter().map(String::as_str).collect();
+            let expected = ServiceInfo::new(registration(service, pod, &asked))
+                .unwrap()
+                .with_registered_at(registered.registered_at());
+            let key: Box<str> = expected.key().as_str().into();
+            let mut changes = vec![
+                Change::SaveService(expected.clone()),
+                Change::RemoveAllSubscriptions {
+                    subscriber_key: key.clone(),
+                },
+            ];
+            changes.extend(groups.iter().map(|group| Change::AddSubscription {
+                subscriber_key: key.clone(),
+                service_group: group.as_str().into(),
+            }));
+            model.commit(&changes)?;
+            Ok(Answer::Service(expected))
+        }
+        Operation::Unregister(service, pod) => {
+            let key: Box<str> = format!("{service}:{pod}").into();
+            let taken = model.services.get(&*key).cloned();
+            if taken.is_some() {
+                model.commit(&[
+                    Change::DeleteService { key: key.clone() },
+                    Change::RemoveAllSubscriptions {
+                        subscriber_key: key,
+                    },
+                ])?;
+            }
+            Ok(Answer::MaybeService(taken))
+        }
+        Operation::Report(key, status) => {
+            let before = model.get(key)?.status();
+            let moment = checked_at(key);
+            model.change(&Change::UpdateHealthStatus {
+                key: key.as_str().into(),
+                status: *status,
+                checked_at: moment.expect("a report notes when it was made"),
+            })?;
+            Ok(Answer::Changed(before != *status))
+        }
+    }
+}
+
+// --- random operations
+
+pub(crate) const SERVICES: [&str; 2] = ["a", "b"];
+pub(crate) const PODS: [&str; 3] = ["1", "2", "2:x"];
+/// Also one that is named like a service, and one that is named like a key.
+pub(crate) const GROUPS: &[&str] = &["g", "h", "a", "a:1"];
+
+pub(crate) fn text(choices: &[&'static str]) -> impl Strategy<Value = String> + use<> {
+    select(choices.to_vec()).prop_map(String::from)
+}
+
+/// Mostly keys; now and then something that is none.
+pub(crate) fn any_key() -> impl Strategy<Value = String> {
+    prop_oneof![
+        20 => (text(&SERVICES), text(&PODS)).prop_map(|(service, pod)| format!("{service}:{pod}")),
+        1 => text(&["", "a", ":1", "a:", ":", "c:1"]),
+    ]
+}
+
+pub(crate) fn any_group() -> impl Strategy<Value = String> {
+    prop_oneof![20 => text(GROUPS), 1 => Just(String::new())]
+}
+
+pub(crate) fn any_status() -> impl Strategy<Value = ServiceStatus> {
+    select(vec![
+        ServiceStatus::Healthy,
+        ServiceStatus::Unhealthy,
+        ServiceStatus::Unknown,
+    ])
+}
+
+/// Few enough variants that equal records are saved twice.
+pub(crate) fn any_record() -> impl Strategy<Value = ServiceInfo> {
+    let health = prop_oneof![
+        Just(None),
+        (any_status(), 0_u64..2).prop_map(|(status, moment)| Some((status, at(moment)))),
+    ];
+    (text(&SERVICES), text(&PODS), 0_u64..2, health).prop_map(|(service, pod, version, health)| {
+        let record = super::version(&service, &pod, version);
+        match health {
+            Some((status, moment)) => record.with_health(status, moment),
+            None => record,
+        }
+    })
+}
+
+pub(crate) fn any_change() -> impl Strategy<Value = Change> {
+    let key = || any_key().prop_map(Box::<str>::from);
+    let group = || any_group().prop_map(Box::<str>::from);
+    prop_oneof![
+        4 => any_record().prop_map(Change::SaveService),
+        2 => key().prop_map(|key| Change::DeleteService { key }),
+        2 => (key(), any_status(), 0_u64..3).prop_map(|(key, status, moment)| {
+            Change::UpdateHealthStatus {
+                key,
+                status,
+                checked_at: at(moment),
+            }
+        }),
+        4 => (key(), group()).prop_map(|(subscriber_key, service_group)| {
+            Change::AddSubscription {
+                subscriber_key,
+                service_group,
+            }
+        }),
+        2 => (key(), group()).prop_map(|(subscriber_key, service_group)| {
+            Change::RemoveSubscription {
+                subscriber_key,
+                service_group,
+            }
+        }),
+        1 => key().prop_map(|subscriber_key| Change::RemoveAllSubscriptions { subscriber_key }),
+    ]
+}
+
+pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        24 => any_change().prop_map(Operation::Change),
+        8 => vec(any_change(), 0..8).prop_map(Operation::Commit),
+        2 => (any_key(), any_status(), 0_u64..3)
+            .prop_map(|(key, status, moment)| Operation::Swap(key, status, moment)),
+        2 => any_key().prop_map(Operation::Take),
+        2 => any_key().prop_map(Operation::Get),
+        1 => any_key().prop_map(Operation::With),
+        1 => any_key().prop_map(Operation::Visit),
+        2 => text(&["a", "b", "c", "", "a:1"]).prop_map(Operation::ByName),
+        1 => Just(Operation::All),
+        2 => any_group().prop_map(Operation::Subscribers),
+        2 => any_group().prop_map(Operation::SubscriberServices),
+        1 => Just(Operation::Stats),
+        1 => Just(Operation::Revision),
+        1 => Just(Operation::Ping),
+        1 => Just(Operation::Clear),
+        3 => (text(&SERVICES), text(&PODS), vec(text(GROUPS), 0..3))
+            .prop_map(|(service, pod, groups)| Operation::Register(service, pod, groups)),
+        2 => (text(&SERVICES), text(&PODS))
+            .prop_map(|(service, pod)| Operation::Unregister(service, pod)),
+        1 => (any_key(), any_status()).prop_map(|(key, status)| Operation::Report(key, status)),
+    ]
+}
+
+/// Operations for threads that run beside each other: those that take no moment
+/// from the clock, and more of those that see or change several things at once.
+pub(crate) fn any_concurrent_operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        6 => any_change().prop_map(Operation::Change),
+        6 => vec(any_change(), 2..6).prop_map(Operation::Commit),
+        2 => (any_key(), any_status(), 0_u64..3)
+            .prop_map(|(key, status, moment)| Operation::Swap(key, status, moment)),
+        2 => any_key().prop_map(Operation::Take),
+        2 => any_key().prop_map(Operation::Get),
+        1 => any_key().prop_map(Operation::With),
+        2 => text(&SERVICES).prop_map(Operation::ByName),
+        3 => Just(Operation::All),
+        2 => any_group().prop_map(Operation::Subscribers),
+        3 => any_group().prop_map(Operation::SubscriberServices),
+        3 => Just(Operation::Stats),
+        2 => Just(Operation::Revision),
+        1 => Just(Operation::Clear),
+        1 => (text(&SERVICES), text(&PODS))
+            .prop_map(|(service, pod)| Operation::Unregister(service, pod)),
+    ]
+}
