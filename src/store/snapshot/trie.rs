@@ -1,6 +1,6 @@
 //! A persistent hash table: path copying over a radix tree of uniform depth.
 //!
-//! The top bits of a hash choose a leaf; a leaf holds a few dozen entries, and
+//! The top bits of a hash choose a leaf; a leaf holds up to sixteen entries, and
 //! for each one byte of its hash, by which a look-up finds the entry without
 //! reading the others.
 //!
@@ -37,13 +37,13 @@ const BRANCH_BITS: u32 = 4;
 const BRANCH: usize = 1 << BRANCH_BITS;
 /// log2 of the largest root.
 const ROOT_BITS: u32 = 6;
-/// How many entries a leaf has room for. A few more than the average, so that
-/// hardly any leaf needs a second one.
-const LEAF: usize = 32;
+/// How many entries a leaf has room for: as many as one vector comparison takes,
+/// and so many more than the average that hardly any leaf needs a second one.
+const LEAF: usize = 16;
 /// The average number of entries a leaf may hold before their number doubles.
-const FULL: usize = 16;
+const FULL: usize = 8;
 /// ... and falls to before it halves.
-const SPARSE: usize = 4;
+const SPARSE: usize = 2;
 
 /// What can be stored: a handle that is cheap to clone, and knows its hash.
 pub(super) trait Entry: Clone {
@@ -69,7 +69,7 @@ enum Node<E> {
 
 struct Leaf<E> {
     /// One byte of each entry's hash; beyond the entries, anything.
-    tags: [u8x16; LEAF / 16],
+    tags: u8x16,
     entries: ArrayVec<E, LEAF>,
     /// For the rare leaf that is full.
     overflow: Option<Arc<Leaf<E>>>,
@@ -277,7 +277,7 @@ impl<E> Node<E> {
 impl<E: Entry> Leaf<E> {
     fn new() -> Leaf<E> {
         Leaf {
-            tags: [u8x16::ZERO; LEAF / 16],
+            tags: u8x16::ZERO,
             entries: ArrayVec::new(),
             overflow: None,
         }
@@ -291,11 +291,9 @@ impl<E: Entry> Leaf<E> {
     #[inline]
     fn candidates(&self, hash: u64) -> Candidates {
         let tag = u8x16::splat(Leaf::<E>::tag(hash));
-        let [low, high] = self
-            .tags
-            .map(|tags| tags.cmp_eq(tag).move_mask().cast_unsigned());
-        let used = ((1_u64 << self.entries.len()) - 1) as u32;
-        Candidates((high << 16 | low) & used)
+        let places = self.tags.cmp_eq(tag).move_mask().cast_unsigned();
+        let used = (1 << self.entries.len()) - 1;
+        Candidates(places & used)
     }
 
     fn position(&self, hash: u64, key: &str) -> Option<usize> {
@@ -314,7 +312,7 @@ impl<E: Entry> Leaf<E> {
     }
 
     fn tag_mut(&mut self, place: usize) -> &mut u8 {
-        &mut self.tags[place / 16].as_array_mut()[place % 16]
+        &mut self.tags.as_array_mut()[place]
     }
 
     /// Puts `entry` in the place of the one with its key, or gives it back.
