@@ -56,7 +56,9 @@ pub struct Measurement {
     /// What was measured.
     #[serde(flatten)]
     pub cell: Cell,
-    /// In which round, counted from 0.
+    /// In which round, counted from 0; where a scenario goes through some cells
+    /// several times a round, the number of the pass. Samples of one number met
+    /// the same machine.
     pub round: usize,
     /// The result, in the unit.
     pub value: f64,

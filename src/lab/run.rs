@@ -207,6 +207,8 @@ pub struct Recorder<'a> {
     results: &'a mut Vec<Measurement>,
     /// `None` while a round is run that does not count.
     round: Option<usize>,
+    /// The number of a pass within the round, and how many there may be.
+    pass: (usize, usize),
     progress: &'a Progress,
 }
 
@@ -215,6 +217,12 @@ impl Recorder<'_> {
     /// out how many operations make a sample long enough.
     pub fn is_rehearsal(&self) -> bool {
         self.round.is_none()
+    }
+
+    /// Says that the samples which follow are those of one of several passes of
+    /// the round, for a scenario that goes through some of its cells more often.
+    pub fn pass(&mut self, pass: usize, of: usize) {
+        self.pass = (pass, of);
     }
 
     /// Takes down a sample.
@@ -235,7 +243,7 @@ impl Recorder<'_> {
         if let Some(round) = self.round {
             self.results.push(Measurement {
                 cell: cell.clone(),
-                round,
+                round: round * self.pass.1 + self.pass.0,
                 value: unit.value(sample),
                 unit: unit.name().into(),
                 nanoseconds: u64::try_from(sample.elapsed.as_nanos()).unwrap_or(u64::MAX),
@@ -277,6 +285,7 @@ pub fn run(settings: &Settings) -> Result<Report, Fault> {
             let mut record = Recorder {
                 results: &mut results,
                 round: round.checked_sub(1),
+                pass: (0, 1),
                 progress: &progress,
             };
             experiment.round(&mut rng, &mut record)?;

@@ -39,6 +39,9 @@ pub struct BarChart {
     pub quantity: Quantity,
     /// The value that bars are measured from by the eye: a line is drawn there.
     pub line: Option<(f64, String)>,
+    /// Where the axis ends at the latest; bars that are longer are cut, and say
+    /// so. Without it the axis is logarithmic where lengths differ too much.
+    pub limit: Option<f64>,
     /// Bars that belong together.
     pub groups: Vec<BarGroup>,
 }

@@ -1,271 +1,100 @@
 //! What the stores are meant to reach.
 
 use super::model::{SummaryRow, Target};
+use super::scenarios::operations;
 use super::section::bare;
 
-/// What a limit is set on.
-#[derive(Clone, Copy)]
-enum Figure {
-    /// The ratio of a row.
-    Ratio,
-    /// The value of a row, in nanoseconds.
-    Nanoseconds,
-}
-
-/// Where the figure has to lie.
+/// Where a figure has to lie.
 #[derive(Clone, Copy)]
 enum Limit {
+    /// The ratio of the row.
     AtMost(f64),
+    /// The ratio of the row, which is one of throughputs.
     AtLeast(f64),
-    /// The same as its reference, within so much.
-    Within(f64),
+    /// The ratio of the row, within so much of 1.
+    Same(f64),
+    /// The value of the row.
+    Nanoseconds(f64),
 }
 
-struct Aim {
-    name: &'static str,
-    store: &'static str,
-    metric: &'static str,
-    threads: usize,
-    services: usize,
-    figure: Figure,
-    limit: Limit,
-}
+use Limit::{AtLeast, AtMost, Nanoseconds, Same};
 
-const fn ratio(
-    name: &'static str,
-    store: &'static str,
-    metric: &'static str,
-    services: usize,
-    limit: Limit,
-) -> Aim {
-    Aim {
-        name,
-        store,
-        metric,
-        threads: 1,
-        services,
-        figure: Figure::Ratio,
-        limit,
-    }
-}
-
-const fn nanoseconds(
-    name: &'static str,
-    store: &'static str,
-    metric: &'static str,
-    services: usize,
-    limit: f64,
-) -> Aim {
-    Aim {
-        figure: Figure::Nanoseconds,
-        ..ratio(name, store, metric, services, Limit::AtMost(limit))
-    }
-}
-
-const fn two_threads(name: &'static str, metric: &'static str) -> Aim {
-    Aim {
-        threads: 2,
-        ..ratio(name, SNAPSHOT, metric, 1_000, Limit::AtLeast(1.8))
-    }
-}
+/// What is said of it, the store, the metric, how many threads, and the limit at
+/// each size.
+type Aim = (
+    &'static str,
+    &'static str,
+    &'static str,
+    usize,
+    &'static [(usize, Limit)],
+);
 
 const MEMORY: &str = "MemoryStore";
 const THREAD_SAFE: &str = "ThreadSafeMemoryStore";
 const SNAPSHOT: &str = "SnapshotStore";
 const WORKER: &str = "WorkerStore";
 
-use Limit::{AtMost, Within};
-
+#[rustfmt::skip] // one line each, so that it reads as the table that it is
 const AIMS: &[Aim] = &[
-    ratio(
-        "MemoryStore::with_service, to the floor",
-        MEMORY,
-        "with_service",
-        1_000,
-        AtMost(1.2),
-    ),
-    ratio(
-        "MemoryStore::with_service, to the floor",
-        MEMORY,
-        "with_service",
-        100_000,
-        AtMost(1.2),
-    ),
-    ratio(
-        "ThreadSafeMemoryStore::with_service, to the floor",
-        THREAD_SAFE,
-        "with_service",
-        1_000,
-        AtMost(1.9),
-    ),
-    ratio(
-        "ThreadSafeMemoryStore::with_service, to the floor",
-        THREAD_SAFE,
-        "with_service",
-        100_000,
-        AtMost(1.7),
-    ),
-    ratio(
-        "SnapshotStore, reader handle, to the floor",
-        SNAPSHOT,
-        "reader.with_service",
-        1_000,
-        AtMost(1.7),
-    ),
-    ratio(
-        "SnapshotStore, reader handle, to the floor",
-        SNAPSHOT,
-        "reader.with_service",
-        100_000,
-        AtMost(3.5),
-    ),
-    ratio(
-        "SnapshotStore::with_service, to the floor",
-        SNAPSHOT,
-        "with_service",
-        1_000,
-        AtMost(2.8),
-    ),
-    ratio(
-        "SnapshotStore::with_service, to the floor",
-        SNAPSHOT,
-        "with_service",
-        100_000,
-        AtMost(4.0),
-    ),
-    ratio(
-        "MemoryStore::update_health_status, to the floor",
-        MEMORY,
-        "update_health_status",
-        1_000,
-        AtMost(1.5),
-    ),
-    ratio(
-        "MemoryStore::update_health_status, to the floor",
-        MEMORY,
-        "update_health_status",
-        100_000,
-        AtMost(1.5),
-    ),
-    ratio(
-        "MemoryStore, by name, to 1,000 services",
-        MEMORY,
-        "get_services_by_name",
-        100_000,
-        AtMost(2.0),
-    ),
-    ratio(
-        "ThreadSafeMemoryStore, by name, to 1,000 services",
-        THREAD_SAFE,
-        "get_services_by_name",
-        100_000,
-        AtMost(2.0),
-    ),
-    ratio(
-        "SnapshotStore, by name, to 1,000 services",
-        SNAPSHOT,
-        "get_services_by_name",
-        100_000,
-        AtMost(2.0),
-    ),
-    ratio(
-        "WorkerStore, by name, to 1,000 services",
-        WORKER,
-        "get_services_by_name",
-        100_000,
-        AtMost(2.0),
-    ),
-    nanoseconds(
-        "MemoryStore, by name, 10 pods",
-        MEMORY,
-        "get_services_by_name",
-        1_000,
-        1_000.0,
-    ),
-    nanoseconds(
-        "MemoryStore, by name, 10 pods",
-        MEMORY,
-        "get_services_by_name",
-        100_000,
-        1_000.0,
-    ),
-    ratio(
-        "SnapshotStore::snapshot, to 10 services",
-        SNAPSHOT,
-        "snapshot_and_drop",
-        100_000,
-        Within(0.1),
-    ),
-    nanoseconds(
-        "SnapshotStore::snapshot, dropped at once",
-        SNAPSHOT,
-        "snapshot_and_drop",
-        10,
-        60.0,
-    ),
-    nanoseconds(
-        "SnapshotStore::snapshot, dropped at once",
-        SNAPSHOT,
-        "snapshot_and_drop",
-        100_000,
-        60.0,
-    ),
-    ratio(
-        "SnapshotStore, batch of 1,000, to single updates",
-        SNAPSHOT,
-        "updates_1000_in_batch",
-        1_000,
-        AtMost(0.4),
-    ),
-    ratio(
-        "SnapshotStore, batch of 1,000, to single updates",
-        SNAPSHOT,
-        "updates_1000_in_batch",
-        100_000,
-        AtMost(0.4),
-    ),
-    two_threads(
-        "SnapshotStore::with_service, 2 threads to 1",
-        "throughput.with_service",
-    ),
-    two_threads(
-        "SnapshotStore, reader handles, 2 threads to 1",
-        "throughput.reader",
-    ),
+    ("with_service, to the floor", MEMORY, "with_service", 1, &[(1_000, AtMost(1.2)), (100_000, AtMost(1.2))]),
+    ("with_service, to the floor", THREAD_SAFE, "with_service", 1, &[(1_000, AtMost(1.9)), (100_000, AtMost(1.7))]),
+    ("reader handle, to the floor", SNAPSHOT, "reader.with_service", 1, &[(1_000, AtMost(1.7)), (100_000, AtMost(3.5))]),
+    ("with_service, to the floor", SNAPSHOT, "with_service", 1, &[(1_000, AtMost(2.8)), (100_000, AtMost(4.0))]),
+    // The same limits on reads that do not wait for each other.
+    ("with_service, back to back", MEMORY, "with_service_back_to_back", 1, &[(1_000, AtMost(1.2)), (100_000, AtMost(1.2))]),
+    ("with_service, back to back", THREAD_SAFE, "with_service_back_to_back", 1, &[(1_000, AtMost(1.9)), (100_000, AtMost(1.7))]),
+    ("reader handle, back to back", SNAPSHOT, "reader.with_service_back_to_back", 1, &[(1_000, AtMost(1.7)), (100_000, AtMost(3.5))]),
+    ("with_service, back to back", SNAPSHOT, "with_service_back_to_back", 1, &[(1_000, AtMost(2.8)), (100_000, AtMost(4.0))]),
+    ("update_health_status, to the floor", MEMORY, "update_health_status", 1, &[(1_000, AtMost(1.5)), (100_000, AtMost(1.5))]),
+    ("by name, to 1,000 services", MEMORY, "get_services_by_name", 1, &[(100_000, AtMost(2.0))]),
+    ("by name, to 1,000 services", THREAD_SAFE, "get_services_by_name", 1, &[(100_000, AtMost(2.0))]),
+    ("by name, to 1,000 services", SNAPSHOT, "get_services_by_name", 1, &[(100_000, AtMost(2.0))]),
+    ("by name, to 1,000 services", WORKER, "get_services_by_name", 1, &[(100_000, AtMost(2.0))]),
+    ("by name, 10 pods", MEMORY, "get_services_by_name", 1, &[(1_000, Nanoseconds(1_000.0)), (100_000, Nanoseconds(1_000.0))]),
+    ("snapshot() and drop", SNAPSHOT, "snapshot_and_drop", 1, &[(10, Nanoseconds(60.0)), (100_000, Nanoseconds(60.0))]),
+    ("snapshot() and drop, to 10 services", SNAPSHOT, "snapshot_and_drop", 1, &[(100_000, Same(0.1))]),
+    ("batch of 1,000, to single updates", SNAPSHOT, "updates_1000_in_batch", 1, &[(1_000, AtMost(0.4)), (100_000, AtMost(0.4))]),
+    ("two threads to one, with_service", SNAPSHOT, "throughput.with_service", 2, &[(1_000, AtLeast(1.8))]),
+    ("two threads to one, reader handles", SNAPSHOT, "throughput.reader", 2, &[(1_000, AtLeast(1.8))]),
 ];
 
-/// The figures that this run has measured, in the order of the issue.
+/// The figures that this run has measured, in the order of the table above.
 pub(super) fn targets(summary: &[SummaryRow]) -> Vec<Target> {
-    AIMS.iter().filter_map(|aim| aim.judge(summary)).collect()
+    let mut targets = Vec::new();
+    for &(what, store, metric, threads, limits) in AIMS {
+        for &(services, limit) in limits {
+            let row = summary.iter().find(|row| {
+                let cell = &row.cell;
+                (cell.scenario.as_str(), cell.store.as_str()) == (operations::NAME, store)
+                    && (cell.metric.as_str(), cell.threads) == (metric, threads)
+                    && cell.services == services
+            });
+            let name = format!("{store}: {what}");
+            targets.extend(row.and_then(|row| limit.judge(name, row)));
+        }
+    }
+    targets
 }
 
-impl Aim {
-    fn judge(&self, summary: &[SummaryRow]) -> Option<Target> {
-        let row = summary.iter().find(|row| {
-            row.cell.scenario == super::scenarios::operations::NAME
-                && row.cell.store == self.store
-                && row.cell.metric == self.metric
-                && row.cell.threads == self.threads
-                && row.cell.services == self.services
-        })?;
-        let (value, low, high, unit) = match self.figure {
-            Figure::Ratio => {
-                let ratio = row.ratio()?;
-                (ratio.ratio, ratio.low, ratio.high, "x")
-            }
-            Figure::Nanoseconds => (row.value, row.value_low, row.value_high, "ns"),
+impl Limit {
+    fn judge(self, name: String, row: &SummaryRow) -> Option<Target> {
+        let (value, low, high, unit) = if let Nanoseconds(_) = self {
+            (row.value, row.value_low, row.value_high, "ns")
+        } else {
+            let ratio = row.ratio()?;
+            (ratio.ratio, ratio.low, ratio.high, "x")
         };
-        let (limit, met) = match self.limit {
-            Limit::AtMost(limit) => (format!("<= {}", bare(limit)), value <= limit),
-            Limit::AtLeast(limit) => (format!(">= {}", bare(limit)), value >= limit),
-            Limit::Within(share) => (
-                format!("{} to {}", bare(1.0 - share), bare(1.0 + share)),
-                (value - 1.0).abs() <= share,
+        let (limit, met) = match self {
+            AtMost(limit) | Nanoseconds(limit) => (format!("<= {}", bare(limit)), value <= limit),
+            AtLeast(limit) => (format!(">= {}", bare(limit)), value >= limit),
+            Same(within) => (
+                format!("{} to {}", bare(1.0 - within), bare(1.0 + within)),
+                (value - 1.0).abs() <= within,
             ),
         };
         Some(Target {
-            name: self.name.into(),
-            services: self.services,
+            name,
+            services: row.cell.services,
             value,
             low,
             high,
@@ -273,5 +102,95 @@ impl Aim {
             limit,
             met,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::model::{Cell, Comparison};
+    use crate::lab::run::{Scale, Settings};
+
+    fn row(metric: &str, threads: usize, services: usize, value: f64, ratio: f64) -> SummaryRow {
+        SummaryRow {
+            cell: Cell {
+                scenario: operations::NAME.into(),
+                store: SNAPSHOT.into(),
+                threads,
+                services,
+                metric: metric.into(),
+            },
+            value,
+            unit: String::new(),
+            value_low: value,
+            value_high: value,
+            rounds: 1,
+            operations: 1,
+            writes: 0,
+            hits_min: 1,
+            hits_max: 1,
+            comparison: Some(Comparison {
+                reference: "floor".into(),
+                reference_threads: None,
+                reference_services: None,
+                reference_metric: None,
+                ratio,
+                ci_low: ratio,
+                ci_high: ratio,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_figure_is_held_against_the_limit_of_its_own_cell() {
+        let rows = [
+            row("with_service", 1, 1_000, 30.0, 2.8),
+            row("with_service", 1, 100_000, 300.0, 4.1),
+            row("throughput.with_service", 1, 1_000, 50.0, 9.0),
+            row("throughput.with_service", 2, 1_000, 80.0, 1.7),
+            row("snapshot_and_drop", 1, 100_000, 61.0, 0.95),
+        ];
+        let judged: Vec<_> = targets(&rows)
+            .into_iter()
+            .map(|target| (target.limit, target.value, target.met))
+            .collect();
+        assert_eq!(
+            judged,
+            [
+                ("<= 2.8".into(), 2.8, true),
+                ("<= 4".into(), 4.1, false),
+                ("<= 60".into(), 61.0, false),
+                ("0.9 to 1.1".into(), 0.95, true),
+                (">= 1.8".into(), 1.7, false),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_aim_names_a_cell_that_is_measured() {
+        let settings = Settings {
+            scale: Scale::Default,
+            seed: 1,
+            scenarios: vec![operations::NAME.into()],
+            stores: Vec::new(),
+            allocator: "",
+            command: String::new(),
+        };
+        let cells: Vec<Cell> = settings
+            .scenarios()
+            .flat_map(|scenario| scenario.cells(&settings))
+            .collect();
+        for &(what, store, metric, threads, limits) in AIMS {
+            for &(services, _) in limits {
+                let cell = Cell {
+                    scenario: operations::NAME.into(),
+                    store: store.into(),
+                    threads,
+                    services,
+                    metric: metric.into(),
+                };
+                assert!(cells.contains(&cell), "{what}: {cell:?}");
+            }
+        }
     }
 }

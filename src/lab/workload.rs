@@ -30,8 +30,8 @@ pub type LabRng = rand::rngs::Xoshiro256PlusPlus;
 /// Pods of each service, and subscribers of each group.
 pub const PODS_PER_SERVICE: usize = 10;
 
-/// How many random keys a deck holds: too many for a branch predictor to learn
-/// their order by heart.
+/// How many random keys a deck holds at least: too many for a branch predictor to
+/// learn their order by heart.
 pub const PROBES: usize = 1 << 16;
 
 /// How many changes a batch of the scenario *operations* holds, and how many a
@@ -230,7 +230,7 @@ pub struct Deck {
     pub order: Vec<usize>,
     /// All pods, in another order.
     pub sweep: Vec<usize>,
-    /// Random pods, [`PROBES`] of them.
+    /// Random pods: [`PROBES`] of them, or twice as many as there are pods.
     pub picks: Vec<usize>,
     /// Their keys.
     pub keys: Texts,
@@ -238,7 +238,7 @@ pub struct Deck {
     pub absent: Texts,
     /// Names of services, at random.
     pub names: Texts,
-    /// The groups of each service's pods, by number of the service.
+    /// Groups, at random.
     pub groups: Texts,
     /// Keys in the order of `sweep`.
     pub sweep_keys: Texts,
@@ -254,10 +254,11 @@ impl Deck {
     pub fn new(fleet: Fleet, round: u64, rng: &mut LabRng) -> Deck {
         let order = shuffled(fleet.pods, rng);
         let sweep = shuffled(fleet.pods, rng);
-        let picks: Vec<usize> = (0..PROBES)
+        let probes = PROBES.max(2 * fleet.pods);
+        let picks: Vec<usize> = (0..probes)
             .map(|_| rng.random_range(0..fleet.pods))
             .collect();
-        let statuses = (0..PROBES)
+        let statuses = (0..probes)
             .map(|_| match rng.random_range(0..10) {
                 0 => ServiceStatus::Unhealthy,
                 _ => ServiceStatus::Healthy,
@@ -269,9 +270,7 @@ impl Deck {
             names: (0..PROBES)
                 .map(|_| Fleet::service_name(rng.random_range(0..fleet.services())))
                 .collect(),
-            groups: (0..fleet.services())
-                .map(|service| fleet.group(service * PODS_PER_SERVICE, 0))
-                .collect(),
+            groups: picks.iter().map(|&pod| fleet.group(pod, 0)).collect(),
             sweep_keys: sweep.iter().map(|&pod| Fleet::key(pod)).collect(),
             sweep_groups: sweep.iter().map(|&pod| fleet.group(pod, 1)).collect(),
             fleet,
@@ -291,7 +290,7 @@ impl Deck {
     fn health_check<'a>(&'a self, key: &'a str, at: usize) -> HealthCheck<'a> {
         HealthCheck {
             key,
-            status: self.statuses[at % PROBES],
+            status: self.statuses[at % self.statuses.len()],
             at: epoch() + Duration::from_micros(1 + self.stamp(at)),
         }
     }
@@ -299,7 +298,7 @@ impl Deck {
     /// So many health checks of random pods.
     pub fn health_checks(&self, from: usize, count: usize) -> Vec<HealthCheck<'_>> {
         (from..from + count)
-            .map(|at| self.health_check(self.keys.get(at % PROBES), at))
+            .map(|at| self.health_check(self.keys.get(at % self.keys.len()), at))
             .collect()
     }
 

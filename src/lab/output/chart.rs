@@ -25,7 +25,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// Linear from zero where the bars can be told apart on it, else logarithmic.
+    /// Linear from zero, unless the bars could not be told apart on it.
     fn of(chart: &BarChart) -> Scale {
         let bars = || chart.groups.iter().flat_map(|group| &group.bars);
         let line = chart.line.as_ref().map(|(value, _)| *value);
@@ -34,17 +34,16 @@ impl Scale {
             .chain(line)
             .fold(f64::MAX, f64::min);
         let most = bars().map(|bar| bar.high).chain(line).fold(0.0, f64::max);
-        if most / least > 8.0 && least > 0.0 {
-            return Scale {
-                low: step_down(least * 0.9),
-                high: most,
-                logarithmic: true,
-            };
-        }
+        let high = chart.limit.map_or(most, |limit| limit.min(most));
+        let logarithmic = chart.limit.is_none() && least > 0.0 && most / least > 8.0;
         Scale {
-            low: 0.0,
-            high: most,
-            logarithmic: false,
+            low: if logarithmic {
+                step_down(least * 0.9)
+            } else {
+                0.0
+            },
+            high,
+            logarithmic,
         }
     }
 
@@ -118,10 +117,10 @@ pub(super) fn svg(chart: &BarChart) -> String {
             escape(&label(tick))
         );
     }
-    let kind = if scale.logarithmic {
-        ", logarithmic"
-    } else {
-        ""
+    let kind = match chart.limit {
+        _ if scale.logarithmic => "; logarithmic",
+        Some(_) if bars_are_cut(chart, &scale) => "; longer bars are cut",
+        _ => "",
     };
     let _ = writeln!(
         svg,
@@ -129,10 +128,6 @@ pub(super) fn svg(chart: &BarChart) -> String {
         bottom + 38.0,
         escape(&chart.axis),
     );
-    let zero = match &chart.line {
-        Some((value, _)) => scale.place(*value),
-        None => LEFT,
-    };
     let mut y = TOP;
     for group in &chart.groups {
         let _ = writeln!(
@@ -144,16 +139,17 @@ pub(super) fn svg(chart: &BarChart) -> String {
         );
         y += HEAD;
         for bar in &group.bars {
-            svg.push_str(&one(bar, &scale, zero, y, chart.quantity));
+            svg.push_str(&one(bar, &scale, y, chart.quantity));
             y += STEP;
         }
         y += GAP;
     }
-    if let Some((_, name)) = &chart.line {
+    if let Some((value, name)) = &chart.line {
+        let x = scale.place(*value);
         let _ = writeln!(
             svg,
-            "<line class=\"line\" x1=\"{zero:.1}\" x2=\"{zero:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>\
-             <text class=\"tick\" x=\"{zero:.1}\" y=\"{:.1}\">{}</text>",
+            "<line class=\"line\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>\
+             <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
             TOP - 8.0,
             escape(name)
         );
@@ -162,7 +158,12 @@ pub(super) fn svg(chart: &BarChart) -> String {
     svg
 }
 
-fn one(bar: &Bar, scale: &Scale, zero: f64, y: f64, quantity: Quantity) -> String {
+fn bars_are_cut(chart: &BarChart, scale: &Scale) -> bool {
+    let mut bars = chart.groups.iter().flat_map(|group| &group.bars);
+    bars.any(|bar| bar.value > scale.high)
+}
+
+fn one(bar: &Bar, scale: &Scale, y: f64, quantity: Quantity) -> String {
     let [end, low, high] = [bar.value, bar.low, bar.high].map(|value| scale.place(value));
     let middle = y + BAR / 2.0;
     let figure = match quantity {
@@ -186,10 +187,20 @@ fn one(bar: &Bar, scale: &Scale, zero: f64, y: f64, quantity: Quantity) -> Strin
         svg,
         "<rect class=\"bar {}\" x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"1.5\"/>",
         class(bar.colour),
-        zero.min(end),
-        (end - zero).abs().max(1.0),
+        LEFT,
+        (end - LEFT).max(1.0),
     );
-    if high - low >= 2.0 {
+    if bar.value > scale.high {
+        // The bar goes on: two cuts near its end.
+        let (top, bottom) = (y - 2.0, y + BAR + 2.0);
+        for cut in [RIGHT - 22.0, RIGHT - 15.0] {
+            let _ = write!(
+                svg,
+                "<path class=\"cut\" d=\"M{:.1} {bottom:.1}L{cut:.1} {top:.1}\"/>",
+                cut - 5.0
+            );
+        }
+    } else if high - low >= 2.0 {
         let _ = write!(
             svg,
             "<path class=\"whisker\" d=\"M{low:.1} {middle:.1}H{high:.1}M{low:.1} {:.1}v6M{high:.1} {:.1}v6\"/>",
@@ -200,7 +211,7 @@ fn one(bar: &Bar, scale: &Scale, zero: f64, y: f64, quantity: Quantity) -> Strin
     let _ = writeln!(
         svg,
         "<text class=\"figure\" x=\"{:.1}\" y=\"{:.1}\">{}<tspan class=\"detail\" dx=\"7\">{}</tspan></text></g>",
-        end.max(high).max(zero) + 7.0,
+        end.max(high) + 7.0,
         middle + 4.0,
         escape(&figure),
         escape(&bar.note),
@@ -248,6 +259,7 @@ mod tests {
             axis: "time".into(),
             quantity: Quantity::Time,
             line: None,
+            limit: None,
             groups: vec![BarGroup {
                 label: "g".into(),
                 detail: String::new(),
@@ -273,6 +285,18 @@ mod tests {
                 assert!((LEFT..=RIGHT).contains(&x), "{values:?}: {tick}");
             }
         }
+    }
+
+    #[test]
+    fn a_bar_beyond_the_limit_is_cut_and_says_so() {
+        let limited = BarChart {
+            limit: Some(4.0),
+            ..chart(&[1.0, 2.0, 700.0])
+        };
+        assert!(!Scale::of(&limited).logarithmic);
+        let svg = svg(&limited);
+        assert_eq!(svg.matches("class=\"cut\"").count(), 2);
+        assert!(svg.contains("longer bars are cut") && svg.contains("700 ns"));
     }
 
     #[test]

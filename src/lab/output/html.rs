@@ -21,9 +21,11 @@ pub(super) fn page(report: &Report, sections: &[Section]) -> String {
             escape(&section.title),
             escape(&section.intro)
         );
+        let mut heading = section.title.as_str();
         for block in &section.blocks {
             match block {
                 Block::Chart(shown) => {
+                    heading = &shown.title;
                     let _ = write!(
                         body,
                         "<figure><figcaption>{}</figcaption>\n<div class=\"wide\">{}</div></figure>\n",
@@ -31,7 +33,7 @@ pub(super) fn page(report: &Report, sections: &[Section]) -> String {
                         chart::svg(shown)
                     );
                 }
-                Block::Table(shown) => body.push_str(&table(shown)),
+                Block::Table(shown) => body.push_str(&table(shown, heading)),
             }
         }
         body.push_str("</section>\n");
@@ -40,7 +42,7 @@ pub(super) fn page(report: &Report, sections: &[Section]) -> String {
         let _ = write!(
             body,
             "<section id=\"targets\"><h2>Targets</h2>\n{}</section>\n",
-            table(&targets(report))
+            table(&targets(report), "Targets")
         );
     }
     body.push_str(&closing(report));
@@ -131,10 +133,17 @@ fn closing(report: &Report) -> String {
     html
 }
 
-fn table(table: &Table) -> String {
-    let mut html = format!(
-        "<h3>{}</h3>\n<p class=\"note\">{}</p>\n<div class=\"wide\"><table>\n<thead><tr>",
-        escape(&table.title),
+/// A table, with its title unless that has just been said.
+fn table(table: &Table, heading: &str) -> String {
+    let mut html = String::new();
+    if table.title != heading {
+        let _ = writeln!(html, "<h3>{}</h3>", escape(&table.title));
+    }
+    let long = table.rows.iter().any(|row| row.name.chars().count() > 34);
+    let class = if long { " class=\"names\"" } else { "" };
+    let _ = write!(
+        html,
+        "<p class=\"note\">{}</p>\n<div class=\"wide\"><table{class}>\n<thead><tr>",
         escape(&table.note)
     );
     for head in &table.head {

@@ -243,7 +243,7 @@ impl Experiment for Rounds {
     fn effort(&self) -> Effort {
         let (rounds, at_least, seconds) = match self.scale {
             Scale::Smoke => (3, 3, 2),
-            Scale::Quick => (101, 11, 15),
+            Scale::Quick => (101, 11, 12),
             Scale::Default => (301, 31, 150),
         };
         Effort {

@@ -3,9 +3,13 @@
 //! Every store at every size does the same work as the [`Floor`] and as the
 //! other stores of its round. A sample is one operation, many times over: as
 //! many times as fill a millisecond (found out in the rehearsal, noted in the
-//! results), so that reading the clock costs nothing that counts. A quarter as
-//! many are done before the clock starts, to bring back into the caches what
-//! the contender before has pushed out.
+//! results), so that reading the clock costs nothing that counts.
+//!
+//! The caches are as they are where a process works with one store: before the
+//! clock starts, every pod is read once, in random order, to bring back what the
+//! contender before has pushed out. (Not every pod of a store that answers so
+//! slowly that this would take longer than [`Rounds::sweep_time`]; there a cache
+//! miss counts for nothing.)
 //!
 //! Stores are built anew in every round: where their memory lies, and what
 //! their hashers are seeded with, is luck, and is drawn again each time.
@@ -31,7 +35,7 @@ use crate::lab::gang::Gang;
 use crate::lab::model::{Cell, Report};
 use crate::lab::run::{Fault, Recorder, Scale, Settings, Unit};
 use crate::lab::section::Section;
-use crate::lab::workload::{BATCH, Deck, Fleet, LabRng, PROBES, shuffled};
+use crate::lab::workload::{Deck, Fleet, LabRng, PROBES, Texts, shuffled};
 
 use floor::FloorSubject;
 pub use subject::Subject;
@@ -46,15 +50,21 @@ pub const SIZES: [usize; 3] = [10, 1_000, 100_000];
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// `with_service`: reads the status of a record in place.
+    /// `with_service`: reads the status of a record in place. Each read begins
+    /// when the one before has answered, as in all reads but the next.
     WithService,
-    /// The same through a reader handle.
+    /// The same back to back: reads that do not wait for each other.
+    WithServiceBackToBack,
+    /// `with_service` through a reader handle.
     Reader,
+    /// The same back to back.
+    ReaderBackToBack,
     /// The same in a snapshot that was taken before.
     SnapshotGet,
     /// `get_service`: a clone.
     GetService,
-    /// `get_service` of a pod that is not registered.
+    /// `get_service` of a pod that is not registered; back to back, because
+    /// there is nothing to wait for.
     Miss,
     /// `get_services_by_name`, of ten pods.
     ByName,
@@ -104,6 +114,7 @@ use Operation as Op;
 /// within a group, so that what is compared is measured close together.
 const GROUPS: &[&[Operation]] = &[
     &[Op::WithService, Op::Reader, Op::SnapshotGet],
+    &[Op::WithServiceBackToBack, Op::ReaderBackToBack],
     &[Op::GetService],
     &[Op::Miss],
     &[Op::ByName],
@@ -122,7 +133,8 @@ const GROUPS: &[&[Operation]] = &[
     &[Op::DeleteSave],
     &[Op::AddSubscription, Op::RemoveSubscription],
     &[Op::SaveNew],
-    &[Op::Clear, Op::Drop],
+    &[Op::Clear],
+    &[Op::Drop],
 ];
 
 impl Operation {
@@ -135,7 +147,9 @@ impl Operation {
     pub const fn metric(self) -> &'static str {
         match self {
             Op::WithService => "with_service",
+            Op::WithServiceBackToBack => "with_service_back_to_back",
             Op::Reader => "reader.with_service",
+            Op::ReaderBackToBack => "reader.with_service_back_to_back",
             Op::SnapshotGet => "snapshot.get",
             Op::GetService => "get_service",
             Op::Miss => "get_service_miss",
@@ -180,6 +194,33 @@ impl Operation {
         )
     }
 
+    /// Whether only a store with snapshots has it.
+    const fn is_of_snapshots(self) -> bool {
+        matches!(
+            self,
+            Op::Reader
+                | Op::ReaderBackToBack
+                | Op::SnapshotGet
+                | Op::Snapshot
+                | Op::SnapshotAndDrop
+                | Op::ReaderThroughput1
+                | Op::ReaderThroughput2
+        )
+    }
+
+    /// Whether it writes records.
+    const fn is_write(self) -> bool {
+        matches!(
+            self,
+            Op::UpdateHealth
+                | Op::UpdatesSingly
+                | Op::UpdatesInBatch
+                | Op::SaveReplace
+                | Op::SaveNew
+                | Op::DeleteSave
+        )
+    }
+
     /// Whether there is something to learn at this size.
     const fn applies(self, services: usize) -> bool {
         services >= 1_000 || !self.is_throughput()
@@ -189,6 +230,7 @@ impl Operation {
     fn on_the_floor(self) -> Option<Operation> {
         match self {
             Op::WithService | Op::Reader | Op::SnapshotGet => Some(Op::WithService),
+            Op::WithServiceBackToBack | Op::ReaderBackToBack => Some(Op::WithServiceBackToBack),
             Op::GetService
             | Op::Miss
             | Op::All
@@ -313,6 +355,7 @@ impl Scenario for Operations {
             sizes: Operations::sizes(settings),
             subjects: subjects(|id| settings.wants(id))?,
             counts: HashMap::new(),
+            sweeps: HashMap::new(),
             round: 0,
         }))
     }
@@ -353,6 +396,37 @@ impl Scenario for Operations {
     }
 }
 
+/// How much of an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Dose {
+    /// From which place of the deck on.
+    pub from: usize,
+    /// How often, while the clock runs. One of the "1,000 updates" counts as one.
+    pub count: usize,
+    /// How many pods are read before the clock starts.
+    pub sweep: usize,
+}
+
+impl Dose {
+    /// How many operations that are none of these reads come before the clock
+    /// starts.
+    fn warm_up(self) -> usize {
+        (self.count / 4).max(1)
+    }
+
+    /// The keys of the sweep, and then random ones.
+    fn keys(self, deck: &Deck) -> Vec<&str> {
+        let mut keys = deck.sweep_keys.window(0, self.sweep);
+        keys.extend(deck.keys.window(self.from, self.count));
+        keys
+    }
+
+    /// So many texts before the clock starts, and then those that count.
+    fn window(self, texts: &Texts, warm: usize) -> Vec<&str> {
+        texts.window(self.from, warm + self.count)
+    }
+}
+
 /// The scenario at work.
 struct Rounds {
     scale: Scale,
@@ -361,6 +435,8 @@ struct Rounds {
     /// How many operations make a sample long enough: by subject, operation and
     /// size.
     counts: HashMap<(usize, Operation, usize), usize>,
+    /// How many pods a sweep reads: by subject and size.
+    sweeps: HashMap<(usize, usize), usize>,
     round: u64,
 }
 
@@ -380,28 +456,61 @@ impl Rounds {
         }
     }
 
+    /// The longest time that a sweep may take.
+    fn sweep_time(&self) -> Duration {
+        match self.scale {
+            Scale::Smoke => Duration::from_millis(1),
+            Scale::Quick | Scale::Default => Duration::from_millis(25),
+        }
+    }
+
+    /// Finds out how many pods a sweep can read in its time.
+    fn sweep(&mut self, at: usize, deck: &Deck, from: usize) -> Result<usize, Fault> {
+        let dose = Dose {
+            from,
+            count: deck.fleet.pods.min(512),
+            sweep: 0,
+        };
+        let trial = self.subjects[at].sample(Op::GetService, deck, dose)?;
+        let possible = share(dose.count, trial.elapsed, self.sweep_time());
+        Ok(deck.fleet.pods.min(possible))
+    }
+
     /// Finds out how many operations make a sample long enough.
-    fn count(&self, at: usize, op: Operation, deck: &Deck, from: usize) -> Result<usize, Fault> {
+    fn count(&mut self, at: usize, op: Operation, deck: &Deck, dose: Dose) -> Result<usize, Fault> {
         let limit = op.limit().unwrap_or(1);
-        let target = self.target(op).as_secs_f64();
-        let mut count = limit.min(16);
-        for attempt in 1..=6 {
-            let from = from + attempt * STRIDE;
-            let sample = self.subjects[at].sample(op, deck, from, count)?;
-            let elapsed = sample.elapsed.as_secs_f64().max(1e-7);
-            #[allow(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss
-            )] // a count, times something near 1, and never more than the limit
-            let next = (count as f64 * (target / elapsed).min(64.0)).ceil() as usize;
-            count = next.clamp(1, limit);
-            if elapsed > target / 2.0 {
+        let target = self.target(op);
+        // A short sweep will do to find out.
+        let mut dose = Dose {
+            count: limit.min(16),
+            sweep: dose.sweep.min(1_000),
+            ..dose
+        };
+        for _ in 0..6 {
+            dose.from += STRIDE;
+            let trial = self.subjects[at].sample(op, deck, dose)?;
+            let most = limit.min(dose.count * 64);
+            dose.count = share(dose.count, trial.elapsed, target).clamp(1, most);
+            if trial.elapsed > target / 2 {
                 break;
             }
         }
-        Ok(count)
+        Ok(dose.count)
     }
+}
+
+/// How many fit in `target` where `count` took `elapsed`.
+fn share(count: usize, elapsed: Duration, target: Duration) -> usize {
+    let all = count as u128 * target.as_nanos();
+    usize::try_from(all / elapsed.as_nanos().max(1)).unwrap_or(usize::MAX)
+}
+
+/// How often a round goes through the smaller sizes: a pass through the largest
+/// takes far longer than one through them.
+const PASSES: usize = 3;
+
+fn passes(services: usize) -> usize {
+    if services < 10_000 { PASSES } else { 1 }
 }
 
 /// Between two samples that must not ask for the same health check.
@@ -410,8 +519,8 @@ const STRIDE: usize = 1 << 23;
 impl Experiment for Rounds {
     fn effort(&self) -> Effort {
         let (rounds, at_least, seconds) = match self.scale {
-            Scale::Smoke => (3, 3, 2),
-            Scale::Quick => (25, 5, 27),
+            Scale::Smoke => (1, 1, 2),
+            Scale::Quick => (25, 3, 26),
             Scale::Default => (61, 11, 240),
         };
         Effort {
@@ -424,13 +533,25 @@ impl Experiment for Rounds {
     fn round(&mut self, rng: &mut LabRng, record: &mut Recorder<'_>) -> Result<(), Fault> {
         let round = self.round;
         self.round += 1;
-        for place in shuffled(self.sizes.len(), rng) {
-            let services = self.sizes[place];
-            let deck = Deck::new(Fleet::new(services), round, rng);
+        let passes: Vec<(usize, usize)> = self
+            .sizes
+            .iter()
+            .flat_map(|&services| (0..passes(services)).map(move |pass| (services, pass)))
+            .filter(|(_, pass)| *pass == 0 || !record.is_rehearsal())
+            .collect();
+        for place in shuffled(passes.len(), rng) {
+            let (services, pass) = passes[place];
+            record.pass(pass, PASSES);
+            let number = round * PASSES as u64 + pass as u64;
+            let deck = Deck::new(Fleet::new(services), number, rng);
+            let mut from = rng.random_range(0..PROBES);
             for at in shuffled(self.subjects.len(), rng) {
                 self.subjects[at].fill(&deck)?;
+                if record.is_rehearsal() {
+                    let sweep = self.sweep(at, &deck, from)?;
+                    self.sweeps.insert((at, services), sweep);
+                }
             }
-            let mut from = rng.random_range(0..PROBES);
             for &group in GROUPS {
                 for at in shuffled(self.subjects.len(), rng) {
                     for &op in group {
@@ -439,12 +560,18 @@ impl Experiment for Rounds {
                             continue;
                         }
                         let key = (at, op, services);
+                        let mut dose = Dose {
+                            from,
+                            count: 1,
+                            sweep: self.sweeps.get(&(at, services)).copied().unwrap_or(0),
+                        };
                         if record.is_rehearsal() && op.limit().is_some() {
-                            let count = self.count(at, op, &deck, from)?;
+                            let count = self.count(at, op, &deck, dose)?;
                             self.counts.insert(key, count);
+                            from += 8 * STRIDE;
                         }
-                        let count = self.counts.get(&key).copied().unwrap_or(1);
-                        let sample = self.subjects[at].sample(op, &deck, from, count)?;
+                        dose.count = self.counts.get(&key).copied().unwrap_or(1);
+                        let sample = self.subjects[at].sample(op, &deck, dose)?;
                         let cell = op.cell(self.subjects[at].about().name, services);
                         record.sample(&cell, op.unit(), &sample)?;
                     }
@@ -456,9 +583,4 @@ impl Experiment for Rounds {
         }
         Ok(())
     }
-}
-
-/// Updates that `count` of the "1,000 updates" make.
-const fn updates(count: usize) -> usize {
-    count * BATCH
 }

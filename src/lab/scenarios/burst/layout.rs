@@ -61,9 +61,9 @@ impl Layout<'_> {
     fn chart(&self, reading: Reading, services: usize) -> BarChart {
         let groups = Mix::ALL.map(|mix| BarGroup {
             label: format!("{mix} reads/writes"),
-            detail: match self.hits(services, mix) {
-                hits if hits.contains('/') => format!("{hits} reads hit"),
-                none => none,
+            detail: match self.hits(services, mix).split_once('/') {
+                Some((hits, reads)) => format!("{hits} of {reads} reads hit"),
+                None => "no reads".into(),
             },
             bars: self
                 .stores
@@ -87,9 +87,10 @@ impl Layout<'_> {
         });
         BarChart {
             title: format!("{}, {}", what(reading), on(services)),
-            axis: "time per operation, less is better (logarithmic)".into(),
+            axis: "time per operation, less is better".into(),
             quantity: Quantity::Time,
             line: None,
+            limit: None,
             groups: groups.into(),
         }
     }
@@ -150,11 +151,10 @@ impl Layout<'_> {
         let full = self.row(Reading::Burst, REFERENCE, services, Mix::ALL[0]);
         if let (Some(null), Some(full)) = (null, full) {
             findings.push(format!(
-                "Starting and ending a burst of reads takes {} an operation with a store that does \
-                 nothing, of {} with ThreadSafeMemoryStore: {:.0} % of the named figure is rayon \
-                 and the scheduler.",
-                time(null.value),
+                "A burst of reads takes {} an operation on ThreadSafeMemoryStore, and {} on a store \
+                 that does nothing: {:.0} % of the figure is the waking of 30 threads.",
                 time(full.value),
+                time(null.value),
                 null.value / full.value * 100.0
             ));
         }

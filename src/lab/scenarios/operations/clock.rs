@@ -1,5 +1,14 @@
 //! The loops that a clock looks at.
+//!
+//! There are two ways to ask how long a read takes. A processor that is given
+//! reads that have nothing to do with each other works on several at once: back
+//! to back they take less than each of them does. A caller who needs the answer
+//! to go on waits for the whole of it. So the reads of [`wait`] and [`keep`] are
+//! chained: where the next key is taken from depends on what the last read
+//! found (though it never changes the place), and the processor cannot begin
+//! before it knows. [`tally`] is back to back.
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::lab::run::Sample;
@@ -13,6 +22,12 @@ pub(super) struct Timed {
 }
 
 impl Timed {
+    const NOTHING: Timed = Timed {
+        elapsed: Duration::ZERO,
+        operations: 0,
+        hits: 0,
+    };
+
     /// Reads, all of which must find something.
     pub(super) fn reads(self) -> Sample {
         Sample {
@@ -55,13 +70,8 @@ impl Timed {
     }
 }
 
-/// How many of `count` operations come before the clock starts, more than them.
-pub(super) fn warm_up(count: usize) -> usize {
-    (count / 4).max(1)
-}
-
-/// Does `operation` with each item, and counts those for which it says `true`.
-/// The first `warm` items are not timed.
+/// Does `operation` with each item, one independently of the other, and counts
+/// those for which it says `true`. The first `warm` items are not timed.
 #[inline]
 pub(super) fn tally<I>(
     items: impl IntoIterator<Item = I>,
@@ -69,12 +79,8 @@ pub(super) fn tally<I>(
     mut operation: impl FnMut(I) -> bool,
 ) -> Timed {
     let mut items = items.into_iter();
-    let mut timed = Timed {
-        elapsed: Duration::ZERO,
-        operations: 0,
-        hits: 0,
-    };
-    // One loop for both, so that both run the same machine code.
+    let mut timed = Timed::NOTHING;
+    // One loop for both parts, so that both run the same machine code.
     for part in [warm, usize::MAX] {
         let (mut operations, mut hits) = (0, 0);
         let start = Instant::now();
@@ -93,38 +99,66 @@ pub(super) fn tally<I>(
     timed
 }
 
-/// Does `operation` with each item and keeps what it answers, `slice` answers at
-/// a time; checks and drops them while the clock stands still. The first `warm`
-/// items are not timed.
+/// Does `read` with each key, each after the one before has answered, and counts
+/// the answers. The first `warm` keys are not timed.
 #[inline]
-pub(super) fn keep<I, R>(
-    items: impl IntoIterator<Item = I>,
+pub(super) fn wait(
+    keys: &[&str],
+    warm: usize,
+    mut read: impl FnMut(&str) -> Option<usize>,
+) -> Timed {
+    let mask = black_box(0);
+    let mut answer = 0;
+    let mut timed = Timed::NOTHING;
+    for part in [0..warm, warm..keys.len()] {
+        let operations = part.len() as u64;
+        let mut hits = 0;
+        let start = Instant::now();
+        for at in part {
+            if let Some(found) = read(keys[at + (answer & mask)]) {
+                answer = found;
+                hits += 1;
+            }
+        }
+        timed = Timed {
+            elapsed: start.elapsed(),
+            operations,
+            hits,
+        };
+    }
+    timed
+}
+
+/// Does `operation` with each item, each after the one before has answered, and
+/// keeps the answers, `slice` at a time; checks and drops them while the clock
+/// stands still. `datum` takes something from an answer that depends on all of
+/// it. The first `warm` items are not timed.
+#[inline]
+pub(super) fn keep<I: Copy, R>(
+    items: &[I],
     warm: usize,
     slice: usize,
     mut operation: impl FnMut(I) -> R,
+    datum: impl Fn(&R) -> usize,
     is_hit: impl Fn(usize, &R) -> bool,
 ) -> Timed {
-    let mut items = items.into_iter();
+    let mask = black_box(0);
+    let mut last = 0;
     let mut answers = Vec::with_capacity(slice);
-    let mut timed = Timed {
-        elapsed: Duration::ZERO,
-        operations: 0,
-        hits: 0,
-    };
+    let mut timed = Timed::NOTHING;
     let mut at = 0;
-    loop {
-        let part = if at < warm {
-            slice.min(warm - at)
-        } else {
-            slice
-        };
+    while at < items.len() {
+        let warming = at < warm;
+        let end = if warming { warm } else { items.len() };
+        let part = at..end.min(at + slice);
         let start = Instant::now();
-        answers.extend(items.by_ref().take(part).map(&mut operation));
+        answers.extend(part.map(|at| {
+            let answer = operation(items[at + (last & mask)]);
+            last = datum(&answer);
+            answer
+        }));
         let elapsed = start.elapsed();
-        if answers.is_empty() {
-            return timed;
-        }
-        if at >= warm {
+        if !warming {
             let hits = answers.iter().enumerate();
             let hits = hits.filter(|(place, answer)| is_hit(at + place, answer));
             timed.hits += hits.count() as u64;
@@ -134,6 +168,7 @@ pub(super) fn keep<I, R>(
         at += answers.len();
         answers.clear();
     }
+    timed
 }
 
 /// How many answers of so many records each are kept at a time: so that they
@@ -150,9 +185,13 @@ mod tests {
     fn what_comes_before_the_clock_does_not_count() {
         let timed = tally(0..100, 20, |n| n % 2 == 0);
         assert_eq!((timed.operations, timed.hits), (80, 40));
+        let timed = wait(&["a", "", "b", ""], 1, |key| (!key.is_empty()).then_some(7));
+        assert_eq!((timed.operations, timed.hits), (3, 1));
+        let items: Vec<usize> = (0..100).collect();
         for slice in [1, 7, 1_000] {
-            let timed = keep(0..100, 20, slice, |n| n, |at, n| at == *n && n % 2 == 0);
-            assert_eq!((timed.operations, timed.hits), (80, 40));
+            let is_hit = |at, n: &usize| at == *n && *n < 60;
+            let timed = keep(&items, 20, slice, |n| n, |n| *n, is_hit);
+            assert_eq!((timed.operations, timed.hits), (80, 40), "{slice}");
         }
     }
 
@@ -164,7 +203,8 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        let timed = keep(0..8, 0, 4, |_| Slow, |_, _| true);
+        let timed = keep(&[(); 8], 0, 4, |()| Slow, |_| 0, |_, _| true);
+        assert_eq!(timed.operations, 8);
         assert!(timed.elapsed < Duration::from_millis(5), "{timed:?}");
     }
 }

@@ -3,13 +3,13 @@
 use std::hint::black_box;
 use std::rc::Rc;
 
-use super::clock::{Timed, keep, slice, tally, warm_up};
-use super::{Gangs, Operation, updates};
+use super::clock::{Timed, keep, slice, tally, wait};
+use super::{Dose, Gangs, Operation};
 use crate::lab::contender::{About, Contender, SnapshotContender};
 use crate::lab::gang::Gang;
 use crate::lab::run::Sample;
 use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE};
-use crate::{Batch, RegistryView, Result, ServiceInfo, StoreError};
+use crate::{Batch, RegistryView, Result, ServiceInfo};
 
 /// A contender that the operations are tried on.
 pub trait Subject {
@@ -26,13 +26,13 @@ pub trait Subject {
     /// Those of the store.
     fn fill(&mut self, deck: &Deck) -> Result<()>;
 
-    /// Does an operation `count` times, or as often as its state asks for, with
-    /// the cards of the deck `from` a place on.
+    /// Does an operation as often as the dose says, or as its state asks for.
+    /// After [`Operation::Drop`] it has to be filled again.
     ///
     /// # Errors
     ///
     /// Those of the store, outside of what is timed.
-    fn sample(&self, op: Operation, deck: &Deck, from: usize, count: usize) -> Result<Sample>;
+    fn sample(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Sample>;
 
     /// Drops what it holds.
     fn empty(&mut self);
@@ -83,14 +83,11 @@ impl<S: Contender> Single<S> {
         self.stores.first().expect("a subject is filled first")
     }
 
-    fn filled(deck: &Deck) -> Result<Vec<S>> {
-        (0..herd(&S::ABOUT, deck))
-            .map(|_| {
-                let store = S::default();
-                deck.fleet.fill(&store, &deck.order)?;
-                Ok(store)
-            })
-            .collect()
+    /// Reads what a write is about to touch.
+    fn touch(&self, deck: &Deck, dose: Dose) {
+        for key in deck.sweep_keys.window(0, dose.sweep) {
+            let _ = black_box(self.store().get_service(key));
+        }
     }
 
     /// The sum of a number of each store.
@@ -100,94 +97,101 @@ impl<S: Contender> Single<S> {
             .try_fold(0, |sum, store| Ok(sum + number(store)? as u64))
     }
 
-    fn read(&self, op: Operation, deck: &Deck, from: usize, count: usize) -> Option<Sample> {
+    fn read(&self, op: Operation, deck: &Deck, dose: Dose) -> Option<Sample> {
         let store = self.store();
-        let warm = warm_up(count);
-        let total = count + warm;
+        let found =
+            |answer: &Result<ServiceInfo>| answer.as_ref().map_or(0, |info| info.status() as usize);
+        // A service name, or a group, for each ten pods.
+        let names = 2 * dose.sweep.div_ceil(PODS_PER_SERVICE);
         Some(match op {
-            Operation::WithService => tally(deck.keys.window(from, total), warm, |key| {
-                store
-                    .with_service(key, |info| black_box(info.status()))
-                    .is_ok()
+            Operation::WithService => wait(&dose.keys(deck), dose.sweep, |key| {
+                store.with_service(key, |info| info.status() as usize).ok()
+            })
+            .reads(),
+            Operation::WithServiceBackToBack => tally(dose.keys(deck), dose.sweep, |key| {
+                let answer = store.with_service(key, |info| black_box(info.status()));
+                answer.is_ok()
             })
             .reads(),
             Operation::GetService => {
-                let keys = deck.keys.window(from, total);
-                let asked = keys.clone();
+                let keys = dose.keys(deck);
                 keep(
-                    keys,
-                    warm,
+                    &keys,
+                    dose.sweep,
                     slice(1),
                     |key| store.get_service(key),
-                    |at, answer| answer.as_ref().is_ok_and(|info| *info.key() == asked[at]),
+                    found,
+                    |at, answer| answer.as_ref().is_ok_and(|info| *info.key() == keys[at]),
                 )
                 .reads()
             }
-            Operation::Miss => keep(
-                deck.absent.window(from, total),
-                warm,
-                slice(1),
-                |key| store.get_service(key),
-                |_, answer| !matches!(answer, Err(StoreError::NotFound(_))),
-            )
+            // The error is dropped at once: that is part of a miss.
+            Operation::Miss => tally(dose.window(&deck.absent, dose.sweep), dose.sweep, |key| {
+                store.get_service(key).is_ok()
+            })
             .misses(),
             Operation::ByName => keep(
-                deck.names.window(from, total),
-                warm,
+                &dose.window(&deck.names, names),
+                names,
                 slice(PODS_PER_SERVICE),
                 |name| store.get_services_by_name(name),
-                |_, answer| has(answer.as_ref(), PODS_PER_SERVICE),
+                len,
+                |_, answer| len(answer) == PODS_PER_SERVICE,
             )
             .reads(),
-            Operation::All => keep(
-                0..total,
-                warm,
-                slice(deck.fleet.pods),
-                |_| store.get_all_services(),
-                |_, answer| has(answer.as_ref(), deck.fleet.pods),
-            )
-            .reads(),
+            Operation::All => {
+                let warm = dose.warm_up();
+                keep(
+                    &vec![(); warm + dose.count],
+                    warm,
+                    slice(deck.fleet.pods),
+                    |()| store.get_all_services(),
+                    len,
+                    |_, answer| len(answer) == deck.fleet.pods,
+                )
+                .reads()
+            }
             Operation::Subscribers => keep(
-                (from..from + total).map(|at| {
-                    let pod = deck.picks[at % deck.picks.len()];
-                    deck.groups.get(pod / PODS_PER_SERVICE)
-                }),
-                warm,
+                &dose.window(&deck.groups, names),
+                names,
                 slice(PODS_PER_SERVICE),
                 |group| store.get_subscribers(group),
-                |_, answer| has(answer.as_ref(), PODS_PER_SERVICE),
+                len,
+                |_, answer| len(answer) == PODS_PER_SERVICE,
             )
             .reads(),
             _ => return None,
         })
     }
 
-    fn update(&self, op: Operation, deck: &Deck, from: usize, count: usize) -> Option<Sample> {
+    /// What changes a record, and leaves the store as large as it was.
+    fn update(&self, op: Operation, deck: &Deck, dose: Dose) -> Option<Sample> {
         let store = self.store();
-        let warm = warm_up(count);
-        let total = count + warm;
+        let warm = dose.warm_up();
+        let total = warm + dose.count;
         let before = store.revision().as_u64();
-        let changes = || store.revision().as_u64() - before;
+        // The revision tells how many of them changed something.
+        let changes = |warm: usize| store.revision().as_u64() - before - warm as u64;
         Some(match op {
             Operation::UpdateHealth => {
-                let timed = tally(deck.health_checks(from, total), warm, |check| {
+                let timed = tally(deck.health_checks(dose.from, total), warm, |check| {
                     store
                         .update_health_status(check.key, check.status, check.at)
                         .is_ok()
                 });
-                timed.hit(changes() - warm as u64).writes()
+                timed.hit(changes(warm)).writes()
             }
             Operation::UpdatesSingly => {
-                let (checks, warm) = (deck.sweep_checks(from, updates(total)), updates(warm));
-                let timed = tally(checks, warm, |check| {
+                let checks = deck.sweep_checks(dose.from, total * BATCH);
+                let timed = tally(checks, warm * BATCH, |check| {
                     store
                         .update_health_status(check.key, check.status, check.at)
                         .is_ok()
                 });
-                timed.hit(changes() - warm as u64).writes()
+                timed.hit(changes(warm * BATCH)).writes()
             }
             Operation::UpdatesInBatch => {
-                let checks = deck.sweep_checks(from, updates(total));
+                let checks = deck.sweep_checks(dose.from, total * BATCH);
                 let batches: Vec<Batch> = checks
                     .chunks(BATCH)
                     .map(|checks| {
@@ -199,18 +203,17 @@ impl<S: Contender> Single<S> {
                     })
                     .collect();
                 let timed = tally(batches, warm, |batch| store.commit(batch).is_ok());
-                let timed = timed.hit(changes() - warm as u64);
+                let timed = timed.hit(changes(warm));
                 timed.each_counts(BATCH as u64).writes()
             }
             Operation::SaveReplace => {
-                let timed = tally(replacements(deck, from, total), warm, |record| {
-                    store.save_service(record).is_ok()
-                });
-                timed.hit(changes() - warm as u64).writes()
+                let records = replacements(deck, dose.from, total);
+                let timed = tally(records, warm, |record| store.save_service(record).is_ok());
+                timed.hit(changes(warm)).writes()
             }
             Operation::DeleteSave => {
-                let keys = deck.keys.window(from, total).into_iter();
-                let pairs = keys.zip(replacements(deck, from, total));
+                let keys = deck.keys.window(dose.from, total).into_iter();
+                let pairs = keys.zip(replacements(deck, dose.from, total));
                 tally(pairs, warm, |(key, record)| {
                     store.delete_service(key).is_ok() && store.save_service(record).is_ok()
                 })
@@ -221,59 +224,59 @@ impl<S: Contender> Single<S> {
     }
 
     /// What changes how much the stores hold, and so can be done once.
-    fn grow(&self, op: Operation, deck: &Deck) -> Result<Option<Sample>> {
+    fn grow(&mut self, op: Operation, deck: &Deck) -> Result<Option<Sample>> {
         let (pods, growth) = (deck.fleet.pods, growth(deck));
         let herd = self.stores.len();
-        let subscriptions = |timed: Timed, hits: u64| timed.hit(hits).writes();
-        Ok(Some(match op {
+        let sample = match op {
             Operation::SaveNew => {
+                let new = pods..pods + growth;
                 let stores = self.stores.iter();
                 let items: Vec<(&S, ServiceInfo)> = stores
-                    .flat_map(|store| {
-                        let new = pods..pods + growth;
-                        new.map(move |pod| (store, deck.fleet.record(pod)))
-                    })
+                    .flat_map(|store| new.clone().map(move |pod| (store, deck.fleet.record(pod))))
                     .collect();
                 let timed = tally(items, 0, |(store, record)| {
                     store.save_service(record).is_ok()
                 });
                 let now = self.sum(|store| Ok(store.stats()?.services))?;
                 for store in &self.stores {
-                    for pod in pods..pods + growth {
+                    for pod in new.clone() {
                         store.delete_service(&Fleet::key(pod))?;
                     }
                 }
-                timed.hit(now - (herd * pods) as u64).writes()
+                timed.hit(now - (herd * pods) as u64)
             }
             Operation::AddSubscription => {
+                for group in deck.groups.window(0, growth) {
+                    black_box(self.store().get_subscribers(group)?);
+                }
                 let timed = tally(self.pairs(deck, 0), 0, |(store, key, group)| {
                     store.add_subscription(key, group).is_ok()
                 });
                 let now = self.sum(|store| Ok(store.stats()?.subscriptions))?;
-                subscriptions(timed, now - (herd * pods) as u64)
+                timed.hit(now - (herd * pods) as u64)
             }
             Operation::RemoveSubscription => {
                 let timed = tally(self.pairs(deck, growth / 2), 0, |(store, key, group)| {
                     store.remove_subscription(key, group).is_ok()
                 });
                 let now = self.sum(|store| Ok(store.stats()?.subscriptions))?;
-                subscriptions(timed, (herd * (pods + growth)) as u64 - now)
+                timed.hit((herd * (pods + growth)) as u64 - now)
             }
             Operation::Clear => {
                 let timed = tally(&self.stores, 0, |store| store.clear().is_ok());
                 let emptied = self.sum(|store| Ok(usize::from(store.stats()?.services == 0)))?;
-                timed.hit(emptied).writes()
+                for store in &self.stores {
+                    deck.fleet.fill(store, &deck.order)?;
+                }
+                timed.hit(emptied)
             }
-            Operation::Drop => {
-                let stores = Self::filled(deck)?;
-                tally(stores, 0, |store| {
-                    drop(store);
-                    true
-                })
-                .writes()
-            }
+            Operation::Drop => tally(self.stores.drain(..), 0, |store| {
+                drop(store);
+                true
+            }),
             _ => return Ok(None),
-        }))
+        };
+        Ok(Some(sample.writes()))
     }
 
     /// New subscriptions of each store, beginning with the one at `first`.
@@ -291,8 +294,8 @@ impl<S: Contender> Single<S> {
     }
 }
 
-fn has<T>(answer: Result<&Vec<T>, &StoreError>, records: usize) -> bool {
-    answer.is_ok_and(|found| found.len() == records)
+fn len<T>(answer: &Result<Vec<T>>) -> usize {
+    answer.as_ref().map_or(0, Vec::len)
 }
 
 impl<S: Contender> Subject for Single<S> {
@@ -301,23 +304,25 @@ impl<S: Contender> Subject for Single<S> {
     }
 
     fn can(&self, op: Operation) -> bool {
-        !matches!(
-            op,
-            Operation::Reader
-                | Operation::SnapshotGet
-                | Operation::Snapshot
-                | Operation::SnapshotAndDrop
-        ) && !op.is_throughput()
+        !op.is_throughput() && !op.is_of_snapshots()
     }
 
     fn fill(&mut self, deck: &Deck) -> Result<()> {
-        self.stores = Self::filled(deck)?;
+        self.stores.clear();
+        for _ in 0..herd(&S::ABOUT, deck) {
+            let store = S::default();
+            deck.fleet.fill(&store, &deck.order)?;
+            self.stores.push(store);
+        }
         Ok(())
     }
 
-    fn sample(&self, op: Operation, deck: &Deck, from: usize, count: usize) -> Result<Sample> {
-        let once = self.read(op, deck, from, count);
-        let sample = match once.or_else(|| self.update(op, deck, from, count)) {
+    fn sample(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Sample> {
+        if op.is_write() {
+            self.touch(deck, dose);
+        }
+        let sample = self.read(op, deck, dose);
+        let sample = match sample.or_else(|| self.update(op, deck, dose)) {
             Some(sample) => Some(sample),
             None => self.grow(op, deck)?,
         };
@@ -335,6 +340,10 @@ pub(super) struct Shared<S> {
     gangs: Rc<Gangs>,
 }
 
+/// How many keys a thread goes through before it begins again: too many to be
+/// learnt, few enough for its cache.
+const LAP: usize = 1 << 14;
+
 impl<S: Contender + Send + Sync> Shared<S> {
     pub(super) fn new(gangs: Rc<Gangs>) -> Shared<S> {
         let single = Single::default();
@@ -345,15 +354,14 @@ impl<S: Contender + Send + Sync> Shared<S> {
     fn throughput<H: Send>(
         gang: &Gang,
         deck: &Deck,
-        from: usize,
-        count: usize,
+        dose: Dose,
         open: impl Fn() -> H + Sync,
         read: impl Fn(&mut H, &str) -> bool + Sync,
     ) -> Sample {
-        let lap = count.min(LAP);
-        let laps = count.div_ceil(lap);
+        let lap = dose.count.min(LAP);
+        let laps = dose.count.div_ceil(lap);
         let pieces: Vec<Vec<&str>> = (0..gang.threads())
-            .map(|thread| deck.keys.window(from + thread * LAP, lap))
+            .map(|thread| deck.keys.window(dose.from + thread * LAP, lap))
             .collect();
         let together = gang.run(
             pieces,
@@ -374,19 +382,14 @@ impl<S: Contender + Send + Sync> Shared<S> {
                 *hits = found;
             },
         );
-        let operations = (gang.threads() * laps * lap) as u64;
         Timed {
             elapsed: together.elapsed,
-            operations,
+            operations: (gang.threads() * laps * lap) as u64,
             hits: together.work.iter().map(|(.., hits)| hits).sum(),
         }
         .reads()
     }
 }
-
-/// How many keys a thread goes through before it begins again: too many to be
-/// learnt, few enough for its cache.
-const LAP: usize = 1 << 14;
 
 impl<S: Contender + Send + Sync> Subject for Shared<S> {
     fn about(&self) -> &'static About {
@@ -401,18 +404,18 @@ impl<S: Contender + Send + Sync> Subject for Shared<S> {
         self.single.fill(deck)
     }
 
-    fn sample(&self, op: Operation, deck: &Deck, from: usize, count: usize) -> Result<Sample> {
+    fn sample(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Sample> {
         let gang = match op {
             Operation::Throughput1 => &self.gangs.one,
             Operation::Throughput2 => &self.gangs.two,
-            _ => return self.single.sample(op, deck, from, count),
+            _ => return self.single.sample(op, deck, dose),
         };
         let store = self.single.store();
         let read = |(): &mut (), key: &str| {
             let answer = store.with_service(key, |info| black_box(info.status()));
             answer.is_ok()
         };
-        Ok(Self::throughput(gang, deck, from, count, || (), read))
+        Ok(Self::throughput(gang, deck, dose, || (), read))
     }
 
     fn empty(&mut self) {
@@ -438,46 +441,49 @@ impl<S: SnapshotContender> Subject for Snapshots<S> {
     }
 
     fn can(&self, op: Operation) -> bool {
-        matches!(
-            op,
-            Operation::Reader
-                | Operation::SnapshotGet
-                | Operation::Snapshot
-                | Operation::SnapshotAndDrop
-                | Operation::ReaderThroughput1
-                | Operation::ReaderThroughput2
-        ) || self.shared.can(op)
+        op.is_of_snapshots() || self.shared.can(op)
     }
 
     fn fill(&mut self, deck: &Deck) -> Result<()> {
         self.shared.fill(deck)
     }
 
-    fn sample(&self, op: Operation, deck: &Deck, from: usize, count: usize) -> Result<Sample> {
+    fn sample(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Sample> {
+        if !op.is_of_snapshots() {
+            return self.shared.sample(op, deck, dose);
+        }
         let store = self.shared.single.store();
-        let warm = warm_up(count);
-        let total = count + warm;
+        let gangs = &self.shared.gangs;
+        let warm = dose.warm_up();
+        let total = warm + dose.count;
         let read = |reader: &mut S::Reader, key: &str| {
             S::read(reader, key, |info| black_box(info.status())).is_ok()
         };
         Ok(match op {
             Operation::Reader => {
                 let mut reader = store.open_reader();
-                let keys = deck.keys.window(from, total);
-                tally(keys, warm, |key| read(&mut reader, key)).reads()
+                wait(&dose.keys(deck), dose.sweep, |key| {
+                    S::read(&mut reader, key, |info| info.status() as usize).ok()
+                })
+                .reads()
+            }
+            Operation::ReaderBackToBack => {
+                let mut reader = store.open_reader();
+                tally(dose.keys(deck), dose.sweep, |key| read(&mut reader, key)).reads()
             }
             Operation::SnapshotGet => {
                 let view = store.take();
-                tally(deck.keys.window(from, total), warm, |key| {
-                    view.get(key).map(|info| black_box(info.status())).is_some()
+                wait(&dose.keys(deck), dose.sweep, |key| {
+                    view.get(key).map(|info| info.status() as usize)
                 })
                 .reads()
             }
             Operation::Snapshot => keep(
-                0..total,
+                &vec![(); total],
                 warm,
                 slice(1),
-                |_| store.take(),
+                |()| store.take(),
+                |_| 0,
                 |_, view| view.stats().services == deck.fleet.pods,
             )
             .reads(),
@@ -486,16 +492,13 @@ impl<S: SnapshotContender> Subject for Snapshots<S> {
                 true
             })
             .reads(),
-            Operation::ReaderThroughput1 | Operation::ReaderThroughput2 => {
-                let gangs = &self.shared.gangs;
+            _ => {
                 let gang = match op {
                     Operation::ReaderThroughput1 => &gangs.one,
                     _ => &gangs.two,
                 };
-                let open = || store.open_reader();
-                Shared::<S>::throughput(gang, deck, from, count, open, read)
+                Shared::<S>::throughput(gang, deck, dose, || store.open_reader(), read)
             }
-            _ => return self.shared.sample(op, deck, from, count),
         })
     }
 
