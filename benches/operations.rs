@@ -1,0 +1,115 @@
+//! The operations of the report, one by one, under criterion.
+//!
+//! The loops are those of the report (`src/lab/scenarios/operations/`), so that
+//! the two say the same; criterion adds its own statistics, its history from one
+//! run to the next, and a filter on the command line:
+//!
+//! ```text
+//! cargo bench --features lab --bench operations -- with_service/1000
+//! ```
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use service_registry::lab::scenarios::operations::{Dose, Operation, SIZES, Subject, subjects};
+use service_registry::lab::workload::{Deck, Fleet, seeded};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The operations that leave a store as large as it was, and so can be done as
+/// often as criterion likes.
+const OPERATIONS: &[Operation] = &[
+    Operation::WithService,
+    Operation::Reader,
+    Operation::SnapshotGet,
+    Operation::WithServiceBackToBack,
+    Operation::ReaderBackToBack,
+    Operation::GetService,
+    Operation::Miss,
+    Operation::ByName,
+    Operation::All,
+    Operation::Subscribers,
+    Operation::UpdateHealth,
+    Operation::UpdatesInBatch,
+    Operation::SaveReplace,
+    Operation::DeleteSave,
+    Operation::Snapshot,
+    Operation::SnapshotAndDrop,
+];
+
+/// Between two samples that must not ask for the same health check.
+const STRIDE: usize = 1 << 23;
+
+/// The most operations of one sample: what has to be prepared for it has to fit
+/// into memory.
+const MOST: usize = 1 << 16;
+
+fn operations(c: &mut Criterion) {
+    for services in SIZES {
+        let deck = Deck::new(Fleet::new(services), 1, &mut seeded(1));
+        let mut subjects = subjects(|_| true).expect("threads for the readers");
+        for subject in &mut subjects {
+            subject.fill(&deck).expect("an open store");
+        }
+        let mut from = 0;
+        for &operation in OPERATIONS {
+            let mut group = c.benchmark_group(format!("{}/{services}", operation.metric()));
+            for subject in &mut subjects {
+                if !subject.can(operation) {
+                    continue;
+                }
+                let id = BenchmarkId::from_parameter(subject.about().id);
+                group.bench_function(id, |b| {
+                    b.iter_custom(|count| {
+                        let count = usize::try_from(count).expect("a count of operations");
+                        sample(&mut **subject, operation, &deck, &mut from, count)
+                    });
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+/// Does an operation so many times and answers with how long that took. Before
+/// the clock starts, a thousand pods are read.
+fn sample(
+    subject: &mut dyn Subject,
+    operation: Operation,
+    deck: &Deck,
+    from: &mut usize,
+    count: usize,
+) -> Duration {
+    let mut elapsed = Duration::ZERO;
+    let mut left = count;
+    while left > 0 {
+        let dose = Dose {
+            from: *from,
+            count: left.min(MOST),
+            sweep: deck.fleet.pods.min(1_000),
+        };
+        *from += STRIDE;
+        left -= dose.count;
+        let sample = subject
+            .sample(operation, deck, dose)
+            .expect("an open store");
+        let hits = sample.hits;
+        assert!(
+            sample.expected.contains(&hits),
+            "{operation:?}: {hits} hits"
+        );
+        elapsed += sample.elapsed;
+    }
+    elapsed
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_500));
+    targets = operations
+}
+criterion_main!(benches);
