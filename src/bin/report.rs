@@ -21,8 +21,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// programs first; the report notes how busy the machine was.
 #[derive(Debug, Parser)]
 #[command(
-    name = "cargo report",
-    bin_name = "cargo report",
+    name = "cargo lab",
+    bin_name = "cargo lab",
     version,
     max_term_width = 100
 )]

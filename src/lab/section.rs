@@ -121,6 +121,13 @@ pub struct TableRow {
     pub entries: Vec<Entry>,
 }
 
+impl TableRow {
+    /// Whether anything stands in it.
+    pub fn is_filled(&self) -> bool {
+        self.entries.iter().any(|entry| *entry != Entry::Empty)
+    }
+}
+
 /// What stands in a table.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Entry {

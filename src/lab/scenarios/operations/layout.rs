@@ -181,7 +181,7 @@ impl Layout<'_> {
                    holds 1."
                 .into(),
             head: self.head(false),
-            rows,
+            rows: rows.into_iter().filter(TableRow::is_filled).collect(),
             brief: true,
             intervals: false,
         }
@@ -215,9 +215,7 @@ impl Layout<'_> {
                    services."
                 .into(),
             head: self.head(true),
-            rows: rows
-                .filter(|row| row.entries.iter().any(|e| *e != Entry::Empty))
-                .collect(),
+            rows: rows.filter(TableRow::is_filled).collect(),
             brief: services == 1_000,
             intervals: false,
         }
