@@ -9,6 +9,7 @@
     allow(dead_code, unused_macros)
 )]
 
+#[macro_use]
 mod support;
 
 use std::fmt::Debug;
@@ -114,9 +115,7 @@ macro_rules! shared {
     };
 }
 
-shared! { "thread-safe" thread_safe ThreadSafe ThreadSafeMemoryStore }
-shared! { "worker" worker Worker WorkerStore }
-shared! { "snapshot" snapshot Snapshot SnapshotStore }
+shared_stores!(shared);
 
 #[cfg(feature = "snapshot")]
 const _: () = {
@@ -145,12 +144,13 @@ fn a_panic_can_be_caught_around_a_store() {
         assert!(panicked.is_err());
         store.delete_service("db:1").unwrap();
     }
-    #[cfg(feature = "thread-safe")]
-    around(&service_registry::ThreadSafeMemoryStore::new());
-    #[cfg(feature = "worker")]
-    around(&service_registry::WorkerStore::new());
-    #[cfg(feature = "snapshot")]
-    around(&service_registry::SnapshotStore::new());
+    macro_rules! shared {
+        ($feature:literal $module:ident $kind:ident $store:ident) => {
+            #[cfg(feature = $feature)]
+            around(&service_registry::$store::new());
+        };
+    }
+    shared_stores!(shared);
 }
 
 /// A store says what it is: open, closed, and from inside a closure.
@@ -175,12 +175,13 @@ fn prints<S: RegistryStore + Debug + Default>(name: &str) {
 #[test]
 fn a_store_prints_what_it_holds() {
     prints::<MemoryStore>("MemoryStore");
-    #[cfg(feature = "thread-safe")]
-    prints::<service_registry::ThreadSafeMemoryStore>("ThreadSafeMemoryStore");
-    #[cfg(feature = "worker")]
-    prints::<service_registry::WorkerStore>("WorkerStore");
-    #[cfg(feature = "snapshot")]
-    prints::<service_registry::SnapshotStore>("SnapshotStore");
+    macro_rules! shared {
+        ($feature:literal $module:ident $kind:ident $store:ident) => {
+            #[cfg(feature = $feature)]
+            prints::<service_registry::$store>(stringify!($store));
+        };
+    }
+    shared_stores!(shared);
 }
 
 #[test]
@@ -192,21 +193,18 @@ fn new_and_default_are_the_same_empty_store() {
     empty(&MemoryStore::new());
     empty(&MemoryStore::default());
     empty(&DefaultStore::new());
-    #[cfg(feature = "thread-safe")]
-    {
-        empty(&service_registry::ThreadSafeMemoryStore::new());
-        empty(&service_registry::ThreadSafeMemoryStore::default());
+    macro_rules! shared {
+        ($feature:literal $module:ident $kind:ident $store:ident) => {
+            #[cfg(feature = $feature)]
+            for store in [
+                service_registry::$store::new(),
+                service_registry::$store::default(),
+            ] {
+                empty(&store);
+            }
+        };
     }
-    #[cfg(feature = "worker")]
-    {
-        empty(&service_registry::WorkerStore::new());
-        empty(&service_registry::WorkerStore::default());
-    }
-    #[cfg(feature = "snapshot")]
-    {
-        empty(&service_registry::SnapshotStore::new());
-        empty(&service_registry::SnapshotStore::default());
-    }
+    shared_stores!(shared);
 }
 
 /// Each pointer passes every call on, the provided methods as well: a store
