@@ -11,7 +11,7 @@ use crate::store::RegistryStore;
 // back for every stronger one, so that exactly one is left: features add up.
 
 /// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe` or `default-snapshot` selects.
+/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
 ///
 /// Where crates of one build select different ones, the store with the
 /// stronger promises wins, in that order, so that a program that compiled
@@ -20,6 +20,7 @@ use crate::store::RegistryStore;
 #[cfg(not(any(
     feature = "default-worker",
     feature = "default-thread-safe",
+    feature = "default-evmap",
     feature = "default-snapshot"
 )))]
 pub type DefaultStore = crate::MemoryStore;
@@ -27,13 +28,24 @@ pub type DefaultStore = crate::MemoryStore;
 /// The store that the Cargo feature `default-worker` selects.
 #[cfg(all(
     feature = "default-worker",
-    not(any(feature = "default-thread-safe", feature = "default-snapshot"))
+    not(any(
+        feature = "default-thread-safe",
+        feature = "default-evmap",
+        feature = "default-snapshot"
+    ))
 ))]
 pub type DefaultStore = crate::WorkerStore;
 
 /// The store that the Cargo feature `default-thread-safe` selects.
-#[cfg(all(feature = "default-thread-safe", not(feature = "default-snapshot")))]
+#[cfg(all(
+    feature = "default-thread-safe",
+    not(any(feature = "default-evmap", feature = "default-snapshot"))
+))]
 pub type DefaultStore = crate::ThreadSafeMemoryStore;
+
+/// The store that the Cargo feature `default-evmap` selects.
+#[cfg(all(feature = "default-evmap", not(feature = "default-snapshot")))]
+pub type DefaultStore = crate::EvmapStore;
 
 /// The store that the Cargo feature `default-snapshot` selects.
 #[cfg(feature = "default-snapshot")]
@@ -124,6 +136,8 @@ store_kinds! {
     Worker, "worker", "worker", WorkerStore;
     /// [`ThreadSafeMemoryStore`](crate::ThreadSafeMemoryStore)
     ThreadSafe, "thread-safe", "thread-safe", ThreadSafeMemoryStore;
+    /// [`EvmapStore`](crate::EvmapStore)
+    Evmap, "evmap", "evmap", EvmapStore;
     /// [`SnapshotStore`](crate::SnapshotStore)
     Snapshot, "snapshot", "snapshot", SnapshotStore;
 }

@@ -13,11 +13,13 @@ mod tables;
 
 mod collect;
 mod memory;
-#[cfg(feature = "thread-safe")]
+#[cfg(any(feature = "thread-safe", feature = "evmap"))]
 mod reading;
 mod services;
 mod subscriptions;
 
+#[cfg(feature = "evmap")]
+mod evmap;
 #[cfg(feature = "snapshot")]
 mod snapshot;
 #[cfg(feature = "thread-safe")]
@@ -25,6 +27,8 @@ mod thread_safe;
 #[cfg(feature = "worker")]
 mod worker;
 
+#[cfg(feature = "evmap")]
+pub use evmap::EvmapStore;
 pub use memory::MemoryStore;
 #[cfg(feature = "snapshot")]
 pub use snapshot::{Snapshot, SnapshotReader, SnapshotStore};

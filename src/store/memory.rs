@@ -60,6 +60,12 @@ impl MemoryStore {
         Ok(read(state.tables()?))
     }
 
+    /// A read that runs a closure of the caller.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+        self.read(read)
+    }
+
     #[inline]
     fn write<R>(&self, write: impl FnOnce(&mut Tables) -> Result<R>) -> Result<R> {
         self.write_state(write).map(|(answer, _)| answer)

@@ -9,7 +9,7 @@ use std::cell::Cell;
 
 use crate::error::{Result, StoreError};
 
-/// How deep read closures of different stores may nest.
+/// How deep read closures may nest.
 const DEPTH: usize = 8;
 
 struct Stack {
@@ -31,19 +31,27 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Enters a store.
+    /// Enters a store that this thread is not inside of.
     ///
     /// # Errors
     ///
-    /// `Reentrant` where this thread is inside of it already, or inside of
-    /// eight other stores.
+    /// `Reentrant` where it is, or where it is inside of eight reads already.
+    #[cfg(any(feature = "thread-safe", test))]
     #[inline]
     pub(super) fn enter<S>(store: &S) -> Result<Reading> {
+        Reading::refuse_inside(store)?;
+        Reading::enter_again(store)
+    }
+
+    /// Enters a store, also from inside of it.
+    ///
+    /// # Errors
+    ///
+    /// `Reentrant` where this thread is inside of eight reads already.
+    #[inline]
+    pub(super) fn enter_again<S>(store: &S) -> Result<Reading> {
         STACK.with(|stack| {
             let depth = stack.depth.get();
-            if depth > 0 {
-                stack.refuse(store)?;
-            }
             let place = stack.stores.get(depth).ok_or(StoreError::Reentrant)?;
             place.set(address(store));
             stack.depth.set(depth + 1);

@@ -92,6 +92,12 @@ impl SnapshotStore {
         Ok(read(&root))
     }
 
+    /// A read that runs a closure of the caller.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&Root) -> R) -> Result<R> {
+        self.read(read)
+    }
+
     fn write<R>(&self, write: impl FnOnce(&mut Root) -> Result<R>) -> Result<R> {
         self.write_root(write).map(|(answer, _)| answer)
     }

@@ -78,10 +78,15 @@ impl<M: Maps> Subscriptions<M> {
         group.into_iter().flat_map(|(_, group)| group.values())
     }
 
-    /// Adds a subscription, whose sides have been checked; tells whether it is new.
-    pub(crate) fn add(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+    /// Adds a subscription, whose sides have been checked; answers with its
+    /// number and its subscriber if it is new.
+    pub(crate) fn add(
+        &mut self,
+        subscriber_key: &str,
+        service_group: &str,
+    ) -> Option<(u64, ServiceKey)> {
         let key = match self.subscribers.get_entry(subscriber_key) {
-            Some((_, groups)) if groups.contains(service_group) => return false,
+            Some((_, groups)) if groups.contains(service_group) => return None,
             Some((key, _)) => key.clone(),
             None => subscriber_key
                 .parse()
@@ -97,47 +102,54 @@ impl<M: Maps> Subscriptions<M> {
         self.groups
             .entry_or_default(group.clone())
             .insert(number, key.clone());
-        self.subscribers.entry_or_default(key).insert(group, number);
-        true
+        self.subscribers
+            .entry_or_default(key.clone())
+            .insert(group, number);
+        Some((number, key))
     }
 
-    /// Removes a subscription; tells whether there was one.
-    pub(crate) fn remove(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        match self.subscribers.get_entry(subscriber_key) {
-            Some((_, groups)) if groups.contains(service_group) => {}
-            _ => return false,
-        }
-        let Some(groups) = self.subscribers.get_mut(subscriber_key) else {
-            return false;
-        };
-        let number = groups.remove(service_group);
+    /// Removes a subscription; answers with its number and its subscriber if
+    /// there was one.
+    pub(crate) fn remove(
+        &mut self,
+        subscriber_key: &str,
+        service_group: &str,
+    ) -> Option<(u64, ServiceKey)> {
+        // Asked first: in a persistent map, reaching for an entry copies its path.
+        let (_, groups) = self.subscribers.get_entry(subscriber_key)?;
+        groups.contains(service_group).then_some(())?;
+        let groups = self.subscribers.get_mut(subscriber_key)?;
+        let number = groups.remove(service_group)?;
         if groups.is_empty() {
             self.subscribers.remove(subscriber_key);
         }
-        if let Some(number) = number {
-            self.leave(service_group, number);
-        }
-        true
+        let subscriber = self.leave(service_group, number)?;
+        Some((number, subscriber))
     }
 
-    /// Removes all subscriptions of a subscriber; tells whether there were any.
-    pub(crate) fn remove_all(&mut self, subscriber_key: &str) -> bool {
-        let Some(groups) = self.subscribers.remove(subscriber_key) else {
-            return false;
-        };
-        for (group, number) in groups.into_entries() {
-            self.leave(&group, number);
-        }
-        true
+    /// Removes all subscriptions of a subscriber; answers with the group, the
+    /// number and the subscriber of each as it goes.
+    pub(crate) fn remove_all(
+        &mut self,
+        subscriber_key: &str,
+    ) -> impl Iterator<Item = (Arc<str>, u64, ServiceKey)> {
+        let groups = self.subscribers.remove(subscriber_key);
+        let groups = groups.into_iter().flat_map(SortedMap::into_entries);
+        groups.filter_map(|(group, number)| {
+            let subscriber = self.leave(&group, number)?;
+            Some((group, number, subscriber))
+        })
     }
 
-    fn leave(&mut self, service_group: &str, number: u64) {
-        if let Some(subscribers) = self.groups.get_mut(service_group) {
-            self.count -= usize::from(subscribers.remove(&number).is_some());
-            if subscribers.is_empty() {
-                self.groups.remove(service_group);
-            }
+    /// Takes the subscription with this number out of its group.
+    fn leave(&mut self, service_group: &str, number: u64) -> Option<ServiceKey> {
+        let subscribers = self.groups.get_mut(service_group)?;
+        let subscriber = subscribers.remove(&number)?;
+        self.count -= 1;
+        if subscribers.is_empty() {
+            self.groups.remove(service_group);
         }
+        Some(subscriber)
     }
 }
 

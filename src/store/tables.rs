@@ -27,7 +27,8 @@ use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
 /// [`settle`](WriteTables::settle) ends the commit.
 ///
 /// Keys and groups have been checked by the caller.
-pub(crate) trait WriteTables: RegistryView {
+pub(crate) trait WriteTables {
+    fn is_registered(&self, key: &str) -> bool;
     fn save(&mut self, service: ServiceInfo);
     fn delete(&mut self, key: &str) -> Option<ServiceInfo>;
     fn set_health(
@@ -74,7 +75,7 @@ pub(crate) trait WriteTables: RegistryView {
 
     /// Applies a batch, or nothing of it.
     fn apply_batch(&mut self, batch: Batch) -> Result<()> {
-        batch.check(|key| self.get(key).is_some())?;
+        batch.check(|key| self.is_registered(key))?;
         for change in batch {
             self.apply(change);
         }
@@ -86,13 +87,15 @@ pub(crate) trait WriteTables: RegistryView {
 ///
 /// ```text
 /// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
+/// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
 /// fn write<R>(&self, write: impl FnOnce(&mut Tables) -> Result<R>) -> Result<R>;
 /// fn commit_write(&self, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<Revision>;
 /// fn current_revision(&self) -> Revision;
 /// fn close_tables(&self) -> Result<()>;
 /// ```
 ///
-/// of which `write` makes one commit of what its closure does, or none if the
+/// of which `read_foreign` runs a closure of the caller, who may call the store
+/// again, and `write` makes one commit of what its closure does, or none if the
 /// closure fails, having changed nothing.
 macro_rules! impl_registry_store {
     ($store:ty) => {
@@ -222,7 +225,7 @@ macro_rules! impl_registry_store {
             where
                 Self: Sized,
             {
-                self.read(|tables| tables.get(key).map(read))?
+                self.read_foreign(|tables| tables.get(key).map(read))?
                     .ok_or_else(|| StoreError::not_found(key))
             }
 
@@ -248,9 +251,9 @@ pub(crate) mod prelude {
 /// groups by subscriber.
 pub(crate) struct Tables {
     services: Services,
-    subscriptions: Subscriptions<InPlace>,
+    pub(super) subscriptions: Subscriptions<InPlace>,
     revision: Revision,
-    dirty: bool,
+    pub(super) dirty: bool,
 }
 
 impl Default for Tables {
@@ -266,6 +269,10 @@ impl Default for Tables {
 }
 
 impl WriteTables for Tables {
+    fn is_registered(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn save(&mut self, service: ServiceInfo) {
         match self.services.get_mut(service.key()) {
             Some(known) if *known == service => return,
@@ -295,15 +302,18 @@ impl WriteTables for Tables {
     }
 
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
-        self.dirty |= self.subscriptions.add(subscriber_key, service_group);
+        let added = self.subscriptions.add(subscriber_key, service_group);
+        self.dirty |= added.is_some();
     }
 
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
-        self.dirty |= self.subscriptions.remove(subscriber_key, service_group);
+        let removed = self.subscriptions.remove(subscriber_key, service_group);
+        self.dirty |= removed.is_some();
     }
 
     fn unsubscribe_all(&mut self, subscriber_key: &str) {
-        self.dirty |= self.subscriptions.remove_all(subscriber_key);
+        let removed = self.subscriptions.remove_all(subscriber_key).count();
+        self.dirty |= removed > 0;
     }
 
     fn clear(&mut self) {

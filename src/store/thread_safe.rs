@@ -71,6 +71,13 @@ impl ThreadSafeMemoryStore {
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+        Reading::refuse_inside(self)?;
+        Ok(read(self.shared().tables()?))
+    }
+
+    /// A read that runs a closure of the caller.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
         let _reading = Reading::enter(self)?;
         Ok(read(self.shared().tables()?))
     }

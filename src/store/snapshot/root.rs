@@ -179,6 +179,10 @@ impl Root {
 }
 
 impl WriteTables for Root {
+    fn is_registered(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn save(&mut self, service: ServiceInfo) {
         let (hash, key) = match self.find(service.key()) {
             Some(known) if known.info == service => return,
@@ -244,15 +248,18 @@ impl WriteTables for Root {
     }
 
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
-        self.dirty |= self.subscriptions.add(subscriber_key, service_group);
+        let added = self.subscriptions.add(subscriber_key, service_group);
+        self.dirty |= added.is_some();
     }
 
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
-        self.dirty |= self.subscriptions.remove(subscriber_key, service_group);
+        let removed = self.subscriptions.remove(subscriber_key, service_group);
+        self.dirty |= removed.is_some();
     }
 
     fn unsubscribe_all(&mut self, subscriber_key: &str) {
-        self.dirty |= self.subscriptions.remove_all(subscriber_key);
+        let removed = self.subscriptions.remove_all(subscriber_key).count();
+        self.dirty |= removed > 0;
     }
 
     fn clear(&mut self) {

@@ -1,0 +1,317 @@
+//! [`EvmapStore`]: two maps, one of which is read while the other is written.
+//!
+//! `evmap` keeps every entry in two hash maps over shared values (*left-right*).
+//! Readers read the one; the writer applies its operations to the other, swings
+//! a pointer, waits until the last reader has left the map that is now its own,
+//! and applies them there, too. A read is two atomic additions to a counter of
+//! the reader's own and a look-up in a plain hash map.
+//!
+//! # One map, three indexes
+//!
+//! All that readers can ask for lies in one map, so that one publication makes a
+//! commit visible in all of it. The keys of the map are texts that cannot meet:
+//!
+//! | index | text | values |
+//! | --- | --- | --- |
+//! | services | `service:pod` | the record |
+//! | names | `:service` | the keys of its pods |
+//! | groups | `::group` | numbered subscribers |
+//!
+//! A service key does not begin with `:`, and a service name holds none. The
+//! fourth index, the groups of a subscriber, is asked by writers only. It lies in
+//! the writer's own [`Tables`], where the changes are made first: they know what
+//! is registered, and number the subscriptions.
+//!
+//! # A handle for each thread
+//!
+//! A `ReadHandle` can be used by one thread at a time. Each thread that reads gets
+//! one at its first read, which is kept in the store, and when the thread ends
+//! goes to the next thread that comes: there are never more than there were
+//! threads at once. Handles are made and dropped only while their thread is not
+//! inside a read, because both take a lock that a waiting writer holds.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use thread_local::ThreadLocal;
+
+use super::reading::Reading;
+use super::tables::Tables;
+use super::tables::prelude::*;
+use crate::hash::RandomState;
+use map::{Index, Meta, ReadHandle, Value, View, WriteHandle};
+
+mod map;
+
+/// The store of two maps: wait-free readers at the speed of a hash map.
+///
+/// Readers never wait, whatever writers do. The price is paid by writers: each
+/// change is applied twice, and a commit is published only when every reader that
+/// is inside a read has left it. Memory holds both maps, and a third set of
+/// tables for writers, over shared records.
+///
+/// # Consistency
+///
+/// Linearizable. A commit becomes visible when the pointer is swung, in all
+/// indexes at once; every read answers from one state.
+///
+/// # Inside a read closure
+///
+/// While the closure of [`with_service`](RegistryStore::with_service) runs, its
+/// thread holds a guard on the map that it reads. The next commit goes through,
+/// to the other map; **the one after it waits until the closure returns**, and
+/// with it every later writer, and every thread that reads this store for the
+/// first time. Keep the closure short, and never wait in it for another thread
+/// that does one of these. No guard ever leaves the closure.
+///
+/// A read from inside is fine. A write would wait for itself, and is refused with
+/// [`Reentrant`](StoreError::Reentrant). A closure that panics gives its guard
+/// back.
+///
+/// ```
+/// use service_registry::{EvmapStore, RegistryStore, StoreError};
+/// # use service_registry::{ServiceInfo, ServiceRegistration};
+///
+/// let store = EvmapStore::new();
+/// # store.save_service(ServiceInfo::new(ServiceRegistration {
+/// #     service_name: "user-service".into(),
+/// #     pod_name: "pod-1".into(),
+/// #     ..Default::default()
+/// # })?)?;
+/// let (nested_read, nested_write) = store.with_service("user-service:pod-1", |_| {
+///     (store.stats(), store.clear())
+/// })?;
+/// assert_eq!(nested_read?.services, 1);
+/// assert_eq!(nested_write, Err(StoreError::Reentrant));
+/// # Ok::<(), StoreError>(())
+/// ```
+pub struct EvmapStore {
+    handles: ThreadLocal<ReadHandle>,
+    /// What the threads' handles are cloned from; never read through.
+    seed: Mutex<ReadHandle>,
+    writer: Mutex<State>,
+}
+
+/// The writing side, until the store is closed; the last revision afterwards.
+#[allow(clippy::large_enum_variant)] // there is one for each store
+enum State {
+    Open(Writer),
+    Closed(Revision),
+}
+
+/// The tables that changes are made in, and the map that they are copied to.
+struct Writer {
+    tables: Tables,
+    map: WriteHandle,
+}
+
+impl EvmapStore {
+    /// An empty store.
+    pub fn new() -> EvmapStore {
+        let (map, seed) = map::new(&RandomState::default());
+        let tables = Tables::default();
+        EvmapStore {
+            handles: ThreadLocal::new(),
+            seed: Mutex::new(seed),
+            writer: Mutex::new(State::Open(Writer { tables, map })),
+        }
+    }
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+        let handle = self.handles.get_or(|| self.new_handle());
+        // Nothing is behind the pointer once the store has been closed.
+        let guard = handle.enter().ok_or(StoreError::Closed)?;
+        Ok(read(&View::new(&guard)))
+    }
+
+    /// For the first read of a thread, which is not inside a read of this store.
+    #[cold]
+    fn new_handle(&self) -> ReadHandle {
+        let seed = self.seed.lock();
+        seed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A read that runs a closure of the caller.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+        let _reading = Reading::enter_again(self)?;
+        self.read(read)
+    }
+
+    fn write<R>(&self, write: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
+        self.write_state(write).map(|(answer, _)| answer)
+    }
+
+    fn commit_write(&self, write: impl FnOnce(&mut Writer) -> Result<()>) -> Result<Revision> {
+        self.write_state(write).map(|((), revision)| revision)
+    }
+
+    fn write_state<R>(
+        &self,
+        write: impl FnOnce(&mut Writer) -> Result<R>,
+    ) -> Result<(R, Revision)> {
+        Reading::refuse_inside(self)?;
+        match &mut *self.lock() {
+            State::Open(writer) => {
+                let answer = write(writer)?;
+                Ok((answer, writer.settle()))
+            }
+            State::Closed(_) => Err(StoreError::Closed),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        // No code of a caller runs under this lock.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn current_revision(&self) -> Revision {
+        self.read(|view| view.revision())
+            .unwrap_or_else(|_| match &*self.lock() {
+                State::Open(writer) => writer.tables.revision(),
+                State::Closed(last) => *last,
+            })
+    }
+
+    fn close_tables(&self) -> Result<()> {
+        Reading::refuse_inside(self)?;
+        let mut state = self.lock();
+        if let State::Open(writer) = &*state {
+            let last = writer.tables.revision();
+            // Dropping the writer takes the maps down, once readers have left.
+            *state = State::Closed(last);
+        }
+        Ok(())
+    }
+}
+
+impl_registry_store!(EvmapStore);
+
+impl Default for EvmapStore {
+    fn default() -> EvmapStore {
+        EvmapStore::new()
+    }
+}
+
+impl fmt::Debug for EvmapStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::debug_store("EvmapStore", self, f)
+    }
+}
+
+impl Writer {
+    fn put(&mut self, service: ServiceInfo) {
+        let key = Index::Services.text(service.key());
+        self.map.update(key, Value::Service(service));
+    }
+
+    /// Copies to the map that a subscription has ended.
+    fn leave(&mut self, service_group: &str, number: u64, subscriber: ServiceKey) {
+        self.tables.dirty = true;
+        let group = Index::Groups.text(service_group);
+        if self.tables.subscribers(service_group).next().is_none() {
+            self.map.remove_entry(group);
+        } else {
+            self.map
+                .remove_value(group, Value::Subscriber(number, subscriber));
+        }
+    }
+}
+
+impl WriteTables for Writer {
+    fn is_registered(&self, key: &str) -> bool {
+        self.tables.is_registered(key)
+    }
+
+    fn save(&mut self, service: ServiceInfo) {
+        match self.tables.get(service.key()) {
+            Some(known) if *known == service => return,
+            Some(_) => {}
+            None => {
+                let name = Index::Names.text(service.service_name());
+                self.map.insert(name, Value::Pod(service.key().clone()));
+            }
+        }
+        self.tables.save(service.clone());
+        self.put(service);
+    }
+
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
+        let removed = self.tables.delete(key)?;
+        self.map.remove_entry(Index::Services.text(key));
+        let name = removed.service_name();
+        let text = Index::Names.text(name);
+        if self.tables.services_by_name(name).next().is_none() {
+            self.map.remove_entry(text);
+        } else {
+            let key = removed.key().clone();
+            self.map.remove_value(text, Value::Pod(key));
+        }
+        Some(removed)
+    }
+
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Option<ServiceStatus> {
+        let before = self.tables.get(key)?.clone();
+        self.tables.set_health(key, status, checked_at);
+        let updated = before.with_health(status, checked_at);
+        if updated != before {
+            self.put(updated);
+        }
+        Some(before.status())
+    }
+
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        let added = self.tables.subscriptions.add(subscriber_key, service_group);
+        if let Some((number, subscriber)) = added {
+            self.tables.dirty = true;
+            let group = Index::Groups.text(service_group);
+            self.map
+                .insert(group, Value::Subscriber(number, subscriber));
+        }
+    }
+
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        let subscriptions = &mut self.tables.subscriptions;
+        if let Some((number, subscriber)) = subscriptions.remove(subscriber_key, service_group) {
+            self.leave(service_group, number, subscriber);
+        }
+    }
+
+    fn unsubscribe_all(&mut self, subscriber_key: &str) {
+        let ended: Vec<_> = self
+            .tables
+            .subscriptions
+            .remove_all(subscriber_key)
+            .collect();
+        for (group, number, subscriber) in ended {
+            self.leave(&group, number, subscriber);
+        }
+    }
+
+    fn clear(&mut self) {
+        let stats = self.tables.stats();
+        if stats != StoreStats::default() {
+            self.tables.clear();
+            self.map.purge();
+        }
+    }
+
+    fn settle(&mut self) -> Revision {
+        let before = self.tables.revision();
+        let revision = self.tables.settle();
+        if revision != before {
+            self.map.set_meta(Meta {
+                revision,
+                stats: self.tables.stats(),
+            });
+            self.map.publish();
+        }
+        revision
+    }
+}
