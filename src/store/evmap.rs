@@ -21,26 +21,18 @@
 //! fourth index, the groups of a subscriber, is asked by writers only. It lies in
 //! the writer's own [`Tables`], where the changes are made first: they know what
 //! is registered, and number the subscriptions.
-//!
-//! # A handle for each thread
-//!
-//! A `ReadHandle` can be used by one thread at a time. Each thread that reads gets
-//! one at its first read, which is kept in the store, and when the thread ends
-//! goes to the next thread that comes: there are never more than there were
-//! threads at once. Handles are made and dropped only while their thread is not
-//! inside a read, because both take a lock that a waiting writer holds.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-
-use thread_local::ThreadLocal;
 
 use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
-use map::{Index, Meta, ReadHandle, Value, View, WriteHandle};
+use handles::Handles;
+use map::{Index, Meta, Value, View, WriteHandle};
 
+mod handles;
 mod map;
 
 /// The store of two maps: wait-free readers at the speed of a hash map.
@@ -86,9 +78,7 @@ mod map;
 /// # Ok::<(), StoreError>(())
 /// ```
 pub struct EvmapStore {
-    handles: ThreadLocal<ReadHandle>,
-    /// What the threads' handles are cloned from; never read through.
-    seed: Mutex<ReadHandle>,
+    handles: Handles,
     writer: Mutex<State>,
 }
 
@@ -111,32 +101,31 @@ impl EvmapStore {
         let (map, seed) = map::new(&RandomState::default());
         let tables = Tables::default();
         EvmapStore {
-            handles: ThreadLocal::new(),
-            seed: Mutex::new(seed),
+            handles: Handles::new(seed),
             writer: Mutex::new(State::Open(Writer { tables, map })),
         }
     }
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        let handle = self.handles.get_or(|| self.new_handle());
-        // Nothing is behind the pointer once the store has been closed.
-        let guard = handle.enter().ok_or(StoreError::Closed)?;
-        Ok(read(&View::new(&guard)))
-    }
-
-    /// For the first read of a thread, which is not inside a read of this store.
-    #[cold]
-    fn new_handle(&self) -> ReadHandle {
-        let seed = self.seed.lock();
-        seed.unwrap_or_else(PoisonError::into_inner).clone()
+        if Handles::are_short_lived() {
+            // A second handle cannot be made while the first one is read through.
+            Reading::refuse_inside(self)?;
+        }
+        self.handles.with(|handle| {
+            // Nothing is behind the pointer once the store has been closed.
+            let guard = handle.enter().ok_or(StoreError::Closed)?;
+            Ok(read(&View::new(&guard)))
+        })
     }
 
     /// A read that runs a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        let _reading = Reading::enter_again(self)?;
-        self.read(read)
+        self.read(|view| {
+            let _reading = Reading::enter_again(self)?;
+            Ok(read(view))
+        })?
     }
 
     fn write<R>(&self, write: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {

@@ -15,6 +15,7 @@ macro_rules! shared_stores {
     ($with:ident) => {
         $with! { "thread-safe" thread_safe ThreadSafe ThreadSafeMemoryStore }
         $with! { "worker" worker Worker WorkerStore }
+        $with! { "evmap" evmap Evmap EvmapStore }
         $with! { "snapshot" snapshot Snapshot SnapshotStore }
     };
 }
