@@ -43,6 +43,7 @@
 //! | [`MemoryStore`] | | plain, one thread | plain | no |
 //! | `WorkerStore` | `worker` | message round trip | event queue, one worker | no |
 //! | `ThreadSafeMemoryStore` | `thread-safe` (default) | shared lock | exclusive lock | no |
+//! | `EvmapStore` | `evmap` | wait-free | one at a time, published to both of two maps | no |
 //! | `SnapshotStore` | `snapshot` | lock-free | one at a time, copy-on-write | O(1), `Send + Sync + 'static` |
 //!
 //! On every one of them a batch is atomic and a scan is consistent: what
@@ -54,6 +55,8 @@
 //! - Several threads that read all the time, or answers that must agree with
 //!   each other: `SnapshotStore`. Its writes cost more than those of any other
 //!   store here but `WorkerStore`.
+//! - Several threads that read all the time with short closures, and few writes:
+//!   `EvmapStore`. A stalled reader stalls its writers.
 //! - An event loop that owns its state: `WorkerStore`.
 //!
 //! `docs/choosing.md` in the repository says more, and when not to use each.
@@ -85,8 +88,9 @@
 //! | --- | --- |
 //! | `thread-safe` (default) | `ThreadSafeMemoryStore` |
 //! | `worker` | `WorkerStore`, and `crossbeam-channel` |
+//! | `evmap` | `EvmapStore`, and `evmap`, `thread_local` |
 //! | `snapshot` | `SnapshotStore`, and `arc-swap`, `arrayvec`, `imbl`, `wide` |
-//! | `default-memory`, `default-worker`, `default-thread-safe`, `default-snapshot` | what [`DefaultStore`] is; the strongest wins |
+//! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `lab` | the laboratory; never needed by a program that uses a store |
 

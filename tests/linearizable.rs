@@ -11,7 +11,12 @@
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(
-    not(all(feature = "thread-safe", feature = "worker", feature = "snapshot")),
+    not(all(
+        feature = "thread-safe",
+        feature = "worker",
+        feature = "evmap",
+        feature = "snapshot"
+    )),
     allow(dead_code, unused_macros)
 )]
 

@@ -5,7 +5,12 @@
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(
-    not(all(feature = "thread-safe", feature = "worker", feature = "snapshot")),
+    not(all(
+        feature = "thread-safe",
+        feature = "worker",
+        feature = "evmap",
+        feature = "snapshot"
+    )),
     allow(dead_code, unused_macros)
 )]
 
@@ -131,7 +136,12 @@ const _: () = {
 // --- checked when it runs
 
 #[test]
-#[cfg(any(feature = "thread-safe", feature = "worker", feature = "snapshot"))]
+#[cfg(any(
+    feature = "thread-safe",
+    feature = "worker",
+    feature = "evmap",
+    feature = "snapshot"
+))]
 fn a_panic_can_be_caught_around_a_store() {
     // Without `AssertUnwindSafe`, because a store stays usable.
     fn around<S: RegistryStore + RefUnwindSafe>(store: &S) {
@@ -404,6 +414,7 @@ fn store_kinds_read_and_print() {
         cfg!(not(any(
             feature = "thread-safe",
             feature = "worker",
+            feature = "evmap",
             feature = "snapshot"
         )))
     );

@@ -91,6 +91,8 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.local::<MemoryStore>();
     #[cfg(feature = "thread-safe")]
     visitor.shared::<crate::ThreadSafeMemoryStore>();
+    #[cfg(feature = "evmap")]
+    visitor.shared::<crate::EvmapStore>();
     #[cfg(feature = "snapshot")]
     visitor.snapshots::<crate::SnapshotStore>();
     #[cfg(feature = "worker")]
@@ -125,6 +127,16 @@ impl Contender for crate::ThreadSafeMemoryStore {
         name: "ThreadSafeMemoryStore",
         id: "thread-safe",
         about: "the same tables behind a reader-writer lock",
+        herd: 100,
+    };
+}
+
+#[cfg(feature = "evmap")]
+impl Contender for crate::EvmapStore {
+    const ABOUT: About = About {
+        name: "EvmapStore",
+        id: "evmap",
+        about: "two maps, one of which is read while the other is written",
         herd: 100,
     };
 }
