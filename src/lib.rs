@@ -3,7 +3,7 @@
 //!
 //! One interface, [`RegistryStore`], and interchangeable stores behind it that
 //! strike different bargains between readers and writers. The project's
-//! laboratory measures those bargains (`cargo report`), so that a store is chosen
+//! laboratory measures those bargains (`cargo lab`), so that a store is chosen
 //! from evidence and changed with one word.
 //!
 //! # Usage
