@@ -48,7 +48,7 @@ const MOST: usize = 1 << 16;
 fn operations(c: &mut Criterion) {
     for services in SIZES {
         let deck = Deck::new(Fleet::new(services), 1, &mut seeded(1));
-        let mut subjects = subjects(|_| true).expect("threads for the readers");
+        let mut subjects = subjects(|_| true);
         for subject in &mut subjects {
             subject.fill(&deck).expect("an open store");
         }

@@ -16,6 +16,16 @@
 //! | `section.rs` | what a scenario has to show |
 //! | `targets.rs` | what the stores are meant to reach |
 //! | `output.rs`, `output/` | pages, tables, charts |
+//!
+//! - A new **contender** is a [`RegistryStore`](crate::RegistryStore) with a name:
+//!   implement [`Contender`](contender::Contender) and add a line to
+//!   [`contender::visit`]. Every scenario measures it from then on.
+//! - A new **scenario** is a file that implements
+//!   [`Scenario`](scenarios::Scenario), and a line in [`scenarios::ALL`]. It
+//!   measures, and says what its results look like; run, summary and outputs need
+//!   not know it.
+//! - A new **chart** is a variant of [`section::Block`], and a file in `output/`
+//!   that draws it.
 
 mod check;
 pub mod contender;

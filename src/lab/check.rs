@@ -121,3 +121,60 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
 fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= 1e-9 * a.abs().max(b.abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::output;
+    use crate::lab::run::{Scale, run};
+
+    /// A report of the scenario that takes less time.
+    fn report() -> (Report, Settings) {
+        let settings = Settings {
+            scale: Scale::Smoke,
+            seed: 1,
+            scenarios: vec!["burst-30x100".into()],
+            stores: vec!["snapshot".into()],
+            allocator: "",
+            command: "a command with <brackets>".into(),
+        };
+        (run(&settings).unwrap(), settings)
+    }
+
+    #[test]
+    fn a_report_survives_its_files_and_no_fault_of_it_escapes() {
+        let (report, settings) = report();
+        let folder = std::env::temp_dir().join(format!("lab-check-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let files = output::write(&report, &settings, &folder).unwrap();
+        let read = output::read(&folder.join("report.json")).unwrap();
+        let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(files.len(), 4);
+        assert_eq!(check(&read, &settings), [""; 0]);
+        assert_eq!(read.summary.len(), report.summary.len());
+        assert!(page.contains("&lt;brackets&gt;") && !page.contains("<brackets>"));
+        assert!(!page.contains("http://") && !page.contains("https://"));
+
+        let broken = |change: fn(&mut Report)| {
+            let mut broken = read.clone();
+            change(&mut broken);
+            check(&broken, &settings).len()
+        };
+        assert!(broken(|report| report.schema_version = 0) > 0);
+        assert!(broken(|report| drop(report.results.pop())) > 0);
+        assert!(broken(|report| drop(report.summary.pop())) > 0);
+        assert!(broken(|report| report.results[3].hits = 1_000_000) > 0);
+        assert!(broken(|report| report.results[3].round = 1_000) > 0);
+        assert!(broken(|report| report.summary[2].value *= 1.001) > 0);
+        assert!(broken(|report| report.summary[2].value_high = 0.0) > 0);
+        let compared = |report: &mut Report| {
+            let mut rows = report.summary.iter_mut();
+            rows.find_map(|row| row.comparison.as_mut())?.ratio *= 1.001;
+            Some(())
+        };
+        let mut wrong = read.clone();
+        compared(&mut wrong).expect("a row that is compared");
+        assert!(!check(&wrong, &settings).is_empty());
+    }
+}

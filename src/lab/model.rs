@@ -249,6 +249,8 @@ pub struct ScenarioRun {
     pub name: String,
     /// What it asks.
     pub about: String,
+    /// How it is measured.
+    pub method: String,
     /// Rounds that count. One more went before them and was thrown away.
     pub rounds: usize,
     /// How long it took.

@@ -294,6 +294,7 @@ pub fn run(settings: &Settings) -> Result<Report, Fault> {
         context.scenarios.push(ScenarioRun {
             name: scenario.name().into(),
             about: scenario.about().into(),
+            method: scenario.method().into(),
             rounds,
             seconds: started.elapsed().as_secs_f64(),
         });
@@ -367,8 +368,7 @@ fn summarise(settings: &Settings, results: &[Measurement]) -> Vec<SummaryRow> {
     rows
 }
 
-/// The ratio in each round: what disturbed one side of it, minutes later,
-/// disturbed the other side as well, or neither.
+/// The ratio of each round, of which both sides met the same machine.
 pub(super) fn paired_ratios(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
     let references: HashMap<usize, f64> = reference.iter().map(|m| (m.round, m.value)).collect();
     own.iter()

@@ -7,7 +7,6 @@
 pub mod burst;
 pub mod operations;
 
-use super::contender::About;
 use super::model::{Cell, Report};
 use super::run::{Fault, Recorder, Settings};
 use super::section::Section;
@@ -25,8 +24,8 @@ pub trait Scenario: Sync {
     /// What it asks, in one line.
     fn about(&self) -> &'static str;
 
-    /// The contender that always runs, because others are compared with it.
-    fn reference(&self) -> &'static About;
+    /// How it is measured, in a paragraph.
+    fn method(&self) -> &'static str;
 
     /// Builds what is built once.
     ///

@@ -141,6 +141,8 @@ pub enum Entry {
         value: String,
         /// Its comparison.
         ratio: Option<Ratio>,
+        /// How many of its operations hit, where that is not the same for all.
+        hits: Option<String>,
     },
     /// A comparison alone.
     Ratio(Ratio),
@@ -198,7 +200,11 @@ impl SummaryRow {
             _ => format!("{} {}", significant(self.value), self.unit),
         };
         let ratio = self.ratio();
-        Entry::Value { value, ratio }
+        Entry::Value {
+            value,
+            ratio,
+            hits: None,
+        }
     }
 }
 

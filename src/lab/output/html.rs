@@ -176,15 +176,17 @@ fn entry(entry: &Entry) -> String {
     match entry {
         Entry::Empty => "<span class=\"none\">·</span>".into(),
         Entry::Text(text) => escape(text),
-        Entry::Value { value, ratio: None } => escape(value),
-        Entry::Value {
-            value,
-            ratio: Some(ratio),
-        } => format!(
-            "{}<span class=\"ratio\">{}</span>",
-            escape(value),
-            comparison(*ratio, ratio.point())
-        ),
+        Entry::Value { value, ratio, hits } => {
+            let mut html = escape(value);
+            if let Some(ratio) = ratio {
+                let shown = comparison(*ratio, ratio.point());
+                let _ = write!(html, "<span class=\"ratio\">{shown}</span>");
+            }
+            if let Some(hits) = hits {
+                let _ = write!(html, "<span class=\"ratio\">hits {}</span>", escape(hits));
+            }
+            html
+        }
         Entry::Ratio(ratio) => comparison(*ratio, ratio.point()),
         Entry::Measured(ratio) => comparison(*ratio, times(ratio.ratio)),
         Entry::Verdict(true) => "<span class=\"met\">✓ met</span>".into(),

@@ -64,11 +64,12 @@ fn entry(entry: &Entry) -> String {
     match entry {
         Entry::Empty => String::new(),
         Entry::Text(text) => text.clone(),
-        Entry::Value { value, ratio: None } => value.clone(),
-        Entry::Value {
-            value,
-            ratio: Some(ratio),
-        } => format!("{value}, {}", with_interval(*ratio)),
+        Entry::Value { value, ratio, hits } => {
+            let ratio = ratio.map(with_interval);
+            let hits = hits.as_ref().map(|hits| format!("hits {hits}"));
+            let parts = [Some(value.clone()), ratio, hits];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
         Entry::Ratio(ratio) => with_interval(*ratio),
         Entry::Measured(ratio) => {
             let point = crate::lab::section::times(ratio.ratio);

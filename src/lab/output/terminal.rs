@@ -84,14 +84,18 @@ fn entry(entry: &Entry, intervals: bool) -> String {
     match entry {
         Entry::Empty => String::new(),
         Entry::Text(text) => text.clone(),
-        Entry::Value { value, ratio: None } => value.clone(),
+        Entry::Value {
+            value, ratio: None, ..
+        } => value.clone(),
         Entry::Value {
             value,
             ratio: Some(ratio),
+            ..
         } if intervals => format!("{value} {}", with_interval(*ratio)),
         Entry::Value {
             value,
             ratio: Some(ratio),
+            ..
         } => format!("{value} {:>5}", ratio.point()),
         Entry::Ratio(ratio) => with_interval(*ratio),
         Entry::Measured(ratio) => format!("{} {}", times(ratio.ratio), ratio.interval()),

@@ -187,8 +187,13 @@ impl Scenario for Burst30x100 {
         "30 workers started together, 100 operations each, from reads only to writes only"
     }
 
-    fn reference(&self) -> &'static About {
-        REFERENCE
+    fn method(&self) -> &'static str {
+        "30 workers on a rayon pool of 30 threads, 100 operations each, 3,000 in all, held back by \
+         a barrier and let go together; every store fresh for every burst, keys and records \
+         prepared before. A read is get_service, a clone. On 1,000 services half of the writes \
+         replace a record and half update a health status; on an empty store every write registers \
+         a pod. The null store does nothing: what it takes is the waking of 30 threads, and no \
+         store can be faster."
     }
 
     fn prepare(&self, settings: &Settings) -> Result<Box<dyn Experiment>, Fault> {

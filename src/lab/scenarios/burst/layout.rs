@@ -1,8 +1,9 @@
 //! How the bursts are shown.
 
-use super::{FILLS, NAME, REFERENCE, Reading};
+use super::{Burst30x100, FILLS, NAME, REFERENCE, Reading};
 use crate::lab::contender::{About, Contender, Null};
 use crate::lab::model::{Report, SummaryRow};
+use crate::lab::scenarios::Scenario;
 use crate::lab::section::{
     Bar, BarChart, BarGroup, Block, Colour, Entry, Quantity, Section, Table, TableRow, thousands,
     time,
@@ -35,13 +36,7 @@ pub(super) fn section(report: &Report, all: &[About]) -> Section {
     }
     Section {
         title: "burst-30x100".into(),
-        intro: "30 workers on a rayon pool of 30 threads, 100 operations each, 3,000 in all, held \
-                back by a barrier and let go together; every store fresh for every burst, keys \
-                and records prepared before. A read is get_service. On 1,000 services half of the \
-                writes replace a record and half update a health status; on an empty store every \
-                write registers a pod. The null store does nothing: what it takes is the waking of \
-                30 threads, and no store can be faster."
-            .into(),
+        intro: Burst30x100.method().into(),
         findings: layout.findings(),
         blocks,
     }
@@ -96,14 +91,28 @@ impl Layout<'_> {
     }
 
     fn table(&self, reading: Reading, services: usize) -> Table {
-        let rows = Mix::ALL.map(|mix| TableRow {
-            name: mix.to_string(),
-            entries: std::iter::once(Entry::Text(self.hits(services, mix)))
-                .chain(self.stores.iter().map(|(_, about)| {
-                    let row = self.row(reading, about, services, mix);
-                    row.map_or(Entry::Empty, SummaryRow::entry)
-                }))
-                .collect(),
+        let rows = Mix::ALL.map(|mix| {
+            let all = self.hits(services, mix);
+            let entry = |about: &About| {
+                let Some(row) = self.row(reading, about, services, mix) else {
+                    return Entry::Empty;
+                };
+                match row.entry() {
+                    // One number for all needs to be said once.
+                    Entry::Value { value, ratio, .. } if all.contains('–') => Entry::Value {
+                        value,
+                        ratio,
+                        hits: Some(hits(&[row])),
+                    },
+                    entry => entry,
+                }
+            };
+            TableRow {
+                name: mix.to_string(),
+                entries: std::iter::once(Entry::Text(all.clone()))
+                    .chain(self.stores.iter().map(|(_, about)| entry(about)))
+                    .collect(),
+            }
         });
         let heads = self.stores.iter().map(|(_, about)| about.id.to_owned());
         Table {
@@ -130,18 +139,14 @@ impl Layout<'_> {
         }
     }
 
-    /// How many reads hit: of the reference, which stands for all but the null
-    /// store.
+    /// How many reads hit, from the store with the fewest to the one with the
+    /// most; the null store, where nothing can, does not count.
     fn hits(&self, services: usize, mix: Mix) -> String {
-        let Some(row) = self.row(Reading::Burst, REFERENCE, services, mix) else {
-            return String::new();
-        };
-        let reads = row.operations - row.writes;
-        match (row.hits_min - row.writes, row.hits_max - row.writes) {
-            _ if reads == 0 => "no reads".into(),
-            (min, max) if min == max => format!("{min}/{reads}"),
-            (min, max) => format!("{min}–{max}/{reads}"),
-        }
+        let stores = self.stores.iter().filter(|(_, about)| about.is_store());
+        let rows: Vec<&SummaryRow> = stores
+            .filter_map(|(_, about)| self.row(Reading::Burst, about, services, mix))
+            .collect();
+        hits(&rows)
     }
 
     fn findings(&self) -> Vec<String> {
@@ -192,6 +197,24 @@ impl Layout<'_> {
             }
         }
         findings
+    }
+}
+
+/// Reads that hit, of all reads of a burst: `2850/2850`, `177–252/2850`.
+fn hits(rows: &[&SummaryRow]) -> String {
+    let min = rows.iter().map(|row| row.hits_min - row.writes).min();
+    let max = rows.iter().map(|row| row.hits_max - row.writes).max();
+    let reads = rows.first().map(|row| row.operations - row.writes);
+    match (min, max, reads) {
+        (Some(min), Some(max), Some(reads)) if reads > 0 => {
+            let hits = if min == max {
+                min.to_string()
+            } else {
+                format!("{min}–{max}")
+            };
+            format!("{hits}/{reads}")
+        }
+        _ => "no reads".into(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
+use super::Operation;
 use super::clock::{keep, slice, tally, wait};
-use super::subject::{Subject, growth, herd, replacements};
-use super::{Dose, Operation};
+use super::subject::{Dose, Subject, growth, herd, replacements};
 use crate::lab::contender::{About, Floor};
 use crate::lab::run::Sample;
 use crate::lab::workload::{Deck, Fleet};

@@ -1,8 +1,9 @@
 //! How the costs of the operations are shown.
 
-use super::{NAME, Operation as Op, SIZES};
+use super::{NAME, Operation as Op, Operations, SIZES};
 use crate::lab::contender::{About, Floor};
 use crate::lab::model::{Report, SummaryRow};
+use crate::lab::scenarios::Scenario;
 use crate::lab::section::{
     Bar, BarChart, BarGroup, Block, Colour, Entry, Quantity, Section, Table, TableRow, thousands,
     time, times,
@@ -88,14 +89,7 @@ pub(super) fn section(report: &Report, all: &[About]) -> Section {
     blocks.push(Block::Table(layout.throughput(&sizes)));
     Section {
         title: "Operations, one thread".into(),
-        intro: "What each operation costs when nobody else is there. The floor is one bare hash \
-                map with the same hasher, keys and values; a ratio to it is the price of what a \
-                store adds: other indexes, revisions, locks, snapshots. A read begins when the one \
-                before has answered, because a caller waits for its answer; \"back to back\" are \
-                reads that do not wait, of which a processor does several at once. Before the clock \
-                starts every pod is read once, so that the caches are as they are where a process \
-                works with one store. Every store is built anew in every round."
-            .into(),
+        intro: Operations.method().into(),
         findings: layout.findings(),
         blocks,
     }
@@ -210,15 +204,36 @@ impl Layout<'_> {
         });
         Table {
             title: format!("{} services", thousands(services as u64)),
-            note: "Time of one call, and its ratio to the floor; for a change of a batch, to one \
-                   made singly; for by-name at 100,000, to 1,000 services; for snapshot(), to 10 \
-                   services."
-                .into(),
+            note: format!(
+                "Time of one call, and its ratio to the floor; for a change of a batch, to one \
+                 made singly; for by-name at 100,000, to 1,000 services; for snapshot(), to 10 \
+                 services. {}",
+                self.hits(services)
+            ),
             head: self.head(true),
             rows: rows.filter(TableRow::is_filled).collect(),
             brief: services == 1_000,
             intervals: false,
         }
+    }
+
+    /// How many operations hit, which is checked for every sample.
+    fn hits(&self, services: usize) -> String {
+        let rows = || {
+            let of_size =
+                |row: &&SummaryRow| row.cell.scenario == NAME && row.cell.services == services;
+            self.report.summary.iter().filter(of_size)
+        };
+        let is_miss = |row: &&SummaryRow| row.cell.metric == Op::Miss.metric();
+        let all = rows().filter(|row| !is_miss(row));
+        let all = all.filter(|row| row.hits_min != row.operations).count() == 0;
+        let none = rows().filter(is_miss).all(|row| row.hits_max == 0);
+        if all && none {
+            return "In every cell every operation hit, but for those that are to miss: there \
+                    none did."
+                .into();
+        }
+        "Some operations did not hit: see report.json.".into()
     }
 
     fn throughput(&self, sizes: &[usize]) -> Table {

@@ -1,15 +1,47 @@
 //! A contender that the operations are tried on.
 
+use std::cell::OnceCell;
 use std::hint::black_box;
 use std::rc::Rc;
 
+use super::Operation;
 use super::clock::{Timed, keep, slice, tally, wait};
-use super::{Dose, Gangs, Operation};
 use crate::lab::contender::{About, Contender, SnapshotContender};
 use crate::lab::gang::Gang;
 use crate::lab::run::Sample;
-use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE};
+use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE, Texts};
 use crate::{Batch, RegistryView, Result, ServiceInfo};
+
+/// How much of an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Dose {
+    /// From which place of the deck on.
+    pub from: usize,
+    /// How often, while the clock runs. One of the "1,000 updates" counts as one.
+    pub count: usize,
+    /// How many pods are read before the clock starts.
+    pub sweep: usize,
+}
+
+impl Dose {
+    /// How many operations that are none of these reads come before the clock
+    /// starts.
+    pub(super) fn warm_up(self) -> usize {
+        (self.count / 4).max(1)
+    }
+
+    /// The keys of the sweep, and then random ones.
+    pub(super) fn keys(self, deck: &Deck) -> Vec<&str> {
+        let mut keys = deck.sweep_keys.window(0, self.sweep);
+        keys.extend(deck.keys.window(self.from, self.count));
+        keys
+    }
+
+    /// So many texts before the clock starts, and then those that count.
+    pub(super) fn window(self, texts: &Texts, warm: usize) -> Vec<&str> {
+        texts.window(self.from, warm + self.count)
+    }
+}
 
 /// A contender that the operations are tried on.
 pub trait Subject {
@@ -334,6 +366,23 @@ impl<S: Contender> Subject for Single<S> {
     }
 }
 
+/// One thread and two, for throughput; started when they are first needed.
+#[derive(Debug, Default)]
+pub(super) struct Gangs {
+    one: OnceCell<Gang>,
+    two: OnceCell<Gang>,
+}
+
+impl Gangs {
+    fn of(&self, op: Operation) -> &Gang {
+        let (gang, threads) = match op.threads() {
+            1 => (&self.one, 1),
+            _ => (&self.two, 2),
+        };
+        gang.get_or_init(|| Gang::new(threads).expect("the system has two threads to give"))
+    }
+}
+
 /// A store that threads share, on one thread and on two.
 pub(super) struct Shared<S> {
     single: Single<S>,
@@ -405,11 +454,10 @@ impl<S: Contender + Send + Sync> Subject for Shared<S> {
     }
 
     fn sample(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Sample> {
-        let gang = match op {
-            Operation::Throughput1 => &self.gangs.one,
-            Operation::Throughput2 => &self.gangs.two,
-            _ => return self.single.sample(op, deck, dose),
-        };
+        if !op.is_throughput() {
+            return self.single.sample(op, deck, dose);
+        }
+        let gang = self.gangs.of(op);
         let store = self.single.store();
         let read = |(): &mut (), key: &str| {
             let answer = store.with_service(key, |info| black_box(info.status()));
@@ -453,7 +501,6 @@ impl<S: SnapshotContender> Subject for Snapshots<S> {
             return self.shared.sample(op, deck, dose);
         }
         let store = self.shared.single.store();
-        let gangs = &self.shared.gangs;
         let warm = dose.warm_up();
         let total = warm + dose.count;
         let read = |reader: &mut S::Reader, key: &str| {
@@ -493,10 +540,7 @@ impl<S: SnapshotContender> Subject for Snapshots<S> {
             })
             .reads(),
             _ => {
-                let gang = match op {
-                    Operation::ReaderThroughput1 => &gangs.one,
-                    _ => &gangs.two,
-                };
+                let gang = self.shared.gangs.of(op);
                 Shared::<S>::throughput(gang, deck, dose, || store.open_reader(), read)
             }
         })
