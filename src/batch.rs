@@ -1,11 +1,13 @@
 //! Several changes that become visible at once, and the number of the state
 //! that they lead to.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::SystemTime;
 
+use hashbrown::HashMap;
+
 use crate::error::{Result, StoreError};
+use crate::hash::RandomState;
 use crate::service::{ServiceInfo, ServiceStatus, check_group, check_key};
 
 /// The number of a state of a store: it starts at 0 and grows by one with each
@@ -219,7 +221,7 @@ impl Batch {
     /// would fail.
     pub fn check(&self, registered: impl Fn(&str) -> bool) -> Result<()> {
         // What the batch itself has registered or removed so far.
-        let mut overlay: HashMap<&str, bool> = HashMap::new();
+        let mut overlay: HashMap<&str, bool, RandomState> = HashMap::default();
         for (index, change) in self.changes.iter().enumerate() {
             let present = |key: &str| match overlay.get(key) {
                 Some(&present) => present,

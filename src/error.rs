@@ -28,7 +28,8 @@ pub enum StoreError {
     Closed,
     /// The operation was called from inside a read closure of the same store
     /// ([`with_service`](crate::RegistryStore::with_service)), where it would
-    /// wait for itself. Return what you need from the closure, then call again.
+    /// wait for itself, or from inside more than eight of them. Return what you
+    /// need from the closure, then call again.
     Reentrant,
 }
 
@@ -57,7 +58,7 @@ impl fmt::Display for StoreError {
             StoreError::Closed => f.write_str("the store is closed"),
             StoreError::Reentrant => f.write_str(
                 "called from inside a read closure of the same store, where it would wait \
-                 for itself; return from the closure first",
+                 for itself, or more than eight closures deep; return from the closure first",
             ),
         }
     }

@@ -56,8 +56,8 @@ impl<S: RegistryStore> Registry<S> {
 
     /// Registers a pod, or registers it anew: the record is replaced, its status
     /// is [`Unknown`](ServiceStatus::Unknown), and its subscriptions are the new
-    /// ones and no others. One commit; the cost of a save and of the
-    /// subscriptions that go and come.
+    /// ones and no others, each at the end of its group's order. One commit; the
+    /// cost of a save and of the subscriptions that go and come.
     ///
     /// # Errors
     ///
@@ -78,7 +78,11 @@ impl<S: RegistryStore> Registry<S> {
     }
 
     /// Removes a pod together with its subscriptions, and answers with what was
-    /// removed: `None` where it was not registered. One commit.
+    /// removed. One commit.
+    ///
+    /// `None` where it was not registered; then nothing changes. (Subscriptions
+    /// of a key that is not registered are added and removed through the store:
+    /// [`remove_all_subscriptions`](RegistryStore::remove_all_subscriptions).)
     ///
     /// # Errors
     ///

@@ -25,7 +25,13 @@ use crate::store::RegistryStore;
 )))]
 pub type DefaultStore = crate::MemoryStore;
 
-/// The store that the Cargo feature `default-worker` selects.
+/// The store that the Cargo feature `default-memory`, `default-worker`,
+/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+///
+/// Where crates of one build select different ones, the store with the
+/// stronger promises wins, in that order, so that a program that compiled
+/// before still compiles. Without any of these features it is
+/// [`MemoryStore`](crate::MemoryStore).
 #[cfg(all(
     feature = "default-worker",
     not(any(
@@ -36,18 +42,36 @@ pub type DefaultStore = crate::MemoryStore;
 ))]
 pub type DefaultStore = crate::WorkerStore;
 
-/// The store that the Cargo feature `default-thread-safe` selects.
+/// The store that the Cargo feature `default-memory`, `default-worker`,
+/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+///
+/// Where crates of one build select different ones, the store with the
+/// stronger promises wins, in that order, so that a program that compiled
+/// before still compiles. Without any of these features it is
+/// [`MemoryStore`](crate::MemoryStore).
 #[cfg(all(
     feature = "default-thread-safe",
     not(any(feature = "default-evmap", feature = "default-snapshot"))
 ))]
 pub type DefaultStore = crate::ThreadSafeMemoryStore;
 
-/// The store that the Cargo feature `default-evmap` selects.
+/// The store that the Cargo feature `default-memory`, `default-worker`,
+/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+///
+/// Where crates of one build select different ones, the store with the
+/// stronger promises wins, in that order, so that a program that compiled
+/// before still compiles. Without any of these features it is
+/// [`MemoryStore`](crate::MemoryStore).
 #[cfg(all(feature = "default-evmap", not(feature = "default-snapshot")))]
 pub type DefaultStore = crate::EvmapStore;
 
-/// The store that the Cargo feature `default-snapshot` selects.
+/// The store that the Cargo feature `default-memory`, `default-worker`,
+/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+///
+/// Where crates of one build select different ones, the store with the
+/// stronger promises wins, in that order, so that a program that compiled
+/// before still compiles. Without any of these features it is
+/// [`MemoryStore`](crate::MemoryStore).
 #[cfg(feature = "default-snapshot")]
 pub type DefaultStore = crate::SnapshotStore;
 

@@ -120,6 +120,7 @@ impl ServiceKey {
 
     /// Whether both are clones of one key, which is quicker to tell than
     /// whether their texts agree.
+    #[cfg(feature = "snapshot")]
     #[inline]
     pub(crate) fn same(&self, other: &ServiceKey) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -324,8 +325,8 @@ pub struct Provider {
 /// What a pod says of itself when it registers: a plain record, not checked
 /// until a [`ServiceInfo`] is made of it.
 ///
-/// With the feature `serde` it reads and writes exactly these field names, and
-/// a field that is missing is empty.
+/// With the feature `serde` it reads and writes exactly these field names; a field
+/// that is missing is empty, one that is not known here is passed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]

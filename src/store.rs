@@ -82,7 +82,10 @@ impl StoreStats {
 ///
 /// Costs are written with *n* for the pods registered, *p* for the pods of the
 /// name asked for, and *s* for the subscribers of the group or the groups of the
-/// subscriber asked for. O(1) is expected and amortised, as of a hash table.
+/// subscriber asked for. O(1) is expected and amortised, as of a hash table; in a
+/// persistent store (`SnapshotStore`) each look-up takes O(log *n*) instead, and
+/// so the others that are made of look-ups. A call of `WorkerStore` costs a round
+/// trip besides.
 ///
 /// # Errors
 ///
@@ -96,9 +99,15 @@ pub trait RegistryStore {
     /// # Errors
     ///
     /// None of its own: a [`ServiceInfo`] has been checked.
+    ///
+    /// # Panics
+    ///
+    /// In stores whose tables change in place, at some 2^31 records; so may a
+    /// [`commit`](Self::commit).
     fn save_service(&self, service: ServiceInfo) -> Result<()>;
 
-    /// The record under `key`. O(1); allocates nothing.
+    /// The record under `key`. O(1); a persistent store O(log *n*). Allocates
+    /// nothing where the pod is there.
     ///
     /// # Errors
     ///
@@ -279,9 +288,10 @@ pub trait RegistryStore {
     // --- reads without a copy
 
     /// Calls `read` with the record under `key`, and answers with what it
-    /// answers. O(1), no copy, no allocation.
+    /// answers. O(1); a persistent store O(log *n*). Copies nothing, but for
+    /// `WorkerStore`, and allocates nothing where the pod is there.
     ///
-    /// What the store holds meanwhile (a lock, a pin) each store says; keep the
+    /// What the store holds meanwhile (a lock, a guard) each store says; keep the
     /// closure short.
     ///
     /// # Errors
@@ -410,7 +420,9 @@ forward_through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
 /// Answers borrow from the view; nothing is copied. Costs as in
 /// [`RegistryStore`].
 pub trait RegistryView {
-    /// The number of the state that this is.
+    /// The number of the state that this is. Two views of one store with the same
+    /// revision show the same, but for the empty one of a store that has been
+    /// closed.
     fn revision(&self) -> Revision;
 
     /// The record under `key`. O(1); a persistent store O(log *n*).

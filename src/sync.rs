@@ -3,30 +3,39 @@
 //! Models run with
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib --features snapshot models`.
 
-#[cfg(not(loom))]
-pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+#[cfg(all(any(feature = "thread-safe", feature = "worker"), not(loom)))]
+pub(crate) use std::sync::atomic;
 
-#[cfg(loom)]
-pub(crate) use loom::sync::{Mutex, MutexGuard, atomic};
+#[cfg(all(
+    any(feature = "thread-safe", feature = "worker", feature = "snapshot"),
+    loom
+))]
+pub(crate) use loom::sync::atomic;
 
 #[cfg(all(feature = "snapshot", not(loom)))]
-pub(crate) use arc_swap::{ArcSwap, Cache};
+pub(crate) use {
+    arc_swap::{ArcSwap, Cache},
+    std::sync::{Mutex, MutexGuard},
+};
 
 #[cfg(all(feature = "snapshot", loom))]
-pub(crate) use stand_in::{ArcSwap, Cache};
+pub(crate) use {
+    loom::sync::{Mutex, MutexGuard},
+    stand_in::{ArcSwap, Cache},
+};
 
 #[cfg(all(feature = "snapshot", loom))]
 mod stand_in {
     //! What stands in for [`arc_swap::ArcSwap`] and its `Cache` under loom, which
     //! cannot see the real ones' inside.
     //!
-    //! They do with one pointer what the real ones do: a load acquires, a store
-    //! releases, and a cache compares with a relaxed load. The pointer is an
+    //! They do with one pointer what the real ones do: a load acquires, a swap
+    //! releases and acquires, and a cache compares with a relaxed load. The pointer is an
     //! index that loom knows; what it leads to lies in a list that loom does not
     //! see, so that reading it orders nothing.
 
     use super::atomic::AtomicUsize;
-    use super::atomic::Ordering::{Acquire, Relaxed, Release};
+    use super::atomic::Ordering::{AcqRel, Acquire, Relaxed};
     use std::ops::Deref;
     use std::sync::{Arc, Mutex};
 
@@ -44,6 +53,7 @@ mod stand_in {
         }
 
         fn load_index(&self) -> (usize, Arc<T>) {
+            // Acquire: pairs with the Release of `swap`.
             let index = self.newest.load(Acquire);
             (index, self.values.lock().unwrap()[index].clone())
         }
@@ -56,13 +66,16 @@ mod stand_in {
             Box::new(self.load_full())
         }
 
-        pub(crate) fn store(&self, value: Arc<T>) {
+        pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
             let index = {
                 let mut values = self.values.lock().unwrap();
                 values.push(value);
                 values.len() - 1
             };
-            self.newest.store(index, Release);
+            // Release and Acquire: pairs with the load in `load_index` and with
+            // the swap before.
+            let old = self.newest.swap(index, AcqRel);
+            self.values.lock().unwrap()[old].clone()
         }
     }
 

@@ -283,12 +283,12 @@ impl WriteTables for Writer {
         }
     }
 
-    fn clear(&mut self) {
-        let stats = self.tables.stats();
-        if stats != StoreStats::default() {
-            self.tables.clear();
+    fn clear(&mut self) -> impl Sized + use<> {
+        let cleared = self.tables.clear();
+        if self.tables.is_dirty() {
             self.map.purge();
         }
+        cleared
     }
 
     fn settle(&mut self) -> Revision {

@@ -98,7 +98,7 @@ impl Shelf {
         let end = self.places.len() + room as usize;
         assert!(
             u32::try_from(end).is_ok(),
-            "a store holds at most 2^32 services"
+            "the places of a store are numbered with 32 bits"
         );
         self.places.resize_with(end, || None);
     }

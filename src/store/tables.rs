@@ -40,7 +40,8 @@ pub(crate) trait WriteTables {
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str);
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str);
     fn unsubscribe_all(&mut self, subscriber_key: &str);
-    fn clear(&mut self);
+    /// Removes everything, and hands it out to be dropped outside of a lock.
+    fn clear(&mut self) -> impl Sized + use<Self>;
 
     /// Ends a commit: grows the revision if something has changed.
     fn settle(&mut self) -> Revision;
@@ -202,10 +203,9 @@ macro_rules! impl_registry_store {
             }
 
             fn clear(&self) -> Result<()> {
-                self.write(|tables| {
-                    tables.clear();
-                    Ok(())
-                })
+                let cleared = self.write(|tables| Ok(tables.clear()))?;
+                drop(cleared);
+                Ok(())
             }
 
             fn stats(&self) -> Result<StoreStats> {
@@ -268,6 +268,14 @@ impl Default for Tables {
     }
 }
 
+impl Tables {
+    /// Whether something has changed that is not settled yet.
+    #[cfg(feature = "evmap")]
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+}
+
 impl WriteTables for Tables {
     fn is_registered(&self, key: &str) -> bool {
         self.get(key).is_some()
@@ -316,16 +324,15 @@ impl WriteTables for Tables {
         self.dirty |= removed > 0;
     }
 
-    fn clear(&mut self) {
-        let stats = self.stats();
-        if stats.services == 0 && stats.subscriptions == 0 {
-            return;
-        }
-        *self = Tables {
-            revision: self.revision,
-            dirty: true,
-            ..Tables::default()
-        };
+    fn clear(&mut self) -> impl Sized + use<> {
+        (self.stats() != StoreStats::default()).then(|| {
+            let empty = Tables {
+                revision: self.revision,
+                dirty: true,
+                ..Tables::default()
+            };
+            std::mem::replace(self, empty)
+        })
     }
 
     #[inline]

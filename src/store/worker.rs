@@ -15,10 +15,12 @@
 //! disconnected and empty, answers all that was accepted, and ends.
 //!
 //! A request owns the only sender of its caller's channel, which travels home
-//! inside the answer. Were a worker ever to die with requests in its hands, they
-//! would be dropped, and their callers see a disconnected channel: `Closed`.
+//! inside the answer. Were the worker ever to panic over a request, that request
+//! is dropped, and its caller sees a disconnected channel: `Closed`; so do all
+//! others get for an answer from then on.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{Builder, JoinHandle};
 
@@ -118,6 +120,8 @@ enum Operation {
     Clear,
     Stats,
     Ping,
+    #[cfg(test)]
+    Panic,
 }
 
 enum Answer {
@@ -219,8 +223,18 @@ impl WorkerStore {
 /// send one and all that were sent are done.
 #[allow(clippy::needless_pass_by_value)] // the worker owns its end of the queue
 fn work(queue: Receiver<Request>, published: &AtomicU64) {
+    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, published)));
+    if served.is_err() {
+        // A bug, or no memory. The tables are gone, and nobody shall wait for them.
+        for request in &queue {
+            send_home(Err(StoreError::Closed), request.envelope);
+        }
+    }
+}
+
+fn serve(queue: &Receiver<Request>, published: &AtomicU64) {
     let store = MemoryStore::new();
-    for request in &queue {
+    for request in queue {
         let answer = perform(&store, request.operation, &request.envelope);
         // Release, before the answer is sent: pairs with the Acquire load in
         // `revision`, so that a caller whose commit has returned finds it there.
@@ -260,6 +274,8 @@ fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Resul
         Operation::Clear => store.clear().map(done),
         Operation::Stats => store.stats().map(Answer::Stats),
         Operation::Ping => store.ping().map(done),
+        #[cfg(test)]
+        Operation::Panic => panic!("injected by a test"),
     }
 }
 
@@ -379,8 +395,7 @@ impl RegistryStore for WorkerStore {
         // Whoever comes second waits here until the worker has ended.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(worker) = worker.take() {
-            // The worker runs no code of a caller; were it ever to panic, its
-            // callers have been told `Closed` already.
+            // It catches its panics.
             let _ = worker.join();
         }
         self.lanes().clear();
@@ -404,5 +419,26 @@ impl Drop for WorkerStore {
 impl fmt::Debug for WorkerStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::debug_store("WorkerStore", self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_leaves_nobody_waiting() {
+        let store = WorkerStore::new();
+        store.add_subscription("web:1", "db").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| while store.ping().is_ok() {});
+            }
+            let answer = store.call(Operation::Panic, "", "").map(drop);
+            assert_eq!(answer, Err(StoreError::Closed));
+        });
+        assert_eq!(store.stats(), Err(StoreError::Closed));
+        assert_eq!(store.revision(), Revision::from(1));
+        store.close().unwrap();
     }
 }

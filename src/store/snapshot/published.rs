@@ -72,9 +72,11 @@ impl<T> Published<T> {
 }
 
 impl<T> Turn<'_, T> {
-    /// Makes `value` the newest one.
-    pub(super) fn publish(&self, value: T) {
-        self.pointer.store(Arc::new(value));
+    /// Makes `value` the newest one, and hands out the one before: dropping it may
+    /// take long, and is not for this writer's turn.
+    #[must_use]
+    pub(super) fn publish(&self, value: T) -> Arc<T> {
+        self.pointer.swap(Arc::new(value))
     }
 }
 
@@ -131,14 +133,14 @@ mod models {
     }
 
     const REAL: Protocol = Protocol {
-        publish: |cell, value| cell.published.turn().publish(value),
+        publish: |cell, value| drop(cell.published.turn().publish(value)),
         read: |handle, _| **handle.reader.load(),
     };
 
     /// Twin: a counter tells of a new value, after it is there.
     fn count_after(cell: &Cell, value: u64) {
         let turn = cell.published.turn();
-        turn.publish(value);
+        drop(turn.publish(value));
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
     }
 
@@ -146,7 +148,7 @@ mod models {
     fn count_before(cell: &Cell, value: u64) {
         let turn = cell.published.turn();
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
-        turn.publish(value);
+        drop(turn.publish(value));
     }
 
     fn read_if_counted(handle: &mut Handle, cell: &Cell) -> u64 {
@@ -278,7 +280,7 @@ mod models {
         no_update_is_lost_between_two_writers(|cell| {
             let turn = cell.turn();
             let next = *cell.load_full() + 1;
-            turn.publish(next);
+            drop(turn.publish(next));
         });
     }
 
@@ -287,7 +289,7 @@ mod models {
     fn models_twin_reading_before_the_turn_is_rejected() {
         no_update_is_lost_between_two_writers(|cell| {
             let next = *cell.load_full() + 1;
-            cell.turn().publish(next);
+            drop(cell.turn().publish(next));
         });
     }
 }

@@ -262,15 +262,15 @@ impl WriteTables for Root {
         self.dirty |= removed > 0;
     }
 
-    fn clear(&mut self) {
-        let stats = self.stats();
-        if stats.services > 0 || stats.subscriptions > 0 {
-            *self = Root {
+    fn clear(&mut self) -> impl Sized + use<> {
+        (self.stats() != StoreStats::default()).then(|| {
+            let empty = Root {
                 revision: self.revision,
                 dirty: true,
                 ..Root::default()
             };
-        }
+            std::mem::replace(self, empty)
+        })
     }
 
     fn settle(&mut self) -> Revision {
