@@ -15,9 +15,11 @@ use super::stats::RESAMPLES;
 const CRATES: &[&str] = &[
     "arc-swap",
     "crossbeam-channel",
+    "evmap",
     "foldhash",
     "hashbrown",
     "imbl",
+    "left-right",
     "mimalloc",
     "rand",
     "rayon",
@@ -156,6 +158,7 @@ fn features() -> Vec<String> {
         ("thread-safe", cfg!(feature = "thread-safe")),
         ("worker", cfg!(feature = "worker")),
         ("snapshot", cfg!(feature = "snapshot")),
+        ("evmap", cfg!(feature = "evmap")),
         ("serde", cfg!(feature = "serde")),
         ("lab", cfg!(feature = "lab")),
     ]

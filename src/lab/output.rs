@@ -168,8 +168,8 @@ fn warnings(report: &Report) -> Vec<String> {
     let load = context.machine.load_before;
     if load > 0.5 * cores {
         warnings.push(format!(
-            "Other programs were at work: a load of {load:.1} on {cores} cores before the start. \
-             Ratios suffer less from it than times."
+            "Other programs were at work: load {load:.1} on {cores} cores before the start. Ratios \
+             suffer less than times."
         ));
     }
     warnings

@@ -278,7 +278,7 @@ pub fn run(settings: &Settings) -> Result<Report, Fault> {
         let started = Instant::now();
         let mut rounds = 0;
         for round in 0..=effort.rounds {
-            if round > effort.at_least && started.elapsed() > effort.budget {
+            if effort.is_over(round, started.elapsed()) {
                 break;
             }
             progress.round(at, scenario.name(), round);
@@ -302,7 +302,7 @@ pub fn run(settings: &Settings) -> Result<Report, Fault> {
     progress.finish();
     context.machine.load_after = context::load();
     let summary = summarise(settings, &results);
-    let targets = targets(&summary);
+    let targets = targets(&summary, context.machine.cores);
     context.seconds = begun.elapsed().as_secs_f64();
     Ok(Report {
         schema_version: SCHEMA_VERSION,

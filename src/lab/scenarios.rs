@@ -58,8 +58,9 @@ pub trait Experiment {
 }
 
 /// How long a scenario goes on: until it has done all rounds, or until its time
-/// is up and it has done the fewest that mean anything. The time that has gone
-/// by decides alone, never a result.
+/// is up and it has done the fewest that mean much. Where the machine is so busy
+/// that it is half as long again, two rounds are enough. The time that has gone by
+/// decides alone, never a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// All rounds.
@@ -68,4 +69,32 @@ pub struct Effort {
     pub at_least: usize,
     /// Its time.
     pub budget: Duration,
+}
+
+impl Effort {
+    /// Whether `round`, counted from 1, is one too many. Round 0 is the rehearsal.
+    pub fn is_over(self, round: usize, elapsed: Duration) -> bool {
+        let late = elapsed > self.budget;
+        let very_late = elapsed > self.budget * 3 / 2;
+        round > self.rounds || (late && round > self.at_least) || (very_late && round > 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_ends_a_scenario_but_not_before_its_rounds_mean_something() {
+        let effort = Effort {
+            rounds: 9,
+            at_least: 4,
+            budget: Duration::from_secs(10),
+        };
+        let last = |seconds| {
+            let over = |round: &usize| effort.is_over(*round, Duration::from_secs(seconds));
+            (0..20).find(over).map(|round| round - 1)
+        };
+        assert_eq!([1, 11, 16].map(last), [Some(9), Some(4), Some(2)]);
+    }
 }

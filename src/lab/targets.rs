@@ -59,9 +59,11 @@ const AIMS: &[Aim] = &[
 ];
 
 /// The figures that this run has measured, in the order of the table above.
-pub(super) fn targets(summary: &[SummaryRow]) -> Vec<Target> {
+pub(super) fn targets(summary: &[SummaryRow], cores: usize) -> Vec<Target> {
     let mut targets = Vec::new();
-    for &(what, store, metric, threads, limits) in AIMS {
+    // On one core, two threads have nothing to show.
+    let possible = AIMS.iter().filter(|(.., threads, _)| *threads <= cores);
+    for &(what, store, metric, threads, limits) in possible {
         for &(services, limit) in limits {
             let row = summary.iter().find(|row| {
                 let cell = &row.cell;
@@ -85,7 +87,8 @@ impl Limit {
             (ratio.ratio, ratio.low, ratio.high, "x")
         };
         let (limit, met) = match self {
-            AtMost(limit) | Nanoseconds(limit) => (format!("<= {}", bare(limit)), value <= limit),
+            AtMost(limit) => (format!("<= {}", bare(limit)), value <= limit),
+            Nanoseconds(limit) => (format!("<= {} ns", bare(limit)), value <= limit),
             AtLeast(limit) => (format!(">= {}", bare(limit)), value >= limit),
             Same(within) => (
                 format!("{} to {}", bare(1.0 - within), bare(1.0 + within)),
@@ -150,7 +153,7 @@ mod tests {
             row("throughput.with_service", 2, 1_000, 80.0, 1.7),
             row("snapshot_and_drop", 1, 100_000, 61.0, 0.95),
         ];
-        let judged: Vec<_> = targets(&rows)
+        let judged: Vec<_> = targets(&rows, 2)
             .into_iter()
             .map(|target| (target.limit, target.value, target.met))
             .collect();
@@ -159,11 +162,12 @@ mod tests {
             [
                 ("<= 2.8".into(), 2.8, true),
                 ("<= 4".into(), 4.1, false),
-                ("<= 60".into(), 61.0, false),
+                ("<= 60 ns".into(), 61.0, false),
                 ("0.9 to 1.1".into(), 0.95, true),
                 (">= 1.8".into(), 1.7, false),
             ]
         );
+        assert_eq!(targets(&rows, 1).len(), 4);
     }
 
     #[test]

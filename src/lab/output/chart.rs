@@ -219,11 +219,15 @@ fn one(bar: &Bar, scale: &Scale, y: f64, quantity: Quantity) -> String {
     svg
 }
 
+/// How many colours the palette has; after the last comes the first again, which
+/// the names of the bars make up for.
+const COLOURS: usize = 6;
+
 fn class(colour: Colour) -> String {
     match colour {
         Colour::Neutral => "c-neutral".into(),
-        Colour::Contender(place) => format!("c-{}", place % 8),
-        Colour::Variant(place) => format!("c-{} variant", place % 8),
+        Colour::Contender(place) => format!("c-{}", place % COLOURS),
+        Colour::Variant(place) => format!("c-{} variant", place % COLOURS),
     }
 }
 

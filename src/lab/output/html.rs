@@ -140,10 +140,16 @@ fn table(table: &Table, heading: &str) -> String {
         let _ = writeln!(html, "<h3>{}</h3>", escape(&table.title));
     }
     let long = table.rows.iter().any(|row| row.name.chars().count() > 34);
-    let class = if long { " class=\"names\"" } else { "" };
+    let (class, first) = if long {
+        (" class=\"names\"", 26)
+    } else {
+        ("", 13)
+    };
+    // Narrower than this it scrolls.
+    let width = first + 8 * (table.head.len() - 1);
     let _ = write!(
         html,
-        "<p class=\"note\">{}</p>\n<div class=\"wide\"><table{class}>\n<thead><tr>",
+        "<p class=\"note\">{}</p>\n<div class=\"wide\"><table{class} style=\"min-width: {width}rem\">\n<thead><tr>",
         escape(&table.note)
     );
     for head in &table.head {

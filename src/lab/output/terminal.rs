@@ -38,7 +38,7 @@ pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String
     }
     text.push_str("\n\"=\" where the 95 % interval of a ratio holds 1\n");
     for warning in warnings(report) {
-        let _ = writeln!(text, "note: {warning}");
+        let _ = writeln!(text, "{warning}");
     }
     text.push('\n');
     for file in files {
@@ -47,34 +47,49 @@ pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String
     text
 }
 
-/// A table with its columns aligned: names to the left, figures to the right.
+/// The widest line.
+const WIDTH: usize = 100;
+
+/// A table with its columns aligned: names to the left, figures to the right. One
+/// that is too wide goes on below, with the names again.
 fn table(table: &Table) -> String {
     let mut lines: Vec<Vec<String>> = vec![table.head.clone()];
     for row in &table.rows {
         let entries = row.entries.iter().map(|e| entry(e, table.intervals));
         lines.push(std::iter::once(row.name.clone()).chain(entries).collect());
     }
-    let columns = table.head.len();
-    let widths: Vec<usize> = (0..columns)
+    let widths: Vec<usize> = (0..table.head.len())
         .map(|column| {
             let cells = lines.iter().filter_map(|line| line.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         })
         .collect();
     let mut text = format!("{}\n", table.title);
-    for (at, line) in lines.iter().enumerate() {
-        let mut out = String::new();
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            let _ = match column {
-                0 => write!(out, "{cell:<width$}"),
-                _ => write!(out, "  {cell:>width$}"),
-            };
+    let mut first = 1;
+    while first < widths.len() {
+        let mut end = first + 1;
+        let mut width = widths[0] + 2 + widths[first];
+        while end < widths.len() && width + 2 + widths[end] <= WIDTH {
+            width += 2 + widths[end];
+            end += 1;
         }
-        let _ = writeln!(text, "{}", out.trim_end());
-        if at == 0 {
-            let rule = widths.iter().sum::<usize>() + 2 * (columns - 1);
-            let _ = writeln!(text, "{}", "-".repeat(rule));
+        if first > 1 {
+            text.push('\n');
         }
+        for (at, line) in lines.iter().enumerate() {
+            if at > 0 && line[first..end].iter().all(String::is_empty) {
+                continue;
+            }
+            let mut out = format!("{:<width$}", line[0], width = widths[0]);
+            for (cell, width) in line[first..end].iter().zip(&widths[first..end]) {
+                let _ = write!(out, "  {cell:>width$}");
+            }
+            let _ = writeln!(text, "{}", out.trim_end());
+            if at == 0 {
+                let _ = writeln!(text, "{}", "-".repeat(width));
+            }
+        }
+        first = end;
     }
     text
 }
@@ -132,6 +147,27 @@ mod tests {
             "t\noperation     time\n------------------\n\
              a          1.00 µs\nb            12 ns\n"
         );
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_goes_on_below() {
+        let row = |name: &str, entries: [&str; 2]| TableRow {
+            name: name.into(),
+            entries: entries.map(|text| Entry::Text(text.into())).into(),
+        };
+        let wide = "x".repeat(60);
+        let shown = Table {
+            title: "t".into(),
+            note: String::new(),
+            head: ["name", "a", "b"].map(String::from).into(),
+            rows: vec![row("one", [&wide, &wide]), row("two", [&wide, ""])],
+            brief: true,
+            intervals: false,
+        };
+        let text = table(&shown);
+        assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+        let names = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!((names("name"), names("one"), names("two")), (2, 2, 1));
     }
 
     #[test]

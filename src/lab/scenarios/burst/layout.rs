@@ -186,7 +186,10 @@ impl Layout<'_> {
             ]
             .into_iter()
             .filter(|(_, mixes)| !mixes.is_empty())
-            .map(|(word, mixes)| format!("{word} at {}", mixes.join(", ")))
+            .map(|(word, mixes)| match mixes.len() {
+                all if all == Mix::ALL.len() => format!("{word} at every mix"),
+                _ => format!("{word} at {}", mixes.join(", ")),
+            })
             .collect();
             if !parts.is_empty() {
                 findings.push(format!(
