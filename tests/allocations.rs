@@ -283,15 +283,29 @@ fn register_many(store: &impl RegistryStore) {
     assert_eq!(after.subscriptions - before.subscriptions, 3 * PODS);
 }
 
+/// The tables of an evmap never shrink, as its store says.
+fn keeps_its_tables<S>() -> bool {
+    std::any::type_name::<S>().ends_with("::EvmapStore")
+}
+
 fn nothing_is_left<S: RegistryStore>(make: fn() -> S, empty: impl Fn(&S)) {
     let _alone = alone();
     let store = filled(make());
     store.clear().unwrap();
+    if keeps_its_tables::<S>() {
+        // What the first round leaves behind is all that any round does.
+        register_many(&store);
+        empty(&store);
+    }
     let full = LIVE.load(SeqCst);
     let left = everywhere(|| {
         register_many(&store);
         let taken = LIVE.load(SeqCst) - full;
-        assert!(taken > 5 << 20, "{taken} bytes do not hold {PODS} pods");
+        let records = if keeps_its_tables::<S>() { 2 } else { 5 };
+        assert!(
+            taken > records << 20,
+            "{taken} bytes do not hold {PODS} pods"
+        );
         empty(&store);
         assert_eq!(store.stats(), Ok(StoreStats::default()));
     });

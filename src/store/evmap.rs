@@ -40,7 +40,9 @@ mod map;
 /// Readers never wait, whatever writers do. The price is paid by writers: each
 /// change is applied twice, and a commit is published only when every reader that
 /// is inside a read has left it. Memory holds both maps, and a third set of
-/// tables for writers, over shared records.
+/// tables for writers, over shared records. What is removed is freed, but the maps
+/// themselves keep the size that they have once grown to until the store is
+/// closed: evmap has no way to shrink them.
 ///
 /// # Consistency
 ///
