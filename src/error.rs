@@ -67,7 +67,7 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            StoreError::BatchRejected { source, .. } => Some(source),
+            StoreError::BatchRejected { source, .. } => Some(&**source),
             _ => None,
         }
     }
