@@ -9,6 +9,7 @@ use sysinfo::System;
 use super::contender;
 use super::model::{ContenderInfo, Context, Machine, Toolchain};
 use super::run::Settings;
+use super::section::thousands;
 use super::stats::RESAMPLES;
 
 /// The crates that are compared, or that measure.
@@ -49,8 +50,8 @@ pub(super) fn context(settings: &Settings) -> Context {
         features: features(),
         allocator: allocator(settings.allocator, &crates),
         hasher: format!("foldhash {hasher} (fast), seeded at random for each store"),
-        keys: "service:pod, 19 bytes, ten pods a service, registered in random order; \
-               drawn uniformly from 65,536 random probes that are copies of their own"
+        keys: "service:pod, 19 bytes, ten pods a service, registered in random order; asked for \
+               uniformly at random, with texts that are never the store's own"
             .into(),
         copies: "get_* clone a record (one reference count, a few words); with_service, \
                  reader handles and views borrow it"
@@ -72,7 +73,8 @@ pub(super) fn context(settings: &Settings) -> Context {
 fn method() -> Vec<String> {
     [
         "Keys, values, batches and the order of operations are made from the seed before the \
-         clock starts. Results and stores are dropped after it has stopped.",
+         clock starts. Results and stores are dropped after it has stopped, unless dropping is \
+         what is measured.",
         "In every round each contender does the same work, one after the other in a random \
          order; a ratio is taken within a round, where both sides met the same machine. One \
          round is run and thrown away first.",
@@ -83,9 +85,10 @@ fn method() -> Vec<String> {
     .map(String::from)
     .chain([
         format!(
-            "Intervals are 95 % bootstrap percentiles of the median ({RESAMPLES} draws, seeded). \
+            "Intervals are 95 % bootstrap percentiles of the median ({} draws, seeded). \
              Where the interval of a ratio holds 1 the two are equal as far as this run can tell, \
              and the tables say \"=\".",
+            thousands(RESAMPLES as u64)
         ),
         "Every sample counts the operations that did what they were to do. One that is off ends \
          the run."
