@@ -20,6 +20,9 @@ pub struct Together<T> {
     pub elapsed: Duration,
     /// The times of all threads, added up.
     pub busy: Duration,
+    /// How long the thread that fared worst was ready to run and had to wait for
+    /// a processor; where the system tells.
+    pub waited: Option<Duration>,
     /// What the threads worked on.
     pub work: Vec<T>,
 }
@@ -75,21 +78,35 @@ impl Gang {
                 .expect("nothing panics under it");
             let piece = { piece }.take().expect("each thread takes its own piece");
             let mut work = prepare(piece);
+            let waited = waited();
             self.barrier.wait();
             let start = Instant::now();
             do_it(&mut work);
-            (start, Instant::now(), work)
+            let end = Instant::now();
+            let waited = waited.zip(self::waited());
+            let waited = waited.map(|(before, after)| after.saturating_sub(before));
+            (start, end, waited, work)
         });
         let first = done.iter().map(|(start, ..)| *start).min();
-        let last = done.iter().map(|(_, end, _)| *end).max();
+        let last = done.iter().map(|(_, end, ..)| *end).max();
+        let waited: Option<Vec<Duration>> = done.iter().map(|(.., waited, _)| *waited).collect();
         Together {
             elapsed: last
                 .zip(first)
                 .map_or(Duration::ZERO, |(last, first)| last - first),
-            busy: done.iter().map(|(start, end, _)| *end - *start).sum(),
+            busy: done.iter().map(|(start, end, ..)| *end - *start).sum(),
+            waited: waited.and_then(|waited| waited.into_iter().max()),
             work: done.into_iter().map(|(.., work)| work).collect(),
         }
     }
+}
+
+/// How long this thread has been ready to run, in all its life, and had to wait
+/// for a processor: the second number that Linux keeps in `schedstat`.
+fn waited() -> Option<Duration> {
+    let numbers = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = numbers.split_whitespace().nth(1)?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 impl fmt::Debug for Gang {

@@ -76,6 +76,19 @@ pub struct Measurement {
     pub hits_low: u64,
     /// The most that may.
     pub hits_high: u64,
+    /// How many nanoseconds a thread was ready to run and had to wait for a
+    /// processor, where that was asked for and the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited: Option<u64>,
+}
+
+impl Measurement {
+    /// Whether a thread had to wait for a processor for more than a fiftieth of
+    /// the time.
+    pub fn is_disturbed(&self) -> bool {
+        self.waited
+            .is_some_and(|waited| waited > self.nanoseconds / 50)
+    }
 }
 
 /// The summary of a cell.
@@ -102,6 +115,10 @@ pub struct SummaryRow {
     pub hits_min: u64,
     /// The most of a sample that hit.
     pub hits_max: u64,
+    /// In how many samples every thread had a processor, where that was asked
+    /// for. If there are any, the others do not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undisturbed: Option<usize>,
     /// What it is compared with, if it is.
     #[serde(flatten)]
     pub comparison: Option<Comparison>,

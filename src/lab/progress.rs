@@ -1,6 +1,6 @@
 //! The progress bar on stderr; nothing at all where that is no terminal.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -16,6 +16,7 @@ pub(super) struct Progress {
     scenario: Cell<usize>,
     scenario_begun: Cell<Instant>,
     rounds_done: Cell<usize>,
+    what: RefCell<String>,
 }
 
 impl Progress {
@@ -32,6 +33,7 @@ impl Progress {
             scenario: Cell::new(0),
             scenario_begun: Cell::new(Instant::now()),
             rounds_done: Cell::new(0),
+            what: RefCell::default(),
         }
     }
 
@@ -42,12 +44,10 @@ impl Progress {
             self.scenario_begun.set(Instant::now());
         }
         self.rounds_done.set(round);
-        let left = HumanDuration(Duration::from_secs(self.left().as_secs()));
-        let what = match round {
+        *self.what.borrow_mut() = match round {
             0 => format!("{name}, rehearsal"),
             round => format!("{name}, round {round}"),
         };
-        self.bar.set_message(format!("{what}; {left:#} left"));
         self.tick();
     }
 
@@ -57,6 +57,9 @@ impl Progress {
             return;
         }
         let (done, left) = (self.begun.elapsed(), self.left());
+        let whole = HumanDuration(Duration::from_secs(left.as_secs()));
+        let message = format!("{}; {whole:#} left", self.what.borrow());
+        self.bar.set_message(message);
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.bar.set_length(milliseconds(done + left).max(1));
         self.bar.set_position(milliseconds(done));

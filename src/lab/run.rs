@@ -171,6 +171,8 @@ pub struct Sample {
     pub hits: u64,
     /// How many should have.
     pub expected: RangeInclusive<u64>,
+    /// How long a thread had to wait for a processor, where that is known.
+    pub waited: Option<Duration>,
 }
 
 /// What a value counts.
@@ -246,16 +248,21 @@ impl Recorder<'_> {
                 round: round * self.pass.1 + self.pass.0,
                 value: unit.value(sample),
                 unit: unit.name().into(),
-                nanoseconds: u64::try_from(sample.elapsed.as_nanos()).unwrap_or(u64::MAX),
+                nanoseconds: nanoseconds(sample.elapsed),
                 operations: sample.operations,
                 writes: sample.writes,
                 hits: sample.hits,
                 hits_low: *sample.expected.start(),
                 hits_high: *sample.expected.end(),
+                waited: sample.waited.map(nanoseconds),
             });
         }
         Ok(())
     }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Runs scenarios one after the other and sums up what they measured.
@@ -331,7 +338,8 @@ fn summarise(settings: &Settings, results: &[Measurement]) -> Vec<SummaryRow> {
             let Some(own) = samples.get(&cell) else {
                 continue;
             };
-            let values: Vec<f64> = own.iter().map(|sample| sample.value).collect();
+            let counting = counting(own);
+            let values: Vec<f64> = counting.iter().map(|sample| sample.value).collect();
             let interval = median_interval(&values, &mut rng);
             let comparison = scenario.compared_with(&cell).and_then(|reference| {
                 let ratios = paired_ratios(own, samples.get(&reference)?);
@@ -355,11 +363,15 @@ fn summarise(settings: &Settings, results: &[Measurement]) -> Vec<SummaryRow> {
                 unit: own[0].unit.clone(),
                 value_low: interval.low,
                 value_high: interval.high,
-                rounds: values.len(),
+                rounds: own.len(),
                 operations: own[0].operations,
                 writes: own[0].writes,
                 hits_min: own.iter().map(|sample| sample.hits).min().unwrap_or(0),
                 hits_max: own.iter().map(|sample| sample.hits).max().unwrap_or(0),
+                undisturbed: own[0].waited.map(|_| {
+                    let undisturbed = own.iter().filter(|sample| !sample.is_disturbed());
+                    undisturbed.count()
+                }),
                 comparison,
                 cell,
             });
@@ -368,8 +380,28 @@ fn summarise(settings: &Settings, results: &[Measurement]) -> Vec<SummaryRow> {
     rows
 }
 
-/// The ratio of each round, of which both sides met the same machine.
+/// The samples that count: those that were not disturbed, or all where there are
+/// none such.
+pub(super) fn counting<'a>(samples: &[&'a Measurement]) -> Vec<&'a Measurement> {
+    let undisturbed = samples.iter().copied().filter(|m| !m.is_disturbed());
+    let undisturbed: Vec<&Measurement> = undisturbed.collect();
+    if undisturbed.is_empty() {
+        return samples.to_vec();
+    }
+    undisturbed
+}
+
+/// The ratio of each round that counts on both sides: there the two met the same
+/// machine.
 pub(super) fn paired_ratios(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
+    let counted = ratios_of(&counting(own), &counting(reference));
+    if counted.is_empty() {
+        return ratios_of(own, reference);
+    }
+    counted
+}
+
+fn ratios_of(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
     let references: HashMap<usize, f64> = reference.iter().map(|m| (m.round, m.value)).collect();
     own.iter()
         .filter_map(|m| Some(m.value / references.get(&m.round)?))

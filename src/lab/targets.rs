@@ -72,6 +72,8 @@ pub(super) fn targets(summary: &[SummaryRow], cores: usize) -> Vec<Target> {
                     && cell.services == services
             });
             let name = format!("{store}: {what}");
+            // Threads that never had a processor each have shown nothing.
+            let row = row.filter(|row| row.undisturbed != Some(0));
             targets.extend(row.and_then(|row| limit.judge(name, row)));
         }
     }
@@ -132,6 +134,7 @@ mod tests {
             writes: 0,
             hits_min: 1,
             hits_max: 1,
+            undisturbed: None,
             comparison: Some(Comparison {
                 reference: "floor".into(),
                 reference_threads: None,

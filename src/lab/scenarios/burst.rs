@@ -279,6 +279,8 @@ impl Experiment for Rounds {
                     operations: burst.operations(),
                     writes: burst.writes(),
                     hits: outcome.read_hits + outcome.written,
+                    // 30 threads always wait for a processor.
+                    waited: None,
                     expected: expected.start() + burst.writes()..=expected.end() + burst.writes(),
                 };
                 let unit = Unit::NanosecondsPerOperation;

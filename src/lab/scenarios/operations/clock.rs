@@ -36,6 +36,7 @@ impl Timed {
             writes: 0,
             hits: self.hits,
             expected: self.operations..=self.operations,
+            waited: None,
         }
     }
 

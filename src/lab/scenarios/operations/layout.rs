@@ -256,15 +256,22 @@ impl Layout<'_> {
                         continue;
                     };
                     let entry = |row: &SummaryRow| match row.entry() {
+                        _ if row.undisturbed == Some(0) => Entry::Text("not measured".into()),
                         Entry::Value { value, .. } => Entry::Text(value),
                         other => other,
                     };
+                    let measured = two.undisturbed != Some(0) && one.undisturbed != Some(0);
+                    let ratio = two.ratio().filter(|_| measured);
                     rows.push(TableRow {
                         name: format!("{}, {way}, {}", about.id, thousands(services as u64)),
                         entries: vec![
                             entry(one),
                             entry(two),
-                            two.ratio().map_or(Entry::Empty, Entry::Ratio),
+                            ratio.map_or(Entry::Empty, Entry::Ratio),
+                            Entry::Text(two.undisturbed.map_or_else(
+                                || "unknown".into(),
+                                |samples| format!("{samples} of {}", two.rounds),
+                            )),
                         ],
                     });
                 }
@@ -274,7 +281,9 @@ impl Layout<'_> {
             title: "Two threads reading the same store".into(),
             note: format!(
                 "Reads of all threads together, in millions a second, at {} and on {} cores. Two \
-                 are twice as fast as one where readers do not disturb each other.",
+                 are twice as fast as one where readers do not disturb each other. Only samples \
+                 count in which both threads had a processor all the time; the last column says how \
+                 many those were.",
                 sizes
                     .iter()
                     .filter(|&&services| services >= 1_000)
@@ -283,9 +292,15 @@ impl Layout<'_> {
                     .join(" and "),
                 self.report.context.machine.cores
             ),
-            head: ["store", "one thread", "two threads", "two over one"]
-                .map(String::from)
-                .into(),
+            head: [
+                "store",
+                "one thread",
+                "two threads",
+                "two over one",
+                "undisturbed",
+            ]
+            .map(String::from)
+            .into(),
             rows,
             brief: true,
             intervals: false,
@@ -324,7 +339,8 @@ impl Layout<'_> {
         let together: Vec<String> = self
             .contenders()
             .filter_map(|(_, about)| {
-                let ratio = self.row(Op::Throughput2, about, services)?.ratio()?;
+                let row = self.row(Op::Throughput2, about, services)?;
+                let ratio = row.ratio().filter(|_| row.undisturbed != Some(0))?;
                 Some(format!("{} on {}", times(ratio.ratio), about.name))
             })
             .collect();

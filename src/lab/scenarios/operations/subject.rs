@@ -389,6 +389,9 @@ pub(super) struct Shared<S> {
     gangs: Rc<Gangs>,
 }
 
+/// How often a sample of throughput is taken at most.
+const ATTEMPTS: usize = 10;
+
 /// How many keys a thread goes through before it begins again: too many to be
 /// learnt, few enough for its cache.
 const LAP: usize = 1 << 14;
@@ -400,12 +403,37 @@ impl<S: Contender + Send + Sync> Shared<S> {
     }
 
     /// Reads with all threads of a gang, each with a handle of its own.
+    ///
+    /// Threads that share a processor do not disturb each other: what they reach
+    /// says nothing of the store. So a sample in which one of them had to wait
+    /// for a processor is taken again, a few times, and the one with the shortest
+    /// wait counts. Its wait is noted with it.
     fn throughput<H: Send>(
         gang: &Gang,
         deck: &Deck,
         dose: Dose,
         open: impl Fn() -> H + Sync,
         read: impl Fn(&mut H, &str) -> bool + Sync,
+    ) -> Sample {
+        let mut best = Self::throughput_once(gang, deck, dose, &open, &read);
+        for _ in 1..ATTEMPTS {
+            if best.waited.is_none_or(|waited| waited < best.elapsed / 50) {
+                break;
+            }
+            let sample = Self::throughput_once(gang, deck, dose, &open, &read);
+            if sample.waited < best.waited {
+                best = sample;
+            }
+        }
+        best
+    }
+
+    fn throughput_once<H: Send>(
+        gang: &Gang,
+        deck: &Deck,
+        dose: Dose,
+        open: &(impl Fn() -> H + Sync),
+        read: &(impl Fn(&mut H, &str) -> bool + Sync),
     ) -> Sample {
         let lap = dose.count.min(LAP);
         let laps = dose.count.div_ceil(lap);
@@ -431,12 +459,15 @@ impl<S: Contender + Send + Sync> Shared<S> {
                 *hits = found;
             },
         );
-        Timed {
+        let timed = Timed {
             elapsed: together.elapsed,
             operations: (gang.threads() * laps * lap) as u64,
             hits: together.work.iter().map(|(.., hits)| hits).sum(),
+        };
+        Sample {
+            waited: together.waited,
+            ..timed.reads()
         }
-        .reads()
     }
 }
 
