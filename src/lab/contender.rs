@@ -26,9 +26,8 @@ pub struct About {
     pub id: &'static str,
     /// One line.
     pub about: &'static str,
-    /// How many empty stores a test of very small ones may open at once. A
-    /// store with a thread of its own wants few.
-    pub herd: usize,
+    /// Whether it works with a thread of its own, next to those of its callers.
+    pub own_thread: bool,
 }
 
 impl About {
@@ -117,7 +116,7 @@ impl Contender for MemoryStore {
         name: "MemoryStore",
         id: "memory",
         about: "hash tables for one thread, no synchronisation",
-        herd: 100,
+        own_thread: false,
     };
 }
 
@@ -127,7 +126,7 @@ impl Contender for crate::ThreadSafeMemoryStore {
         name: "ThreadSafeMemoryStore",
         id: "thread-safe",
         about: "the same tables behind a reader-writer lock",
-        herd: 100,
+        own_thread: false,
     };
 }
 
@@ -137,7 +136,7 @@ impl Contender for crate::EvmapStore {
         name: "EvmapStore",
         id: "evmap",
         about: "two maps, one of which is read while the other is written",
-        herd: 100,
+        own_thread: false,
     };
 }
 
@@ -147,7 +146,7 @@ impl Contender for crate::WorkerStore {
         name: "WorkerStore",
         id: "worker",
         about: "a MemoryStore owned by a thread of its own, asked by message",
-        herd: 10,
+        own_thread: true,
     };
 }
 
@@ -161,7 +160,7 @@ mod snapshot {
             name: "SnapshotStore",
             id: "snapshot",
             about: "persistent maps behind an atomic pointer, lock-free readers",
-            herd: 100,
+            own_thread: false,
         };
     }
 

@@ -24,7 +24,7 @@ impl Floor {
         name: "floor",
         id: "floor",
         about: "a bare hashbrown::HashMap, no synchronisation and no other index",
-        herd: 100,
+        own_thread: false,
     };
 
     /// Registers a fleet, in `order`.

@@ -38,7 +38,7 @@ impl Contender for Null {
         name: "null",
         id: "null",
         about: "puts records aside and does nothing else: the cost of the scenario itself",
-        herd: 1,
+        own_thread: false,
     };
 }
 

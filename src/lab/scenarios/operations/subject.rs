@@ -81,10 +81,11 @@ pub(super) fn growth(deck: &Deck) -> usize {
 /// How many stores a subject has: of very small ones many, so that a sample that
 /// can be taken only once from each is long enough.
 pub(super) fn herd(about: &About, deck: &Deck) -> usize {
-    if deck.fleet.pods < 1_000 {
-        about.herd
-    } else {
-        1
+    match deck.fleet.pods {
+        1_000.. => 1,
+        // Each of them starts a thread.
+        _ if about.own_thread => 10,
+        _ => 100,
     }
 }
 
@@ -465,7 +466,9 @@ impl<S: Contender + Send + Sync> Shared<S> {
             hits: together.work.iter().map(|(.., hits)| hits).sum(),
         };
         Sample {
-            waited: together.waited,
+            // A store's own thread takes a processor as well, and what its
+            // callers wait for then is the store.
+            waited: together.waited.filter(|_| !S::ABOUT.own_thread),
             ..timed.reads()
         }
     }
