@@ -116,7 +116,7 @@ pub use service::{
 };
 pub use store::*;
 
-/// The README's examples, compiled.
+/// The examples of the README and of the guide, compiled.
 #[cfg(all(
     doctest,
     feature = "snapshot",
@@ -125,4 +125,5 @@ pub use store::*;
     feature = "serde"
 ))]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/choosing.md")]
 struct Readme;
