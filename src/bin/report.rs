@@ -17,7 +17,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures the stores of service-registry on this machine: prints a table, and
 /// writes report.html, report.md, report.csv and report.json.
 ///
-/// Without options it runs everything, in about seven minutes. Close other
+/// Without options it runs everything, in about six minutes. Close other
 /// programs first; the report notes how busy the machine was.
 #[derive(Debug, Parser)]
 #[command(

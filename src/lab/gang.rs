@@ -11,6 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 pub struct Gang {
     pool: ThreadPool,
     barrier: Barrier,
+    watching: bool,
 }
 
 /// What a gang did.
@@ -21,7 +22,8 @@ pub struct Together<T> {
     /// The times of all threads, added up.
     pub busy: Duration,
     /// How long the thread that fared worst was ready to run and had to wait for
-    /// a processor; where the system tells.
+    /// a processor; where the gang is [watching](Gang::watching) and the system
+    /// tells.
     pub waited: Option<Duration>,
     /// What the threads worked on.
     pub work: Vec<T>,
@@ -41,7 +43,19 @@ impl Gang {
         Ok(Gang {
             pool,
             barrier: Barrier::new(threads),
+            watching: false,
         })
+    }
+
+    /// Also finds out whether its threads have to wait for a processor. That
+    /// takes each of them some microseconds before it starts and after it ends:
+    /// time that the others lack where threads are more than processors.
+    #[must_use]
+    pub fn watching(self) -> Gang {
+        Gang {
+            watching: true,
+            ..self
+        }
     }
 
     /// How many threads there are.
@@ -78,12 +92,13 @@ impl Gang {
                 .expect("nothing panics under it");
             let piece = { piece }.take().expect("each thread takes its own piece");
             let mut work = prepare(piece);
-            let waited = waited();
+            let waited = || self.watching.then(waited).flatten();
+            let before = waited();
             self.barrier.wait();
             let start = Instant::now();
             do_it(&mut work);
             let end = Instant::now();
-            let waited = waited.zip(self::waited());
+            let waited = before.zip(waited());
             let waited = waited.map(|(before, after)| after.saturating_sub(before));
             (start, end, waited, work)
         });

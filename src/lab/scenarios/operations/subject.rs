@@ -380,7 +380,10 @@ impl Gangs {
             1 => (&self.one, 1),
             _ => (&self.two, 2),
         };
-        gang.get_or_init(|| Gang::new(threads).expect("the system has two threads to give"))
+        gang.get_or_init(|| {
+            let gang = Gang::new(threads).expect("the system has two threads to give");
+            gang.watching()
+        })
     }
 }
 
