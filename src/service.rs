@@ -400,6 +400,10 @@ impl FromStr for ServiceStatus {
 /// caller's own: nothing done with it reaches the store or another caller, and
 /// no later change of the store reaches it.
 ///
+/// With the feature `serde` it is the fields of its registration and, beside them,
+/// `status`, `last_health_check` and `registered_at`. That takes a format which
+/// names its fields, such as JSON. What is read is checked as by [`new`](Self::new).
+///
 /// ```
 /// use service_registry::{ServiceInfo, ServiceRegistration, ServiceStatus};
 /// use std::time::SystemTime;
