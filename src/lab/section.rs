@@ -4,7 +4,8 @@
 //! Markdown, or into lines for a terminal. New scenarios need no new output, and
 //! a new output needs to know nothing of scenarios.
 
-use super::model::SummaryRow;
+use super::contender::About;
+use super::model::{Report, SummaryRow};
 
 /// The part of the report that a scenario fills.
 #[derive(Clone, Debug, Default)]
@@ -247,6 +248,16 @@ pub fn bare(value: f64) -> String {
         return text;
     }
     text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
+/// The contenders that took part in a scenario, with their places among all.
+pub fn took_part(report: &Report, scenario: &str, all: &[About]) -> Vec<(usize, About)> {
+    let took_part = |about: &About| {
+        let mut cells = report.summary.iter().map(|row| &row.cell);
+        cells.any(|cell| cell.scenario == scenario && cell.store == about.name)
+    };
+    let all = all.iter().copied().enumerate();
+    all.filter(|(_, about)| took_part(about)).collect()
 }
 
 /// A whole number with its thousands kept apart: `100,000`.

@@ -286,11 +286,10 @@ impl WriteTables for Writer {
     }
 
     fn clear(&mut self) -> impl Sized + use<> {
-        let cleared = self.tables.clear();
-        if self.tables.is_dirty() {
+        if self.tables.stats() != StoreStats::default() {
             self.map.purge();
         }
-        cleared
+        self.tables.clear()
     }
 
     fn settle(&mut self) -> Revision {

@@ -180,22 +180,15 @@ impl Services {
 
     /// Adds a record whose key is not there yet.
     pub(crate) fn insert(&mut self, info: ServiceInfo) {
-        self.insert_service(Service {
-            key: info.key().clone(),
-            info,
-        });
-        self.tidy();
-    }
-
-    fn insert_service(&mut self, service: Service) {
         let Services {
             hasher,
             index,
             names,
             shelf,
         } = self;
-        let service_name = service.info.service_name();
-        let hash = hasher.hash_one(&service.key);
+        let service_name = info.service_name();
+        let key = info.key().clone();
+        let hash = hasher.hash_one(&key);
         let name = names
             .entry(
                 hasher.hash_one(service_name),
@@ -213,8 +206,9 @@ impl Services {
         }
         let place = name.run.start + name.run.len;
         name.run.len += 1;
-        shelf.places[place as usize] = Some(service);
+        shelf.places[place as usize] = Some(Service { key, info });
         index.insert_unique(hash, place, |&place| shelf.hash(place, hasher));
+        self.tidy();
     }
 
     pub(crate) fn remove(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -301,12 +295,8 @@ fn resize(
     shelf: &mut Shelf,
 ) {
     let stands_last = (run.start + run.room) as usize == shelf.places.len();
-    if stands_last && room > run.room {
-        if run.room == 0 {
-            run.start = shelf.reserve(room);
-        } else {
-            shelf.extend(room - run.room);
-        }
+    if run.room > 0 && room > run.room && stands_last {
+        shelf.extend(room - run.room);
         run.room = room;
         return;
     }

@@ -268,14 +268,6 @@ impl Default for Tables {
     }
 }
 
-impl Tables {
-    /// Whether something has changed that is not settled yet.
-    #[cfg(feature = "evmap")]
-    pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
-    }
-}
-
 impl WriteTables for Tables {
     fn is_registered(&self, key: &str) -> bool {
         self.get(key).is_some()

@@ -6,7 +6,7 @@ use crate::lab::model::{Report, SummaryRow};
 use crate::lab::scenarios::Scenario;
 use crate::lab::section::{
     Bar, BarChart, BarGroup, Block, Colour, Entry, Quantity, Section, Table, TableRow, thousands,
-    time, times,
+    time, times, took_part,
 };
 
 /// A row of a table: what it is called, and what it is.
@@ -60,14 +60,9 @@ struct Layout<'a> {
 
 /// The section.
 pub(super) fn section(report: &Report, all: &[About]) -> Section {
-    let took_part = |about: &About| {
-        let mut cells = report.summary.iter().map(|row| &row.cell);
-        cells.any(|cell| cell.scenario == NAME && cell.store == about.name)
-    };
-    let stores = all.iter().copied().enumerate();
     let layout = Layout {
         report,
-        stores: stores.filter(|(_, about)| took_part(about)).collect(),
+        stores: took_part(report, NAME, all),
     };
     let sizes: Vec<usize> = SIZES
         .into_iter()
