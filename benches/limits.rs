@@ -3,29 +3,32 @@
 //!
 //! - *read*: a bare hash map; the same between two atomic additions, which is what
 //!   any lock that counts its readers does; the same inside `std::sync::RwLock`;
-//!   `ThreadSafeMemoryStore`.
+//!   `ThreadSafeMemoryStore`. Between two additions and a fence, which is what
+//!   left-right does; an evmap with one handle for everything; `EvmapStore`.
 //! - *by name*: a bare hash map from a name to a list of its records, which are
 //!   cloned; `MemoryStore`; `SnapshotStore`.
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::RwLock;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use std::sync::atomic::fence;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
+use std::sync::{Arc, RwLock};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use service_registry::{
-    MemoryStore, RegistryStore, ServiceInfo, ServiceKey, ServiceRegistration, SnapshotStore,
-    ThreadSafeMemoryStore,
+    EvmapStore, MemoryStore, RegistryStore, ServiceInfo, ServiceKey, ServiceRegistration,
+    SnapshotStore, ThreadSafeMemoryStore,
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Bare<K, V> = hashbrown::HashMap<K, V, foldhash::fast::RandomState>;
+type Hasher = foldhash::fast::RandomState;
+type Bare<K, V> = hashbrown::HashMap<K, V, Hasher>;
 
 /// So many that a branch predictor cannot learn their order.
 const PROBES: usize = 1 << 16;
@@ -43,6 +46,20 @@ fn pods(services: usize) -> Vec<ServiceInfo> {
     numbers.shuffle(&mut SmallRng::seed_from_u64(2));
     let pods = numbers.into_iter().map(pod);
     pods.collect::<Result<_, _>>().expect("the names are fine")
+}
+
+type Writer = evmap::handles::WriteHandle<Arc<str>, u8, (), Hasher>;
+type Reader = evmap::handles::ReadHandle<Arc<str>, u8, (), Hasher>;
+
+#[allow(unsafe_code)]
+fn bare_evmap() -> (Writer, Reader) {
+    // SAFETY: the hasher is a seed that never changes, and texts and numbers
+    // compare and hash the same each time.
+    unsafe {
+        evmap::Options::default()
+            .with_hasher(Hasher::default())
+            .assert_stable()
+    }
 }
 
 /// Calls an operation with one probe after the other.
@@ -65,15 +82,15 @@ fn measure(
 fn limits(c: &mut Criterion) {
     for services in [1_000, 100_000] {
         let pods = pods(services);
-        let (memory, locked, snapshot) = (
+        let (memory, locked, evmap, snapshot) = (
             MemoryStore::new(),
             ThreadSafeMemoryStore::new(),
+            EvmapStore::new(),
             SnapshotStore::new(),
         );
-        let stores: [&dyn RegistryStore; 3] = [&memory, &locked, &snapshot];
+        let stores: [&dyn RegistryStore; 4] = [&memory, &locked, &evmap, &snapshot];
         let mut by_key: Bare<ServiceKey, ServiceInfo> = Bare::default();
-        let mut by_name: HashMap<String, Vec<ServiceInfo>, foldhash::fast::RandomState> =
-            HashMap::default();
+        let mut by_name: HashMap<String, Vec<ServiceInfo>, Hasher> = HashMap::default();
         for pod in &pods {
             for store in stores {
                 store.save_service(pod.clone()).expect("it is open");
@@ -82,6 +99,11 @@ fn limits(c: &mut Criterion) {
             let name = pod.service_name().to_owned();
             by_name.entry(name).or_default().push(pod.clone());
         }
+        let (mut writer, handle) = bare_evmap();
+        for pod in &pods {
+            writer.insert(pod.key().as_str().into(), pod.status() as u8);
+        }
+        writer.publish();
         let mut rng = SmallRng::seed_from_u64(1);
         let mut pick = || &pods[rng.random_range(0..services)];
         let keys: Vec<String> = (0..PROBES).map(|_| pick().key().to_string()).collect();
@@ -96,6 +118,27 @@ fn limits(c: &mut Criterion) {
             readers.fetch_add(1, Acquire);
             black_box(by_key[key].status());
             readers.fetch_sub(1, Release);
+        });
+        let epoch = AtomicUsize::new(0);
+        measure(
+            c,
+            group,
+            "between two additions and a fence",
+            &keys,
+            |key| {
+                epoch.fetch_add(1, AcqRel);
+                fence(SeqCst);
+                black_box(by_key[key].status());
+                epoch.fetch_add(1, AcqRel);
+            },
+        );
+        measure(c, group, "evmap", &keys, |key| {
+            let guard = handle.enter().expect("it was published");
+            black_box(guard.get_one(key));
+        });
+        measure(c, group, "EvmapStore", &keys, |key| {
+            let read = evmap.with_service(key, |pod| black_box(pod.status()));
+            assert!(read.is_ok());
         });
         let by_key = RwLock::new(by_key);
         measure(c, group, "RwLock", &keys, |key| {

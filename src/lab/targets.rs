@@ -31,6 +31,7 @@ type Aim = (
 
 const MEMORY: &str = "MemoryStore";
 const THREAD_SAFE: &str = "ThreadSafeMemoryStore";
+const EVMAP: &str = "EvmapStore";
 const SNAPSHOT: &str = "SnapshotStore";
 const WORKER: &str = "WorkerStore";
 
@@ -38,11 +39,13 @@ const WORKER: &str = "WorkerStore";
 const AIMS: &[Aim] = &[
     ("with_service, to the floor", MEMORY, "with_service", 1, &[(1_000, AtMost(1.2)), (100_000, AtMost(1.2))]),
     ("with_service, to the floor", THREAD_SAFE, "with_service", 1, &[(1_000, AtMost(1.9)), (100_000, AtMost(1.7))]),
+    ("with_service, to the floor", EVMAP, "with_service", 1, &[(1_000, AtMost(2.3)), (100_000, AtMost(2.6))]),
     ("reader handle, to the floor", SNAPSHOT, "reader.with_service", 1, &[(1_000, AtMost(1.7)), (100_000, AtMost(3.5))]),
     ("with_service, to the floor", SNAPSHOT, "with_service", 1, &[(1_000, AtMost(2.8)), (100_000, AtMost(4.0))]),
     // The same limits on reads that do not wait for each other.
     ("with_service, back to back", MEMORY, "with_service_back_to_back", 1, &[(1_000, AtMost(1.2)), (100_000, AtMost(1.2))]),
     ("with_service, back to back", THREAD_SAFE, "with_service_back_to_back", 1, &[(1_000, AtMost(1.9)), (100_000, AtMost(1.7))]),
+    ("with_service, back to back", EVMAP, "with_service_back_to_back", 1, &[(1_000, AtMost(2.3)), (100_000, AtMost(2.6))]),
     ("reader handle, back to back", SNAPSHOT, "reader.with_service_back_to_back", 1, &[(1_000, AtMost(1.7)), (100_000, AtMost(3.5))]),
     ("with_service, back to back", SNAPSHOT, "with_service_back_to_back", 1, &[(1_000, AtMost(2.8)), (100_000, AtMost(4.0))]),
     ("update_health_status, to the floor", MEMORY, "update_health_status", 1, &[(1_000, AtMost(1.5)), (100_000, AtMost(1.5))]),
@@ -54,6 +57,7 @@ const AIMS: &[Aim] = &[
     ("snapshot() and drop", SNAPSHOT, "snapshot_and_drop", 1, &[(10, Nanoseconds(60.0)), (100_000, Nanoseconds(60.0))]),
     ("snapshot() and drop, to 10 services", SNAPSHOT, "snapshot_and_drop", 1, &[(100_000, Same(0.1))]),
     ("batch of 1,000, to single updates", SNAPSHOT, "updates_1000_in_batch", 1, &[(1_000, AtMost(0.4)), (100_000, AtMost(0.4))]),
+    ("two threads to one, with_service", EVMAP, "throughput.with_service", 2, &[(1_000, AtLeast(1.8))]),
     ("two threads to one, with_service", SNAPSHOT, "throughput.with_service", 2, &[(1_000, AtLeast(1.8))]),
     ("two threads to one, reader handles", SNAPSHOT, "throughput.reader", 2, &[(1_000, AtLeast(1.8))]),
 ];

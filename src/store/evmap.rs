@@ -110,24 +110,35 @@ impl EvmapStore {
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        if Handles::are_short_lived() {
-            // A second handle cannot be made while the first one is read through.
-            Reading::refuse_inside(self)?;
+        match self.handles.of_thread() {
+            Some(own) => own.read(read),
+            None => self.read_first(read),
         }
-        self.handles.with(|handle| {
-            // Nothing is behind the pointer once the store has been closed.
-            let guard = handle.enter().ok_or(StoreError::Closed)?;
-            Ok(read(&View::new(&guard)))
-        })
+    }
+
+    /// A read of a thread that has no handle, or none any more.
+    #[cold]
+    fn read_first<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+        if !Handles::is_thread_ending() {
+            return self.handles.make_for_thread().read(read);
+        }
+        // A second handle cannot be made while the first one is read through.
+        let _reading = Reading::enter(self)?;
+        self.handles.make().read(read)
     }
 
     /// A read that runs a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        self.read(|view| {
-            let _reading = Reading::enter_again(self)?;
-            Ok(read(view))
-        })?
+        self.read(read)
+    }
+
+    /// Refuses to go on inside a read of this store.
+    fn refuse_inside(&self) -> Result<()> {
+        match self.handles.of_thread() {
+            Some(own) => own.refuse_inside(),
+            None => Reading::refuse_inside(self),
+        }
     }
 
     fn write<R>(&self, write: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
@@ -142,7 +153,7 @@ impl EvmapStore {
         &self,
         write: impl FnOnce(&mut Writer) -> Result<R>,
     ) -> Result<(R, Revision)> {
-        Reading::refuse_inside(self)?;
+        self.refuse_inside()?;
         match &mut *self.lock() {
             State::Open(writer) => {
                 let answer = write(writer)?;
@@ -166,7 +177,7 @@ impl EvmapStore {
     }
 
     fn close_tables(&self) -> Result<()> {
-        Reading::refuse_inside(self)?;
+        self.refuse_inside()?;
         let mut state = self.lock();
         if let State::Open(writer) = &*state {
             let last = writer.tables.revision();

@@ -15,10 +15,11 @@ use std::sync::{Mutex, PoisonError};
 
 use thread_local::ThreadLocal;
 
-use super::map::ReadHandle;
+use super::map::{ReadHandle, View};
+use crate::error::{Result, StoreError};
 
 pub(super) struct Handles {
-    of_threads: ThreadLocal<ReadHandle>,
+    of_threads: ThreadLocal<Own>,
     /// What they are cloned from; never read through.
     seed: Mutex<ReadHandle>,
 }
@@ -46,39 +47,129 @@ impl Handles {
         }
     }
 
-    /// Whether a read makes a handle of its own, because its thread is ending.
+    /// This thread's handle, unless it has none yet, or has given it back because
+    /// it is ending.
     #[inline]
-    pub(super) fn are_short_lived() -> bool {
+    pub(super) fn of_thread(&self) -> Option<&Own> {
+        self.of_threads.get()
+    }
+
+    /// Whether this thread is in the destructor of a thread local, where it can
+    /// have no handle of its own any more: a read makes one, and drops it.
+    pub(super) fn is_thread_ending() -> bool {
         ENDING.get()
     }
 
-    /// Calls `read` with this thread's handle.
-    #[inline]
-    pub(super) fn with<R>(&self, read: impl FnOnce(&ReadHandle) -> R) -> R {
-        if Handles::are_short_lived() {
-            // In the destructor of a thread local: this thread's handle may
-            // serve another one by now.
-            return read(&self.make());
-        }
-        match self.of_threads.get() {
-            Some(handle) => read(handle),
-            None => read(self.make_for_thread()),
-        }
-    }
-
-    #[cold]
-    fn make(&self) -> ReadHandle {
+    pub(super) fn make(&self) -> Own {
         let seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
-        seed.clone()
+        Own {
+            handle: seed.clone(),
+            inside: Cell::new(0),
+        }
     }
 
-    #[cold]
-    fn make_for_thread(&self) -> &ReadHandle {
+    pub(super) fn make_for_thread(&self) -> &Own {
         let handle = self.of_threads.get_or(|| self.make());
         // After `get_or` has made its own note of this thread: destructors run
         // from the last to the first, so that `ENDING` is set before the handle
         // is given back.
         END.with(|_| ());
         handle
+    }
+}
+
+/// The handle of one thread.
+pub(super) struct Own {
+    handle: ReadHandle,
+    /// How many reads this thread is inside of.
+    inside: Cell<usize>,
+}
+
+impl Own {
+    /// Reads the state that is published, for as long as `read` runs.
+    #[inline]
+    pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+        // Nothing is behind the pointer once the store has been closed.
+        let guard = self.handle.enter().ok_or(StoreError::Closed)?;
+        let _inside = Inside::enter(&self.inside);
+        Ok(read(&View::new(&guard)))
+    }
+
+    /// Refuses to go on inside a read.
+    pub(super) fn refuse_inside(&self) -> Result<()> {
+        match self.inside.get() {
+            0 => Ok(()),
+            _ => Err(StoreError::Reentrant),
+        }
+    }
+}
+
+/// Inside a read, until this is dropped.
+struct Inside<'a>(&'a Cell<usize>);
+
+impl<'a> Inside<'a> {
+    #[inline]
+    fn enter(depth: &'a Cell<usize>) -> Inside<'a> {
+        depth.set(depth.get() + 1);
+        Inside(depth)
+    }
+}
+
+impl Drop for Inside<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use super::super::EvmapStore;
+    use crate::store::RegistryStore;
+
+    fn handles(store: &mut Arc<EvmapStore>) -> usize {
+        let store = Arc::get_mut(store).expect("all threads have ended");
+        store.handles.of_threads.iter_mut().count()
+    }
+
+    #[test]
+    fn ten_thousand_short_lived_threads_share_a_few_handles() {
+        const AT_ONCE: usize = 20;
+        let mut store = Arc::new(EvmapStore::new());
+        for _ in 0..10_000 / AT_ONCE {
+            let all = Barrier::new(AT_ONCE);
+            thread::scope(|scope| {
+                for _ in 0..AT_ONCE {
+                    scope.spawn(|| {
+                        // So that they really are there at once.
+                        all.wait();
+                        store.stats().expect("it is open");
+                        all.wait();
+                    });
+                }
+            });
+        }
+        // A scope ends with the work of its threads, a little before they end
+        // themselves: the next ones may find some handles still taken. And other
+        // tests run beside this one, whose threads have numbers as well.
+        let made = handles(&mut store);
+        assert!((AT_ONCE..1_000).contains(&made), "{made} handles");
+    }
+
+    #[test]
+    fn a_thread_has_one_handle_for_each_store() {
+        let mut stores = [(); 3].map(|()| Arc::new(EvmapStore::new()));
+        for _ in 0..10 {
+            for store in &stores {
+                store.stats().expect("it is open");
+                store.clear().expect("nothing is read");
+            }
+        }
+        for store in &mut stores {
+            assert_eq!(handles(store), 1);
+        }
     }
 }
