@@ -3,11 +3,14 @@
 //! and the state at the end, and in which no operation comes before one that
 //! had returned when it was called.
 //!
-//! Small random histories are recorded and such an order is searched for (Wing
-//! and Gong, *Testing and Verifying Concurrent Objects*, 1993), with the model
-//! of `support/model.rs` as the sequential store.
+//! Small random histories of several shapes are recorded, and such an order is
+//! searched for (`support/linear.rs`), with the model of `support/model.rs` as
+//! the sequential store. A snapshot is a read of the whole state at one moment,
+//! and so is each renewal of a reader handle's view; both take part, where a store
+//! has them.
 //!
-//! `HISTORIES=100000 cargo test --release --test linearizable` looks further.
+//! `HISTORIES=100000 cargo test --release --test linearizable` looks further;
+//! `-- --nocapture` tells how many histories overlapped.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(
@@ -17,214 +20,532 @@
         feature = "evmap",
         feature = "snapshot"
     )),
-    allow(dead_code, unused_macros)
+    allow(dead_code, unused_imports, unused_macros)
 )]
 
 #[macro_use]
 mod support;
 
-use std::fmt::Write;
+use std::fmt;
 use std::hint::spin_loop;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use service_registry::{
-    Batch, Change, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
-    ServiceStatus, StoreError, StoreStats,
+use service_registry::{Change, RegistryStore};
+use support::linear::{
+    Action, Clock, Event, Log, Plain, Rest, Seen, Shared, Subject, Viewed, change, explain_store,
 };
 use support::model::{
-    Answer, Failure, GROUPS, Model, Operation, any_concurrent_operation, any_operation, ask, expect,
+    GROUPS, Model, Operation, SERVICES, any_change, any_concurrent_operation, any_group,
+    any_operation, any_status, ask, expect, text,
 };
 use support::race::together;
-use support::{State, observe};
+use support::{at, version};
+
+#[path = "linearizable/checker.rs"]
+mod checker;
+#[path = "linearizable/wrong.rs"]
+mod wrong;
 
 const THREADS: usize = 3;
-/// Operations of each thread in one history.
-const OPERATIONS: usize = 4;
 /// Histories for each store, where the environment does not ask for more.
-const HISTORIES: usize = 500;
-/// Of which so many should overlap,
-const OVERLAPPING: usize = 50;
+const HISTORIES: usize = 2_000;
+/// How many are recorded by threads before these end.
+const AT_ONCE: usize = 100;
+/// Of ten histories so many should overlap; otherwise there are more of them,
+const OVERLAPPING_OF_TEN: usize = 5;
 /// unless that takes longer.
-const OVERTIME: Duration = Duration::from_secs(2);
+const OVERTIME: Duration = Duration::from_secs(5);
+/// Operations to draw from, of each shape: a strategy is slow to make one.
+const POOL: usize = 1_000;
 
 fn histories() -> usize {
     let asked = std::env::var("HISTORIES").ok();
     asked.map_or(HISTORIES, |n| n.parse().expect("HISTORIES is a number"))
 }
 
-/// An operation, when it was called, what it answered and when it returned.
-#[derive(Debug)]
-struct Event {
-    called: u64,
-    operation: Operation,
-    answer: Result<Answer, Failure>,
-    returned: u64,
+// --- what threads do
+
+/// A kind of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Everything, malformed names and `clear` included.
+    Mixed,
+    /// One record is written and read in every way.
+    OneKey,
+    /// Pods move between services in batches, beside scans.
+    BatchesAndScans,
+    /// Pods register and leave, with their subscriptions.
+    Registrations,
+    /// Subscribers come and go, beside those who ask for them.
+    Subscriptions,
+    /// The store is closed in the middle.
+    Closing,
+    /// As `Mixed`, with many calls.
+    Long,
 }
 
-/// A store in some state, and what threads are to do to it.
-struct Scene<S> {
-    store: S,
-    model: Model,
-    scripts: [Vec<Operation>; THREADS],
-    ready: AtomicUsize,
-    clock: AtomicU64,
-}
+const SHAPES: [Shape; 7] = [
+    Shape::Mixed,
+    Shape::OneKey,
+    Shape::BatchesAndScans,
+    Shape::Registrations,
+    Shape::Subscriptions,
+    Shape::Closing,
+    Shape::Long,
+];
 
-impl<S: RegistryStore + Sync> Scene<S> {
-    fn new(store: S, runner: &mut TestRunner) -> Scene<S> {
-        let mut any = |operations: BoxedStrategy<Vec<Operation>>| {
-            let tree = operations.new_tree(runner);
-            tree.expect("nothing is filtered out").current()
-        };
-        let mut model = Model::default();
-        for operation in any(vec(any_operation(), 0..12).boxed()) {
-            let answer = ask(&store, &operation);
-            let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
-            let expected = expect(&mut model, &operation, &answer, checked_at);
-            assert_eq!(answer, expected, "{operation:?}");
-        }
-        Scene {
-            store,
-            model,
-            scripts: std::array::from_fn(|_| {
-                any(vec(any_concurrent_operation(), OPERATIONS).boxed())
-            }),
-            ready: AtomicUsize::new(0),
-            clock: AtomicU64::new(0),
+impl Shape {
+    /// Calls of each thread.
+    fn calls(self) -> usize {
+        match self {
+            Shape::Long => 12,
+            Shape::OneKey => 5,
+            _ => 4,
         }
     }
 
-    /// The part of one thread.
-    fn play(&self, thread: usize) -> Vec<Event> {
-        // All begin as nearly at once as can be.
-        self.ready.fetch_add(1, SeqCst);
-        let mut spins = 0;
-        while self.ready.load(SeqCst) < THREADS {
+    fn actions(self) -> BoxedStrategy<Action> {
+        let operation = |operation: Operation| Action::Ask(operation);
+        match self {
+            Shape::Mixed | Shape::Long => any_concurrent_operation().prop_map(operation).boxed(),
+            Shape::OneKey => any_action_on_one_key().boxed(),
+            Shape::BatchesAndScans => any_batch_or_scan().boxed(),
+            Shape::Registrations => any_registration().boxed(),
+            Shape::Subscriptions => any_subscription().boxed(),
+            Shape::Closing => prop_oneof![
+                1 => Just(Action::Close),
+                7 => any_concurrent_operation().prop_map(operation),
+                2 => any_registration(),
+            ]
+            .boxed(),
+        }
+    }
+}
+
+const KEY: &str = "a:1";
+
+fn ask_all() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        Just(Action::Ask(Operation::All)),
+        Just(Action::Ask(Operation::Stats)),
+        Just(Action::Ask(Operation::Revision)),
+    ]
+}
+
+fn any_action_on_one_key() -> impl Strategy<Value = Action> {
+    let key = || String::from(KEY);
+    prop_oneof![
+        4 => (0_u64..3).prop_map(|n| change(Change::SaveService(version("a", "1", n)))),
+        1 => Just(change(Change::DeleteService { key: KEY.into() })),
+        3 => (any_status(), 0_u64..3).prop_map(|(status, moment)| {
+            change(Change::UpdateHealthStatus {
+                key: KEY.into(),
+                status,
+                checked_at: at(moment),
+            })
+        }),
+        3 => (any_status(), 0_u64..3)
+            .prop_map(move |(status, moment)| Action::Ask(Operation::Swap(key(), status, moment))),
+        1 => Just(Action::Ask(Operation::Take(key()))),
+        5 => Just(Action::Ask(Operation::Get(key()))),
+        2 => Just(Action::Ask(Operation::With(key()))),
+        2 => Just(Action::Ask(Operation::Visit(key()))),
+        2 => ask_all(),
+    ]
+}
+
+fn any_batch_or_scan() -> impl Strategy<Value = Action> {
+    // A pod that is in one of two services, and each time of another version.
+    let moves = (0_usize..2, 0_u64..4, any::<bool>()).prop_map(|(to, n, subscribe)| {
+        let (to, from) = (SERVICES[to], SERVICES[1 - to]);
+        let mut changes = vec![
+            Change::SaveService(version(to, "1", n)),
+            // Whether it was there or not.
+            Change::SaveService(version(from, "1", n)),
+            Change::DeleteService {
+                key: format!("{from}:1").into(),
+            },
+        ];
+        if subscribe {
+            changes.extend([
+                Change::AddSubscription {
+                    subscriber_key: format!("{to}:1").into(),
+                    service_group: "g".into(),
+                },
+                Change::RemoveAllSubscriptions {
+                    subscriber_key: format!("{from}:1").into(),
+                },
+            ]);
+        }
+        Action::Ask(Operation::Commit(changes))
+    });
+    prop_oneof![
+        5 => moves,
+        2 => vec(any_change(), 2..6).prop_map(|changes| Action::Ask(Operation::Commit(changes))),
+        4 => ask_all(),
+        3 => text(&SERVICES).prop_map(|name| Action::Ask(Operation::ByName(name))),
+        2 => Just(Action::Ask(Operation::SubscriberServices("g".into()))),
+    ]
+}
+
+fn any_registration() -> impl Strategy<Value = Action> {
+    let pod = || (text(&SERVICES), text(&["1", "2"]));
+    prop_oneof![
+        5 => (pod(), vec(text(GROUPS), 0..3)).prop_map(|((service, pod), groups)| {
+            Action::Ask(Operation::Register(service, pod, groups))
+        }),
+        3 => pod().prop_map(|(service, pod)| Action::Ask(Operation::Unregister(service, pod))),
+        2 => pod()
+            .prop_map(|(service, pod)| Action::Ask(Operation::Get(format!("{service}:{pod}")))),
+        2 => any_group().prop_map(|group| Action::Ask(Operation::Subscribers(group))),
+        2 => any_group().prop_map(|group| Action::Ask(Operation::SubscriberServices(group))),
+        2 => ask_all(),
+    ]
+}
+
+fn any_subscription() -> impl Strategy<Value = Action> {
+    let key = || text(&["a:1", "b:1", "b:2"]).prop_map(Box::<str>::from);
+    let group = || text(&["g", "h"]).prop_map(Box::<str>::from);
+    prop_oneof![
+        5 => (key(), group()).prop_map(|(subscriber_key, service_group)| {
+            change(Change::AddSubscription { subscriber_key, service_group })
+        }),
+        3 => (key(), group()).prop_map(|(subscriber_key, service_group)| {
+            change(Change::RemoveSubscription { subscriber_key, service_group })
+        }),
+        2 => key().prop_map(|subscriber_key| {
+            change(Change::RemoveAllSubscriptions { subscriber_key })
+        }),
+        3 => (text(&["1", "2"]), 0_u64..3)
+            .prop_map(|(pod, n)| change(Change::SaveService(version("b", &pod, n)))),
+        1 => text(&["b:1", "b:2"]).prop_map(|key| Action::Ask(Operation::Take(key))),
+        4 => text(&["g", "h"]).prop_map(|group| Action::Ask(Operation::Subscribers(group))),
+        3 => text(&["g", "h"]).prop_map(|group| Action::Ask(Operation::SubscriberServices(group))),
+        2 => Just(Action::Ask(Operation::Stats)),
+        1 => Just(Action::Ask(Operation::Revision)),
+    ]
+}
+
+/// Reads by way of snapshots and reader handles.
+fn any_view() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        2 => Just(Action::Snapshot),
+        2 => Just(Action::View),
+        2 => Just(Action::Read(KEY.into())),
+    ]
+}
+
+/// Actions of some shapes to draw from, and of beginnings.
+struct Deck {
+    runner: TestRunner,
+    beginnings: Vec<Operation>,
+    shapes: Vec<(Shape, Vec<Action>)>,
+}
+
+fn sample<T: fmt::Debug>(runner: &mut TestRunner, strategy: &impl Strategy<Value = T>) -> T {
+    let tree = strategy.new_tree(runner);
+    tree.expect("nothing is filtered out").current()
+}
+
+impl Deck {
+    /// Of each shape, one action in twelve lingers. With views, a third are reads
+    /// through them.
+    fn new(shapes: &[Shape], views: bool) -> Deck {
+        let mut runner = TestRunner::new(ProptestConfig::default());
+        let beginnings = any_operation();
+        let beginnings = (0..POOL)
+            .map(|_| sample(&mut runner, &beginnings))
+            .collect();
+        let shapes = shapes
+            .iter()
+            .map(|&shape| {
+                let linger = text(&[KEY, "b:1"]).prop_map(Action::Linger);
+                let plain = prop_oneof![11 => shape.actions(), 1 => linger].boxed();
+                let actions = if views {
+                    prop_oneof![2 => plain, 1 => any_view()].boxed()
+                } else {
+                    plain
+                };
+                let pool = (0..POOL).map(|_| sample(&mut runner, &actions));
+                (shape, pool.collect())
+            })
+            .collect();
+        Deck {
+            runner,
+            beginnings,
+            shapes,
+        }
+    }
+
+    /// Places in a pool.
+    fn draw(&mut self, n: impl Into<prop::collection::SizeRange>) -> Vec<usize> {
+        sample(&mut self.runner, &vec(0..POOL, n))
+    }
+}
+
+// --- one history
+
+/// Where threads wait for each other, to go on as nearly at once as can be.
+struct Meeting {
+    threads: usize,
+    arrived: AtomicUsize,
+    awake: AtomicUsize,
+}
+
+impl Meeting {
+    /// How long those that are there wait for another that has a processor.
+    const SPINS: usize = 2_000;
+
+    fn of(threads: usize) -> Meeting {
+        Meeting {
+            threads,
+            arrived: AtomicUsize::new(0),
+            awake: AtomicUsize::new(0),
+        }
+    }
+
+    /// Waits until every thread has come here for the `n`th time.
+    fn nth(&self, n: usize) {
+        self.arrived.fetch_add(1, SeqCst);
+        let mut spins = 0_usize;
+        while self.arrived.load(SeqCst) < self.threads * (n + 1) {
             spins += 1;
-            if spins % 100 == 0 {
+            if spins.is_multiple_of(100) {
                 thread::yield_now();
             } else {
                 spin_loop();
             }
         }
-        let operations = self.scripts[thread].iter();
-        operations
-            .map(|operation| {
-                let called = self.clock.fetch_add(1, SeqCst);
-                let answer = ask(&self.store, operation);
-                let returned = self.clock.fetch_add(1, SeqCst);
-                Event {
-                    called,
-                    operation: operation.clone(),
-                    answer,
-                    returned,
-                }
-            })
-            .collect()
+        // Who came last would be through before another wakes up.
+        self.awake.fetch_add(1, SeqCst);
+        let two = self.threads * n + self.threads.min(2);
+        for _ in 0..Self::SPINS {
+            if self.awake.load(SeqCst) >= two {
+                break;
+            }
+            spin_loop();
+        }
     }
 }
 
-/// Whether some order of what is left of the threads leads from `model` to
-/// `end`, and explains every answer on the way.
-fn explains(model: &Model, threads: [&[Event]; THREADS], end: &State) -> bool {
-    let firsts = threads.iter().filter_map(|events| events.first());
-    let Some(first_return) = firsts.map(|event| event.returned).min() else {
-        return model.state() == *end;
-    };
-    (0..THREADS).any(|thread| {
-        let Some((event, later)) = threads[thread].split_first() else {
-            return false;
-        };
-        // Called after another had returned, it cannot come before that one.
-        if event.called > first_return {
-            return false;
-        }
-        let mut after = model.clone();
-        let expected = expect(&mut after, &event.operation, &event.answer, |_| None);
-        let mut left = threads;
-        left[thread] = later;
-        expected == event.answer && explains(&after, left, end)
-    })
+/// A store in some state, and what threads are to do to it.
+struct Scene<S> {
+    subject: S,
+    shape: Shape,
+    before: Model,
+    scripts: Vec<Vec<Action>>,
+    /// Whether the threads wait for each other before each call, not only before
+    /// the first. So more calls overlap, and more have returned before others.
+    in_step: bool,
+    meeting: Meeting,
+    clock: Clock,
 }
 
-/// Whether two threads were inside the store at once.
-fn overlaps(threads: &[Vec<Event>]) -> bool {
-    threads.iter().enumerate().any(|(n, own)| {
-        let others = threads.iter().skip(n + 1).flatten();
-        others.into_iter().any(|other| {
-            own.iter()
-                .any(|event| event.called < other.returned && other.called < event.returned)
-        })
-    })
+impl<S: Subject> Scene<S> {
+    /// The `n`th scene of a deck.
+    fn new(subject: S, deck: &mut Deck, n: usize) -> Scene<S> {
+        let store = subject.store();
+        let mut before = Model::default();
+        for place in deck.draw(0..8) {
+            let operation = &deck.beginnings[place];
+            let answer = ask(store, operation);
+            let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
+            let expected = expect(&mut before, operation, &answer, checked_at);
+            assert_eq!(answer, expected, "{operation:?}");
+        }
+        let which = n % deck.shapes.len();
+        let shape = deck.shapes[which].0;
+        // As many threads as most machines have processors for, and one more.
+        let threads = THREADS - (n / deck.shapes.len()) % 2;
+        let scripts: Vec<Vec<Action>> = (0..threads)
+            .map(|_| {
+                let places = deck.draw(shape.calls());
+                let pool = &deck.shapes[which].1;
+                places.iter().map(|&place| pool[place].clone()).collect()
+            })
+            .collect();
+        Scene {
+            subject,
+            shape,
+            before,
+            meeting: Meeting::of(scripts.len()),
+            scripts,
+            in_step: !n.is_multiple_of(3),
+            clock: Clock::default(),
+        }
+    }
+
+    /// The part of one thread, if it has one.
+    fn play(&self, thread: usize) -> Vec<Event<Action, S::Raw>> {
+        let Some(script) = self.scripts.get(thread) else {
+            return Vec::new();
+        };
+        let mut hand = self.subject.hand();
+        let mut log = Log::new(&self.clock, thread, script.len());
+        for (n, action) in script.iter().enumerate() {
+            let action = action.clone();
+            if n == 0 || self.in_step {
+                self.meeting.nth(n);
+            }
+            log.call(action, |action| self.subject.perform(&mut hand, action));
+        }
+        log.into_events()
+    }
+}
+
+// --- many histories
+
+/// How much a run has shown of one shape.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    histories: usize,
+    /// In which two threads were inside the store at once.
+    overlapping: usize,
+    /// In which one of them was there to write.
+    contended: usize,
+    calls: usize,
+    /// How often the search put a call next.
+    steps: usize,
+    /// The same of the history that took most.
+    most_steps: usize,
+}
+
+impl Count {
+    fn note(&mut self, history: &[Event<Action, Seen>], steps: usize) {
+        let meetings = history.iter().enumerate().flat_map(|(n, own)| {
+            let others = history[n + 1..].iter();
+            others
+                .filter(|other| own.thread != other.thread && own.overlaps(other))
+                .map(|other| own.operation.writes() || other.operation.writes())
+        });
+        let written: Vec<bool> = meetings.collect();
+        self.histories += 1;
+        self.overlapping += usize::from(!written.is_empty());
+        self.contended += usize::from(written.contains(&true));
+        self.calls += history.len();
+        self.steps += steps;
+        self.most_steps = self.most_steps.max(steps);
+    }
+}
+
+impl std::ops::Add for Count {
+    type Output = Count;
+
+    fn add(self, other: Count) -> Count {
+        Count {
+            histories: self.histories + other.histories,
+            overlapping: self.overlapping + other.overlapping,
+            contended: self.contended + other.contended,
+            calls: self.calls + other.calls,
+            steps: self.steps + other.steps,
+            most_steps: self.most_steps.max(other.most_steps),
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} histories, {} overlapped, {} beside a write; {} calls, {} steps of the search, {} at most",
+            self.histories,
+            self.overlapping,
+            self.contended,
+            self.calls,
+            self.steps,
+            self.most_steps
+        )
+    }
+}
+
+type Counts = Vec<(Shape, Count)>;
+
+fn total(counts: &Counts) -> Count {
+    let counts = counts.iter().map(|(_, count)| *count);
+    counts.fold(Count::default(), |sum, count| sum + count)
 }
 
 /// Records histories of stores: as many as asked for, and more until enough of
-/// them overlapped, which on a busy machine may take too long. Answers with the
-/// first that nothing explains.
-fn check<S: RegistryStore + Sync>(make: fn() -> S, histories: usize) -> Result<(), String> {
-    const AT_ONCE: usize = 50;
-    let mut runner = TestRunner::new(ProptestConfig::default());
-    let (mut recorded, mut overlapping) = (0, 0);
+/// them overlapped, which on a busy machine may take too long. Answers with what
+/// they showed, or with the first that nothing explains.
+fn check<S: Subject>(
+    make: impl Fn() -> S,
+    deck: &mut Deck,
+    histories: usize,
+) -> Result<Counts, String> {
+    let shapes = deck.shapes.iter();
+    let mut counts: Counts = shapes
+        .map(|(shape, _)| (*shape, Count::default()))
+        .collect();
     let end_of_overtime = Instant::now() + OVERTIME;
-    while recorded < histories || (overlapping < OVERLAPPING && Instant::now() < end_of_overtime) {
-        let scenes: Vec<Scene<S>> = (0..AT_ONCE)
-            .map(|_| Scene::new(make(), &mut runner))
+    let at_once = histories.min(AT_ONCE);
+    let mut n = 0;
+    while n < histories
+        || (total(&counts).overlapping < histories * OVERLAPPING_OF_TEN / 10
+            && Instant::now() < end_of_overtime)
+    {
+        let scenes: Vec<Scene<S>> = (n..n + at_once)
+            .map(|n| Scene::new(make(), deck, n))
             .collect();
+        n += at_once;
         let played = together(THREADS, |thread| {
             let parts = scenes.iter().map(|scene| scene.play(thread));
             parts.collect::<Vec<_>>()
         });
         let mut played: Vec<_> = played.into_iter().map(Vec::into_iter).collect();
-        for scene in &scenes {
-            let threads: Vec<Vec<Event>> = played
-                .iter_mut()
-                .map(|parts| parts.next().expect("a part for each scene"))
+        for scene in scenes {
+            let parts = played.iter_mut();
+            let history: Vec<Event<Action, Seen>> = parts
+                .flat_map(|parts| parts.next().expect("a part for each scene"))
+                .map(|event| event.map(S::learn))
                 .collect();
-            let end = observe(&scene.store, GROUPS);
-            let parts = std::array::from_fn(|thread| &*threads[thread]);
-            if !explains(&scene.model, parts, &end) {
-                return Err(tell(&scene.model, &threads, &end));
-            }
-            recorded += 1;
-            overlapping += usize::from(overlaps(&threads));
+            let after = Rest::of(scene.subject.store());
+            let order = explain_store(&Shared::new(scene.before), &history, &after)?;
+            let count = counts.iter_mut().find(|(shape, _)| *shape == scene.shape);
+            count
+                .expect("a count for each shape")
+                .1
+                .note(&history, order.steps);
         }
     }
-    Ok(())
+    Ok(counts)
 }
 
-fn tell(model: &Model, threads: &[Vec<Event>], end: &State) -> String {
-    let mut told = format!("no order explains this.\nbefore: {:#?}\n", model.state());
-    for (n, events) in threads.iter().enumerate() {
-        writeln!(told, "thread {n}:").expect("a string takes every text");
-        for event in events {
-            writeln!(
-                told,
-                "  {:>3} to {:>3}  {:?}\n              {:?}",
-                event.called, event.returned, event.operation, event.answer
-            )
-            .expect("a string takes every text");
-        }
-    }
-    told + &format!("after: {end:#?}")
-}
+/// The tests of this file record one after the other: where more threads run than
+/// there are processors, hardly a call overlaps another.
+static TURN: Mutex<()> = Mutex::new(());
 
-fn every_history_has_an_order<S: RegistryStore + Sync + 'static>(make: fn() -> S) {
-    let histories = histories();
+fn every_history_has_an_order<S: Subject + 'static>(
+    name: &'static str,
+    views: bool,
+    histories: usize,
+    make: fn() -> S,
+) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let times = u32::try_from(histories / HISTORIES)
         .expect("not that many")
         .max(1);
-    support::within(support::PATIENCE * times, move || {
-        check(make, histories).unwrap_or_else(|history| panic!("{history}"));
+    support::within(support::PATIENCE * 2 * times, move || {
+        let begun = Instant::now();
+        let mut deck = Deck::new(&SHAPES, views);
+        match check(make, &mut deck, histories) {
+            Ok(counts) => {
+                for (shape, count) in &counts {
+                    println!("{name}, {shape:?}: {count}");
+                }
+                println!("{name}: {}; {:.1?}", total(&counts), begun.elapsed());
+            }
+            Err(history) => panic!("{history}"),
+        }
     });
 }
 
@@ -234,7 +555,9 @@ macro_rules! linearizable {
         mod $module {
             #[test]
             fn every_history_has_an_order() {
-                crate::every_history_has_an_order(service_registry::$store::new);
+                let make = || crate::Plain(service_registry::$store::new());
+                let (name, histories) = (stringify!($store), crate::histories());
+                crate::every_history_has_an_order(name, false, histories, make);
             }
         }
     };
@@ -242,157 +565,21 @@ macro_rules! linearizable {
 
 shared_stores!(linearizable);
 
-// --- the search can fail
-
-#[test]
-fn a_history_without_an_order_is_noticed() {
-    let event = |called, operation, answer, returned| Event {
-        called,
-        operation,
-        answer: Ok(answer),
-        returned,
-    };
-    let change = Change::SaveService(support::pod("a", "1"));
-    let saved = event(0, Operation::Change(change.clone()), Answer::Done, 3);
-    let mut end = Model::default();
-    end.change(&change).unwrap();
-    // Asked while the record is being saved, and again when that has returned.
-    let explained = |first, second| {
-        let asked = [
-            event(1, Operation::Revision, Answer::Revision(first), 2),
-            event(4, Operation::Revision, Answer::Revision(second), 5),
-        ];
-        let threads = [std::slice::from_ref(&saved), &asked, &[]];
-        explains(&Model::default(), threads, &end.state())
-    };
-    assert!(explained(0, 1));
-    assert!(explained(1, 1));
-    assert!(!explained(0, 0), "a write that had returned was not seen");
-    assert!(!explained(1, 0), "a reader went backwards");
-    assert!(!explained(0, 2), "a change was counted twice");
-    // What is left at the end counts as well.
-    let threads = [std::slice::from_ref(&saved), &[], &[]];
-    assert!(!explains(
-        &Model::default(),
-        threads,
-        &Model::default().state()
-    ));
-}
-
-/// Applies the changes of a batch one by one.
-#[derive(Default)]
-struct Torn {
-    inner: Mutex<MemoryStore>,
-    /// By how much the revision of `inner` is ahead.
-    surplus: AtomicU64,
-}
-
-impl Torn {
-    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
-        self.inner.lock().unwrap()
+/// With snapshots and reader handles besides.
+mod views {
+    macro_rules! linearizable {
+        ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
+            #[cfg(feature = $feature)]
+            mod $module {
+                #[test]
+                fn every_history_has_an_order() {
+                    let make = || crate::Viewed(service_registry::$store::new());
+                    let name = concat!(stringify!($store), " with views");
+                    crate::every_history_has_an_order(name, true, crate::histories(), make);
+                }
+            }
+        };
     }
-}
 
-impl RegistryStore for Torn {
-    fn commit(&self, batch: Batch) -> Result<Revision> {
-        let mut refused = batch.clone();
-        refused.delete_service("nobody:has-this-key");
-        let refused = self.inner().commit(refused);
-        match refused {
-            Err(StoreError::BatchRejected { index, .. }) if index == batch.len() => {}
-            other => return other,
-        }
-        let mut commits = 0;
-        for change in batch {
-            let inner = self.inner();
-            let before = inner.revision();
-            // Another thread may have made it impossible meanwhile.
-            let _ = inner.commit([change].into_iter().collect());
-            commits += u64::from(inner.revision() > before);
-            drop(inner);
-            thread::yield_now();
-        }
-        self.surplus.fetch_add(commits.saturating_sub(1), SeqCst);
-        Ok(self.revision())
-    }
-    fn revision(&self) -> Revision {
-        let revision = self.inner().revision().as_u64();
-        revision.wrapping_sub(self.surplus.load(SeqCst)).into()
-    }
-    forward_required!(writes self => self.inner());
-    forward_required!(reads self => self.inner());
-}
-
-#[test]
-fn a_torn_commit_is_noticed() {
-    support::within(support::PATIENCE, || {
-        assert!(check(Torn::default, 5 * HISTORIES).is_err());
-    });
-}
-
-/// Swaps and takes in two steps, as the provided methods do.
-#[derive(Default)]
-struct TwoSteps(Mutex<MemoryStore>);
-
-impl TwoSteps {
-    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
-        thread::yield_now();
-        self.0.lock().unwrap()
-    }
-}
-
-impl RegistryStore for TwoSteps {
-    fn revision(&self) -> Revision {
-        self.inner().revision()
-    }
-    fn commit(&self, batch: Batch) -> Result<Revision> {
-        self.inner().commit(batch)
-    }
-    forward_required!(writes self => self.inner());
-    forward_required!(reads self => self.inner());
-}
-
-#[test]
-fn a_swap_in_two_steps_is_noticed() {
-    support::within(support::PATIENCE, || {
-        assert!(check(TwoSteps::default, 5 * HISTORIES).is_err());
-    });
-}
-
-/// One lock around everything: nothing to notice.
-#[derive(Default)]
-struct OneLock(Mutex<MemoryStore>);
-
-impl OneLock {
-    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
-        thread::yield_now();
-        self.0.lock().unwrap()
-    }
-}
-
-impl RegistryStore for OneLock {
-    fn revision(&self) -> Revision {
-        self.inner().revision()
-    }
-    fn commit(&self, batch: Batch) -> Result<Revision> {
-        self.inner().commit(batch)
-    }
-    fn swap_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<ServiceStatus> {
-        self.inner().swap_health_status(key, status, checked_at)
-    }
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner().take_service(key)
-    }
-    forward_required!(writes self => self.inner());
-    forward_required!(reads self => self.inner());
-}
-
-#[test]
-fn one_lock_around_everything_has_an_order() {
-    every_history_has_an_order(OneLock::default);
+    viewed_stores!(linearizable);
 }

@@ -14,6 +14,10 @@
 //! channel is then disconnected, and the worker, which goes on until it is both
 //! disconnected and empty, answers all that was accepted, and ends.
 //!
+//! A call that is refused waits for that end as well. Otherwise its caller would
+//! know that the store is closed, and could still see the revision grow: by what
+//! was accepted before and is not done.
+//!
 //! A request owns the only sender of its caller's channel, which travels home
 //! inside the answer. Were the worker ever to panic over a request, that request
 //! is dropped, and its caller sees a disconnected channel: `Closed`; so do all
@@ -59,7 +63,8 @@ const KEPT_TEXT: usize = 1024;
 /// # Closing
 ///
 /// `close` waits until the worker has done all that was accepted before; later
-/// calls answer [`Closed`](StoreError::Closed). Dropping the store closes it.
+/// calls answer [`Closed`](StoreError::Closed), and wait as long. Dropping the store
+/// closes it.
 ///
 /// ```
 /// use service_registry::{RegistryStore, StoreError, WorkerStore};
@@ -189,8 +194,22 @@ impl WorkerStore {
     fn send(&self, request: Request) -> Result<()> {
         let requests = self.requests.read();
         let requests = requests.unwrap_or_else(PoisonError::into_inner);
-        let requests = requests.as_ref().ok_or(StoreError::Closed)?;
-        requests.send(request).map_err(|_| StoreError::Closed)
+        if let Some(requests) = &*requests {
+            return requests.send(request).map_err(|_| StoreError::Closed);
+        }
+        drop(requests);
+        self.join_worker();
+        Err(StoreError::Closed)
+    }
+
+    /// Waits until the worker of a closed store has done what it had accepted.
+    fn join_worker(&self) {
+        // Whoever comes second waits at the lock.
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(worker) = worker.take() {
+            // It catches its panics.
+            let _ = worker.join();
+        }
     }
 
     fn take_lane(&self) -> Lane {
@@ -392,12 +411,7 @@ impl RegistryStore for WorkerStore {
         let requests = self.requests.write();
         let requests = requests.unwrap_or_else(PoisonError::into_inner).take();
         drop(requests);
-        // Whoever comes second waits here until the worker has ended.
-        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(worker) = worker.take() {
-            // It catches its panics.
-            let _ = worker.join();
-        }
+        self.join_worker();
         self.lanes().clear();
         Ok(())
     }
@@ -440,5 +454,53 @@ mod tests {
         assert_eq!(store.stats(), Err(StoreError::Closed));
         assert_eq!(store.revision(), Revision::from(1));
         store.close().unwrap();
+    }
+
+    /// A write that was accepted and not done yet, when the store was closed, once
+    /// made the revision grow after calls had been refused.
+    #[test]
+    fn who_is_refused_sees_the_last_revision() {
+        let store = WorkerStore::new();
+        // The worker cannot go on until this answer is taken.
+        let (home, held) = bounded(0);
+        let envelope = Envelope {
+            key: String::new(),
+            group: String::new(),
+            home,
+        };
+        let operation = Operation::Ping;
+        let request = Request {
+            operation,
+            envelope,
+        };
+        store.send(request).unwrap();
+        let waiting = || {
+            let requests = store.requests.read().unwrap();
+            requests.as_ref().map(Sender::len)
+        };
+        std::thread::scope(|scope| {
+            let until = |reached: &dyn Fn() -> bool| {
+                while !reached() {
+                    std::thread::yield_now();
+                }
+            };
+            until(&|| waiting() == Some(0));
+            scope.spawn(|| store.add_subscription("web:1", "db").unwrap());
+            until(&|| waiting() == Some(1));
+            scope.spawn(|| store.close().unwrap());
+            until(&|| waiting().is_none());
+            let (told, tell) = bounded(1);
+            let store = &store;
+            scope.spawn(move || {
+                let refused = store.ping();
+                told.send((refused, store.revision())).unwrap();
+            });
+            // Time enough for an answer that comes too early.
+            let early = tell.recv_timeout(std::time::Duration::from_millis(100));
+            drop(held.recv().unwrap());
+            let (refused, seen) = early.unwrap_or_else(|_| tell.recv().unwrap());
+            assert_eq!(refused, Err(StoreError::Closed));
+            assert_eq!(seen, Revision::from(1));
+        });
     }
 }

@@ -14,10 +14,13 @@ use service_registry::{
     Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus, StoreError, StoreStats,
 };
 
+pub(crate) mod linear;
 pub(crate) mod model;
 pub(crate) mod race;
 #[macro_use]
 pub(crate) mod stores;
+#[macro_use]
+pub(crate) mod views;
 
 /// How long a test may take before it counts as a deadlock. Far more than any
 /// needs, so that a busy machine does not fail it.

@@ -1,0 +1,594 @@
+//! Histories of calls that ran beside each other, and whether an order explains
+//! them.
+//!
+//! A history is linearizable if its calls can be put one after the other so that
+//! a sequential object would have answered each as it was answered, and no call
+//! comes before one that had returned when it was made (Herlihy and Wing,
+//! *Linearizability*, 1990).
+//!
+//! The two halves know nothing of each other. [`Clock`] and [`Log`] note calls,
+//! on threads of whatever kind; [`explain`] searches for an order, given a
+//! [`Specification`]. The search is that of Wing and Gong (*Testing and Verifying
+//! Concurrent Objects*, 1993): any call may come next that was made before the
+//! first return among those left. It does not look twice at the same state after
+//! the same calls (Lowe, *Testing for Linearizability*, 2017), and a read is put
+//! first where it fits, because nothing is gained by waiting with it. So histories
+//! of dozens of calls are feasible.
+
+use std::collections::HashMap;
+use std::fmt::{Debug, Write};
+use std::rc::Rc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
+
+use service_registry::{Change, RegistryStore, StoreError};
+
+use super::State;
+use super::model::{Answer, Failure, GROUPS, Model, Operation, ask, expect};
+use super::{observe, observe_view};
+
+// --- recording
+
+/// One clock for all threads of a history.
+///
+/// It belongs to the standard library whatever runs the threads: to a scheduler
+/// that runs one thread at a time (loom, shuttle), a tick is not a step.
+///
+/// What one thread did before a tick, another sees after a later one: the ticks
+/// are in one order that all threads agree on. So "had returned when it was
+/// called" is not only a matter of time, and a relaxed load cannot excuse itself.
+#[derive(Debug, Default)]
+pub(crate) struct Clock(AtomicU64);
+
+impl Clock {
+    fn tick(&self) -> u64 {
+        // SeqCst: a tick releases what its thread did, and acquires what those
+        // before it released; both, and in one order with all others.
+        self.0.fetch_add(1, SeqCst)
+    }
+}
+
+/// A call of an operation, and what came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Event<O, A> {
+    pub(crate) thread: usize,
+    pub(crate) called: u64,
+    pub(crate) operation: O,
+    /// The answer and when it came. A call that has not returned may have had its
+    /// effect, or may yet have it, or never.
+    pub(crate) outcome: Option<(A, u64)>,
+}
+
+impl<O, A> Event<O, A> {
+    fn returned(&self) -> u64 {
+        self.outcome
+            .as_ref()
+            .map_or(u64::MAX, |(_, returned)| *returned)
+    }
+
+    /// Whether both were under way at some moment.
+    pub(crate) fn overlaps(&self, other: &Event<O, A>) -> bool {
+        self.called < other.returned() && other.called < self.returned()
+    }
+
+    /// The same with another answer, for what can be learnt only later.
+    pub(crate) fn map<B>(self, learn: impl FnOnce(A) -> B) -> Event<O, B> {
+        Event {
+            thread: self.thread,
+            called: self.called,
+            operation: self.operation,
+            outcome: self
+                .outcome
+                .map(|(answer, returned)| (learn(answer), returned)),
+        }
+    }
+}
+
+/// The calls of one thread.
+#[derive(Debug)]
+pub(crate) struct Log<'a, O, A> {
+    clock: &'a Clock,
+    thread: usize,
+    events: Vec<Event<O, A>>,
+}
+
+impl<'a, O, A> Log<'a, O, A> {
+    /// For a thread that will make about `calls` calls: a log that grows between
+    /// two ticks makes the calls look longer than they are.
+    pub(crate) fn new(clock: &'a Clock, thread: usize, calls: usize) -> Log<'a, O, A> {
+        Log {
+            clock,
+            thread,
+            events: Vec::with_capacity(calls),
+        }
+    }
+
+    /// Makes a call and notes it. One that panics has not returned.
+    pub(crate) fn call(&mut self, operation: O, perform: impl FnOnce(&O) -> A) {
+        let n = self.events.len();
+        self.events.push(Event {
+            thread: self.thread,
+            called: 0,
+            operation,
+            outcome: None,
+        });
+        let event = &mut self.events[n];
+        event.called = self.clock.tick();
+        let answer = perform(&event.operation);
+        let returned = self.clock.tick();
+        event.outcome = Some((answer, returned));
+    }
+
+    pub(crate) fn into_events(self) -> Vec<Event<O, A>> {
+        self.events
+    }
+}
+
+// --- checking
+
+/// A sequential object: what it may answer, and what comes of it.
+pub(crate) trait Specification {
+    type State: Clone + PartialEq;
+    type Operation;
+    type Answer;
+
+    /// The state after `operation`, if in `state` the answer may be this one.
+    /// Where nobody has learnt the answer, any will do.
+    fn step(
+        state: &Self::State,
+        operation: &Self::Operation,
+        answer: Option<&Self::Answer>,
+    ) -> Option<Self::State>;
+
+    /// Whether an operation with this answer changes nothing, in no state. (One
+    /// that changes nothing here may do so elsewhere: it is no read.)
+    fn only_reads(operation: &Self::Operation, answer: Option<&Self::Answer>) -> bool;
+}
+
+/// A history of a [`Specification`].
+pub(crate) type History<S> =
+    [Event<<S as Specification>::Operation, <S as Specification>::Answer>];
+
+/// An order that explains a history: the places of its events. Calls that have
+/// not returned stand in it only where they had an effect that was seen.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) places: Vec<usize>,
+    /// How often a call was put next.
+    pub(crate) steps: usize,
+}
+
+/// No order explains a history.
+#[derive(Debug)]
+pub(crate) struct Unexplained {
+    /// The first of the longest orders that explain a part.
+    pub(crate) furthest: Vec<usize>,
+    pub(crate) steps: usize,
+}
+
+/// Searches for an order of `history` that leads from `initial` to a state that
+/// `end` accepts. The events may come in any order.
+pub(crate) fn explain<S: Specification>(
+    initial: &S::State,
+    history: &History<S>,
+    end: impl Fn(&S::State) -> bool,
+) -> Result<Order, Unexplained> {
+    let mut search = Search::<S, _> {
+        history,
+        end,
+        done: vec![0; history.len().div_ceil(64)],
+        order: Vec::new(),
+        furthest: Vec::new(),
+        steps: 0,
+        hopeless: HashMap::new(),
+    };
+    let steps = |search: &Search<S, _>| search.steps;
+    if search.from(initial) {
+        Ok(Order {
+            steps: steps(&search),
+            places: search.order,
+        })
+    } else {
+        Err(Unexplained {
+            steps: steps(&search),
+            furthest: search.furthest,
+        })
+    }
+}
+
+struct Search<'a, S: Specification, E> {
+    history: &'a History<S>,
+    end: E,
+    /// A bit for each event that stands in `order`.
+    done: Vec<u64>,
+    order: Vec<usize>,
+    furthest: Vec<usize>,
+    steps: usize,
+    /// From these states nothing leads on after those events.
+    hopeless: HashMap<Vec<u64>, Vec<S::State>>,
+}
+
+impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
+    fn is_done(&self, place: usize) -> bool {
+        self.done[place / 64] >> (place % 64) & 1 == 1
+    }
+
+    fn flip(&mut self, place: usize) {
+        self.done[place / 64] ^= 1 << (place % 64);
+    }
+
+    /// Whether the events that are left lead from `state` to the end. Where they
+    /// do, `order` is complete.
+    fn from(&mut self, state: &S::State) -> bool {
+        let left = || (0..self.history.len()).filter(|&place| !self.is_done(place));
+        let first_return = left().map(|place| self.history[place].returned()).min();
+        // Those that have not returned need not come at all.
+        if first_return.is_none_or(|first| first == u64::MAX) && (self.end)(state) {
+            return true;
+        }
+        if let Some(states) = self.hopeless.get(&self.done)
+            && states.contains(state)
+        {
+            return false;
+        }
+        // Called after another had returned, an event cannot come before that one.
+        let next: Vec<usize> = left()
+            .filter(|&place| Some(self.history[place].called) < first_return)
+            .collect();
+        let mut changes = Vec::new();
+        for place in next {
+            let event = &self.history[place];
+            let answer = event.outcome.as_ref().map(|(answer, _)| answer);
+            self.steps += 1;
+            match S::step(state, &event.operation, answer) {
+                None => {}
+                // If it may come later, it may as well come now.
+                Some(after) if S::only_reads(&event.operation, answer) => {
+                    return self.put(place, &after);
+                }
+                Some(after) => changes.push((place, after)),
+            }
+        }
+        if changes.iter().any(|(place, after)| self.put(*place, after)) {
+            return true;
+        }
+        if self.order.len() > self.furthest.len() {
+            self.furthest.clone_from(&self.order);
+        }
+        let states = self.hopeless.entry(self.done.clone()).or_default();
+        states.push(state.clone());
+        false
+    }
+
+    /// Whether it goes on to the end with `place` next, which leads to `after`.
+    fn put(&mut self, place: usize, after: &S::State) -> bool {
+        self.flip(place);
+        self.order.push(place);
+        if self.from(after) {
+            return true;
+        }
+        self.order.pop();
+        self.flip(place);
+        false
+    }
+}
+
+/// A history that no order explains, for people.
+pub(crate) fn tell<O: Debug, A: Debug>(
+    before: &dyn Debug,
+    history: &[Event<O, A>],
+    unexplained: &Unexplained,
+    after: &dyn Debug,
+) -> String {
+    let mut told = format!("no order explains this.\nbefore: {before:#?}\n");
+    let mut events: Vec<(usize, &Event<O, A>)> = history.iter().enumerate().collect();
+    events.sort_by_key(|(_, event)| (event.thread, event.called));
+    for (place, event) in events {
+        let Event {
+            thread,
+            called,
+            operation,
+            outcome,
+        } = event;
+        let nth = unexplained.furthest.iter().position(|of| *of == place);
+        let nth = nth.map_or(String::new(), |nth| format!("#{nth}"));
+        let line = match outcome {
+            Some((answer, returned)) => {
+                format!(
+                    "{called:>3} to {returned:>3} {nth:>4}  {operation:?}\n          {answer:?}"
+                )
+            }
+            None => format!("{called:>3} to ... {nth:>4}  {operation:?}"),
+        };
+        writeln!(told, "thread {thread}: {line}").expect("a string takes every text");
+    }
+    told + &format!("after: {after:#?}\n(# is how far an order leads)")
+}
+
+// --- the specification of a store
+
+/// What a thread does to a store.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Ask(Operation),
+    Close,
+    /// Take a snapshot: a read of everything.
+    Snapshot,
+    /// Renew the view of a reader handle: the same.
+    View,
+    /// Read a record through a reader handle.
+    Read(String),
+    /// Read a record, and stay inside the closure for a while. What others wait for
+    /// meanwhile, they get at once when it ends; and calls overlap where there is
+    /// one processor to run them, too.
+    Linger(String),
+}
+
+/// How long a read lingers.
+const WHILE: Duration = Duration::from_micros(20);
+
+impl Action {
+    /// Whether it may change something.
+    pub(crate) fn writes(&self) -> bool {
+        match self {
+            Action::Close => true,
+            Action::Snapshot | Action::View | Action::Read(_) | Action::Linger(_) => false,
+            Action::Ask(operation) => !is_read(operation),
+        }
+    }
+}
+
+fn is_read(operation: &Operation) -> bool {
+    match operation {
+        Operation::Get(_)
+        | Operation::With(_)
+        | Operation::Visit(_)
+        | Operation::ByName(_)
+        | Operation::All
+        | Operation::Subscribers(_)
+        | Operation::SubscriberServices(_)
+        | Operation::Stats
+        | Operation::Revision
+        | Operation::Ping => true,
+        Operation::Change(_)
+        | Operation::Commit(_)
+        | Operation::Swap(..)
+        | Operation::Take(_)
+        | Operation::Clear
+        | Operation::Register(..)
+        | Operation::Unregister(..)
+        | Operation::Report(..) => false,
+    }
+}
+
+/// What came of an [`Action`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Seen {
+    Answer(Result<Answer, Failure>),
+    /// All that a view shows.
+    State(Box<State>),
+}
+
+/// The model as a [`Specification`]. Its states are shared, so that a search may
+/// keep many.
+pub(crate) struct Sequential;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Shared(pub(crate) Rc<Model>);
+
+impl Shared {
+    pub(crate) fn new(model: Model) -> Shared {
+        Shared(Rc::new(model))
+    }
+}
+
+impl PartialEq for Shared {
+    fn eq(&self, other: &Shared) -> bool {
+        Rc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Specification for Sequential {
+    type State = Shared;
+    type Operation = Action;
+    type Answer = Seen;
+
+    /// A registration has to have returned: what it wrote, its answer tells. A
+    /// `Report` takes a moment from the clock that nothing tells.
+    fn step(state: &Shared, action: &Action, seen: Option<&Seen>) -> Option<Shared> {
+        let model = &*state.0;
+        let expected = match action {
+            Action::Ask(operation) => return answer(state, operation, seen),
+            Action::Close => {
+                let after = Model {
+                    revision: model.revision,
+                    closed: true,
+                    ..Model::default()
+                };
+                let done = Seen::Answer(Ok(Answer::Done));
+                return matches(seen, &done).then(|| Shared::new(after));
+            }
+            Action::Snapshot | Action::View => Seen::State(Box::new(model.state())),
+            Action::Read(_) | Action::Linger(_) if model.closed => {
+                Seen::Answer(Err(Failure::Closed))
+            }
+            Action::Read(key) | Action::Linger(key) => {
+                Seen::Answer(model.get(key).map(Answer::Service))
+            }
+        };
+        matches(seen, &expected).then(|| state.clone())
+    }
+
+    fn only_reads(action: &Action, seen: Option<&Seen>) -> bool {
+        !action.writes() || matches!(seen, Some(Seen::Answer(Err(_))))
+    }
+}
+
+fn matches(seen: Option<&Seen>, expected: &Seen) -> bool {
+    seen.is_none_or(|seen| seen == expected)
+}
+
+fn answer(state: &Shared, operation: &Operation, seen: Option<&Seen>) -> Option<Shared> {
+    let given = match seen {
+        Some(Seen::Answer(given)) => Some(given),
+        None => None,
+        Some(Seen::State(_)) => panic!("a store answered {operation:?} with a view"),
+    };
+    // The model takes for granted that an open store accepts a registration.
+    if given == Some(&Err(Failure::Closed)) && !state.0.closed {
+        return None;
+    }
+    let unknown = Err(Failure::Closed);
+    let mut after = Rc::clone(&state.0);
+    let expected = expect(
+        Rc::make_mut(&mut after),
+        operation,
+        given.unwrap_or(&unknown),
+        |_| None,
+    );
+    if given.is_some_and(|given| *given != expected) {
+        return None;
+    }
+    // What reads lead to is the very state that they came from.
+    let reads = is_read(operation) || expected.is_err();
+    Some(if reads { state.clone() } else { Shared(after) })
+}
+
+// --- histories of stores
+
+/// What threads may do to a store and find out about it.
+pub(crate) trait Subject: Sync {
+    type Store: RegistryStore;
+    /// What a thread keeps for itself.
+    type Hand: Send;
+    /// What a call answers at once. All that it holds may be looked at later.
+    type Raw: Send;
+
+    fn store(&self) -> &Self::Store;
+    fn hand(&self) -> Self::Hand;
+    fn perform(&self, hand: &mut Self::Hand, action: &Action) -> Self::Raw;
+    fn learn(raw: Self::Raw) -> Seen;
+}
+
+/// A store without views.
+pub(crate) struct Plain<S>(pub(crate) S);
+
+impl<S: RegistryStore + Sync> Subject for Plain<S> {
+    type Store = S;
+    type Hand = ();
+    type Raw = Seen;
+
+    fn store(&self) -> &S {
+        &self.0
+    }
+    fn hand(&self) {}
+    fn perform(&self, (): &mut (), action: &Action) -> Seen {
+        Seen::Answer(perform(&self.0, action))
+    }
+    fn learn(seen: Seen) -> Seen {
+        seen
+    }
+}
+
+fn perform(store: &impl RegistryStore, action: &Action) -> Result<Answer, Failure> {
+    match action {
+        Action::Ask(operation) => ask(store, operation),
+        Action::Close => store.close().map(|()| Answer::Done).map_err(Failure::from),
+        Action::Linger(key) => {
+            let found = store.with_service(key, |info| {
+                thread::sleep(WHILE);
+                info.clone()
+            });
+            found.map(Answer::Service).map_err(Failure::from)
+        }
+        other => panic!("a store without views cannot do {other:?}"),
+    }
+}
+
+/// A store with views; each thread has a reader handle.
+pub(crate) struct Viewed<S>(pub(crate) S);
+
+/// A view is looked at when all threads are done: it shows the moment at which it
+/// was taken, however much has happened since.
+pub(crate) enum RawView<V> {
+    Seen(Seen),
+    View(V),
+}
+
+impl<S: super::views::Views> Subject for Viewed<S> {
+    type Store = S;
+    type Hand = S::Reader;
+    type Raw = RawView<S::View>;
+
+    fn store(&self) -> &S {
+        &self.0
+    }
+    fn hand(&self) -> S::Reader {
+        self.0.reader()
+    }
+    fn perform(&self, reader: &mut S::Reader, action: &Action) -> RawView<S::View> {
+        RawView::Seen(Seen::Answer(match action {
+            Action::Snapshot => return RawView::View(self.0.snapshot()),
+            Action::View => return RawView::View(S::view(reader).clone()),
+            Action::Read(key) => S::read(reader, key, Clone::clone)
+                .map(Answer::Service)
+                .map_err(Failure::from),
+            Action::Ask(_) | Action::Close | Action::Linger(_) => perform(&self.0, action),
+        }))
+    }
+    fn learn(raw: RawView<S::View>) -> Seen {
+        match raw {
+            RawView::Seen(seen) => seen,
+            RawView::View(view) => Seen::State(Box::new(observe_view(&view, GROUPS))),
+        }
+    }
+}
+
+/// What is left of a store when all threads are done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rest {
+    closed: bool,
+    state: State,
+}
+
+impl Rest {
+    pub(crate) fn of(store: &impl RegistryStore) -> Rest {
+        match store.ping() {
+            Ok(()) => Rest {
+                closed: false,
+                state: observe(store, GROUPS),
+            },
+            Err(error) => {
+                assert_eq!(error, StoreError::Closed);
+                let mut last = Model::default().state();
+                last.revision = store.revision().as_u64();
+                Rest {
+                    closed: true,
+                    state: last,
+                }
+            }
+        }
+    }
+
+    pub(crate) fn is_of(&self, model: &Model) -> bool {
+        self.closed == model.closed && self.state == model.state()
+    }
+}
+
+/// Whether an order explains what threads saw of a store that began as `before`
+/// and ended as `after`.
+pub(crate) fn explain_store(
+    before: &Shared,
+    history: &[Event<Action, Seen>],
+    after: &Rest,
+) -> Result<Order, String> {
+    explain::<Sequential>(before, history, |model| after.is_of(&model.0))
+        .map_err(|unexplained| tell(&before.0.state(), history, &unexplained, after))
+}
+
+/// A change as an action.
+pub(crate) fn change(change: Change) -> Action {
+    Action::Ask(Operation::Change(change))
+}
