@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize};
 use service_registry::{ServiceInfo, ServiceRegistration};
 
 /// The size of a payload in bytes. Odd and prime, as no table or buffer is.
-const SIZE: usize = 4099;
+const SIZE: usize = 521;
 const MARK: &str = "a payload of the ledger, number ";
 const DIGITS: usize = 8;
 
