@@ -72,10 +72,17 @@ fn commits_until_freed<S>() -> usize {
     }
 }
 
-/// A commit that leaves the records alone, and one that takes it back.
+/// A commit that leaves the records alone; the second takes back the first.
 fn nudge(store: &impl RegistryStore) {
-    store.add_subscription("nudge:1", "nudge").unwrap();
-    store.remove_subscription("nudge:1", "nudge").unwrap();
+    if is_nudged(store) {
+        store.remove_subscription("nudge:1", "nudge").unwrap();
+    } else {
+        store.add_subscription("nudge:1", "nudge").unwrap();
+    }
+}
+
+fn is_nudged(store: &impl RegistryStore) -> bool {
+    !store.get_subscribers("nudge").unwrap().is_empty()
 }
 
 /// Checks that the records of the store are alive, and those of `others`, and none
@@ -91,6 +98,9 @@ fn check_held<S: RegistryStore>(store: &S, book: &Marked, others: &BTreeSet<usiz
         nudge(store);
     }
     book.check(&expected, when);
+    if is_nudged(store) {
+        nudge(store);
+    }
 }
 
 #[track_caller]
@@ -134,7 +144,7 @@ impl Churn {
 
     fn batch(&mut self) -> Batch {
         let mut batch = Batch::new();
-        for _ in 0..1 + self.dice.roll(6) {
+        for _ in 0..=self.dice.roll(6) {
             let record = self.record();
             let key = record.key().clone();
             match self.dice.roll(4) {

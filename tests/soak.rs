@@ -141,10 +141,12 @@ soaked! { "worker" WorkerStore false }
 soaked! { "evmap" EvmapStore true }
 soaked! { "snapshot" SnapshotStore true views }
 
-/// The reads that allocate nothing where the pod is there.
-fn read_one(store: &impl RegistryStore, key: &str) {
-    let found = |answer| match answer {
-        Ok(()) | Err(StoreError::NotFound(_)) => {}
+/// The reads that allocate nothing where the pod is there, and whether it is.
+fn read_one(store: &impl RegistryStore, key: &str) -> bool {
+    let mut is_there = true;
+    let mut found = |answer| match answer {
+        Ok(()) => {}
+        Err(StoreError::NotFound(_)) => is_there = false,
         Err(error) => panic!("a read was refused: {error}"),
     };
     found(store.get_service(key).map(drop));
@@ -156,6 +158,7 @@ fn read_one(store: &impl RegistryStore, key: &str) {
     black_box(store.stats().unwrap());
     black_box(store.revision());
     store.ping().unwrap();
+    is_there
 }
 
 /// How many reads that is.

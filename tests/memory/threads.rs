@@ -234,7 +234,7 @@ where
                     let store = &store;
                     scope.spawn(move || {
                         store.get_service(&key(n)).unwrap();
-                        store.with_service(&key(n), |info| number(info)).unwrap();
+                        store.with_service(&key(n), number).unwrap();
                         if (n + wave) % WAVE == 0 {
                             store.save_service(marked("a", &n.to_string())).unwrap();
                         }

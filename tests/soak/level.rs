@@ -66,11 +66,11 @@ pub(crate) fn levels_off(series: &[u64], allowance: u64) -> (u64, u64, bool) {
 
 #[test]
 fn the_rule_tells_a_leak_from_a_level() {
+    const MIB: u64 = 1 << 20;
     let passes = |at: fn(u64) -> u64| {
         let series: Vec<u64> = (0..150).map(at).collect();
         levels_off(&series, ALLOWANCE).2
     };
-    const MIB: u64 = 1 << 20;
     assert!(passes(|_| MIB));
     // Growing at first, then swinging.
     assert!(passes(|n| n.min(40) * MIB + n % 7 * MIB));

@@ -2,23 +2,22 @@
 //!
 //! A `ServiceInfo` runs no code of a test when it is dropped, but its texts are
 //! given back to the allocator. So each marked record carries a *payload*: a text
-//! of a size that nothing else in the process has, which begins with a number of
-//! its own. The allocator knows it by its size, reads the number, and notes the
-//! death here. A payload that is not alive when it dies was freed twice, or copied.
+//! of one odd size, which begins with a mark and a number of its own. The allocator
+//! knows it by these when it comes back, and notes the death here. A payload that is not alive when it dies was freed twice, or copied.
 //!
 //! A record and its clones share one registration, so a payload lives as long as
 //! the last of them.
 
 use std::alloc::Layout;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::fmt::Write;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU8, AtomicUsize};
+use std::sync::{Mutex, PoisonError};
 
 use service_registry::{ServiceInfo, ServiceRegistration};
 
-/// The size of a payload in bytes. Odd and prime, as no table or buffer is.
+/// The size of a payload in bytes. Odd and prime, as hardly any buffer is.
 const SIZE: usize = 521;
 const MARK: &str = "a payload of the ledger, number ";
 const DIGITS: usize = 8;
@@ -163,8 +162,7 @@ fn number_in(content: &[u8]) -> Option<usize> {
 pub(crate) fn mark(mut registration: ServiceRegistration) -> ServiceRegistration {
     let number = LEDGER.born();
     let mut payload = String::with_capacity(SIZE);
-    payload.push_str(MARK);
-    payload.push_str(&format!("{number:0DIGITS$}"));
+    write!(payload, "{MARK}{number:0DIGITS$}").expect("a text has room");
     payload.extend(std::iter::repeat_n('.', SIZE - payload.len()));
     registration.notification_url = payload;
     registration
