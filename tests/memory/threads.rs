@@ -230,15 +230,20 @@ where
     let waves = |threads: usize| {
         for wave in 0..threads / WAVE {
             thread::scope(|scope| {
-                for n in 0..WAVE {
-                    let store = &store;
+                let short_lived = |n: usize| {
+                    let (store, key) = (&store, key(n));
                     scope.spawn(move || {
-                        store.get_service(&key(n)).unwrap();
-                        store.with_service(&key(n), number).unwrap();
-                        if (n + wave) % WAVE == 0 {
+                        store.get_service(&key).unwrap();
+                        store.with_service(&key, number).unwrap();
+                        if (n + wave).is_multiple_of(WAVE) {
                             store.save_service(marked("a", &n.to_string())).unwrap();
                         }
-                    });
+                    })
+                };
+                let threads: Vec<_> = (0..WAVE).map(short_lived).collect();
+                // A scope by itself ends before the destructors of its threads do.
+                for thread in threads {
+                    thread.join().unwrap();
                 }
             });
         }
