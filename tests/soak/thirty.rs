@@ -494,10 +494,10 @@ fn under_way<S: Soaked>(store: &S, plan: &Plan) -> (Waits, u64, Vec<Sample>) {
         let readers: Vec<_> = (0..READERS)
             .map(|n| scope.spawn(move || soak.watched(|| soak.read(n))))
             .collect();
-        for n in 0..SCANNERS {
-            scope.spawn(move || soak.watched(|| soak.scan(n)));
-        }
-        scope.spawn(|| soak.watched(|| soak.hold()));
+        let mut others: Vec<_> = (0..SCANNERS)
+            .map(|n| scope.spawn(move || soak.watched(|| soak.scan(n))))
+            .collect();
+        others.push(scope.spawn(|| soak.watched(|| soak.hold())));
         let begin = Instant::now();
         for round in 1..=plan.rounds {
             while begin.elapsed() < plan.whole * round / plan.rounds && soak.goes_on() {
@@ -513,6 +513,10 @@ fn under_way<S: Soaked>(store: &S, plan: &Plan) -> (Waits, u64, Vec<Sample>) {
         soak.over.store(true, SeqCst);
         for reader in readers {
             waits.add(reader.join().expect("a reader has panicked"));
+        }
+        // A scope by itself ends before the destructors of its threads do.
+        for thread in writing.into_iter().chain(others) {
+            thread.join().expect("a thread has panicked");
         }
     });
     (waits, soak.writes.load(SeqCst), samples)
