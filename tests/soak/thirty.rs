@@ -68,7 +68,7 @@ impl Plan {
 
     pub(crate) fn moment() -> Plan {
         Plan {
-            whole: Duration::from_millis(600),
+            whole: Duration::from_millis(400),
             rounds: 2,
             hold: Duration::from_millis(100),
             is_judged: false,

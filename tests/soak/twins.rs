@@ -141,7 +141,7 @@ fn a_store_that_keeps_subscriptions_is_noticed() {
 fn a_store_that_leaks_is_noticed() {
     let _alone = alone();
     let make = || Faulty::<false>::new(Fault::Leaks);
-    assert!(is_noticed(make, &Plan::of(2)));
+    assert!(is_noticed(make, &Plan::of(1)));
 }
 
 #[test]
