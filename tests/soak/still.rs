@@ -20,7 +20,7 @@ use crate::{Soaked, read_one};
 
 const READERS: usize = 2;
 /// How many times each reader shall read everything before the writer goes on.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 2;
 
 type Write<S> = (&'static str, fn(&S));
 
@@ -91,6 +91,8 @@ impl Readers {
             store.get_subscribers("g").unwrap();
             store.get_subscriber_services("g").unwrap();
             self.counts[number].fetch_add(1, SeqCst);
+            // Rather than in the middle of a read, for which an evmap's writer waits.
+            thread::sleep(Duration::from_micros(50));
         }
     }
 
