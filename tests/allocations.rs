@@ -1,10 +1,7 @@
 //! What operations allocate, and what is left when everything has gone.
 //!
-//! Counted by an allocator that passes everything on to the system's. A thread
-//! has counts of its own, which nobody else disturbs; the counts of the process
-//! see what the thread of a `WorkerStore` does as well, and whatever the test
-//! harness happens to do meanwhile, so that what is asked of them leaves a
-//! little room.
+//! Counted by an allocator that passes everything on to the system's, see
+//! `support/heap`.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(
@@ -16,142 +13,22 @@
     )),
     allow(dead_code, unused_macros)
 )]
-// For the one impl of `GlobalAlloc`, which is an unsafe trait.
-#![allow(unsafe_code)]
-
 #[macro_use]
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+#[path = "support/heap/mod.rs"]
+mod heap;
+
 use std::hint::black_box;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use service_registry::{
     Batch, MemoryStore, Registry, RegistryStore, ServiceInfo, ServiceStatus, StoreStats,
 };
+
+use heap::alone;
+use heap::counts::{Counts, NOISE, everywhere, here, live};
 use support::{at, pod, registration};
-
-// --- counting
-
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Counts {
-    /// Calls that got memory.
-    allocations: i64,
-    /// Bytes that were asked for.
-    allocated: i64,
-    /// Bytes that were asked for and have not been given back.
-    live: i64,
-}
-
-impl Counts {
-    fn since(self, before: Counts) -> Counts {
-        Counts {
-            allocations: self.allocations - before.allocations,
-            allocated: self.allocated - before.allocated,
-            live: self.live - before.live,
-        }
-    }
-}
-
-thread_local! {
-    static OWN: Cell<Counts> = const {
-        Cell::new(Counts { allocations: 0, allocated: 0, live: 0 })
-    };
-}
-
-static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
-static ALLOCATED: AtomicI64 = AtomicI64::new(0);
-static LIVE: AtomicI64 = AtomicI64::new(0);
-
-fn count(got: usize, gave_back: usize) {
-    let (got, gave_back) = (signed(got), signed(gave_back));
-    // The counts have no destructor, so they are there until the thread is gone.
-    OWN.with(|own| {
-        let counts = own.get();
-        own.set(Counts {
-            allocations: counts.allocations + i64::from(got > 0),
-            allocated: counts.allocated + got,
-            live: counts.live + got - gave_back,
-        });
-    });
-    ALLOCATIONS.fetch_add(i64::from(got > 0), SeqCst);
-    ALLOCATED.fetch_add(got, SeqCst);
-    LIVE.fetch_add(got - gave_back, SeqCst);
-}
-
-fn signed(bytes: usize) -> i64 {
-    i64::try_from(bytes).expect("no allocation is larger than the address space")
-}
-
-struct Counting;
-
-#[global_allocator]
-static GLOBAL: Counting = Counting;
-
-// SAFETY: every method passes its arguments on to `System`, which keeps the
-// contract of `GlobalAlloc`, and answers with what `System` answers. `count`
-// does not allocate, and its one panic needs a layout larger than `Layout`
-// allows.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `alloc` for this layout.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `alloc_zeroed` for this layout.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size, layout.size());
-        // SAFETY: the caller keeps the contract of `realloc`, and `place` came
-        // from `System` by way of this allocator.
-        unsafe { System.realloc(place, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the caller keeps the contract of `dealloc`, and `place` came
-        // from `System` by way of this allocator.
-        unsafe { System.dealloc(place, layout) }
-    }
-}
-
-/// What `work` does on this thread.
-fn here<R>(work: impl FnOnce() -> R) -> Counts {
-    let before = OWN.get();
-    // Dropped before counting ends.
-    drop(black_box(work()));
-    OWN.get().since(before)
-}
-
-/// What happens in the process while `work` runs.
-fn everywhere<R>(work: impl FnOnce() -> R) -> Counts {
-    let counts = || Counts {
-        allocations: ALLOCATIONS.load(SeqCst),
-        allocated: ALLOCATED.load(SeqCst),
-        live: LIVE.load(SeqCst),
-    };
-    let before = counts();
-    drop(black_box(work()));
-    counts().since(before)
-}
-
-/// Tests run one at a time, for the sake of the counts of the process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the test harness may do while a test runs, in bytes.
-const NOISE: i64 = 16 * 1024;
 
 #[test]
 fn the_counter_counts() {
@@ -308,10 +185,10 @@ fn nothing_is_left<S: RegistryStore>(make: fn() -> S, empty: impl Fn(&S)) {
         register_many(&store);
         empty(&store);
     }
-    let full = LIVE.load(SeqCst);
+    let full = live();
     let left = everywhere(|| {
         register_many(&store);
-        let taken = LIVE.load(SeqCst) - full;
+        let taken = live() - full;
         let records = if keeps_its_tables::<S>() { 2 } else { 5 };
         assert!(
             taken > records << 20,
@@ -717,6 +594,17 @@ mod twins {
         forward_required!(reads self => self.inner);
     }
 
+    /// A store that is still there when nobody has it any more. Its address is
+    /// kept, so that a sanitizer does not call it a leak.
+    fn never_dropped() -> &'static Careless {
+        static KEPT: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+        let store = &*Box::leak(Box::<Careless>::default());
+        KEPT.lock()
+            .unwrap()
+            .push(std::ptr::from_ref(store).expose_provenance());
+        store
+    }
+
     type Test = fn(fn() -> Careless);
 
     #[test]
@@ -730,7 +618,7 @@ mod twins {
             a_batch_that_removes_all_leaves_nothing,
             turnover_leaves_nothing,
             closing_gives_everything_back,
-            |_| dropping_gives_everything_back(|| &*Box::leak(Box::<Careless>::default())),
+            |_| dropping_gives_everything_back(never_dropped),
         ];
         for (n, test) in tests.into_iter().enumerate() {
             let noticed = catch_unwind(AssertUnwindSafe(|| test(Careless::default)));

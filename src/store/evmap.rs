@@ -40,9 +40,10 @@ mod map;
 /// Readers never wait, whatever writers do. The price is paid by writers: each
 /// change is applied twice, and a commit is published only when every reader that
 /// is inside a read has left it. Memory holds both maps, and a third set of
-/// tables for writers, over shared records. What is removed is freed, but the maps
-/// themselves keep the size that they have once grown to until the store is
-/// closed: evmap has no way to shrink them.
+/// tables for writers, over shared records. What a commit replaces or removes, `clear`
+/// included, lies in the map that readers may still be in, and is freed by the next
+/// commit, or by `close`. The maps themselves keep the size that they have once grown
+/// to until the store is closed: evmap has no way to shrink them.
 ///
 /// # Consistency
 ///

@@ -209,7 +209,9 @@ impl fmt::Debug for Snapshot {
 ///
 /// It keeps the newest state that it has seen, and before each read looks whether
 /// the store still points at it. What it keeps stays in memory until its next read
-/// or its end: a thread that stops reading should drop its reader.
+/// or its end: a thread that stops reading should drop its reader. Of a store that
+/// has been dropped, but not closed, it can still show the last state, and keeps that
+/// one as well.
 ///
 /// A reader never shows an older state than it showed before.
 ///

@@ -1,0 +1,158 @@
+//! Proof that a soak can fail: stores in which one thing is wrong. Each runs until
+//! it is noticed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use service_registry::{
+    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
+    StoreStats,
+};
+
+use crate::heap::alone;
+use crate::support::PATIENCE;
+use crate::thirty::{self, Plan};
+use crate::{Soaked, still};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    /// One health update of a hundred is not done.
+    LosesUpdates,
+    /// A commit leaves kilobytes behind until the store is dropped.
+    Leaks,
+    /// A registration does not end the subscriptions that were there before.
+    RemovesNothing,
+}
+
+/// A store behind one lock. If `UNTRUE`, it says that its readers never wait.
+struct Faulty<const UNTRUE: bool> {
+    inner: Mutex<MemoryStore>,
+    fault: Fault,
+    updates: AtomicUsize,
+    leaked: Mutex<Vec<Vec<u8>>>,
+}
+
+impl<const UNTRUE: bool> Faulty<UNTRUE> {
+    fn new(fault: Fault) -> Self {
+        Faulty {
+            inner: Mutex::default(),
+            fault,
+            updates: AtomicUsize::new(0),
+            leaked: Mutex::default(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<const UNTRUE: bool> Soaked for Faulty<UNTRUE> {
+    const READERS_NEVER_WAIT: bool = UNTRUE;
+}
+
+impl<const UNTRUE: bool> RegistryStore for Faulty<UNTRUE> {
+    fn save_service(&self, service: ServiceInfo) -> Result<()> {
+        self.inner().save_service(service)
+    }
+    fn delete_service(&self, key: &str) -> Result<()> {
+        self.inner().delete_service(key)
+    }
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<()> {
+        let number = self.updates.fetch_add(1, SeqCst);
+        if self.fault == Fault::LosesUpdates && number % 100 == 99 {
+            return self.inner().get_service(key).map(drop);
+        }
+        self.inner().update_health_status(key, status, checked_at)
+    }
+    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.inner().add_subscription(subscriber_key, service_group)
+    }
+    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.inner()
+            .remove_subscription(subscriber_key, service_group)
+    }
+    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+        if self.fault == Fault::RemovesNothing {
+            return self.ping();
+        }
+        self.inner().remove_all_subscriptions(subscriber_key)
+    }
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        if self.fault == Fault::Leaks {
+            let mut leaked = self.leaked.lock().unwrap_or_else(PoisonError::into_inner);
+            leaked.push(vec![1; 8 << 10]);
+        }
+        self.inner().commit(batch)
+    }
+    fn clear(&self) -> Result<()> {
+        self.inner().clear()
+    }
+    fn close(&self) -> Result<()> {
+        self.inner().close()
+    }
+    fn revision(&self) -> Revision {
+        self.inner().revision()
+    }
+    forward_required!(reads self => self.inner());
+}
+
+/// Runs a soak until a check fails, or patience is at an end.
+fn is_noticed<const UNTRUE: bool>(make: fn() -> Faulty<UNTRUE>, plan: &Plan) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if catch_unwind(AssertUnwindSafe(|| thirty::run(make, plan))).is_err() {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_store_without_a_fault_passes() {
+    let _alone = alone();
+    thirty::run(|| Faulty::<false>::new(Fault::None), &Plan::moment());
+}
+
+#[test]
+fn a_store_that_loses_updates_is_noticed() {
+    let _alone = alone();
+    let make = || Faulty::<false>::new(Fault::LosesUpdates);
+    assert!(is_noticed(make, &Plan::moment()));
+}
+
+#[test]
+fn a_store_that_keeps_subscriptions_is_noticed() {
+    let _alone = alone();
+    let make = || Faulty::<false>::new(Fault::RemovesNothing);
+    assert!(is_noticed(make, &Plan::moment()));
+}
+
+#[test]
+fn a_store_that_leaks_is_noticed() {
+    let _alone = alone();
+    let make = || Faulty::<false>::new(Fault::Leaks);
+    assert!(is_noticed(make, &Plan::of(1)));
+}
+
+#[test]
+fn a_store_whose_readers_wait_and_that_denies_it_is_noticed() {
+    let _alone = alone();
+    let make = || Faulty::<true>::new(Fault::None);
+    if crate::waits::can_be_counted() {
+        assert!(is_noticed(make, &Plan::moment()));
+    }
+    // With a writer that is stopped it is noticed in any case, and at once.
+    let (_, _, rounds) =
+        still::stop_everywhere(&make(), Duration::from_millis(200)).expect_err("a lock is noticed");
+    assert!(rounds <= 1, "{rounds} rounds of reads went past a lock");
+}
