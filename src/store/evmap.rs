@@ -23,12 +23,13 @@
 //! is registered, and number the subscriptions.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
+use crate::sync::{Mutex, MutexGuard};
 use handles::Handles;
 use map::{Index, Meta, Value, View, WriteHandle};
 
@@ -152,7 +153,7 @@ impl EvmapStore {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // No code of a caller runs under this lock.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -304,4 +305,16 @@ impl WriteTables for Writer {
         }
         revision
     }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::store::models::{Calls, Subject};
+
+    fn real() -> Calls<EvmapStore> {
+        Calls { commits_beside_a_reader: 1, ..Calls::real(EvmapStore::new) }
+    }
+
+    store_models!(real());
 }

@@ -272,3 +272,15 @@ impl fmt::Debug for SnapshotReader {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::store::models::{Calls, Subject};
+
+    fn real() -> Calls<SnapshotStore> {
+        Calls::real(SnapshotStore::new)
+    }
+
+    store_models!(real());
+}

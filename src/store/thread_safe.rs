@@ -1,13 +1,14 @@
 //! [`ThreadSafeMemoryStore`]: a reader-writer lock around the tables.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
 use super::reading::Reading;
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The store behind one reader-writer lock.
 ///
@@ -124,4 +125,17 @@ impl fmt::Debug for ThreadSafeMemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::debug_store("ThreadSafeMemoryStore", self, f)
     }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::store::models::{Calls, Subject};
+    use crate::sync::atomic::Ordering::Relaxed;
+
+    fn real() -> Calls<ThreadSafeMemoryStore> {
+        Calls::real(ThreadSafeMemoryStore::new)
+    }
+
+    store_models!(real());
 }

@@ -21,15 +21,13 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::{Builder, JoinHandle};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Arc, PoisonError};
 
 use super::memory::MemoryStore;
 use super::tables::prelude::*;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::{Builder, JoinHandle, Mutex, MutexGuard, Receiver, RwLock, Sender, bounded};
 
 /// How many calls may wait in the queue of [`WorkerStore::new`].
 const DEFAULT_QUEUE: usize = 1024;
@@ -214,7 +212,7 @@ impl WorkerStore {
         self.lanes().push(lane);
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -441,4 +439,16 @@ mod tests {
         assert_eq!(store.revision(), Revision::from(1));
         store.close().unwrap();
     }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::store::models::{Calls, Subject};
+
+    fn real() -> Calls<WorkerStore> {
+        Calls { preemptions: Some(2), ..Calls::real(|| WorkerStore::with_queue(1)) }
+    }
+
+    store_models!(real());
 }

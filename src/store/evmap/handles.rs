@@ -11,11 +11,10 @@
 //! first read, and dropped with the store, which nobody then reads.
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
-
-use thread_local::ThreadLocal;
+use std::sync::PoisonError;
 
 use super::map::ReadHandle;
+use crate::sync::{Mutex, ThreadLocal};
 
 pub(super) struct Handles {
     of_threads: ThreadLocal<ReadHandle>,
@@ -23,6 +22,8 @@ pub(super) struct Handles {
     seed: Mutex<ReadHandle>,
 }
 
+// Of the system's threads, in a model as well: there they are all one, which ends
+// after the models. How handles change hands at the end of a thread is not modelled.
 thread_local! {
     /// Whether this thread is ending, and has given its handles back.
     static ENDING: Cell<bool> = const { Cell::new(false) };
