@@ -340,7 +340,8 @@ mod stand_in {
             }
 
             fn places(&self) -> &[OnceCell<(ThreadId, T)>; THREADS] {
-                self.of_system.get_or(|| [const { OnceCell::new() }; THREADS])
+                self.of_system
+                    .get_or(|| [const { OnceCell::new() }; THREADS])
             }
 
             pub(crate) fn get(&self) -> Option<&T> {

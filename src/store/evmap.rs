@@ -309,12 +309,153 @@ impl WriteTables for Writer {
 
 #[cfg(all(test, loom))]
 mod models {
+    //! What all stores promise, run over `left-right` itself, which loom can see into;
+    //! and twins of how a commit is published and when a handle is made.
+    //!
+    //! loom knows the fence between a reader's arrival and its look at the pointer
+    //! only as an acquiring one (`left-right` says so), by which a reader may be
+    //! overlooked that the real one cannot. It shows when two commits pass beside one
+    //! read, so of what is read only one may; the second has to wait for nothing
+    //! that a model could see.
+
     use super::*;
-    use crate::store::models::{Calls, Subject};
+    use crate::store::models::{Calls, Subject, everything, subscription};
+    use loom::thread;
+    use std::sync::Arc;
 
     fn real() -> Calls<EvmapStore> {
-        Calls { commits_beside_a_reader: 1, ..Calls::real(EvmapStore::new) }
+        Calls {
+            commits_beside_a_reader: 1,
+            ..Calls::real(EvmapStore::new)
+        }
     }
 
     store_models!(real());
+
+    fn open<R>(store: &EvmapStore, write: impl FnOnce(&mut Writer) -> R) -> Result<R> {
+        match &mut *store.lock() {
+            State::Open(writer) => Ok(write(writer)),
+            State::Closed(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// The services of a batch are published before the rest of it.
+    fn publish_services_first(subject: &Subject<EvmapStore>, batch: Batch) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            let mut services = Vec::new();
+            for change in batch.clone() {
+                if let crate::batch::Change::SaveService(service) = change {
+                    services.push(service);
+                }
+            }
+            for service in services {
+                writer.put(service);
+            }
+            writer.map.publish();
+            writer.apply_batch(batch)?;
+            Ok(writer.settle())
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader saw a part of a commit")]
+    fn models_twin_services_that_are_published_before_names_are_rejected() {
+        Calls {
+            commit: publish_services_first,
+            ..real()
+        }
+        .a_reader_sees_all_of_a_commit_or_nothing();
+    }
+
+    /// Two publications, of which the first has nothing in it: the twin above is not
+    /// rejected for publishing twice.
+    fn publish_nothing_first(subject: &Subject<EvmapStore>, batch: Batch) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            writer.map.publish();
+            writer.apply_batch(batch)?;
+            Ok(writer.settle())
+        })?
+    }
+
+    #[test]
+    fn models_a_publication_of_nothing_does_no_harm() {
+        Calls {
+            commit: publish_nothing_first,
+            ..real()
+        }
+        .a_reader_sees_all_of_a_commit_or_nothing();
+    }
+
+    fn publish_the_revision_first(subject: &Subject<EvmapStore>, batch: Batch) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            writer.map.set_meta(Meta {
+                revision: writer.tables.revision().next(),
+                stats: writer.tables.stats(),
+            });
+            writer.map.publish();
+            writer.apply_batch(batch)?;
+            Ok(writer.settle())
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_revision_that_is_published_first_is_rejected() {
+        Calls {
+            commit: publish_the_revision_first,
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
+    }
+
+    fn leave_it_to_the_next_publication(
+        subject: &Subject<EvmapStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            writer.map.publish();
+            writer.apply_batch(batch)?;
+            Ok(writer.tables.settle())
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a commit that has returned was not seen")]
+    fn models_twin_a_commit_that_is_left_to_the_next_publication_is_rejected() {
+        Calls {
+            commit: leave_it_to_the_next_publication,
+            ..real()
+        }
+        .a_commit_that_has_returned_is_seen();
+    }
+
+    /// Beside a writer that has to wait for it.
+    fn a_read_inside_a_read_ends(read_inside: fn(&EvmapStore)) {
+        loom::model(move || {
+            let store = Arc::new(EvmapStore::new());
+            store.commit(everything()).unwrap();
+            let reader = thread::spawn({
+                let store = store.clone();
+                move || store.with_service("a:1", |_| read_inside(&store)).unwrap()
+            });
+            store.commit(subscription("one")).unwrap();
+            store.commit(subscription("two")).unwrap();
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn models_a_read_inside_a_read_ends() {
+        a_read_inside_a_read_ends(|store| {
+            store.stats().unwrap();
+        });
+    }
+
+    /// The lock that making a handle takes is held by a writer that waits for the
+    /// reader: it waits until loom has seen enough.
+    #[test]
+    #[should_panic(expected = "Model exceeded maximum number of branches")]
+    fn models_twin_a_handle_made_inside_a_read_is_rejected() {
+        a_read_inside_a_read_ends(|store| drop(store.handles.make()));
+    }
 }

@@ -8,6 +8,7 @@
 //!
 //! [`store_models!`] runs every property, and every twin of this file, on a store.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use loom::sync::atomic::AtomicU64;
@@ -27,13 +28,39 @@ const REOPENED: &str = "a closed store has changed";
 
 /// A store, and what twins and properties need beside it.
 pub(super) struct Subject<S> {
-    pub(super) store: S,
+    pub(super) store: Kept<S>,
     /// A counter or a flag of a twin.
     pub(super) beside: AtomicU64,
     /// What a writer notes for a reader.
     note: AtomicU64,
     /// How many calls were begun, see [`Subject::call`].
     calls: AtomicU64,
+}
+
+/// A store, which is left alone where a model has failed: the threads that it would
+/// wait for do not run any more.
+pub(super) struct Kept<S>(Option<S>);
+
+impl<S> Kept<S> {
+    pub(super) fn new(store: S) -> Kept<S> {
+        Kept(Some(store))
+    }
+}
+
+impl<S> Deref for Kept<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl<S> Drop for Kept<S> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::mem::forget(self.0.take());
+        }
+    }
 }
 
 impl<S> Subject<S> {
@@ -55,6 +82,8 @@ pub(super) struct Calls<S> {
     pub(super) close: fn(&Subject<S>),
     /// How many commits a model may make beside a reader.
     pub(super) commits_beside_a_reader: u64,
+    /// How many looks a reader takes of a commit.
+    pub(super) looks: usize,
     /// How often a thread may be interrupted where it could have gone on, in models
     /// that would take too long otherwise. `None` tries all there is.
     pub(super) preemptions: Option<usize>,
@@ -81,6 +110,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             revision: |subject| subject.store.revision().as_u64(),
             close: |subject| subject.store.close().unwrap(),
             commits_beside_a_reader: 2,
+            looks: 4,
             preemptions: None,
         }
     }
@@ -90,7 +120,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
         builder.preemption_bound = builder.preemption_bound.or(self.preemptions);
         builder.check(move || {
             let subject = Arc::new(Subject {
-                store: (self.make)(),
+                store: Kept::new((self.make)()),
                 beside: AtomicU64::new(0),
                 note: AtomicU64::new(0),
                 calls: AtomicU64::new(0),
@@ -103,7 +133,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
         self.check(|calls, subject| {
             let writer = spawn(subject, move |subject| calls.write(subject, everything()));
             let mut before = false;
-            for look in looks() {
+            for look in looks::<S>().into_iter().take(calls.looks) {
                 let seen = look(&subject.call().store).expect(TORN);
                 assert!(seen || !before, "{TORN}");
                 before = seen;
@@ -154,7 +184,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
 
     pub(super) fn a_commit_that_has_returned_is_seen(self) {
         self.check(|calls, subject| {
-            let [look, look_again, ..] = looks();
+            let [look, look_again, ..] = looks::<S>();
             let writer = spawn(subject, move |subject| {
                 calls.write(subject, everything());
                 subject.note.store(1, Release);
@@ -174,7 +204,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
     /// The commit, and all that its writer did before.
     pub(super) fn whoever_learns_a_revision_sees_its_commit(self) {
         self.check(|calls, subject| {
-            let [look, ..] = looks();
+            let [look, ..] = looks::<S>();
             let writer = spawn(subject, move |subject| {
                 subject.note.store(1, Relaxed);
                 calls.write(subject, everything());
@@ -189,21 +219,24 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
 
     pub(super) fn a_closed_store_has_done_what_it_accepted_exactly_once(self) {
         self.check(|calls, subject| {
-            let writer = spawn(subject, move |subject| {
-                let accepted = ["left", "right"].map(|group| {
-                    let answer = (calls.commit)(subject.call(), subscription(group));
-                    assert!(matches!(answer, Ok(_) | Err(StoreError::Closed)));
-                    u64::from(answer.is_ok())
-                });
-                accepted.iter().sum::<u64>()
+            let scripts: [&[&str]; 2] = [&["left", "left again"], &["right"]];
+            let writers = scripts.map(|groups| {
+                spawn(subject, move |subject| {
+                    let accepted = groups.iter().map(|group| {
+                        let answer = (calls.commit)(subject.call(), subscription(group));
+                        assert!(matches!(answer, Ok(_) | Err(StoreError::Closed)));
+                        u64::from(answer.is_ok())
+                    });
+                    accepted.sum::<u64>()
+                })
             });
             (calls.close)(subject.call());
             let last = (calls.revision)(subject.call());
             let late = (calls.commit)(subject.call(), subscription("late"));
             assert!(late == Err(StoreError::Closed), "{REOPENED}");
-            let accepted = writer.join().unwrap();
+            let accepted = writers.map(|writer| writer.join().unwrap());
             assert_eq!((calls.revision)(subject.call()), last, "{REOPENED}");
-            assert_eq!(accepted, last, "{NOT_ONCE}");
+            assert_eq!(accepted.iter().sum::<u64>(), last, "{NOT_ONCE}");
         });
     }
 
@@ -290,7 +323,10 @@ pub(super) fn swap_in_two_steps<S: RegistryStore>(
 ) -> Result<ServiceStatus> {
     let before = subject.store.get_service(key)?.status();
     let moment = SystemTime::UNIX_EPOCH;
-    subject.call().store.update_health_status(key, status, moment)?;
+    subject
+        .call()
+        .store
+        .update_health_status(key, status, moment)?;
     Ok(before)
 }
 

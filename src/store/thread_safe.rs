@@ -129,6 +129,8 @@ impl fmt::Debug for ThreadSafeMemoryStore {
 
 #[cfg(all(test, loom))]
 mod models {
+    //! What all stores promise, and twins of the revision beside the lock.
+
     use super::*;
     use crate::store::models::{Calls, Subject};
     use crate::sync::atomic::Ordering::Relaxed;
@@ -138,4 +140,64 @@ mod models {
     }
 
     store_models!(real());
+
+    fn store_after_the_lock(
+        subject: &Subject<ThreadSafeMemoryStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let store = &*subject.store;
+        let ((), revision) = store
+            .exclusive()?
+            .write(|tables| tables.apply_batch(batch))?;
+        store.revision.store(revision.as_u64(), Release);
+        Ok(revision)
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader went back")]
+    fn models_twin_a_revision_that_is_stored_after_the_lock_is_rejected() {
+        Calls {
+            commit: store_after_the_lock,
+            ..real()
+        }
+        .revisions_never_go_back();
+    }
+
+    fn store_before_the_lock(
+        subject: &Subject<ThreadSafeMemoryStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let store = &*subject.store;
+        let next = store.current_revision().next();
+        store.revision.store(next.as_u64(), Release);
+        store.commit(batch)
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_revision_that_is_stored_before_the_lock_is_rejected() {
+        Calls {
+            commit: store_before_the_lock,
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
+    }
+
+    fn store_relaxed(subject: &Subject<ThreadSafeMemoryStore>, batch: Batch) -> Result<Revision> {
+        let store = &*subject.store;
+        let mut state = store.exclusive()?;
+        let ((), revision) = state.write(|tables| tables.apply_batch(batch))?;
+        store.revision.store(revision.as_u64(), Relaxed);
+        Ok(revision)
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_revision_that_is_stored_relaxed_is_rejected() {
+        Calls {
+            commit: store_relaxed,
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
+    }
 }

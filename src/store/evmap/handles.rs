@@ -68,7 +68,7 @@ impl Handles {
     }
 
     #[cold]
-    fn make(&self) -> ReadHandle {
+    pub(super) fn make(&self) -> ReadHandle {
         let seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
         seed.clone()
     }
