@@ -178,6 +178,7 @@ mod stand_in {
 
         use crate::sync::{Condvar, Mutex, MutexGuard};
         use std::collections::VecDeque;
+        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
         use std::sync::Arc;
         use std::thread::panicking;
 
@@ -284,23 +285,31 @@ mod stand_in {
             }
         }
 
-        // A model that has failed comes down in no order: nobody is told of it.
+        impl<T> Channel<T> {
+            /// Tells the other side that this one goes, also in a panic. Where it is the
+            /// model that has failed, its locks panic as well, which would be once too
+            /// often.
+            fn tell(&self, change: fn(&mut State<T>)) {
+                let told = catch_unwind(AssertUnwindSafe(|| {
+                    change(&mut self.state());
+                    self.changed.notify_all();
+                }));
+                match told {
+                    Err(panic) if !panicking() => resume_unwind(panic),
+                    _ => {}
+                }
+            }
+        }
 
         impl<T> Drop for Sender<T> {
             fn drop(&mut self) {
-                if !panicking() {
-                    self.0.state().senders -= 1;
-                    self.0.changed.notify_all();
-                }
+                self.0.tell(|state| state.senders -= 1);
             }
         }
 
         impl<T> Drop for Receiver<T> {
             fn drop(&mut self) {
-                if !panicking() {
-                    self.0.state().is_received = false;
-                    self.0.changed.notify_all();
-                }
+                self.0.tell(|state| state.is_received = false);
             }
         }
 

@@ -18,6 +18,9 @@ use loom::thread::{self, JoinHandle};
 use super::tables::prelude::*;
 use crate::service::ServiceRegistration;
 
+/// Interruptions in a model of three threads or more.
+const AMONG_MORE: usize = 3;
+
 const TORN: &str = "a reader saw a part of a commit";
 const WENT_BACK: &str = "a reader went back";
 const LOST: &str = "an update was lost";
@@ -85,7 +88,8 @@ pub(super) struct Calls<S> {
     /// How many looks a reader takes of a commit.
     pub(super) looks: usize,
     /// How often a thread may be interrupted where it could have gone on, in models
-    /// that would take too long otherwise. `None` tries all there is.
+    /// that would take too long otherwise. `None` tries all there is for two threads,
+    /// and [`AMONG_MORE`] for more.
     pub(super) preemptions: Option<usize>,
 }
 
@@ -113,6 +117,11 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             looks: 4,
             preemptions: None,
         }
+    }
+
+    fn check_more(mut self, model: fn(Calls<S>, &Arc<Subject<S>>)) {
+        self.preemptions = self.preemptions.or(Some(AMONG_MORE));
+        self.check(model);
     }
 
     fn check(self, model: fn(Calls<S>, &Arc<Subject<S>>)) {
@@ -144,7 +153,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
 
     pub(super) fn revisions_never_go_back(self) {
         const GROUPS: [&str; 2] = ["left", "right"];
-        self.check(|calls, subject| {
+        self.check_more(|calls, subject| {
             let commits = calls.commits_beside_a_reader;
             let writers: Vec<_> = (0..commits)
                 .zip(GROUPS)
@@ -218,7 +227,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
     }
 
     pub(super) fn a_closed_store_has_done_what_it_accepted_exactly_once(self) {
-        self.check(|calls, subject| {
+        self.check_more(|calls, subject| {
             let scripts: [&[&str]; 2] = [&["left", "left again"], &["right"]];
             let writers = scripts.map(|groups| {
                 spawn(subject, move |subject| {

@@ -5,7 +5,8 @@
 //! no reader ever touches, clones the root (which shares everything), changes
 //! the clone (which copies the paths to what it changes) and swings the pointer.
 //!
-//! How a reader handle learns of a newer state stands in [`published`].
+//! How a reader handle learns of a newer state stands in [`published`]. The `models`
+//! there run that cell under loom, those below the store.
 
 use std::fmt;
 use std::sync::Arc;

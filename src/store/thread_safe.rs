@@ -1,4 +1,8 @@
 //! [`ThreadSafeMemoryStore`]: a reader-writer lock around the tables.
+//!
+//! The revision lies beside the lock as well, for readers that must not take it. It is
+//! stored under the lock, when the tables have changed. The `models` below have loom try
+//! that order, and reject three others.
 
 use std::fmt;
 use std::sync::PoisonError;

@@ -18,6 +18,9 @@
 //! inside the answer. Were the worker ever to panic over a request, that request
 //! is dropped, and its caller sees a disconnected channel: `Closed`; so do all
 //! others get for an answer from then on.
+//!
+//! The `models` below run this protocol under loom, over the channels of
+//! [`crate::sync`], and twins of it that leave a caller waiting.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

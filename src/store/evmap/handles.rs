@@ -9,6 +9,8 @@
 //! holds while it waits for readers. A thread that did so inside a read could
 //! wait for a writer that waits for it, so a handle is made before its thread's
 //! first read, and dropped with the store, which nobody then reads.
+//! (`models_twin_a_handle_made_inside_a_read_is_rejected`, in [`super`], is that
+//! deadlock.)
 
 use std::cell::Cell;
 use std::sync::PoisonError;
