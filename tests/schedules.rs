@@ -212,22 +212,20 @@ fn config() -> Config {
     config
 }
 
-fn run<S: RegistryStore + Send + Sync + 'static>(
-    scheduler: impl Scheduler + 'static,
-    make: fn() -> S,
-    size: Size,
-) {
-    Runner::new(scheduler, config()).run(move || play(make, size));
+/// Plays under the schedule that the environment gives, or under many.
+fn try_schedules(play: impl Fn() + Copy + Send + Sync + 'static) {
+    if let Ok(schedule) = std::env::var("SCHEDULE") {
+        let scheduler = ReplayScheduler::new_from_encoded(&schedule);
+        Runner::new(scheduler, config()).run(play);
+        return;
+    }
+    let schedules = schedules();
+    Runner::new(RandomScheduler::new(schedules), config()).run(play);
+    Runner::new(PctScheduler::new(DEPTH, schedules), config()).run(play);
 }
 
 fn every_schedule_has_an_order<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S) {
-    if let Ok(schedule) = std::env::var("SCHEDULE") {
-        let scheduler = ReplayScheduler::new_from_encoded(&schedule);
-        return run(scheduler, make, LARGE);
-    }
-    let schedules = schedules();
-    run(RandomScheduler::new(schedules), make, LARGE);
-    run(PctScheduler::new(DEPTH, schedules), make, LARGE);
+    try_schedules(move || play(make, LARGE));
 }
 
 /// The history that nothing explains, if one is found. With a seed it is the same each
@@ -237,7 +235,7 @@ fn unexplained<S: RegistryStore + Send + Sync + 'static>(
     make: fn() -> S,
     size: Size,
 ) -> Option<String> {
-    let run = || run(scheduler, make, size);
+    let run = || Runner::new(scheduler, config()).run(move || play(make, size));
     let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
     let told = panic.downcast_ref::<String>();
     let told = told.expect("a panic with a text that was made for it");
@@ -524,10 +522,7 @@ fn a_closed_store_has_done_what_it_accepted_exactly_once<S>(make: fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
 {
-    let schedules = schedules();
-    let play = move || close_beside_writers(make);
-    Runner::new(RandomScheduler::new(schedules), config()).run(play);
-    Runner::new(PctScheduler::new(DEPTH, schedules), config()).run(play);
+    try_schedules(move || close_beside_writers(make));
 }
 
 /// Looks whether it is closed, and then writes.
