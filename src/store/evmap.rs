@@ -331,6 +331,7 @@ mod models {
         Calls {
             commits_beside_a_reader: 1,
             looks: 3,
+            preemptions: Some(3),
             ..Calls::real(EvmapStore::new)
         }
     }
