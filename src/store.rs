@@ -13,6 +13,9 @@ mod tables;
 
 mod collect;
 mod memory;
+#[cfg(all(test, loom))]
+#[macro_use]
+mod models;
 #[cfg(any(feature = "thread-safe", feature = "evmap"))]
 mod reading;
 mod services;

@@ -1,106 +1,375 @@
-//! The only place that switches between the standard library and loom.
+//! The only place that switches between the standard library, loom and shuttle.
+//!
+//! loom tries every schedule and every value that a memory ordering allows, on
+//! models of a few steps; shuttle tries random schedules on whole stores. Neither
+//! sees into a crate that was not written for it. Where a store stands on such a
+//! crate, [`stand_in`] has what takes its place in a model.
 //!
 //! Models run with
-//! `RUSTFLAGS="--cfg loom" cargo test --release --lib --features snapshot models`.
+//! `RUSTFLAGS="--cfg loom" cargo test --release --lib --features thread-safe,worker,evmap,snapshot models`,
+//! schedules with
+//! `RUSTFLAGS="--cfg shuttle" cargo test --release --features thread-safe,worker,evmap,snapshot --test schedules`.
 
-#[cfg(all(any(feature = "thread-safe", feature = "worker"), not(loom)))]
-pub(crate) use std::sync::atomic;
+// A build with fewer stores uses a part of this.
+#![allow(unused_imports)]
 
-#[cfg(all(
-    any(feature = "thread-safe", feature = "worker", feature = "snapshot"),
-    loom
-))]
-pub(crate) use loom::sync::atomic;
-
-#[cfg(all(feature = "snapshot", not(loom)))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use {
-    arc_swap::{ArcSwap, Cache},
-    std::sync::{Mutex, MutexGuard},
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    std::thread::{Builder, JoinHandle},
+    std::thread_local,
 };
 
-#[cfg(all(feature = "snapshot", loom))]
+#[cfg(all(feature = "snapshot", not(any(loom, shuttle))))]
+pub(crate) use arc_swap::{ArcSwap, Cache};
+
+#[cfg(all(feature = "worker", not(any(loom, shuttle))))]
+pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
+
+#[cfg(all(feature = "evmap", not(any(loom, shuttle))))]
+pub(crate) use ::thread_local::ThreadLocal;
+
+#[cfg(loom)]
 pub(crate) use {
-    loom::sync::{Mutex, MutexGuard},
-    stand_in::{ArcSwap, Cache},
+    local_of_loom as thread_local,
+    loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    loom::thread::{Builder, JoinHandle, LocalKey, ThreadId, current},
 };
 
-#[cfg(all(feature = "snapshot", loom))]
+#[cfg(shuttle)]
+pub(crate) use {
+    shuttle::sync::{
+        Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
+    },
+    shuttle::thread::{Builder, JoinHandle, LocalKey, ThreadId, current},
+    shuttle::thread_local,
+};
+
+#[cfg(any(loom, shuttle))]
+pub(crate) use stand_in::*;
+
+/// `thread_local!` of loom, which knows no `const` blocks.
+#[cfg(loom)]
+#[allow(unused_macros)] // as for the imports
+macro_rules! local_of_loom {
+    ($($visibility:vis static $name:ident: $type:ty = const $first:block;)*) => {
+        loom::thread_local! { $($visibility static $name: $type = $first;)* }
+    };
+}
+#[cfg(loom)]
+pub(crate) use local_of_loom;
+
+#[cfg(any(loom, shuttle))]
 mod stand_in {
-    //! What stands in for [`arc_swap::ArcSwap`] and its `Cache` under loom, which
-    //! cannot see the real ones' inside.
-    //!
-    //! They do with one pointer what the real ones do: a load acquires, a swap
-    //! releases and acquires, and a cache compares with a relaxed load. The pointer is an
-    //! index that loom knows; what it leads to lies in a list that loom does not
-    //! see, so that reading it orders nothing.
+    //! What stands in, in a model, for the crates that the model checker cannot
+    //! see into. Each does what the real one documents, and no more.
 
-    use super::atomic::AtomicUsize;
-    use super::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-    use std::ops::Deref;
-    use std::sync::{Arc, Mutex};
+    #[cfg(feature = "snapshot")]
+    pub(crate) use arc_swap::{ArcSwap, Cache};
+    #[cfg(feature = "worker")]
+    pub(crate) use channel::{Receiver, Sender, bounded};
+    #[cfg(feature = "evmap")]
+    pub(crate) use thread_local::ThreadLocal;
 
-    pub(crate) struct ArcSwap<T> {
-        newest: AtomicUsize,
-        values: Mutex<Vec<Arc<T>>>,
-    }
+    #[cfg(feature = "snapshot")]
+    mod arc_swap {
+        //! For `arc_swap::ArcSwap` and its `Cache`.
+        //!
+        //! They do with one pointer what the real ones do: a load acquires, a swap
+        //! releases and acquires, and a cache compares with a relaxed load. The
+        //! pointer is an index that the model checker knows; what it leads to lies
+        //! in a list that it does not see, so that reading it orders nothing.
+        //!
+        //! Beside the pointer all accesses are counted, relaxed, which orders nothing
+        //! either. loom looks for another order of two accesses only where the second
+        //! one finds the first as the *last* that it depends on. A writer that loads
+        //! before it swaps would hide all loads of readers from its swap, and with
+        //! them most schedules; of counted accesses none hides another.
 
-    impl<T> ArcSwap<T> {
-        pub(crate) fn from_pointee(value: T) -> ArcSwap<T> {
-            ArcSwap {
-                newest: AtomicUsize::new(0),
-                values: Mutex::new(vec![Arc::new(value)]),
+        use crate::sync::atomic::AtomicUsize;
+        use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+        use std::ops::Deref;
+        use std::sync::{Arc, Mutex};
+
+        pub(crate) struct ArcSwap<T> {
+            newest: AtomicUsize,
+            values: Mutex<Vec<Arc<T>>>,
+            accesses: AtomicUsize,
+        }
+
+        impl<T> ArcSwap<T> {
+            pub(crate) fn from_pointee(value: T) -> ArcSwap<T> {
+                ArcSwap {
+                    newest: AtomicUsize::new(0),
+                    values: Mutex::new(vec![Arc::new(value)]),
+                    accesses: AtomicUsize::new(0),
+                }
+            }
+
+            fn count_access(&self) {
+                self.accesses.fetch_add(1, Relaxed);
+            }
+
+            fn load_index(&self) -> (usize, Arc<T>) {
+                self.count_access();
+                // Acquire: pairs with the Release of `swap`.
+                let index = self.newest.load(Acquire);
+                (index, self.values.lock().unwrap()[index].clone())
+            }
+
+            pub(crate) fn load_full(&self) -> Arc<T> {
+                self.load_index().1
+            }
+
+            pub(crate) fn load(&self) -> Box<Arc<T>> {
+                Box::new(self.load_full())
+            }
+
+            pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
+                let index = {
+                    let mut values = self.values.lock().unwrap();
+                    values.push(value);
+                    values.len() - 1
+                };
+                self.count_access();
+                // Release and Acquire: pairs with the load in `load_index` and with
+                // the swap before.
+                let old = self.newest.swap(index, AcqRel);
+                self.values.lock().unwrap()[old].clone()
             }
         }
 
-        fn load_index(&self) -> (usize, Arc<T>) {
-            // Acquire: pairs with the Release of `swap`.
-            let index = self.newest.load(Acquire);
-            (index, self.values.lock().unwrap()[index].clone())
+        #[derive(Clone)]
+        pub(crate) struct Cache<A, T> {
+            pointer: A,
+            index: usize,
+            value: T,
         }
 
-        pub(crate) fn load_full(&self) -> Arc<T> {
-            self.load_index().1
-        }
+        impl<A: Deref<Target = ArcSwap<T>>, T> Cache<A, Arc<T>> {
+            pub(crate) fn new(pointer: A) -> Self {
+                let (index, value) = pointer.load_index();
+                Cache {
+                    pointer,
+                    index,
+                    value,
+                }
+            }
 
-        pub(crate) fn load(&self) -> Box<Arc<T>> {
-            Box::new(self.load_full())
-        }
-
-        pub(crate) fn swap(&self, value: Arc<T>) -> Arc<T> {
-            let index = {
-                let mut values = self.values.lock().unwrap();
-                values.push(value);
-                values.len() - 1
-            };
-            // Release and Acquire: pairs with the load in `load_index` and with
-            // the swap before.
-            let old = self.newest.swap(index, AcqRel);
-            self.values.lock().unwrap()[old].clone()
+            pub(crate) fn load(&mut self) -> &Arc<T> {
+                self.pointer.count_access();
+                if self.pointer.newest.load(Relaxed) != self.index {
+                    (self.index, self.value) = self.pointer.load_index();
+                }
+                &self.value
+            }
         }
     }
 
-    #[derive(Clone)]
-    pub(crate) struct Cache<A, T> {
-        pointer: A,
-        index: usize,
-        value: T,
-    }
+    #[cfg(feature = "worker")]
+    mod channel {
+        //! For a bounded channel of `crossbeam_channel`.
+        //!
+        //! Of the real one it has what can hang a program: a sender waits while the
+        //! channel is full (with a capacity of 0, until its value has been taken), a
+        //! receiver while it is empty. Either is refused once the other side has
+        //! gone, a receiver only when nothing is left. What lies in the channel when
+        //! its receiver goes stays there until the last sender has gone as well.
 
-    impl<A: Deref<Target = ArcSwap<T>>, T> Cache<A, Arc<T>> {
-        pub(crate) fn new(pointer: A) -> Self {
-            let (index, value) = pointer.load_index();
-            Cache {
-                pointer,
-                index,
-                value,
+        use crate::sync::{Condvar, Mutex, MutexGuard};
+        use std::collections::VecDeque;
+        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+        use std::sync::Arc;
+        use std::thread::panicking;
+
+        struct Channel<T> {
+            capacity: usize,
+            state: Mutex<State<T>>,
+            changed: Condvar,
+        }
+
+        struct State<T> {
+            waiting: VecDeque<T>,
+            /// How many values were sent and taken, ever.
+            sent: usize,
+            taken: usize,
+            senders: usize,
+            is_received: bool,
+        }
+
+        pub(crate) struct Sender<T>(Arc<Channel<T>>);
+        pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+
+        /// The other side has gone.
+        #[derive(Debug)]
+        pub(crate) struct Disconnected;
+
+        pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+            let channel = Arc::new(Channel {
+                capacity,
+                state: Mutex::new(State {
+                    waiting: VecDeque::new(),
+                    sent: 0,
+                    taken: 0,
+                    senders: 1,
+                    is_received: true,
+                }),
+                changed: Condvar::new(),
+            });
+            (Sender(channel.clone()), Receiver(channel))
+        }
+
+        impl<T> Channel<T> {
+            fn state(&self) -> MutexGuard<'_, State<T>> {
+                self.state.lock().unwrap()
+            }
+
+            /// Waits until there is nothing to wait for any more.
+            fn wait_while<'a>(
+                &'a self,
+                mut state: MutexGuard<'a, State<T>>,
+                condition: impl Fn(&State<T>) -> bool,
+            ) -> MutexGuard<'a, State<T>> {
+                while condition(&state) {
+                    state = self.changed.wait(state).unwrap();
+                }
+                state
             }
         }
 
-        pub(crate) fn load(&mut self) -> &Arc<T> {
-            if self.pointer.newest.load(Relaxed) != self.index {
-                (self.index, self.value) = self.pointer.load_index();
+        impl<T> Sender<T> {
+            pub(crate) fn send(&self, value: T) -> Result<(), Disconnected> {
+                let Channel {
+                    capacity, changed, ..
+                } = &*self.0;
+                let room = (*capacity).max(1);
+                let mut state = self.0.wait_while(self.0.state(), |state| {
+                    state.is_received && state.waiting.len() >= room
+                });
+                if !state.is_received {
+                    return Err(Disconnected);
+                }
+                state.waiting.push_back(value);
+                state.sent += 1;
+                changed.notify_all();
+                let own = state.sent;
+                if *capacity == 0 {
+                    state = self
+                        .0
+                        .wait_while(state, |state| state.is_received && state.taken < own);
+                    if state.taken < own {
+                        state.waiting.pop_back();
+                        return Err(Disconnected);
+                    }
+                }
+                Ok(())
             }
-            &self.value
+        }
+
+        impl<T> Receiver<T> {
+            pub(crate) fn recv(&self) -> Result<T, Disconnected> {
+                let mut state = self.0.wait_while(self.0.state(), |state| {
+                    state.waiting.is_empty() && state.senders > 0
+                });
+                let value = state.waiting.pop_front().ok_or(Disconnected)?;
+                state.taken += 1;
+                self.0.changed.notify_all();
+                Ok(value)
+            }
+        }
+
+        impl<T> Clone for Sender<T> {
+            fn clone(&self) -> Sender<T> {
+                self.0.state().senders += 1;
+                Sender(self.0.clone())
+            }
+        }
+
+        impl<T> Channel<T> {
+            /// Tells the other side that this one goes, also in a panic. Where it is the
+            /// model that has failed, its locks panic as well, which would be once too
+            /// often.
+            fn tell(&self, change: fn(&mut State<T>)) {
+                let told = catch_unwind(AssertUnwindSafe(|| {
+                    change(&mut self.state());
+                    self.changed.notify_all();
+                }));
+                match told {
+                    Err(panic) if !panicking() => resume_unwind(panic),
+                    _ => {}
+                }
+            }
+        }
+
+        impl<T> Drop for Sender<T> {
+            fn drop(&mut self) {
+                self.0.tell(|state| state.senders -= 1);
+            }
+        }
+
+        impl<T> Drop for Receiver<T> {
+            fn drop(&mut self) {
+                self.0.tell(|state| state.is_received = false);
+            }
+        }
+
+        impl<'a, T> IntoIterator for &'a Receiver<T> {
+            type Item = T;
+            type IntoIter = Box<dyn Iterator<Item = T> + 'a>;
+
+            fn into_iter(self) -> Self::IntoIter {
+                Box::new(std::iter::from_fn(|| self.recv().ok()))
+            }
+        }
+    }
+
+    #[cfg(feature = "evmap")]
+    mod thread_local {
+        //! For `thread_local::ThreadLocal`, which tells threads of the system apart.
+        //!
+        //! All threads of a model are one thread of the system. The real one keeps a
+        //! table for that one, which the threads of the model share, a place for
+        //! each. A thread that comes later takes over no place of one that has ended.
+
+        use crate::sync::{ThreadId, current};
+        use std::cell::OnceCell;
+
+        /// More than a model has.
+        const THREADS: usize = 16;
+
+        pub(crate) struct ThreadLocal<T: Send> {
+            of_system: ::thread_local::ThreadLocal<[OnceCell<(ThreadId, T)>; THREADS]>,
+        }
+
+        impl<T: Send> ThreadLocal<T> {
+            pub(crate) fn new() -> ThreadLocal<T> {
+                ThreadLocal {
+                    of_system: ::thread_local::ThreadLocal::new(),
+                }
+            }
+
+            fn places(&self) -> &[OnceCell<(ThreadId, T)>; THREADS] {
+                self.of_system
+                    .get_or(|| [const { OnceCell::new() }; THREADS])
+            }
+
+            pub(crate) fn get(&self) -> Option<&T> {
+                let id = current().id();
+                let mut taken = self.places().iter().filter_map(OnceCell::get);
+                taken.find(|(of, _)| *of == id).map(|(_, value)| value)
+            }
+
+            pub(crate) fn get_or(&self, make: impl FnOnce() -> T) -> &T {
+                if let Some(value) = self.get() {
+                    return value;
+                }
+                // Another thread may run while it is made, and take a place.
+                let mut value = Some((current().id(), make()));
+                let places = self.places().iter();
+                let mut free = places.filter(|place| place.get().is_none());
+                let place = free.next().expect("a model has fewer threads");
+                &place.get_or_init(|| value.take().expect("used once")).1
+            }
         }
     }
 }

@@ -21,14 +21,17 @@
 //! fourth index, the groups of a subscriber, is asked by writers only. It lies in
 //! the writer's own [`Tables`], where the changes are made first: they know what
 //! is registered, and number the subscriptions.
+//!
+//! The `models` below run the store under loom, `left-right` included.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
+use crate::sync::{Mutex, MutexGuard};
 use handles::Handles;
 use map::{Index, Meta, Value, View, WriteHandle};
 
@@ -164,7 +167,7 @@ impl EvmapStore {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // No code of a caller runs under this lock.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -315,5 +318,138 @@ impl WriteTables for Writer {
             self.map.publish();
         }
         revision
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    //! What all stores promise, run over `left-right` itself, which loom can see into;
+    //! and twins of how a commit is published and when a handle is made.
+    //!
+    //! loom knows the fence between a reader's arrival and its look at the pointer
+    //! only as an acquiring one (`left-right` says so), so that in a model a writer may
+    //! overlook a reader that it cannot overlook in truth. It does harm from the second
+    //! publication beside a read on, which writes to the map that the reader is in; even
+    //! one of nothing, before that of a commit, makes loom see a part of it. So in the
+    //! models of what is read there is one publication beside the reader.
+
+    use super::*;
+    use crate::batch::Change;
+    use crate::store::models::{Calls, Subject, everything, subscription};
+    use loom::thread;
+    use std::sync::Arc;
+
+    fn real() -> Calls<EvmapStore> {
+        Calls {
+            commits_beside_a_reader: 1,
+            looks: 3,
+            preemptions: Some(3),
+            ..Calls::real(EvmapStore::new)
+        }
+    }
+
+    store_models!(real());
+
+    fn open<R>(store: &EvmapStore, write: impl FnOnce(&mut Writer) -> R) -> Result<R> {
+        match &mut *store.lock() {
+            State::Open(writer) => Ok(write(writer)),
+            State::Closed(_) => Err(StoreError::Closed),
+        }
+    }
+
+    /// The services of a batch are published, and the rest of it with the next commit.
+    fn publish_services_only(subject: &Subject<EvmapStore>, batch: Batch) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            for change in batch.clone() {
+                if let Change::SaveService(service) = change {
+                    writer.put(service);
+                }
+            }
+            writer.map.publish();
+            writer.apply_batch(batch)?;
+            Ok(writer.tables.settle())
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader saw a part of a commit")]
+    fn models_twin_services_that_are_published_before_names_are_rejected() {
+        Calls {
+            commit: publish_services_only,
+            ..real()
+        }
+        .a_reader_sees_all_of_a_commit_or_nothing();
+    }
+
+    fn publish_the_revision_only(subject: &Subject<EvmapStore>, batch: Batch) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            writer.map.set_meta(Meta {
+                revision: writer.tables.revision().next(),
+                stats: writer.tables.stats(),
+            });
+            writer.map.publish();
+            writer.apply_batch(batch)?;
+            Ok(writer.tables.settle())
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_revision_that_is_published_first_is_rejected() {
+        Calls {
+            commit: publish_the_revision_only,
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
+    }
+
+    fn leave_it_to_the_next_publication(
+        subject: &Subject<EvmapStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        open(&subject.store, |writer| {
+            writer.apply_batch(batch)?;
+            Ok(writer.tables.settle())
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a commit that has returned was not seen")]
+    fn models_twin_a_commit_that_is_left_to_the_next_publication_is_rejected() {
+        Calls {
+            commit: leave_it_to_the_next_publication,
+            ..real()
+        }
+        .a_commit_that_has_returned_is_seen();
+    }
+
+    /// Beside a writer that has to wait for it.
+    fn a_read_inside_a_read_ends(read_inside: fn(&EvmapStore)) {
+        loom::model(move || {
+            let store = Arc::new(EvmapStore::new());
+            store.commit(everything()).unwrap();
+            let reader = thread::spawn({
+                let store = store.clone();
+                move || store.with_service("a:1", |_| read_inside(&store)).unwrap()
+            });
+            store.commit(subscription("one")).unwrap();
+            store.commit(subscription("two")).unwrap();
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn models_a_read_inside_a_read_ends() {
+        a_read_inside_a_read_ends(|store| {
+            store.stats().unwrap();
+        });
+    }
+
+    /// Making a handle takes a lock that is held by a writer, which waits for this very
+    /// reader. loom gives up on the writer; the reader then finds the lock poisoned.
+    #[test]
+    #[should_panic(expected = "PoisonError")]
+    fn models_twin_a_handle_made_inside_a_read_is_rejected() {
+        a_read_inside_a_read_ends(|store| drop(store.handles.make()));
     }
 }

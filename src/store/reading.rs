@@ -8,6 +8,7 @@
 use std::cell::Cell;
 
 use crate::error::{Result, StoreError};
+use crate::sync::thread_local;
 
 /// How deep read closures may nest.
 const DEPTH: usize = 8;

@@ -5,7 +5,8 @@
 //! no reader ever touches, clones the root (which shares everything), changes
 //! the clone (which copies the paths to what it changes) and swings the pointer.
 //!
-//! How a reader handle learns of a newer state stands in [`published`].
+//! How a reader handle learns of a newer state stands in [`published`]. The `models`
+//! there run that cell under loom, those below the store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -272,5 +273,152 @@ impl fmt::Debug for SnapshotReader {
         f.debug_struct("SnapshotReader")
             .field("viewed", &self.viewed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    //! What all stores promise, and what snapshots and reader handles do. The cell
+    //! beneath has models of its own, in [`published`](super::published).
+
+    use super::*;
+    use crate::store::models::{Calls, Subject, everything, subscription};
+    use loom::thread;
+
+    const CHANGED: &str = "a snapshot has changed";
+    const OLDER: &str = "a reader handle showed an older state";
+
+    fn real() -> Calls<SnapshotStore> {
+        Calls {
+            preemptions: Some(3),
+            ..Calls::real(SnapshotStore::new)
+        }
+    }
+
+    store_models!(real());
+
+    fn swap_on_a_clone_from_before_the_turn(
+        subject: &Subject<SnapshotStore>,
+        key: &str,
+        status: ServiceStatus,
+    ) -> Result<ServiceStatus> {
+        let cell = &subject.store.newest;
+        let mut root = Root::clone(&cell.load());
+        let turn = cell.turn();
+        let before = root.set_health(key, status, SystemTime::UNIX_EPOCH);
+        root.settle();
+        drop(turn.publish(root));
+        before.ok_or_else(|| StoreError::not_found(key))
+    }
+
+    #[test]
+    #[should_panic(expected = "an update was lost")]
+    fn models_twin_a_clone_from_before_the_turn_is_rejected() {
+        Calls {
+            swap: swap_on_a_clone_from_before_the_turn,
+            ..real()
+        }
+        .no_update_is_lost_between_two_writers();
+    }
+
+    fn close_with_a_revision_from_before_the_turn(subject: &Subject<SnapshotStore>) {
+        let last = subject.store.current_revision();
+        let turn = subject.store.newest.turn();
+        drop(turn.publish(Root::closed(last)));
+    }
+
+    #[test]
+    #[should_panic(expected = "an accepted operation was not done exactly once")]
+    fn models_twin_a_last_revision_from_before_the_turn_is_rejected() {
+        Calls {
+            close: close_with_a_revision_from_before_the_turn,
+            ..real()
+        }
+        .a_closed_store_has_done_what_it_accepted_exactly_once();
+    }
+
+    /// Runs `read` beside a writer that commits twice.
+    fn beside_a_writer(read: impl Fn(&Arc<SnapshotStore>) + Send + Sync + 'static) {
+        loom::model(move || {
+            let store = Arc::new(SnapshotStore::new());
+            let writer = thread::spawn({
+                let store = store.clone();
+                move || {
+                    store.commit(everything()).unwrap();
+                    store.commit(subscription("later")).unwrap();
+                }
+            });
+            read(&store);
+            writer.join().unwrap();
+        });
+    }
+
+    type Look = fn(&Snapshot, &SnapshotStore) -> (Revision, StoreStats, usize);
+
+    fn a_snapshot_never_changes(look: Look) {
+        beside_a_writer(move |store| {
+            let snapshot = store.snapshot();
+            let first = look(&snapshot, store);
+            assert_eq!(look(&snapshot, store), first, "{CHANGED}");
+            let consistent = match first.0.as_u64() {
+                0 => (StoreStats::new(0, 0), 0),
+                1 => (StoreStats::new(2, 1), 2),
+                _ => (StoreStats::new(2, 2), 2),
+            };
+            assert_eq!((first.1, first.2), consistent, "{CHANGED}");
+        });
+    }
+
+    #[test]
+    fn models_a_snapshot_never_changes() {
+        a_snapshot_never_changes(|snapshot, _| {
+            let pods = snapshot.services_by_name("a").count();
+            (snapshot.revision(), snapshot.stats(), pods)
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot has changed")]
+    fn models_twin_a_snapshot_that_asks_the_store_is_rejected() {
+        a_snapshot_never_changes(|_, store| {
+            let snapshot = store.snapshot();
+            let pods = snapshot.services_by_name("a").count();
+            (snapshot.revision(), snapshot.stats(), pods)
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot has changed")]
+    fn models_twin_a_snapshot_with_the_revision_of_the_store_is_rejected() {
+        a_snapshot_never_changes(|snapshot, store| {
+            let pods = snapshot.services_by_name("a").count();
+            (store.revision(), snapshot.stats(), pods)
+        });
+    }
+
+    /// Through the handle, through the store, and through the handle again.
+    fn a_reader_handle_never_shows_an_older_state(show: fn(&mut SnapshotReader) -> Revision) {
+        beside_a_writer(move |store| {
+            let mut reader = store.reader();
+            let first = show(&mut reader);
+            let second = store.revision();
+            let third = show(&mut reader);
+            assert!(first <= second && second <= third, "{OLDER}");
+        });
+    }
+
+    #[test]
+    fn models_a_reader_handle_never_shows_an_older_state() {
+        a_reader_handle_never_shows_an_older_state(|reader| reader.view().revision());
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader handle showed an older state")]
+    fn models_twin_a_handle_that_is_renewed_after_it_has_shown_is_rejected() {
+        a_reader_handle_never_shows_an_older_state(|reader| {
+            let shown = reader.viewed.revision();
+            reader.view();
+            shown
+        });
     }
 }

@@ -1,13 +1,18 @@
 //! [`ThreadSafeMemoryStore`]: a reader-writer lock around the tables.
+//!
+//! The revision lies beside the lock as well, for readers that must not take it. It is
+//! stored under the lock, when the tables have changed. The `models` below have loom try
+//! that order, and reject three others.
 
 use std::fmt;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
 
 use super::reading::Reading;
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The store behind one reader-writer lock.
 ///
@@ -123,5 +128,80 @@ impl_registry_store!(ThreadSafeMemoryStore);
 impl fmt::Debug for ThreadSafeMemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::debug_store("ThreadSafeMemoryStore", self, f)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    //! What all stores promise, and twins of the revision beside the lock.
+
+    use super::*;
+    use crate::store::models::{Calls, Subject};
+    use crate::sync::atomic::Ordering::Relaxed;
+
+    fn real() -> Calls<ThreadSafeMemoryStore> {
+        Calls::real(ThreadSafeMemoryStore::new)
+    }
+
+    store_models!(real());
+
+    fn store_after_the_lock(
+        subject: &Subject<ThreadSafeMemoryStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let store = &*subject.store;
+        let ((), revision) = store
+            .exclusive()?
+            .write(|tables| tables.apply_batch(batch))?;
+        store.revision.store(revision.as_u64(), Release);
+        Ok(revision)
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader went back")]
+    fn models_twin_a_revision_that_is_stored_after_the_lock_is_rejected() {
+        Calls {
+            commit: store_after_the_lock,
+            ..real()
+        }
+        .revisions_never_go_back();
+    }
+
+    fn store_before_the_lock(
+        subject: &Subject<ThreadSafeMemoryStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let store = &*subject.store;
+        let next = store.current_revision().next();
+        store.revision.store(next.as_u64(), Release);
+        store.commit(batch)
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_revision_that_is_stored_before_the_lock_is_rejected() {
+        Calls {
+            commit: store_before_the_lock,
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
+    }
+
+    fn store_relaxed(subject: &Subject<ThreadSafeMemoryStore>, batch: Batch) -> Result<Revision> {
+        let store = &*subject.store;
+        let mut state = store.exclusive()?;
+        let ((), revision) = state.write(|tables| tables.apply_batch(batch))?;
+        store.revision.store(revision.as_u64(), Relaxed);
+        Ok(revision)
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_revision_that_is_stored_relaxed_is_rejected() {
+        Calls {
+            commit: store_relaxed,
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
     }
 }

@@ -22,18 +22,19 @@
 //! inside the answer. Were the worker ever to panic over a request, that request
 //! is dropped, and its caller sees a disconnected channel: `Closed`; so do all
 //! others get for an answer from then on.
+//!
+//! The `models` below run this protocol under loom, over the channels of
+//! [`crate::sync`], and twins of it that leave a caller waiting.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::thread::{Builder, JoinHandle};
-
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Arc, PoisonError};
 
 use super::memory::MemoryStore;
 use super::tables::prelude::*;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::{Builder, JoinHandle, Mutex, MutexGuard, Receiver, RwLock, Sender, bounded};
 
 /// How many calls may wait in the queue of [`WorkerStore::new`].
 const DEFAULT_QUEUE: usize = 1024;
@@ -156,6 +157,10 @@ impl WorkerStore {
     ///
     /// Where the system cannot start a thread.
     pub fn with_queue(capacity: usize) -> WorkerStore {
+        WorkerStore::start(capacity, work)
+    }
+
+    fn start(capacity: usize, work: fn(Receiver<Request>, &AtomicU64)) -> WorkerStore {
         let (requests, queue) = bounded(capacity);
         let revision = Arc::new(AtomicU64::new(0));
         let published = revision.clone();
@@ -233,7 +238,7 @@ impl WorkerStore {
         self.lanes().push(lane);
     }
 
-    fn lanes(&self) -> std::sync::MutexGuard<'_, Vec<Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -436,7 +441,7 @@ impl fmt::Debug for WorkerStore {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
 
@@ -501,6 +506,139 @@ mod tests {
             let (refused, seen) = early.unwrap_or_else(|_| tell.recv().unwrap());
             assert_eq!(refused, Err(StoreError::Closed));
             assert_eq!(seen, Revision::from(1));
+        });
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    //! What all stores promise, and twins of the worker and of how it is closed. The
+    //! channels are those of [`crate::sync`].
+
+    use super::*;
+    use crate::store::models::{Calls, Kept, Subject};
+    use crate::sync::atomic::Ordering::Relaxed;
+    use loom::thread;
+
+    fn real() -> Calls<WorkerStore> {
+        Calls {
+            looks: 2,
+            preemptions: Some(2),
+            ..Calls::real(|| WorkerStore::with_queue(1))
+        }
+    }
+
+    store_models!(real());
+
+    fn tell_the_revision_after_the_answer(queue: Receiver<Request>, published: &AtomicU64) {
+        let store = MemoryStore::new();
+        for request in &queue {
+            let answer = perform(&store, request.operation, &request.envelope);
+            send_home(answer, request.envelope);
+            published.store(store.revision().as_u64(), Release);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a commit that has returned was not seen")]
+    fn models_twin_a_revision_that_is_told_after_the_answer_is_rejected() {
+        Calls {
+            make: || WorkerStore::start(1, tell_the_revision_after_the_answer),
+            ..real()
+        }
+        .a_commit_that_has_returned_is_seen();
+    }
+
+    fn tell_the_revision_relaxed(queue: Receiver<Request>, published: &AtomicU64) {
+        let store = MemoryStore::new();
+        for request in &queue {
+            let answer = perform(&store, request.operation, &request.envelope);
+            published.store(store.revision().as_u64(), Relaxed);
+            send_home(answer, request.envelope);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a revision was learnt before its commit")]
+    fn models_twin_a_worker_that_tells_the_revision_relaxed_is_rejected() {
+        Calls {
+            make: || WorkerStore::start(1, tell_the_revision_relaxed),
+            ..real()
+        }
+        .whoever_learns_a_revision_sees_its_commit();
+    }
+
+    /// The last request of all, as a twin closes a worker.
+    fn is_the_end(request: &Request) -> bool {
+        matches!(request.operation, Operation::Panic)
+    }
+
+    fn leave_at_the_end(queue: Receiver<Request>, published: &AtomicU64) {
+        let store = MemoryStore::new();
+        for request in &queue {
+            if is_the_end(&request) {
+                // What came in behind it stays where it is.
+                return;
+            }
+            let answer = perform(&store, request.operation, &request.envelope);
+            published.store(store.revision().as_u64(), Release);
+            send_home(answer, request.envelope);
+        }
+    }
+
+    fn send_the_end(subject: &Subject<WorkerStore>) {
+        let store = &subject.store;
+        let envelope = store.take_lane().envelope;
+        let operation = Operation::Panic;
+        store
+            .send(Request {
+                operation,
+                envelope,
+            })
+            .unwrap();
+    }
+
+    /// So the store was closed at first: the receiver goes, and callers whose
+    /// requests lie in the channel wait for ever.
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn models_twin_closing_by_a_last_request_is_rejected() {
+        Calls {
+            make: || WorkerStore::start(2, leave_at_the_end),
+            close: send_the_end,
+            ..real()
+        }
+        .a_closed_store_has_done_what_it_accepted_exactly_once();
+    }
+
+    fn a_worker_that_panics_leaves_nobody_waiting(work: fn(Receiver<Request>, &AtomicU64)) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(2));
+        builder.check(move || {
+            let store = Arc::new(Kept::new(WorkerStore::start(2, work)));
+            let caller = thread::spawn({
+                let store = store.clone();
+                move || {
+                    let answer = store.ping();
+                    assert!(matches!(answer, Ok(()) | Err(StoreError::Closed)));
+                }
+            });
+            let answer = store.call(Operation::Panic, "", "").map(drop);
+            assert_eq!(answer, Err(StoreError::Closed));
+            caller.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn models_a_worker_that_panics_leaves_nobody_waiting() {
+        a_worker_that_panics_leaves_nobody_waiting(work);
+    }
+
+    #[test]
+    #[should_panic(expected = "deadlock")]
+    fn models_twin_a_worker_that_panics_and_goes_is_rejected() {
+        a_worker_that_panics_leaves_nobody_waiting(|queue, published| {
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(&queue, published)));
         });
     }
 }

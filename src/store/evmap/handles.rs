@@ -9,14 +9,15 @@
 //! holds while it waits for readers. A thread that did so inside a read could
 //! wait for a writer that waits for it, so a handle is made before its thread's
 //! first read, and dropped with the store, which nobody then reads.
+//! (`models_twin_a_handle_made_inside_a_read_is_rejected`, in [`super`], is that
+//! deadlock.)
 
 use std::cell::Cell;
-use std::sync::{Mutex, PoisonError};
-
-use thread_local::ThreadLocal;
+use std::sync::PoisonError;
 
 use super::map::{ReadHandle, View};
 use crate::error::{Result, StoreError};
+use crate::sync::{Mutex, ThreadLocal};
 
 pub(super) struct Handles {
     of_threads: ThreadLocal<Own>,
@@ -24,6 +25,8 @@ pub(super) struct Handles {
     seed: Mutex<ReadHandle>,
 }
 
+// Of the system's threads, in a model as well: there they are all one, which ends
+// after the models. How handles change hands at the end of a thread is not modelled.
 thread_local! {
     /// Whether this thread is ending, and has given its handles back.
     static ENDING: Cell<bool> = const { Cell::new(false) };

@@ -1,0 +1,602 @@
+//! Whole stores under random schedules: shuttle decides at every lock, atomic, channel
+//! and start of a thread which one goes on, and each history that comes of it must have
+//! an order that explains it (see `linearizable.rs`). loom tries everything, on models
+//! of a few steps; this tries much of what is too large for that, more threads that do
+//! more each.
+//!
+//!     RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle \
+//!         cargo test --release --features thread-safe,worker,evmap,snapshot --test schedules
+//!
+//! `SCHEDULES=100000` looks further. A failure prints its schedule; with that text in
+//! `SCHEDULE`, and the name of the test on the command line, it happens again.
+
+#![cfg(shuttle)]
+// A build with fewer stores uses less of this file.
+#![allow(dead_code, unused_macros)]
+
+#[macro_use]
+mod support;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::SystemTime;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use shuttle::rand::RngCore;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler};
+use shuttle::sync::atomic::AtomicU64 as SharedU64;
+use shuttle::sync::{Mutex, MutexGuard};
+use shuttle::{Config, Runner, thread};
+
+use service_registry::{
+    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
+    StoreError, StoreStats,
+};
+use support::model::{
+    Answer, Failure, GROUPS, Model, Operation, any_concurrent_operation, ask, expect,
+};
+use support::{State, observe};
+
+/// How large a history is.
+#[derive(Clone, Copy)]
+struct Size {
+    threads: usize,
+    /// Of each thread.
+    operations: usize,
+}
+
+const LARGE: Size = Size {
+    threads: 4,
+    operations: 6,
+};
+
+/// What a loom model could still try all schedules of.
+const SMALL: Size = Size {
+    threads: 2,
+    operations: 2,
+};
+
+/// Schedules for each store and scheduler, where the environment does not ask for more.
+const SCHEDULES: usize = 2_000;
+
+/// Between so many preemptions PCT looks for the fatal ones.
+const DEPTH: usize = 3;
+
+fn schedules() -> usize {
+    let asked = std::env::var("SCHEDULES").ok();
+    asked.map_or(SCHEDULES, |n| n.parse().expect("SCHEDULES is a number"))
+}
+
+/// An operation, when it was called, what it answered and when it returned.
+#[derive(Debug)]
+struct Event {
+    called: u64,
+    operation: Operation,
+    answer: Result<Answer, Failure>,
+    returned: u64,
+}
+
+/// Something for each thread to do. Drawn from shuttle's own randomness, which is part
+/// of a schedule, so that a schedule that is played again meets the same operations.
+fn any_scripts(size: Size) -> Vec<Vec<Operation>> {
+    let mut seed = [0; 32];
+    shuttle::rand::thread_rng().fill_bytes(&mut seed);
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), rng);
+    let script = vec(any_concurrent_operation(), size.operations);
+    let tree = vec(script, size.threads).new_tree(&mut runner);
+    tree.expect("nothing is filtered out").current()
+}
+
+/// One history, under the schedule that shuttle has chosen.
+fn play<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S, size: Size) {
+    let store = Arc::new(make());
+    let scripts = any_scripts(size);
+    // Neither the clock nor the references to it are shuttle's to interrupt.
+    let clock = Arc::new(AtomicU64::new(0));
+    let players: Vec<_> = scripts
+        .into_iter()
+        .map(|script| {
+            let (store, clock) = (store.clone(), clock.clone());
+            thread::spawn(move || {
+                let play = |operation: Operation| {
+                    let called = clock.fetch_add(1, SeqCst);
+                    let answer = ask(&*store, &operation);
+                    let returned = clock.fetch_add(1, SeqCst);
+                    Event {
+                        called,
+                        operation,
+                        answer,
+                        returned,
+                    }
+                };
+                script.into_iter().map(play).collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let threads: Vec<Vec<Event>> = players
+        .into_iter()
+        .map(|player| player.join().expect("no operation panics"))
+        .collect();
+    let end = observe(&*store, GROUPS);
+    if !explains(&threads, &end) {
+        panic!("{}", tell(&threads, &end));
+    }
+}
+
+/// Whether some order of the operations explains every answer and the end.
+fn explains(threads: &[Vec<Event>], end: &State) -> bool {
+    let mut search = Search {
+        threads,
+        end,
+        hopeless: HashMap::new(),
+    };
+    search.goes_on(&vec![0; threads.len()], &Model::default())
+}
+
+struct Search<'a> {
+    threads: &'a [Vec<Event>],
+    end: &'a State,
+    /// From where it did not go on: how far each thread was, and the states.
+    hopeless: HashMap<Vec<usize>, Vec<Model>>,
+}
+
+impl Search<'_> {
+    fn goes_on(&mut self, done: &[usize], model: &Model) -> bool {
+        let next = |thread: usize| self.threads[thread].get(done[thread]);
+        let nexts = (0..done.len()).filter_map(next);
+        let Some(first_return) = nexts.map(|event| event.returned).min() else {
+            return model.state() == *self.end;
+        };
+        let known = self.hopeless.get(done);
+        if known.is_some_and(|states| states.contains(model)) {
+            return false;
+        }
+        for thread in 0..done.len() {
+            // Called after another had returned, it cannot come before that one.
+            let next = self.threads[thread].get(done[thread]);
+            let Some(event) = next.filter(|event| event.called < first_return) else {
+                continue;
+            };
+            let mut after = model.clone();
+            let expected = expect(&mut after, &event.operation, &event.answer, |_| None);
+            if expected == event.answer {
+                let mut done = done.to_vec();
+                done[thread] += 1;
+                if self.goes_on(&done, &after) {
+                    return true;
+                }
+            }
+        }
+        let states = self.hopeless.entry(done.to_vec()).or_default();
+        states.push(model.clone());
+        false
+    }
+}
+
+fn tell(threads: &[Vec<Event>], end: &State) -> String {
+    let mut told = String::from("no order explains this.\n");
+    for (n, events) in threads.iter().enumerate() {
+        writeln!(told, "thread {n}:").expect("a string takes every text");
+        for event in events {
+            let (called, returned) = (event.called, event.returned);
+            let (operation, answer) = (&event.operation, &event.answer);
+            writeln!(
+                told,
+                "  {called:>3} to {returned:>3}  {operation:?}\n              {answer:?}"
+            )
+            .expect("a string takes every text");
+        }
+    }
+    told + &format!("after: {end:#?}")
+}
+
+// --- running schedules
+
+fn config() -> Config {
+    // How a schedule is told stays as it is by default, printed, for all tests: the
+    // first in the process decides for all of them.
+    let mut config = Config::new();
+    // The sequential model and the search run on the stack of a thread as well.
+    config.stack_size = 1 << 20;
+    // That orderings weaker than `SeqCst` are taken for it: they are loom's to check.
+    config.silence_warnings = true;
+    config
+}
+
+/// Plays under the schedule that the environment gives, or under many.
+fn try_schedules(play: impl Fn() + Copy + Send + Sync + 'static) {
+    if let Ok(schedule) = std::env::var("SCHEDULE") {
+        let scheduler = ReplayScheduler::new_from_encoded(&schedule);
+        Runner::new(scheduler, config()).run(play);
+        return;
+    }
+    let schedules = schedules();
+    Runner::new(RandomScheduler::new(schedules), config()).run(play);
+    Runner::new(PctScheduler::new(DEPTH, schedules), config()).run(play);
+}
+
+fn every_schedule_has_an_order<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S) {
+    try_schedules(move || play(make, LARGE));
+}
+
+/// The history that nothing explains, if one is found. With a seed it is the same each
+/// time.
+fn unexplained<S: RegistryStore + Send + Sync + 'static>(
+    scheduler: impl Scheduler + 'static,
+    make: fn() -> S,
+    size: Size,
+) -> Option<String> {
+    let run = || Runner::new(scheduler, config()).run(move || play(make, size));
+    let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
+    let told = panic.downcast_ref::<String>();
+    let told = told.expect("a panic with a text that was made for it");
+    assert!(told.contains("no order explains this"), "{told}");
+    Some(told.clone())
+}
+
+fn is_noticed<S: RegistryStore + Send + Sync + 'static>(
+    scheduler: impl Scheduler + 'static,
+    make: fn() -> S,
+    size: Size,
+) -> bool {
+    unexplained(scheduler, make, size).is_some()
+}
+
+macro_rules! schedules {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
+        #[cfg(feature = $feature)]
+        mod $module {
+            #[test]
+            fn every_schedule_has_an_order() {
+                crate::every_schedule_has_an_order(service_registry::$store::new);
+            }
+
+            #[test]
+            fn a_closed_store_has_done_what_it_accepted_exactly_once() {
+                let make = service_registry::$store::new;
+                crate::a_closed_store_has_done_what_it_accepted_exactly_once(make);
+            }
+        }
+    };
+}
+
+shared_stores!(schedules);
+
+// --- stores that are wrong on purpose
+
+const SEED: u64 = 7;
+const ENOUGH: usize = 5_000;
+
+fn both_schedulers_notice<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S) {
+    let random = RandomScheduler::new_from_seed(SEED, ENOUGH);
+    assert!(is_noticed(random, make, LARGE), "by a random schedule");
+    let pct = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
+    assert!(is_noticed(pct, make, LARGE), "by PCT");
+}
+
+/// A store behind one lock: whatever is wrong with the stores below stands with them.
+macro_rules! forward_in_one_step {
+    ($self:ident) => {
+        fn swap_health_status(
+            &$self,
+            key: &str,
+            status: ServiceStatus,
+            checked_at: SystemTime,
+        ) -> Result<ServiceStatus> {
+            $self.inner().swap_health_status(key, status, checked_at)
+        }
+        fn take_service(&$self, key: &str) -> Result<ServiceInfo> {
+            $self.inner().take_service(key)
+        }
+    };
+}
+
+/// Nothing is wrong with this one.
+#[derive(Default)]
+struct OneLock(Mutex<MemoryStore>);
+
+impl OneLock {
+    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl RegistryStore for OneLock {
+    forward_required!(self => self.inner());
+    forward_in_one_step!(self);
+}
+
+#[test]
+fn one_lock_around_everything_has_an_order() {
+    every_schedule_has_an_order(OneLock::default);
+}
+
+/// Swaps and takes in two steps, as the provided methods do.
+#[derive(Default)]
+struct TwoSteps(OneLock);
+
+impl RegistryStore for TwoSteps {
+    forward_required!(self => self.0.inner());
+}
+
+#[test]
+fn a_swap_in_two_steps_is_noticed() {
+    both_schedulers_notice(TwoSteps::default);
+}
+
+/// Lets go of its lock in the middle of a batch.
+#[derive(Default)]
+struct Torn {
+    inner: Mutex<MemoryStore>,
+    /// By how much the revision of `inner` is ahead.
+    surplus: SharedU64,
+}
+
+impl Torn {
+    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        self.inner.lock().unwrap()
+    }
+}
+
+impl RegistryStore for Torn {
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        let mut refused = batch.clone();
+        refused.delete_service("nobody:has-this-key");
+        let refused = self.inner().commit(refused);
+        match refused {
+            Err(StoreError::BatchRejected { index, .. }) if index == batch.len() => {}
+            other => return other,
+        }
+        let mut commits: u64 = 0;
+        for change in batch {
+            let inner = self.inner();
+            let before = inner.revision();
+            // Another thread may have made it impossible meanwhile.
+            let _ = inner.commit([change].into_iter().collect());
+            commits += u64::from(inner.revision() > before);
+        }
+        self.surplus.fetch_add(commits.saturating_sub(1), SeqCst);
+        Ok(self.revision())
+    }
+    fn revision(&self) -> Revision {
+        let revision = self.inner().revision().as_u64();
+        revision.wrapping_sub(self.surplus.load(SeqCst)).into()
+    }
+    forward_required!(writes self => self.inner());
+    forward_required!(reads self => self.inner());
+    forward_in_one_step!(self);
+}
+
+#[test]
+fn a_torn_commit_is_noticed() {
+    both_schedulers_notice(Torn::default);
+}
+
+/// Counts without a lock between reading and reading again, and takes it for one moment
+/// where the revision is the same. Of which it compares two bits, so that four commits
+/// look like none.
+#[derive(Default)]
+struct Wrapping(OneLock);
+
+impl Wrapping {
+    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        self.0.inner()
+    }
+
+    fn generation(&self) -> u64 {
+        self.revision().as_u64() % 4
+    }
+}
+
+impl RegistryStore for Wrapping {
+    fn stats(&self) -> Result<StoreStats> {
+        loop {
+            let before = self.generation();
+            let services = self.inner().stats()?.services;
+            let subscriptions = self.inner().stats()?.subscriptions;
+            if self.generation() == before {
+                return Ok(StoreStats::new(services, subscriptions));
+            }
+        }
+    }
+    fn revision(&self) -> Revision {
+        self.inner().revision()
+    }
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        self.inner().commit(batch)
+    }
+    fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+        self.inner().get_service(key)
+    }
+    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+        self.inner().get_services_by_name(service_name)
+    }
+    fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+        self.inner().get_all_services()
+    }
+    fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+        self.inner().get_subscribers(service_group)
+    }
+    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+        self.inner().get_subscriber_services(service_group)
+    }
+    fn ping(&self) -> Result<()> {
+        self.inner().ping()
+    }
+    forward_required!(writes self => self.inner());
+    forward_in_one_step!(self);
+}
+
+#[test]
+fn a_mistake_that_takes_four_commits_is_noticed() {
+    both_schedulers_notice(Wrapping::default);
+}
+
+/// Why histories are larger here than a loom model could be.
+#[test]
+fn a_mistake_that_takes_four_commits_does_not_show_in_a_small_history() {
+    let random = RandomScheduler::new_from_seed(SEED, ENOUGH);
+    assert!(!is_noticed(random, Wrapping::default, SMALL));
+    let pct = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
+    assert!(!is_noticed(pct, Wrapping::default, SMALL));
+}
+
+/// Fails, for [`a_schedule_that_is_printed_fails_again`].
+#[test]
+#[ignore = "it fails on purpose"]
+fn a_torn_store_has_no_order() {
+    every_schedule_has_an_order(Torn::default);
+}
+
+#[test]
+fn a_schedule_that_is_printed_fails_again() {
+    let run = |environment: &[(&str, &str)]| {
+        let tests = std::env::current_exe().expect("this program has a path");
+        let output = Command::new(tests)
+            .args(["--exact", "a_torn_store_has_no_order"])
+            .args(["--ignored", "--nocapture"])
+            .env_remove("SCHEDULE")
+            .envs(environment.iter().copied())
+            .output()
+            .expect("this program runs");
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).expect("it prints text")
+    };
+    let between = |text: &str, start: &str, end: &str| {
+        let (_, rest) = text.split_once(start).expect(start);
+        let (found, _) = rest.split_once(end).expect(end);
+        found.to_string()
+    };
+    let history = |printed: &str| between(printed, "no order explains this", "stack backtrace");
+
+    let seed = SEED.to_string();
+    let backtrace = ("RUST_BACKTRACE", "1");
+    let printed = run(&[
+        ("SHUTTLE_RANDOM_SEED", &seed),
+        ("SCHEDULES", "5000"),
+        backtrace,
+    ]);
+    let schedule = between(&printed, "failing schedule:\n\"\n", "\n\"");
+    let again = run(&[("SCHEDULE", &schedule), backtrace]);
+    assert_eq!(history(&again), history(&printed));
+}
+
+// --- closing
+
+/// Threads write until they are refused, and one closes the store beside them.
+fn close_beside_writers<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S) {
+    let store = Arc::new(make());
+    let writers: Vec<_> = (0..LARGE.threads)
+        .map(|thread| {
+            let store = store.clone();
+            thread::spawn(move || {
+                let answers = (0..LARGE.operations)
+                    .map(|n| store.add_subscription("a:1", &format!("{thread} {n}")))
+                    .collect::<Vec<_>>();
+                let accepted = answers.iter().take_while(|answer| answer.is_ok()).count();
+                let mut refused = answers[accepted..].iter();
+                assert!(refused.all(|answer| *answer == Err(StoreError::Closed)));
+                accepted as u64
+            })
+        })
+        .collect();
+    store.close().unwrap();
+    let last = store.revision().as_u64();
+    assert_eq!(store.ping(), Err(StoreError::Closed));
+    let accepted = writers.into_iter().map(|writer| writer.join().unwrap());
+    assert_eq!(accepted.sum::<u64>(), last, "{NOT_ONCE}");
+}
+
+const NOT_ONCE: &str = "an accepted operation was not done exactly once";
+
+fn a_closed_store_has_done_what_it_accepted_exactly_once<S>(make: fn() -> S)
+where
+    S: RegistryStore + Send + Sync + 'static,
+{
+    try_schedules(move || close_beside_writers(make));
+}
+
+/// Looks whether it is closed, and then writes.
+#[derive(Default)]
+struct Flagged {
+    inner: OneLock,
+    is_closed: SharedU64,
+}
+
+impl Flagged {
+    fn inner(&self) -> Result<MutexGuard<'_, MemoryStore>> {
+        match self.is_closed.load(SeqCst) {
+            0 => Ok(self.inner.inner()),
+            _ => Err(StoreError::Closed),
+        }
+    }
+}
+
+impl RegistryStore for Flagged {
+    fn close(&self) -> Result<()> {
+        self.is_closed.store(1, SeqCst);
+        Ok(())
+    }
+    fn revision(&self) -> Revision {
+        self.inner.inner().revision()
+    }
+    fn commit(&self, batch: Batch) -> Result<Revision> {
+        self.inner()?.commit(batch)
+    }
+    fn save_service(&self, service: ServiceInfo) -> Result<()> {
+        self.inner()?.save_service(service)
+    }
+    fn delete_service(&self, key: &str) -> Result<()> {
+        self.inner()?.delete_service(key)
+    }
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<()> {
+        self.inner()?.update_health_status(key, status, checked_at)
+    }
+    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.inner()?
+            .add_subscription(subscriber_key, service_group)
+    }
+    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+        self.inner()?
+            .remove_subscription(subscriber_key, service_group)
+    }
+    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+        self.inner()?.remove_all_subscriptions(subscriber_key)
+    }
+    fn clear(&self) -> Result<()> {
+        self.inner()?.clear()
+    }
+    forward_required!(reads self => self.inner()?);
+}
+
+#[test]
+fn a_write_after_closing_is_noticed() {
+    for run in [
+        || {
+            let scheduler = RandomScheduler::new_from_seed(SEED, ENOUGH);
+            Runner::new(scheduler, config()).run(|| close_beside_writers(Flagged::default));
+        },
+        || {
+            let scheduler = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
+            Runner::new(scheduler, config()).run(|| close_beside_writers(Flagged::default));
+        },
+    ] {
+        let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("it goes unnoticed");
+        let told = panic.downcast_ref::<String>().expect("a panic with a text");
+        assert!(told.contains(NOT_ONCE), "{told}");
+    }
+}
