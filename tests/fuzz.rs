@@ -21,6 +21,7 @@
 #[macro_use]
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// How long a target draws random input under `cargo test`, and how often at
@@ -53,6 +54,24 @@ fn watched(target: impl FnOnce() + Send + 'static) {
     let asked = std::env::var("BOLERO_RANDOM_TEST_TIME_MS").ok();
     let longer = asked.and_then(|time| time.parse().ok()).unwrap_or(0);
     support::within(support::PATIENCE + Duration::from_millis(longer), target);
+}
+
+/// Draws input as a target does, from a seed, until a property fails, which it
+/// must; answers after how many tries.
+#[track_caller]
+fn found<T: for<'a> arbitrary::Arbitrary<'a>>(tries: usize, property: impl Fn(&T)) -> usize {
+    use proptest::prelude::Rng;
+    use proptest::test_runner::{RngAlgorithm, TestRng};
+    let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    for n in 0..tries {
+        let mut bytes = vec![0; random.next_u32() as usize % 1_024];
+        random.fill_bytes(&mut bytes);
+        let input = T::arbitrary(&mut arbitrary::Unstructured::new(&bytes)).unwrap();
+        if catch_unwind(AssertUnwindSafe(|| property(&input))).is_err() {
+            return n;
+        }
+    }
+    panic!("the fault was not found in {tries} inputs");
 }
 
 /// Texts in which names, keys and their mistakes are likely.
@@ -128,7 +147,7 @@ mod words {
     }
 
     target!(words_are_read_as_they_are_written, Two, |two| {
-        a_key_is_read(&two.0);
+        a_key_is_read(&two.0, str::parse);
         a_key_is_joined(&two.0, &two.1);
         keys_compare_as_their_texts(&two.0, &two.1);
         a_protocol_is_kept(&two.0, &two.1);
@@ -182,8 +201,10 @@ mod words {
         assert!(message.len() < 64 * 12 + 400, "{} bytes", message.len());
     }
 
-    fn a_key_is_read(text: &str) {
-        match (text.parse::<ServiceKey>(), problem_of_a_key(text)) {
+    type Parse = fn(&str) -> std::result::Result<ServiceKey, StoreError>;
+
+    fn a_key_is_read(text: &str, parse: Parse) {
+        match (parse(text), problem_of_a_key(text)) {
             (Ok(key), None) => {
                 assert_eq!((&*key, key.as_str()), (text, text));
                 assert_eq!(key.to_string(), text);
@@ -243,6 +264,22 @@ mod words {
         assert_eq!(hasher.hash_one(&read), hasher.hash_one(&by_hand));
         let known = ["http", "tcp", "pfcp", "gtp", "udp"].contains(&one);
         assert_eq!(!matches!(read, Protocol::Other(_)), known);
+    }
+
+    #[test]
+    fn a_parser_with_a_fault_is_found() {
+        let trims: Parse = |text| text.trim().parse();
+        let stops_at_the_second_colon: Parse = |text| {
+            let end = text.match_indices(':').nth(1).filter(|&(at, _)| at > 2);
+            text[..end.map_or(text.len(), |(at, _)| at)].parse()
+        };
+        let one_byte_short: Parse = |text| match text.split_once(':') {
+            Some((_, pod)) if pod.len() == MAX_NAME_LEN => format!("{text}x").parse(),
+            _ => text.parse(),
+        };
+        for parse in [trims, stops_at_the_second_colon, one_byte_short] {
+            crate::found::<Two>(2_000, |two| a_key_is_read(&two.0, parse));
+        }
     }
 
     /// A text is read as the value that is written so, or refused.
@@ -496,6 +533,19 @@ mod documents {
         assert_eq!(to_vec(&again).unwrap(), written);
         assert_eq!(from_value::<T>(to_value(&read).unwrap()).unwrap(), read);
         Some(read)
+    }
+
+    #[test]
+    fn a_field_that_is_lost_on_the_way_is_found() {
+        #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+        struct Forgetful {
+            #[serde(default, skip_serializing)]
+            health_check_url: String,
+            status: ServiceStatus,
+        }
+        crate::found::<Document>(2_000, |document| {
+            round_trip::<Forgetful>(&document.0);
+        });
     }
 
     fn is_valid(info: &ServiceInfo) {
@@ -798,7 +848,9 @@ mod programs {
         }
         shared_stores!(run_on);
         #[cfg(feature = "snapshot")]
-        run_on_one("the views of SnapshotStore", &|| views::agree(program));
+        run_on_one("the views of SnapshotStore", &|| {
+            views::agree(program, service_registry::SnapshotStore::snapshot);
+        });
     }
 
     /// Says on which store a program failed.
@@ -816,24 +868,36 @@ mod programs {
 
     #[cfg(feature = "snapshot")]
     mod views {
-        use service_registry::SnapshotStore;
+        use service_registry::{Snapshot, SnapshotStore};
 
         use super::*;
         use crate::support::observe_view;
 
         /// Every view shows the state that it was taken of, now and later, also
         /// when the store has been closed.
-        pub(super) fn agree(program: &Program) {
+        pub(super) fn agree(program: &Program, snapshot: fn(&SnapshotStore) -> Snapshot) {
             let store = SnapshotStore::new();
             let mut reader = store.reader();
-            let mut kept = vec![(store.snapshot(), Model::default().state())];
+            let mut kept = vec![(snapshot(&store), Model::default().state())];
             run(&store, program, |store, state| {
                 assert_eq!(observe_view(reader.view(), GROUPS), *state);
-                kept.push((store.snapshot(), state.clone()));
+                kept.push((snapshot(store), state.clone()));
             });
             for (snapshot, state) in &kept {
                 assert_eq!(observe_view(snapshot, GROUPS), *state);
             }
+        }
+
+        #[test]
+        fn a_snapshot_of_another_state_is_found() {
+            crate::found::<Program>(200, |program| {
+                agree(program, |store| {
+                    match store.stats().unwrap().subscriptions {
+                        2 => SnapshotStore::new().snapshot(),
+                        _ => store.snapshot(),
+                    }
+                });
+            });
         }
     }
 
@@ -920,4 +984,138 @@ mod programs {
         shared_stores!(alike);
         answer_alike(&MemoryStore::new(), &Required::new(), &program.0);
     });
+
+    // --- stores with a fault
+
+    mod faults {
+        use std::cell::Cell;
+        use std::time::SystemTime;
+
+        use service_registry::{
+            Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
+            ServiceStatus, StoreStats,
+        };
+
+        use super::{Odd, Program, answer_alike, run};
+
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        enum Fault {
+            /// The last subscriber of a group cannot leave it.
+            LastStays,
+            /// A subscription is lost if it is made right after the subscriber was
+            /// deleted, which came right after an update of its health.
+            RareSequence,
+            /// A batch that is rejected for its third change applies the first.
+            HalfABatch,
+        }
+
+        /// A `MemoryStore` with a fault.
+        struct Faulty {
+            inner: MemoryStore,
+            fault: Fault,
+            /// How far the rare sequence has come.
+            sequence: Cell<u8>,
+        }
+
+        impl Faulty {
+            fn new(fault: Fault) -> Faulty {
+                Faulty {
+                    inner: MemoryStore::new(),
+                    fault,
+                    sequence: Cell::new(0),
+                }
+            }
+
+            /// Notes a step of the sequence, and tells whether this completes it.
+            fn comes(&self, step: u8) -> bool {
+                let follows = step == 1 || self.sequence.get() + 1 == step;
+                self.sequence.set(if follows { step } else { 0 });
+                self.fault == Fault::RareSequence && follows && step == 3
+            }
+        }
+
+        impl RegistryStore for Faulty {
+            forward_required!(reads self => self.inner);
+            fn revision(&self) -> Revision {
+                self.inner.revision()
+            }
+            fn commit(&self, batch: Batch) -> Result<Revision> {
+                let first = batch.changes().first().cloned();
+                let committed = self.inner.commit(batch);
+                if let Err(service_registry::StoreError::BatchRejected { index: 2, .. }) =
+                    &committed
+                    && self.fault == Fault::HalfABatch
+                {
+                    let half: Batch = first.into_iter().collect();
+                    let _ = self.inner.commit(half);
+                }
+                committed
+            }
+            fn save_service(&self, service: ServiceInfo) -> Result<()> {
+                self.comes(0);
+                self.inner.save_service(service)
+            }
+            fn delete_service(&self, key: &str) -> Result<()> {
+                let deleted = self.inner.delete_service(key);
+                self.comes(if deleted.is_ok() { 2 } else { 0 });
+                deleted
+            }
+            fn update_health_status(
+                &self,
+                key: &str,
+                status: ServiceStatus,
+                checked_at: SystemTime,
+            ) -> Result<()> {
+                let updated = self.inner.update_health_status(key, status, checked_at);
+                self.comes(u8::from(updated.is_ok()));
+                updated
+            }
+            fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                if self.comes(3) {
+                    return Ok(());
+                }
+                self.inner.add_subscription(subscriber_key, service_group)
+            }
+            fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                self.comes(0);
+                if self.fault == Fault::LastStays
+                    && self.inner.get_subscribers(service_group)?.len() == 1
+                {
+                    return Ok(());
+                }
+                self.inner
+                    .remove_subscription(subscriber_key, service_group)
+            }
+            fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+                self.comes(0);
+                self.inner.remove_all_subscriptions(subscriber_key)
+            }
+            fn clear(&self) -> Result<()> {
+                self.inner.clear()
+            }
+            fn close(&self) -> Result<()> {
+                self.inner.close()
+            }
+        }
+
+        #[test]
+        fn a_store_with_a_fault_is_found_by_the_model() {
+            for fault in [Fault::LastStays, Fault::RareSequence, Fault::HalfABatch] {
+                let tries = crate::found::<Program>(5_000, |program| {
+                    run(&Faulty::new(fault), program, |_, _| ());
+                });
+                println!("{fault:?}: program {tries}");
+            }
+        }
+
+        #[test]
+        fn a_store_with_a_fault_is_found_by_another_store() {
+            for fault in [Fault::LastStays, Fault::RareSequence, Fault::HalfABatch] {
+                let tries = crate::found::<Odd>(5_000, |program| {
+                    answer_alike(&MemoryStore::new(), &Faulty::new(fault), &program.0);
+                });
+                println!("{fault:?}: program {tries}");
+            }
+        }
+    }
 }
