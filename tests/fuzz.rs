@@ -506,7 +506,7 @@ mod documents {
                 round_trip::<ServiceRegistration>(text),
                 round_trip::<Vec<ServiceRegistration>>(text).and_then(|mut all| all.pop()),
             ] {
-                registration.into_iter().for_each(a_registration_is_checked);
+                registration.iter().for_each(a_registration_is_checked);
             }
             if let Some(info) = round_trip::<ServiceInfo>(text) {
                 is_valid(&info);
@@ -562,14 +562,14 @@ mod documents {
         assert_eq!(store.get_service(info.key()).as_ref(), Ok(info));
     }
 
-    fn a_registration_is_checked(registration: ServiceRegistration) {
+    fn a_registration_is_checked(registration: &ServiceRegistration) {
         let registry = Registry::new(MemoryStore::new());
         let registered = registry.register(registration.clone());
         match ServiceInfo::new(registration.clone()) {
             Ok(info) => {
                 is_valid(&info);
-                assert_eq!(info.registration(), &registration);
-                assert_eq!(registered.unwrap().registration(), &registration);
+                assert_eq!(info.registration(), registration);
+                assert_eq!(registered.unwrap().registration(), registration);
                 let read = round_trip::<ServiceInfo>(&to_vec(&info).unwrap());
                 assert_eq!(read, Some(info));
             }
@@ -577,7 +577,7 @@ mod documents {
                 assert_eq!(registered, Err(error.clone()));
                 assert!(registry.get_all_services().unwrap().is_empty());
                 // And it is refused on the wire for the same reason.
-                let mut wire = to_value(&registration).unwrap();
+                let mut wire = to_value(registration).unwrap();
                 wire["registered_at"] = to_value(super::support::at(0)).unwrap();
                 let refused = from_value::<ServiceInfo>(wire).unwrap_err();
                 assert_eq!(refused.to_string(), error.to_string());
@@ -835,7 +835,7 @@ mod programs {
             run();
         };
         run_on_one("MemoryStore", &|| {
-            run(&MemoryStore::new(), program, |_, _| ())
+            run(&MemoryStore::new(), program, |_, _| ());
         });
         run_on_one("Required", &|| run(&Required::new(), program, |_, _| ()));
         macro_rules! run_on {

@@ -34,12 +34,15 @@ use service_registry::{
 
 // --- the keys
 
-/// How many keys there are. All of them only with optimisations.
+/// How many keys there are in the suite.
 const COUNT: u64 = if cfg!(debug_assertions) {
-    20_000
+    10_000
 } else {
-    1_000_000
+    100_000
 };
+
+/// How many there are where a store is compared with the limit.
+const MILLION: u64 = 1_000_000;
 
 /// What each hostile text begins with.
 ///
@@ -100,9 +103,15 @@ impl Kind {
 
 #[test]
 fn hostile_names_and_keys_collide_in_all_bits_and_are_legal() {
+    let _turn = turn();
     let fixed = fixed();
     let mut distinct = StdSet::new();
-    for number in 0..COUNT {
+    let count = if cfg!(debug_assertions) {
+        COUNT
+    } else {
+        MILLION
+    };
+    for number in 0..count {
         let (name, key) = (Kind::Hostile.name(number), Kind::Hostile.key(number));
         assert_eq!(fixed.hash_one(&*name), fixed.hash_one(PREFIX));
         let legal = ServiceKey::new(&name, "0").unwrap();
@@ -116,7 +125,7 @@ fn hostile_names_and_keys_collide_in_all_bits_and_are_legal() {
             assert_ne!(fixed.hash_one(&*random), fixed.hash_one(PREFIX));
         }
     }
-    assert_eq!(distinct.len() as u64, COUNT);
+    assert_eq!(distinct.len() as u64, count);
 }
 
 // --- what they do to a table
@@ -156,6 +165,7 @@ fn comparisons(hasher: impl BuildHasher, texts: impl Iterator<Item = String>) ->
 
 #[test]
 fn hostile_keys_ruin_a_table_of_the_seed_that_they_are_for() {
+    let _turn = turn();
     let few = 0..2_000;
     for text in [Kind::key, Kind::name] {
         let hostile = comparisons(fixed(), few.clone().map(|n| text(Kind::Hostile, n)));
@@ -167,10 +177,16 @@ fn hostile_keys_ruin_a_table_of_the_seed_that_they_are_for() {
 
 #[test]
 fn hostile_keys_take_no_more_comparisons_where_the_seed_is_random() {
+    let _turn = turn();
+    let count = if cfg!(debug_assertions) {
+        COUNT
+    } else {
+        MILLION
+    };
     for text in [Kind::key, Kind::name] {
         let hasher = RandomState::default();
-        let hostile = comparisons(hasher.clone(), (0..COUNT).map(|n| text(Kind::Hostile, n)));
-        let random = comparisons(hasher, (0..COUNT).map(|n| text(Kind::Random, n)));
+        let hostile = comparisons(hasher.clone(), (0..count).map(|n| text(Kind::Hostile, n)));
+        let random = comparisons(hasher, (0..count).map(|n| text(Kind::Random, n)));
         println!("comparisons with a random seed: hostile {hostile}, random {random}");
         assert!(hostile <= 2 * random, "{hostile} to {random}");
     }
@@ -206,12 +222,28 @@ const AT_ONCE: usize = 1_000;
 /// not outweigh its tables.
 const READ_EVERY: usize = 16;
 
+/// The processor time that this process has taken: what other programs do to the
+/// clock on the wall does not reach it. In steps of 10 ms; where the system does
+/// not tell, the clock has to do.
+fn processor_time() -> Duration {
+    static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let told = || {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // The name of the program stands in brackets, and may hold anything.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(Duration::from_millis(10 * (user + system)))
+    };
+    told().unwrap_or_else(|| STARTED.elapsed())
+}
+
 /// Fills a store, reads from each of its indexes, and empties it again: services,
-/// names, groups and subscribers. Answers with the time that it took, or `None`
+/// names, groups and subscribers. Answers with the processor time that it took, or `None`
 /// once that is more than `limit`.
 fn burden(store: &impl RegistryStore, fleet: &Fleet, limit: Duration) -> Option<Duration> {
-    let started = Instant::now();
-    let in_time = || (started.elapsed() <= limit).then_some(());
+    let started = processor_time();
+    let in_time = || (processor_time() <= started + limit).then_some(());
     let commit = |changes: Vec<Change>| {
         let batch: Batch = changes.into_iter().collect();
         store.commit(batch).unwrap();
@@ -234,7 +266,10 @@ fn burden(store: &impl RegistryStore, fleet: &Fleet, limit: Duration) -> Option<
         assert_eq!(store.with_service(key, |info| info.key() == key), Ok(true));
         let of_name = store.get_services_by_name(key.service_name()).unwrap();
         assert_eq!(of_name.len(), 1);
-        assert_eq!(store.get_subscribers(group).unwrap(), [key.clone()]);
+        assert_eq!(
+            store.get_subscribers(group).unwrap(),
+            std::slice::from_ref(key)
+        );
         if n % AT_ONCE == 0 {
             in_time()?;
         }
@@ -260,17 +295,23 @@ fn burden(store: &impl RegistryStore, fleet: &Fleet, limit: Duration) -> Option<
         commit(deleted.collect())?;
     }
     assert_eq!(store.stats(), Ok(StoreStats::default()));
-    Some(started.elapsed())
+    Some(processor_time().saturating_sub(started))
 }
 
+/// An hour.
+const FOREVER: Duration = Duration::from_secs(3_600);
+
 /// How much slower a store is with hostile keys than with random ones; `None` for
-/// so much that it counts as ruined: the limit is far beyond what a busy machine
-/// does to a measurement, and far below what collisions do.
+/// so much that it counts as ruined: the limit is far beyond what noise does to
+/// processor time, and far below what collisions do.
 fn slowdown<S: RegistryStore>(make: impl Fn() -> S, fleets: &Fleets) -> Option<f64> {
-    let usual = burden(&make(), &fleets.random, Duration::MAX)?;
+    // The first time warms up the allocator.
+    burden(&make(), &fleets.random, FOREVER)?;
+    let usual = burden(&make(), &fleets.random, FOREVER)?;
     let limit = (usual * 20).max(Duration::from_secs(2));
     let theirs = burden(&make(), &fleets.hostile, limit)?;
-    Some(theirs.as_secs_f64() / usual.as_secs_f64())
+    let step = Duration::from_millis(10);
+    Some(theirs.max(step).as_secs_f64() / usual.max(step).as_secs_f64())
 }
 
 struct Fleets {
@@ -287,28 +328,163 @@ impl Fleets {
     }
 }
 
-/// Made once; and only one store at a time is measured with them.
-static FLEETS: LazyLock<Mutex<Fleets>> = LazyLock::new(|| Mutex::new(Fleets::new(COUNT)));
+/// Processor time is of the whole process: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
-fn fleets() -> MutexGuard<'static, Fleets> {
-    FLEETS.lock().unwrap_or_else(PoisonError::into_inner)
+fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hostile_keys_do_not_ruin_a_store<S: RegistryStore>(name: &str, make: impl Fn() -> S) {
-    let slowdown = slowdown(make, &fleets());
-    let ratio = slowdown.expect("more than 20 times slower with hostile keys");
+    static FLEETS: LazyLock<Fleets> = LazyLock::new(|| Fleets::new(COUNT));
+    let _turn = turn();
+    let ratio = slowdown(make, &FLEETS).expect("more than 20 times slower with hostile keys");
     println!("{name}: {COUNT} hostile keys take {ratio:.2} times what random ones take");
 }
 
 /// The comparison with the limit, for which the machine should be quiet.
-fn hostile_keys_take_at_most_twice_as_long<S: RegistryStore>(name: &str, make: impl Fn() -> S) {
-    let fleets = fleets();
-    // The first round warms up the allocator.
-    let rounds = (0..6).map(|_| slowdown(&make, &fleets).expect("it is not ruined"));
-    let mut ratios: Vec<f64> = rounds.skip(1).collect();
+fn a_million_hostile_keys_take_at_most_twice_as_long<S: RegistryStore>(
+    name: &str,
+    make: impl Fn() -> S,
+) {
+    static FLEETS: LazyLock<Fleets> = LazyLock::new(|| Fleets::new(MILLION));
+    let _turn = turn();
+    let rounds = (0..3).map(|_| slowdown(&make, &FLEETS).expect("it is not ruined"));
+    let mut ratios: Vec<f64> = rounds.collect();
     ratios.sort_by(f64::total_cmp);
-    println!("{name}: {COUNT} hostile keys to random ones: {ratios:.2?}");
-    assert!(ratios[2] <= 2.0, "the median of {ratios:?}");
+    println!("{name}: {MILLION} hostile keys to random ones: {ratios:.2?}");
+    assert!(ratios[1] <= 2.0, "the median of {ratios:?}");
+}
+
+// --- shapes
+
+/// Something of `n` in a store, and an operation whose documented cost does not
+/// depend on `n`, or only by its logarithm.
+struct Shape {
+    name: &'static str,
+    /// The `n`th change that makes the shape.
+    make: fn(usize) -> Change,
+    /// Whether all but the first of `n` are taken away again.
+    drain: Option<fn(usize) -> Change>,
+    probe: fn(&dyn RegistryStore, usize),
+}
+
+fn save(n: usize) -> Change {
+    Change::SaveService(support::pod("a", &n.to_string()))
+}
+
+fn subscribe(subscriber: usize, group: usize) -> Change {
+    Change::AddSubscription {
+        subscriber_key: format!("s:{subscriber}").into(),
+        service_group: format!("g{group}").into(),
+    }
+}
+
+fn unsubscribe(subscriber: usize) -> Change {
+    Change::RemoveAllSubscriptions {
+        subscriber_key: format!("s:{subscriber}").into(),
+    }
+}
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "one name, many pods: delete one, save it again",
+        make: |n| save(n),
+        drain: None,
+        probe: |store, n| {
+            let pod = store.get_service(&format!("a:{}", n / 2)).unwrap();
+            store.delete_service(pod.key()).unwrap();
+            store.save_service(pod).unwrap();
+        },
+    },
+    Shape {
+        name: "one group, many subscribers: one leaves and comes back",
+        make: |n| subscribe(n, 0),
+        drain: None,
+        probe: |store, n| {
+            let subscriber = format!("s:{}", n / 2);
+            store.remove_subscription(&subscriber, "g0").unwrap();
+            store.add_subscription(&subscriber, "g0").unwrap();
+        },
+    },
+    Shape {
+        name: "one subscriber, many groups: it leaves one and comes back",
+        make: |n| subscribe(0, n),
+        drain: None,
+        probe: |store, n| {
+            let group = format!("g{}", n / 2);
+            store.remove_subscription("s:0", &group).unwrap();
+            store.add_subscription("s:0", &group).unwrap();
+        },
+    },
+    Shape {
+        name: "a name that has lost its pods but one: by name",
+        make: |n| save(n),
+        drain: Some(|n| Change::DeleteService {
+            key: format!("a:{n}").into(),
+        }),
+        probe: |store, _| assert_eq!(store.get_services_by_name("a").unwrap().len(), 1),
+    },
+    Shape {
+        name: "a group that has lost its subscribers but one: subscribers",
+        make: |n| subscribe(n, 0),
+        drain: Some(unsubscribe),
+        probe: |store, _| assert_eq!(store.get_subscribers("g0").unwrap().len(), 1),
+    },
+    Shape {
+        name: "a registry that has lost its services but one: all services",
+        make: |n| Change::SaveService(support::pod(&format!("a{n}"), "0")),
+        drain: Some(|n| Change::DeleteService {
+            key: format!("a{n}:0").into(),
+        }),
+        probe: |store, _| assert_eq!(store.get_all_services().unwrap().len(), 1),
+    },
+    Shape {
+        name: "one service, many subscriptions: all services",
+        make: |n| if n == 0 { save(0) } else { subscribe(n, n) },
+        drain: None,
+        probe: |store, _| assert_eq!(store.get_all_services().unwrap().len(), 1),
+    },
+    Shape {
+        name: "many groups, none asked for: subscribers of no group",
+        make: |n| subscribe(n, n),
+        drain: None,
+        probe: |store, _| assert!(store.get_subscribers("none").unwrap().is_empty()),
+    },
+];
+
+/// The median time of a probe, in nanoseconds.
+fn probe(store: &impl RegistryStore, shape: &Shape, n: usize) -> u128 {
+    let all = (0..n).map(|number| (shape.make)(number));
+    let drained = shape.drain.map(|drain| (1..n).map(drain));
+    let changes: Vec<Change> = all.chain(drained.into_iter().flatten()).collect();
+    for changes in changes.chunks(AT_ONCE) {
+        store.commit(changes.iter().cloned().collect()).unwrap();
+    }
+    let mut times: Vec<u128> = (0..101)
+        .map(|_| {
+            let started = Instant::now();
+            (shape.probe)(store, n);
+            started.elapsed().as_nanos()
+        })
+        .collect();
+    times.sort_unstable();
+    times[50]
+}
+
+/// A table of what the shapes cost; nothing is compared, because one store is
+/// known to fall short: see `docs/verification/hostile.md`.
+fn what_the_shapes_cost<S: RegistryStore>(name: &str, make: impl Fn() -> S) {
+    let _turn = turn();
+    let (few, many) = (2_000, 200_000);
+    for shape in SHAPES {
+        let [small, large] = [few, many].map(|n| probe(&make(), shape, n));
+        let ratio = large / small.max(1);
+        println!(
+            "| {name} | {} | {small} ns | {large} ns | {ratio} |",
+            shape.name
+        );
+    }
 }
 
 macro_rules! hostile {
@@ -319,9 +495,14 @@ macro_rules! hostile {
             crate::hostile_keys_do_not_ruin_a_store(NAME, $make);
         }
         #[test]
+        #[ignore = "prints times: for a quiet machine, in a release build"]
+        fn what_the_shapes_cost() {
+            crate::what_the_shapes_cost(NAME, $make);
+        }
+        #[test]
         #[ignore = "compares times: for a quiet machine, in a release build"]
-        fn hostile_keys_take_at_most_twice_as_long() {
-            crate::hostile_keys_take_at_most_twice_as_long(NAME, $make);
+        fn a_million_hostile_keys_take_at_most_twice_as_long() {
+            crate::a_million_hostile_keys_take_at_most_twice_as_long(NAME, $make);
         }
     };
 }
@@ -377,7 +558,8 @@ impl RegistryStore for Fixed {
 #[test]
 #[cfg_attr(debug_assertions, ignore = "takes too long without optimisations")]
 fn a_store_with_a_fixed_seed_in_any_index_is_ruined() {
-    let fleets = Fleets::new(100_000);
+    let _turn = turn();
+    let fleets = Fleets::new(60_000);
     let indexes: [fn(&Change) -> Option<&str>; 4] = [
         |change| match change {
             Change::SaveService(info) => Some(info.key()),

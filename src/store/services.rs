@@ -131,6 +131,11 @@ impl Services {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
