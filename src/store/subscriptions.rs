@@ -18,6 +18,8 @@ pub(crate) trait Maps {
 
 pub(crate) trait HashedMap<K, V> {
     fn new(hasher: RandomState) -> Self;
+    #[cfg(test)]
+    fn hasher(&self) -> &RandomState;
     fn get_entry(&self, key: &str) -> Option<(&K, &V)>;
     fn get_mut(&mut self, key: &str) -> Option<&mut V>;
     fn entry_or_default(&mut self, key: K) -> &mut V;
@@ -62,6 +64,12 @@ impl<M: Maps> Subscriptions<M> {
             next: 0,
             count: 0,
         }
+    }
+
+    /// The hashers of both tables.
+    #[cfg(test)]
+    pub(crate) fn hashers(&self) -> [&RandomState; 2] {
+        [self.groups.hasher(), self.subscribers.hasher()]
     }
 
     /// How many pairs of a subscriber and a group there are.

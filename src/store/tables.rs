@@ -387,6 +387,11 @@ impl<K: Eq + Hash + Borrow<str>, V: Default> HashedMap<K, V> for HashMap<K, V, R
         HashMap::with_hasher(hasher)
     }
 
+    #[cfg(test)]
+    fn hasher(&self) -> &RandomState {
+        self.hasher()
+    }
+
     fn get_entry(&self, key: &str) -> Option<(&K, &V)> {
         self.get_key_value(key)
     }
@@ -493,5 +498,31 @@ impl State {
     pub(crate) fn close(&mut self) -> State {
         let last = self.revision();
         std::mem::replace(self, State::Closed(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::BuildHasher;
+
+    impl Tables {
+        /// What each table makes of one text.
+        fn hashes(&self) -> [u64; 3] {
+            let [groups, subscribers] = self.subscriptions.hashers();
+            [self.services.hasher(), groups, subscribers].map(|hasher| hasher.hash_one("a:1"))
+        }
+    }
+
+    #[test]
+    fn tables_of_one_store_share_a_seed_that_no_other_has() {
+        let mut tables = Tables::default();
+        let [seeded, groups, subscribers] = tables.hashes();
+        assert_eq!((groups, subscribers), (seeded, seeded));
+        assert_ne!(Tables::default().hashes()[0], seeded);
+        // Cleared tables are new ones.
+        tables.subscribe("a:1", "g");
+        drop(tables.clear());
+        assert_ne!(tables.hashes()[0], seeded);
     }
 }

@@ -337,6 +337,11 @@ impl<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default> HashedMap<K, V> for
         ImHashMap::with_hasher(hasher)
     }
 
+    #[cfg(test)]
+    fn hasher(&self) -> &RandomState {
+        self.hasher()
+    }
+
     fn get_entry(&self, key: &str) -> Option<(&K, &V)> {
         self.get_key_value(key)
     }
@@ -387,5 +392,44 @@ impl<K: Clone + Ord, V: Clone> SortedMap<K, V> for ImOrdMap<K, V> {
         K: Borrow<Q>,
     {
         self.remove(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ServiceRegistration;
+
+    impl Root {
+        /// What each table makes of one text.
+        fn hashes(&self) -> [u64; 4] {
+            let [groups, subscribers] = self.subscriptions.hashers();
+            let hashers = [&self.hasher, self.names.hasher(), groups, subscribers];
+            hashers.map(|hasher| hasher.hash_one("a:1"))
+        }
+    }
+
+    #[test]
+    fn tables_of_one_root_share_a_seed_that_no_other_has() {
+        let mut root = Root::default();
+        let [seeded, ..] = root.hashes();
+        assert_eq!(root.hashes(), [seeded; 4]);
+        assert_ne!(Root::default().hashes()[0], seeded);
+        // The pods of a name, too, once they are many.
+        for pod in 0..=FEW {
+            let registration = ServiceRegistration {
+                service_name: "a".into(),
+                pod_name: pod.to_string(),
+                ..Default::default()
+            };
+            root.save(ServiceInfo::new(registration).unwrap());
+        }
+        let Some(Pods::Many(many)) = root.names.get("a") else {
+            panic!("a name of many pods has a map of them");
+        };
+        assert_eq!(many.hasher().hash_one("a:1"), seeded);
+        // Cleared tables are new ones.
+        drop(root.clear());
+        assert_ne!(root.hashes()[0], seeded);
     }
 }
