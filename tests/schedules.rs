@@ -17,12 +17,9 @@
 #[macro_use]
 mod support;
 
-use std::collections::HashMap;
-use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::SystemTime;
 
@@ -40,10 +37,11 @@ use service_registry::{
     Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
     StoreError, StoreStats,
 };
+use support::linear::{Clock, Log, Specification, explain, tell};
 use support::model::{
     Answer, Failure, GROUPS, Model, Operation, any_concurrent_operation, ask, expect,
 };
-use support::{State, observe};
+use support::observe;
 
 /// How large a history is.
 #[derive(Clone, Copy)]
@@ -75,13 +73,24 @@ fn schedules() -> usize {
     asked.map_or(SCHEDULES, |n| n.parse().expect("SCHEDULES is a number"))
 }
 
-/// An operation, when it was called, what it answered and when it returned.
-#[derive(Debug)]
-struct Event {
-    called: u64,
-    operation: Operation,
-    answer: Result<Answer, Failure>,
-    returned: u64,
+/// The store as the model has it.
+struct Sequential;
+
+impl Specification for Sequential {
+    type State = Model;
+    type Operation = Operation;
+    type Answer = Result<Answer, Failure>;
+
+    fn step(model: &Model, operation: &Operation, answer: Option<&Self::Answer>) -> Option<Model> {
+        let answer = answer.expect("every call of a schedule returns");
+        let mut after = model.clone();
+        let expected = expect(&mut after, operation, answer, |_| None);
+        (expected == *answer).then_some(after)
+    }
+
+    fn only_reads(_: &Operation, _: Option<&Self::Answer>) -> bool {
+        false
+    }
 }
 
 /// Something for each thread to do. Drawn from shuttle's own randomness, which is part
@@ -101,102 +110,31 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S, size: Size) {
     let store = Arc::new(make());
     let scripts = any_scripts(size);
     // Neither the clock nor the references to it are shuttle's to interrupt.
-    let clock = Arc::new(AtomicU64::new(0));
+    let clock = Arc::new(Clock::default());
     let players: Vec<_> = scripts
         .into_iter()
-        .map(|script| {
+        .enumerate()
+        .map(|(number, script)| {
             let (store, clock) = (store.clone(), clock.clone());
             thread::spawn(move || {
-                let play = |operation: Operation| {
-                    let called = clock.fetch_add(1, SeqCst);
-                    let answer = ask(&*store, &operation);
-                    let returned = clock.fetch_add(1, SeqCst);
-                    Event {
-                        called,
-                        operation,
-                        answer,
-                        returned,
-                    }
-                };
-                script.into_iter().map(play).collect::<Vec<_>>()
+                let mut log = Log::new(&clock, number, script.len());
+                for operation in script {
+                    log.call(operation, |operation| ask(&*store, operation));
+                }
+                log.into_events()
             })
         })
         .collect();
-    let threads: Vec<Vec<Event>> = players
+    let history: Vec<_> = players
         .into_iter()
-        .map(|player| player.join().expect("no operation panics"))
+        .flat_map(|player| player.join().expect("no operation panics"))
         .collect();
     let end = observe(&*store, GROUPS);
-    if !explains(&threads, &end) {
-        panic!("{}", tell(&threads, &end));
+    let model = Model::default();
+    let explained = explain::<Sequential>(&model, &history, |last| last.state() == end);
+    if let Err(unexplained) = explained {
+        panic!("{}", tell(&model.state(), &history, &unexplained, &end));
     }
-}
-
-/// Whether some order of the operations explains every answer and the end.
-fn explains(threads: &[Vec<Event>], end: &State) -> bool {
-    let mut search = Search {
-        threads,
-        end,
-        hopeless: HashMap::new(),
-    };
-    search.goes_on(&vec![0; threads.len()], &Model::default())
-}
-
-struct Search<'a> {
-    threads: &'a [Vec<Event>],
-    end: &'a State,
-    /// From where it did not go on: how far each thread was, and the states.
-    hopeless: HashMap<Vec<usize>, Vec<Model>>,
-}
-
-impl Search<'_> {
-    fn goes_on(&mut self, done: &[usize], model: &Model) -> bool {
-        let next = |thread: usize| self.threads[thread].get(done[thread]);
-        let nexts = (0..done.len()).filter_map(next);
-        let Some(first_return) = nexts.map(|event| event.returned).min() else {
-            return model.state() == *self.end;
-        };
-        let known = self.hopeless.get(done);
-        if known.is_some_and(|states| states.contains(model)) {
-            return false;
-        }
-        for thread in 0..done.len() {
-            // Called after another had returned, it cannot come before that one.
-            let next = self.threads[thread].get(done[thread]);
-            let Some(event) = next.filter(|event| event.called < first_return) else {
-                continue;
-            };
-            let mut after = model.clone();
-            let expected = expect(&mut after, &event.operation, &event.answer, |_| None);
-            if expected == event.answer {
-                let mut done = done.to_vec();
-                done[thread] += 1;
-                if self.goes_on(&done, &after) {
-                    return true;
-                }
-            }
-        }
-        let states = self.hopeless.entry(done.to_vec()).or_default();
-        states.push(model.clone());
-        false
-    }
-}
-
-fn tell(threads: &[Vec<Event>], end: &State) -> String {
-    let mut told = String::from("no order explains this.\n");
-    for (n, events) in threads.iter().enumerate() {
-        writeln!(told, "thread {n}:").expect("a string takes every text");
-        for event in events {
-            let (called, returned) = (event.called, event.returned);
-            let (operation, answer) = (&event.operation, &event.answer);
-            writeln!(
-                told,
-                "  {called:>3} to {returned:>3}  {operation:?}\n              {answer:?}"
-            )
-            .expect("a string takes every text");
-        }
-    }
-    told + &format!("after: {end:#?}")
 }
 
 // --- running schedules
