@@ -48,6 +48,13 @@ mod map;
 /// commit, or by `close`. The maps themselves keep the size that they have once grown
 /// to until the store is closed: evmap has no way to shrink them.
 ///
+/// # Costs
+///
+/// As in [`RegistryStore`], but for three: all services are found in O(*n* + groups),
+/// since the indexes share one map; the subscribers of a group take O(*s* log *s*),
+/// since evmap keeps no order; and where much has been removed, scans go on to cost
+/// what the maps have once held.
+///
 /// # Consistency
 ///
 /// Linearizable. A commit becomes visible when the pointer is swung, in all

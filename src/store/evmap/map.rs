@@ -122,8 +122,10 @@ impl<'a> RegistryView for View<'a> {
     }
 
     fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        let values = self.guard.iter().flat_map(|(_, values)| values.iter());
-        values.filter_map(|value| match value {
+        // The other indexes are passed over entry by entry, without a look at what
+        // stands in them: a group may have many subscribers.
+        let entries = self.guard.iter().filter(|(text, _)| !text.starts_with(':'));
+        entries.filter_map(|(_, values)| match values.get_one()? {
             Value::Service(service) => Some(service),
             Value::Pod(_) | Value::Subscriber(..) => None,
         })
