@@ -9,7 +9,10 @@
 //! | `contender.rs`, `contender/` | who is measured |
 //! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
 //! | `gang.rs` | threads that start together |
-//! | `run.rs` | rounds, the record, its summary |
+//! | `run.rs` | blocks: who runs when, and which blocks are repeated |
+//! | `process.rs` | a process for each contender; what others did meanwhile |
+//! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
+//! | `summary.rs` | from samples to rows, comparisons and the noise floor |
 //! | `stats.rs` | medians and intervals |
 //! | `model.rs` | the results, as `report.json` holds them |
 //! | `check.rs` | whether a report is whole |
@@ -30,17 +33,22 @@
 mod check;
 pub mod contender;
 mod context;
+pub mod fault;
 pub mod gang;
 pub mod model;
 pub mod output;
+pub mod process;
 mod progress;
+pub mod record;
 pub mod run;
 pub mod scenarios;
 pub mod section;
 pub mod stats;
+mod summary;
 mod targets;
 pub mod workload;
 
 pub use check::check;
+pub use fault::Fault;
 pub use model::Report;
-pub use run::{Fault, Scale, Settings, run};
+pub use run::{Scale, Settings, run};

@@ -4,9 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use clap::Parser;
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use service_registry::lab::process::Processes;
 use service_registry::lab::{self, Report, Scale, Settings, contender, output, scenarios};
 
 // Stores allocate on many threads at once; an allocator that takes a lock there
@@ -27,14 +30,19 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     max_term_width = 100
 )]
 struct Options {
-    /// End in under a minute: fewer rounds, shorter samples, wider intervals
+    /// End in under a minute: fewer blocks, shorter samples, wider intervals
     /// [default: off, under ten minutes]
     #[arg(long)]
     quick: bool,
 
+    /// Take up to an hour: more blocks, longer samples, narrow intervals
+    /// [default: off, under ten minutes]
+    #[arg(long, conflicts_with = "quick")]
+    full: bool,
+
     /// Run for a few seconds with tiny counts, read the JSON back and check it;
     /// for CI, measures nothing worth citing [default: off]
-    #[arg(long, conflicts_with = "quick")]
+    #[arg(long, conflicts_with_all = ["quick", "full"])]
     smoke: bool,
 
     /// Run this scenario; may be given several times [default: all]
@@ -45,6 +53,11 @@ struct Options {
     /// with takes part in any case [default: all]
     #[arg(long = "store", value_name = "NAME", value_parser = store_names(), ignore_case = true)]
     stores: Vec<String>,
+
+    /// Measure with these numbers of threads, in the scenarios that compare several,
+    /// say `1,2,8` [default: those of the scenario]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Vec<u16>,
 
     /// Make keys, operations and the order of the stores from this number
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -83,9 +96,10 @@ impl Options {
             let about = contender::all().into_iter().find(named);
             about.map_or_else(|| given.clone(), |about| about.id.into())
         };
-        let scale = match (self.smoke, self.quick) {
-            (true, _) => Scale::Smoke,
-            (_, true) => Scale::Quick,
+        let scale = match (self.smoke, self.quick, self.full) {
+            (true, ..) => Scale::Smoke,
+            (_, true, _) => Scale::Quick,
+            (.., true) => Scale::Full,
             _ => Scale::Default,
         };
         let mut settings = Settings {
@@ -93,6 +107,7 @@ impl Options {
             seed: self.seed,
             scenarios: self.scenarios.clone(),
             stores: self.stores.iter().map(id).collect(),
+            threads: self.threads.iter().map(|&n| n.into()).collect(),
             allocator: "mimalloc",
             command: String::new(),
         };
@@ -120,6 +135,11 @@ fn command(settings: &Settings) -> String {
         command.push_str(" --store ");
         command.push_str(store);
     }
+    if !settings.threads.is_empty() {
+        let threads: Vec<String> = settings.threads.iter().map(usize::to_string).collect();
+        command.push_str(" --threads ");
+        command.push_str(&threads.join(","));
+    }
     command + &format!(" --seed {}", settings.seed)
 }
 
@@ -140,7 +160,16 @@ fn prepare(folder: &Path) -> io::Result<()> {
     fs::remove_file(&probe)
 }
 
+/// Whether the user wants to stop.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
+    // A process that measures is called by this program itself, and asked nothing
+    // but the trial.
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(Processes::ARGUMENT) {
+        return measure_one(&arguments.next().unwrap_or_default());
+    }
     let options = Options::parse();
     let folder = options.folder();
     if let Err(error) = prepare(&folder) {
@@ -149,14 +178,31 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let settings = options.settings();
-    let report = match lab::run(&settings) {
+    let handler = || {
+        if INTERRUPTED.swap(true, Relaxed) {
+            // Asked a second time: leave at once.
+            std::process::exit(130);
+        }
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("warning: Ctrl-C will lose what has been measured: {error}");
+    }
+    let processes = Processes {
+        interrupted: &INTERRUPTED,
+    };
+    let report = match lab::run(&settings, &processes) {
         Ok(report) => report,
         Err(fault) => {
             eprintln!("error: nothing was written, because the run failed: {fault}");
             return ExitCode::FAILURE;
         }
     };
+    if report.results.is_empty() {
+        eprintln!("error: nothing was written: the run was broken off before its first block");
+        return ExitCode::from(130);
+    }
     match finish(&report, &settings, &folder) {
+        Ok(faults) if faults.is_empty() && report.context.partial => ExitCode::from(130),
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
         Ok(faults) => {
             eprintln!("error: the report is not whole:");
@@ -175,17 +221,31 @@ fn main() -> ExitCode {
     }
 }
 
+/// Measures one contender in one scenario, and prints what came out.
+fn measure_one(trial: &str) -> ExitCode {
+    match lab::process::answer(trial) {
+        Ok(answer) => match io::stdout().write_all(answer.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(fault) => {
+            eprintln!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Writes and prints; of a smoke run, answers with what is wrong with it.
 fn finish(report: &Report, settings: &Settings, folder: &Path) -> io::Result<Vec<String>> {
-    let files = output::write(report, settings, folder)?;
-    let text = output::terminal(report, &output::sections(report, settings), &files);
+    let files = output::write(report, folder)?;
+    let text = output::terminal(report, &output::sections(report), &files);
     // A reader that has seen enough, `head` say, is no reason to fail.
     let _ = io::stdout().write_all(text.as_bytes());
     if settings.scale != Scale::Smoke {
         return Ok(Vec::new());
     }
     let read = output::read(&folder.join("report.json"))?;
-    Ok(lab::check(&read, settings))
+    Ok(lab::check(&read))
 }
 
 #[cfg(test)]

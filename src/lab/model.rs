@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The form of `report.json`; grows when a field changes its meaning or goes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// All of `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,10 +14,14 @@ pub struct Report {
     pub schema_version: u32,
     /// Where, with what and how it was measured.
     pub context: Context,
+    /// The processes that measured, in the order in which they ran.
+    pub processes: Vec<Process>,
     /// Every sample, in the order in which it was taken.
     pub results: Vec<Measurement>,
     /// One row a cell: the median of its samples, and a comparison.
     pub summary: Vec<SummaryRow>,
+    /// How far the reference of a scenario is from itself.
+    pub noise: Vec<Noise>,
     /// What the stores are meant to reach, and whether they did.
     pub targets: Vec<Target>,
 }
@@ -50,36 +54,99 @@ pub struct Cell {
     pub metric: String,
 }
 
+/// A process of its own, which measured one contender in one scenario, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    /// The scenario.
+    pub scenario: String,
+    /// The contender.
+    pub store: String,
+    /// The block, counted from 0: what ran in one block met the same machine, and
+    /// the same keys and operations.
+    pub block: usize,
+    /// 1 for the second run of the reference in a block, else 0.
+    pub replica: usize,
+    /// Seconds from the start of the run to the start of the process.
+    pub started: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Which share of the machine's time was stolen by its host, or taken by other
+    /// programs, meanwhile: from 0 to 1, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbance: Option<Disturbance>,
+    /// How often a thread of it gave its processor away to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voluntary_switches: Option<u64>,
+    /// How often a thread of it was made to give it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub involuntary_switches: Option<u64>,
+    /// Whether it belongs to a block that was repeated, so that none of its samples
+    /// count.
+    pub repeated: bool,
+}
+
+/// What others did while a process measured, as shares of all processors.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Disturbance {
+    /// Time that the host gave to other guests.
+    pub stolen: f64,
+    /// Time that other programs used.
+    pub foreign: f64,
+}
+
+impl Disturbance {
+    /// Both together.
+    pub fn share(self) -> f64 {
+        self.stolen + self.foreign
+    }
+}
+
 /// One sample.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
     /// What was measured.
     #[serde(flatten)]
     pub cell: Cell,
-    /// In which round, counted from 0; where a scenario goes through some cells
-    /// several times a round, the number of the pass. Samples of one number met
-    /// the same machine.
-    pub round: usize,
+    /// In which block, counted from 0.
+    pub block: usize,
+    /// 1 for the second run of the reference in a block, else 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub replica: usize,
     /// The result, in the unit.
     pub value: f64,
-    /// `ns/op` or `Mop/s`
+    /// `ns/op`, `Mop/s`, `ns`, `bytes`, ...: see [`Unit`](super::record::Unit).
     pub unit: String,
-    /// What the clock showed.
+    /// What the clock showed; 0 where nothing was timed.
     pub nanoseconds: u64,
     /// How many operations that were.
     pub operations: u64,
     /// How many of them were writes.
     pub writes: u64,
+    /// How many of each kind, where reads and writes do not say it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, u64>,
     /// How many did what they were to do: found the record, or changed it.
     pub hits: u64,
     /// The fewest that may.
     pub hits_low: u64,
     /// The most that may.
     pub hits_high: u64,
+    /// How many services were registered at the end, where that was looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services_after: Option<usize>,
+    /// Pairs of a share and the nanoseconds that so many of the operations took at
+    /// most, where each of them was timed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub percentiles: Vec<[f64; 2]>,
     /// How many nanoseconds a thread was ready to run and had to wait for a
     /// processor, where that was asked for and the system tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited: Option<u64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the form that serde asks for
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Measurement {
@@ -89,6 +156,24 @@ impl Measurement {
         self.waited
             .is_some_and(|waited| waited > self.nanoseconds / 50)
     }
+}
+
+/// How far the reference of a scenario is from itself: the ratio of its two runs
+/// in each block. What is nearer to 1 than this is noise.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// What was measured twice.
+    #[serde(flatten)]
+    pub cell: Cell,
+    /// The geometric mean of the ratios of the second run to the first.
+    pub ratio: f64,
+    /// The lower end of its 95 % interval.
+    pub ci_low: f64,
+    /// The upper end.
+    pub ci_high: f64,
+    /// How far from 1 that interval goes, as a factor of at least 1: ratios from
+    /// its reciprocal to it cannot be told from 1.
+    pub floor: f64,
 }
 
 /// The summary of a cell.
@@ -105,8 +190,8 @@ pub struct SummaryRow {
     pub value_low: f64,
     /// The upper end.
     pub value_high: f64,
-    /// How many samples.
-    pub rounds: usize,
+    /// How many samples: one a block.
+    pub blocks: usize,
     /// Operations of a sample.
     pub operations: u64,
     /// How many of them were writes.
@@ -115,6 +200,13 @@ pub struct SummaryRow {
     pub hits_min: u64,
     /// The most of a sample that hit.
     pub hits_max: u64,
+    /// How many services were registered at the end, where that was looked up: the
+    /// median.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services_after: Option<usize>,
+    /// Pairs of a share and nanoseconds, each the median of the samples'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub percentiles: Vec<[f64; 2]>,
     /// In how many samples every thread had a processor, where that was asked
     /// for. If there are any, the others do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,19 +230,16 @@ pub struct Comparison {
     /// The metric there, where it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference_metric: Option<String>,
-    /// The median of the ratios of value to reference, each within one round.
+    /// The geometric mean of the ratios of value to reference, each within one
+    /// block.
     pub ratio: f64,
     /// The lower end of the 95 % interval of the ratio.
     pub ci_low: f64,
     /// The upper end.
     pub ci_high: f64,
-}
-
-impl Comparison {
-    /// Whether the two cannot be told apart.
-    pub fn is_equal(&self) -> bool {
-        self.ci_low <= 1.0 && 1.0 <= self.ci_high
-    }
+    /// Whether the two cannot be told apart: the interval holds 1, or lies inside
+    /// the noise floor.
+    pub equal: bool,
 }
 
 /// A figure that a store is meant to reach.
@@ -181,11 +270,13 @@ pub struct Context {
     pub version: String,
     /// When the run began, in UTC.
     pub started_at: String,
-    /// How long it took.
+    /// How long it took, in seconds.
     pub seconds: f64,
+    /// Whether it was broken off, so that what follows is only a part.
+    pub partial: bool,
     /// What was typed.
     pub command: String,
-    /// `smoke`, `quick` or `default`
+    /// `smoke`, `quick`, `default` or `full`
     pub effort: String,
     /// From which all that is random was made.
     pub seed: u64,
@@ -193,6 +284,8 @@ pub struct Context {
     pub git_revision: Option<String>,
     /// Whether the files differed from that commit.
     pub git_modified: Option<bool>,
+    /// The SHA-256 of `Cargo.lock`, in hexadecimal digits.
+    pub lock_file: String,
     /// What it ran on.
     pub machine: Machine,
     /// What it was built with.
@@ -207,7 +300,7 @@ pub struct Context {
     pub keys: String,
     /// Which operations copy a record and which borrow it.
     pub copies: String,
-    /// How the clock, the rounds and the intervals work.
+    /// How the clock, the blocks and the intervals work.
     pub method: Vec<String>,
     /// Versions from `Cargo.lock` of the crates that are compared, or that
     /// measure.
@@ -268,8 +361,14 @@ pub struct ScenarioRun {
     pub about: String,
     /// How it is measured.
     pub method: String,
-    /// Rounds that count. One more went before them and was thrown away.
-    pub rounds: usize,
-    /// How long it took.
+    /// What the others are compared with, and what ran twice in every block.
+    pub reference: String,
+    /// Blocks that count.
+    pub blocks: usize,
+    /// Blocks that were repeated, by the rule that stands in the method.
+    pub repeated: usize,
+    /// Blocks that count although they were disturbed.
+    pub disturbed: usize,
+    /// How long it took, in seconds.
     pub seconds: f64,
 }

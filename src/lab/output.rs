@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::model::Report;
-use super::run::Settings;
+use super::scenarios;
 use super::section::{Entry, Ratio, Section, Table, TableRow, thousands};
 
 pub use terminal::print as terminal;
@@ -23,8 +23,8 @@ pub use terminal::print as terminal;
 /// # Errors
 ///
 /// Those of the file system.
-pub fn write(report: &Report, settings: &Settings, folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let sections = sections(report, settings);
+pub fn write(report: &Report, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let sections = sections(report);
     let files = [
         ("report.html", html::page(report, &sections)),
         ("report.md", markdown::page(report, &sections)),
@@ -50,10 +50,12 @@ pub fn read(path: &Path) -> io::Result<Report> {
     Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
 }
 
-/// What the scenarios of a run have to show.
-pub fn sections(report: &Report, settings: &Settings) -> Vec<Section> {
-    let scenarios = settings.scenarios();
-    scenarios.map(|scenario| scenario.section(report)).collect()
+/// What the scenarios of a report have to show.
+pub fn sections(report: &Report) -> Vec<Section> {
+    let run = scenarios::ALL
+        .iter()
+        .filter(|scenario| report.run_of(scenario.name()).is_some());
+    run.map(|scenario| scenario.section(report)).collect()
 }
 
 /// The targets, as a table.
@@ -66,6 +68,7 @@ fn targets(report: &Report) -> Table {
                 ratio: value,
                 low,
                 high,
+                equal: false,
             }),
             _ => Entry::Text(super::section::time(value)),
         };
@@ -104,10 +107,10 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         (Some(revision), _) => revision.clone(),
     };
     let memory = machine.memory_bytes / (1 << 20);
-    let rounds: Vec<String> = context
+    let blocks: Vec<String> = context
         .scenarios
         .iter()
-        .map(|run| format!("{}: {} in {:.0} s", run.name, run.rounds, run.seconds))
+        .map(|run| format!("{}: {} in {:.0} s", run.name, run.blocks, run.seconds))
         .collect();
     let crates = context.crates.iter();
     let crates: Vec<String> = crates
@@ -149,7 +152,7 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
             "Started",
             format!("{}, took {:.0} s", context.started_at, context.seconds),
         ),
-        ("Rounds", rounds.join("; ")),
+        ("Blocks", blocks.join("; ")),
     ]
 }
 
@@ -159,6 +162,11 @@ fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = Vec::new();
     if context.toolchain.profile == "debug" {
         warnings.push("This is a debug build: no figure means anything.".into());
+    }
+    if context.partial {
+        warnings.push(
+            "The run was broken off: what follows is only what had been measured by then.".into(),
+        );
     }
     if context.effort == "smoke" {
         warnings.push("This is a smoke run: it shows that the report works, no more.".into());

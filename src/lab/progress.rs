@@ -1,22 +1,27 @@
 //! The progress bar on stderr; nothing at all where that is no terminal.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use super::scenarios::Effort;
 
-/// Drawn between samples, never while a clock runs, and by no thread of its own.
+/// Drawn between processes, never while one measures, and by no thread of its own.
 #[derive(Debug)]
 pub(super) struct Progress {
     bar: ProgressBar,
-    efforts: Vec<Effort>,
     begun: Instant,
-    scenario: Cell<usize>,
-    scenario_begun: Cell<Instant>,
-    rounds_done: Cell<usize>,
-    what: RefCell<String>,
+    scenarios: RefCell<Vec<Spent>>,
+}
+
+/// What a scenario may take, and has taken.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    effort: Effort,
+    blocks: usize,
+    time: Duration,
+    over: bool,
 }
 
 impl Progress {
@@ -26,67 +31,92 @@ impl Progress {
         if let Ok(style) = style {
             bar.set_style(style);
         }
+        let spent = |effort| Spent {
+            effort,
+            blocks: 0,
+            time: Duration::ZERO,
+            over: false,
+        };
         Progress {
             bar,
-            efforts,
             begun: Instant::now(),
-            scenario: Cell::new(0),
-            scenario_begun: Cell::new(Instant::now()),
-            rounds_done: Cell::new(0),
-            what: RefCell::default(),
+            scenarios: RefCell::new(efforts.into_iter().map(spent).collect()),
         }
     }
 
-    /// A round begins.
-    pub(super) fn round(&self, scenario: usize, name: &str, round: usize) {
-        if round == 0 {
-            self.scenario.set(scenario);
-            self.scenario_begun.set(Instant::now());
-        }
-        self.rounds_done.set(round);
-        *self.what.borrow_mut() = match round {
-            0 => format!("{name}, rehearsal"),
-            round => format!("{name}, round {round}"),
-        };
-        self.tick();
-    }
-
-    /// A sample has been taken.
-    pub(super) fn tick(&self) {
+    /// A contender is about to be measured.
+    pub(super) fn process(&self, _scenario: usize, name: &str, block: usize, store: &str) {
         if self.bar.is_hidden() {
             return;
         }
         let (done, left) = (self.begun.elapsed(), self.left());
         let whole = HumanDuration(Duration::from_secs(left.as_secs()));
-        let message = format!("{}; {whole:#} left", self.what.borrow());
+        let message = format!("block {}, {name}, {store}; {whole:#} left", block + 1);
         self.bar.set_message(message);
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.bar.set_length(milliseconds(done + left).max(1));
         self.bar.set_position(milliseconds(done));
     }
 
+    /// A scenario has done so many blocks in so much time.
+    pub(super) fn block(&self, scenario: usize, blocks: usize, time: Duration) {
+        let spent = &mut self.scenarios.borrow_mut()[scenario];
+        (spent.blocks, spent.time) = (blocks, time);
+    }
+
+    /// A scenario begins no more blocks.
+    pub(super) fn done(&self, scenario: usize) {
+        self.scenarios.borrow_mut()[scenario].over = true;
+    }
+
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// A scenario takes its time, or as long as its rounds take, whichever is
-    /// less; one that has not begun is taken to need its time.
     fn left(&self) -> Duration {
-        let later = self.efforts.iter().skip(self.scenario.get() + 1);
-        let later: Duration = later.map(|effort| effort.budget).sum();
-        let Some(effort) = self.efforts.get(self.scenario.get()) else {
-            return later;
+        self.scenarios.borrow().iter().map(Spent::left).sum()
+    }
+}
+
+impl Spent {
+    /// A scenario takes its time, or as long as its blocks take, whichever is
+    /// less; one that has done no block yet is taken to need its time.
+    fn left(&self) -> Duration {
+        if self.over {
+            return Duration::ZERO;
+        }
+        let Some(done) = u32::try_from(self.blocks).ok().filter(|done| *done > 0) else {
+            return self.effort.budget;
         };
-        let gone = self.scenario_begun.get().elapsed();
-        let rounds_done = u32::try_from(self.rounds_done.get()).unwrap_or(u32::MAX);
-        let total = match rounds_done {
-            0 => effort.budget,
-            done => {
-                let rounds = |n: usize| gone * u32::try_from(n + 1).unwrap_or(u32::MAX) / done;
-                let longest = effort.budget.max(rounds(effort.at_least));
-                rounds(effort.rounds).min(longest)
-            }
+        let each = self.time / done;
+        // As the scenario decides itself, block by block.
+        let more = (self.blocks..self.effort.blocks)
+            .take_while(|&blocks| {
+                let then = self.time + each * u32::try_from(blocks - self.blocks).unwrap_or(0);
+                !self.effort.is_over(blocks, then)
+            })
+            .count();
+        each * u32::try_from(more).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_follows_what_blocks_take() {
+        let spent = |blocks, seconds| Spent {
+            effort: Effort::new(20, 3, 60),
+            blocks,
+            time: Duration::from_secs(seconds),
+            over: false,
         };
-        later + total.saturating_sub(gone)
+        assert_eq!(spent(0, 0).left(), Duration::from_secs(60));
+        // Quick blocks: all twenty of them, before the time is up.
+        assert_eq!(spent(5, 5).left(), Duration::from_secs(15));
+        // Slow ones: until the time is up.
+        assert_eq!(spent(2, 20).left(), Duration::from_secs(40));
+        assert_eq!(spent(3, 90).left(), Duration::ZERO);
     }
 }

@@ -162,17 +162,15 @@ pub struct Ratio {
     pub low: f64,
     /// The upper end.
     pub high: f64,
+    /// Whether it cannot be told from 1: see
+    /// [`Comparison::equal`](super::model::Comparison::equal).
+    pub equal: bool,
 }
 
 impl Ratio {
-    /// Whether the interval holds 1.
-    pub fn is_equal(self) -> bool {
-        self.low <= 1.0 && 1.0 <= self.high
-    }
-
-    /// The ratio, or "=" where nothing can be told from 1.
+    /// The ratio, or "=" where it cannot be told from 1.
     pub fn point(self) -> String {
-        if self.is_equal() {
+        if self.equal {
             return "=".into();
         }
         times(self.ratio)
@@ -191,13 +189,16 @@ impl SummaryRow {
             ratio: comparison.ratio,
             low: comparison.ci_low,
             high: comparison.ci_high,
+            equal: comparison.equal,
         })
     }
 
     /// The row as an entry of a table.
     pub fn entry(&self) -> Entry {
         let value = match self.unit.as_str() {
-            "ns/op" => time(self.value),
+            "ns/op" | "ns" => time(self.value),
+            "bytes" | "bytes/service" => bytes(self.value),
+            "slope" | "count" => significant(self.value),
             _ => format!("{} {}", significant(self.value), self.unit),
         };
         let ratio = self.ratio();
@@ -215,6 +216,19 @@ pub fn time(nanoseconds: f64) -> String {
     let fits = |(_, size): &&(&str, f64)| nanoseconds >= size * 0.9995;
     let (unit, size) = units.iter().rev().find(fits).unwrap_or(&units[0]);
     format!("{} {unit}", significant(nanoseconds / size))
+}
+
+/// So many bytes in the unit that suits them: `340 B`, `1.20 MiB`.
+pub fn bytes(bytes: f64) -> String {
+    let units = [
+        ("B", 1.0),
+        ("KiB", 1024.0),
+        ("MiB", 1_048_576.0),
+        ("GiB", 1_073_741_824.0),
+    ];
+    let fits = |(_, size): &&(&str, f64)| bytes >= size * 0.9995;
+    let (unit, size) = units.iter().rev().find(fits).unwrap_or(&units[0]);
+    format!("{} {unit}", significant(bytes / size))
 }
 
 /// A ratio, with three digits: `1.05×`.

@@ -34,7 +34,7 @@ pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String
         let _ = write!(text, "\n{}\n{}\n", table(&shown), shown.note);
     }
     for run in &report.context.scenarios {
-        let _ = write!(text, "\n{}: medians of {} rounds", run.name, run.rounds);
+        let _ = write!(text, "\n{}: medians of {} blocks", run.name, run.blocks);
     }
     text.push_str("\n\"=\" where the 95 % interval of a ratio holds 1\n");
     for warning in warnings(report) {
@@ -177,6 +177,7 @@ mod tests {
                 ratio: 0.97,
                 low,
                 high,
+                equal: low <= 1.0 && 1.0 <= high,
             })
         };
         assert_eq!(entry(&ratio(0.95, 1.01), true), "= 0.95\u{2013}1.01");

@@ -116,7 +116,7 @@ impl Layout<'_> {
                 Reading::Burst => {
                     "From the first worker's start to the last one's end, over 3,000 \
                                    operations; ratio to ThreadSafeMemoryStore with its 95 % \
-                                   interval, \"=\" where that holds 1."
+                                   interval, \"=\" where the two cannot be told apart."
                         .into()
                 }
                 Reading::InWorker => "The workers' own times added up, over 3,000 operations: an \
@@ -168,7 +168,7 @@ impl Layout<'_> {
                     continue;
                 };
                 let list = match ratio.ratio {
-                    _ if ratio.is_equal() => &mut equal,
+                    _ if ratio.equal => &mut equal,
                     ratio if ratio < 1.0 => &mut quicker,
                     _ => &mut slower,
                 };

@@ -11,7 +11,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::lab::run::Sample;
+use crate::lab::record::Sample;
 
 /// What a loop did while the clock ran.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +31,8 @@ impl Timed {
     /// Reads, all of which must find something.
     pub(super) fn reads(self) -> Sample {
         Sample {
-            elapsed: self.elapsed,
-            operations: self.operations,
-            writes: 0,
             hits: self.hits,
-            expected: self.operations..=self.operations,
-            waited: None,
+            ..Sample::of(self.elapsed, self.operations)
         }
     }
 

@@ -8,7 +8,7 @@ use super::Operation;
 use super::clock::{Timed, keep, slice, tally, wait};
 use crate::lab::contender::{About, Contender, SnapshotContender};
 use crate::lab::gang::Gang;
-use crate::lab::run::Sample;
+use crate::lab::record::Sample;
 use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE, Texts};
 use crate::{Batch, RegistryView, Result, ServiceInfo};
 
