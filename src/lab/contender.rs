@@ -98,6 +98,60 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.shared::<crate::WorkerStore>();
 }
 
+/// Shows one contender to a visitor; answers whether there is one with this id.
+pub fn visit_one(id: &str, visitor: &mut impl Visitor) -> bool {
+    struct Only<'a, V> {
+        id: &'a str,
+        visitor: &'a mut V,
+        found: bool,
+    }
+    impl<V> Only<'_, V> {
+        fn meets<C: Contender>(&mut self) -> bool {
+            let met = C::ABOUT.id == self.id;
+            self.found |= met;
+            met
+        }
+    }
+    impl<V: Visitor> Visitor for Only<'_, V> {
+        fn local<C: Contender>(&mut self) {
+            if self.meets::<C>() {
+                self.visitor.local::<C>();
+            }
+        }
+        fn shared<C: Contender + Send + Sync>(&mut self) {
+            if self.meets::<C>() {
+                self.visitor.shared::<C>();
+            }
+        }
+        fn snapshots<C: SnapshotContender>(&mut self) {
+            if self.meets::<C>() {
+                self.visitor.snapshots::<C>();
+            }
+        }
+    }
+    let mut only = Only {
+        id,
+        visitor,
+        found: false,
+    };
+    visit(&mut only);
+    only.found
+}
+
+/// The contenders that threads can share, in the order of the tables.
+pub fn shared() -> Vec<About> {
+    struct Names(Vec<About>);
+    impl Visitor for Names {
+        fn local<C: Contender>(&mut self) {}
+        fn shared<C: Contender + Send + Sync>(&mut self) {
+            self.0.push(C::ABOUT);
+        }
+    }
+    let mut names = Names(Vec::new());
+    visit(&mut names);
+    names.0
+}
+
 /// All contenders and measures, in the order of the tables.
 pub fn all() -> Vec<About> {
     struct Names(Vec<About>);

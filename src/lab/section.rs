@@ -25,6 +25,10 @@ pub struct Section {
 pub enum Block {
     /// Drawn on the page only; the table that follows says the same.
     Chart(BarChart),
+    /// The same: lines or points over an axis of numbers.
+    Lines(LineChart),
+    /// The same: ratios with their intervals, around 1.
+    Forest(Forest),
     /// Shown everywhere, unless it is too much for a terminal.
     Table(Table),
 }
@@ -47,6 +51,85 @@ pub struct BarChart {
     pub groups: Vec<BarGroup>,
 }
 
+/// Lines or points over two axes.
+#[derive(Clone, Debug)]
+pub struct LineChart {
+    /// What it shows.
+    pub title: String,
+    /// From left to right.
+    pub x: Axis,
+    /// From bottom to top.
+    pub y: Axis,
+    /// Places on the axis from left to right that mean something, say the number
+    /// of cores: a line is drawn there, with these words.
+    pub marks: Vec<(f64, String)>,
+    /// What is drawn.
+    pub series: Vec<Series>,
+}
+
+/// An axis of numbers.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it counts, and which end of it is better.
+    pub label: String,
+    /// What the numbers are.
+    pub quantity: Quantity,
+    /// Whether equal distances are equal ratios. A 0 stands at the very start.
+    pub logarithmic: bool,
+    /// Where it is labelled, and how; chosen by the chart where there are none.
+    pub ticks: Vec<(f64, String)>,
+}
+
+/// What belongs together in a chart with two axes.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Whose it is; written at the end of the line.
+    pub name: String,
+    /// Which of the colours.
+    pub colour: Colour,
+    /// Whether its points are joined, from left to right.
+    pub joined: bool,
+    /// Its points.
+    pub points: Vec<Point>,
+}
+
+/// A point of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Where it stands from left to right.
+    pub x: f64,
+    /// And from bottom to top.
+    pub y: f64,
+    /// The lower end of its whisker; the same as `y` where it has none.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// Ratios with their intervals on a logarithmic axis, around 1.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    /// What it shows.
+    pub title: String,
+    /// What is compared with what, and which side is better.
+    pub axis: String,
+    /// The noise floor, a factor of at least 1: a band around 1.
+    pub noise: Option<f64>,
+    /// From top to bottom.
+    pub rows: Vec<ForestRow>,
+}
+
+/// One ratio.
+#[derive(Clone, Debug)]
+pub struct ForestRow {
+    /// What is compared.
+    pub label: String,
+    /// Whose it is.
+    pub colour: Colour,
+    /// The ratio.
+    pub ratio: Ratio,
+}
+
 /// What a number is, and so how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
@@ -54,6 +137,28 @@ pub enum Quantity {
     Time,
     /// Times a reference.
     Ratio,
+    /// A plain number.
+    Number,
+    /// Bytes.
+    Bytes,
+    /// Millions of operations a second.
+    MillionsPerSecond,
+    /// A share, from 0 to 1, written as a percentage.
+    Share,
+}
+
+impl Quantity {
+    /// A number as it is written.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Quantity::Time => time(value),
+            Quantity::Ratio => times(value),
+            Quantity::Number => bare(value),
+            Quantity::Bytes => bytes(value),
+            Quantity::MillionsPerSecond => format!("{} M/s", significant(value)),
+            Quantity::Share => format!("{} %", bare(value * 100.0)),
+        }
+    }
 }
 
 /// Bars that belong together.

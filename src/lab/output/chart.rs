@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::html::escape;
-use crate::lab::section::{Bar, BarChart, Colour, Quantity, bare, significant, time, times};
+use crate::lab::section::{Bar, BarChart, Colour, Quantity, bare, significant, time};
 
 const WIDTH: f64 = 920.0;
 /// Where bars begin: left of it stand their names.
@@ -106,6 +106,7 @@ pub(super) fn svg(chart: &BarChart) -> String {
     let label = |value: f64| match chart.quantity {
         Quantity::Time => tick_time(value),
         Quantity::Ratio => format!("{}×", bare(value)),
+        other => other.text(value),
     };
     for tick in scale.ticks() {
         let x = scale.place(tick);
@@ -166,10 +167,7 @@ fn bars_are_cut(chart: &BarChart, scale: &Scale) -> bool {
 fn one(bar: &Bar, scale: &Scale, y: f64, quantity: Quantity) -> String {
     let [end, low, high] = [bar.value, bar.low, bar.high].map(|value| scale.place(value));
     let middle = y + BAR / 2.0;
-    let figure = match quantity {
-        Quantity::Time => time(bar.value),
-        Quantity::Ratio => times(bar.value),
-    };
+    let figure = quantity.text(bar.value);
     let mut svg = format!(
         "<g><title>{}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
         escape(&format!(

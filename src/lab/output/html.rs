@@ -33,6 +33,8 @@ pub(super) fn page(report: &Report, sections: &[Section]) -> String {
                         chart::svg(shown)
                     );
                 }
+                Block::Lines(shown) => heading = &shown.title,
+                Block::Forest(shown) => heading = &shown.title,
                 Block::Table(shown) => body.push_str(&table(shown, heading)),
             }
         }
