@@ -44,7 +44,8 @@ impl Contender for Papaya {
             snapshot: "no",
             linearizable: true,
             caveat: "stats and revision follow a change; scanning everything waits for a resize; \
-                     adding to a name or a group copies its list",
+                     adding to a name or a group copies its list; a call from the destructor of a \
+                     thread local can panic",
         },
     };
 }

@@ -56,7 +56,7 @@ impl Contender for Scc {
             linearizable: true,
             caveat: "never missing thanks to cells of ours: HashIndex::update alone leaves a gap; \
                      stats and revision follow a change; adding to a name or a group copies its \
-                     list",
+                     list; a call from the destructor of a thread local can panic",
         },
     };
 }
