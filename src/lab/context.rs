@@ -18,14 +18,22 @@ use super::stats::RESAMPLES;
 const CRATES: &[&str] = &[
     "arc-swap",
     "crossbeam-channel",
+    "crossbeam-epoch",
+    "crossbeam-skiplist",
+    "dashmap",
     "evmap",
     "foldhash",
     "hashbrown",
+    "im",
     "imbl",
     "left-right",
     "mimalloc",
+    "papaya",
     "rand",
     "rayon",
+    "scc",
+    "sdd",
+    "seize",
     "service-registry",
 ];
 
