@@ -15,6 +15,11 @@
 //! | `summary.rs` | from samples to rows, comparisons and the noise floor |
 //! | `stats.rs` | medians and intervals |
 //! | `model.rs` | the results, as `report.json` holds them |
+//! | `overall.rs` | one ratio for many cells |
+//! | `verdict.rs` | which store to use, from those ratios |
+//! | `stability.rs` | whether a run can be believed |
+//! | `schema.rs` | the JSON Schema of `report.json` |
+//! | `compare.rs` | what changed from one report to the next |
 //! | `check.rs` | whether a report is whole |
 //! | `section.rs` | what a scenario has to show |
 //! | `targets.rs` | what the stores are meant to reach |
@@ -31,21 +36,28 @@
 //!   that draws it.
 
 mod check;
+pub mod compare;
 pub mod contender;
 mod context;
 pub mod fault;
 pub mod gang;
 pub mod model;
 pub mod output;
+pub mod overall;
 pub mod process;
 mod progress;
 pub mod record;
 pub mod run;
 pub mod scenarios;
+pub mod schema;
 pub mod section;
+pub mod stability;
 pub mod stats;
 mod summary;
+#[cfg(test)]
+mod synthetic;
 mod targets;
+pub mod verdict;
 pub mod workload;
 
 pub use check::check;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use sysinfo::System;
 
 use super::contender;
-use super::model::{ContenderInfo, Context, Machine, Toolchain};
+use super::model::{ContenderInfo, Context, Kind, Machine, Promises, Toolchain};
 use super::run::Settings;
 use super::section::thousands;
 use super::stats::RESAMPLES;
@@ -71,14 +71,36 @@ pub(super) fn context(settings: &Settings) -> Context {
         method: method(),
         contenders: contender::all()
             .into_iter()
-            .map(|about| ContenderInfo {
-                name: about.name.into(),
-                id: about.id.into(),
-                about: about.about.into(),
-            })
+            .map(|about| contender_info(&about))
             .collect(),
         scenarios: Vec::new(),
         crates,
+    }
+}
+
+fn contender_info(about: &contender::About) -> ContenderInfo {
+    let promises = about.promises;
+    ContenderInfo {
+        name: about.name.into(),
+        id: about.id.into(),
+        about: about.about.into(),
+        kind: match about.kind {
+            contender::Kind::Ours => Kind::Ours,
+            contender::Kind::Outside => Kind::Outside,
+            contender::Kind::Measure => Kind::Measure,
+        },
+        crate_name: about.crate_name.map(String::from),
+        promises: about.is_store().then(|| Promises {
+            readers: promises.readers.into(),
+            writers: promises.writers.into(),
+            batch: promises.batch.to_string(),
+            scan: promises.scan.to_string(),
+            indexes_agree: promises.indexes_agree,
+            never_missing: promises.never_missing,
+            snapshot: promises.snapshot.into(),
+            linearizable: promises.linearizable,
+            caveat: promises.caveat.into(),
+        }),
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The form of `report.json`; grows when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// All of `report.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA_VERSION`]
     pub schema_version: u32,
@@ -32,6 +33,12 @@ impl Report {
         self.summary.iter().find(|row| row.cell == *cell)
     }
 
+    /// A contender, by its name in the rows.
+    pub fn contender(&self, name: &str) -> Option<&ContenderInfo> {
+        let mut contenders = self.context.contenders.iter();
+        contenders.find(|contender| contender.name == name)
+    }
+
     /// How a scenario was run.
     pub fn run_of(&self, scenario: &str) -> Option<&ScenarioRun> {
         let mut runs = self.context.scenarios.iter();
@@ -40,7 +47,9 @@ impl Report {
 }
 
 /// What is measured: a metric of a store in a situation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Cell {
     /// The scenario that measured it.
     pub scenario: String,
@@ -55,7 +64,7 @@ pub struct Cell {
 }
 
 /// A process of its own, which measured one contender in one scenario, once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Process {
     /// The scenario.
     pub scenario: String,
@@ -86,7 +95,7 @@ pub struct Process {
 }
 
 /// What others did while a process measured, as shares of all processors.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Disturbance {
     /// Time that the host gave to other guests.
     pub stolen: f64,
@@ -102,7 +111,7 @@ impl Disturbance {
 }
 
 /// One sample.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// What was measured.
     #[serde(flatten)]
@@ -160,7 +169,7 @@ impl Measurement {
 
 /// How far the reference of a scenario is from itself: the ratio of its two runs
 /// in each block. What is nearer to 1 than this is noise.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Noise {
     /// What was measured twice.
     #[serde(flatten)]
@@ -177,7 +186,7 @@ pub struct Noise {
 }
 
 /// The summary of a cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SummaryRow {
     /// What was measured.
     #[serde(flatten)]
@@ -217,7 +226,7 @@ pub struct SummaryRow {
 }
 
 /// How a cell compares with another one of the same scenario.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
     /// The contender that it is compared with.
     pub reference: String,
@@ -243,7 +252,7 @@ pub struct Comparison {
 }
 
 /// A figure that a store is meant to reach.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
     /// What.
     pub name: String,
@@ -264,7 +273,7 @@ pub struct Target {
 }
 
 /// Where, with what and how it was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Context {
     /// The version of this crate.
     pub version: String,
@@ -312,7 +321,7 @@ pub struct Context {
 }
 
 /// What it ran on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// The model of the processor.
     pub cpu: String,
@@ -331,7 +340,7 @@ pub struct Machine {
 }
 
 /// What it was built with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Toolchain {
     /// `rustc -V`, as found when the report ran.
     pub rustc: String,
@@ -342,7 +351,7 @@ pub struct Toolchain {
 }
 
 /// Who was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ContenderInfo {
     /// The name in the rows.
     pub name: String,
@@ -350,10 +359,56 @@ pub struct ContenderInfo {
     pub id: String,
     /// What it is.
     pub about: String,
+    /// Whether it is a store of this crate, what a user would write instead, or a
+    /// measure.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The crate that it is built on, by its name in [`Context::crates`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crate_name: Option<String>,
+    /// What it promises; measures promise nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Promises>,
+}
+
+/// Where a contender comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A store of this crate.
+    #[default]
+    Ours,
+    /// What a user would write instead, over another crate.
+    Outside,
+    /// No store, but what stores are measured by.
+    Measure,
+}
+
+/// What a store promises to the threads that share it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Promises {
+    /// What a reader does to be let in.
+    pub readers: String,
+    /// What a writer does.
+    pub writers: String,
+    /// How several changes become visible: `atomic` or `one by one`.
+    pub batch: String,
+    /// What an answer of several records is: `consistent` or `weakly consistent`.
+    pub scan: String,
+    /// Whether answers by name and by key agree at every moment.
+    pub indexes_agree: bool,
+    /// Whether a registered pod is never missing while others change.
+    pub never_missing: bool,
+    /// What an immutable view of everything costs, or `no`.
+    pub snapshot: String,
+    /// Whether every operation on one key is one step.
+    pub linearizable: bool,
+    /// What else there is to know; empty for nothing.
+    pub caveat: String,
 }
 
 /// How a scenario was run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ScenarioRun {
     /// Its name.
     pub name: String,

@@ -254,6 +254,8 @@ pub enum Entry {
     Ratio(Ratio),
     /// A ratio that is judged by itself, not by whether it is 1.
     Measured(Ratio),
+    /// A comparison alone, with a colour behind it; less is better.
+    Heat(Ratio),
     /// A promise that was kept or not.
     Verdict(bool),
 }
