@@ -1,6 +1,6 @@
 //! The progress bar on stderr; nothing at all where that is no terminal.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
@@ -13,6 +13,8 @@ pub(super) struct Progress {
     bar: ProgressBar,
     begun: Instant,
     scenarios: RefCell<Vec<Spent>>,
+    /// The block that is under way: of which scenario, which, and since when.
+    current: Cell<Option<(usize, usize, Instant)>>,
 }
 
 /// What a scenario may take, and has taken.
@@ -41,15 +43,22 @@ impl Progress {
             bar,
             begun: Instant::now(),
             scenarios: RefCell::new(efforts.into_iter().map(spent).collect()),
+            current: Cell::new(None),
         }
     }
 
     /// A contender is about to be measured.
-    pub(super) fn process(&self, _scenario: usize, name: &str, block: usize, store: &str) {
+    pub(super) fn process(&self, scenario: usize, name: &str, block: usize, store: &str) {
         if self.bar.is_hidden() {
             return;
         }
-        let (done, left) = (self.begun.elapsed(), self.left());
+        let since = match self.current.get() {
+            Some((of, which, since)) if (of, which) == (scenario, block) => since,
+            _ => Instant::now(),
+        };
+        self.current.set(Some((scenario, block, since)));
+        let left = left(&self.scenarios.borrow(), Some((scenario, since.elapsed())));
+        let done = self.begun.elapsed();
         let whole = HumanDuration(Duration::from_secs(left.as_secs()));
         let message = format!("block {}, {name}, {store}; {whole:#} left", block + 1);
         self.bar.set_message(message);
@@ -72,21 +81,40 @@ impl Progress {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
 
-    fn left(&self) -> Duration {
-        self.scenarios.borrow().iter().map(Spent::left).sum()
-    }
+/// What is left of a run, one of whose scenarios has been at a block for a while.
+///
+/// A scenario that has done blocks tells by them how many it will do. Of the others
+/// nothing is known but their time; they are taken to need as much of it as the
+/// known ones do of theirs.
+fn left(scenarios: &[Spent], current: Option<(usize, Duration)>) -> Duration {
+    let known = || scenarios.iter().filter(|spent| spent.blocks > 0);
+    let needed: Duration = known().map(|spent| spent.time + spent.more()).sum();
+    let allowed: Duration = known().map(|spent| spent.effort.budget).sum();
+    let share = match allowed.as_secs_f64() {
+        allowed if allowed > 0.0 => needed.as_secs_f64() / allowed,
+        _ => 1.0,
+    };
+    let of = |(at, spent): (usize, &Spent)| {
+        let all = if spent.blocks > 0 || spent.over {
+            spent.more()
+        } else {
+            spent.effort.budget.mul_f64(share)
+        };
+        let gone = current.filter(|(scenario, _)| *scenario == at);
+        all.saturating_sub(gone.map_or(Duration::ZERO, |(_, gone)| gone))
+    };
+    scenarios.iter().enumerate().map(of).sum()
 }
 
 impl Spent {
-    /// A scenario takes its time, or as long as its blocks take, whichever is
-    /// less; one that has done no block yet is taken to need its time.
-    fn left(&self) -> Duration {
-        if self.over {
+    /// What the blocks take that a scenario has not done yet, of one that has done
+    /// some.
+    fn more(&self) -> Duration {
+        let done = u32::try_from(self.blocks).ok().filter(|done| *done > 0);
+        let Some(done) = done.filter(|_| !self.over) else {
             return Duration::ZERO;
-        }
-        let Some(done) = u32::try_from(self.blocks).ok().filter(|done| *done > 0) else {
-            return self.effort.budget;
         };
         let each = self.time / done;
         // As the scenario decides itself, block by block.
@@ -104,19 +132,111 @@ impl Spent {
 mod tests {
     use super::*;
 
+    fn spent(effort: Effort) -> Spent {
+        Spent {
+            effort,
+            blocks: 0,
+            time: Duration::ZERO,
+            over: false,
+        }
+    }
+
     #[test]
     fn what_is_left_follows_what_blocks_take() {
-        let spent = |blocks, seconds| Spent {
-            effort: Effort::new(20, 3, 60),
-            blocks,
-            time: Duration::from_secs(seconds),
-            over: false,
+        let left = |blocks, seconds, gone| {
+            let spent = Spent {
+                blocks,
+                time: Duration::from_secs(seconds),
+                ..spent(Effort::new(20, 3, 60))
+            };
+            left(&[spent], Some((0, Duration::from_secs(gone)))).as_secs()
         };
-        assert_eq!(spent(0, 0).left(), Duration::from_secs(60));
+        assert_eq!(left(0, 0, 0), 60);
         // Quick blocks: all twenty of them, before the time is up.
-        assert_eq!(spent(5, 5).left(), Duration::from_secs(15));
+        assert_eq!(left(5, 5, 0), 15);
         // Slow ones: until the time is up.
-        assert_eq!(spent(2, 20).left(), Duration::from_secs(40));
-        assert_eq!(spent(3, 90).left(), Duration::ZERO);
+        assert_eq!(left(2, 20, 0), 40);
+        // The one that is under way has begun before.
+        assert_eq!(left(2, 20, 7), 33);
+        assert_eq!(left(3, 90, 1), 0);
+    }
+
+    /// A run as `run` does it, on a clock that only counts: what a block of each
+    /// scenario takes, in seconds. Answers with pairs of what was said to be left,
+    /// before each process, and when.
+    fn simulated(scenarios: &[(Effort, f64)]) -> (Vec<(f64, f64)>, f64) {
+        const PROCESSES: u32 = 13;
+        let mut under_way: Vec<Spent> =
+            scenarios.iter().map(|(effort, _)| spent(*effort)).collect();
+        let (mut now, mut said) = (0.0, Vec::new());
+        for block in 0.. {
+            if under_way.iter().all(|own| own.over) {
+                break;
+            }
+            for (at, (effort, takes)) in scenarios.iter().enumerate() {
+                under_way[at].over |= effort.is_over(block, under_way[at].time);
+                if under_way[at].over {
+                    continue;
+                }
+                // Blocks differ by a fifth, and every seventh is repeated.
+                let takes = takes * [1.0, 0.9, 1.1, 0.8, 1.2][(block * 3 + at) % 5];
+                let takes = if block % 7 == 3 { takes * 2.0 } else { takes };
+                for process in 0..PROCESSES {
+                    let gone = takes * f64::from(process) / f64::from(PROCESSES);
+                    let current = Some((at, Duration::from_secs_f64(gone)));
+                    said.push((now + gone, left(&under_way, current).as_secs_f64()));
+                }
+                now += takes;
+                under_way[at].time += Duration::from_secs_f64(takes);
+                under_way[at].blocks = block + 1;
+            }
+        }
+        (said, now)
+    }
+
+    #[test]
+    fn what_is_said_to_be_left_is_right_within_a_third() {
+        let runs: [&[(Effort, f64)]; 4] = [
+            // Some end with their blocks, some with their time.
+            &[
+                (Effort::new(25, 7, 110), 6.0),
+                (Effort::new(31, 9, 60), 3.0),
+                (Effort::new(31, 7, 60), 1.2),
+                (Effort::new(15, 7, 40), 2.5),
+                (Effort::new(21, 7, 25), 0.9),
+            ],
+            // All end with their time.
+            &[
+                (Effort::new(99, 7, 110), 5.0),
+                (Effort::new(99, 7, 60), 3.0),
+            ],
+            // All end long before it.
+            &[
+                (Effort::new(15, 7, 400), 5.0),
+                (Effort::new(15, 7, 300), 3.0),
+            ],
+            &[(Effort::new(30, 3, 1_000), 5.0)],
+        ];
+        for run in runs {
+            let (said, end) = simulated(run);
+            // Before the first blocks nothing is known, and at the very end a third
+            // of what is left is less than a process takes.
+            let judged = said
+                .iter()
+                .filter(|(now, _)| (0.1..=0.9).contains(&(now / end)));
+            for (now, said) in judged {
+                let left = end - now;
+                assert!(
+                    (said - left).abs() <= left / 3.0,
+                    "at {now:.0} of {end:.0} s: said {said:.0}, were {left:.0}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_of_which_nothing_is_known_takes_its_time() {
+        let efforts = [Effort::new(9, 3, 40), Effort::new(9, 3, 20)].map(spent);
+        assert_eq!(left(&efforts, None), Duration::from_secs(60));
     }
 }

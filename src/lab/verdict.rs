@@ -6,7 +6,7 @@
 //! promise. What cannot be told apart wins nothing: then several stores are named.
 
 use super::model::{ContenderInfo, Kind as Origin, Report, SummaryRow};
-use super::overall::{Kind, Overall, Overview};
+use super::overall::{FEWEST_BLOCKS, Kind, Overall, Overview};
 use super::section::{Ratio, thousands, time};
 
 /// An answer.
@@ -160,7 +160,9 @@ impl Judge<'_> {
         if verdict.stores.is_empty() {
             return verdict;
         }
-        for store in &verdict.stores {
+        // Of several, the table of promises says what each one minds.
+        let stores = verdict.stores.iter().filter(|_| verdict.stores.len() <= 2);
+        for store in stores {
             let promises = self
                 .report
                 .contender(store)
@@ -215,8 +217,18 @@ impl Judge<'_> {
             ));
             return;
         };
-        verdict.stores.push(best.clone());
-        let equal = ours.iter().filter(|(_, overall)| overall.ratio.equal);
+        let blocks = ours
+            .iter()
+            .chain(&outside)
+            .map(|(_, overall)| overall.blocks);
+        let enough = blocks.min().is_none_or(|blocks| blocks >= FEWEST_BLOCKS);
+        if enough {
+            verdict.stores.push(best.clone());
+        }
+        let equal = ours
+            .iter()
+            .filter(|_| enough)
+            .filter(|(_, overall)| overall.ratio.equal);
         verdict.stores.extend(equal.map(|(name, _)| name.clone()));
         let first = ours.iter().chain(&outside).next();
         let part = if trial.part.is_empty() {
@@ -249,6 +261,10 @@ impl Judge<'_> {
                 others.join(", ")
             )
         });
+        if !enough {
+            verdict.evidence.push("Too few blocks to decide.".into());
+            return;
+        }
         let faster = outside
             .iter()
             .filter(|(_, overall)| !overall.ratio.equal && overall.ratio.ratio < 1.0);
@@ -479,6 +495,15 @@ mod tests {
         let verdict = on(&synthetic::report(), "Little memory");
         assert!(verdict.stores.is_empty() && verdict.caveats.is_empty());
         assert!(verdict.evidence[0].contains("needs size"), "{verdict:?}");
+    }
+
+    #[test]
+    fn of_two_blocks_nobody_comes_out_best() {
+        let mut report = synthetic::report();
+        report.results.retain(|sample| sample.block < 2);
+        let verdict = on(&report, READS);
+        assert!(verdict.stores.is_empty(), "{verdict:?}");
+        assert!(verdict.evidence.join(" ").contains("Too few blocks"));
     }
 
     #[test]

@@ -45,10 +45,7 @@ pub(super) fn print(document: &Document<'_>, files: &[PathBuf]) -> String {
     }
     if document.verdicts.len() > decided().count() {
         let open = document.verdicts.len() - decided().count();
-        let _ = writeln!(
-            text,
-            "  ({open} more needs are decided by scenarios that were not run)"
-        );
+        let _ = writeln!(text, "  ({open} more needs are not decided by this run)");
     }
     for section in &document.scenarios {
         let tables = section.blocks.iter().filter_map(|block| match block {
