@@ -89,7 +89,7 @@ const RULES: &[Rule] = &[
         Trial { scenario: "operations", part: "", wanted: |_| true },
     ] },
     Rule { need: "Scans of everything while it changes", kind: Kind::Time, who: Who::Shared, caveat: "", trials: &[
-        Trial { scenario: "snapshot-scan", part: "time of a scan", wanted: |row| row.cell.metric.contains("scan") },
+        Trial { scenario: "snapshot-scan", part: "get_all_services beside a writer", wanted: |row| row.cell.metric.starts_with("get_all_services") },
     ] },
     Rule { need: "All pods of a name", kind: Kind::Time, who: Who::Shared, caveat: "", trials: &[
         Trial { scenario: "by-name", part: "", wanted: |_| true },
@@ -100,7 +100,7 @@ const RULES: &[Rule] = &[
         Trial { scenario: "operations", part: "get_subscribers", wanted: |row| row.cell.metric == "get_subscribers" },
     ] },
     Rule { need: "A change is seen soon", kind: Kind::Time, who: Who::Shared, caveat: "", trials: &[
-        Trial { scenario: "visibility", part: "", wanted: |_| true },
+        Trial { scenario: "visibility", part: "from the end of the write", wanted: |row| !row.cell.metric.contains("from_start") },
     ] },
     Rule { need: "A hundred thousand pods at the start", kind: Kind::Time, who: Who::Shared, caveat: "fill it with batches where you can", trials: &[
         Trial { scenario: "fill-and-drop", part: "", wanted: |_| true },
@@ -212,7 +212,7 @@ impl Judge<'_> {
         else {
             let names: Vec<&str> = rule.trials.iter().map(|trial| trial.scenario).collect();
             verdict.evidence.push(format!(
-                "Not measured in this run: needs {}.",
+                "This run has no figures for it: that takes {}.",
                 names.join(" or ")
             ));
             return;
@@ -256,7 +256,7 @@ impl Judge<'_> {
             )
         } else {
             format!(
-                "{}{part}{extent}: next to {best}, the others take {what} {}.",
+                "{}{part}{extent}: {what} next to {best}: {}.",
                 trial.scenario,
                 others.join(", ")
             )
@@ -268,11 +268,19 @@ impl Judge<'_> {
         let faster = outside
             .iter()
             .filter(|(_, overall)| !overall.ratio.equal && overall.ratio.ratio < 1.0);
+        // Those that promise the same less go together.
+        let mut alike: Vec<(String, Vec<String>)> = Vec::new();
         for (name, overall) in faster {
+            let (weaker, said) = (self.weaker(name), next_to(name, overall.ratio));
+            match alike.iter_mut().find(|(other, _)| *other == weaker) {
+                Some((_, names)) => names.push(said),
+                None => alike.push((weaker, vec![said])),
+            }
+        }
+        for (weaker, names) in alike {
             verdict.evidence.push(format!(
-                "Better here, though not of this crate: {}, {}.",
-                next_to(name, overall.ratio),
-                self.weaker(name)
+                "Better here, though not of this crate: {}; {weaker}.",
+                names.join(", ")
             ));
         }
         if verdict.stores.len() > 1 {
@@ -282,7 +290,7 @@ impl Judge<'_> {
         }
         if at > 0 {
             verdict.caveats.push(format!(
-                "judged by {}, because {} was not run",
+                "judged by {}, because this run has no figures of {} for it",
                 trial.scenario, rule.trials[0].scenario
             ));
         }
@@ -477,7 +485,7 @@ mod tests {
         assert_eq!(verdict.stores, ["ThreadSafeMemoryStore"], "{verdict:?}");
         let minds = |what: &str| verdict.caveats.iter().any(|caveat| caveat.contains(what));
         assert!(minds(
-            "judged by burst-30x100, because sustained was not run"
+            "judged by burst-30x100, because this run has no figures of sustained"
         ));
     }
 
@@ -494,7 +502,10 @@ mod tests {
     fn what_was_not_measured_is_not_answered() {
         let verdict = on(&synthetic::report(), "Little memory");
         assert!(verdict.stores.is_empty() && verdict.caveats.is_empty());
-        assert!(verdict.evidence[0].contains("needs size"), "{verdict:?}");
+        assert!(
+            verdict.evidence[0].contains("that takes size"),
+            "{verdict:?}"
+        );
     }
 
     #[test]

@@ -146,7 +146,7 @@ fn one_verdict(verdict: &Verdict) -> String {
     let lines = |lines: &[String]| {
         let lines: Vec<String> = lines
             .iter()
-            .map(|line| format!("<p>{}</p>", escape(line)))
+            .map(|line| format!("<p>{}</p>", prose(line)))
             .collect();
         lines.concat()
     };
@@ -305,9 +305,16 @@ fn table(table: &Table, heading: &str) -> String {
         classes.push("heatmap");
     }
     // Narrower than this it scrolls.
+    let heatmap = classes.contains(&"heatmap");
     let first = if long { 26 } else { 13 };
-    let each = if wordy { 0 } else { 7 };
-    let width = first + each * (table.head.len() - 1);
+    #[allow(clippy::cast_precision_loss)] // a number of columns
+    let columns = (table.head.len() - 1) as f64;
+    let each = match (wordy, heatmap) {
+        (true, _) => 0.0,
+        (_, true) => 5.2,
+        _ => 8.4,
+    };
+    let width = f64::from(first) + each * columns;
     let _ = write!(
         html,
         "<div class=\"wide\"><table class=\"{}\" style=\"min-width: {width}rem\">\n<thead><tr>",
@@ -346,7 +353,7 @@ fn entry(entry: &Entry) -> String {
     };
     match entry {
         Entry::Empty => "<span class=\"none\">·</span>".into(),
-        Entry::Text(text) => escape(text),
+        Entry::Text(text) => prose(text),
         Entry::Value { value, ratio, hits } => {
             let mut html = escape(value);
             if let Some(ratio) = ratio {
@@ -376,6 +383,23 @@ fn anchor(title: &str) -> String {
     title.chars().map(kept).collect()
 }
 
+/// A text for an element, with what stands between backticks as code.
+fn prose(text: &str) -> String {
+    let escaped = escape(text);
+    let parts: Vec<&str> = escaped.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return escaped;
+    }
+    let code = |(at, part): (usize, &&str)| {
+        if at % 2 == 1 {
+            format!("<code>{part}</code>")
+        } else {
+            (*part).into()
+        }
+    };
+    parts.iter().enumerate().map(code).collect()
+}
+
 /// A text for an element or an attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -403,5 +427,7 @@ mod tests {
             "&lt;script&gt;&quot;&amp;&#39;&lt;/script&gt;"
         );
         assert_eq!(entry(&Entry::Text("a<b".into())), "a&lt;b");
+        assert_eq!(prose("no `<b>` and `x"), "no `&lt;b&gt;` and `x");
+        assert_eq!(prose("a `<b>` c"), "a <code>&lt;b&gt;</code> c");
     }
 }
