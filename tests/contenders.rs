@@ -868,6 +868,48 @@ fn an_index_that_is_updated_late_is_noticed() {
     must_fail(|| promises::a_record_never_goes_back(&apart(true)));
 }
 
+/// What the cells of two contenders are for: their crates alone leave a gap in
+/// which a reader finds nothing under a key that is being replaced.
+mod gaps {
+    use std::sync::atomic::AtomicU64;
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use crossbeam_skiplist::SkipMap;
+    use scc::HashIndex;
+    use scc::hash_index::Entry;
+
+    use crate::must_fail;
+    use crate::support::race::race;
+
+    #[test]
+    fn hash_index_leaves_one_while_it_updates() {
+        must_fail(|| {
+            let (index, next) = (HashIndex::new(), AtomicU64::new(0));
+            index.insert_sync(1, 0).unwrap();
+            let write = |_| {
+                if let Entry::Occupied(mut entry) = index.entry_sync(1) {
+                    entry.update(next.fetch_add(1, SeqCst));
+                }
+            };
+            let read = |_| assert!(index.peek_with(&1, |_, _| ()).is_some(), "a gap");
+            race(2_000, &[&write], &[&read, &read]);
+        });
+    }
+
+    #[test]
+    fn skip_map_leaves_one_while_it_inserts() {
+        must_fail(|| {
+            let (map, next) = (SkipMap::new(), AtomicU64::new(0));
+            map.insert(1, 0);
+            let write = |_| {
+                map.insert(1, next.fetch_add(1, SeqCst));
+            };
+            let read = |_| assert!(map.get(&1).is_some(), "a gap");
+            race(2_000, &[&write], &[&read, &read]);
+        });
+    }
+}
+
 /// Our stores keep what is new here as well.
 mod ours {
     use service_registry::{EvmapStore, SnapshotStore, ThreadSafeMemoryStore};

@@ -271,4 +271,13 @@ mod tests {
         let read = versions(include_str!("../../Cargo.lock"), CRATES);
         assert_eq!(read.len(), CRATES.len(), "{read:?}");
     }
+
+    #[test]
+    fn the_version_of_what_a_contender_stands_for_is_in_the_context() {
+        for about in contender::all() {
+            if let Some(name) = about.crate_name {
+                assert!(CRATES.contains(&name), "{name}, of {}", about.name);
+            }
+        }
+    }
 }
