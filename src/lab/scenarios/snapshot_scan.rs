@@ -368,7 +368,9 @@ fn commit(
     window: Duration,
 ) -> Written {
     let mut written = Written::default();
-    let mut now = wait_until(begin);
+    // It has its whole time, even where it came late.
+    let begin = wait_until(begin);
+    let mut now = begin;
     while now < begin + window
         && let Some(batch) = batches.next()
     {

@@ -245,6 +245,7 @@ fn is_seen(seen: &AtomicU64, number: u64, until: Instant) -> bool {
         if seen.load(Acquire) >= number {
             return true;
         }
+        std::hint::spin_loop();
         if give_way(tries) && Instant::now() > until {
             return false;
         }
@@ -279,15 +280,14 @@ fn sights(
     Ok((sights, reads))
 }
 
-/// Passes a moment; answers whether it was a longer one.
+/// Lets another thread have the processor once in a while; answers whether it was
+/// now.
 fn give_way(tries: u64) -> bool {
-    let patient = !tries.is_multiple_of(PATIENCE);
-    if patient {
-        std::hint::spin_loop();
-    } else {
+    let now = tries.is_multiple_of(PATIENCE);
+    if now {
         std::thread::yield_now();
     }
-    !patient
+    now
 }
 
 /// Puts calls and sights together.

@@ -172,7 +172,7 @@ impl Scenario for WriterStorm {
          record, also through a reader handle. The writer updates health statuses at 0, 1,000, \
          10,000 and 100,000 writes a second (in a quick run 0 and 10,000) and as fast as it can; \
          the rate that it really reached stands below. Reads that are still waiting after four \
-         times the window are given up and count with the time that they waited. The null store \
+         times the window (and a quarter of a second) are given up and count with the time that they waited. The null store \
          does nothing: what its reader waits for is the machine. Where other programs are at work, \
          the scheduler lets a thread that has slept in between, as the callers of WorkerStore do, \
          run before one that has not."
