@@ -30,7 +30,7 @@ use crate::lab::process::Trial;
 use crate::lab::record::{Recorder, Sample, Unit, histogram};
 use crate::lab::run::Scale;
 use crate::lab::section::Section;
-use crate::lab::workload::{Fleet, LabRng, epoch, shuffled};
+use crate::lab::workload::{Fleet, LabRng, Texts, epoch, shuffled};
 use crate::{
     Batch, RegistryStore, RegistryView, Result, ServiceInfo, ServiceStatus, ThreadSafeMemoryStore,
 };
@@ -50,7 +50,7 @@ const PAIRS: usize = 3;
 
 /// Batches made for each millisecond of writing. A store that has committed them all
 /// before the time is up is done early.
-const BATCHES_PER_MILLISECOND: usize = 200;
+const BATCHES_PER_MILLISECOND: usize = 600;
 
 /// How scans are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +131,10 @@ impl Figure {
 /// How many services there are, and for how long each part goes on.
 fn extent(scale: Scale) -> (usize, Duration) {
     let (services, milliseconds) = match scale {
-        Scale::Smoke => (1_000, 5),
-        Scale::Quick => (1_000, 15),
-        Scale::Default => (10_000, 60),
-        Scale::Full => (10_000, 250),
+        Scale::Smoke => (1_000, 3),
+        Scale::Quick => (1_000, 10),
+        Scale::Default => (10_000, 40),
+        Scale::Full => (10_000, 150),
     };
     (services, Duration::from_millis(milliseconds))
 }
@@ -214,6 +214,7 @@ impl Churn {
     /// The batches, the first of which has number 1.
     fn batches(&self) -> Vec<Batch> {
         let fleet = Fleet::new(self.pods());
+        let keys: Texts = (0..self.pods()).map(Fleet::key).collect();
         let mut present = [0; TURNS];
         let batch = |(at, a_move): (usize, &Move)| {
             let number = at as u64 + 1;
@@ -224,12 +225,12 @@ impl Churn {
             };
             for pair in a_move.pairs {
                 for pod in [2 * pair, 2 * pair + 1] {
-                    batch.update_health_status(&Fleet::key(pod), status, stamp(number));
+                    batch.update_health_status(keys.get(pod), status, stamp(number));
                 }
             }
             let present = &mut present[a_move.turn];
             let pods = self.turn(a_move.turn);
-            batch.delete_service(&Fleet::key(pods[*present]));
+            batch.delete_service(keys.get(pods[*present]));
             *present = 1 - *present;
             batch.save_service(fleet.replacement(pods[*present], number));
             batch

@@ -6,7 +6,8 @@ use crate::lab::open_loop::Pace;
 use crate::lab::scenarios::Scenario;
 use crate::lab::scenarios::latency::{Cells, Figure, Line};
 use crate::lab::section::{
-    Axis, Block, Entry, LineChart, Point, Quantity, Section, Series, Table, TableRow, significant,
+    Axis, Block, Entry, LineChart, Point, Quantity, Section, Series, Table, TableRow, bare,
+    significant,
 };
 
 /// Where the pace that has no number stands on an axis of numbers.
@@ -183,25 +184,23 @@ impl<'a> Layout<'a> {
                 findings.push(format!("{beside}, 99.9 % of reads took at most {range}."));
             }
         }
-        for (figure, long) in [(Figure::Stalls100us, "100 µs"), (Figure::Stalls1ms, "1 ms")] {
-            let pace = situation(Pace::Unthrottled);
-            let stalled: Vec<String> = self
-                .cells
-                .lines(&pace)
-                .iter()
-                .filter_map(|line| {
-                    let metric = line.way.metric(figure, &pace);
-                    let mean = self.cells.mean(line.about.name, &metric)?;
-                    Some(format!("{:.2} % on {}", mean / 1e4, line.name()))
-                })
-                .collect();
-            if !stalled.is_empty() {
-                findings.push(format!(
-                    "So many reads took longer than {long} {}: {}.",
-                    words(Pace::Unthrottled),
-                    stalled.join(", ")
-                ));
-            }
+        let pace = situation(Pace::Unthrottled);
+        let stalled: Vec<String> = self
+            .cells
+            .lines(&pace)
+            .iter()
+            .filter_map(|line| {
+                let metric = line.way.metric(Figure::Stalls1ms, &pace);
+                let mean = self.cells.mean(line.about.name, &metric)?;
+                Some(format!("{} % on {}", bare(mean / 1e4), line.name()))
+            })
+            .collect();
+        if !stalled.is_empty() {
+            findings.push(format!(
+                "{}, so many reads took longer than 1 ms: {}.",
+                words(Pace::Unthrottled),
+                stalled.join(", ")
+            ));
         }
         let behind: Vec<String> = self
             .lines()
