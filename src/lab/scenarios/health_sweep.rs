@@ -339,8 +339,8 @@ impl Measuring<'_> {
                 ("get_service", reads.asked),
                 ("given_up", reads.given_up),
                 ("update_health_status", updates),
-                ("updates given up", extent.services as u64 - updates),
-                ("news, of all updates", sweep.changed),
+                ("updates_given_up", extent.services as u64 - updates),
+                ("news", sweep.changed),
                 ("commit", u64::from(manner == Manner::OneCommit)),
             ]
             .into_iter()

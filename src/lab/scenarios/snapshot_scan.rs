@@ -50,7 +50,7 @@ const PAIRS: usize = 3;
 
 /// Batches made for each millisecond of writing. A store that has committed them all
 /// before the time is up is done early.
-const BATCHES_PER_MILLISECOND: usize = 600;
+const BATCHES_PER_MILLISECOND: usize = 1_000;
 
 /// How scans are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +134,7 @@ fn extent(scale: Scale) -> (usize, Duration) {
         Scale::Smoke => (1_000, 3),
         Scale::Quick => (1_000, 10),
         Scale::Default => (10_000, 40),
-        Scale::Full => (10_000, 150),
+        Scale::Full => (10_000, 100),
     };
     (services, Duration::from_millis(milliseconds))
 }
@@ -554,7 +554,7 @@ impl Measuring<'_> {
             expected: least..=scans.scans,
             kinds: [
                 (kind.name(), scans.scans),
-                ("commits beside it", written.writes),
+                ("commit_beside", written.writes),
             ]
             .into(),
             services: Some((store.stats()?.services, services)),
