@@ -7,7 +7,7 @@
 //! The last one is answered by counting. There is one writer, and its batches are
 //! made beforehand, so the state after each of them is known. Each change of a
 //! batch carries the batch's number as its time. A scan in which the newest number
-//! is *n* has to show the state after batch *n*, record by record: [`Replay`]
+//! is *n* has to show the state after batch *n*, record by record: `Replay`
 //! tells whether it does. Where it does not, it is *mixed*, of several moments;
 //! and where it shows some changes of one batch, and not the others, it is *torn*.
 
