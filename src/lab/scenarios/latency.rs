@@ -378,8 +378,8 @@ impl Cells<'_> {
         row.map_or(Entry::Empty, SummaryRow::entry)
     }
 
-    /// Who waits longest and least in a situation, in a sentence's part, next to
-    /// what the machine itself adds.
+    /// Between which stores a figure lies in a situation, as a part of a sentence,
+    /// and what the machine itself adds.
     pub(super) fn slowest_and_quickest(&self, figure: Figure, situation: &str) -> Option<String> {
         let lines = self.lines(situation);
         let mut stores: Vec<(&Line, f64)> = lines
@@ -391,7 +391,7 @@ impl Cells<'_> {
         let ((quick, least), (slow, most)) = (stores.first()?, stores.last()?);
         let null = self.row(Null::ABOUT.name, Way::Store.metric(figure, situation));
         Some(format!(
-            "from {} on {} to {} on {}{}",
+            "between {} on {} and {} on {}{}",
             time(*least),
             quick.name(),
             time(*most),

@@ -108,7 +108,7 @@ fn findings(cells: &Cells<'_>) -> Vec<String> {
         .filter_map(|manner| {
             let range = cells.slowest_and_quickest(Figure::P999, manner.name())?;
             Some(format!(
-                "While the results of a sweep are written {}, 99.9 % of reads took at most {range}.",
+                "While the results of a sweep are written {}, the p99.9 of reads lies {range}.",
                 words(manner)
             ))
         })

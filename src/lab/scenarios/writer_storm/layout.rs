@@ -181,7 +181,7 @@ impl<'a> Layout<'a> {
                 .slowest_and_quickest(Figure::P999, &situation(pace));
             if let Some(range) = range {
                 let beside = words(pace);
-                findings.push(format!("{beside}, 99.9 % of reads took at most {range}."));
+                findings.push(format!("{beside}, the p99.9 of reads lies {range}."));
             }
         }
         let pace = situation(Pace::Unthrottled);
