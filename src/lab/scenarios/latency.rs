@@ -12,6 +12,10 @@ use crate::lab::section::{
     took_part,
 };
 
+/// Reads before the clock starts, at most: a first read may have to make a handle,
+/// and through a store of messages on a busy machine thousands would take seconds.
+pub(super) const WARM_UP: usize = 256;
+
 /// What is told of the latencies of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Figure {

@@ -133,7 +133,7 @@ fn extent(scale: Scale) -> (usize, Duration) {
     let (services, milliseconds) = match scale {
         Scale::Smoke => (1_000, 3),
         Scale::Quick => (1_000, 10),
-        Scale::Default => (10_000, 40),
+        Scale::Default => (10_000, 25),
         Scale::Full => (10_000, 100),
     };
     (services, Duration::from_millis(milliseconds))
