@@ -9,6 +9,7 @@
 //! | `contender.rs`, `contender/` | who is measured: our stores, and what a user would write instead |
 //! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
 //! | `gang.rs` | threads that start together |
+//! | `open_loop.rs` | reads that come when they are due, and a writer beside them |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
 //! | `process.rs` | a process for each contender; what others did meanwhile |
 //! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
@@ -42,6 +43,7 @@ mod context;
 pub mod fault;
 pub mod gang;
 pub mod model;
+pub mod open_loop;
 pub mod output;
 pub mod overall;
 pub mod process;

@@ -5,7 +5,12 @@
 //! which; and lays its results out as a [`Section`] of the report.
 
 pub mod burst;
+pub mod health_sweep;
+mod latency;
 pub mod operations;
+pub mod snapshot_scan;
+pub mod visibility;
+pub mod writer_storm;
 
 use std::time::Duration;
 
@@ -18,7 +23,14 @@ use super::run::Scale;
 use super::section::Section;
 
 /// All scenarios, in the order in which they are run and shown.
-pub const ALL: &[&dyn Scenario] = &[&operations::Operations, &burst::Burst30x100];
+pub const ALL: &[&dyn Scenario] = &[
+    &operations::Operations,
+    &burst::Burst30x100,
+    &writer_storm::WriterStorm,
+    &snapshot_scan::SnapshotScan,
+    &health_sweep::HealthSweep,
+    &visibility::Visibility,
+];
 
 /// A question that is answered by measuring.
 pub trait Scenario: Sync {

@@ -50,8 +50,8 @@ pub fn shuffled(n: usize, rng: &mut LabRng) -> Vec<usize> {
     order
 }
 
-/// Some instant in the past, at which all pods of a fleet registered.
-fn epoch() -> SystemTime {
+/// The instant in the past at which all pods of a fleet registered.
+pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
