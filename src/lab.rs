@@ -9,6 +9,8 @@
 //! | `contender.rs`, `contender/` | who is measured |
 //! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
 //! | `gang.rs` | threads that start together |
+//! | `crew.rs` | who does the work of a burst: a pool, tasks, plain threads |
+//! | `window.rs` | threads that go on, and what they did in the middle of it |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
 //! | `process.rs` | a process for each contender; what others did meanwhile |
 //! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
@@ -33,6 +35,7 @@
 mod check;
 pub mod contender;
 mod context;
+pub mod crew;
 pub mod fault;
 pub mod gang;
 pub mod model;
@@ -46,6 +49,7 @@ pub mod section;
 pub mod stats;
 mod summary;
 mod targets;
+pub mod window;
 pub mod workload;
 
 pub use check::check;

@@ -58,6 +58,11 @@ impl Gang {
         }
     }
 
+    /// Its threads.
+    pub(super) fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
     /// How many threads there are.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
