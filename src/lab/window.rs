@@ -193,7 +193,11 @@ mod tests {
             },
         );
         assert!(window.elapsed >= SPAN.window && window.missed == 0);
-        let counted: u64 = window.operations.iter().map(|own| own.end - own.start).sum();
+        let counted: u64 = window
+            .operations
+            .iter()
+            .map(|own| own.end - own.start)
+            .sum();
         let made: u64 = window.work.iter().sum();
         assert!((AT_LEAST..=made).contains(&counted));
         for (own, made) in window.operations.iter().zip(&window.work) {

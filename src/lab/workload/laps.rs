@@ -17,6 +17,9 @@ const HAND: usize = 100;
 /// Hands in a deal: as many operations as a deck has keys, and a few more.
 const HANDS: usize = PROBES.div_ceil(HAND);
 
+/// To how many threads a deal can be dealt out: a hand for each.
+pub const MOST_THREADS: usize = HANDS;
+
 /// Which pods are asked for.
 #[derive(Debug)]
 pub enum Popularity {
@@ -106,11 +109,16 @@ impl Deal {
         Deal { fleet, acts, keys }
     }
 
+    /// Who is registered.
+    pub fn fleet(&self) -> Fleet {
+        self.fleet
+    }
+
     /// The part of each of so many threads, in whole hands.
     ///
     /// # Panics
     ///
-    /// Where there are more threads than hands: 656.
+    /// Where there are no threads, or more than [`MOST_THREADS`].
     pub fn laps<'a>(&'a self, threads: usize, wardrobe: &mut Wardrobe) -> Vec<Lap<'a>> {
         let each = HANDS / threads * HAND;
         assert!(each > 0, "a hand for each of {threads} threads");
