@@ -6,6 +6,9 @@
 //! pods these are is drawn anew in every block, and has nothing to do with the order
 //! in which they registered.
 
+use std::sync::mpsc;
+use std::thread;
+
 use super::steady::{self, Panel, Plan, Stage};
 use super::{Effort, Scenario};
 use crate::lab::contender::{self, About, Contender};
@@ -17,6 +20,7 @@ use crate::lab::run::Scale;
 use crate::lab::section::{Section, thousands, took_part};
 use crate::lab::workload::laps::{Deal, Popularity};
 use crate::lab::workload::{Fleet, Mix, shuffled};
+use crate::{Batch, RegistryStore};
 
 /// The name of the scenario.
 pub(crate) const NAME: &str = "zipf";
@@ -76,6 +80,33 @@ fn cell(store: &str, threads: usize, services: usize) -> Cell {
     }
 }
 
+/// How many pods register at once.
+const BATCH: usize = 20_000;
+
+/// Registers a fleet, in `order`, without its subscriptions: nobody asks for them
+/// here, and of a million pods they would be half of the work. One thread makes
+/// the records while this one registers those that are made.
+fn register(fleet: Fleet, store: &impl RegistryStore, order: &[usize]) -> Result<(), Fault> {
+    thread::scope(|scope| {
+        let (give, take) = mpsc::sync_channel(2);
+        scope.spawn(move || {
+            for pods in order.chunks(BATCH) {
+                let mut batch = Batch::with_capacity(pods.len());
+                for &pod in pods {
+                    batch.save_service(fleet.record(pod));
+                }
+                if give.send(batch).is_err() {
+                    break; // the store has refused an earlier one
+                }
+            }
+        });
+        for batch in take {
+            store.commit(batch)?;
+        }
+        Ok(())
+    })
+}
+
 struct Measuring<'a> {
     trial: &'a Trial,
     record: &'a mut Recorder,
@@ -89,7 +120,7 @@ impl Plan for Measuring<'_> {
             let fleet = Fleet::new(services);
             let mut rng = self.trial.rng(&format!("deal {services}"));
             let store = C::default();
-            fleet.fill(&store, &shuffled(services, &mut rng))?;
+            register(fleet, &store, &shuffled(services, &mut rng))?;
             let pods = Popularity::zipf(fleet, EXPONENT, &mut rng);
             let deal = Deal::new(fleet, MIX, &pods, &mut rng);
             let mut stage = Stage::default();

@@ -9,6 +9,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, Zipf};
 
 use super::{Fleet, LabRng, Mix, PROBES, Texts, epoch, shuffled};
+use crate::hash::RandomState;
 use crate::{ServiceInfo, ServiceStatus};
 
 /// Operations among which a mix is exact.
@@ -105,7 +106,12 @@ impl Deal {
                 acts.push((pods.pick(rng), act));
             }
         }
-        let keys = acts.iter().map(|&(pod, _)| Fleet::key(pod)).collect();
+        // Most pods occur often, and writing a key out takes long.
+        let mut known: HashMap<usize, String, RandomState> = HashMap::default();
+        for &(pod, _) in &acts {
+            known.entry(pod).or_insert_with(|| Fleet::key(pod));
+        }
+        let keys = acts.iter().map(|(pod, _)| &known[pod]).collect();
         Deal { fleet, acts, keys }
     }
 
@@ -131,35 +137,22 @@ impl Deal {
         let mut lap = Lap {
             turns: Vec::with_capacity(places.len()),
             records: Vec::new(),
-            before: vec![Kinds::default()],
             at: 0,
             now: epoch() + LIFETIME * u32::try_from(thread + 1).unwrap_or(u32::MAX),
         };
-        let mut worn: HashMap<usize, usize> = HashMap::new();
-        let mut kinds = Kinds::default();
+        let mut worn: HashMap<usize, u32, RandomState> = HashMap::default();
         for place in places {
             let (pod, act) = self.acts[place];
             let what = match act {
-                Act::Read => {
-                    kinds.reads += 1;
-                    What::Read
-                }
-                Act::Save => {
-                    kinds.saves += 1;
-                    let records = &mut lap.records;
-                    What::Save(*worn.entry(pod).or_insert_with(|| {
-                        records.push(wardrobe.record(self.fleet, thread, pod));
-                        records.len() - 1
-                    }))
-                }
-                Act::Check(status) => {
-                    kinds.checks += 1;
-                    What::Check(status)
-                }
+                Act::Read => What::Read,
+                Act::Save => What::Save(*worn.entry(pod).or_insert_with(|| {
+                    lap.records.push(wardrobe.record(self.fleet, thread, pod));
+                    u32::try_from(lap.records.len() - 1).expect("no more than operations")
+                })),
+                Act::Check(status) => What::Check(status),
             };
             let key = self.keys.get(place);
             lap.turns.push(Turn { key, what });
-            lap.before.push(kinds);
         }
         lap
     }
@@ -172,7 +165,7 @@ const LIFETIME: Duration = Duration::from_secs(1_000_000);
 /// they take long to make. Each thread has its own: where a record was made does
 /// not tie threads together that have nothing else to do with each other.
 #[derive(Debug, Default)]
-pub struct Wardrobe(HashMap<(usize, usize), ServiceInfo>);
+pub struct Wardrobe(HashMap<(usize, usize), ServiceInfo, RandomState>);
 
 impl Wardrobe {
     fn record(&mut self, fleet: Fleet, thread: usize, pod: usize) -> ServiceInfo {
@@ -228,7 +221,8 @@ struct Turn<'a> {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Read,
-    Save(usize),
+    /// Of the lap's records, by number.
+    Save(u32),
     Check(ServiceStatus),
 }
 
@@ -249,8 +243,6 @@ pub enum Call<'a> {
 pub struct Lap<'a> {
     turns: Vec<Turn<'a>>,
     records: Vec<ServiceInfo>,
-    /// Operations of each kind before each turn, and all of them at the end.
-    before: Vec<Kinds>,
     at: usize,
     /// Moves on with every write, so that each of them changes something: what
     /// changes nothing would cost less.
@@ -272,7 +264,7 @@ impl<'a> Lap<'a> {
             What::Read => Call::Read(turn.key),
             What::Save(record) => {
                 self.now += Duration::from_micros(1);
-                Call::Save(self.records[record].with_registered_at(self.now))
+                Call::Save(self.records[record as usize].with_registered_at(self.now))
             }
             What::Check(status) => {
                 self.now += Duration::from_micros(1);
@@ -283,15 +275,27 @@ impl<'a> Lap<'a> {
 
     /// What the operations of such numbers were, counted from the first ever.
     pub fn kinds(&self, operations: &Range<u64>) -> Kinds {
+        let length = self.turns.len() as u64;
         let until = |end: u64| {
-            let laps = end / self.turns.len() as u64;
             #[allow(clippy::cast_possible_truncation)] // less than the length of a vector
-            let rest = self.before[(end % self.turns.len() as u64) as usize];
-            let lap = self.before[self.turns.len()];
+            let (laps, rest) = (end / length, (end % length) as usize);
+            let (lap, rest) = (count(&self.turns), count(&self.turns[..rest]));
             lap.join(rest, |lap, rest| lap * laps + rest)
         };
         until(operations.end).join(until(operations.start), |end, start| end - start)
     }
+}
+
+fn count(turns: &[Turn<'_>]) -> Kinds {
+    let mut kinds = Kinds::default();
+    for turn in turns {
+        match turn.what {
+            What::Read => kinds.reads += 1,
+            What::Save(_) => kinds.saves += 1,
+            What::Check(_) => kinds.checks += 1,
+        }
+    }
+    kinds
 }
 
 #[cfg(test)]
