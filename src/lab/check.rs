@@ -225,7 +225,7 @@ mod tests {
         broken("too many hits", |report| report.results[3].hits = 1_000_000);
         broken("an unknown block", |report| report.results[3].block = 1_000);
         broken("a block lost", |report| {
-            report.results.retain(|sample| sample.block != 1)
+            report.results.retain(|sample| sample.block != 1);
         });
         broken("one size of a contender lost in a block", |report| {
             let lost = |sample: &Measurement| {

@@ -66,9 +66,9 @@ impl Gang {
     ) -> Window<W> {
         assert_eq!(pieces.len(), self.threads(), "one piece of work a thread");
         let counters: Vec<Counter> = pieces.iter().map(|_| Counter::default()).collect();
-        let (stop, barrier) = (AtomicBool::new(false), Barrier::new(pieces.len() + 1));
+        let (over, barrier) = (AtomicBool::new(false), Barrier::new(pieces.len() + 1));
         let mut done: Vec<Option<(W, u64)>> = pieces.iter().map(|_| None).collect();
-        let (prepare, step, stop, barrier) = (&prepare, &step, &stop, &barrier);
+        let (prepare, step, over, barrier) = (&prepare, &step, &over, &barrier);
         let (begin, end) = self.pool().in_place_scope(|scope| {
             // As many tasks as threads, each of which holds its thread until all
             // are there: no thread can take two.
@@ -77,7 +77,7 @@ impl Gang {
                 scope.spawn(move |_| {
                     let mut work = prepare(piece);
                     barrier.wait();
-                    let missed = go_on(&mut work, step, &counter.done, stop);
+                    let missed = go_on(&mut work, step, &counter.done, over);
                     *done = Some((work, missed));
                 });
             }
@@ -92,7 +92,7 @@ impl Gang {
             }
             // Relaxed: the threads only have to see it at some time; what they did
             // is handed over by the end of the scope.
-            stop.store(true, Relaxed);
+            over.store(true, Relaxed);
             (begin, end)
         });
         let done: Vec<(W, u64)> = done.into_iter().flatten().collect();
@@ -115,10 +115,10 @@ fn go_on<W>(
     work: &mut W,
     step: impl Fn(&mut W) -> bool,
     counter: &AtomicU64,
-    stop: &AtomicBool,
+    over: &AtomicBool,
 ) -> u64 {
     let (mut done, mut missed) = (0, 0);
-    while !stop.load(Relaxed) {
+    while !over.load(Relaxed) {
         missed += u64::from(!step(work));
         done += 1;
         // Relaxed, as its partner in `Reading::take`: the number itself is all that
@@ -214,7 +214,7 @@ mod tests {
             ramp: Duration::ZERO,
             window: Duration::from_millis(1),
         };
-        let slow = |_: &mut ()| {
+        let slow = |(): &mut ()| {
             std::thread::sleep(Duration::from_millis(1));
             false
         };

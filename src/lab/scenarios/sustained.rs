@@ -32,7 +32,7 @@ fn extent(scale: Scale) -> (&'static [usize], &'static [Mix], u32) {
     match scale {
         Scale::Smoke => (&[1, 2], SOME, 1),
         Scale::Quick => (&[1, 2, 8, 30], SOME, 3),
-        Scale::Default => (&[1, 2, 4, 8, 16, 30], &Mix::ALL, 8),
+        Scale::Default => (&[1, 2, 4, 8, 16, 30], &Mix::ALL, 6),
         Scale::Full => (&[1, 2, 4, 8, 16, 30], &Mix::ALL, 40),
     }
 }
@@ -107,7 +107,7 @@ impl Scenario for Sustained {
         match scale {
             Scale::Smoke => Effort::new(2, 2, 2),
             Scale::Quick => Effort::new(5, 3, 6),
-            Scale::Default => Effort::new(15, 7, 60),
+            Scale::Default => Effort::new(15, 7, 50),
             Scale::Full => Effort::new(31, 11, 400),
         }
     }
