@@ -34,9 +34,15 @@ pub struct Window<W> {
     pub operations: Vec<Range<u64>>,
     /// How many operations missed from first to last, within it or not.
     pub missed: u64,
+    /// How long the thread that fared worst had to wait for a processor, from first
+    /// to last; where the gang is [watching](Gang::watching) and the system tells.
+    pub waited: Option<Duration>,
     /// What the threads worked on.
     pub work: Vec<W>,
 }
+
+/// What a thread worked on, how often it missed, and how long it had to wait.
+type Done<W> = (W, u64, Option<Duration>);
 
 /// Fewer operations than this in a window say nothing: it goes on until there are
 /// so many.
@@ -67,7 +73,7 @@ impl Gang {
         assert_eq!(pieces.len(), self.threads(), "one piece of work a thread");
         let counters: Vec<Counter> = pieces.iter().map(|_| Counter::default()).collect();
         let (over, barrier) = (AtomicBool::new(false), Barrier::new(pieces.len() + 1));
-        let mut done: Vec<Option<(W, u64)>> = pieces.iter().map(|_| None).collect();
+        let mut done: Vec<Option<Done<W>>> = pieces.iter().map(|_| None).collect();
         let (prepare, step, over, barrier) = (&prepare, &step, &over, &barrier);
         let (begin, end) = self.pool().in_place_scope(|scope| {
             // As many tasks as threads, each of which holds its thread until all
@@ -77,8 +83,11 @@ impl Gang {
                 scope.spawn(move |_| {
                     let mut work = prepare(piece);
                     barrier.wait();
+                    let before = self.waited();
                     let missed = go_on(&mut work, step, &counter.done, over);
-                    *done = Some((work, missed));
+                    let waited = before.zip(self.waited());
+                    let waited = waited.map(|(before, after)| after.saturating_sub(before));
+                    *done = Some((work, missed, waited));
                 });
             }
             barrier.wait();
@@ -95,7 +104,8 @@ impl Gang {
             over.store(true, Relaxed);
             (begin, end)
         });
-        let done: Vec<(W, u64)> = done.into_iter().flatten().collect();
+        let done: Vec<Done<W>> = done.into_iter().flatten().collect();
+        let waited: Option<Vec<Duration>> = done.iter().map(|(.., waited)| *waited).collect();
         Window {
             elapsed: end.at - begin.at,
             operations: begin
@@ -104,8 +114,9 @@ impl Gang {
                 .zip(&end.done)
                 .map(|(begin, end)| *begin..*end)
                 .collect(),
-            missed: done.iter().map(|(_, missed)| missed).sum(),
-            work: done.into_iter().map(|(work, _)| work).collect(),
+            missed: done.iter().map(|(_, missed, _)| missed).sum(),
+            waited: waited.and_then(|waited| waited.into_iter().max()),
+            work: done.into_iter().map(|(work, ..)| work).collect(),
         }
     }
 }
@@ -221,6 +232,15 @@ mod tests {
         let window = gang.window(vec![()], span, |()| (), slow);
         let counted = window.operations[0].end - window.operations[0].start;
         assert!(counted >= AT_LEAST && window.missed >= counted);
+    }
+
+    #[test]
+    fn only_a_gang_that_watches_tells_how_long_it_had_to_wait() {
+        let known = std::path::Path::new("/proc/thread-self/schedstat").exists();
+        let waited = |gang: Gang| gang.window(vec![()], SPAN, |()| (), |()| true).waited;
+        assert_eq!(waited(Gang::new(1).unwrap()), None);
+        let told = waited(Gang::new(1).unwrap().watching()).is_some();
+        assert_eq!(told, known);
     }
 
     #[test]

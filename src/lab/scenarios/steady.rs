@@ -80,13 +80,26 @@ pub(super) fn threads(trial: &Trial, own: &[usize]) -> Result<Vec<usize>, Fault>
 /// So many milliseconds; twice as many where threads have to take turns, because a
 /// turn takes milliseconds itself. An eighth of it is cut off before.
 pub(super) fn span(milliseconds: u32, threads: usize) -> Span {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let turns = if threads > cores { 2 } else { 1 };
+    let turns = if threads > cores() { 2 } else { 1 };
     let window = Duration::from_millis(1) * milliseconds * turns;
     Span {
         ramp: window / 8,
         window,
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// So many threads. Where each can have a core, they tell when others took it away.
+fn gang(threads: usize) -> Result<Gang, Fault> {
+    let gang = Gang::new(threads)?;
+    Ok(if threads > cores() {
+        gang
+    } else {
+        gang.watching()
+    })
 }
 
 /// Threads by their number, started when they are first needed; and the records
@@ -120,8 +133,7 @@ pub(super) fn by_reader<S: SnapshotContender>(_: &S, reader: &mut S::Reader, key
 
 impl Stage {
     /// Has so many threads work through a deal, all on one store that holds the
-    /// whole fleet. Each reads with what it has opened for itself. `fleet` says how
-    /// many services there have to be at the end.
+    /// whole fleet. Each reads with what it has opened for itself.
     pub(super) fn perform<S: Contender + Send + Sync, R: Send>(
         &mut self,
         store: &S,
@@ -132,7 +144,7 @@ impl Stage {
     ) -> Result<Sample, Fault> {
         let gang = match self.gangs.entry(threads) {
             std::collections::btree_map::Entry::Occupied(gang) => gang.into_mut(),
-            std::collections::btree_map::Entry::Vacant(free) => free.insert(Gang::new(threads)?),
+            std::collections::btree_map::Entry::Vacant(free) => free.insert(gang(threads)?),
         };
         let step = |(lap, own): &mut (Lap<'_>, R)| match lap.next_call() {
             Call::Read(key) => read(store, own, key),
@@ -157,6 +169,7 @@ impl Stage {
             // A single miss, within the window or not, is one too many.
             hits: operations.saturating_sub(window.missed),
             services: Some((store.stats()?.services, deal.fleet().pods)),
+            waited: window.waited,
             ..Sample::of(window.elapsed, operations)
         })
     }

@@ -92,7 +92,8 @@ impl Scenario for Sustained {
          all counters twice: what happens in between counts, while every thread is at it; start \
          and end are cut off. A read is get_service, a clone; half of the writes replace a record \
          and half update a health status, each with a time of its own, so that it changes \
-         something. A window is twice as long where threads outnumber the cores."
+         something. A window is twice as long where threads outnumber the cores. Where they do not, \
+         samples count in which every thread had a core all the time, if there are any."
     }
 
     fn entrants(&self) -> Vec<About> {
