@@ -217,8 +217,16 @@ impl Scenario for HotKey {
                     if !panel.is_measured(report, &stores) {
                         continue;
                     }
+                    let note = match way {
+                        Way::ByReader => format!(
+                            "{} That store has no reader handles: its with_service stands for them.",
+                            panel.note
+                        ),
+                        Way::Cloned | Way::Borrowed => panel.note,
+                    };
                     let panel = Panel {
                         brief: keys == 1 && mix.writes == 10,
+                        note,
                         ..panel
                     };
                     blocks.extend(panel.blocks(report, &stores));
