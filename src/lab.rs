@@ -10,6 +10,8 @@
 //! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
 //! | `gang.rs` | threads that start together |
 //! | `open_loop.rs` | reads that come when they are due, and a writer beside them |
+//! | `crew.rs` | who does the work of a burst: a pool, tasks, plain threads |
+//! | `window.rs` | threads that go on, and what they did in the middle of it |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
 //! | `process.rs` | a process for each contender; what others did meanwhile |
 //! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
@@ -40,6 +42,7 @@ mod check;
 pub mod compare;
 pub mod contender;
 mod context;
+pub mod crew;
 pub mod fault;
 pub mod gang;
 pub mod model;
@@ -60,6 +63,7 @@ mod summary;
 mod synthetic;
 mod targets;
 pub mod verdict;
+pub mod window;
 pub mod workload;
 
 pub use check::check;

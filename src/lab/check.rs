@@ -19,20 +19,7 @@ pub fn check(report: &Report) -> Vec<String> {
     faults.extend(check_processes(report));
     let samples = summary::samples(&report.results, 0);
     let twice = summary::samples(&report.results, 1);
-    for (cell, own) in samples.iter().chain(&twice) {
-        let Some(run) = report.run_of(&cell.scenario) else {
-            faults.push(format!("{cell:?} is of a scenario that was not run"));
-            continue;
-        };
-        let blocks: HashSet<usize> = own.iter().map(|sample| sample.block).collect();
-        if own.len() != run.blocks || blocks.len() != run.blocks {
-            let found = own.len();
-            faults.push(format!(
-                "{cell:?} has {found} samples in {} blocks",
-                run.blocks
-            ));
-        }
-    }
+    faults.extend(check_blocks(report, &[&samples, &twice]));
     for cell in samples.keys() {
         match report
             .summary
@@ -56,6 +43,44 @@ pub fn check(report: &Report) -> Vec<String> {
     }
     for row in &report.summary {
         faults.extend(check_row(row, &samples));
+    }
+    faults
+}
+
+/// Every cell has a sample in each block of its scenario; where a scenario leaves a
+/// size out in some blocks, in each block that measured that size.
+fn check_blocks(report: &Report, runs: &[&HashMap<&Cell, Vec<&Measurement>>]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut of_size: HashMap<(&str, usize), HashSet<usize>> = HashMap::new();
+    let mut of_scenario: HashMap<&str, HashSet<usize>> = HashMap::new();
+    for sample in &report.results {
+        let (scenario, services) = (sample.cell.scenario.as_str(), sample.cell.services);
+        let blocks = of_size.entry((scenario, services)).or_default();
+        blocks.insert(sample.block);
+        of_scenario
+            .entry(scenario)
+            .or_default()
+            .insert(sample.block);
+    }
+    for (scenario, blocks) in of_scenario {
+        let Some(run) = report.run_of(scenario) else {
+            faults.push(format!("{scenario} was not run, but measured"));
+            continue;
+        };
+        if blocks.len() != run.blocks || blocks.iter().any(|block| *block >= run.blocks) {
+            let ran = run.blocks;
+            faults.push(format!(
+                "{scenario} has samples of {blocks:?}, not of {ran}"
+            ));
+        }
+    }
+    for (cell, own) in runs.iter().copied().flatten() {
+        let blocks: HashSet<usize> = own.iter().map(|sample| sample.block).collect();
+        let expected = &of_size[&(cell.scenario.as_str(), cell.services)];
+        if own.len() != expected.len() || blocks != *expected {
+            let (found, expected) = (own.len(), expected.len());
+            faults.push(format!("{cell:?} has {found} samples of {expected} blocks"));
+        }
     }
     faults
 }
@@ -199,6 +224,15 @@ mod tests {
         });
         broken("too many hits", |report| report.results[3].hits = 1_000_000);
         broken("an unknown block", |report| report.results[3].block = 1_000);
+        broken("a block lost", |report| {
+            report.results.retain(|sample| sample.block != 1);
+        });
+        broken("one size of a contender lost in a block", |report| {
+            let lost = |sample: &Measurement| {
+                sample.block == 1 && sample.cell.services == 0 && sample.cell.store == "null"
+            };
+            report.results.retain(|sample| !lost(sample));
+        });
         broken("no number", |report| report.results[3].value = f64::NAN);
         broken("a value changed", |report| report.summary[2].value *= 1.001);
         broken("an interval beside", |report| {

@@ -30,6 +30,7 @@ const CRATES: &[&str] = &[
     "mimalloc",
     "papaya",
     "rand",
+    "rand_distr",
     "rayon",
     "scc",
     "sdd",
@@ -63,7 +64,8 @@ pub(super) fn context(settings: &Settings) -> Context {
         allocator: allocator(settings.allocator, &crates),
         hasher: format!("foldhash {hasher} (fast), seeded at random for each store"),
         keys: "service:pod, 19 bytes, ten pods a service, registered in random order; asked for \
-               uniformly at random, with texts that are never the store's own"
+               uniformly at random unless a scenario says otherwise, with texts that are never \
+               the store's own"
             .into(),
         copies: "get_* clone a record (one reference count, a few words); with_service, \
                  reader handles and views borrow it"

@@ -6,11 +6,15 @@
 
 pub mod burst;
 pub mod health_sweep;
+pub mod hot_key;
 mod latency;
 pub mod operations;
 pub mod snapshot_scan;
+mod steady;
+pub mod sustained;
 pub mod visibility;
 pub mod writer_storm;
+pub mod zipf;
 
 use std::time::Duration;
 
@@ -26,6 +30,9 @@ use super::section::Section;
 pub const ALL: &[&dyn Scenario] = &[
     &operations::Operations,
     &burst::Burst30x100,
+    &sustained::Sustained,
+    &hot_key::HotKey,
+    &zipf::Zipf,
     &writer_storm::WriterStorm,
     &snapshot_scan::SnapshotScan,
     &health_sweep::HealthSweep,

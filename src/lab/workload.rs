@@ -9,6 +9,10 @@
 //!   warm the store's cache lines on the way.
 //! - A [`Deck`] is what one round of the scenario *operations* works through.
 //! - A [`Burst`] is what the workers of *burst-30x100* do.
+//! - A [`Deal`](laps::Deal) is what threads do that go on until they are told to
+//!   stop.
+
+pub mod laps;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -139,18 +143,17 @@ impl Fleet {
 
     /// The batches that register the pods and their subscriptions, in `order`.
     pub fn batches(self, order: &[usize]) -> Vec<Batch> {
-        order
-            .chunks(BATCH)
-            .map(|pods| {
-                let mut batch = Batch::with_capacity(2 * pods.len());
-                for &pod in pods {
-                    let record = self.record(pod);
-                    batch.add_subscription(record.key(), &record.subscriptions()[0]);
-                    batch.save_service(record);
-                }
-                batch
-            })
-            .collect()
+        order.chunks(BATCH).map(|pods| self.batch(pods)).collect()
+    }
+
+    fn batch(self, pods: &[usize]) -> Batch {
+        let mut batch = Batch::with_capacity(2 * pods.len());
+        for &pod in pods {
+            let record = self.record(pod);
+            batch.add_subscription(record.key(), &record.subscriptions()[0]);
+            batch.save_service(record);
+        }
+        batch
     }
 
     /// Registers the whole fleet with a store, in `order`.
@@ -159,8 +162,9 @@ impl Fleet {
     ///
     /// Those of [`commit`](RegistryStore::commit).
     pub fn fill(self, store: &impl RegistryStore, order: &[usize]) -> Result<()> {
-        for batch in self.batches(order) {
-            store.commit(batch)?;
+        // One after the other: all at once would be a second copy of a large fleet.
+        for pods in order.chunks(BATCH) {
+            store.commit(self.batch(pods))?;
         }
         Ok(())
     }

@@ -10,6 +10,10 @@
 //! added up, over all operations: what one operation costs the one who makes
 //! it, with the contention in it and the waking left out.
 //!
+//! `tasks` and `threads` are the whole time of the same bursts where another
+//! [`Crew`] does the work: 30 tasks on a pool with a thread a core, and 30 plain
+//! threads.
+//!
 //! [`Null`]: crate::lab::contender::Null
 
 mod layout;
@@ -18,14 +22,16 @@ use std::time::Duration;
 
 use super::{Effort, Scenario};
 use crate::lab::contender::{self, About, Contender, Null, Visitor};
+use crate::lab::crew::Crew;
 use crate::lab::fault::Fault;
-use crate::lab::gang::Gang;
 use crate::lab::model::{Cell, Report};
 use crate::lab::process::Trial;
 use crate::lab::record::{Recorder, Sample, Unit};
 use crate::lab::run::Scale;
 use crate::lab::section::Section;
-use crate::lab::workload::{Action, BURST_PODS, Burst, Fleet, Mix, OPERATIONS, WORKERS, shuffled};
+use crate::lab::workload::{
+    Action, BURST_PODS, Burst, Fleet, LabRng, Mix, OPERATIONS, WORKERS, shuffled,
+};
 use crate::{Result, ServiceInfo, StoreError, ThreadSafeMemoryStore};
 
 /// The name of the scenario.
@@ -62,8 +68,9 @@ pub trait Target {
     ///
     /// # Errors
     ///
-    /// Those of the store, outside of what is timed.
-    fn burst(&self, gang: &Gang, burst: &Burst, order: &[usize]) -> Result<Outcome>;
+    /// Those of the store, outside of what is timed, and where the system has no
+    /// threads to give.
+    fn burst(&self, crew: &Crew, burst: &Burst, order: &[usize]) -> Result<Outcome, Fault>;
 }
 
 /// A store that threads share.
@@ -83,17 +90,17 @@ impl<S: Contender + Send + Sync> Target for Shared<S> {
         &S::ABOUT
     }
 
-    fn burst(&self, gang: &Gang, burst: &Burst, order: &[usize]) -> Result<Outcome> {
+    fn burst(&self, crew: &Crew, burst: &Burst, order: &[usize]) -> Result<Outcome, Fault> {
         let store = S::default();
         Fleet::new(BURST_PODS).fill(&store, &order[..burst.services])?;
-        let desks = (0..gang.threads())
+        let desks = (0..WORKERS)
             .map(|worker| Desk {
                 actions: burst.actions(worker),
                 answers: vec![Err(StoreError::Closed); OPERATIONS],
                 written: 0,
             })
             .collect();
-        let together = gang.run(desks, |desk| desk, |desk| work(&store, desk));
+        let together = crew.run(desks, |desk| work(&store, desk))?;
         let desks = &together.work;
         let right = |worker: usize| {
             let asked = burst.actions(worker);
@@ -150,36 +157,76 @@ pub fn targets(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Target>> {
     roster.1
 }
 
-/// The two ways of reading the clock.
+/// Who does the work, and how the clock is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     Burst,
     InWorker,
+    Tasks,
+    Threads,
 }
 
 impl Reading {
-    pub(crate) const ALL: [Reading; 2] = [Reading::Burst, Reading::InWorker];
+    pub(crate) const ALL: [Reading; 4] = [
+        Reading::Burst,
+        Reading::InWorker,
+        Reading::Tasks,
+        Reading::Threads,
+    ];
 
     fn of(self, outcome: &Outcome) -> Duration {
         match self {
-            Reading::Burst => outcome.elapsed,
             Reading::InWorker => outcome.busy,
+            Reading::Burst | Reading::Tasks | Reading::Threads => outcome.elapsed,
         }
     }
 
-    pub(crate) fn cell(self, store: &str, services: usize, mix: Mix) -> Cell {
+    pub(crate) fn metric(self, mix: Mix) -> String {
         let reading = match self {
             Reading::Burst => "burst",
             Reading::InWorker => "in_worker",
+            Reading::Tasks => "tasks",
+            Reading::Threads => "threads",
         };
+        format!("{reading}_{mix}")
+    }
+
+    fn cell(self, store: &str, threads: usize, services: usize, mix: Mix) -> Cell {
         Cell {
             scenario: NAME.into(),
             store: store.into(),
-            threads: WORKERS,
+            threads,
             services,
-            metric: format!("{reading}_{mix}"),
+            metric: self.metric(mix),
         }
     }
+}
+
+/// Who does the work, what is read from it, and for how many bursts.
+struct Turn {
+    crew: Crew,
+    readings: &'static [Reading],
+    bursts: usize,
+}
+
+/// All crews; in a short run those that stand beside the pool have fewer bursts.
+fn turns(scale: Scale) -> Result<[Turn; 3], Fault> {
+    let (bursts, beside) = match scale {
+        Scale::Smoke => (1, 1),
+        Scale::Quick => (3, 1),
+        Scale::Default => (5, 3),
+        Scale::Full => (7, 5),
+    };
+    let turn = |crew, readings, bursts| Turn {
+        crew,
+        readings,
+        bursts,
+    };
+    Ok([
+        turn(Crew::pool()?, &[Reading::Burst, Reading::InWorker], bursts),
+        turn(Crew::tasks()?, &[Reading::Tasks], beside),
+        turn(Crew::Threads, &[Reading::Threads], beside),
+    ])
 }
 
 /// The scenario.
@@ -198,10 +245,12 @@ impl Scenario for Burst30x100 {
     fn method(&self) -> &'static str {
         "30 workers on a rayon pool of 30 threads, 100 operations each, 3,000 in all, held back by \
          a barrier and let go together; every store fresh for every burst, keys and records \
-         prepared before; of several bursts in a process the middle one counts. A read is get_service, a clone. On 1,000 services half of the writes \
+         prepared before; of several bursts in a process the middle one counts. The same bursts \
+         are done by 30 tasks on rayon's default pool, from the first fork to the last join, and by \
+         30 plain threads, which are started before the clock and held back by a barrier. A read is get_service, a clone. On 1,000 services half of the writes \
          replace a record and half update a health status; on an empty store every write registers \
-         a pod. The null store does nothing: what it takes is the waking of 30 threads, and no \
-         store can be faster."
+         a pod. The null store does nothing: what it takes is the waking of 30 threads, or the fork \
+         and join of 30 tasks, and no store can be faster."
     }
 
     fn entrants(&self) -> Vec<About> {
@@ -226,33 +275,11 @@ impl Scenario for Burst30x100 {
         let mut targets = targets(|id| id == trial.store).into_iter();
         let target = targets.find(|target| target.about().id == trial.store);
         let target = target.ok_or_else(|| trial.unknown_store())?;
-        let gang = Gang::new(WORKERS)?;
-        let bursts = match trial.scale {
-            Scale::Smoke => 1,
-            Scale::Quick => 3,
-            Scale::Default | Scale::Full => 7,
-        };
         let mut rng = trial.rng("bursts");
-        for services in FILLS {
-            for mix in Mix::ALL {
-                let mut outcomes = Vec::new();
-                for _ in 0..bursts {
-                    let burst = Burst::new(services, mix, &mut rng);
-                    let order = shuffled(BURST_PODS, &mut rng);
-                    let outcome = target.burst(&gang, &burst, &order)?;
-                    outcomes.push((outcome, burst));
-                }
-                for reading in Reading::ALL {
-                    let cell = reading.cell(target.about().name, services, mix);
-                    outcomes.sort_by_key(|(outcome, _)| reading.of(outcome));
-                    for (outcome, burst) in &outcomes {
-                        if target.about().is_store() {
-                            check(&cell, outcome, burst)?;
-                        }
-                    }
-                    let (outcome, burst) = &outcomes[bursts / 2];
-                    let sample = sample(target.about(), reading, outcome, burst);
-                    record.sample(&cell, Unit::NanosecondsPerOperation, &sample)?;
+        for turn in turns(trial.scale)? {
+            for services in FILLS {
+                for mix in Mix::ALL {
+                    self::measure(&*target, &turn, services, mix, &mut rng, record)?;
                 }
             }
         }
@@ -270,6 +297,38 @@ impl Scenario for Burst30x100 {
     fn section(&self, report: &Report) -> Section {
         layout::section(report, &contender::all())
     }
+}
+
+/// Measures bursts of one kind; the middle one counts.
+fn measure(
+    target: &dyn Target,
+    turn: &Turn,
+    services: usize,
+    mix: Mix,
+    rng: &mut LabRng,
+    record: &mut Recorder,
+) -> Result<(), Fault> {
+    let about = target.about();
+    let mut outcomes = Vec::new();
+    for _ in 0..turn.bursts {
+        let burst = Burst::new(services, mix, rng);
+        let order = shuffled(BURST_PODS, rng);
+        let outcome = target.burst(&turn.crew, &burst, &order)?;
+        outcomes.push((outcome, burst));
+    }
+    for &reading in turn.readings {
+        let cell = reading.cell(about.name, turn.crew.threads(), services, mix);
+        outcomes.sort_by_key(|(outcome, _)| reading.of(outcome));
+        for (outcome, burst) in &outcomes {
+            if about.is_store() {
+                check(&cell, outcome, burst)?;
+            }
+        }
+        let (outcome, burst) = &outcomes[turn.bursts / 2];
+        let sample = sample(about, reading, outcome, burst);
+        record.sample(&cell, Unit::NanosecondsPerOperation, &sample)?;
+    }
+    Ok(())
 }
 
 fn sample(about: &About, reading: Reading, outcome: &Outcome, burst: &Burst) -> Sample {
