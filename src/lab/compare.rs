@@ -401,7 +401,7 @@ mod tests {
         warned("cores", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());
         warned("compiler", |new| {
-            new.context.toolchain.rustc = "rustc 2".into()
+            new.context.toolchain.rustc = "rustc 2".into();
         });
         warned("allocator", |new| new.context.allocator = "bump".into());
         warned("lock file", |new| new.context.lock_file = "0".into());
