@@ -298,7 +298,12 @@ fn perform(task: &Task) -> io::Result<ExitCode> {
         Task::Docs { check } => {
             let json = docs("report.json");
             let page = docs("benchmarks.md");
-            let text = Document::of(&output::read(&json)?).benchmarks();
+            let report = output::read(&json).map_err(|error| {
+                let hint =
+                    "; it is the report.json of a full run: `cargo lab --full`, then copy it there";
+                io::Error::new(error.kind(), format!("{error}{hint}"))
+            })?;
+            let text = Document::of(&report).benchmarks();
             if *check {
                 let there = fs::read_to_string(&page).map_err(at(&page))?;
                 if there != text {

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::model::{Cell, Report, SummaryRow};
+use super::overall::FEWEST_BLOCKS;
 use super::record::Unit;
 use super::section::{
     Block, Colour, Entry, Forest, ForestRow, Ratio, Section, Table, TableRow, thousands,
@@ -66,9 +67,12 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
             own.or_else(|| typical_floor(report, &row.cell.scenario))
                 .unwrap_or(1.0)
         });
+        let mut ratio = ratio(old_row, row, floor.fold(1.0, f64::max))?;
+        // An interval of two blocks is none.
+        ratio.equal |= old_row.blocks.min(row.blocks) < FEWEST_BLOCKS;
         Some(Change {
             cell: row.cell.clone(),
-            ratio: ratio(old_row, row, floor.fold(1.0, f64::max))?,
+            ratio,
             old: old_row.clone(),
             new: row.clone(),
         })
@@ -292,9 +296,9 @@ fn table(title: &str, changes: &[&Change], brief: bool) -> Table {
     let rows = changes.iter().map(|change| TableRow {
         name: name(&change.cell),
         entries: vec![
+            Entry::Heat(change.ratio),
             interval(&change.old),
             interval(&change.new),
-            Entry::Heat(change.ratio),
             change.old.ratio().map_or(Entry::Empty, Entry::Ratio),
             change.new.ratio().map_or(Entry::Empty, Entry::Ratio),
         ],
@@ -305,7 +309,7 @@ fn table(title: &str, changes: &[&Change], brief: bool) -> Table {
             "Medians with their 95 % intervals; to the right, the ratios to the reference within \
                each run, which a change of the machine leaves alone."
                 .into(),
-        head: ["cell", "old", "new", "change", "old ratio", "new ratio"]
+        head: ["cell", "change", "old", "new", "old ratio", "new ratio"]
             .map(String::from)
             .into(),
         rows: rows.collect(),
@@ -401,12 +405,25 @@ mod tests {
         warned("cores", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());
         warned("compiler", |new| {
-            new.context.toolchain.rustc = "rustc 2".into()
+            new.context.toolchain.rustc = "rustc 2".into();
         });
         warned("allocator", |new| new.context.allocator = "bump".into());
         warned("lock file", |new| new.context.lock_file = "0".into());
         warned("effort", |new| new.context.effort = "full".into());
         warned("unstable", |new| new.context.partial = true);
+    }
+
+    #[test]
+    fn two_blocks_change_nothing() {
+        let old = synthetic::report();
+        let mut new = old.clone();
+        for row in &mut new.summary {
+            row.value *= 9.0;
+            row.value_low *= 9.0;
+            row.value_high *= 9.0;
+            row.blocks = 2;
+        }
+        assert_eq!(compare(&old, &new).count()[1], old.summary.len());
     }
 
     #[test]

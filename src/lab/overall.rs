@@ -7,6 +7,7 @@
 //! cells. Ratios are turned so that less is better, of throughputs as well.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
 
 use rand::RngExt;
 
@@ -213,7 +214,7 @@ impl<'a> Overview<'a> {
             let own = ratios(self.first.get(&row.cell), theirs, sign);
             if !own.is_empty() {
                 logs.push(own);
-                name.push_str(&format!("{:?}{}", row.cell, reference.store));
+                let _ = write!(name, "{:?}{}", row.cell, reference.store);
             }
             // Whichever of the two ran twice tells how far a store is from itself.
             for cell in [&row.cell, reference] {

@@ -104,11 +104,11 @@ mod tests {
         };
         broken("partial", |report| report.context.partial = true);
         broken("debug", |report| {
-            report.context.toolchain.profile = "debug".into()
+            report.context.toolchain.profile = "debug".into();
         });
         broken("smoke", |report| report.context.effort = "smoke".into());
         broken("disturbed", |report| {
-            report.context.scenarios[0].disturbed = 4
+            report.context.scenarios[0].disturbed = 4;
         });
         broken("Too few", |report| report.context.scenarios[0].blocks = 2);
         broken("noise floor", |report| {

@@ -181,7 +181,7 @@ impl Judge<'_> {
         verdict
     }
 
-    fn is_candidate(&self, rule: &Rule, info: &ContenderInfo) -> bool {
+    fn is_candidate(rule: &Rule, info: &ContenderInfo) -> bool {
         let shared = info.id != MEMORY;
         info.kind == Origin::Ours
             && match rule.who {
@@ -304,7 +304,7 @@ impl Judge<'_> {
         let ours: Vec<&str> = took_part
             .iter()
             .copied()
-            .filter(|name| info(name).is_some_and(|info| self.is_candidate(rule, info)))
+            .filter(|name| info(name).is_some_and(|info| Self::is_candidate(rule, info)))
             .collect();
         let versus =
             |own: &str, other: &str| self.overview.versus(trial.scenario, own, other, &wanted);
@@ -344,7 +344,7 @@ impl Judge<'_> {
         };
         let contenders = self.report.context.contenders.iter();
         let fits: Vec<&ContenderInfo> = contenders
-            .filter(|info| self.is_candidate(rule, info))
+            .filter(|info| Self::is_candidate(rule, info))
             .filter(ran)
             .collect();
         match rule.who {

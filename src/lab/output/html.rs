@@ -158,9 +158,10 @@ fn one_verdict(verdict: &Verdict) -> String {
     format!(
         "<tr{class}><th scope=\"row\">{}</th><td class=\"answer\">{}</td><td>{}</td><td>{}</td></tr>\n",
         escape(&verdict.need),
-        match stores.is_empty() {
-            true => "\u{2014}".into(),
-            false => stores.join(" = "),
+        if stores.is_empty() {
+            "\u{2014}".into()
+        } else {
+            stores.join(" = ")
         },
         lines(&verdict.evidence),
         lines(&verdict.caveats),
@@ -240,9 +241,9 @@ fn section(section: &Section) -> String {
             format!("<figcaption>{}</figcaption>\n", escape(title))
         };
         heading = title;
-        let _ = write!(
+        let _ = writeln!(
             html,
-            "<figure>{caption}<div class=\"wide\">{svg}</div></figure>\n"
+            "<figure>{caption}<div class=\"wide\">{svg}</div></figure>"
         );
     }
     html.push_str("</section>\n");

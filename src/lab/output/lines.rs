@@ -9,8 +9,6 @@ use crate::lab::section::{Axis, LineChart, Point, Series};
 
 const WIDTH: f64 = 920.0;
 const LEFT: f64 = 74.0;
-/// Right of it stand the names of the lines.
-const RIGHT: f64 = WIDTH - 176.0;
 const HEIGHT: f64 = 330.0;
 const LABEL: f64 = 15.0;
 
@@ -32,11 +30,18 @@ pub(super) fn svg(chart: &LineChart) -> String {
         .chain(ticks(&chart.x));
     let ys = points().flat_map(|point| [point.y, point.low, point.high]);
     let joined = chart.series.iter().any(|series| series.joined);
-    let right = if joined { RIGHT } else { WIDTH - 20.0 };
+    // Right of the lines stand their names.
+    let names = chart.series.iter().map(|series| width(&series.name));
+    let names = names.fold(60.0, f64::max).min(WIDTH / 3.0);
+    let right = if joined {
+        WIDTH - names - 42.0
+    } else {
+        WIDTH - 20.0
+    };
     let legend = legend(chart, right);
     let head = if chart.marks.is_empty() { 12.0 } else { 26.0 };
     let plot = Plot {
-        x: x_scale(xs.collect(), chart.x.logarithmic),
+        x: x_scale(&xs.collect::<Vec<f64>>(), chart.x.logarithmic),
         y: Scale::holding(ys.chain(ticks(&chart.y)), chart.y.logarithmic),
         chart,
         top: head + legend.1,
@@ -62,7 +67,7 @@ pub(super) fn svg(chart: &LineChart) -> String {
 }
 
 /// From left to right a linear axis need not begin at 0: time and shares do not.
-fn x_scale(values: Vec<f64>, logarithmic: bool) -> Scale {
+fn x_scale(values: &[f64], logarithmic: bool) -> Scale {
     let mut scale = Scale::holding(values.iter().copied(), logarithmic);
     if !logarithmic {
         let least = values.iter().copied().fold(f64::MAX, f64::min);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::lab::model::{Kind as Origin, Process, Report};
+use crate::lab::model::{Disturbance, Kind as Origin, Process, Report};
 use crate::lab::overall::{Kind, Overall, Overview};
 use crate::lab::run::DISTURBED;
 use crate::lab::section::{
@@ -233,7 +233,7 @@ pub(super) fn strip(report: &Report) -> Section {
     }
     let worst = |processes: &[&Process]| {
         let known = processes.iter().filter_map(|process| process.disturbance);
-        known.map(|known| known.share()).max_by(f64::total_cmp)
+        known.map(Disturbance::share).max_by(f64::total_cmp)
     };
     let points = |wanted: &dyn Fn(bool, f64) -> bool| -> Vec<Point> {
         let blocks = blocks.iter().filter_map(|((_, _, repeated), processes)| {

@@ -57,7 +57,7 @@ pub(super) fn mark(colour: Colour, x: f64, y: f64) -> String {
 /// About how wide a text is, at a size of 12.
 #[allow(clippy::cast_precision_loss)] // a short text
 pub(super) fn width(text: &str) -> f64 {
-    text.chars().count() as f64 * 6.7
+    text.chars().count() as f64 * 7.3
 }
 
 #[cfg(test)]

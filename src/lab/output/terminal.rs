@@ -103,6 +103,11 @@ pub(super) fn changes(changes: &Changes, names: [&str; 2]) -> String {
         shown.head.truncate(4);
         for row in &mut shown.rows {
             row.entries.truncate(3);
+            for entry in &mut row.entries {
+                if let Entry::Text(text) = entry {
+                    text.truncate(text.find(" (").unwrap_or(text.len()));
+                }
+            }
         }
         let more = shown.rows.len().saturating_sub(MOST);
         shown.rows.truncate(MOST);
