@@ -66,11 +66,11 @@ impl Way {
 pub struct HotKey;
 
 /// Threads, and the milliseconds of a window.
-fn extent(scale: Scale) -> (&'static [usize], u32) {
+fn extent(scale: Scale) -> (&'static [usize], u64) {
     match scale {
         Scale::Smoke => (&[2], 1),
-        Scale::Quick => (&[2, 8], 2),
-        Scale::Default => (&[1, 2, 8, 30], 5),
+        Scale::Quick => (&[2], 3),
+        Scale::Default => (&[1, 2, 8], 5),
         Scale::Full => (&[1, 2, 4, 8, 16, 30], 20),
     }
 }
@@ -117,7 +117,7 @@ impl Measuring<'_> {
                 for &threads in &all {
                     let store = C::default();
                     FLEET.fill(&store, &shuffled(FLEET.pods, &mut rng))?;
-                    let how = (threads, steady::span(milliseconds, threads));
+                    let how = (threads, steady::span(milliseconds));
                     let open = || open(&store);
                     let sample = self.stage.perform(&store, &deal, how, open, &read)?;
                     let cell = cell(C::ABOUT.name, threads, way, keys, mix);

@@ -77,11 +77,11 @@ pub(super) fn threads(trial: &Trial, own: &[usize]) -> Result<Vec<usize>, Fault>
     )))
 }
 
-/// So many milliseconds; twice as many where threads have to take turns, because a
-/// turn takes milliseconds itself. An eighth of it is cut off before.
-pub(super) fn span(milliseconds: u32, threads: usize) -> Span {
-    let turns = if threads > cores() { 2 } else { 1 };
-    let window = Duration::from_millis(1) * milliseconds * turns;
+/// So many milliseconds, and an eighth of it that is cut off before. Where threads
+/// outnumber the cores it becomes longer by itself: whoever ends it waits for a turn,
+/// too.
+pub(super) fn span(milliseconds: u64) -> Span {
+    let window = Duration::from_millis(milliseconds);
     Span {
         ramp: window / 8,
         window,
@@ -375,7 +375,7 @@ mod tests {
         FLEET.fill(&store, &order[..registered]).unwrap();
         let pods = Popularity::uniform(FLEET);
         let deal = Deal::new(FLEET, Mix { writes: 50 }, &pods, &mut seeded(1));
-        let how = (3, span(2, 3));
+        let how = (3, span(2));
         let mut stage = Stage::default();
         stage.perform(&store, &deal, how, || (), cloned).unwrap()
     }

@@ -42,7 +42,7 @@ pub const SIZES: [usize; 2] = [SMALL, LARGE];
 pub struct Zipf;
 
 /// Threads, and the milliseconds of a window.
-fn extent(scale: Scale) -> (&'static [usize], u32) {
+fn extent(scale: Scale) -> (&'static [usize], u64) {
     match scale {
         Scale::Smoke => (&[2], 1),
         Scale::Quick => (&[2, 8], 8),
@@ -125,7 +125,7 @@ impl Plan for Measuring<'_> {
             let deal = Deal::new(fleet, MIX, &pods, &mut rng);
             let mut stage = Stage::default();
             for &threads in &all {
-                let how = (threads, steady::span(milliseconds, threads));
+                let how = (threads, steady::span(milliseconds));
                 let sample = stage.perform(&store, &deal, how, || (), steady::cloned)?;
                 let cell = cell(C::ABOUT.name, threads, services);
                 self.record
