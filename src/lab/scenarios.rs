@@ -5,7 +5,11 @@
 //! which; and lays its results out as a [`Section`] of the report.
 
 pub mod burst;
+pub mod by_name;
+mod growth;
 pub mod operations;
+pub mod size;
+pub mod subscriptions;
 
 use std::time::Duration;
 
@@ -18,7 +22,13 @@ use super::run::Scale;
 use super::section::Section;
 
 /// All scenarios, in the order in which they are run and shown.
-pub const ALL: &[&dyn Scenario] = &[&operations::Operations, &burst::Burst30x100];
+pub const ALL: &[&dyn Scenario] = &[
+    &operations::Operations,
+    &burst::Burst30x100,
+    &size::Size,
+    &by_name::ByName,
+    &subscriptions::Subscriptions,
+];
 
 /// A question that is answered by measuring.
 pub trait Scenario: Sync {

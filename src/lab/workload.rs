@@ -111,24 +111,12 @@ impl Fleet {
     ///
     /// Never: the names of a fleet are good ones.
     pub fn record(self, pod: usize) -> ServiceInfo {
-        let [_, b, c, d] = u32::try_from(pod).unwrap_or(u32::MAX).to_be_bytes();
-        let ip = Ipv4Addr::new(10, b, c, d);
-        let registration = ServiceRegistration {
-            service_name: Fleet::service_name(pod / PODS_PER_SERVICE),
-            pod_name: format!("pod-{}", pod % PODS_PER_SERVICE),
-            providers: vec![Provider {
-                protocol: Protocol::Http,
-                ip: IpAddr::V4(ip),
-                port: 8080,
-            }],
-            health_check_url: format!("http://{ip}:8080/health"),
-            notification_url: format!("http://{ip}:8080/notify"),
-            subscriptions: vec![self.group(pod, 0)],
-        };
-        ServiceInfo::new(registration)
-            .expect("a fleet has good names")
-            .with_registered_at(epoch())
-            .with_health(ServiceStatus::Healthy, epoch())
+        record(
+            pod,
+            Fleet::service_name(pod / PODS_PER_SERVICE),
+            format!("pod-{}", pod % PODS_PER_SERVICE),
+            vec![self.group(pod, 0)],
+        )
     }
 
     /// The record of a pod that registers anew: other times, else the same.
@@ -164,6 +152,38 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// A fresh record of a pod with these names, which shares nothing with another;
+/// its address is made from its number.
+///
+/// # Panics
+///
+/// Where the names are not those of a service and a pod.
+pub fn record(
+    number: usize,
+    service_name: String,
+    pod_name: String,
+    subscriptions: Vec<String>,
+) -> ServiceInfo {
+    let [_, b, c, d] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    let ip = Ipv4Addr::new(10, b, c, d);
+    let registration = ServiceRegistration {
+        service_name,
+        pod_name,
+        providers: vec![Provider {
+            protocol: Protocol::Http,
+            ip: IpAddr::V4(ip),
+            port: 8080,
+        }],
+        health_check_url: format!("http://{ip}:8080/health"),
+        notification_url: format!("http://{ip}:8080/notify"),
+        subscriptions,
+    };
+    ServiceInfo::new(registration)
+        .expect("good names")
+        .with_registered_at(epoch())
+        .with_health(ServiceStatus::Healthy, epoch())
 }
 
 /// Many short texts, one behind the other in memory.
@@ -252,9 +272,30 @@ impl Deck {
     /// Shuffles a deck. `round` makes the times in it unlike those of other
     /// rounds, so that every health check changes something.
     pub fn new(fleet: Fleet, round: u64, rng: &mut LabRng) -> Deck {
+        let deck = Deck::of_keys(fleet, round, PROBES.max(2 * fleet.pods), fleet.pods, rng);
+        let picks = deck.picks.iter();
+        Deck {
+            names: (0..PROBES)
+                .map(|_| Fleet::service_name(rng.random_range(0..fleet.services())))
+                .collect(),
+            groups: picks.map(|&pod| fleet.group(pod, 0)).collect(),
+            sweep_groups: deck.sweep.iter().map(|&pod| fleet.group(pod, 1)).collect(),
+            ..deck
+        }
+    }
+
+    /// A deck for operations with a key only: without names and groups, with
+    /// `probes` random pods and the keys of `swept` pods of the sweep, so that it is
+    /// made quickly for large fleets and small ones.
+    pub fn of_keys(
+        fleet: Fleet,
+        round: u64,
+        probes: usize,
+        swept: usize,
+        rng: &mut LabRng,
+    ) -> Deck {
         let order = shuffled(fleet.pods, rng);
         let sweep = shuffled(fleet.pods, rng);
-        let probes = PROBES.max(2 * fleet.pods);
         let picks: Vec<usize> = (0..probes)
             .map(|_| rng.random_range(0..fleet.pods))
             .collect();
@@ -267,12 +308,14 @@ impl Deck {
         Deck {
             keys: picks.iter().map(|&pod| Fleet::key(pod)).collect(),
             absent: picks.iter().map(|&pod| Fleet::absent_key(pod)).collect(),
-            names: (0..PROBES)
-                .map(|_| Fleet::service_name(rng.random_range(0..fleet.services())))
+            names: Texts::default(),
+            groups: Texts::default(),
+            sweep_keys: sweep
+                .iter()
+                .take(swept)
+                .map(|&pod| Fleet::key(pod))
                 .collect(),
-            groups: picks.iter().map(|&pod| fleet.group(pod, 0)).collect(),
-            sweep_keys: sweep.iter().map(|&pod| Fleet::key(pod)).collect(),
-            sweep_groups: sweep.iter().map(|&pod| fleet.group(pod, 1)).collect(),
+            sweep_groups: Texts::default(),
             fleet,
             order,
             sweep,
