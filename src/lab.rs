@@ -11,6 +11,7 @@
 //! | `gang.rs` | threads that start together |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
 //! | `process.rs` | a process for each contender; what others did meanwhile |
+//! | `counting.rs` | an allocator that counts, for memory and allocations |
 //! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
 //! | `summary.rs` | from samples to rows, comparisons and the noise floor |
 //! | `stats.rs` | medians and intervals |
@@ -33,6 +34,7 @@
 mod check;
 pub mod contender;
 mod context;
+pub mod counting;
 pub mod fault;
 pub mod gang;
 pub mod model;

@@ -6,7 +6,10 @@
 
 pub mod burst;
 pub mod by_name;
+pub mod fill_and_drop;
 mod growth;
+pub mod instructions;
+pub mod memory;
 pub mod operations;
 pub mod size;
 pub mod subscriptions;
@@ -24,10 +27,13 @@ use super::section::Section;
 /// All scenarios, in the order in which they are run and shown.
 pub const ALL: &[&dyn Scenario] = &[
     &operations::Operations,
+    &instructions::Instructions,
     &burst::Burst30x100,
     &size::Size,
+    &memory::Memory,
     &by_name::ByName,
     &subscriptions::Subscriptions,
+    &fill_and_drop::FillAndDrop,
 ];
 
 /// A question that is answered by measuring.
