@@ -34,8 +34,8 @@ pub const PODS_PER_SERVICE: usize = 10;
 /// learn their order by heart.
 pub const PROBES: usize = 1 << 16;
 
-/// How many changes a batch of the scenario *operations* holds, and how many a
-/// batch that fills a store.
+/// How many changes a batch of the scenario *operations* holds, and how many pods a
+/// batch that fills a store, at least.
 pub const BATCH: usize = 1_000;
 
 /// A generator from a seed.
@@ -126,19 +126,20 @@ impl Fleet {
     }
 
     /// The batches that register the pods and their subscriptions, in `order`.
-    pub fn batches(self, order: &[usize]) -> Vec<Batch> {
-        order
-            .chunks(BATCH)
-            .map(|pods| {
-                let mut batch = Batch::with_capacity(2 * pods.len());
-                for &pod in pods {
-                    let record = self.record(pod);
-                    batch.add_subscription(record.key(), &record.subscriptions()[0]);
-                    batch.save_service(record);
-                }
-                batch
-            })
-            .collect()
+    pub fn batches(self, order: &[usize]) -> impl Iterator<Item = Batch> {
+        // Of a large fleet larger ones: stores that copy what they change then copy it
+        // less often. Made one after the other, so that there is no second copy of
+        // the fleet.
+        let pods = BATCH.max(order.len() / 16);
+        order.chunks(pods).map(move |pods| {
+            let mut batch = Batch::with_capacity(2 * pods.len());
+            for &pod in pods {
+                let record = self.record(pod);
+                batch.add_subscription(record.key(), &record.subscriptions()[0]);
+                batch.save_service(record);
+            }
+            batch
+        })
     }
 
     /// Registers the whole fleet with a store, in `order`.

@@ -166,7 +166,7 @@ impl Scenario for Size {
         match scale {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 5),
-            Scale::Default => Effort::new(11, 7, 60),
+            Scale::Default => Effort::new(11, 5, 60),
             Scale::Full => Effort::new(21, 7, 400),
         }
     }
