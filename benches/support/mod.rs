@@ -14,7 +14,7 @@ const MOST: usize = 1 << 16;
 
 /// Does an operation so many times and answers with how long that took. Before
 /// the clock starts, a thousand pods are read.
-pub fn sample(
+pub(crate) fn sample(
     subject: &mut dyn Subject,
     operation: Operation,
     deck: &Deck,

@@ -286,9 +286,9 @@ impl Asking<'_> {
             kinds,
             ..sample.clone()
         };
-        let cell = call.cell(store, subscribers);
+        let unit = Unit::NanosecondsPerOperation;
         self.record
-            .sample(&cell, Unit::NanosecondsPerOperation, &sample)
+            .sample(&call.cell(store, subscribers), unit, &sample)
     }
 }
 
@@ -360,9 +360,9 @@ impl Scenario for Subscriptions {
     }
 
     fn compared_with(&self, cell: &Cell) -> Option<Cell> {
-        let calls = Call::ALL.into_iter().filter(|call| !call.is_of_views());
-        let mut cells = calls.flat_map(|call| SUBSCRIBERS.map(|n| call.cell(&cell.store, n)));
-        (cell.store != REFERENCE.name && cells.any(|known| known == *cell)).then(|| Cell {
+        let clones = Call::ALL.into_iter().filter(|call| !call.is_of_views());
+        let mut known = clones.flat_map(|call| SUBSCRIBERS.map(|n| call.cell(&cell.store, n)));
+        (cell.store != REFERENCE.name && known.any(|known| known == *cell)).then(|| Cell {
             store: REFERENCE.name.into(),
             ..cell.clone()
         })
