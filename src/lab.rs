@@ -14,6 +14,7 @@
 //! | `window.rs` | threads that go on, and what they did in the middle of it |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
 //! | `process.rs` | a process for each contender; what others did meanwhile |
+//! | `counting.rs` | an allocator that counts, for memory and allocations |
 //! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
 //! | `summary.rs` | from samples to rows, comparisons and the noise floor |
 //! | `stats.rs` | medians and intervals |
@@ -42,6 +43,7 @@ mod check;
 pub mod compare;
 pub mod contender;
 mod context;
+pub mod counting;
 pub mod crew;
 pub mod fault;
 pub mod gang;

@@ -9,14 +9,15 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
+use service_registry::lab::counting::Counting;
 use service_registry::lab::output::Document;
 use service_registry::lab::process::Processes;
 use service_registry::lab::{self, Report, Scale, Settings, contender, output, scenarios, schema};
 
 // Stores allocate on many threads at once; an allocator that takes a lock there
-// would be measured in their place.
+// would be measured in their place. It counts where a scenario asks for that.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
 
 /// Measures the stores of service-registry on this machine: prints a table, and
 /// writes report.html, report.md, report.csv and report.json.

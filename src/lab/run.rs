@@ -114,7 +114,7 @@ pub(super) fn rule() -> String {
     format!(
         "A block in which the host or other programs took more than {:.0} % of the machine from any \
          of its processes is run once more, and the quieter of the two counts; at most one block \
-         in {REPEATS} of each scenario. Nothing else, and no result, decides over a repetition.",
+         in {REPEATS} of each scenario, and none in a quick run. Nothing else, and no result, decides over a repetition.",
         DISTURBED * 100.0
     )
 }
@@ -184,7 +184,7 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
             let repeats = effort.blocks.div_ceil(REPEATS);
             if first.disturbance() > DISTURBED
                 && own.repeated < repeats
-                && settings.scale > Scale::Smoke
+                && settings.scale > Scale::Quick
             {
                 let Some(mut second) = turn.block(at, own)? else {
                     context.partial = true;

@@ -5,12 +5,19 @@
 //! which; and lays its results out as a [`Section`] of the report.
 
 pub mod burst;
+pub mod by_name;
+pub mod fill_and_drop;
+mod growth;
 pub mod health_sweep;
 pub mod hot_key;
+pub mod instructions;
 mod latency;
+pub mod memory;
 pub mod operations;
+pub mod size;
 pub mod snapshot_scan;
 mod steady;
+pub mod subscriptions;
 pub mod sustained;
 pub mod visibility;
 pub mod writer_storm;
@@ -29,13 +36,19 @@ use super::section::Section;
 /// All scenarios, in the order in which they are run and shown.
 pub const ALL: &[&dyn Scenario] = &[
     &operations::Operations,
+    &instructions::Instructions,
     &burst::Burst30x100,
     &sustained::Sustained,
     &hot_key::HotKey,
     &zipf::Zipf,
+    &size::Size,
+    &memory::Memory,
     &writer_storm::WriterStorm,
     &snapshot_scan::SnapshotScan,
+    &by_name::ByName,
+    &subscriptions::Subscriptions,
     &health_sweep::HealthSweep,
+    &fill_and_drop::FillAndDrop,
     &visibility::Visibility,
 ];
 

@@ -106,7 +106,8 @@ fn compare(
     let scenario = known.find(|scenario| scenario.name() == cell.scenario)?;
     let reference = scenario.compared_with(cell)?;
     let ratios = paired_ratios(own, samples.get(&reference)?);
-    let ratio = geometric_mean(&ratios)?;
+    // One block says nothing of how far the next one would be.
+    let ratio = geometric_mean(&ratios).filter(|_| ratios.len() > 1)?;
     let interval = geometric_mean_interval(&ratios, rng);
     let floor = floors.get(&reference).copied().unwrap_or(1.0);
     let inside = floor.recip() <= interval.low && interval.high <= floor;

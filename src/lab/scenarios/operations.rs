@@ -15,12 +15,12 @@
 //!
 //! [`Floor`]: crate::lab::contender::Floor
 
-mod clock;
+pub(super) mod clock;
 mod floor;
 mod layout;
 mod operation;
 mod subject;
-mod trial;
+pub(super) mod trial;
 
 use std::rc::Rc;
 

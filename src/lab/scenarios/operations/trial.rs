@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use rand::RngExt;
 
-use super::operation::{GROUPS, Operation};
+use super::operation::Operation;
 use super::subject::{Dose, Subject};
+use crate::lab::contender::About;
 use crate::lab::fault::Fault;
 use crate::lab::process::Trial;
-use crate::lab::record::Recorder;
+use crate::lab::record::{Recorder, Sample};
 use crate::lab::run::Scale;
 use crate::lab::workload::{Deck, Fleet, PROBES};
 
@@ -22,33 +23,53 @@ pub(super) fn measure(
     trial: &Trial,
     record: &mut Recorder,
 ) -> Result<(), Fault> {
-    let scale = trial.scale;
+    let ops: Vec<Operation> = Operation::all().collect();
     for &services in sizes {
         let mut rng = trial.rng(&format!("deck of {services}"));
         let deck = Deck::new(Fleet::new(services), trial.block as u64, &mut rng);
-        let mut from = rng.random_range(0..PROBES);
+        let from = rng.random_range(0..PROBES);
         subject.fill(&deck)?;
-        let sweep = sweep(subject, scale, &deck, from)?;
-        for &op in GROUPS.iter().copied().flatten() {
-            from += STRIDE;
-            if !op.applies(services) || !subject.can(op) {
-                continue;
-            }
-            let mut dose = Dose {
-                from,
-                count: 1,
-                sweep,
-            };
-            if op.limit().is_some() {
-                dose.count = count(subject, scale, op, &deck, dose)?;
-                from += 8 * STRIDE;
-                dose.from = from;
-            }
-            let sample = subject.sample(op, &deck, dose)?;
-            let cell = op.cell(subject.about().name, services);
-            record.sample(&cell, op.unit(), &sample)?;
-        }
+        samples(
+            subject,
+            &ops,
+            trial.scale,
+            &deck,
+            from,
+            |about, op, sample| record.sample(&op.cell(about.name, services), op.unit(), sample),
+        )?;
         subject.empty();
+    }
+    Ok(())
+}
+
+/// Takes a sample of each operation that a subject, which has been filled, can do
+/// and that tells something at this size, beginning at a place of the deck.
+pub(in crate::lab::scenarios) fn samples(
+    subject: &mut dyn Subject,
+    ops: &[Operation],
+    scale: Scale,
+    deck: &Deck,
+    mut from: usize,
+    mut take: impl FnMut(&About, Operation, &Sample) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let sweep = sweep(subject, scale, deck, from)?;
+    for &op in ops {
+        from += STRIDE;
+        if !op.applies(deck.fleet.pods) || !subject.can(op) {
+            continue;
+        }
+        let mut dose = Dose {
+            from,
+            count: 1,
+            sweep,
+        };
+        if op.limit().is_some() {
+            dose.count = count(subject, scale, op, deck, dose)?;
+            from += 8 * STRIDE;
+            dose.from = from;
+        }
+        let sample = subject.sample(op, deck, dose)?;
+        take(subject.about(), op, &sample)?;
     }
     Ok(())
 }
