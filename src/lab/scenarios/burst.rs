@@ -265,9 +265,9 @@ impl Scenario for Burst30x100 {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(2, 2, 2),
-            Scale::Quick => Effort::new(9, 3, 6),
-            Scale::Default => Effort::new(31, 9, 60),
-            Scale::Full => Effort::new(61, 31, 400),
+            Scale::Quick => Effort::new(5, 3, 5),
+            Scale::Default => Effort::new(21, 7, 50),
+            Scale::Full => Effort::new(21, 11, 120),
         }
     }
 

@@ -222,7 +222,7 @@ impl Scenario for FillAndDrop {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 3),
             Scale::Default => Effort::new(9, 5, 25),
-            Scale::Full => Effort::new(31, 11, 150),
+            Scale::Full => Effort::new(15, 7, 90),
         }
     }
 

@@ -271,7 +271,7 @@ impl Scenario for HealthSweep {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 3),
             Scale::Default => Effort::new(15, 7, 25),
-            Scale::Full => Effort::new(21, 7, 200),
+            Scale::Full => Effort::new(11, 7, 110),
         }
     }
 

@@ -170,9 +170,9 @@ impl Scenario for HotKey {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(2, 2, 2),
-            Scale::Quick => Effort::new(5, 3, 4),
+            Scale::Quick => Effort::new(5, 3, 3),
             Scale::Default => Effort::new(15, 7, 30),
-            Scale::Full => Effort::new(31, 11, 200),
+            Scale::Full => Effort::new(15, 7, 100),
         }
     }
 

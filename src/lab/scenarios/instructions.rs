@@ -515,7 +515,7 @@ impl Scenario for Instructions {
             Scale::Smoke => Effort::new(1, 1, 1),
             Scale::Quick => Effort::new(2, 2, 1),
             Scale::Default => Effort::new(2, 2, 30),
-            Scale::Full => Effort::new(5, 3, 90),
+            Scale::Full => Effort::new(3, 2, 30),
         }
     }
 

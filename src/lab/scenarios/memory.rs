@@ -290,7 +290,7 @@ impl Scenario for Memory {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(2, 2, 2),
             Scale::Default => Effort::new(3, 2, 15),
-            Scale::Full => Effort::new(5, 3, 200),
+            Scale::Full => Effort::new(3, 2, 40),
         }
     }
 

@@ -124,9 +124,9 @@ impl Scenario for Operations {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(1, 1, 5),
-            Scale::Quick => Effort::new(5, 3, 12),
-            Scale::Default => Effort::new(25, 7, 130),
-            Scale::Full => Effort::new(41, 21, 700),
+            Scale::Quick => Effort::new(5, 3, 8),
+            Scale::Default => Effort::new(21, 7, 110),
+            Scale::Full => Effort::new(15, 9, 240),
         }
     }
 

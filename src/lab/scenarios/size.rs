@@ -166,9 +166,9 @@ impl Scenario for Size {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(1, 1, 2),
-            Scale::Quick => Effort::new(5, 3, 5),
+            Scale::Quick => Effort::new(5, 3, 4),
             Scale::Default => Effort::new(11, 5, 60),
-            Scale::Full => Effort::new(21, 7, 400),
+            Scale::Full => Effort::new(11, 5, 200),
         }
     }
 

@@ -466,7 +466,7 @@ impl Scenario for SnapshotScan {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 3),
             Scale::Default => Effort::new(15, 7, 25),
-            Scale::Full => Effort::new(31, 11, 200),
+            Scale::Full => Effort::new(15, 7, 80),
         }
     }
 

@@ -343,7 +343,7 @@ impl Scenario for Subscriptions {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 2),
             Scale::Default => Effort::new(15, 7, 15),
-            Scale::Full => Effort::new(41, 15, 100),
+            Scale::Full => Effort::new(15, 7, 60),
         }
     }
 

@@ -107,9 +107,9 @@ impl Scenario for Sustained {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(2, 2, 2),
-            Scale::Quick => Effort::new(5, 3, 6),
+            Scale::Quick => Effort::new(5, 3, 5),
             Scale::Default => Effort::new(15, 7, 50),
-            Scale::Full => Effort::new(31, 11, 400),
+            Scale::Full => Effort::new(15, 7, 180),
         }
     }
 

@@ -357,7 +357,7 @@ impl Scenario for Visibility {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 2),
             Scale::Default => Effort::new(15, 7, 10),
-            Scale::Full => Effort::new(31, 11, 80),
+            Scale::Full => Effort::new(15, 7, 40),
         }
     }
 

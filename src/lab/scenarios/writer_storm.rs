@@ -189,9 +189,9 @@ impl Scenario for WriterStorm {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(1, 1, 2),
-            Scale::Quick => Effort::new(5, 3, 6),
+            Scale::Quick => Effort::new(5, 3, 5),
             Scale::Default => Effort::new(15, 7, 60),
-            Scale::Full => Effort::new(21, 9, 400),
+            Scale::Full => Effort::new(15, 7, 170),
         }
     }
 

@@ -169,9 +169,9 @@ impl Scenario for Zipf {
     fn effort(&self, scale: Scale) -> Effort {
         match scale {
             Scale::Smoke => Effort::new(2, 2, 2),
-            Scale::Quick => Effort::new(5, 3, 4),
+            Scale::Quick => Effort::new(5, 3, 3),
             Scale::Default => Effort::new(8, 8, 40),
-            Scale::Full => Effort::new(15, 3, 250),
+            Scale::Full => Effort::new(7, 3, 150),
         }
     }
 
