@@ -8,11 +8,14 @@
 //! cargo bench --features lab --bench operations -- with_service/1000
 //! ```
 
+mod support;
+
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use service_registry::lab::scenarios::operations::{Dose, Operation, SIZES, Subject, subjects};
+use service_registry::lab::scenarios::operations::{Operation, SIZES, subjects};
 use service_registry::lab::workload::{Deck, Fleet, seeded};
+use support::sample;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,13 +41,6 @@ const OPERATIONS: &[Operation] = &[
     Operation::SnapshotAndDrop,
 ];
 
-/// Between two samples that must not ask for the same health check.
-const STRIDE: usize = 1 << 23;
-
-/// The most operations of one sample: what has to be prepared for it has to fit
-/// into memory.
-const MOST: usize = 1 << 16;
-
 fn operations(c: &mut Criterion) {
     for services in SIZES {
         let deck = Deck::new(Fleet::new(services), 1, &mut seeded(1));
@@ -62,7 +58,6 @@ fn operations(c: &mut Criterion) {
                 let id = BenchmarkId::from_parameter(subject.about().id);
                 group.bench_function(id, |b| {
                     b.iter_custom(|count| {
-                        let count = usize::try_from(count).expect("a count of operations");
                         sample(&mut **subject, operation, &deck, &mut from, count)
                     });
                 });
@@ -70,38 +65,6 @@ fn operations(c: &mut Criterion) {
             group.finish();
         }
     }
-}
-
-/// Does an operation so many times and answers with how long that took. Before
-/// the clock starts, a thousand pods are read.
-fn sample(
-    subject: &mut dyn Subject,
-    operation: Operation,
-    deck: &Deck,
-    from: &mut usize,
-    count: usize,
-) -> Duration {
-    let mut elapsed = Duration::ZERO;
-    let mut left = count;
-    while left > 0 {
-        let dose = Dose {
-            from: *from,
-            count: left.min(MOST),
-            sweep: deck.fleet.pods.min(1_000),
-        };
-        *from += STRIDE;
-        left -= dose.count;
-        let sample = subject
-            .sample(operation, deck, dose)
-            .expect("an open store");
-        let hits = sample.hits;
-        assert!(
-            sample.expected.contains(&hits),
-            "{operation:?}: {hits} hits"
-        );
-        elapsed += sample.elapsed;
-    }
-    elapsed
 }
 
 criterion_group! {

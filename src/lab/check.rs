@@ -1,68 +1,117 @@
 //! Whether a report is whole, and agrees with itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::model::{Cell, Measurement, Report, SCHEMA_VERSION, SummaryRow};
-use super::run::{Settings, counting, paired_ratios};
-use super::stats::median;
+use super::stats::{geometric_mean, median};
+use super::summary::{self, counting, paired_ratios};
 
-/// Checks a report that has been read back: every cell that was to be measured
-/// is there, in every round; medians and ratios are those of the raw
-/// rows; intervals are in order and hold what they are about; hits are within
-/// their bounds. Answers with everything that is wrong.
-pub fn check(report: &Report, settings: &Settings) -> Vec<String> {
+/// Checks a report that has been read back: in every block every contender ran
+/// once and the reference twice, and measured the same as in the others; medians
+/// and ratios are those of the raw rows; intervals are in order and hold what they
+/// are about; hits are within their bounds. Answers with everything that is wrong.
+pub fn check(report: &Report) -> Vec<String> {
     let mut faults = Vec::new();
     if report.schema_version != SCHEMA_VERSION {
         faults.push(format!("schema_version is {}", report.schema_version));
     }
-    let mut samples: HashMap<&Cell, Vec<&Measurement>> = HashMap::new();
-    for sample in &report.results {
-        samples.entry(&sample.cell).or_default().push(sample);
-        faults.extend(check_sample(sample));
+    faults.extend(report.results.iter().filter_map(check_sample));
+    faults.extend(check_processes(report));
+    let samples = summary::samples(&report.results, 0);
+    let twice = summary::samples(&report.results, 1);
+    faults.extend(check_blocks(report, &[&samples, &twice]));
+    for cell in samples.keys() {
+        match report
+            .summary
+            .iter()
+            .filter(|row| row.cell == **cell)
+            .count()
+        {
+            1 => {}
+            rows => faults.push(format!("{cell:?} has {rows} rows in the summary")),
+        }
     }
-    let mut expected = HashSet::new();
-    for scenario in settings.scenarios() {
-        let Some(run) = report.run_of(scenario.name()) else {
-            faults.push(format!("{} was not run", scenario.name()));
-            continue;
-        };
-        for cell in scenario.cells(settings) {
-            let rounds = samples.get(&cell).map_or(&[][..], Vec::as_slice);
-            let numbers: HashSet<usize> = rounds.iter().map(|sample| sample.round).collect();
-            if rounds.len() < run.rounds || numbers.len() != rounds.len() {
-                let found = rounds.len();
-                faults.push(format!(
-                    "{cell:?} has {found} samples in {} rounds",
-                    run.rounds
-                ));
-            }
-            match report.summary.iter().filter(|row| row.cell == cell).count() {
-                1 => {}
-                rows => faults.push(format!("{cell:?} has {rows} rows in the summary")),
-            }
-            let compared = report
-                .row(&cell)
-                .is_some_and(|row| row.comparison.is_some());
-            if compared != scenario.compared_with(&cell).is_some() {
-                faults.push(format!(
-                    "{cell:?}: a comparison is missing, or is one too many"
-                ));
-            }
-            expected.insert(cell);
+    for noise in &report.noise {
+        let (first, second) = (samples.get(&noise.cell), twice.get(&noise.cell));
+        let ratios = first
+            .zip(second)
+            .map(|(first, second)| paired_ratios(second, first));
+        let ratio = ratios.and_then(|ratios| geometric_mean(&ratios));
+        if !ratio.is_some_and(|ratio| near(ratio, noise.ratio)) || noise.floor < 1.0 {
+            faults.push(format!("not the noise of its samples: {noise:?}"));
         }
     }
     for row in &report.summary {
-        if !expected.contains(&row.cell) {
-            faults.push(format!("{:?} was not asked for", row.cell));
-        }
         faults.extend(check_row(row, &samples));
+    }
+    faults
+}
+
+/// Every cell has a sample in each block of its scenario; where a scenario leaves a
+/// size out in some blocks, in each block that measured that size.
+fn check_blocks(report: &Report, runs: &[&HashMap<&Cell, Vec<&Measurement>>]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut of_size: HashMap<(&str, usize), HashSet<usize>> = HashMap::new();
+    let mut of_scenario: HashMap<&str, HashSet<usize>> = HashMap::new();
+    for sample in &report.results {
+        let (scenario, services) = (sample.cell.scenario.as_str(), sample.cell.services);
+        let blocks = of_size.entry((scenario, services)).or_default();
+        blocks.insert(sample.block);
+        of_scenario
+            .entry(scenario)
+            .or_default()
+            .insert(sample.block);
+    }
+    for (scenario, blocks) in of_scenario {
+        let Some(run) = report.run_of(scenario) else {
+            faults.push(format!("{scenario} was not run, but measured"));
+            continue;
+        };
+        if blocks.len() != run.blocks || blocks.iter().any(|block| *block >= run.blocks) {
+            let ran = run.blocks;
+            faults.push(format!(
+                "{scenario} has samples of {blocks:?}, not of {ran}"
+            ));
+        }
+    }
+    for (cell, own) in runs.iter().copied().flatten() {
+        let blocks: HashSet<usize> = own.iter().map(|sample| sample.block).collect();
+        let expected = &of_size[&(cell.scenario.as_str(), cell.services)];
+        if own.len() != expected.len() || blocks != *expected {
+            let (found, expected) = (own.len(), expected.len());
+            faults.push(format!("{cell:?} has {found} samples of {expected} blocks"));
+        }
+    }
+    faults
+}
+
+fn check_processes(report: &Report) -> Vec<String> {
+    let mut blocks: BTreeMap<(&str, usize), Vec<(&str, usize)>> = BTreeMap::new();
+    for process in report.processes.iter().filter(|process| !process.repeated) {
+        let block = blocks
+            .entry((&process.scenario, process.block))
+            .or_default();
+        block.push((&process.store, process.replica));
+    }
+    let mut faults = Vec::new();
+    let mut crews: HashMap<&str, Vec<(&str, usize)>> = HashMap::new();
+    for ((scenario, block), mut ran) in blocks {
+        ran.sort_unstable();
+        let crew = crews.entry(scenario).or_insert_with(|| ran.clone());
+        let reference = report.run_of(scenario).map_or("", |run| &run.reference);
+        let second: Vec<&str> = ran.iter().filter(|r| r.1 == 1).map(|r| r.0).collect();
+        let distinct: HashSet<_> = ran.iter().collect();
+        if *crew != ran || distinct.len() != ran.len() || second != [reference] {
+            faults.push(format!(
+                "block {block} of {scenario} is not like the others: {ran:?}"
+            ));
+        }
     }
     faults
 }
 
 fn check_sample(sample: &Measurement) -> Option<String> {
     let whole = sample.value.is_finite()
-        && sample.value > 0.0
         && sample.operations > 0
         && sample.hits <= sample.operations
         && (sample.hits_low..=sample.hits_high).contains(&sample.hits);
@@ -86,7 +135,7 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
         near(median(&values), row.value),
         "not the median of its samples",
     );
-    expect(row.rounds == own.len(), "not the number of its samples");
+    expect(row.blocks == own.len(), "not the number of its samples");
     let ordered = row.value_low <= row.value && row.value <= row.value_high;
     expect(ordered, "an interval that does not hold its value");
     let hits = own.iter().map(|sample| sample.hits);
@@ -108,12 +157,11 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
         };
         let theirs = samples.get(&reference).map_or(&[][..], Vec::as_slice);
         let ratios = paired_ratios(own, theirs);
-        let whole = ratios.len() == own.len() || row.undisturbed.is_some();
-        expect(whole, "a comparison that lacks rounds");
-        let right = !ratios.is_empty() && near(median(&ratios), comparison.ratio);
-        expect(right, "not the median of the ratios of its rounds");
-        let ordered =
-            comparison.ci_low <= comparison.ratio && comparison.ratio <= comparison.ci_high;
+        let right = geometric_mean(&ratios).is_some_and(|mean| near(mean, comparison.ratio));
+        expect(right, "not the geometric mean of the ratios of its blocks");
+        let below = |a: f64, b: f64| a <= b || near(a, b);
+        let ordered = below(comparison.ci_low, comparison.ratio)
+            && below(comparison.ratio, comparison.ci_high);
         expect(ordered, "an interval that does not hold its ratio");
     }
     faults
@@ -127,55 +175,96 @@ fn near(a: f64, b: f64) -> bool {
 mod tests {
     use super::*;
     use crate::lab::output;
-    use crate::lab::run::{Scale, run};
+    use crate::lab::process::InProcess;
+    use crate::lab::run::{Scale, Settings, run};
 
     /// A report of the scenario that takes less time.
-    fn report() -> (Report, Settings) {
+    fn report() -> Report {
         let settings = Settings {
             scale: Scale::Smoke,
             seed: 1,
             scenarios: vec!["burst-30x100".into()],
             stores: vec!["snapshot".into()],
+            threads: Vec::new(),
             allocator: "",
             command: "a command with <brackets>".into(),
         };
-        (run(&settings).unwrap(), settings)
+        run(&settings, &InProcess).unwrap()
     }
 
     #[test]
     fn a_report_survives_its_files_and_no_fault_of_it_escapes() {
-        let (report, settings) = report();
+        let report = report();
         let folder = std::env::temp_dir().join(format!("lab-check-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let files = output::write(&report, &settings, &folder).unwrap();
+        let files = output::write(&report, &folder).unwrap();
         let read = output::read(&folder.join("report.json")).unwrap();
         let page = std::fs::read_to_string(folder.join("report.html")).unwrap();
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(files.len(), 4);
-        assert_eq!(check(&read, &settings), [""; 0]);
+        assert_eq!(check(&read), [""; 0]);
         assert_eq!(read.summary.len(), report.summary.len());
         assert!(page.contains("&lt;brackets&gt;") && !page.contains("<brackets>"));
         assert!(!page.contains("http://") && !page.contains("https://"));
 
-        let broken = |change: fn(&mut Report)| {
+        let broken = |what: &str, change: fn(&mut Report)| {
             let mut broken = read.clone();
             change(&mut broken);
-            check(&broken, &settings).len()
+            assert!(!check(&broken).is_empty(), "not noticed: {what}");
         };
-        assert!(broken(|report| report.schema_version = 0) > 0);
-        assert!(broken(|report| drop(report.results.pop())) > 0);
-        assert!(broken(|report| drop(report.summary.pop())) > 0);
-        assert!(broken(|report| report.results[3].hits = 1_000_000) > 0);
-        assert!(broken(|report| report.results[3].round = 1_000) > 0);
-        assert!(broken(|report| report.summary[2].value *= 1.001) > 0);
-        assert!(broken(|report| report.summary[2].value_high = 0.0) > 0);
-        let compared = |report: &mut Report| {
+        broken("another schema", |report| report.schema_version = 0);
+        broken("a sample lost", |report| {
+            report.results.truncate(report.results.len() - 1);
+        });
+        broken("a row lost", |report| report.summary.truncate(3));
+        broken("a process lost", |report| report.processes.truncate(3));
+        broken("a process twice", |report| {
+            let first = report.processes[0].clone();
+            report.processes.push(first);
+        });
+        broken("too many hits", |report| report.results[3].hits = 1_000_000);
+        broken("an unknown block", |report| report.results[3].block = 1_000);
+        broken("a block lost", |report| {
+            report.results.retain(|sample| sample.block != 1);
+        });
+        broken("one size of a contender lost in a block", |report| {
+            let lost = |sample: &Measurement| {
+                sample.block == 1 && sample.cell.services == 0 && sample.cell.store == "null"
+            };
+            report.results.retain(|sample| !lost(sample));
+        });
+        broken("no number", |report| report.results[3].value = f64::NAN);
+        broken("a value changed", |report| report.summary[2].value *= 1.001);
+        broken("an interval beside", |report| {
+            report.summary[2].value_high = 0.0;
+        });
+        broken("a noise floor changed", |report| {
+            report.noise[0].ratio *= 1.001;
+        });
+        broken("a ratio changed", |report| {
             let mut rows = report.summary.iter_mut();
-            rows.find_map(|row| row.comparison.as_mut())?.ratio *= 1.001;
-            Some(())
-        };
-        let mut wrong = read.clone();
-        compared(&mut wrong).expect("a row that is compared");
-        assert!(!check(&wrong, &settings).is_empty());
+            let compared = rows.find_map(|row| row.comparison.as_mut());
+            compared.expect("a row that is compared").ratio *= 1.001;
+        });
+    }
+
+    #[test]
+    fn equality_is_the_interval_or_the_noise_floor() {
+        let report = report();
+        for row in &report.summary {
+            let Some(comparison) = &row.comparison else {
+                continue;
+            };
+            let cell = Cell {
+                store: comparison.reference.clone(),
+                ..row.cell.clone()
+            };
+            let noise = report.noise.iter().find(|noise| noise.cell == cell);
+            let floor = noise.expect("the reference ran twice").floor;
+            let (low, high) = (comparison.ci_low, comparison.ci_high);
+            let holds = low <= 1.0 && 1.0 <= high;
+            let inside = floor.recip() <= low && high <= floor;
+            assert_eq!(comparison.equal, holds || inside, "{row:?}");
+        }
     }
 }

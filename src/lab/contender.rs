@@ -5,15 +5,36 @@
 //! not one of the crate's) and name it in [`visit`]; every scenario measures it
 //! from then on.
 //!
+//! Beside the stores of this crate stands what a user would write instead, each
+//! over one of the crates that are there for it. They keep the same secondary
+//! indexes and use the same hasher. They do not all keep the same promises:
+//! [`About::promises`] says which, and `tests/contenders.rs` that it is so.
+//!
 //! Next to the contenders stand two measures: [`Floor`], what the same work
 //! costs without any store around it, and [`Null`], what a scenario costs
 //! without any work.
 
-mod floor;
-mod null;
+#[macro_use]
+mod outside;
 
-pub use floor::Floor;
-pub use null::Null;
+mod dashmap;
+mod floor;
+mod im;
+mod null;
+mod papaya;
+mod plain;
+mod scc;
+mod skiplist;
+
+// `self`: some are called like the crate that they use.
+pub use self::dashmap::Dash;
+pub use self::floor::Floor;
+pub use self::im::{Im15, Imbl};
+pub use self::null::Null;
+pub use self::papaya::Papaya;
+pub use self::plain::Plain;
+pub use self::scc::Scc;
+pub use self::skiplist::Skip;
 
 use crate::{MemoryStore, RegistryStore, RegistryView, Result, ServiceInfo};
 
@@ -28,12 +49,114 @@ pub struct About {
     pub about: &'static str,
     /// Whether it works with a thread of its own, next to those of its callers.
     pub own_thread: bool,
+    /// Where it comes from.
+    pub kind: Kind,
+    /// The crate that it stands for, or is built on, by the name under which the
+    /// report has its version; none for the stores that have no such crate.
+    pub crate_name: Option<&'static str>,
+    /// What it promises; [`Promises::NONE`] for a measure.
+    pub promises: Promises,
 }
 
 impl About {
     /// Whether it is a store, and not a measure.
     pub fn is_store(&self) -> bool {
-        *self != Floor::ABOUT && *self != Null::ABOUT
+        self.kind != Kind::Measure
+    }
+
+    /// Whether it is a store of this crate.
+    pub fn is_ours(&self) -> bool {
+        self.kind == Kind::Ours
+    }
+}
+
+/// Where a contender comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A store of this crate.
+    Ours,
+    /// A store that a user would write instead, over another crate.
+    Outside,
+    /// No store, but what stores are measured by.
+    Measure,
+}
+
+/// What a store promises to the threads that share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promises {
+    /// What a reader does to be let in.
+    pub readers: &'static str,
+    /// What a writer does.
+    pub writers: &'static str,
+    /// How the changes of a batch, or of `clear`, become visible.
+    pub batch: Batching,
+    /// What an answer of several records is.
+    pub scan: Scans,
+    /// Whether a reader that asks by name, or for the services of a group, finds
+    /// a pod exactly when one that asks by key would, at every moment.
+    pub indexes_agree: bool,
+    /// Whether a registered pod is never missing, by key, by name or in a scan,
+    /// while it is replaced or updated and while others come and go.
+    pub never_missing: bool,
+    /// What an immutable view of everything costs; "no" where there is none.
+    /// Of a contender from outside: what it could offer, not what it has.
+    pub snapshot: &'static str,
+    /// Whether every operation on one key is one step, and seen by all that
+    /// start after it has returned.
+    pub linearizable: bool,
+    /// What else there is to know; empty for nothing.
+    pub caveat: &'static str,
+}
+
+impl Promises {
+    /// Those of a measure.
+    pub const NONE: Promises = Promises {
+        readers: "none",
+        writers: "none",
+        batch: Batching::OneByOne,
+        scan: Scans::Weak,
+        indexes_agree: false,
+        never_missing: false,
+        snapshot: "no",
+        linearizable: false,
+        caveat: "not a store",
+    };
+}
+
+/// How several changes become visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batching {
+    /// At once.
+    Atomic,
+    /// One by one, in their order: a reader can see a part of them.
+    OneByOne,
+}
+
+impl std::fmt::Display for Batching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Batching::Atomic => "atomic",
+            Batching::OneByOne => "one by one",
+        })
+    }
+}
+
+/// What an answer of several records is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scans {
+    /// The state of one moment.
+    Consistent,
+    /// Each record is one that was current while the scan ran, and what was
+    /// there all the time is in it once; together they are of no one moment.
+    Weak,
+}
+
+impl std::fmt::Display for Scans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Scans::Consistent => "consistent",
+            Scans::Weak => "weakly consistent",
+        })
     }
 }
 
@@ -96,6 +219,68 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.snapshots::<crate::SnapshotStore>();
     #[cfg(feature = "worker")]
     visitor.shared::<crate::WorkerStore>();
+
+    visitor.shared::<Plain>();
+    visitor.shared::<Dash>();
+    visitor.shared::<Papaya>();
+    visitor.shared::<Scc>();
+    visitor.shared::<Skip>();
+    visitor.shared::<Im15>();
+    visitor.shared::<Imbl>();
+}
+
+/// Shows one contender to a visitor; answers whether there is one with this id.
+pub fn visit_one(id: &str, visitor: &mut impl Visitor) -> bool {
+    struct Only<'a, V> {
+        id: &'a str,
+        visitor: &'a mut V,
+        found: bool,
+    }
+    impl<V> Only<'_, V> {
+        fn meets<C: Contender>(&mut self) -> bool {
+            let met = C::ABOUT.id == self.id;
+            self.found |= met;
+            met
+        }
+    }
+    impl<V: Visitor> Visitor for Only<'_, V> {
+        fn local<C: Contender>(&mut self) {
+            if self.meets::<C>() {
+                self.visitor.local::<C>();
+            }
+        }
+        fn shared<C: Contender + Send + Sync>(&mut self) {
+            if self.meets::<C>() {
+                self.visitor.shared::<C>();
+            }
+        }
+        fn snapshots<C: SnapshotContender>(&mut self) {
+            if self.meets::<C>() {
+                self.visitor.snapshots::<C>();
+            }
+        }
+    }
+    let mut only = Only {
+        id,
+        visitor,
+        found: false,
+    };
+    visit(&mut only);
+    only.found
+}
+
+/// The contenders that threads can share, in the order of the tables.
+pub fn shared() -> Vec<About> {
+    struct Names(Vec<About>);
+    impl Visitor for Names {
+        fn local<C: Contender>(&mut self) {}
+        fn shared<C: Contender + Send + Sync>(&mut self) {
+            self.0.push(C::ABOUT);
+        }
+    }
+    let mut names = Names(Vec::new());
+    visit(&mut names);
+    names.0
 }
 
 /// All contenders and measures, in the order of the tables.
@@ -111,12 +296,33 @@ pub fn all() -> Vec<About> {
     names.0
 }
 
+/// What every store of this crate promises: the contract of [`RegistryStore`].
+const OURS: Promises = Promises {
+    readers: "",
+    writers: "",
+    batch: Batching::Atomic,
+    scan: Scans::Consistent,
+    indexes_agree: true,
+    never_missing: true,
+    snapshot: "no",
+    linearizable: true,
+    caveat: "",
+};
+
 impl Contender for MemoryStore {
     const ABOUT: About = About {
         name: "MemoryStore",
         id: "memory",
         about: "hash tables for one thread, no synchronisation",
         own_thread: false,
+        kind: Kind::Ours,
+        crate_name: None,
+        promises: Promises {
+            readers: "plain",
+            writers: "plain",
+            caveat: "one thread only: the compiler keeps a second one out",
+            ..OURS
+        },
     };
 }
 
@@ -127,6 +333,14 @@ impl Contender for crate::ThreadSafeMemoryStore {
         id: "thread-safe",
         about: "the same tables behind a reader-writer lock",
         own_thread: false,
+        kind: Kind::Ours,
+        crate_name: None,
+        promises: Promises {
+            readers: "shared lock",
+            writers: "exclusive lock",
+            caveat: "a long read, a scan as well, keeps writers waiting; any call from inside a read closure but `revision` is refused",
+            ..OURS
+        },
     };
 }
 
@@ -137,6 +351,14 @@ impl Contender for crate::EvmapStore {
         id: "evmap",
         about: "two maps, one of which is read while the other is written",
         own_thread: false,
+        kind: Kind::Ours,
+        crate_name: Some("evmap"),
+        promises: Promises {
+            readers: "wait-free",
+            writers: "one at a time, published to both of two maps",
+            caveat: "a reader that stays inside holds up the second commit from then; a write from inside a read closure is refused; two maps of memory, which never shrink",
+            ..OURS
+        },
     };
 }
 
@@ -147,12 +369,20 @@ impl Contender for crate::WorkerStore {
         id: "worker",
         about: "a MemoryStore owned by a thread of its own, asked by message",
         own_thread: true,
+        kind: Kind::Ours,
+        crate_name: Some("crossbeam-channel"),
+        promises: Promises {
+            readers: "message round trip",
+            writers: "event queue, one worker that owns a MemoryStore",
+            caveat: "a scan holds up everybody behind it in the queue",
+            ..OURS
+        },
     };
 }
 
 #[cfg(feature = "snapshot")]
 mod snapshot {
-    use super::{About, Contender, Result, ServiceInfo, SnapshotContender};
+    use super::{About, Contender, Kind, OURS, Promises, Result, ServiceInfo, SnapshotContender};
     use crate::{Snapshot, SnapshotReader, SnapshotStore};
 
     impl Contender for SnapshotStore {
@@ -161,6 +391,15 @@ mod snapshot {
             id: "snapshot",
             about: "persistent maps behind an atomic pointer, lock-free readers",
             own_thread: false,
+            kind: Kind::Ours,
+            crate_name: Some("imbl"),
+            promises: Promises {
+                readers: "lock-free",
+                writers: "one at a time, copy-on-write",
+                snapshot: "O(1), Send + Sync + 'static",
+                caveat: "look-ups take O(log n); a view that is kept keeps what was replaced since",
+                ..OURS
+            },
         };
     }
 

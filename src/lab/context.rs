@@ -1,13 +1,15 @@
 //! Where, with what and how a run was made.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use sha2::{Digest, Sha256};
 use sysinfo::System;
 
 use super::contender;
-use super::model::{ContenderInfo, Context, Machine, Toolchain};
+use super::model::{ContenderInfo, Context, Kind, Machine, Promises, Toolchain};
 use super::run::Settings;
 use super::section::thousands;
 use super::stats::RESAMPLES;
@@ -16,14 +18,23 @@ use super::stats::RESAMPLES;
 const CRATES: &[&str] = &[
     "arc-swap",
     "crossbeam-channel",
+    "crossbeam-epoch",
+    "crossbeam-skiplist",
+    "dashmap",
     "evmap",
     "foldhash",
     "hashbrown",
+    "im",
     "imbl",
     "left-right",
     "mimalloc",
+    "papaya",
     "rand",
+    "rand_distr",
     "rayon",
+    "scc",
+    "sdd",
+    "seize",
     "service-registry",
 ];
 
@@ -40,18 +51,21 @@ pub(super) fn context(settings: &Settings) -> Context {
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: now(),
         seconds: 0.0,
+        partial: false,
         command: settings.command.clone(),
         effort: settings.scale.name().into(),
         seed: settings.seed,
         git_revision,
         git_modified,
+        lock_file: lock_file(),
         machine: machine(),
         toolchain: toolchain(),
         features: features(),
         allocator: allocator(settings.allocator, &crates),
         hasher: format!("foldhash {hasher} (fast), seeded at random for each store"),
         keys: "service:pod, 19 bytes, ten pods a service, registered in random order; asked for \
-               uniformly at random, with texts that are never the store's own"
+               uniformly at random unless a scenario says otherwise, with texts that are never \
+               the store's own"
             .into(),
         copies: "get_* clone a record (one reference count, a few words); with_service, \
                  reader handles and views borrow it"
@@ -59,14 +73,36 @@ pub(super) fn context(settings: &Settings) -> Context {
         method: method(),
         contenders: contender::all()
             .into_iter()
-            .map(|about| ContenderInfo {
-                name: about.name.into(),
-                id: about.id.into(),
-                about: about.about.into(),
-            })
+            .map(|about| contender_info(&about))
             .collect(),
         scenarios: Vec::new(),
         crates,
+    }
+}
+
+fn contender_info(about: &contender::About) -> ContenderInfo {
+    let promises = about.promises;
+    ContenderInfo {
+        name: about.name.into(),
+        id: about.id.into(),
+        about: about.about.into(),
+        kind: match about.kind {
+            contender::Kind::Ours => Kind::Ours,
+            contender::Kind::Outside => Kind::Outside,
+            contender::Kind::Measure => Kind::Measure,
+        },
+        crate_name: about.crate_name.map(String::from),
+        promises: about.is_store().then(|| Promises {
+            readers: promises.readers.into(),
+            writers: promises.writers.into(),
+            batch: promises.batch.to_string(),
+            scan: promises.scan.to_string(),
+            indexes_agree: promises.indexes_agree,
+            never_missing: promises.never_missing,
+            snapshot: promises.snapshot.into(),
+            linearizable: promises.linearizable,
+            caveat: promises.caveat.into(),
+        }),
     }
 }
 
@@ -75,26 +111,39 @@ fn method() -> Vec<String> {
         "Keys, values, batches and the order of operations are made from the seed before the \
          clock starts. Results and stores are dropped after it has stopped, unless dropping is \
          what is measured.",
-        "In every round each contender does the same work, one after the other in a random \
-         order; a ratio is taken within a round, where both sides met the same machine. One \
-         round is run and thrown away first.",
-        "A value is the median over the rounds. A ratio is the median of the ratios of the \
-         rounds, so that it need not be the ratio of two medians.",
+        "A block is one pass through a scenario: every contender runs once, in a process of its \
+         own, one after the other in a random order, and the reference runs twice. All of a block \
+         get the same keys and the same operations. A ratio is taken within a block, where both \
+         sides met the same machine. The scenarios take turns, block by block.",
+        "A value is the median over the blocks. A ratio is the geometric mean of the ratios of \
+         the blocks, so that it need not be the ratio of two medians.",
+        "The noise floor is how far the reference is from itself: the ratio of its two runs in \
+         each block, with its interval.",
     ]
     .into_iter()
     .map(String::from)
     .chain([
         format!(
-            "Intervals are 95 % bootstrap percentiles of the median ({} draws, seeded). \
-             Where the interval of a ratio holds 1 the two are equal as far as this run can tell, \
-             and the tables say \"=\".",
+            "Intervals are 95 % bootstrap percentiles ({} draws, seeded). Where the interval of a \
+             ratio holds 1, or lies inside the noise floor, the two are equal as far as this run \
+             can tell: the tables say \"=\", and neither wins.",
             thousands(RESAMPLES as u64)
         ),
+        super::run::rule(),
         "Every sample counts the operations that did what they were to do. One that is off ends \
          the run."
             .into(),
     ])
     .collect()
+}
+
+/// The SHA-256 of the lock file that this was built with.
+fn lock_file() -> String {
+    let digest = Sha256::digest(include_bytes!("../../Cargo.lock"));
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn now() -> String {
@@ -223,5 +272,14 @@ mod tests {
     fn the_lock_file_of_this_crate_names_what_is_compared() {
         let read = versions(include_str!("../../Cargo.lock"), CRATES);
         assert_eq!(read.len(), CRATES.len(), "{read:?}");
+    }
+
+    #[test]
+    fn the_version_of_what_a_contender_stands_for_is_in_the_context() {
+        for about in contender::all() {
+            if let Some(name) = about.crate_name {
+                assert!(CRATES.contains(&name), "{name}, of {}", about.name);
+            }
+        }
     }
 }

@@ -58,6 +58,17 @@ impl Gang {
         }
     }
 
+    /// Its threads.
+    pub(super) fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
+    /// How long the thread that asks has had to wait for a processor in all its
+    /// life, where the gang is [watching](Self::watching) and the system tells.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        self.watching.then(waited).flatten()
+    }
+
     /// How many threads there are.
     pub fn threads(&self) -> usize {
         self.pool.current_num_threads()
@@ -92,13 +103,12 @@ impl Gang {
                 .expect("nothing panics under it");
             let piece = { piece }.take().expect("each thread takes its own piece");
             let mut work = prepare(piece);
-            let waited = || self.watching.then(waited).flatten();
-            let before = waited();
+            let before = self.waited();
             self.barrier.wait();
             let start = Instant::now();
             do_it(&mut work);
             let end = Instant::now();
-            let waited = before.zip(waited());
+            let waited = before.zip(self.waited());
             let waited = waited.map(|(before, after)| after.saturating_sub(before));
             (start, end, waited, work)
         });

@@ -1,59 +1,188 @@
 //! What a report looks like.
 
+mod axis;
 mod chart;
 mod csv;
+mod forest;
 mod html;
 mod json;
+mod lines;
 mod markdown;
+mod overview;
+mod style;
 mod terminal;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::compare::Changes;
 use super::model::Report;
-use super::run::Settings;
-use super::section::{Entry, Ratio, Section, Table, TableRow, thousands};
+use super::overall::Overview;
+use super::scenarios;
+use super::section::{Block, Entry, Ratio, Section, Table, TableRow, thousands};
+use super::stability;
+use super::verdict::{Verdict, verdicts};
 
-pub use terminal::print as terminal;
+/// A report, laid out.
+#[derive(Debug)]
+pub struct Document<'a> {
+    report: &'a Report,
+    verdicts: Vec<Verdict>,
+    /// Why the run cannot be believed.
+    unstable: Vec<String>,
+    noise: Table,
+    glance: Section,
+    scenarios: Vec<Section>,
+    strip: Section,
+    semantics: Option<Section>,
+}
 
-/// Writes `report.json`, `report.csv`, `report.md` and `report.html` to a
-/// folder, and answers with where they are.
+impl<'a> Document<'a> {
+    /// Lays a report out. Everything comes from the report itself, so that an old
+    /// one can be shown again.
+    pub fn of(report: &'a Report) -> Document<'a> {
+        let overview = Overview::new(report);
+        let glance = overview::Glance::of(report, &overview);
+        let run = scenarios::ALL
+            .iter()
+            .filter(|scenario| report.run_of(scenario.name()).is_some());
+        let section = |scenario: &&dyn scenarios::Scenario| {
+            let mut section = scenario.section(report);
+            // One that draws its own ratios needs no others.
+            let draws = |block: &Block| matches!(block, Block::Forest(_));
+            if !section.blocks.iter().any(draws) {
+                section.blocks.splice(0..0, glance.forests(scenario.name()));
+            }
+            section
+        };
+        Document {
+            verdicts: verdicts(report, &overview),
+            unstable: stability::faults(report),
+            noise: overview::noise(report),
+            glance: glance.section(),
+            scenarios: run.map(section).collect(),
+            strip: overview::strip(report),
+            semantics: overview::semantics(report),
+            report,
+        }
+    }
+
+    /// Writes `report.html`, `report.md`, `report.csv` and `report.json` to a
+    /// folder, and answers with where they are.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn write(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        // What cannot be made again goes first.
+        let mut files = write_all(folder, [("report.json", json::text(self.report)?)])?;
+        files.splice(0..0, self.render(folder)?);
+        Ok(files)
+    }
+
+    /// Writes what can be made again: all but `report.json`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub fn render(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let files = [
+            ("report.html", html::page(self)),
+            ("report.md", markdown::page(self)),
+            ("report.csv", csv::table(self.report)),
+        ];
+        write_all(folder, files)
+    }
+
+    /// The end of a run: verdict, tables, and where the files are.
+    pub fn terminal(&self, files: &[PathBuf]) -> String {
+        terminal::print(self, files)
+    }
+
+    /// `docs/benchmarks.md`.
+    pub fn benchmarks(&self) -> String {
+        markdown::benchmarks(self)
+    }
+}
+
+/// Writes a report to a folder: see [`Document::write`].
 ///
 /// # Errors
 ///
 /// Those of the file system.
-pub fn write(report: &Report, settings: &Settings, folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let sections = sections(report, settings);
+pub fn write(report: &Report, folder: &Path) -> io::Result<Vec<PathBuf>> {
+    Document::of(report).write(folder)
+}
+
+/// What changed, for a terminal.
+pub fn changes_for_terminal(changes: &Changes, names: [&str; 2]) -> String {
+    terminal::changes(changes, names)
+}
+
+/// Writes `compare.html` and `compare.md` to a folder, and answers with where they
+/// are.
+///
+/// # Errors
+///
+/// Those of the file system.
+pub fn write_changes(
+    changes: &Changes,
+    names: [&str; 2],
+    folder: &Path,
+) -> io::Result<Vec<PathBuf>> {
     let files = [
-        ("report.html", html::page(report, &sections)),
-        ("report.md", markdown::page(report, &sections)),
-        ("report.csv", csv::table(report)),
-        ("report.json", json::text(report)?),
+        ("compare.html", html::changes(changes, names)),
+        ("compare.md", markdown::changes(changes, names)),
     ];
-    files
-        .into_iter()
-        .map(|(name, text)| {
-            let path = folder.join(name);
-            fs::write(&path, text)?;
-            Ok(path)
-        })
-        .collect()
+    write_all(folder, files)
+}
+
+fn write_all<const N: usize>(
+    folder: &Path,
+    files: [(&str, String); N],
+) -> io::Result<Vec<PathBuf>> {
+    fs::create_dir_all(folder)?;
+    let write = |(name, text): (&str, String)| {
+        let path = folder.join(name);
+        fs::write(&path, text)?;
+        Ok(path)
+    };
+    files.into_iter().map(write).collect()
 }
 
 /// Reads a report back.
 ///
 /// # Errors
 ///
-/// Those of the file system, and where it is not a report.
+/// Those of the file system, and where it is not a report of this form; the error
+/// names the file, and the place in it.
 pub fn read(path: &Path) -> io::Result<Report> {
-    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
+    let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text =
+        fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), named(&error)))?;
+    parse(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, named(&error)))
 }
 
-/// What the scenarios of a run have to show.
-pub fn sections(report: &Report, settings: &Settings) -> Vec<Section> {
-    let scenarios = settings.scenarios();
-    scenarios.map(|scenario| scenario.section(report)).collect()
+/// Reads a report from a text.
+///
+/// # Errors
+///
+/// Where it is not a report of this form, and what is wrong where.
+pub fn parse(text: &str) -> Result<Report, String> {
+    // A report of another form is told apart from what is no report at all.
+    let version = serde_json::from_str::<serde_json::Value>(text)
+        .map_err(|error| format!("not JSON: {error}"))?
+        .get("schema_version")
+        .and_then(serde_json::Value::as_u64);
+    let known = u64::from(super::model::SCHEMA_VERSION);
+    match version {
+        None => Err("no report: it has no `schema_version` at its top".into()),
+        Some(version) if version != known => Err(format!(
+            "a report of form {version}; this program reads form {known}"
+        )),
+        Some(_) => serde_json::from_str(text).map_err(|error| format!("no report: {error}")),
+    }
 }
 
 /// The targets, as a table.
@@ -66,6 +195,7 @@ fn targets(report: &Report) -> Table {
                 ratio: value,
                 low,
                 high,
+                equal: false,
             }),
             _ => Entry::Text(super::section::time(value)),
         };
@@ -98,16 +228,11 @@ fn targets(report: &Report) -> Table {
 fn facts(report: &Report) -> Vec<(&'static str, String)> {
     let context = &report.context;
     let machine = &context.machine;
-    let revision = match (&context.git_revision, context.git_modified) {
-        (None, _) => "unknown".into(),
-        (Some(revision), Some(true)) => format!("{revision}, with changes"),
-        (Some(revision), _) => revision.clone(),
-    };
     let memory = machine.memory_bytes / (1 << 20);
-    let rounds: Vec<String> = context
+    let blocks: Vec<String> = context
         .scenarios
         .iter()
-        .map(|run| format!("{}: {} in {:.0} s", run.name, run.rounds, run.seconds))
+        .map(|run| format!("{}: {} in {:.0} s", run.name, run.blocks, run.seconds))
         .collect();
     let crates = context.crates.iter();
     let crates: Vec<String> = crates
@@ -143,26 +268,18 @@ fn facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Keys", context.keys.clone()),
         ("Copies", context.copies.clone()),
         ("Crates", crates.join(", ")),
-        ("Revision", revision),
-        ("Seed", context.seed.to_string()),
         (
             "Started",
             format!("{}, took {:.0} s", context.started_at, context.seconds),
         ),
-        ("Rounds", rounds.join("; ")),
+        ("Blocks", blocks.join("; ")),
     ]
 }
 
-/// What has to be known before any figure is believed.
+/// What else has to be known before a figure is believed.
 fn warnings(report: &Report) -> Vec<String> {
     let context = &report.context;
     let mut warnings = Vec::new();
-    if context.toolchain.profile == "debug" {
-        warnings.push("This is a debug build: no figure means anything.".into());
-    }
-    if context.effort == "smoke" {
-        warnings.push("This is a smoke run: it shows that the report works, no more.".into());
-    }
     #[allow(clippy::cast_precision_loss)] // a count of cores
     let cores = context.machine.cores as f64;
     let load = context.machine.load_before;
@@ -173,4 +290,124 @@ fn warnings(report: &Report) -> Vec<String> {
         ));
     }
     warnings
+}
+
+/// Pairs of what and how, to run the same again.
+fn origin(report: &Report) -> Vec<(&'static str, String)> {
+    let context = &report.context;
+    let revision = match (&context.git_revision, context.git_modified) {
+        (None, _) => "unknown".into(),
+        (Some(revision), Some(true)) => format!("{revision}, with changes that no commit holds"),
+        (Some(revision), _) => revision.clone(),
+    };
+    vec![
+        ("Command", context.command.clone()),
+        ("Seed", context.seed.to_string()),
+        ("Revision", revision),
+        ("SHA-256 of Cargo.lock", context.lock_file.clone()),
+        ("Version", context.version.clone()),
+    ]
+}
+
+/// What to type to run the same again.
+fn commands(report: &Report) -> String {
+    let revision = report.context.git_revision.as_deref();
+    let checkout = revision.map_or(String::new(), |r| format!("git checkout {r}\n"));
+    format!(
+        "{checkout}sha256sum Cargo.lock   # {}\n{}",
+        report.context.lock_file, report.context.command
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::synthetic;
+
+    #[test]
+    fn what_is_no_report_is_refused_with_a_reason() {
+        for (text, reason) in [
+            ("", "not JSON"),
+            ("{", "line 1"),
+            ("[1, 2]", "schema_version"),
+            ("{\"schema_version\": 1}", "form 1"),
+            ("{\"schema_version\": 2}", "missing field"),
+        ] {
+            let said = parse(text).unwrap_err();
+            assert!(said.contains(reason), "{text}: {said}");
+        }
+        let said = read(Path::new("no/such/report.json"))
+            .unwrap_err()
+            .to_string();
+        assert!(said.starts_with("no/such/report.json: "), "{said}");
+    }
+
+    /// Everything that is shown comes from the file alone.
+    #[test]
+    fn a_report_that_was_read_back_looks_the_same() {
+        let report = synthetic::report();
+        let read = parse(&json::text(&report).unwrap()).unwrap();
+        assert_eq!(
+            html::page(&Document::of(&report)),
+            html::page(&Document::of(&read))
+        );
+        assert_eq!(
+            markdown::page(&Document::of(&report)),
+            markdown::page(&Document::of(&read))
+        );
+    }
+
+    #[test]
+    fn the_page_has_its_parts_in_order_and_needs_nothing_else() {
+        let mut report = synthetic::report();
+        report.context.partial = true;
+        let page = html::page(&Document::of(&report));
+        let parts = [
+            "id=\"verdict\"",
+            "id=\"machine\"",
+            "id=\"noise-floor\"",
+            "id=\"at-a-glance\"",
+            "id=\"burst-30x100\"",
+            "id=\"blocks-in-time\"",
+            "id=\"what-the-stores-promise\"",
+            "id=\"once-more\"",
+        ];
+        let places: Vec<usize> = parts
+            .iter()
+            .map(|part| page.find(part).expect(part))
+            .collect();
+        assert!(places.is_sorted(), "{places:?}");
+        assert!(page.contains("class=\"unstable\"") && page.contains("partial report"));
+        for foreign in ["http://", "https://", "<script", "url(", "@import"] {
+            assert!(!page.contains(foreign), "{foreign}");
+        }
+        assert!(page.contains("&lt;&amp;&gt;") && !page.contains("<&>"));
+    }
+
+    #[test]
+    fn a_quiet_run_has_no_banner() {
+        let report = synthetic::report();
+        assert!(!html::page(&Document::of(&report)).contains("class=\"unstable\""));
+    }
+
+    #[test]
+    fn every_chart_is_followed_by_its_table() {
+        let report = synthetic::report();
+        let document = Document::of(&report);
+        let sections = document
+            .scenarios
+            .iter()
+            .chain([&document.glance, &document.strip]);
+        for section in sections {
+            let mut blocks = section.blocks.iter().peekable();
+            while let Some(block) = blocks.next() {
+                let table = matches!(blocks.peek(), Some(Block::Table(_)));
+                assert!(
+                    matches!(block, Block::Table(_)) || table,
+                    "{}",
+                    section.title
+                );
+            }
+        }
+    }
 }

@@ -1,24 +1,25 @@
-//! Running scenarios: rounds, the record of what was measured, its summary.
+//! Running scenarios: blocks, in which every contender runs once.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use super::contender::About;
 use super::context;
-use super::model::{
-    Cell, Comparison, Measurement, Report, SCHEMA_VERSION, ScenarioRun, SummaryRow,
-};
+use super::fault::Fault;
+use super::model::{Disturbance, Measurement, Process, Report, SCHEMA_VERSION, ScenarioRun};
+use super::process::{Executor, Trial, Watch};
 use super::progress::Progress;
 use super::scenarios::{self, Scenario};
-use super::stats::{median, median_interval};
+use super::summary;
 use super::targets::targets;
-use super::workload::seeded;
-use crate::StoreError;
+use super::workload::{LabRng, shuffled};
 
 /// How much time a run may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scale {
     /// A few seconds: shows that it runs, measures nothing worth citing.
     Smoke,
@@ -26,15 +27,21 @@ pub enum Scale {
     Quick,
     /// Under ten minutes.
     Default,
+    /// Under an hour.
+    Full,
 }
 
 impl Scale {
+    /// All of them.
+    pub const ALL: [Scale; 4] = [Scale::Smoke, Scale::Quick, Scale::Default, Scale::Full];
+
     /// The name in the report.
     pub const fn name(self) -> &'static str {
         match self {
             Scale::Smoke => "smoke",
             Scale::Quick => "quick",
             Scale::Default => "default",
+            Scale::Full => "full",
         }
     }
 }
@@ -43,7 +50,7 @@ impl FromStr for Scale {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Scale, String> {
-        [Scale::Smoke, Scale::Quick, Scale::Default]
+        Scale::ALL
             .into_iter()
             .find(|scale| scale.name() == name)
             .ok_or_else(|| format!("no scale is called `{name}`"))
@@ -61,6 +68,9 @@ pub struct Settings {
     pub scenarios: Vec<String>,
     /// Ids of contenders; empty for all. What they are compared with runs, too.
     pub stores: Vec<String>,
+    /// Numbers of threads, for the scenarios that compare several; empty for
+    /// their own.
+    pub threads: Vec<usize>,
     /// The global allocator of the program.
     pub allocator: &'static str,
     /// What was typed.
@@ -80,330 +90,240 @@ impl Settings {
         };
         scenarios::ALL.iter().copied().filter(chosen)
     }
-}
 
-/// Why a run ended without a report.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Fault {
-    /// A store refused what it should have done.
-    Store(StoreError),
-    /// An operation did not do what it was to do, so that its time means nothing.
-    Hits {
-        /// What was measured.
-        cell: Box<Cell>,
-        /// How many operations hit.
-        hits: u64,
-        /// Of how many.
-        operations: u64,
-        /// How many should have.
-        expected: RangeInclusive<u64>,
-    },
-    /// A store ended with another number of services than it should have.
-    Services {
-        /// What was measured.
-        cell: Box<Cell>,
-        /// How many it held.
-        found: usize,
-        /// How many it should have.
-        expected: usize,
-    },
-    /// The system gave no threads.
-    Threads(rayon::ThreadPoolBuildError),
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = |cell: &Cell| {
-            let (scenario, store, metric) = (&cell.scenario, &cell.store, &cell.metric);
-            format!("{scenario}, {store}, {metric}, {} services", cell.services)
-        };
-        match self {
-            Fault::Store(error) => write!(f, "a store failed while it was measured: {error}"),
-            Fault::Hits {
-                cell,
-                hits,
-                operations,
-                expected,
-            } => {
-                let at = place(cell);
-                let (low, high) = (expected.start(), expected.end());
-                write!(f, "{at}: {hits} of {operations} operations hit, ")?;
-                write!(f, "{low} to {high} should have")
-            }
-            Fault::Services {
-                cell,
-                found,
-                expected,
-            } => {
-                let at = place(cell);
-                write!(f, "{at}: {found} services at the end, not {expected}")
-            }
-            Fault::Threads(error) => write!(f, "cannot start the threads of a scenario: {error}"),
-        }
+    /// Who takes part in a scenario: whom the user wants, and in any case what
+    /// they are compared with and the measures.
+    pub fn entrants(&self, scenario: &dyn Scenario) -> Vec<About> {
+        let reference = scenario.reference();
+        let mut entrants = scenario.entrants();
+        entrants.retain(|about| *about == *reference || !about.is_store() || self.wants(about.id));
+        entrants
     }
 }
 
-impl std::error::Error for Fault {}
+/// A block whose processes had more than this share of the machine taken from
+/// them, by its host or by other programs, is disturbed.
+pub const DISTURBED: f64 = 0.1;
 
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Fault {
-        Fault::Store(error)
-    }
+/// How many blocks of a scenario may be repeated: one in so many of those that it
+/// is to have.
+const REPEATS: usize = 3;
+
+/// The rule by which blocks are repeated, in words.
+pub(super) fn rule() -> String {
+    format!(
+        "A block in which the host or other programs took more than {:.0} % of the machine from any \
+         of its processes is run once more, and the quieter of the two counts; at most one block \
+         in {REPEATS} of each scenario, and none in a quick run. Nothing else, and no result, decides over a repetition.",
+        DISTURBED * 100.0
+    )
 }
 
-impl From<rayon::ThreadPoolBuildError> for Fault {
-    fn from(error: rayon::ThreadPoolBuildError) -> Fault {
-        Fault::Threads(error)
-    }
+/// What a scenario has come to.
+struct Progressed<'a> {
+    scenario: &'a dyn Scenario,
+    entrants: Vec<About>,
+    spent: Duration,
+    blocks: usize,
+    repeated: usize,
+    disturbed: usize,
+    over: bool,
 }
 
-/// What one sample came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// How long it took.
-    pub elapsed: Duration,
-    /// How many operations it was.
-    pub operations: u64,
-    /// How many of them were writes.
-    pub writes: u64,
-    /// How many did what they were to do.
-    pub hits: u64,
-    /// How many should have.
-    pub expected: RangeInclusive<u64>,
-    /// How long a thread had to wait for a processor, where that is known.
-    pub waited: Option<Duration>,
-}
-
-/// What a value counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Nanoseconds an operation; less is better.
-    NanosecondsPerOperation,
-    /// Millions of operations a second, of all threads together; more is better.
-    MillionsPerSecond,
-}
-
-impl Unit {
-    /// How it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Unit::NanosecondsPerOperation => "ns/op",
-            Unit::MillionsPerSecond => "Mop/s",
-        }
-    }
-
-    #[allow(clippy::cast_precision_loss)] // a sample is far shorter than 2^52 ns
-    fn value(self, sample: &Sample) -> f64 {
-        let (time, operations) = (sample.elapsed.as_nanos() as f64, sample.operations as f64);
-        match self {
-            Unit::NanosecondsPerOperation => time / operations,
-            Unit::MillionsPerSecond => operations * 1_000.0 / time.max(1.0),
-        }
-    }
-}
-
-/// Takes down what a round measures.
-#[derive(Debug)]
-pub struct Recorder<'a> {
-    results: &'a mut Vec<Measurement>,
-    /// `None` while a round is run that does not count.
-    round: Option<usize>,
-    /// The number of a pass within the round, and how many there may be.
-    pass: (usize, usize),
-    progress: &'a Progress,
-}
-
-impl Recorder<'_> {
-    /// Whether this is the round that is thrown away, which warms up and finds
-    /// out how many operations make a sample long enough.
-    pub fn is_rehearsal(&self) -> bool {
-        self.round.is_none()
-    }
-
-    /// Says that the samples which follow are those of one of several passes of
-    /// the round, for a scenario that goes through some of its cells more often.
-    pub fn pass(&mut self, pass: usize, of: usize) {
-        self.pass = (pass, of);
-    }
-
-    /// Takes down a sample.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Hits`] where the operations did not do what they were to do.
-    pub fn sample(&mut self, cell: &Cell, unit: Unit, sample: &Sample) -> Result<(), Fault> {
-        self.progress.tick();
-        if !sample.expected.contains(&sample.hits) || sample.operations == 0 {
-            return Err(Fault::Hits {
-                cell: Box::new(cell.clone()),
-                hits: sample.hits,
-                operations: sample.operations,
-                expected: sample.expected.clone(),
-            });
-        }
-        if let Some(round) = self.round {
-            self.results.push(Measurement {
-                cell: cell.clone(),
-                round: round * self.pass.1 + self.pass.0,
-                value: unit.value(sample),
-                unit: unit.name().into(),
-                nanoseconds: nanoseconds(sample.elapsed),
-                operations: sample.operations,
-                writes: sample.writes,
-                hits: sample.hits,
-                hits_low: *sample.expected.start(),
-                hits_high: *sample.expected.end(),
-                waited: sample.waited.map(nanoseconds),
-            });
-        }
-        Ok(())
-    }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Runs scenarios one after the other and sums up what they measured.
+/// Runs the blocks of all scenarios by turns, so that each is spread over the
+/// whole run, and sums up what they measured. A run that is broken off, of which
+/// the executor tells, sums up the blocks that are whole.
 ///
 /// # Errors
 ///
 /// Where a store did not do what it was to do: then no time means anything.
-pub fn run(settings: &Settings) -> Result<Report, Fault> {
+pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault> {
     let begun = Instant::now();
     let mut context = context::context(settings);
     let mut results = Vec::new();
-    let mut experiments = Vec::new();
-    for scenario in settings.scenarios() {
-        experiments.push((scenario, scenario.prepare(settings)?));
-    }
-    let progress = Progress::new(experiments.iter().map(|(_, e)| e.effort()).collect());
-    for (at, (scenario, experiment)) in experiments.iter_mut().enumerate() {
-        let effort = experiment.effort();
-        let mut rng = seeded(settings.seed);
-        let started = Instant::now();
-        let mut rounds = 0;
-        for round in 0..=effort.rounds {
-            if effort.is_over(round, started.elapsed()) {
-                break;
-            }
-            progress.round(at, scenario.name(), round);
-            let mut record = Recorder {
-                results: &mut results,
-                round: round.checked_sub(1),
-                pass: (0, 1),
-                progress: &progress,
-            };
-            experiment.round(&mut rng, &mut record)?;
-            rounds = round;
+    let mut processes = Vec::new();
+    let mut under_way: Vec<Progressed<'_>> = settings
+        .scenarios()
+        .map(|scenario| Progressed {
+            scenario,
+            entrants: settings.entrants(scenario),
+            spent: Duration::ZERO,
+            blocks: 0,
+            repeated: 0,
+            disturbed: 0,
+            over: false,
+        })
+        .collect();
+    let efforts = under_way
+        .iter()
+        .map(|own| own.scenario.effort(settings.scale));
+    let progress = Progress::new(efforts.collect());
+    'run: for block in 0.. {
+        if under_way.iter().all(|own| own.over) {
+            break;
         }
-        context.scenarios.push(ScenarioRun {
-            name: scenario.name().into(),
-            about: scenario.about().into(),
-            method: scenario.method().into(),
-            rounds,
-            seconds: started.elapsed().as_secs_f64(),
-        });
+        for (at, own) in under_way.iter_mut().enumerate() {
+            let effort = own.scenario.effort(settings.scale);
+            own.over |= effort.is_over(block, own.spent);
+            if own.over {
+                progress.done(at);
+                continue;
+            }
+            let started = Instant::now();
+            let mut turn = Turn {
+                settings,
+                executor,
+                progress: &progress,
+                begun,
+                block,
+            };
+            let Some(mut first) = turn.block(at, own)? else {
+                context.partial = true;
+                break 'run;
+            };
+            let repeats = effort.blocks.div_ceil(REPEATS);
+            if first.disturbance() > DISTURBED
+                && own.repeated < repeats
+                && settings.scale > Scale::Quick
+            {
+                let Some(mut second) = turn.block(at, own)? else {
+                    context.partial = true;
+                    break 'run;
+                };
+                own.repeated += 1;
+                if second.disturbance() <= first.disturbance() {
+                    std::mem::swap(&mut first, &mut second);
+                }
+                processes.extend(second.processes.into_iter().map(|process| Process {
+                    repeated: true,
+                    ..process
+                }));
+            }
+            own.disturbed += usize::from(first.disturbance() > DISTURBED);
+            own.blocks += 1;
+            own.spent += started.elapsed();
+            progress.block(at, own.blocks, own.spent);
+            processes.extend(first.processes);
+            results.extend(first.results);
+        }
     }
     progress.finish();
+    for own in &under_way {
+        context.scenarios.push(ScenarioRun {
+            name: own.scenario.name().into(),
+            about: own.scenario.about().into(),
+            method: own.scenario.method().into(),
+            reference: own.scenario.reference().name.into(),
+            blocks: own.blocks,
+            repeated: own.repeated,
+            disturbed: own.disturbed,
+            seconds: own.spent.as_secs_f64(),
+        });
+    }
     context.machine.load_after = context::load();
-    let summary = summarise(settings, &results);
+    let noise = summary::noise(settings.seed, &results);
+    let summary = summary::summarise(settings.seed, &results, &noise);
     let targets = targets(&summary, context.machine.cores);
     context.seconds = begun.elapsed().as_secs_f64();
     Ok(Report {
         schema_version: SCHEMA_VERSION,
         context,
+        processes,
         results,
         summary,
+        noise,
         targets,
     })
 }
 
-/// One row a cell, in the order of the scenarios' tables.
-fn summarise(settings: &Settings, results: &[Measurement]) -> Vec<SummaryRow> {
-    let mut samples: HashMap<&Cell, Vec<&Measurement>> = HashMap::new();
-    for measurement in results {
-        samples
-            .entry(&measurement.cell)
-            .or_default()
-            .push(measurement);
+/// A block of a scenario.
+struct Turn<'a> {
+    settings: &'a Settings,
+    executor: &'a dyn Executor,
+    progress: &'a Progress,
+    begun: Instant,
+    block: usize,
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Block {
+    processes: Vec<Process>,
+    results: Vec<Measurement>,
+}
+
+impl Block {
+    /// The worst that happened to one of its processes.
+    fn disturbance(&self) -> f64 {
+        let known = self
+            .processes
+            .iter()
+            .filter_map(|process| process.disturbance);
+        known.map(Disturbance::share).fold(0.0, f64::max)
     }
-    // A generator of its own, so that the intervals do not depend on what the
-    // rounds drew.
-    let mut rng = seeded(settings.seed ^ 0x0005_3e7b_0075_7241);
-    let mut rows = Vec::new();
-    for scenario in settings.scenarios() {
-        for cell in scenario.cells(settings) {
-            let Some(own) = samples.get(&cell) else {
-                continue;
+}
+
+impl Turn<'_> {
+    /// Runs every contender once, and the reference twice, in random order; `None`
+    /// where the run was broken off.
+    fn block(&mut self, at: usize, own: &Progressed<'_>) -> Result<Option<Block>, Fault> {
+        let reference = own.scenario.reference();
+        let mut runs: Vec<(&About, usize)> = own.entrants.iter().map(|about| (about, 0)).collect();
+        runs.push((reference, 1));
+        let mut rng: LabRng = self
+            .trial(own.scenario, reference)
+            .rng("order of contenders");
+        let mut block = Block::default();
+        for place in shuffled(runs.len(), &mut rng) {
+            let (about, replica) = runs[place];
+            self.progress
+                .process(at, own.scenario.name(), self.block, about.id);
+            let started = self.begun.elapsed();
+            let watch = Watch::begin();
+            let trial = self.trial(own.scenario, about);
+            let Some(answer) = self.executor.run(&trial)? else {
+                return Ok(None);
             };
-            let counting = counting(own);
-            let values: Vec<f64> = counting.iter().map(|sample| sample.value).collect();
-            let interval = median_interval(&values, &mut rng);
-            let comparison = scenario.compared_with(&cell).and_then(|reference| {
-                let ratios = paired_ratios(own, samples.get(&reference)?);
-                let interval = median_interval(&ratios, &mut rng);
-                let other = |differs: bool| differs.then_some(());
-                Some(Comparison {
-                    ratio: median(&ratios),
-                    ci_low: interval.low,
-                    ci_high: interval.high,
-                    reference_threads: other(reference.threads != cell.threads)
-                        .map(|()| reference.threads),
-                    reference_services: other(reference.services != cell.services)
-                        .map(|()| reference.services),
-                    reference_metric: other(reference.metric != cell.metric)
-                        .map(|()| reference.metric),
-                    reference: reference.store,
-                })
+            let (voluntary, involuntary) = answer.switches.unzip();
+            block.processes.push(Process {
+                scenario: own.scenario.name().into(),
+                store: about.name.into(),
+                block: self.block,
+                replica,
+                started: started.as_secs_f64(),
+                seconds: watch.elapsed().as_secs_f64(),
+                disturbance: watch.end(),
+                voluntary_switches: voluntary,
+                involuntary_switches: involuntary,
+                repeated: false,
             });
-            rows.push(SummaryRow {
-                value: median(&values),
-                unit: own[0].unit.clone(),
-                value_low: interval.low,
-                value_high: interval.high,
-                rounds: own.len(),
-                operations: own[0].operations,
-                writes: own[0].writes,
-                hits_min: own.iter().map(|sample| sample.hits).min().unwrap_or(0),
-                hits_max: own.iter().map(|sample| sample.hits).max().unwrap_or(0),
-                undisturbed: own[0].waited.map(|_| {
-                    let undisturbed = own.iter().filter(|sample| !sample.is_disturbed());
-                    undisturbed.count()
-                }),
-                comparison,
-                cell,
-            });
+            block
+                .results
+                .extend(answer.results.into_iter().map(|sample| Measurement {
+                    block: self.block,
+                    replica,
+                    ..sample
+                }));
+        }
+        Ok(Some(block))
+    }
+
+    fn trial(&self, scenario: &dyn Scenario, about: &About) -> Trial {
+        Trial {
+            scenario: scenario.name().into(),
+            store: about.id.into(),
+            scale: self.settings.scale,
+            seed: self.settings.seed,
+            block: self.block,
+            threads: self.settings.threads.clone(),
         }
     }
-    rows
 }
 
-/// The samples that count: those that were not disturbed, or all where there are
-/// none such.
-pub(super) fn counting<'a>(samples: &[&'a Measurement]) -> Vec<&'a Measurement> {
-    let undisturbed = samples.iter().copied().filter(|m| !m.is_disturbed());
-    let undisturbed: Vec<&Measurement> = undisturbed.collect();
-    if undisturbed.is_empty() {
-        return samples.to_vec();
-    }
-    undisturbed
-}
-
-/// The ratio of each round that counts on both sides: there the two met the same
-/// machine.
-pub(super) fn paired_ratios(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
-    let counted = ratios_of(&counting(own), &counting(reference));
-    if counted.is_empty() {
-        return ratios_of(own, reference);
-    }
-    counted
-}
-
-fn ratios_of(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
-    let references: HashMap<usize, f64> = reference.iter().map(|m| (m.round, m.value)).collect();
-    own.iter()
-        .filter_map(|m| Some(m.value / references.get(&m.round)?))
+/// The places of all scenarios in their order.
+pub(super) fn places() -> HashMap<&'static str, usize> {
+    let scenarios = scenarios::ALL.iter().enumerate();
+    scenarios
+        .map(|(at, scenario)| (scenario.name(), at))
         .collect()
 }

@@ -25,6 +25,10 @@ pub struct Section {
 pub enum Block {
     /// Drawn on the page only; the table that follows says the same.
     Chart(BarChart),
+    /// The same: lines or points over an axis of numbers.
+    Lines(LineChart),
+    /// The same: ratios with their intervals, around 1.
+    Forest(Forest),
     /// Shown everywhere, unless it is too much for a terminal.
     Table(Table),
 }
@@ -47,6 +51,85 @@ pub struct BarChart {
     pub groups: Vec<BarGroup>,
 }
 
+/// Lines or points over two axes.
+#[derive(Clone, Debug)]
+pub struct LineChart {
+    /// What it shows.
+    pub title: String,
+    /// From left to right.
+    pub x: Axis,
+    /// From bottom to top.
+    pub y: Axis,
+    /// Places on the axis from left to right that mean something, say the number
+    /// of cores: a line is drawn there, with these words.
+    pub marks: Vec<(f64, String)>,
+    /// What is drawn.
+    pub series: Vec<Series>,
+}
+
+/// An axis of numbers.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it counts, and which end of it is better.
+    pub label: String,
+    /// What the numbers are.
+    pub quantity: Quantity,
+    /// Whether equal distances are equal ratios. A 0 stands at the very start.
+    pub logarithmic: bool,
+    /// Where it is labelled, and how; chosen by the chart where there are none.
+    pub ticks: Vec<(f64, String)>,
+}
+
+/// What belongs together in a chart with two axes.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// Whose it is; written at the end of the line.
+    pub name: String,
+    /// Which of the colours.
+    pub colour: Colour,
+    /// Whether its points are joined, from left to right.
+    pub joined: bool,
+    /// Its points.
+    pub points: Vec<Point>,
+}
+
+/// A point of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Where it stands from left to right.
+    pub x: f64,
+    /// And from bottom to top.
+    pub y: f64,
+    /// The lower end of its whisker; the same as `y` where it has none.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// Ratios with their intervals on a logarithmic axis, around 1.
+#[derive(Clone, Debug)]
+pub struct Forest {
+    /// What it shows.
+    pub title: String,
+    /// What is compared with what, and which side is better.
+    pub axis: String,
+    /// The noise floor, a factor of at least 1: a band around 1.
+    pub noise: Option<f64>,
+    /// From top to bottom.
+    pub rows: Vec<ForestRow>,
+}
+
+/// One ratio.
+#[derive(Clone, Debug)]
+pub struct ForestRow {
+    /// What is compared.
+    pub label: String,
+    /// Whose it is.
+    pub colour: Colour,
+    /// The ratio.
+    pub ratio: Ratio,
+}
+
 /// What a number is, and so how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
@@ -54,6 +137,28 @@ pub enum Quantity {
     Time,
     /// Times a reference.
     Ratio,
+    /// A plain number.
+    Number,
+    /// Bytes.
+    Bytes,
+    /// Millions of operations a second.
+    MillionsPerSecond,
+    /// A share, from 0 to 1, written as a percentage.
+    Share,
+}
+
+impl Quantity {
+    /// A number as it is written.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Quantity::Time => time(value),
+            Quantity::Ratio => times(value),
+            Quantity::Number => bare(value),
+            Quantity::Bytes => bytes(value),
+            Quantity::MillionsPerSecond => format!("{} M/s", significant(value)),
+            Quantity::Share => format!("{} %", bare(value * 100.0)),
+        }
+    }
 }
 
 /// Bars that belong together.
@@ -149,6 +254,8 @@ pub enum Entry {
     Ratio(Ratio),
     /// A ratio that is judged by itself, not by whether it is 1.
     Measured(Ratio),
+    /// A comparison alone, with a colour behind it; less is better.
+    Heat(Ratio),
     /// A promise that was kept or not.
     Verdict(bool),
 }
@@ -162,17 +269,15 @@ pub struct Ratio {
     pub low: f64,
     /// The upper end.
     pub high: f64,
+    /// Whether it cannot be told from 1: see
+    /// [`Comparison::equal`](super::model::Comparison::equal).
+    pub equal: bool,
 }
 
 impl Ratio {
-    /// Whether the interval holds 1.
-    pub fn is_equal(self) -> bool {
-        self.low <= 1.0 && 1.0 <= self.high
-    }
-
-    /// The ratio, or "=" where nothing can be told from 1.
+    /// The ratio, or "=" where it cannot be told from 1.
     pub fn point(self) -> String {
-        if self.is_equal() {
+        if self.equal {
             return "=".into();
         }
         times(self.ratio)
@@ -191,13 +296,16 @@ impl SummaryRow {
             ratio: comparison.ratio,
             low: comparison.ci_low,
             high: comparison.ci_high,
+            equal: comparison.equal,
         })
     }
 
     /// The row as an entry of a table.
     pub fn entry(&self) -> Entry {
         let value = match self.unit.as_str() {
-            "ns/op" => time(self.value),
+            "ns/op" | "ns" => time(self.value),
+            "bytes" | "bytes/service" => bytes(self.value),
+            "slope" | "count" => significant(self.value),
             _ => format!("{} {}", significant(self.value), self.unit),
         };
         let ratio = self.ratio();
@@ -215,6 +323,19 @@ pub fn time(nanoseconds: f64) -> String {
     let fits = |(_, size): &&(&str, f64)| nanoseconds >= size * 0.9995;
     let (unit, size) = units.iter().rev().find(fits).unwrap_or(&units[0]);
     format!("{} {unit}", significant(nanoseconds / size))
+}
+
+/// So many bytes in the unit that suits them: `340 B`, `1.20 MiB`.
+pub fn bytes(bytes: f64) -> String {
+    let units = [
+        ("B", 1.0),
+        ("KiB", 1024.0),
+        ("MiB", 1_048_576.0),
+        ("GiB", 1_073_741_824.0),
+    ];
+    let fits = |(_, size): &&(&str, f64)| bytes >= size * 0.9995;
+    let (unit, size) = units.iter().rev().find(fits).unwrap_or(&units[0]);
+    format!("{} {unit}", significant(bytes / size))
 }
 
 /// A ratio, with three digits: `1.05×`.

@@ -9,6 +9,10 @@
 //!   warm the store's cache lines on the way.
 //! - A [`Deck`] is what one round of the scenario *operations* works through.
 //! - A [`Burst`] is what the workers of *burst-30x100* do.
+//! - A [`Deal`](laps::Deal) is what threads do that go on until they are told to
+//!   stop.
+
+pub mod laps;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,8 +38,8 @@ pub const PODS_PER_SERVICE: usize = 10;
 /// learn their order by heart.
 pub const PROBES: usize = 1 << 16;
 
-/// How many changes a batch of the scenario *operations* holds, and how many a
-/// batch that fills a store.
+/// How many changes a batch of the scenario *operations* holds, and how many pods a
+/// batch that fills a store, at least.
 pub const BATCH: usize = 1_000;
 
 /// A generator from a seed.
@@ -50,8 +54,8 @@ pub fn shuffled(n: usize, rng: &mut LabRng) -> Vec<usize> {
     order
 }
 
-/// Some instant in the past, at which all pods of a fleet registered.
-fn epoch() -> SystemTime {
+/// The instant in the past at which all pods of a fleet registered.
+pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
@@ -111,24 +115,12 @@ impl Fleet {
     ///
     /// Never: the names of a fleet are good ones.
     pub fn record(self, pod: usize) -> ServiceInfo {
-        let [_, b, c, d] = u32::try_from(pod).unwrap_or(u32::MAX).to_be_bytes();
-        let ip = Ipv4Addr::new(10, b, c, d);
-        let registration = ServiceRegistration {
-            service_name: Fleet::service_name(pod / PODS_PER_SERVICE),
-            pod_name: format!("pod-{}", pod % PODS_PER_SERVICE),
-            providers: vec![Provider {
-                protocol: Protocol::Http,
-                ip: IpAddr::V4(ip),
-                port: 8080,
-            }],
-            health_check_url: format!("http://{ip}:8080/health"),
-            notification_url: format!("http://{ip}:8080/notify"),
-            subscriptions: vec![self.group(pod, 0)],
-        };
-        ServiceInfo::new(registration)
-            .expect("a fleet has good names")
-            .with_registered_at(epoch())
-            .with_health(ServiceStatus::Healthy, epoch())
+        record(
+            pod,
+            Fleet::service_name(pod / PODS_PER_SERVICE),
+            format!("pod-{}", pod % PODS_PER_SERVICE),
+            vec![self.group(pod, 0)],
+        )
     }
 
     /// The record of a pod that registers anew: other times, else the same.
@@ -138,19 +130,20 @@ impl Fleet {
     }
 
     /// The batches that register the pods and their subscriptions, in `order`.
-    pub fn batches(self, order: &[usize]) -> Vec<Batch> {
-        order
-            .chunks(BATCH)
-            .map(|pods| {
-                let mut batch = Batch::with_capacity(2 * pods.len());
-                for &pod in pods {
-                    let record = self.record(pod);
-                    batch.add_subscription(record.key(), &record.subscriptions()[0]);
-                    batch.save_service(record);
-                }
-                batch
-            })
-            .collect()
+    pub fn batches(self, order: &[usize]) -> impl Iterator<Item = Batch> {
+        // Of a large fleet larger ones: stores that copy what they change then copy it
+        // less often. Made one after the other, so that there is no second copy of
+        // the fleet.
+        let pods = BATCH.max(order.len() / 16);
+        order.chunks(pods).map(move |pods| {
+            let mut batch = Batch::with_capacity(2 * pods.len());
+            for &pod in pods {
+                let record = self.record(pod);
+                batch.add_subscription(record.key(), &record.subscriptions()[0]);
+                batch.save_service(record);
+            }
+            batch
+        })
     }
 
     /// Registers the whole fleet with a store, in `order`.
@@ -164,6 +157,38 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// A fresh record of a pod with these names, which shares nothing with another;
+/// its address is made from its number.
+///
+/// # Panics
+///
+/// Where the names are not those of a service and a pod.
+pub fn record(
+    number: usize,
+    service_name: String,
+    pod_name: String,
+    subscriptions: Vec<String>,
+) -> ServiceInfo {
+    let [_, b, c, d] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+    let ip = Ipv4Addr::new(10, b, c, d);
+    let registration = ServiceRegistration {
+        service_name,
+        pod_name,
+        providers: vec![Provider {
+            protocol: Protocol::Http,
+            ip: IpAddr::V4(ip),
+            port: 8080,
+        }],
+        health_check_url: format!("http://{ip}:8080/health"),
+        notification_url: format!("http://{ip}:8080/notify"),
+        subscriptions,
+    };
+    ServiceInfo::new(registration)
+        .expect("good names")
+        .with_registered_at(epoch())
+        .with_health(ServiceStatus::Healthy, epoch())
 }
 
 /// Many short texts, one behind the other in memory.
@@ -252,9 +277,30 @@ impl Deck {
     /// Shuffles a deck. `round` makes the times in it unlike those of other
     /// rounds, so that every health check changes something.
     pub fn new(fleet: Fleet, round: u64, rng: &mut LabRng) -> Deck {
+        let deck = Deck::of_keys(fleet, round, PROBES.max(2 * fleet.pods), fleet.pods, rng);
+        let picks = deck.picks.iter();
+        Deck {
+            names: (0..PROBES)
+                .map(|_| Fleet::service_name(rng.random_range(0..fleet.services())))
+                .collect(),
+            groups: picks.map(|&pod| fleet.group(pod, 0)).collect(),
+            sweep_groups: deck.sweep.iter().map(|&pod| fleet.group(pod, 1)).collect(),
+            ..deck
+        }
+    }
+
+    /// A deck for operations with a key only: without names and groups, with
+    /// `probes` random pods and the keys of `swept` pods of the sweep, so that it is
+    /// made quickly for large fleets and small ones.
+    pub fn of_keys(
+        fleet: Fleet,
+        round: u64,
+        probes: usize,
+        swept: usize,
+        rng: &mut LabRng,
+    ) -> Deck {
         let order = shuffled(fleet.pods, rng);
         let sweep = shuffled(fleet.pods, rng);
-        let probes = PROBES.max(2 * fleet.pods);
         let picks: Vec<usize> = (0..probes)
             .map(|_| rng.random_range(0..fleet.pods))
             .collect();
@@ -267,12 +313,14 @@ impl Deck {
         Deck {
             keys: picks.iter().map(|&pod| Fleet::key(pod)).collect(),
             absent: picks.iter().map(|&pod| Fleet::absent_key(pod)).collect(),
-            names: (0..PROBES)
-                .map(|_| Fleet::service_name(rng.random_range(0..fleet.services())))
+            names: Texts::default(),
+            groups: Texts::default(),
+            sweep_keys: sweep
+                .iter()
+                .take(swept)
+                .map(|&pod| Fleet::key(pod))
                 .collect(),
-            groups: picks.iter().map(|&pod| fleet.group(pod, 0)).collect(),
-            sweep_keys: sweep.iter().map(|&pod| Fleet::key(pod)).collect(),
-            sweep_groups: sweep.iter().map(|&pod| fleet.group(pod, 1)).collect(),
+            sweep_groups: Texts::default(),
             fleet,
             order,
             sweep,

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::About;
+use super::{About, Kind, Promises};
 use crate::hash::RandomState;
 use crate::lab::workload::Fleet;
 use crate::{ServiceInfo, ServiceKey};
@@ -25,6 +25,9 @@ impl Floor {
         id: "floor",
         about: "a bare hashbrown::HashMap, no synchronisation and no other index",
         own_thread: false,
+        kind: Kind::Measure,
+        crate_name: Some("hashbrown"),
+        promises: Promises::NONE,
     };
 
     /// Registers a fleet, in `order`.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
-use super::{About, Contender};
+use super::{About, Contender, Kind, Promises};
 use crate::lab::workload::{OPERATIONS, WORKERS};
 use crate::{
     Batch, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
@@ -39,6 +39,9 @@ impl Contender for Null {
         id: "null",
         about: "puts records aside and does nothing else: the cost of the scenario itself",
         own_thread: false,
+        kind: Kind::Measure,
+        crate_name: None,
+        promises: Promises::NONE,
     };
 }
 

@@ -3,8 +3,10 @@
 
 use std::fmt::Write as _;
 
+use super::axis::{self, Scale, step_down};
 use super::html::escape;
-use crate::lab::section::{Bar, BarChart, Colour, Quantity, bare, significant, time, times};
+use super::style::class;
+use crate::lab::section::{Bar, BarChart, Quantity, significant};
 
 const WIDTH: f64 = 920.0;
 /// Where bars begin: left of it stand their names.
@@ -17,16 +19,14 @@ const HEAD: f64 = 24.0;
 const GAP: f64 = 16.0;
 const TOP: f64 = 26.0;
 
-/// From values to places.
-struct Scale {
-    low: f64,
-    high: f64,
-    logarithmic: bool,
+/// Where bars lie.
+struct Lengths {
+    scale: Scale,
 }
 
-impl Scale {
+impl Lengths {
     /// Linear from zero, unless the bars could not be told apart on it.
-    fn of(chart: &BarChart) -> Scale {
+    fn of(chart: &BarChart) -> Lengths {
         let bars = || chart.groups.iter().flat_map(|group| &group.bars);
         let line = chart.line.as_ref().map(|(value, _)| *value);
         let least = bars()
@@ -36,65 +36,28 @@ impl Scale {
         let most = bars().map(|bar| bar.high).chain(line).fold(0.0, f64::max);
         let high = chart.limit.map_or(most, |limit| limit.min(most));
         let logarithmic = chart.limit.is_none() && least > 0.0 && most / least > 8.0;
-        Scale {
-            low: if logarithmic {
-                step_down(least * 0.9)
-            } else {
-                0.0
+        Lengths {
+            scale: Scale {
+                low: if logarithmic {
+                    step_down(least * 0.9)
+                } else {
+                    0.0
+                },
+                high: if high > 0.0 { high } else { 1.0 },
+                logarithmic,
+                zero: false,
             },
-            high,
-            logarithmic,
         }
     }
 
     fn place(&self, value: f64) -> f64 {
-        let share = if self.logarithmic {
-            (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
-        } else {
-            value / self.high
-        };
-        LEFT + share.clamp(0.0, 1.0) * (RIGHT - LEFT)
+        LEFT + self.scale.share(value) * (RIGHT - LEFT)
     }
-
-    /// Round values to draw lines at.
-    fn ticks(&self) -> Vec<f64> {
-        if !self.logarithmic {
-            let step = step_down(self.high / 4.0);
-            let mut ticks = vec![0.0];
-            while let Some(&last) = ticks.last()
-                && last + step <= self.high * 1.001
-            {
-                ticks.push(last + step);
-            }
-            return ticks;
-        }
-        let decades = (self.high / self.low).log10();
-        let within: &[f64] = match decades {
-            d if d < 2.2 => &[1.0, 2.0, 5.0],
-            d if d < 4.5 => &[1.0, 3.0],
-            _ => &[1.0],
-        };
-        #[allow(clippy::cast_possible_truncation)] // a number of decades
-        let first = self.low.log10().floor() as i32;
-        (first..first + 20)
-            .flat_map(|decade| within.iter().map(move |part| part * 10_f64.powi(decade)))
-            .filter(|tick| *tick >= self.low * 0.999 && *tick <= self.high * 1.001)
-            .collect()
-    }
-}
-
-/// The next of 1, 2, 5, 10, 20, ... that is not above `value`.
-fn step_down(value: f64) -> f64 {
-    let decade = 10_f64.powf(value.log10().floor());
-    let part = value / decade;
-    let step = [5.0, 2.0, 1.0]
-        .into_iter()
-        .find(|step| part >= step * 0.999);
-    step.unwrap_or(1.0) * decade
 }
 
 pub(super) fn svg(chart: &BarChart) -> String {
-    let scale = Scale::of(chart);
+    let lengths = Lengths::of(chart);
+    let scale = lengths.scale;
     let bars: usize = chart.groups.iter().map(|group| group.bars.len()).sum();
     #[allow(clippy::cast_precision_loss)] // counts of bars
     let bottom = TOP + chart.groups.len() as f64 * (HEAD + GAP) + bars as f64 * STEP;
@@ -103,18 +66,14 @@ pub(super) fn svg(chart: &BarChart) -> String {
         "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{}\">\n",
         escape(&format!("{}; {}", chart.title, chart.axis))
     );
-    let label = |value: f64| match chart.quantity {
-        Quantity::Time => tick_time(value),
-        Quantity::Ratio => format!("{}×", bare(value)),
-    };
     for tick in scale.ticks() {
-        let x = scale.place(tick);
+        let x = lengths.place(tick);
         let _ = writeln!(
             svg,
             "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>\
              <text class=\"tick\" x=\"{x:.1}\" y=\"{:.1}\">{}</text>",
             bottom + 17.0,
-            escape(&label(tick))
+            escape(&axis::label(chart.quantity, tick))
         );
     }
     let kind = match chart.limit {
@@ -139,13 +98,13 @@ pub(super) fn svg(chart: &BarChart) -> String {
         );
         y += HEAD;
         for bar in &group.bars {
-            svg.push_str(&one(bar, &scale, y, chart.quantity));
+            svg.push_str(&one(bar, &lengths, y, chart.quantity));
             y += STEP;
         }
         y += GAP;
     }
     if let Some((value, name)) = &chart.line {
-        let x = scale.place(*value);
+        let x = lengths.place(*value);
         let _ = writeln!(
             svg,
             "<line class=\"line\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"/>\
@@ -163,13 +122,10 @@ fn bars_are_cut(chart: &BarChart, scale: &Scale) -> bool {
     bars.any(|bar| bar.value > scale.high)
 }
 
-fn one(bar: &Bar, scale: &Scale, y: f64, quantity: Quantity) -> String {
-    let [end, low, high] = [bar.value, bar.low, bar.high].map(|value| scale.place(value));
+fn one(bar: &Bar, lengths: &Lengths, y: f64, quantity: Quantity) -> String {
+    let [end, low, high] = [bar.value, bar.low, bar.high].map(|value| lengths.place(value));
     let middle = y + BAR / 2.0;
-    let figure = match quantity {
-        Quantity::Time => time(bar.value),
-        Quantity::Ratio => times(bar.value),
-    };
+    let figure = quantity.text(bar.value);
     let mut svg = format!(
         "<g><title>{}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
         escape(&format!(
@@ -190,7 +146,7 @@ fn one(bar: &Bar, scale: &Scale, y: f64, quantity: Quantity) -> String {
         LEFT,
         (end - LEFT).max(1.0),
     );
-    if bar.value > scale.high {
+    if bar.value > lengths.scale.high {
         // The bar goes on: two cuts near its end.
         let (top, bottom) = (y - 2.0, y + BAR + 2.0);
         for cut in [RIGHT - 22.0, RIGHT - 15.0] {
@@ -219,35 +175,10 @@ fn one(bar: &Bar, scale: &Scale, y: f64, quantity: Quantity) -> String {
     svg
 }
 
-/// How many colours the palette has; after the last comes the first again, which
-/// the names of the bars make up for.
-const COLOURS: usize = 6;
-
-fn class(colour: Colour) -> String {
-    match colour {
-        Colour::Neutral => "c-neutral".into(),
-        Colour::Contender(place) => format!("c-{}", place % COLOURS),
-        Colour::Variant(place) => format!("c-{} variant", place % COLOURS),
-    }
-}
-
-/// A round time.
-fn tick_time(value: f64) -> String {
-    let text = time(value);
-    match text.split_once(' ') {
-        _ if value == 0.0 => "0".into(),
-        Some((number, unit)) if number.contains('.') => {
-            let number = number.trim_end_matches('0').trim_end_matches('.');
-            format!("{number} {unit}")
-        }
-        _ => text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::section::BarGroup;
+    use crate::lab::section::{BarGroup, Colour};
 
     fn chart(values: &[f64]) -> BarChart {
         let bars = values.iter().map(|&value| Bar {
@@ -280,12 +211,13 @@ mod tests {
             (&[1.0, 700.0], true),
             (&[0.3, 2.0e6], true),
         ] {
-            let scale = Scale::of(&chart(values));
+            let lengths = Lengths::of(&chart(values));
+            let scale = lengths.scale;
             assert_eq!(scale.logarithmic, logarithmic, "{values:?}");
             let ticks = scale.ticks();
             assert!((3..=9).contains(&ticks.len()), "{values:?}: {ticks:?}");
             for tick in ticks {
-                let x = scale.place(tick);
+                let x = lengths.place(tick);
                 assert!((LEFT..=RIGHT).contains(&x), "{values:?}: {tick}");
             }
         }
@@ -297,7 +229,7 @@ mod tests {
             limit: Some(4.0),
             ..chart(&[1.0, 2.0, 700.0])
         };
-        assert!(!Scale::of(&limited).logarithmic);
+        assert!(!Lengths::of(&limited).scale.logarithmic);
         let svg = svg(&limited);
         assert_eq!(svg.matches("class=\"cut\"").count(), 2);
         assert!(svg.contains("longer bars are cut") && svg.contains("700 ns"));

@@ -19,11 +19,13 @@ const COLUMNS: &[&str] = &[
     "reference_metric",
     "value_low",
     "value_high",
-    "rounds",
+    "equal",
+    "blocks",
     "operations",
     "writes",
     "hits_min",
     "hits_max",
+    "services_after",
 ];
 
 pub(super) fn table(report: &Report) -> String {
@@ -51,11 +53,13 @@ pub(super) fn table(report: &Report) -> String {
                 .unwrap_or_default(),
             row.value_low.to_string(),
             row.value_high.to_string(),
-            row.rounds.to_string(),
+            compared.map_or(String::new(), |c| c.equal.to_string()),
+            row.blocks.to_string(),
             row.operations.to_string(),
             row.writes.to_string(),
             row.hits_min.to_string(),
             row.hits_max.to_string(),
+            count(row.services_after),
         ];
         lines.push(fields.map(|text| field(&text)).join(","));
     }

@@ -2,42 +2,23 @@
 
 use std::fmt::Write as _;
 
-use super::{chart, facts, targets, warnings};
+use super::{Document, chart, commands, facts, forest, lines, origin, targets, warnings};
+use crate::lab::compare::Changes;
 use crate::lab::model::Report;
 use crate::lab::section::{Block, Entry, Ratio, Section, Table, times};
+use crate::lab::stability;
+use crate::lab::verdict::Verdict;
 
-pub(super) fn page(report: &Report, sections: &[Section]) -> String {
+pub(super) fn page(document: &Document<'_>) -> String {
+    let report = document.report;
     let context = &report.context;
-    let mut body = String::new();
-    for warning in warnings(report) {
-        let _ = writeln!(body, "<p class=\"warning\">{}</p>", escape(&warning));
+    let mut body = verdict(document);
+    body.push_str(&machine(document));
+    body.push_str(&section(&document.glance));
+    for shown in &document.scenarios {
+        body.push_str(&section(shown));
     }
-    body.push_str(&in_short(report, sections));
-    for section in sections {
-        let _ = write!(
-            body,
-            "<section id=\"{}\">\n<h2>{}</h2>\n<p>{}</p>\n",
-            anchor(&section.title),
-            escape(&section.title),
-            escape(&section.intro)
-        );
-        let mut heading = section.title.as_str();
-        for block in &section.blocks {
-            match block {
-                Block::Chart(shown) => {
-                    heading = &shown.title;
-                    let _ = write!(
-                        body,
-                        "<figure><figcaption>{}</figcaption>\n<div class=\"wide\">{}</div></figure>\n",
-                        escape(&shown.title),
-                        chart::svg(shown)
-                    );
-                }
-                Block::Table(shown) => body.push_str(&table(shown, heading)),
-            }
-        }
-        body.push_str("</section>\n");
-    }
+    body.push_str(&section(&document.strip));
     if !report.targets.is_empty() {
         let _ = write!(
             body,
@@ -45,22 +26,49 @@ pub(super) fn page(report: &Report, sections: &[Section]) -> String {
             table(&targets(report), "Targets")
         );
     }
-    body.push_str(&closing(report));
-    let links: Vec<String> = sections
-        .iter()
+    if let Some(semantics) = &document.semantics {
+        body.push_str(&section(semantics));
+    }
+    body.push_str(&stores(report));
+    body.push_str(&once_more(report));
+    let mut links = vec![
+        ("verdict".to_owned(), "Verdict".to_owned()),
+        ("machine".into(), "Machine and method".into()),
+        ("noise-floor".into(), "Noise floor".into()),
+    ];
+    let targets = (!report.targets.is_empty()).then_some("Targets");
+    let sections = [&document.glance]
+        .into_iter()
+        .chain(&document.scenarios)
+        .chain([&document.strip]);
+    let titles = sections
         .map(|section| section.title.as_str())
-        .chain(["Targets", "Machine", "Method", "Once more"])
-        .map(|title| format!("<a href=\"#{}\">{}</a>", anchor(title), escape(title)))
+        .chain(targets)
+        .chain(
+            document
+                .semantics
+                .as_ref()
+                .map(|section| section.title.as_str()),
+        )
+        .chain(["Once more"]);
+    links.extend(titles.map(|title| (anchor(title), title.to_owned())));
+    let links: Vec<String> = links
+        .iter()
+        .map(|(anchor, title)| format!("<a href=\"#{anchor}\">{}</a>", escape(title)))
         .collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>service-registry: the comparison</title>\n<style>\n{}</style>\n</head>\n<body>\n\
-         <header>\n<h1>service-registry <span>the comparison</span></h1>\n\
-         <p class=\"meta\">{}</p>\n<nav>{}</nav>\n</header>\n<main>\n{body}</main>\n</body>\n</html>\n",
-        include_str!("page.css"),
-        escape(&format!(
+    let banner = if document.unstable.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "<p class=\"unstable\"><strong>This run is unstable: cite nothing of it.</strong> {} \
+             <a href=\"#machine\">Why</a></p>\n",
+            escape(&document.unstable.join(" "))
+        )
+    };
+    shell(
+        "service-registry: the comparison",
+        "the comparison",
+        &format!(
             "{}, {} threads at once · {} · {} run, seed {} · {}",
             context.machine.cpu,
             context.machine.cores,
@@ -68,26 +76,182 @@ pub(super) fn page(report: &Report, sections: &[Section]) -> String {
             context.effort,
             context.seed,
             context.started_at,
-        )),
-        links.join(" "),
+        ),
+        &format!(
+            "{banner}<nav aria-label=\"Contents\">{}</nav>\n",
+            links.join(" ")
+        ),
+        &body,
     )
 }
 
-fn in_short(report: &Report, sections: &[Section]) -> String {
-    let mut html =
-        String::from("<section class=\"short\" id=\"in-short\">\n<h2>In short</h2>\n<ul>\n");
-    for finding in sections.iter().flat_map(|section| &section.findings) {
-        let _ = writeln!(html, "<li>{}</li>", escape(finding));
-    }
-    if !report.targets.is_empty() {
-        let met = report.targets.iter().filter(|target| target.met).count();
+/// What changed from one report to the next.
+pub(super) fn changes(changes: &Changes, names: [&str; 2]) -> String {
+    let mut head = String::new();
+    for warning in &changes.warnings {
         let _ = writeln!(
-            html,
-            "<li>{met} of {} <a href=\"#targets\">targets</a> are met.</li>",
-            report.targets.len()
+            head,
+            "<p class=\"unstable\"><strong>WARNING</strong> {}</p>",
+            escape(warning)
         );
     }
-    html.push_str("</ul>\n<dl class=\"stores\">\n");
+    shell(
+        "service-registry: what changed",
+        "what changed",
+        &format!("{} → {}", names[0], names[1]),
+        &head,
+        &section(&changes.section()),
+    )
+}
+
+/// A page that needs nothing else. All but `head` and `body` is text.
+fn shell(title: &str, subtitle: &str, meta: &str, head: &str, body: &str) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n\
+         <header>\n<h1>service-registry <span>{}</span></h1>\n\
+         <p class=\"meta\">{}</p>\n{head}</header>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        escape(title),
+        include_str!("page.css"),
+        escape(subtitle),
+        escape(meta),
+    )
+}
+
+fn verdict(document: &Document<'_>) -> String {
+    let mut html = String::from(
+        "<section id=\"verdict\">\n<h2>Which store should I use?</h2>\n\
+         <p>From what you need to a store of this crate. Fixed rules decide, on the figures of this run: \
+         the store that takes least over all cells that the question is about, in paired blocks; where \
+         this run cannot tell stores apart (\u{201c}=\u{201d}), all of them are named. Ratios stand with \
+         their 95 % intervals; above 1\u{d7} costs more than the store of the line.</p>\n\
+         <table class=\"verdicts\">\n<thead><tr><th scope=\"col\">Need</th><th scope=\"col\">Store</th>\
+         <th scope=\"col\">Evidence</th><th scope=\"col\">Mind</th></tr></thead>\n<tbody>\n",
+    );
+    for verdict in &document.verdicts {
+        html.push_str(&one_verdict(verdict));
+    }
+    html.push_str("</tbody></table>\n</section>\n");
+    html
+}
+
+fn one_verdict(verdict: &Verdict) -> String {
+    let class = if verdict.stores.is_empty() {
+        " class=\"open\""
+    } else {
+        ""
+    };
+    let lines = |lines: &[String]| {
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| format!("<p>{}</p>", prose(line)))
+            .collect();
+        lines.concat()
+    };
+    let stores: Vec<String> = verdict
+        .stores
+        .iter()
+        .map(|store| format!("<b>{}</b>", escape(store)))
+        .collect();
+    format!(
+        "<tr{class}><th scope=\"row\">{}</th><td class=\"answer\">{}</td><td>{}</td><td>{}</td></tr>\n",
+        escape(&verdict.need),
+        if stores.is_empty() {
+            "\u{2014}".into()
+        } else {
+            stores.join(" = ")
+        },
+        lines(&verdict.evidence),
+        lines(&verdict.caveats),
+    )
+}
+
+fn machine(document: &Document<'_>) -> String {
+    let report = document.report;
+    let mut html =
+        String::from("<section id=\"machine\">\n<h2>Machine, method and noise floor</h2>\n");
+    if !document.unstable.is_empty() {
+        html.push_str("<div class=\"unstable\"><strong>This run is unstable.</strong><ul>");
+        for fault in &document.unstable {
+            let _ = write!(html, "<li>{}</li>", escape(fault));
+        }
+        html.push_str("</ul></div>\n");
+    }
+    for warning in warnings(report) {
+        let _ = writeln!(html, "<p class=\"warning\">{}</p>", escape(&warning));
+    }
+    html.push_str(&pairs(&facts(report)));
+    html.push_str("<div id=\"method\"><h3>Method</h3>\n<ul>\n");
+    let rule = stability::rule();
+    for line in report.context.method.iter().chain([&rule]) {
+        let _ = writeln!(html, "<li>{}</li>", escape(line));
+    }
+    let _ = write!(
+        html,
+        "</ul></div>\n<div id=\"noise-floor\">{}</div>\n</section>\n",
+        table(&document.noise, "")
+    );
+    html
+}
+
+fn pairs(facts: &[(&str, String)]) -> String {
+    let mut html = String::from("<div class=\"wide\"><table class=\"facts\">\n");
+    for (name, fact) in facts {
+        let _ = writeln!(
+            html,
+            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
+            escape(name),
+            escape(fact)
+        );
+    }
+    html.push_str("</table></div>\n");
+    html
+}
+
+fn section(section: &Section) -> String {
+    let mut html = format!(
+        "<section id=\"{}\">\n<h2>{}</h2>\n<p>{}</p>\n",
+        anchor(&section.title),
+        escape(&section.title),
+        escape(&section.intro)
+    );
+    if !section.findings.is_empty() {
+        html.push_str("<ul class=\"findings\">\n");
+        for finding in &section.findings {
+            let _ = writeln!(html, "<li>{}</li>", escape(finding));
+        }
+        html.push_str("</ul>\n");
+    }
+    let mut heading = section.title.as_str();
+    for block in &section.blocks {
+        let (title, svg) = match block {
+            Block::Chart(shown) => (&shown.title, chart::svg(shown)),
+            Block::Lines(shown) => (&shown.title, lines::svg(shown)),
+            Block::Forest(shown) => (&shown.title, forest::svg(shown)),
+            Block::Table(shown) => {
+                html.push_str(&table(shown, heading));
+                continue;
+            }
+        };
+        let caption = if title == heading {
+            String::new()
+        } else {
+            format!("<figcaption>{}</figcaption>\n", escape(title))
+        };
+        heading = title;
+        let _ = writeln!(
+            html,
+            "<figure>{caption}<div class=\"wide\">{svg}</div></figure>"
+        );
+    }
+    html.push_str("</section>\n");
+    html
+}
+
+fn stores(report: &Report) -> String {
+    let mut html = String::from("<dl class=\"stores\">\n");
     let took_part = |name: &str| report.summary.iter().any(|row| row.cell.store == name);
     for contender in &report.context.contenders {
         if took_part(&contender.name) {
@@ -100,37 +264,20 @@ fn in_short(report: &Report, sections: &[Section]) -> String {
             );
         }
     }
-    html.push_str("</dl>\n</section>\n");
+    html.push_str("</dl>\n");
     html
 }
 
-fn closing(report: &Report) -> String {
-    let mut html = String::from(
-        "<section id=\"machine\">\n<h2>Machine</h2>\n<div class=\"wide\"><table class=\"facts\">\n",
-    );
-    for (name, fact) in facts(report) {
-        let _ = writeln!(
-            html,
-            "<tr><th scope=\"row\">{}</th><td>{}</td></tr>",
-            escape(name),
-            escape(&fact)
-        );
-    }
-    html.push_str("</table></div>\n</section>\n<section id=\"method\">\n<h2>Method</h2>\n<ul>\n");
-    for line in &report.context.method {
-        let _ = writeln!(html, "<li>{}</li>", escape(line));
-    }
-    let revision = report.context.git_revision.as_deref();
-    let checkout = revision.map_or(String::new(), |r| format!("git checkout {r}\n"));
-    let _ = write!(
-        html,
-        "</ul>\n</section>\n<section id=\"once-more\">\n<h2>Once more</h2>\n\
-         <pre><code>{}</code></pre>\n\
+fn once_more(report: &Report) -> String {
+    format!(
+        "<section id=\"once-more\">\n<h2>Once more</h2>\n{}<pre><code>{}</code></pre>\n\
          <p>The same seed gives the same keys, the same operations and the same order of \
-         contenders. <code>report.json</code> beside this page holds every sample.</p>\n</section>\n",
-        escape(&format!("{checkout}{}", report.context.command))
-    );
-    html
+         contenders. <code>report.json</code> beside this page holds every sample: \
+         <code>cargo lab render</code> draws this page from it, and <code>cargo lab compare</code> \
+         holds another one against it.</p>\n</section>\n",
+        pairs(&origin(report)),
+        escape(&commands(report))
+    )
 }
 
 /// A table, with its title unless that has just been said.
@@ -139,18 +286,40 @@ fn table(table: &Table, heading: &str) -> String {
     if table.title != heading {
         let _ = writeln!(html, "<h3>{}</h3>", escape(&table.title));
     }
+    if !table.note.is_empty() {
+        let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(&table.note));
+    }
+    let mut classes = Vec::new();
     let long = table.rows.iter().any(|row| row.name.chars().count() > 34);
-    let (class, first) = if long {
-        (" class=\"names\"", 26)
-    } else {
-        ("", 13)
-    };
+    if long {
+        classes.push("names");
+    }
+    let texts = |entry: &Entry| matches!(entry, Entry::Text(text) if text.chars().count() > 24);
+    let wordy = table.rows.iter().any(|row| row.entries.iter().any(texts));
+    let heat = |entry: &Entry| matches!(entry, Entry::Heat(_));
+    let heated =
+        |row: &&crate::lab::section::TableRow| row.entries.iter().filter(|e| heat(e)).count() > 1;
+    if wordy {
+        classes.push("words");
+    }
+    if table.rows.iter().any(|row| heated(&row)) {
+        classes.push("heatmap");
+    }
     // Narrower than this it scrolls.
-    let width = first + 8 * (table.head.len() - 1);
+    let heatmap = classes.contains(&"heatmap");
+    let first = if long { 26 } else { 13 };
+    #[allow(clippy::cast_precision_loss)] // a number of columns
+    let columns = (table.head.len() - 1) as f64;
+    let each = match (wordy, heatmap) {
+        (true, _) => 0.0,
+        (_, true) => 5.2,
+        _ => 8.4,
+    };
+    let width = f64::from(first) + each * columns;
     let _ = write!(
         html,
-        "<p class=\"note\">{}</p>\n<div class=\"wide\"><table{class} style=\"min-width: {width}rem\">\n<thead><tr>",
-        escape(&table.note)
+        "<div class=\"wide\"><table class=\"{}\" style=\"min-width: {width}rem\">\n<thead><tr>",
+        classes.join(" ")
     );
     for head in &table.head {
         let _ = write!(html, "<th scope=\"col\">{}</th>", escape(head));
@@ -163,7 +332,11 @@ fn table(table: &Table, heading: &str) -> String {
         };
         let _ = write!(html, "<tr><th scope=\"row\"{class}>{}</th>", escape(name));
         for cell in &row.entries {
-            let _ = write!(html, "<td>{}</td>", entry(cell));
+            let class = match cell {
+                Entry::Heat(ratio) => format!(" class=\"heat {}\"", super::overview::heat(*ratio)),
+                _ => String::new(),
+            };
+            let _ = write!(html, "<td{class}>{}</td>", entry(cell));
         }
         html.push_str("</tr>\n");
     }
@@ -181,7 +354,7 @@ fn entry(entry: &Entry) -> String {
     };
     match entry {
         Entry::Empty => "<span class=\"none\">·</span>".into(),
-        Entry::Text(text) => escape(text),
+        Entry::Text(text) => prose(text),
         Entry::Value { value, ratio, hits } => {
             let mut html = escape(value);
             if let Some(ratio) = ratio {
@@ -193,7 +366,7 @@ fn entry(entry: &Entry) -> String {
             }
             html
         }
-        Entry::Ratio(ratio) => comparison(*ratio, ratio.point()),
+        Entry::Ratio(ratio) | Entry::Heat(ratio) => comparison(*ratio, ratio.point()),
         Entry::Measured(ratio) => comparison(*ratio, times(ratio.ratio)),
         Entry::Verdict(true) => "<span class=\"met\">✓ met</span>".into(),
         Entry::Verdict(false) => "<span class=\"missed\">✗ missed</span>".into(),
@@ -209,6 +382,23 @@ fn anchor(title: &str) -> String {
         }
     };
     title.chars().map(kept).collect()
+}
+
+/// A text for an element, with what stands between backticks as code.
+fn prose(text: &str) -> String {
+    let escaped = escape(text);
+    let parts: Vec<&str> = escaped.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return escaped;
+    }
+    let code = |(at, part): (usize, &&str)| {
+        if at % 2 == 1 {
+            format!("<code>{part}</code>")
+        } else {
+            (*part).into()
+        }
+    };
+    parts.iter().enumerate().map(code).collect()
 }
 
 /// A text for an element or an attribute.
@@ -238,5 +428,7 @@ mod tests {
             "&lt;script&gt;&quot;&amp;&#39;&lt;/script&gt;"
         );
         assert_eq!(entry(&Entry::Text("a<b".into())), "a&lt;b");
+        assert_eq!(prose("no `<b>` and `x"), "no `&lt;b&gt;` and `x");
+        assert_eq!(prose("a `<b>` c"), "a <code>&lt;b&gt;</code> c");
     }
 }

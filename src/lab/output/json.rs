@@ -8,10 +8,12 @@ pub(super) fn text(report: &Report) -> serde_json::Result<String> {
     let context = serde_json::to_string_pretty(&report.context)?.replace('\n', "\n  ");
     Ok(format!(
         "{{\n  \"schema_version\": {},\n  \"context\": {context},\n  \"targets\": {},\n  \
-         \"summary\": {},\n  \"results\": {}\n}}\n",
+         \"summary\": {},\n  \"noise\": {},\n  \"processes\": {},\n  \"results\": {}\n}}\n",
         report.schema_version,
         rows(&report.targets)?,
         rows(&report.summary)?,
+        rows(&report.noise)?,
+        rows(&report.processes)?,
         rows(&report.results)?,
     ))
 }

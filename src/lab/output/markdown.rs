@@ -2,48 +2,128 @@
 
 use std::fmt::Write as _;
 
-use super::{facts, targets, warnings};
-use crate::lab::model::Report;
+use super::{Document, commands, facts, origin, targets, warnings};
+use crate::lab::compare::Changes;
 use crate::lab::section::{Block, Entry, Ratio, Section, Table};
+use crate::lab::stability;
 
-pub(super) fn page(report: &Report, sections: &[Section]) -> String {
-    let mut page = String::from("# service-registry: the comparison\n");
+pub(super) fn page(document: &Document<'_>) -> String {
+    format!("# service-registry: the comparison\n{}", body(document))
+}
+
+/// The same, as a page of the documentation.
+pub(super) fn benchmarks(document: &Document<'_>) -> String {
+    format!(
+        "# Benchmarks\n\n<!-- Made by `cargo lab docs` from docs/report.json; do not edit. -->\n\n\
+         One run on one machine, from which `cargo lab docs` makes this page. Run `cargo lab` for the \
+         figures of yours, with charts.\n{}",
+        body(document)
+    )
+}
+
+fn body(document: &Document<'_>) -> String {
+    let report = document.report;
+    let mut page = String::new();
+    if !document.unstable.is_empty() {
+        let reasons = document.unstable.join(" ");
+        let _ = write!(
+            page,
+            "\n> **This run is unstable: cite nothing of it.** {reasons}\n"
+        );
+    }
+    page.push_str(
+        "\n## Which store should I use?\n\n\
+         Ratios stand with their 95 % intervals; above 1× costs more than the store of the line, \
+         \"=\" cannot be told apart from it.\n\n\
+         | need | store | evidence | mind |\n| --- | --- | --- | --- |\n",
+    );
+    for verdict in &document.verdicts {
+        let stores = if verdict.stores.is_empty() {
+            "\u{2014}".into()
+        } else {
+            format!("**{}**", verdict.stores.join(" = "))
+        };
+        let _ = writeln!(
+            page,
+            "| {} | {stores} | {} | {} |",
+            cell(&verdict.need),
+            cell(&verdict.evidence.join(" ")),
+            cell(&verdict.caveats.join("; "))
+        );
+    }
+    page.push_str("\n## Machine, method and noise floor\n");
     for warning in warnings(report) {
         let _ = write!(page, "\n> **{warning}**\n");
     }
-    for section in sections {
-        let _ = write!(page, "\n## {}\n\n{}\n\n", section.title, section.intro);
-        for finding in &section.findings {
-            let _ = writeln!(page, "- {finding}");
-        }
-        for block in &section.blocks {
-            if let Block::Table(table) = block {
-                page.push_str(&text(table, 3));
-            }
-        }
-    }
-    if !report.targets.is_empty() {
-        page.push_str(&text(&targets(report), 2));
-    }
-    page.push_str("\n## Machine and run\n\n| | |\n| --- | --- |\n");
+    page.push_str("\n| | |\n| --- | --- |\n");
     for (name, fact) in facts(report) {
         let _ = writeln!(page, "| {name} | {} |", cell(&fact));
     }
-    page.push_str("\n## Method\n\n");
-    for line in &report.context.method {
+    page.push('\n');
+    let rule = stability::rule();
+    for line in report.context.method.iter().chain([&rule]) {
         let _ = writeln!(page, "- {line}");
     }
-    let _ = write!(
-        page,
-        "\n## Once more\n\n```sh\n{}\n```\n",
-        report.context.command
+    page.push_str(&text(&document.noise, 3));
+    page.push_str(&section(&document.glance));
+    for shown in &document.scenarios {
+        page.push_str(&section(shown));
+    }
+    page.push_str(&section(&document.strip));
+    if !report.targets.is_empty() {
+        page.push_str(&text(&targets(report), 2));
+    }
+    if let Some(semantics) = &document.semantics {
+        page.push_str(&section(semantics));
+    }
+    page.push_str("\n## Once more\n\n| | |\n| --- | --- |\n");
+    for (name, fact) in origin(report) {
+        let _ = writeln!(page, "| {name} | {} |", cell(&fact));
+    }
+    let _ = write!(page, "\n```sh\n{}\n```\n", commands(report));
+    page
+}
+
+/// What changed from one report to the next.
+pub(super) fn changes(changes: &Changes, names: [&str; 2]) -> String {
+    let mut page = format!(
+        "# service-registry: what changed\n\nFrom {} to {}.\n",
+        names[0], names[1]
     );
+    for warning in &changes.warnings {
+        let _ = write!(page, "\n> **WARNING** {warning}\n");
+    }
+    page.push_str(&section(&changes.section()));
+    page
+}
+
+fn section(section: &Section) -> String {
+    let mut page = format!("\n## {}\n\n{}\n", section.title, section.intro);
+    if !section.findings.is_empty() {
+        page.push('\n');
+    }
+    for finding in &section.findings {
+        let _ = writeln!(page, "- {finding}");
+    }
+    for block in &section.blocks {
+        match block {
+            Block::Table(table) if table.title == section.title => page.push_str(&bare(table)),
+            Block::Table(table) => page.push_str(&text(table, 3)),
+            _ => {}
+        }
+    }
     page
 }
 
 fn text(table: &Table, level: usize) -> String {
-    let mut text = format!("\n{} {}\n\n", "#".repeat(level), table.title);
-    let _ = write!(text, "{}\n\n", table.note);
+    format!("\n{} {}\n{}", "#".repeat(level), table.title, bare(table))
+}
+
+fn bare(table: &Table) -> String {
+    let mut text = String::from("\n");
+    if !table.note.is_empty() {
+        let _ = write!(text, "{}\n\n", table.note);
+    }
     let head: Vec<String> = table.head.iter().map(|head| cell(head)).collect();
     let _ = writeln!(text, "| {} |", head.join(" | "));
     let _ = writeln!(text, "| --- {}|", "| ---: ".repeat(head.len() - 1));
@@ -70,7 +150,7 @@ fn entry(entry: &Entry) -> String {
             let parts = [Some(value.clone()), ratio, hits];
             parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
         }
-        Entry::Ratio(ratio) => with_interval(*ratio),
+        Entry::Ratio(ratio) | Entry::Heat(ratio) => with_interval(*ratio),
         Entry::Measured(ratio) => {
             let point = crate::lab::section::times(ratio.ratio);
             format!("{point} ({})", ratio.interval())

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::{targets, warnings};
-use crate::lab::model::Report;
-use crate::lab::section::{Block, Entry, Ratio, Section, Table, times};
+use super::{Document, targets, warnings};
+use crate::lab::compare::Changes;
+use crate::lab::section::{Block, Entry, Ratio, Table, times};
 
-/// The tables that a terminal shows, the targets, and where the files are.
-pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String {
+/// The verdict, the tables that a terminal shows, the targets, and where the files
+/// are.
+pub(super) fn print(document: &Document<'_>, files: &[PathBuf]) -> String {
+    let report = document.report;
     let mut text = String::new();
     let machine = &report.context.machine;
     let _ = writeln!(
@@ -20,7 +22,32 @@ pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String
         report.context.effort,
         report.context.seed
     );
-    for section in sections {
+    text.push_str("\nWhich store should I use?\n");
+    let decided = || {
+        document
+            .verdicts
+            .iter()
+            .filter(|verdict| !verdict.stores.is_empty())
+    };
+    let width = decided()
+        .map(|verdict| verdict.need.chars().count())
+        .max()
+        .unwrap_or(0);
+    for verdict in decided() {
+        let indent = " ".repeat(width + 4);
+        let answer = wrapped(&verdict.stores.join(" = "), WIDTH - width - 4);
+        let _ = writeln!(
+            text,
+            "  {:<width$}  {}",
+            verdict.need,
+            answer.join(&format!("\n{indent}"))
+        );
+    }
+    if document.verdicts.len() > decided().count() {
+        let open = document.verdicts.len() - decided().count();
+        let _ = writeln!(text, "  ({open} more needs are not decided by this run)");
+    }
+    for section in &document.scenarios {
         let tables = section.blocks.iter().filter_map(|block| match block {
             Block::Table(table) if table.brief => Some(table),
             _ => None,
@@ -34,17 +61,84 @@ pub fn print(report: &Report, sections: &[Section], files: &[PathBuf]) -> String
         let _ = write!(text, "\n{}\n{}\n", table(&shown), shown.note);
     }
     for run in &report.context.scenarios {
-        let _ = write!(text, "\n{}: medians of {} rounds", run.name, run.rounds);
+        let _ = write!(text, "\n{}: medians of {} blocks", run.name, run.blocks);
     }
-    text.push_str("\n\"=\" where the 95 % interval of a ratio holds 1\n");
+    text.push_str(
+        "\n\"=\" where the 95 % interval of a ratio holds 1, or lies in the noise floor\n",
+    );
     for warning in warnings(report) {
-        let _ = writeln!(text, "{warning}");
+        text.push_str(&paragraph(&warning));
+    }
+    if !document.unstable.is_empty() {
+        let reasons = document.unstable.join(" ");
+        text.push_str(&paragraph(&format!(
+            "THIS RUN IS UNSTABLE, cite nothing of it. {reasons}"
+        )));
     }
     text.push('\n');
     for file in files {
         let _ = writeln!(text, "wrote {}", file.display());
     }
     text
+}
+
+/// Warnings, how much changed, and what.
+pub(super) fn changes(changes: &Changes, names: [&str; 2]) -> String {
+    /// The largest changes are shown; the files hold all.
+    const MOST: usize = 30;
+    let mut text = format!("From {} to {}\n", names[0], names[1]);
+    for warning in &changes.warnings {
+        text.push_str(&paragraph(&format!("WARNING: {warning}")));
+    }
+    let section = changes.section();
+    for finding in &section.findings {
+        text.push_str(&paragraph(finding));
+    }
+    let tables = section.blocks.into_iter().filter_map(|block| match block {
+        Block::Table(table) if table.brief => Some(table),
+        _ => None,
+    });
+    for mut shown in tables {
+        // What both runs measured stands in the files; here is room for the change.
+        shown.head.truncate(4);
+        for row in &mut shown.rows {
+            row.entries.truncate(3);
+            for entry in &mut row.entries {
+                if let Entry::Text(text) = entry {
+                    text.truncate(text.find(" (").unwrap_or(text.len()));
+                }
+            }
+        }
+        let more = shown.rows.len().saturating_sub(MOST);
+        shown.rows.truncate(MOST);
+        let _ = write!(text, "\n{}", table(&shown));
+        if more > 0 {
+            let _ = writeln!(text, "... and {more} more; --out DIR writes all of them");
+        }
+    }
+    text
+}
+
+/// A text in lines that fit.
+fn paragraph(text: &str) -> String {
+    wrapped(text, WIDTH).join("\n") + "\n"
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is one");
+        let length = last.chars().count();
+        if length > 0 && length + 1 + word.chars().count() > width {
+            lines.push(word.into());
+            continue;
+        }
+        if length > 0 {
+            last.push(' ');
+        }
+        last.push_str(word);
+    }
+    lines
 }
 
 /// The widest line.
@@ -112,7 +206,7 @@ fn entry(entry: &Entry, intervals: bool) -> String {
             ratio: Some(ratio),
             ..
         } => format!("{value} {:>5}", ratio.point()),
-        Entry::Ratio(ratio) => with_interval(*ratio),
+        Entry::Ratio(ratio) | Entry::Heat(ratio) => with_interval(*ratio),
         Entry::Measured(ratio) => format!("{} {}", times(ratio.ratio), ratio.interval()),
         Entry::Verdict(met) => if *met { "met" } else { "MISSED" }.into(),
     }
@@ -171,12 +265,28 @@ mod tests {
     }
 
     #[test]
+    fn the_verdict_comes_first_and_every_line_fits() {
+        let mut report = crate::lab::synthetic::report();
+        report.context.partial = true;
+        let document = Document::of(&report);
+        let text = print(&document, &[]);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= WIDTH),
+            "{text}"
+        );
+        let verdict = text.find("Which store").unwrap();
+        assert!(verdict < text.find("burst-30x100").unwrap());
+        assert!(text.contains("UNSTABLE") && text.contains("partial report"));
+    }
+
+    #[test]
     fn what_is_equal_wins_nothing() {
         let ratio = |low, high| {
             Entry::Ratio(Ratio {
                 ratio: 0.97,
                 low,
                 high,
+                equal: low <= 1.0 && 1.0 <= high,
             })
         };
         assert_eq!(entry(&ratio(0.95, 1.01), true), "= 0.95\u{2013}1.01");

@@ -10,17 +10,24 @@
 //! added up, over all operations: what one operation costs the one who makes
 //! it, with the contention in it and the waking left out.
 //!
+//! `tasks` and `threads` are the whole time of the same bursts where another
+//! [`Crew`] does the work: 30 tasks on a pool with a thread a core, and 30 plain
+//! threads.
+//!
 //! [`Null`]: crate::lab::contender::Null
 
 mod layout;
 
 use std::time::Duration;
 
-use super::{Effort, Experiment, Scenario};
+use super::{Effort, Scenario};
 use crate::lab::contender::{self, About, Contender, Null, Visitor};
-use crate::lab::gang::Gang;
+use crate::lab::crew::Crew;
+use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report};
-use crate::lab::run::{Fault, Recorder, Sample, Scale, Settings, Unit};
+use crate::lab::process::Trial;
+use crate::lab::record::{Recorder, Sample, Unit};
+use crate::lab::run::Scale;
 use crate::lab::section::Section;
 use crate::lab::workload::{
     Action, BURST_PODS, Burst, Fleet, LabRng, Mix, OPERATIONS, WORKERS, shuffled,
@@ -61,8 +68,9 @@ pub trait Target {
     ///
     /// # Errors
     ///
-    /// Those of the store, outside of what is timed.
-    fn burst(&self, gang: &Gang, burst: &Burst, order: &[usize]) -> Result<Outcome>;
+    /// Those of the store, outside of what is timed, and where the system has no
+    /// threads to give.
+    fn burst(&self, crew: &Crew, burst: &Burst, order: &[usize]) -> Result<Outcome, Fault>;
 }
 
 /// A store that threads share.
@@ -82,17 +90,17 @@ impl<S: Contender + Send + Sync> Target for Shared<S> {
         &S::ABOUT
     }
 
-    fn burst(&self, gang: &Gang, burst: &Burst, order: &[usize]) -> Result<Outcome> {
+    fn burst(&self, crew: &Crew, burst: &Burst, order: &[usize]) -> Result<Outcome, Fault> {
         let store = S::default();
         Fleet::new(BURST_PODS).fill(&store, &order[..burst.services])?;
-        let desks = (0..gang.threads())
+        let desks = (0..WORKERS)
             .map(|worker| Desk {
                 actions: burst.actions(worker),
                 answers: vec![Err(StoreError::Closed); OPERATIONS],
                 written: 0,
             })
             .collect();
-        let together = gang.run(desks, |desk| desk, |desk| work(&store, desk));
+        let together = crew.run(desks, |desk| work(&store, desk))?;
         let desks = &together.work;
         let right = |worker: usize| {
             let asked = burst.actions(worker);
@@ -149,29 +157,76 @@ pub fn targets(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Target>> {
     roster.1
 }
 
-/// The two ways of reading the clock.
+/// Who does the work, and how the clock is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
     Burst,
     InWorker,
+    Tasks,
+    Threads,
 }
 
 impl Reading {
-    pub(crate) const ALL: [Reading; 2] = [Reading::Burst, Reading::InWorker];
+    pub(crate) const ALL: [Reading; 4] = [
+        Reading::Burst,
+        Reading::InWorker,
+        Reading::Tasks,
+        Reading::Threads,
+    ];
 
-    pub(crate) fn cell(self, store: &str, services: usize, mix: Mix) -> Cell {
+    fn of(self, outcome: &Outcome) -> Duration {
+        match self {
+            Reading::InWorker => outcome.busy,
+            Reading::Burst | Reading::Tasks | Reading::Threads => outcome.elapsed,
+        }
+    }
+
+    pub(crate) fn metric(self, mix: Mix) -> String {
         let reading = match self {
             Reading::Burst => "burst",
             Reading::InWorker => "in_worker",
+            Reading::Tasks => "tasks",
+            Reading::Threads => "threads",
         };
+        format!("{reading}_{mix}")
+    }
+
+    fn cell(self, store: &str, threads: usize, services: usize, mix: Mix) -> Cell {
         Cell {
             scenario: NAME.into(),
             store: store.into(),
-            threads: WORKERS,
+            threads,
             services,
-            metric: format!("{reading}_{mix}"),
+            metric: self.metric(mix),
         }
     }
+}
+
+/// Who does the work, what is read from it, and for how many bursts.
+struct Turn {
+    crew: Crew,
+    readings: &'static [Reading],
+    bursts: usize,
+}
+
+/// All crews; in a short run those that stand beside the pool have fewer bursts.
+fn turns(scale: Scale) -> Result<[Turn; 3], Fault> {
+    let (bursts, beside) = match scale {
+        Scale::Smoke => (1, 1),
+        Scale::Quick => (3, 1),
+        Scale::Default => (5, 3),
+        Scale::Full => (7, 5),
+    };
+    let turn = |crew, readings, bursts| Turn {
+        crew,
+        readings,
+        bursts,
+    };
+    Ok([
+        turn(Crew::pool()?, &[Reading::Burst, Reading::InWorker], bursts),
+        turn(Crew::tasks()?, &[Reading::Tasks], beside),
+        turn(Crew::Threads, &[Reading::Threads], beside),
+    ])
 }
 
 /// The scenario.
@@ -190,33 +245,45 @@ impl Scenario for Burst30x100 {
     fn method(&self) -> &'static str {
         "30 workers on a rayon pool of 30 threads, 100 operations each, 3,000 in all, held back by \
          a barrier and let go together; every store fresh for every burst, keys and records \
-         prepared before. A read is get_service, a clone. On 1,000 services half of the writes \
+         prepared before; of several bursts in a process the middle one counts. The same bursts \
+         are done by 30 tasks on rayon's default pool, from the first fork to the last join, and by \
+         30 plain threads, which are started before the clock and held back by a barrier. A read is get_service, a clone. On 1,000 services half of the writes \
          replace a record and half update a health status; on an empty store every write registers \
-         a pod. The null store does nothing: what it takes is the waking of 30 threads, and no \
-         store can be faster."
+         a pod. The null store does nothing: what it takes is the waking of 30 threads, or the fork \
+         and join of 30 tasks, and no store can be faster."
     }
 
-    fn prepare(&self, settings: &Settings) -> Result<Box<dyn Experiment>, Fault> {
-        Ok(Box::new(Rounds {
-            scale: settings.scale,
-            gang: Gang::new(WORKERS)?,
-            targets: targets(|id| wants(settings, id)),
-        }))
+    fn entrants(&self) -> Vec<About> {
+        let targets = targets(|_| true);
+        targets.iter().map(|target| *target.about()).collect()
     }
 
-    fn cells(&self, settings: &Settings) -> Vec<Cell> {
-        let targets = targets(|id| wants(settings, id));
-        let mut cells = Vec::new();
-        for services in FILLS {
-            for reading in Reading::ALL {
+    fn reference(&self) -> &'static About {
+        REFERENCE
+    }
+
+    fn effort(&self, scale: Scale) -> Effort {
+        match scale {
+            Scale::Smoke => Effort::new(2, 2, 2),
+            Scale::Quick => Effort::new(5, 3, 5),
+            Scale::Default => Effort::new(21, 7, 50),
+            Scale::Full => Effort::new(21, 11, 120),
+        }
+    }
+
+    fn measure(&self, trial: &Trial, record: &mut Recorder) -> Result<(), Fault> {
+        let mut targets = targets(|id| id == trial.store).into_iter();
+        let target = targets.find(|target| target.about().id == trial.store);
+        let target = target.ok_or_else(|| trial.unknown_store())?;
+        let mut rng = trial.rng("bursts");
+        for turn in turns(trial.scale)? {
+            for services in FILLS {
                 for mix in Mix::ALL {
-                    for target in &targets {
-                        cells.push(reading.cell(target.about().name, services, mix));
-                    }
+                    self::measure(&*target, &turn, services, mix, &mut rng, record)?;
                 }
             }
         }
-        cells
+        Ok(())
     }
 
     fn compared_with(&self, cell: &Cell) -> Option<Cell> {
@@ -232,63 +299,52 @@ impl Scenario for Burst30x100 {
     }
 }
 
-/// The measures take part in any case.
-fn wants(settings: &Settings, id: &str) -> bool {
-    id == REFERENCE.id || id == Null::ABOUT.id || settings.wants(id)
-}
-
-/// The scenario at work.
-struct Rounds {
-    scale: Scale,
-    gang: Gang,
-    targets: Vec<Box<dyn Target>>,
-}
-
-impl Experiment for Rounds {
-    fn effort(&self) -> Effort {
-        let (rounds, at_least, seconds) = match self.scale {
-            Scale::Smoke => (3, 3, 2),
-            Scale::Quick => (101, 11, 12),
-            Scale::Default => (301, 31, 150),
-        };
-        Effort {
-            rounds,
-            at_least,
-            budget: Duration::from_secs(seconds),
-        }
+/// Measures bursts of one kind; the middle one counts.
+fn measure(
+    target: &dyn Target,
+    turn: &Turn,
+    services: usize,
+    mix: Mix,
+    rng: &mut LabRng,
+    record: &mut Recorder,
+) -> Result<(), Fault> {
+    let about = target.about();
+    let mut outcomes = Vec::new();
+    for _ in 0..turn.bursts {
+        let burst = Burst::new(services, mix, rng);
+        let order = shuffled(BURST_PODS, rng);
+        let outcome = target.burst(&turn.crew, &burst, &order)?;
+        outcomes.push((outcome, burst));
     }
-
-    fn round(&mut self, rng: &mut LabRng, record: &mut Recorder<'_>) -> Result<(), Fault> {
-        for place in shuffled(FILLS.len() * Mix::ALL.len(), rng) {
-            let services = FILLS[place % FILLS.len()];
-            let mix = Mix::ALL[place / FILLS.len()];
-            let burst = Burst::new(services, mix, rng);
-            let order = shuffled(BURST_PODS, rng);
-            for at in shuffled(self.targets.len(), rng) {
-                let target = &self.targets[at];
-                let outcome = target.burst(&self.gang, &burst, &order)?;
-                let cell = |reading: Reading| reading.cell(target.about().name, services, mix);
-                let expected = if target.about().is_store() {
-                    check(&cell(Reading::Burst), &outcome, &burst)?;
-                    burst.read_hits.clone()
-                } else {
-                    0..=0
-                };
-                let sample = |elapsed| Sample {
-                    elapsed,
-                    operations: burst.operations(),
-                    writes: burst.writes(),
-                    hits: outcome.read_hits + outcome.written,
-                    // 30 threads always wait for a processor.
-                    waited: None,
-                    expected: expected.start() + burst.writes()..=expected.end() + burst.writes(),
-                };
-                let unit = Unit::NanosecondsPerOperation;
-                record.sample(&cell(Reading::Burst), unit, &sample(outcome.elapsed))?;
-                record.sample(&cell(Reading::InWorker), unit, &sample(outcome.busy))?;
+    for &reading in turn.readings {
+        let cell = reading.cell(about.name, turn.crew.threads(), services, mix);
+        outcomes.sort_by_key(|(outcome, _)| reading.of(outcome));
+        for (outcome, burst) in &outcomes {
+            if about.is_store() {
+                check(&cell, outcome, burst)?;
             }
         }
-        Ok(())
+        let (outcome, burst) = &outcomes[turn.bursts / 2];
+        let sample = sample(about, reading, outcome, burst);
+        record.sample(&cell, Unit::NanosecondsPerOperation, &sample)?;
+    }
+    Ok(())
+}
+
+fn sample(about: &About, reading: Reading, outcome: &Outcome, burst: &Burst) -> Sample {
+    let expected = if about.is_store() {
+        burst.read_hits.clone()
+    } else {
+        0..=0
+    };
+    Sample {
+        writes: burst.writes(),
+        hits: outcome.read_hits + outcome.written,
+        expected: expected.start() + burst.writes()..=expected.end() + burst.writes(),
+        services: about
+            .is_store()
+            .then_some((outcome.services, burst.services_after)),
+        ..Sample::of(reading.of(outcome), burst.operations())
     }
 }
 
@@ -300,13 +356,6 @@ fn check(cell: &Cell, outcome: &Outcome, burst: &Burst) -> Result<(), Fault> {
             hits: outcome.written,
             operations: burst.writes(),
             expected: burst.writes()..=burst.writes(),
-        });
-    }
-    if outcome.services != burst.services_after {
-        return Err(Fault::Services {
-            cell: Box::new(cell.clone()),
-            found: outcome.services,
-            expected: burst.services_after,
         });
     }
     Ok(())

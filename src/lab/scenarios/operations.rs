@@ -1,40 +1,41 @@
 //! *operations*: what each operation costs, on one thread.
 //!
 //! Every store at every size does the same work as the [`Floor`] and as the
-//! other stores of its round. A sample is one operation, many times over: as
+//! other stores of its block. A sample is one operation, many times over: as
 //! many times as fill a millisecond (found out in the rehearsal, noted in the
 //! results), so that reading the clock costs nothing that counts.
 //!
 //! The caches are as they are where a process works with one store: before the
-//! clock starts, every pod is read once, in random order, to bring back what the
-//! contender before has pushed out. (Not every pod of a store that answers so
+//! clock starts, every pod is read once, in random order. (Not every pod of a store that answers so
 //! slowly that this would take longer than 25 milliseconds; there a cache miss
 //! counts for nothing.)
 //!
-//! Stores are built anew in every round: where their memory lies, and what
+//! Stores are built anew in every process: where their memory lies, and what
 //! their hashers are seeded with, is luck, and is drawn again each time.
 //!
 //! [`Floor`]: crate::lab::contender::Floor
 
-mod clock;
+pub(super) mod clock;
 mod floor;
 mod layout;
 mod operation;
-mod rounds;
 mod subject;
+pub(super) mod trial;
 
 use std::rc::Rc;
 
-use super::{Experiment, Scenario};
+use super::{Effort, Scenario};
 use crate::lab::contender::{self, About, Contender, Floor, SnapshotContender, Visitor};
+use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report};
-use crate::lab::run::{Fault, Scale, Settings};
+use crate::lab::process::Trial;
+use crate::lab::record::Recorder;
+use crate::lab::run::Scale;
 use crate::lab::section::Section;
 
 use floor::FloorSubject;
 pub use operation::Operation;
 use operation::Operation as Op;
-use rounds::Rounds;
 pub use subject::{Dose, Subject};
 use subject::{Gangs, Shared, Single, Snapshots};
 
@@ -80,18 +81,16 @@ pub fn subjects(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Subject>> {
     roster.subjects
 }
 
+/// Whether a run at full length fills this cell for some contender.
+#[cfg(test)]
+pub(crate) fn is_measured(cell: &Cell) -> bool {
+    let op = Operation::of(cell);
+    SIZES.contains(&cell.services) && op.is_some_and(|op| op.applies(cell.services))
+}
+
 /// The scenario.
 #[derive(Debug)]
 pub struct Operations;
-
-impl Operations {
-    fn sizes(settings: &Settings) -> &'static [usize] {
-        match settings.scale {
-            Scale::Smoke => &SIZES[..2],
-            Scale::Quick | Scale::Default => &SIZES,
-        }
-    }
-}
 
 impl Scenario for Operations {
     fn name(&self) -> &'static str {
@@ -109,27 +108,38 @@ impl Scenario for Operations {
          because a caller waits for its answer; \"back to back\" are reads that do not wait, of \
          which a processor does several at once. Before the clock starts every pod is read once, \
          so that the caches are as they are where a process works with one store. A sample is as \
-         many operations as take about a millisecond (half of one in a quick run); their number \
-         is in report.json. Every store is built anew in every round."
+         many operations as take about two milliseconds (half of one in a quick run, five in a \
+         full one); their number is in report.json."
     }
 
-    fn prepare(&self, settings: &Settings) -> Result<Box<dyn Experiment>, Fault> {
-        let subjects = subjects(|id| settings.wants(id));
-        let sizes = Operations::sizes(settings);
-        Ok(Box::new(Rounds::new(settings.scale, sizes, subjects)))
+    fn entrants(&self) -> Vec<About> {
+        let subjects = subjects(|_| true);
+        subjects.iter().map(|subject| *subject.about()).collect()
     }
 
-    fn cells(&self, settings: &Settings) -> Vec<Cell> {
-        let subjects = subjects(|id| settings.wants(id));
-        let sizes = Operations::sizes(settings).iter();
-        sizes
-            .flat_map(|&services| Operation::all().map(move |op| (services, op)))
-            .filter(|(services, op)| op.applies(*services))
-            .flat_map(|(services, op)| {
-                let able = subjects.iter().filter(move |subject| subject.can(op));
-                able.map(move |subject| op.cell(subject.about().name, services))
-            })
-            .collect()
+    fn reference(&self) -> &'static About {
+        &Floor::ABOUT
+    }
+
+    fn effort(&self, scale: Scale) -> Effort {
+        match scale {
+            Scale::Smoke => Effort::new(1, 1, 5),
+            Scale::Quick => Effort::new(5, 3, 8),
+            Scale::Default => Effort::new(21, 7, 110),
+            Scale::Full => Effort::new(15, 9, 240),
+        }
+    }
+
+    fn measure(&self, trial: &Trial, record: &mut Recorder) -> Result<(), Fault> {
+        let sizes = match trial.scale {
+            Scale::Smoke | Scale::Quick => &SIZES[..2],
+            Scale::Default | Scale::Full => &SIZES,
+        };
+        let subjects = subjects(|id| id == trial.store);
+        let mut chosen = subjects.into_iter();
+        let chosen = chosen.find(|subject| subject.about().id == trial.store);
+        let mut subject = chosen.ok_or_else(|| trial.unknown_store())?;
+        trial::measure(&mut *subject, sizes, trial, record)
     }
 
     fn compared_with(&self, cell: &Cell) -> Option<Cell> {

@@ -45,13 +45,19 @@ impl Layout<'_> {
         services: usize,
         mix: Mix,
     ) -> Option<&SummaryRow> {
-        self.report.row(&reading.cell(about.name, services, mix))
+        let metric = reading.metric(mix);
+        // Whatever the number of threads: that of rayon's default pool is the machine's.
+        self.report.summary.iter().find(|row| {
+            let cell = &row.cell;
+            (cell.scenario.as_str(), cell.store.as_str()) == (NAME, about.name)
+                && (cell.services, &cell.metric) == (services, &metric)
+        })
     }
 
     fn chart(&self, reading: Reading, services: usize) -> BarChart {
         let groups = Mix::ALL.map(|mix| BarGroup {
             label: format!("{mix} reads/writes"),
-            detail: match self.hits(services, mix).split_once('/') {
+            detail: match self.hits(reading, services, mix).split_once('/') {
                 Some((hits, reads)) => format!("{hits} of {reads} reads hit"),
                 None => "no reads".into(),
             },
@@ -87,7 +93,7 @@ impl Layout<'_> {
 
     fn table(&self, reading: Reading, services: usize) -> Table {
         let rows = Mix::ALL.map(|mix| {
-            let all = self.hits(services, mix);
+            let all = self.hits(reading, services, mix);
             let entry = |about: &About| {
                 let Some(row) = self.row(reading, about, services, mix) else {
                     return Entry::Empty;
@@ -112,17 +118,7 @@ impl Layout<'_> {
         let heads = self.stores.iter().map(|(_, about)| about.id.to_owned());
         Table {
             title: format!("{}, {}", what(reading), on(services)),
-            note: match reading {
-                Reading::Burst => {
-                    "From the first worker's start to the last one's end, over 3,000 \
-                                   operations; ratio to ThreadSafeMemoryStore with its 95 % \
-                                   interval, \"=\" where that holds 1."
-                        .into()
-                }
-                Reading::InWorker => "The workers' own times added up, over 3,000 operations: an \
-                                      operation with its contention, without the waking of threads."
-                    .into(),
-            },
+            note: note(reading).into(),
             head: ["reads/writes", "hits/reads"]
                 .map(String::from)
                 .into_iter()
@@ -136,10 +132,10 @@ impl Layout<'_> {
 
     /// How many reads hit, from the store with the fewest to the one with the
     /// most; the null store, where nothing can, does not count.
-    fn hits(&self, services: usize, mix: Mix) -> String {
+    fn hits(&self, reading: Reading, services: usize, mix: Mix) -> String {
         let stores = self.stores.iter().filter(|(_, about)| about.is_store());
         let rows: Vec<&SummaryRow> = stores
-            .filter_map(|(_, about)| self.row(Reading::Burst, about, services, mix))
+            .filter_map(|(_, about)| self.row(reading, about, services, mix))
             .collect();
         hits(&rows)
     }
@@ -158,6 +154,26 @@ impl Layout<'_> {
                 null.value / full.value * 100.0
             ));
         }
+        let crews = [Reading::Burst, Reading::Tasks, Reading::Threads];
+        let forks: Vec<String> = crews
+            .into_iter()
+            .filter_map(|reading| {
+                let row = self.row(reading, &Null::ABOUT, services, Mix::ALL[0])?;
+                let who = match reading {
+                    Reading::Tasks => "as tasks on rayon's default pool",
+                    Reading::Threads => "on plain threads",
+                    _ => "on a pool of 30 threads",
+                };
+                Some(format!("{} {who}", time(row.value)))
+            })
+            .collect();
+        if forks.len() == crews.len() {
+            findings.push(format!(
+                "Starting and ending the burst takes so much of every operation, on a store that \
+                 does nothing: {}.",
+                forks.join(", ")
+            ));
+        }
         for (_, about) in &self.stores {
             let mut quicker = Vec::new();
             let mut slower = Vec::new();
@@ -168,7 +184,7 @@ impl Layout<'_> {
                     continue;
                 };
                 let list = match ratio.ratio {
-                    _ if ratio.is_equal() => &mut equal,
+                    _ if ratio.equal => &mut equal,
                     ratio if ratio < 1.0 => &mut quicker,
                     _ => &mut slower,
                 };
@@ -220,6 +236,31 @@ fn what(reading: Reading) -> &'static str {
     match reading {
         Reading::Burst => "Whole burst",
         Reading::InWorker => "Inside the workers",
+        Reading::Tasks => "As 30 tasks on rayon's default pool",
+        Reading::Threads => "On 30 plain threads",
+    }
+}
+
+fn note(reading: Reading) -> &'static str {
+    match reading {
+        Reading::Burst => {
+            "From the first worker's start to the last one's end, over 3,000 operations; ratio to \
+             ThreadSafeMemoryStore with its 95 % interval, \"=\" where the two cannot be told apart."
+        }
+        Reading::InWorker => {
+            "The workers' own times added up, over 3,000 operations: an operation with its \
+             contention, without the waking of threads."
+        }
+        Reading::Tasks => {
+            "From before the first fork to after the last join, over 3,000 operations: a thread a \
+             core takes one task after the other, so that fewer contend than there are workers. \
+             The null store shows what fork and join cost."
+        }
+        Reading::Threads => {
+            "From the first thread's start to the last one's end, over 3,000 operations; the \
+             threads are fresh ones, each of which meets the store for the first time. The null \
+             store shows what waking them costs."
+        }
     }
 }
 

@@ -11,14 +11,14 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::lab::run::Sample;
+use crate::lab::record::Sample;
 
 /// What a loop did while the clock ran.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timed {
-    pub(super) elapsed: Duration,
-    pub(super) operations: u64,
-    pub(super) hits: u64,
+pub(in crate::lab::scenarios) struct Timed {
+    pub(in crate::lab::scenarios) elapsed: Duration,
+    pub(in crate::lab::scenarios) operations: u64,
+    pub(in crate::lab::scenarios) hits: u64,
 }
 
 impl Timed {
@@ -29,19 +29,15 @@ impl Timed {
     };
 
     /// Reads, all of which must find something.
-    pub(super) fn reads(self) -> Sample {
+    pub(in crate::lab::scenarios) fn reads(self) -> Sample {
         Sample {
-            elapsed: self.elapsed,
-            operations: self.operations,
-            writes: 0,
             hits: self.hits,
-            expected: self.operations..=self.operations,
-            waited: None,
+            ..Sample::of(self.elapsed, self.operations)
         }
     }
 
     /// Reads, none of which may find anything.
-    pub(super) fn misses(self) -> Sample {
+    pub(in crate::lab::scenarios) fn misses(self) -> Sample {
         Sample {
             expected: 0..=0,
             ..self.reads()
@@ -49,7 +45,7 @@ impl Timed {
     }
 
     /// Writes, all of which must change something.
-    pub(super) fn writes(self) -> Sample {
+    pub(in crate::lab::scenarios) fn writes(self) -> Sample {
         Sample {
             writes: self.operations,
             ..self.reads()
@@ -57,7 +53,7 @@ impl Timed {
     }
 
     /// Each operation was so many.
-    pub(super) fn each_counts(self, times: u64) -> Timed {
+    pub(in crate::lab::scenarios) fn each_counts(self, times: u64) -> Timed {
         Timed {
             operations: self.operations * times,
             hits: self.hits * times,
@@ -66,7 +62,7 @@ impl Timed {
     }
 
     /// Counts the hits by another way, outside the clock.
-    pub(super) fn hit(self, hits: u64) -> Timed {
+    pub(in crate::lab::scenarios) fn hit(self, hits: u64) -> Timed {
         Timed { hits, ..self }
     }
 }
@@ -74,7 +70,7 @@ impl Timed {
 /// Does `operation` with each item, one independently of the other, and counts
 /// those for which it says `true`. The first `warm` items are not timed.
 #[inline]
-pub(super) fn tally<I>(
+pub(in crate::lab::scenarios) fn tally<I>(
     items: impl IntoIterator<Item = I>,
     warm: usize,
     mut operation: impl FnMut(I) -> bool,
@@ -103,7 +99,7 @@ pub(super) fn tally<I>(
 /// Does `read` with each key, each after the one before has answered, and counts
 /// the answers. The first `warm` keys are not timed.
 #[inline]
-pub(super) fn wait(
+pub(in crate::lab::scenarios) fn wait(
     keys: &[&str],
     warm: usize,
     mut read: impl FnMut(&str) -> Option<usize>,
@@ -135,7 +131,7 @@ pub(super) fn wait(
 /// stands still. `datum` takes something from an answer that depends on all of
 /// it. The first `warm` items are not timed.
 #[inline]
-pub(super) fn keep<I: Copy, R>(
+pub(in crate::lab::scenarios) fn keep<I: Copy, R>(
     items: &[I],
     warm: usize,
     slice: usize,
@@ -174,7 +170,7 @@ pub(super) fn keep<I: Copy, R>(
 
 /// How many answers of so many records each are kept at a time: so that they
 /// fit in the second-level cache, and still take long enough for the clock.
-pub(super) fn slice(records: usize) -> usize {
+pub(in crate::lab::scenarios) fn slice(records: usize) -> usize {
     (8_192 / records.max(1)).clamp(1, 4_096)
 }
 

@@ -6,7 +6,7 @@ use super::Operation;
 use super::clock::{keep, slice, tally, wait};
 use super::subject::{Dose, Subject, growth, herd, replacements};
 use crate::lab::contender::{About, Floor};
-use crate::lab::run::Sample;
+use crate::lab::record::Sample;
 use crate::lab::workload::{Deck, Fleet};
 use crate::{Result, ServiceInfo};
 

@@ -166,8 +166,8 @@ impl Layout<'_> {
         }
         Table {
             title: "Ratios to the floor".into(),
-            note: "Median of the ratios of the rounds and its 95 % interval; \"=\" where that \
-                   holds 1."
+            note: "Geometric mean of the ratios of the blocks and its 95 % interval; \"=\" where \
+                   that holds 1 or lies inside the noise floor."
                 .into(),
             head: self.head(false),
             rows: rows.into_iter().filter(TableRow::is_filled).collect(),
@@ -265,7 +265,7 @@ impl Layout<'_> {
                             ratio.map_or(Entry::Empty, Entry::Ratio),
                             Entry::Text(two.undisturbed.map_or_else(
                                 || "unknown".into(),
-                                |samples| format!("{samples} of {}", two.rounds),
+                                |samples| format!("{samples} of {}", two.blocks),
                             )),
                         ],
                     });

@@ -2,7 +2,7 @@
 
 use super::NAME;
 use crate::lab::model::Cell;
-use crate::lab::run::Unit;
+use crate::lab::record::Unit;
 use crate::lab::workload::PROBES;
 
 /// What is measured.
@@ -67,9 +67,8 @@ pub enum Operation {
 
 use Operation as Op;
 
-/// The operations in the order in which a round goes through them: from those
-/// that leave no trace to those that leave nothing else. Contenders take turns
-/// within a group, so that what is compared is measured close together.
+/// The operations in the order in which a process goes through them: from those
+/// that leave no trace to those that leave nothing else.
 pub(super) const GROUPS: &[&[Operation]] = &[
     &[Op::WithService, Op::Reader, Op::SnapshotGet],
     &[Op::WithServiceBackToBack, Op::ReaderBackToBack],

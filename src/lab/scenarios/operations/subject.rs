@@ -3,12 +3,13 @@
 use std::cell::OnceCell;
 use std::hint::black_box;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::Operation;
 use super::clock::{Timed, keep, slice, tally, wait};
 use crate::lab::contender::{About, Contender, SnapshotContender};
 use crate::lab::gang::Gang;
-use crate::lab::run::Sample;
+use crate::lab::record::Sample;
 use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE, Texts};
 use crate::{Batch, RegistryView, Result, ServiceInfo};
 
@@ -134,8 +135,17 @@ impl<S: Contender> Single<S> {
         let store = self.store();
         let found =
             |answer: &Result<ServiceInfo>| answer.as_ref().map_or(0, |info| info.status() as usize);
-        // A service name, or a group, for each ten pods.
+        // A service name, or a group, for each ten pods; fewer where a contender
+        // goes through everything to find a name.
         let names = 2 * dose.sweep.div_ceil(PODS_PER_SERVICE);
+        let names = match op {
+            Operation::ByName => {
+                let start = Instant::now();
+                let _ = black_box(store.get_services_by_name(deck.names.get(0)));
+                names.min(affordable(start.elapsed()))
+            }
+            _ => names,
+        };
         Some(match op {
             Operation::WithService => wait(&dose.keys(deck), dose.sweep, |key| {
                 store.with_service(key, |info| info.status() as usize).ok()
@@ -325,6 +335,13 @@ impl<S: Contender> Single<S> {
             })
             .collect()
     }
+}
+
+/// How many calls that take so long may come before the clock starts.
+fn affordable(each: Duration) -> usize {
+    const TIME: Duration = Duration::from_millis(25);
+    usize::try_from(TIME.as_nanos() / each.as_nanos().max(1))
+        .map_or(usize::MAX, |calls| calls.max(1))
 }
 
 fn len<T>(answer: &Result<Vec<T>>) -> usize {

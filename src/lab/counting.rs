@@ -1,0 +1,140 @@
+//! An allocator that counts what is asked of it, while somebody wants to know.
+//!
+//! It passes everything on to another one. What measures times and what counts
+//! memory is the same program, so that both measure the same machine code; while
+//! nobody counts, an allocation costs one more load of a flag that never changes,
+//! which stays in the nearest cache.
+//!
+//! Counted is what is asked for, of all threads together: what an allocator keeps
+//! beyond that, to round up or to reuse, is not the store's doing.
+
+// For the one impl of `GlobalAlloc`, which is an unsafe trait.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicI64};
+
+/// Whether somebody counts. Relaxed, like all counts: it is set before what is
+/// counted begins, by the thread that begins it, and whoever starts a thread
+/// synchronises with it.
+static ON: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
+static LIVE: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
+
+/// A global allocator that passes everything on to `A`, and counts while a
+/// [`Count`] is there.
+#[derive(Debug, Default)]
+pub struct Counting<A>(pub A);
+
+#[inline]
+fn count(got: usize, gave_back: usize) {
+    if ON.load(Relaxed) {
+        count_in_full(got, gave_back);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn count_in_full(got: usize, gave_back: usize) {
+    // No allocation is larger than half of the address space.
+    let (got, gave_back) = (got.cast_signed(), gave_back.cast_signed());
+    let change = got as i64 - gave_back as i64;
+    let live = LIVE.fetch_add(change, Relaxed) + change;
+    if got > 0 {
+        ALLOCATIONS.fetch_add(1, Relaxed);
+        PEAK.fetch_max(live, Relaxed);
+    }
+}
+
+// SAFETY: every method passes its arguments on to the inner allocator, which keeps
+// the contract of `GlobalAlloc`, and answers with what that answers. `count` does
+// not allocate and does not panic.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller keeps the contract of `alloc` for this layout.
+        unsafe { self.0.alloc(layout) }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: the caller keeps the contract of `alloc_zeroed` for this layout.
+        unsafe { self.0.alloc_zeroed(layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        count(new_size, layout.size());
+        // SAFETY: the caller keeps the contract of `realloc`, and `place` came from
+        // the inner allocator by way of this one.
+        unsafe { self.0.realloc(place, layout, new_size) }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        // SAFETY: the caller keeps the contract of `dealloc`, and `place` came from
+        // the inner allocator by way of this one.
+        unsafe { self.0.dealloc(place, layout) }
+    }
+}
+
+/// Counts from [`begin`](Count::begin) until it is dropped. There may be one at a
+/// time in a process.
+#[derive(Debug)]
+pub struct Count {
+    live: i64,
+}
+
+impl Count {
+    /// Begins to count; `None` where the program has no allocator that does, or
+    /// somebody counts already.
+    pub fn begin() -> Option<Count> {
+        if ON.swap(true, Relaxed) {
+            return None;
+        }
+        let mut count = Count { live: 0 };
+        let before = count.allocations();
+        drop(std::hint::black_box(Box::new(0_u64)));
+        // Dropping what was begun ends it.
+        if count.allocations() == before {
+            return None;
+        }
+        count.live = LIVE.load(Relaxed);
+        count.reset_peak();
+        Some(count)
+    }
+
+    /// How many calls got memory so far.
+    #[allow(clippy::unused_self)] // whoever asks has begun to count
+    pub fn allocations(&self) -> i64 {
+        ALLOCATIONS.load(Relaxed)
+    }
+
+    /// Bytes that were asked for since the beginning, and have not been given back.
+    /// Less than nothing where more was given back.
+    pub fn live(&self) -> i64 {
+        LIVE.load(Relaxed) - self.live
+    }
+
+    /// The most that was live since the beginning, or the last reset.
+    pub fn peak(&self) -> i64 {
+        PEAK.load(Relaxed) - self.live
+    }
+
+    /// Forgets the peak so far.
+    #[allow(clippy::unused_self)]
+    pub fn reset_peak(&mut self) {
+        PEAK.store(LIVE.load(Relaxed), Relaxed);
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        ON.store(false, Relaxed);
+    }
+}

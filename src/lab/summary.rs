@@ -1,0 +1,203 @@
+//! From samples to one row a cell.
+//!
+//! A value is the median of its blocks. A comparison is the geometric mean of the
+//! ratios within each block: times multiply, so their ratios have to be averaged
+//! as logarithms (Fleming and Wallace, 1986), and a block that was slow for both
+//! sides weighs as much as one that was quick. Two things are equal where the 95 %
+//! interval of that mean holds 1, or lies inside the noise floor, which is how far
+//! the reference is from itself.
+
+use std::collections::{HashMap, HashSet};
+
+use super::contender;
+use super::model::{Cell, Comparison, Measurement, Noise, SummaryRow};
+use super::run::places;
+use super::scenarios;
+use super::stats::{geometric_mean, geometric_mean_interval, median, median_interval};
+use super::workload::{LabRng, seeded};
+
+/// A generator of its own for the intervals, so that they do not depend on what
+/// the blocks drew, nor on each other's order.
+fn rng(seed: u64, cell: &Cell) -> LabRng {
+    let text = format!("{cell:?}");
+    let name = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    seeded(seed ^ name)
+}
+
+type Samples<'a> = HashMap<&'a Cell, Vec<&'a Measurement>>;
+
+/// The samples of each cell; of the reference those of its first run.
+pub(super) fn samples(results: &[Measurement], replica: usize) -> Samples<'_> {
+    let mut samples: Samples<'_> = HashMap::new();
+    for sample in results.iter().filter(|sample| sample.replica == replica) {
+        samples.entry(&sample.cell).or_default().push(sample);
+    }
+    samples
+}
+
+/// How far each cell of a reference is from itself.
+pub(super) fn noise(seed: u64, results: &[Measurement]) -> Vec<Noise> {
+    let (first, second) = (samples(results, 0), samples(results, 1));
+    let order = in_order(results);
+    let twice = order.into_iter().filter_map(|cell| {
+        let ratios = paired_ratios(second.get(cell)?, first.get(cell)?);
+        let ratio = geometric_mean(&ratios)?;
+        let interval = geometric_mean_interval(&ratios, &mut rng(seed, cell));
+        let far = |end: f64| end.max(end.recip());
+        Some(Noise {
+            cell: cell.clone(),
+            ratio,
+            ci_low: interval.low,
+            ci_high: interval.high,
+            floor: far(interval.low).max(far(interval.high)),
+        })
+    });
+    twice.collect()
+}
+
+/// One row a cell, in the order of the scenarios' tables.
+pub(super) fn summarise(seed: u64, results: &[Measurement], noise: &[Noise]) -> Vec<SummaryRow> {
+    let samples = samples(results, 0);
+    let floors: HashMap<&Cell, f64> = noise
+        .iter()
+        .map(|noise| (&noise.cell, noise.floor))
+        .collect();
+    let row = |cell: &Cell| {
+        let own = samples.get(cell)?;
+        let mut rng = rng(seed, cell);
+        let counting = counting(own);
+        let values: Vec<f64> = counting.iter().map(|sample| sample.value).collect();
+        let interval = median_interval(&values, &mut rng);
+        let mut after: Vec<usize> = own.iter().filter_map(|s| s.services_after).collect();
+        after.sort_unstable();
+        Some(SummaryRow {
+            value: median(&values),
+            unit: own[0].unit.clone(),
+            value_low: interval.low,
+            value_high: interval.high,
+            blocks: own.len(),
+            operations: own[0].operations,
+            writes: own[0].writes,
+            hits_min: own.iter().map(|sample| sample.hits).min().unwrap_or(0),
+            hits_max: own.iter().map(|sample| sample.hits).max().unwrap_or(0),
+            services_after: after.get(after.len() / 2).copied(),
+            percentiles: percentiles(&counting),
+            undisturbed: own[0].waited.map(|_| {
+                let undisturbed = own.iter().filter(|sample| !sample.is_disturbed());
+                undisturbed.count()
+            }),
+            comparison: compare(cell, own, &samples, &floors, &mut rng),
+            cell: cell.clone(),
+        })
+    };
+    in_order(results).into_iter().filter_map(row).collect()
+}
+
+fn compare(
+    cell: &Cell,
+    own: &[&Measurement],
+    samples: &Samples<'_>,
+    floors: &HashMap<&Cell, f64>,
+    rng: &mut LabRng,
+) -> Option<Comparison> {
+    let mut known = scenarios::ALL.iter();
+    let scenario = known.find(|scenario| scenario.name() == cell.scenario)?;
+    let reference = scenario.compared_with(cell)?;
+    let ratios = paired_ratios(own, samples.get(&reference)?);
+    // One block says nothing of how far the next one would be.
+    let ratio = geometric_mean(&ratios).filter(|_| ratios.len() > 1)?;
+    let interval = geometric_mean_interval(&ratios, rng);
+    let floor = floors.get(&reference).copied().unwrap_or(1.0);
+    let inside = floor.recip() <= interval.low && interval.high <= floor;
+    let other = |differs: bool| differs.then_some(());
+    Some(Comparison {
+        ratio,
+        ci_low: interval.low,
+        ci_high: interval.high,
+        equal: interval.holds(1.0) || inside,
+        reference_threads: other(reference.threads != cell.threads).map(|()| reference.threads),
+        reference_services: other(reference.services != cell.services).map(|()| reference.services),
+        reference_metric: other(reference.metric != cell.metric).map(|()| reference.metric.clone()),
+        reference: reference.store,
+    })
+}
+
+/// The median of each percentile.
+fn percentiles(own: &[&Measurement]) -> Vec<[f64; 2]> {
+    let Some(first) = own.first() else {
+        return Vec::new();
+    };
+    let shares = first
+        .percentiles
+        .iter()
+        .map(|[share, _]| *share)
+        .enumerate();
+    shares
+        .map(|(at, share)| {
+            let values = own.iter().filter_map(|sample| sample.percentiles.get(at));
+            let values: Vec<f64> = values.map(|[_, value]| *value).collect();
+            [share, median(&values)]
+        })
+        .collect()
+}
+
+/// All cells: scenarios and contenders in the order of their lists, what is
+/// measured in the order in which it was.
+pub(super) fn in_order(results: &[Measurement]) -> Vec<&Cell> {
+    let scenarios = places();
+    let stores = contender::all();
+    let store = |cell: &Cell| stores.iter().position(|about| about.name == cell.store);
+    let mut metrics: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut cells: HashSet<&Cell> = HashSet::new();
+    let mut order: Vec<&Cell> = Vec::new();
+    for cell in results.iter().map(|sample| &sample.cell) {
+        let next = metrics.len();
+        metrics
+            .entry((&cell.scenario, &cell.metric))
+            .or_insert(next);
+        if cells.insert(cell) {
+            order.push(cell);
+        }
+    }
+    order.sort_by_cached_key(|cell| {
+        (
+            scenarios.get(cell.scenario.as_str()).copied(),
+            cell.services,
+            metrics.get(&(&*cell.scenario, &*cell.metric)).copied(),
+            cell.threads,
+            store(cell),
+        )
+    });
+    order
+}
+
+/// The samples that count: those that were not disturbed, or all where there are
+/// none such.
+pub(super) fn counting<'a>(samples: &[&'a Measurement]) -> Vec<&'a Measurement> {
+    let undisturbed = samples.iter().copied().filter(|m| !m.is_disturbed());
+    let undisturbed: Vec<&Measurement> = undisturbed.collect();
+    if undisturbed.is_empty() {
+        return samples.to_vec();
+    }
+    undisturbed
+}
+
+/// The ratio of each block that counts on both sides: there the two met the same
+/// machine. Blocks in which one of them was 0 have none.
+pub(super) fn paired_ratios(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
+    let counted = ratios_of(&counting(own), &counting(reference));
+    if counted.is_empty() {
+        return ratios_of(own, reference);
+    }
+    counted
+}
+
+fn ratios_of(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
+    let references: HashMap<usize, f64> = reference.iter().map(|m| (m.block, m.value)).collect();
+    own.iter()
+        .filter_map(|m| Some(m.value / references.get(&m.block)?))
+        .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+        .collect()
+}
