@@ -5,13 +5,15 @@
 //! makes them meet once more, in the count of those who share the record; reading
 //! in place does not. So the two are different questions, with a table each.
 
-use super::steady::{self, Panel, Plan, Stage};
+use std::marker::PhantomData;
+
+use super::steady::{self, Panel, Stage};
 use super::{Effort, Scenario};
-use crate::lab::contender::{self, About, Contender, SnapshotContender};
+use crate::lab::contender::{self, About, Contender, SnapshotContender, Visitor};
 use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report};
 use crate::lab::process::Trial;
-use crate::lab::record::{Recorder, Unit};
+use crate::lab::record::{Recorder, Sample, Unit};
 use crate::lab::run::Scale;
 use crate::lab::section::{Section, took_part};
 use crate::lab::workload::laps::{Deal, Popularity};
@@ -44,7 +46,8 @@ impl Way {
     /// All of them.
     pub const ALL: [Way; 3] = [Way::Cloned, Way::Borrowed, Way::ByReader];
 
-    const fn metric(self) -> &'static str {
+    /// The name in the rows.
+    pub const fn metric(self) -> &'static str {
         match self {
             Way::Cloned => "get_service",
             Way::Borrowed => "with_service",
@@ -93,53 +96,120 @@ pub fn deal(keys: usize, mix: Mix, rng: &mut LabRng) -> Deal {
     Deal::new(FLEET, mix, &pods, rng)
 }
 
-struct Measuring<'a> {
-    trial: &'a Trial,
-    record: &'a mut Recorder,
-    stage: Stage,
-}
+/// A contender that many threads ask for few keys.
+pub trait Target {
+    /// Who it is.
+    fn about(&self) -> &'static About;
 
-impl Measuring<'_> {
-    /// Measures one way of reading in all situations.
-    fn read<C: Contender + Send + Sync, R: Send>(
+    /// How it can be read.
+    fn ways(&self) -> &'static [Way];
+
+    /// Builds it anew, registers the fleet in `order`, has so many threads work
+    /// through a deal, and answers with what they did in a window of so many
+    /// milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store, and where the system has no threads to give.
+    fn window(
         &mut self,
         way: Way,
-        open: impl Fn(&C) -> R + Sync,
-        read: impl Fn(&C, &mut R, &str) -> bool + Sync,
-    ) -> Result<(), Fault> {
-        let (own, milliseconds) = extent(self.trial.scale);
-        let all = steady::threads(self.trial, own)?;
-        for keys in KEYS {
-            for mix in MIXES {
-                // The same for every way of reading.
-                let mut rng = self.trial.rng(&format!("deal {keys} {mix}"));
-                let deal = deal(keys, mix, &mut rng);
-                for &threads in &all {
-                    let store = C::default();
-                    FLEET.fill(&store, &shuffled(FLEET.pods, &mut rng))?;
-                    let how = (threads, steady::span(milliseconds));
-                    let open = || open(&store);
-                    let sample = self.stage.perform(&store, &deal, how, open, &read)?;
-                    let cell = cell(C::ABOUT.name, threads, way, keys, mix);
-                    self.record
-                        .sample(&cell, Unit::MillionsPerSecond, &sample)?;
-                }
-            }
+        deal: &Deal,
+        order: &[usize],
+        how: (usize, u64),
+    ) -> Result<Sample, Fault>;
+}
+
+/// A store that threads share.
+struct Shared<C> {
+    stage: Stage,
+    store: PhantomData<C>,
+}
+
+impl<C: Contender + Send + Sync> Target for Shared<C> {
+    fn about(&self) -> &'static About {
+        &C::ABOUT
+    }
+
+    fn ways(&self) -> &'static [Way] {
+        &[Way::Cloned, Way::Borrowed]
+    }
+
+    fn window(
+        &mut self,
+        way: Way,
+        deal: &Deal,
+        order: &[usize],
+        (threads, milliseconds): (usize, u64),
+    ) -> Result<Sample, Fault> {
+        let store = C::default();
+        FLEET.fill(&store, order)?;
+        let how = (threads, steady::span(milliseconds));
+        let stage = &mut self.stage;
+        if way == Way::Cloned {
+            return stage.perform(&store, deal, how, || (), steady::cloned);
         }
-        Ok(())
+        stage.perform(&store, deal, how, || (), steady::borrowed)
     }
 }
 
-impl Plan for Measuring<'_> {
-    fn shared<C: Contender + Send + Sync>(&mut self) -> Result<(), Fault> {
-        self.read(Way::Cloned, |_: &C| (), steady::cloned)?;
-        self.read(Way::Borrowed, |_: &C| (), steady::borrowed)
+/// A store that hands out reader handles as well.
+struct Handles<C>(Shared<C>);
+
+impl<C: SnapshotContender> Target for Handles<C> {
+    fn about(&self) -> &'static About {
+        &C::ABOUT
     }
 
-    fn snapshots<C: SnapshotContender>(&mut self) -> Result<(), Fault> {
-        self.shared::<C>()?;
-        self.read(Way::ByReader, C::open_reader, steady::by_reader)
+    fn ways(&self) -> &'static [Way] {
+        &Way::ALL
     }
+
+    fn window(
+        &mut self,
+        way: Way,
+        deal: &Deal,
+        order: &[usize],
+        (threads, milliseconds): (usize, u64),
+    ) -> Result<Sample, Fault> {
+        if way != Way::ByReader {
+            return self.0.window(way, deal, order, (threads, milliseconds));
+        }
+        let store = C::default();
+        FLEET.fill(&store, order)?;
+        let how = (threads, steady::span(milliseconds));
+        let open = || store.open_reader();
+        self.0
+            .stage
+            .perform(&store, deal, how, open, steady::by_reader)
+    }
+}
+
+/// The contenders that threads share and that `wanted` names.
+pub fn targets(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Target>> {
+    struct Roster<W>(W, Vec<Box<dyn Target>>);
+    impl<W: Fn(&str) -> bool> Roster<W> {
+        fn add<C: Contender>(&mut self, make: impl FnOnce(Shared<C>) -> Box<dyn Target>) {
+            if self.0(C::ABOUT.id) {
+                self.1.push(make(Shared {
+                    stage: Stage::default(),
+                    store: PhantomData,
+                }));
+            }
+        }
+    }
+    impl<W: Fn(&str) -> bool> Visitor for Roster<W> {
+        fn local<C: Contender>(&mut self) {}
+        fn shared<C: Contender + Send + Sync>(&mut self) {
+            self.add::<C>(|target| Box::new(target));
+        }
+        fn snapshots<C: SnapshotContender>(&mut self) {
+            self.add::<C>(|target| Box::new(Handles(target)));
+        }
+    }
+    let mut roster = Roster(wanted, Vec::new());
+    contender::visit(&mut roster);
+    roster.1
 }
 
 impl Scenario for HotKey {
@@ -177,13 +247,26 @@ impl Scenario for HotKey {
     }
 
     fn measure(&self, trial: &Trial, record: &mut Recorder) -> Result<(), Fault> {
-        let stage = Stage::default();
-        let mut measuring = Measuring {
-            trial,
-            record,
-            stage,
-        };
-        steady::carry_out(trial, &mut measuring)
+        let mut targets = targets(|id| id == trial.store).into_iter();
+        let mut target = targets.next().ok_or_else(|| trial.unknown_store())?;
+        let (own, milliseconds) = extent(trial.scale);
+        let all = steady::threads(trial, own)?;
+        for &way in target.ways() {
+            for keys in KEYS {
+                for mix in MIXES {
+                    // The same for every way of reading.
+                    let mut rng = trial.rng(&format!("deal {keys} {mix}"));
+                    let deal = deal(keys, mix, &mut rng);
+                    for &threads in &all {
+                        let order = shuffled(FLEET.pods, &mut rng);
+                        let sample = target.window(way, &deal, &order, (threads, milliseconds))?;
+                        let cell = cell(target.about().name, threads, way, keys, mix);
+                        record.sample(&cell, Unit::MillionsPerSecond, &sample)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same way of reading of the reference; a reader handle, which that has
