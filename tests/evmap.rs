@@ -362,3 +362,65 @@ fn threads_come_and_go_beside_writers() {
         });
     });
 }
+
+// --- a reader inside a read, and a thread that waits for it
+
+#[test]
+fn a_stalled_reader_may_ask_anything_while_the_store_is_closed() {
+    within(PATIENCE, || {
+        let store = a_store();
+        let read = store.with_service(KEY, |record| {
+            let (closing, closed) = channel();
+            thread::spawn({
+                let store = store.clone();
+                move || {
+                    store.close().unwrap();
+                    let _ = closing.send(());
+                }
+            });
+            // Holds what writers hold, and waits for this thread.
+            assert!(closed.recv_timeout(A_WHILE).is_err());
+            assert_eq!(store.revision().as_u64(), 1);
+            assert_eq!(store.stats(), Err(StoreError::Closed));
+            assert_eq!(store.get_service(KEY), Err(StoreError::Closed));
+            assert_eq!(store.clear(), Err(StoreError::Reentrant));
+            assert_eq!(*record, pod("db", "1"));
+            closed
+        });
+        read.unwrap().recv().unwrap();
+        assert_eq!(store.revision().as_u64(), 1);
+    });
+}
+
+#[test]
+fn an_ending_thread_may_ask_for_the_revision_inside_a_read_that_a_writer_waits_for() {
+    within(PATIENCE, || {
+        let store = a_store();
+        let (told, answer) = channel();
+        let ending = thread::spawn({
+            let store = store.clone();
+            move || {
+                let last = {
+                    let store = store.clone();
+                    move || {
+                        let read = store.with_service(KEY, |_| {
+                            // To the map that this thread does not read.
+                            writer(&store, 1).recv().unwrap();
+                            let second = writer(&store, 2);
+                            assert!(second.recv_timeout(A_WHILE).is_err());
+                            told.send((store.revision(), second)).unwrap();
+                        });
+                        read.unwrap();
+                    }
+                };
+                LATE.set(Some(Late(Some(Box::new(last)))));
+                store.get_service(KEY).unwrap();
+            }
+        });
+        ending.join().unwrap();
+        let (revision, second) = answer.recv().unwrap();
+        // That of the state that it was reading.
+        assert_eq!(revision.as_u64(), 1);
+        second.recv().unwrap();
+    });
+}

@@ -31,6 +31,8 @@ use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{Mutex, MutexGuard};
 use handles::Handles;
 use map::{Index, Meta, Value, View, WriteHandle};
@@ -40,7 +42,8 @@ mod map;
 
 /// The store of two maps: wait-free readers at the speed of a hash map.
 ///
-/// Readers never wait, whatever writers do. The price is paid by writers: each
+/// Readers never wait, whatever writers do, but for the first read of each thread,
+/// which makes a handle (see below). The price is paid by writers: each
 /// change is applied twice, and a commit is published only when every reader that
 /// is inside a read has left it. Memory holds both maps, and a third set of
 /// tables for writers, over shared records. What a commit replaces or removes, `clear`
@@ -69,9 +72,14 @@ mod map;
 /// first time. Keep the closure short, and never wait in it for another thread
 /// that does one of these. No guard ever leaves the closure.
 ///
-/// A read from inside is fine. A write would wait for itself, and is refused with
-/// [`Reentrant`](StoreError::Reentrant). A closure that panics gives its guard
-/// back.
+/// A read from inside is fine; once another thread has begun to close the store, it
+/// answers [`Closed`](StoreError::Closed), while the closure keeps its record. A write
+/// would wait for itself, and is refused with [`Reentrant`](StoreError::Reentrant). A
+/// closure that panics gives its guard back.
+///
+/// *Two* stores can deadlock, as two locks can: a thread inside a read of the one that
+/// writes to the other, or reads it for the first time, while another thread does the
+/// same the other way round, and writers of both are waiting.
 ///
 /// ```
 /// use service_registry::{EvmapStore, RegistryStore, StoreError};
@@ -92,14 +100,11 @@ mod map;
 /// ```
 pub struct EvmapStore {
     handles: Handles,
-    writer: Mutex<State>,
-}
-
-/// The writing side, until the store is closed; the last revision afterwards.
-#[allow(clippy::large_enum_variant)] // there is one for each store
-enum State {
-    Open(Writer),
-    Closed(Revision),
+    /// The writing side, until the store is closed. No read takes this lock: a
+    /// writer that holds it may be waiting for the very reader.
+    writer: Mutex<Option<Writer>>,
+    /// The last revision of a store that has been closed.
+    last: AtomicU64,
 }
 
 /// The tables that changes are made in, and the map that they are copied to.
@@ -115,7 +120,8 @@ impl EvmapStore {
         let tables = Tables::default();
         EvmapStore {
             handles: Handles::new(seed),
-            writer: Mutex::new(State::Open(Writer { tables, map })),
+            writer: Mutex::new(Some(Writer { tables, map })),
+            last: AtomicU64::new(0),
         }
     }
 
@@ -134,8 +140,11 @@ impl EvmapStore {
             return self.handles.make_for_thread().read(read);
         }
         // A second handle cannot be made while the first one is read through.
-        let _reading = Reading::enter(self)?;
-        self.handles.make().read(read)
+        let reading = Reading::enter(self)?;
+        self.handles.make().read(|view| {
+            reading.note_revision(view.revision());
+            read(view)
+        })
     }
 
     /// A read that runs a closure of the caller.
@@ -165,35 +174,42 @@ impl EvmapStore {
         write: impl FnOnce(&mut Writer) -> Result<R>,
     ) -> Result<(R, Revision)> {
         self.refuse_inside()?;
-        match &mut *self.lock() {
-            State::Open(writer) => {
-                let answer = write(writer)?;
-                Ok((answer, writer.settle()))
-            }
-            State::Closed(_) => Err(StoreError::Closed),
-        }
+        let mut writer = self.lock();
+        let writer = writer.as_mut().ok_or(StoreError::Closed)?;
+        let answer = write(writer)?;
+        Ok((answer, writer.settle()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
         // No code of a caller runs under this lock.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn current_revision(&self) -> Revision {
-        self.read(|view| view.revision())
-            .unwrap_or_else(|_| match &*self.lock() {
-                State::Open(writer) => writer.tables.revision(),
-                State::Closed(last) => *last,
-            })
+        let mut answer = self.read(|view| view.revision());
+        if answer == Err(StoreError::Reentrant) {
+            // A thread that is ending: inside a read of this store, which goes on
+            // answering; or inside of too many of others, so that it may make a handle.
+            if let Some(revision) = Reading::noted_revision(self) {
+                return revision;
+            }
+            answer = self.handles.make().read(|view| view.revision());
+        }
+        // Acquire: pairs with the Release store in `close_tables`, which comes before
+        // the map is taken down.
+        answer.unwrap_or_else(|_| self.last.load(Acquire).into())
     }
 
     fn close_tables(&self) -> Result<()> {
         self.refuse_inside()?;
-        let mut state = self.lock();
-        if let State::Open(writer) = &*state {
-            let last = writer.tables.revision();
+        let mut writer = self.lock();
+        if let Some(open) = &*writer {
+            // Release: pairs with the Acquire loads in `current_revision`. A reader that
+            // finds the map gone must find this, and cannot ask for it under the lock,
+            // which is held until that very reader has left.
+            self.last.store(open.tables.revision().as_u64(), Release);
             // Dropping the writer takes the maps down, once readers have left.
-            *state = State::Closed(last);
+            *writer = None;
         }
         Ok(())
     }
@@ -338,7 +354,10 @@ mod models {
     //! overlook a reader that it cannot overlook in truth. It does harm from the second
     //! publication beside a read on, which writes to the map that the reader is in; even
     //! one of nothing, before that of a commit, makes loom see a part of it. So in the
-    //! models of what is read there is one publication beside the reader.
+    //! models of what is read there is one publication beside the reader, and nobody
+    //! closes the store beside one: the map would be taken down under it.
+    //! (`a_stalled_reader_may_ask_anything_while_the_store_is_closed`, in
+    //! `tests/evmap.rs`, has real threads for that.)
 
     use super::*;
     use crate::batch::Change;
@@ -358,10 +377,8 @@ mod models {
     store_models!(real());
 
     fn open<R>(store: &EvmapStore, write: impl FnOnce(&mut Writer) -> R) -> Result<R> {
-        match &mut *store.lock() {
-            State::Open(writer) => Ok(write(writer)),
-            State::Closed(_) => Err(StoreError::Closed),
-        }
+        let mut writer = store.lock();
+        writer.as_mut().map(write).ok_or(StoreError::Closed)
     }
 
     /// The services of a batch are published, and the rest of it with the next commit.

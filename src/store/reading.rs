@@ -7,6 +7,8 @@
 
 use std::cell::Cell;
 
+#[cfg(feature = "evmap")]
+use crate::batch::Revision;
 use crate::error::{Result, StoreError};
 use crate::sync::thread_local;
 
@@ -16,11 +18,18 @@ const DEPTH: usize = 8;
 struct Stack {
     depth: Cell<usize>,
     stores: [Cell<usize>; DEPTH],
+    #[cfg(feature = "evmap")]
+    revisions: [Cell<u64>; DEPTH],
 }
 
 thread_local! {
     static STACK: Stack = const {
-        Stack { depth: Cell::new(0), stores: [const { Cell::new(0) }; DEPTH] }
+        Stack {
+            depth: Cell::new(0),
+            stores: [const { Cell::new(0) }; DEPTH],
+            #[cfg(feature = "evmap")]
+            revisions: [const { Cell::new(0) }; DEPTH],
+        }
     };
 }
 
@@ -37,20 +46,9 @@ impl Reading {
     /// # Errors
     ///
     /// `Reentrant` where it is, or where it is inside of eight reads already.
-    #[cfg(any(feature = "thread-safe", test))]
     #[inline]
     pub(super) fn enter<S>(store: &S) -> Result<Reading> {
         Reading::refuse_inside(store)?;
-        Reading::enter_again(store)
-    }
-
-    /// Enters a store, also from inside of it.
-    ///
-    /// # Errors
-    ///
-    /// `Reentrant` where this thread is inside of eight reads already.
-    #[inline]
-    pub(super) fn enter_again<S>(store: &S) -> Result<Reading> {
         STACK.with(|stack| {
             let depth = stack.depth.get();
             let place = stack.stores.get(depth).ok_or(StoreError::Reentrant)?;
@@ -59,6 +57,29 @@ impl Reading {
             Ok(Reading {
                 _not_send: std::marker::PhantomData,
             })
+        })
+    }
+
+    /// Notes the revision that this read shows.
+    #[cfg(feature = "evmap")]
+    #[allow(clippy::unused_self)] // only who is inside has something to note
+    pub(super) fn note_revision(&self, revision: Revision) {
+        STACK.with(|stack| {
+            if let Some(top) = stack.depth.get().checked_sub(1) {
+                stack.revisions[top].set(revision.as_u64());
+            }
+        });
+    }
+
+    /// The revision that this thread is reading of this store, if it is inside of a
+    /// read that has noted one.
+    #[cfg(feature = "evmap")]
+    pub(super) fn noted_revision<S>(store: &S) -> Option<Revision> {
+        STACK.with(|stack| {
+            let inside = &stack.stores[..stack.depth.get()];
+            let mut places = inside.iter().zip(&stack.revisions);
+            let place = places.find(|(entered, _)| entered.get() == address(store));
+            place.map(|(_, revision)| revision.get().into())
         })
     }
 
