@@ -27,6 +27,10 @@ pub(super) struct Handles {
 
 // Of the system's threads, in a model as well: there they are all one, which ends
 // after the models. How handles change hands at the end of a thread is not modelled.
+// That destructors of thread locals run in the reverse order of their making is
+// promised nowhere. Were it otherwise, a read from a destructor would find the handle
+// of its thread where that of the next one may be by now, or make the first read of
+// its thread after `thread_local` has given up the thread's number, and panic.
 thread_local! {
     /// Whether this thread is ending, and has given its handles back.
     static ENDING: Cell<bool> = const { Cell::new(false) };
