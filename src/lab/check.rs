@@ -144,6 +144,16 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
         bounds == (Some(row.hits_min), Some(row.hits_max)),
         "not the hits of its samples",
     );
+    let rates = [
+        summary::hit_rates(own).fold(1.0, f64::min),
+        summary::hit_rates(own).fold(0.0, f64::max),
+    ];
+    expect(
+        near(rates[0], row.hit_rate_min) && near(rates[1], row.hit_rate_max),
+        "not the hit rates of its samples",
+    );
+    let kinds = summary::kinds(own);
+    expect(kinds == row.kinds, "not the kinds of its samples");
     if let Some(comparison) = &row.comparison {
         let reference = Cell {
             scenario: row.cell.scenario.clone(),
@@ -238,6 +248,10 @@ mod tests {
         broken("an interval beside", |report| {
             report.summary[2].value_high = 0.0;
         });
+        broken("a hit rate changed", |report| {
+            report.summary[2].hit_rate_min -= 0.01;
+        });
+        broken("a kind lost", |report| report.summary[2].kinds.clear());
         broken("a noise floor changed", |report| {
             report.noise[0].ratio *= 1.001;
         });

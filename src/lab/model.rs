@@ -201,14 +201,25 @@ pub struct SummaryRow {
     pub value_high: f64,
     /// How many samples: one a block.
     pub blocks: usize,
-    /// Operations of a sample.
+    /// Operations of a sample: the median, for where time decides how many there
+    /// are, no two blocks have the same number.
     pub operations: u64,
-    /// How many of them were writes.
+    /// How many of them were writes: the median.
     pub writes: u64,
+    /// How many operations of each kind, over all samples. Samples that do not
+    /// tell kinds apart have reads and writes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, u64>,
     /// The fewest of a sample that hit.
     pub hits_min: u64,
     /// The most of a sample that hit.
     pub hits_max: u64,
+    /// The lowest share of its own operations that hit in a sample: from 0 to 1.
+    #[serde(default)]
+    pub hit_rate_min: f64,
+    /// The highest.
+    #[serde(default)]
+    pub hit_rate_max: f64,
     /// How many services were registered at the end, where that was looked up: the
     /// median.
     #[serde(default, skip_serializing_if = "Option::is_none")]

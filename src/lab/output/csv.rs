@@ -1,6 +1,6 @@
 //! `report.csv`: the summary, a row a cell.
 
-use crate::lab::model::Report;
+use crate::lab::model::{Report, SummaryRow};
 
 const COLUMNS: &[&str] = &[
     "scenario",
@@ -25,6 +25,9 @@ const COLUMNS: &[&str] = &[
     "writes",
     "hits_min",
     "hits_max",
+    "hit_rate_min",
+    "hit_rate_max",
+    "kinds",
     "services_after",
 ];
 
@@ -59,11 +62,20 @@ pub(super) fn table(report: &Report) -> String {
             row.writes.to_string(),
             row.hits_min.to_string(),
             row.hits_max.to_string(),
+            row.hit_rate_min.to_string(),
+            row.hit_rate_max.to_string(),
+            kinds(row),
             count(row.services_after),
         ];
         lines.push(fields.map(|text| field(&text)).join(","));
     }
     lines.join("\n") + "\n"
+}
+
+/// Operations by kind, over all samples: `read=950 write=50`.
+fn kinds(row: &SummaryRow) -> String {
+    let kinds = row.kinds.iter().map(|(kind, n)| format!("{kind}={n}"));
+    kinds.collect::<Vec<_>>().join(" ")
 }
 
 /// A field as RFC 4180 wants it.
