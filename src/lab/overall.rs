@@ -15,7 +15,7 @@ use super::model::{Cell, Measurement, Report, SummaryRow};
 use super::record::Unit;
 use super::section::Ratio;
 use super::stats::{RESAMPLES, quantile};
-use super::summary::{counting, samples};
+use super::summary::samples;
 use super::workload::{LabRng, seeded};
 
 /// Of fewer blocks no interval means anything.
@@ -47,6 +47,11 @@ impl Kind {
             Unit::InstructionsPerOperation | Unit::AllocationsPerOperation => Some(Kind::Work),
             Unit::PerSecond | Unit::Count | Unit::Slope => None,
         }
+    }
+
+    /// Whether it is counted, so that noise cannot touch it: a few blocks are enough.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Kind::Memory | Kind::Work)
     }
 
     /// How it is called where a scenario has several.
@@ -101,10 +106,8 @@ impl<'a> Overview<'a> {
         let values = |replica| {
             let all = samples(&report.results, replica);
             let values = |own: Vec<&Measurement>| -> Values {
-                let counting = counting(&own).into_iter();
-                counting
-                    .map(|sample| (sample.block, sample.value))
-                    .collect()
+                let own = own.into_iter();
+                own.map(|sample| (sample.block, sample.value)).collect()
             };
             all.into_iter()
                 .map(|(cell, own)| (cell, values(own)))

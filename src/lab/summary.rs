@@ -5,15 +5,20 @@
 //! as logarithms (Fleming and Wallace, 1986), and a block that was slow for both
 //! sides weighs as much as one that was quick. Two things are equal where the 95 %
 //! interval of that mean holds 1, or lies inside the noise floor, which is how far
-//! the reference is from itself.
+//! the reference is from itself: see [`is_equal`].
+//!
+//! Every sample counts. To leave out those in which a thread waited for a processor
+//! would be to choose by what the store did, for some make their threads wait; that
+//! a cell was disturbed is said, not mended.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::contender;
 use super::model::{Cell, Comparison, Measurement, Noise, Report, SummaryRow};
+use super::overall::Kind;
 use super::run::places;
 use super::scenarios;
-use super::stats::{geometric_mean, geometric_mean_interval, median, median_interval};
+use super::stats::{geometric_mean, geometric_mean_interval, is_equal, median, median_interval};
 use super::targets::targets;
 use super::workload::{LabRng, seeded};
 
@@ -54,13 +59,12 @@ pub(super) fn noise(seed: u64, results: &[Measurement]) -> Vec<Noise> {
         let ratios = paired_ratios(second.get(cell)?, first.get(cell)?);
         let ratio = geometric_mean(&ratios)?;
         let interval = geometric_mean_interval(&ratios, &mut rng(seed, cell));
-        let far = |end: f64| end.max(end.recip());
         Some(Noise {
             cell: cell.clone(),
             ratio,
             ci_low: interval.low,
             ci_high: interval.high,
-            floor: far(interval.low).max(far(interval.high)),
+            floor: interval.far(),
         })
     });
     twice.collect()
@@ -76,8 +80,7 @@ pub(super) fn summarise(seed: u64, results: &[Measurement], noise: &[Noise]) -> 
     let row = |cell: &Cell| {
         let own = samples.get(cell)?;
         let mut rng = rng(seed, cell);
-        let counting = counting(own);
-        let values: Vec<f64> = counting.iter().map(|sample| sample.value).collect();
+        let values: Vec<f64> = own.iter().map(|sample| sample.value).collect();
         let interval = median_interval(&values, &mut rng);
         let mut after: Vec<usize> = own.iter().filter_map(|s| s.services_after).collect();
         after.sort_unstable();
@@ -95,7 +98,7 @@ pub(super) fn summarise(seed: u64, results: &[Measurement], noise: &[Noise]) -> 
             hit_rate_min: hit_rates(own).fold(1.0, f64::min),
             hit_rate_max: hit_rates(own).fold(0.0, f64::max),
             services_after: after.get(after.len() / 2).copied(),
-            percentiles: percentiles(&counting),
+            percentiles: percentiles(own),
             undisturbed: own[0].waited.map(|_| {
                 let undisturbed = own.iter().filter(|sample| !sample.is_disturbed());
                 undisturbed.count()
@@ -118,17 +121,18 @@ fn compare(
     let scenario = known.find(|scenario| scenario.name() == cell.scenario)?;
     let reference = scenario.compared_with(cell)?;
     let ratios = paired_ratios(own, samples.get(&reference)?);
-    // One block says nothing of how far the next one would be.
-    let ratio = geometric_mean(&ratios).filter(|_| ratios.len() > 1)?;
+    // One block says nothing of how far the next one would be, but of a count.
+    let exact = Kind::of(&own[0].unit).is_some_and(Kind::is_exact);
+    let ratio = geometric_mean(&ratios).filter(|_| ratios.len() > 1 || exact)?;
     let interval = geometric_mean_interval(&ratios, rng);
     let floor = floors.get(&reference).copied().unwrap_or(1.0);
-    let inside = floor.recip() <= interval.low && interval.high <= floor;
     let other = |differs: bool| differs.then_some(());
     Some(Comparison {
         ratio,
         ci_low: interval.low,
         ci_high: interval.high,
-        equal: interval.holds(1.0) || inside,
+        pairs: ratios.len(),
+        equal: is_equal(interval, floor, ratios.len(), exact),
         reference_threads: other(reference.threads != cell.threads).map(|()| reference.threads),
         reference_services: other(reference.services != cell.services).map(|()| reference.services),
         reference_metric: other(reference.metric != cell.metric).map(|()| reference.metric.clone()),
@@ -214,28 +218,9 @@ pub(super) fn in_order(results: &[Measurement]) -> Vec<&Cell> {
     order
 }
 
-/// The samples that count: those that were not disturbed, or all where there are
-/// none such.
-pub(super) fn counting<'a>(samples: &[&'a Measurement]) -> Vec<&'a Measurement> {
-    let undisturbed = samples.iter().copied().filter(|m| !m.is_disturbed());
-    let undisturbed: Vec<&Measurement> = undisturbed.collect();
-    if undisturbed.is_empty() {
-        return samples.to_vec();
-    }
-    undisturbed
-}
-
-/// The ratio of each block that counts on both sides: there the two met the same
-/// machine. Blocks in which one of them was 0 have none.
+/// The ratio of each block that both sides have: there the two met the same machine.
+/// Blocks in which one of them was 0 have none.
 pub(super) fn paired_ratios(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
-    let counted = ratios_of(&counting(own), &counting(reference));
-    if counted.is_empty() {
-        return ratios_of(own, reference);
-    }
-    counted
-}
-
-fn ratios_of(own: &[&Measurement], reference: &[&Measurement]) -> Vec<f64> {
     let references: HashMap<usize, f64> = reference.iter().map(|m| (m.block, m.value)).collect();
     own.iter()
         .filter_map(|m| Some(m.value / references.get(&m.block)?))

@@ -185,6 +185,7 @@ fn compare(row: &SummaryRow, results: &[Measurement]) -> Comparison {
         ratio,
         ci_low: ratio * 0.95,
         ci_high: ratio * 1.05,
+        pairs: ratios.len(),
         equal: false,
     }
 }

@@ -14,6 +14,7 @@ const COLUMNS: &[&str] = &[
     "ratio",
     "ci_low",
     "ci_high",
+    "pairs",
     "reference_threads",
     "reference_services",
     "reference_metric",
@@ -49,6 +50,7 @@ pub(super) fn table(report: &Report) -> String {
             number(compared.map(|c| c.ratio)),
             number(compared.map(|c| c.ci_low)),
             number(compared.map(|c| c.ci_high)),
+            count(compared.map(|c| c.pairs)),
             count(compared.and_then(|c| c.reference_threads)),
             count(compared.and_then(|c| c.reference_services)),
             compared
