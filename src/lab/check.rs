@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_smoke_run_tells_nothing_apart() {
         let report = report();
-        let mut compared = report.summary.iter().filter_map(|row| row.ratio());
+        let mut compared = report.summary.iter().filter_map(SummaryRow::ratio);
         assert!(compared.clone().count() > 0);
         assert!(compared.all(|ratio| ratio.equal));
     }

@@ -21,7 +21,7 @@ use super::model::Report;
 use super::overall::Overview;
 use super::scenarios;
 use super::section::{Block, Entry, Ratio, Section, Table, TableRow, thousands};
-use super::stability;
+use super::stability::{self, Stability};
 use super::summary;
 use super::verdict::{Verdict, verdicts};
 
@@ -31,7 +31,7 @@ pub struct Document<'a> {
     report: &'a Report,
     verdicts: Vec<Verdict>,
     /// Why the run cannot be believed.
-    unstable: Vec<String>,
+    unstable: Stability,
     noise: Table,
     glance: Section,
     scenarios: Vec<Section>,
@@ -59,7 +59,7 @@ impl<'a> Document<'a> {
         };
         Document {
             verdicts: verdicts(report, &overview),
-            unstable: stability::faults(report),
+            unstable: stability::of(report),
             noise: overview::noise(report),
             glance: glance.section(),
             scenarios: run.map(section).collect(),

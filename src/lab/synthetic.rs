@@ -15,7 +15,7 @@ pub(super) const BURST: &str = "burst-30x100";
 /// A scenario of throughputs.
 pub(super) const SUSTAINED: &str = "sustained";
 
-const REFERENCE: &str = "ThreadSafeMemoryStore";
+pub(super) const REFERENCE: &str = "ThreadSafeMemoryStore";
 const BLOCKS: usize = 7;
 
 /// Scenario, unit, metric, and what each store costs next to the reference.
