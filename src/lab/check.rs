@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::model::{Cell, Measurement, Report, SCHEMA_VERSION, SummaryRow};
-use super::stats::{geometric_mean, median};
-use super::summary::{self, counting, paired_ratios};
+use super::overall::Kind;
+use super::stats::{Interval, geometric_mean, is_equal, median};
+use super::summary::{self, paired_ratios};
 
 /// Checks a report that has been read back: in every block every contender ran
 /// once and the reference twice, and measured the same as in the others; medians
@@ -37,12 +38,19 @@ pub fn check(report: &Report) -> Vec<String> {
             .zip(second)
             .map(|(first, second)| paired_ratios(second, first));
         let ratio = ratios.and_then(|ratios| geometric_mean(&ratios));
-        if !ratio.is_some_and(|ratio| near(ratio, noise.ratio)) || noise.floor < 1.0 {
+        let interval = Interval {
+            low: noise.ci_low,
+            high: noise.ci_high,
+        };
+        let right = ratio.is_some_and(|ratio| near(ratio, noise.ratio));
+        if !right || !near(noise.floor, interval.far()) {
             faults.push(format!("not the noise of its samples: {noise:?}"));
         }
     }
+    let noise = report.noise.iter();
+    let floors = noise.map(|noise| (&noise.cell, noise.floor)).collect();
     for row in &report.summary {
-        faults.extend(check_row(row, &samples));
+        faults.extend(check_row(row, &samples, &floors));
     }
     faults
 }
@@ -118,7 +126,11 @@ fn check_sample(sample: &Measurement) -> Option<String> {
     (!whole).then(|| format!("a sample is off: {sample:?}"))
 }
 
-fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> Vec<String> {
+fn check_row(
+    row: &SummaryRow,
+    samples: &HashMap<&Cell, Vec<&Measurement>>,
+    floors: &HashMap<&Cell, f64>,
+) -> Vec<String> {
     let mut faults = Vec::new();
     let mut expect = |right: bool, what: &str| {
         if !right {
@@ -130,7 +142,7 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
         expect(false, "a row without samples");
         return faults;
     }
-    let values: Vec<f64> = counting(own).iter().map(|sample| sample.value).collect();
+    let values: Vec<f64> = own.iter().map(|sample| sample.value).collect();
     expect(
         near(median(&values), row.value),
         "not the median of its samples",
@@ -144,18 +156,20 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
         bounds == (Some(row.hits_min), Some(row.hits_max)),
         "not the hits of its samples",
     );
+    let rates = [
+        summary::hit_rates(own).fold(1.0, f64::min),
+        summary::hit_rates(own).fold(0.0, f64::max),
+    ];
+    expect(
+        near(rates[0], row.hit_rate_min) && near(rates[1], row.hit_rate_max),
+        "not the hit rates of its samples",
+    );
+    let kinds = summary::kinds(own);
+    expect(kinds == row.kinds, "not the kinds of its samples");
     if let Some(comparison) = &row.comparison {
-        let reference = Cell {
-            scenario: row.cell.scenario.clone(),
-            store: comparison.reference.clone(),
-            threads: comparison.reference_threads.unwrap_or(row.cell.threads),
-            services: comparison.reference_services.unwrap_or(row.cell.services),
-            metric: comparison
-                .reference_metric
-                .clone()
-                .unwrap_or_else(|| row.cell.metric.clone()),
-        };
-        let theirs = samples.get(&reference).map_or(&[][..], Vec::as_slice);
+        let reference = row.reference();
+        let theirs = reference.as_ref().and_then(|cell| samples.get(cell));
+        let theirs = theirs.map_or(&[][..], Vec::as_slice);
         let ratios = paired_ratios(own, theirs);
         let right = geometric_mean(&ratios).is_some_and(|mean| near(mean, comparison.ratio));
         expect(right, "not the geometric mean of the ratios of its blocks");
@@ -163,6 +177,18 @@ fn check_row(row: &SummaryRow, samples: &HashMap<&Cell, Vec<&Measurement>>) -> V
         let ordered = below(comparison.ci_low, comparison.ratio)
             && below(comparison.ratio, comparison.ci_high);
         expect(ordered, "an interval that does not hold its ratio");
+        expect(
+            comparison.pairs == ratios.len(),
+            "not the number of blocks that both sides have",
+        );
+        let interval = Interval {
+            low: comparison.ci_low,
+            high: comparison.ci_high,
+        };
+        let floor = reference.and_then(|cell| floors.get(&cell).copied());
+        let exact = Kind::of(&row.unit).is_some_and(Kind::is_exact);
+        let equal = is_equal(interval, floor.unwrap_or(1.0), ratios.len(), exact);
+        expect(comparison.equal == equal, "not the verdict of its interval");
     }
     faults
 }
@@ -177,6 +203,7 @@ mod tests {
     use crate::lab::output;
     use crate::lab::process::InProcess;
     use crate::lab::run::{Scale, Settings, run};
+    use crate::lab::synthetic;
 
     /// A report of the scenario that takes less time.
     fn report() -> Report {
@@ -238,6 +265,10 @@ mod tests {
         broken("an interval beside", |report| {
             report.summary[2].value_high = 0.0;
         });
+        broken("a hit rate changed", |report| {
+            report.summary[2].hit_rate_min -= 0.01;
+        });
+        broken("a kind lost", |report| report.summary[2].kinds.clear());
         broken("a noise floor changed", |report| {
             report.noise[0].ratio *= 1.001;
         });
@@ -246,25 +277,38 @@ mod tests {
             let compared = rows.find_map(|row| row.comparison.as_mut());
             compared.expect("a row that is compared").ratio *= 1.001;
         });
+        broken("a winner made", |report| {
+            let mut rows = report.summary.iter_mut();
+            let mut compared = rows.find_map(|row| row.comparison.as_mut());
+            compared.as_mut().expect("a row that is compared").equal = false;
+        });
+        broken("pairs made up", |report| {
+            let mut rows = report.summary.iter_mut();
+            let compared = rows.find_map(|row| row.comparison.as_mut());
+            compared.expect("a row that is compared").pairs += 1;
+        });
+        broken("a floor lowered", |report| report.noise[0].floor = 1.0);
+    }
+
+    /// Whatever its intervals say: a smoke run has fewer blocks than tell anything
+    /// apart.
+    #[test]
+    fn a_smoke_run_tells_nothing_apart() {
+        let report = report();
+        let mut compared = report.summary.iter().filter_map(SummaryRow::ratio);
+        assert!(compared.clone().count() > 0);
+        assert!(compared.all(|ratio| ratio.equal));
     }
 
     #[test]
-    fn equality_is_the_interval_or_the_noise_floor() {
-        let report = report();
-        for row in &report.summary {
-            let Some(comparison) = &row.comparison else {
-                continue;
-            };
-            let cell = Cell {
-                store: comparison.reference.clone(),
-                ..row.cell.clone()
-            };
-            let noise = report.noise.iter().find(|noise| noise.cell == cell);
-            let floor = noise.expect("the reference ran twice").floor;
-            let (low, high) = (comparison.ci_low, comparison.ci_high);
-            let holds = low <= 1.0 && 1.0 <= high;
-            let inside = floor.recip() <= low && high <= floor;
-            assert_eq!(comparison.equal, holds || inside, "{row:?}");
-        }
+    fn a_verdict_that_the_interval_does_not_give_is_noticed() {
+        let mut report = synthetic::report();
+        summary::sum_up(&mut report);
+        let said = |report: &Report| check(report).join(" ");
+        assert!(!said(&report).contains("verdict"), "{}", said(&report));
+        let mut rows = report.summary.iter_mut();
+        let apart = rows.find_map(|row| row.comparison.as_mut().filter(|own| !own.equal));
+        apart.expect("the synthetic stores differ").equal = true;
+        assert!(said(&report).contains("not the verdict of its interval"));
     }
 }

@@ -2,18 +2,19 @@
 //!
 //! Two runs met different minutes of a machine, or different machines: there are
 //! no blocks that both took part in, so intervals are held against each other. A
-//! cell is equal where they overlap, or where the change lies within the noise
-//! floor of either run.
+//! cell is equal where they overlap, or where the interval of the change lies within
+//! the noise floor of either run: the rule of [`is_equal`].
 
 use std::collections::HashMap;
 
 use super::model::{Cell, Report, SummaryRow};
-use super::overall::FEWEST_BLOCKS;
+use super::overall::Kind;
 use super::record::Unit;
 use super::section::{
     Block, Colour, Entry, Forest, ForestRow, Ratio, Section, Table, TableRow, thousands,
 };
 use super::stability::{self, typical_floor};
+use super::stats::{Interval, is_equal};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,20 +60,17 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
         old.summary.iter().map(|row| (&row.cell, row)).collect();
     let after: HashMap<&Cell, &SummaryRow> =
         new.summary.iter().map(|row| (&row.cell, row)).collect();
-    let floors = [floors(old), floors(new)];
+    let floors = [old, new].map(|report| (floors(report), typical_floors(report)));
     let change = |row: &SummaryRow| {
         let old_row = *before.get(&row.cell)?;
-        let floor = [old, new].into_iter().zip(&floors).map(|(report, floors)| {
+        let floor = floors.iter().map(|(floors, typical)| {
             let own = floors.get(&situation(&row.cell)).copied();
-            own.or_else(|| typical_floor(report, &row.cell.scenario))
-                .unwrap_or(1.0)
+            let kind = (row.cell.scenario.as_str(), Kind::of(&row.unit));
+            own.or_else(|| typical.get(&kind).copied()).unwrap_or(1.0)
         });
-        let mut ratio = ratio(old_row, row, floor.fold(1.0, f64::max))?;
-        // An interval of two blocks is none.
-        ratio.equal |= old_row.blocks.min(row.blocks) < FEWEST_BLOCKS;
         Some(Change {
             cell: row.cell.clone(),
-            ratio,
+            ratio: ratio(old_row, row, floor.fold(1.0, f64::max))?,
             old: old_row.clone(),
             new: row.clone(),
         })
@@ -105,6 +103,16 @@ fn floors(report: &Report) -> HashMap<Situation<'_>, f64> {
         .collect()
 }
 
+/// The floor of each scenario and kind, for what its reference was not measured in.
+fn typical_floors(report: &Report) -> HashMap<(&str, Option<Kind>), f64> {
+    let kinds = || std::iter::once(None).chain(Kind::ALL.map(Some));
+    let scenarios = report.context.scenarios.iter();
+    scenarios
+        .flat_map(|run| kinds().map(|kind| (run.name.as_str(), kind)))
+        .filter_map(|(name, kind)| Some(((name, kind), typical_floor(report, name, kind)?)))
+        .collect()
+}
+
 fn ratio(old: &SummaryRow, new: &SummaryRow, floor: f64) -> Option<Ratio> {
     if old.unit != new.unit {
         return None;
@@ -133,11 +141,13 @@ fn ratio(old: &SummaryRow, new: &SummaryRow, floor: f64) -> Option<Ratio> {
             equal: true,
         });
     }
+    let exact = Kind::of(&new.unit).is_some_and(Kind::is_exact);
+    let blocks = old.blocks.min(new.blocks);
     Some(Ratio {
         ratio: value,
         low,
         high,
-        equal: (low <= 1.0 && 1.0 <= high) || (floor.recip() <= value && value <= floor),
+        equal: is_equal(Interval { low, high }, floor, blocks, exact),
     })
 }
 
@@ -150,6 +160,16 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
             "number of cores",
             was.machine.cores.to_string(),
             is.machine.cores.to_string(),
+        ),
+        (
+            "size of the memory, in MiB,",
+            (was.machine.memory_bytes >> 20).to_string(),
+            (is.machine.memory_bytes >> 20).to_string(),
+        ),
+        (
+            "set of features",
+            was.features.join(", "),
+            is.features.join(", "),
         ),
         ("system", was.machine.os.clone(), is.machine.os.clone()),
         (
@@ -184,12 +204,8 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
         .map(|(what, was, is)| format!("The {what} differs: {was:?}, then {is:?}."))
         .collect();
     for (which, report) in [("old", old), ("new", new)] {
-        let unstable = stability::faults(report);
-        if !unstable.is_empty() {
-            warnings.push(format!(
-                "The {which} run was unstable. {}",
-                unstable.join(" ")
-            ));
+        if let Some((head, reasons)) = stability::of(report).banner() {
+            warnings.push(format!("Of the {which} run: {head} {reasons}"));
         }
     }
     warnings
@@ -245,8 +261,8 @@ impl Changes {
         Section {
             title: "What changed".into(),
             intro: "A change is what a cell costs now, next to what it did: below 1× is better, of \
-                    throughputs as well. \"=\" stands where the intervals of the two runs overlap, or the \
-                    change lies within the noise floor of either. Of many cells a few look changed by \
+                    throughputs as well. \"=\" stands where the intervals of the two runs overlap, or that \
+                    of the change lies within the noise floor of either. Of many cells a few look changed by \
                     chance: believe a pattern, not a single row."
                 .into(),
             findings,
@@ -411,6 +427,25 @@ mod tests {
         warned("lock file", |new| new.context.lock_file = "0".into());
         warned("effort", |new| new.context.effort = "full".into());
         warned("unstable", |new| new.context.partial = true);
+        warned("memory", |new| new.context.machine.memory_bytes *= 2);
+        warned("features", |new| new.context.features.truncate(1));
+    }
+
+    /// Judged by its interval, as everywhere: a point inside is not enough.
+    #[test]
+    fn an_interval_that_leaves_the_noise_floor_is_a_change() {
+        let floor = 1.05;
+        let row = |value: f64, low: f64, high: f64| SummaryRow {
+            value,
+            value_low: low,
+            value_high: high,
+            ..synthetic::report().summary[0].clone()
+        };
+        let old = row(1.0, 1.0, 1.0);
+        let changed = |new: SummaryRow| !ratio(&old, &new, floor).unwrap().equal;
+        assert!(changed(row(1.04, 1.03, 1.30)));
+        assert!(!changed(row(1.04, 1.03, 1.045)));
+        assert!(!changed(row(1.20, 0.99, 1.30)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::contender;
 use super::model::{ContenderInfo, Context, Kind, Machine, Promises, Toolchain};
 use super::run::Settings;
 use super::section::thousands;
-use super::stats::RESAMPLES;
+use super::stats::{FEWEST, MANY, RESAMPLES};
 
 /// The crates that are compared, or that measure.
 const CRATES: &[&str] = &[
@@ -109,8 +109,10 @@ fn contender_info(about: &contender::About) -> ContenderInfo {
 fn method() -> Vec<String> {
     [
         "Keys, values, batches and the order of operations are made from the seed before the \
-         clock starts. Results and stores are dropped after it has stopped, unless dropping is \
-         what is measured.",
+         clock starts. Stores are dropped after it has stopped, unless dropping is what is \
+         measured, and so are results of which the number is known beforehand. A loop that goes \
+         on until its time is up may drop each result at once, inside the clock, for every \
+         store alike.",
         "A block is one pass through a scenario: every contender runs once, in a process of its \
          own, one after the other in a random order, and the reference runs twice. All of a block \
          get the same keys and the same operations. A ratio is taken within a block, where both \
@@ -124,12 +126,19 @@ fn method() -> Vec<String> {
     .map(String::from)
     .chain([
         format!(
-            "Intervals are 95 % bootstrap percentiles ({} draws, seeded). Where the interval of a \
-             ratio holds 1, or lies inside the noise floor, the two are equal as far as this run \
-             can tell: the tables say \"=\", and neither wins.",
+            "Intervals are of 95 %: of fewer than {MANY} blocks Student's t of the logarithms, of \
+             more bootstrap percentiles ({} draws, seeded). Where the interval of a ratio holds 1, \
+             or lies inside the noise floor, the two are equal as far as this run can tell: the \
+             tables say \"=\", and neither wins. Of fewer than {FEWEST} blocks no time is told from \
+             another, and what stands for an interval is the span of the blocks; bytes, \
+             instructions and allocations are counted, so that fewer are enough.",
             thousands(RESAMPLES as u64)
         ),
         super::run::rule(),
+        "Every sample of a block that counts is part of its value and of its ratios, however it \
+         came out. Where the system tells how long a thread waited for a processor, the rows say in \
+         how many samples none did."
+            .into(),
         "Every sample counts the operations that did what they were to do. One that is off ends \
          the run."
             .into(),

@@ -201,14 +201,25 @@ pub struct SummaryRow {
     pub value_high: f64,
     /// How many samples: one a block.
     pub blocks: usize,
-    /// Operations of a sample.
+    /// Operations of a sample: the median, for where time decides how many there
+    /// are, no two blocks have the same number.
     pub operations: u64,
-    /// How many of them were writes.
+    /// How many of them were writes: the median.
     pub writes: u64,
+    /// How many operations of each kind, over all samples. Samples that do not
+    /// tell kinds apart have reads and writes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, u64>,
     /// The fewest of a sample that hit.
     pub hits_min: u64,
     /// The most of a sample that hit.
     pub hits_max: u64,
+    /// The lowest share of its own operations that hit in a sample: from 0 to 1.
+    #[serde(default)]
+    pub hit_rate_min: f64,
+    /// The highest.
+    #[serde(default)]
+    pub hit_rate_max: f64,
     /// How many services were registered at the end, where that was looked up: the
     /// median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,8 +227,8 @@ pub struct SummaryRow {
     /// Pairs of a share and nanoseconds, each the median of the samples'.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub percentiles: Vec<[f64; 2]>,
-    /// In how many samples every thread had a processor, where that was asked
-    /// for. If there are any, the others do not count.
+    /// In how many samples every thread had a processor, where that was asked for.
+    /// The others count as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undisturbed: Option<usize>,
     /// What it is compared with, if it is.
@@ -246,9 +257,34 @@ pub struct Comparison {
     pub ci_low: f64,
     /// The upper end.
     pub ci_high: f64,
+    /// How many ratios these are made of: one for each block that both sides have.
+    #[serde(default)]
+    pub pairs: usize,
     /// Whether the two cannot be told apart: the interval holds 1, or lies inside
-    /// the noise floor.
+    /// the noise floor, or there are fewer than three blocks of what noise can touch.
     pub equal: bool,
+}
+
+impl SummaryRow {
+    /// Whether in half of the samples or more a thread had to wait for a processor,
+    /// so that the row tells more of the machine than of the store.
+    pub fn is_mostly_disturbed(&self) -> bool {
+        self.undisturbed
+            .is_some_and(|undisturbed| undisturbed * 2 <= self.blocks)
+    }
+
+    /// The cell that it is compared with.
+    pub fn reference(&self) -> Option<Cell> {
+        let comparison = self.comparison.as_ref()?;
+        let metric = comparison.reference_metric.as_ref();
+        Some(Cell {
+            scenario: self.cell.scenario.clone(),
+            store: comparison.reference.clone(),
+            threads: comparison.reference_threads.unwrap_or(self.cell.threads),
+            services: comparison.reference_services.unwrap_or(self.cell.services),
+            metric: metric.unwrap_or(&self.cell.metric).clone(),
+        })
+    }
 }
 
 /// A figure that a store is meant to reach.

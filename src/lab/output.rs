@@ -21,7 +21,8 @@ use super::model::Report;
 use super::overall::Overview;
 use super::scenarios;
 use super::section::{Block, Entry, Ratio, Section, Table, TableRow, thousands};
-use super::stability;
+use super::stability::{self, Stability};
+use super::summary;
 use super::verdict::{Verdict, verdicts};
 
 /// A report, laid out.
@@ -30,7 +31,7 @@ pub struct Document<'a> {
     report: &'a Report,
     verdicts: Vec<Verdict>,
     /// Why the run cannot be believed.
-    unstable: Vec<String>,
+    unstable: Stability,
     noise: Table,
     glance: Section,
     scenarios: Vec<Section>,
@@ -58,7 +59,7 @@ impl<'a> Document<'a> {
         };
         Document {
             verdicts: verdicts(report, &overview),
-            unstable: stability::faults(report),
+            unstable: stability::of(report),
             noise: overview::noise(report),
             glance: glance.section(),
             scenarios: run.map(section).collect(),
@@ -151,7 +152,9 @@ fn write_all<const N: usize>(
     files.into_iter().map(write).collect()
 }
 
-/// Reads a report back.
+/// Reads a report back, and sums its samples up anew: what is shown is judged by
+/// the rules of this program, whichever wrote the file. [`parse`] leaves a report as
+/// it was written.
 ///
 /// # Errors
 ///
@@ -161,7 +164,10 @@ pub fn read(path: &Path) -> io::Result<Report> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let text =
         fs::read_to_string(path).map_err(|error| io::Error::new(error.kind(), named(&error)))?;
-    parse(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, named(&error)))
+    let mut report =
+        parse(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, named(&error)))?;
+    summary::sum_up(&mut report);
+    Ok(report)
 }
 
 /// Reads a report from a text.

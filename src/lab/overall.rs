@@ -2,24 +2,24 @@
 //! scenario, or over the part of it that a question is about.
 //!
 //! Each cell counts the same: its ratios within the blocks are averaged as
-//! logarithms, and so are the cells. The interval comes from drawing whole blocks
-//! anew, because what happened to the machine in a block happened to all of its
-//! cells. Ratios are turned so that less is better, of throughputs as well.
+//! logarithms, and so are the cells. What happened to the machine in a block happened
+//! to all of its cells: the interval is made of whole blocks, by drawing them anew, or
+//! of few by Student's t (see [`stats`](super::stats)). Ratios are turned so that less
+//! is better, of throughputs as well.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use rand::RngExt;
 
 use super::model::{Cell, Measurement, Report, SummaryRow};
 use super::record::Unit;
+use super::scenarios;
 use super::section::Ratio;
-use super::stats::{RESAMPLES, quantile};
-use super::summary::{counting, samples};
+use super::stability::typical_floor;
+use super::stats::{FEWEST, Interval, MANY, RESAMPLES, is_equal, quantile, span, student};
+use super::summary::samples;
 use super::workload::{LabRng, seeded};
-
-/// Of fewer blocks no interval means anything.
-pub const FEWEST_BLOCKS: usize = 3;
 
 /// What a unit is about; ratios of different kinds are not averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +49,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is counted, so that noise cannot touch it: a few blocks are enough.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Kind::Memory | Kind::Work)
+    }
+
     /// How it is called where a scenario has several.
     pub const fn name(self) -> &'static str {
         match self {
@@ -66,8 +71,10 @@ pub struct Overall {
     pub ratio: Ratio,
     /// How many cells it is made of.
     pub cells: usize,
-    /// How many blocks they were measured in.
+    /// In how many blocks each of them was measured, at the fewest.
     pub blocks: usize,
+    /// Whether that is enough to tell something apart.
+    pub enough: bool,
 }
 
 /// A situation that stores are compared in: a cell without its store.
@@ -88,6 +95,9 @@ pub struct Overview<'a> {
     rows: HashMap<&'a str, HashMap<&'a str, Vec<&'a SummaryRow>>>,
     first: HashMap<&'a Cell, Values>,
     second: HashMap<&'a Cell, Values>,
+    /// Situations that a scenario compares nobody in, though its reference was
+    /// measured there as well, say because values may be 0.
+    incomparable: HashSet<(&'a str, Situation<'a>)>,
 }
 
 impl<'a> Overview<'a> {
@@ -101,21 +111,25 @@ impl<'a> Overview<'a> {
         let values = |replica| {
             let all = samples(&report.results, replica);
             let values = |own: Vec<&Measurement>| -> Values {
-                let counting = counting(&own).into_iter();
-                counting
-                    .map(|sample| (sample.block, sample.value))
-                    .collect()
+                let own = own.into_iter();
+                own.map(|sample| (sample.block, sample.value)).collect()
             };
             all.into_iter()
                 .map(|(cell, own)| (cell, values(own)))
                 .collect()
         };
         Overview {
+            incomparable: incomparable(report),
             report,
             rows,
             first: values(0),
             second: values(1),
         }
+    }
+
+    fn is_comparable(&self, row: &'a SummaryRow) -> bool {
+        let situation = (row.cell.scenario.as_str(), situation(&row.cell));
+        !self.incomparable.contains(&situation)
     }
 
     /// The names of the stores that took part in a scenario, in their order.
@@ -135,7 +149,7 @@ impl<'a> Overview<'a> {
     }
 
     /// One store next to another in the same blocks, over the cells that both
-    /// have and `wanted` wants.
+    /// have, `wanted` wants, and their scenario does compare.
     pub fn versus(
         &self,
         scenario: &str,
@@ -147,7 +161,8 @@ impl<'a> Overview<'a> {
         let theirs: HashMap<_, _> = theirs
             .map(|row| (situation(&row.cell), &row.cell))
             .collect();
-        let pairs = self.rows(scenario, own).iter().filter(|row| wanted(row));
+        let pairs = self.rows(scenario, own).iter();
+        let pairs = pairs.filter(|row| wanted(row) && self.is_comparable(row));
         let pairs = pairs.filter_map(|row| Some((*row, *theirs.get(&situation(&row.cell))?)));
         self.pairs(pairs.collect())
     }
@@ -202,58 +217,72 @@ impl<'a> Overview<'a> {
     }
 
     fn pairs(&self, pairs: Vec<(&SummaryRow, &Cell)>) -> Option<Overall> {
+        let kind = pairs.first().and_then(|(row, _)| Kind::of(&row.unit));
+        let scenario = pairs.first().map(|(row, _)| row.cell.scenario.clone())?;
+        let exact = kind.is_some_and(Kind::is_exact);
         let mut logs = Vec::new();
         let mut noise = Vec::new();
+        let mut noise_beside = Vec::new();
         let mut name = String::new();
-        for (row, reference) in pairs {
+        for (row, other) in pairs {
             let sign = match Unit::named(&row.unit) {
                 Some(unit) if unit.more_is_better() => -1.0,
                 _ => 1.0,
             };
-            let theirs = self.first.get(reference);
-            let own = ratios(self.first.get(&row.cell), theirs, sign);
+            let own = ratios(self.first.get(&row.cell), self.first.get(other), sign);
             if !own.is_empty() {
                 logs.push(own);
-                let _ = write!(name, "{:?}{}", row.cell, reference.store);
+                let _ = write!(name, "{:?}{}", row.cell, other.store);
             }
             // Whichever of the two ran twice tells how far a store is from itself.
-            for cell in [&row.cell, reference] {
-                let twice = ratios(self.second.get(cell), self.first.get(cell), 1.0);
-                if !twice.is_empty() {
-                    noise.push(twice);
-                }
+            noise.extend(self.twice(&row.cell));
+            noise.extend(self.twice(other));
+            // Where neither did, the reference of the scenario in the same situation.
+            if let Some(reference) = self.reference_beside(row) {
+                noise_beside.extend(self.twice(&reference));
             }
         }
         let mut rng = self.rng(&name);
-        let (ratio, low, high) = estimate(&logs, &mut rng)?;
-        let far = |end: f64| end.max(end.recip());
-        let floor = estimate(&noise, &mut rng).map_or_else(
-            || self.typical_noise(),
-            |(_, low, high)| far(low).max(far(high)),
+        let logs = those_with_enough(logs, exact);
+        let (ratio, interval) = estimate(&logs, &mut rng)?;
+        let noise = if noise.is_empty() {
+            noise_beside
+        } else {
+            noise
+        };
+        let floor = estimate(&those_with_enough(noise, exact), &mut rng).map_or_else(
+            || typical_floor(self.report, &scenario, kind).unwrap_or(1.0),
+            |(_, interval)| interval.far(),
         );
-        let blocks: BTreeSet<usize> = logs.iter().flat_map(|own| own.keys().copied()).collect();
-        let inside = floor.recip() <= low && high <= floor;
+        let blocks = logs.iter().map(Values::len).min().unwrap_or(0);
         Some(Overall {
             ratio: Ratio {
                 ratio,
-                low,
-                high,
-                equal: (low <= 1.0 && 1.0 <= high) || inside || blocks.len() < FEWEST_BLOCKS,
+                low: interval.low,
+                high: interval.high,
+                equal: is_equal(interval, floor, blocks, exact),
             },
             cells: logs.len(),
-            blocks: blocks.len(),
+            blocks,
+            enough: exact || blocks >= FEWEST,
         })
     }
 
-    /// Where neither of two stores ran twice: the median of all noise floors.
-    fn typical_noise(&self) -> f64 {
-        let mut floors: Vec<f64> = self.report.noise.iter().map(|noise| noise.floor).collect();
-        floors.sort_unstable_by(f64::total_cmp);
-        if floors.is_empty() {
-            1.0
-        } else {
-            quantile(&floors, 0.5)
-        }
+    /// The ratios of the second run of a cell to its first, if it ran twice.
+    fn twice(&self, cell: &Cell) -> Option<Values> {
+        let twice = ratios(self.second.get(cell), self.first.get(cell), 1.0);
+        (!twice.is_empty()).then_some(twice)
+    }
+
+    /// The cell of the scenario's reference that belongs to a row: the one that it is
+    /// compared with, else the one in its situation.
+    fn reference_beside(&self, row: &SummaryRow) -> Option<Cell> {
+        let reference = &self.report.run_of(&row.cell.scenario)?.reference;
+        let compared = row.reference().filter(|cell| cell.store == *reference);
+        Some(compared.unwrap_or_else(|| Cell {
+            store: reference.clone(),
+            ..row.cell.clone()
+        }))
     }
 
     fn rng(&self, name: &str) -> LabRng {
@@ -283,14 +312,20 @@ struct Group {
     means: Vec<Option<f64>>,
 }
 
+/// Cells of fewer than [`FEWEST`] blocks say nothing beside others that have more.
+fn those_with_enough(mut logs: Vec<Values>, exact: bool) -> Vec<Values> {
+    if !exact && logs.iter().any(|own| own.len() >= FEWEST) {
+        logs.retain(|own| own.len() >= FEWEST);
+    }
+    logs
+}
+
 /// The geometric mean over all cells, and its interval.
 #[allow(clippy::cast_precision_loss)] // counts of cells and blocks
-fn estimate(logs: &[Values], rng: &mut LabRng) -> Option<(f64, f64, f64)> {
+fn estimate(logs: &[Values], rng: &mut LabRng) -> Option<(f64, Interval)> {
     let blocks: BTreeSet<usize> = logs.iter().flat_map(|own| own.keys().copied()).collect();
     let blocks: Vec<usize> = blocks.into_iter().collect();
-    if blocks.is_empty() {
-        return None;
-    }
+    let fewest = logs.iter().map(Values::len).min()?;
     let mut alike: BTreeMap<Vec<usize>, Vec<&Values>> = BTreeMap::new();
     for own in logs {
         alike
@@ -313,37 +348,118 @@ fn estimate(logs: &[Values], rng: &mut LabRng) -> Option<(f64, f64, f64)> {
             }
         })
         .collect();
-    let mean = |places: &mut dyn Iterator<Item = usize>| {
-        let places: Vec<usize> = places.collect();
-        let (mut sum, mut weight) = (0.0, 0.0);
-        for group in &groups {
-            let drawn = places.iter().filter_map(|place| group.means[*place]);
-            let (mut total, mut count) = (0.0, 0.0);
-            for value in drawn {
-                total += value;
-                count += 1.0;
-            }
-            // A group of which no block was drawn has nothing to say.
-            if count > 0.0 {
-                sum += group.cells * total / count;
-                weight += group.cells;
-            }
+    let places: Vec<usize> = (0..blocks.len()).collect();
+    let mean = mean_of(&groups, &places)?;
+    let interval = if fewest < FEWEST {
+        spans(&groups)
+    } else if fewest < MANY {
+        student(mean, standard_error(&groups), fewest - 1)
+    } else {
+        let mut draws: Vec<f64> = (0..RESAMPLES)
+            .filter_map(|_| {
+                let drawn: Vec<usize> = places
+                    .iter()
+                    .map(|_| rng.random_range(0..places.len()))
+                    .collect();
+                mean_of(&groups, &drawn)
+            })
+            .collect();
+        draws.sort_unstable_by(f64::total_cmp);
+        Interval {
+            low: quantile(&draws, 0.025).min(mean),
+            high: quantile(&draws, 0.975).max(mean),
         }
-        (weight > 0.0).then(|| (sum / weight).exp())
     };
-    let ratio = mean(&mut (0..blocks.len()))?;
-    let mut draws: Vec<f64> = (0..RESAMPLES)
-        .filter_map(|_| mean(&mut (0..blocks.len()).map(|_| rng.random_range(0..blocks.len()))))
-        .collect();
-    draws.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (quantile(&draws, 0.025), quantile(&draws, 0.975));
-    Some((ratio, low.min(ratio), high.max(ratio)))
+    Some((mean.exp(), interval.exp()))
+}
+
+/// The mean over all cells in the blocks at these places.
+fn mean_of(groups: &[Group], places: &[usize]) -> Option<f64> {
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for group in groups {
+        let drawn = places.iter().filter_map(|place| group.means[*place]);
+        let (mut total, mut count) = (0.0, 0.0);
+        for value in drawn {
+            total += value;
+            count += 1.0;
+        }
+        // A group of which no block was drawn has nothing to say.
+        if count > 0.0 {
+            sum += group.cells * total / count;
+            weight += group.cells;
+        }
+    }
+    (weight > 0.0).then(|| sum / weight)
+}
+
+/// The standard error of the mean over all cells. What a block adds to it is the sum
+/// of how far its cells are from their means: cells of one block are not independent.
+#[allow(clippy::cast_precision_loss)] // counts of blocks
+fn standard_error(groups: &[Group]) -> f64 {
+    let weight: f64 = groups.iter().map(|group| group.cells).sum();
+    let mut added = vec![0.0; groups.first().map_or(0, |group| group.means.len())];
+    for group in groups {
+        let known: Vec<f64> = group.means.iter().copied().flatten().collect();
+        let n = known.len() as f64;
+        let mean = known.iter().sum::<f64>() / n;
+        for (added, value) in added.iter_mut().zip(&group.means) {
+            *added += value.map_or(0.0, |value| group.cells / weight * (value - mean) / n);
+        }
+    }
+    let n = added.len() as f64;
+    let squares: f64 = added.iter().map(|added| added * added).sum();
+    (squares * n / (n - 1.0)).sqrt()
+}
+
+/// The span of the blocks of each group, averaged.
+fn spans(groups: &[Group]) -> Interval {
+    let weight: f64 = groups.iter().map(|group| group.cells).sum();
+    let mut all = Interval {
+        low: 0.0,
+        high: 0.0,
+    };
+    for group in groups {
+        let known: Vec<f64> = group.means.iter().copied().flatten().collect();
+        let own = span(&known);
+        all.low += group.cells / weight * own.low;
+        all.high += group.cells / weight * own.high;
+    }
+    all
+}
+
+/// The situations in which a scenario compares nobody with its reference, though that
+/// was measured there.
+fn incomparable(report: &Report) -> HashSet<(&str, Situation<'_>)> {
+    let mut with_reference = HashSet::new();
+    let mut compared = HashSet::new();
+    for row in &report.summary {
+        let cell = &row.cell;
+        let situation = (cell.scenario.as_str(), situation(cell));
+        let mut known = scenarios::ALL.iter();
+        let scenario = known.find(|scenario| scenario.name() == cell.scenario);
+        if report
+            .run_of(&cell.scenario)
+            .is_some_and(|run| run.reference == cell.store)
+        {
+            with_reference.insert(situation);
+        }
+        // Of a single block there is no comparison, but the scenario knows.
+        if row.comparison.is_some()
+            || scenario.is_some_and(|scenario| scenario.compared_with(cell).is_some())
+        {
+            compared.insert(situation);
+        }
+    }
+    with_reference.retain(|situation| !compared.contains(situation));
+    with_reference
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::synthetic::{self, BURST};
+    use crate::lab::stats::geometric_mean_interval;
+    use crate::lab::summary;
+    use crate::lab::synthetic::{self, BURST, REFERENCE};
 
     #[test]
     fn cells_count_the_same_and_throughputs_are_turned_round() {
@@ -393,5 +509,93 @@ mod tests {
             all.iter().all(|(_, overall)| overall.ratio.equal),
             "{all:?}"
         );
+    }
+
+    /// Stores that are not the reference are held against the reference's own noise
+    /// in the same situations, never against that of another scenario.
+    #[test]
+    fn the_noise_of_one_scenario_says_nothing_of_another() {
+        let mut report = synthetic::report();
+        let all = |_: &SummaryRow| true;
+        let apart = |report: &Report| {
+            let overview = Overview::new(report);
+            let twin = overview.versus(BURST, "SnapshotStore", "dashmap", &all);
+            twin.unwrap()
+        };
+        let quiet = apart(&report);
+        assert!(!quiet.ratio.equal, "{quiet:?}");
+        // The reference of the other scenario is a hundred times as far from itself.
+        for sample in &mut report.results {
+            if sample.cell.scenario == synthetic::SUSTAINED && sample.replica == 1 {
+                sample.value *= 100.0;
+            }
+        }
+        summary::sum_up(&mut report);
+        assert_eq!(apart(&report), quiet);
+        // And so is its own.
+        for sample in &mut report.results {
+            if sample.cell.scenario == BURST && sample.replica == 1 {
+                sample.value *= 100.0;
+            }
+        }
+        assert!(apart(&report).ratio.equal);
+    }
+
+    #[test]
+    fn what_a_scenario_does_not_compare_is_not_compared_here_either() {
+        const VISIBILITY: &str = "visibility";
+        const NOT_COMPARED: &str = "get_service_p50";
+        let mut report = synthetic::report();
+        report.context.scenarios[0].name = VISIBILITY.into();
+        for sample in &mut report.results {
+            let cell = &mut sample.cell;
+            if cell.scenario == BURST {
+                cell.scenario = VISIBILITY.into();
+                cell.metric = match cell.metric.as_str() {
+                    "burst_95/5" => "get_service_from_start_p50".into(),
+                    _ => NOT_COMPARED.into(),
+                };
+            }
+        }
+        let all = |_: &SummaryRow| true;
+        let cells = |report: &mut Report| {
+            summary::sum_up(report);
+            let overview = Overview::new(report);
+            let versus = overview.versus(VISIBILITY, "SnapshotStore", "EvmapStore", &all);
+            versus.map_or(0, |versus| versus.cells)
+        };
+        assert_eq!(cells(&mut report), 1);
+        // Where the reference has no such figure, none could be compared with it.
+        let is_reference = |cell: &Cell| cell.metric == NOT_COMPARED && cell.store == REFERENCE;
+        report.results.retain(|sample| !is_reference(&sample.cell));
+        assert_eq!(cells(&mut report), 2);
+    }
+
+    #[test]
+    fn counts_need_no_number_of_blocks() {
+        let mut report = synthetic::report();
+        report.results.retain(|sample| sample.block < 2);
+        for sample in &mut report.results {
+            sample.unit = "bytes".into();
+        }
+        summary::sum_up(&mut report);
+        let overview = Overview::new(&report);
+        let all = |_: &SummaryRow| true;
+        let other = overview.versus(BURST, "WorkerStore", "EvmapStore", &all);
+        assert!(other.is_some_and(|other| other.enough && !other.ratio.equal));
+    }
+
+    /// With all cells in the same blocks, the mean over them has the interval of the
+    /// means of the blocks.
+    #[test]
+    fn the_interval_over_cells_is_that_of_their_blocks() {
+        let cell = |values: [f64; 4]| -> Values { values.into_iter().enumerate().collect() };
+        let logs = [cell([0.1, 0.3, 0.2, 0.4]), cell([0.5, 0.1, 0.4, 0.2])];
+        let means: Vec<f64> = [0.3_f64, 0.2, 0.3, 0.3].map(f64::exp).into();
+        let (ratio, interval) = estimate(&logs, &mut seeded(1)).unwrap();
+        let expected = geometric_mean_interval(&means, &mut seeded(1));
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        assert!(near(ratio, 0.275_f64.exp()), "{ratio}");
+        assert!(near(interval.low, expected.low) && near(interval.high, expected.high));
     }
 }

@@ -15,7 +15,7 @@ pub(super) const BURST: &str = "burst-30x100";
 /// A scenario of throughputs.
 pub(super) const SUSTAINED: &str = "sustained";
 
-const REFERENCE: &str = "ThreadSafeMemoryStore";
+pub(super) const REFERENCE: &str = "ThreadSafeMemoryStore";
 const BLOCKS: usize = 7;
 
 /// Scenario, unit, metric, and what each store costs next to the reference.
@@ -185,6 +185,7 @@ fn compare(row: &SummaryRow, results: &[Measurement]) -> Comparison {
         ratio,
         ci_low: ratio * 0.95,
         ci_high: ratio * 1.05,
+        pairs: ratios.len(),
         equal: false,
     }
 }

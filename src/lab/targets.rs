@@ -76,8 +76,8 @@ pub(super) fn targets(summary: &[SummaryRow], cores: usize) -> Vec<Target> {
                     && cell.services == services
             });
             let name = format!("{store}: {what}");
-            // Threads that never had a processor each have shown nothing.
-            let row = row.filter(|row| row.undisturbed != Some(0));
+            // Threads that mostly had no processor each have shown nothing.
+            let row = row.filter(|row| !row.is_mostly_disturbed());
             targets.extend(row.and_then(|row| limit.judge(name, row)));
         }
     }
@@ -138,6 +138,9 @@ mod tests {
             writes: 0,
             hits_min: 1,
             hits_max: 1,
+            kinds: std::collections::BTreeMap::new(),
+            hit_rate_min: 1.0,
+            hit_rate_max: 1.0,
             services_after: None,
             percentiles: Vec::new(),
             undisturbed: None,
@@ -149,6 +152,7 @@ mod tests {
                 ratio,
                 ci_low: ratio,
                 ci_high: ratio,
+                pairs: 3,
                 equal: false,
             }),
         }

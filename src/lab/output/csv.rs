@@ -1,6 +1,6 @@
 //! `report.csv`: the summary, a row a cell.
 
-use crate::lab::model::Report;
+use crate::lab::model::{Report, SummaryRow};
 
 const COLUMNS: &[&str] = &[
     "scenario",
@@ -14,6 +14,7 @@ const COLUMNS: &[&str] = &[
     "ratio",
     "ci_low",
     "ci_high",
+    "pairs",
     "reference_threads",
     "reference_services",
     "reference_metric",
@@ -25,6 +26,9 @@ const COLUMNS: &[&str] = &[
     "writes",
     "hits_min",
     "hits_max",
+    "hit_rate_min",
+    "hit_rate_max",
+    "kinds",
     "services_after",
 ];
 
@@ -46,6 +50,7 @@ pub(super) fn table(report: &Report) -> String {
             number(compared.map(|c| c.ratio)),
             number(compared.map(|c| c.ci_low)),
             number(compared.map(|c| c.ci_high)),
+            count(compared.map(|c| c.pairs)),
             count(compared.and_then(|c| c.reference_threads)),
             count(compared.and_then(|c| c.reference_services)),
             compared
@@ -59,11 +64,20 @@ pub(super) fn table(report: &Report) -> String {
             row.writes.to_string(),
             row.hits_min.to_string(),
             row.hits_max.to_string(),
+            row.hit_rate_min.to_string(),
+            row.hit_rate_max.to_string(),
+            kinds(row),
             count(row.services_after),
         ];
         lines.push(fields.map(|text| field(&text)).join(","));
     }
     lines.join("\n") + "\n"
+}
+
+/// Operations by kind, over all samples: `read=950 write=50`.
+fn kinds(row: &SummaryRow) -> String {
+    let kinds = row.kinds.iter().map(|(kind, n)| format!("{kind}={n}"));
+    kinds.collect::<Vec<_>>().join(" ")
 }
 
 /// A field as RFC 4180 wants it.

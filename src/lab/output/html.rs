@@ -56,15 +56,16 @@ pub(super) fn page(document: &Document<'_>) -> String {
         .iter()
         .map(|(anchor, title)| format!("<a href=\"#{anchor}\">{}</a>", escape(title)))
         .collect();
-    let banner = if document.unstable.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "<p class=\"unstable\"><strong>This run is unstable: cite nothing of it.</strong> {} \
-             <a href=\"#machine\">Why</a></p>\n",
-            escape(&document.unstable.join(" "))
-        )
-    };
+    let banner = document
+        .unstable
+        .banner()
+        .map_or(String::new(), |(head, reasons)| {
+            format!(
+                "<p class=\"unstable\"><strong>{}</strong> {} <a href=\"#machine\">Why</a></p>\n",
+                escape(&head),
+                escape(&reasons)
+            )
+        });
     shell(
         "service-registry: the comparison",
         "the comparison",
@@ -172,10 +173,14 @@ fn machine(document: &Document<'_>) -> String {
     let report = document.report;
     let mut html =
         String::from("<section id=\"machine\">\n<h2>Machine, method and noise floor</h2>\n");
-    if !document.unstable.is_empty() {
-        html.push_str("<div class=\"unstable\"><strong>This run is unstable.</strong><ul>");
-        for fault in &document.unstable {
-            let _ = write!(html, "<li>{}</li>", escape(fault));
+    if let Some((head, _)) = document.unstable.banner() {
+        let _ = write!(
+            html,
+            "<div class=\"unstable\"><strong>{}</strong><ul>",
+            escape(&head)
+        );
+        for fault in document.unstable.reasons() {
+            let _ = write!(html, "<li>{}</li>", escape(&fault));
         }
         html.push_str("</ul></div>\n");
     }

@@ -24,12 +24,8 @@ pub(super) fn benchmarks(document: &Document<'_>) -> String {
 fn body(document: &Document<'_>) -> String {
     let report = document.report;
     let mut page = String::new();
-    if !document.unstable.is_empty() {
-        let reasons = document.unstable.join(" ");
-        let _ = write!(
-            page,
-            "\n> **This run is unstable: cite nothing of it.** {reasons}\n"
-        );
+    if let Some((head, reasons)) = document.unstable.banner() {
+        let _ = write!(page, "\n> **{head}** {reasons}\n");
     }
     page.push_str(
         "\n## Which store should I use?\n\n\

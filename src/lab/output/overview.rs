@@ -10,7 +10,7 @@ use crate::lab::section::{
     Axis, Block, Colour, Entry, Forest, ForestRow, LineChart, Point, Quantity, Ratio, Section,
     Series, Table, TableRow, bare, times,
 };
-use crate::lab::stability::typical_floor;
+use crate::lab::stability::{compared_noise, typical_floor};
 use crate::lab::stats::{median, quantile};
 
 /// Every store in every scenario, as one ratio each.
@@ -124,7 +124,7 @@ impl<'a> Glance<'a> {
         let forest = Forest {
             title: title.clone(),
             axis: format!("next to {}, less is better", column.reference),
-            noise: typical_floor(self.report, column.scenario),
+            noise: typical_floor(self.report, column.scenario, Some(column.kind)),
             rows: column
                 .stores
                 .iter()
@@ -182,14 +182,10 @@ impl<'a> Glance<'a> {
 /// How far the reference of each scenario is from itself.
 pub(super) fn noise(report: &Report) -> Table {
     let rows = report.context.scenarios.iter().map(|run| {
-        let own = || {
-            report
-                .noise
-                .iter()
-                .filter(|noise| noise.cell.scenario == run.name)
-        };
-        let worst = own().max_by(|a, b| a.floor.total_cmp(&b.floor));
-        let ratios: Vec<f64> = own()
+        let own = compared_noise(report, &run.name, None);
+        let worst = own.iter().max_by(|a, b| a.floor.total_cmp(&b.floor));
+        let ratios: Vec<f64> = own
+            .iter()
             .map(|noise| noise.ratio)
             .filter(|ratio| *ratio > 0.0)
             .collect();
@@ -203,7 +199,7 @@ pub(super) fn noise(report: &Report) -> Table {
                 Entry::Text(run.repeated.to_string()),
                 Entry::Text(run.disturbed.to_string()),
                 text(ratio.map(times)),
-                text(typical_floor(report, &run.name).map(times)),
+                text(typical_floor(report, &run.name, None).map(times)),
                 text(worst.map(|noise| format!("{} ({})", times(noise.floor), noise.cell.metric))),
             ],
         }
@@ -212,7 +208,7 @@ pub(super) fn noise(report: &Report) -> Table {
         title: "Noise floor".into(),
         note: "The reference runs twice in every block; the ratio of its two runs, A/A, should be 1. The \
                floor of a cell is the end of that ratio's 95 % interval that is farther from 1: what is \
-               nearer to 1 wins nothing."
+               nearer to 1 wins nothing. Of cells that others are compared with."
             .into(),
         head: ["scenario", "reference", "blocks", "repeated", "disturbed", "A/A ratio", "floor, median", "floor, worst"]
             .map(String::from)

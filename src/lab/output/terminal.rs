@@ -69,11 +69,8 @@ pub(super) fn print(document: &Document<'_>, files: &[PathBuf]) -> String {
     for warning in warnings(report) {
         text.push_str(&paragraph(&warning));
     }
-    if !document.unstable.is_empty() {
-        let reasons = document.unstable.join(" ");
-        text.push_str(&paragraph(&format!(
-            "THIS RUN IS UNSTABLE, cite nothing of it. {reasons}"
-        )));
+    if let Some((head, reasons)) = document.unstable.banner() {
+        text.push_str(&paragraph(&format!("{} {reasons}", head.to_uppercase())));
     }
     text.push('\n');
     for file in files {
