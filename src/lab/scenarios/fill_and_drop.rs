@@ -107,6 +107,7 @@ fn fill_watched<C: Contender>(records: Vec<ServiceInfo>) -> (C, Histogram<u64>, 
     let sample = Sample {
         hits,
         writes: operations,
+        kinds: [("save_service", operations)].into(),
         ..Sample::of(start.elapsed(), operations)
     };
     (store, latencies, sample)
@@ -125,6 +126,7 @@ fn fill<C: Contender>(records: Vec<ServiceInfo>) -> (C, Sample) {
     let sample = Sample {
         hits,
         writes: operations,
+        kinds: [("save_service", operations)].into(),
         ..Sample::of(elapsed, operations)
     };
     (store, sample)
@@ -169,8 +171,9 @@ impl Filling<'_> {
         self.record.sample(&cell(Metric::Fill), unit, &sample)?;
         let start = Instant::now();
         drop(second);
+        // What is registered afterwards nobody can look up.
         let sample = Sample {
-            services: filled.map(|_| (0, 0)),
+            kinds: [("drop", services as u64)].into(),
             ..Sample::of(start.elapsed(), services as u64)
         };
         self.record.sample(&cell(Metric::Drop), unit, &sample)?;

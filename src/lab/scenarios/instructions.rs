@@ -28,7 +28,7 @@ use crate::lab::contender::{self, About, Contender, Floor, Visitor};
 use crate::lab::counting::Count;
 use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report, SummaryRow};
-use crate::lab::process::{Processes, Trial};
+use crate::lab::process::{self, Processes, Trial};
 use crate::lab::record::{Recorder, Sample, Unit};
 use crate::lab::run::Scale;
 use crate::lab::section::{
@@ -342,7 +342,7 @@ fn do_what_is_counted<S: Subject>(trial: &Trial) -> std::result::Result<(), Faul
 /// them under callgrind; `None` where that is not installed, or cannot run this
 /// program.
 fn callgrind(trial: &Trial) -> Option<Vec<u64>> {
-    let folder = std::env::temp_dir().join(format!("service-registry-lab-{}", std::process::id()));
+    let folder = process::scratch(std::process::id());
     fs::create_dir_all(&folder).ok()?;
     let done = Command::new("valgrind")
         .arg("--tool=callgrind")
