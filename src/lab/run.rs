@@ -146,6 +146,33 @@ struct Progressed<'a> {
     over: bool,
 }
 
+impl<'a> Progressed<'a> {
+    fn new(scenario: &'a dyn Scenario, settings: &Settings) -> Progressed<'a> {
+        Progressed {
+            scenario,
+            entrants: settings.entrants(scenario),
+            spent: Duration::ZERO,
+            blocks: 0,
+            repeated: 0,
+            disturbed: 0,
+            over: false,
+        }
+    }
+
+    fn told(&self) -> ScenarioRun {
+        ScenarioRun {
+            name: self.scenario.name().into(),
+            about: self.scenario.about().into(),
+            method: self.scenario.method().into(),
+            reference: self.scenario.reference().name.into(),
+            blocks: self.blocks,
+            repeated: self.repeated,
+            disturbed: self.disturbed,
+            seconds: self.spent.as_secs_f64(),
+        }
+    }
+}
+
 /// Runs the blocks of all scenarios by turns, so that each is spread over the
 /// whole run, and sums up what they measured. A run that is broken off, of which
 /// the executor tells, sums up the blocks that are whole.
@@ -169,15 +196,7 @@ pub fn run_to_fault(settings: &Settings, executor: &dyn Executor) -> (Report, Op
     let mut processes = Vec::new();
     let mut under_way: Vec<Progressed<'_>> = settings
         .scenarios()
-        .map(|scenario| Progressed {
-            scenario,
-            entrants: settings.entrants(scenario),
-            spent: Duration::ZERO,
-            blocks: 0,
-            repeated: 0,
-            disturbed: 0,
-            over: false,
-        })
+        .map(|scenario| Progressed::new(scenario, settings))
         .collect();
     let efforts = under_way
         .iter()
@@ -240,18 +259,7 @@ pub fn run_to_fault(settings: &Settings, executor: &dyn Executor) -> (Report, Op
         let said = format!("This report is partial, because the run failed: {fault}");
         context.method.insert(0, said);
     }
-    for own in &under_way {
-        context.scenarios.push(ScenarioRun {
-            name: own.scenario.name().into(),
-            about: own.scenario.about().into(),
-            method: own.scenario.method().into(),
-            reference: own.scenario.reference().name.into(),
-            blocks: own.blocks,
-            repeated: own.repeated,
-            disturbed: own.disturbed,
-            seconds: own.spent.as_secs_f64(),
-        });
-    }
+    context.scenarios = under_way.iter().map(Progressed::told).collect();
     context.machine.load_after = context::load();
     let noise = summary::noise(settings.seed, &results);
     let summary = summary::summarise(settings.seed, &results, &noise);
