@@ -43,7 +43,7 @@ fn hot_key(c: &mut Criterion) {
                             let sample = target
                                 .window(way, &deal, &order, (threads, WINDOW))
                                 .expect("an open store, and threads");
-                            assert_eq!(sample.hits, sample.operations, "every operation hits");
+                            assert!(sample.expected.contains(&sample.hits), "all hit that can");
                             scaled(sample.elapsed, count, sample.operations)
                         });
                     });

@@ -373,13 +373,10 @@ fn measure(options: &Options) -> ExitCode {
     let processes = Processes {
         interrupted: &INTERRUPTED,
     };
-    let report = match lab::run(&settings, &processes) {
-        Ok(report) => report,
-        Err(fault) => {
-            eprintln!("error: nothing was written, because the run failed: {fault}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let (report, fault) = lab::run::run_to_fault(&settings, &processes);
+    if let Some(fault) = fault {
+        return keep_part(&report, &fault, &settings, &folder);
+    }
     if report.results.is_empty() {
         eprintln!("error: nothing was written: the run was broken off before its first block");
         return ExitCode::from(130);
@@ -402,6 +399,27 @@ fn measure(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes what had been measured when a run failed, and says why it did.
+fn keep_part(report: &Report, fault: &lab::Fault, settings: &Settings, folder: &Path) -> ExitCode {
+    if report.results.is_empty() {
+        eprintln!("error: nothing was written, because the run failed: {fault}");
+        return ExitCode::FAILURE;
+    }
+    match finish(report, settings, folder) {
+        Ok(_) => eprintln!(
+            "error: the run failed, and the report holds only what was measured before: {fault}"
+        ),
+        Err(error) => {
+            eprintln!("error: the run failed: {fault}");
+            eprintln!(
+                "error: cannot write the report to {}: {error}",
+                folder.display()
+            );
+        }
+    }
+    ExitCode::FAILURE
 }
 
 /// Measures one contender in one scenario, and prints what came out.

@@ -161,8 +161,9 @@ impl Executor for Processes<'_> {
 }
 
 impl Processes<'_> {
-    /// Waits for the end of a process without taking any of its time: on a thread
-    /// that sleeps on its output. Ends it when the user wants to stop.
+    /// Waits for the end of a process, and ends it when the user wants to stop. Two
+    /// threads sleep on its output; this one looks every 20 ms whether it has ended,
+    /// which takes some microseconds of a process that measures meanwhile.
     fn wait(&self, mut child: Child) -> Result<Option<std::process::Output>, Fault> {
         let read = |pipe: Option<Box<dyn io::Read + Send>>| {
             std::thread::spawn(move || {
@@ -179,8 +180,7 @@ impl Processes<'_> {
                 break status;
             }
             if self.interrupted.load(Relaxed) {
-                child.kill()?;
-                child.wait()?;
+                end(&mut child)?;
                 return Ok(None);
             }
             std::thread::sleep(nap);
@@ -195,6 +195,29 @@ impl Processes<'_> {
             stderr: text(stderr)?,
         }))
     }
+}
+
+/// Ends a process with all that it has started, callgrind say, and what it leaves
+/// among the temporary files.
+fn end(child: &mut Child) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{Signal, killpg};
+        use nix::unistd::Pid;
+        // It leads a group of its own. Where the group is gone, so is the process.
+        let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    // Where there are no groups; an error says that it has ended by itself.
+    let _ = child.kill();
+    child.wait()?;
+    let _ = std::fs::remove_dir_all(scratch(child.id()));
+    Ok(())
+}
+
+/// Where the process with a number may leave files while it runs.
+pub(super) fn scratch(process: u32) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("service-registry-lab-{process}"))
 }
 
 /// What a measuring process does: measures the trial of its argument and prints
@@ -294,19 +317,21 @@ fn own_ticks() -> Option<f64> {
 }
 
 /// How often the threads of this process gave their processors away, and had to:
-/// those that are still there, and the whole process where the system adds up.
+/// those that have ended as well.
+#[cfg(unix)]
 fn switches() -> Option<(u64, u64)> {
-    let mut all = (0, 0);
-    for thread in std::fs::read_dir("/proc/self/task").ok()? {
-        let status = std::fs::read_to_string(thread.ok()?.path().join("status")).ok()?;
-        let number = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().parse().ok()
-        };
-        all.0 += number("voluntary_ctxt_switches:")?;
-        all.1 += number("nonvoluntary_ctxt_switches:")?;
-    }
-    Some(all)
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let number = |n| u64::try_from(n).ok();
+    Some((
+        number(usage.voluntary_context_switches())?,
+        number(usage.involuntary_context_switches())?,
+    ))
+}
+
+#[cfg(not(unix))]
+fn switches() -> Option<(u64, u64)> {
+    None
 }
 
 #[cfg(test)]
@@ -348,6 +373,46 @@ mod tests {
         assert_eq!(draw(&trial(3), "deck"), draw(&other_store, "deck"));
         assert_ne!(draw(&trial(3), "deck"), draw(&trial(4), "deck"));
         assert_ne!(draw(&trial(3), "deck"), draw(&trial(3), "order"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn threads_that_have_ended_count_among_the_switches() {
+        let before = switches().unwrap().0;
+        let sleeper = || (0..50).for_each(|_| std::thread::sleep(Duration::from_micros(100)));
+        std::thread::spawn(sleeper).join().unwrap();
+        assert!(switches().unwrap().0 >= before + 50);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_process_has_started_ends_with_it() {
+        // The shell goes on after its child, which is what is looked for.
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo $!; wait"]);
+        command.stdout(Stdio::piped());
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).unwrap();
+        let left = scratch(child.id());
+        std::fs::create_dir_all(&left).unwrap();
+        end(&mut child).unwrap();
+        assert!(!left.exists());
+        // Killed, it may wait as a zombie for somebody to ask after it.
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", line.trim()));
+            stat.ok()
+                .map(|stat| stat[stat.rfind(')').unwrap() + 2..].starts_with('Z'))
+        };
+        for _ in 0..6_000 {
+            if state().unwrap_or(true) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{line} is still there");
     }
 
     #[test]

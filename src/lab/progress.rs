@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use super::scenarios::Effort;
 
@@ -12,6 +12,8 @@ use super::scenarios::Effort;
 pub(super) struct Progress {
     bar: ProgressBar,
     begun: Instant,
+    /// When the run ends in any case.
+    limit: Option<Duration>,
     scenarios: RefCell<Vec<Spent>>,
     /// The block that is under way: of which scenario, which, and since when.
     current: Cell<Option<(usize, usize, Instant)>>,
@@ -27,7 +29,7 @@ struct Spent {
 }
 
 impl Progress {
-    pub(super) fn new(efforts: Vec<Effort>) -> Progress {
+    pub(super) fn new(efforts: Vec<Effort>, limit: Option<Duration>) -> Progress {
         let bar = ProgressBar::new(1);
         let style = ProgressStyle::with_template("{wide_bar:.green} {percent:>3}%  {msg}");
         if let Ok(style) = style {
@@ -42,6 +44,7 @@ impl Progress {
         Progress {
             bar,
             begun: Instant::now(),
+            limit,
             scenarios: RefCell::new(efforts.into_iter().map(spent).collect()),
             current: Cell::new(None),
         }
@@ -59,8 +62,10 @@ impl Progress {
         self.current.set(Some((scenario, block, since)));
         let left = left(&self.scenarios.borrow(), Some((scenario, since.elapsed())));
         let done = self.begun.elapsed();
-        let whole = HumanDuration(Duration::from_secs(left.as_secs()));
-        let message = format!("block {}, {name}, {store}; {whole:#} left", block + 1);
+        let left = self
+            .limit
+            .map_or(left, |limit| left.min(limit.saturating_sub(done)));
+        let message = format!("block {}, {name}, {store}; {} left", block + 1, clock(left));
         self.bar.set_message(message);
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.bar.set_length(milliseconds(done + left).max(1));
@@ -81,6 +86,12 @@ impl Progress {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Minutes and seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
 /// What is left of a run, one of whose scenarios has been at a block for a while.
@@ -232,6 +243,12 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_left_is_not_rounded_to_minutes() {
+        let said = [0, 9, 90, 3_661].map(|seconds| clock(Duration::from_secs(seconds)));
+        assert_eq!(said, ["0:00", "0:09", "1:30", "61:01"]);
     }
 
     #[test]

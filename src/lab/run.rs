@@ -46,6 +46,21 @@ impl Scale {
     }
 }
 
+impl Scale {
+    /// After so long no block is begun any more, whatever the scenarios have had.
+    pub const fn limit(self) -> Option<Duration> {
+        match self {
+            Scale::Quick => Some(Duration::from_secs(50)),
+            Scale::Smoke | Scale::Default | Scale::Full => None,
+        }
+    }
+
+    /// Whether a run that has taken so long begins another block.
+    fn goes_on(self, elapsed: Duration) -> bool {
+        self.limit().is_none_or(|limit| elapsed < limit)
+    }
+}
+
 impl FromStr for Scale {
     type Err = String;
 
@@ -114,7 +129,8 @@ pub(super) fn rule() -> String {
     format!(
         "A block in which the host or other programs took more than {:.0} % of the machine from any \
          of its processes is run once more, and the quieter of the two counts; at most one block \
-         in {REPEATS} of each scenario, and none in a quick run. Nothing else, and no result, decides over a repetition.",
+         in {REPEATS} of each scenario, and none in a quick run. Nothing else, and no result, decides over a repetition. \
+         A quick run begins no block after 50 s.",
         DISTURBED * 100.0
     )
 }
@@ -130,21 +146,9 @@ struct Progressed<'a> {
     over: bool,
 }
 
-/// Runs the blocks of all scenarios by turns, so that each is spread over the
-/// whole run, and sums up what they measured. A run that is broken off, of which
-/// the executor tells, sums up the blocks that are whole.
-///
-/// # Errors
-///
-/// Where a store did not do what it was to do: then no time means anything.
-pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault> {
-    let begun = Instant::now();
-    let mut context = context::context(settings);
-    let mut results = Vec::new();
-    let mut processes = Vec::new();
-    let mut under_way: Vec<Progressed<'_>> = settings
-        .scenarios()
-        .map(|scenario| Progressed {
+impl<'a> Progressed<'a> {
+    fn new(scenario: &'a dyn Scenario, settings: &Settings) -> Progressed<'a> {
+        Progressed {
             scenario,
             entrants: settings.entrants(scenario),
             spent: Duration::ZERO,
@@ -152,12 +156,52 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
             repeated: 0,
             disturbed: 0,
             over: false,
-        })
+        }
+    }
+
+    fn told(&self) -> ScenarioRun {
+        ScenarioRun {
+            name: self.scenario.name().into(),
+            about: self.scenario.about().into(),
+            method: self.scenario.method().into(),
+            reference: self.scenario.reference().name.into(),
+            blocks: self.blocks,
+            repeated: self.repeated,
+            disturbed: self.disturbed,
+            seconds: self.spent.as_secs_f64(),
+        }
+    }
+}
+
+/// Runs the blocks of all scenarios by turns, so that each is spread over the
+/// whole run, and sums up what they measured. A run that is broken off, of which
+/// the executor tells, sums up the blocks that are whole.
+///
+/// # Errors
+///
+/// Where a store did not do what it was to do: then its times mean nothing.
+pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault> {
+    let (report, fault) = run_to_fault(settings, executor);
+    fault.map_or(Ok(report), Err)
+}
+
+/// As [`run`], but keeps what had been measured when something went wrong: the
+/// blocks that were whole by then, in a report that is partial and names the fault
+/// among its methods.
+pub fn run_to_fault(settings: &Settings, executor: &dyn Executor) -> (Report, Option<Fault>) {
+    let begun = Instant::now();
+    let mut fault = None;
+    let mut context = context::context(settings);
+    let mut results = Vec::new();
+    let mut processes = Vec::new();
+    let mut under_way: Vec<Progressed<'_>> = settings
+        .scenarios()
+        .map(|scenario| Progressed::new(scenario, settings))
         .collect();
     let efforts = under_way
         .iter()
         .map(|own| own.scenario.effort(settings.scale));
-    let progress = Progress::new(efforts.collect());
+    let progress = Progress::new(efforts.collect(), settings.scale.limit());
     'run: for block in 0.. {
         if under_way.iter().all(|own| own.over) {
             break;
@@ -169,6 +213,9 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
                 progress.done(at);
                 continue;
             }
+            if !settings.scale.goes_on(begun.elapsed()) {
+                break 'run;
+            }
             let started = Instant::now();
             let mut turn = Turn {
                 settings,
@@ -177,7 +224,7 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
                 begun,
                 block,
             };
-            let Some(mut first) = turn.block(at, own)? else {
+            let Some(mut first) = whole(turn.block(at, own), &mut fault) else {
                 context.partial = true;
                 break 'run;
             };
@@ -186,7 +233,7 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
                 && own.repeated < repeats
                 && settings.scale > Scale::Quick
             {
-                let Some(mut second) = turn.block(at, own)? else {
+                let Some(mut second) = whole(turn.block(at, own), &mut fault) else {
                     context.partial = true;
                     break 'run;
                 };
@@ -208,24 +255,17 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
         }
     }
     progress.finish();
-    for own in &under_way {
-        context.scenarios.push(ScenarioRun {
-            name: own.scenario.name().into(),
-            about: own.scenario.about().into(),
-            method: own.scenario.method().into(),
-            reference: own.scenario.reference().name.into(),
-            blocks: own.blocks,
-            repeated: own.repeated,
-            disturbed: own.disturbed,
-            seconds: own.spent.as_secs_f64(),
-        });
+    if let Some(fault) = &fault {
+        let said = format!("This report is partial, because the run failed: {fault}");
+        context.method.insert(0, said);
     }
+    context.scenarios = under_way.iter().map(Progressed::told).collect();
     context.machine.load_after = context::load();
     let noise = summary::noise(settings.seed, &results);
     let summary = summary::summarise(settings.seed, &results, &noise);
     let targets = targets(&summary, context.machine.cores);
     context.seconds = begun.elapsed().as_secs_f64();
-    Ok(Report {
+    let report = Report {
         schema_version: SCHEMA_VERSION,
         context,
         processes,
@@ -233,6 +273,15 @@ pub fn run(settings: &Settings, executor: &dyn Executor) -> Result<Report, Fault
         summary,
         noise,
         targets,
+    };
+    (report, fault)
+}
+
+/// A block that is whole; what went wrong is put aside.
+fn whole(done: Result<Option<Block>, Fault>, fault: &mut Option<Fault>) -> Option<Block> {
+    done.unwrap_or_else(|why| {
+        *fault = Some(why);
+        None
     })
 }
 
@@ -326,4 +375,57 @@ pub(super) fn places() -> HashMap<&'static str, usize> {
     scenarios
         .map(|(at, scenario)| (scenario.name(), at))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::super::process::{Answer, InProcess};
+    use super::*;
+
+    /// Measures, until it has done so often enough.
+    struct Failing(Cell<usize>);
+
+    impl Executor for Failing {
+        fn run(&self, trial: &Trial) -> Result<Option<Answer>, Fault> {
+            self.0.set(self.0.get().saturating_sub(1));
+            if self.0.get() == 0 {
+                return Err(Fault::Measuring("a store went astray".into()));
+            }
+            InProcess.run(trial)
+        }
+    }
+
+    #[test]
+    fn what_was_measured_before_a_fault_is_kept_and_the_fault_is_named() {
+        let settings = Settings {
+            scale: Scale::Smoke,
+            seed: 1,
+            scenarios: vec!["sustained".into()],
+            stores: vec!["thread-safe".into()],
+            threads: vec![1],
+            allocator: "",
+            command: String::new(),
+        };
+        // A block is the null store, and the reference twice.
+        let (report, fault) = run_to_fault(&settings, &Failing(Cell::new(6)));
+        assert_eq!(fault.unwrap().to_string(), "a store went astray");
+        assert!(report.context.partial && report.context.method[0].contains("went astray"));
+        assert_eq!(report.context.scenarios[0].blocks, 1);
+        assert!(report.results.iter().all(|sample| sample.block == 0));
+        assert!(!report.results.is_empty());
+        let failed = run(&settings, &Failing(Cell::new(6)));
+        assert!(matches!(failed, Err(Fault::Measuring(_))));
+        let (report, fault) = run_to_fault(&settings, &Failing(Cell::new(99)));
+        assert!(fault.is_none() && !report.context.partial);
+    }
+
+    #[test]
+    fn only_a_quick_run_has_a_hard_stop() {
+        let late = Duration::from_secs(50);
+        let going = Scale::ALL.map(|scale| scale.goes_on(late));
+        assert_eq!(going, [true, false, true, true]);
+        assert!(Scale::Quick.goes_on(Duration::from_secs(49)));
+    }
 }

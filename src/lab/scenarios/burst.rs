@@ -30,7 +30,7 @@ use crate::lab::record::{Recorder, Sample, Unit};
 use crate::lab::run::Scale;
 use crate::lab::section::Section;
 use crate::lab::workload::{
-    Action, BURST_PODS, Burst, Fleet, LabRng, Mix, OPERATIONS, WORKERS, shuffled,
+    Action, BURST_PODS, Burst, Fleet, LabRng, Mix, OPERATIONS, Step, WORKERS, shuffled,
 };
 use crate::{Result, ServiceInfo, StoreError, ThreadSafeMemoryStore};
 
@@ -337,8 +337,23 @@ fn sample(about: &About, reading: Reading, outcome: &Outcome, burst: &Burst) -> 
     } else {
         0..=0
     };
+    let count = |is_it: fn(&Step) -> bool| {
+        let steps = burst.workers.iter().flatten();
+        steps.filter(|step| is_it(step)).count() as u64
+    };
     Sample {
         writes: burst.writes(),
+        kinds: [
+            ("get_service", count(|step| matches!(step, Step::Get(_)))),
+            ("save_service", count(|step| matches!(step, Step::Save(_)))),
+            (
+                "update_health_status",
+                count(|step| matches!(step, Step::Check(_))),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, n)| *n > 0)
+        .collect(),
         hits: outcome.read_hits + outcome.written,
         expected: expected.start() + burst.writes()..=expected.end() + burst.writes(),
         services: about

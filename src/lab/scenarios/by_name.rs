@@ -52,11 +52,15 @@ enum Way {
 }
 
 impl Way {
-    fn cell(self, store: &str, pods: usize) -> Cell {
-        let call = match self {
+    const fn call(self) -> &'static str {
+        match self {
             Way::Clone => "get_services_by_name",
             Way::View => "view.services_by_name",
-        };
+        }
+    }
+
+    fn cell(self, store: &str, pods: usize) -> Cell {
+        let call = self.call();
         Cell {
             scenario: NAME.into(),
             store: store.into(),
@@ -119,7 +123,10 @@ impl Asking<'_> {
         let store = C::default();
         names.fill(&store)?;
         let found = store.stats()?.services;
-        assert_eq!(found, SERVICES, "a batch that was accepted is there");
+        if found != SERVICES {
+            let said = format!("{found} pods registered, not {SERVICES}");
+            return Err(Fault::Measuring(said));
+        }
         Ok((store, names))
     }
 
@@ -140,7 +147,7 @@ impl Asking<'_> {
                 )
                 .reads()
             })?;
-            self.take(Way::Clone, C::ABOUT.name, pods, &sample)?;
+            self.take(Way::Clone, store, pods, &sample)?;
         }
         Ok(())
     }
@@ -163,7 +170,7 @@ impl Asking<'_> {
                 })
                 .reads()
             })?;
-            self.take(Way::View, C::ABOUT.name, pods, &sample)?;
+            self.take(Way::View, store, pods, &sample)?;
         }
         Ok(())
     }
@@ -184,18 +191,22 @@ impl Asking<'_> {
         })
     }
 
-    fn take(
+    fn take<C: Contender>(
         &mut self,
         way: Way,
-        store: &str,
+        store: &C,
         pods: usize,
         sample: &Sample,
     ) -> std::result::Result<(), Fault> {
         let sample = Sample {
-            kinds: BTreeMap::from([("pods", sample.operations * pods as u64)]),
+            kinds: BTreeMap::from([
+                (way.call(), sample.operations),
+                ("pods", sample.operations * pods as u64),
+            ]),
+            services: Some((store.stats()?.services, SERVICES)),
             ..sample.clone()
         };
-        let cell = way.cell(store, pods);
+        let cell = way.cell(C::ABOUT.name, pods);
         self.record
             .sample(&cell, Unit::NanosecondsPerOperation, &sample)
     }

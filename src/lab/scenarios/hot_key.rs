@@ -7,9 +7,9 @@
 
 use std::marker::PhantomData;
 
-use super::steady::{self, Panel, Stage};
+use super::steady::{self, Borrowed, ByReader, Cloned, Panel, Stage};
 use super::{Effort, Scenario};
-use crate::lab::contender::{self, About, Contender, SnapshotContender, Visitor};
+use crate::lab::contender::{self, About, Contender, Null, SnapshotContender, Visitor};
 use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report};
 use crate::lab::process::Trial;
@@ -147,9 +147,9 @@ impl<C: Contender + Send + Sync> Target for Shared<C> {
         let how = (threads, steady::span(milliseconds));
         let stage = &mut self.stage;
         if way == Way::Cloned {
-            return stage.perform(&store, deal, how, || (), steady::cloned);
+            return stage.perform::<_, Cloned>(&store, deal, how);
         }
-        stage.perform(&store, deal, how, || (), steady::borrowed)
+        stage.perform::<_, Borrowed>(&store, deal, how)
     }
 }
 
@@ -178,14 +178,11 @@ impl<C: SnapshotContender> Target for Handles<C> {
         let store = C::default();
         FLEET.fill(&store, order)?;
         let how = (threads, steady::span(milliseconds));
-        let open = || store.open_reader();
-        self.0
-            .stage
-            .perform(&store, deal, how, open, steady::by_reader)
+        self.0.stage.perform::<_, ByReader>(&store, deal, how)
     }
 }
 
-/// The contenders that threads share and that `wanted` names.
+/// The null store and the contenders that threads share, where `wanted` names them.
 pub fn targets(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Target>> {
     struct Roster<W>(W, Vec<Box<dyn Target>>);
     impl<W: Fn(&str) -> bool> Roster<W> {
@@ -208,6 +205,7 @@ pub fn targets(wanted: impl Fn(&str) -> bool) -> Vec<Box<dyn Target>> {
         }
     }
     let mut roster = Roster(wanted, Vec::new());
+    roster.shared::<Null>();
     contender::visit(&mut roster);
     roster.1
 }
@@ -224,13 +222,14 @@ impl Scenario for HotKey {
     fn method(&self) -> &'static str {
         "1,000 services, of which all threads ask for the same one, or the same eight, drawn at \
          random in every block; reads only, and one write in ten operations. Threads, windows and \
-         writes as in the scenario sustained. get_service answers with a clone, and with_service \
+         writes as in the scenario sustained. get_service answers with a clone, whose drop is timed as well, because a caller pays for \
+         it, too, and on the same count; with_service \
          shows the record in its place: they promise different things, and are never in one \
          column."
     }
 
     fn entrants(&self) -> Vec<About> {
-        contender::shared()
+        steady::entrants()
     }
 
     fn reference(&self) -> &'static About {

@@ -28,7 +28,7 @@ use crate::lab::contender::{self, About, Contender, Floor, Visitor};
 use crate::lab::counting::Count;
 use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report, SummaryRow};
-use crate::lab::process::{Processes, Trial};
+use crate::lab::process::{self, Processes, Trial};
 use crate::lab::record::{Recorder, Sample, Unit};
 use crate::lab::run::Scale;
 use crate::lab::section::{
@@ -188,6 +188,8 @@ trait Subject: Sized {
     fn can(op: Operation) -> bool;
     /// Does an operation [`TIMES`] times, and answers how often it has hit.
     fn run(&mut self, op: Operation, deck: &Deck, count: &mut Counter<'_>) -> u64;
+    /// How many services are registered.
+    fn services(&self) -> Result<usize>;
 }
 
 struct Store<C>(C);
@@ -257,6 +259,10 @@ impl<C: Contender> Subject for Store<C> {
         // The revision tells how many of them changed something.
         hits.min(store.revision().as_u64() - before)
     }
+
+    fn services(&self) -> Result<usize> {
+        Ok(self.0.stats()?.services)
+    }
 }
 
 impl Subject for Floor {
@@ -272,6 +278,10 @@ impl Subject for Floor {
 
     fn can(op: Operation) -> bool {
         op != Operation::ByName
+    }
+
+    fn services(&self) -> Result<usize> {
+        Ok(self.services.len())
     }
 
     fn run(&mut self, op: Operation, deck: &Deck, count: &mut Counter<'_>) -> u64 {
@@ -342,7 +352,7 @@ fn do_what_is_counted<S: Subject>(trial: &Trial) -> std::result::Result<(), Faul
 /// them under callgrind; `None` where that is not installed, or cannot run this
 /// program.
 fn callgrind(trial: &Trial) -> Option<Vec<u64>> {
-    let folder = std::env::temp_dir().join(format!("service-registry-lab-{}", std::process::id()));
+    let folder = process::scratch(std::process::id());
     fs::create_dir_all(&folder).ok()?;
     let done = Command::new("valgrind")
         .arg("--tool=callgrind")
@@ -432,6 +442,7 @@ fn measure<S: Subject>(trial: &Trial, record: &mut Recorder) -> std::result::Res
                 times..=times
             },
             kinds: BTreeMap::from([(op.name(), times)]),
+            services: Some((subject.services()?, SERVICES)),
             ..Sample::of(Duration::ZERO, times)
         };
         let cell = Axis::Allocations.cell(S::about().name, op);

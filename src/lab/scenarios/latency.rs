@@ -16,6 +16,10 @@ use crate::lab::section::{
 /// and through a store of messages on a busy machine thousands would take seconds.
 pub(super) const WARM_UP: usize = 256;
 
+/// Of fewer reads than these the last thousandth is a single one, and no 99.9th
+/// percentile is told.
+const TELLING: u64 = 1_000;
+
 /// What is told of the latencies of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Figure {
@@ -39,7 +43,7 @@ impl Figure {
         Figure::Stalls1ms,
     ];
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Figure::P50 => "p50",
             Figure::P99 => "p99",
@@ -52,7 +56,7 @@ impl Figure {
 
     const fn head(self) -> &'static str {
         match self {
-            Figure::Max => "slowest",
+            Figure::Max => "slowest of all",
             Figure::Stalls100us => "over 100 µs",
             Figure::Stalls1ms => "over 1 ms",
             _ => self.name(),
@@ -89,7 +93,8 @@ impl Way {
     }
 }
 
-/// Takes down all figures of a run; the curve goes with the 99.9th percentile.
+/// Takes down all figures of a run that its reads can tell; the curve goes with the
+/// 99th percentile.
 pub(super) fn record_reads(
     record: &mut Recorder,
     cell: impl Fn(String) -> Cell,
@@ -100,12 +105,16 @@ pub(super) fn record_reads(
 ) -> Result<(), Fault> {
     #[allow(clippy::cast_precision_loss)] // at most a minute
     let at = |share: f64| reads.latencies.value_at_quantile(share) as f64;
+    let telling = reads.asked + reads.given_up >= TELLING;
     for figure in Figure::ALL {
+        if figure == Figure::P999 && !telling {
+            continue;
+        }
         let cell = cell(way.metric(figure, situation));
         match figure {
             Figure::P50 => record.value(&cell, Unit::Nanoseconds, at(0.5), sample)?,
-            Figure::P99 => record.value(&cell, Unit::Nanoseconds, at(0.99), sample)?,
-            Figure::P999 => record.latency(&cell, 0.999, &reads.latencies, sample)?,
+            Figure::P99 => record.latency(&cell, 0.99, &reads.latencies, sample)?,
+            Figure::P999 => record.value(&cell, Unit::Nanoseconds, at(0.999), sample)?,
             Figure::Max => record.value(&cell, Unit::Nanoseconds, at(1.0), sample)?,
             Figure::Stalls100us | Figure::Stalls1ms => {
                 let which = usize::from(figure == Figure::Stalls1ms);
@@ -271,6 +280,27 @@ impl Cells<'_> {
         Some((reads.clone().min()?, reads.max()?))
     }
 
+    /// The last percentile that the blocks of the run can tell.
+    pub(super) fn tail(&self) -> Figure {
+        let known = Way::ALL.map(|way| way.metric(Figure::P999, ""));
+        let mut rows = self.report.summary.iter();
+        let told = rows.any(|row| {
+            let is_it = |name: &String| row.cell.metric.starts_with(name.as_str());
+            row.cell.scenario == self.scenario && known.iter().any(is_it)
+        });
+        if told { Figure::P999 } else { Figure::P99 }
+    }
+
+    /// The slowest read of all blocks.
+    fn slowest(&self, store: &str, metric: &str) -> Option<f64> {
+        let cell = self.cell(store, metric.into());
+        let samples = self.report.results.iter();
+        samples
+            .filter(|m| m.cell == cell && m.replica == 0)
+            .map(|m| m.value)
+            .reduce(f64::max)
+    }
+
     /// The mean of a figure over all blocks: of what is rare the median says
     /// nothing.
     #[allow(clippy::cast_precision_loss)] // counts far below 2^52
@@ -285,7 +315,7 @@ impl Cells<'_> {
     }
 
     /// Percentile curves of a situation, to the last percentile that the reads of
-    /// a block can tell.
+    /// a block can tell; each point is the median of the blocks' own.
     pub(super) fn curves(&self, title: String, situation: &str) -> LineChart {
         #[allow(clippy::cast_precision_loss)] // counts far below 2^52
         let reads = self
@@ -293,7 +323,11 @@ impl Cells<'_> {
             .map_or(1.0, |(fewest, _)| fewest as f64);
         let nines = |share: f64| (1.0 - share).recip();
         let series = self.lines(situation).into_iter().filter_map(|line| {
-            let row = self.figure(&line, Figure::P999, situation)?;
+            // Older reports have the curve beside the other one.
+            let mut rows = [Figure::P99, Figure::P999]
+                .into_iter()
+                .filter_map(|figure| self.figure(&line, figure, situation));
+            let row = rows.find(|row| !row.percentiles.is_empty())?;
             let points = row.percentiles.iter().map(|&[share, y]| Point {
                 x: nines(share),
                 y,
@@ -328,7 +362,7 @@ impl Cells<'_> {
                 .collect(),
             },
             y: Axis {
-                label: "this long, less is better".into(),
+                label: "this long (median of the blocks), less is better".into(),
                 quantity: Quantity::Time,
                 logarithmic: true,
                 ticks: Vec::new(),
@@ -340,11 +374,16 @@ impl Cells<'_> {
 
     /// All figures of a situation.
     pub(super) fn figures(&self, title: String, situation: &str, brief: bool) -> Table {
+        let tail = self.tail();
+        let shown = Figure::ALL
+            .into_iter()
+            .filter(|figure| *figure != Figure::P999 || tail == Figure::P999);
         let rows = self.lines(situation).into_iter().map(|line| TableRow {
             name: line.name(),
-            entries: Figure::ALL
+            entries: shown
+                .clone()
                 .map(|figure| self.entry(&line, figure, situation))
-                .into(),
+                .collect(),
         });
         let reads = self
             .reads(situation)
@@ -359,12 +398,13 @@ impl Cells<'_> {
         Table {
             title,
             note: format!(
-                "{reads}Each figure but the last two is the median of its blocks, with its ratio to \
-                 ThreadSafeMemoryStore. The last two are reads of a million, over all blocks, that \
-                 took longer. What the null store shows is the machine's own."
+                "{reads}Percentiles are medians of those of the blocks, with their ratios to \
+                 ThreadSafeMemoryStore; a 99.9th stands only where a block has {TELLING} reads. The \
+                 slowest read is that of all blocks. The last two are reads of a million, over all \
+                 blocks, that took longer. What the null store shows is the machine's own."
             ),
             head: std::iter::once("from the intended start")
-                .chain(Figure::ALL.map(Figure::head))
+                .chain(shown.clone().map(Figure::head))
                 .map(String::from)
                 .collect(),
             rows: rows.collect(),
@@ -377,6 +417,10 @@ impl Cells<'_> {
         if figure.is_stalls() {
             let mean = self.mean(line.about.name, &line.way.metric(figure, situation));
             return mean.map_or(Entry::Empty, |mean| Entry::Text(per_million(mean)));
+        }
+        if figure == Figure::Max {
+            let slowest = self.slowest(line.about.name, &line.way.metric(figure, situation));
+            return slowest.map_or(Entry::Empty, |slowest| Entry::Text(time(slowest)));
         }
         let row = self.figure(line, figure, situation);
         row.map_or(Entry::Empty, SummaryRow::entry)

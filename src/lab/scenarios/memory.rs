@@ -11,6 +11,10 @@
 //! for its turn: pods leave and others register, as many as the registry holds,
 //! ten times over. After an even number of such turns exactly the same pods are
 //! registered as before, so that whatever is more is kept for nothing.
+//!
+//! What somebody *holds* on to keeps what it shows: an answer of `get_all_services`,
+//! or a snapshot, is kept while every record is replaced, and then let go of. What is
+//! given back at that moment is what it had cost.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,7 +22,7 @@ use std::time::Duration;
 
 use super::growth::{colour, head};
 use super::{Effort, Scenario};
-use crate::lab::contender::{self, About, Contender, Floor, Visitor};
+use crate::lab::contender::{self, About, Contender, Floor, SnapshotContender, Visitor};
 use crate::lab::counting::Count;
 use crate::lab::fault::Fault;
 use crate::lab::model::{Cell, Report, SummaryRow};
@@ -30,7 +34,7 @@ use crate::lab::section::{
     took_part,
 };
 use crate::lab::workload::{Fleet, LabRng, Texts, shuffled};
-use crate::{Result, ServiceInfo};
+use crate::{Result, ServiceInfo, StoreError};
 
 /// The name of the scenario.
 pub(crate) const NAME: &str = "memory";
@@ -87,6 +91,40 @@ impl Moment {
             threads: 1,
             services,
             metric: self.metric().into(),
+        }
+    }
+}
+
+/// What somebody holds on to while all records are replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// What `get_all_services` answered.
+    Answer,
+    /// A snapshot.
+    View,
+}
+
+impl Held {
+    const ALL: [Held; 2] = [Held::Answer, Held::View];
+
+    const fn metric(self) -> &'static str {
+        match self {
+            Held::Answer => "held_by_answer",
+            Held::View => "held_by_view",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Held::Answer => "an answer of get_all_services",
+            Held::View => "a view",
+        }
+    }
+
+    fn cell(self, store: &str, services: usize) -> Cell {
+        Cell {
+            metric: self.metric().into(),
+            ..Moment::Live.cell(store, services)
         }
     }
 }
@@ -193,6 +231,16 @@ impl Shifts {
         Ok(())
     }
 
+    /// Replaces every record by one that shares nothing with it; answers how many of
+    /// them changed something.
+    fn replace<C: Contender>(&self, store: &C) -> Result<u64> {
+        let before = store.revision().as_u64();
+        for (at, &pod) in self.orders[0].iter().enumerate() {
+            store.save_service(self.fleet.replacement(pod, 1 + at as u64))?;
+        }
+        Ok(store.revision().as_u64() - before)
+    }
+
     /// The operations until a moment, by kind.
     fn kinds(&self, moment: Moment) -> BTreeMap<&'static str, u64> {
         let pods = self.pods as u64;
@@ -207,10 +255,7 @@ impl Shifts {
 fn measure<H: Holder>(trial: &Trial, record: &mut Recorder) -> std::result::Result<(), Fault> {
     for &pods in sizes(trial.scale) {
         let shifts = Shifts::new(pods, &mut trial.rng(&format!("shifts of {pods}")));
-        let count = Count::begin().ok_or_else(|| {
-            let without = "this program has no allocator that counts: run `cargo lab`";
-            Fault::Measuring(without.into())
-        })?;
+        let count = Count::begin().ok_or_else(nobody_counts)?;
         let store = H::empty();
         shifts.fill(&store)?;
         let mut counted = vec![(Moment::Live, count.live()), (Moment::Peak, count.peak())];
@@ -234,6 +279,47 @@ fn measure<H: Holder>(trial: &Trial, record: &mut Recorder) -> std::result::Resu
     Ok(())
 }
 
+/// Has somebody hold on to what `take` answers while all records are replaced, and
+/// asks what that had kept.
+fn measure_held<C: Contender, V>(
+    trial: &Trial,
+    record: &mut Recorder,
+    held: Held,
+    take: impl Fn(&C) -> Result<V>,
+) -> std::result::Result<(), Fault> {
+    for &pods in sizes(trial.scale) {
+        let shifts = Shifts::new(pods, &mut trial.rng(&format!("shifts of {pods}")));
+        let count = Count::begin().ok_or_else(nobody_counts)?;
+        let store = Store(C::default());
+        shifts.fill(&store)?;
+        let kept = take(&store.0)?;
+        let replaced = shifts.replace(&store.0)?;
+        // Whoever is asked has done all that he was asked for before.
+        let found = store.services()?;
+        let with = count.live();
+        drop(kept);
+        let without = count.live();
+        drop(count);
+        let pods_once = pods as u64;
+        let sample = Sample {
+            writes: 2 * pods_once,
+            kinds: BTreeMap::from([("register", pods_once), ("replace", pods_once)]),
+            hits: pods_once + replaced,
+            services: Some((found, pods)),
+            ..Sample::of(Duration::ZERO, 2 * pods_once)
+        };
+        let cell = held.cell(C::ABOUT.name, pods);
+        // A thread of the store itself may free a record or two meanwhile.
+        let value = each(with - without, pods).max(0.0);
+        record.value(&cell, Unit::BytesPerService, value, &sample)?;
+    }
+    Ok(())
+}
+
+fn nobody_counts() -> Fault {
+    Fault::Measuring("this program has no allocator that counts: run `cargo lab`".into())
+}
+
 #[allow(clippy::cast_precision_loss)] // far below 2^52
 fn each(bytes: i64, pods: usize) -> f64 {
     bytes as f64 / pods as f64
@@ -247,7 +333,17 @@ struct Weighing<'a> {
 
 impl Visitor for Weighing<'_> {
     fn local<C: Contender>(&mut self) {
-        self.outcome = measure::<Store<C>>(self.trial, self.record);
+        self.outcome = measure::<Store<C>>(self.trial, self.record).and_then(|()| {
+            measure_held(self.trial, self.record, Held::Answer, C::get_all_services)
+        });
+    }
+
+    fn snapshots<C: SnapshotContender>(&mut self) {
+        self.shared::<C>();
+        if self.outcome.is_ok() {
+            let take = |store: &C| Ok::<_, StoreError>(store.take());
+            self.outcome = measure_held(self.trial, self.record, Held::View, take);
+        }
     }
 }
 
@@ -261,7 +357,7 @@ impl Scenario for Memory {
     }
 
     fn about(&self) -> &'static str {
-        "bytes a service, when filled, at the peak, and after everybody was replaced ten times"
+        "bytes a service, when filled, at the peak, after churn, and what a kept view keeps"
     }
 
     fn method(&self) -> &'static str {
@@ -272,7 +368,9 @@ impl Scenario for Memory {
          every pod was unregistered, and another one registered in its place, ten times over, so \
          that in the end the same pods are there as before: what is more than \"live\" is kept for \
          nothing, or is garbage that still waits. The floor holds the same records, and no \
-         subscriptions and no other index. What the allocator rounds up is not in it. The counts \
+         subscriptions and no other index. What somebody holds on to, an answer of get_all_services or a snapshot, is kept while every \
+         record is replaced by one that shares nothing with it: counted is what is given back when \
+         it is let go of. What the allocator rounds up is not in it. The counts \
          hardly differ from one block to the next, so few blocks are enough."
     }
 
@@ -310,7 +408,8 @@ impl Scenario for Memory {
     }
 
     fn compared_with(&self, cell: &Cell) -> Option<Cell> {
-        (cell.store != Floor::ABOUT.name).then(|| Cell {
+        let is_of_floor = Moment::ALL.iter().any(|own| own.metric() == cell.metric);
+        (is_of_floor && cell.store != Floor::ABOUT.name).then(|| Cell {
             store: Floor::ABOUT.name.into(),
             ..cell.clone()
         })
@@ -402,7 +501,40 @@ impl Layout<'_> {
             brief: true,
             intervals: false,
         };
-        vec![Block::Chart(chart), Block::Table(table)]
+        vec![
+            Block::Chart(chart),
+            Block::Table(table),
+            Block::Table(self.held(&sizes)),
+        ]
+    }
+
+    fn held(&self, sizes: &[usize]) -> Table {
+        let places = sizes
+            .iter()
+            .flat_map(|&services| Held::ALL.map(|held| (services, held)));
+        let rows = places.map(|(services, held)| TableRow {
+            name: format!("{}, {}", thousands(services as u64), held.title()),
+            entries: self
+                .stores
+                .iter()
+                .map(|(_, about)| {
+                    let row = self.report.row(&held.cell(about.name, services));
+                    row.map_or(Entry::Empty, SummaryRow::entry)
+                })
+                .collect(),
+        });
+        Table {
+            title: "Bytes a service that a kept answer or view keeps".into(),
+            note:
+                "When every record has been replaced since: what is given back at once when it is \
+                   let go of. A store that frees late, as scc does, holds the replaced records \
+                   itself for a while, so that letting go gives back less."
+                    .into(),
+            head: head("services", self.stores.iter()),
+            rows: rows.filter(TableRow::is_filled).collect(),
+            brief: false,
+            intervals: false,
+        }
     }
 
     fn findings(&self) -> Vec<String> {
@@ -464,6 +596,20 @@ mod tests {
         assert_eq!(keys(&store), before);
         // Each of a thousand replacements is four changes.
         assert_eq!(store.0.revision().as_u64() - revision, 4_000);
+    }
+
+    #[test]
+    fn replaced_is_every_record_and_by_another_one() {
+        let shifts = Shifts::new(100, &mut seeded(1));
+        let store = Store(MemoryStore::new());
+        shifts.fill(&store).unwrap();
+        let kept = store.0.get_all_services().unwrap();
+        assert_eq!(shifts.replace(&store.0), Ok(100));
+        for old in kept {
+            let new = store.0.get_service(old.key()).unwrap();
+            assert_ne!(new.key().as_ptr(), old.key().as_ptr());
+        }
+        assert_eq!(store.services(), Ok(100));
     }
 
     #[test]

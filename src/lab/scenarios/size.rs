@@ -259,14 +259,20 @@ fn slope(samples: &[(usize, &Sample)]) -> f64 {
 
 /// All samples that a slope is taken from, as one.
 fn sum(samples: &[(usize, &Sample)]) -> Sample {
-    let add = |all: Sample, one: &Sample| Sample {
-        elapsed: all.elapsed + one.elapsed,
-        operations: all.operations + one.operations,
-        writes: all.writes + one.writes,
-        hits: all.hits + one.hits,
-        expected: all.expected.start() + one.expected.start()
-            ..=all.expected.end() + one.expected.end(),
-        ..all
+    let add = |mut all: Sample, one: &Sample| {
+        for (kind, n) in &one.kinds {
+            *all.kinds.entry(kind).or_default() += n;
+        }
+        Sample {
+            elapsed: all.elapsed + one.elapsed,
+            operations: all.operations + one.operations,
+            writes: all.writes + one.writes,
+            hits: all.hits + one.hits,
+            expected: all.expected.start() + one.expected.start()
+                ..=all.expected.end() + one.expected.end(),
+            services: one.services,
+            ..all
+        }
     };
     let nothing = Sample::of(std::time::Duration::ZERO, 0);
     samples.iter().fold(nothing, |all, (_, one)| add(all, one))

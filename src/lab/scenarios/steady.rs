@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;
 
-use crate::lab::contender::{self, About, Contender, SnapshotContender, Visitor};
+use crate::lab::contender::{self, About, Contender, Null, SnapshotContender, Visitor};
 use crate::lab::fault::Fault;
 use crate::lab::gang::Gang;
 use crate::lab::model::{Cell, Report, SummaryRow};
@@ -16,14 +16,23 @@ use crate::lab::section::{
 };
 use crate::lab::window::Span;
 use crate::lab::workload::laps::{Call, Deal, Kinds, Lap, MOST_THREADS, Wardrobe};
-use crate::{RegistryStore, ThreadSafeMemoryStore};
+use crate::{RegistryStore, ServiceInfo, ThreadSafeMemoryStore};
 
 /// What the others are compared with.
 pub(super) const REFERENCE: &About = &ThreadSafeMemoryStore::ABOUT;
 
+/// The null store, which shows what a scenario costs by itself, and the contenders
+/// that threads share.
+pub(super) fn entrants() -> Vec<About> {
+    std::iter::once(Null::ABOUT)
+        .chain(contender::shared())
+        .collect()
+}
+
 /// The cell of the reference that a cell is compared with.
 pub(super) fn compared_with(cell: &Cell) -> Option<Cell> {
-    (cell.store != REFERENCE.name).then(|| Cell {
+    let store = cell.store.as_str();
+    (store != REFERENCE.name && store != Null::ABOUT.name).then(|| Cell {
         store: REFERENCE.name.into(),
         ..cell.clone()
     })
@@ -58,7 +67,11 @@ pub(super) fn carry_out(trial: &Trial, plan: &mut impl Plan) -> Result<(), Fault
         }
     }
     let mut visit = Visit { plan, done: None };
-    contender::visit_one(&trial.store, &mut visit);
+    if trial.store == Null::ABOUT.id {
+        visit.shared::<Null>();
+    } else {
+        contender::visit_one(&trial.store, &mut visit);
+    }
     visit.done.unwrap_or_else(|| Err(trial.unknown_store()))
 }
 
@@ -110,55 +123,130 @@ pub(super) struct Stage {
     wardrobe: Wardrobe,
 }
 
-/// Reads a clone.
-pub(super) fn cloned<S: RegistryStore>(store: &S, (): &mut (), key: &str) -> bool {
-    store.get_service(key).map(black_box).is_ok()
+/// How a thread reads.
+pub(super) trait Reading<S> {
+    /// What each thread opens for itself.
+    type Own: Send;
+
+    /// Opens it.
+    fn open(store: &S) -> Self::Own;
+
+    /// Reads while the clock runs; answers whether there was something.
+    fn read(store: &S, own: &mut Self::Own, key: &str) -> bool;
+
+    /// Reads in the same way while no clock runs; answers whether it was the pod
+    /// that was asked for.
+    fn finds(store: &S, own: &mut Self::Own, key: &str) -> bool;
+}
+
+/// Reads a clone, and drops it: a caller pays for both.
+pub(super) struct Cloned;
+
+impl<S: RegistryStore> Reading<S> for Cloned {
+    type Own = ();
+
+    fn open(_: &S) {}
+
+    #[inline]
+    fn read(store: &S, (): &mut (), key: &str) -> bool {
+        store.get_service(key).map(black_box).is_ok()
+    }
+
+    fn finds(store: &S, (): &mut (), key: &str) -> bool {
+        store.get_service(key).is_ok_and(|pod| is(&pod, key))
+    }
 }
 
 /// Reads in place.
-pub(super) fn borrowed<S: RegistryStore>(store: &S, (): &mut (), key: &str) -> bool {
-    let read = store.with_service(key, |pod| {
-        black_box(pod.status());
-    });
-    read.is_ok()
+pub(super) struct Borrowed;
+
+impl<S: RegistryStore> Reading<S> for Borrowed {
+    type Own = ();
+
+    fn open(_: &S) {}
+
+    #[inline]
+    fn read(store: &S, (): &mut (), key: &str) -> bool {
+        store.with_service(key, look).is_ok()
+    }
+
+    fn finds(store: &S, (): &mut (), key: &str) -> bool {
+        let found = store.with_service(key, |pod| is(pod, key));
+        found.unwrap_or(false)
+    }
 }
 
 /// Reads in place, through a handle of the thread.
-pub(super) fn by_reader<S: SnapshotContender>(_: &S, reader: &mut S::Reader, key: &str) -> bool {
-    let read = S::read(reader, key, |pod| {
-        black_box(pod.status());
-    });
-    read.is_ok()
+pub(super) struct ByReader;
+
+impl<S: SnapshotContender> Reading<S> for ByReader {
+    type Own = S::Reader;
+
+    fn open(store: &S) -> S::Reader {
+        store.open_reader()
+    }
+
+    #[inline]
+    fn read(_: &S, reader: &mut S::Reader, key: &str) -> bool {
+        S::read(reader, key, look).is_ok()
+    }
+
+    fn finds(_: &S, reader: &mut S::Reader, key: &str) -> bool {
+        let found = S::read(reader, key, |pod| is(pod, key));
+        found.unwrap_or(false)
+    }
 }
+
+#[inline]
+fn look(pod: &ServiceInfo) {
+    black_box(pod.status());
+}
+
+fn is(pod: &ServiceInfo, key: &str) -> bool {
+    **pod.key() == *key
+}
+
+/// How many keys are looked up once more when the window is over, to see that the
+/// right pods are behind them; by all threads together, and by each at least four.
+const CHECKED: usize = 64;
 
 impl Stage {
     /// Has so many threads work through a deal, all on one store that holds the
-    /// whole fleet. Each reads with what it has opened for itself.
-    pub(super) fn perform<S: Contender + Send + Sync, R: Send>(
+    /// whole fleet.
+    pub(super) fn perform<S: Contender + Send + Sync, R: Reading<S>>(
         &mut self,
         store: &S,
         deal: &Deal,
         (threads, span): (usize, Span),
-        open: impl Fn() -> R + Sync,
-        read: impl Fn(&S, &mut R, &str) -> bool + Sync,
     ) -> Result<Sample, Fault> {
         let gang = match self.gangs.entry(threads) {
             std::collections::btree_map::Entry::Occupied(gang) => gang.into_mut(),
             std::collections::btree_map::Entry::Vacant(free) => free.insert(gang(threads)?),
         };
-        let step = |(lap, own): &mut (Lap<'_>, R)| match lap.next_call() {
-            Call::Read(key) => read(store, own, key),
+        let step = |(lap, own): &mut (Lap<'_>, R::Own)| match lap.next_call() {
+            Call::Read(key) => R::read(store, own, key),
             Call::Save(record) => store.save_service(record).is_ok(),
             Call::Check(key, status, at) => store.update_health_status(key, status, at).is_ok(),
         };
         let laps = deal.laps(threads, &mut self.wardrobe);
-        let window = gang.window(laps, span, |lap| (lap, open()), step);
+        let mut window = gang.window(laps, span, |lap| (lap, R::open(store)), step);
         let numbers = window.operations.iter();
         let kinds = numbers
             .zip(&window.work)
             .map(|(numbers, (lap, _))| lap.kinds(numbers))
             .fold(Kinds::default(), Kinds::and);
         let operations = kinds.operations();
+        let (hits, expected, services) = if S::ABOUT.is_store() {
+            // A single miss, within the window or not, is one too many; and so is a
+            // single answer about another pod.
+            let hits =
+                operations.saturating_sub(window.missed + wrong::<S, R>(store, &mut window.work));
+            let services = (store.stats()?.services, deal.fleet().pods);
+            (hits, operations, Some(services))
+        } else {
+            // A measure finds nothing, and accepts everything.
+            (kinds.writes(), kinds.writes(), None)
+        };
         Ok(Sample {
             writes: kinds.writes(),
             kinds: BTreeMap::from([
@@ -166,13 +254,26 @@ impl Stage {
                 ("save_service", kinds.saves),
                 ("update_health_status", kinds.checks),
             ]),
-            // A single miss, within the window or not, is one too many.
-            hits: operations.saturating_sub(window.missed),
-            services: Some((store.stats()?.services, deal.fleet().pods)),
+            hits,
+            expected: expected..=expected,
+            services,
             waited: window.waited,
             ..Sample::of(window.elapsed, operations)
         })
     }
+}
+
+/// How many of some keys of each thread, looked up as it has read them all the time,
+/// have another pod behind them, or none.
+fn wrong<S, R: Reading<S>>(store: &S, work: &mut [(Lap<'_>, R::Own)]) -> u64 {
+    let each = CHECKED.div_ceil(work.len()).max(4);
+    let mut wrong = 0;
+    for (lap, own) in work {
+        for key in lap.keys().take(each) {
+            wrong += u64::from(!R::finds(store, own, key));
+        }
+    }
+    wrong
 }
 
 // --- showing
@@ -202,7 +303,8 @@ pub(super) struct Panel {
 /// How a table of throughput is read.
 pub(super) const NOTE: &str = "Millions of operations a second, of all threads together; more is \
     better. Ratio to ThreadSafeMemoryStore with its 95 % interval, above 1 where more was done; \
-    \"=\" where the two cannot be told apart.";
+    \"=\" where the two cannot be told apart. The null store does nothing: more than that, which \
+    has only to fetch the next operation and to count it, nobody can do.";
 
 /// A row of a cell template.
 pub(super) fn row<'a>(report: &'a Report, cell: &Cell, about: &About) -> Option<&'a SummaryRow> {
@@ -267,7 +369,11 @@ impl Panel {
             let points: Vec<Point> = points.collect();
             (!points.is_empty()).then(|| Series {
                 name: about.name.into(),
-                colour: Colour::Contender(*place),
+                colour: if about.is_store() {
+                    Colour::Contender(*place)
+                } else {
+                    Colour::Neutral
+                },
                 joined: true,
                 points,
             })
@@ -369,7 +475,7 @@ mod tests {
 
     const FLEET: Fleet = Fleet::new(100);
 
-    fn perform(registered: usize) -> Sample {
+    fn perform<R: Reading<ThreadSafeMemoryStore>>(registered: usize) -> Sample {
         let store = ThreadSafeMemoryStore::new();
         let order = shuffled(FLEET.pods, &mut seeded(1));
         FLEET.fill(&store, &order[..registered]).unwrap();
@@ -377,7 +483,7 @@ mod tests {
         let deal = Deal::new(FLEET, Mix { writes: 50 }, &pods, &mut seeded(1));
         let how = (3, span(2));
         let mut stage = Stage::default();
-        stage.perform(&store, &deal, how, || (), cloned).unwrap()
+        stage.perform::<_, R>(&store, &deal, how).unwrap()
     }
 
     fn cell() -> Cell {
@@ -392,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_sample_says_what_was_done_and_a_whole_store_never_misses() {
-        let sample = perform(FLEET.pods);
+        let sample = perform::<Cloned>(FLEET.pods);
         let kinds: u64 = sample.kinds.values().sum();
         assert_eq!((kinds, sample.hits), (sample.operations, sample.operations));
         assert_eq!(sample.services, Some((100, 100)));
@@ -404,10 +510,56 @@ mod tests {
 
     #[test]
     fn a_store_that_lacks_pods_ends_the_run() {
-        let sample = perform(40);
+        let sample = perform::<Cloned>(40);
         assert!(sample.hits < sample.operations);
         let sampled = Recorder::default().sample(&cell(), Unit::MillionsPerSecond, &sample);
         assert!(matches!(sampled, Err(Fault::Hits { .. })));
+    }
+
+    /// Always finds a pod, and always the same one.
+    struct Astray;
+
+    impl<S: RegistryStore> Reading<S> for Astray {
+        type Own = ();
+
+        fn open(_: &S) {}
+
+        fn read(store: &S, own: &mut (), _: &str) -> bool {
+            Cloned::read(store, own, &Fleet::key(0))
+        }
+
+        fn finds(store: &S, (): &mut (), key: &str) -> bool {
+            let found = store.get_service(&Fleet::key(0));
+            found.is_ok_and(|pod| is(&pod, key))
+        }
+    }
+
+    #[test]
+    fn answers_about_another_pod_end_the_run() {
+        for sample in [
+            perform::<Borrowed>(FLEET.pods),
+            perform::<Astray>(FLEET.pods),
+        ]
+        .into_iter()
+        .zip([true, false])
+        {
+            let (sample, right) = sample;
+            let sampled = Recorder::default().sample(&cell(), Unit::MillionsPerSecond, &sample);
+            assert_eq!(sampled.is_ok(), right, "{sample:?}");
+        }
+    }
+
+    #[test]
+    fn the_null_store_finds_nothing_and_accepts_all() {
+        let deal = {
+            let pods = Popularity::uniform(FLEET);
+            Deal::new(FLEET, Mix { writes: 50 }, &pods, &mut seeded(1))
+        };
+        let mut stage = Stage::default();
+        let sample = stage.perform::<_, Cloned>(&Null::default(), &deal, (2, span(2)));
+        let sample = sample.unwrap();
+        assert!(0 < sample.hits && sample.hits < sample.operations);
+        assert_eq!((sample.hits, sample.services), (sample.writes, None));
     }
 
     #[test]
@@ -482,6 +634,12 @@ mod tests {
             };
             assert_eq!(scenario.compared_with(&other), Some(cell()));
             assert_eq!(scenario.compared_with(&cell()), None);
+            let null = Cell {
+                store: Null::ABOUT.name.into(),
+                ..cell()
+            };
+            assert_eq!(scenario.compared_with(&null), None);
+            assert!(scenario.entrants().contains(&Null::ABOUT));
             assert!(scenario.entrants().contains(REFERENCE));
         }
     }

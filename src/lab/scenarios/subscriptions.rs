@@ -59,14 +59,18 @@ impl Call {
         matches!(self, Call::ViewSubscribers | Call::ViewSubscriberServices)
     }
 
-    fn cell(self, store: &str, subscribers: usize) -> Cell {
-        let call = match self {
+    const fn name(self) -> &'static str {
+        match self {
             Call::Subscribers => "get_subscribers",
             Call::SubscriberServices => "get_subscriber_services",
             Call::RemoveAndAdd => "remove_and_add_subscription",
             Call::ViewSubscribers => "view.subscribers",
             Call::ViewSubscriberServices => "view.subscriber_services",
-        };
+        }
+    }
+
+    fn cell(self, store: &str, subscribers: usize) -> Cell {
+        let call = self.name();
         Cell {
             scenario: NAME.into(),
             store: store.into(),
@@ -164,7 +168,10 @@ impl Asking<'_> {
         let stats = store.stats()?;
         let found = (stats.services, stats.subscriptions);
         let expected = (PODS, PODS * SUBSCRIBERS.len());
-        assert_eq!(found, expected, "a batch that was accepted is there");
+        if found != expected {
+            let said = format!("{found:?} pods and subscriptions, not {expected:?}");
+            return Err(Fault::Measuring(said));
+        }
         Ok((store, groups))
     }
 
@@ -185,7 +192,7 @@ impl Asking<'_> {
                 )
                 .reads()
             })?;
-            self.take(Call::Subscribers, C::ABOUT.name, n, &sample)?;
+            self.take(Call::Subscribers, store, n, &sample)?;
             let sample = self.sample(asked, |groups, _, warm| {
                 keep(
                     groups,
@@ -197,7 +204,7 @@ impl Asking<'_> {
                 )
                 .reads()
             })?;
-            self.take(Call::SubscriberServices, C::ABOUT.name, n, &sample)?;
+            self.take(Call::SubscriberServices, store, n, &sample)?;
             let sample = self.sample(asked, |groups, from, warm| {
                 let keys = keys.window(from, groups.len());
                 let before = store.revision().as_u64();
@@ -210,12 +217,7 @@ impl Asking<'_> {
                 let changes = store.revision().as_u64() - before;
                 timed.hit(changes / 2 - warm as u64).writes()
             })?;
-            let now = store.stats()?.subscriptions;
-            let sample = Sample {
-                services: Some((now, PODS * SUBSCRIBERS.len())),
-                ..sample
-            };
-            self.take(Call::RemoveAndAdd, C::ABOUT.name, n, &sample)?;
+            self.take(Call::RemoveAndAdd, store, n, &sample)?;
         }
         Ok(())
     }
@@ -236,7 +238,7 @@ impl Asking<'_> {
                 })
                 .reads()
             })?;
-            self.take(Call::ViewSubscribers, C::ABOUT.name, n, &sample)?;
+            self.take(Call::ViewSubscribers, store, n, &sample)?;
             let sample = self.sample(asked, |groups, _, warm| {
                 wait(groups, warm, |group| {
                     let infos = view.subscriber_services(group);
@@ -247,7 +249,7 @@ impl Asking<'_> {
                 })
                 .reads()
             })?;
-            self.take(Call::ViewSubscriberServices, C::ABOUT.name, n, &sample)?;
+            self.take(Call::ViewSubscriberServices, store, n, &sample)?;
         }
         Ok(())
     }
@@ -269,10 +271,10 @@ impl Asking<'_> {
         })
     }
 
-    fn take(
+    fn take<C: Contender>(
         &mut self,
         call: Call,
-        store: &str,
+        store: &C,
         subscribers: usize,
         sample: &Sample,
     ) -> std::result::Result<(), Fault> {
@@ -280,15 +282,28 @@ impl Asking<'_> {
             Call::RemoveAndAdd => {
                 BTreeMap::from([("remove", sample.operations), ("add", sample.operations)])
             }
-            _ => BTreeMap::from([("subscribers", sample.operations * subscribers as u64)]),
+            _ => BTreeMap::from([
+                (call.name(), sample.operations),
+                ("subscribers", sample.operations * subscribers as u64),
+            ]),
         };
+        let stats = store.stats()?;
+        let expected = PODS * SUBSCRIBERS.len();
+        if stats.subscriptions != expected {
+            return Err(Fault::Measuring(format!(
+                "{}: {} subscriptions at the end, not {expected}",
+                C::ABOUT.name,
+                stats.subscriptions
+            )));
+        }
         let sample = Sample {
             kinds,
+            services: Some((stats.services, PODS)),
             ..sample.clone()
         };
         let unit = Unit::NanosecondsPerOperation;
         self.record
-            .sample(&call.cell(store, subscribers), unit, &sample)
+            .sample(&call.cell(C::ABOUT.name, subscribers), unit, &sample)
     }
 }
 

@@ -4,7 +4,7 @@
 //! on one store of 1,000 services until they are told to stop, and what they do
 //! in the middle of that counts. They share all keys.
 
-use super::steady::{self, Panel, Place, Plan, Stage};
+use super::steady::{self, Cloned, Panel, Place, Plan, Stage};
 use super::{Effort, Scenario};
 use crate::lab::contender::{self, About, Contender};
 use crate::lab::fault::Fault;
@@ -66,7 +66,7 @@ impl Plan for Measuring<'_> {
                 let store = C::default();
                 FLEET.fill(&store, &shuffled(FLEET.pods, &mut rng))?;
                 let how = (threads, steady::span(milliseconds));
-                let sample = stage.perform(&store, &deal, how, || (), steady::cloned)?;
+                let sample = stage.perform::<_, Cloned>(&store, &deal, how)?;
                 let cell = cell(C::ABOUT.name, threads, mix);
                 self.record
                     .sample(&cell, Unit::MillionsPerSecond, &sample)?;
@@ -90,14 +90,17 @@ impl Scenario for Sustained {
          others. Every thread makes its prepared operations in turn, and from the first again \
          after the last, until it is told to stop. A thread that only sleeps reads the clock and \
          all counters twice: what happens in between counts, while every thread is at it; start \
-         and end are cut off. A read is get_service, a clone; half of the writes replace a record \
+         and end are cut off. A read is get_service, a clone, and the drop of the clone: a caller \
+         pays for both, and both touch the count of those who share the record. Half of the writes replace a record \
          and half update a health status, each with a time of its own, so that it changes \
-         something. Where threads do not outnumber the cores, \
+         something. When the window is over, each thread's first keys are looked up once more, and \
+         must lead to their own pods. The null store does nothing: it shows what the loop itself \
+         costs. Where threads do not outnumber the cores, \
          samples count in which each had a core all the time, if there are any."
     }
 
     fn entrants(&self) -> Vec<About> {
-        contender::shared()
+        steady::entrants()
     }
 
     fn reference(&self) -> &'static About {

@@ -9,7 +9,7 @@
 use std::sync::mpsc;
 use std::thread;
 
-use super::steady::{self, Panel, Plan, Stage};
+use super::steady::{self, Cloned, Panel, Plan, Stage};
 use super::{Effort, Scenario};
 use crate::lab::contender::{self, About, Contender};
 use crate::lab::fault::Fault;
@@ -126,7 +126,7 @@ impl Plan for Measuring<'_> {
             let mut stage = Stage::default();
             for &threads in &all {
                 let how = (threads, steady::span(milliseconds));
-                let sample = stage.perform(&store, &deal, how, || (), steady::cloned)?;
+                let sample = stage.perform::<_, Cloned>(&store, &deal, how)?;
                 let cell = cell(C::ABOUT.name, threads, services);
                 self.record
                     .sample(&cell, Unit::MillionsPerSecond, &sample)?;
@@ -151,7 +151,8 @@ impl Scenario for Zipf {
     }
 
     fn method(&self) -> &'static str {
-        "10,000 and 1,000,000 services, 95 % reads (get_service, a clone) and 5 % writes. The n-th \
+        "10,000 and 1,000,000 services, 95 % reads (get_service, a clone, and its drop, both of \
+         which are timed) and 5 % writes. The n-th \
          pod is asked for in proportion to n to the power of -0.99 (Zipf, as in YCSB); which pod \
          is the n-th is random. Threads, windows and writes as in the scenario sustained; one \
          store serves all numbers of threads. A million services are measured by the default and \
@@ -159,7 +160,7 @@ impl Scenario for Zipf {
     }
 
     fn entrants(&self) -> Vec<About> {
-        contender::shared()
+        steady::entrants()
     }
 
     fn reference(&self) -> &'static About {

@@ -273,6 +273,11 @@ impl<'a> Lap<'a> {
         }
     }
 
+    /// The keys of its operations, from the first to the last.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.turns.iter().map(|turn| turn.key)
+    }
+
     /// What the operations of such numbers were, counted from the first ever.
     pub fn kinds(&self, operations: &Range<u64>) -> Kinds {
         let length = self.turns.len() as u64;

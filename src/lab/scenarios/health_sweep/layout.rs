@@ -40,7 +40,7 @@ fn chart(cells: &Cells<'_>) -> BarChart {
             .lines(manner.name())
             .iter()
             .filter_map(|line| {
-                let row = cells.figure(line, Figure::P999, manner.name())?;
+                let row = cells.figure(line, cells.tail(), manner.name())?;
                 Some(Bar {
                     series: line.name(),
                     colour: line.colour(),
@@ -53,8 +53,11 @@ fn chart(cells: &Cells<'_>) -> BarChart {
             .collect(),
     });
     BarChart {
-        title: "Reader p99.9 during a health sweep".into(),
-        axis: "99.9 % of reads took at most, less is better".into(),
+        title: format!("Reader {} during a health sweep", cells.tail().name()),
+        axis: match cells.tail() {
+            Figure::P999 => "99.9 % of reads took at most, less is better".into(),
+            _ => "99 % of reads took at most, less is better".into(),
+        },
         quantity: Quantity::Time,
         line: None,
         limit: None,
@@ -71,7 +74,7 @@ fn table(cells: &Cells<'_>) -> Table {
             entries: Manner::ALL
                 .into_iter()
                 .flat_map(|manner| {
-                    let read = cells.figure(&line, Figure::P999, manner.name());
+                    let read = cells.figure(&line, cells.tail(), manner.name());
                     [read, cells.row(line.about.name, manner.sweep(line.way))]
                 })
                 .map(|row| row.map_or(Entry::Empty, SummaryRow::entry))
@@ -79,7 +82,8 @@ fn table(cells: &Cells<'_>) -> Table {
         });
     Table {
         title: format!(
-            "Reader p99.9 and time of a sweep of {} services",
+            "Reader {} and time of a sweep of {} services",
+            cells.tail().name(),
             thousands(cells.services as u64)
         ),
         note: "Medians of the blocks, with their ratios to ThreadSafeMemoryStore, \"=\" where the \
@@ -88,13 +92,12 @@ fn table(cells: &Cells<'_>) -> Table {
                due to its return."
             .into(),
         head: [
-            "store",
-            "p99.9, singly",
-            "sweep, singly",
-            "p99.9, one commit",
-            "one commit",
+            "store".to_owned(),
+            format!("{}, singly", cells.tail().name()),
+            "sweep, singly".into(),
+            format!("{}, one commit", cells.tail().name()),
+            "one commit".into(),
         ]
-        .map(String::from)
         .into(),
         rows: rows.collect(),
         brief: true,
@@ -106,10 +109,12 @@ fn findings(cells: &Cells<'_>) -> Vec<String> {
     Manner::ALL
         .into_iter()
         .filter_map(|manner| {
-            let range = cells.slowest_and_quickest(Figure::P999, manner.name())?;
+            let tail = cells.tail();
+            let range = cells.slowest_and_quickest(tail, manner.name())?;
             Some(format!(
-                "While the results of a sweep are written {}, the p99.9 of reads lies {range}.",
-                words(manner)
+                "While the results of a sweep are written {}, the {} of reads lies {range}.",
+                words(manner),
+                tail.name()
             ))
         })
         .collect()

@@ -162,6 +162,10 @@ impl Subject for FloorSubject {
         Ok(sample.expect("a subject is asked for what it can"))
     }
 
+    fn services(&self) -> Result<Option<usize>> {
+        Ok(self.maps.first().map(|map| map.services.len()))
+    }
+
     fn empty(&mut self) {
         self.maps.clear();
     }

@@ -67,6 +67,14 @@ pub trait Subject {
     /// Those of the store, outside of what is timed.
     fn sample(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Sample>;
 
+    /// How many services are registered, with each of its stores if it has several;
+    /// none where it has no store.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    fn services(&self) -> Result<Option<usize>>;
+
     /// Drops what it holds.
     fn empty(&mut self);
 }
@@ -379,6 +387,13 @@ impl<S: Contender> Subject for Single<S> {
         Ok(sample.expect("a subject is asked for what it can"))
     }
 
+    fn services(&self) -> Result<Option<usize>> {
+        let total = usize::try_from(self.sum(|store| Ok(store.stats()?.services))?);
+        // Where not all have the same, the mean is none of theirs.
+        let total = total.unwrap_or(usize::MAX);
+        Ok((!self.stores.is_empty()).then(|| total.div_ceil(self.stores.len())))
+    }
+
     fn empty(&mut self) {
         self.stores.clear();
     }
@@ -520,6 +535,10 @@ impl<S: Contender + Send + Sync> Subject for Shared<S> {
         Ok(Self::throughput(gang, deck, dose, || (), read))
     }
 
+    fn services(&self) -> Result<Option<usize>> {
+        self.single.services()
+    }
+
     fn empty(&mut self) {
         self.single.empty();
     }
@@ -598,6 +617,10 @@ impl<S: SnapshotContender> Subject for Snapshots<S> {
                 Shared::<S>::throughput(gang, deck, dose, || store.open_reader(), read)
             }
         })
+    }
+
+    fn services(&self) -> Result<Option<usize>> {
+        self.shared.services()
     }
 
     fn empty(&mut self) {

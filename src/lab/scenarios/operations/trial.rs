@@ -1,5 +1,6 @@
 //! One contender goes through all operations at all sizes.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -68,7 +69,12 @@ pub(in crate::lab::scenarios) fn samples(
             from += 8 * STRIDE;
             dose.from = from;
         }
-        let sample = subject.sample(op, deck, dose)?;
+        let mut sample = subject.sample(op, deck, dose)?;
+        sample.kinds = BTreeMap::from([(op.metric(), sample.operations)]);
+        // Every operation leaves as many behind as it found, but for a drop, after
+        // which nobody can be asked.
+        let after = subject.services()?;
+        sample.services = after.map(|services| (services, deck.fleet.pods));
         take(subject.about(), op, &sample)?;
     }
     Ok(())

@@ -106,7 +106,8 @@ impl Layout<'_> {
                 .into(),
             },
             y: Axis {
-                label: "after this long, less is better; 0 is drawn at 1 ns".into(),
+                label: "after this long (median of the blocks), less is better; 0 is drawn at 1 ns"
+                    .into(),
                 quantity: Quantity::Time,
                 logarithmic: true,
                 ticks: Vec::new(),

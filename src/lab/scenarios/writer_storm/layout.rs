@@ -32,17 +32,22 @@ pub(super) fn section(report: &Report) -> Section {
         paces: PACES.into_iter().filter(measured).collect(),
         cells,
     };
-    let p999 = |line: &Line, pace| layout.cells.figure(line, Figure::P999, &situation(pace));
+    let tail = layout.cells.tail();
+    let p999 = |line: &Line, pace| layout.cells.figure(line, tail, &situation(pace));
+    let title = format!("Reader {} by the pace of the writer", tail.name());
     let rate = |line: &Line, pace| layout.cells.row(line.about.name, reached(line.way, pace));
     let mut blocks = vec![
         Block::Lines(layout.by_pace(
-            "Reader p99.9 by the pace of the writer",
-            "99.9 % of reads took at most, less is better",
+            &title,
+            match tail {
+                Figure::P999 => "99.9 % of reads took at most, less is better",
+                _ => "99 % of reads took at most, less is better",
+            },
             Quantity::Time,
             p999,
         )),
         Block::Table(layout.table(
-            "Reader p99.9 by the pace of the writer",
+            &title,
             "From the moment at which a read was due to its answer: the median of the blocks, and \
              its ratio to ThreadSafeMemoryStore, \"=\" where the two cannot be told apart.",
             true,
@@ -178,10 +183,11 @@ impl<'a> Layout<'a> {
         for pace in [Pace::Never, Pace::PerSecond(10_000), Pace::Unthrottled] {
             let range = self
                 .cells
-                .slowest_and_quickest(Figure::P999, &situation(pace));
+                .slowest_and_quickest(self.cells.tail(), &situation(pace));
             if let Some(range) = range {
                 let beside = words(pace);
-                findings.push(format!("{beside}, the p99.9 of reads lies {range}."));
+                let tail = self.cells.tail().name();
+                findings.push(format!("{beside}, the {tail} of reads lies {range}."));
             }
         }
         let pace = situation(Pace::Unthrottled);
