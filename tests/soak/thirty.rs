@@ -11,9 +11,9 @@ use service_registry::{
     Batch, Change, Registry, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
 
-use crate::dice::Dice;
 use crate::heap::counts;
 use crate::level::{self, ALLOWANCE, ALLOWANCE_OF_THE_PROCESS, Sample};
+use crate::support::dice::Dice;
 use crate::support::model::{Answer, Model, Operation, ask, expect};
 use crate::support::{PATIENCE, State, at, observe, pod, registration, version};
 use crate::waits::{Waits, can_be_counted};
