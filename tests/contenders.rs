@@ -37,10 +37,9 @@ mod shared;
 mod subscriptions;
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -54,23 +53,11 @@ use service_registry::{
     Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
     StoreStats,
 };
-use support::model::{GROUPS, Model, Operation, any_operation, ask, expect};
+use support::failing::{must_fail, must_hang};
+use support::model::{GROUPS, Model, any_operation, step};
 use support::{PATIENCE, observe, within};
 
 // --- the model
-
-/// Does one operation on both, and compares.
-fn step(store: &impl RegistryStore, model: &mut Model, operation: &Operation) {
-    let answer = ask(store, operation);
-    let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
-    let expected = expect(model, operation, &answer, checked_at);
-    assert_eq!(answer, expected, "{operation:?}");
-    assert_eq!(
-        store.revision().as_u64(),
-        model.revision,
-        "the revision after {operation:?}"
-    );
-}
 
 /// Random operations, all of them, errors included; then the store is closed,
 /// and a few more follow.
@@ -108,7 +95,7 @@ fn every_answer_is_the_models<S: Contender>() {
 mod promises {
     //! What a contender may promise by itself, without the rest of the contract.
 
-    use std::cell::{Cell, RefCell};
+    use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
     use std::sync::atomic::AtomicU64;
@@ -118,6 +105,7 @@ mod promises {
 
     use service_registry::{RegistryStore, ServiceInfo, ServiceStatus};
 
+    use crate::support::late::Late;
     use crate::support::race::race;
     use crate::support::{at, keys, number, pod};
 
@@ -172,17 +160,9 @@ mod promises {
     /// destructor that runs before, or from one that runs after that of what the
     /// store keeps for the thread.
     pub(crate) fn refused_at_the_end<S: RegistryStore + Send + Sync + 'static>(store: S) -> bool {
-        struct Late(Option<Box<dyn FnOnce()>>);
-        impl Drop for Late {
-            fn drop(&mut self) {
-                if let Some(last_words) = self.0.take() {
-                    last_words();
-                }
-            }
-        }
         thread_local! {
-            static BEFORE: RefCell<Late> = const { RefCell::new(Late(None)) };
-            static AFTER: RefCell<Late> = const { RefCell::new(Late(None)) };
+            static BEFORE: Late = const { Late::new() };
+            static AFTER: Late = const { Late::new() };
         }
         let (store, panics) = (Arc::new(store), Arc::new(AtomicUsize::new(0)));
         store.save_service(pod("db", "1")).unwrap();
@@ -198,9 +178,9 @@ mod promises {
         // The last to let go of the store must not be a thread that is ending.
         let (kept, store) = (store.clone(), store);
         thread::spawn(move || {
-            BEFORE.with_borrow_mut(|late| late.0 = Some(Box::new(last_words.clone())));
+            BEFORE.with(|late| late.will(last_words.clone()));
             store.get_service("db:1").unwrap();
-            AFTER.with_borrow_mut(|late| late.0 = Some(Box::new(last_words)));
+            AFTER.with(|late| late.will(last_words));
         })
         .join()
         .unwrap();
@@ -711,38 +691,6 @@ fn every_contender_has_a_name_and_says_what_it_promises() {
 }
 
 // --- failures that have to happen
-
-/// What goes wrong between two threads shows only when they meet, and on a busy
-/// machine they seldom do.
-const ENOUGH: Duration = Duration::from_secs(120);
-
-/// Runs a test until it fails, and answers with what it panicked with.
-#[track_caller]
-fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
-    let began = Instant::now();
-    while began.elapsed() < ENOUGH {
-        let ended = catch_unwind(AssertUnwindSafe(|| within(limit, test.clone())));
-        if let Err(panic) = ended {
-            return match panic.downcast::<String>() {
-                Ok(message) => *message,
-                Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
-            };
-        }
-    }
-    panic!("nobody noticed");
-}
-
-#[track_caller]
-fn must_fail(test: impl Fn() + Send + Clone + 'static) {
-    let failure = failure(PATIENCE, test);
-    assert!(!failure.starts_with("a deadlock"), "{failure}");
-}
-
-#[track_caller]
-fn must_hang(test: impl Fn() + Send + Clone + 'static) {
-    let failure = failure(Duration::from_secs(2), test);
-    assert!(failure.starts_with("a deadlock"), "{failure}");
-}
 
 /// Two stores behind one interface, which are written one after the other:
 /// one is asked by key, the other in every other way.

@@ -40,7 +40,6 @@ mod revisions;
 mod services;
 #[path = "contract/shared.rs"]
 mod shared;
-#[cfg(feature = "snapshot")]
 #[path = "contract/snapshots.rs"]
 mod snapshots;
 #[path = "contract/subscriptions.rs"]
@@ -236,7 +235,6 @@ macro_rules! shared_store {
 }
 
 /// What a store with snapshots promises besides.
-#[cfg(feature = "snapshot")]
 macro_rules! snapshot_store {
     ($make:expr) => {
         tests! { $make =>
@@ -303,9 +301,18 @@ macro_rules! suite {
 
 shared_stores!(suite);
 
-#[cfg(feature = "snapshot")]
-mod snapshot_views {
-    snapshot_store!(service_registry::SnapshotStore::new());
+/// What the stores in `support/views.rs` promise besides.
+mod viewed {
+    macro_rules! suite {
+        ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
+            #[cfg(feature = $feature)]
+            mod $module {
+                snapshot_store!(service_registry::$store::new());
+            }
+        };
+    }
+
+    viewed_stores!(suite);
 }
 
 /// Every queue is bounded; here the bound is felt.

@@ -4,19 +4,24 @@
 
 #![cfg(feature = "evmap")]
 
+#[macro_use]
 mod support;
 
-use std::cell::RefCell;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use service_registry::{EvmapStore, RegistryStore, ServiceInfo, ServiceStatus, StoreError};
+use service_registry::{
+    Batch, EvmapStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
+    StoreError, StoreStats,
+};
+use support::failing::{must_fail, must_hang};
+use support::late::LATE;
 use support::{PATIENCE, at, pod, within};
 
 const KEY: &str = "db:1";
@@ -30,10 +35,15 @@ fn a_store() -> Arc<EvmapStore> {
     store
 }
 
-fn commit(store: &EvmapStore, n: u64) {
+fn commit(store: &impl RegistryStore, n: u64) {
     let updated = store.update_health_status(KEY, ServiceStatus::Healthy, at(n));
     updated.unwrap();
 }
+
+/// [`EvmapStore`], and what is wrong with it in [`twins`].
+trait Shared: RegistryStore + Send + Sync + 'static {}
+
+impl<S: RegistryStore + Send + Sync + 'static> Shared for S {}
 
 /// A thread that stays inside a read closure until it is told to leave, and then
 /// answers with the record that it has been looking at all the while.
@@ -43,7 +53,7 @@ struct Stalled {
 }
 
 impl Stalled {
-    fn inside(store: &Arc<EvmapStore>) -> Stalled {
+    fn inside<S: Shared>(store: &Arc<S>) -> Stalled {
         let (leave, told) = channel::<()>();
         let (entered, inside) = channel();
         let store = store.clone();
@@ -66,7 +76,7 @@ impl Stalled {
 }
 
 /// A thread that makes a commit, and tells when it has returned.
-fn writer(store: &Arc<EvmapStore>, n: u64) -> Receiver<()> {
+fn writer<S: Shared>(store: &Arc<S>, n: u64) -> Receiver<()> {
     let (done, returned) = channel();
     let store = store.clone();
     thread::spawn(move || {
@@ -146,22 +156,23 @@ fn other_readers_go_on_beside_a_stalled_reader_and_a_waiting_writer() {
     });
 }
 
+fn panics_hold_up_nobody(store: &impl RegistryStore) {
+    for n in 0..100 {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _ = store.with_service(KEY, |_| {
+                std::panic::resume_unwind(Box::new("in the closure of a caller"))
+            });
+        }));
+        assert!(panicked.is_err());
+        // Both maps, by turns.
+        commit(store, 2 * n);
+        commit(store, 2 * n + 1);
+    }
+}
+
 #[test]
 fn a_reader_that_panics_gives_its_guard_back() {
-    within(PATIENCE, || {
-        let store = a_store();
-        for n in 0..100 {
-            let panicked = catch_unwind(|| {
-                let _ = store.with_service(KEY, |_| {
-                    std::panic::resume_unwind(Box::new("in the closure of a caller"))
-                });
-            });
-            assert!(panicked.is_err());
-            // Both maps, by turns.
-            commit(&store, 2 * n);
-            commit(&store, 2 * n + 1);
-        }
-    });
+    within(PATIENCE, || panics_hold_up_nobody(&a_store()));
 }
 
 #[test]
@@ -207,36 +218,158 @@ fn closing_waits_for_a_stalled_reader_and_leaves_it_its_record() {
 
 // --- a write from inside would wait for itself
 
+fn writes_from_inside_are_refused<S: Shared>(store: &Arc<S>) {
+    fn descend(store: &impl RegistryStore, depth: usize) {
+        let read = store.with_service(KEY, |_| {
+            let written = store.delete_service(KEY);
+            assert_eq!(written, Err(StoreError::Reentrant), "{depth} deep");
+            assert_eq!(store.close(), Err(StoreError::Reentrant));
+            if depth < 50 {
+                descend(store, depth + 1);
+            }
+        });
+        read.unwrap();
+    }
+    // See `a_first_read_waits_behind_a_waiting_writer_until_the_stall_is_over`.
+    store.get_service(KEY).unwrap();
+    let stalled = Stalled::inside(store);
+    commit(store, 1);
+    let second = writer(store, 2);
+    assert!(second.recv_timeout(A_WHILE).is_err());
+    descend(&**store, 1);
+    stalled.leave();
+    second.recv().unwrap();
+    // Over when the closures are.
+    store.delete_service(KEY).unwrap();
+}
+
 #[test]
 fn a_write_from_inside_is_refused_however_deep_and_however_many_wait() {
-    within(PATIENCE, || {
-        fn descend(store: &EvmapStore, depth: usize) {
-            let read = store.with_service(KEY, |_| {
-                let written = store.delete_service(KEY);
-                assert_eq!(written, Err(StoreError::Reentrant), "{depth} deep");
-                assert_eq!(store.close(), Err(StoreError::Reentrant));
-                if depth < 50 {
-                    descend(store, depth + 1);
+    within(PATIENCE, || writes_from_inside_are_refused(&a_store()));
+}
+
+mod twins {
+    //! The same store with one thing wrong, and the test that has to notice.
+
+    use super::*;
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Fault {
+        None,
+        /// A write from inside is not refused: it is answered as if it was done.
+        RefusesNothing,
+        /// A reader that panics leaves a guard behind.
+        KeepsGuards,
+    }
+
+    struct Faulty {
+        inner: Arc<EvmapStore>,
+        fault: Fault,
+        /// Readers that never leave.
+        kept: Mutex<Vec<Stalled>>,
+    }
+
+    fn faulty(fault: Fault) -> Arc<Faulty> {
+        Arc::new(Faulty {
+            inner: a_store(),
+            fault,
+            kept: Mutex::default(),
+        })
+    }
+
+    impl Faulty {
+        fn answer<T: Default>(&self, answer: Result<T>) -> Result<T> {
+            match answer {
+                Err(StoreError::Reentrant) if self.fault == Fault::RefusesNothing => {
+                    Ok(T::default())
                 }
-            });
-            read.unwrap();
+                answer => answer,
+            }
         }
-        let store = a_store();
-        // See `a_first_read_waits_behind_a_waiting_writer`.
-        store.get_service(KEY).unwrap();
-        let stalled = Stalled::inside(&store);
-        commit(&store, 1);
-        let second = writer(&store, 2);
-        assert!(second.recv_timeout(A_WHILE).is_err());
-        descend(&store, 1);
-        stalled.leave();
-        second.recv().unwrap();
-        // Over when the closures are.
-        store.delete_service(KEY).unwrap();
-    });
+    }
+
+    impl RegistryStore for Faulty {
+        fn delete_service(&self, key: &str) -> Result<()> {
+            self.answer(self.inner.delete_service(key))
+        }
+        fn close(&self) -> Result<()> {
+            self.answer(self.inner.close())
+        }
+        fn with_service<R>(&self, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R> {
+            let read = AssertUnwindSafe(|| self.inner.with_service(key, read));
+            catch_unwind(read).unwrap_or_else(|panic| {
+                if self.fault == Fault::KeepsGuards {
+                    self.kept.lock().unwrap().push(Stalled::inside(&self.inner));
+                }
+                resume_unwind(panic)
+            })
+        }
+        fn revision(&self) -> Revision {
+            self.inner.revision()
+        }
+        fn commit(&self, batch: Batch) -> Result<Revision> {
+            self.inner.commit(batch)
+        }
+        fn save_service(&self, service: ServiceInfo) -> Result<()> {
+            self.inner.save_service(service)
+        }
+        fn update_health_status(
+            &self,
+            key: &str,
+            status: ServiceStatus,
+            checked_at: SystemTime,
+        ) -> Result<()> {
+            self.inner.update_health_status(key, status, checked_at)
+        }
+        fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+            self.inner.add_subscription(subscriber_key, service_group)
+        }
+        fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+            self.inner
+                .remove_subscription(subscriber_key, service_group)
+        }
+        fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+            self.inner.remove_all_subscriptions(subscriber_key)
+        }
+        fn clear(&self) -> Result<()> {
+            self.inner.clear()
+        }
+        forward_required!(reads self => self.inner);
+    }
+
+    #[test]
+    fn a_store_without_a_fault_passes() {
+        within(PATIENCE, || {
+            writes_from_inside_are_refused(&faulty(Fault::None));
+            panics_hold_up_nobody(&*faulty(Fault::None));
+        });
+    }
+
+    #[test]
+    fn a_store_that_refuses_nothing_inside_is_noticed() {
+        must_fail(|| writes_from_inside_are_refused(&faulty(Fault::RefusesNothing)));
+    }
+
+    #[test]
+    fn a_guard_that_is_kept_is_noticed() {
+        must_hang(|| panics_hold_up_nobody(&*faulty(Fault::KeepsGuards)));
+    }
 }
 
 // --- making or dropping a handle inside a read can deadlock (left-right#159)
+
+/// A thread that reads for the first time, and keeps its handle until the sender goes.
+fn first_read(store: &Arc<EvmapStore>) -> (Receiver<ServiceInfo>, Sender<()>) {
+    let (answer, read) = channel();
+    let (stay, end) = channel::<()>();
+    let store = store.clone();
+    thread::spawn(move || {
+        // Nobody listens any more only where the test has failed already.
+        let _ = answer.send(store.get_service(KEY).unwrap());
+        let _ = end.recv();
+    });
+    (read, stay)
+}
 
 /// The one read that may wait, as the documentation says: evmap makes handles
 /// under the lock that its waiting writer holds.
@@ -248,19 +381,28 @@ fn a_first_read_waits_behind_a_waiting_writer_until_the_stall_is_over() {
         commit(&store, 1);
         let second = writer(&store, 2);
         assert!(second.recv_timeout(A_WHILE).is_err());
-        let first_read = {
-            let store = store.clone();
-            thread::spawn(move || store.get_service(KEY).unwrap())
+        // The writer may not have come to the lock yet, on a busy machine; then a first
+        // read returns, and the next one has to wait. None gives its handle to another.
+        let mut returned = Vec::new();
+        let waiting = loop {
+            let (read, stay) = first_read(&store);
+            match read.recv_timeout(A_WHILE) {
+                Ok(_) => returned.push(stay),
+                Err(RecvTimeoutError::Timeout) => break read,
+                Err(RecvTimeoutError::Disconnected) => panic!("a first read failed"),
+            }
+            assert!(returned.len() < 100, "a first read waits for nobody");
+            thread::sleep(A_WHILE);
         };
         stalled.leave();
         second.recv().unwrap();
-        let seen = first_read.join().unwrap().last_health_check();
+        let seen = waiting.recv().unwrap().last_health_check();
         assert!(seen == Some(at(1)) || seen == Some(at(2)));
     });
 }
 
 #[test]
-fn a_first_read_inside_a_read_of_another_store_waits_for_nobody() {
+fn a_first_read_of_an_idle_store_inside_a_read_of_a_busy_one_waits_for_nobody() {
     within(PATIENCE, || {
         let (outer, inner) = (a_store(), a_store());
         // A writer of the outer store is waiting for this thread, while it makes
@@ -279,22 +421,6 @@ fn a_first_read_inside_a_read_of_another_store_waits_for_nobody() {
         };
         second.recv().unwrap();
     });
-}
-
-/// Runs what it holds when its thread ends, after the thread's handle has gone
-/// to the next one.
-struct Late(Option<Box<dyn FnOnce()>>);
-
-impl Drop for Late {
-    fn drop(&mut self) {
-        if let Some(last) = self.0.take() {
-            last();
-        }
-    }
-}
-
-thread_local! {
-    static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
 }
 
 #[test]
@@ -331,7 +457,7 @@ fn an_ending_thread_makes_no_second_handle_while_it_reads() {
                         done.fetch_add(1, SeqCst);
                     }
                 };
-                LATE.set(Some(Late(Some(Box::new(last)))));
+                LATE.with(|late| late.will(last));
                 // After it, so that the handle is given back before it is run.
                 store.get_service(KEY).unwrap();
             });

@@ -3,9 +3,9 @@
 //!
 //! One harness, two ways to run it. `cargo test --test fuzz` replays the files of
 //! `tests/__fuzz__` and then draws random bytes, for a few seconds; a failure is
-//! printed with the `BOLERO_RANDOM_SEED` that repeats it. `cargo bolero` runs the
-//! same targets under libFuzzer, which follows the coverage, for as long as one
-//! likes. `docs/verification/fuzzing.md` has the commands.
+//! printed with the `BOLERO_RANDOM_SEED` that repeats it. `.ci/fuzz` runs the same
+//! targets under libFuzzer, which follows the coverage, for as long as one likes, and
+//! says why it is not `cargo bolero` that does. `docs/verification.md` has the commands.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(

@@ -3,7 +3,7 @@
 //! Whoever knows the seed of a hash table can make all keys collide, and each
 //! operation cost O(*n*). Here are a million such keys, for a seed that is fixed,
 //! and what they do to a table with that seed; a store, which is seeded at random,
-//! they must not slow down. `docs/verification/hostile.md` has the commands.
+//! they must not slow down. `docs/verification.md` has the commands.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(
@@ -31,6 +31,7 @@ use service_registry::{
     Batch, Change, MAX_NAME_LEN, MemoryStore, RegistryStore, Result, Revision, ServiceInfo,
     ServiceKey, ServiceStatus, StoreStats,
 };
+use support::dice;
 
 // --- the keys
 
@@ -86,11 +87,7 @@ impl Kind {
         match self {
             Kind::Hostile => format!("{PREFIX}{tail}"),
             Kind::Random => {
-                // SplitMix64 (Steele, Lea, Flood 2014).
-                let mut mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-                format!("{}{tail}", word(mixed ^ (mixed >> 31), 8))
+                format!("{}{tail}", word(dice::nth(0, number), 8))
             }
         }
     }
@@ -473,7 +470,7 @@ fn probe(store: &impl RegistryStore, shape: &Shape, n: usize) -> u128 {
 }
 
 /// A table of what the shapes cost; nothing is compared, because one store is
-/// known to fall short: see `docs/verification/hostile.md`.
+/// known to fall short: see `docs/verification.md`.
 fn what_the_shapes_cost<S: RegistryStore>(name: &str, make: impl Fn() -> S) {
     let _turn = turn();
     let (few, many) = (2_000, 200_000);

@@ -22,8 +22,6 @@
 #[macro_use]
 mod support;
 
-#[path = "support/dice.rs"]
-mod dice;
 #[path = "support/heap/mod.rs"]
 mod heap;
 
@@ -40,8 +38,8 @@ use std::collections::BTreeSet;
 
 use service_registry::{Batch, Registry, RegistryStore, ServiceInfo, ServiceStatus};
 
-use dice::Dice;
 use heap::ledger::{Marked, mark, number};
+use support::dice::Dice;
 use support::{at, registration};
 
 // --- what the tests share

@@ -31,21 +31,9 @@ use proptest::sample::select;
 use proptest::test_runner::{FileFailurePersistence, TestError, TestRunner};
 
 use service_registry::{Change, RegistryStore, StoreStats};
-use support::model::{GROUPS, Model, Operation, any_operation, ask, expect};
+use support::dice::Dice;
+use support::model::{GROUPS, Model, Operation, any_operation, step};
 use support::observe;
-
-/// Does one operation on both, and compares.
-fn step(store: &impl RegistryStore, model: &mut Model, operation: &Operation) {
-    let answer = ask(store, operation);
-    let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
-    let expected = expect(model, operation, &answer, checked_at);
-    assert_eq!(answer, expected, "{operation:?}");
-    assert_eq!(
-        store.revision().as_u64(),
-        model.revision,
-        "the revision after {operation:?}"
-    );
-}
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -117,16 +105,8 @@ impl Stretch {
     const OPERATIONS: usize = 250;
 
     fn operations(self) -> impl Iterator<Item = Operation> {
-        // SplitMix64 (Steele, Lea, Flood 2014): a few lines, and a seed is all
-        // that a failure has to print.
-        let mut state = self.seed;
-        let mut random = move |below: u64| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut mixed = state;
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (mixed ^ (mixed >> 31)) % below
-        };
+        let mut dice = Dice::new(self.seed);
+        let mut random = move |below: usize| dice.roll(below) as u64;
         (0..Self::OPERATIONS).map(move |_| {
             // One name has half of the pods, the others share the rest.
             let service = format!("s{}", random(40).saturating_sub(20));

@@ -37,11 +37,9 @@ use service_registry::{
     Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
     StoreError, StoreStats,
 };
-use support::linear::{Clock, Log, Specification, explain, tell};
-use support::model::{
-    Answer, Failure, GROUPS, Model, Operation, any_concurrent_operation, ask, expect,
-};
-use support::observe;
+use support::linear::{Action, Clock, Log, Plain, Rest, Shared, Subject, Viewed, explain_store};
+use support::model::{Model, any_concurrent_operation, any_key};
+use support::views::Views;
 
 /// How large a history is.
 #[derive(Clone, Copy)]
@@ -73,67 +71,73 @@ fn schedules() -> usize {
     asked.map_or(SCHEDULES, |n| n.parse().expect("SCHEDULES is a number"))
 }
 
-/// The store as the model has it.
-struct Sequential;
+/// What a store is asked in a history.
+trait Played: Subject + Send + Sync + 'static {
+    fn any_action() -> BoxedStrategy<Action>;
+}
 
-impl Specification for Sequential {
-    type State = Model;
-    type Operation = Operation;
-    type Answer = Result<Answer, Failure>;
-
-    fn step(model: &Model, operation: &Operation, answer: Option<&Self::Answer>) -> Option<Model> {
-        let answer = answer.expect("every call of a schedule returns");
-        let mut after = model.clone();
-        let expected = expect(&mut after, operation, answer, |_| None);
-        (expected == *answer).then_some(after)
+impl<S: RegistryStore + Send + Sync + 'static> Played for Plain<S> {
+    fn any_action() -> BoxedStrategy<Action> {
+        any_concurrent_operation().prop_map(Action::Ask).boxed()
     }
+}
 
-    fn only_reads(_: &Operation, _: Option<&Self::Answer>) -> bool {
-        false
+/// Beside all of that, snapshots, and a reader handle for each thread.
+impl<S: Views> Played for Viewed<S> {
+    fn any_action() -> BoxedStrategy<Action> {
+        prop_oneof![
+            3 => any_concurrent_operation().prop_map(Action::Ask),
+            1 => Just(Action::Snapshot),
+            1 => Just(Action::View),
+            1 => any_key().prop_map(Action::Read),
+        ]
+        .boxed()
     }
 }
 
 /// Something for each thread to do. Drawn from shuttle's own randomness, which is part
 /// of a schedule, so that a schedule that is played again meets the same operations.
-fn any_scripts(size: Size) -> Vec<Vec<Operation>> {
+fn any_scripts<P: Played>(size: Size) -> Vec<Vec<Action>> {
     let mut seed = [0; 32];
     shuttle::rand::thread_rng().fill_bytes(&mut seed);
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(ProptestConfig::default(), rng);
-    let script = vec(any_concurrent_operation(), size.operations);
+    let script = vec(P::any_action(), size.operations);
     let tree = vec(script, size.threads).new_tree(&mut runner);
     tree.expect("nothing is filtered out").current()
 }
 
 /// One history, under the schedule that shuttle has chosen.
-fn play<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S, size: Size) {
-    let store = Arc::new(make());
-    let scripts = any_scripts(size);
+fn play<P: Played>(make: impl Fn() -> P, size: Size) {
+    let subject = Arc::new(make());
+    let scripts = any_scripts::<P>(size);
     // Neither the clock nor the references to it are shuttle's to interrupt.
     let clock = Arc::new(Clock::default());
     let players: Vec<_> = scripts
         .into_iter()
         .enumerate()
         .map(|(number, script)| {
-            let (store, clock) = (store.clone(), clock.clone());
+            let (subject, clock) = (subject.clone(), clock.clone());
             thread::spawn(move || {
+                let mut hand = subject.hand();
                 let mut log = Log::new(&clock, number, script.len());
-                for operation in script {
-                    log.call(operation, |operation| ask(&*store, operation));
+                for action in script {
+                    log.call(action, |action| subject.perform(&mut hand, action));
                 }
                 log.into_events()
             })
         })
         .collect();
+    // Views are looked at when all is over: each shows the moment that it was taken.
     let history: Vec<_> = players
         .into_iter()
         .flat_map(|player| player.join().expect("no operation panics"))
+        .map(|event| event.map(P::learn))
         .collect();
-    let end = observe(&*store, GROUPS);
-    let model = Model::default();
-    let explained = explain::<Sequential>(&model, &history, |last| last.state() == end);
-    if let Err(unexplained) = explained {
-        panic!("{}", tell(&model.state(), &history, &unexplained, &end));
+    let rest = Rest::of(subject.store());
+    let explained = explain_store(&Shared::new(Model::default()), &history, &rest);
+    if let Err(told) = explained {
+        panic!("{told}");
     }
 }
 
@@ -163,14 +167,18 @@ fn try_schedules(play: impl Fn() + Copy + Send + Sync + 'static) {
 }
 
 fn every_schedule_has_an_order<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S) {
-    try_schedules(move || play(make, LARGE));
+    try_schedules(move || play(|| Plain(make()), LARGE));
+}
+
+fn every_schedule_with_views_has_an_order<S: Views>(make: fn() -> S) {
+    try_schedules(move || play(|| Viewed(make()), LARGE));
 }
 
 /// The history that nothing explains, if one is found. With a seed it is the same each
 /// time.
-fn unexplained<S: RegistryStore + Send + Sync + 'static>(
+fn unexplained<P: Played>(
     scheduler: impl Scheduler + 'static,
-    make: fn() -> S,
+    make: impl Fn() -> P + Copy + Send + Sync + 'static,
     size: Size,
 ) -> Option<String> {
     let run = || Runner::new(scheduler, config()).run(move || play(make, size));
@@ -181,9 +189,9 @@ fn unexplained<S: RegistryStore + Send + Sync + 'static>(
     Some(told.clone())
 }
 
-fn is_noticed<S: RegistryStore + Send + Sync + 'static>(
+fn is_noticed<P: Played>(
     scheduler: impl Scheduler + 'static,
-    make: fn() -> S,
+    make: impl Fn() -> P + Copy + Send + Sync + 'static,
     size: Size,
 ) -> bool {
     unexplained(scheduler, make, size).is_some()
@@ -209,12 +217,32 @@ macro_rules! schedules {
 
 shared_stores!(schedules);
 
+macro_rules! schedules_with_views {
+    ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
+        #[cfg(feature = $feature)]
+        mod $module {
+            #[test]
+            fn every_schedule_with_views_has_an_order() {
+                crate::every_schedule_with_views_has_an_order(service_registry::$store::new);
+            }
+        }
+    };
+}
+
+mod viewed {
+    viewed_stores!(schedules_with_views);
+}
+
 // --- stores that are wrong on purpose
 
 const SEED: u64 = 7;
 const ENOUGH: usize = 5_000;
 
 fn both_schedulers_notice<S: RegistryStore + Send + Sync + 'static>(make: fn() -> S) {
+    both_schedulers_notice_in(move || Plain(make()));
+}
+
+fn both_schedulers_notice_in<P: Played>(make: impl Fn() -> P + Copy + Send + Sync + 'static) {
     let random = RandomScheduler::new_from_seed(SEED, ENOUGH);
     assert!(is_noticed(random, make, LARGE), "by a random schedule");
     let pct = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
@@ -379,13 +407,41 @@ fn a_mistake_that_takes_four_commits_is_noticed() {
     both_schedulers_notice(Wrapping::default);
 }
 
+/// What can be wrong with views; the store beneath is interrupted as above.
+#[cfg(feature = "snapshot")]
+mod views {
+    use super::*;
+    use crate::support::views::twin::{Fault, twin};
+
+    #[test]
+    fn without_a_fault_views_have_an_order() {
+        every_schedule_with_views_has_an_order(|| twin(Fault::None));
+    }
+
+    #[test]
+    fn a_view_of_two_moments_is_noticed() {
+        both_schedulers_notice_in(|| Viewed(twin(Fault::TwoMoments)));
+    }
+
+    #[test]
+    fn a_view_of_another_revision_is_noticed() {
+        both_schedulers_notice_in(|| Viewed(twin(Fault::LateRevision)));
+    }
+
+    #[test]
+    fn a_reader_that_is_late_is_noticed() {
+        both_schedulers_notice_in(|| Viewed(twin(Fault::LateReader)));
+    }
+}
+
 /// Why histories are larger here than a loom model could be.
 #[test]
 fn a_mistake_that_takes_four_commits_does_not_show_in_a_small_history() {
     let random = RandomScheduler::new_from_seed(SEED, ENOUGH);
-    assert!(!is_noticed(random, Wrapping::default, SMALL));
+    let wrapping = || Plain(Wrapping::default());
+    assert!(!is_noticed(random, wrapping, SMALL));
     let pct = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
-    assert!(!is_noticed(pct, Wrapping::default, SMALL));
+    assert!(!is_noticed(pct, wrapping, SMALL));
 }
 
 /// Fails, for [`a_schedule_that_is_printed_fails_again`].

@@ -29,8 +29,6 @@
 #[macro_use]
 mod support;
 
-#[path = "support/dice.rs"]
-mod dice;
 #[path = "support/heap/mod.rs"]
 mod heap;
 
@@ -110,14 +108,25 @@ fn hold_views<S: support::views::Views>(store: &S, time: Duration) {
 }
 
 macro_rules! soaked {
-    ($feature:literal $store:ident $never_wait:literal $($views:ident)?) => {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
         #[cfg(feature = $feature)]
         impl Soaked for service_registry::$store {
-            const READERS_NEVER_WAIT: bool = $never_wait;
-            $(soaked!($views);)?
+            soaked!($module);
         }
     };
-    (views) => {
+    // What each promises; a store that is not here does not compile.
+    (thread_safe) => {
+        const READERS_NEVER_WAIT: bool = false;
+    };
+    (worker) => {
+        const READERS_NEVER_WAIT: bool = false;
+    };
+    (evmap) => {
+        const READERS_NEVER_WAIT: bool = true;
+    };
+    (snapshot) => {
+        const READERS_NEVER_WAIT: bool = true;
+
         fn hold(&self, time: Duration) {
             hold_answers(self, time / 2);
             hold_views(self, time / 2);
@@ -134,10 +143,7 @@ macro_rules! soaked {
     };
 }
 
-soaked! { "thread-safe" ThreadSafeMemoryStore false }
-soaked! { "worker" WorkerStore false }
-soaked! { "evmap" EvmapStore true }
-soaked! { "snapshot" SnapshotStore true views }
+shared_stores!(soaked);
 
 /// The reads that allocate nothing where the pod is there, and whether it is.
 fn read_one(store: &impl RegistryStore, key: &str) -> bool {

@@ -7,6 +7,10 @@
 //! of one protocol stand beside it, in the `models` of its file.
 //!
 //! [`store_models!`] runs every property, and every twin of this file, on a store.
+//!
+//! Orderings: each Release store to `note` or `beside` pairs with the Acquire load of
+//! the same one. Where a property or a twin is relaxed, it is so that nothing but the
+//! store under test orders what is seen.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -26,7 +30,7 @@ const WENT_BACK: &str = "a reader went back";
 const LOST: &str = "an update was lost";
 const UNSEEN: &str = "a commit that has returned was not seen";
 const AHEAD: &str = "a revision was learnt before its commit";
-const NOT_ONCE: &str = "an accepted operation was not done exactly once";
+pub(super) const NOT_ONCE: &str = "an accepted operation was not done exactly once";
 const REOPENED: &str = "a closed store has changed";
 
 /// A store, and what twins and properties need beside it.
@@ -232,7 +236,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             let writers = scripts.map(|groups| {
                 spawn(subject, move |subject| {
                     let accepted = groups.iter().map(|group| {
-                        let answer = (calls.commit)(subject.call(), subscription(group));
+                        let answer = (calls.commit)(subject.call(), a_change_each_time(group));
                         assert!(matches!(answer, Ok(_) | Err(StoreError::Closed)));
                         u64::from(answer.is_ok())
                     });
@@ -287,6 +291,15 @@ pub(super) fn everything() -> Batch {
 pub(super) fn subscription(group: &str) -> Batch {
     let mut batch = Batch::new();
     batch.add_subscription(KEY, group);
+    batch
+}
+
+/// A commit that changes something however often it is made.
+pub(super) fn a_change_each_time(group: &str) -> Batch {
+    let mut batch = Batch::new();
+    batch
+        .remove_subscription(KEY, group)
+        .add_subscription(KEY, group);
     batch
 }
 
@@ -373,6 +386,25 @@ pub(super) fn counted<S>(subject: &Subject<S>) -> u64 {
     subject.beside.load(Acquire)
 }
 
+/// Twin: of two calls, one is answered by the counter of [`count_commits_before`], and
+/// the other by the store.
+pub(super) fn revision_in_two_places<S: RegistryStore>(subject: &Subject<S>) -> u64 {
+    if subject.calls.load(Relaxed).is_multiple_of(2) {
+        counted(subject)
+    } else {
+        subject.store.revision().as_u64()
+    }
+}
+
+/// Twin: a commit is made once more, as if its answer had got lost.
+pub(super) fn commit_again<S: RegistryStore>(
+    subject: &Subject<S>,
+    batch: Batch,
+) -> Result<Revision> {
+    subject.store.commit(batch.clone())?;
+    subject.call().store.commit(batch)
+}
+
 /// Twin: a flag tells that the store is closed; it is asked before a commit, not in it.
 pub(super) fn close_by_a_flag<S: RegistryStore>(subject: &Subject<S>) {
     subject.beside.store(1, Release);
@@ -417,7 +449,19 @@ macro_rules! store_models {
             let mut twin = $real;
             twin.commit = models::count_commits_afterwards;
             twin.revision = models::counted;
+            // Two writers overtake each other; one alone counts in order.
             twin.commits_beside_a_reader = 2;
+            twin.revisions_never_go_back();
+        }
+
+        #[test]
+        #[should_panic(expected = "a reader went back")]
+        fn models_twin_a_revision_in_two_places_is_rejected() {
+            let mut twin = $real;
+            twin.commit = models::count_commits_before;
+            twin.revision = models::revision_in_two_places;
+            // With one writer, too, where the store has no more beside a reader.
+            twin.commits_beside_a_reader = 1;
             twin.revisions_never_go_back();
         }
 
@@ -465,6 +509,14 @@ macro_rules! store_models {
         #[test]
         fn models_a_closed_store_has_done_what_it_accepted_exactly_once() {
             $real.a_closed_store_has_done_what_it_accepted_exactly_once();
+        }
+
+        #[test]
+        #[should_panic(expected = "an accepted operation was not done exactly once")]
+        fn models_twin_a_commit_that_is_made_again_is_rejected() {
+            let mut twin = $real;
+            twin.commit = models::commit_again;
+            twin.a_closed_store_has_done_what_it_accepted_exactly_once();
         }
 
         #[test]

@@ -279,7 +279,8 @@ impl fmt::Debug for SnapshotReader {
 #[cfg(all(test, loom))]
 mod models {
     //! What all stores promise, and what snapshots and reader handles do. The cell
-    //! beneath has models of its own, in [`published`](super::published).
+    //! beneath has models of its own, in [`published`](super::published), with the twin
+    //! that overwrites a value in place.
 
     use super::*;
     use crate::store::models::{Calls, Subject, everything, subscription};
@@ -337,15 +338,43 @@ mod models {
         .a_closed_store_has_done_what_it_accepted_exactly_once();
     }
 
+    /// How the writer of a model commits.
+    type Commit = fn(&SnapshotStore, Batch);
+
+    fn commit(store: &SnapshotStore, batch: Batch) {
+        store.commit(batch).unwrap();
+    }
+
+    /// Twin: the changes are published, and then the revision that they make.
+    fn publish_before_it_is_settled(store: &SnapshotStore, batch: Batch) {
+        let turn = store.newest.turn();
+        let mut root = Root::clone(&store.newest.load());
+        root.apply_batch(batch).unwrap();
+        drop(turn.publish(root.clone()));
+        root.settle();
+        drop(turn.publish(root));
+    }
+
+    /// Twin: a commit is published to see whether it can be, taken back, and made.
+    fn publish_and_take_back(store: &SnapshotStore, batch: Batch) {
+        let turn = store.newest.turn();
+        let mut root = Root::clone(&store.newest.load());
+        root.apply_batch(batch).unwrap();
+        root.settle();
+        let before = turn.publish(root.clone());
+        drop(turn.publish(Root::clone(&before)));
+        drop(turn.publish(root));
+    }
+
     /// Runs `read` beside a writer that commits twice.
-    fn beside_a_writer(read: impl Fn(&Arc<SnapshotStore>) + Send + Sync + 'static) {
+    fn beside_a_writer(commit: Commit, read: impl Fn(&Arc<SnapshotStore>) + Send + Sync + 'static) {
         loom::model(move || {
             let store = Arc::new(SnapshotStore::new());
             let writer = thread::spawn({
                 let store = store.clone();
                 move || {
-                    store.commit(everything()).unwrap();
-                    store.commit(subscription("later")).unwrap();
+                    commit(&store, everything());
+                    commit(&store, subscription("later"));
                 }
             });
             read(&store);
@@ -355,8 +384,9 @@ mod models {
 
     type Look = fn(&Snapshot, &SnapshotStore) -> (Revision, StoreStats, usize);
 
-    fn a_snapshot_never_changes(look: Look) {
-        beside_a_writer(move |store| {
+    /// Nor is it anything but one of the states that commits have made.
+    fn a_snapshot_never_changes(commit: Commit, look: Look) {
+        beside_a_writer(commit, move |store| {
             let snapshot = store.snapshot();
             let first = look(&snapshot, store);
             assert_eq!(look(&snapshot, store), first, "{CHANGED}");
@@ -369,18 +399,26 @@ mod models {
         });
     }
 
+    const LOOK: Look = |snapshot, _| {
+        let pods = snapshot.services_by_name("a").count();
+        (snapshot.revision(), snapshot.stats(), pods)
+    };
+
     #[test]
     fn models_a_snapshot_never_changes() {
-        a_snapshot_never_changes(|snapshot, _| {
-            let pods = snapshot.services_by_name("a").count();
-            (snapshot.revision(), snapshot.stats(), pods)
-        });
+        a_snapshot_never_changes(commit, LOOK);
+    }
+
+    #[test]
+    #[should_panic(expected = "a snapshot has changed")]
+    fn models_twin_a_root_that_is_published_before_it_is_settled_is_rejected() {
+        a_snapshot_never_changes(publish_before_it_is_settled, LOOK);
     }
 
     #[test]
     #[should_panic(expected = "a snapshot has changed")]
     fn models_twin_a_snapshot_that_asks_the_store_is_rejected() {
-        a_snapshot_never_changes(|_, store| {
+        a_snapshot_never_changes(commit, |_, store| {
             let snapshot = store.snapshot();
             let pods = snapshot.services_by_name("a").count();
             (snapshot.revision(), snapshot.stats(), pods)
@@ -390,15 +428,18 @@ mod models {
     #[test]
     #[should_panic(expected = "a snapshot has changed")]
     fn models_twin_a_snapshot_with_the_revision_of_the_store_is_rejected() {
-        a_snapshot_never_changes(|snapshot, store| {
+        a_snapshot_never_changes(commit, |snapshot, store| {
             let pods = snapshot.services_by_name("a").count();
             (store.revision(), snapshot.stats(), pods)
         });
     }
 
     /// Through the handle, through the store, and through the handle again.
-    fn a_reader_handle_never_shows_an_older_state(show: fn(&mut SnapshotReader) -> Revision) {
-        beside_a_writer(move |store| {
+    fn a_reader_handle_never_shows_an_older_state(
+        commit: Commit,
+        show: fn(&mut SnapshotReader) -> Revision,
+    ) {
+        beside_a_writer(commit, move |store| {
             let mut reader = store.reader();
             let first = show(&mut reader);
             let second = store.revision();
@@ -409,13 +450,21 @@ mod models {
 
     #[test]
     fn models_a_reader_handle_never_shows_an_older_state() {
-        a_reader_handle_never_shows_an_older_state(|reader| reader.view().revision());
+        a_reader_handle_never_shows_an_older_state(commit, |reader| reader.view().revision());
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader handle showed an older state")]
+    fn models_twin_a_commit_that_is_taken_back_is_rejected() {
+        a_reader_handle_never_shows_an_older_state(publish_and_take_back, |reader| {
+            reader.view().revision()
+        });
     }
 
     #[test]
     #[should_panic(expected = "a reader handle showed an older state")]
     fn models_twin_a_handle_that_is_renewed_after_it_has_shown_is_rejected() {
-        a_reader_handle_never_shows_an_older_state(|reader| {
+        a_reader_handle_never_shows_an_older_state(commit, |reader| {
             let shown = reader.viewed.revision();
             reader.view();
             shown

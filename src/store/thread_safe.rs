@@ -134,6 +134,9 @@ impl fmt::Debug for ThreadSafeMemoryStore {
 #[cfg(all(test, loom))]
 mod models {
     //! What all stores promise, and twins of the revision beside the lock.
+    //!
+    //! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
+    //! with the Acquire load in `current_revision`, as `write_state` does.
 
     use super::*;
     use crate::store::models::{Calls, Subject};

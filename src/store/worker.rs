@@ -380,7 +380,7 @@ impl RegistryStore for WorkerStore {
     }
 
     fn revision(&self) -> Revision {
-        // Acquire: pairs with the Release store in `work`.
+        // Acquire: pairs with the Release store in `serve`.
         self.revision.load(Acquire).into()
     }
 
@@ -514,9 +514,12 @@ mod tests {
 mod models {
     //! What all stores promise, and twins of the worker and of how it is closed. The
     //! channels are those of [`crate::sync`].
+    //!
+    //! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
+    //! with the Acquire load in `revision`, as the store in `serve` does.
 
     use super::*;
-    use crate::store::models::{Calls, Kept, Subject};
+    use crate::store::models::{Calls, Kept, NOT_ONCE, Subject, a_change_each_time};
     use crate::sync::atomic::Ordering::Relaxed;
     use loom::thread;
 
@@ -609,6 +612,140 @@ mod models {
             ..real()
         }
         .a_closed_store_has_done_what_it_accepted_exactly_once();
+    }
+
+    const NOT_ANSWERED_ONCE: &str = "an accepted operation was not answered exactly once";
+
+    /// How many answers there are to a commit; `None` where it is refused.
+    fn answers_to_a_commit(store: &WorkerStore, group: &str) -> Option<usize> {
+        let Lane { envelope, replies } = store.take_lane();
+        let operation = Operation::Commit(a_change_each_time(group));
+        let sent = store.send(Request {
+            operation,
+            envelope,
+        });
+        if let Err(refused) = sent {
+            assert_eq!(refused, StoreError::Closed);
+            return None;
+        }
+        // The way home comes back with the answer; when it is dropped, no other comes.
+        let answers = replies.into_iter().map(|reply| match reply.answer {
+            Ok(Answer::Revision(_)) => 1,
+            Ok(_) => panic!("the answer to another operation"),
+            Err(error) => panic!("accepted, and not done: {error}"),
+        });
+        Some(answers.sum())
+    }
+
+    fn a_closed_worker_answers_every_accepted_operation_exactly_once(
+        work: fn(Receiver<Request>, &AtomicU64),
+    ) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(2));
+        builder.check(move || {
+            let store = Arc::new(Kept::new(WorkerStore::start(1, work)));
+            let callers = ["left", "right"].map(|group| {
+                let store = store.clone();
+                thread::spawn(move || answers_to_a_commit(&store, group))
+            });
+            store.close().unwrap();
+            let done = store.revision().as_u64();
+            let answers = callers.map(|caller| caller.join().unwrap());
+            let accepted: Vec<usize> = answers.into_iter().flatten().collect();
+            assert_eq!(done, accepted.len() as u64, "{NOT_ONCE}");
+            assert!(
+                accepted.iter().all(|&answers| answers == 1),
+                "{NOT_ANSWERED_ONCE}"
+            );
+        });
+    }
+
+    #[test]
+    fn models_a_closed_worker_answers_every_accepted_operation_exactly_once() {
+        a_closed_worker_answers_every_accepted_operation_exactly_once(work);
+    }
+
+    fn perform_twice(queue: Receiver<Request>, published: &AtomicU64) {
+        let store = MemoryStore::new();
+        for request in &queue {
+            if let Operation::Commit(batch) = &request.operation {
+                store.commit(batch.clone()).unwrap();
+            }
+            let answer = perform(&store, request.operation, &request.envelope);
+            published.store(store.revision().as_u64(), Release);
+            send_home(answer, request.envelope);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "an accepted operation was not done exactly once")]
+    fn models_twin_a_worker_that_performs_twice_is_rejected() {
+        a_closed_worker_answers_every_accepted_operation_exactly_once(perform_twice);
+    }
+
+    #[test]
+    #[should_panic(expected = "an accepted operation was not done exactly once")]
+    fn models_twin_a_store_whose_worker_performs_twice_is_rejected() {
+        Calls {
+            make: || WorkerStore::start(1, perform_twice),
+            ..real()
+        }
+        .a_closed_store_has_done_what_it_accepted_exactly_once();
+    }
+
+    /// Answers at once, and performs when the next request comes: the last one, never.
+    fn answer_without_performing(queue: Receiver<Request>, published: &AtomicU64) {
+        let store = MemoryStore::new();
+        let mut left = None;
+        for request in &queue {
+            if let Some(batch) = left.take() {
+                store.commit(batch).unwrap();
+            }
+            published.store(store.revision().as_u64(), Release);
+            if let Operation::Commit(batch) = request.operation {
+                left = Some(batch);
+            }
+            let answer = Answer::Revision(store.revision().next());
+            send_home(Ok(answer), request.envelope);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "an accepted operation was not done exactly once")]
+    fn models_twin_a_worker_that_answers_without_performing_is_rejected() {
+        a_closed_worker_answers_every_accepted_operation_exactly_once(answer_without_performing);
+    }
+
+    #[test]
+    #[should_panic(expected = "an accepted operation was not done exactly once")]
+    fn models_twin_a_store_whose_worker_answers_without_performing_is_rejected() {
+        Calls {
+            make: || WorkerStore::start(1, answer_without_performing),
+            ..real()
+        }
+        .a_closed_store_has_done_what_it_accepted_exactly_once();
+    }
+
+    fn answer_twice(queue: Receiver<Request>, published: &AtomicU64) {
+        let store = MemoryStore::new();
+        for request in &queue {
+            let answer = perform(&store, request.operation, &request.envelope);
+            let revision = store.revision();
+            published.store(revision.as_u64(), Release);
+            let again = Envelope {
+                key: String::new(),
+                group: String::new(),
+                home: request.envelope.home.clone(),
+            };
+            send_home(answer, request.envelope);
+            send_home(Ok(Answer::Revision(revision)), again);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "an accepted operation was not answered exactly once")]
+    fn models_twin_a_worker_that_answers_twice_is_rejected() {
+        a_closed_worker_answers_every_accepted_operation_exactly_once(answer_twice);
     }
 
     fn a_worker_that_panics_leaves_nobody_waiting(work: fn(Receiver<Request>, &AtomicU64)) {

@@ -2,19 +2,18 @@
 //! test that has to notice.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use service_registry::{
     Batch, Change, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
     ServiceStatus, StoreError, StoreStats,
 };
 
-use crate::support::{self, PATIENCE};
+use crate::support::failing::{must_fail, must_hang};
 use crate::{batches, closing, closures, registry, revisions, services, shared, subscriptions};
 
 /// What a [`Broken`] store gets wrong.
@@ -599,43 +598,6 @@ impl RegistryStore for ThreeLocks {
     fn close(&self) -> Result<()> {
         self.rest.lock().unwrap().close()
     }
-}
-
-/// How often a test may look away: what goes wrong between two threads shows only
-/// when they meet, and on a busy machine they seldom do.
-const ROUNDS: usize = 200;
-const ENOUGH: Duration = Duration::from_secs(120);
-
-/// Runs a test that must fail until it does, and answers with what it panicked
-/// with.
-#[track_caller]
-fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
-    let began = Instant::now();
-    for _ in 0..ROUNDS {
-        let ended = catch_unwind(AssertUnwindSafe(|| support::within(limit, test.clone())));
-        if let Err(panic) = ended {
-            return match panic.downcast::<String>() {
-                Ok(message) => *message,
-                Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
-            };
-        }
-        if began.elapsed() > ENOUGH {
-            break;
-        }
-    }
-    panic!("the suite did not notice");
-}
-
-#[track_caller]
-fn must_fail(test: impl Fn() + Send + Clone + 'static) {
-    let failure = failure(PATIENCE, test);
-    assert!(!failure.starts_with("a deadlock"), "{failure}");
-}
-
-#[track_caller]
-fn must_hang(test: impl Fn() + Send + Clone + 'static) {
-    let failure = failure(Duration::from_secs(2), test);
-    assert!(failure.starts_with("a deadlock"), "{failure}");
 }
 
 macro_rules! noticed {

@@ -3,7 +3,6 @@
 //! A claim about one moment is checked by a single call: two calls are two
 //! moments, and what comes between them proves nothing.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::AtomicU64;
@@ -17,6 +16,7 @@ use service_registry::{
     StoreStats,
 };
 
+use crate::support::late::LATE;
 use crate::support::race::{race, together};
 use crate::support::{
     CALLS, KEY, at, key, keys, number, observe, pod, registration, set_the_table, version,
@@ -896,16 +896,6 @@ pub(crate) fn every_thread_has_closures_of_its_own<S: RegistryStore + Sync>(stor
 pub(crate) fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync + 'static>(
     make: impl Fn() -> S,
 ) {
-    type LastWords = Box<dyn FnOnce()>;
-    struct Late(LastWords);
-    impl Drop for Late {
-        fn drop(&mut self) {
-            std::mem::replace(&mut self.0, Box::new(|| ()))();
-        }
-    }
-    thread_local! {
-        static LATE: RefCell<Vec<Late>> = const { RefCell::new(Vec::new()) };
-    }
     let store = Arc::new(make());
     store.save_service(pod("db", "1")).unwrap();
     let said = Arc::new(AtomicU64::new(0));
@@ -930,7 +920,7 @@ pub(crate) fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync +
                     said.fetch_add(1, SeqCst);
                 }
             };
-            LATE.with_borrow_mut(|late| late.push(Late(Box::new(last_words))));
+            LATE.with(|late| late.will(last_words));
             store.get_service("db:1").unwrap();
         })
         .join()

@@ -1,69 +1,24 @@
 //! Snapshots and reader handles, for the stores that have them.
 
-use std::fmt::Debug;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use service_registry::{
-    Batch, Registry, RegistryStore, RegistryView, Result, ServiceInfo, ServiceStatus, StoreError,
-    StoreStats,
+    Batch, Registry, RegistryView, ServiceInfo, ServiceStatus, StoreError, StoreStats,
 };
 
 use crate::support::race::race;
+use crate::support::views::Views;
 use crate::support::{
     CALLS, GROUPS, KEY, State, at, number, observe, observe_view, pod, registration, revision,
     set_the_table, version,
 };
 
-/// What a store with snapshots offers besides [`RegistryStore`].
-pub(crate) trait Snapshots: RegistryStore + Send + Sync + 'static {
-    type Snapshot: RegistryView + Clone + Debug + Send + Sync + 'static;
-    type Reader: Debug + Send + 'static;
-
-    fn snapshot(&self) -> Self::Snapshot;
-    fn reader(&self) -> Self::Reader;
-    fn view(reader: &mut Self::Reader) -> &Self::Snapshot;
-    fn read<R>(
-        reader: &mut Self::Reader,
-        key: &str,
-        read: impl FnOnce(&ServiceInfo) -> R,
-    ) -> Result<R>;
-}
-
-macro_rules! impl_snapshots {
-    ($store:ident, $snapshot:ident, $reader:ident) => {
-        impl Snapshots for service_registry::$store {
-            type Snapshot = service_registry::$snapshot;
-            type Reader = service_registry::$reader;
-
-            fn snapshot(&self) -> Self::Snapshot {
-                self.snapshot()
-            }
-            fn reader(&self) -> Self::Reader {
-                self.reader()
-            }
-            fn view(reader: &mut Self::Reader) -> &Self::Snapshot {
-                reader.view()
-            }
-            fn read<R>(
-                reader: &mut Self::Reader,
-                key: &str,
-                read: impl FnOnce(&ServiceInfo) -> R,
-            ) -> Result<R> {
-                reader.with_service(key, read)
-            }
-        }
-    };
-}
-
-#[cfg(feature = "snapshot")]
-impl_snapshots!(SnapshotStore, Snapshot, SnapshotReader);
-
 // --- one thread
 
-pub(crate) fn a_snapshot_of_a_new_store_is_empty<S: Snapshots>(store: &S) {
+pub(crate) fn a_snapshot_of_a_new_store_is_empty<S: Views>(store: &S) {
     let snapshot = store.snapshot();
     assert_eq!(snapshot.revision(), revision(0));
     assert_eq!(snapshot.stats(), StoreStats::default());
@@ -74,7 +29,7 @@ pub(crate) fn a_snapshot_of_a_new_store_is_empty<S: Snapshots>(store: &S) {
     assert_eq!(snapshot.subscriber_services("db").count(), 0);
 }
 
-pub(crate) fn a_snapshot_is_what_the_store_is<S: Snapshots>(store: &S) {
+pub(crate) fn a_snapshot_is_what_the_store_is<S: Views>(store: &S) {
     let mut reader = store.reader();
     for (_, call) in CALLS {
         store.clear().unwrap();
@@ -86,7 +41,7 @@ pub(crate) fn a_snapshot_is_what_the_store_is<S: Snapshots>(store: &S) {
     }
 }
 
-pub(crate) fn a_view_answers_like_the_store<S: Snapshots>(store: &S) {
+pub(crate) fn a_view_answers_like_the_store<S: Views>(store: &S) {
     for name in ["1", "2", "3"] {
         store.save_service(pod("db", name)).unwrap();
     }
@@ -115,9 +70,9 @@ pub(crate) fn a_view_answers_like_the_store<S: Snapshots>(store: &S) {
     assert_eq!(named.len(), 3);
 }
 
-pub(crate) fn a_snapshot_never_changes<S: Snapshots>(store: &S) {
+pub(crate) fn a_snapshot_never_changes<S: Views>(store: &S) {
     // Of every state that the store goes through, kept to the end.
-    let mut kept: Vec<(S::Snapshot, State)> = Vec::new();
+    let mut kept: Vec<(S::View, State)> = Vec::new();
     let mut keep = || kept.push((store.snapshot(), observe(store, GROUPS)));
     for n in 0..100_u64 {
         let name = (n % 40).to_string();
@@ -161,7 +116,7 @@ pub(crate) fn a_snapshot_never_changes<S: Snapshots>(store: &S) {
     }
 }
 
-pub(crate) fn a_large_snapshot_stays_while_the_store_shrinks<S: Snapshots>(store: &S) {
+pub(crate) fn a_large_snapshot_stays_while_the_store_shrinks<S: Views>(store: &S) {
     const PODS: u64 = 3_000;
     let name = |n: u64| format!("service-{}", n % 7);
     for n in 0..PODS {
@@ -201,7 +156,7 @@ trait StatsLess: RegistryView {
 
 impl<V: RegistryView> StatsLess for V {}
 
-pub(crate) fn snapshots_and_readers_outlive_their_store<S: Snapshots>(make: impl Fn() -> S) {
+pub(crate) fn snapshots_and_readers_outlive_their_store<S: Views>(make: impl Fn() -> S) {
     let store = make();
     set_the_table(&store);
     let state = observe(&store, GROUPS);
@@ -224,7 +179,7 @@ pub(crate) fn snapshots_and_readers_outlive_their_store<S: Snapshots>(make: impl
     assert_eq!(snapshot.stats(), StoreStats::new(2, 3));
 }
 
-pub(crate) fn close_leaves_snapshots_and_ends_readers<S: Snapshots>(store: &S) {
+pub(crate) fn close_leaves_snapshots_and_ends_readers<S: Views>(store: &S) {
     set_the_table(store);
     let state = observe(store, GROUPS);
     let (snapshot, mut reader, mut fresh) = (store.snapshot(), store.reader(), store.reader());
@@ -246,7 +201,7 @@ pub(crate) fn close_leaves_snapshots_and_ends_readers<S: Snapshots>(store: &S) {
     assert_eq!(store.snapshot().revision().as_u64(), state.revision);
 }
 
-pub(crate) fn a_reader_reads_like_the_store<S: Snapshots>(store: &S) {
+pub(crate) fn a_reader_reads_like_the_store<S: Views>(store: &S) {
     let mut reader = store.reader();
     assert_eq!(
         S::read(&mut reader, "db:1", |_| ()),
@@ -285,7 +240,7 @@ pub(crate) fn a_reader_reads_like_the_store<S: Snapshots>(store: &S) {
     );
 }
 
-pub(crate) fn writing_from_inside_a_reader_closure_works<S: Snapshots>(store: &S) {
+pub(crate) fn writing_from_inside_a_reader_closure_works<S: Views>(store: &S) {
     set_the_table(store);
     let mut reader = store.reader();
     for (name, call) in CALLS {
@@ -303,7 +258,7 @@ pub(crate) fn writing_from_inside_a_reader_closure_works<S: Snapshots>(store: &S
 
 // --- threads
 
-pub(crate) fn a_kept_snapshot_holds_up_nobody<S: Snapshots>(store: &S) {
+pub(crate) fn a_kept_snapshot_holds_up_nobody<S: Views>(store: &S) {
     set_the_table(store);
     let kept: Vec<_> = (0..100).map(|_| store.snapshot()).collect();
     let mut reader = store.reader();
@@ -350,7 +305,7 @@ fn check_whole(view: &impl RegistryView) {
     }
 }
 
-fn register_and_unregister<S: Snapshots>(store: &S, service: &str, round: usize) {
+fn register_and_unregister<S: Views>(store: &S, service: &str, round: usize) {
     let registry = Registry::new(store);
     let own = ["even", "odd"][round % 2];
     let pod = (round % 3).to_string();
@@ -362,7 +317,7 @@ fn register_and_unregister<S: Snapshots>(store: &S, service: &str, round: usize)
     }
 }
 
-pub(crate) fn every_snapshot_is_of_one_moment<S: Snapshots>(store: &S) {
+pub(crate) fn every_snapshot_is_of_one_moment<S: Views>(store: &S) {
     let one = |round| register_and_unregister(store, "one", round);
     let other = |round| register_and_unregister(store, "other", round);
     let snapshots = |_| check_whole(&store.snapshot());
@@ -371,7 +326,7 @@ pub(crate) fn every_snapshot_is_of_one_moment<S: Snapshots>(store: &S) {
     race(500, &[&one, &other], &[&snapshots, &reader]);
 }
 
-pub(crate) fn a_reader_never_goes_backwards<S: Snapshots>(store: &S) {
+pub(crate) fn a_reader_never_goes_backwards<S: Views>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     let base = store.revision().as_u64();
     let record = |n: u64| pod("db", "1").with_health(ServiceStatus::Healthy, at(n));
@@ -382,7 +337,7 @@ pub(crate) fn a_reader_never_goes_backwards<S: Snapshots>(store: &S) {
         store.save_service(record(n)).unwrap();
         returned.store(n, SeqCst);
     };
-    let seen_in = |view: &S::Snapshot| {
+    let seen_in = |view: &S::View| {
         let info = view.get("db:1").expect("a registered pod was missing");
         let seen = info.last_health_check().map_or(0, number);
         assert_eq!(view.revision().as_u64(), base + seen);
@@ -415,7 +370,7 @@ pub(crate) fn a_reader_never_goes_backwards<S: Snapshots>(store: &S) {
     race(3_000, &[&write], &[&one, &other]);
 }
 
-pub(crate) fn snapshots_can_be_shared_and_sent<S: Snapshots>(store: &S) {
+pub(crate) fn snapshots_can_be_shared_and_sent<S: Views>(store: &S) {
     set_the_table(store);
     let state = observe(store, GROUPS);
     let snapshot = store.snapshot();
@@ -433,7 +388,7 @@ pub(crate) fn snapshots_can_be_shared_and_sent<S: Snapshots>(store: &S) {
     thread::spawn(move || drop(snapshot)).join().unwrap();
 }
 
-pub(crate) fn readers_race_with_the_end_of_their_store<S: Snapshots>(make: impl Fn() -> S) {
+pub(crate) fn readers_race_with_the_end_of_their_store<S: Views>(make: impl Fn() -> S) {
     for _ in 0..50 {
         let store = make();
         set_the_table(&store);
@@ -461,166 +416,31 @@ pub(crate) fn readers_race_with_the_end_of_their_store<S: Snapshots>(make: impl 
     }
 }
 
-/// Twins of a store with snapshots that break one promise each.
+/// Stores with views that break one promise each.
 #[cfg(feature = "snapshot")]
 mod twins {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::time::{Duration, SystemTime};
-
-    use service_registry::{Revision, ServiceKey, Snapshot, SnapshotStore};
+    use crate::support::failing::must_fail;
+    use crate::support::views::twin::{Fault, twin};
 
     use super::*;
 
-    #[derive(Clone, Copy, PartialEq)]
-    enum Fault {
-        None,
-        /// Services and subscriptions are loaded one after the other.
-        Torn,
-        /// A reader renews its view at every third read only.
-        StaleReader,
-        /// A reader may pick up a view that it has shown long ago.
-        ReaderGoesBack,
-    }
-
-    struct Twin {
-        inner: SnapshotStore,
-        fault: Fault,
-    }
-
-    fn twin(fault: Fault) -> Twin {
-        Twin {
-            inner: SnapshotStore::new(),
-            fault,
-        }
-    }
-
-    impl RegistryStore for Twin {
-        forward_required!(self => self.inner);
-    }
-
-    #[derive(Clone, Debug)]
-    struct View {
-        services: Snapshot,
-        subscriptions: Snapshot,
-    }
-
-    impl RegistryView for View {
-        fn revision(&self) -> Revision {
-            self.services.revision()
-        }
-        fn get(&self, key: &str) -> Option<&ServiceInfo> {
-            self.services.get(key)
-        }
-        fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-            self.services.services()
-        }
-        fn services_by_name<'a>(
-            &'a self,
-            service_name: &str,
-        ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
-            self.services.services_by_name(service_name)
-        }
-        fn subscribers<'a>(
-            &'a self,
-            service_group: &str,
-        ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
-            self.subscriptions.subscribers(service_group)
-        }
-        fn stats(&self) -> StoreStats {
-            let (services, subscriptions) = (self.services.stats(), self.subscriptions.stats());
-            StoreStats::new(services.services, subscriptions.subscriptions)
-        }
-    }
-
-    #[derive(Debug)]
-    struct Reader {
-        inner: service_registry::SnapshotReader,
-        fault: bool,
-        back: bool,
-        reads: usize,
-        shown: Vec<View>,
-    }
-
-    impl Snapshots for Twin {
-        type Snapshot = View;
-        type Reader = Reader;
-
-        fn snapshot(&self) -> View {
-            let services = self.inner.snapshot();
-            if self.fault == Fault::Torn {
-                thread::sleep(Duration::from_micros(100));
-            }
-            let subscriptions = match self.fault {
-                Fault::Torn => self.inner.snapshot(),
-                _ => services.clone(),
-            };
-            View {
-                services,
-                subscriptions,
-            }
-        }
-        fn reader(&self) -> Reader {
-            Reader {
-                inner: self.inner.reader(),
-                fault: self.fault == Fault::StaleReader,
-                back: self.fault == Fault::ReaderGoesBack,
-                reads: 0,
-                shown: Vec::new(),
-            }
-        }
-        fn view(reader: &mut Reader) -> &View {
-            reader.reads += 1;
-            if reader.fault && reader.reads % 3 != 1 {
-                return reader.shown.last().unwrap();
-            }
-            let newest = reader.inner.view().clone();
-            reader.shown.push(View {
-                services: newest.clone(),
-                subscriptions: newest,
-            });
-            if reader.back && reader.reads.is_multiple_of(50) {
-                return &reader.shown[0];
-            }
-            reader.shown.last().unwrap()
-        }
-        fn read<R>(
-            reader: &mut Reader,
-            key: &str,
-            read: impl FnOnce(&ServiceInfo) -> R,
-        ) -> Result<R> {
-            match Self::view(reader).get(key) {
-                Some(info) => Ok(read(info)),
-                None => Err(StoreError::NotFound(key.into())),
-            }
-        }
-    }
-
-    fn fails(test: impl FnOnce()) -> bool {
-        catch_unwind(AssertUnwindSafe(test)).is_err()
-    }
-
     #[test]
     fn a_snapshot_of_two_moments_is_noticed() {
-        assert!(fails(|| every_snapshot_is_of_one_moment(&twin(
-            Fault::Torn
-        ))));
-        assert!(!fails(|| every_snapshot_is_of_one_moment(&twin(
-            Fault::None
-        ))));
+        must_fail(|| every_snapshot_is_of_one_moment(&twin(Fault::TwoMoments)));
+        every_snapshot_is_of_one_moment(&twin(Fault::None));
     }
 
     #[test]
     fn a_reader_that_is_late_is_noticed() {
-        let stale = Fault::StaleReader;
-        assert!(fails(|| a_reader_reads_like_the_store(&twin(stale))));
-        assert!(fails(|| a_snapshot_is_what_the_store_is(&twin(stale))));
-        assert!(!fails(|| a_reader_reads_like_the_store(&twin(Fault::None))));
+        must_fail(|| a_reader_reads_like_the_store(&twin(Fault::LateReader)));
+        must_fail(|| a_snapshot_is_what_the_store_is(&twin(Fault::LateReader)));
+        a_reader_reads_like_the_store(&twin(Fault::None));
+        a_snapshot_is_what_the_store_is(&twin(Fault::None));
     }
 
     #[test]
     fn a_reader_that_goes_back_is_noticed() {
-        let back = Fault::ReaderGoesBack;
-        assert!(fails(|| a_reader_never_goes_backwards(&twin(back))));
-        assert!(!fails(|| a_reader_never_goes_backwards(&twin(Fault::None))));
+        must_fail(|| a_reader_never_goes_backwards(&twin(Fault::ReaderGoesBack)));
+        a_reader_never_goes_backwards(&twin(Fault::None));
     }
 }

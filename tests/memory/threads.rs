@@ -13,6 +13,7 @@ use service_registry::{RegistryStore, ServiceInfo};
 
 use crate::heap::counts::{self, NOISE};
 use crate::heap::ledger::{self, number};
+use crate::support::late::LATE;
 use crate::support::race::together;
 use crate::{Churn, check_exact, marked};
 
@@ -160,15 +161,7 @@ pub(crate) fn threads_that_read_while_they_end_leave_nothing<S>(make: impl Fn() 
 where
     S: RegistryStore + Send + Sync + 'static,
 {
-    type LastWords = Box<dyn FnOnce()>;
-    struct Late(Option<LastWords>);
-    impl Drop for Late {
-        fn drop(&mut self) {
-            self.0.take().expect("dropped once")();
-        }
-    }
     thread_local! {
-        static LATE: RefCell<Vec<Late>> = const { RefCell::new(Vec::new()) };
         static KEPT: RefCell<Vec<ServiceInfo>> = const { RefCell::new(Vec::new()) };
     }
     let book = ledger::open();
@@ -196,7 +189,7 @@ where
                         said.fetch_add(1, SeqCst);
                     }
                 };
-                LATE.with_borrow_mut(|all| all.push(Late(Some(Box::new(late)))));
+                LATE.with(|all| all.will(late));
                 // An answer that goes with its thread.
                 KEPT.with_borrow_mut(|kept| kept.push(store.get_service("a:1").unwrap()));
             });

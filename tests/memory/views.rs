@@ -5,8 +5,8 @@ use std::sync::mpsc::channel;
 
 use service_registry::{Batch, RegistryStore, RegistryView, ServiceStatus};
 
-use crate::dice::Dice;
 use crate::heap::ledger::{self, number};
+use crate::support::dice::Dice;
 use crate::support::views::Views;
 use crate::support::{State, at, observe_view};
 use crate::{Churn, GROUPS, check_exact, check_held, held_by, marked};

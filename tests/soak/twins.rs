@@ -1,6 +1,7 @@
 //! Proof that a soak can fail: stores in which one thing is wrong. Each runs until
 //! it is noticed.
 
+use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -26,6 +27,8 @@ enum Fault {
     Leaks,
     /// A registration does not end the subscriptions that were there before.
     RemovesNothing,
+    /// Every call allocates, so that no block of reads is looked at.
+    Allocates,
 }
 
 /// A store behind one lock. If `UNTRUE`, it says that its readers never wait.
@@ -47,6 +50,9 @@ impl<const UNTRUE: bool> Faulty<UNTRUE> {
     }
 
     fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+        if self.fault == Fault::Allocates {
+            drop(black_box(Box::new(0_u8)));
+        }
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,4 +161,18 @@ fn a_store_whose_readers_wait_and_that_denies_it_is_noticed() {
     let (_, _, rounds) =
         still::stop_everywhere(&make(), Duration::from_millis(200)).expect_err("a lock is noticed");
     assert!(rounds <= 1, "{rounds} rounds of reads went past a lock");
+}
+
+/// Its readers wait, and it denies it; but no count shows them waiting.
+#[test]
+fn a_store_that_allocates_in_every_read_is_noticed() {
+    if !crate::waits::can_be_counted() {
+        return;
+    }
+    let _alone = alone();
+    let make = || Faulty::<true>::new(Fault::Allocates);
+    let run = || thirty::run(make, &Plan::moment());
+    let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("it goes unnoticed");
+    let told = panic.downcast_ref::<String>().expect("a panic with a text");
+    assert!(told.contains(thirty::UNCOUNTED), "{told}");
 }

@@ -1,24 +1,30 @@
-//! Choices that are random, and the same each time.
+//! Choices that are random, and the same each time: `SplitMix64` (Steele, Lea, Flood:
+//! *Fast Splittable Pseudorandom Number Generators*, 2014). It is a few lines, and a
+//! seed is all that a failure has to print.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
 pub(crate) struct Dice {
-    seed: u64,
-    rolls: u64,
+    state: u64,
 }
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Dice {
-        Dice { seed, rolls: 0 }
+        Dice { state: seed }
     }
 
     /// A number below `sides`.
     pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        // Its keys are fixed, unlike those of a `RandomState`.
-        let mut hasher = DefaultHasher::new();
-        (self.seed, self.rolls).hash(&mut hasher);
-        self.rolls += 1;
-        let sides = sides as u64;
-        usize::try_from(hasher.finish() % sides).expect("less than `sides`")
+        let random = nth(self.state, 1);
+        self.state = self.state.wrapping_add(GAMMA);
+        usize::try_from(random % sides as u64).expect("less than `sides`")
     }
+}
+
+/// The number that comes `n`th of a seed.
+pub(crate) fn nth(seed: u64, n: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(n.wrapping_mul(GAMMA));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

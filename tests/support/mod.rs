@@ -14,6 +14,9 @@ use service_registry::{
     Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus, StoreError, StoreStats,
 };
 
+pub(crate) mod dice;
+pub(crate) mod failing;
+pub(crate) mod late;
 pub(crate) mod linear;
 pub(crate) mod model;
 pub(crate) mod race;

@@ -432,6 +432,19 @@ pub(crate) fn expect(
     }
 }
 
+/// Does one operation on a store and on the model, and compares.
+pub(crate) fn step(store: &impl RegistryStore, model: &mut Model, operation: &Operation) {
+    let answer = ask(store, operation);
+    let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
+    let expected = expect(model, operation, &answer, checked_at);
+    assert_eq!(answer, expected, "{operation:?}");
+    assert_eq!(
+        store.revision().as_u64(),
+        model.revision,
+        "the revision after {operation:?}"
+    );
+}
+
 // --- random operations
 
 pub(crate) const SERVICES: [&str; 2] = ["a", "b"];

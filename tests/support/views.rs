@@ -22,7 +22,8 @@ pub(crate) trait Views: RegistryStore + Send + Sync + 'static {
 
 /// Hands every store with views to `$with`, as
 /// `feature module Store Snapshot Reader;`. A store that stands here is in the
-/// histories of `tests/linearizable.rs` and in all of `tests/isolation.rs`.
+/// contract, the histories of `tests/linearizable.rs`, the schedules, and in all of
+/// `tests/isolation.rs`.
 #[allow(unused_macros)] // as for the functions of this folder
 macro_rules! viewed_stores {
     ($with:ident) => {

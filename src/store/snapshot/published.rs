@@ -84,6 +84,11 @@ impl<T> Turn<'_, T> {
 mod models {
     //! Each property is checked on the real protocol and on twins in which one
     //! step is broken, which loom must reject.
+    //!
+    //! Orderings: the Release store to `returned` pairs with its Acquire load in
+    //! `a_commit_that_has_returned_is_seen`; those to `counter`, which writers read
+    //! relaxed in their turn, with the Acquire loads in `handle` and `read_if_counted`.
+    //! The halves of a [`Pair`] are relaxed: only the pointer orders them.
 
     use super::*;
     use loom::sync::Arc as Shared;
@@ -94,6 +99,7 @@ mod models {
     const UNSEEN: &str = "a commit that has returned was not seen";
     const WENT_BACK: &str = "a reader went back";
     const LOST: &str = "an update was lost";
+    const CHANGED: &str = "what was loaded has changed";
 
     /// The cell, and what the twins need beside it.
     struct Cell {
@@ -226,6 +232,50 @@ mod models {
             add(&cell);
             writer.join().unwrap();
             assert_eq!(*cell.load_full(), 2, "{LOST}");
+        });
+    }
+
+    /// A value that a writer could overwrite.
+    type Pair = [AtomicU64; 2];
+
+    fn pair(value: u64) -> Pair {
+        [AtomicU64::new(value), AtomicU64::new(value)]
+    }
+
+    fn what_was_loaded_never_changes(publish: fn(&Published<Pair>, u64)) {
+        loom::model(move || {
+            let cell = Shared::new(Published::new(pair(0)));
+            let writer = thread::spawn({
+                let cell = cell.clone();
+                move || {
+                    publish(&cell, 1);
+                    publish(&cell, 2);
+                }
+            });
+            let loaded = cell.load_full();
+            let look = || loaded.each_ref().map(|half| half.load(Relaxed));
+            let first = look();
+            assert_eq!(first[0], first[1], "{CHANGED}");
+            assert_eq!(look(), first, "{CHANGED}");
+            writer.join().unwrap();
+            assert_eq!(look(), first, "{CHANGED}");
+        });
+    }
+
+    #[test]
+    fn models_what_was_loaded_never_changes() {
+        what_was_loaded_never_changes(|cell, value| drop(cell.turn().publish(pair(value))));
+    }
+
+    #[test]
+    #[should_panic(expected = "what was loaded has changed")]
+    fn models_twin_a_value_that_is_overwritten_in_place_is_rejected() {
+        what_was_loaded_never_changes(|cell, value| {
+            let turn = cell.turn();
+            for half in &*cell.load_full() {
+                half.store(value, Relaxed);
+            }
+            drop(turn);
         });
     }
 

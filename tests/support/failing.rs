@@ -1,0 +1,38 @@
+//! Tests of tests: what has to fail, fails.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, within};
+
+/// How long a test may look away: what goes wrong between two threads shows only when
+/// they meet, and on a busy machine they seldom do.
+const ENOUGH: Duration = Duration::from_secs(120);
+
+/// Runs a test that must fail until it does, and answers with what it panicked with.
+#[track_caller]
+pub(crate) fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
+    let began = Instant::now();
+    while began.elapsed() < ENOUGH {
+        let ended = catch_unwind(AssertUnwindSafe(|| within(limit, test.clone())));
+        if let Err(panic) = ended {
+            return match panic.downcast::<String>() {
+                Ok(message) => *message,
+                Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
+            };
+        }
+    }
+    panic!("nobody noticed");
+}
+
+#[track_caller]
+pub(crate) fn must_fail(test: impl Fn() + Send + Clone + 'static) {
+    let failure = failure(PATIENCE, test);
+    assert!(!failure.starts_with("a deadlock"), "{failure}");
+}
+
+#[track_caller]
+pub(crate) fn must_hang(test: impl Fn() + Send + Clone + 'static) {
+    let failure = failure(Duration::from_secs(2), test);
+    assert!(failure.starts_with("a deadlock"), "{failure}");
+}
