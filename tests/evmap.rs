@@ -539,7 +539,7 @@ fn an_ending_thread_may_ask_for_the_revision_inside_a_read_that_a_writer_waits_f
                         read.unwrap();
                     }
                 };
-                LATE.set(Some(Late(Some(Box::new(last)))));
+                LATE.with(|late| late.will(last));
                 store.get_service(KEY).unwrap();
             }
         });
