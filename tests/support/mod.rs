@@ -27,7 +27,7 @@ pub(crate) mod views;
 
 /// How long a test may take before it counts as a deadlock. Far more than any
 /// needs, so that a busy machine does not fail it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Runs `work` on a thread of its own, and fails if it does not end.
 ///
