@@ -382,7 +382,9 @@ fn measure(options: &Options) -> ExitCode {
         return ExitCode::from(130);
     }
     match finish(&report, &settings, &folder) {
-        Ok(faults) if faults.is_empty() && report.context.partial => ExitCode::from(130),
+        Ok(faults) if faults.is_empty() && report.context.partial && INTERRUPTED.load(Relaxed) => {
+            ExitCode::from(130)
+        }
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
         Ok(faults) => {
             eprintln!("error: the report is not whole:");

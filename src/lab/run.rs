@@ -214,6 +214,8 @@ pub fn run_to_fault(settings: &Settings, executor: &dyn Executor) -> (Report, Op
                 continue;
             }
             if !settings.scale.goes_on(begun.elapsed()) {
+                // Scenarios that had no block at all are missing.
+                context.partial |= block == 0;
                 break 'run;
             }
             let started = Instant::now();
