@@ -137,6 +137,16 @@ fn tail(row: &SummaryRow) -> bool {
     metric.contains("p99.9") && !metric.contains("p99.99") && !metric.ends_with("_w0")
 }
 
+/// That a need was judged by another trial than the first.
+fn stood_in(trial: &Trial, first: &Trial) -> String {
+    let (by, lacks) = if trial.scenario == first.scenario {
+        (trial.part, first.part)
+    } else {
+        (trial.scenario, first.scenario)
+    };
+    format!("judged by {by}, because this run has no figures of {lacks} for it")
+}
+
 /// The slowest hundredth of them.
 fn shorter_tail(row: &SummaryRow) -> bool {
     let metric = &row.cell.metric;
@@ -300,15 +310,7 @@ impl Judge<'_> {
                 .push("this run cannot tell these stores apart".into());
         }
         if at > 0 {
-            let first = &rule.trials[0];
-            let (by, lacks) = if trial.scenario == first.scenario {
-                (trial.part, first.part)
-            } else {
-                (trial.scenario, first.scenario)
-            };
-            verdict.caveats.push(format!(
-                "judged by {by}, because this run has no figures of {lacks} for it"
-            ));
+            verdict.caveats.push(stood_in(trial, &rule.trials[0]));
         }
     }
 
