@@ -8,8 +8,8 @@
 //!
 //! Allocations are counted by the allocator of the program (see
 //! [`counting`](crate::lab::counting)). Instructions are counted by `valgrind
-//! --tool=callgrind`, which runs this program once more, with [`COUNT`] in its
-//! environment. There every operation is a call of [`counted`]: at its start
+//! --tool=callgrind`, which runs this program once more, with `COUNT` in its
+//! environment. There every operation is a call of `counted`: at its start
 //! callgrind sets its counts to zero, at its end it writes them down, so that the
 //! filling of the store is not in them. The empty loop is counted in the same way,
 //! and taken off. A store with a thread of its own is left out, because that thread

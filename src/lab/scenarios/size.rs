@@ -8,7 +8,7 @@
 //! slope as well, and that is what others are to be compared with.
 //!
 //! The largest size takes so long to fill that only one block in
-//! [`LARGE_EVERY`] has it, the same ones for all.
+//! `LARGE_EVERY` has it, the same ones for all.
 
 mod layout;
 
