@@ -19,7 +19,7 @@ use super::section::Ratio;
 use super::stability::typical_floor;
 use super::stats::{FEWEST, Interval, MANY, RESAMPLES, is_equal, quantile, span, student};
 use super::summary::samples;
-use super::workload::{LabRng, seeded};
+use super::workload::{LabRng, number_of, seeded};
 
 /// What a unit is about; ratios of different kinds are not averaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -286,9 +286,7 @@ impl<'a> Overview<'a> {
     }
 
     fn rng(&self, name: &str) -> LabRng {
-        let name = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let name = number_of(name.bytes());
         seeded(self.report.context.seed ^ name)
     }
 }

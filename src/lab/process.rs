@@ -18,7 +18,7 @@ use super::model::{Disturbance, Measurement};
 use super::record::Recorder;
 use super::run::Scale;
 use super::scenarios;
-use super::workload::{LabRng, seeded};
+use super::workload::{LabRng, number_of, seeded};
 
 /// What one process measures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +45,7 @@ impl Trial {
     pub fn rng(&self, purpose: &str) -> LabRng {
         let words = [self.scenario.as_str(), purpose];
         let bytes = words.iter().flat_map(|word| word.bytes().chain([0xff]));
-        // FNV-1a: a name becomes a number that is the same on every platform.
-        let name = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let name = number_of(bytes);
         let block = (self.block as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         seeded(self.seed ^ name.rotate_left(17) ^ block)
     }

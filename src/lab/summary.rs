@@ -20,15 +20,13 @@ use super::run::places;
 use super::scenarios;
 use super::stats::{geometric_mean, geometric_mean_interval, is_equal, median, median_interval};
 use super::targets::targets;
-use super::workload::{LabRng, seeded};
+use super::workload::{LabRng, number_of, seeded};
 
 /// A generator of its own for the intervals, so that they do not depend on what
 /// the blocks drew, nor on each other's order.
 fn rng(seed: u64, cell: &Cell) -> LabRng {
     let text = format!("{cell:?}");
-    let name = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let name = number_of(text.bytes());
     seeded(seed ^ name)
 }
 

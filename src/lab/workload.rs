@@ -47,6 +47,13 @@ pub fn seeded(seed: u64) -> LabRng {
     LabRng::seed_from_u64(seed)
 }
 
+/// A number for a name, the same on every platform: FNV-1a.
+pub(super) fn number_of(name: impl IntoIterator<Item = u8>) -> u64 {
+    name.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// The numbers from 0 to `n`, in random order.
 pub fn shuffled(n: usize, rng: &mut LabRng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
