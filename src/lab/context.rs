@@ -171,7 +171,7 @@ fn machine() -> Machine {
         cores: cores(),
         memory_bytes: system.total_memory(),
         os: known(System::long_os_version()),
-        kernel: known(System::kernel_version()),
+        kernel: known(System::kernel_version().map(|version| bare(&version).into())),
         load_before: load,
         load_after: load,
     }
@@ -185,6 +185,11 @@ pub(super) fn cores() -> usize {
 /// How many processes wanted to run in the last minute.
 pub(super) fn load() -> f64 {
     System::load_average().one
+}
+
+/// A version without what whoever built it has appended: that may name a machine.
+fn bare(version: &str) -> &str {
+    version.split('-').next().unwrap_or_default().trim()
 }
 
 fn known(text: Option<String>) -> String {
@@ -281,6 +286,19 @@ mod tests {
     fn the_lock_file_of_this_crate_names_what_is_compared() {
         let read = versions(include_str!("../../Cargo.lock"), CRATES);
         assert_eq!(read.len(), CRATES.len(), "{read:?}");
+    }
+
+    #[test]
+    fn the_kernel_is_a_number_and_names_nobody() {
+        for version in [
+            "6.18.44-lts-of.some-host",
+            "6.18.44-7",
+            "6.18.44",
+            " 6.18.44 \n",
+        ] {
+            assert_eq!(bare(version), "6.18.44");
+        }
+        assert_eq!(known(Some(bare("-some-host").into())), "unknown");
     }
 
     #[test]

@@ -367,7 +367,7 @@ pub struct Machine {
     pub memory_bytes: u64,
     /// The operating system.
     pub os: String,
-    /// Its kernel.
+    /// The version of its kernel, without what whoever built it has appended.
     pub kernel: String,
     /// Processes that wanted to run in the minute before the start.
     pub load_before: f64,
