@@ -11,7 +11,8 @@ use crate::store::RegistryStore;
 // back for every stronger one, so that exactly one is left: features add up.
 
 /// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+/// selects.
 ///
 /// Where crates of one build select different ones, the store with the
 /// stronger promises wins, in that order, so that a program that compiled
@@ -21,12 +22,14 @@ use crate::store::RegistryStore;
     feature = "default-worker",
     feature = "default-thread-safe",
     feature = "default-evmap",
-    feature = "default-snapshot"
+    feature = "default-snapshot",
+    feature = "default-versioned"
 )))]
 pub type DefaultStore = crate::MemoryStore;
 
 /// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+/// selects.
 ///
 /// Where crates of one build select different ones, the store with the
 /// stronger promises wins, in that order, so that a program that compiled
@@ -37,13 +40,15 @@ pub type DefaultStore = crate::MemoryStore;
     not(any(
         feature = "default-thread-safe",
         feature = "default-evmap",
-        feature = "default-snapshot"
+        feature = "default-snapshot",
+        feature = "default-versioned"
     ))
 ))]
 pub type DefaultStore = crate::WorkerStore;
 
 /// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+/// selects.
 ///
 /// Where crates of one build select different ones, the store with the
 /// stronger promises wins, in that order, so that a program that compiled
@@ -51,29 +56,49 @@ pub type DefaultStore = crate::WorkerStore;
 /// [`MemoryStore`](crate::MemoryStore).
 #[cfg(all(
     feature = "default-thread-safe",
-    not(any(feature = "default-evmap", feature = "default-snapshot"))
+    not(any(
+        feature = "default-evmap",
+        feature = "default-snapshot",
+        feature = "default-versioned"
+    ))
 ))]
 pub type DefaultStore = crate::ThreadSafeMemoryStore;
 
 /// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+/// selects.
 ///
 /// Where crates of one build select different ones, the store with the
 /// stronger promises wins, in that order, so that a program that compiled
 /// before still compiles. Without any of these features it is
 /// [`MemoryStore`](crate::MemoryStore).
-#[cfg(all(feature = "default-evmap", not(feature = "default-snapshot")))]
+#[cfg(all(
+    feature = "default-evmap",
+    not(any(feature = "default-snapshot", feature = "default-versioned"))
+))]
 pub type DefaultStore = crate::EvmapStore;
 
 /// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap` or `default-snapshot` selects.
+/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+/// selects.
 ///
 /// Where crates of one build select different ones, the store with the
 /// stronger promises wins, in that order, so that a program that compiled
 /// before still compiles. Without any of these features it is
 /// [`MemoryStore`](crate::MemoryStore).
-#[cfg(feature = "default-snapshot")]
+#[cfg(all(feature = "default-snapshot", not(feature = "default-versioned")))]
 pub type DefaultStore = crate::SnapshotStore;
+
+/// The store that the Cargo feature `default-memory`, `default-worker`,
+/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+/// selects.
+///
+/// Where crates of one build select different ones, the store with the
+/// stronger promises wins, in that order, so that a program that compiled
+/// before still compiles. Without any of these features it is
+/// [`MemoryStore`](crate::MemoryStore).
+#[cfg(feature = "default-versioned")]
+pub type DefaultStore = crate::VersionedStore;
 
 macro_rules! store_kinds {
     ($($(#[$doc:meta])* $kind:ident, $name:literal, $feature:literal, $store:ident;)+) => {
@@ -164,6 +189,8 @@ store_kinds! {
     Evmap, "evmap", "evmap", EvmapStore;
     /// [`SnapshotStore`](crate::SnapshotStore)
     Snapshot, "snapshot", "snapshot", SnapshotStore;
+    /// [`VersionedStore`](crate::VersionedStore)
+    Versioned, "versioned", "versioned", VersionedStore;
 }
 
 impl fmt::Display for StoreKind {

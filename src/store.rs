@@ -27,6 +27,8 @@ mod evmap;
 mod snapshot;
 #[cfg(feature = "thread-safe")]
 mod thread_safe;
+#[cfg(feature = "versioned")]
+mod versioned;
 #[cfg(feature = "worker")]
 mod worker;
 
@@ -37,6 +39,8 @@ pub use memory::MemoryStore;
 pub use snapshot::{Snapshot, SnapshotReader, SnapshotStore};
 #[cfg(feature = "thread-safe")]
 pub use thread_safe::ThreadSafeMemoryStore;
+#[cfg(feature = "versioned")]
+pub use versioned::{VersionedReader, VersionedSnapshot, VersionedStore, VersionedView};
 #[cfg(feature = "worker")]
 pub use worker::WorkerStore;
 

@@ -125,6 +125,12 @@ macro_rules! soaked {
         const READERS_NEVER_WAIT: bool = true;
     };
     (snapshot) => {
+        soaked!(of_views);
+    };
+    (versioned) => {
+        soaked!(of_views);
+    };
+    (of_views) => {
         const READERS_NEVER_WAIT: bool = true;
 
         fn hold(&self, time: Duration) {

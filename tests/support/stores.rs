@@ -17,6 +17,7 @@ macro_rules! shared_stores {
         $with! { "worker" worker Worker WorkerStore }
         $with! { "evmap" evmap Evmap EvmapStore }
         $with! { "snapshot" snapshot Snapshot SnapshotStore }
+        $with! { "versioned" versioned Versioned VersionedStore }
     };
 }
 

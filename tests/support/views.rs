@@ -28,6 +28,7 @@ pub(crate) trait Views: RegistryStore + Send + Sync + 'static {
 macro_rules! viewed_stores {
     ($with:ident) => {
         $with! { "snapshot" snapshot SnapshotStore Snapshot SnapshotReader }
+        $with! { "versioned" versioned VersionedStore VersionedSnapshot VersionedReader }
     };
 }
 

@@ -1,0 +1,460 @@
+//! [`VersionedStore`]: many versions of every record, of which each reader sees those of
+//! one revision.
+//!
+//! How versions come, are found, and go, stands in [`engine`], which has all of the
+//! `unsafe` code; how a snapshot tells that it is there, in [`registrations`]. Here are
+//! the changes of a registry, in terms of what the engine can put and find.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::tables::prelude::*;
+use engine::{Commit, Engine, Groups, Names, Pinned, Registered, Services};
+use lists::{Members, Pod, Subscribers};
+
+#[allow(unsafe_code)]
+mod chain;
+#[allow(unsafe_code)]
+mod engine;
+#[allow(unsafe_code)]
+mod lists;
+mod registrations;
+#[allow(unsafe_code)]
+mod table;
+
+/// The store of many versions: a hash map's speed, and consistent snapshots.
+///
+/// A write puts a new version in front of the old one, and no copy of anything else is
+/// made. A reader sees the versions of one revision, in all indexes, however much is
+/// written meanwhile. Readers take no lock and never wait; a writer waits for other
+/// writers only.
+///
+/// There are four ways to read:
+///
+/// | | for | costs | holds up meanwhile |
+/// | --- | --- | --- | --- |
+/// | the methods of [`RegistryStore`] | one question | an epoch pin each | |
+/// | [`pinned`](Self::pinned) | many questions in a row | one pin | the freeing of all that is replaced |
+/// | [`reader`](Self::reader) | a thread that reads a lot | a comparison, unless something was written | what it can see |
+/// | [`snapshot`](Self::snapshot) | answers that stay, on any thread | registering, once | what it can see |
+///
+/// # Memory
+///
+/// What is replaced is freed some commits later, when nobody can see it any more: up to
+/// a few hundred versions wait for their turn. A [`VersionedSnapshot`] keeps what it
+/// shows, and nothing of what is written and replaced afterwards, however long it lives.
+/// A thread that sleeps inside of a read closure, or with a [`VersionedView`], holds
+/// nobody up, but everything that is replaced meanwhile stays in memory, in this store
+/// and in everything else in the process that uses the default collector of
+/// `crossbeam-epoch`; and so the other way round.
+///
+/// # Consistency
+///
+/// Linearizable. A commit becomes visible when its revision is published, in all indexes
+/// at once; every read answers from one revision.
+///
+/// # Inside a read closure
+///
+/// Every call of the same store is fine. The closure goes on reading the record that it
+/// was given.
+///
+/// ```
+/// use service_registry::{RegistryStore, RegistryView, VersionedStore};
+///
+/// let store = VersionedStore::new();
+/// store.add_subscription("web:pod-1", "user-service")?;
+/// let before = store.snapshot();
+/// store.clear()?;
+/// assert_eq!(before.subscribers("user-service").count(), 1);
+/// assert_eq!(store.snapshot().subscribers("user-service").count(), 0);
+/// assert!(before.revision() < store.revision());
+/// # Ok::<(), service_registry::StoreError>(())
+/// ```
+pub struct VersionedStore {
+    engine: Arc<Engine>,
+}
+
+impl Default for VersionedStore {
+    fn default() -> VersionedStore {
+        VersionedStore {
+            engine: Arc::new(Engine::new()),
+        }
+    }
+}
+
+impl VersionedStore {
+    /// An empty store.
+    pub fn new() -> VersionedStore {
+        VersionedStore::default()
+    }
+
+    /// The present state, for as long as one likes. O(1), and allocates nothing, but for
+    /// more snapshots at once than there have been before. It keeps what it shows: of
+    /// each record the one version.
+    ///
+    /// Of a closed store it is empty, under the last revision.
+    pub fn snapshot(&self) -> VersionedSnapshot {
+        VersionedSnapshot {
+            state: self.engine.register(),
+        }
+    }
+
+    /// A handle for a thread that reads a lot: a snapshot that moves on by itself, so that
+    /// a read costs little more than the look-up. O(1).
+    pub fn reader(&self) -> VersionedReader {
+        VersionedReader {
+            newest: self.snapshot(),
+        }
+    }
+
+    /// The present state, for a thread that asks several questions in a row and then lets
+    /// go of it: the cheapest consistent view. O(1), allocates nothing.
+    ///
+    /// While it is held, nothing that is replaced is freed; see above.
+    #[inline]
+    pub fn pinned(&self) -> VersionedView<'_> {
+        VersionedView {
+            state: self.engine.pin(),
+        }
+    }
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
+        let view = self.pinned();
+        if view.state.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        Ok(read(&view))
+    }
+
+    /// A read that runs a closure of the caller.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
+        self.read(read)
+    }
+
+    #[inline]
+    fn write<R>(&self, write: impl FnOnce(&mut Commit<'_>) -> Result<R>) -> Result<R> {
+        self.write_commit(write).map(|(answer, _)| answer)
+    }
+
+    fn commit_write(&self, write: impl FnOnce(&mut Commit<'_>) -> Result<()>) -> Result<Revision> {
+        self.write_commit(write).map(|((), revision)| revision)
+    }
+
+    #[inline]
+    fn write_commit<'e, R>(
+        &'e self,
+        write: impl FnOnce(&mut Commit<'e>) -> Result<R>,
+    ) -> Result<(R, Revision)> {
+        let mut commit = self.engine.commit();
+        if commit.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let answer = write(&mut commit)?;
+        let revision = commit.settle();
+        Ok((answer, revision))
+    }
+
+    fn current_revision(&self) -> Revision {
+        self.engine.pin().revision().into()
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
+    fn close_tables(&self) -> Result<()> {
+        let mut commit = self.engine.commit();
+        let closed = commit.close();
+        drop(commit);
+        drop(closed);
+        Ok(())
+    }
+}
+
+impl_registry_store!(VersionedStore);
+
+impl fmt::Debug for VersionedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::debug_store("VersionedStore", self, f)
+    }
+}
+
+impl WriteTables for Commit<'_> {
+    fn is_registered(&self, key: &str) -> bool {
+        let spot = self.spot::<Services, _>(key);
+        self.newest(&spot).is_some()
+    }
+
+    fn save(&mut self, service: ServiceInfo) {
+        let spot = self.spot::<Services, _>(service.key());
+        let known = self.newest(&spot);
+        if known == Some(&service) {
+            return;
+        }
+        let is_new = known.is_none();
+        let key = service.key().clone();
+        let text = || key.text().clone();
+        if !is_new {
+            self.put::<Services, _>(&spot, text, Some(service));
+            return;
+        }
+        let name = service.clone();
+        let pod = Pod(self.put::<Services, _>(&spot, text, Some(service)));
+        let name = name.service_name();
+        let spot = self.spot::<Names, _>(name);
+        let first = Members::default();
+        let members = self.newest(&spot).unwrap_or(&first);
+        let (place, members) = (members.len(), members.with(pod));
+        self.set_place(pod, place);
+        self.put::<Names, _>(&spot, || name.into(), Some(members));
+        self.count(1, 0);
+    }
+
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
+        let spot = self.spot::<Services, _>(key);
+        let removed = self.newest(&spot)?.clone();
+        let pod = Pod(self.put::<Services, _>(&spot, || key.into(), None));
+        let name = removed.service_name();
+        let spot = self.spot::<Names, _>(name);
+        let Some(members) = self.newest(&spot) else {
+            unreachable!("a registered pod stands under its name");
+        };
+        let place = self.place(pod);
+        let (members, moved) = members.without(place);
+        if let Some(moved) = moved {
+            self.set_place(moved, place);
+        }
+        let members = Some(members).filter(|members| members.len() > 0);
+        self.put::<Names, _>(&spot, || name.into(), members);
+        self.count(-1, 0);
+        Some(removed)
+    }
+
+    #[inline]
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Option<ServiceStatus> {
+        let spot = self.spot::<Services, _>(key);
+        let known = self.newest(&spot)?;
+        let before = known.status();
+        let mut updated = known.clone();
+        if updated.set_health(status, checked_at) {
+            self.put::<Services, _>(&spot, || key.into(), Some(updated));
+        }
+        Some(before)
+    }
+
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        let added = self.subscriptions().add(subscriber_key, service_group);
+        if let Some((number, subscriber)) = added {
+            let spot = self.spot::<Groups, _>(service_group);
+            let first = Subscribers::default();
+            let subscribers = self.newest(&spot).unwrap_or(&first);
+            let subscribers = subscribers.with(number, subscriber);
+            self.put::<Groups, _>(&spot, || service_group.into(), Some(subscribers));
+            self.count(0, 1);
+        }
+    }
+
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+        let removed = self.subscriptions().remove(subscriber_key, service_group);
+        if let Some(number) = removed {
+            leave(self, service_group, number);
+        }
+    }
+
+    fn unsubscribe_all(&mut self, subscriber_key: &str) {
+        let removed = self.subscriptions().remove_all(subscriber_key);
+        for (group, number) in removed {
+            leave(self, &group, number);
+        }
+    }
+
+    #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
+    fn clear(&mut self) -> impl Sized + use<> {
+        (self.stats() != StoreStats::default()).then(|| self.empty())
+    }
+
+    fn settle(&mut self) -> Revision {
+        self.publish().into()
+    }
+}
+
+/// Takes a subscription out of its group.
+fn leave(commit: &mut Commit<'_>, service_group: &str, number: u64) {
+    let spot = commit.spot::<Groups, _>(service_group);
+    let Some(subscribers) = commit.newest(&spot) else {
+        unreachable!("a subscription stands in its group");
+    };
+    let subscribers = subscribers.without(number);
+    let subscribers = Some(subscribers).filter(|subscribers| !subscribers.is_empty());
+    commit.put::<Groups, _>(&spot, || service_group.into(), subscribers);
+    commit.count(0, -1);
+}
+
+/// The state of a [`VersionedStore`] at one revision, for the thread that pinned it.
+///
+/// It cannot leave the thread. While it is held, what is replaced in the store is not
+/// freed; keep it for as long as a few questions take.
+///
+/// ```
+/// use service_registry::{RegistryStore, RegistryView, VersionedStore};
+///
+/// let store = VersionedStore::new();
+/// let view = store.pinned();
+/// store.add_subscription("web:pod-1", "user-service")?;
+/// assert_eq!(view.subscribers("user-service").count(), 0);
+/// assert_eq!(store.pinned().subscribers("user-service").count(), 1);
+/// # Ok::<(), service_registry::StoreError>(())
+/// ```
+pub struct VersionedView<'store> {
+    state: Pinned<'store>,
+}
+
+/// A state of a [`VersionedStore`] that stays.
+///
+/// It can be sent to and shared by threads, kept for as long as one likes, and outlives
+/// its store. It keeps the versions that it shows, and no others: what is written and
+/// replaced while it lives is freed as without it. The last of its clones to be dropped
+/// frees what they alone kept: O(that).
+///
+/// While nothing has been written since, reading it costs the look-up. A record that has
+/// been replaced is found behind its newer versions, which takes an epoch pin. The
+/// iterator of [`services`](RegistryView::services) stays pinned while it lives.
+///
+/// ```
+/// fn shared_by_threads<T: Send + Sync + 'static>() {}
+/// shared_by_threads::<service_registry::VersionedSnapshot>();
+/// ```
+#[derive(Clone)]
+pub struct VersionedSnapshot {
+    state: Registered,
+}
+
+/// Writes `impl RegistryView`, by way of a state of the engine.
+macro_rules! impl_registry_view {
+    ($view:ident $(<$store:lifetime>)?, $name:literal) => {
+        impl $(<$store>)? RegistryView for $view $(<$store>)? {
+            fn revision(&self) -> Revision {
+                self.state.revision().into()
+            }
+
+            #[inline]
+            fn get(&self, key: &str) -> Option<&ServiceInfo> {
+                self.state.get(key)
+            }
+
+            fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+                self.state.services()
+            }
+
+            fn services_by_name<'a>(
+                &'a self,
+                service_name: &str,
+            ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a $(, $store)?> {
+                self.state.services_by_name(service_name)
+            }
+
+            fn subscribers<'a>(
+                &'a self,
+                service_group: &str,
+            ) -> impl Iterator<Item = &'a ServiceKey> + use<'a $(, $store)?> {
+                self.state.subscribers(service_group)
+            }
+
+            fn stats(&self) -> StoreStats {
+                self.state.stats()
+            }
+        }
+
+        impl $(<$store>)? fmt::Debug for $view $(<$store>)? {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let stats = self.stats();
+                f.debug_struct($name)
+                    .field("revision", &self.revision())
+                    .field("services", &stats.services)
+                    .field("subscriptions", &stats.subscriptions)
+                    .finish()
+            }
+        }
+    };
+}
+
+impl_registry_view!(VersionedView<'store>, "VersionedView");
+impl_registry_view!(VersionedSnapshot, "VersionedSnapshot");
+
+/// A handle of one thread for reading a [`VersionedStore`] often.
+///
+/// It is a snapshot that moves on: before each read it looks whether something has been
+/// published since. What it shows stays in memory until its next read or its end: a
+/// thread that stops reading should drop its reader.
+///
+/// A reader never shows an older state than it showed before.
+///
+/// ```
+/// use service_registry::{RegistryStore, RegistryView, VersionedStore};
+///
+/// let store = VersionedStore::new();
+/// let mut reader = store.reader();
+/// store.add_subscription("web:pod-1", "user-service")?;
+/// assert_eq!(reader.view().subscribers("user-service").count(), 1);
+/// # Ok::<(), service_registry::StoreError>(())
+/// ```
+pub struct VersionedReader {
+    newest: VersionedSnapshot,
+}
+
+impl VersionedReader {
+    /// The newest state, borrowed until the next read. O(1), and the cost of freeing what
+    /// only this reader had kept. After the store is closed the state is empty, under the
+    /// last revision.
+    #[inline]
+    pub fn view(&mut self) -> &VersionedSnapshot {
+        if !self.newest.state.is_newest() {
+            self.newest.state.renew();
+        }
+        &self.newest
+    }
+
+    /// Calls `read` with the newest record under `key`, as
+    /// [`with_service`](RegistryStore::with_service) does. O(1), and as for
+    /// [`view`](Self::view); no copy, no allocation where the pod is there.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](StoreError::NotFound) where no pod has that key;
+    /// [`Closed`](StoreError::Closed).
+    #[inline]
+    pub fn with_service<R>(
+        &mut self,
+        key: &str,
+        read: impl FnOnce(&ServiceInfo) -> R,
+    ) -> Result<R> {
+        let view = self.view();
+        if view.state.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        let answer = view.state.get(key).map(read);
+        answer.ok_or_else(|| StoreError::not_found(key))
+    }
+}
+
+impl Clone for VersionedReader {
+    fn clone(&self) -> VersionedReader {
+        VersionedReader {
+            newest: VersionedSnapshot {
+                state: self.newest.state.engine().register(),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for VersionedReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VersionedReader")
+            .field("viewed", &self.newest)
+            .finish_non_exhaustive()
+    }
+}

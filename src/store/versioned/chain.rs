@@ -1,0 +1,240 @@
+//! The versions of one thing, newest first, and the places where they are found.
+//!
+//! ```text
+//!  slot of the table            version              version          version
+//!  [hash | revision | newest]-->[ 52 | value ]------>[ 47 | value ]-->[ 12 | value ]
+//!  cell of the key                ^   ^     `--------^  |     `--------^
+//!  [revision | newest | key]------'   '------ newer ----'
+//! ```
+//!
+//! A version is never changed once it is in its chain, but for its two links. The
+//! list is in the order of revisions; a reader takes the first version that is not
+//! newer than its own revision.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+
+/// One version of a value: that from `revision` on it was this, or was not there.
+#[repr(C)]
+pub(super) struct Version<V> {
+    pub(super) revision: u64,
+    /// The text of the cell's key, one pointer nearer. The cell is freed with its last
+    /// version.
+    key: NonNull<str>,
+    pub(super) value: Option<V>,
+    /// The version before this one, or null where nobody can ask for it any more.
+    pub(super) previous: AtomicPtr<Version<V>>,
+    /// The version after this one, or null. Asked by the writer only.
+    pub(super) newer: AtomicPtr<Version<V>>,
+    /// Where it belongs.
+    pub(super) cell: NonNull<Cell<V>>,
+    /// In a model: whether it has been freed.
+    #[cfg(loom)]
+    pub(super) freed: std::sync::atomic::AtomicBool,
+}
+
+// SAFETY: a version is shared by reference between threads, and freed on any of them,
+// as a value of `V` would be; its pointers are followed only as the engine says.
+unsafe impl<V: Send + Sync> Send for Version<V> {}
+// SAFETY: as above.
+unsafe impl<V: Send + Sync> Sync for Version<V> {}
+
+impl<V> Version<V> {
+    pub(super) fn new(
+        revision: u64,
+        value: Option<V>,
+        cell: NonNull<Cell<V>>,
+        key: NonNull<str>,
+        previous: *mut Version<V>,
+    ) -> Box<Version<V>> {
+        Box::new(Version {
+            revision,
+            key,
+            value,
+            previous: AtomicPtr::new(previous),
+            newer: AtomicPtr::new(std::ptr::null_mut()),
+            cell,
+            #[cfg(loom)]
+            freed: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// The key of its cell.
+    #[inline]
+    pub(super) fn key(&self) -> &str {
+        // SAFETY: the text is that of the cell, which is freed with its last version,
+        // and not before.
+        unsafe { self.key.as_ref() }
+    }
+}
+
+/// A version that was pointed to.
+///
+/// # Safety
+///
+/// Where it is not null, it has not been freed, and will not be for as long as `'a`.
+#[inline]
+pub(super) unsafe fn version<'a, V>(at: *mut Version<V>) -> Option<&'a Version<V>> {
+    // SAFETY: the caller's.
+    let version = unsafe { at.as_ref() };
+    #[cfg(loom)]
+    if let Some(version) = version {
+        let freed = version.freed.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(!freed, "a reader stood on what had been freed");
+    }
+    version
+}
+
+/// The beginning of a chain: the newest version, and its revision, which can be read
+/// without touching the version.
+pub(super) struct Head<V> {
+    /// That of `newest`, or a later one.
+    revision: AtomicU64,
+    newest: AtomicPtr<Version<V>>,
+}
+
+/// What a registered reader finds at the head of a chain.
+pub(super) enum Glance<'a, V> {
+    /// The version that it is to see.
+    Seen(&'a Version<V>),
+    /// None any more, under this head.
+    Gone,
+    /// A version that is newer, and may be freed under it.
+    Newer,
+}
+
+impl<V> Head<V> {
+    pub(super) fn empty() -> Head<V> {
+        Head {
+            revision: AtomicU64::new(0),
+            newest: AtomicPtr::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// Both parts, for the writer, who put them there.
+    pub(super) fn parts(&self) -> (*mut Version<V>, u64) {
+        (self.newest.load(Relaxed), self.revision.load(Relaxed))
+    }
+
+    /// The pointer, for the writer, who put it there.
+    #[inline]
+    pub(super) fn newest(&self) -> *mut Version<V> {
+        self.newest.load(Relaxed)
+    }
+
+    /// Puts a version in front, or nothing where there will be none any more.
+    #[inline]
+    pub(super) fn push(&self, newest: *mut Version<V>, revision: u64) {
+        self.revision.store(revision, Relaxed);
+        // Release: pairs with the Acquire loads in `first` and `glance`, which then find
+        // the version whole, and at least its revision.
+        self.newest.store(newest, Release);
+    }
+
+    /// The newest version.
+    ///
+    /// # Safety
+    ///
+    /// The thread is pinned since before it loaded what led to this head; or it is the
+    /// writer.
+    #[inline]
+    pub(super) unsafe fn first<'a>(&self) -> Option<&'a Version<V>> {
+        // Acquire: pairs with the Release in `push`.
+        let at = self.newest.load(Acquire);
+        // SAFETY: what a head leads to is freed no earlier than a grace period after it
+        // was unlinked, and the caller is pinned, or does not unlink meanwhile.
+        unsafe { version(at) }
+    }
+
+    /// What a reader sees who has registered `revision` and is not pinned.
+    ///
+    /// The order of the two loads matters. Where the second finds a revision that is not
+    /// newer than the reader's, the version found before is not newer either, because
+    /// its own revision was stored before it; and it is the one to see, because what was
+    /// published when the reader registered is found by every load since.
+    ///
+    /// # Safety
+    ///
+    /// `revision` is registered and confirmed, for as long as `'a`, and the head lies in
+    /// tables that were loaded afterwards, or in a cell that is visible at it.
+    #[inline]
+    pub(super) unsafe fn glance<'a>(&self, revision: u64) -> Glance<'a, V> {
+        // Acquire: pairs with the Release in `push`.
+        let at = self.newest.load(Acquire);
+        if self.revision.load(Relaxed) > revision {
+            return if at.is_null() {
+                Glance::Gone
+            } else {
+                Glance::Newer
+            };
+        }
+        // SAFETY: it is visible at `revision`, which is registered.
+        match unsafe { version(at) } {
+            Some(version) => Glance::Seen(version),
+            None => Glance::Gone,
+        }
+    }
+}
+
+/// The first version from `first` on that is not newer than `revision`.
+///
+/// # Safety
+///
+/// The thread is pinned since before it came to `first`; and `revision` is registered,
+/// or was published when it was pinned, or later.
+#[inline]
+pub(super) unsafe fn seek<V>(first: &Version<V>, revision: u64) -> Option<&Version<V>> {
+    let mut at = first;
+    while at.revision > revision {
+        // Acquire: pairs with the Release of `unlink`, and of `push` for a link that was
+        // made before the version was seen.
+        let previous = at.previous.load(Acquire);
+        // SAFETY: links lead to what is freed no earlier than a grace period after it
+        // was unlinked.
+        at = unsafe { version(previous) }?;
+    }
+    Some(at)
+}
+
+/// What belongs to one key, and stays where it is for as long as the key has versions.
+pub(super) struct Cell<V> {
+    pub(super) head: Head<V>,
+    pub(super) key: Arc<str>,
+    pub(super) hash: u64,
+    /// Where the pod stands among those of its name. Asked by the writer only.
+    pub(super) place: AtomicUsize,
+}
+
+impl<V> Cell<V> {
+    pub(super) fn new(key: Arc<str>, hash: u64) -> Box<Cell<V>> {
+        Box::new(Cell {
+            head: Head::empty(),
+            key,
+            hash,
+            place: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// Takes a version out of the middle of its chain, or from its end. A reader who is on
+/// it goes on as before.
+///
+/// # Safety
+///
+/// Only the writer does, with a version that is linked, and followed by a newer one.
+pub(super) unsafe fn unlink<V>(old: &Version<V>) {
+    let newer = old.newer.load(Relaxed);
+    let previous = old.previous.load(Relaxed);
+    // SAFETY: whoever follows a linked version is linked as well, and so is not freed.
+    if let Some(newer) = unsafe { version(newer) } {
+        // Release: pairs with the Acquire in `seek`.
+        newer.previous.store(previous, Release);
+    }
+    // SAFETY: as above, of whoever comes before it.
+    if let Some(previous) = unsafe { version(previous) } {
+        previous.newer.store(newer, Relaxed);
+    }
+}

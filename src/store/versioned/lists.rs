@@ -1,0 +1,226 @@
+//! The values of the indexes that hold many: the pods of a name, and the subscribers of
+//! a group. A list is never changed; a change makes another one. Short ones are copied
+//! whole, long ones share what has not changed.
+
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use im::shared_ptr::DefaultSharedPtr;
+use im::{GenericOrdMap, GenericVector};
+
+use super::chain::Cell;
+use crate::hash::RandomState;
+use crate::service::{ServiceInfo, ServiceKey};
+
+/// How long a list may grow that is copied whole.
+const FEW: usize = 32;
+
+/// A pod in the list of its name: its cell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pod(pub(super) NonNull<Cell<ServiceInfo>>);
+
+// SAFETY: it stands for a shared reference to the cell, which threads may share.
+unsafe impl Send for Pod {}
+// SAFETY: as above.
+unsafe impl Sync for Pod {}
+
+impl Pod {
+    /// Its cell.
+    ///
+    /// # Safety
+    ///
+    /// The pod stands in a list that is visible to a reader, for as long as that lasts; or
+    /// in the newest one, and the writer asks.
+    #[inline]
+    pub(super) unsafe fn cell<'a>(self) -> &'a Cell<ServiceInfo> {
+        // SAFETY: cells are freed when no such list is visible any more.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// The pods of a name, in no particular order.
+pub(super) enum Members {
+    Few(Box<[Pod]>),
+    Many(GenericVector<Pod, DefaultSharedPtr>),
+}
+
+impl Default for Members {
+    fn default() -> Members {
+        Members::Few(Box::default())
+    }
+}
+
+impl Members {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Members::Few(few) => few.len(),
+            Members::Many(many) => many.len(),
+        }
+    }
+
+    /// O(pods) where they are few, and O(log pods) where they are many.
+    pub(super) fn with(&self, pod: Pod) -> Members {
+        match self {
+            Members::Few(few) if few.len() < FEW => {
+                Members::Few(few.iter().copied().chain([pod]).collect())
+            }
+            Members::Few(few) => Members::Many(few.iter().copied().chain([pod]).collect()),
+            Members::Many(many) => {
+                let mut many = many.clone();
+                many.push_back(pod);
+                Members::Many(many)
+            }
+        }
+    }
+
+    /// Without the pod at `place`, where the last one takes its place: that one is
+    /// answered, too, if it is another.
+    pub(super) fn without(&self, place: usize) -> (Members, Option<Pod>) {
+        match self {
+            Members::Few(few) => {
+                let mut few = few.to_vec();
+                few.swap_remove(place);
+                let moved = few.get(place).copied();
+                (Members::Few(few.into()), moved)
+            }
+            Members::Many(many) => {
+                let mut many = many.clone();
+                let last = many.pop_back();
+                let moved = last.filter(|_| place < many.len());
+                if let Some(last) = moved {
+                    many.set(place, last);
+                }
+                // Half of the limit, so that a name whose size wavers around it is not
+                // converted each time.
+                if many.len() <= FEW / 2 {
+                    return (Members::Few(many.iter().copied().collect()), moved);
+                }
+                (Members::Many(many), moved)
+            }
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Pod> {
+        let (few, many) = match self {
+            Members::Few(few) => (&**few, None),
+            Members::Many(many) => (&[][..], Some(many.iter())),
+        };
+        few.iter().chain(many.into_iter().flatten()).copied()
+    }
+}
+
+/// The subscribers of a group by the numbers of their subscriptions, which only grow.
+pub(super) enum Subscribers {
+    Few(Box<[(u64, ServiceKey)]>),
+    Many(GenericOrdMap<u64, ServiceKey, DefaultSharedPtr>),
+}
+
+impl Default for Subscribers {
+    fn default() -> Subscribers {
+        Subscribers::Few(Box::default())
+    }
+}
+
+impl Subscribers {
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Subscribers::Few(few) => few.is_empty(),
+            Subscribers::Many(many) => many.is_empty(),
+        }
+    }
+
+    /// O(subscribers) where they are few, and O(log subscribers) where they are many.
+    pub(super) fn with(&self, number: u64, subscriber: ServiceKey) -> Subscribers {
+        match self {
+            Subscribers::Few(few) => {
+                let all = few.iter().cloned().chain([(number, subscriber)]);
+                if few.len() < FEW {
+                    Subscribers::Few(all.collect())
+                } else {
+                    Subscribers::Many(all.collect())
+                }
+            }
+            Subscribers::Many(many) => Subscribers::Many(many.update(number, subscriber)),
+        }
+    }
+
+    /// As [`with`](Self::with).
+    pub(super) fn without(&self, number: u64) -> Subscribers {
+        match self {
+            Subscribers::Few(few) => {
+                let others = few.iter().filter(|(own, _)| *own != number);
+                Subscribers::Few(others.cloned().collect())
+            }
+            Subscribers::Many(many) => {
+                let many = many.without(&number);
+                if many.len() <= FEW / 2 {
+                    let few = many.iter().map(|(number, key)| (*number, key.clone()));
+                    return Subscribers::Few(few.collect());
+                }
+                Subscribers::Many(many)
+            }
+        }
+    }
+
+    /// In the order of subscription.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ServiceKey> {
+        let (few, many) = match self {
+            Subscribers::Few(few) => (&**few, None),
+            Subscribers::Many(many) => (&[][..], Some(many.values())),
+        };
+        let few = few.iter().map(|(_, key)| key);
+        few.chain(many.into_iter().flatten())
+    }
+}
+
+/// The groups of each subscriber, with the numbers of the subscriptions: asked by the
+/// writer only.
+#[derive(Default)]
+pub(super) struct Subscriptions {
+    subscribers: HashMap<ServiceKey, BTreeMap<Arc<str>, u64>, RandomState>,
+    next: u64,
+}
+
+impl Subscriptions {
+    /// Adds a subscription; answers with its number and its subscriber if it is new.
+    pub(super) fn add(&mut self, subscriber: &str, group: &str) -> Option<(u64, ServiceKey)> {
+        let number = self.next;
+        let key = match self.subscribers.get_key_value(subscriber) {
+            Some((_, groups)) if groups.contains_key(group) => return None,
+            Some((key, _)) => key.clone(),
+            None => subscriber
+                .parse()
+                .expect("the store checks a subscriber key before it passes it on"),
+        };
+        let groups = self.subscribers.entry(key.clone()).or_default();
+        groups.insert(group.into(), number);
+        self.next += 1;
+        Some((number, key))
+    }
+
+    /// Removes a subscription; answers with its number if there was one.
+    pub(super) fn remove(&mut self, subscriber: &str, group: &str) -> Option<u64> {
+        let groups = self.subscribers.get_mut(subscriber)?;
+        let number = groups.remove(group)?;
+        if groups.is_empty() {
+            self.forget(subscriber);
+        }
+        Some(number)
+    }
+
+    /// Removes all subscriptions of a subscriber; answers with their groups and numbers.
+    pub(super) fn remove_all(&mut self, subscriber: &str) -> BTreeMap<Arc<str>, u64> {
+        self.forget(subscriber).unwrap_or_default()
+    }
+
+    fn forget(&mut self, subscriber: &str) -> Option<BTreeMap<Arc<str>, u64>> {
+        let removed = self.subscribers.remove(subscriber);
+        let subscribers = &mut self.subscribers;
+        if subscribers.capacity() > 16 && subscribers.len() < subscribers.capacity() / 8 {
+            subscribers.shrink_to(subscribers.len() * 2);
+        }
+        removed
+    }
+}
