@@ -89,7 +89,7 @@ fn hold_answers<S: RegistryStore>(store: &S, time: Duration) {
 }
 
 /// Two kinds of handles: a view and a reader.
-#[cfg(feature = "snapshot")]
+#[cfg(any(feature = "snapshot", feature = "versioned"))]
 fn hold_views<S: support::views::Views>(store: &S, time: Duration) {
     let groups = thirty::groups();
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();

@@ -415,7 +415,8 @@ fn store_kinds_read_and_print() {
             feature = "thread-safe",
             feature = "worker",
             feature = "evmap",
-            feature = "snapshot"
+            feature = "snapshot",
+            feature = "versioned"
         )))
     );
     for kind in StoreKind::ALL {

@@ -163,10 +163,16 @@ impl VersionedStore {
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
         let mut commit = self.engine.commit();
-        let closed = commit.close();
+        let closed = (!commit.is_closed()).then(|| commit.close());
         drop(commit);
         drop(closed);
         Ok(())
+    }
+}
+
+impl Drop for VersionedStore {
+    fn drop(&mut self) {
+        self.engine.abandon();
     }
 }
 

@@ -87,6 +87,13 @@ const OFTEN: usize = 1;
 /// How many of them it looks at, at most, for each that has come.
 const SHARE: usize = 4;
 
+/// How often the epoch is asked to go on, so that two grace periods pass where nobody is
+/// pinned.
+#[cfg(not(loom))]
+const STEPS: usize = 8;
+#[cfg(loom)]
+const STEPS: usize = 2;
+
 /// The three indexes of one layout.
 pub(super) struct Indexes {
     services: Table<ServiceInfo>,
@@ -110,7 +117,8 @@ pub(super) struct Tables {
     hasher: RandomState,
     /// The revision that these tables began with: `clear` makes new ones.
     since: u64,
-    closed: bool,
+    /// Whether the store is closed, and the last revision that it had.
+    closed: Option<u64>,
     generation: Arc<Generation>,
 }
 
@@ -125,7 +133,7 @@ struct Generation {
 }
 
 impl Tables {
-    fn new(since: u64, closed: bool) -> Tables {
+    fn new(since: u64, closed: Option<u64>) -> Tables {
         let indexes = Indexes {
             services: Table::with_room(0),
             names: Table::with_room(0),
@@ -162,6 +170,13 @@ impl Tables {
 }
 
 impl Generation {
+    /// Takes over what has been removed, to free it in the end.
+    fn adopt(&self, removed: Vec<Old>) {
+        let orphans = self.orphans.lock();
+        let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
+        orphans.0.extend(removed);
+    }
+
     /// The newest layout.
     ///
     /// # Safety
@@ -320,6 +335,8 @@ pub(super) struct Engine {
     passed: Arc<AtomicU64>,
     /// Whether versions are kept for snapshots.
     keeps: AtomicBool,
+    /// Whether the store is gone, and there are only views left.
+    is_abandoned: AtomicBool,
     writer: Mutex<Writer>,
 }
 
@@ -353,6 +370,16 @@ pub(super) struct Writer {
     subscriptions: Subscriptions,
 }
 
+impl Writer {
+    /// Forgets all versions that have been replaced; answers with those that no chain has
+    /// any more.
+    fn forget_old(&mut self) -> Vec<Old> {
+        let kept = std::mem::take(&mut self.kept).into_values().flatten();
+        let old = self.replaced.drain(..).chain(kept);
+        old.filter(Old::is_removed).collect()
+    }
+}
+
 /// How full a table is.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Usage {
@@ -366,11 +393,12 @@ impl Engine {
     pub(super) fn new() -> Engine {
         Engine {
             published: AtomicU64::new(0),
-            tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new(0, false))).cast_mut()),
+            tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new(0, None))).cast_mut()),
             registrations: Registrations::new(),
             epoch: Epoch::new(),
             passed: Arc::new(AtomicU64::new(0)),
             keeps: AtomicBool::new(false),
+            is_abandoned: AtomicBool::new(false),
             writer: Mutex::new(Writer::default()),
         }
     }
@@ -408,40 +436,47 @@ impl Engine {
         };
         drop(pinned);
         if !Registrations::confirm(registered.revision, &self.published) {
-            registered.renew();
+            registered.move_on();
         }
         registered
     }
 
     /// The right to write, when its turn comes.
-    pub(super) fn commit(&self) -> Commit<'_> {
+    pub(super) fn commit(self: &Arc<Engine>) -> Commit<'_> {
         // No code of a caller runs under this lock.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        Commit {
-            engine: self,
-            writer,
-            left: Leftovers::new(self),
+        Commit::new(self, writer)
+    }
+
+    /// The store is gone: what views do not show goes as well.
+    pub(super) fn abandon(self: &Arc<Engine>) {
+        if Arc::strong_count(self) > 1 {
+            // Release: pairs with the Acquire in `renew`.
+            self.is_abandoned.store(true, Release);
+            let mut commit = self.commit();
+            let closed = (!commit.is_closed()).then(|| commit.close());
+            drop(commit);
+            drop(closed);
         }
     }
 
     /// Frees what only a snapshot that has gone had kept, unless a writer is at work, who
     /// will.
     #[cold]
-    fn let_go(&self) {
+    fn let_go(self: &Arc<Engine>) {
         if let Ok(writer) = self.writer.try_lock() {
-            Commit {
-                engine: self,
-                writer,
-                left: Leftovers::new(self),
-            }
-            .tidy();
+            Commit::new(self, writer).tidy(usize::MAX);
         }
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.commit().bury();
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let removed = writer.forget_old();
+        // SAFETY: there are always tables, and nobody replaces them now.
+        let generation = &unsafe { &*self.tables.load(Relaxed) }.generation;
+        generation.adopt(removed);
         // SAFETY: it was made by `Arc::into_raw`, and nobody else can load it any more.
         drop(unsafe { Arc::from_raw(self.tables.load(Relaxed)) });
     }
@@ -458,7 +493,7 @@ pub(super) struct Pinned<'e> {
 
 impl Pinned<'_> {
     pub(super) fn revision(&self) -> u64 {
-        self.revision
+        self.tables().closed.unwrap_or(self.revision)
     }
 
     #[inline]
@@ -469,7 +504,7 @@ impl Pinned<'_> {
 
     #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        self.tables().closed
+        self.tables().closed.is_some()
     }
 
     /// A share in the tables, which outlives the pin.
@@ -569,11 +604,12 @@ pub(super) struct Registered {
 
 impl Registered {
     pub(super) fn revision(&self) -> u64 {
-        self.revision
+        self.tables.closed.unwrap_or(self.revision)
     }
 
+    #[inline]
     pub(super) fn is_closed(&self) -> bool {
-        self.tables.closed
+        self.tables.closed.is_some()
     }
 
     pub(super) fn engine(&self) -> &Arc<Engine> {
@@ -591,9 +627,16 @@ impl Registered {
             && std::ptr::eq(self.engine.tables.load(Relaxed), &raw const *self.tables)
     }
 
-    /// Moves on to the newest state.
+    /// Moves on to the newest state, if there is a store to have one.
     #[cold]
     pub(super) fn renew(&mut self) {
+        if self.engine.is_abandoned.load(Acquire) {
+            return;
+        }
+        self.move_on();
+    }
+
+    fn move_on(&mut self) {
         let Registered {
             revision,
             tables,
@@ -718,7 +761,7 @@ impl Drop for Registered {
 
 impl Engine {
     /// A revision is registered no more.
-    fn released(&self) {
+    fn released(self: &Arc<Engine>) {
         // Relaxed: where it is overlooked, the next commit sees to it.
         if self.keeps.load(std::sync::atomic::Ordering::Relaxed) {
             self.let_go();
@@ -764,7 +807,7 @@ index!(Groups, Subscribers, groups, Group);
 
 /// The right to write, and what is written until it is published.
 pub(super) struct Commit<'e> {
-    engine: &'e Engine,
+    engine: &'e Arc<Engine>,
     writer: MutexGuard<'e, Writer>,
     /// Dropped after the lock: the epoch may run functions of others.
     left: Leftovers<'e>,
@@ -777,6 +820,14 @@ pub(super) struct Spot<V> {
 }
 
 impl<'e> Commit<'e> {
+    fn new(engine: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
+        Commit {
+            engine,
+            writer,
+            left: Leftovers::new(engine),
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.writer.closed
     }
@@ -900,7 +951,7 @@ impl<'e> Commit<'e> {
             indexes,
             hasher: tables.hasher.clone(),
             since: tables.since,
-            closed: false,
+            closed: tables.closed,
             generation: tables.generation.clone(),
         };
         // SAFETY: layouts are boxes, and nobody comes to this one any more who is not
@@ -934,55 +985,84 @@ impl<'e> Commit<'e> {
             // comes before.
             self.engine.published.store(revision, Release);
             if self.writer.since_tidy >= OFTEN {
-                self.tidy();
+                self.tidy(SHARE * OFTEN);
             }
         }
         self.writer.revision
     }
 
-    /// Lets go of everything, to be dropped when the lock has been given back.
+    /// Lets go of everything. What is answered frees it when it is dropped, which is to be
+    /// done when the lock has been given back. O(what there is).
     pub(super) fn empty(&mut self) -> Cleared {
-        let since = self.next();
         self.writer.dirty = true;
-        self.start_anew(since, false)
+        self.start_anew(None)
     }
 
     /// Lets go of everything, for good.
     pub(super) fn close(&mut self) -> Cleared {
         let last = self.writer.revision;
         self.writer.closed = true;
-        self.start_anew(last, true)
+        self.writer.dirty = true;
+        let cleared = self.start_anew(Some(last));
+        self.publish();
+        cleared
     }
 
-    fn start_anew(&mut self, since: u64, closed: bool) -> Cleared {
-        self.bury();
-        self.writer.counted = false;
+    fn start_anew(&mut self, closed: Option<u64>) -> Cleared {
+        let since = self.next();
+        if self.engine.registrations.held().is_empty() {
+            self.bury();
+            self.writer.counted = false;
+            self.writer.services = Usage::default();
+            self.writer.names = Usage::default();
+            self.writer.groups = Usage::default();
+            self.set_tables(Tables::new(since, closed));
+        } else {
+            // Snapshots keep what they show of this generation, and nothing else.
+            self.put_nothing_everywhere::<Services, _>();
+            self.put_nothing_everywhere::<Names, _>();
+            self.put_nothing_everywhere::<Groups, _>();
+            self.writer.counted = true;
+            let tables = self.tables();
+            let fresh = Tables {
+                indexes: tables.indexes.clone(),
+                hasher: tables.hasher.clone(),
+                since: tables.since,
+                closed,
+                generation: tables.generation.clone(),
+            };
+            self.set_tables(fresh);
+        }
         self.writer.stats = StoreStats::default();
-        self.writer.services = Usage::default();
-        self.writer.names = Usage::default();
-        self.writer.groups = Usage::default();
-        self.set_tables(Tables::new(since, closed));
         Cleared {
-            epoch: self.engine.epoch.clone(),
+            engine: self.engine.clone(),
             _subscriptions: std::mem::take(&mut self.writer.subscriptions),
+        }
+    }
+
+    fn put_nothing_everywhere<I: Index<V>, V>(&mut self) {
+        let table = I::table(&self.tables().indexes).clone();
+        for slot in table.slots() {
+            let spot = Spot {
+                hash: 0,
+                taken: slot.cell().map(|cell| (NonNull::from(slot), cell)),
+            };
+            if self.newest(&spot).is_some() {
+                self.put::<I, V>(&spot, || unreachable!("it has a cell"), None);
+            }
         }
     }
 
     /// Forgets the old versions of the present generation, which owns them.
     fn bury(&mut self) {
-        let Writer { replaced, kept, .. } = &mut *self.writer;
-        let kept = std::mem::take(kept).into_values().flatten();
-        let old = replaced.drain(..).chain(kept);
-        let removed: Vec<Old> = old.filter(Old::is_removed).collect();
+        let removed = self.writer.forget_old();
         self.engine.keeps.store(false, Relaxed);
-        let orphans = self.tables().generation.orphans.lock();
-        let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
-        orphans.0.extend(removed);
+        self.tables().generation.adopt(removed);
     }
 
     /// Looks which of the versions that have been replaced can go.
     #[cold]
-    fn tidy(&mut self) {
+    fn tidy(&mut self, most: usize) {
         self.writer.since_tidy = 0;
         let held = self.engine.registrations.held();
         // Acquire: pairs with the Release in `Leftovers::drop`.
@@ -995,7 +1075,7 @@ impl<'e> Commit<'e> {
                 self.keep_or_let_go(old, &held);
             }
         }
-        for _ in 0..SHARE * OFTEN {
+        for _ in 0..most {
             let next = self.writer.replaced.front();
             // What ends after the scan, or may still be seen by a pinned reader, waits.
             let over = |old: &Old| old.visible().end <= passed.min(self.writer.revision);
@@ -1144,15 +1224,17 @@ impl Drop for Leftovers<'_> {
 
 /// What was cleared. Dropping it frees it at once, unless somebody is still reading it.
 pub(super) struct Cleared {
-    epoch: Epoch,
+    engine: Arc<Engine>,
     _subscriptions: Subscriptions,
 }
 
 impl Drop for Cleared {
     fn drop(&mut self) {
-        // As many steps as it takes an epoch to pass, if nobody is pinned.
-        for _ in 0..4 {
-            self.epoch.pin().flush();
+        // As many steps as it takes, if nobody is pinned: one grace period until what was
+        // replaced can be unlinked, and another one until it can be freed.
+        for _ in 0..STEPS {
+            self.engine.let_go();
+            self.engine.epoch.pin().flush();
         }
     }
 }
