@@ -181,7 +181,7 @@ impl Scenario for Size {
             Scale::Smoke => Effort::new(1, 1, 2),
             Scale::Quick => Effort::new(5, 3, 4),
             Scale::Default => Effort::new(11, 5, 60),
-            Scale::Full => Effort::new(11, 5, 200),
+            Scale::Full => Effort::new(11, 5, 450),
         }
     }
 
