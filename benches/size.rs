@@ -1,5 +1,5 @@
-//! The scenario *size* under criterion: hit, miss, update, and remove and register,
-//! from 10 services to 1,000,000.
+//! The scenario *size* under criterion: hit, miss, update, register and remove, from
+//! 10 services to 1,000,000.
 //!
 //! Sizes, keys and loops are those of the report (`src/lab/scenarios/size.rs`). A
 //! size is filled once for all contenders, one contender after the other; the

@@ -13,12 +13,14 @@
 //! | `crew.rs` | who does the work of a burst: a pool, tasks, plain threads |
 //! | `window.rs` | threads that go on, and what they did in the middle of it |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
+//! | `progress.rs` | what a terminal shows meanwhile |
 //! | `process.rs` | a process for each contender; what others did meanwhile |
 //! | `counting.rs` | an allocator that counts, for memory and allocations |
 //! | `record.rs`, `fault.rs` | what a process takes down, and what can go wrong |
 //! | `summary.rs` | from samples to rows, comparisons and the noise floor |
 //! | `stats.rs` | medians and intervals |
 //! | `model.rs` | the results, as `report.json` holds them |
+//! | `context.rs` | where, with what and how a run was made |
 //! | `overall.rs` | one ratio for many cells |
 //! | `verdict.rs` | which store to use, from those ratios |
 //! | `stability.rs` | whether a run can be believed |
@@ -28,6 +30,7 @@
 //! | `section.rs` | what a scenario has to show |
 //! | `targets.rs` | what the stores are meant to reach |
 //! | `output.rs`, `output/` | pages, tables, charts |
+//! | `synthetic.rs` | a made-up report, for the tests |
 //!
 //! - A new **contender** is a [`RegistryStore`](crate::RegistryStore) with a name:
 //!   implement [`Contender`](contender::Contender) and add a line to

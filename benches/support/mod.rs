@@ -13,7 +13,9 @@ const STRIDE: usize = 1 << 23;
 const MOST: usize = 1 << 16;
 
 /// Does an operation so many times and answers with how long that took. Before
-/// the clock starts, a thousand pods are read.
+/// the clock starts, a thousand pods are read. Of an operation that the state of the
+/// store allows only so often at a time, the last part may be more than was asked for:
+/// then its share counts.
 pub(crate) fn sample(
     subject: &mut dyn Subject,
     operation: Operation,
@@ -30,7 +32,6 @@ pub(crate) fn sample(
             sweep: deck.fleet.pods.min(1_000),
         };
         *from += STRIDE;
-        left -= dose.count;
         let sample = subject
             .sample(operation, deck, dose)
             .expect("an open store");
@@ -39,7 +40,19 @@ pub(crate) fn sample(
             sample.expected.contains(&hits),
             "{operation:?}: {hits} hits"
         );
-        elapsed += sample.elapsed;
+        let made = match operation.limit() {
+            Some(_) => dose.count,
+            None => usize::try_from(sample.operations).expect("a count of operations"),
+        };
+        let counted = made.min(left);
+        left -= counted;
+        elapsed += share(sample.elapsed, counted, made);
     }
     elapsed
+}
+
+/// What a part of some operations took.
+fn share(elapsed: Duration, part: usize, all: usize) -> Duration {
+    let nanoseconds = elapsed.as_nanos() * part as u128 / all.max(1) as u128;
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }

@@ -139,8 +139,10 @@ fn method() -> Vec<String> {
          came out. Where the system tells how long a thread waited for a processor, the rows say in \
          how many samples none did."
             .into(),
-        "Every sample counts the operations that did what they were to do. One that is off ends \
-         the run."
+        "Every sample counts the operations that did what they were to do, and where reads and \
+         writes are mixed, how many were writes. One that is off ends the run: in a hundred \
+         operations of a thread exactly as many are writes as the mix says, so that only the \
+         hundreds in which a thread began and ended leave room."
             .into(),
     ])
     .collect()

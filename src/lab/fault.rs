@@ -24,6 +24,17 @@ pub enum Fault {
         /// How many should have.
         expected: RangeInclusive<u64>,
     },
+    /// Reads and writes were not mixed as the scenario says.
+    Writes {
+        /// What was measured.
+        cell: Box<Cell>,
+        /// How many operations were writes.
+        writes: u64,
+        /// Of how many.
+        operations: u64,
+        /// How many should have been.
+        expected: RangeInclusive<u64>,
+    },
     /// A store ended with another number of services than it should have.
     Services {
         /// What was measured.
@@ -66,6 +77,17 @@ impl fmt::Display for Fault {
                 let (low, high) = (expected.start(), expected.end());
                 write!(f, "{at}: {hits} of {operations} operations hit, ")?;
                 write!(f, "{low} to {high} should have")
+            }
+            Fault::Writes {
+                cell,
+                writes,
+                operations,
+                expected,
+            } => {
+                let at = place(cell);
+                let (low, high) = (expected.start(), expected.end());
+                write!(f, "{at}: {writes} of {operations} operations were writes, ")?;
+                write!(f, "{low} to {high} should have been")
             }
             Fault::Services {
                 cell,

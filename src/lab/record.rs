@@ -24,6 +24,8 @@ pub struct Sample {
     pub hits: u64,
     /// How many should have.
     pub expected: RangeInclusive<u64>,
+    /// How many should have been writes, where a mix was drawn.
+    pub mix: Option<RangeInclusive<u64>>,
     /// How many services were registered at the end, and how many should have
     /// been, where that was looked up.
     pub services: Option<(usize, usize)>,
@@ -41,6 +43,7 @@ impl Sample {
             kinds: BTreeMap::new(),
             hits: operations,
             expected: operations..=operations,
+            mix: None,
             services: None,
             waited: None,
         }
@@ -154,7 +157,8 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// [`Fault::Hits`] where the operations did not do what they were to do, and
+    /// [`Fault::Hits`] where the operations did not do what they were to do,
+    /// [`Fault::Writes`] where reads and writes were not mixed as they were to be, and
     /// [`Fault::Services`] where they left something else behind.
     pub fn sample(&mut self, cell: &Cell, unit: Unit, sample: &Sample) -> Result<(), Fault> {
         self.value(cell, unit, unit.value(sample), sample)
@@ -210,6 +214,18 @@ impl Recorder {
                 hits: sample.hits,
                 operations: sample.operations,
                 expected: sample.expected.clone(),
+            });
+        }
+        if let Some(expected) = sample
+            .mix
+            .clone()
+            .filter(|mix| !mix.contains(&sample.writes))
+        {
+            return Err(Fault::Writes {
+                cell: cell(),
+                writes: sample.writes,
+                operations: sample.operations,
+                expected,
             });
         }
         if let Some((found, expected)) = sample.services.filter(|(found, as_it)| found != as_it) {

@@ -381,6 +381,20 @@ impl Mix {
         Mix { writes: 50 },
         Mix { writes: 100 },
     ];
+
+    /// How many of so many operations are writes, where threads took turns of a
+    /// hundred that have exactly the writes of the mix, and `threads` of them began
+    /// and ended in the midst of one; 0 where all were whole.
+    ///
+    /// In a part of a hundred the writes that are too many or too few are most where
+    /// it has all of them and nothing else, or all the reads: `w (100 - w) / 100`. A
+    /// thread has such a part at its start and another one at its end.
+    pub fn writes_of(self, operations: u64, threads: usize) -> RangeInclusive<u64> {
+        let share = self.writes as u64;
+        let off = 2 * threads as u64 * share * (100 - share);
+        let low = (share * operations).saturating_sub(off).div_ceil(100);
+        low..=(share * operations + off) / 100
+    }
 }
 
 impl std::fmt::Display for Mix {
@@ -634,6 +648,40 @@ mod tests {
                 let checks = burst.workers.iter().flatten();
                 let checks = checks.filter(|s| matches!(s, Step::Check(_))).count() as u64;
                 assert_eq!(checks, if services == 0 { 0 } else { writes / 2 });
+            }
+        }
+    }
+
+    #[test]
+    fn no_part_of_two_hands_is_outside_of_the_bounds_of_a_mix_and_some_are_on_them() {
+        assert_eq!(Mix { writes: 0 }.writes_of(1_000, 4), 0..=0);
+        assert_eq!(Mix { writes: 100 }.writes_of(1_000, 4), 1_000..=1_000);
+        assert_eq!(Mix { writes: 5 }.writes_of(1_000, 0), 50..=50);
+        for writes in [5, 50, 90] {
+            let mix = Mix { writes };
+            // The writes of a hand are its last ones and those of the next its first,
+            // so that they meet; or the reads are.
+            for writes_meet in [true, false] {
+                let is_write = |at: &usize| {
+                    if (*at < 100) == writes_meet {
+                        at % 100 >= 100 - writes
+                    } else {
+                        at % 100 < writes
+                    }
+                };
+                let mut on_the_bound = false;
+                for (from, to) in (0..200).flat_map(|from| (from..=200).map(move |to| (from, to))) {
+                    let found = (from..to).filter(is_write).count() as u64;
+                    let bounds = mix.writes_of((to - from) as u64, 1);
+                    assert!(bounds.contains(&found), "{from}..{to}: {found}, {bounds:?}");
+                    on_the_bound |= if writes_meet {
+                        found == *bounds.end()
+                    } else {
+                        // Not where it is 0 for any part that is so short.
+                        found == *bounds.start() && to - from >= 2 * (100 - writes)
+                    };
+                }
+                assert!(on_the_bound, "{mix}, {writes_meet}");
             }
         }
     }

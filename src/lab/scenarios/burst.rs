@@ -356,6 +356,8 @@ fn sample(about: &About, reading: Reading, outcome: &Outcome, burst: &Burst) -> 
         .collect(),
         hits: outcome.read_hits + outcome.written,
         expected: expected.start() + burst.writes()..=expected.end() + burst.writes(),
+        // Every worker has whole hundreds.
+        mix: Some(burst.mix.writes_of(burst.operations(), 0)),
         services: about
             .is_store()
             .then_some((outcome.services, burst.services_after)),

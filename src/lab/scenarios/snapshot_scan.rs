@@ -449,7 +449,11 @@ impl Scenario for SnapshotScan {
          states that the store went through, which are all known: a scan is torn where it shows \
          some changes of a batch and not the others, and mixed where it shows a state that the \
          store never had. The commits that the writer reaches are compared with those while \
-         nobody scans. A store that applies a batch one by one is not refused here; it is told \
+         nobody scans. Beside scans, how long a scan takes and how many commits there were come \
+         from the same run, unlike elsewhere: a clock is read before and after each scan, by the \
+         thread that scans, and never by the one whose commits are counted; but a store that makes \
+         scans slow has fewer of them in the way of its writer, so that the two figures belong \
+         together. A store that applies a batch one by one is not refused here; it is told \
          apart."
     }
 

@@ -256,6 +256,7 @@ impl Stage {
             ]),
             hits,
             expected: expected..=expected,
+            mix: Some(deal.mix().writes_of(operations, threads)),
             services,
             waited: window.waited,
             ..Sample::of(window.elapsed, operations)
@@ -514,6 +515,35 @@ mod tests {
         assert!(sample.hits < sample.operations);
         let sampled = Recorder::default().sample(&cell(), Unit::MillionsPerSecond, &sample);
         assert!(matches!(sampled, Err(Fault::Hits { .. })));
+    }
+
+    #[test]
+    fn a_mix_that_is_off_ends_the_run() {
+        let sample = perform::<Cloned>(FLEET.pods);
+        let mix = sample.mix.clone().unwrap();
+        // Fifty writes too few, or too many, a thread.
+        assert!(mix.contains(&sample.writes) && mix.end() - mix.start() <= 300);
+        let with = |writes: u64| {
+            let sample = Sample {
+                writes,
+                ..sample.clone()
+            };
+            Recorder::default().sample(&cell(), Unit::MillionsPerSecond, &sample)
+        };
+        assert!(with(*mix.start()).is_ok() && with(*mix.end()).is_ok());
+        let said = with(mix.end() + 1).unwrap_err();
+        assert!(matches!(said, Fault::Writes { .. }));
+        let said = said.to_string();
+        let expected = format!("{} to {} should have been", mix.start(), mix.end());
+        assert!(
+            said.starts_with("sustained, ThreadSafeMemoryStore, throughput_50/50"),
+            "{said}"
+        );
+        assert!(said.ends_with(&expected), "{said}");
+        // More reads than the mix has are as wrong as fewer.
+        if let Some(fewer) = mix.start().checked_sub(1) {
+            assert!(matches!(with(fewer), Err(Fault::Writes { .. })));
+        }
     }
 
     /// Always finds a pod, and always the same one.

@@ -80,6 +80,7 @@ enum Act {
 #[derive(Debug)]
 pub struct Deal {
     fleet: Fleet,
+    mix: Mix,
     acts: Vec<(usize, Act)>,
     keys: Texts,
 }
@@ -112,7 +113,17 @@ impl Deal {
             known.entry(pod).or_insert_with(|| Fleet::key(pod));
         }
         let keys = acts.iter().map(|(pod, _)| &known[pod]).collect();
-        Deal { fleet, acts, keys }
+        Deal {
+            fleet,
+            mix,
+            acts,
+            keys,
+        }
+    }
+
+    /// How many of its operations are writes.
+    pub fn mix(&self) -> Mix {
+        self.mix
     }
 
     /// Who is registered.

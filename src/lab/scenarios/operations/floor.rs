@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::Operation;
 use super::clock::{keep, slice, tally, wait};
-use super::subject::{Dose, Subject, growth, herd, replacements};
+use super::subject::{Dose, Subject, growth, herd, leaving, replacements};
 use crate::lab::contender::{About, Floor};
 use crate::lab::record::Sample;
 use crate::lab::workload::{Deck, Fleet};
@@ -94,7 +94,7 @@ impl FloorSubject {
         Some(timed.writes())
     }
 
-    fn grow(&mut self, op: Operation, deck: &Deck) -> Option<Sample> {
+    fn grow(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Option<Sample> {
         let pods = deck.fleet.pods;
         let new = pods..pods + growth(deck);
         let timed = match op {
@@ -112,6 +112,18 @@ impl FloorSubject {
                     }
                 }
                 timed
+            }
+            Operation::Delete => {
+                for map in &mut self.maps {
+                    for pod in new.clone() {
+                        let record = deck.fleet.record(pod);
+                        map.services.insert(record.key().clone(), record);
+                    }
+                }
+                let leaving = leaving(deck, dose.from, self.maps.len());
+                tally(&leaving, 0, |(at, key)| {
+                    self.maps[*at].services.remove(&**key).is_some()
+                })
             }
             Operation::Clear => {
                 let timed = tally(self.maps.iter_mut(), 0, |map| {
@@ -158,7 +170,7 @@ impl Subject for FloorSubject {
         }
         let sample = self.read(op, deck, dose);
         let sample = sample.or_else(|| self.write(op, deck, dose));
-        let sample = sample.or_else(|| self.grow(op, deck));
+        let sample = sample.or_else(|| self.grow(op, deck, dose));
         Ok(sample.expect("a subject is asked for what it can"))
     }
 

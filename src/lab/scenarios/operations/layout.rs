@@ -26,6 +26,7 @@ const ROWS: &[(&str, Op)] = &[
     ("  one of 1,000 in a batch", Op::UpdatesInBatch),
     ("save_service, new", Op::SaveNew),
     ("save_service, replace", Op::SaveReplace),
+    ("delete_service", Op::Delete),
     ("delete_service + save", Op::DeleteSave),
     ("add_subscription", Op::AddSubscription),
     ("remove_subscription", Op::RemoveSubscription),

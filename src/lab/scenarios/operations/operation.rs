@@ -37,6 +37,9 @@ pub enum Operation {
     /// `save_service` of a new pod; the registry grows to twice its size, or by
     /// 4,096.
     SaveNew,
+    /// `delete_service` of as many pods, which have registered just before, in
+    /// random order.
+    Delete,
     /// `delete_service`, and `save_service` of the same pod.
     DeleteSave,
     /// `add_subscription` to a group with ten subscribers.
@@ -90,6 +93,7 @@ pub(super) const GROUPS: &[&[Operation]] = &[
     &[Op::DeleteSave],
     &[Op::AddSubscription, Op::RemoveSubscription],
     &[Op::SaveNew],
+    &[Op::Delete],
     &[Op::Clear],
     &[Op::Drop],
 ];
@@ -116,6 +120,7 @@ impl Operation {
             Op::UpdateHealth => "update_health_status",
             Op::SaveReplace => "save_service_replace",
             Op::SaveNew => "save_service_new",
+            Op::Delete => "delete_service",
             Op::DeleteSave => "delete_and_save",
             Op::AddSubscription => "add_subscription",
             Op::RemoveSubscription => "remove_subscription",
@@ -174,6 +179,7 @@ impl Operation {
                 | Op::UpdatesInBatch
                 | Op::SaveReplace
                 | Op::SaveNew
+                | Op::Delete
                 | Op::DeleteSave
         )
     }
@@ -194,6 +200,7 @@ impl Operation {
             | Op::UpdateHealth
             | Op::SaveReplace
             | Op::SaveNew
+            | Op::Delete
             | Op::DeleteSave
             | Op::Clear
             | Op::Drop => Some(self),
@@ -203,11 +210,14 @@ impl Operation {
 
     /// The most operations of a sample; `None` where the state of the store
     /// leaves no choice. One of the "1,000 updates" counts as one.
-    pub(super) const fn limit(self) -> Option<usize> {
+    pub const fn limit(self) -> Option<usize> {
         match self {
-            Op::SaveNew | Op::AddSubscription | Op::RemoveSubscription | Op::Clear | Op::Drop => {
-                None
-            }
+            Op::SaveNew
+            | Op::Delete
+            | Op::AddSubscription
+            | Op::RemoveSubscription
+            | Op::Clear
+            | Op::Drop => None,
             Op::SaveReplace | Op::DeleteSave => Some(4_096),
             Op::UpdatesSingly | Op::UpdatesInBatch => Some(16),
             Op::Throughput1 | Op::Throughput2 | Op::ReaderThroughput1 | Op::ReaderThroughput2 => {

@@ -10,7 +10,7 @@ use super::clock::{Timed, keep, slice, tally, wait};
 use crate::lab::contender::{About, Contender, SnapshotContender};
 use crate::lab::gang::Gang;
 use crate::lab::record::Sample;
-use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE, Texts};
+use crate::lab::workload::{BATCH, Deck, Fleet, PODS_PER_SERVICE, Texts, seeded, shuffled};
 use crate::{Batch, RegistryView, Result, ServiceInfo};
 
 /// How much of an operation.
@@ -104,6 +104,19 @@ pub(super) fn replacements(deck: &Deck, from: usize, count: usize) -> Vec<Servic
         .map(|at| {
             let pod = deck.picks[at % deck.picks.len()];
             deck.fleet.replacement(pod, 1 + deck.stamp(at))
+        })
+        .collect()
+}
+
+/// The keys of the pods by which each store of a herd has grown, with its number:
+/// one store after the other, in a random order, which is another one for each place.
+pub(super) fn leaving(deck: &Deck, from: usize, herd: usize) -> Vec<(usize, String)> {
+    let (pods, growth) = (deck.fleet.pods, growth(deck));
+    let mut rng = seeded(deck.stamp(from));
+    (0..herd)
+        .flat_map(|store| {
+            let order = shuffled(growth, &mut rng).into_iter();
+            order.map(move |pod| (store, Fleet::key(pods + pod)))
         })
         .collect()
 }
@@ -275,7 +288,7 @@ impl<S: Contender> Single<S> {
     }
 
     /// What changes how much the stores hold, and so can be done once.
-    fn grow(&mut self, op: Operation, deck: &Deck) -> Result<Option<Sample>> {
+    fn grow(&mut self, op: Operation, deck: &Deck, dose: Dose) -> Result<Option<Sample>> {
         let (pods, growth) = (deck.fleet.pods, growth(deck));
         let herd = self.stores.len();
         let sample = match op {
@@ -295,6 +308,20 @@ impl<S: Contender> Single<S> {
                     }
                 }
                 timed.hit(now - (herd * pods) as u64)
+            }
+            Operation::Delete => {
+                for store in &self.stores {
+                    for pod in pods..pods + growth {
+                        store.save_service(deck.fleet.record(pod))?;
+                    }
+                }
+                let before = self.sum(|store| Ok(store.stats()?.services))?;
+                let leaving = leaving(deck, dose.from, herd);
+                let items = leaving.iter().map(|(at, key)| (&self.stores[*at], key));
+                let items: Vec<(&S, &String)> = items.collect();
+                let timed = tally(items, 0, |(store, key)| store.delete_service(key).is_ok());
+                let now = self.sum(|store| Ok(store.stats()?.services))?;
+                timed.hit(before - now)
             }
             Operation::AddSubscription => {
                 for group in deck.groups.window(0, growth) {
@@ -382,7 +409,7 @@ impl<S: Contender> Subject for Single<S> {
         let sample = self.read(op, deck, dose);
         let sample = match sample.or_else(|| self.update(op, deck, dose)) {
             Some(sample) => Some(sample),
-            None => self.grow(op, deck)?,
+            None => self.grow(op, deck, dose)?,
         };
         Ok(sample.expect("a subject is asked for what it can"))
     }

@@ -14,7 +14,8 @@ const fn what(cost: Cost) -> &'static str {
         Cost::Hit => "Reading a pod that is there (with_service, a borrow)",
         Cost::Miss => "Reading a pod that is not there (get_service)",
         Cost::Update => "Updating a health status",
-        Cost::RemoveAndRegister => "Removing a pod and registering it anew",
+        Cost::Register => "Registering a new pod",
+        Cost::Remove => "Removing a pod",
     }
 }
 
@@ -23,7 +24,8 @@ const fn short(cost: Cost) -> &'static str {
         Cost::Hit => "read, there",
         Cost::Miss => "read, not there",
         Cost::Update => "update",
-        Cost::RemoveAndRegister => "remove and register",
+        Cost::Register => "register",
+        Cost::Remove => "remove",
     }
 }
 
