@@ -217,6 +217,8 @@ pub fn visit(visitor: &mut impl Visitor) {
     visitor.shared::<crate::EvmapStore>();
     #[cfg(feature = "snapshot")]
     visitor.snapshots::<crate::SnapshotStore>();
+    #[cfg(feature = "versioned")]
+    visitor.snapshots::<crate::VersionedStore>();
     #[cfg(feature = "worker")]
     visitor.shared::<crate::WorkerStore>();
 
@@ -419,6 +421,53 @@ mod snapshot {
         #[inline]
         fn read<R>(
             reader: &mut SnapshotReader,
+            key: &str,
+            read: impl FnOnce(&ServiceInfo) -> R,
+        ) -> Result<R> {
+            reader.with_service(key, read)
+        }
+    }
+}
+
+#[cfg(feature = "versioned")]
+mod versioned {
+    use super::{About, Contender, Kind, OURS, Promises, Result, ServiceInfo, SnapshotContender};
+    use crate::{VersionedReader, VersionedSnapshot, VersionedStore};
+
+    impl Contender for VersionedStore {
+        const ABOUT: About = About {
+            name: "VersionedStore",
+            id: "versioned",
+            about: "hash tables of versions, read at one revision under an epoch",
+            own_thread: false,
+            kind: Kind::Ours,
+            crate_name: Some("crossbeam-epoch"),
+            promises: Promises {
+                readers: "lock-free",
+                writers: "one at a time, a new version of what changes",
+                snapshot: "O(1), Send + Sync + 'static",
+                caveat: "a thread that stays inside a read keeps all that is replaced meanwhile; freed is a few hundred commits later",
+                ..OURS
+            },
+        };
+    }
+
+    impl SnapshotContender for VersionedStore {
+        type Snapshot = VersionedSnapshot;
+        type Reader = VersionedReader;
+
+        #[inline]
+        fn take(&self) -> VersionedSnapshot {
+            self.snapshot()
+        }
+
+        fn open_reader(&self) -> VersionedReader {
+            self.reader()
+        }
+
+        #[inline]
+        fn read<R>(
+            reader: &mut VersionedReader,
             key: &str,
             read: impl FnOnce(&ServiceInfo) -> R,
         ) -> Result<R> {

@@ -226,6 +226,7 @@ fn features() -> Vec<String> {
         ("thread-safe", cfg!(feature = "thread-safe")),
         ("worker", cfg!(feature = "worker")),
         ("snapshot", cfg!(feature = "snapshot")),
+        ("versioned", cfg!(feature = "versioned")),
         ("evmap", cfg!(feature = "evmap")),
         ("serde", cfg!(feature = "serde")),
         ("lab", cfg!(feature = "lab")),

@@ -76,9 +76,9 @@ pub struct VersionedStore {
 
 impl Default for VersionedStore {
     fn default() -> VersionedStore {
-        VersionedStore {
-            engine: Arc::new(Engine::new()),
-        }
+        let engine = Arc::new(Engine::new());
+        engine.enter();
+        VersionedStore { engine }
     }
 }
 
@@ -102,6 +102,7 @@ impl VersionedStore {
     /// A handle for a thread that reads a lot: a snapshot that moves on by itself, so that
     /// a read costs little more than the look-up. O(1).
     pub fn reader(&self) -> VersionedReader {
+        self.engine.enter();
         VersionedReader {
             newest: self.snapshot(),
         }
@@ -172,7 +173,7 @@ impl VersionedStore {
 
 impl Drop for VersionedStore {
     fn drop(&mut self) {
-        self.engine.abandon();
+        self.engine.leave();
     }
 }
 
@@ -324,7 +325,7 @@ pub struct VersionedView<'store> {
 /// It can be sent to and shared by threads, kept for as long as one likes, and outlives
 /// its store. It keeps the versions that it shows, and no others: what is written and
 /// replaced while it lives is freed as without it. The last of its clones to be dropped
-/// frees what they alone kept: O(that).
+/// frees what they alone kept, O(that), or leaves it to the writer that is at work.
 ///
 /// While nothing has been written since, reading it costs the look-up. A record that has
 /// been replaced is found behind its newer versions, which takes an epoch pin. The
@@ -395,7 +396,8 @@ impl_registry_view!(VersionedSnapshot, "VersionedSnapshot");
 ///
 /// It is a snapshot that moves on: before each read it looks whether something has been
 /// published since. What it shows stays in memory until its next read or its end: a
-/// thread that stops reading should drop its reader.
+/// thread that stops reading should drop its reader. Of a store that has been dropped, but
+/// not closed, it can still show the last state, and keeps that one as well.
 ///
 /// A reader never shows an older state than it showed before.
 ///
@@ -449,11 +451,19 @@ impl VersionedReader {
 
 impl Clone for VersionedReader {
     fn clone(&self) -> VersionedReader {
+        let engine = self.newest.state.engine();
+        engine.enter();
         VersionedReader {
             newest: VersionedSnapshot {
-                state: self.newest.state.engine().register(),
+                state: engine.register(),
             },
         }
+    }
+}
+
+impl Drop for VersionedReader {
+    fn drop(&mut self) {
+        self.newest.state.engine().leave();
     }
 }
 

@@ -73,8 +73,8 @@ use super::table::{Found, Slot, Table};
 use crate::hash::RandomState;
 use crate::service::{ServiceInfo, ServiceKey};
 use crate::store::StoreStats;
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::atomic::{AtomicPtr, AtomicU64};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 use crate::sync::epoch::{Epoch, Guard};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -335,8 +335,9 @@ pub(super) struct Engine {
     passed: Arc<AtomicU64>,
     /// Whether versions are kept for snapshots.
     keeps: AtomicBool,
-    /// Whether the store is gone, and there are only views left.
-    is_abandoned: AtomicBool,
+    /// How many there are, the store and its reader handles, who may ask for the newest
+    /// state.
+    askers: AtomicUsize,
     writer: Mutex<Writer>,
 }
 
@@ -398,7 +399,7 @@ impl Engine {
             epoch: Epoch::new(),
             passed: Arc::new(AtomicU64::new(0)),
             keeps: AtomicBool::new(false),
-            is_abandoned: AtomicBool::new(false),
+            askers: AtomicUsize::new(0),
             writer: Mutex::new(Writer::default()),
         }
     }
@@ -436,7 +437,7 @@ impl Engine {
         };
         drop(pinned);
         if !Registrations::confirm(registered.revision, &self.published) {
-            registered.move_on();
+            registered.renew();
         }
         registered
     }
@@ -448,11 +449,18 @@ impl Engine {
         Commit::new(self, writer)
     }
 
-    /// The store is gone: what views do not show goes as well.
-    pub(super) fn abandon(self: &Arc<Engine>) {
-        if Arc::strong_count(self) > 1 {
-            // Release: pairs with the Acquire in `renew`.
-            self.is_abandoned.store(true, Release);
+    /// Notes that there is one more who may ask for the newest state.
+    pub(super) fn enter(&self) {
+        // Relaxed: as for a reference count, whoever comes is let in by one who is there.
+        self.askers.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that one of them has gone. With the last one goes what views do not show.
+    pub(super) fn leave(self: &Arc<Engine>) {
+        // Release and Acquire: pairs with itself: the last one comes after all others.
+        let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
+        // Where there are no views either, all of it goes at once.
+        if is_last && Arc::strong_count(self) > 1 {
             let mut commit = self.commit();
             let closed = (!commit.is_closed()).then(|| commit.close());
             drop(commit);
@@ -627,16 +635,9 @@ impl Registered {
             && std::ptr::eq(self.engine.tables.load(Relaxed), &raw const *self.tables)
     }
 
-    /// Moves on to the newest state, if there is a store to have one.
+    /// Moves on to the newest state.
     #[cold]
     pub(super) fn renew(&mut self) {
-        if self.engine.is_abandoned.load(Acquire) {
-            return;
-        }
-        self.move_on();
-    }
-
-    fn move_on(&mut self) {
         let Registered {
             revision,
             tables,
