@@ -118,12 +118,6 @@ impl ServiceKey {
             .expect("every constructor checks that a key holds a `:`")
     }
 
-    /// The text, which clones share.
-    #[cfg(feature = "versioned")]
-    pub(crate) fn text(&self) -> &Arc<str> {
-        &self.0
-    }
-
     /// Whether both are clones of one key, which is quicker to tell than
     /// whether their texts agree.
     #[cfg(feature = "snapshot")]

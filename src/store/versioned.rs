@@ -199,27 +199,26 @@ impl WriteTables for Commit<'_> {
         }
         let is_new = known.is_none();
         let key = service.key().clone();
-        let text = || key.text().clone();
         if !is_new {
-            self.put::<Services, _>(&spot, text, Some(service));
+            self.put::<Services, _>(&spot, &key, Some(service));
             return;
         }
         let name = service.clone();
-        let pod = Pod(self.put::<Services, _>(&spot, text, Some(service)));
+        let pod = Pod(self.put::<Services, _>(&spot, &key, Some(service)));
         let name = name.service_name();
         let spot = self.spot::<Names, _>(name);
         let first = Members::default();
         let members = self.newest(&spot).unwrap_or(&first);
         let (place, members) = (members.len(), members.with(pod));
         self.set_place(pod, place);
-        self.put::<Names, _>(&spot, || name.into(), Some(members));
+        self.put::<Names, _>(&spot, name, Some(members));
         self.count(1, 0);
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
         let spot = self.spot::<Services, _>(key);
         let removed = self.newest(&spot)?.clone();
-        let pod = Pod(self.put::<Services, _>(&spot, || key.into(), None));
+        let pod = Pod(self.put::<Services, _>(&spot, key, None));
         let name = removed.service_name();
         let spot = self.spot::<Names, _>(name);
         let Some(members) = self.newest(&spot) else {
@@ -231,7 +230,7 @@ impl WriteTables for Commit<'_> {
             self.set_place(moved, place);
         }
         let members = Some(members).filter(|members| members.len() > 0);
-        self.put::<Names, _>(&spot, || name.into(), members);
+        self.put::<Names, _>(&spot, name, members);
         self.count(-1, 0);
         Some(removed)
     }
@@ -248,7 +247,7 @@ impl WriteTables for Commit<'_> {
         let before = known.status();
         let mut updated = known.clone();
         if updated.set_health(status, checked_at) {
-            self.put::<Services, _>(&spot, || key.into(), Some(updated));
+            self.put::<Services, _>(&spot, key, Some(updated));
         }
         Some(before)
     }
@@ -260,7 +259,7 @@ impl WriteTables for Commit<'_> {
             let first = Subscribers::default();
             let subscribers = self.newest(&spot).unwrap_or(&first);
             let subscribers = subscribers.with(number, subscriber);
-            self.put::<Groups, _>(&spot, || service_group.into(), Some(subscribers));
+            self.put::<Groups, _>(&spot, service_group, Some(subscribers));
             self.count(0, 1);
         }
     }
@@ -297,7 +296,7 @@ fn leave(commit: &mut Commit<'_>, service_group: &str, number: u64) {
     };
     let subscribers = subscribers.without(number);
     let subscribers = Some(subscribers).filter(|subscribers| !subscribers.is_empty());
-    commit.put::<Groups, _>(&spot, || service_group.into(), subscribers);
+    commit.put::<Groups, _>(&spot, service_group, subscribers);
     commit.count(0, -1);
 }
 

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  slot of the table            version              version          version
-//!  [hash | revision | newest]-->[ 52 | value ]------>[ 47 | value ]-->[ 12 | value ]
+//!  [newest+tag | revision]----->[ 52 | value ]------>[ 47 | value ]-->[ 12 | value ]
 //!  cell of the key                ^   ^     `--------^  |     `--------^
-//!  [revision | newest | key]------'   '------ newer ----'
+//!  [newest | revision | key]------'   '------ newer ----'
 //! ```
 //!
 //! A version is never changed once it is in its chain, but for its two links. The
@@ -12,18 +12,18 @@
 //! newer than its own revision.
 
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 
 /// One version of a value: that from `revision` on it was this, or was not there.
-#[repr(C)]
+///
+/// What a read of a service touches lies in one cache line.
+#[repr(C, align(64))]
 pub(super) struct Version<V> {
     pub(super) revision: u64,
-    /// The text of the cell's key, one pointer nearer. The cell is freed with its last
-    /// version.
-    key: NonNull<str>,
+    /// The key of the cell, which is freed with its last version.
+    key: Text,
     pub(super) value: Option<V>,
     /// The version before this one, or null where nobody can ask for it any more.
     pub(super) previous: AtomicPtr<Version<V>>,
@@ -36,6 +36,9 @@ pub(super) struct Version<V> {
     pub(super) freed: std::sync::atomic::AtomicBool,
 }
 
+/// The alignment of a version leaves so many bits of a pointer to it free.
+pub(super) const TAG: usize = 63;
+
 // SAFETY: a version is shared by reference between threads, and freed on any of them,
 // as a value of `V` would be; its pointers are followed only as the engine says.
 unsafe impl<V: Send + Sync> Send for Version<V> {}
@@ -46,28 +49,56 @@ impl<V> Version<V> {
     pub(super) fn new(
         revision: u64,
         value: Option<V>,
-        cell: NonNull<Cell<V>>,
-        key: NonNull<str>,
+        cell: &Cell<V>,
         previous: *mut Version<V>,
     ) -> Box<Version<V>> {
         Box::new(Version {
             revision,
-            key,
+            key: cell.key(),
             value,
             previous: AtomicPtr::new(previous),
             newer: AtomicPtr::new(std::ptr::null_mut()),
-            cell,
+            cell: NonNull::from(cell),
             #[cfg(loom)]
             freed: std::sync::atomic::AtomicBool::new(false),
         })
     }
 
-    /// The key of its cell.
+    /// Whether it is one of this key.
     #[inline]
-    pub(super) fn key(&self) -> &str {
-        // SAFETY: the text is that of the cell, which is freed with its last version,
-        // and not before.
-        unsafe { self.key.as_ref() }
+    pub(super) fn is_of(&self, key: &str) -> bool {
+        // SAFETY: the text is that of the cell, which is freed with its last version, and
+        // not before.
+        unsafe { self.key.get() == key.as_bytes() }
+    }
+}
+
+/// A text behind one word: its length stands in front of it, so that it costs a version
+/// no more than that, and a comparison touches one place.
+#[derive(Clone, Copy)]
+struct Text(NonNull<u8>);
+
+impl Text {
+    const LENGTH: usize = size_of::<usize>();
+
+    fn write(text: &str) -> Box<[u8]> {
+        let length = text.len().to_ne_bytes();
+        length.into_iter().chain(text.bytes()).collect()
+    }
+
+    /// The text.
+    ///
+    /// # Safety
+    ///
+    /// It was made of what `write` made, which has not been freed.
+    #[inline]
+    unsafe fn get<'a>(self) -> &'a [u8] {
+        // SAFETY: the caller's: the length is there, and so many bytes after it.
+        unsafe {
+            let length = self.0.cast::<[u8; Text::LENGTH]>().read();
+            let bytes = self.0.add(Text::LENGTH).as_ptr();
+            std::slice::from_raw_parts(bytes, usize::from_ne_bytes(length))
+        }
     }
 }
 
@@ -90,10 +121,52 @@ pub(super) unsafe fn version<'a, V>(at: *mut Version<V>) -> Option<&'a Version<V
 
 /// The beginning of a chain: the newest version, and its revision, which can be read
 /// without touching the version.
+#[repr(C, align(16))]
 pub(super) struct Head<V> {
+    /// With a tag in its lowest bits.
+    newest: AtomicPtr<Version<V>>,
     /// That of `newest`, or a later one.
     revision: AtomicU64,
-    newest: AtomicPtr<Version<V>>,
+}
+
+/// A pointer with a tag.
+#[inline]
+fn tagged<V>(version: *mut Version<V>, tag: usize) -> *mut Version<V> {
+    version.map_addr(|address| address | tag)
+}
+
+/// A pointer without its tag.
+#[inline]
+fn untagged<V>(version: *mut Version<V>) -> *mut Version<V> {
+    version.map_addr(|address| address & !TAG)
+}
+
+/// The first word of a head.
+pub(super) struct Word<V>(*mut Version<V>);
+
+impl<V> Word<V> {
+    /// Whether there is nothing, and never was.
+    #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.0.is_null()
+    }
+
+    /// Whether it has this tag. One that is dead may have it as well.
+    #[inline]
+    pub(super) fn has(&self, tag: usize) -> bool {
+        self.0.addr() & TAG == tag
+    }
+
+    /// The newest version.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Head::first`].
+    #[inline]
+    pub(super) unsafe fn version<'a>(&self) -> Option<&'a Version<V>> {
+        // SAFETY: the caller's.
+        unsafe { version(untagged(self.0)) }
+    }
 }
 
 /// What a registered reader finds at the head of a chain.
@@ -109,29 +182,47 @@ pub(super) enum Glance<'a, V> {
 impl<V> Head<V> {
     pub(super) fn empty() -> Head<V> {
         Head {
-            revision: AtomicU64::new(0),
             newest: AtomicPtr::new(std::ptr::null_mut()),
+            revision: AtomicU64::new(0),
         }
     }
 
     /// Both parts, for the writer, who put them there.
     pub(super) fn parts(&self) -> (*mut Version<V>, u64) {
-        (self.newest.load(Relaxed), self.revision.load(Relaxed))
+        (self.newest(), self.revision.load(Relaxed))
     }
 
     /// The pointer, for the writer, who put it there.
     #[inline]
     pub(super) fn newest(&self) -> *mut Version<V> {
-        self.newest.load(Relaxed)
+        untagged(self.newest.load(Relaxed))
     }
 
-    /// Puts a version in front, or nothing where there will be none any more.
+    /// Puts a version in front.
     #[inline]
     pub(super) fn push(&self, newest: *mut Version<V>, revision: u64) {
+        self.push_with(newest, revision, 0);
+    }
+
+    /// Puts a version in front, with a tag.
+    #[inline]
+    pub(super) fn push_with(&self, newest: *mut Version<V>, revision: u64, tag: usize) {
         self.revision.store(revision, Relaxed);
-        // Release: pairs with the Acquire loads in `first` and `glance`, which then find
-        // the version whole, and at least its revision.
-        self.newest.store(newest, Release);
+        // Release: pairs with the Acquire in `load`, which then finds the version whole,
+        // and at least its revision.
+        self.newest.store(tagged(newest, tag), Release);
+    }
+
+    /// Leaves nothing but that there was something.
+    pub(super) fn kill(&self) {
+        self.push_with(std::ptr::null_mut(), u64::MAX, 1);
+    }
+
+    /// The first word.
+    #[inline]
+    pub(super) fn load(&self) -> Word<V> {
+        // Acquire: pairs with the Release in `push_with`.
+        Word(self.newest.load(Acquire))
     }
 
     /// The newest version.
@@ -142,14 +233,13 @@ impl<V> Head<V> {
     /// writer.
     #[inline]
     pub(super) unsafe fn first<'a>(&self) -> Option<&'a Version<V>> {
-        // Acquire: pairs with the Release in `push`.
-        let at = self.newest.load(Acquire);
         // SAFETY: what a head leads to is freed no earlier than a grace period after it
         // was unlinked, and the caller is pinned, or does not unlink meanwhile.
-        unsafe { version(at) }
+        unsafe { self.load().version() }
     }
 
-    /// What a reader sees who has registered `revision` and is not pinned.
+    /// What a reader sees who has registered `revision` and is not pinned, and has loaded
+    /// the first word.
     ///
     /// The order of the two loads matters. Where the second finds a revision that is not
     /// newer than the reader's, the version found before is not newer either, because
@@ -161,15 +251,13 @@ impl<V> Head<V> {
     /// `revision` is registered and confirmed, for as long as `'a`, and the head lies in
     /// tables that were loaded afterwards, or in a cell that is visible at it.
     #[inline]
-    pub(super) unsafe fn glance<'a>(&self, revision: u64) -> Glance<'a, V> {
-        // Acquire: pairs with the Release in `push`.
-        let at = self.newest.load(Acquire);
+    pub(super) unsafe fn glance<'a>(&self, word: &Word<V>, revision: u64) -> Glance<'a, V> {
+        let at = untagged(word.0);
+        if at.is_null() {
+            return Glance::Gone;
+        }
         if self.revision.load(Relaxed) > revision {
-            return if at.is_null() {
-                Glance::Gone
-            } else {
-                Glance::Newer
-            };
+            return Glance::Newer;
         }
         // SAFETY: it is visible at `revision`, which is registered.
         match unsafe { version(at) } {
@@ -202,20 +290,24 @@ pub(super) unsafe fn seek<V>(first: &Version<V>, revision: u64) -> Option<&Versi
 /// What belongs to one key, and stays where it is for as long as the key has versions.
 pub(super) struct Cell<V> {
     pub(super) head: Head<V>,
-    pub(super) key: Arc<str>,
+    text: Box<[u8]>,
     pub(super) hash: u64,
     /// Where the pod stands among those of its name. Asked by the writer only.
     pub(super) place: AtomicUsize,
 }
 
 impl<V> Cell<V> {
-    pub(super) fn new(key: Arc<str>, hash: u64) -> Box<Cell<V>> {
+    pub(super) fn new(key: &str, hash: u64) -> Box<Cell<V>> {
         Box::new(Cell {
             head: Head::empty(),
-            key,
+            text: Text::write(key),
             hash,
             place: AtomicUsize::new(0),
         })
+    }
+
+    fn key(&self) -> Text {
+        Text(NonNull::from(&*self.text).cast())
     }
 }
 

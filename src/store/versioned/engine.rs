@@ -66,10 +66,10 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
-use super::chain::{Cell, Glance, Version, seek, unlink, version};
+use super::chain::{Cell, Glance, Head, Version, seek, unlink, version};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::registrations::{Registration, Registrations};
-use super::table::{Found, Slot, Table};
+use super::table::{Found, Table};
 use crate::hash::RandomState;
 use crate::service::{ServiceInfo, ServiceKey};
 use crate::store::StoreStats;
@@ -127,6 +127,7 @@ pub(super) struct Tables {
 struct Generation {
     /// The newest layout; a `Box`.
     newest: AtomicPtr<Indexes>,
+    /// Versions point to it, so that it is not moved.
     stats: Box<Cell<StoreStats>>,
     /// What has been removed, and was not freed when this generation ended.
     orphans: PlainMutex<Garbage>,
@@ -139,17 +140,10 @@ impl Tables {
             names: Table::with_room(0),
             groups: Table::with_room(0),
         };
-        let stats = Box::leak(Cell::new("".into(), 0));
-        let first = Version::new(
-            since,
-            Some(StoreStats::default()),
-            NonNull::from(&mut *stats),
-            NonNull::from(&*stats.key),
-            std::ptr::null_mut(),
-        );
+        let stats = Cell::new("", 0);
+        let nothing = Some(StoreStats::default());
+        let first = Version::new(since, nothing, &stats, std::ptr::null_mut());
         stats.head.push(Box::into_raw(first), since);
-        // SAFETY: it was leaked above.
-        let stats = unsafe { Box::from_raw(stats) };
         Tables {
             hasher: RandomState::default(),
             since,
@@ -194,9 +188,11 @@ impl Drop for Generation {
         /// Frees the chains of a table, and its cells.
         fn free<V>(table: &Table<V>) {
             for slot in table.slots() {
-                if let Some(cell) = slot.cell() {
-                    // SAFETY: nobody else is left who could come to it.
-                    unsafe { free_chain(cell) };
+                // SAFETY: nobody else is left who could come to it.
+                if let Some(first) = unsafe { slot.first() } {
+                    let cell = first.cell;
+                    // SAFETY: as above.
+                    unsafe { free_chain(slot) };
                     // SAFETY: as above; its chain is gone.
                     drop(unsafe { Box::from_raw(cell.as_ptr()) });
                 }
@@ -209,18 +205,17 @@ impl Drop for Generation {
         free(&indexes.names);
         free(&indexes.groups);
         // SAFETY: as above.
-        unsafe { free_chain(NonNull::from(&*self.stats)) };
+        unsafe { free_chain(&self.stats.head) };
     }
 }
 
-/// Frees all versions of a cell.
+/// Frees all versions of a chain.
 ///
 /// # Safety
 ///
 /// Nobody can come to them any more.
-unsafe fn free_chain<V>(cell: NonNull<Cell<V>>) {
-    // SAFETY: the caller's.
-    let mut at = unsafe { cell.as_ref() }.head.newest();
+unsafe fn free_chain<V>(head: &Head<V>) {
+    let mut at = head.newest();
     while !at.is_null() {
         // SAFETY: the caller's; the versions of a chain are boxes.
         let version = unsafe { Box::from_raw(at) };
@@ -712,7 +707,7 @@ impl Registered {
             // registered at it, and their cells have not been freed.
             let head = unsafe { &pod.cell().head };
             // SAFETY: the revision is registered, and the cell visible at it.
-            match unsafe { head.glance(self.revision) } {
+            match unsafe { head.glance(&head.load(), self.revision) } {
                 Glance::Seen(version) => registered(Some(version)),
                 Glance::Gone => registered(None),
                 Glance::Newer => {
@@ -817,7 +812,23 @@ pub(super) struct Commit<'e> {
 /// Where a key stands, or would stand, until something is put into that index.
 pub(super) struct Spot<V> {
     hash: u64,
-    taken: Option<(NonNull<Slot<V>>, NonNull<Cell<V>>)>,
+    taken: Option<Taken<V>>,
+}
+
+/// A slot, and the newest version there.
+struct Taken<V> {
+    slot: NonNull<Head<V>>,
+    newest: NonNull<Version<V>>,
+}
+
+impl<V> Spot<V> {
+    fn new(hash: u64, taken: Option<(&Head<V>, &Version<V>)>) -> Spot<V> {
+        let taken = taken.map(|(slot, newest)| Taken {
+            slot: NonNull::from(slot),
+            newest: NonNull::from(newest),
+        });
+        Spot { hash, taken }
+    }
 }
 
 impl<'e> Commit<'e> {
@@ -878,51 +889,45 @@ impl<'e> Commit<'e> {
         let hash = tables.hash(key);
         // SAFETY: this is the writer, and the newest table.
         let found = unsafe { I::table(&tables.indexes).find(hash, key) };
-        Spot {
-            hash,
-            taken: found.map(|(slot, cell)| (NonNull::from(slot), NonNull::from(cell))),
-        }
+        Spot::new(hash, found)
     }
 
     /// The newest value there, which may not be published yet.
     pub(super) fn newest<V>(&self, spot: &Spot<V>) -> Option<&V> {
-        let (_, cell) = spot.taken?;
+        let Taken { newest, .. } = spot.taken.as_ref()?;
         // SAFETY: this is the writer, and nothing has been put there since.
-        let first = unsafe { cell.as_ref().head.first() }?;
-        first.value.as_ref()
+        unsafe { newest.as_ref() }.value.as_ref()
     }
 
     /// Puts a value there, or that there is none; answers with its cell.
     pub(super) fn put<I: Index<V>, V>(
         &mut self,
         spot: &Spot<V>,
-        key: impl FnOnce() -> Arc<str>,
+        key: &str,
         value: Option<V>,
     ) -> NonNull<Cell<V>> {
         let revision = self.next();
         self.writer.dirty = true;
-        if let Some((slot, cell)) = spot.taken {
-            let old = push(cell, value, revision);
-            // SAFETY: this is the writer, and the slot is of the newest table.
-            let slot = unsafe { slot.as_ref() };
-            // SAFETY: this is the writer.
-            slot.head.push(unsafe { cell.as_ref() }.head.newest(), revision);
+        if let Some(Taken { slot, newest }) = spot.taken {
+            // SAFETY: this is the writer, and nothing has been put there since.
+            let newest = unsafe { newest.as_ref() };
+            let (fresh, old) = push(newest, value, revision);
+            // SAFETY: this is the writer, and the slot is one of the newest table.
+            Table::push(unsafe { slot.as_ref() }, spot.hash, fresh, revision);
             self.replaced(I::old(old));
-            return cell;
+            return newest.cell;
         }
         self.make_room::<I, V>();
-        let cell = NonNull::from(Box::leak(Cell::new(key(), spot.hash)));
-        // SAFETY: it was leaked just now.
-        let own = unsafe { cell.as_ref() };
-        let text = NonNull::from(&*own.key);
-        let first = Version::new(revision, value, cell, text, std::ptr::null_mut());
+        let cell = Box::leak(Cell::new(key, spot.hash));
+        let first = Version::new(revision, value, cell, std::ptr::null_mut());
         let first = Box::into_raw(first);
-        own.head.push(first, revision);
-        I::table(&self.tables().indexes).take(own, first, revision);
+        cell.head.push(first, revision);
+        let table = I::table(&self.tables().indexes);
+        table.take(spot.hash, first, revision);
         let usage = I::usage(&mut self.writer);
         usage.used += 1;
         usage.live += 1;
-        cell
+        NonNull::from(cell)
     }
 
     fn replaced(&mut self, old: Old) {
@@ -943,8 +948,7 @@ impl<'e> Commit<'e> {
     fn lay_out_anew<I: Index<V>, V>(&mut self, keys: usize) {
         let tables = self.tables();
         let mut indexes = tables.indexes.clone();
-        // SAFETY: this is the writer, and the newest table.
-        *I::table_mut(&mut indexes) = unsafe { I::table(&tables.indexes).laid_out_anew(keys) };
+        *I::table_mut(&mut indexes) = I::table(&tables.indexes).laid_out_anew(keys);
         let layout = Box::into_raw(Box::new(indexes.clone()));
         // Release: pairs with the Acquire in `Generation::newest`.
         let old = tables.generation.newest.swap(layout, Release);
@@ -977,9 +981,12 @@ impl<'e> Commit<'e> {
         if std::mem::take(&mut self.writer.dirty) {
             let revision = self.next();
             if std::mem::take(&mut self.writer.counted) {
-                let stats = NonNull::from(&*self.tables().generation.stats);
-                let old = push(stats, Some(self.writer.stats), revision);
-                self.replaced(Old::Stats(old));
+                let head = &self.tables().generation.stats.head;
+                // SAFETY: this is the writer.
+                if let Some(newest) = unsafe { head.first() } {
+                    let (_, old) = push(newest, Some(self.writer.stats), revision);
+                    self.replaced(Old::Stats(old));
+                }
             }
             self.writer.revision = revision;
             // Release: pairs with the Acquire loads of `published`. All that was written
@@ -1044,12 +1051,13 @@ impl<'e> Commit<'e> {
     fn put_nothing_everywhere<I: Index<V>, V>(&mut self) {
         let table = I::table(&self.tables().indexes).clone();
         for slot in table.slots() {
-            let spot = Spot {
-                hash: 0,
-                taken: slot.cell().map(|cell| (NonNull::from(slot), cell)),
-            };
-            if self.newest(&spot).is_some() {
-                self.put::<I, V>(&spot, || unreachable!("it has a cell"), None);
+            // SAFETY: this is the writer, and the newest table.
+            let newest = unsafe { slot.first() }.filter(|newest| newest.value.is_some());
+            if let Some(newest) = newest {
+                // SAFETY: a cell has not been freed while it stands in the table.
+                let hash = unsafe { newest.cell.as_ref() }.hash;
+                let spot = Spot::new(hash, Some((slot, newest)));
+                self.put::<I, V>(&spot, "", None);
             }
         }
     }
@@ -1138,7 +1146,8 @@ impl<'e> Commit<'e> {
         // SAFETY: a cell has not been freed while it stands in the table.
         let cell = unsafe { last.cell.as_ref() };
         let table = I::table(&self.tables().indexes);
-        let Some(slot) = table.slot_of(cell) else {
+        // SAFETY: this is the writer, and the newest table.
+        let Some(slot) = (unsafe { table.slot_of(cell) }) else {
             unreachable!("a cell stands in its table until it is removed");
         };
         slot.kill();
@@ -1158,24 +1167,24 @@ impl<'e> Commit<'e> {
     }
 }
 
-/// Puts a version in front of a cell's, which become old; answers with the last one.
-fn push<V>(cell: NonNull<Cell<V>>, value: Option<V>, revision: u64) -> OldVersion<V> {
-    // SAFETY: the writer calls this, with a cell that has versions.
-    let own = unsafe { cell.as_ref() };
-    let previous = own.head.newest();
-    let text = NonNull::from(&*own.key);
-    let fresh = Box::into_raw(Version::new(revision, value, cell, text, previous));
-    // SAFETY: the newest version has not been freed.
-    let Some(old) = (unsafe { version(previous) }) else {
-        unreachable!("a cell has a version until it is removed");
-    };
-    old.newer.store(fresh, Relaxed);
-    own.head.push(fresh, revision);
-    OldVersion {
-        version: NonNull::from(old),
+/// Puts a version in front of the newest one of a cell, which becomes old.
+fn push<V>(
+    newest: &Version<V>,
+    value: Option<V>,
+    revision: u64,
+) -> (*mut Version<V>, OldVersion<V>) {
+    // SAFETY: the writer calls this, with a version whose cell stands in its table.
+    let cell = unsafe { newest.cell.as_ref() };
+    let previous = std::ptr::from_ref(newest).cast_mut();
+    let fresh = Box::into_raw(Version::new(revision, value, cell, previous));
+    newest.newer.store(fresh, Relaxed);
+    cell.head.push(fresh, revision);
+    let old = OldVersion {
+        version: NonNull::from(newest),
         until: revision,
         removed: false,
-    }
+    };
+    (fresh, old)
 }
 
 /// What is handed to the epoch once the lock has been given back.

@@ -81,27 +81,41 @@ impl Registrations {
     }
 
     /// Takes a free place for a snapshot of `revision`, which has to be
-    /// [confirmed](Self::confirm). O(snapshots) at worst, as a rule O(1).
+    /// [confirmed](Self::confirm). As a rule O(1): a thread begins to look behind the
+    /// place that it took last, or at the one that it gave back last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
-        let start = of_thread();
-        for segment in 0..SEGMENTS {
-            let places = self.segment(segment);
-            for step in 0..places.len() {
-                let place = (start + step) & (places.len() - 1);
-                let free = &places[place].revision;
-                // Acquire: pairs with the Release of `release`: what the last one to
-                // have this place did with it is over. A place that is claimed is
-                // announced by the fence of `confirm`.
-                if free.load(Relaxed) == FREE
-                    && free
-                        .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
-                        .is_ok()
-                {
-                    return Registration { segment, place };
-                }
-            }
+        let mut at = Registration::near(HINT.with(std::cell::Cell::get));
+        if self.segments[at.segment].get().is_none() {
+            at = Registration::near(0);
         }
-        unreachable!("more snapshots than bytes")
+        loop {
+            if let Some(at) = self.claim_in(at, revision) {
+                HINT.with(|hint| hint.set(at.number() + 1));
+                return at;
+            }
+            // From the first one on, until one is free.
+            let next = if at.place > 0 { 0 } else { at.segment + 1 };
+            at = Registration {
+                segment: next,
+                place: 0,
+            };
+        }
+    }
+
+    /// Takes a free place of a segment, from a place on.
+    fn claim_in(&self, from: Registration, revision: u64) -> Option<Registration> {
+        let places = self.segment(from.segment);
+        (from.place..places.len()).find_map(|place| {
+            let free = &places[place].revision;
+            // Acquire: pairs with the Release of `release`: what the last one to have this
+            // place did with it is over. A place that is claimed is announced by the fence
+            // of `confirm`.
+            let claimed = free.load(Relaxed) == FREE
+                && free
+                    .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
+                    .is_ok();
+            claimed.then_some(Registration { place, ..from })
+        })
     }
 
     /// Moves a registration to another revision, to be confirmed. What it has
@@ -151,6 +165,7 @@ impl Registrations {
         }
         // Release: pairs with the Acquire of `held`, and of `claim`.
         place.revision.store(FREE, Release);
+        HINT.with(|hint| hint.set(at.number()));
     }
 
     /// The revisions of all snapshots that are older than what is published, in
@@ -178,20 +193,24 @@ impl Registrations {
     }
 }
 
-/// A number of this thread: where it begins to look for a place.
-#[cfg(not(any(loom, shuttle)))]
-fn of_thread() -> usize {
-    use std::sync::atomic::AtomicUsize;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: usize = NEXT.fetch_add(1, Relaxed);
-    }
-    NUMBER.try_with(|number| *number).unwrap_or(0)
+thread_local! {
+    /// The number of the place where this thread begins to look.
+    static HINT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-#[cfg(any(loom, shuttle))]
-fn of_thread() -> usize {
-    0
+impl Registration {
+    /// Counted from the first place of the first segment.
+    fn number(self) -> usize {
+        (FIRST << self.segment) - FIRST + self.place
+    }
+
+    fn near(number: usize) -> Registration {
+        let segment = (number / FIRST + 1).ilog2() as usize;
+        Registration {
+            segment,
+            place: number + FIRST - (FIRST << segment),
+        }
+    }
 }
 
 #[cfg(all(test, not(any(loom, shuttle))))]
@@ -214,6 +233,13 @@ mod tests {
             registrations.claim(r);
         }
         assert!(registrations.segments[3].get().is_none());
+    }
+
+    #[test]
+    fn places_are_numbered_through_all_segments() {
+        for number in 0..1_000 {
+            assert_eq!(Registration::near(number).number(), number);
+        }
     }
 
     #[test]

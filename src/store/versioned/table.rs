@@ -1,8 +1,8 @@
 //! A hash table that is read while it is written.
 //!
-//! Open addressing, linear probing; a slot has the hash of its key and the head of its
-//! chain inside, so that a look-up touches the slot, the version and the text of the
-//! key, as it would in a plain hash table. One writer at a time.
+//! Open addressing, linear probing; a slot is the head of a key's chain, with six bits of
+//! the key's hash in the pointer, so that a look-up touches the slot, the version and the
+//! text of the key, as it would in a plain hash table. One writer at a time.
 //!
 //! A slot that has been taken stays that key's until the table is laid out anew, in
 //! another one, which takes the place of this one at once. A key whose last version is
@@ -11,10 +11,10 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64 as PlainU64;
 
-use super::chain::{Cell, Glance, Head, Version, seek};
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::atomic::{AtomicPtr, AtomicU64};
+use super::chain::{Cell, Glance, Head, TAG, Version, Word, seek};
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// The fewest slots.
 #[cfg(not(loom))]
@@ -22,46 +22,18 @@ pub(super) const FEWEST: usize = 8;
 #[cfg(loom)]
 pub(super) const FEWEST: usize = 4;
 
-/// No key has this hash.
-const NONE: u64 = 0;
-
-#[repr(align(32))]
-pub(super) struct Slot<V> {
-    hash: AtomicU64,
-    pub(super) head: Head<V>,
-    cell: AtomicPtr<Cell<V>>,
-}
-
-impl<V> Slot<V> {
-    fn free() -> Slot<V> {
-        Slot {
-            hash: AtomicU64::new(NONE),
-            head: Head::empty(),
-            cell: AtomicPtr::new(std::ptr::null_mut()),
-        }
-    }
-
-    /// Whose slot it is, where it is neither free nor dead; for the writer.
-    pub(super) fn cell(&self) -> Option<NonNull<Cell<V>>> {
-        NonNull::new(self.cell.load(Relaxed))
-    }
-
-    /// Ends it.
-    pub(super) fn kill(&self) {
-        self.head.push(std::ptr::null_mut(), u64::MAX);
-        self.cell.store(std::ptr::null_mut(), Relaxed);
-    }
-}
-
 /// A table. Clones share it.
 pub(super) struct Table<V> {
-    slots: Arc<[Slot<V>]>,
+    slots: Arc<[Head<V>]>,
+    /// The hash of the key of each slot that has been taken. Asked by the writer only.
+    hashes: Arc<[PlainU64]>,
 }
 
 impl<V> Clone for Table<V> {
     fn clone(&self) -> Table<V> {
         Table {
             slots: self.slots.clone(),
+            hashes: self.hashes.clone(),
         }
     }
 }
@@ -73,10 +45,13 @@ pub(super) enum Found<'a, V> {
     Elsewhere,
 }
 
-/// The hash as a slot has it.
+/// The bits of a hash that stand in the pointer; those that the place of a slot is not
+/// made of.
 #[inline]
-fn mark(hash: u64) -> u64 {
-    hash.max(NONE + 1)
+fn tag(hash: u64) -> usize {
+    #[allow(clippy::cast_possible_truncation)] // six bits
+    let tag = (hash >> 58) as usize;
+    tag & TAG
 }
 
 impl<V> Table<V> {
@@ -84,7 +59,8 @@ impl<V> Table<V> {
     pub(super) fn with_room(keys: usize) -> Table<V> {
         let slots = (keys * 2).next_power_of_two().max(FEWEST);
         Table {
-            slots: (0..slots).map(|_| Slot::free()).collect(),
+            slots: (0..slots).map(|_| Head::empty()).collect(),
+            hashes: (0..slots).map(|_| PlainU64::new(0)).collect(),
         }
     }
 
@@ -99,14 +75,14 @@ impl<V> Table<V> {
         self.slots.len() > 4 * FEWEST && keys < self.slots.len() / 8
     }
 
-    pub(super) fn slots(&self) -> &[Slot<V>] {
+    pub(super) fn slots(&self) -> &[Head<V>] {
         &self.slots
     }
 
-    /// The slots from which a search begins, up to the first free one.
+    /// The slots that may be those of a key with this hash, up to the first free one.
     #[inline]
-    fn with_hash(&self, hash: u64) -> impl Iterator<Item = &Slot<V>> {
-        let hash = mark(hash);
+    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (&Head<V>, Word<V>)> {
+        let tag = tag(hash);
         let mask = self.slots.len() - 1;
         #[allow(clippy::cast_possible_truncation)] // masked
         let mut at = hash as usize & mask;
@@ -114,11 +90,12 @@ impl<V> Table<V> {
             loop {
                 let slot = &self.slots[at];
                 at = (at + 1) & mask;
-                // Acquire: pairs with the Release in `take`: the slot is found whole.
-                match slot.hash.load(Acquire) {
-                    NONE => return None,
-                    found if found == hash => return Some(slot),
-                    _ => {}
+                let word = slot.load();
+                if word.is_free() {
+                    return None;
+                }
+                if word.has(tag) {
+                    return Some((slot, word));
                 }
             }
         })
@@ -132,10 +109,10 @@ impl<V> Table<V> {
     /// revision.
     #[inline]
     pub(super) unsafe fn get<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
-        for slot in self.with_hash(hash) {
+        for (_, word) in self.with_hash(hash) {
             // SAFETY: the caller is pinned.
-            if let Some(first) = unsafe { slot.head.first() } {
-                if first.key() == key {
+            if let Some(first) = unsafe { word.version() } {
+                if first.is_of(key) {
                     // SAFETY: the caller's.
                     return unsafe { seek(first, revision) }?.value.as_ref();
                 }
@@ -151,13 +128,13 @@ impl<V> Table<V> {
     /// As for [`Head::glance`].
     #[inline]
     pub(super) unsafe fn glance<'a>(&self, hash: u64, key: &str, revision: u64) -> Found<'a, V> {
-        for slot in self.with_hash(hash) {
+        for (slot, word) in self.with_hash(hash) {
             // SAFETY: the caller's.
-            match unsafe { slot.head.glance(revision) } {
-                Glance::Seen(version) if version.key() == key => {
+            match unsafe { slot.glance(&word, revision) } {
+                Glance::Seen(version) if version.is_of(key) => {
                     return Found::Here(version.value.as_ref());
                 }
-                // Another key, of the same hash.
+                // Another key, with the same tag.
                 Glance::Seen(_) | Glance::Gone => {}
                 Glance::Newer => return Found::Elsewhere,
             }
@@ -173,62 +150,70 @@ impl<V> Table<V> {
     pub(super) unsafe fn values<'a>(&'a self, revision: u64) -> impl Iterator<Item = &'a V> {
         self.slots.iter().filter_map(move |slot| {
             // SAFETY: the caller is pinned.
-            let first = unsafe { slot.head.first() }?;
+            let first = unsafe { slot.first() }?;
             // SAFETY: the caller's.
             unsafe { seek(first, revision) }?.value.as_ref()
         })
     }
 
-    /// The slot and the cell of a key, for the writer.
+    /// The slot of a key and its newest version, for the writer.
     ///
     /// # Safety
     ///
     /// Only the writer asks, in the newest table.
     #[inline]
-    pub(super) unsafe fn find<'a>(&'a self, hash: u64, key: &str) -> Option<(&'a Slot<V>, &'a Cell<V>)> {
-        self.with_hash(hash).find_map(|slot| {
-            // SAFETY: the cell of a slot that is not dead has not been freed.
-            let cell = unsafe { slot.cell()?.as_ref() };
-            (*cell.key == *key).then_some((slot, cell))
+    pub(super) unsafe fn find<'a>(
+        &'a self,
+        hash: u64,
+        key: &str,
+    ) -> Option<(&'a Head<V>, &'a Version<V>)> {
+        self.with_hash(hash).find_map(|(slot, word)| {
+            // SAFETY: what stands in the newest table has not been freed.
+            let first = unsafe { word.version() }?;
+            first.is_of(key).then_some((slot, first))
         })
     }
 
     /// The slot of a cell, for the writer.
-    pub(super) fn slot_of(&self, cell: &Cell<V>) -> Option<&Slot<V>> {
-        let own = std::ptr::from_ref(cell).cast_mut();
-        let mut slots = self.with_hash(cell.hash);
-        slots.find(|slot| slot.cell.load(Relaxed) == own)
-    }
-
-    /// Takes a free slot for a cell whose first version is there. There has to be room.
-    pub(super) fn take(&self, cell: &Cell<V>, newest: *mut Version<V>, revision: u64) {
-        let hash = mark(cell.hash);
-        let mask = self.slots.len() - 1;
-        #[allow(clippy::cast_possible_truncation)] // masked
-        let mut at = hash as usize & mask;
-        while self.slots[at].hash.load(Relaxed) != NONE {
-            at = (at + 1) & mask;
-        }
-        let slot = &self.slots[at];
-        slot.cell.store(std::ptr::from_ref(cell).cast_mut(), Relaxed);
-        slot.head.push(newest, revision);
-        // Release: pairs with the Acquire in `with_hash`.
-        slot.hash.store(hash, Release);
-    }
-
-    /// The same keys in another table, which nobody sees yet.
     ///
     /// # Safety
     ///
-    /// Only the writer asks, of the newest table.
-    pub(super) unsafe fn laid_out_anew(&self, room_for: usize) -> Table<V> {
+    /// As for [`find`](Self::find).
+    pub(super) unsafe fn slot_of(&self, cell: &Cell<V>) -> Option<&Head<V>> {
+        let own = NonNull::from(cell);
+        let mut slots = self.with_hash(cell.hash);
+        let found = slots.find(|(_, word)| {
+            // SAFETY: what stands in the newest table has not been freed.
+            unsafe { word.version() }.is_some_and(|first| first.cell == own)
+        });
+        found.map(|(slot, _)| slot)
+    }
+
+    /// Puts another version in front in a slot.
+    #[inline]
+    pub(super) fn push(slot: &Head<V>, hash: u64, newest: *mut Version<V>, revision: u64) {
+        slot.push_with(newest, revision, tag(hash));
+    }
+
+    /// Takes a free slot for a key with its first version. There has to be room.
+    pub(super) fn take(&self, hash: u64, newest: *mut Version<V>, revision: u64) {
+        let mask = self.slots.len() - 1;
+        #[allow(clippy::cast_possible_truncation)] // masked
+        let mut at = hash as usize & mask;
+        while !self.slots[at].load().is_free() {
+            at = (at + 1) & mask;
+        }
+        self.hashes[at].store(hash, Relaxed);
+        Table::push(&self.slots[at], hash, newest, revision);
+    }
+
+    /// The same keys in another table, which nobody sees yet; for the writer.
+    pub(super) fn laid_out_anew(&self, room_for: usize) -> Table<V> {
         let fresh = Table::with_room(room_for);
-        for slot in &*self.slots {
-            if let Some(cell) = slot.cell() {
-                // SAFETY: the cell of a slot that is not dead has not been freed.
-                let cell = unsafe { cell.as_ref() };
-                let (newest, revision) = slot.head.parts();
-                fresh.take(cell, newest, revision);
+        for (slot, hash) in self.slots.iter().zip(&*self.hashes) {
+            let (newest, revision) = slot.parts();
+            if !newest.is_null() {
+                fresh.take(hash.load(Relaxed), newest, revision);
             }
         }
         fresh
