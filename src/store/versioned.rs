@@ -173,7 +173,7 @@ impl VersionedStore {
 
 impl Drop for VersionedStore {
     fn drop(&mut self) {
-        self.engine.leave();
+        self.engine.abandon();
     }
 }
 

@@ -463,6 +463,24 @@ impl Engine {
         }
     }
 
+    /// Notes that the store has gone: nobody commits any more.
+    pub(super) fn abandon(self: &Arc<Engine>) {
+        self.leave();
+        if Arc::strong_count(self) > 1 {
+            self.tidy_up();
+        }
+    }
+
+    /// Frees what can be freed, now that there may be no commit that would. As many steps
+    /// as it takes where nobody is pinned: one grace period until what was replaced can be
+    /// unlinked, and another one until it can be freed.
+    fn tidy_up(self: &Arc<Engine>) {
+        for _ in 0..STEPS {
+            self.let_go();
+            self.epoch.pin().flush();
+        }
+    }
+
     /// Frees what only a snapshot that has gone had kept, unless a writer is at work, who
     /// will.
     #[cold]
@@ -1240,11 +1258,6 @@ pub(super) struct Cleared {
 
 impl Drop for Cleared {
     fn drop(&mut self) {
-        // As many steps as it takes, if nobody is pinned: one grace period until what was
-        // replaced can be unlinked, and another one until it can be freed.
-        for _ in 0..STEPS {
-            self.engine.let_go();
-            self.engine.epoch.pin().flush();
-        }
+        self.engine.tidy_up();
     }
 }
