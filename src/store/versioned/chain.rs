@@ -11,10 +11,11 @@
 //! list is in the order of revisions; a reader takes the first version that is not
 //! newer than its own revision.
 
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// One version of a value: that from `revision` on it was this, or was not there.
 ///
@@ -22,15 +23,13 @@ use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 #[repr(C, align(64))]
 pub(super) struct Version<V> {
     pub(super) revision: u64,
-    /// The key of the cell, which is freed with its last version.
-    key: Text,
+    /// Where it belongs; freed with its last version.
+    pub(super) cell: NonNull<Cell<V>>,
     pub(super) value: Option<V>,
     /// The version before this one, or null where nobody can ask for it any more.
     pub(super) previous: AtomicPtr<Version<V>>,
     /// The version after this one, or null. Asked by the writer only.
     pub(super) newer: AtomicPtr<Version<V>>,
-    /// Where it belongs.
-    pub(super) cell: NonNull<Cell<V>>,
     /// In a model: whether it has been freed.
     #[cfg(loom)]
     pub(super) freed: std::sync::atomic::AtomicBool,
@@ -49,16 +48,15 @@ impl<V> Version<V> {
     pub(super) fn new(
         revision: u64,
         value: Option<V>,
-        cell: &Cell<V>,
+        cell: NonNull<Cell<V>>,
         previous: *mut Version<V>,
     ) -> Box<Version<V>> {
         Box::new(Version {
             revision,
-            key: cell.key(),
+            cell,
             value,
             previous: AtomicPtr::new(previous),
             newer: AtomicPtr::new(std::ptr::null_mut()),
-            cell: NonNull::from(cell),
             #[cfg(loom)]
             freed: std::sync::atomic::AtomicBool::new(false),
         })
@@ -67,38 +65,8 @@ impl<V> Version<V> {
     /// Whether it is one of this key.
     #[inline]
     pub(super) fn is_of(&self, key: &str) -> bool {
-        // SAFETY: the text is that of the cell, which is freed with its last version, and
-        // not before.
-        unsafe { self.key.get() == key.as_bytes() }
-    }
-}
-
-/// A text behind one word: its length stands in front of it, so that it costs a version
-/// no more than that, and a comparison touches one place.
-#[derive(Clone, Copy)]
-struct Text(NonNull<u8>);
-
-impl Text {
-    const LENGTH: usize = size_of::<usize>();
-
-    fn write(text: &str) -> Box<[u8]> {
-        let length = text.len().to_ne_bytes();
-        length.into_iter().chain(text.bytes()).collect()
-    }
-
-    /// The text.
-    ///
-    /// # Safety
-    ///
-    /// It was made of what `write` made, which has not been freed.
-    #[inline]
-    unsafe fn get<'a>(self) -> &'a [u8] {
-        // SAFETY: the caller's: the length is there, and so many bytes after it.
-        unsafe {
-            let length = self.0.cast::<[u8; Text::LENGTH]>().read();
-            let bytes = self.0.add(Text::LENGTH).as_ptr();
-            std::slice::from_raw_parts(bytes, usize::from_ne_bytes(length))
-        }
+        // SAFETY: the cell is freed with its last version, and not before.
+        unsafe { Cell::key(self.cell) == key.as_bytes() }
     }
 }
 
@@ -121,12 +89,11 @@ pub(super) unsafe fn version<'a, V>(at: *mut Version<V>) -> Option<&'a Version<V
 
 /// The beginning of a chain: the newest version, and its revision, which can be read
 /// without touching the version.
-#[repr(C, align(16))]
-pub(super) struct Head<V> {
+pub(super) struct Head<'a, V> {
     /// With a tag in its lowest bits.
-    newest: AtomicPtr<Version<V>>,
+    pub(super) newest: &'a AtomicPtr<Version<V>>,
     /// That of `newest`, or a later one.
-    revision: AtomicU64,
+    pub(super) revision: &'a AtomicU64,
 }
 
 /// A pointer with a tag.
@@ -145,6 +112,12 @@ fn untagged<V>(version: *mut Version<V>) -> *mut Version<V> {
 pub(super) struct Word<V>(*mut Version<V>);
 
 impl<V> Word<V> {
+    #[inline]
+    pub(super) fn load(newest: &AtomicPtr<Version<V>>) -> Word<V> {
+        // Acquire: pairs with the Release in `push_with`.
+        Word(newest.load(Acquire))
+    }
+
     /// Whether there is nothing, and never was.
     #[inline]
     pub(super) fn is_free(&self) -> bool {
@@ -179,14 +152,7 @@ pub(super) enum Glance<'a, V> {
     Newer,
 }
 
-impl<V> Head<V> {
-    pub(super) fn empty() -> Head<V> {
-        Head {
-            newest: AtomicPtr::new(std::ptr::null_mut()),
-            revision: AtomicU64::new(0),
-        }
-    }
-
+impl<V> Head<'_, V> {
     /// Both parts, for the writer, who put them there.
     pub(super) fn parts(&self) -> (*mut Version<V>, u64) {
         (self.newest(), self.revision.load(Relaxed))
@@ -208,7 +174,7 @@ impl<V> Head<V> {
     #[inline]
     pub(super) fn push_with(&self, newest: *mut Version<V>, revision: u64, tag: usize) {
         self.revision.store(revision, Relaxed);
-        // Release: pairs with the Acquire in `load`, which then finds the version whole,
+        // Release: pairs with the Acquire in `Word::load`, which then finds the version whole,
         // and at least its revision.
         self.newest.store(tagged(newest, tag), Release);
     }
@@ -221,8 +187,7 @@ impl<V> Head<V> {
     /// The first word.
     #[inline]
     pub(super) fn load(&self) -> Word<V> {
-        // Acquire: pairs with the Release in `push_with`.
-        Word(self.newest.load(Acquire))
+        Word::load(self.newest)
     }
 
     /// The newest version.
@@ -287,27 +252,84 @@ pub(super) unsafe fn seek<V>(first: &Version<V>, revision: u64) -> Option<&Versi
     Some(at)
 }
 
-/// What belongs to one key, and stays where it is for as long as the key has versions.
+/// What belongs to one key, and stays where it is for as long as the key has versions. The
+/// text of the key follows it in memory, so that comparing keys and putting a version in
+/// front touch one place.
+#[repr(C, align(32))]
 pub(super) struct Cell<V> {
-    pub(super) head: Head<V>,
-    text: Box<[u8]>,
+    newest: AtomicPtr<Version<V>>,
+    revision: AtomicU64,
     pub(super) hash: u64,
     /// Where the pod stands among those of its name. Asked by the writer only.
-    pub(super) place: AtomicUsize,
+    pub(super) place: AtomicU32,
+    /// The length of the key.
+    length: u32,
 }
 
 impl<V> Cell<V> {
-    pub(super) fn new(key: &str, hash: u64) -> Box<Cell<V>> {
-        Box::new(Cell {
-            head: Head::empty(),
-            text: Text::write(key),
+    /// Makes one, which is to be [freed](Self::free).
+    pub(super) fn new(key: &str, hash: u64) -> NonNull<Cell<V>> {
+        let cell = Cell {
+            newest: AtomicPtr::new(std::ptr::null_mut()),
+            revision: AtomicU64::new(0),
             hash,
-            place: AtomicUsize::new(0),
-        })
+            place: AtomicU32::new(0),
+            length: u32::try_from(key.len()).expect("names have a limit"),
+        };
+        let layout = Cell::<V>::layout(key.len());
+        // SAFETY: the layout is not empty; what it is asked for is written before it is used:
+        // the cell, and behind it the bytes of the key.
+        unsafe {
+            let Some(at) = NonNull::new(alloc(layout)) else {
+                handle_alloc_error(layout);
+            };
+            at.add(size_of::<Cell<V>>())
+                .copy_from_nonoverlapping(NonNull::from(key.as_bytes()).cast(), key.len());
+            let at = at.cast::<Cell<V>>();
+            at.write(cell);
+            at
+        }
     }
 
-    fn key(&self) -> Text {
-        Text(NonNull::from(&*self.text).cast())
+    fn layout(length: usize) -> Layout {
+        let whole = size_of::<Cell<V>>() + length;
+        let layout = Layout::from_size_align(whole, align_of::<Cell<V>>());
+        layout.expect("names have a limit")
+    }
+
+    /// The bytes of the key.
+    ///
+    /// # Safety
+    ///
+    /// The cell comes from `new`, and has not been freed, and is not for as long as `'a`.
+    #[inline]
+    pub(super) unsafe fn key<'a>(cell: NonNull<Cell<V>>) -> &'a [u8] {
+        // SAFETY: the caller's; so many bytes stand behind it.
+        unsafe {
+            let length = cell.as_ref().length as usize;
+            std::slice::from_raw_parts(cell.add(1).cast().as_ptr(), length)
+        }
+    }
+
+    /// Frees it.
+    ///
+    /// # Safety
+    ///
+    /// It comes from `new`, and nobody can come to it any more.
+    pub(super) unsafe fn free(cell: NonNull<Cell<V>>) {
+        // SAFETY: the caller's. Nothing in a cell wants to be dropped.
+        unsafe {
+            let length = cell.as_ref().length as usize;
+            dealloc(cell.cast().as_ptr(), Cell::<V>::layout(length));
+        }
+    }
+
+    #[inline]
+    pub(super) fn head(&self) -> Head<'_, V> {
+        Head {
+            newest: &self.newest,
+            revision: &self.revision,
+        }
     }
 }
 

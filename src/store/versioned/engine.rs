@@ -127,8 +127,7 @@ pub(super) struct Tables {
 struct Generation {
     /// The newest layout; a `Box`.
     newest: AtomicPtr<Indexes>,
-    /// Versions point to it, so that it is not moved.
-    stats: Box<Cell<StoreStats>>,
+    stats: NonNull<Cell<StoreStats>>,
     /// What has been removed, and was not freed when this generation ended.
     orphans: PlainMutex<Garbage>,
 }
@@ -142,8 +141,10 @@ impl Tables {
         };
         let stats = Cell::new("", 0);
         let nothing = Some(StoreStats::default());
-        let first = Version::new(since, nothing, &stats, std::ptr::null_mut());
-        stats.head.push(Box::into_raw(first), since);
+        let first = Version::new(since, nothing, stats, std::ptr::null_mut());
+        // SAFETY: it was made just now.
+        let head = unsafe { stats.as_ref() }.head();
+        head.push(Box::into_raw(first), since);
         Tables {
             hasher: RandomState::default(),
             since,
@@ -163,7 +164,18 @@ impl Tables {
     }
 }
 
+// SAFETY: it owns what its pointers lead to, which threads may share.
+unsafe impl Send for Generation {}
+// SAFETY: as above.
+unsafe impl Sync for Generation {}
+
 impl Generation {
+    /// The cell of how much there is.
+    fn stats(&self) -> &Cell<StoreStats> {
+        // SAFETY: it is freed with the generation.
+        unsafe { self.stats.as_ref() }
+    }
+
     /// Takes over what has been removed, to free it in the end.
     fn adopt(&self, removed: Vec<Old>) {
         let orphans = self.orphans.lock();
@@ -187,14 +199,14 @@ impl Drop for Generation {
     fn drop(&mut self) {
         /// Frees the chains of a table, and its cells.
         fn free<V>(table: &Table<V>) {
-            for slot in table.slots() {
+            for (_, slot) in table.slots() {
                 // SAFETY: nobody else is left who could come to it.
                 if let Some(first) = unsafe { slot.first() } {
                     let cell = first.cell;
                     // SAFETY: as above.
-                    unsafe { free_chain(slot) };
+                    unsafe { free_chain(&slot) };
                     // SAFETY: as above; its chain is gone.
-                    drop(unsafe { Box::from_raw(cell.as_ptr()) });
+                    unsafe { Cell::free(cell) };
                 }
             }
         }
@@ -205,7 +217,10 @@ impl Drop for Generation {
         free(&indexes.names);
         free(&indexes.groups);
         // SAFETY: as above.
-        unsafe { free_chain(&self.stats.head) };
+        unsafe {
+            free_chain(&self.stats.as_ref().head());
+            Cell::free(self.stats);
+        }
     }
 }
 
@@ -214,7 +229,7 @@ impl Drop for Generation {
 /// # Safety
 ///
 /// Nobody can come to them any more.
-unsafe fn free_chain<V>(head: &Head<V>) {
+unsafe fn free_chain<V>(head: &Head<'_, V>) {
     let mut at = head.newest();
     while !at.is_null() {
         // SAFETY: the caller's; the versions of a chain are boxes.
@@ -288,7 +303,7 @@ impl Old {
                 let version = unsafe { Box::from_raw(old.version.as_ptr()) };
                 if old.removed {
                     // SAFETY: as above, and this was its last version.
-                    drop(unsafe { Box::from_raw(version.cell.as_ptr()) });
+                    unsafe { Cell::free(version.cell) };
                 }
             }
         }
@@ -479,6 +494,28 @@ impl Engine {
             self.let_go();
             self.epoch.pin().flush();
         }
+        self.tidy_up_later();
+    }
+
+    /// Has the epoch see to what is left, when whoever is pinned has gone.
+    fn tidy_up_later(self: &Arc<Engine>) {
+        let is_done = |writer: MutexGuard<'_, Writer>| {
+            let next = writer.replaced.front();
+            // What ends with the next commit waits for it.
+            next.is_none_or(|old| old.visible().end > writer.revision)
+        };
+        if self.writer.try_lock().is_ok_and(is_done) {
+            return;
+        }
+        let engine = Arc::downgrade(self);
+        let guard = self.epoch.pin();
+        guard.defer(move || {
+            if let Some(engine) = engine.upgrade() {
+                engine.let_go();
+                engine.tidy_up_later();
+            }
+        });
+        guard.flush();
     }
 
     /// Frees what only a snapshot that has gone had kept, unless a writer is at work, who
@@ -569,7 +606,7 @@ impl Pinned<'_> {
         pods.map(|pod| {
             // SAFETY: the cells of a visible list have not been freed, and the thread is
             // pinned.
-            let first = unsafe { pod.cell().head.first() };
+            let first = unsafe { pod.cell().head().first() };
             // SAFETY: as above.
             first.and_then(|first| unsafe { seek(first, self.revision) })
         })
@@ -608,7 +645,7 @@ fn registered(version: Option<&Version<ServiceInfo>>) -> &ServiceInfo {
 /// The thread is pinned.
 unsafe fn stats_at(generation: &Generation, revision: u64) -> StoreStats {
     // SAFETY: the caller's.
-    let first = unsafe { generation.stats.head.first() };
+    let first = unsafe { generation.stats().head().first() };
     // SAFETY: the caller's.
     let seen = first.and_then(|first| unsafe { seek(first, revision) });
     seen.and_then(|version| version.value).unwrap_or_default()
@@ -723,7 +760,7 @@ impl Registered {
         pods.map(|pod| {
             // SAFETY: the list is visible at the registered revision, and so its pods are
             // registered at it, and their cells have not been freed.
-            let head = unsafe { &pod.cell().head };
+            let head = unsafe { pod.cell() }.head();
             // SAFETY: the revision is registered, and the cell visible at it.
             match unsafe { head.glance(&head.load(), self.revision) } {
                 Glance::Seen(version) => registered(Some(version)),
@@ -835,14 +872,14 @@ pub(super) struct Spot<V> {
 
 /// A slot, and the newest version there.
 struct Taken<V> {
-    slot: NonNull<Head<V>>,
+    slot: usize,
     newest: NonNull<Version<V>>,
 }
 
 impl<V> Spot<V> {
-    fn new(hash: u64, taken: Option<(&Head<V>, &Version<V>)>) -> Spot<V> {
+    fn new(hash: u64, taken: Option<(usize, &Version<V>)>) -> Spot<V> {
         let taken = taken.map(|(slot, newest)| Taken {
-            slot: NonNull::from(slot),
+            slot,
             newest: NonNull::from(newest),
         });
         Spot { hash, taken }
@@ -878,11 +915,12 @@ impl<'e> Commit<'e> {
     pub(super) fn place(&self, pod: Pod) -> usize {
         // SAFETY: this is the writer, and the pod stands in a newest list, or has just been
         // taken out.
-        unsafe { pod.cell() }.place.load(Relaxed)
+        unsafe { pod.cell() }.place.load(Relaxed) as usize
     }
 
     /// Notes where a pod stands.
     pub(super) fn set_place(&mut self, pod: Pod, place: usize) {
+        let place = u32::try_from(place).expect("fewer pods than bytes of memory");
         // SAFETY: as in `place`.
         unsafe { pod.cell() }.place.store(place, Relaxed);
     }
@@ -907,6 +945,11 @@ impl<'e> Commit<'e> {
         let hash = tables.hash(key);
         // SAFETY: this is the writer, and the newest table.
         let found = unsafe { I::table(&tables.indexes).find(hash, key) };
+        if let Some((_, newest)) = found {
+            // Brought into the cache while the keys are compared, because what follows is an
+            // atomic addition, which lets nothing overtake it.
+            std::hint::black_box(newest.newer.load(Relaxed));
+        }
         Spot::new(hash, found)
     }
 
@@ -930,22 +973,23 @@ impl<'e> Commit<'e> {
             // SAFETY: this is the writer, and nothing has been put there since.
             let newest = unsafe { newest.as_ref() };
             let (fresh, old) = push(newest, value, revision);
-            // SAFETY: this is the writer, and the slot is one of the newest table.
-            Table::push(unsafe { slot.as_ref() }, spot.hash, fresh, revision);
+            let table = I::table(&self.tables().indexes);
+            table.push(slot, spot.hash, fresh, revision);
             self.replaced(I::old(old));
             return newest.cell;
         }
         self.make_room::<I, V>();
-        let cell = Box::leak(Cell::new(key, spot.hash));
+        let cell = Cell::new(key, spot.hash);
         let first = Version::new(revision, value, cell, std::ptr::null_mut());
         let first = Box::into_raw(first);
-        cell.head.push(first, revision);
+        // SAFETY: it was made just now.
+        unsafe { cell.as_ref() }.head().push(first, revision);
         let table = I::table(&self.tables().indexes);
         table.take(spot.hash, first, revision);
         let usage = I::usage(&mut self.writer);
         usage.used += 1;
         usage.live += 1;
-        NonNull::from(cell)
+        cell
     }
 
     fn replaced(&mut self, old: Old) {
@@ -999,7 +1043,7 @@ impl<'e> Commit<'e> {
         if std::mem::take(&mut self.writer.dirty) {
             let revision = self.next();
             if std::mem::take(&mut self.writer.counted) {
-                let head = &self.tables().generation.stats.head;
+                let head = self.tables().generation.stats().head();
                 // SAFETY: this is the writer.
                 if let Some(newest) = unsafe { head.first() } {
                     let (_, old) = push(newest, Some(self.writer.stats), revision);
@@ -1068,13 +1112,13 @@ impl<'e> Commit<'e> {
 
     fn put_nothing_everywhere<I: Index<V>, V>(&mut self) {
         let table = I::table(&self.tables().indexes).clone();
-        for slot in table.slots() {
+        for (at, slot) in table.slots() {
             // SAFETY: this is the writer, and the newest table.
             let newest = unsafe { slot.first() }.filter(|newest| newest.value.is_some());
             if let Some(newest) = newest {
                 // SAFETY: a cell has not been freed while it stands in the table.
                 let hash = unsafe { newest.cell.as_ref() }.hash;
-                let spot = Spot::new(hash, Some((slot, newest)));
+                let spot = Spot::new(hash, Some((at, newest)));
                 self.put::<I, V>(&spot, "", None);
             }
         }
@@ -1161,11 +1205,9 @@ impl<'e> Commit<'e> {
 
     /// Removes a key of which nothing is left but a version that says so.
     fn remove<I: Index<V>, V>(&mut self, last: &Version<V>) {
-        // SAFETY: a cell has not been freed while it stands in the table.
-        let cell = unsafe { last.cell.as_ref() };
         let table = I::table(&self.tables().indexes);
         // SAFETY: this is the writer, and the newest table.
-        let Some(slot) = (unsafe { table.slot_of(cell) }) else {
+        let Some(slot) = (unsafe { table.slot_of(last.cell) }) else {
             unreachable!("a cell stands in its table until it is removed");
         };
         slot.kill();
@@ -1194,9 +1236,9 @@ fn push<V>(
     // SAFETY: the writer calls this, with a version whose cell stands in its table.
     let cell = unsafe { newest.cell.as_ref() };
     let previous = std::ptr::from_ref(newest).cast_mut();
-    let fresh = Box::into_raw(Version::new(revision, value, cell, previous));
+    let fresh = Box::into_raw(Version::new(revision, value, newest.cell, previous));
     newest.newer.store(fresh, Relaxed);
-    cell.head.push(fresh, revision);
+    cell.head().push(fresh, revision);
     let old = OldVersion {
         version: NonNull::from(newest),
         until: revision,

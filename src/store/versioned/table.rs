@@ -1,8 +1,9 @@
 //! A hash table that is read while it is written.
 //!
 //! Open addressing, linear probing; a slot is the head of a key's chain, with six bits of
-//! the key's hash in the pointer, so that a look-up touches the slot, the version and the
-//! text of the key, as it would in a plain hash table. One writer at a time.
+//! the key's hash in the pointer, so that a look-up touches one word, the version and the
+//! text of the key, as it would in a plain hash table. What else belongs to a slot lies in
+//! arrays of its own. One writer at a time.
 //!
 //! A slot that has been taken stays that key's until the table is laid out anew, in
 //! another one, which takes the place of this one at once. A key whose last version is
@@ -15,6 +16,7 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 
 use super::chain::{Cell, Glance, Head, TAG, Version, Word, seek};
 use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::{AtomicPtr, AtomicU64};
 
 /// The fewest slots.
 #[cfg(not(loom))]
@@ -24,7 +26,9 @@ pub(super) const FEWEST: usize = 4;
 
 /// A table. Clones share it.
 pub(super) struct Table<V> {
-    slots: Arc<[Head<V>]>,
+    words: Arc<[AtomicPtr<Version<V>>]>,
+    /// Asked by registered readers only.
+    revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Asked by the writer only.
     hashes: Arc<[PlainU64]>,
 }
@@ -32,7 +36,8 @@ pub(super) struct Table<V> {
 impl<V> Clone for Table<V> {
     fn clone(&self) -> Table<V> {
         Table {
-            slots: self.slots.clone(),
+            words: self.words.clone(),
+            revisions: self.revisions.clone(),
             hashes: self.hashes.clone(),
         }
     }
@@ -55,47 +60,59 @@ fn tag(hash: u64) -> usize {
 }
 
 impl<V> Table<V> {
-    /// An empty table for so many keys.
+    /// An empty table for so many keys, and for some more.
     pub(super) fn with_room(keys: usize) -> Table<V> {
-        let slots = (keys * 2).next_power_of_two().max(FEWEST);
+        let slots = (keys * 3 / 2).next_power_of_two().max(FEWEST);
         Table {
-            slots: (0..slots).map(|_| Head::empty()).collect(),
+            words: (0..slots).map(|_| AtomicPtr::default()).collect(),
+            revisions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             hashes: (0..slots).map(|_| PlainU64::new(0)).collect(),
         }
     }
 
-    /// How many slots may be taken, dead ones included: five of eight, so that every
-    /// search ends soon.
+    /// How many slots may be taken, dead ones included: four of five, so that every search
+    /// ends soon.
     pub(super) fn room(&self) -> usize {
-        self.slots.len() * 5 / 8
+        self.words.len() * 4 / 5
     }
 
     /// Whether it is far too large for so many keys.
     pub(super) fn is_wide(&self, keys: usize) -> bool {
-        self.slots.len() > 4 * FEWEST && keys < self.slots.len() / 8
+        self.words.len() > 4 * FEWEST && keys < self.words.len() / 8
     }
 
-    pub(super) fn slots(&self) -> &[Head<V>] {
-        &self.slots
+    /// A slot.
+    #[inline]
+    pub(super) fn slot(&self, at: usize) -> Head<'_, V> {
+        Head {
+            newest: &self.words[at],
+            revision: &self.revisions[at],
+        }
+    }
+
+    /// All slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Head<'_, V>)> {
+        (0..self.words.len()).map(|at| (at, self.slot(at)))
     }
 
     /// The slots that may be those of a key with this hash, up to the first free one.
     #[inline]
-    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (&Head<V>, Word<V>)> {
+    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (usize, Word<V>)> {
         let tag = tag(hash);
-        let mask = self.slots.len() - 1;
+        let words = &*self.words;
+        let mask = words.len() - 1;
         #[allow(clippy::cast_possible_truncation)] // masked
-        let mut at = hash as usize & mask;
+        let mut next = hash as usize & mask;
         std::iter::from_fn(move || {
             loop {
-                let slot = &self.slots[at];
-                at = (at + 1) & mask;
-                let word = slot.load();
+                let at = next;
+                next = (next + 1) & mask;
+                let word = Word::load(&words[at]);
                 if word.is_free() {
                     return None;
                 }
                 if word.has(tag) {
-                    return Some((slot, word));
+                    return Some((at, word));
                 }
             }
         })
@@ -128,9 +145,9 @@ impl<V> Table<V> {
     /// As for [`Head::glance`].
     #[inline]
     pub(super) unsafe fn glance<'a>(&self, hash: u64, key: &str, revision: u64) -> Found<'a, V> {
-        for (slot, word) in self.with_hash(hash) {
+        for (at, word) in self.with_hash(hash) {
             // SAFETY: the caller's.
-            match unsafe { slot.glance(&word, revision) } {
+            match unsafe { self.slot(at).glance(&word, revision) } {
                 Glance::Seen(version) if version.is_of(key) => {
                     return Found::Here(version.value.as_ref());
                 }
@@ -148,9 +165,9 @@ impl<V> Table<V> {
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
     pub(super) unsafe fn values<'a>(&'a self, revision: u64) -> impl Iterator<Item = &'a V> {
-        self.slots.iter().filter_map(move |slot| {
+        self.words.iter().filter_map(move |word| {
             // SAFETY: the caller is pinned.
-            let first = unsafe { slot.first() }?;
+            let first = unsafe { Word::load(word).version() }?;
             // SAFETY: the caller's.
             unsafe { seek(first, revision) }?.value.as_ref()
         })
@@ -166,11 +183,11 @@ impl<V> Table<V> {
         &'a self,
         hash: u64,
         key: &str,
-    ) -> Option<(&'a Head<V>, &'a Version<V>)> {
-        self.with_hash(hash).find_map(|(slot, word)| {
+    ) -> Option<(usize, &'a Version<V>)> {
+        self.with_hash(hash).find_map(|(at, word)| {
             // SAFETY: what stands in the newest table has not been freed.
             let first = unsafe { word.version() }?;
-            first.is_of(key).then_some((slot, first))
+            first.is_of(key).then_some((at, first))
         })
     }
 
@@ -179,41 +196,42 @@ impl<V> Table<V> {
     /// # Safety
     ///
     /// As for [`find`](Self::find).
-    pub(super) unsafe fn slot_of(&self, cell: &Cell<V>) -> Option<&Head<V>> {
-        let own = NonNull::from(cell);
-        let mut slots = self.with_hash(cell.hash);
+    pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell<V>>) -> Option<Head<'_, V>> {
+        // SAFETY: a cell has not been freed while it stands in the table.
+        let hash = unsafe { cell.as_ref() }.hash;
+        let mut slots = self.with_hash(hash);
         let found = slots.find(|(_, word)| {
             // SAFETY: what stands in the newest table has not been freed.
-            unsafe { word.version() }.is_some_and(|first| first.cell == own)
+            unsafe { word.version() }.is_some_and(|first| first.cell == cell)
         });
-        found.map(|(slot, _)| slot)
+        found.map(|(at, _)| self.slot(at))
     }
 
     /// Puts another version in front in a slot.
     #[inline]
-    pub(super) fn push(slot: &Head<V>, hash: u64, newest: *mut Version<V>, revision: u64) {
-        slot.push_with(newest, revision, tag(hash));
+    pub(super) fn push(&self, at: usize, hash: u64, newest: *mut Version<V>, revision: u64) {
+        self.slot(at).push_with(newest, revision, tag(hash));
     }
 
     /// Takes a free slot for a key with its first version. There has to be room.
     pub(super) fn take(&self, hash: u64, newest: *mut Version<V>, revision: u64) {
-        let mask = self.slots.len() - 1;
+        let mask = self.words.len() - 1;
         #[allow(clippy::cast_possible_truncation)] // masked
         let mut at = hash as usize & mask;
-        while !self.slots[at].load().is_free() {
+        while !Word::load(&self.words[at]).is_free() {
             at = (at + 1) & mask;
         }
         self.hashes[at].store(hash, Relaxed);
-        Table::push(&self.slots[at], hash, newest, revision);
+        self.push(at, hash, newest, revision);
     }
 
     /// The same keys in another table, which nobody sees yet; for the writer.
     pub(super) fn laid_out_anew(&self, room_for: usize) -> Table<V> {
         let fresh = Table::with_room(room_for);
-        for (slot, hash) in self.slots.iter().zip(&*self.hashes) {
+        for (at, slot) in self.slots() {
             let (newest, revision) = slot.parts();
             if !newest.is_null() {
-                fresh.take(hash.load(Relaxed), newest, revision);
+                fresh.take(self.hashes[at].load(Relaxed), newest, revision);
             }
         }
         fresh
