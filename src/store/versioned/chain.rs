@@ -62,6 +62,22 @@ impl<V> Version<V> {
         })
     }
 
+    /// Makes another one in the place of one that nobody can come to any more.
+    pub(super) fn anew(
+        mut self: Box<Self>,
+        revision: u64,
+        value: Option<V>,
+        cell: NonNull<Cell<V>>,
+        previous: *mut Version<V>,
+    ) -> Box<Version<V>> {
+        self.revision = revision;
+        self.value = value;
+        self.cell = cell;
+        self.previous = AtomicPtr::new(previous);
+        self.newer = AtomicPtr::default();
+        self
+    }
+
     /// Whether it is one of this key.
     #[inline]
     pub(super) fn is_of(&self, key: &str) -> bool {

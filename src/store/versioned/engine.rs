@@ -180,7 +180,7 @@ impl Generation {
     fn adopt(&self, removed: Vec<Old>) {
         let orphans = self.orphans.lock();
         let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
-        orphans.0.extend(removed);
+        orphans.old.extend(removed);
     }
 
     /// The newest layout.
@@ -284,51 +284,77 @@ impl Old {
         }
     }
 
-    /// Frees it.
+    /// Frees it, or leaves the memory of a service's version to be used again.
     ///
     /// # Safety
     ///
     /// It has been unlinked, or removed, and nobody can come to it any more.
-    unsafe fn free(self) {
-        unsafe fn free<V>(old: &OldVersion<V>) {
-            #[cfg(loom)]
-            {
-                // Left where it is, so that the model sees who comes to it.
-                let freed = &old.version().freed;
-                freed.store(true, std::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(loom))]
+    unsafe fn free(self, spares: &mut Vec<Spare>) {
+        unsafe fn take<V>(old: &OldVersion<V>) -> Spare<V> {
+            // SAFETY: the caller's; versions are boxes.
+            let mut version = unsafe { Box::from_raw(old.version.as_ptr()) };
+            version.value = None;
+            if old.removed {
+                // SAFETY: as above, and this was its last version.
+                unsafe { Cell::free(version.cell) };
             }
-            #[cfg(not(loom))]
-            {
-                // SAFETY: the caller's; versions are boxes.
-                let version = unsafe { Box::from_raw(old.version.as_ptr()) };
-                if old.removed {
-                    // SAFETY: as above, and this was its last version.
-                    unsafe { Cell::free(version.cell) };
-                }
-            }
+            version
         }
         match &self {
             // SAFETY: the caller's, in all four.
-            Old::Service(old) => unsafe { free(old) },
+            Old::Service(old) => spares.push(unsafe { take(old) }),
             // SAFETY: as above.
-            Old::Name(old) => unsafe { free(old) },
+            Old::Name(old) => drop(unsafe { take(old) }),
             // SAFETY: as above.
-            Old::Group(old) => unsafe { free(old) },
+            Old::Group(old) => drop(unsafe { take(old) }),
             // SAFETY: as above.
-            Old::Stats(old) => unsafe { free(old) },
+            Old::Stats(old) => drop(unsafe { take(old) }),
         }
+    }
+
+    /// Leaves it where it is, so that the model sees who comes to it.
+    #[cfg(loom)]
+    unsafe fn free(self, _: &mut Vec<Spare>) {
+        let freed = match &self {
+            Old::Service(old) => &old.version().freed,
+            Old::Name(old) => &old.version().freed,
+            Old::Group(old) => &old.version().freed,
+            Old::Stats(old) => &old.version().freed,
+        };
+        freed.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
+/// The memory of a version, to be used again: a writer that frees scattered memory, and
+/// asks the allocator for as much, would touch cold memory each time.
+type Spare<V = ServiceInfo> = Box<Version<V>>;
+
+/// How many spares are kept.
+const SPARES: usize = 8 * OFTEN;
+
+/// Spares that come from whoever frees, until the writer takes them.
+type Spares = PlainMutex<Vec<Spare>>;
+
 /// What nobody can come to once a grace period has passed.
 #[derive(Default)]
-struct Garbage(Vec<Old>);
+struct Garbage {
+    old: Vec<Old>,
+    /// Where spares go.
+    spares: Option<Arc<Spares>>,
+}
 
 impl Drop for Garbage {
     fn drop(&mut self) {
-        for old in self.0.drain(..) {
+        let mut freed = Vec::new();
+        for old in self.old.drain(..) {
             // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
-            unsafe { old.free() };
+            unsafe { old.free(&mut freed) };
+        }
+        if let Some(spares) = &self.spares {
+            let mut spares = spares.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = SPARES.saturating_sub(spares.len());
+            spares.extend(freed.drain(..room.min(freed.len())));
         }
     }
 }
@@ -348,6 +374,7 @@ pub(super) struct Engine {
     /// How many there are, the store and its reader handles, who may ask for the newest
     /// state.
     askers: AtomicUsize,
+    spares: Arc<Spares>,
     writer: Mutex<Writer>,
 }
 
@@ -378,6 +405,7 @@ pub(super) struct Writer {
     since_tidy: usize,
     /// The revision of which the epoch was asked last to tell when it has passed.
     asked: u64,
+    spares: Vec<Spare>,
     subscriptions: Subscriptions,
 }
 
@@ -410,6 +438,7 @@ impl Engine {
             passed: Arc::new(AtomicU64::new(0)),
             keeps: AtomicBool::new(false),
             askers: AtomicUsize::new(0),
+            spares: Arc::default(),
             writer: Mutex::new(Writer::default()),
         }
     }
@@ -826,6 +855,8 @@ pub(super) trait Index<V> {
     fn table_mut(indexes: &mut Indexes) -> &mut Table<V>;
     fn usage(writer: &mut Writer) -> &mut Usage;
     fn old(version: OldVersion<V>) -> Old;
+    /// A spare version.
+    fn spare(writer: &mut Writer) -> Option<Box<Version<V>>>;
 }
 
 /// The three of them.
@@ -834,7 +865,7 @@ pub(super) struct Names;
 pub(super) struct Groups;
 
 macro_rules! index {
-    ($index:ident, $value:ty, $field:ident, $old:ident) => {
+    ($index:ident, $value:ty, $field:ident, $old:ident, $spare:expr) => {
         impl Index<$value> for $index {
             fn table(indexes: &Indexes) -> &Table<$value> {
                 &indexes.$field
@@ -848,13 +879,20 @@ macro_rules! index {
             fn old(version: OldVersion<$value>) -> Old {
                 Old::$old(version)
             }
+            #[inline]
+            fn spare(writer: &mut Writer) -> Option<Box<Version<$value>>> {
+                let spare: fn(&mut Writer) -> Option<Box<Version<$value>>> = $spare;
+                spare(writer)
+            }
         }
     };
 }
 
-index!(Services, ServiceInfo, services, Service);
-index!(Names, Members, names, Name);
-index!(Groups, Subscribers, groups, Group);
+index!(Services, ServiceInfo, services, Service, |writer| writer
+    .spares
+    .pop());
+index!(Names, Members, names, Name, |_| None);
+index!(Groups, Subscribers, groups, Group, |_| None);
 
 /// The right to write, and what is written until it is published.
 pub(super) struct Commit<'e> {
@@ -972,7 +1010,8 @@ impl<'e> Commit<'e> {
         if let Some(Taken { slot, newest }) = spot.taken {
             // SAFETY: this is the writer, and nothing has been put there since.
             let newest = unsafe { newest.as_ref() };
-            let (fresh, old) = push(newest, value, revision);
+            let spare = I::spare(&mut self.writer);
+            let (fresh, old) = push(spare, newest, value, revision);
             let table = I::table(&self.tables().indexes);
             table.push(slot, spot.hash, fresh, revision);
             self.replaced(I::old(old));
@@ -1046,7 +1085,7 @@ impl<'e> Commit<'e> {
                 let head = self.tables().generation.stats().head();
                 // SAFETY: this is the writer.
                 if let Some(newest) = unsafe { head.first() } {
-                    let (_, old) = push(newest, Some(self.writer.stats), revision);
+                    let (_, old) = push(None, newest, Some(self.writer.stats), revision);
                     self.replaced(Old::Stats(old));
                 }
             }
@@ -1157,6 +1196,11 @@ impl<'e> Commit<'e> {
                 self.keep_or_let_go(old, &held);
             }
         }
+        if let Ok(mut spares) = self.engine.spares.try_lock() {
+            let room = SPARES.saturating_sub(self.writer.spares.len());
+            let from = spares.len().saturating_sub(room);
+            self.writer.spares.extend(spares.drain(from..));
+        }
         let keeps = !self.writer.kept.is_empty();
         self.engine.keeps.store(keeps, Relaxed);
         if passed >= self.writer.asked && self.writer.revision > passed {
@@ -1179,7 +1223,7 @@ impl<'e> Commit<'e> {
                     // SAFETY: this is the writer, and it has been replaced.
                     Old::Stats(old) => unsafe { unlink(old.version()) },
                 }
-                self.left.garbage.0.push(old);
+                self.left.garbage.push(old);
             }
         }
     }
@@ -1229,6 +1273,7 @@ impl<'e> Commit<'e> {
 
 /// Puts a version in front of the newest one of a cell, which becomes old.
 fn push<V>(
+    spare: Option<Box<Version<V>>>,
     newest: &Version<V>,
     value: Option<V>,
     revision: u64,
@@ -1236,7 +1281,10 @@ fn push<V>(
     // SAFETY: the writer calls this, with a version whose cell stands in its table.
     let cell = unsafe { newest.cell.as_ref() };
     let previous = std::ptr::from_ref(newest).cast_mut();
-    let fresh = Box::into_raw(Version::new(revision, value, newest.cell, previous));
+    let fresh = Box::into_raw(match spare {
+        Some(spare) => spare.anew(revision, value, newest.cell, previous),
+        None => Version::new(revision, value, newest.cell, previous),
+    });
     newest.newer.store(fresh, Relaxed);
     cell.head().push(fresh, revision);
     let old = OldVersion {
@@ -1250,7 +1298,7 @@ fn push<V>(
 /// What is handed to the epoch once the lock has been given back.
 struct Leftovers<'e> {
     engine: &'e Engine,
-    garbage: Garbage,
+    garbage: Vec<Old>,
     layouts: Vec<Box<Indexes>>,
     tables: Vec<Arc<Tables>>,
     /// The revision of which to tell when a grace period has passed.
@@ -1262,7 +1310,7 @@ impl<'e> Leftovers<'e> {
     fn new(engine: &'e Engine) -> Leftovers<'e> {
         Leftovers {
             engine,
-            garbage: Garbage::default(),
+            garbage: Vec::new(),
             layouts: Vec::new(),
             tables: Vec::new(),
             ask: None,
@@ -1273,12 +1321,15 @@ impl<'e> Leftovers<'e> {
 
 impl Drop for Leftovers<'_> {
     fn drop(&mut self) {
-        let garbage = std::mem::take(&mut self.garbage);
-        let layouts = std::mem::take(&mut self.layouts);
-        let tables = std::mem::take(&mut self.tables);
-        if !self.flush && tables.is_empty() && layouts.is_empty() {
+        if !self.flush && self.tables.is_empty() && self.layouts.is_empty() {
             return;
         }
+        let garbage = Garbage {
+            old: std::mem::take(&mut self.garbage),
+            spares: Some(self.engine.spares.clone()),
+        };
+        let layouts = std::mem::take(&mut self.layouts);
+        let tables = std::mem::take(&mut self.tables);
         let guard = self.engine.epoch.pin();
         guard.defer(move || drop((garbage, layouts, tables)));
         if let Some(revision) = self.ask {
