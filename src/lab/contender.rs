@@ -170,11 +170,18 @@ pub trait Contender: RegistryStore + Default + 'static {
 pub trait SnapshotContender: Contender + Send + Sync {
     /// An immutable view.
     type Snapshot: RegistryView;
+    /// A view for a few questions of one thread: the cheapest that it has.
+    type Pinned<'a>: RegistryView
+    where
+        Self: 'a;
     /// A handle of one thread that reads a lot.
     type Reader: Send;
 
     /// Takes a snapshot.
     fn take(&self) -> Self::Snapshot;
+
+    /// The present state, for a few questions.
+    fn pin(&self) -> Self::Pinned<'_>;
 
     /// Opens a handle.
     fn open_reader(&self) -> Self::Reader;
@@ -407,10 +414,16 @@ mod snapshot {
 
     impl SnapshotContender for SnapshotStore {
         type Snapshot = Snapshot;
+        type Pinned<'a> = Snapshot;
         type Reader = SnapshotReader;
 
         #[inline]
         fn take(&self) -> Snapshot {
+            self.snapshot()
+        }
+
+        #[inline]
+        fn pin(&self) -> Snapshot {
             self.snapshot()
         }
 
@@ -432,7 +445,7 @@ mod snapshot {
 #[cfg(feature = "versioned")]
 mod versioned {
     use super::{About, Contender, Kind, OURS, Promises, Result, ServiceInfo, SnapshotContender};
-    use crate::{VersionedReader, VersionedSnapshot, VersionedStore};
+    use crate::{VersionedReader, VersionedSnapshot, VersionedStore, VersionedView};
 
     impl Contender for VersionedStore {
         const ABOUT: About = About {
@@ -454,11 +467,17 @@ mod versioned {
 
     impl SnapshotContender for VersionedStore {
         type Snapshot = VersionedSnapshot;
+        type Pinned<'a> = VersionedView<'a>;
         type Reader = VersionedReader;
 
         #[inline]
         fn take(&self) -> VersionedSnapshot {
             self.snapshot()
+        }
+
+        #[inline]
+        fn pin(&self) -> VersionedView<'_> {
+            self.pinned()
         }
 
         fn open_reader(&self) -> VersionedReader {

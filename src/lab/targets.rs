@@ -15,9 +15,11 @@ enum Limit {
     Same(f64),
     /// The value of the row.
     Nanoseconds(f64),
+    /// The ratio of the row to that of another store, both to the same reference.
+    AtMostOf(f64, &'static str),
 }
 
-use Limit::{AtLeast, AtMost, Nanoseconds, Same};
+use Limit::{AtLeast, AtMost, AtMostOf, Nanoseconds, Same};
 
 /// What is said of it, the store, the metric, how many threads, and the limit at
 /// each size.
@@ -34,6 +36,9 @@ const THREAD_SAFE: &str = "ThreadSafeMemoryStore";
 const EVMAP: &str = "EvmapStore";
 const SNAPSHOT: &str = "SnapshotStore";
 const WORKER: &str = "WorkerStore";
+const VERSIONED: &str = "VersionedStore";
+const PAPAYA: &str = "papaya";
+const SCC: &str = "scc::HashIndex";
 
 #[rustfmt::skip] // one line each, so that it reads as the table that it is
 const AIMS: &[Aim] = &[
@@ -60,6 +65,18 @@ const AIMS: &[Aim] = &[
     ("two threads to one, with_service", EVMAP, "throughput.with_service", 2, &[(1_000, AtLeast(1.8))]),
     ("two threads to one, with_service", SNAPSHOT, "throughput.with_service", 2, &[(1_000, AtLeast(1.8))]),
     ("two threads to one, reader handles", SNAPSHOT, "throughput.reader", 2, &[(1_000, AtLeast(1.8))]),
+    ("with_service, to the floor", VERSIONED, "with_service", 1, &[(1_000, AtMost(1.6)), (100_000, AtMost(1.9))]),
+    ("with_service, back to back", VERSIONED, "with_service_back_to_back", 1, &[(1_000, AtMost(1.6)), (100_000, AtMost(1.9))]),
+    ("with_service, to papaya", VERSIONED, "with_service", 1, &[(1_000, AtMostOf(1.0, PAPAYA)), (100_000, AtMostOf(1.0, PAPAYA))]),
+    ("with_service, to scc::HashIndex", VERSIONED, "with_service", 1, &[(1_000, AtMostOf(1.0, SCC)), (100_000, AtMostOf(1.0, SCC))]),
+    // No more than 1.1 times the time of one thread for each operation of two.
+    ("two threads to one, with_service", VERSIONED, "throughput.with_service", 2, &[(1_000, AtLeast(1.82)), (100_000, AtLeast(1.82))]),
+    ("pinned view, to the floor", VERSIONED, "pinned.get", 1, &[(1_000, AtMost(1.15)), (100_000, AtMost(1.5))]),
+    ("newest snapshot, to the floor", VERSIONED, "snapshot.get", 1, &[(1_000, AtMost(1.25)), (100_000, AtMost(1.6))]),
+    ("update_health_status, to papaya", VERSIONED, "update_health_status", 1, &[(1_000, AtMostOf(0.8, PAPAYA)), (100_000, AtMostOf(0.8, PAPAYA))]),
+    ("update_health_status, to SnapshotStore", VERSIONED, "update_health_status", 1, &[(1_000, AtMostOf(0.08, SNAPSHOT)), (100_000, AtMostOf(0.08, SNAPSHOT))]),
+    ("snapshot() and drop", VERSIONED, "snapshot_and_drop", 1, &[(10, Nanoseconds(100.0)), (1_000, Nanoseconds(100.0)), (100_000, Nanoseconds(100.0))]),
+    ("by name, 10 pods, borrowed", VERSIONED, "pinned.services_by_name", 1, &[(1_000, Nanoseconds(150.0)), (100_000, Nanoseconds(225.0))]),
 ];
 
 /// The figures that this run has measured, in the order of the table above.
@@ -69,31 +86,45 @@ pub(super) fn targets(summary: &[SummaryRow], cores: usize) -> Vec<Target> {
     let possible = AIMS.iter().filter(|(.., threads, _)| *threads <= cores);
     for &(what, store, metric, threads, limits) in possible {
         for &(services, limit) in limits {
-            let row = summary.iter().find(|row| {
-                let cell = &row.cell;
-                (cell.scenario.as_str(), cell.store.as_str()) == (operations::NAME, store)
-                    && (cell.metric.as_str(), cell.threads) == (metric, threads)
-                    && cell.services == services
-            });
+            let row_of = |store: &str| {
+                let row = summary.iter().find(|row| {
+                    let cell = &row.cell;
+                    (cell.scenario.as_str(), cell.store.as_str()) == (operations::NAME, store)
+                        && (cell.metric.as_str(), cell.threads) == (metric, threads)
+                        && cell.services == services
+                });
+                // Threads that mostly had no processor each have shown nothing.
+                row.filter(|row| !row.is_mostly_disturbed())
+            };
             let name = format!("{store}: {what}");
-            // Threads that mostly had no processor each have shown nothing.
-            let row = row.filter(|row| !row.is_mostly_disturbed());
-            targets.extend(row.and_then(|row| limit.judge(name, row)));
+            let other = match limit {
+                AtMostOf(_, other) => row_of(other),
+                _ => None,
+            };
+            targets.extend(row_of(store).and_then(|row| limit.judge(name, row, other)));
         }
     }
     targets
 }
 
 impl Limit {
-    fn judge(self, name: String, row: &SummaryRow) -> Option<Target> {
-        let (value, low, high, unit) = if let Nanoseconds(_) = self {
-            (row.value, row.value_low, row.value_high, "ns")
-        } else {
-            let ratio = row.ratio()?;
-            (ratio.ratio, ratio.low, ratio.high, "x")
+    fn judge(self, name: String, row: &SummaryRow, other: Option<&SummaryRow>) -> Option<Target> {
+        let (value, low, high, unit) = match self {
+            Nanoseconds(_) => (row.value, row.value_low, row.value_high, "ns"),
+            AtMostOf(..) => {
+                // Of the same blocks, the mean of the quotients is the quotient of the
+                // means. The interval is as wide as both together can make it.
+                let (own, other) = (row.ratio()?, other?.ratio()?);
+                let (low, high) = (own.low / other.high, own.high / other.low);
+                (own.ratio / other.ratio, low, high, "x")
+            }
+            _ => {
+                let ratio = row.ratio()?;
+                (ratio.ratio, ratio.low, ratio.high, "x")
+            }
         };
         let (limit, met) = match self {
-            AtMost(limit) => (format!("<= {}", bare(limit)), value <= limit),
+            AtMost(limit) | AtMostOf(limit, _) => (format!("<= {}", bare(limit)), value <= limit),
             Nanoseconds(limit) => (format!("<= {} ns", bare(limit)), value <= limit),
             AtLeast(limit) => (format!(">= {}", bare(limit)), value >= limit),
             Same(within) => (
@@ -182,6 +213,21 @@ mod tests {
             ]
         );
         assert_eq!(targets(&rows, 1).len(), 4);
+    }
+
+    #[test]
+    fn a_figure_is_held_against_that_of_another_store() {
+        let of = |store: &str, ratio| {
+            let mut row = row("with_service", 1, 1_000, 30.0, ratio);
+            row.cell.store = store.into();
+            row
+        };
+        let rows = [of(VERSIONED, 1.5), of(PAPAYA, 2.0), of(SCC, 1.2)];
+        let judged: Vec<_> = targets(&rows, 2)
+            .into_iter()
+            .map(|target| (target.value, target.met))
+            .collect();
+        assert_eq!(judged, [(1.5, true), (0.75, true), (1.25, false)]);
     }
 
     #[test]

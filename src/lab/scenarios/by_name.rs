@@ -380,7 +380,11 @@ mod tests {
             let mut record = Recorder::default();
             ByName.measure(&trial, &mut record).unwrap();
             let results = record.into_results();
-            let ways = if about.id == "snapshot" { 2 } else { 1 };
+            let ways = if matches!(about.id, "snapshot" | "versioned") {
+                2
+            } else {
+                1
+            };
             assert_eq!(results.len(), ways * PODS.len(), "{}", about.name);
             assert!(
                 results

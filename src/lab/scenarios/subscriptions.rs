@@ -462,7 +462,11 @@ mod tests {
             let mut record = Recorder::default();
             Subscriptions.measure(&trial, &mut record).unwrap();
             let results = record.into_results();
-            let calls = if about.id == "snapshot" { 5 } else { 3 };
+            let calls = if matches!(about.id, "snapshot" | "versioned") {
+                5
+            } else {
+                3
+            };
             assert_eq!(results.len(), calls * SUBSCRIBERS.len(), "{}", about.name);
             assert!(
                 results

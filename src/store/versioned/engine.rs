@@ -559,7 +559,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         let removed = writer.forget_old();
         // SAFETY: there are always tables, and nobody replaces them now.
         let generation = &unsafe { &*self.tables.load(Relaxed) }.generation;
@@ -759,7 +762,12 @@ impl Registered {
     }
 
     #[cold]
-    fn find_in_newest<V>(&self, index: fn(&Indexes) -> &Table<V>, hash: u64, key: &str) -> Option<&V> {
+    fn find_in_newest<V>(
+        &self,
+        index: fn(&Indexes) -> &Table<V>,
+        hash: u64,
+        key: &str,
+    ) -> Option<&V> {
         let _guard = self.engine.epoch.pin();
         // SAFETY: the thread is pinned for as long as the table and the chain are looked
         // at. What is found is visible at a registered revision, and stays.

@@ -19,6 +19,11 @@ pub enum Operation {
     ReaderBackToBack,
     /// The same in a snapshot that was taken before.
     SnapshotGet,
+    /// The same in a view that is pinned before, or in a snapshot where there is no
+    /// cheaper view.
+    PinnedGet,
+    /// `services_by_name` in such a view, of ten pods, which are borrowed.
+    PinnedByName,
     /// `get_service`: a clone.
     GetService,
     /// `get_service` of a pod that is not registered; back to back, because
@@ -73,11 +78,11 @@ use Operation as Op;
 /// The operations in the order in which a process goes through them: from those
 /// that leave no trace to those that leave nothing else.
 pub(super) const GROUPS: &[&[Operation]] = &[
-    &[Op::WithService, Op::Reader, Op::SnapshotGet],
+    &[Op::WithService, Op::Reader, Op::SnapshotGet, Op::PinnedGet],
     &[Op::WithServiceBackToBack, Op::ReaderBackToBack],
     &[Op::GetService],
     &[Op::Miss],
-    &[Op::ByName],
+    &[Op::ByName, Op::PinnedByName],
     &[Op::All],
     &[Op::Subscribers],
     &[Op::UpdateHealth],
@@ -112,6 +117,8 @@ impl Operation {
             Op::Reader => "reader.with_service",
             Op::ReaderBackToBack => "reader.with_service_back_to_back",
             Op::SnapshotGet => "snapshot.get",
+            Op::PinnedGet => "pinned.get",
+            Op::PinnedByName => "pinned.services_by_name",
             Op::GetService => "get_service",
             Op::Miss => "get_service_miss",
             Op::ByName => "get_services_by_name",
@@ -163,6 +170,8 @@ impl Operation {
             Op::Reader
                 | Op::ReaderBackToBack
                 | Op::SnapshotGet
+                | Op::PinnedGet
+                | Op::PinnedByName
                 | Op::Snapshot
                 | Op::SnapshotAndDrop
                 | Op::ReaderThroughput1
@@ -192,7 +201,7 @@ impl Operation {
     /// What the floor does in its place.
     pub(super) fn on_the_floor(self) -> Option<Operation> {
         match self {
-            Op::WithService | Op::Reader | Op::SnapshotGet => Some(Op::WithService),
+            Op::WithService | Op::Reader | Op::SnapshotGet | Op::PinnedGet => Some(Op::WithService),
             Op::WithServiceBackToBack | Op::ReaderBackToBack => Some(Op::WithServiceBackToBack),
             Op::GetService
             | Op::Miss

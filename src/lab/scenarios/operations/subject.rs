@@ -625,6 +625,25 @@ impl<S: SnapshotContender> Subject for Snapshots<S> {
                 })
                 .reads()
             }
+            Operation::PinnedGet => {
+                let view = store.pin();
+                wait(&dose.keys(deck), dose.sweep, |key| {
+                    view.get(key).map(|info| info.status() as usize)
+                })
+                .reads()
+            }
+            Operation::PinnedByName => {
+                let names = 2 * dose.sweep.div_ceil(PODS_PER_SERVICE);
+                let view = store.pin();
+                tally(dose.window(&deck.names, names), names, |name| {
+                    let pods = view.services_by_name(name);
+                    let pods = pods.map(|info| {
+                        black_box(info.status());
+                    });
+                    pods.count() == PODS_PER_SERVICE
+                })
+                .reads()
+            }
             Operation::Snapshot => keep(
                 &vec![(); total],
                 warm,
