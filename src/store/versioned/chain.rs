@@ -62,6 +62,11 @@ impl<V> Version<V> {
         })
     }
 
+    /// The memory of one, for [`anew`](Self::anew).
+    pub(super) fn spare() -> Box<Version<V>> {
+        Version::new(0, None, NonNull::dangling(), std::ptr::null_mut())
+    }
+
     /// Makes another one in the place of one that nobody can come to any more.
     pub(super) fn anew(
         mut self: Box<Self>,
@@ -310,7 +315,8 @@ impl<V> Cell<V> {
     fn layout(length: usize) -> Layout {
         let whole = size_of::<Cell<V>>() + length;
         let layout = Layout::from_size_align(whole, align_of::<Cell<V>>());
-        layout.expect("names have a limit")
+        // Sizes that no allocator has to round up to align.
+        layout.expect("names have a limit").pad_to_align()
     }
 
     /// The bytes of the key.

@@ -84,6 +84,10 @@ const OFTEN: usize = 64;
 #[cfg(loom)]
 const OFTEN: usize = 1;
 
+/// How often the epoch is asked to go on each time: two steps are a grace period, where
+/// nobody is pinned for long.
+const FLUSHES: usize = 2;
+
 /// How many of them it looks at, at most, for each that has come.
 const SHARE: usize = 4;
 
@@ -1074,6 +1078,18 @@ impl<'e> Commit<'e> {
         self.set_tables(fresh);
         let usage = I::usage(&mut self.writer);
         usage.used = usage.live;
+        self.stock_up();
+    }
+
+    /// Makes spares while the store grows, so that writers on many threads, most of whom
+    /// have asked the allocator for nothing yet, need not begin to.
+    fn stock_up(&mut self) {
+        let Writer {
+            spares, services, ..
+        } = &mut *self.writer;
+        let stock = (services.live / 2).min(SPARES);
+        let missing = stock.saturating_sub(spares.len());
+        spares.extend((0..missing).map(|_| Version::spare()));
     }
 
     fn set_tables(&mut self, fresh: Tables) {
@@ -1348,6 +1364,10 @@ impl Drop for Leftovers<'_> {
             });
         }
         guard.flush();
+        drop(guard);
+        for _ in 1..FLUSHES {
+            self.engine.epoch.pin().flush();
+        }
     }
 }
 
