@@ -334,8 +334,11 @@ impl Old {
 /// asks the allocator for as much, would touch cold memory each time.
 type Spare<V = ServiceInfo> = Box<Version<V>>;
 
-/// How many spares are kept.
-const SPARES: usize = 8 * OFTEN;
+/// How many spares are kept of what is freed.
+const SPARES: usize = 2 * OFTEN;
+
+/// How many spares are made while the store grows.
+const STOCK: usize = 8 * OFTEN;
 
 /// Spares that come from whoever frees, until the writer takes them.
 type Spares = PlainMutex<Vec<Spare>>;
@@ -1087,7 +1090,7 @@ impl<'e> Commit<'e> {
         let Writer {
             spares, services, ..
         } = &mut *self.writer;
-        let stock = (services.live / 2).min(SPARES);
+        let stock = (services.live / 2).min(STOCK);
         let missing = stock.saturating_sub(spares.len());
         spares.extend((0..missing).map(|_| Version::spare()));
     }
