@@ -45,6 +45,7 @@
 //! | `ThreadSafeMemoryStore` | `thread-safe` (default) | shared lock | exclusive lock | no |
 //! | `EvmapStore` | `evmap` | wait-free | one at a time, published to both of two maps | no |
 //! | `SnapshotStore` | `snapshot` | lock-free | one at a time, copy-on-write | O(1), `Send + Sync + 'static` |
+//! | `VersionedStore` | `versioned` | lock-free | one at a time, a new version of what changes | O(1), `Send + Sync + 'static` |
 //!
 //! On every one of them a batch is atomic and a scan is consistent: what
 //! [`RegistryStore`] promises, all of them keep. They differ in what a reader
@@ -52,9 +53,12 @@
 //!
 //! - One thread: [`MemoryStore`]. Nothing is quicker.
 //! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
-//! - Several threads that read all the time, or answers that must agree with
-//!   each other: `SnapshotStore`. Its writes cost more than those of any other
-//!   store here but `WorkerStore`.
+//! - Several threads that read and write, or answers that must agree with each
+//!   other: `VersionedStore`. What is replaced stays in memory for a few hundred
+//!   commits, and longer while a thread stays inside a read.
+//! - The same with few writes, and memory that is given back at once:
+//!   `SnapshotStore`. Its writes cost more than those of any other store here but
+//!   `WorkerStore`.
 //! - Several threads that read all the time with short closures, and few writes:
 //!   `EvmapStore`. A stalled reader stalls its writers.
 //! - An event loop that owns its state: `WorkerStore`.
@@ -90,7 +94,8 @@
 //! | `worker` | `WorkerStore`, and `crossbeam-channel` |
 //! | `evmap` | `EvmapStore`, and `evmap`, `thread_local` |
 //! | `snapshot` | `SnapshotStore`, and `arc-swap`, `arrayvec`, `imbl`, `wide` |
-//! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot` | what [`DefaultStore`] is; the strongest wins |
+//! | `versioned` | `VersionedStore`, and `crossbeam-epoch`, `imbl` |
+//! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `lab` | the laboratory; never needed by a program that uses a store |
 
@@ -120,6 +125,7 @@ pub use store::*;
 #[cfg(all(
     doctest,
     feature = "snapshot",
+    feature = "versioned",
     feature = "worker",
     feature = "thread-safe",
     feature = "serde"

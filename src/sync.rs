@@ -6,9 +6,9 @@
 //! crate, [`stand_in`] has what takes its place in a model.
 //!
 //! Models run with
-//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib --features thread-safe,worker,evmap,snapshot models`,
+//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib --features thread-safe,worker,evmap,snapshot,versioned models`,
 //! schedules with
-//! `RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release --features thread-safe,worker,evmap,snapshot --test schedules`.
+//! `RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release --features thread-safe,worker,evmap,snapshot,versioned --test schedules`.
 
 // A build with fewer stores uses a part of this.
 #![allow(unused_imports)]

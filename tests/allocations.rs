@@ -9,7 +9,8 @@
         feature = "thread-safe",
         feature = "worker",
         feature = "evmap",
-        feature = "snapshot"
+        feature = "snapshot",
+        feature = "versioned"
     )),
     allow(dead_code, unused_macros)
 )]

@@ -13,7 +13,8 @@
         feature = "thread-safe",
         feature = "worker",
         feature = "evmap",
-        feature = "snapshot"
+        feature = "snapshot",
+        feature = "versioned"
     )),
     allow(dead_code, unused_macros)
 )]
@@ -863,10 +864,8 @@ mod programs {
             };
         }
         shared_stores!(run_on);
-        #[cfg(feature = "snapshot")]
-        run_on_one("the views of SnapshotStore", &|| {
-            views::agree(program, service_registry::SnapshotStore::snapshot);
-        });
+        #[cfg(any(feature = "snapshot", feature = "versioned"))]
+        views::run_on_every_viewed_store(program);
     }
 
     /// Says on which store a program failed.
@@ -897,21 +896,30 @@ mod programs {
         });
     }
 
-    #[cfg(feature = "snapshot")]
+    #[cfg(any(feature = "snapshot", feature = "versioned"))]
     mod views {
-        use service_registry::{Snapshot, SnapshotStore};
-
         use super::*;
         use crate::support::observe_view;
+        use crate::support::views::Views;
 
         /// Every view shows the state that it was taken of, now and later, also
         /// when the store has been closed.
-        pub(super) fn agree(program: &Program, snapshot: fn(&SnapshotStore) -> Snapshot) {
-            let store = SnapshotStore::new();
+        fn agree<S: Views>(
+            program: &Program,
+            name: &str,
+            store: &S,
+            snapshot: impl Fn(&S) -> S::View,
+        ) {
             let mut reader = store.reader();
-            let mut kept = vec![(snapshot(&store), Model::default().state())];
-            run("SnapshotStore", &store, program, |store, state| {
-                assert_eq!(observe_view(reader.view(), GROUPS), *state);
+            let mut kept = vec![(snapshot(store), Model::default().state())];
+            let mut commits = 0_usize;
+            run(name, store, program, |store, state| {
+                assert_eq!(observe_view(S::view(&mut reader), GROUPS), *state);
+                // Others go, so that some of what has been replaced may be freed.
+                commits += 1;
+                if commits.is_multiple_of(3) {
+                    kept.swap_remove(commits / 2 % kept.len());
+                }
                 kept.push((snapshot(store), state.clone()));
             });
             for (snapshot, state) in &kept {
@@ -919,10 +927,27 @@ mod programs {
             }
         }
 
+        pub(super) fn run_on_every_viewed_store(program: &Program) {
+            macro_rules! run_on {
+                ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
+                    #[cfg(feature = $feature)]
+                    run_on_one(concat!("the views of ", stringify!($store)), &|| {
+                        let store = service_registry::$store::new();
+                        agree(program, stringify!($store), &store, Views::snapshot);
+                    });
+                };
+            }
+            viewed_stores!(run_on);
+        }
+
+        #[cfg(feature = "snapshot")]
         #[test]
         fn a_snapshot_of_another_state_is_found() {
+            use service_registry::SnapshotStore;
+
             crate::found::<Program>(200, |program| {
-                agree(program, |store| {
+                let store = SnapshotStore::new();
+                agree(program, "SnapshotStore", &store, |store| {
                     match store.stats().unwrap().subscriptions {
                         2 => SnapshotStore::new().snapshot(),
                         _ => store.snapshot(),

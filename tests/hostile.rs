@@ -11,7 +11,8 @@
         feature = "thread-safe",
         feature = "worker",
         feature = "evmap",
-        feature = "snapshot"
+        feature = "snapshot",
+        feature = "versioned"
     )),
     allow(dead_code, unused_macros)
 )]
@@ -613,6 +614,17 @@ fn two_evmaps_are_not_seeded_alike() {
     for (one, other) in one.iter().zip(&other) {
         assert_ne!(one, other);
     }
+}
+
+#[test]
+#[cfg(feature = "versioned")]
+fn two_tables_of_versions_are_not_seeded_alike() {
+    let [one, other] = orders(service_registry::VersionedStore::new);
+    // The pods of a name are a list, in which no hash has a part.
+    assert_ne!(one[0], other[0]);
+    assert_ne!(one[2], other[2]);
+    // Clearing makes new tables, with a new seed, where nobody looks at the old ones.
+    assert_ne!(one[0], one[2]);
 }
 
 #[test]

@@ -13,7 +13,7 @@
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(
-    not(feature = "snapshot"),
+    not(any(feature = "snapshot", feature = "versioned")),
     allow(dead_code, unused_imports, unused_macros)
 )]
 

@@ -14,7 +14,8 @@
         feature = "thread-safe",
         feature = "worker",
         feature = "evmap",
-        feature = "snapshot"
+        feature = "snapshot",
+        feature = "versioned"
     )),
     allow(dead_code, unused_macros)
 )]
@@ -220,24 +221,26 @@ macro_rules! shared {
 
 shared_stores!(shared);
 
-#[cfg(feature = "snapshot")]
+#[cfg(any(feature = "snapshot", feature = "versioned"))]
 mod views {
-    use service_registry::SnapshotStore;
-
     use super::*;
     use support::observe_view;
+    use support::views::Views;
 
-    #[test]
-    fn every_snapshot_stays_the_models_state() {
+    fn every_snapshot_stays_the_models_state<S: Views>(make: fn() -> S) {
         let some = || vec(any_operation(), 1..60);
         holds(config(), some, |operations| {
-            let (store, mut model) = (SnapshotStore::new(), Model::default());
+            let (store, mut model) = (make(), Model::default());
             let mut reader = store.reader();
             let mut kept = vec![(store.snapshot(), model.state())];
-            for operation in &operations {
+            for (at, operation) in operations.iter().enumerate() {
                 step(&store, &mut model, operation);
                 let state = model.state();
-                assert_eq!(observe_view(reader.view(), GROUPS), state);
+                assert_eq!(observe_view(S::view(&mut reader), GROUPS), state);
+                // Others go, so that some of what has been replaced may be freed.
+                if at % 3 == 0 {
+                    kept.swap_remove(at / 2 % kept.len());
+                }
                 kept.push((store.snapshot(), state));
             }
             for (snapshot, state) in &kept {
@@ -245,6 +248,18 @@ mod views {
             }
         });
     }
+
+    macro_rules! stays {
+        ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
+            #[cfg(feature = $feature)]
+            #[test]
+            fn $module() {
+                every_snapshot_stays_the_models_state(service_registry::$store::new);
+            }
+        };
+    }
+
+    viewed_stores!(stays);
 }
 
 // --- the model can fail

@@ -9,7 +9,8 @@
         feature = "thread-safe",
         feature = "worker",
         feature = "evmap",
-        feature = "snapshot"
+        feature = "snapshot",
+        feature = "versioned"
     )),
     allow(dead_code, unused_macros)
 )]
@@ -133,6 +134,17 @@ const _: () = {
     is_debug::<SnapshotReader>();
 };
 
+#[cfg(feature = "versioned")]
+const _: () = {
+    use service_registry::{VersionedReader, VersionedSnapshot};
+    is_plain::<VersionedSnapshot>();
+    is_send::<VersionedReader>();
+    is_static::<VersionedReader>();
+    is_unpin::<VersionedReader>();
+    is_unwind_safe::<VersionedReader>();
+    is_debug::<VersionedReader>();
+};
+
 // --- checked when it runs
 
 #[test]
@@ -140,7 +152,8 @@ const _: () = {
     feature = "thread-safe",
     feature = "worker",
     feature = "evmap",
-    feature = "snapshot"
+    feature = "snapshot",
+    feature = "versioned"
 ))]
 fn a_panic_can_be_caught_around_a_store() {
     // Without `AssertUnwindSafe`, because a store stays usable.

@@ -18,6 +18,8 @@ mod chain;
 mod engine;
 #[allow(unsafe_code)]
 mod lists;
+#[cfg(all(test, loom))]
+mod models;
 mod registrations;
 #[allow(unsafe_code)]
 mod table;

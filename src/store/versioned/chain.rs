@@ -44,6 +44,7 @@ unsafe impl<V: Send + Sync> Send for Version<V> {}
 // SAFETY: as above.
 unsafe impl<V: Send + Sync> Sync for Version<V> {}
 
+#[allow(clippy::unnecessary_box_returns)] // in a chain there are boxes only
 impl<V> Version<V> {
     pub(super) fn new(
         revision: u64,

@@ -57,7 +57,7 @@
 //! - Whatever only the writer asks for (links to newer versions, places, cells of slots)
 //!   is read and written under the commit lock, with relaxed operations.
 //!
-//! The model checker runs this file: `models` in [`super`], and those below.
+//! The model checker runs this file, see `models` in [`super`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
@@ -97,6 +97,43 @@ const SHARE: usize = 4;
 const STEPS: usize = 8;
 #[cfg(loom)]
 const STEPS: usize = 2;
+
+/// What a model breaks on purpose, to see that loom finds out.
+#[cfg(all(test, loom))]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Twin {
+    None,
+    /// The revision is published before the versions are there.
+    PublishedFirst,
+    /// A reader loads the tables before the revision.
+    TablesFirst,
+    /// Versions are unlinked as soon as they have been replaced,
+    UnlinkedAtOnce,
+    /// or freed as soon as they have been unlinked.
+    FreedAtOnce,
+    /// A snapshot does not look whether it was overlooked,
+    Unconfirmed,
+    /// or the pruner looks at no snapshot.
+    Overlooked,
+    /// A slot dies when its key is deleted.
+    KilledAtOnce,
+}
+
+/// Whether an engine is this twin. Outside of models none is.
+macro_rules! is_twin {
+    ($engine:expr, $twin:ident) => {{
+        #[cfg(all(test, loom))]
+        let is = $engine.twin == Twin::$twin;
+        #[cfg(not(all(test, loom)))]
+        let is = false;
+        is
+    }};
+}
+
+/// Whether a model has failed: its locks and atomics cannot be used any more.
+fn has_failed() -> bool {
+    cfg!(loom) && std::thread::panicking()
+}
 
 /// The three indexes of one layout.
 pub(super) struct Indexes {
@@ -201,6 +238,9 @@ impl Generation {
 
 impl Drop for Generation {
     fn drop(&mut self) {
+        if has_failed() {
+            return;
+        }
         /// Frees the chains of a table, and its cells.
         fn free<V>(table: &Table<V>) {
             for (_, slot) in table.slots() {
@@ -295,6 +335,7 @@ impl Old {
     /// It has been unlinked, or removed, and nobody can come to it any more.
     #[cfg(not(loom))]
     unsafe fn free(self, spares: &mut Vec<Spare>) {
+        #[allow(clippy::unnecessary_box_returns)] // its memory is used again
         unsafe fn take<V>(old: &OldVersion<V>) -> Spare<V> {
             // SAFETY: the caller's; versions are boxes.
             let mut version = unsafe { Box::from_raw(old.version.as_ptr()) };
@@ -383,6 +424,8 @@ pub(super) struct Engine {
     askers: AtomicUsize,
     spares: Arc<Spares>,
     writer: Mutex<Writer>,
+    #[cfg(all(test, loom))]
+    twin: Twin,
 }
 
 // SAFETY: what the pointers lead to is shared and sent as this file says.
@@ -447,7 +490,19 @@ impl Engine {
             askers: AtomicUsize::new(0),
             spares: Arc::default(),
             writer: Mutex::new(Writer::default()),
+            #[cfg(all(test, loom))]
+            twin: Twin::None,
         }
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn with(twin: Twin) -> Arc<Engine> {
+        let engine = Engine {
+            twin,
+            ..Engine::new()
+        };
+        engine.enter();
+        Arc::new(engine)
     }
 
     /// The newest state, for as long as the thread stays pinned.
@@ -456,9 +511,12 @@ impl Engine {
         let guard = self.epoch.pin();
         // Acquire: pairs with the Release store in `Commit::publish`. It comes before the
         // tables are loaded, so that these have all that was published.
-        let published = self.published.load(Acquire);
+        let mut published = self.published.load(Acquire);
         // Acquire: pairs with the Release swap in `Commit::set_tables`.
         let tables = NonNull::new(self.tables.load(Acquire)).expect("there are always tables");
+        if is_twin!(self, TablesFirst) {
+            published = self.published.load(Acquire);
+        }
         // SAFETY: tables are freed a grace period after they were replaced.
         let since = unsafe { tables.as_ref() }.since;
         Pinned {
@@ -482,7 +540,9 @@ impl Engine {
             engine: self.clone(),
         };
         drop(pinned);
-        if !Registrations::confirm(registered.revision, &self.published) {
+        if !is_twin!(self, Unconfirmed)
+            && !Registrations::confirm(registered.revision, &self.published)
+        {
             registered.renew();
         }
         registered
@@ -503,6 +563,9 @@ impl Engine {
 
     /// Notes that one of them has gone. With the last one goes what views do not show.
     pub(super) fn leave(self: &Arc<Engine>) {
+        if has_failed() {
+            return;
+        }
         // Release and Acquire: pairs with itself: the last one comes after all others.
         let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
         // Where there are no views either, all of it goes at once.
@@ -516,6 +579,9 @@ impl Engine {
 
     /// Notes that the store has gone: nobody commits any more.
     pub(super) fn abandon(self: &Arc<Engine>) {
+        if has_failed() {
+            return;
+        }
         self.leave();
         if Arc::strong_count(self) > 1 {
             self.tidy_up();
@@ -566,6 +632,9 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if has_failed() {
+            return;
+        }
         let writer = self
             .writer
             .get_mut()
@@ -849,6 +918,9 @@ impl Clone for Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        if has_failed() {
+            return;
+        }
         self.engine.registrations.release(self.place);
         self.engine.released();
     }
@@ -965,6 +1037,7 @@ impl<'e> Commit<'e> {
     }
 
     /// Where a pod of the newest lists stands among those of its name.
+    #[allow(clippy::unused_self)] // whoever has a commit is the writer
     pub(super) fn place(&self, pod: Pod) -> usize {
         // SAFETY: this is the writer, and the pod stands in a newest list, or has just been
         // taken out.
@@ -972,6 +1045,7 @@ impl<'e> Commit<'e> {
     }
 
     /// Notes where a pod stands.
+    #[allow(clippy::unused_self)] // as above
     pub(super) fn set_place(&mut self, pod: Pod, place: usize) {
         let place = u32::try_from(place).expect("fewer pods than bytes of memory");
         // SAFETY: as in `place`.
@@ -1007,6 +1081,7 @@ impl<'e> Commit<'e> {
     }
 
     /// The newest value there, which may not be published yet.
+    #[allow(clippy::unused_self)] // as above
     pub(super) fn newest<V>(&self, spot: &Spot<V>) -> Option<&V> {
         let Taken { newest, .. } = spot.taken.as_ref()?;
         // SAFETY: this is the writer, and nothing has been put there since.
@@ -1022,13 +1097,20 @@ impl<'e> Commit<'e> {
     ) -> NonNull<Cell<V>> {
         let revision = self.next();
         self.writer.dirty = true;
+        if is_twin!(self.engine, PublishedFirst) {
+            self.engine.published.store(revision, Release);
+        }
         if let Some(Taken { slot, newest }) = spot.taken {
             // SAFETY: this is the writer, and nothing has been put there since.
             let newest = unsafe { newest.as_ref() };
+            let is_last = value.is_none();
             let spare = I::spare(&mut self.writer);
             let (fresh, old) = push(spare, newest, value, revision);
             let table = I::table(&self.tables().indexes);
             table.push(slot, spot.hash, fresh, revision);
+            if is_twin!(self.engine, KilledAtOnce) && is_last {
+                table.slot(slot).kill();
+            }
             self.replaced(I::old(old));
             return newest.cell;
         }
@@ -1201,9 +1283,15 @@ impl<'e> Commit<'e> {
     #[cold]
     fn tidy(&mut self, most: usize) {
         self.writer.since_tidy = 0;
-        let held = self.engine.registrations.held();
+        let mut held = self.engine.registrations.held();
+        if is_twin!(self.engine, Overlooked) {
+            held.clear();
+        }
         // Acquire: pairs with the Release in `Leftovers::drop`.
-        let passed = self.engine.passed.load(Acquire);
+        let mut passed = self.engine.passed.load(Acquire);
+        if is_twin!(self.engine, UnlinkedAtOnce) {
+            passed = self.writer.revision;
+        }
         let Writer { kept, .. } = &mut *self.writer;
         let gone = kept.keys().filter(|&r| held.binary_search(r).is_err());
         for revision in gone.copied().collect::<Vec<u64>>() {
@@ -1276,6 +1364,9 @@ impl<'e> Commit<'e> {
 
     /// Removes a key of which nothing is left but a version that says so.
     fn remove<I: Index<V>, V>(&mut self, last: &Version<V>) {
+        if is_twin!(self.engine, KilledAtOnce) {
+            return;
+        }
         let table = I::table(&self.tables().indexes);
         // SAFETY: this is the writer, and the newest table.
         let Some(slot) = (unsafe { table.slot_of(last.cell) }) else {
@@ -1348,7 +1439,7 @@ impl<'e> Leftovers<'e> {
 
 impl Drop for Leftovers<'_> {
     fn drop(&mut self) {
-        if !self.flush && self.tables.is_empty() && self.layouts.is_empty() {
+        if has_failed() || !self.flush && self.tables.is_empty() && self.layouts.is_empty() {
             return;
         }
         let garbage = Garbage {
@@ -1358,6 +1449,7 @@ impl Drop for Leftovers<'_> {
         let layouts = std::mem::take(&mut self.layouts);
         let tables = std::mem::take(&mut self.tables);
         let guard = self.engine.epoch.pin();
+        let garbage = (!is_twin!(self.engine, FreedAtOnce)).then_some(garbage);
         guard.defer(move || drop((garbage, layouts, tables)));
         if let Some(revision) = self.ask {
             let passed = self.engine.passed.clone();

@@ -1,0 +1,360 @@
+//! What the engine promises to threads, as models for loom; those that every store has
+//! to pass are run on it as well.
+//!
+//! A writer makes its commits one by one; beside it a reader takes a view, and looks
+//! twice. What it sees has to be what was there at the view's revision, both times,
+//! whatever has been replaced, removed, freed or laid out anew meanwhile. What was there
+//! at which revision is known beforehand. In a model nothing is ever really freed: what
+//! would have been is marked, and a reader who comes to it fails.
+//!
+//! A [`Twin`] is the engine with one step of a protocol left out or done too early, and
+//! loom has to find out.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::engine::Twin;
+use super::*;
+use crate::service::ServiceRegistration;
+use crate::store::models::{Calls, Kept};
+
+const WRONG: &str = "a view does not show its revision";
+
+fn real() -> Calls<VersionedStore> {
+    Calls {
+        preemptions: Some(2),
+        ..Calls::real(VersionedStore::new)
+    }
+}
+
+store_models!(real());
+
+/// A commit.
+#[derive(Clone, Copy)]
+enum Step {
+    /// `a:<pod>` is registered, or replaced, with this as its URL.
+    Save(u8, &'static str),
+    Delete(u8),
+    /// Another table is written to, and old versions are looked at.
+    Nudge,
+    Clear,
+}
+
+use Step::{Clear, Delete, Nudge, Save};
+
+fn key(pod: u8) -> String {
+    format!("a:{pod}")
+}
+
+fn take(store: &VersionedStore, step: Step) {
+    let answer = match step {
+        Save(pod, url) => store.save_service(
+            ServiceInfo::new(ServiceRegistration {
+                service_name: "a".into(),
+                pod_name: pod.to_string(),
+                notification_url: url.into(),
+                ..ServiceRegistration::default()
+            })
+            .unwrap()
+            .with_registered_at(SystemTime::UNIX_EPOCH),
+        ),
+        Delete(pod) => store.delete_service(&key(pod)),
+        Nudge => store.commit(crate::store::models::a_change_each_time("g")).map(drop),
+        Clear => store.clear(),
+    };
+    answer.unwrap();
+}
+
+/// What is registered: pods and their URLs.
+type State = Vec<(u8, &'static str)>;
+
+/// The state at each revision.
+fn states(steps: &[Step]) -> Vec<State> {
+    let mut states = vec![State::new()];
+    for step in steps {
+        let mut state = states.last().unwrap().clone();
+        match *step {
+            Save(pod, url) => {
+                state.retain(|(own, _)| *own != pod);
+                state.push((pod, url));
+            }
+            Delete(pod) => state.retain(|(own, _)| *own != pod),
+            Nudge => {}
+            Clear => state.clear(),
+        }
+        states.push(state);
+    }
+    states
+}
+
+/// How the reader of a model looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    Pinned,
+    Registered,
+    /// A registered one, renewed before the second look.
+    Handle,
+}
+
+/// What is asked of a view.
+#[derive(Clone, Copy)]
+enum Look {
+    /// These pods by key.
+    Keys(&'static [u8]),
+    /// All of them by name.
+    Name,
+    /// How many there are.
+    Stats,
+}
+
+fn check(view: &impl RegistryView, states: &[State], look: Look) {
+    let revision = usize::try_from(view.revision().as_u64()).unwrap();
+    let state = &states[revision];
+    match look {
+        Look::Keys(pods) => {
+            for &pod in pods {
+                let seen = view.get(&key(pod)).map(ServiceInfo::notification_url);
+                let there = state.iter().find(|(own, _)| *own == pod);
+                assert_eq!(seen, there.map(|(_, url)| *url), "{WRONG}: {revision}");
+            }
+        }
+        Look::Name => {
+            let pods = view.services_by_name("a").map(ServiceInfo::pod_name);
+            let mut seen: Vec<&str> = pods.collect();
+            let mut there: Vec<String> = state.iter().map(|(pod, _)| pod.to_string()).collect();
+            seen.sort_unstable();
+            there.sort_unstable();
+            assert_eq!(seen, there, "{WRONG}: {revision}");
+        }
+        Look::Stats => assert_eq!(view.stats().services, state.len(), "{WRONG}: {revision}"),
+    }
+}
+
+/// A reader beside a writer.
+#[derive(Clone, Copy)]
+struct Model {
+    before: &'static [Step],
+    beside: &'static [Step],
+    view: View,
+    look: Look,
+}
+
+impl Model {
+    fn check(self) {
+        self.check_on(Twin::None);
+    }
+
+    fn check_on(self, twin: Twin) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(3));
+        let states = states(&[self.before, self.beside].concat());
+        builder.check(move || self.run(twin, &states));
+    }
+
+    fn run(self, twin: Twin, states: &[State]) {
+        let store = Arc::new(Kept::new(VersionedStore {
+            engine: Engine::with(twin),
+        }));
+        for step in self.before {
+            take(&store, *step);
+        }
+        let writer = thread::spawn({
+            let store = store.clone();
+            move || {
+                for step in self.beside {
+                    take(&store, *step);
+                }
+            }
+        });
+        match self.view {
+            View::Pinned => {
+                let view = store.pinned();
+                check(&view, states, self.look);
+                check(&view, states, self.look);
+            }
+            View::Registered => {
+                let view = store.snapshot();
+                check(&view, states, self.look);
+                check(&view, states, self.look);
+            }
+            View::Handle => {
+                let mut reader = store.reader();
+                check(reader.view(), states, self.look);
+                let first = reader.newest.revision();
+                check(reader.view(), states, self.look);
+                assert!(first <= reader.newest.revision(), "{WRONG}: {first:?}");
+            }
+        }
+        writer.join().unwrap();
+        check(&store.pinned(), states, self.look);
+    }
+
+    fn seen_by(self, view: View) -> Model {
+        Model { view, ..self }
+    }
+
+    fn looked_at(self, look: Look) -> Model {
+        Model { look, ..self }
+    }
+}
+
+// --- publication
+
+/// A commit of two pods is [`everything`](crate::store::models::everything)'s; here it is
+/// one of a single pod, in all indexes.
+const PUBLISH: Model = Model {
+    before: &[],
+    beside: &[Save(1, "x"), Save(1, "y")],
+    view: View::Pinned,
+    look: Look::Keys(&[1]),
+};
+
+#[test]
+fn models_a_published_commit_is_read_whole() {
+    PUBLISH.check();
+    PUBLISH.looked_at(Look::Name).check();
+    PUBLISH.looked_at(Look::Stats).check();
+}
+
+#[test]
+fn models_a_published_commit_is_read_whole_by_a_snapshot() {
+    PUBLISH.seen_by(View::Registered).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_revision_that_is_published_first_is_rejected() {
+    PUBLISH.check_on(Twin::PublishedFirst);
+}
+
+// --- pruning beside a pinned reader
+
+const PRUNE: Model = Model {
+    before: &[Save(1, "x")],
+    beside: &[Save(1, "y"), Save(1, "z"), Nudge],
+    view: View::Pinned,
+    look: Look::Keys(&[1]),
+};
+
+#[test]
+fn models_pruning_leaves_a_pinned_reader_what_it_sees() {
+    PRUNE.check();
+}
+
+#[test]
+#[should_panic]
+fn models_twin_unlinking_without_a_grace_period_is_rejected() {
+    PRUNE.check_on(Twin::UnlinkedAtOnce);
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_freeing_without_a_grace_period_is_rejected() {
+    // Who follows a chain to what a snapshot shows passes over what nobody needs.
+    REGISTER.check_on(Twin::FreedAtOnce);
+}
+
+// --- pruning beside the registration of a snapshot
+
+const REGISTER: Model = Model {
+    view: View::Registered,
+    ..PRUNE
+};
+
+#[test]
+fn models_pruning_leaves_a_snapshot_what_it_shows() {
+    REGISTER.check();
+}
+
+#[test]
+fn models_pruning_leaves_a_reader_handle_what_it_shows() {
+    REGISTER.seen_by(View::Handle).check();
+}
+
+#[test]
+#[should_panic]
+fn models_twin_a_registration_that_is_not_confirmed_is_rejected() {
+    REGISTER.check_on(Twin::Unconfirmed);
+}
+
+#[test]
+#[should_panic]
+fn models_twin_a_pruner_that_asks_nobody_is_rejected() {
+    REGISTER.check_on(Twin::Overlooked);
+}
+
+// --- growth beside a reader
+
+/// Three pods fill the smallest table.
+const GROW: Model = Model {
+    before: &[Save(1, "x"), Save(2, "x"), Save(3, "x")],
+    beside: &[Save(4, "x"), Save(4, "y")],
+    view: View::Pinned,
+    look: Look::Keys(&[1, 4]),
+};
+
+#[test]
+fn models_growth_hides_nothing_from_a_reader() {
+    GROW.check();
+}
+
+#[test]
+fn models_growth_hides_nothing_from_a_snapshot() {
+    GROW.seen_by(View::Registered).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
+    GROW.check_on(Twin::TablesFirst);
+}
+
+// --- removal and re-insertion
+
+const REMOVE: Model = Model {
+    before: &[Save(1, "x")],
+    beside: &[Delete(1), Nudge, Save(1, "y")],
+    view: View::Pinned,
+    look: Look::Keys(&[1]),
+};
+
+#[test]
+fn models_a_key_that_is_removed_and_comes_again_is_seen_as_it_was() {
+    REMOVE.check();
+}
+
+#[test]
+fn models_a_key_that_is_removed_and_comes_again_is_seen_so_by_a_snapshot() {
+    REMOVE.seen_by(View::Registered).check();
+}
+
+#[test]
+fn models_a_pod_that_is_removed_and_comes_again_stands_under_its_name() {
+    REMOVE.looked_at(Look::Name).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
+    REMOVE.check_on(Twin::KilledAtOnce);
+}
+
+// --- clearing
+
+const CLEAR: Model = Model {
+    before: &[Save(1, "x")],
+    beside: &[Clear, Save(1, "y")],
+    view: View::Registered,
+    look: Look::Keys(&[1]),
+};
+
+#[test]
+fn models_clearing_leaves_a_snapshot_what_it_shows() {
+    CLEAR.check();
+}
+
+#[test]
+fn models_clearing_leaves_a_pinned_reader_what_it_sees() {
+    CLEAR.seen_by(View::Pinned).check();
+}
