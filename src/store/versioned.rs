@@ -1,16 +1,18 @@
 //! [`VersionedStore`]: many versions of every record, of which each reader sees those of
 //! one revision.
 //!
-//! How versions come, are found, and go, stands in [`engine`], which has all of the
-//! `unsafe` code; how a snapshot tells that it is there, in [`registrations`]. Here are
-//! the changes of a registry, in terms of what the engine can put and find.
+//! How versions come, are found, and go, stands in [`engine`] and the files beside it,
+//! which have all of the `unsafe` code; how a snapshot tells that it is there, in
+//! [`registrations`]. Here are the changes of a registry, in terms of what the engine can
+//! put and find.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::tables::prelude::*;
-use engine::{Commit, Engine, Groups, Names, Pinned, Registered, Services};
+use engine::{Engine, Pinned, Registered};
 use lists::{Members, Pod, Subscribers};
+use writer::{Commit, Groups, Names, Services};
 
 #[allow(unsafe_code)]
 mod chain;
@@ -20,9 +22,13 @@ mod engine;
 mod lists;
 #[cfg(all(test, loom))]
 mod models;
+#[allow(unsafe_code)]
+mod old;
 mod registrations;
 #[allow(unsafe_code)]
 mod table;
+#[allow(unsafe_code)]
+mod writer;
 
 /// The store of many versions: a hash map's speed, and consistent snapshots.
 ///

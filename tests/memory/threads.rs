@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use service_registry::{RegistryStore, ServiceInfo};
 
-use crate::heap::counts::{self, NOISE};
+use crate::heap::counts;
 use crate::heap::ledger::{self, number};
 use crate::support::late::LATE;
 use crate::support::race::together;
@@ -151,7 +151,7 @@ where
     let left = counts::live() - before;
     check_exact(&*store, &book, "every reader has panicked");
     assert!(
-        left < NOISE,
+        left < crate::noise::<S>(),
         "{left} bytes are left of readers that panicked"
     );
     drop(store);
@@ -204,7 +204,10 @@ where
     let left = counts::live() - before;
     assert_eq!(said.load(SeqCst), 550);
     check_exact(&*store, &book, "every thread has ended");
-    assert!(left < NOISE, "{left} bytes are left of threads that ended");
+    assert!(
+        left < crate::noise::<S>(),
+        "{left} bytes are left of threads that ended"
+    );
     drop(store);
     book.check_all_died("the store is gone");
 }
@@ -252,7 +255,7 @@ where
     let left = counts::live() - before;
     check_exact(&store, &book, "the threads have ended");
     assert!(
-        left < NOISE,
+        left < crate::noise::<S>(),
         "{left} bytes are left of {SHORT_LIVED} threads"
     );
     drop(store);

@@ -152,6 +152,12 @@ impl<V> Word<V> {
         self.0.addr() & TAG == tag
     }
 
+    /// The pointer to the newest version.
+    #[inline]
+    pub(super) fn pointer(&self) -> Option<NonNull<Version<V>>> {
+        NonNull::new(untagged(self.0))
+    }
+
     /// The newest version.
     ///
     /// # Safety
@@ -216,8 +222,7 @@ impl<V> Head<'_, V> {
     ///
     /// # Safety
     ///
-    /// The thread is pinned since before it loaded what led to this head; or it is the
-    /// writer.
+    /// What has the head has not been freed, and the thread is pinned; or it is the writer.
     #[inline]
     pub(super) unsafe fn first<'a>(&self) -> Option<&'a Version<V>> {
         // SAFETY: what a head leads to is freed no earlier than a grace period after it
@@ -236,7 +241,8 @@ impl<V> Head<'_, V> {
     /// # Safety
     ///
     /// `revision` is registered and confirmed, for as long as `'a`, and the head lies in
-    /// tables that were loaded afterwards, or in a cell that is visible at it.
+    /// tables that were loaded after it was published, or began with it, or in a cell that is
+    /// visible at it.
     #[inline]
     pub(super) unsafe fn glance<'a>(&self, word: &Word<V>, revision: u64) -> Glance<'a, V> {
         let at = untagged(word.0);

@@ -24,8 +24,8 @@
 //! readers of an older revision than that of the next one, who have told nobody. The
 //! writer takes a version out of its chain when
 //!
-//! 1. no registered reader is in between, by a scan that was made when the next one was
-//!    published: who registers later is not older than the scan;
+//! 1. no registered reader is in between, by a scan that was made when the next one had
+//!    been published: who registers later is not older than the scan;
 //! 2. a *grace period* has passed since the next one was published: whoever was pinned
 //!    then has left, and who was pinned later has loaded a later revision. The writer
 //!    learns of it by a function that it hands to the epoch, which notes the revision in
@@ -59,37 +59,38 @@
 //!
 //! The model checker runs this file, see `models` in [`super`].
 
-use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
+use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
 
-use super::chain::{Cell, Glance, Head, Version, seek, unlink, version};
-use super::lists::{Members, Pod, Subscribers, Subscriptions};
+use super::chain::{Cell, Glance, Head, Version, seek};
+use super::lists::{Members, Subscribers};
+use super::old::{Garbage, Old, Spares};
 use super::registrations::{Registration, Registrations};
 use super::table::{Found, Table};
+use super::writer::{Commit, Writer};
 use crate::hash::RandomState;
 use crate::service::{ServiceInfo, ServiceKey};
 use crate::store::StoreStats;
+use crate::sync::Mutex;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 use crate::sync::epoch::{Epoch, Guard};
-use crate::sync::{Mutex, MutexGuard};
 
 /// After how many replaced versions the writer looks what can go.
 #[cfg(not(loom))]
-const OFTEN: usize = 64;
+pub(super) const OFTEN: usize = 64;
 #[cfg(loom)]
-const OFTEN: usize = 1;
+pub(super) const OFTEN: usize = 1;
 
 /// How often the epoch is asked to go on each time: two steps are a grace period, where
 /// nobody is pinned for long.
-const FLUSHES: usize = 2;
+pub(super) const FLUSHES: usize = 2;
 
 /// How many of them it looks at, at most, for each that has come.
-const SHARE: usize = 4;
+pub(super) const SHARE: usize = 4;
 
 /// How often the epoch is asked to go on, so that two grace periods pass where nobody is
 /// pinned.
@@ -99,7 +100,7 @@ const STEPS: usize = 8;
 const STEPS: usize = 2;
 
 /// What a model breaks on purpose, to see that loom finds out.
-#[cfg(all(test, loom))]
+#[cfg_attr(not(all(test, loom)), allow(dead_code))]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Twin {
     None,
@@ -119,27 +120,16 @@ pub(super) enum Twin {
     KilledAtOnce,
 }
 
-/// Whether an engine is this twin. Outside of models none is.
-macro_rules! is_twin {
-    ($engine:expr, $twin:ident) => {{
-        #[cfg(all(test, loom))]
-        let is = $engine.twin == Twin::$twin;
-        #[cfg(not(all(test, loom)))]
-        let is = false;
-        is
-    }};
-}
-
 /// Whether a model has failed: its locks and atomics cannot be used any more.
-fn has_failed() -> bool {
+pub(super) fn has_failed() -> bool {
     cfg!(loom) && std::thread::panicking()
 }
 
 /// The three indexes of one layout.
 pub(super) struct Indexes {
-    services: Table<ServiceInfo>,
-    names: Table<Members>,
-    groups: Table<Subscribers>,
+    pub(super) services: Table<ServiceInfo>,
+    pub(super) names: Table<Members>,
+    pub(super) groups: Table<Subscribers>,
 }
 
 impl Clone for Indexes {
@@ -154,27 +144,27 @@ impl Clone for Indexes {
 
 /// What a reader starts from.
 pub(super) struct Tables {
-    indexes: Indexes,
-    hasher: RandomState,
+    pub(super) indexes: Indexes,
+    pub(super) hasher: RandomState,
     /// The revision that these tables began with: `clear` makes new ones.
-    since: u64,
+    pub(super) since: u64,
     /// Whether the store is closed, and the last revision that it had.
-    closed: Option<u64>,
-    generation: Arc<Generation>,
+    pub(super) closed: Option<u64>,
+    pub(super) generation: Arc<Generation>,
 }
 
 /// All that was written from one `clear` to the next; owns it, and frees it with the
 /// last of its tables.
-struct Generation {
-    /// The newest layout; a `Box`.
-    newest: AtomicPtr<Indexes>,
+pub(super) struct Generation {
+    /// The newest layout; an `Arc`.
+    pub(super) newest: AtomicPtr<Indexes>,
     stats: NonNull<Cell<StoreStats>>,
     /// What has been removed, and was not freed when this generation ended.
     orphans: PlainMutex<Garbage>,
 }
 
 impl Tables {
-    fn new(since: u64, closed: Option<u64>) -> Tables {
+    pub(super) fn new(since: u64, closed: Option<u64>) -> Tables {
         let indexes = Indexes {
             services: Table::with_room(0),
             names: Table::with_room(0),
@@ -191,7 +181,7 @@ impl Tables {
             since,
             closed,
             generation: Arc::new(Generation {
-                newest: AtomicPtr::new(Box::into_raw(Box::new(indexes.clone()))),
+                newest: AtomicPtr::new(Arc::into_raw(Arc::new(indexes.clone())).cast_mut()),
                 stats,
                 orphans: PlainMutex::default(),
             }),
@@ -200,7 +190,7 @@ impl Tables {
     }
 
     #[inline]
-    fn hash(&self, key: &str) -> u64 {
+    pub(super) fn hash(&self, key: &str) -> u64 {
         self.hasher.hash_one(key)
     }
 }
@@ -212,13 +202,13 @@ unsafe impl Sync for Generation {}
 
 impl Generation {
     /// The cell of how much there is.
-    fn stats(&self) -> &Cell<StoreStats> {
+    pub(super) fn stats(&self) -> &Cell<StoreStats> {
         // SAFETY: it is freed with the generation.
         unsafe { self.stats.as_ref() }
     }
 
     /// Takes over what has been removed, to free it in the end.
-    fn adopt(&self, removed: Vec<Old>) {
+    pub(super) fn adopt(&self, removed: Vec<Old>) {
         let orphans = self.orphans.lock();
         let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
         orphans.old.extend(removed);
@@ -230,7 +220,7 @@ impl Generation {
     ///
     /// The thread is pinned, for as long as `'a`.
     unsafe fn newest<'a>(&self) -> &'a Indexes {
-        // Acquire: pairs with the Release in `Commit::replace`.
+        // Acquire: pairs with the Release in `Commit::lay_out_anew`.
         // SAFETY: a layout is freed a grace period after it was replaced.
         unsafe { &*self.newest.load(Acquire) }
     }
@@ -238,10 +228,7 @@ impl Generation {
 
 impl Drop for Generation {
     fn drop(&mut self) {
-        if has_failed() {
-            return;
-        }
-        /// Frees the chains of a table, and its cells.
+        // Frees the chains of a table, and its cells.
         fn free<V>(table: &Table<V>) {
             for (_, slot) in table.slots() {
                 // SAFETY: nobody else is left who could come to it.
@@ -254,9 +241,11 @@ impl Drop for Generation {
                 }
             }
         }
-        // SAFETY: as above; it was made by `Box::into_raw`, and replaced only by others of
-        // the kind.
-        let indexes = unsafe { Box::from_raw(self.newest.load(Relaxed)) };
+        if has_failed() {
+            return;
+        }
+        // SAFETY: it was made by `Arc::into_raw`, and replaced only by others of the kind.
+        let indexes = unsafe { Arc::from_raw(self.newest.load(Relaxed)) };
         free(&indexes.services);
         free(&indexes.names);
         free(&indexes.groups);
@@ -282,200 +271,29 @@ unsafe fn free_chain<V>(head: &Head<'_, V>) {
     }
 }
 
-/// A version that has been replaced, or a cell that has been removed.
-pub(super) enum Old {
-    Service(OldVersion<ServiceInfo>),
-    Name(OldVersion<Members>),
-    Group(OldVersion<Subscribers>),
-    Stats(OldVersion<StoreStats>),
-}
-
-pub(super) struct OldVersion<V> {
-    version: NonNull<Version<V>>,
-    /// Visible up to this revision, exclusively.
-    until: u64,
-    /// Whether it is the last one of a cell that has left its table.
-    removed: bool,
-}
-
-// SAFETY: it stands for the version, and the cell, that it will free.
-unsafe impl<V: Send + Sync> Send for OldVersion<V> {}
-
-impl<V> OldVersion<V> {
-    fn version(&self) -> &Version<V> {
-        // SAFETY: it is freed by this, and not before.
-        unsafe { self.version.as_ref() }
-    }
-}
-
-impl Old {
-    /// The revisions at which it is visible.
-    fn visible(&self) -> std::ops::Range<u64> {
-        match self {
-            Old::Service(old) => old.version().revision..old.until,
-            Old::Name(old) => old.version().revision..old.until,
-            Old::Group(old) => old.version().revision..old.until,
-            Old::Stats(old) => old.version().revision..old.until,
-        }
-    }
-
-    fn is_removed(&self) -> bool {
-        match self {
-            Old::Service(old) => old.removed,
-            Old::Name(old) => old.removed,
-            Old::Group(old) => old.removed,
-            Old::Stats(old) => old.removed,
-        }
-    }
-
-    /// Frees it, or leaves the memory of a service's version to be used again.
-    ///
-    /// # Safety
-    ///
-    /// It has been unlinked, or removed, and nobody can come to it any more.
-    #[cfg(not(loom))]
-    unsafe fn free(self, spares: &mut Vec<Spare>) {
-        #[allow(clippy::unnecessary_box_returns)] // its memory is used again
-        unsafe fn take<V>(old: &OldVersion<V>) -> Spare<V> {
-            // SAFETY: the caller's; versions are boxes.
-            let mut version = unsafe { Box::from_raw(old.version.as_ptr()) };
-            version.value = None;
-            if old.removed {
-                // SAFETY: as above, and this was its last version.
-                unsafe { Cell::free(version.cell) };
-            }
-            version
-        }
-        match &self {
-            // SAFETY: the caller's, in all four.
-            Old::Service(old) => spares.push(unsafe { take(old) }),
-            // SAFETY: as above.
-            Old::Name(old) => drop(unsafe { take(old) }),
-            // SAFETY: as above.
-            Old::Group(old) => drop(unsafe { take(old) }),
-            // SAFETY: as above.
-            Old::Stats(old) => drop(unsafe { take(old) }),
-        }
-    }
-
-    /// Leaves it where it is, so that the model sees who comes to it.
-    #[cfg(loom)]
-    unsafe fn free(self, _: &mut Vec<Spare>) {
-        let freed = match &self {
-            Old::Service(old) => &old.version().freed,
-            Old::Name(old) => &old.version().freed,
-            Old::Group(old) => &old.version().freed,
-            Old::Stats(old) => &old.version().freed,
-        };
-        freed.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-/// The memory of a version, to be used again: a writer that frees scattered memory, and
-/// asks the allocator for as much, would touch cold memory each time.
-type Spare<V = ServiceInfo> = Box<Version<V>>;
-
-/// How many spares are kept of what is freed.
-const SPARES: usize = 2 * OFTEN;
-
-/// How many spares are made while the store grows.
-const STOCK: usize = 8 * OFTEN;
-
-/// Spares that come from whoever frees, until the writer takes them.
-type Spares = PlainMutex<Vec<Spare>>;
-
-/// What nobody can come to once a grace period has passed.
-#[derive(Default)]
-struct Garbage {
-    old: Vec<Old>,
-    /// Where spares go.
-    spares: Option<Arc<Spares>>,
-}
-
-impl Drop for Garbage {
-    fn drop(&mut self) {
-        let mut freed = Vec::new();
-        for old in self.old.drain(..) {
-            // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
-            unsafe { old.free(&mut freed) };
-        }
-        if let Some(spares) = &self.spares {
-            let mut spares = spares.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = SPARES.saturating_sub(spares.len());
-            spares.extend(freed.drain(..room.min(freed.len())));
-        }
-    }
-}
-
 /// The store's state, shared by its readers and writers.
 pub(super) struct Engine {
     /// The newest revision that readers may see.
-    published: AtomicU64,
+    pub(super) published: AtomicU64,
     /// The newest tables; an `Arc`.
-    tables: AtomicPtr<Tables>,
-    registrations: Registrations,
-    epoch: Epoch,
+    pub(super) tables: AtomicPtr<Tables>,
+    pub(super) registrations: Registrations,
+    pub(super) epoch: Epoch,
     /// No pinned reader has an older revision than this any more.
-    passed: Arc<AtomicU64>,
+    pub(super) passed: Arc<AtomicU64>,
     /// Whether versions are kept for snapshots.
-    keeps: AtomicBool,
+    pub(super) keeps: AtomicBool,
     /// How many there are, the store and its reader handles, who may ask for the newest
     /// state.
     askers: AtomicUsize,
-    spares: Arc<Spares>,
+    pub(super) spares: Arc<Spares>,
     writer: Mutex<Writer>,
+    /// Whether somebody wanted to tidy up while another had the lock, who is to look again.
+    again: AtomicBool,
+    /// Whether the epoch has been asked to see to what is left.
+    is_waiting: AtomicBool,
     #[cfg(all(test, loom))]
     twin: Twin,
-}
-
-// SAFETY: what the pointers lead to is shared and sent as this file says.
-unsafe impl Send for Engine {}
-// SAFETY: as above.
-unsafe impl Sync for Engine {}
-
-/// What only the writer has.
-#[derive(Default)]
-pub(super) struct Writer {
-    /// The revision that is published.
-    revision: u64,
-    /// Whether something has been written that is not published yet.
-    dirty: bool,
-    closed: bool,
-    stats: StoreStats,
-    /// Whether these are others than the published ones.
-    counted: bool,
-    services: Usage,
-    names: Usage,
-    groups: Usage,
-    /// Versions that have been replaced, in that order.
-    replaced: VecDeque<Old>,
-    /// Versions that snapshots need, by the oldest such revision.
-    kept: BTreeMap<u64, Vec<Old>>,
-    /// How many have been replaced since it was last looked what can go.
-    since_tidy: usize,
-    /// The revision of which the epoch was asked last to tell when it has passed.
-    asked: u64,
-    spares: Vec<Spare>,
-    subscriptions: Subscriptions,
-}
-
-impl Writer {
-    /// Forgets all versions that have been replaced; answers with those that no chain has
-    /// any more.
-    fn forget_old(&mut self) -> Vec<Old> {
-        let kept = std::mem::take(&mut self.kept).into_values().flatten();
-        let old = self.replaced.drain(..).chain(kept);
-        old.filter(Old::is_removed).collect()
-    }
-}
-
-/// How full a table is.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Usage {
-    /// Slots that are taken or dead.
-    used: usize,
-    /// Slots that are taken.
-    live: usize,
 }
 
 impl Engine {
@@ -490,19 +308,33 @@ impl Engine {
             askers: AtomicUsize::new(0),
             spares: Arc::default(),
             writer: Mutex::new(Writer::default()),
+            again: AtomicBool::new(false),
+            is_waiting: AtomicBool::new(false),
             #[cfg(all(test, loom))]
             twin: Twin::None,
         }
     }
 
+    /// One that is broken.
     #[cfg(all(test, loom))]
     pub(super) fn with(twin: Twin) -> Arc<Engine> {
-        let engine = Engine {
-            twin,
-            ..Engine::new()
-        };
+        let mut engine = Engine::new();
+        engine.twin = twin;
         engine.enter();
         Arc::new(engine)
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn is(&self, twin: Twin) -> bool {
+        self.twin == twin
+    }
+
+    /// Outside of models none is broken.
+    #[cfg(not(all(test, loom)))]
+    #[inline]
+    #[allow(clippy::unused_self)]
+    pub(super) const fn is(&self, _: Twin) -> bool {
+        false
     }
 
     /// The newest state, for as long as the thread stays pinned.
@@ -514,7 +346,7 @@ impl Engine {
         let mut published = self.published.load(Acquire);
         // Acquire: pairs with the Release swap in `Commit::set_tables`.
         let tables = NonNull::new(self.tables.load(Acquire)).expect("there are always tables");
-        if is_twin!(self, TablesFirst) {
+        if self.is(Twin::TablesFirst) {
             published = self.published.load(Acquire);
         }
         // SAFETY: tables are freed a grace period after they were replaced.
@@ -540,7 +372,7 @@ impl Engine {
             engine: self.clone(),
         };
         drop(pinned);
-        if !is_twin!(self, Unconfirmed)
+        if !self.is(Twin::Unconfirmed)
             && !Registrations::confirm(registered.revision, &self.published)
         {
             registered.renew();
@@ -591,41 +423,96 @@ impl Engine {
     /// Frees what can be freed, now that there may be no commit that would. As many steps
     /// as it takes where nobody is pinned: one grace period until what was replaced can be
     /// unlinked, and another one until it can be freed.
-    fn tidy_up(self: &Arc<Engine>) {
+    pub(super) fn tidy_up(self: &Arc<Engine>) {
         for _ in 0..STEPS {
-            self.let_go();
-            self.epoch.pin().flush();
+            self.tidy(1);
         }
         self.tidy_up_later();
     }
 
     /// Has the epoch see to what is left, when whoever is pinned has gone.
     fn tidy_up_later(self: &Arc<Engine>) {
-        let is_done = |writer: MutexGuard<'_, Writer>| {
-            let next = writer.replaced.front();
-            // What ends with the next commit waits for it.
-            next.is_none_or(|old| old.visible().end > writer.revision)
+        let Some(commit) = self.try_commit() else {
+            return;
         };
-        if self.writer.try_lock().is_ok_and(is_done) {
+        let is_done = commit.is_tidy();
+        drop(commit);
+        // One at a time is enough.
+        if is_done || self.is_waiting.swap(true, AcqRel) {
             return;
         }
         let engine = Arc::downgrade(self);
         let guard = self.epoch.pin();
         guard.defer(move || {
             if let Some(engine) = engine.upgrade() {
-                engine.let_go();
+                engine.is_waiting.store(false, Release);
+                // The epoch is at work: it is not asked to go on.
+                engine.tidy(0);
                 engine.tidy_up_later();
             }
         });
-        guard.flush();
     }
 
-    /// Frees what only a snapshot that has gone had kept, unless a writer is at work, who
-    /// will.
+    /// The right to write, if nobody has it.
+    fn try_commit(self: &Arc<Engine>) -> Option<Commit<'_>> {
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(writer)) => writer.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Commit::new(self, writer))
+    }
+
+    /// Frees what can be freed, or has it done by whoever is at work.
     #[cold]
-    fn let_go(self: &Arc<Engine>) {
-        if let Ok(writer) = self.writer.try_lock() {
-            Commit::new(self, writer).tidy(usize::MAX);
+    fn tidy(self: &Arc<Engine>, flushes: usize) {
+        if let Some(mut commit) = self.try_commit_or_tell() {
+            commit.tidy_all(flushes);
+        }
+    }
+
+    /// As [`try_commit`](Self::try_commit); whoever has the lock is told to look again. (Who
+    /// has just looked may give it back without having been told. Then the next one looks.)
+    fn try_commit_or_tell(self: &Arc<Engine>) -> Option<Commit<'_>> {
+        if let Some(commit) = self.try_commit() {
+            return Some(commit);
+        }
+        self.again.store(true, Release);
+        self.try_commit()
+    }
+
+    /// Whether somebody wanted to tidy up while this thread had the lock.
+    #[inline]
+    pub(super) fn is_told(&self) -> bool {
+        // Acquire: pairs with the Release in `try_commit_or_tell`: what was given back before
+        // is found.
+        self.again.load(Acquire)
+    }
+
+    /// Does what somebody else wanted to.
+    #[cold]
+    pub(super) fn tidy_again(self: &Arc<Engine>) {
+        if let Some(mut commit) = self.try_commit() {
+            self.again.store(false, Relaxed);
+            commit.tidy_all(0);
+        }
+    }
+
+    /// A revision is registered no more.
+    fn released(self: &Arc<Engine>, revision: u64) {
+        // Relaxed: where it is overlooked, the next one to tidy up sees to it.
+        if self.keeps.load(Relaxed) {
+            self.let_go(revision);
+        }
+    }
+
+    /// Frees what only a snapshot of this revision had kept.
+    #[cold]
+    fn let_go(self: &Arc<Engine>, revision: u64) {
+        if let Some(mut commit) = self.try_commit_or_tell() {
+            if commit.keeps_for(revision) {
+                commit.tidy(0, 1);
+            }
         }
     }
 }
@@ -712,8 +599,8 @@ impl Pinned<'_> {
         };
         let pods = members.into_iter().flat_map(Members::iter);
         pods.map(|pod| {
-            // SAFETY: the cells of a visible list have not been freed, and the thread is
-            // pinned.
+            // SAFETY: the cells of a visible list have not been freed, and the thread of the
+            // view, which is borrowed, is pinned.
             let first = unsafe { pod.cell().head().first() };
             // SAFETY: as above.
             first.and_then(|first| unsafe { seek(first, self.revision) })
@@ -802,6 +689,7 @@ impl Registered {
             place,
             engine,
         } = self;
+        let before = *revision;
         if engine.registrations.is_shared(*place) {
             // The others stay where they are.
             let own = engine.registrations.claim(*revision);
@@ -818,7 +706,7 @@ impl Registered {
                 break;
             }
         }
-        engine.released();
+        engine.released(before);
     }
 
     #[inline]
@@ -829,8 +717,9 @@ impl Registered {
 
     #[inline]
     fn find<V>(&self, index: fn(&Indexes) -> &Table<V>, hash: u64, key: &str) -> Option<&V> {
-        // SAFETY: the revision is registered, and confirmed before the tables were shared
-        // for good; both for as long as `self` is borrowed.
+        // SAFETY: the revision is registered and confirmed, and the tables were loaded after it
+        // was published (or are those that began with it); all for as long as `self` is
+        // borrowed.
         match unsafe { index(&self.tables.indexes).glance(hash, key, self.revision) } {
             Found::Here(value) => value,
             Found::Elsewhere => self.find_in_newest(index, hash, key),
@@ -922,558 +811,6 @@ impl Drop for Registered {
             return;
         }
         self.engine.registrations.release(self.place);
-        self.engine.released();
-    }
-}
-
-impl Engine {
-    /// A revision is registered no more.
-    fn released(self: &Arc<Engine>) {
-        // Relaxed: where it is overlooked, the next commit sees to it.
-        if self.keeps.load(std::sync::atomic::Ordering::Relaxed) {
-            self.let_go();
-        }
-    }
-}
-
-/// An index, as the writer knows it.
-pub(super) trait Index<V> {
-    fn table(indexes: &Indexes) -> &Table<V>;
-    fn table_mut(indexes: &mut Indexes) -> &mut Table<V>;
-    fn usage(writer: &mut Writer) -> &mut Usage;
-    fn old(version: OldVersion<V>) -> Old;
-    /// A spare version.
-    fn spare(writer: &mut Writer) -> Option<Box<Version<V>>>;
-}
-
-/// The three of them.
-pub(super) struct Services;
-pub(super) struct Names;
-pub(super) struct Groups;
-
-macro_rules! index {
-    ($index:ident, $value:ty, $field:ident, $old:ident, $spare:expr) => {
-        impl Index<$value> for $index {
-            fn table(indexes: &Indexes) -> &Table<$value> {
-                &indexes.$field
-            }
-            fn table_mut(indexes: &mut Indexes) -> &mut Table<$value> {
-                &mut indexes.$field
-            }
-            fn usage(writer: &mut Writer) -> &mut Usage {
-                &mut writer.$field
-            }
-            fn old(version: OldVersion<$value>) -> Old {
-                Old::$old(version)
-            }
-            #[inline]
-            fn spare(writer: &mut Writer) -> Option<Box<Version<$value>>> {
-                let spare: fn(&mut Writer) -> Option<Box<Version<$value>>> = $spare;
-                spare(writer)
-            }
-        }
-    };
-}
-
-index!(Services, ServiceInfo, services, Service, |writer| writer
-    .spares
-    .pop());
-index!(Names, Members, names, Name, |_| None);
-index!(Groups, Subscribers, groups, Group, |_| None);
-
-/// The right to write, and what is written until it is published.
-pub(super) struct Commit<'e> {
-    engine: &'e Arc<Engine>,
-    writer: MutexGuard<'e, Writer>,
-    /// Dropped after the lock: the epoch may run functions of others.
-    left: Leftovers<'e>,
-}
-
-/// Where a key stands, or would stand, until something is put into that index.
-pub(super) struct Spot<V> {
-    hash: u64,
-    taken: Option<Taken<V>>,
-}
-
-/// A slot, and the newest version there.
-struct Taken<V> {
-    slot: usize,
-    newest: NonNull<Version<V>>,
-}
-
-impl<V> Spot<V> {
-    fn new(hash: u64, taken: Option<(usize, &Version<V>)>) -> Spot<V> {
-        let taken = taken.map(|(slot, newest)| Taken {
-            slot,
-            newest: NonNull::from(newest),
-        });
-        Spot { hash, taken }
-    }
-}
-
-impl<'e> Commit<'e> {
-    fn new(engine: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
-        Commit {
-            engine,
-            writer,
-            left: Leftovers::new(engine),
-        }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.writer.closed
-    }
-
-    pub(super) fn stats(&self) -> StoreStats {
-        self.writer.stats
-    }
-
-    /// Counts services and subscriptions that have come, or gone.
-    pub(super) fn count(&mut self, services: isize, subscriptions: isize) {
-        let stats = &mut self.writer.stats;
-        stats.services = stats.services.wrapping_add_signed(services);
-        stats.subscriptions = stats.subscriptions.wrapping_add_signed(subscriptions);
-        self.writer.counted = true;
-    }
-
-    /// Where a pod of the newest lists stands among those of its name.
-    #[allow(clippy::unused_self)] // whoever has a commit is the writer
-    pub(super) fn place(&self, pod: Pod) -> usize {
-        // SAFETY: this is the writer, and the pod stands in a newest list, or has just been
-        // taken out.
-        unsafe { pod.cell() }.place.load(Relaxed) as usize
-    }
-
-    /// Notes where a pod stands.
-    #[allow(clippy::unused_self)] // as above
-    pub(super) fn set_place(&mut self, pod: Pod, place: usize) {
-        let place = u32::try_from(place).expect("fewer pods than bytes of memory");
-        // SAFETY: as in `place`.
-        unsafe { pod.cell() }.place.store(place, Relaxed);
-    }
-
-    pub(super) fn subscriptions(&mut self) -> &mut Subscriptions {
-        &mut self.writer.subscriptions
-    }
-
-    fn next(&self) -> u64 {
-        self.writer.revision + 1
-    }
-
-    fn tables(&self) -> &Tables {
-        // Relaxed: the writer put them there.
-        // SAFETY: they are replaced by the writer only, who keeps the old ones until the
-        // lock is given back.
-        unsafe { &*self.engine.tables.load(Relaxed) }
-    }
-
-    pub(super) fn spot<I: Index<V>, V>(&self, key: &str) -> Spot<V> {
-        let tables = self.tables();
-        let hash = tables.hash(key);
-        // SAFETY: this is the writer, and the newest table.
-        let found = unsafe { I::table(&tables.indexes).find(hash, key) };
-        if let Some((_, newest)) = found {
-            // Brought into the cache while the keys are compared, because what follows is an
-            // atomic addition, which lets nothing overtake it.
-            std::hint::black_box(newest.newer.load(Relaxed));
-        }
-        Spot::new(hash, found)
-    }
-
-    /// The newest value there, which may not be published yet.
-    #[allow(clippy::unused_self)] // as above
-    pub(super) fn newest<V>(&self, spot: &Spot<V>) -> Option<&V> {
-        let Taken { newest, .. } = spot.taken.as_ref()?;
-        // SAFETY: this is the writer, and nothing has been put there since.
-        unsafe { newest.as_ref() }.value.as_ref()
-    }
-
-    /// Puts a value there, or that there is none; answers with its cell.
-    pub(super) fn put<I: Index<V>, V>(
-        &mut self,
-        spot: &Spot<V>,
-        key: &str,
-        value: Option<V>,
-    ) -> NonNull<Cell<V>> {
-        let revision = self.next();
-        self.writer.dirty = true;
-        if is_twin!(self.engine, PublishedFirst) {
-            self.engine.published.store(revision, Release);
-        }
-        if let Some(Taken { slot, newest }) = spot.taken {
-            // SAFETY: this is the writer, and nothing has been put there since.
-            let newest = unsafe { newest.as_ref() };
-            let is_last = value.is_none();
-            let spare = I::spare(&mut self.writer);
-            let (fresh, old) = push(spare, newest, value, revision);
-            let table = I::table(&self.tables().indexes);
-            table.push(slot, spot.hash, fresh, revision);
-            if is_twin!(self.engine, KilledAtOnce) && is_last {
-                table.slot(slot).kill();
-            }
-            self.replaced(I::old(old));
-            return newest.cell;
-        }
-        self.make_room::<I, V>();
-        let cell = Cell::new(key, spot.hash);
-        let first = Version::new(revision, value, cell, std::ptr::null_mut());
-        let first = Box::into_raw(first);
-        // SAFETY: it was made just now.
-        unsafe { cell.as_ref() }.head().push(first, revision);
-        let table = I::table(&self.tables().indexes);
-        table.take(spot.hash, first, revision);
-        let usage = I::usage(&mut self.writer);
-        usage.used += 1;
-        usage.live += 1;
-        cell
-    }
-
-    fn replaced(&mut self, old: Old) {
-        self.writer.replaced.push_back(old);
-        self.writer.since_tidy += 1;
-    }
-
-    fn make_room<I: Index<V>, V>(&mut self) {
-        let room = I::table(&self.tables().indexes).room();
-        let Usage { used, live } = *I::usage(&mut self.writer);
-        if used == room {
-            self.lay_out_anew::<I, V>(live + 1);
-        }
-    }
-
-    /// Gives an index another table, with room for so many keys. O(keys).
-    #[cold]
-    fn lay_out_anew<I: Index<V>, V>(&mut self, keys: usize) {
-        let tables = self.tables();
-        let mut indexes = tables.indexes.clone();
-        *I::table_mut(&mut indexes) = I::table(&tables.indexes).laid_out_anew(keys);
-        let layout = Box::into_raw(Box::new(indexes.clone()));
-        // Release: pairs with the Acquire in `Generation::newest`.
-        let old = tables.generation.newest.swap(layout, Release);
-        let fresh = Tables {
-            indexes,
-            hasher: tables.hasher.clone(),
-            since: tables.since,
-            closed: tables.closed,
-            generation: tables.generation.clone(),
-        };
-        // SAFETY: layouts are boxes, and nobody comes to this one any more who is not
-        // pinned already.
-        self.left.layouts.push(unsafe { Box::from_raw(old) });
-        self.set_tables(fresh);
-        let usage = I::usage(&mut self.writer);
-        usage.used = usage.live;
-        self.stock_up();
-    }
-
-    /// Makes spares while the store grows, so that writers on many threads, most of whom
-    /// have asked the allocator for nothing yet, need not begin to.
-    fn stock_up(&mut self) {
-        let Writer {
-            spares, services, ..
-        } = &mut *self.writer;
-        let stock = (services.live / 2).min(STOCK);
-        let missing = stock.saturating_sub(spares.len());
-        spares.extend((0..missing).map(|_| Version::spare()));
-    }
-
-    fn set_tables(&mut self, fresh: Tables) {
-        let fresh = Arc::into_raw(Arc::new(fresh)).cast_mut();
-        // Release: pairs with the Acquire in `Engine::pin`.
-        let old = self.engine.tables.swap(fresh, Release);
-        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the engine to the
-        // leftovers, which keep it for a grace period.
-        self.left.tables.push(unsafe { Arc::from_raw(old) });
-    }
-
-    /// Publishes what was written, if anything was; answers with the newest revision.
-    pub(super) fn publish(&mut self) -> u64 {
-        if std::mem::take(&mut self.writer.dirty) {
-            let revision = self.next();
-            if std::mem::take(&mut self.writer.counted) {
-                let head = self.tables().generation.stats().head();
-                // SAFETY: this is the writer.
-                if let Some(newest) = unsafe { head.first() } {
-                    let (_, old) = push(None, newest, Some(self.writer.stats), revision);
-                    self.replaced(Old::Stats(old));
-                }
-            }
-            self.writer.revision = revision;
-            // Release: pairs with the Acquire loads of `published`. All that was written
-            // comes before.
-            self.engine.published.store(revision, Release);
-            if self.writer.since_tidy >= OFTEN {
-                self.tidy(SHARE * OFTEN);
-            }
-        }
-        self.writer.revision
-    }
-
-    /// Lets go of everything. What is answered frees it when it is dropped, which is to be
-    /// done when the lock has been given back. O(what there is).
-    pub(super) fn empty(&mut self) -> Cleared {
-        self.writer.dirty = true;
-        self.start_anew(None)
-    }
-
-    /// Lets go of everything, for good.
-    pub(super) fn close(&mut self) -> Cleared {
-        let last = self.writer.revision;
-        self.writer.closed = true;
-        self.writer.dirty = true;
-        let cleared = self.start_anew(Some(last));
-        self.publish();
-        cleared
-    }
-
-    fn start_anew(&mut self, closed: Option<u64>) -> Cleared {
-        let since = self.next();
-        if self.engine.registrations.held().is_empty() {
-            self.bury();
-            self.writer.counted = false;
-            self.writer.services = Usage::default();
-            self.writer.names = Usage::default();
-            self.writer.groups = Usage::default();
-            self.set_tables(Tables::new(since, closed));
-        } else {
-            // Snapshots keep what they show of this generation, and nothing else.
-            self.put_nothing_everywhere::<Services, _>();
-            self.put_nothing_everywhere::<Names, _>();
-            self.put_nothing_everywhere::<Groups, _>();
-            self.writer.counted = true;
-            let tables = self.tables();
-            let fresh = Tables {
-                indexes: tables.indexes.clone(),
-                hasher: tables.hasher.clone(),
-                since: tables.since,
-                closed,
-                generation: tables.generation.clone(),
-            };
-            self.set_tables(fresh);
-        }
-        self.writer.stats = StoreStats::default();
-        Cleared {
-            engine: self.engine.clone(),
-            _subscriptions: std::mem::take(&mut self.writer.subscriptions),
-        }
-    }
-
-    fn put_nothing_everywhere<I: Index<V>, V>(&mut self) {
-        let table = I::table(&self.tables().indexes).clone();
-        for (at, slot) in table.slots() {
-            // SAFETY: this is the writer, and the newest table.
-            let newest = unsafe { slot.first() }.filter(|newest| newest.value.is_some());
-            if let Some(newest) = newest {
-                // SAFETY: a cell has not been freed while it stands in the table.
-                let hash = unsafe { newest.cell.as_ref() }.hash;
-                let spot = Spot::new(hash, Some((at, newest)));
-                self.put::<I, V>(&spot, "", None);
-            }
-        }
-    }
-
-    /// Forgets the old versions of the present generation, which owns them.
-    fn bury(&mut self) {
-        let removed = self.writer.forget_old();
-        self.engine.keeps.store(false, Relaxed);
-        self.tables().generation.adopt(removed);
-    }
-
-    /// Looks which of the versions that have been replaced can go.
-    #[cold]
-    fn tidy(&mut self, most: usize) {
-        self.writer.since_tidy = 0;
-        let mut held = self.engine.registrations.held();
-        if is_twin!(self.engine, Overlooked) {
-            held.clear();
-        }
-        // Acquire: pairs with the Release in `Leftovers::drop`.
-        let mut passed = self.engine.passed.load(Acquire);
-        if is_twin!(self.engine, UnlinkedAtOnce) {
-            passed = self.writer.revision;
-        }
-        let Writer { kept, .. } = &mut *self.writer;
-        let gone = kept.keys().filter(|&r| held.binary_search(r).is_err());
-        for revision in gone.copied().collect::<Vec<u64>>() {
-            let group = self.writer.kept.remove(&revision);
-            for old in group.into_iter().flatten() {
-                self.keep_or_let_go(old, &held);
-            }
-        }
-        for _ in 0..most {
-            let next = self.writer.replaced.front();
-            // What ends after the scan, or may still be seen by a pinned reader, waits.
-            let over = |old: &Old| old.visible().end <= passed.min(self.writer.revision);
-            if !next.is_some_and(over) {
-                break;
-            }
-            if let Some(old) = self.writer.replaced.pop_front() {
-                self.keep_or_let_go(old, &held);
-            }
-        }
-        if let Ok(mut spares) = self.engine.spares.try_lock() {
-            let room = SPARES.saturating_sub(self.writer.spares.len());
-            let from = spares.len().saturating_sub(room);
-            self.writer.spares.extend(spares.drain(from..));
-        }
-        let keeps = !self.writer.kept.is_empty();
-        self.engine.keeps.store(keeps, Relaxed);
-        if passed >= self.writer.asked && self.writer.revision > passed {
-            self.writer.asked = self.writer.revision;
-            self.left.ask = Some(self.writer.revision);
-        }
-        self.left.flush = true;
-    }
-
-    fn keep_or_let_go(&mut self, old: Old, held: &[u64]) {
-        let visible = old.visible();
-        let oldest = held.get(held.partition_point(|r| *r < visible.start));
-        match oldest.filter(|r| **r < visible.end) {
-            Some(r) => self.writer.kept.entry(*r).or_default().push(old),
-            None => {
-                match &old {
-                    Old::Service(old) => self.unlink::<Services, _>(old),
-                    Old::Name(old) => self.unlink::<Names, _>(old),
-                    Old::Group(old) => self.unlink::<Groups, _>(old),
-                    // SAFETY: this is the writer, and it has been replaced.
-                    Old::Stats(old) => unsafe { unlink(old.version()) },
-                }
-                self.left.garbage.push(old);
-            }
-        }
-    }
-
-    fn unlink<I: Index<V>, V>(&mut self, old: &OldVersion<V>) {
-        if old.removed {
-            return;
-        }
-        let old = old.version();
-        // Relaxed: the writer's own.
-        // SAFETY: what has been replaced has a newer one, which is linked.
-        let newer = unsafe { version(old.newer.load(Relaxed)) };
-        // SAFETY: this is the writer, and it has been replaced.
-        unsafe { unlink(old) };
-        let is_last = |newer: &&Version<V>| {
-            let alone = newer.previous.load(Relaxed).is_null();
-            newer.value.is_none() && alone && newer.newer.load(Relaxed).is_null()
-        };
-        if let Some(last) = newer.filter(is_last) {
-            self.remove::<I, V>(last);
-        }
-    }
-
-    /// Removes a key of which nothing is left but a version that says so.
-    fn remove<I: Index<V>, V>(&mut self, last: &Version<V>) {
-        if is_twin!(self.engine, KilledAtOnce) {
-            return;
-        }
-        let table = I::table(&self.tables().indexes);
-        // SAFETY: this is the writer, and the newest table.
-        let Some(slot) = (unsafe { table.slot_of(last.cell) }) else {
-            unreachable!("a cell stands in its table until it is removed");
-        };
-        slot.kill();
-        let usage = I::usage(&mut self.writer);
-        usage.live -= 1;
-        let live = usage.live;
-        // A snapshot of the present revision may have found it still.
-        let until = self.next();
-        self.writer.replaced.push_back(I::old(OldVersion {
-            version: NonNull::from(last),
-            until,
-            removed: true,
-        }));
-        if I::table(&self.tables().indexes).is_wide(live) {
-            self.lay_out_anew::<I, V>(live);
-        }
-    }
-}
-
-/// Puts a version in front of the newest one of a cell, which becomes old.
-fn push<V>(
-    spare: Option<Box<Version<V>>>,
-    newest: &Version<V>,
-    value: Option<V>,
-    revision: u64,
-) -> (*mut Version<V>, OldVersion<V>) {
-    // SAFETY: the writer calls this, with a version whose cell stands in its table.
-    let cell = unsafe { newest.cell.as_ref() };
-    let previous = std::ptr::from_ref(newest).cast_mut();
-    let fresh = Box::into_raw(match spare {
-        Some(spare) => spare.anew(revision, value, newest.cell, previous),
-        None => Version::new(revision, value, newest.cell, previous),
-    });
-    newest.newer.store(fresh, Relaxed);
-    cell.head().push(fresh, revision);
-    let old = OldVersion {
-        version: NonNull::from(newest),
-        until: revision,
-        removed: false,
-    };
-    (fresh, old)
-}
-
-/// What is handed to the epoch once the lock has been given back.
-struct Leftovers<'e> {
-    engine: &'e Engine,
-    garbage: Vec<Old>,
-    layouts: Vec<Box<Indexes>>,
-    tables: Vec<Arc<Tables>>,
-    /// The revision of which to tell when a grace period has passed.
-    ask: Option<u64>,
-    flush: bool,
-}
-
-impl<'e> Leftovers<'e> {
-    fn new(engine: &'e Engine) -> Leftovers<'e> {
-        Leftovers {
-            engine,
-            garbage: Vec::new(),
-            layouts: Vec::new(),
-            tables: Vec::new(),
-            ask: None,
-            flush: false,
-        }
-    }
-}
-
-impl Drop for Leftovers<'_> {
-    fn drop(&mut self) {
-        if has_failed() || !self.flush && self.tables.is_empty() && self.layouts.is_empty() {
-            return;
-        }
-        let garbage = Garbage {
-            old: std::mem::take(&mut self.garbage),
-            spares: Some(self.engine.spares.clone()),
-        };
-        let layouts = std::mem::take(&mut self.layouts);
-        let tables = std::mem::take(&mut self.tables);
-        let guard = self.engine.epoch.pin();
-        let garbage = (!is_twin!(self.engine, FreedAtOnce)).then_some(garbage);
-        guard.defer(move || drop((garbage, layouts, tables)));
-        if let Some(revision) = self.ask {
-            let passed = self.engine.passed.clone();
-            guard.defer(move || {
-                // Release: pairs with the Acquire in `Commit::tidy`.
-                passed.fetch_max(revision, Release);
-            });
-        }
-        guard.flush();
-        drop(guard);
-        for _ in 1..FLUSHES {
-            self.engine.epoch.pin().flush();
-        }
-    }
-}
-
-/// What was cleared. Dropping it frees it at once, unless somebody is still reading it.
-pub(super) struct Cleared {
-    engine: Arc<Engine>,
-    _subscriptions: Subscriptions,
-}
-
-impl Drop for Cleared {
-    fn drop(&mut self) {
-        self.engine.tidy_up();
+        self.engine.released(self.revision);
     }
 }

@@ -21,7 +21,7 @@ const FEW: usize = 32;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pod(pub(super) NonNull<Cell<ServiceInfo>>);
 
-// SAFETY: it stands for a shared reference to the cell, which threads may share.
+// SAFETY: it is an address; who follows it says why it may.
 unsafe impl Send for Pod {}
 // SAFETY: as above.
 unsafe impl Sync for Pod {}

@@ -60,7 +60,9 @@ fn take(store: &VersionedStore, step: Step) {
             .with_registered_at(SystemTime::UNIX_EPOCH),
         ),
         Delete(pod) => store.delete_service(&key(pod)),
-        Nudge => store.commit(crate::store::models::a_change_each_time("g")).map(drop),
+        Nudge => store
+            .commit(crate::store::models::a_change_each_time("g"))
+            .map(drop),
         Clear => store.clear(),
     };
     answer.unwrap();

@@ -84,22 +84,19 @@ impl Registrations {
     /// [confirmed](Self::confirm). As a rule O(1): a thread begins to look behind the
     /// place that it took last, or at the one that it gave back last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
-        let mut at = Registration::near(HINT.with(std::cell::Cell::get));
-        if self.segments[at.segment].get().is_none() {
-            at = Registration::near(0);
-        }
-        loop {
-            if let Some(at) = self.claim_in(at, revision) {
-                HINT.with(|hint| hint.set(at.number() + 1));
-                return at;
-            }
-            // From the first one on, until one is free.
-            let next = if at.place > 0 { 0 } else { at.segment + 1 };
-            at = Registration {
-                segment: next,
-                place: 0,
-            };
-        }
+        let hint = Registration::near(HINT.try_with(std::cell::Cell::get).unwrap_or(0));
+        let hint = Some(hint).filter(|at| self.segments[at.segment].get().is_some());
+        // Then from the first one on, until one is free.
+        let all = (0..SEGMENTS).map(|segment| Registration { segment, place: 0 });
+        let claimed = hint
+            .into_iter()
+            .chain(all)
+            .find_map(|from| self.claim_in(from, revision));
+        let Some(at) = claimed else {
+            unreachable!("there is not so much memory");
+        };
+        set_hint(at.number() + 1);
+        at
     }
 
     /// Takes a free place of a segment, from a place on.
@@ -165,11 +162,11 @@ impl Registrations {
         }
         // Release: pairs with the Acquire of `held`, and of `claim`.
         place.revision.store(FREE, Release);
-        HINT.with(|hint| hint.set(at.number()));
+        set_hint(at.number());
     }
 
-    /// The revisions of all snapshots that are older than what is published, in
-    /// order; the writer's side of the handshake. O(places that were ever needed at
+    /// The revisions of all snapshots, in order; of those that are older than what is
+    /// published, none is missing. The writer's side of the handshake. O(places that were ever needed at
     /// once).
     pub(super) fn held(&self) -> Vec<u64> {
         // SeqCst: pairs with the fence in `confirm`.
@@ -196,6 +193,11 @@ impl Registrations {
 thread_local! {
     /// The number of the place where this thread begins to look.
     static HINT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+fn set_hint(number: usize) {
+    // A thread that is ending has none any more, and needs none.
+    let _ = HINT.try_with(|hint| hint.set(number));
 }
 
 impl Registration {

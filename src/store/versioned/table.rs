@@ -179,15 +179,11 @@ impl<V> Table<V> {
     ///
     /// Only the writer asks, in the newest table.
     #[inline]
-    pub(super) unsafe fn find<'a>(
-        &'a self,
-        hash: u64,
-        key: &str,
-    ) -> Option<(usize, &'a Version<V>)> {
+    pub(super) unsafe fn find(&self, hash: u64, key: &str) -> Option<(usize, NonNull<Version<V>>)> {
         self.with_hash(hash).find_map(|(at, word)| {
             // SAFETY: what stands in the newest table has not been freed.
             let first = unsafe { word.version() }?;
-            first.is_of(key).then_some((at, first))
+            first.is_of(key).then_some((at, word.pointer()?))
         })
     }
 

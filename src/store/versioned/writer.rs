@@ -1,0 +1,648 @@
+//! The writer's side: what is put, published, kept, unlinked and handed to the epoch.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::chain::{Cell, Version, unlink};
+use super::engine::{Engine, FLUSHES, Indexes, OFTEN, SHARE, Tables, Twin, has_failed};
+use super::lists::{Members, Pod, Subscribers, Subscriptions};
+use super::old::{Garbage, Old, OldVersion, SPARES, STOCK, Spare};
+use super::table::Table;
+use crate::service::ServiceInfo;
+use crate::store::StoreStats;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// What only the writer has.
+#[derive(Default)]
+pub(super) struct Writer {
+    /// The revision that is published.
+    pub(super) revision: u64,
+    /// Whether something has been written that is not published yet.
+    dirty: bool,
+    pub(super) closed: bool,
+    stats: StoreStats,
+    /// Whether these are others than the published ones.
+    counted: bool,
+    services: Usage,
+    names: Usage,
+    groups: Usage,
+    /// Versions that have been replaced, in that order.
+    pub(super) replaced: VecDeque<Old>,
+    /// Versions that snapshots need, by the oldest such revision.
+    pub(super) kept: BTreeMap<u64, Vec<Old>>,
+    /// How many have been replaced since it was last looked what can go.
+    since_tidy: usize,
+    spares: Vec<Spare>,
+    subscriptions: Subscriptions,
+}
+
+impl Writer {
+    /// Forgets all versions that have been replaced; answers with those that no chain has
+    /// any more.
+    pub(super) fn forget_old(&mut self) -> Vec<Old> {
+        let kept = std::mem::take(&mut self.kept).into_values().flatten();
+        let old = self.replaced.drain(..).chain(kept);
+        old.filter(Old::is_removed).collect()
+    }
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Usage {
+    /// Slots that are taken or dead.
+    used: usize,
+    /// Slots that are taken.
+    live: usize,
+}
+
+/// An index, as the writer knows it.
+pub(super) trait Index<V> {
+    fn table(indexes: &Indexes) -> &Table<V>;
+    fn table_mut(indexes: &mut Indexes) -> &mut Table<V>;
+    fn usage(writer: &mut Writer) -> &mut Usage;
+    fn old(version: OldVersion<V>) -> Old;
+    /// A spare version.
+    fn spare(writer: &mut Writer) -> Option<Box<Version<V>>>;
+}
+
+/// The three of them.
+pub(super) struct Services;
+pub(super) struct Names;
+pub(super) struct Groups;
+
+macro_rules! index {
+    ($index:ident, $value:ty, $field:ident, $old:ident, $spare:expr) => {
+        impl Index<$value> for $index {
+            fn table(indexes: &Indexes) -> &Table<$value> {
+                &indexes.$field
+            }
+            fn table_mut(indexes: &mut Indexes) -> &mut Table<$value> {
+                &mut indexes.$field
+            }
+            fn usage(writer: &mut Writer) -> &mut Usage {
+                &mut writer.$field
+            }
+            fn old(version: OldVersion<$value>) -> Old {
+                Old::$old(version)
+            }
+            #[inline]
+            fn spare(writer: &mut Writer) -> Option<Box<Version<$value>>> {
+                let spare: fn(&mut Writer) -> Option<Box<Version<$value>>> = $spare;
+                spare(writer)
+            }
+        }
+    };
+}
+
+index!(Services, ServiceInfo, services, Service, |writer| writer
+    .spares
+    .pop());
+index!(Names, Members, names, Name, |_| None);
+index!(Groups, Subscribers, groups, Group, |_| None);
+
+/// The right to write, and what is written until it is published.
+pub(super) struct Commit<'e> {
+    engine: &'e Arc<Engine>,
+    writer: MutexGuard<'e, Writer>,
+    /// Dropped after the lock: the epoch may run functions of others.
+    left: Leftovers<'e>,
+}
+
+/// Where a key stands, or would stand, until something is put into that index.
+pub(super) struct Spot<V> {
+    hash: u64,
+    taken: Option<Taken<V>>,
+}
+
+/// A slot, and the newest version there.
+struct Taken<V> {
+    slot: usize,
+    newest: NonNull<Version<V>>,
+}
+
+impl<V> Spot<V> {
+    fn new(hash: u64, taken: Option<(usize, NonNull<Version<V>>)>) -> Spot<V> {
+        let taken = taken.map(|(slot, newest)| Taken { slot, newest });
+        Spot { hash, taken }
+    }
+}
+
+impl<'e> Commit<'e> {
+    pub(super) fn new(engine: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
+        Commit {
+            engine,
+            writer,
+            left: Leftovers::new(engine),
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.writer.closed
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        self.writer.stats
+    }
+
+    /// Counts services and subscriptions that have come, or gone.
+    pub(super) fn count(&mut self, services: isize, subscriptions: isize) {
+        let stats = &mut self.writer.stats;
+        stats.services = stats.services.wrapping_add_signed(services);
+        stats.subscriptions = stats.subscriptions.wrapping_add_signed(subscriptions);
+        self.writer.counted = true;
+    }
+
+    /// Where a pod of the newest lists stands among those of its name.
+    #[allow(clippy::unused_self)] // whoever has a commit is the writer
+    pub(super) fn place(&self, pod: Pod) -> usize {
+        // SAFETY: this is the writer, and the pod stands in a newest list, or has just been
+        // taken out.
+        unsafe { pod.cell() }.place.load(Relaxed) as usize
+    }
+
+    /// Notes where a pod stands.
+    #[allow(clippy::unused_self)] // as above
+    pub(super) fn set_place(&mut self, pod: Pod, place: usize) {
+        let place = u32::try_from(place).expect("fewer pods than bytes of memory");
+        // SAFETY: as in `place`.
+        unsafe { pod.cell() }.place.store(place, Relaxed);
+    }
+
+    pub(super) fn subscriptions(&mut self) -> &mut Subscriptions {
+        &mut self.writer.subscriptions
+    }
+
+    fn next(&self) -> u64 {
+        self.writer.revision + 1
+    }
+
+    fn tables(&self) -> &Tables {
+        // Relaxed: a writer put them there, before this one took the lock.
+        // SAFETY: they are replaced by the writer only, who keeps the old ones until the
+        // lock is given back.
+        unsafe { &*self.engine.tables.load(Relaxed) }
+    }
+
+    pub(super) fn spot<I: Index<V>, V>(&self, key: &str) -> Spot<V> {
+        let tables = self.tables();
+        let hash = tables.hash(key);
+        // SAFETY: this is the writer, and the newest table.
+        let found = unsafe { I::table(&tables.indexes).find(hash, key) };
+        if let Some((_, newest)) = found {
+            // Brought into the cache while the keys are compared, because what follows is an
+            // atomic addition, which lets nothing overtake it.
+            // SAFETY: this is the writer, and it stands in the newest table.
+            std::hint::black_box(unsafe { newest.as_ref() }.newer.load(Relaxed));
+        }
+        Spot::new(hash, found)
+    }
+
+    /// The newest value there, which may not be published yet.
+    #[allow(clippy::unused_self)] // as above
+    pub(super) fn newest<V>(&self, spot: &Spot<V>) -> Option<&V> {
+        let Taken { newest, .. } = spot.taken.as_ref()?;
+        // SAFETY: this is the writer, and nothing has been put there since.
+        unsafe { newest.as_ref() }.value.as_ref()
+    }
+
+    /// Puts a value there, or that there is none; answers with its cell.
+    pub(super) fn put<I: Index<V>, V>(
+        &mut self,
+        spot: &Spot<V>,
+        key: &str,
+        value: Option<V>,
+    ) -> NonNull<Cell<V>> {
+        let revision = self.next();
+        self.writer.dirty = true;
+        if self.engine.is(Twin::PublishedFirst) {
+            self.engine.published.store(revision, Release);
+        }
+        if let Some(Taken { slot, newest }) = spot.taken {
+            let is_last = value.is_none();
+            let spare = I::spare(&mut self.writer);
+            let (fresh, old) = push(spare, newest, value, revision);
+            let table = I::table(&self.tables().indexes);
+            table.push(slot, spot.hash, fresh, revision);
+            if self.engine.is(Twin::KilledAtOnce) && is_last {
+                table.slot(slot).kill();
+            }
+            self.replaced(I::old(old));
+            // SAFETY: this is the writer, and what has been replaced is not freed yet.
+            return unsafe { newest.as_ref() }.cell;
+        }
+        self.make_room::<I, V>();
+        let cell = Cell::new(key, spot.hash);
+        let first = Version::new(revision, value, cell, std::ptr::null_mut());
+        let first = Box::into_raw(first);
+        // SAFETY: it was made just now.
+        unsafe { cell.as_ref() }.head().push(first, revision);
+        let table = I::table(&self.tables().indexes);
+        table.take(spot.hash, first, revision);
+        let usage = I::usage(&mut self.writer);
+        usage.used += 1;
+        usage.live += 1;
+        cell
+    }
+
+    fn replaced(&mut self, old: Old) {
+        self.writer.replaced.push_back(old);
+        self.writer.since_tidy += 1;
+    }
+
+    fn make_room<I: Index<V>, V>(&mut self) {
+        let room = I::table(&self.tables().indexes).room();
+        let Usage { used, live } = *I::usage(&mut self.writer);
+        if used == room {
+            self.lay_out_anew::<I, V>(live + 1);
+        }
+    }
+
+    /// Gives an index another table, with room for so many keys. O(keys).
+    #[cold]
+    fn lay_out_anew<I: Index<V>, V>(&mut self, keys: usize) {
+        let tables = self.tables();
+        let mut indexes = tables.indexes.clone();
+        *I::table_mut(&mut indexes) = I::table(&tables.indexes).laid_out_anew(keys);
+        let layout = Arc::into_raw(Arc::new(indexes.clone())).cast_mut();
+        // Release: pairs with the Acquire in `Generation::newest`.
+        let old = tables.generation.newest.swap(layout, Release);
+        let fresh = Tables {
+            indexes,
+            hasher: tables.hasher.clone(),
+            since: tables.since,
+            closed: tables.closed,
+            generation: tables.generation.clone(),
+        };
+        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
+        // the leftovers, which keep it for a grace period.
+        self.left.layouts.push(unsafe { Arc::from_raw(old) });
+        self.set_tables(fresh);
+        let usage = I::usage(&mut self.writer);
+        usage.used = usage.live;
+        self.stock_up();
+    }
+
+    /// Makes spares while the store grows, so that writers on many threads, most of whom
+    /// have asked the allocator for nothing yet, need not begin to.
+    fn stock_up(&mut self) {
+        let Writer {
+            spares, services, ..
+        } = &mut *self.writer;
+        let stock = (services.live / 2).min(STOCK);
+        let missing = stock.saturating_sub(spares.len());
+        spares.extend((0..missing).map(|_| Version::spare()));
+    }
+
+    fn set_tables(&mut self, fresh: Tables) {
+        let fresh = Arc::into_raw(Arc::new(fresh)).cast_mut();
+        // Release: pairs with the Acquire in `Engine::pin`.
+        let old = self.engine.tables.swap(fresh, Release);
+        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the engine to the
+        // leftovers, which keep it for a grace period.
+        self.left.tables.push(unsafe { Arc::from_raw(old) });
+    }
+
+    /// Publishes what was written, if anything was; answers with the newest revision.
+    pub(super) fn publish(&mut self) -> u64 {
+        if std::mem::take(&mut self.writer.dirty) {
+            let revision = self.next();
+            if self.writer.counted {
+                self.put_stats();
+            }
+            self.writer.revision = revision;
+            // Release: pairs with the Acquire loads of `published`. All that was written
+            // comes before.
+            self.engine.published.store(revision, Release);
+            if self.writer.since_tidy >= OFTEN {
+                self.tidy(SHARE * OFTEN, FLUSHES);
+            }
+        }
+        self.writer.revision
+    }
+
+    fn put_stats(&mut self) {
+        self.writer.counted = false;
+        let newest = self.tables().generation.stats().head().newest();
+        if let Some(newest) = NonNull::new(newest) {
+            let (_, old) = push(None, newest, Some(self.writer.stats), self.next());
+            self.replaced(Old::Stats(old));
+        }
+    }
+
+    /// Lets go of everything. What is answered frees it when it is dropped, which is to be
+    /// done when the lock has been given back. O(what there is).
+    pub(super) fn empty(&mut self) -> Cleared {
+        self.writer.dirty = true;
+        self.start_anew(None)
+    }
+
+    /// Lets go of everything, for good.
+    pub(super) fn close(&mut self) -> Cleared {
+        let last = self.writer.revision;
+        self.writer.closed = true;
+        self.writer.dirty = true;
+        let cleared = self.start_anew(Some(last));
+        self.publish();
+        cleared
+    }
+
+    fn start_anew(&mut self, closed: Option<u64>) -> Cleared {
+        let since = self.next();
+        if self.engine.registrations.held().is_empty() {
+            self.bury();
+            self.writer.counted = false;
+            self.writer.services = Usage::default();
+            self.writer.names = Usage::default();
+            self.writer.groups = Usage::default();
+            self.set_tables(Tables::new(since, closed));
+        } else {
+            // Snapshots keep what they show of this generation, and nothing else.
+            self.put_nothing_everywhere::<Services, _>();
+            self.put_nothing_everywhere::<Names, _>();
+            self.put_nothing_everywhere::<Groups, _>();
+            self.writer.stats = StoreStats::default();
+            self.put_stats();
+            if closed.is_some() {
+                // Whoever finds that it is closed finds it empty.
+                let tables = self.tables();
+                let fresh = Tables {
+                    indexes: tables.indexes.clone(),
+                    hasher: tables.hasher.clone(),
+                    since,
+                    closed,
+                    generation: tables.generation.clone(),
+                };
+                self.set_tables(fresh);
+            }
+        }
+        self.writer.stats = StoreStats::default();
+        Cleared {
+            engine: self.engine.clone(),
+            _subscriptions: std::mem::take(&mut self.writer.subscriptions),
+        }
+    }
+
+    fn put_nothing_everywhere<I: Index<V>, V>(&mut self) {
+        let table = I::table(&self.tables().indexes).clone();
+        for (at, slot) in table.slots() {
+            let Some(newest) = NonNull::new(slot.newest()) else {
+                continue;
+            };
+            // SAFETY: this is the writer, and the newest table.
+            let first = unsafe { newest.as_ref() };
+            if first.value.is_some() {
+                // SAFETY: a cell has not been freed while it stands in the table.
+                let hash = unsafe { first.cell.as_ref() }.hash;
+                let spot = Spot::new(hash, Some((at, newest)));
+                self.put::<I, V>(&spot, "", None);
+            }
+        }
+    }
+
+    /// Forgets the old versions of the present generation, which owns them.
+    fn bury(&mut self) {
+        let removed = self.writer.forget_old();
+        self.engine.keeps.store(false, Relaxed);
+        self.tables().generation.adopt(removed);
+    }
+
+    /// Whether nothing is left that could be unlinked before the next commit.
+    pub(super) fn is_tidy(&self) -> bool {
+        let Writer {
+            replaced,
+            revision,
+            closed,
+            ..
+        } = &*self.writer;
+        let waits = |old: &Old| !closed && old.visible().end > *revision;
+        replaced.front().is_none_or(waits)
+    }
+
+    /// Whether versions are kept under this revision.
+    pub(super) fn keeps_for(&self, revision: u64) -> bool {
+        self.writer.kept.contains_key(&revision)
+    }
+
+    /// As [`tidy`](Self::tidy), of a store on which there may be no commit to come: where it
+    /// is closed, an empty one is made, so that what ends with the next one ends.
+    pub(super) fn tidy_all(&mut self, flushes: usize) {
+        if self.writer.closed {
+            self.writer.dirty = true;
+            self.publish();
+        }
+        self.tidy(usize::MAX, flushes);
+    }
+
+    /// Looks which of the versions that have been replaced can go, at most so many of them,
+    /// and which of those that were kept.
+    #[cold]
+    pub(super) fn tidy(&mut self, most: usize, flushes: usize) {
+        self.writer.since_tidy = 0;
+        let mut held = self.engine.registrations.held();
+        if self.engine.is(Twin::Overlooked) {
+            held.clear();
+        }
+        // Acquire: pairs with the Release in `Leftovers::drop`.
+        let mut passed = self.engine.passed.load(Acquire);
+        if self.engine.is(Twin::UnlinkedAtOnce) {
+            passed = self.writer.revision;
+        }
+        let Writer { kept, .. } = &mut *self.writer;
+        let gone = kept.keys().filter(|&r| held.binary_search(r).is_err());
+        for revision in gone.copied().collect::<Vec<u64>>() {
+            let group = self.writer.kept.remove(&revision);
+            for old in group.into_iter().flatten() {
+                self.keep_or_let_go(old, &held);
+            }
+        }
+        for _ in 0..most {
+            let next = self.writer.replaced.front();
+            // What ends after the scan, or may still be seen by a pinned reader, waits.
+            let over = |old: &Old| old.visible().end <= passed.min(self.writer.revision);
+            if !next.is_some_and(over) {
+                break;
+            }
+            if let Some(old) = self.writer.replaced.pop_front() {
+                self.keep_or_let_go(old, &held);
+            }
+        }
+        if let Ok(mut spares) = self.engine.spares.try_lock() {
+            let room = SPARES.saturating_sub(self.writer.spares.len());
+            let from = spares.len().saturating_sub(room);
+            self.writer.spares.extend(spares.drain(from..));
+        }
+        let keeps = !self.writer.kept.is_empty();
+        self.engine.keeps.store(keeps, Relaxed);
+        self.left.ask = (self.writer.revision > passed).then_some(self.writer.revision);
+        self.left.flushes = flushes;
+    }
+
+    fn keep_or_let_go(&mut self, old: Old, held: &[u64]) {
+        let visible = old.visible();
+        let oldest = held.get(held.partition_point(|r| *r < visible.start));
+        match oldest.filter(|r| **r < visible.end) {
+            Some(r) => self.writer.kept.entry(*r).or_default().push(old),
+            None => {
+                match &old {
+                    Old::Service(old) => self.unlink::<Services, _>(old),
+                    Old::Name(old) => self.unlink::<Names, _>(old),
+                    Old::Group(old) => self.unlink::<Groups, _>(old),
+                    // SAFETY: this is the writer, and it has been replaced.
+                    Old::Stats(old) => unsafe { unlink(old.version()) },
+                }
+                self.left.garbage.push(old);
+            }
+        }
+    }
+
+    fn unlink<I: Index<V>, V>(&mut self, old: &OldVersion<V>) {
+        if old.removed {
+            return;
+        }
+        let old = old.version();
+        // Relaxed: the writer's own.
+        let newer = NonNull::new(old.newer.load(Relaxed));
+        // SAFETY: this is the writer, and it has been replaced.
+        unsafe { unlink(old) };
+        let is_last = |newer: &NonNull<Version<V>>| {
+            // SAFETY: what has been replaced has a newer one, which is linked.
+            let newer = unsafe { newer.as_ref() };
+            let alone = newer.previous.load(Relaxed).is_null();
+            newer.value.is_none() && alone && newer.newer.load(Relaxed).is_null()
+        };
+        if let Some(last) = newer.filter(is_last) {
+            self.remove::<I, V>(last);
+        }
+    }
+
+    /// Removes a key of which nothing is left but a version that says so.
+    fn remove<I: Index<V>, V>(&mut self, last: NonNull<Version<V>>) {
+        if self.engine.is(Twin::KilledAtOnce) {
+            return;
+        }
+        // SAFETY: this is the writer, and it is linked.
+        let cell = unsafe { last.as_ref() }.cell;
+        let table = I::table(&self.tables().indexes);
+        // SAFETY: this is the writer, and the newest table.
+        let Some(slot) = (unsafe { table.slot_of(cell) }) else {
+            unreachable!("a cell stands in its table until it is removed");
+        };
+        slot.kill();
+        let usage = I::usage(&mut self.writer);
+        usage.live -= 1;
+        let live = usage.live;
+        // A snapshot of the present revision may have found it still.
+        let until = self.next();
+        self.writer.replaced.push_back(I::old(OldVersion {
+            version: last,
+            until,
+            removed: true,
+        }));
+        if I::table(&self.tables().indexes).is_wide(live) {
+            self.lay_out_anew::<I, V>(live);
+        }
+    }
+}
+
+/// Puts a version in front of the newest one of a cell, which becomes old.
+fn push<V>(
+    spare: Option<Box<Version<V>>>,
+    newest: NonNull<Version<V>>,
+    value: Option<V>,
+    revision: u64,
+) -> (*mut Version<V>, OldVersion<V>) {
+    // SAFETY: the writer calls this, with a version that stands in its table, or is that of
+    // the stats.
+    let last = unsafe { newest.as_ref() };
+    // SAFETY: as above: then so does its cell.
+    let cell = unsafe { last.cell.as_ref() };
+    let fresh = Box::into_raw(match spare {
+        Some(spare) => spare.anew(revision, value, last.cell, newest.as_ptr()),
+        None => Version::new(revision, value, last.cell, newest.as_ptr()),
+    });
+    last.newer.store(fresh, Relaxed);
+    cell.head().push(fresh, revision);
+    let old = OldVersion {
+        version: newest,
+        until: revision,
+        removed: false,
+    };
+    (fresh, old)
+}
+
+/// What is handed to the epoch once the lock has been given back.
+struct Leftovers<'e> {
+    engine: &'e Arc<Engine>,
+    garbage: Vec<Old>,
+    layouts: Vec<Arc<Indexes>>,
+    tables: Vec<Arc<Tables>>,
+    /// The revision of which to tell when a grace period has passed.
+    ask: Option<u64>,
+    /// How often the epoch is asked to go on.
+    flushes: usize,
+}
+
+impl<'e> Leftovers<'e> {
+    fn new(engine: &'e Arc<Engine>) -> Leftovers<'e> {
+        Leftovers {
+            engine,
+            garbage: Vec::new(),
+            layouts: Vec::new(),
+            tables: Vec::new(),
+            ask: None,
+            flushes: 0,
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let garbage = Garbage {
+            old: std::mem::take(&mut self.garbage),
+            spares: Some(self.engine.spares.clone()),
+        };
+        let layouts = std::mem::take(&mut self.layouts);
+        let tables = std::mem::take(&mut self.tables);
+        let guard = self.engine.epoch.pin();
+        let garbage = (!self.engine.is(Twin::FreedAtOnce)).then_some(garbage);
+        guard.defer(move || drop((garbage, layouts, tables)));
+        if let Some(revision) = self.ask {
+            let passed = self.engine.passed.clone();
+            guard.defer(move || {
+                // Release: pairs with the Acquire in `Commit::tidy`.
+                passed.fetch_max(revision, Release);
+            });
+        }
+        drop(guard);
+        for _ in 0..self.flushes {
+            self.engine.epoch.pin().flush();
+        }
+    }
+}
+
+impl Drop for Leftovers<'_> {
+    fn drop(&mut self) {
+        if has_failed() {
+            return;
+        }
+        if self.engine.is_told() {
+            self.engine.tidy_again();
+        }
+        let is_empty = self.garbage.is_empty() && self.tables.is_empty() && self.ask.is_none();
+        if !is_empty || self.flushes > 0 {
+            self.hand_over();
+        }
+    }
+}
+
+/// What was cleared. Dropping it frees it at once, unless somebody is still reading it.
+pub(super) struct Cleared {
+    engine: Arc<Engine>,
+    _subscriptions: Subscriptions,
+}
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        self.engine.tidy_up();
+    }
+}
