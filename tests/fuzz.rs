@@ -840,12 +840,13 @@ mod programs {
         }
     }
 
+    fn run_on_one(name: &str, run: &dyn Fn()) {
+        // The name goes before what the panic says.
+        let _named = Named(name);
+        run();
+    }
+
     fn run_on_every_store(program: &Program) {
-        let run_on_one = |name: &str, run: &dyn Fn()| {
-            // The name goes before what the panic says.
-            let _named = Named(name);
-            run();
-        };
         run_on_one("MemoryStore", &|| {
             run("MemoryStore", &MemoryStore::new(), program, |_, _| ());
         });

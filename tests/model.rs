@@ -229,7 +229,7 @@ mod views {
 
     fn every_snapshot_stays_the_models_state<S: Views>(make: fn() -> S) {
         let some = || vec(any_operation(), 1..60);
-        holds(config(), some, |operations| {
+        holds(config(), some, move |operations| {
             let (store, mut model) = (make(), Model::default());
             let mut reader = store.reader();
             let mut kept = vec![(store.snapshot(), model.state())];

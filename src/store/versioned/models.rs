@@ -234,7 +234,7 @@ fn models_twin_a_revision_that_is_published_first_is_rejected() {
 
 const PRUNE: Model = Model {
     before: &[Save(1, "x")],
-    beside: &[Save(1, "y"), Save(1, "z"), Nudge],
+    beside: &[Save(1, "y"), Nudge, Save(1, "z"), Nudge],
     view: View::Pinned,
     look: Look::Keys(&[1]),
 };
@@ -245,7 +245,7 @@ fn models_pruning_leaves_a_pinned_reader_what_it_sees() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "a view does not show its revision")]
 fn models_twin_unlinking_without_a_grace_period_is_rejected() {
     PRUNE.check_on(Twin::UnlinkedAtOnce);
 }
@@ -260,6 +260,7 @@ fn models_twin_freeing_without_a_grace_period_is_rejected() {
 // --- pruning beside the registration of a snapshot
 
 const REGISTER: Model = Model {
+    beside: &[Save(1, "y"), Nudge, Save(1, "z"), Nudge, Nudge],
     view: View::Registered,
     ..PRUNE
 };
@@ -275,13 +276,13 @@ fn models_pruning_leaves_a_reader_handle_what_it_shows() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_registration_that_is_not_confirmed_is_rejected() {
     REGISTER.check_on(Twin::Unconfirmed);
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "a reader stood on what had been freed")]
 fn models_twin_a_pruner_that_asks_nobody_is_rejected() {
     REGISTER.check_on(Twin::Overlooked);
 }
@@ -316,7 +317,7 @@ fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
 
 const REMOVE: Model = Model {
     before: &[Save(1, "x")],
-    beside: &[Delete(1), Nudge, Save(1, "y")],
+    beside: &[Delete(1), Nudge, Nudge, Save(1, "y")],
     view: View::Pinned,
     look: Look::Keys(&[1]),
 };

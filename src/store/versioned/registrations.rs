@@ -60,9 +60,14 @@ pub(super) struct Registration {
 
 impl Registrations {
     pub(super) fn new() -> Registrations {
-        Registrations {
+        let registrations = Registrations {
             segments: [const { OnceLock::new() }; SEGMENTS],
+        };
+        if cfg!(loom) {
+            // The model checker does not see that whoever finds a segment finds it made.
+            registrations.segment(0);
         }
+        registrations
     }
 
     fn segment(&self, segment: usize) -> &[Place] {
@@ -84,7 +89,7 @@ impl Registrations {
     /// [confirmed](Self::confirm). As a rule O(1): a thread begins to look behind the
     /// place that it took last, or at the one that it gave back last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
-        let hint = Registration::near(HINT.try_with(std::cell::Cell::get).unwrap_or(0));
+        let hint = Registration::near(hint());
         let hint = Some(hint).filter(|at| self.segments[at.segment].get().is_some());
         // Then from the first one on, until one is free.
         let all = (0..SEGMENTS).map(|segment| Registration { segment, place: 0 });
@@ -190,15 +195,31 @@ impl Registrations {
     }
 }
 
+#[cfg(not(any(loom, shuttle)))]
 thread_local! {
     /// The number of the place where this thread begins to look.
     static HINT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
+#[cfg(not(any(loom, shuttle)))]
+fn hint() -> usize {
+    HINT.try_with(std::cell::Cell::get).unwrap_or(0)
+}
+
+#[cfg(not(any(loom, shuttle)))]
 fn set_hint(number: usize) {
     // A thread that is ending has none any more, and needs none.
     let _ = HINT.try_with(|hint| hint.set(number));
 }
+
+/// In a model, whose threads are one thread of the system.
+#[cfg(any(loom, shuttle))]
+fn hint() -> usize {
+    0
+}
+
+#[cfg(any(loom, shuttle))]
+fn set_hint(_: usize) {}
 
 impl Registration {
     /// Counted from the first place of the first segment.

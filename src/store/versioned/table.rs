@@ -128,11 +128,11 @@ impl<V> Table<V> {
     pub(super) unsafe fn get<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
         for (_, word) in self.with_hash(hash) {
             // SAFETY: the caller is pinned.
-            if let Some(first) = unsafe { word.version() } {
-                if first.is_of(key) {
-                    // SAFETY: the caller's.
-                    return unsafe { seek(first, revision) }?.value.as_ref();
-                }
+            if let Some(first) = unsafe { word.version() }
+                && first.is_of(key)
+            {
+                // SAFETY: the caller's.
+                return unsafe { seek(first, revision) }?.value.as_ref();
             }
         }
         None
@@ -164,7 +164,7 @@ impl<V> Table<V> {
     /// # Safety
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
-    pub(super) unsafe fn values<'a>(&'a self, revision: u64) -> impl Iterator<Item = &'a V> {
+    pub(super) unsafe fn values(&self, revision: u64) -> impl Iterator<Item = &V> {
         self.words.iter().filter_map(move |word| {
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(word).version() }?;

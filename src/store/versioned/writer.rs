@@ -482,19 +482,18 @@ impl<'e> Commit<'e> {
     fn keep_or_let_go(&mut self, old: Old, held: &[u64]) {
         let visible = old.visible();
         let oldest = held.get(held.partition_point(|r| *r < visible.start));
-        match oldest.filter(|r| **r < visible.end) {
-            Some(r) => self.writer.kept.entry(*r).or_default().push(old),
-            None => {
-                match &old {
-                    Old::Service(old) => self.unlink::<Services, _>(old),
-                    Old::Name(old) => self.unlink::<Names, _>(old),
-                    Old::Group(old) => self.unlink::<Groups, _>(old),
-                    // SAFETY: this is the writer, and it has been replaced.
-                    Old::Stats(old) => unsafe { unlink(old.version()) },
-                }
-                self.left.garbage.push(old);
-            }
+        if let Some(r) = oldest.filter(|r| **r < visible.end) {
+            self.writer.kept.entry(*r).or_default().push(old);
+            return;
         }
+        match &old {
+            Old::Service(old) => self.unlink::<Services, _>(old),
+            Old::Name(old) => self.unlink::<Names, _>(old),
+            Old::Group(old) => self.unlink::<Groups, _>(old),
+            // SAFETY: this is the writer, and it has been replaced.
+            Old::Stats(old) => unsafe { unlink(old.version()) },
+        }
+        self.left.garbage.push(old);
     }
 
     fn unlink<I: Index<V>, V>(&mut self, old: &OldVersion<V>) {
