@@ -162,6 +162,11 @@ impl VersionedStore {
         }
         let answer = write(&mut commit)?;
         let revision = commit.settle();
+        let is_large = commit.is_large();
+        drop(commit);
+        if is_large {
+            self.engine.tidy_up_after();
+        }
         Ok((answer, revision))
     }
 

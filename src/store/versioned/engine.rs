@@ -38,7 +38,8 @@
 //! see, however much is written meanwhile.
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and
-//! the cell is treated as one more version, which ends now.
+//! the cell is treated as one more version, which ends now. It needs no unlinking, so that
+//! the next scan decides: a snapshot that this one does not find will find the slot dead.
 //!
 //! All of this is done every few commits, by the writer, for as many versions as have
 //! been replaced since. `clear` and `close` put new tables in the place of the old ones,
@@ -91,6 +92,10 @@ pub(super) const FLUSHES: usize = 2;
 
 /// How many of them it looks at, at most, for each that has come.
 pub(super) const SHARE: usize = 4;
+
+/// From how many versions on that it has replaced a writer does not leave them to the next
+/// ones.
+pub(super) const LARGE: usize = 32 * OFTEN;
 
 /// How often the epoch is asked to go on, so that two grace periods pass where nobody is
 /// pinned.
@@ -431,6 +436,14 @@ impl Engine {
         self.tidy_up_later();
     }
 
+    /// Frees what can be freed of a large commit, at the expense of its writer.
+    #[cold]
+    pub(super) fn tidy_up_after(self: &Arc<Engine>) {
+        for _ in 0..STEPS {
+            self.tidy(1);
+        }
+    }
+
     /// Has the epoch see to what is left, when whoever is pinned has gone.
     fn tidy_up_later(self: &Arc<Engine>) {
         let Some(commit) = self.try_commit() else {
@@ -468,7 +481,7 @@ impl Engine {
     #[cold]
     fn tidy(self: &Arc<Engine>, flushes: usize) {
         if let Some(mut commit) = self.try_commit_or_tell() {
-            commit.tidy_all(flushes);
+            commit.tidy(usize::MAX, flushes);
         }
     }
 
@@ -495,7 +508,7 @@ impl Engine {
     pub(super) fn tidy_again(self: &Arc<Engine>) {
         if let Some(mut commit) = self.try_commit() {
             self.again.store(false, Relaxed);
-            commit.tidy_all(0);
+            commit.tidy(usize::MAX, 0);
         }
     }
 

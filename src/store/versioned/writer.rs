@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::chain::{Cell, Version, unlink};
-use super::engine::{Engine, FLUSHES, Indexes, OFTEN, SHARE, Tables, Twin, has_failed};
+use super::engine::{Engine, FLUSHES, Indexes, LARGE, OFTEN, SHARE, Tables, Twin, has_failed};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{Garbage, Old, OldVersion, SPARES, STOCK, Spare};
 use super::table::Table;
@@ -106,6 +106,8 @@ index!(Groups, Subscribers, groups, Group, |_| None);
 pub(super) struct Commit<'e> {
     engine: &'e Arc<Engine>,
     writer: MutexGuard<'e, Writer>,
+    /// How many versions this commit has replaced.
+    own: usize,
     /// Dropped after the lock: the epoch may run functions of others.
     left: Leftovers<'e>,
 }
@@ -134,6 +136,7 @@ impl<'e> Commit<'e> {
         Commit {
             engine,
             writer,
+            own: 0,
             left: Leftovers::new(engine),
         }
     }
@@ -249,6 +252,7 @@ impl<'e> Commit<'e> {
     fn replaced(&mut self, old: Old) {
         self.writer.replaced.push_back(old);
         self.writer.since_tidy += 1;
+        self.own += 1;
     }
 
     fn make_room<I: Index<V>, V>(&mut self) {
@@ -291,6 +295,7 @@ impl<'e> Commit<'e> {
             spares, services, ..
         } = &mut *self.writer;
         let stock = (services.live / 2).min(STOCK);
+        spares.truncate(stock.max(SPARES));
         let missing = stock.saturating_sub(spares.len());
         spares.extend((0..missing).map(|_| Version::spare()));
     }
@@ -316,7 +321,7 @@ impl<'e> Commit<'e> {
             // comes before.
             self.engine.published.store(revision, Release);
             if self.writer.since_tidy >= OFTEN {
-                self.tidy(SHARE * OFTEN, FLUSHES);
+                self.tidy(0, FLUSHES);
             }
         }
         self.writer.revision
@@ -378,6 +383,7 @@ impl<'e> Commit<'e> {
             }
         }
         self.writer.stats = StoreStats::default();
+        self.writer.spares = Vec::new();
         Cleared {
             engine: self.engine.clone(),
             _subscriptions: std::mem::take(&mut self.writer.subscriptions),
@@ -408,16 +414,14 @@ impl<'e> Commit<'e> {
         self.tables().generation.adopt(removed);
     }
 
-    /// Whether nothing is left that could be unlinked before the next commit.
+    /// Whether so much has been replaced that whoever did it should see to it.
+    pub(super) fn is_large(&self) -> bool {
+        self.own >= LARGE
+    }
+
+    /// Whether nothing is left that waits for its turn.
     pub(super) fn is_tidy(&self) -> bool {
-        let Writer {
-            replaced,
-            revision,
-            closed,
-            ..
-        } = &*self.writer;
-        let waits = |old: &Old| !closed && old.visible().end > *revision;
-        replaced.front().is_none_or(waits)
+        self.writer.replaced.is_empty()
     }
 
     /// Whether versions are kept under this revision.
@@ -425,21 +429,13 @@ impl<'e> Commit<'e> {
         self.writer.kept.contains_key(&revision)
     }
 
-    /// As [`tidy`](Self::tidy), of a store on which there may be no commit to come: where it
-    /// is closed, an empty one is made, so that what ends with the next one ends.
-    pub(super) fn tidy_all(&mut self, flushes: usize) {
-        if self.writer.closed {
-            self.writer.dirty = true;
-            self.publish();
-        }
-        self.tidy(usize::MAX, flushes);
-    }
-
     /// Looks which of the versions that have been replaced can go, at most so many of them,
     /// and which of those that were kept.
     #[cold]
     pub(super) fn tidy(&mut self, most: usize, flushes: usize) {
-        self.writer.since_tidy = 0;
+        // As many as have come, and some more: what waits does not grow with what is written.
+        let since = std::mem::take(&mut self.writer.since_tidy);
+        let most = most.max(SHARE * since);
         let mut held = self.engine.registrations.held();
         if self.engine.is(Twin::Overlooked) {
             held.clear();
@@ -457,16 +453,24 @@ impl<'e> Commit<'e> {
                 self.keep_or_let_go(old, &held);
             }
         }
-        for _ in 0..most {
+        // Not what is removed in the course of this: it was there when the places were read.
+        for _ in 0..most.min(self.writer.replaced.len()) {
             let next = self.writer.replaced.front();
-            // What ends after the scan, or may still be seen by a pinned reader, waits.
-            let over = |old: &Old| old.visible().end <= passed.min(self.writer.revision);
+            // What ends after the scan, or may still be seen by a pinned reader, waits; but
+            // not what had been removed before the scan, which nobody has found since who
+            // was not registered by then.
+            let last = passed.min(self.writer.revision);
+            let over = |old: &Old| old.is_removed() || old.visible().end <= last;
             if !next.is_some_and(over) {
                 break;
             }
             if let Some(old) = self.writer.replaced.pop_front() {
                 self.keep_or_let_go(old, &held);
             }
+        }
+        let Writer { replaced, .. } = &mut *self.writer;
+        if replaced.capacity() > LARGE && replaced.len() < replaced.capacity() / 8 {
+            replaced.shrink_to(2 * replaced.len());
         }
         if let Ok(mut spares) = self.engine.spares.try_lock() {
             let room = SPARES.saturating_sub(self.writer.spares.len());
@@ -532,7 +536,8 @@ impl<'e> Commit<'e> {
         let usage = I::usage(&mut self.writer);
         usage.live -= 1;
         let live = usage.live;
-        // A snapshot of the present revision may have found it still.
+        // A snapshot of the present revision may have found it still. One that registers after
+        // the next scan finds the slot dead: the fences of the handshake order that, too.
         let until = self.next();
         self.writer.replaced.push_back(I::old(OldVersion {
             version: last,
