@@ -170,6 +170,14 @@ pub fn verdicts(report: &Report, overview: &Overview<'_>) -> Vec<Verdict> {
     RULES.iter().map(|rule| judge.judge(rule)).collect()
 }
 
+impl Verdict {
+    /// What stands between the stores: those that figures could not tell apart are
+    /// equal; those that fit by promise are a choice.
+    pub fn between(&self) -> &'static str {
+        if self.by_promise { " or " } else { " = " }
+    }
+}
+
 struct Judge<'a> {
     report: &'a Report,
     overview: &'a Overview<'a>,
@@ -397,15 +405,20 @@ impl Judge<'_> {
             .collect();
         match rule.who {
             Who::Views => {
+                let costs = |info: &&ContenderInfo| {
+                    let promises = info.promises.as_ref();
+                    let costs = promises.map_or("", |promises| &promises.snapshot);
+                    format!("{}, {costs}", info.name)
+                };
+                let views: Vec<String> = fits.iter().map(costs).collect();
+                if !views.is_empty() {
+                    verdict.evidence.push(format!(
+                        "By promise, not by speed: of this crate these stores hand out views: {}.",
+                        views.join("; ")
+                    ));
+                }
                 for info in fits {
                     verdict.stores.push(info.name.clone());
-                    let costs = info
-                        .promises
-                        .as_ref()
-                        .map_or("", |promises| &promises.snapshot);
-                    verdict.evidence.push(format!(
-                        "By promise, not by speed: the only views of this crate, {costs}."
-                    ));
                     verdict.evidence.extend(self.figure(
                         &info.name,
                         "snapshot_and_drop",
@@ -468,7 +481,7 @@ impl Judge<'_> {
         });
         let row = rows.max_by_key(|row| row.cell.services)?;
         Some(format!(
-            "operations: {what} takes {} ({}–{}) at {} services.",
+            "operations, {store}: {what} takes {} ({}–{}) at {} services.",
             time(row.value),
             time(row.value_low),
             time(row.value_high),

@@ -162,7 +162,7 @@ fn one_verdict(verdict: &Verdict) -> String {
         if stores.is_empty() {
             "\u{2014}".into()
         } else {
-            stores.join(" = ")
+            stores.join(verdict.between())
         },
         lines(&verdict.evidence),
         lines(&verdict.caveats),

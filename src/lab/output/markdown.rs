@@ -37,7 +37,7 @@ fn body(document: &Document<'_>) -> String {
         let stores = if verdict.stores.is_empty() {
             "\u{2014}".into()
         } else {
-            format!("**{}**", verdict.stores.join(" = "))
+            format!("**{}**", verdict.stores.join(verdict.between()))
         };
         let _ = writeln!(
             page,
