@@ -316,7 +316,12 @@ impl Judge<'_> {
         // Those that promise the same less go together.
         let mut alike: Vec<(String, Vec<String>)> = Vec::new();
         for (name, overall) in faster {
-            let (weaker, said) = (self.weaker(name), next_to(name, overall.ratio));
+            let said = next_to(name, overall.ratio);
+            let said = match self.mind(name) {
+                "" => said,
+                mind => format!("{said} (mind: {mind})"),
+            };
+            let weaker = self.weaker(name);
             match alike.iter_mut().find(|(other, _)| *other == weaker) {
                 Some((_, names)) => names.push(said),
                 None => alike.push((weaker, vec![said])),
@@ -456,8 +461,12 @@ impl Judge<'_> {
             let ran = rows.any(|row| row.cell.store == info.name);
             let fits = info.kind == Origin::Outside && promises.snapshot != "no";
             (ran && fits).then(|| {
+                let mind = match self.mind(&info.name) {
+                    "" => String::new(),
+                    mind => format!(" (mind: {mind})"),
+                };
                 format!(
-                    "{}, {}, {}",
+                    "{}, {}, {}{mind}",
                     info.name,
                     promises.snapshot,
                     self.weaker(&info.name)
@@ -467,7 +476,7 @@ impl Judge<'_> {
         let views: Vec<String> = views.collect();
         if !views.is_empty() {
             verdict.evidence.push(format!(
-                "Views as well, though not of this crate: {}.",
+                "Not of this crate, these could hand out views, which were not measured: {}.",
                 views.join("; ")
             ));
         }
@@ -487,6 +496,13 @@ impl Judge<'_> {
             time(row.value_high),
             thousands(row.cell.services as u64)
         ))
+    }
+
+    /// What else there is to know of a contender.
+    fn mind(&self, name: &str) -> &str {
+        let promises = self.report.contender(name);
+        let promises = promises.and_then(|info| info.promises.as_ref());
+        promises.map_or("", |promises| &promises.caveat)
     }
 
     /// What a contender promises less than the stores of this crate.
