@@ -44,12 +44,17 @@ impl<'a> Document<'a> {
     /// one can be shown again.
     pub fn of(report: &'a Report) -> Document<'a> {
         let overview = Overview::new(report);
-        let glance = overview::Glance::of(report, &overview);
+        let unstable = stability::of(report);
+        let glance = overview::Glance::of(report, &overview, &unstable);
         let run = scenarios::ALL
             .iter()
             .filter(|scenario| report.run_of(scenario.name()).is_some());
         let section = |scenario: &&dyn scenarios::Scenario| {
             let mut section = scenario.section(report);
+            if unstable.scenarios.iter().any(|name| name == scenario.name()) {
+                let first = "Unstable: cite nothing of this section.".into();
+                section.findings.insert(0, first);
+            }
             // One that draws its own ratios needs no others.
             let draws = |block: &Block| matches!(block, Block::Forest(_));
             if !section.blocks.iter().any(draws) {
@@ -59,10 +64,10 @@ impl<'a> Document<'a> {
         };
         Document {
             verdicts: verdicts(report, &overview),
-            unstable: stability::of(report),
             noise: overview::noise(report),
             glance: glance.section(),
             scenarios: run.map(section).collect(),
+            unstable,
             strip: overview::strip(report),
             semantics: overview::semantics(report),
             report,

@@ -8,6 +8,7 @@
 use super::model::{ContenderInfo, Kind as Origin, Report, SummaryRow};
 use super::overall::{Kind, Overall, Overview};
 use super::section::{Ratio, thousands, time};
+use super::stability;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +167,11 @@ fn shorter_tail(row: &SummaryRow) -> bool {
 
 /// The verdicts on a report, one for each need.
 pub fn verdicts(report: &Report, overview: &Overview<'_>) -> Vec<Verdict> {
-    let judge = Judge { report, overview };
+    let judge = Judge {
+        report,
+        overview,
+        unstable: stability::of(report).scenarios,
+    };
     RULES.iter().map(|rule| judge.judge(rule)).collect()
 }
 
@@ -181,6 +186,8 @@ impl Verdict {
 struct Judge<'a> {
     report: &'a Report,
     overview: &'a Overview<'a>,
+    /// The scenarios that nothing should be cited of.
+    unstable: Vec<String>,
 }
 
 impl Judge<'_> {
@@ -257,6 +264,13 @@ impl Judge<'_> {
             ));
             return;
         };
+        if self.is_unstable(trial.scenario) && !rule.kind.is_exact() {
+            verdict.evidence.push(format!(
+                "{} was unstable in this run: it decides nothing.",
+                trial.scenario
+            ));
+            return;
+        }
         let enough = ours
             .iter()
             .chain(&outside)
@@ -269,6 +283,11 @@ impl Judge<'_> {
             .filter(|_| enough)
             .filter(|(_, overall)| overall.ratio.equal);
         verdict.stores.extend(equal.map(|(name, _)| name.clone()));
+        let different = ours.is_empty() || ours.iter().any(|(_, overall)| !overall.ratio.equal);
+        if !different {
+            verdict.stores.clear();
+            verdict.evidence.push("No difference found.".into());
+        }
         let first = ours.iter().chain(&outside).next();
         let part = if trial.part.is_empty() {
             String::new()
@@ -382,6 +401,10 @@ impl Judge<'_> {
         })
     }
 
+    fn is_unstable(&self, scenario: &str) -> bool {
+        self.unstable.iter().any(|name| name == scenario)
+    }
+
     /// With how many services a trial was made, where it was always the same.
     fn size(&self, trial: &Trial) -> String {
         let rows = self.report.summary.iter();
@@ -489,8 +512,13 @@ impl Judge<'_> {
             cell.scenario == "operations" && cell.store == store && cell.metric == metric
         });
         let row = rows.max_by_key(|row| row.cell.services)?;
+        let unstable = if self.is_unstable("operations") {
+            " (unstable in this run: not to be cited)"
+        } else {
+            ""
+        };
         Some(format!(
-            "operations, {store}: {what} takes {} ({}–{}) at {} services.",
+            "operations, {store}: {what} takes {} ({}–{}) at {} services{unstable}.",
             time(row.value),
             time(row.value_low),
             time(row.value_high),
@@ -581,6 +609,32 @@ mod tests {
                 .iter()
                 .any(|caveat| caveat.contains("cannot tell"))
         );
+    }
+
+    #[test]
+    fn what_is_unstable_decides_nothing() {
+        let mut report = synthetic::report();
+        for noise in &mut report.noise {
+            noise.floor = 1.3;
+        }
+        let verdict = on(&report, READS);
+        assert!(verdict.stores.is_empty(), "{verdict:?}");
+        assert_eq!(
+            verdict.evidence,
+            ["sustained was unstable in this run: it decides nothing."]
+        );
+    }
+
+    #[test]
+    fn where_all_are_equal_there_is_no_answer() {
+        let mut report = synthetic::report();
+        let equals = ["EvmapStore", "SnapshotStore"];
+        let takes_part = |store: &str| equals.contains(&store);
+        report.results.retain(|sample| takes_part(&sample.cell.store));
+        report.summary.retain(|row| takes_part(&row.cell.store));
+        let verdict = on(&report, READS);
+        assert!(verdict.stores.is_empty(), "{verdict:?}");
+        assert_eq!(verdict.evidence[0], "No difference found.");
     }
 
     #[test]

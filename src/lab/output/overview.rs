@@ -10,7 +10,7 @@ use crate::lab::section::{
     Axis, Block, Colour, Entry, Forest, ForestRow, LineChart, Point, Quantity, Ratio, Section,
     Series, Table, TableRow, bare, times,
 };
-use crate::lab::stability::{compared_noise, typical_floor};
+use crate::lab::stability::{Stability, compared_noise, typical_floor};
 use crate::lab::stats::{median, quantile};
 
 /// Every store in every scenario, as one ratio each.
@@ -28,7 +28,11 @@ struct Column<'a> {
 }
 
 impl<'a> Glance<'a> {
-    pub(super) fn of(report: &'a Report, overview: &Overview<'a>) -> Glance<'a> {
+    pub(super) fn of(
+        report: &'a Report,
+        overview: &Overview<'a>,
+        unstable: &Stability,
+    ) -> Glance<'a> {
         let mut columns = Vec::new();
         for run in &report.context.scenarios {
             for kind in Kind::ALL {
@@ -40,6 +44,9 @@ impl<'a> Glance<'a> {
                     scenario: &run.name,
                     kind,
                     head: match kind {
+                        Kind::Time if unstable.scenarios.contains(&run.name) => {
+                            format!("{} (unstable)", run.name)
+                        }
                         Kind::Time => run.name.clone(),
                         other => format!("{}, {}", run.name, other.name()),
                     },
@@ -83,7 +90,8 @@ impl<'a> Glance<'a> {
             intro: "One ratio for each store and scenario: the geometric mean over all cells that every \
                     store of the scenario has, next to its reference, in the same blocks. Less is better, \
                     of throughputs as well: blue costs less than the reference, orange more, and \"=\" \
-                    cannot be told from it. A mean hides what it is made of, and a weakly consistent scan \
+                    cannot be told from it. Of a scenario that is marked as unstable nothing should be cited. \
+                    A mean hides what it is made of, and a weakly consistent scan \
                     stands here beside a consistent one: read the section of a scenario, and what the \
                     stores promise, before you choose by it."
                 .into(),
@@ -484,7 +492,8 @@ mod tests {
     #[test]
     fn every_store_has_its_ratio_in_every_scenario_that_it_ran_in() {
         let report = synthetic::report();
-        let glance = Glance::of(&report, &Overview::new(&report));
+        let stable = Stability::default();
+        let glance = Glance::of(&report, &Overview::new(&report), &stable);
         let section = glance.section();
         let table = table(&section.blocks);
         assert_eq!(table.head, ["store", BURST, "sustained"]);
@@ -499,6 +508,12 @@ mod tests {
             table.rows.iter().all(|row| row.name != "MemoryStore"),
             "it did not run"
         );
+        let unstable = Stability {
+            scenarios: vec![BURST.into()],
+            ..stable
+        };
+        let marked = Glance::of(&report, &Overview::new(&report), &unstable);
+        assert_eq!(marked.columns[0].head, format!("{BURST} (unstable)"));
         assert_eq!(glance.forests(BURST).len(), 2);
         assert!(glance.forests("nothing").is_empty());
     }
