@@ -257,7 +257,12 @@ impl Judge<'_> {
             },
         )) = decided
         else {
-            let names: Vec<&str> = rule.trials.iter().map(|trial| trial.scenario).collect();
+            let mut names: Vec<&str> = Vec::new();
+            for trial in rule.trials {
+                if !names.contains(&trial.scenario) {
+                    names.push(trial.scenario);
+                }
+            }
             verdict.evidence.push(format!(
                 "This run has no figures for it: that takes {}.",
                 names.join(" or ")

@@ -48,6 +48,8 @@ impl<'a> Glance<'a> {
                             format!("{} (unstable)", run.name)
                         }
                         Kind::Time => run.name.clone(),
+                        // *memory* is about nothing else.
+                        other if other.name() == run.name => run.name.clone(),
                         other => format!("{}, {}", run.name, other.name()),
                     },
                     reference: &run.reference,

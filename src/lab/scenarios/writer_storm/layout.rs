@@ -7,7 +7,7 @@ use crate::lab::scenarios::Scenario;
 use crate::lab::scenarios::latency::{Cells, Figure, Line};
 use crate::lab::section::{
     Axis, Block, Entry, LineChart, Point, Quantity, Section, Series, Table, TableRow, bare,
-    significant,
+    capitalised, significant,
 };
 
 /// Where the pace that has no number stands on an axis of numbers.
@@ -225,15 +225,7 @@ impl<'a> Layout<'a> {
                 behind.join(", ")
             ));
         }
-        findings.into_iter().map(capitalised).collect()
-    }
-}
-
-fn capitalised(text: String) -> String {
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => text,
+        findings.iter().map(|text| capitalised(text)).collect()
     }
 }
 
