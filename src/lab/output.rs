@@ -33,6 +33,7 @@ pub struct Document<'a> {
     /// Why the run cannot be believed.
     unstable: Stability,
     noise: Table,
+    who: Section,
     glance: Section,
     scenarios: Vec<Section>,
     strip: Section,
@@ -65,6 +66,7 @@ impl<'a> Document<'a> {
         Document {
             verdicts: verdicts(report, &overview),
             noise: overview::noise(report),
+            who: overview::who(report),
             glance: glance.section(),
             scenarios: run.map(section).collect(),
             unstable,
@@ -377,6 +379,7 @@ mod tests {
             "id=\"verdict\"",
             "id=\"machine\"",
             "id=\"noise-floor\"",
+            "id=\"who-is-measured\"",
             "id=\"at-a-glance\"",
             "id=\"burst-30x100\"",
             "id=\"blocks-in-time\"",

@@ -189,6 +189,37 @@ impl<'a> Glance<'a> {
     }
 }
 
+/// Who took part, by the name and by the short one.
+pub(super) fn who(report: &Report) -> Section {
+    let took_part = |name: &str| report.summary.iter().any(|row| row.cell.store == name);
+    let contenders = report.context.contenders.iter();
+    let rows = contenders
+        .filter(|info| took_part(&info.name))
+        .map(|info| TableRow {
+            name: info.name.clone(),
+            entries: vec![
+                Entry::Text(format!("`{}`", info.id)),
+                Entry::Text(info.about.clone()),
+            ],
+        });
+    let title = String::from("Who is measured");
+    Section {
+        title: title.clone(),
+        intro: "Where room is short, a store goes by its short name, which is that of the command line \
+                as well."
+            .into(),
+        findings: Vec::new(),
+        blocks: vec![Block::Table(Table {
+            title,
+            note: String::new(),
+            head: ["store", "short", "what it is"].map(String::from).into(),
+            rows: rows.collect(),
+            brief: false,
+            intervals: false,
+        })],
+    }
+}
+
 /// How far the reference of each scenario is from itself.
 pub(super) fn noise(report: &Report) -> Table {
     let rows = report.context.scenarios.iter().map(|run| {
@@ -411,7 +442,11 @@ pub(super) fn semantics(report: &Report) -> Option<Section> {
             });
             let yes = |kept: bool| Entry::Text(if kept { "yes" } else { "NO" }.into());
             Some(TableRow {
-                name: info.name.clone(),
+                name: if info.id == info.name {
+                    info.name.clone()
+                } else {
+                    format!("{} ({})", info.name, info.id)
+                },
                 entries: vec![
                     Entry::Text(match info.kind {
                         Origin::Ours => "this crate".into(),
@@ -554,7 +589,7 @@ mod tests {
             &table
                 .rows
                 .iter()
-                .find(|row| row.name == name)
+                .find(|row| row.name.starts_with(name))
                 .unwrap()
                 .entries
         };
