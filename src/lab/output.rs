@@ -210,7 +210,12 @@ fn targets(report: &Report) -> Table {
                 high,
                 equal: false,
             }),
-            _ => Entry::Text(super::section::time(value)),
+            _ => Entry::Text(format!(
+                "{} ({}–{})",
+                super::section::time(value),
+                super::section::time(low),
+                super::section::time(high)
+            )),
         };
         TableRow {
             name: target.name.clone(),
@@ -225,7 +230,8 @@ fn targets(report: &Report) -> Table {
     Table {
         title: "Targets".into(),
         note: format!(
-            "What the stores are meant to reach, judged by the median: {met} of {} met.",
+            "What the stores are meant to reach, judged by the measured value, whatever its interval: a \
+             ratio is the geometric mean of those of the blocks, a time their median. {met} of {} met.",
             report.targets.len()
         ),
         head: ["target", "services", "measured", "limit", ""]
