@@ -85,7 +85,7 @@ struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Take up to an hour: more blocks, longer samples, narrow intervals
+    /// Take up to an hour: larger sizes, longer samples, narrow intervals
     /// [default: off, under ten minutes]
     #[arg(long, conflicts_with = "quick")]
     full: bool,
