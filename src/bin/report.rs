@@ -304,6 +304,10 @@ fn perform(task: &Task) -> io::Result<ExitCode> {
                     "; it is the report.json of a full run: `cargo lab --full`, then copy it there";
                 io::Error::new(error.kind(), format!("{error}{hint}"))
             })?;
+            if let Some(reason) = lab::output::unfit_for_docs(&report) {
+                eprintln!("error: {} is {reason}", json.display());
+                return Ok(ExitCode::FAILURE);
+            }
             let text = Document::of(&report).benchmarks();
             if *check {
                 let there = fs::read_to_string(&page).map_err(at(&page))?;

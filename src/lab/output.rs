@@ -177,6 +177,21 @@ pub fn read(path: &Path) -> io::Result<Report> {
     Ok(report)
 }
 
+/// Why a report is not the one to be committed, if it is not: that is one of a whole
+/// full run, of a revision that can be had.
+pub fn unfit_for_docs(report: &Report) -> Option<&'static str> {
+    let context = &report.context;
+    if context.effort != "full" {
+        return Some("not the report of a full run: `cargo lab --full`");
+    }
+    if context.partial {
+        return Some("a partial report: the run was broken off");
+    }
+    (context.git_revision.is_none() || context.git_modified != Some(false)).then_some(
+        "not the report of a commit: the sources were changed when it was made, or nobody knows",
+    )
+}
+
 /// Reads a report from a text.
 ///
 /// # Errors
@@ -359,6 +374,25 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(said.starts_with("no/such/report.json: "), "{said}");
+    }
+
+    #[test]
+    fn only_a_whole_full_run_of_a_commit_is_for_the_docs() {
+        let mut report = synthetic::report();
+        report.context.effort = "full".into();
+        report.context.git_revision = Some("abc".into());
+        report.context.git_modified = Some(false);
+        assert_eq!(unfit_for_docs(&report), None);
+        let refused = |change: fn(&mut Report)| {
+            let mut report = report.clone();
+            change(&mut report);
+            unfit_for_docs(&report).is_some()
+        };
+        assert!(refused(|report| report.context.effort = "quick".into()));
+        assert!(refused(|report| report.context.partial = true));
+        assert!(refused(|report| report.context.git_modified = Some(true)));
+        assert!(refused(|report| report.context.git_modified = None));
+        assert!(refused(|report| report.context.git_revision = None));
     }
 
     /// Everything that is shown comes from the file alone.
