@@ -20,7 +20,7 @@ const ROWS: &[(&str, Op)] = &[
     ("get_service (clone)", Op::GetService),
     ("get_service, missing", Op::Miss),
     ("get_services_by_name, 10", Op::ByName),
-    ("  borrowed, in a pinned view", Op::PinnedByName),
+    ("  borrowed, pinned, back to back", Op::PinnedByName),
     ("get_all_services", Op::All),
     ("get_subscribers, 10", Op::Subscribers),
     ("update_health_status", Op::UpdateHealth),
