@@ -52,6 +52,10 @@ impl<'a> Document<'a> {
             .filter(|scenario| report.run_of(scenario.name()).is_some());
         let section = |scenario: &&dyn scenarios::Scenario| {
             let mut section = scenario.section(report);
+            // How it was measured is told by the run, not by this program.
+            if let Some(run) = report.run_of(scenario.name()) {
+                section.intro = corrected(&run.method);
+            }
             if unstable.scenarios.iter().any(|name| name == scenario.name()) {
                 let first = "Unstable: cite nothing of this section.".into();
                 section.findings.insert(0, first);
@@ -211,6 +215,27 @@ pub fn parse(text: &str) -> Result<Report, String> {
         )),
         Some(_) => serde_json::from_str(text).map_err(|error| format!("no report: {error}")),
     }
+}
+
+/// What reports have said of their methods that was not so, and what is.
+const CORRECTIONS: [(&str, &str); 2] = [
+    (
+        " Where threads do not outnumber the cores, samples count in which each had a core all the \
+         time, if there are any.",
+        "",
+    ),
+    (
+        "The operations of the section above on one thread",
+        "Operations of the scenario operations on one thread",
+    ),
+];
+
+/// A method as a run tells it, without what was not so.
+fn corrected(method: &str) -> String {
+    let wrong = CORRECTIONS.iter();
+    wrong.fold(method.to_owned(), |method, (wrong, right)| {
+        method.replace(wrong, right)
+    })
 }
 
 /// The targets, as a table.
@@ -374,6 +399,18 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(said.starts_with("no/such/report.json: "), "{said}");
+    }
+
+    #[test]
+    fn methods_are_those_of_the_run() {
+        let mut report = synthetic::report();
+        let run = &mut report.context.scenarios[0];
+        run.method = format!("As it was then.{}", CORRECTIONS[0].0);
+        let document = Document::of(&report);
+        assert_eq!(document.scenarios[0].intro, "As it was then.");
+        for scenario in scenarios::ALL {
+            assert_eq!(corrected(scenario.method()), scenario.method());
+        }
     }
 
     #[test]
