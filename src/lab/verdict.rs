@@ -294,10 +294,9 @@ impl Judge<'_> {
             verdict.evidence.push("No difference found.".into());
         }
         let first = ours.iter().chain(&outside).next();
-        let part = if trial.part.is_empty() {
-            String::new()
-        } else {
-            format!(", {}", trial.part)
+        let part = match self.part(trial) {
+            part if part.is_empty() => part,
+            part => format!(", {part}"),
         };
         let part = part + &self.size(trial);
         let extent = first.map_or(String::new(), |(_, overall)| {
@@ -404,6 +403,22 @@ impl Judge<'_> {
             outside: rated(outside.collect()),
             ours: rated(ours),
         })
+    }
+
+    /// What part of a scenario was judged, with those of its mixes that were run.
+    fn part(&self, trial: &Trial) -> String {
+        let rows = || {
+            let rows = self.report.summary.iter();
+            rows.filter(|row| row.cell.scenario == trial.scenario && (trial.wanted)(row))
+        };
+        let words = trial.part.split(' ').filter(|word| word.contains('/'));
+        let (ran, not): (Vec<&str>, Vec<&str>) =
+            words.clone().partition(|word| rows().any(|row| mix(row, &[*word])));
+        if ran.is_empty() || not.is_empty() {
+            return trial.part.into();
+        }
+        let all: Vec<&str> = words.collect();
+        trial.part.replace(&all.join(" and "), &ran.join(" and "))
     }
 
     fn is_unstable(&self, scenario: &str) -> bool {

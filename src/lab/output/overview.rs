@@ -10,7 +10,7 @@ use crate::lab::section::{
     Axis, Block, Colour, Entry, Forest, ForestRow, LineChart, Point, Quantity, Ratio, Section,
     Series, Table, TableRow, bare, times,
 };
-use crate::lab::stability::{Stability, compared_noise, typical_floor};
+use crate::lab::stability::{Stability, compared_noise, floor_text, typical_floor};
 use crate::lab::stats::{median, quantile};
 
 /// Every store in every scenario, as one ratio each.
@@ -240,8 +240,10 @@ pub(super) fn noise(report: &Report) -> Table {
                 Entry::Text(run.repeated.to_string()),
                 Entry::Text(run.disturbed.to_string()),
                 text(ratio.map(times)),
-                text(typical_floor(report, &run.name, None).map(times)),
-                text(worst.map(|noise| format!("{} ({})", times(noise.floor), noise.cell.metric))),
+                text(typical_floor(report, &run.name, None).map(floor_text)),
+                text(worst.map(|noise| {
+                    format!("{} ({})", floor_text(noise.floor), noise.cell.metric)
+                })),
             ],
         }
     });
