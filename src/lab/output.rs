@@ -56,7 +56,11 @@ impl<'a> Document<'a> {
             if let Some(run) = report.run_of(scenario.name()) {
                 section.intro = corrected(&run.method);
             }
-            if unstable.scenarios.iter().any(|name| name == scenario.name()) {
+            if unstable
+                .scenarios
+                .iter()
+                .any(|name| name == scenario.name())
+            {
                 let first = "Unstable: cite nothing of this section.".into();
                 section.findings.insert(0, first);
             }

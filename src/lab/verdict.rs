@@ -328,6 +328,19 @@ impl Judge<'_> {
             verdict.evidence.push("Too few blocks to decide.".into());
             return;
         }
+        self.better_outside(rule, &outside, verdict);
+        if verdict.stores.len() > 1 {
+            verdict
+                .caveats
+                .push("this run cannot tell these stores apart".into());
+        }
+        if at > 0 {
+            verdict.caveats.push(stood_in(trial, &rule.trials[0]));
+        }
+    }
+
+    /// What stood beside them and was better, with what it does not promise.
+    fn better_outside(&self, rule: &Rule, outside: &[(String, Overall)], verdict: &mut Verdict) {
         let least = if rule.kind.is_exact() {
             COUNTED_LESS
         } else {
@@ -355,14 +368,6 @@ impl Judge<'_> {
                 "Better here, though not of this crate: {}; {weaker}.",
                 names.join(", ")
             ));
-        }
-        if verdict.stores.len() > 1 {
-            verdict
-                .caveats
-                .push("this run cannot tell these stores apart".into());
-        }
-        if at > 0 {
-            verdict.caveats.push(stood_in(trial, &rule.trials[0]));
         }
     }
 
@@ -412,8 +417,9 @@ impl Judge<'_> {
             rows.filter(|row| row.cell.scenario == trial.scenario && (trial.wanted)(row))
         };
         let words = trial.part.split(' ').filter(|word| word.contains('/'));
-        let (ran, not): (Vec<&str>, Vec<&str>) =
-            words.clone().partition(|word| rows().any(|row| mix(row, &[*word])));
+        let (ran, not): (Vec<&str>, Vec<&str>) = words
+            .clone()
+            .partition(|word| rows().any(|row| mix(row, &[*word])));
         if ran.is_empty() || not.is_empty() {
             return trial.part.into();
         }
@@ -650,7 +656,9 @@ mod tests {
         let mut report = synthetic::report();
         let equals = ["EvmapStore", "SnapshotStore"];
         let takes_part = |store: &str| equals.contains(&store);
-        report.results.retain(|sample| takes_part(&sample.cell.store));
+        report
+            .results
+            .retain(|sample| takes_part(&sample.cell.store));
         report.summary.retain(|row| takes_part(&row.cell.store));
         let verdict = on(&report, READS);
         assert!(verdict.stores.is_empty(), "{verdict:?}");

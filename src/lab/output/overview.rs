@@ -222,31 +222,32 @@ pub(super) fn who(report: &Report) -> Section {
 
 /// How far the reference of each scenario is from itself.
 pub(super) fn noise(report: &Report) -> Table {
-    let rows = report.context.scenarios.iter().map(|run| {
-        let own = compared_noise(report, &run.name, None);
-        let worst = own.iter().max_by(|a, b| a.floor.total_cmp(&b.floor));
-        let ratios: Vec<f64> = own
-            .iter()
-            .map(|noise| noise.ratio)
-            .filter(|ratio| *ratio > 0.0)
-            .collect();
-        let ratio = crate::lab::stats::geometric_mean(&ratios);
-        let text = |text: Option<String>| text.map_or(Entry::Empty, Entry::Text);
-        TableRow {
-            name: run.name.clone(),
-            entries: vec![
-                Entry::Text(run.reference.clone()),
-                Entry::Text(run.blocks.to_string()),
-                Entry::Text(run.repeated.to_string()),
-                Entry::Text(run.disturbed.to_string()),
-                text(ratio.map(times)),
-                text(typical_floor(report, &run.name, None).map(floor_text)),
-                text(worst.map(|noise| {
-                    format!("{} ({})", floor_text(noise.floor), noise.cell.metric)
-                })),
-            ],
-        }
-    });
+    let rows =
+        report.context.scenarios.iter().map(|run| {
+            let own = compared_noise(report, &run.name, None);
+            let worst = own.iter().max_by(|a, b| a.floor.total_cmp(&b.floor));
+            let ratios: Vec<f64> = own
+                .iter()
+                .map(|noise| noise.ratio)
+                .filter(|ratio| *ratio > 0.0)
+                .collect();
+            let ratio = crate::lab::stats::geometric_mean(&ratios);
+            let text = |text: Option<String>| text.map_or(Entry::Empty, Entry::Text);
+            TableRow {
+                name: run.name.clone(),
+                entries: vec![
+                    Entry::Text(run.reference.clone()),
+                    Entry::Text(run.blocks.to_string()),
+                    Entry::Text(run.repeated.to_string()),
+                    Entry::Text(run.disturbed.to_string()),
+                    text(ratio.map(times)),
+                    text(typical_floor(report, &run.name, None).map(floor_text)),
+                    text(worst.map(|noise| {
+                        format!("{} ({})", floor_text(noise.floor), noise.cell.metric)
+                    })),
+                ],
+            }
+        });
     Table {
         title: "Noise floor".into(),
         note: "The reference runs twice in every block; the ratio of its two runs, A/A, should be 1. The \

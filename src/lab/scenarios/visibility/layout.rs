@@ -154,9 +154,11 @@ impl Layout<'_> {
                     (_, Some(row)) => row.entry(),
                 })
                 .into_iter()
-                .chain([self.shared(line).map_or(Entry::Empty, |(shared, samples)| {
-                    Entry::Text(format!("{shared} of {samples}"))
-                })])
+                .chain(
+                    [self.shared(line).map_or(Entry::Empty, |(shared, samples)| {
+                        Entry::Text(format!("{shared} of {samples}"))
+                    })],
+                )
                 .collect(),
         });
         Table {
