@@ -165,8 +165,34 @@ fn cell(text: &str) -> String {
 fn prose(text: &str) -> String {
     let parts = text.split('`').enumerate();
     let parts = parts.map(|(at, part)| match at % 2 {
-        0 => part.replace('<', "\\<"),
+        0 => escaped(part),
         _ => part.into(),
     });
     parts.collect::<Vec<String>>().join("`")
+}
+
+/// A text with what could begin an element marked as none: `<=` cannot.
+fn escaped(text: &str) -> String {
+    let mut parts = text.split('<');
+    let mut escaped = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let begins = |c: char| c.is_ascii_alphabetic() || "/!?".contains(c);
+        escaped.push_str(if part.starts_with(begins) { "\\<" } else { "<" });
+        escaped.push_str(part);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_element_is_not_taken_for_one() {
+        assert_eq!(
+            prose("RwLock<HashMap> <= 2, `<b>`"),
+            "RwLock\\<HashMap> <= 2, `<b>`"
+        );
+        assert_eq!(cell("a|b"), "a\\|b");
+    }
 }

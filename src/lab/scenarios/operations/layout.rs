@@ -362,7 +362,8 @@ impl Layout<'_> {
             };
             findings.push(if ratio.equal {
                 format!(
-                    "On {}, 1,000 health updates in one batch cost as much as 1,000 single ones.",
+                    "On {}, 1,000 health updates in one batch cost as much as 1,000 single ones, \
+                     as far as this run can tell.",
                     about.name
                 )
             } else {
