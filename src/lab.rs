@@ -5,7 +5,7 @@
 //!
 //! | file | what it holds |
 //! | --- | --- |
-//! | `workload.rs` | what is asked of a store, made from a seed |
+//! | `workload.rs`, `workload/` | what is asked of a store, made from a seed |
 //! | `contender.rs`, `contender/` | who is measured: our stores, and what a user would write instead |
 //! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
 //! | `gang.rs` | threads that start together |

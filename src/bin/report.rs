@@ -85,7 +85,7 @@ struct Options {
     #[arg(long)]
     quick: bool,
 
-    /// Take up to an hour: more blocks, longer samples, narrow intervals
+    /// Take up to an hour: larger sizes, longer samples, narrow intervals
     /// [default: off, under ten minutes]
     #[arg(long, conflicts_with = "quick")]
     full: bool,
@@ -304,6 +304,10 @@ fn perform(task: &Task) -> io::Result<ExitCode> {
                     "; it is the report.json of a full run: `cargo lab --full`, then copy it there";
                 io::Error::new(error.kind(), format!("{error}{hint}"))
             })?;
+            if let Some(reason) = lab::output::unfit_for_docs(&report) {
+                eprintln!("error: {} is {reason}", json.display());
+                return Ok(ExitCode::FAILURE);
+            }
             let text = Document::of(&report).benchmarks();
             if *check {
                 let there = fs::read_to_string(&page).map_err(at(&page))?;

@@ -33,6 +33,7 @@ pub struct Document<'a> {
     /// Why the run cannot be believed.
     unstable: Stability,
     noise: Table,
+    who: Section,
     glance: Section,
     scenarios: Vec<Section>,
     strip: Section,
@@ -44,12 +45,25 @@ impl<'a> Document<'a> {
     /// one can be shown again.
     pub fn of(report: &'a Report) -> Document<'a> {
         let overview = Overview::new(report);
-        let glance = overview::Glance::of(report, &overview);
+        let unstable = stability::of(report);
+        let glance = overview::Glance::of(report, &overview, &unstable);
         let run = scenarios::ALL
             .iter()
             .filter(|scenario| report.run_of(scenario.name()).is_some());
         let section = |scenario: &&dyn scenarios::Scenario| {
             let mut section = scenario.section(report);
+            // How it was measured is told by the run, not by this program.
+            if let Some(run) = report.run_of(scenario.name()) {
+                section.intro = corrected(&run.method);
+            }
+            if unstable
+                .scenarios
+                .iter()
+                .any(|name| name == scenario.name())
+            {
+                let first = "Unstable: cite nothing of this section.".into();
+                section.findings.insert(0, first);
+            }
             // One that draws its own ratios needs no others.
             let draws = |block: &Block| matches!(block, Block::Forest(_));
             if !section.blocks.iter().any(draws) {
@@ -59,10 +73,11 @@ impl<'a> Document<'a> {
         };
         Document {
             verdicts: verdicts(report, &overview),
-            unstable: stability::of(report),
             noise: overview::noise(report),
+            who: overview::who(report),
             glance: glance.section(),
             scenarios: run.map(section).collect(),
+            unstable,
             strip: overview::strip(report),
             semantics: overview::semantics(report),
             report,
@@ -170,6 +185,21 @@ pub fn read(path: &Path) -> io::Result<Report> {
     Ok(report)
 }
 
+/// Why a report is not the one to be committed, if it is not: that is one of a whole
+/// full run, of a revision that can be had.
+pub fn unfit_for_docs(report: &Report) -> Option<&'static str> {
+    let context = &report.context;
+    if context.effort != "full" {
+        return Some("not the report of a full run: `cargo lab --full`");
+    }
+    if context.partial {
+        return Some("a partial report: the run was broken off");
+    }
+    (context.git_revision.is_none() || context.git_modified != Some(false)).then_some(
+        "not the report of a commit: the sources were changed when it was made, or nobody knows",
+    )
+}
+
 /// Reads a report from a text.
 ///
 /// # Errors
@@ -191,6 +221,27 @@ pub fn parse(text: &str) -> Result<Report, String> {
     }
 }
 
+/// What reports have said of their methods that was not so, and what is.
+const CORRECTIONS: [(&str, &str); 2] = [
+    (
+        " Where threads do not outnumber the cores, samples count in which each had a core all the \
+         time, if there are any.",
+        "",
+    ),
+    (
+        "The operations of the section above on one thread",
+        "Operations of the scenario operations on one thread",
+    ),
+];
+
+/// A method as a run tells it, without what was not so.
+fn corrected(method: &str) -> String {
+    let wrong = CORRECTIONS.iter();
+    wrong.fold(method.to_owned(), |method, (wrong, right)| {
+        method.replace(wrong, right)
+    })
+}
+
 /// The targets, as a table.
 fn targets(report: &Report) -> Table {
     let met = report.targets.iter().filter(|target| target.met).count();
@@ -203,7 +254,12 @@ fn targets(report: &Report) -> Table {
                 high,
                 equal: false,
             }),
-            _ => Entry::Text(super::section::time(value)),
+            _ => Entry::Text(format!(
+                "{} ({}–{})",
+                super::section::time(value),
+                super::section::time(low),
+                super::section::time(high)
+            )),
         };
         TableRow {
             name: target.name.clone(),
@@ -218,7 +274,8 @@ fn targets(report: &Report) -> Table {
     Table {
         title: "Targets".into(),
         note: format!(
-            "What the stores are meant to reach, judged by the median: {met} of {} met.",
+            "What the stores are meant to reach, judged by the measured value, whatever its interval: a \
+             ratio is the geometric mean of those of the blocks, a time their median. {met} of {} met.",
             report.targets.len()
         ),
         head: ["target", "services", "measured", "limit", ""]
@@ -348,6 +405,37 @@ mod tests {
         assert!(said.starts_with("no/such/report.json: "), "{said}");
     }
 
+    #[test]
+    fn methods_are_those_of_the_run() {
+        let mut report = synthetic::report();
+        let run = &mut report.context.scenarios[0];
+        run.method = format!("As it was then.{}", CORRECTIONS[0].0);
+        let document = Document::of(&report);
+        assert_eq!(document.scenarios[0].intro, "As it was then.");
+        for scenario in scenarios::ALL {
+            assert_eq!(corrected(scenario.method()), scenario.method());
+        }
+    }
+
+    #[test]
+    fn only_a_whole_full_run_of_a_commit_is_for_the_docs() {
+        let mut report = synthetic::report();
+        report.context.effort = "full".into();
+        report.context.git_revision = Some("abc".into());
+        report.context.git_modified = Some(false);
+        assert_eq!(unfit_for_docs(&report), None);
+        let refused = |change: fn(&mut Report)| {
+            let mut report = report.clone();
+            change(&mut report);
+            unfit_for_docs(&report).is_some()
+        };
+        assert!(refused(|report| report.context.effort = "quick".into()));
+        assert!(refused(|report| report.context.partial = true));
+        assert!(refused(|report| report.context.git_modified = Some(true)));
+        assert!(refused(|report| report.context.git_modified = None));
+        assert!(refused(|report| report.context.git_revision = None));
+    }
+
     /// Everything that is shown comes from the file alone.
     #[test]
     fn a_report_that_was_read_back_looks_the_same() {
@@ -372,6 +460,7 @@ mod tests {
             "id=\"verdict\"",
             "id=\"machine\"",
             "id=\"noise-floor\"",
+            "id=\"who-is-measured\"",
             "id=\"at-a-glance\"",
             "id=\"burst-30x100\"",
             "id=\"blocks-in-time\"",

@@ -371,6 +371,13 @@ pub fn bare(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
+/// A text that begins with a capital letter.
+pub fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect()
+}
+
 /// The contenders that took part in a scenario, with their places among all.
 pub fn took_part(report: &Report, scenario: &str, all: &[About]) -> Vec<(usize, About)> {
     let took_part = |about: &About| {

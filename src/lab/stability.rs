@@ -26,6 +26,17 @@ pub fn rule() -> String {
     )
 }
 
+/// A noise floor as it is written: from where on it only says that there is no floor to
+/// stand on, its digits say nothing.
+pub fn floor_text(floor: f64) -> String {
+    const MOST: f64 = 100.0;
+    if floor > MOST {
+        format!("over {MOST}×")
+    } else {
+        times(floor)
+    }
+}
+
 /// What speaks against a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stability {
@@ -97,7 +108,7 @@ pub fn of(report: &Report) -> Stability {
         }
         let floor = typical_floor(report, &run.name, Some(Kind::Time));
         if let Some(floor) = floor.filter(|floor| *floor > NOISE_FLOOR) {
-            noisy.push(format!("{} {}", run.name, times(floor)));
+            noisy.push(format!("{} {}", run.name, floor_text(floor)));
         }
         if few.last() == Some(&run.name) || floor.is_some_and(|floor| floor > NOISE_FLOOR) {
             found.scenarios.push(run.name.clone());

@@ -8,6 +8,7 @@
 use super::model::{ContenderInfo, Kind as Origin, Report, SummaryRow};
 use super::overall::{Kind, Overall, Overview};
 use super::section::{Ratio, thousands, time};
+use super::stability;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +111,7 @@ const RULES: &[Rule] = &[
         Trial { scenario: "fill-and-drop", part: "fill", wanted: |row| row.cell.metric == "fill" },
     ] },
     Rule { need: "Little memory", kind: Kind::Memory, who: Who::Shared, caveat: "", trials: &[
-        Trial { scenario: "memory", part: "bytes a service", wanted: |_| true },
+        Trial { scenario: "memory", part: "bytes a service, 1,000 services and more", wanted: kept },
     ] },
     Rule { need: "An event loop, one owner of the data", kind: Kind::Time, who: Who::Named(&["worker", MEMORY]),
         caveat: "where the loop is yours already, a MemoryStore inside it costs no round trip", trials: &[
@@ -137,6 +138,17 @@ fn tail(row: &SummaryRow) -> bool {
     metric.contains("p99.9") && !metric.contains("p99.99") && !metric.ends_with("_w0")
 }
 
+/// The memory of a store, not that of an answer or a view: of those, freeing late
+/// would look good. Of a few services the tables are mostly empty.
+fn kept(row: &SummaryRow) -> bool {
+    let cell = &row.cell;
+    cell.services >= 1_000 && ["live", "peak", "after_churn"].contains(&cell.metric.as_str())
+}
+
+/// From what ratio on something that is counted, and so has no noise, is better by
+/// more than its digits.
+const COUNTED_LESS: f64 = 0.98;
+
 /// That a need was judged by another trial than the first.
 fn stood_in(trial: &Trial, first: &Trial) -> String {
     let (by, lacks) = if trial.scenario == first.scenario {
@@ -155,13 +167,27 @@ fn shorter_tail(row: &SummaryRow) -> bool {
 
 /// The verdicts on a report, one for each need.
 pub fn verdicts(report: &Report, overview: &Overview<'_>) -> Vec<Verdict> {
-    let judge = Judge { report, overview };
+    let judge = Judge {
+        report,
+        overview,
+        unstable: stability::of(report).scenarios,
+    };
     RULES.iter().map(|rule| judge.judge(rule)).collect()
+}
+
+impl Verdict {
+    /// What stands between the stores: those that figures could not tell apart are
+    /// equal; those that fit by promise are a choice.
+    pub fn between(&self) -> &'static str {
+        if self.by_promise { " or " } else { " = " }
+    }
 }
 
 struct Judge<'a> {
     report: &'a Report,
     overview: &'a Overview<'a>,
+    /// The scenarios that nothing should be cited of.
+    unstable: Vec<String>,
 }
 
 impl Judge<'_> {
@@ -231,13 +257,25 @@ impl Judge<'_> {
             },
         )) = decided
         else {
-            let names: Vec<&str> = rule.trials.iter().map(|trial| trial.scenario).collect();
+            let mut names: Vec<&str> = Vec::new();
+            for trial in rule.trials {
+                if !names.contains(&trial.scenario) {
+                    names.push(trial.scenario);
+                }
+            }
             verdict.evidence.push(format!(
                 "This run has no figures for it: that takes {}.",
                 names.join(" or ")
             ));
             return;
         };
+        if self.is_unstable(trial.scenario) && !rule.kind.is_exact() {
+            verdict.evidence.push(format!(
+                "{} was unstable in this run: it decides nothing.",
+                trial.scenario
+            ));
+            return;
+        }
         let enough = ours
             .iter()
             .chain(&outside)
@@ -250,11 +288,15 @@ impl Judge<'_> {
             .filter(|_| enough)
             .filter(|(_, overall)| overall.ratio.equal);
         verdict.stores.extend(equal.map(|(name, _)| name.clone()));
+        let different = ours.is_empty() || ours.iter().any(|(_, overall)| !overall.ratio.equal);
+        if !different {
+            verdict.stores.clear();
+            verdict.evidence.push("No difference found.".into());
+        }
         let first = ours.iter().chain(&outside).next();
-        let part = if trial.part.is_empty() {
-            String::new()
-        } else {
-            format!(", {}", trial.part)
+        let part = match self.part(trial) {
+            part if part.is_empty() => part,
+            part => format!(", {part}"),
         };
         let part = part + &self.size(trial);
         let extent = first.map_or(String::new(), |(_, overall)| {
@@ -286,13 +328,36 @@ impl Judge<'_> {
             verdict.evidence.push("Too few blocks to decide.".into());
             return;
         }
+        self.better_outside(rule, &outside, verdict);
+        if verdict.stores.len() > 1 {
+            verdict
+                .caveats
+                .push("this run cannot tell these stores apart".into());
+        }
+        if at > 0 {
+            verdict.caveats.push(stood_in(trial, &rule.trials[0]));
+        }
+    }
+
+    /// What stood beside them and was better, with what it does not promise.
+    fn better_outside(&self, rule: &Rule, outside: &[(String, Overall)], verdict: &mut Verdict) {
+        let least = if rule.kind.is_exact() {
+            COUNTED_LESS
+        } else {
+            1.0
+        };
         let faster = outside
             .iter()
-            .filter(|(_, overall)| !overall.ratio.equal && overall.ratio.ratio < 1.0);
+            .filter(|(_, overall)| !overall.ratio.equal && overall.ratio.ratio < least);
         // Those that promise the same less go together.
         let mut alike: Vec<(String, Vec<String>)> = Vec::new();
         for (name, overall) in faster {
-            let (weaker, said) = (self.weaker(name), next_to(name, overall.ratio));
+            let said = next_to(name, overall.ratio);
+            let said = match self.mind(name) {
+                "" => said,
+                mind => format!("{said} (mind: {mind})"),
+            };
+            let weaker = self.weaker(name);
             match alike.iter_mut().find(|(other, _)| *other == weaker) {
                 Some((_, names)) => names.push(said),
                 None => alike.push((weaker, vec![said])),
@@ -303,14 +368,6 @@ impl Judge<'_> {
                 "Better here, though not of this crate: {}; {weaker}.",
                 names.join(", ")
             ));
-        }
-        if verdict.stores.len() > 1 {
-            verdict
-                .caveats
-                .push("this run cannot tell these stores apart".into());
-        }
-        if at > 0 {
-            verdict.caveats.push(stood_in(trial, &rule.trials[0]));
         }
     }
 
@@ -353,6 +410,27 @@ impl Judge<'_> {
         })
     }
 
+    /// What part of a scenario was judged, with those of its mixes that were run.
+    fn part(&self, trial: &Trial) -> String {
+        let rows = || {
+            let rows = self.report.summary.iter();
+            rows.filter(|row| row.cell.scenario == trial.scenario && (trial.wanted)(row))
+        };
+        let words = trial.part.split(' ').filter(|word| word.contains('/'));
+        let (ran, not): (Vec<&str>, Vec<&str>) = words
+            .clone()
+            .partition(|word| rows().any(|row| mix(row, &[*word])));
+        if ran.is_empty() || not.is_empty() {
+            return trial.part.into();
+        }
+        let all: Vec<&str> = words.collect();
+        trial.part.replace(&all.join(" and "), &ran.join(" and "))
+    }
+
+    fn is_unstable(&self, scenario: &str) -> bool {
+        self.unstable.iter().any(|name| name == scenario)
+    }
+
     /// With how many services a trial was made, where it was always the same.
     fn size(&self, trial: &Trial) -> String {
         let rows = self.report.summary.iter();
@@ -381,15 +459,20 @@ impl Judge<'_> {
             .collect();
         match rule.who {
             Who::Views => {
+                let costs = |info: &&ContenderInfo| {
+                    let promises = info.promises.as_ref();
+                    let costs = promises.map_or("", |promises| &promises.snapshot);
+                    format!("{}, {costs}", info.name)
+                };
+                let views: Vec<String> = fits.iter().map(costs).collect();
+                if !views.is_empty() {
+                    verdict.evidence.push(format!(
+                        "By promise, not by speed: of this crate these stores hand out views: {}.",
+                        views.join("; ")
+                    ));
+                }
                 for info in fits {
                     verdict.stores.push(info.name.clone());
-                    let costs = info
-                        .promises
-                        .as_ref()
-                        .map_or("", |promises| &promises.snapshot);
-                    verdict.evidence.push(format!(
-                        "By promise, not by speed: the only views of this crate, {costs}."
-                    ));
                     verdict.evidence.extend(self.figure(
                         &info.name,
                         "snapshot_and_drop",
@@ -427,8 +510,12 @@ impl Judge<'_> {
             let ran = rows.any(|row| row.cell.store == info.name);
             let fits = info.kind == Origin::Outside && promises.snapshot != "no";
             (ran && fits).then(|| {
+                let mind = match self.mind(&info.name) {
+                    "" => String::new(),
+                    mind => format!(" (mind: {mind})"),
+                };
                 format!(
-                    "{}, {}, {}",
+                    "{}, {}, {}{mind}",
                     info.name,
                     promises.snapshot,
                     self.weaker(&info.name)
@@ -438,7 +525,7 @@ impl Judge<'_> {
         let views: Vec<String> = views.collect();
         if !views.is_empty() {
             verdict.evidence.push(format!(
-                "Views as well, though not of this crate: {}.",
+                "Not of this crate, these could hand out views, which were not measured: {}.",
                 views.join("; ")
             ));
         }
@@ -451,13 +538,25 @@ impl Judge<'_> {
             cell.scenario == "operations" && cell.store == store && cell.metric == metric
         });
         let row = rows.max_by_key(|row| row.cell.services)?;
+        let unstable = if self.is_unstable("operations") {
+            " (unstable in this run: not to be cited)"
+        } else {
+            ""
+        };
         Some(format!(
-            "operations: {what} takes {} ({}–{}) at {} services.",
+            "operations, {store}: {what} takes {} ({}–{}) at {} services{unstable}.",
             time(row.value),
             time(row.value_low),
             time(row.value_high),
             thousands(row.cell.services as u64)
         ))
+    }
+
+    /// What else there is to know of a contender.
+    fn mind(&self, name: &str) -> &str {
+        let promises = self.report.contender(name);
+        let promises = promises.and_then(|info| info.promises.as_ref());
+        promises.map_or("", |promises| &promises.caveat)
     }
 
     /// What a contender promises less than the stores of this crate.
@@ -539,6 +638,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unstable_decides_nothing() {
+        let mut report = synthetic::report();
+        for noise in &mut report.noise {
+            noise.floor = 1.3;
+        }
+        let verdict = on(&report, READS);
+        assert!(verdict.stores.is_empty(), "{verdict:?}");
+        assert_eq!(
+            verdict.evidence,
+            ["sustained was unstable in this run: it decides nothing."]
+        );
+    }
+
+    #[test]
+    fn where_all_are_equal_there_is_no_answer() {
+        let mut report = synthetic::report();
+        let equals = ["EvmapStore", "SnapshotStore"];
+        let takes_part = |store: &str| equals.contains(&store);
+        report
+            .results
+            .retain(|sample| takes_part(&sample.cell.store));
+        report.summary.retain(|row| takes_part(&row.cell.store));
+        let verdict = on(&report, READS);
+        assert!(verdict.stores.is_empty(), "{verdict:?}");
+        assert_eq!(verdict.evidence[0], "No difference found.");
+    }
+
+    #[test]
     fn the_next_best_scenario_decides_and_is_named() {
         let verdict = on(&synthetic::report(), WRITES);
         assert_eq!(verdict.stores, ["ThreadSafeMemoryStore"], "{verdict:?}");
@@ -610,6 +737,8 @@ mod tests {
         assert!(!wants("A change is seen soon", "get_service_p50"));
         assert!(wants("Many pods at the start", "fill"));
         assert!(!wants("Many pods at the start", "drop"));
+        assert!(wants("Little memory", "live") && wants("Little memory", "after_churn"));
+        assert!(!wants("Little memory", "held_by_answer"));
         let known: Vec<&str> = crate::lab::scenarios::ALL
             .iter()
             .map(|own| own.name())

@@ -14,6 +14,7 @@ pub(super) fn page(document: &Document<'_>) -> String {
     let context = &report.context;
     let mut body = verdict(document);
     body.push_str(&machine(document));
+    body.push_str(&section(&document.who));
     body.push_str(&section(&document.glance));
     for shown in &document.scenarios {
         body.push_str(&section(shown));
@@ -29,7 +30,6 @@ pub(super) fn page(document: &Document<'_>) -> String {
     if let Some(semantics) = &document.semantics {
         body.push_str(&section(semantics));
     }
-    body.push_str(&stores(report));
     body.push_str(&once_more(report));
     let mut links = vec![
         ("verdict".to_owned(), "Verdict".to_owned()),
@@ -37,7 +37,7 @@ pub(super) fn page(document: &Document<'_>) -> String {
         ("noise-floor".into(), "Noise floor".into()),
     ];
     let targets = (!report.targets.is_empty()).then_some("Targets");
-    let sections = [&document.glance]
+    let sections = [&document.who, &document.glance]
         .into_iter()
         .chain(&document.scenarios)
         .chain([&document.strip]);
@@ -162,7 +162,7 @@ fn one_verdict(verdict: &Verdict) -> String {
         if stores.is_empty() {
             "\u{2014}".into()
         } else {
-            stores.join(" = ")
+            stores.join(verdict.between())
         },
         lines(&verdict.evidence),
         lines(&verdict.caveats),
@@ -252,24 +252,6 @@ fn section(section: &Section) -> String {
         );
     }
     html.push_str("</section>\n");
-    html
-}
-
-fn stores(report: &Report) -> String {
-    let mut html = String::from("<dl class=\"stores\">\n");
-    let took_part = |name: &str| report.summary.iter().any(|row| row.cell.store == name);
-    for contender in &report.context.contenders {
-        if took_part(&contender.name) {
-            let _ = writeln!(
-                html,
-                "<div><dt>{} <code>{}</code></dt><dd>{}</dd></div>",
-                escape(&contender.name),
-                escape(&contender.id),
-                escape(&contender.about)
-            );
-        }
-    }
-    html.push_str("</dl>\n");
     html
 }
 

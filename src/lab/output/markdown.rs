@@ -37,7 +37,7 @@ fn body(document: &Document<'_>) -> String {
         let stores = if verdict.stores.is_empty() {
             "\u{2014}".into()
         } else {
-            format!("**{}**", verdict.stores.join(" = "))
+            format!("**{}**", verdict.stores.join(verdict.between()))
         };
         let _ = writeln!(
             page,
@@ -61,6 +61,7 @@ fn body(document: &Document<'_>) -> String {
         let _ = writeln!(page, "- {line}");
     }
     page.push_str(&text(&document.noise, 3));
+    page.push_str(&section(&document.who));
     page.push_str(&section(&document.glance));
     for shown in &document.scenarios {
         page.push_str(&section(shown));
@@ -99,7 +100,7 @@ fn section(section: &Section) -> String {
         page.push('\n');
     }
     for finding in &section.findings {
-        let _ = writeln!(page, "- {finding}");
+        let _ = writeln!(page, "- {}", prose(finding));
     }
     for block in &section.blocks {
         match block {
@@ -118,7 +119,7 @@ fn text(table: &Table, level: usize) -> String {
 fn bare(table: &Table) -> String {
     let mut text = String::from("\n");
     if !table.note.is_empty() {
-        let _ = write!(text, "{}\n\n", table.note);
+        let _ = write!(text, "{}\n\n", prose(&table.note));
     }
     let head: Vec<String> = table.head.iter().map(|head| cell(head)).collect();
     let _ = writeln!(text, "| {} |", head.join(" | "));
@@ -156,5 +157,42 @@ fn entry(entry: &Entry) -> String {
 }
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    prose(text).replace('|', "\\|")
+}
+
+/// A text in which `RwLock<HashMap>` is no element; what stands between backticks is
+/// code, where nothing is.
+fn prose(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts = parts.map(|(at, part)| match at % 2 {
+        0 => escaped(part),
+        _ => part.into(),
+    });
+    parts.collect::<Vec<String>>().join("`")
+}
+
+/// A text with what could begin an element marked as none: `<=` cannot.
+fn escaped(text: &str) -> String {
+    let mut parts = text.split('<');
+    let mut escaped = parts.next().unwrap_or("").to_owned();
+    for part in parts {
+        let begins = |c: char| c.is_ascii_alphabetic() || "/!?".contains(c);
+        escaped.push_str(if part.starts_with(begins) { "\\<" } else { "<" });
+        escaped.push_str(part);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_element_is_not_taken_for_one() {
+        assert_eq!(
+            prose("RwLock<HashMap> <= 2, `<b>`"),
+            "RwLock\\<HashMap> <= 2, `<b>`"
+        );
+        assert_eq!(cell("a|b"), "a\\|b");
+    }
 }

@@ -10,7 +10,7 @@ use crate::lab::section::{
     Axis, Block, Colour, Entry, Forest, ForestRow, LineChart, Point, Quantity, Ratio, Section,
     Series, Table, TableRow, bare, times,
 };
-use crate::lab::stability::{compared_noise, typical_floor};
+use crate::lab::stability::{Stability, compared_noise, floor_text, typical_floor};
 use crate::lab::stats::{median, quantile};
 
 /// Every store in every scenario, as one ratio each.
@@ -28,7 +28,11 @@ struct Column<'a> {
 }
 
 impl<'a> Glance<'a> {
-    pub(super) fn of(report: &'a Report, overview: &Overview<'a>) -> Glance<'a> {
+    pub(super) fn of(
+        report: &'a Report,
+        overview: &Overview<'a>,
+        unstable: &Stability,
+    ) -> Glance<'a> {
         let mut columns = Vec::new();
         for run in &report.context.scenarios {
             for kind in Kind::ALL {
@@ -40,7 +44,12 @@ impl<'a> Glance<'a> {
                     scenario: &run.name,
                     kind,
                     head: match kind {
+                        Kind::Time if unstable.scenarios.contains(&run.name) => {
+                            format!("{} (unstable)", run.name)
+                        }
                         Kind::Time => run.name.clone(),
+                        // *memory* is about nothing else.
+                        other if other.name() == run.name => run.name.clone(),
                         other => format!("{}, {}", run.name, other.name()),
                     },
                     reference: &run.reference,
@@ -83,7 +92,8 @@ impl<'a> Glance<'a> {
             intro: "One ratio for each store and scenario: the geometric mean over all cells that every \
                     store of the scenario has, next to its reference, in the same blocks. Less is better, \
                     of throughputs as well: blue costs less than the reference, orange more, and \"=\" \
-                    cannot be told from it. A mean hides what it is made of, and a weakly consistent scan \
+                    cannot be told from it. Of a scenario that is marked as unstable nothing should be cited. \
+                    A mean hides what it is made of, and a weakly consistent scan \
                     stands here beside a consistent one: read the section of a scenario, and what the \
                     stores promise, before you choose by it."
                 .into(),
@@ -179,31 +189,65 @@ impl<'a> Glance<'a> {
     }
 }
 
+/// Who took part, by the name and by the short one.
+pub(super) fn who(report: &Report) -> Section {
+    let took_part = |name: &str| report.summary.iter().any(|row| row.cell.store == name);
+    let contenders = report.context.contenders.iter();
+    let rows = contenders
+        .filter(|info| took_part(&info.name))
+        .map(|info| TableRow {
+            name: info.name.clone(),
+            entries: vec![
+                Entry::Text(format!("`{}`", info.id)),
+                Entry::Text(info.about.clone()),
+            ],
+        });
+    let title = String::from("Who is measured");
+    Section {
+        title: title.clone(),
+        intro: "Where room is short, a store goes by its short name, which is that of the command line \
+                as well."
+            .into(),
+        findings: Vec::new(),
+        blocks: vec![Block::Table(Table {
+            title,
+            note: String::new(),
+            head: ["store", "short", "what it is"].map(String::from).into(),
+            rows: rows.collect(),
+            brief: false,
+            intervals: false,
+        })],
+    }
+}
+
 /// How far the reference of each scenario is from itself.
 pub(super) fn noise(report: &Report) -> Table {
-    let rows = report.context.scenarios.iter().map(|run| {
-        let own = compared_noise(report, &run.name, None);
-        let worst = own.iter().max_by(|a, b| a.floor.total_cmp(&b.floor));
-        let ratios: Vec<f64> = own
-            .iter()
-            .map(|noise| noise.ratio)
-            .filter(|ratio| *ratio > 0.0)
-            .collect();
-        let ratio = crate::lab::stats::geometric_mean(&ratios);
-        let text = |text: Option<String>| text.map_or(Entry::Empty, Entry::Text);
-        TableRow {
-            name: run.name.clone(),
-            entries: vec![
-                Entry::Text(run.reference.clone()),
-                Entry::Text(run.blocks.to_string()),
-                Entry::Text(run.repeated.to_string()),
-                Entry::Text(run.disturbed.to_string()),
-                text(ratio.map(times)),
-                text(typical_floor(report, &run.name, None).map(times)),
-                text(worst.map(|noise| format!("{} ({})", times(noise.floor), noise.cell.metric))),
-            ],
-        }
-    });
+    let rows =
+        report.context.scenarios.iter().map(|run| {
+            let own = compared_noise(report, &run.name, None);
+            let worst = own.iter().max_by(|a, b| a.floor.total_cmp(&b.floor));
+            let ratios: Vec<f64> = own
+                .iter()
+                .map(|noise| noise.ratio)
+                .filter(|ratio| *ratio > 0.0)
+                .collect();
+            let ratio = crate::lab::stats::geometric_mean(&ratios);
+            let text = |text: Option<String>| text.map_or(Entry::Empty, Entry::Text);
+            TableRow {
+                name: run.name.clone(),
+                entries: vec![
+                    Entry::Text(run.reference.clone()),
+                    Entry::Text(run.blocks.to_string()),
+                    Entry::Text(run.repeated.to_string()),
+                    Entry::Text(run.disturbed.to_string()),
+                    text(ratio.map(times)),
+                    text(typical_floor(report, &run.name, None).map(floor_text)),
+                    text(worst.map(|noise| {
+                        format!("{} ({})", floor_text(noise.floor), noise.cell.metric)
+                    })),
+                ],
+            }
+        });
     Table {
         title: "Noise floor".into(),
         note: "The reference runs twice in every block; the ratio of its two runs, A/A, should be 1. The \
@@ -401,7 +445,11 @@ pub(super) fn semantics(report: &Report) -> Option<Section> {
             });
             let yes = |kept: bool| Entry::Text(if kept { "yes" } else { "NO" }.into());
             Some(TableRow {
-                name: info.name.clone(),
+                name: if info.id == info.name {
+                    info.name.clone()
+                } else {
+                    format!("{} ({})", info.name, info.id)
+                },
                 entries: vec![
                     Entry::Text(match info.kind {
                         Origin::Ours => "this crate".into(),
@@ -484,7 +532,8 @@ mod tests {
     #[test]
     fn every_store_has_its_ratio_in_every_scenario_that_it_ran_in() {
         let report = synthetic::report();
-        let glance = Glance::of(&report, &Overview::new(&report));
+        let stable = Stability::default();
+        let glance = Glance::of(&report, &Overview::new(&report), &stable);
         let section = glance.section();
         let table = table(&section.blocks);
         assert_eq!(table.head, ["store", BURST, "sustained"]);
@@ -499,6 +548,12 @@ mod tests {
             table.rows.iter().all(|row| row.name != "MemoryStore"),
             "it did not run"
         );
+        let unstable = Stability {
+            scenarios: vec![BURST.into()],
+            ..stable
+        };
+        let marked = Glance::of(&report, &Overview::new(&report), &unstable);
+        assert_eq!(marked.columns[0].head, format!("{BURST} (unstable)"));
         assert_eq!(glance.forests(BURST).len(), 2);
         assert!(glance.forests("nothing").is_empty());
     }
@@ -537,7 +592,7 @@ mod tests {
             &table
                 .rows
                 .iter()
-                .find(|row| row.name == name)
+                .find(|row| row.name.starts_with(name))
                 .unwrap()
                 .entries
         };

@@ -35,7 +35,7 @@ pub(super) fn print(document: &Document<'_>, files: &[PathBuf]) -> String {
         .unwrap_or(0);
     for verdict in decided() {
         let indent = " ".repeat(width + 4);
-        let answer = wrapped(&verdict.stores.join(" = "), WIDTH - width - 4);
+        let answer = wrapped(&verdict.stores.join(verdict.between()), WIDTH - width - 4);
         let _ = writeln!(
             text,
             "  {:<width$}  {}",

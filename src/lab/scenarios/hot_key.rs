@@ -301,8 +301,9 @@ impl Scenario for HotKey {
                     }
                     let note = match way {
                         Way::ByReader => format!(
-                            "{} That store has no reader handles: its with_service stands for them.",
-                            panel.note
+                            "{} {} has no reader handles: its with_service stands for them.",
+                            panel.note,
+                            steady::REFERENCE.name
                         ),
                         Way::Cloned | Way::Borrowed => panel.note,
                     };

@@ -439,13 +439,13 @@ impl Cells<'_> {
         let ((quick, least), (slow, most)) = (stores.first()?, stores.last()?);
         let null = self.row(Null::ABOUT.name, Way::Store.metric(figure, situation));
         Some(format!(
-            "between {} on {} and {} on {}{}",
+            "between {} on {} and {} on {} (medians, not judged{})",
             time(*least),
             quick.name(),
             time(*most),
             slow.name(),
             null.map_or(String::new(), |null| format!(
-                " ({} on a store that does nothing)",
+                "; {} on a store that does nothing",
                 time(null.value)
             ))
         ))

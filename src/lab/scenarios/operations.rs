@@ -2,7 +2,7 @@
 //!
 //! Every store at every size does the same work as the [`Floor`] and as the
 //! other stores of its block. A sample is one operation, many times over: as
-//! many times as fill a millisecond (found out in the rehearsal, noted in the
+//! many times as fill two milliseconds (found out in the rehearsal, noted in the
 //! results), so that reading the clock costs nothing that counts.
 //!
 //! The caches are as they are where a process works with one store: before the

@@ -153,7 +153,7 @@ impl Scenario for Size {
     }
 
     fn method(&self) -> &'static str {
-        "The operations of the section above on one thread, at every size: a read in place of a pod \
+        "Operations of the scenario operations on one thread, at every size: a read in place of a pod \
          that is there, a read of one that is not, a health update, a new pod registered, and a pod \
          removed. Registered and removed are as many pods as there are, at most 4,096: they come in \
          the order of their names, and what a table needs to grow is part of it; they go in random \

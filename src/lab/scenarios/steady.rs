@@ -12,7 +12,7 @@ use crate::lab::model::{Cell, Report, SummaryRow};
 use crate::lab::process::Trial;
 use crate::lab::record::Sample;
 use crate::lab::section::{
-    Axis, Block, Colour, Entry, LineChart, Point, Quantity, Series, Table, TableRow,
+    Axis, Block, Colour, Entry, LineChart, Point, Quantity, Series, Table, TableRow, capitalised,
 };
 use crate::lab::window::Span;
 use crate::lab::workload::laps::{Call, Deal, Kinds, Lap, MOST_THREADS, Wardrobe};
@@ -457,7 +457,8 @@ pub(super) fn comparison(
         .collect();
     (!compared.is_empty()).then(|| {
         format!(
-            "{situation}, next to {}, so much is done: {}.",
+            "{}, next to {}, so much is done: {}.",
+            capitalised(situation),
             REFERENCE.name,
             compared.join(", ")
         )

@@ -95,8 +95,7 @@ impl Scenario for Sustained {
          and half update a health status, each with a time of its own, so that it changes \
          something. When the window is over, each thread's first keys are looked up once more, and \
          must lead to their own pods. The null store does nothing: it shows what the loop itself \
-         costs. Where threads do not outnumber the cores, \
-         samples count in which each had a core all the time, if there are any."
+         costs."
     }
 
     fn entrants(&self) -> Vec<About> {

@@ -341,7 +341,9 @@ impl Scenario for Visibility {
          before its call had returned counts as 0; how many there were stands beside it. What can \
          be compared between stores is the time from the start of the write, in which a store \
          that publishes late gains nothing by returning late. Reading in place, through a handle \
-         and through a new snapshot are rows of their own. The null store is a bare atomic number \
+         and through a new snapshot are rows of their own. Where the system has put both threads on one \
+         core, the writer waits until the reader gives way, after 4,096 reads that saw nothing new: \
+         samples of more than 4,000 reads a write are counted, and what they show is that wait. The null store is a bare atomic number \
          here: what the machine itself needs."
     }
 

@@ -6,7 +6,7 @@ use crate::lab::model::{Report, SummaryRow};
 use crate::lab::scenarios::Scenario;
 use crate::lab::section::{
     Bar, BarChart, BarGroup, Block, Colour, Entry, Quantity, Section, Table, TableRow, thousands,
-    time, times, took_part,
+    time, took_part,
 };
 
 /// A row of a table: what it is called, and what it is.
@@ -20,7 +20,7 @@ const ROWS: &[(&str, Op)] = &[
     ("get_service (clone)", Op::GetService),
     ("get_service, missing", Op::Miss),
     ("get_services_by_name, 10", Op::ByName),
-    ("  borrowed, in a pinned view", Op::PinnedByName),
+    ("  borrowed, pinned, back to back", Op::PinnedByName),
     ("get_all_services", Op::All),
     ("get_subscribers, 10", Op::Subscribers),
     ("update_health_status", Op::UpdateHealth),
@@ -280,7 +280,7 @@ impl Layout<'_> {
         Table {
             title: "Two threads reading the same store".into(),
             note: format!(
-                "Reads of all threads together, in millions a second, at {} and on {} cores. Two \
+                "Reads of all threads together, in millions a second, at {} services and on {} cores. Two \
                  are twice as fast as one where readers do not disturb each other. The last column \
                  says in how many samples both threads had a processor all the time; all of them \
                  count, and where that was so in half of them or fewer, nothing was measured.",
@@ -314,34 +314,36 @@ impl Layout<'_> {
             .contenders()
             .filter_map(|(_, about)| {
                 let ratio = self.row(Op::WithService, about, services)?.ratio()?;
-                Some(format!("{} on {}", times(ratio.ratio), about.name))
+                Some(format!("{} on {}", ratio.point(), about.name))
             })
             .collect();
         if !reads.is_empty() {
             findings.push(format!(
                 "With 1,000 services, a read in place takes so many times the read of a bare hash \
-                 map: {}.",
+                 map (\"=\" where the two cannot be told apart): {}.",
                 reads.join(", ")
             ));
         }
         for (_, about) in self.contenders() {
             let ratio = |op| self.row(op, about, services).and_then(SummaryRow::ratio);
             if let (Some(ratio), Some(other)) = (ratio(Op::Reader), ratio(Op::ReaderBackToBack)) {
-                let back_to_back = times(other.ratio);
                 findings.push(format!(
                     "Through a reader handle of {} the same read takes {}, and {} back to back.",
                     about.name,
-                    times(ratio.ratio),
-                    back_to_back
+                    ratio.point(),
+                    other.point()
                 ));
             }
         }
+        // Where a store has a thread of its own, a second caller shortens the way there
+        // and back, and says nothing of readers beside each other.
         let together: Vec<String> = self
             .contenders()
+            .filter(|(_, about)| !about.own_thread)
             .filter_map(|(_, about)| {
                 let row = self.row(Op::Throughput2, about, services)?;
                 let ratio = row.ratio().filter(|_| !row.is_mostly_disturbed())?;
-                Some(format!("{} on {}", times(ratio.ratio), about.name))
+                Some(format!("{} on {}", ratio.point(), about.name))
             })
             .collect();
         if !together.is_empty() {
@@ -354,13 +356,23 @@ impl Layout<'_> {
             let ratio = self
                 .row(Op::UpdatesInBatch, about, services)
                 .and_then(SummaryRow::ratio);
-            if let Some(ratio) = ratio.filter(|_| about.id == "snapshot") {
-                findings.push(format!(
+            let Some(ratio) = ratio.filter(|_| about.promises.snapshot != "no" && about.is_ours())
+            else {
+                continue;
+            };
+            findings.push(if ratio.equal {
+                format!(
+                    "On {}, 1,000 health updates in one batch cost as much as 1,000 single ones, \
+                     as far as this run can tell.",
+                    about.name
+                )
+            } else {
+                format!(
                     "On {}, 1,000 health updates in one batch cost {:.0} % of 1,000 single ones.",
                     about.name,
                     ratio.ratio * 100.0
-                ));
-            }
+                )
+            });
         }
         findings
     }

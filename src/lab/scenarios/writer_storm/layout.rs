@@ -7,7 +7,7 @@ use crate::lab::scenarios::Scenario;
 use crate::lab::scenarios::latency::{Cells, Figure, Line};
 use crate::lab::section::{
     Axis, Block, Entry, LineChart, Point, Quantity, Section, Series, Table, TableRow, bare,
-    significant,
+    capitalised, significant,
 };
 
 /// Where the pace that has no number stands on an axis of numbers.
@@ -191,21 +191,37 @@ impl<'a> Layout<'a> {
             }
         }
         let pace = situation(Pace::Unthrottled);
-        let stalled: Vec<String> = self
+        let stalled: Vec<(String, String)> = self
             .cells
             .lines(&pace)
             .iter()
             .filter_map(|line| {
                 let metric = line.way.metric(Figure::Stalls1ms, &pace);
                 let mean = self.cells.mean(line.about.name, &metric)?;
-                Some(format!("{} % on {}", bare(mean / 1e4), line.name()))
+                Some((bare(mean / 1e4), line.name()))
             })
             .collect();
-        if !stalled.is_empty() {
+        let (none, some): (Vec<_>, Vec<_>) = stalled
+            .into_iter()
+            .partition(|(percent, _)| percent.as_str() == "0");
+        let some: Vec<String> = some
+            .into_iter()
+            .map(|(percent, name)| format!("{percent} % on {name}"))
+            .collect();
+        if !some.is_empty() {
+            let others = match none.len() {
+                0 => "",
+                _ => "; on the others less than 0.001 %",
+            };
             findings.push(format!(
-                "{}, so many reads took longer than 1 ms: {}.",
+                "{}, so many reads took longer than 1 ms: {}{others}.",
                 words(Pace::Unthrottled),
-                stalled.join(", ")
+                some.join(", ")
+            ));
+        } else if !none.is_empty() {
+            findings.push(format!(
+                "{}, less than 0.001 % of reads took longer than 1 ms.",
+                words(Pace::Unthrottled)
             ));
         }
         let behind: Vec<String> = self
@@ -225,15 +241,7 @@ impl<'a> Layout<'a> {
                 behind.join(", ")
             ));
         }
-        findings.into_iter().map(capitalised).collect()
-    }
-}
-
-fn capitalised(text: String) -> String {
-    let mut letters = text.chars();
-    match letters.next() {
-        Some(first) => first.to_uppercase().chain(letters).collect(),
-        None => text,
+        findings.iter().map(|text| capitalised(text)).collect()
     }
 }
 
