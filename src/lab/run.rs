@@ -51,7 +51,9 @@ impl Scale {
     pub const fn limit(self) -> Option<Duration> {
         match self {
             Scale::Quick => Some(Duration::from_secs(50)),
-            Scale::Smoke | Scale::Default | Scale::Full => None,
+            Scale::Default => Some(Duration::from_secs(580)),
+            Scale::Full => Some(Duration::from_secs(3_500)),
+            Scale::Smoke => None,
         }
     }
 
@@ -130,7 +132,8 @@ pub(super) fn rule() -> String {
         "A block in which the host or other programs took more than {:.0} % of the machine from any \
          of its processes is run once more, and the quieter of the two counts; at most one block \
          in {REPEATS} of each scenario, and none in a quick run. Nothing else, and no result, decides over a repetition. \
-         A quick run begins no block after 50 s.",
+         A quick run begins no block after 50 s, a default one none after 580 s, and a full one none \
+         after 3,500 s.",
         DISTURBED * 100.0
     )
 }
@@ -424,10 +427,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_quick_run_has_a_hard_stop() {
-        let late = Duration::from_secs(50);
-        let going = Scale::ALL.map(|scale| scale.goes_on(late));
-        assert_eq!(going, [true, false, true, true]);
-        assert!(Scale::Quick.goes_on(Duration::from_secs(49)));
+    fn every_run_but_the_smallest_has_a_hard_stop() {
+        let going = |seconds| Scale::ALL.map(|scale| scale.goes_on(Duration::from_secs(seconds)));
+        assert_eq!(going(49), [true; 4]);
+        assert_eq!(going(50), [true, false, true, true]);
+        assert_eq!(going(580), [true, false, false, true]);
+        assert_eq!(going(3_500), [true, false, false, false]);
     }
 }
