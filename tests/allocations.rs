@@ -268,7 +268,13 @@ fn turnover_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
     // A table may keep the room that it once needed.
     turnover(0);
     let left = everywhere(|| turnover(1));
-    assert!(left.live < NOISE, "{} bytes are left behind", left.live);
+    // The maps of an evmap grow once more where what was removed fills them, which depends
+    // on the hashes; if anything of each name stayed, it would be more than a megabyte.
+    let limit = match keeps_its_tables::<S>() {
+        true => 512 << 10,
+        false => noise::<S>(),
+    };
+    assert!(left.live < limit, "{} bytes are left behind", left.live);
 }
 
 /// What a rejected batch has prepared is given back.
