@@ -95,13 +95,17 @@ impl Wrong {
     }
 
     /// Writes, with whatever is wrong about each write.
+    /// This thread looks anew.
+    fn forget_own(&self) {
+        let own = thread::current().id();
+        let mut read = self.read.lock().unwrap();
+        read.retain(|(thread, _), _| *thread != own);
+    }
+
     fn write<R>(&self, write: impl FnOnce(&MemoryStore) -> Result<R>) -> Result<R> {
         match self.fault {
             Fault::StaleRead => {
-                let own = thread::current().id();
-                let mut read = self.read.lock().unwrap();
-                read.retain(|(thread, _), _| *thread != own);
-                drop(read);
+                self.forget_own();
                 write(&self.inner())
             }
             Fault::RevisionAhead => {
@@ -344,6 +348,7 @@ impl RegistryStore for Wrong {
     }
 
     fn close(&self) -> Result<()> {
+        self.forget_own();
         if self.has(Fault::ClosesTooEarly) {
             // The last revision is noted too early.
             if !self.closed.load(SeqCst) {
