@@ -1,7 +1,7 @@
 //! Versions that have been replaced, until their memory is used again.
 
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 #[cfg(not(loom))]
 use super::chain::Cell;
@@ -129,8 +129,9 @@ impl Drop for Garbage {
             // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
             unsafe { old.free(&mut freed) };
         }
-        if let Some(spares) = &self.spares {
-            let mut spares = spares.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever frees may be a reader, who waits for nobody: what cannot be left is freed.
+        let spares = self.spares.as_ref().map(|spares| spares.try_lock());
+        if let Some(Ok(mut spares)) = spares {
             let room = SPARES.saturating_sub(spares.len());
             spares.extend(freed.drain(..room.min(freed.len())));
         }
