@@ -270,9 +270,10 @@ fn turnover_leaves_nothing<S: RegistryStore>(make: fn() -> S) {
     let left = everywhere(|| turnover(1));
     // The maps of an evmap grow once more where what was removed fills them, which depends
     // on the hashes; if anything of each name stayed, it would be more than a megabyte.
-    let limit = match keeps_its_tables::<S>() {
-        true => 512 << 10,
-        false => noise::<S>(),
+    let limit = if keeps_its_tables::<S>() {
+        512 << 10
+    } else {
+        noise::<S>()
     };
     assert!(left.live < limit, "{} bytes are left behind", left.live);
 }
