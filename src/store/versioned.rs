@@ -176,10 +176,7 @@ impl VersionedStore {
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
-        let mut commit = self.engine.commit();
-        let closed = (!commit.is_closed()).then(|| commit.close());
-        drop(commit);
-        drop(closed);
+        self.engine.close();
         Ok(())
     }
 }

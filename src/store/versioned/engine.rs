@@ -408,11 +408,16 @@ impl Engine {
         let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
         // Where there are no views either, all of it goes at once.
         if is_last && Arc::strong_count(self) > 1 {
-            let mut commit = self.commit();
-            let closed = (!commit.is_closed()).then(|| commit.close());
-            drop(commit);
-            drop(closed);
+            self.close();
         }
+    }
+
+    /// Closes the store, unless it is closed already.
+    pub(super) fn close(self: &Arc<Engine>) {
+        let mut commit = self.commit();
+        let closed = (!commit.is_closed()).then(|| commit.close());
+        drop(commit);
+        drop(closed);
     }
 
     /// Notes that the store has gone: nobody commits any more.
@@ -430,9 +435,7 @@ impl Engine {
     /// as it takes where nobody is pinned: one grace period until what was replaced can be
     /// unlinked, and another one until it can be freed.
     pub(super) fn tidy_up(self: &Arc<Engine>) {
-        for _ in 0..STEPS {
-            self.tidy(1);
-        }
+        self.tidy_up_after();
         self.tidy_up_later();
     }
 
