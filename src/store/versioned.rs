@@ -255,11 +255,8 @@ impl WriteTables for Commit<'_> {
         let spot = self.spot::<Services, _>(key);
         let known = self.newest(&spot)?;
         let before = known.status();
-        // As in `Commit::spot`.
-        std::hint::black_box(known.touch());
-        let mut updated = known.clone();
-        if updated.set_health(status, checked_at) {
-            self.put::<Services, _>(&spot, key, Some(updated));
+        if before != status || known.last_health_check() != Some(checked_at) {
+            self.put_health(&spot, (status, checked_at));
         }
         Some(before)
     }

@@ -1,39 +1,56 @@
 //! The versions of one thing, newest first, and the places where they are found.
 //!
 //! ```text
-//!  slot of the table            version              version          version
-//!  [newest+tag | revision]----->[ 52 | value ]------>[ 47 | value ]-->[ 12 | value ]
-//!  cell of the key                ^   ^     `--------^  |     `--------^
-//!  [newest | revision | key]------'   '------ newer ----'
+//!  slot of the table           version          version          version
+//!  [newest+tag | cell]-------->[ 52 | value ]-->[ 47 | value ]-->[ 12 | value ]
+//!                 v             ^
+//!  cell of the key              |
+//!  [newest | revision | key]----'
 //! ```
 //!
-//! A version is never changed once it is in its chain, but for its two links. The
-//! list is in the order of revisions; a reader takes the first version that is not
-//! newer than its own revision.
+//! A version is never changed once it is in its chain, but for its link. The list is in
+//! the order of revisions; a reader takes the first version that is not newer than its
+//! own revision.
+//!
+//! # Who owns a value
+//!
+//! A change of a record's health leaves the registration what it is, which both versions
+//! then share. Counting how many do would cost the writer two atomic operations on memory
+//! that it does not need otherwise. So the newer version takes the registration over, and
+//! has it *lent* to the older one, which is noted in the link between them. A lender is
+//! not freed while whoever it has lent to is in the chain: where a snapshot keeps the
+//! older one for longer, [`unlink`] gives it the registration back.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::time::SystemTime;
 
+use crate::service::{ServiceInfo, ServiceStatus};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
 /// One version of a value: that from `revision` on it was this, or was not there.
 ///
-/// What a read of a service touches lies in one cache line.
+/// One of a service fills a cache line.
 #[repr(C, align(64))]
 pub(super) struct Version<V> {
     pub(super) revision: u64,
-    /// Where it belongs; freed with its last version.
-    pub(super) cell: NonNull<Cell<V>>,
-    pub(super) value: Option<V>,
-    /// The version before this one, or null where nobody can ask for it any more.
-    pub(super) previous: AtomicPtr<Version<V>>,
-    /// The version after this one, or null. Asked by the writer only.
-    pub(super) newer: AtomicPtr<Version<V>>,
+    /// Dropped by [`Version::release`], unless it is lent.
+    value: ManuallyDrop<Option<V>>,
+    /// The version before this one, or null where nobody can ask for it any more; with
+    /// [`LENT`].
+    previous: AtomicPtr<Version<V>>,
     /// In a model: whether it has been freed.
     #[cfg(loom)]
     pub(super) freed: std::sync::atomic::AtomicBool,
 }
+
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Version<crate::service::ServiceInfo>>() == 64);
+
+/// In a link: that the value of the older version is owned by the newer one.
+const LENT: usize = 1;
 
 /// The alignment of a version leaves so many bits of a pointer to it free.
 pub(super) const TAG: usize = 63;
@@ -46,50 +63,90 @@ unsafe impl<V: Send + Sync> Sync for Version<V> {}
 
 #[allow(clippy::unnecessary_box_returns)] // in a chain there are boxes only
 impl<V> Version<V> {
-    pub(super) fn new(
-        revision: u64,
-        value: Option<V>,
-        cell: NonNull<Cell<V>>,
-        previous: *mut Version<V>,
-    ) -> Box<Version<V>> {
+    /// The first one of its chain.
+    pub(super) fn new(revision: u64, value: Option<V>) -> Box<Version<V>> {
         Box::new(Version {
             revision,
-            cell,
-            value,
-            previous: AtomicPtr::new(previous),
-            newer: AtomicPtr::new(std::ptr::null_mut()),
+            value: ManuallyDrop::new(value),
+            previous: AtomicPtr::default(),
             #[cfg(loom)]
             freed: std::sync::atomic::AtomicBool::new(false),
         })
     }
 
-    /// The memory of one, for [`anew`](Self::anew).
+    /// The memory of one.
     pub(super) fn spare() -> Box<Version<V>> {
-        Version::new(0, None, NonNull::dangling(), std::ptr::null_mut())
+        Version::new(0, None)
     }
 
-    /// Makes another one in the place of one that nobody can come to any more.
-    pub(super) fn anew(
-        mut self: Box<Self>,
-        revision: u64,
-        value: Option<V>,
-        cell: NonNull<Cell<V>>,
-        previous: *mut Version<V>,
-    ) -> Box<Version<V>> {
-        self.revision = revision;
-        self.value = value;
-        self.cell = cell;
-        self.previous = AtomicPtr::new(previous);
-        self.newer = AtomicPtr::default();
-        self
-    }
-
-    /// Whether it is one of this key.
     #[inline]
-    pub(super) fn is_of(&self, key: &str) -> bool {
-        // SAFETY: the cell is freed with its last version, and not before.
-        unsafe { Cell::key(self.cell) == key.as_bytes() }
+    pub(super) fn value(&self) -> Option<&V> {
+        self.value.as_ref()
     }
+
+    /// Whether there is a version before this one.
+    pub(super) fn is_alone(&self) -> bool {
+        // Relaxed: asked by the writer, who puts it there.
+        self.previous.load(Relaxed).is_null()
+    }
+
+    /// Drops the value, where it is its own.
+    pub(super) fn release(&mut self, is_lent: bool) {
+        let value = std::mem::replace(&mut self.value, ManuallyDrop::new(None));
+        if !is_lent {
+            drop(ManuallyDrop::into_inner(value));
+        }
+    }
+}
+
+/// Makes a version that is newer than `last`, in `memory` that nobody can come to.
+#[inline]
+pub(super) fn succeed<V>(
+    memory: Option<Box<Version<V>>>,
+    last: NonNull<Version<V>>,
+    value: Option<V>,
+    revision: u64,
+) -> NonNull<Version<V>> {
+    let link = last.as_ptr();
+    write(memory, ManuallyDrop::new(value), revision, link)
+}
+
+/// The same for a record with another health, which takes over the registration.
+///
+/// # Safety
+///
+/// `last` is the newest version of its chain, with a value of its own, and the writer puts
+/// what is answered in front of it.
+#[inline]
+pub(super) unsafe fn succeed_with_health(
+    memory: Option<Box<Version<ServiceInfo>>>,
+    last: NonNull<Version<ServiceInfo>>,
+    (status, checked_at): (ServiceStatus, SystemTime),
+    revision: u64,
+) -> NonNull<Version<ServiceInfo>> {
+    // SAFETY: the copy stands for the value from now on; what it was copied from is marked as
+    // lent, and is not dropped.
+    let mut value = unsafe { std::ptr::read(&raw const (*last.as_ptr()).value) };
+    if let Some(service) = &mut *value {
+        // Changes what is copied, and leaves alone what is shared.
+        service.set_health(status, checked_at);
+    }
+    let link = tagged(last.as_ptr(), LENT);
+    write(memory, value, revision, link)
+}
+
+#[inline]
+fn write<V>(
+    memory: Option<Box<Version<V>>>,
+    value: ManuallyDrop<Option<V>>,
+    revision: u64,
+    link: *mut Version<V>,
+) -> NonNull<Version<V>> {
+    let mut fresh = memory.unwrap_or_else(Version::spare);
+    fresh.revision = revision;
+    fresh.value = value;
+    fresh.previous = AtomicPtr::new(link);
+    NonNull::from(Box::leak(fresh))
 }
 
 /// A version that was pointed to.
@@ -272,7 +329,7 @@ pub(super) unsafe fn seek<V>(first: &Version<V>, revision: u64) -> Option<&Versi
     while at.revision > revision {
         // Acquire: pairs with the Release of `unlink`, and of `push` for a link that was
         // made before the version was seen.
-        let previous = at.previous.load(Acquire);
+        let previous = untagged(at.previous.load(Acquire));
         // SAFETY: links lead to what is freed no earlier than a grace period after it
         // was unlinked.
         at = unsafe { version(previous) }?;
@@ -363,21 +420,46 @@ impl<V> Cell<V> {
 }
 
 /// Takes a version out of the middle of its chain, or from its end. A reader who is on
-/// it goes on as before.
+/// it goes on as before. Answers with the version before it, and whether its value is not
+/// its own (any more).
 ///
 /// # Safety
 ///
-/// Only the writer does, with a version that is linked, and followed by a newer one.
-pub(super) unsafe fn unlink<V>(old: &Version<V>) {
-    let newer = old.newer.load(Relaxed);
-    let previous = old.previous.load(Relaxed);
-    // SAFETY: whoever follows a linked version is linked as well, and so is not freed.
-    if let Some(newer) = unsafe { version(newer) } {
-        // Release: pairs with the Acquire in `seek`.
-        newer.previous.store(previous, Release);
-    }
-    // SAFETY: as above, of whoever comes before it.
-    if let Some(previous) = unsafe { version(previous) } {
-        previous.newer.store(newer, Relaxed);
+/// Only the writer does, with a version that is linked, and the one that is linked to it.
+pub(super) unsafe fn unlink<V>(
+    newer: NonNull<Version<V>>,
+    old: &Version<V>,
+) -> (Option<NonNull<Version<V>>>, bool) {
+    // SAFETY: whoever is linked is not freed.
+    let newer = unsafe { newer.as_ref() };
+    // Relaxed: the writer put both there.
+    let (above, below) = (newer.previous.load(Relaxed), old.previous.load(Relaxed));
+    let is_lent = above.addr() & LENT == LENT;
+    let lends = below.addr() & LENT == LENT;
+    // Where this one has lent its value, and it is its own, the one before gets it back.
+    let below = untagged(below);
+    let link = if is_lent && lends {
+        tagged(below, LENT)
+    } else {
+        below
+    };
+    // Release: pairs with the Acquire in `seek`.
+    newer.previous.store(link, Release);
+    (NonNull::new(below), is_lent || lends)
+}
+
+/// Frees all versions of a chain.
+///
+/// # Safety
+///
+/// Nobody can come to them any more.
+pub(super) unsafe fn free_chain<V>(head: &Head<'_, V>) {
+    let mut link = head.newest();
+    while !untagged(link).is_null() {
+        let is_lent = link.addr() & LENT == LENT;
+        // SAFETY: the caller's; the versions of a chain are boxes.
+        let mut version = unsafe { Box::from_raw(untagged(link)) };
+        link = version.previous.load(Relaxed);
+        version.release(is_lent);
     }
 }

@@ -66,7 +66,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
 
-use super::chain::{Cell, Glance, Head, Version, seek};
+use super::chain::{Cell, Glance, Version, free_chain, seek};
 use super::lists::{Members, Subscribers};
 use super::old::{Garbage, Old, Spares};
 use super::registrations::{Registration, Registrations};
@@ -163,7 +163,7 @@ pub(super) struct Tables {
 pub(super) struct Generation {
     /// The newest layout; an `Arc`.
     pub(super) newest: AtomicPtr<Indexes>,
-    stats: NonNull<Cell<StoreStats>>,
+    pub(super) stats: NonNull<Cell<StoreStats>>,
     /// What has been removed, and was not freed when this generation ended.
     orphans: PlainMutex<Garbage>,
 }
@@ -177,7 +177,7 @@ impl Tables {
         };
         let stats = Cell::new("", 0);
         let nothing = Some(StoreStats::default());
-        let first = Version::new(since, nothing, stats, std::ptr::null_mut());
+        let first = Version::new(since, nothing);
         // SAFETY: it was made just now.
         let head = unsafe { stats.as_ref() }.head();
         head.push(Box::into_raw(first), since);
@@ -235,11 +235,9 @@ impl Drop for Generation {
     fn drop(&mut self) {
         // Frees the chains of a table, and its cells.
         fn free<V>(table: &Table<V>) {
-            for (_, slot) in table.slots() {
-                // SAFETY: nobody else is left who could come to it.
-                if let Some(first) = unsafe { slot.first() } {
-                    let cell = first.cell;
-                    // SAFETY: as above.
+            for (_, slot, cell) in table.slots() {
+                if let Some(cell) = cell.filter(|_| !slot.newest().is_null()) {
+                    // SAFETY: nobody else is left who could come to it.
                     unsafe { free_chain(&slot) };
                     // SAFETY: as above; its chain is gone.
                     unsafe { Cell::free(cell) };
@@ -260,20 +258,6 @@ impl Drop for Generation {
             free_chain(&self.stats.as_ref().head());
             Cell::free(self.stats);
         }
-    }
-}
-
-/// Frees all versions of a chain.
-///
-/// # Safety
-///
-/// Nobody can come to them any more.
-unsafe fn free_chain<V>(head: &Head<'_, V>) {
-    let mut at = head.newest();
-    while !at.is_null() {
-        // SAFETY: the caller's; the versions of a chain are boxes.
-        let version = unsafe { Box::from_raw(at) };
-        at = version.previous.load(Relaxed);
     }
 }
 
@@ -648,7 +632,7 @@ impl Pinned<'_> {
 
 /// What stands in the list of a name is registered.
 fn registered(version: Option<&Version<ServiceInfo>>) -> &ServiceInfo {
-    let value = version.and_then(|version| version.value.as_ref());
+    let value = version.and_then(Version::value);
     value.expect("a pod that stands under its name is registered")
 }
 
@@ -662,7 +646,7 @@ unsafe fn stats_at(generation: &Generation, revision: u64) -> StoreStats {
     let first = unsafe { generation.stats().head().first() };
     // SAFETY: the caller's.
     let seen = first.and_then(|first| unsafe { seek(first, revision) });
-    seen.and_then(|version| version.value).unwrap_or_default()
+    seen.and_then(Version::value).copied().unwrap_or_default()
 }
 
 /// A registered reader's view. It needs no pin, goes where it likes, and lives for as

@@ -1,13 +1,15 @@
 //! Versions that have been replaced, until their memory is used again.
 
+use std::num::NonZero;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
-#[cfg(not(loom))]
-use super::chain::Cell;
-use super::chain::Version;
+use hashbrown::HashMap;
+
+use super::chain::{Cell, Version, unlink};
 use super::engine::OFTEN;
 use super::lists::{Members, Subscribers};
+use crate::hash::RandomState;
 use crate::service::ServiceInfo;
 use crate::store::StoreStats;
 
@@ -21,10 +23,27 @@ pub(super) enum Old {
 
 pub(super) struct OldVersion<V> {
     pub(super) version: NonNull<Version<V>>,
+    pub(super) cell: NonNull<Cell<V>>,
+    /// The version that replaced it, or one that has taken that one's place.
+    pub(super) newer: NonNull<Version<V>>,
     /// Visible up to this revision, exclusively.
     pub(super) until: u64,
-    /// Whether it is the last one of a cell that has left its table.
+    /// Whether it is the last one of a cell that has left its table, and has no newer one.
     pub(super) removed: bool,
+    /// Whether its value is another version's to drop.
+    pub(super) is_lent: bool,
+}
+
+/// The same for each kind.
+macro_rules! each {
+    ($all:expr, $old:ident => $answer:expr) => {
+        match $all {
+            Old::Service($old) => $answer,
+            Old::Name($old) => $answer,
+            Old::Group($old) => $answer,
+            Old::Stats($old) => $answer,
+        }
+    };
 }
 
 // SAFETY: it stands for the version, and the cell, that it will free.
@@ -39,46 +58,49 @@ impl<V> OldVersion<V> {
 }
 
 impl Old {
-    /// The revisions at which it is visible.
-    pub(super) fn visible(&self) -> std::ops::Range<u64> {
-        match self {
-            Old::Service(old) => old.version().revision..old.until,
-            Old::Name(old) => old.version().revision..old.until,
-            Old::Group(old) => old.version().revision..old.until,
-            Old::Stats(old) => old.version().revision..old.until,
+    /// Notes which version is linked to it, unless that has been noted.
+    pub(super) fn note_in(&self, links: &mut Links) {
+        if !self.is_removed() {
+            let (at, newer) = each!(self, old => (old.version.addr(), old.newer.cast()));
+            links.0.entry(at).or_insert(Link(newer));
         }
+    }
+
+    /// The revision that it was written at.
+    pub(super) fn since(&self) -> u64 {
+        each!(self, old => old.version().revision)
+    }
+
+    /// The revision that it is not visible at any more.
+    pub(super) fn until(&self) -> u64 {
+        each!(self, old => old.until)
     }
 
     pub(super) fn is_removed(&self) -> bool {
-        match self {
-            Old::Service(old) => old.removed,
-            Old::Name(old) => old.removed,
-            Old::Group(old) => old.removed,
-            Old::Stats(old) => old.removed,
-        }
+        each!(self, old => old.removed)
     }
 
-    /// Frees it, or leaves the memory of a service's version to be used again.
+    /// Frees it; the memory of a service's version may be used again.
     ///
     /// # Safety
     ///
     /// It has been unlinked, or removed, and nobody can come to it any more.
     #[cfg(not(loom))]
-    unsafe fn free(self, spares: &mut Vec<Spare>) {
+    unsafe fn free(self) -> Option<Spare> {
         #[allow(clippy::unnecessary_box_returns)] // its memory is used again
         unsafe fn take<V>(old: &OldVersion<V>) -> Spare<V> {
             // SAFETY: the caller's; versions are boxes.
             let mut version = unsafe { Box::from_raw(old.version.as_ptr()) };
-            version.value = None;
+            version.release(old.is_lent);
             if old.removed {
                 // SAFETY: as above, and this was its last version.
-                unsafe { Cell::free(version.cell) };
+                unsafe { Cell::free(old.cell) };
             }
             version
         }
         match &self {
             // SAFETY: the caller's, in all four.
-            Old::Service(old) => spares.push(unsafe { take(old) }),
+            Old::Service(old) => return Some(unsafe { take(old) }),
             // SAFETY: as above.
             Old::Name(old) => drop(unsafe { take(old) }),
             // SAFETY: as above.
@@ -86,18 +108,58 @@ impl Old {
             // SAFETY: as above.
             Old::Stats(old) => drop(unsafe { take(old) }),
         }
+        None
     }
 
     /// Leaves it where it is, so that the model sees who comes to it.
     #[cfg(loom)]
-    unsafe fn free(self, _: &mut Vec<Spare>) {
-        let freed = match &self {
-            Old::Service(old) => &old.version().freed,
-            Old::Name(old) => &old.version().freed,
-            Old::Group(old) => &old.version().freed,
-            Old::Stats(old) => &old.version().freed,
-        };
+    unsafe fn free(self) -> Option<Spare> {
+        let freed = each!(&self, old => &old.version().freed);
         freed.store(true, std::sync::atomic::Ordering::Relaxed);
+        None
+    }
+}
+
+/// For each version that is kept, the one that is linked to it. The others know theirs: old
+/// versions are let go in their order, so that it is still there.
+#[derive(Default)]
+pub(super) struct Links(HashMap<NonZero<usize>, Link, RandomState>);
+
+/// A version of any kind.
+#[derive(Clone, Copy)]
+struct Link(NonNull<()>);
+
+// SAFETY: it is an address; who follows it says why it may.
+unsafe impl Send for Link {}
+
+impl Links {
+    /// Takes a version, which may be kept, out of its chain.
+    ///
+    /// # Safety
+    ///
+    /// Only the writer does, with a version that has been replaced, and has not been removed,
+    /// in the order of their revisions but for those that are kept.
+    pub(super) unsafe fn unlink<V>(&mut self, old: &mut OldVersion<V>) {
+        if !self.0.is_empty()
+            && let Some(Link(newer)) = self.0.remove(&old.version.addr())
+        {
+            old.newer = newer.cast();
+        }
+        // SAFETY: the caller's; the newer one is linked, because it is let go later, or the
+        // link was noted anew.
+        let (previous, is_lent) = unsafe { unlink(old.newer, old.version()) };
+        old.is_lent = is_lent;
+        if let Some(previous) = previous {
+            // What is older and still linked is kept.
+            self.0.insert(previous.addr(), Link(old.newer.cast()));
+        }
+    }
+
+    /// Gives memory back where nothing is kept any more.
+    pub(super) fn tidy(&mut self) {
+        if self.0.is_empty() && self.0.capacity() > OFTEN {
+            self.0 = HashMap::default();
+        }
     }
 }
 
@@ -124,16 +186,17 @@ pub(super) struct Garbage {
 
 impl Drop for Garbage {
     fn drop(&mut self) {
-        let mut freed = Vec::new();
-        for old in self.old.drain(..) {
-            // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
-            unsafe { old.free(&mut freed) };
-        }
         // Whoever frees may be a reader, who waits for nobody: what cannot be left is freed.
         let spares = self.spares.as_ref().map(|spares| spares.try_lock());
-        if let Some(Ok(mut spares)) = spares {
-            let room = SPARES.saturating_sub(spares.len());
-            spares.extend(freed.drain(..room.min(freed.len())));
+        let mut spares = spares.and_then(Result::ok);
+        for old in self.old.drain(..) {
+            // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
+            let spare = unsafe { old.free() };
+            if let (Some(spares), Some(spare)) = (&mut spares, spare)
+                && spares.len() < SPARES
+            {
+                spares.push(spare);
+            }
         }
     }
 }

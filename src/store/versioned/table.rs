@@ -1,9 +1,10 @@
 //! A hash table that is read while it is written.
 //!
 //! Open addressing, linear probing; a slot is the head of a key's chain, with six bits of
-//! the key's hash in the pointer, so that a look-up touches one word, the version and the
-//! text of the key, as it would in a plain hash table. What else belongs to a slot lies in
-//! arrays of its own. One writer at a time.
+//! the key's hash in the pointer, and beside it the key's cell. So a look-up fetches the
+//! version and the text of the key from memory at the same time, and not one after the
+//! other, as it would in a plain hash table. What else belongs to a slot lies in arrays of
+//! its own. One writer at a time.
 //!
 //! A slot that has been taken stays that key's until the table is laid out anew, in
 //! another one, which takes the place of this one at once. A key whose last version is
@@ -24,9 +25,38 @@ pub(super) const FEWEST: usize = 8;
 #[cfg(loom)]
 pub(super) const FEWEST: usize = 4;
 
+/// What a reader asks of a slot.
+#[repr(C, align(16))]
+struct Slot<V> {
+    newest: AtomicPtr<Version<V>>,
+    /// The key's, once and for all.
+    cell: AtomicPtr<Cell<V>>,
+}
+
+impl<V> Slot<V> {
+    /// Whether the slot is that of this key.
+    ///
+    /// # Safety
+    ///
+    /// A version has been found here, which has not been freed, and will not be until this
+    /// is done.
+    #[inline]
+    unsafe fn is_of(&self, key: &str) -> bool {
+        // SAFETY: a cell is freed with its last version, and not before.
+        self.cell()
+            .is_some_and(|cell| unsafe { Cell::key(cell) } == key.as_bytes())
+    }
+
+    #[inline]
+    fn cell(&self) -> Option<NonNull<Cell<V>>> {
+        // Relaxed: it was put there before the first version, which was found by an Acquire.
+        NonNull::new(self.cell.load(Relaxed))
+    }
+}
+
 /// A table. Clones share it.
 pub(super) struct Table<V> {
-    words: Arc<[AtomicPtr<Version<V>>]>,
+    slots: Arc<[Slot<V>]>,
     /// Asked by registered readers only.
     revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Asked by the writer only.
@@ -36,7 +66,7 @@ pub(super) struct Table<V> {
 impl<V> Clone for Table<V> {
     fn clone(&self) -> Table<V> {
         Table {
-            words: self.words.clone(),
+            slots: self.slots.clone(),
             revisions: self.revisions.clone(),
             hashes: self.hashes.clone(),
         }
@@ -48,6 +78,13 @@ pub(super) enum Found<'a, V> {
     Here(Option<&'a V>),
     /// That can be told only in the newest one.
     Elsewhere,
+}
+
+/// A slot that has been taken, as the writer finds it.
+pub(super) struct Taken<V> {
+    pub(super) at: usize,
+    pub(super) newest: NonNull<Version<V>>,
+    pub(super) cell: NonNull<Cell<V>>,
 }
 
 /// The bits of a hash that stand in the pointer; those that the place of a slot is not
@@ -64,7 +101,12 @@ impl<V> Table<V> {
     pub(super) fn with_room(keys: usize) -> Table<V> {
         let slots = (keys * 3 / 2).next_power_of_two().max(FEWEST);
         Table {
-            words: (0..slots).map(|_| AtomicPtr::default()).collect(),
+            slots: (0..slots)
+                .map(|_| Slot {
+                    newest: AtomicPtr::default(),
+                    cell: AtomicPtr::default(),
+                })
+                .collect(),
             revisions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             hashes: (0..slots).map(|_| PlainU64::new(0)).collect(),
         }
@@ -73,46 +115,50 @@ impl<V> Table<V> {
     /// How many slots may be taken, dead ones included: four of five, so that every search
     /// ends soon.
     pub(super) fn room(&self) -> usize {
-        self.words.len() * 4 / 5
+        self.slots.len() * 4 / 5
     }
 
     /// Whether it is far too large for so many keys.
     pub(super) fn is_wide(&self, keys: usize) -> bool {
-        self.words.len() > 4 * FEWEST && keys < self.words.len() / 8
+        self.slots.len() > 4 * FEWEST && keys < self.slots.len() / 8
     }
 
     /// A slot.
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Head<'_, V> {
         Head {
-            newest: &self.words[at],
+            newest: &self.slots[at].newest,
             revision: &self.revisions[at],
         }
     }
 
-    /// All slots.
-    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Head<'_, V>)> {
-        (0..self.words.len()).map(|at| (at, self.slot(at)))
+    /// All slots, with the cells of those that were ever taken.
+    pub(super) fn slots(
+        &self,
+    ) -> impl Iterator<Item = (usize, Head<'_, V>, Option<NonNull<Cell<V>>>)> {
+        let slots = self.slots.iter().enumerate();
+        slots.map(|(at, slot)| (at, self.slot(at), slot.cell()))
     }
 
     /// The slots that may be those of a key with this hash, up to the first free one.
     #[inline]
-    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (usize, Word<V>)> {
+    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (usize, &Slot<V>, Word<V>)> {
         let tag = tag(hash);
-        let words = &*self.words;
-        let mask = words.len() - 1;
+        let slots = &*self.slots;
+        let mask = slots.len() - 1;
         #[allow(clippy::cast_possible_truncation)] // masked
         let mut next = hash as usize & mask;
         std::iter::from_fn(move || {
             loop {
                 let at = next;
                 next = (next + 1) & mask;
-                let word = Word::load(&words[at]);
+                let slot = &slots[at];
+                let word = Word::load(&slot.newest);
                 if word.is_free() {
                     return None;
                 }
                 if word.has(tag) {
-                    return Some((at, word));
+                    return Some((at, slot, word));
                 }
             }
         })
@@ -126,13 +172,14 @@ impl<V> Table<V> {
     /// revision.
     #[inline]
     pub(super) unsafe fn get<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
-        for (_, word) in self.with_hash(hash) {
+        for (_, slot, word) in self.with_hash(hash) {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
-                && first.is_of(key)
+                // SAFETY: as above.
+                && unsafe { slot.is_of(key) }
             {
                 // SAFETY: the caller's.
-                return unsafe { seek(first, revision) }?.value.as_ref();
+                return unsafe { seek(first, revision) }?.value();
             }
         }
         None
@@ -145,11 +192,12 @@ impl<V> Table<V> {
     /// As for [`Head::glance`].
     #[inline]
     pub(super) unsafe fn glance<'a>(&self, hash: u64, key: &str, revision: u64) -> Found<'a, V> {
-        for (at, word) in self.with_hash(hash) {
+        for (at, slot, word) in self.with_hash(hash) {
             // SAFETY: the caller's.
             match unsafe { self.slot(at).glance(&word, revision) } {
-                Glance::Seen(version) if version.is_of(key) => {
-                    return Found::Here(version.value.as_ref());
+                // SAFETY: what is seen stays for as long as `'a`.
+                Glance::Seen(version) if unsafe { slot.is_of(key) } => {
+                    return Found::Here(version.value());
                 }
                 // Another key, with the same tag.
                 Glance::Seen(_) | Glance::Gone => {}
@@ -165,25 +213,30 @@ impl<V> Table<V> {
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
     pub(super) unsafe fn values(&self, revision: u64) -> impl Iterator<Item = &V> {
-        self.words.iter().filter_map(move |word| {
+        self.slots.iter().filter_map(move |slot| {
             // SAFETY: the caller is pinned.
-            let first = unsafe { Word::load(word).version() }?;
+            let first = unsafe { Word::load(&slot.newest).version() }?;
             // SAFETY: the caller's.
-            unsafe { seek(first, revision) }?.value.as_ref()
+            unsafe { seek(first, revision) }?.value()
         })
     }
 
-    /// The slot of a key and its newest version, for the writer.
+    /// The slot of a key, for the writer.
     ///
     /// # Safety
     ///
     /// Only the writer asks, in the newest table.
     #[inline]
-    pub(super) unsafe fn find(&self, hash: u64, key: &str) -> Option<(usize, NonNull<Version<V>>)> {
-        self.with_hash(hash).find_map(|(at, word)| {
+    pub(super) unsafe fn find(&self, hash: u64, key: &str) -> Option<Taken<V>> {
+        self.with_hash(hash).find_map(|(at, slot, word)| {
+            let newest = word.pointer()?;
+            // Brought into the cache while the keys are compared, because what is stored there
+            // has to arrive before the lock is given back.
+            std::hint::black_box(self.revisions[at].load(Relaxed));
             // SAFETY: what stands in the newest table has not been freed.
-            let first = unsafe { word.version() }?;
-            first.is_of(key).then_some((at, word.pointer()?))
+            let is_it = unsafe { slot.is_of(key) };
+            let cell = slot.cell().filter(|_| is_it)?;
+            Some(Taken { at, newest, cell })
         })
     }
 
@@ -196,11 +249,11 @@ impl<V> Table<V> {
         // SAFETY: a cell has not been freed while it stands in the table.
         let hash = unsafe { cell.as_ref() }.hash;
         let mut slots = self.with_hash(hash);
-        let found = slots.find(|(_, word)| {
-            // SAFETY: what stands in the newest table has not been freed.
-            unsafe { word.version() }.is_some_and(|first| first.cell == cell)
+        let found = slots.find(|(_, slot, word)| {
+            // A dead slot may have the cell of one that has been freed, at the same address.
+            word.pointer().is_some() && slot.cell() == Some(cell)
         });
-        found.map(|(at, _)| self.slot(at))
+        found.map(|(at, ..)| self.slot(at))
     }
 
     /// Puts another version in front in a slot.
@@ -209,14 +262,21 @@ impl<V> Table<V> {
         self.slot(at).push_with(newest, revision, tag(hash));
     }
 
-    /// Takes a free slot for a key with its first version. There has to be room.
-    pub(super) fn take(&self, hash: u64, newest: *mut Version<V>, revision: u64) {
-        let mask = self.words.len() - 1;
+    /// Takes a free slot for a key, with what its cell has. There has to be room.
+    pub(super) fn take(
+        &self,
+        hash: u64,
+        cell: NonNull<Cell<V>>,
+        newest: *mut Version<V>,
+        revision: u64,
+    ) {
+        let mask = self.slots.len() - 1;
         #[allow(clippy::cast_possible_truncation)] // masked
         let mut at = hash as usize & mask;
-        while !Word::load(&self.words[at]).is_free() {
+        while !Word::load(&self.slots[at].newest).is_free() {
             at = (at + 1) & mask;
         }
+        self.slots[at].cell.store(cell.as_ptr(), Relaxed);
         self.hashes[at].store(hash, Relaxed);
         self.push(at, hash, newest, revision);
     }
@@ -224,10 +284,10 @@ impl<V> Table<V> {
     /// The same keys in another table, which nobody sees yet; for the writer.
     pub(super) fn laid_out_anew(&self, room_for: usize) -> Table<V> {
         let fresh = Table::with_room(room_for);
-        for (at, slot) in self.slots() {
+        for (at, slot, cell) in self.slots() {
             let (newest, revision) = slot.parts();
-            if !newest.is_null() {
-                fresh.take(self.hashes[at].load(Relaxed), newest, revision);
+            if let Some(cell) = cell.filter(|_| !newest.is_null()) {
+                fresh.take(self.hashes[at].load(Relaxed), cell, newest, revision);
             }
         }
         fresh

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use super::chain::{Cell, Version, unlink};
+use super::chain::{Cell, Version, succeed, succeed_with_health};
 use super::engine::{Engine, FLUSHES, Indexes, LARGE, OFTEN, SHARE, Tables, Twin, has_failed};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
-use super::old::{Garbage, Old, OldVersion, SPARES, STOCK, Spare};
-use super::table::Table;
-use crate::service::ServiceInfo;
+use super::old::{Garbage, Links, Old, OldVersion, SPARES, STOCK, Spare};
+use super::table::{Table, Taken};
+use crate::service::{ServiceInfo, ServiceStatus};
 use crate::store::StoreStats;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -32,6 +33,7 @@ pub(super) struct Writer {
     pub(super) replaced: VecDeque<Old>,
     /// Versions that snapshots need, by the oldest such revision.
     pub(super) kept: BTreeMap<u64, Vec<Old>>,
+    links: Links,
     /// How many have been replaced since it was last looked what can go.
     since_tidy: usize,
     spares: Vec<Spare>,
@@ -42,6 +44,7 @@ impl Writer {
     /// Forgets all versions that have been replaced; answers with those that no chain has
     /// any more.
     pub(super) fn forget_old(&mut self) -> Vec<Old> {
+        self.links = Links::default();
         let kept = std::mem::take(&mut self.kept).into_values().flatten();
         let old = self.replaced.drain(..).chain(kept);
         old.filter(Old::is_removed).collect()
@@ -118,19 +121,6 @@ pub(super) struct Spot<V> {
     taken: Option<Taken<V>>,
 }
 
-/// A slot, and the newest version there.
-struct Taken<V> {
-    slot: usize,
-    newest: NonNull<Version<V>>,
-}
-
-impl<V> Spot<V> {
-    fn new(hash: u64, taken: Option<(usize, NonNull<Version<V>>)>) -> Spot<V> {
-        let taken = taken.map(|(slot, newest)| Taken { slot, newest });
-        Spot { hash, taken }
-    }
-}
-
 impl<'e> Commit<'e> {
     pub(super) fn new(engine: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
         Commit {
@@ -192,14 +182,8 @@ impl<'e> Commit<'e> {
         let tables = self.tables();
         let hash = tables.hash(key);
         // SAFETY: this is the writer, and the newest table.
-        let found = unsafe { I::table(&tables.indexes).find(hash, key) };
-        if let Some((_, newest)) = found {
-            // Brought into the cache while the keys are compared, because what follows is an
-            // atomic addition, which lets nothing overtake it.
-            // SAFETY: this is the writer, and it stands in the newest table.
-            std::hint::black_box(unsafe { newest.as_ref() }.newer.load(Relaxed));
-        }
-        Spot::new(hash, found)
+        let taken = unsafe { I::table(&tables.indexes).find(hash, key) };
+        Spot { hash, taken }
     }
 
     /// The newest value there, which may not be published yet.
@@ -207,7 +191,7 @@ impl<'e> Commit<'e> {
     pub(super) fn newest<V>(&self, spot: &Spot<V>) -> Option<&V> {
         let Taken { newest, .. } = spot.taken.as_ref()?;
         // SAFETY: this is the writer, and nothing has been put there since.
-        unsafe { newest.as_ref() }.value.as_ref()
+        unsafe { newest.as_ref() }.value()
     }
 
     /// Puts a value there, or that there is none; answers with its cell.
@@ -222,31 +206,58 @@ impl<'e> Commit<'e> {
         if self.engine.is(Twin::PublishedFirst) {
             self.engine.published.store(revision, Release);
         }
-        if let Some(Taken { slot, newest }) = spot.taken {
+        if let Some(taken) = &spot.taken {
             let is_last = value.is_none();
             let spare = I::spare(&mut self.writer);
-            let (fresh, old) = push(spare, newest, value, revision);
-            let table = I::table(&self.tables().indexes);
-            table.push(slot, spot.hash, fresh, revision);
+            let fresh = succeed(spare, taken.newest, value, revision);
+            self.push::<I, V>(spot.hash, taken, fresh);
             if self.engine.is(Twin::KilledAtOnce) && is_last {
-                table.slot(slot).kill();
+                I::table(&self.tables().indexes).slot(taken.at).kill();
             }
-            self.replaced(I::old(old));
-            // SAFETY: this is the writer, and what has been replaced is not freed yet.
-            return unsafe { newest.as_ref() }.cell;
+            return taken.cell;
         }
         self.make_room::<I, V>();
         let cell = Cell::new(key, spot.hash);
-        let first = Version::new(revision, value, cell, std::ptr::null_mut());
-        let first = Box::into_raw(first);
+        let first = Box::into_raw(Version::new(revision, value));
         // SAFETY: it was made just now.
         unsafe { cell.as_ref() }.head().push(first, revision);
         let table = I::table(&self.tables().indexes);
-        table.take(spot.hash, first, revision);
+        table.take(spot.hash, cell, first, revision);
         let usage = I::usage(&mut self.writer);
         usage.used += 1;
         usage.live += 1;
         cell
+    }
+
+    /// Puts a record with another health in the place of one.
+    #[inline]
+    pub(super) fn put_health(
+        &mut self,
+        spot: &Spot<ServiceInfo>,
+        health: (ServiceStatus, SystemTime),
+    ) {
+        let Some(taken) = &spot.taken else {
+            return;
+        };
+        let revision = self.next();
+        self.writer.dirty = true;
+        if self.engine.is(Twin::PublishedFirst) {
+            self.engine.published.store(revision, Release);
+        }
+        let spare = Services::spare(&mut self.writer);
+        // SAFETY: this is the writer; nothing has been put there since the spot was found; and
+        // it is put in front at once.
+        let fresh = unsafe { succeed_with_health(spare, taken.newest, health, revision) };
+        self.push::<Services, _>(spot.hash, taken, fresh);
+    }
+
+    /// Puts a version in front of the newest one, which becomes old.
+    #[inline]
+    fn push<I: Index<V>, V>(&mut self, hash: u64, taken: &Taken<V>, fresh: NonNull<Version<V>>) {
+        let old = push(taken.cell, taken.newest, fresh, self.next());
+        let table = I::table(&self.tables().indexes);
+        table.push(taken.at, hash, fresh.as_ptr(), old.until);
+        self.replaced(I::old(old));
     }
 
     fn replaced(&mut self, old: Old) {
@@ -329,10 +340,13 @@ impl<'e> Commit<'e> {
 
     fn put_stats(&mut self) {
         self.writer.counted = false;
-        let newest = self.tables().generation.stats().head().newest();
+        let cell = self.tables().generation.stats;
+        // SAFETY: it is freed with the generation.
+        let newest = unsafe { cell.as_ref() }.head().newest();
         if let Some(newest) = NonNull::new(newest) {
-            let (_, old) = push(None, newest, Some(self.writer.stats), self.next());
-            self.replaced(Old::Stats(old));
+            let revision = self.next();
+            let fresh = succeed(None, newest, Some(self.writer.stats), revision);
+            self.replaced(Old::Stats(push(cell, newest, fresh, revision)));
         }
     }
 
@@ -392,17 +406,16 @@ impl<'e> Commit<'e> {
 
     fn put_nothing_everywhere<I: Index<V>, V>(&mut self) {
         let table = I::table(&self.tables().indexes).clone();
-        for (at, slot) in table.slots() {
-            let Some(newest) = NonNull::new(slot.newest()) else {
+        for (at, slot, cell) in table.slots() {
+            let (Some(newest), Some(cell)) = (NonNull::new(slot.newest()), cell) else {
                 continue;
             };
             // SAFETY: this is the writer, and the newest table.
-            let first = unsafe { newest.as_ref() };
-            if first.value.is_some() {
+            if unsafe { newest.as_ref() }.value().is_some() {
                 // SAFETY: a cell has not been freed while it stands in the table.
-                let hash = unsafe { first.cell.as_ref() }.hash;
-                let spot = Spot::new(hash, Some((at, newest)));
-                self.put::<I, V>(&spot, "", None);
+                let hash = unsafe { cell.as_ref() }.hash;
+                let taken = Some(Taken { at, newest, cell });
+                self.put::<I, V>(&Spot { hash, taken }, "", None);
             }
         }
     }
@@ -445,25 +458,29 @@ impl<'e> Commit<'e> {
         if self.engine.is(Twin::UnlinkedAtOnce) {
             passed = self.writer.revision;
         }
-        let Writer { kept, .. } = &mut *self.writer;
+        let Writer {
+            revision,
+            kept,
+            replaced,
+            ..
+        } = &*self.writer;
         let gone = kept.keys().filter(|&r| held.binary_search(r).is_err());
-        for revision in gone.copied().collect::<Vec<u64>>() {
+        let gone: Vec<u64> = gone.copied().collect();
+        // What ends after the scan, or may still be seen by a pinned reader, waits; but not
+        // what had been removed before the scan, which nobody has found since who was not
+        // registered by then. Nor what is removed in the course of this: it was there when the
+        // places were read.
+        let last = passed.min(*revision);
+        let over = |old: &&Old| old.is_removed() || old.until() <= last;
+        let over = replaced.iter().take(most).take_while(over).count();
+        self.left.garbage.reserve_exact(over);
+        for revision in gone {
             let group = self.writer.kept.remove(&revision);
             for old in group.into_iter().flatten() {
                 self.keep_or_let_go(old, &held);
             }
         }
-        // Not what is removed in the course of this: it was there when the places were read.
-        for _ in 0..most.min(self.writer.replaced.len()) {
-            let next = self.writer.replaced.front();
-            // What ends after the scan, or may still be seen by a pinned reader, waits; but
-            // not what had been removed before the scan, which nobody has found since who
-            // was not registered by then.
-            let last = passed.min(self.writer.revision);
-            let over = |old: &Old| old.is_removed() || old.visible().end <= last;
-            if !next.is_some_and(over) {
-                break;
-            }
+        for _ in 0..over {
             if let Some(old) = self.writer.replaced.pop_front() {
                 self.keep_or_let_go(old, &held);
             }
@@ -477,56 +494,53 @@ impl<'e> Commit<'e> {
             let from = spares.len().saturating_sub(room);
             self.writer.spares.extend(spares.drain(from..));
         }
+        self.writer.links.tidy();
         let keeps = !self.writer.kept.is_empty();
         self.engine.keeps.store(keeps, Relaxed);
         self.left.ask = (self.writer.revision > passed).then_some(self.writer.revision);
         self.left.flushes = flushes;
     }
 
-    fn keep_or_let_go(&mut self, old: Old, held: &[u64]) {
-        let visible = old.visible();
-        let oldest = held.get(held.partition_point(|r| *r < visible.start));
-        if let Some(r) = oldest.filter(|r| **r < visible.end) {
-            self.writer.kept.entry(*r).or_default().push(old);
-            return;
+    fn keep_or_let_go(&mut self, mut old: Old, held: &[u64]) {
+        if !held.is_empty() {
+            let oldest = held.get(held.partition_point(|r| *r < old.since()));
+            if let Some(r) = oldest.filter(|r| **r < old.until()) {
+                let Writer { kept, links, .. } = &mut *self.writer;
+                old.note_in(links);
+                kept.entry(*r).or_default().push(old);
+                return;
+            }
         }
-        match &old {
+        match &mut old {
             Old::Service(old) => self.unlink::<Services, _>(old),
             Old::Name(old) => self.unlink::<Names, _>(old),
             Old::Group(old) => self.unlink::<Groups, _>(old),
             // SAFETY: this is the writer, and it has been replaced.
-            Old::Stats(old) => unsafe { unlink(old.version()) },
+            Old::Stats(old) => unsafe { self.writer.links.unlink(old) },
         }
         self.left.garbage.push(old);
     }
 
-    fn unlink<I: Index<V>, V>(&mut self, old: &OldVersion<V>) {
+    fn unlink<I: Index<V>, V>(&mut self, old: &mut OldVersion<V>) {
         if old.removed {
             return;
         }
-        let old = old.version();
-        // Relaxed: the writer's own.
-        let newer = NonNull::new(old.newer.load(Relaxed));
         // SAFETY: this is the writer, and it has been replaced.
-        unsafe { unlink(old) };
-        let is_last = |newer: &NonNull<Version<V>>| {
-            // SAFETY: what has been replaced has a newer one, which is linked.
-            let newer = unsafe { newer.as_ref() };
-            let alone = newer.previous.load(Relaxed).is_null();
-            newer.value.is_none() && alone && newer.newer.load(Relaxed).is_null()
-        };
-        if let Some(last) = newer.filter(is_last) {
-            self.remove::<I, V>(last);
+        unsafe { self.writer.links.unlink(old) };
+        // SAFETY: what has been replaced has a newer one, which is linked.
+        let newer = unsafe { old.newer.as_ref() };
+        // SAFETY: its cell is freed with its last version.
+        let newest = unsafe { old.cell.as_ref() }.head().newest();
+        if newer.value().is_none() && newer.is_alone() && newest == old.newer.as_ptr() {
+            self.remove::<I, V>(old.cell, old.newer);
         }
     }
 
     /// Removes a key of which nothing is left but a version that says so.
-    fn remove<I: Index<V>, V>(&mut self, last: NonNull<Version<V>>) {
+    fn remove<I: Index<V>, V>(&mut self, cell: NonNull<Cell<V>>, last: NonNull<Version<V>>) {
         if self.engine.is(Twin::KilledAtOnce) {
             return;
         }
-        // SAFETY: this is the writer, and it is linked.
-        let cell = unsafe { last.as_ref() }.cell;
         let table = I::table(&self.tables().indexes);
         // SAFETY: this is the writer, and the newest table.
         let Some(slot) = (unsafe { table.slot_of(cell) }) else {
@@ -541,8 +555,11 @@ impl<'e> Commit<'e> {
         let until = self.next();
         self.writer.replaced.push_back(I::old(OldVersion {
             version: last,
+            cell,
+            newer: last,
             until,
             removed: true,
+            is_lent: false,
         }));
         if I::table(&self.tables().indexes).is_wide(live) {
             self.lay_out_anew::<I, V>(live);
@@ -551,29 +568,26 @@ impl<'e> Commit<'e> {
 }
 
 /// Puts a version in front of the newest one of a cell, which becomes old.
+#[inline]
 fn push<V>(
-    spare: Option<Box<Version<V>>>,
+    cell: NonNull<Cell<V>>,
     newest: NonNull<Version<V>>,
-    value: Option<V>,
+    fresh: NonNull<Version<V>>,
     revision: u64,
-) -> (*mut Version<V>, OldVersion<V>) {
-    // SAFETY: the writer calls this, with a version that stands in its table, or is that of
-    // the stats.
-    let last = unsafe { newest.as_ref() };
-    // SAFETY: as above: then so does its cell.
-    let cell = unsafe { last.cell.as_ref() };
-    let fresh = Box::into_raw(match spare {
-        Some(spare) => spare.anew(revision, value, last.cell, newest.as_ptr()),
-        None => Version::new(revision, value, last.cell, newest.as_ptr()),
-    });
-    last.newer.store(fresh, Relaxed);
-    cell.head().push(fresh, revision);
-    let old = OldVersion {
+) -> OldVersion<V> {
+    // SAFETY: the writer calls this, with the newest version of the cell, and a cell is freed
+    // with its last version.
+    unsafe { cell.as_ref() }
+        .head()
+        .push(fresh.as_ptr(), revision);
+    OldVersion {
         version: newest,
+        cell,
+        newer: fresh,
         until: revision,
         removed: false,
-    };
-    (fresh, old)
+        is_lent: false,
+    }
 }
 
 /// What is handed to the epoch once the lock has been given back.
