@@ -188,6 +188,7 @@ fn untagged<V>(version: *mut Version<V>) -> *mut Version<V> {
 }
 
 /// The first word of a head.
+#[derive(Clone, Copy)]
 pub(super) struct Word<V>(*mut Version<V>);
 
 impl<V> Word<V> {

@@ -11,6 +11,7 @@
 //! gone leaves its slot *dead*: it is passed over, and never taken again. So no reader
 //! who goes from slot to slot can miss a key that was there when it began.
 
+use std::hint::select_unpredictable;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as PlainU64;
@@ -164,6 +165,25 @@ impl<V> Table<V> {
         })
     }
 
+    /// The key's home, or the slot behind it where the home has another tag; if that has the
+    /// tag. There most keys are found. Which of the two it is is a matter of chance, and no
+    /// matter for a branch.
+    #[inline]
+    fn near_home(&self, hash: u64) -> Option<(&Slot<V>, Word<V>)> {
+        let tag = tag(hash);
+        let slots = &*self.slots;
+        let mask = slots.len() - 1;
+        #[allow(clippy::cast_possible_truncation)] // masked
+        let home = hash as usize & mask;
+        let next = (home + 1) & mask;
+        let (first, second) = (&slots[home], &slots[next]);
+        let words = (Word::load(&first.newest), Word::load(&second.newest));
+        let is_first = words.0.has(tag);
+        let slot = select_unpredictable(is_first, first, second);
+        let word = select_unpredictable(is_first, words.0, words.1);
+        word.has(tag).then_some((slot, word))
+    }
+
     /// The value under a key at a revision.
     ///
     /// # Safety
@@ -172,6 +192,26 @@ impl<V> Table<V> {
     /// revision.
     #[inline]
     pub(super) unsafe fn get<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
+        if let Some((slot, word)) = self.near_home(hash)
+            // SAFETY: the caller is pinned.
+            && let Some(first) = unsafe { word.version() }
+            // SAFETY: as above.
+            && unsafe { slot.is_of(key) }
+        {
+            // SAFETY: the caller's.
+            return unsafe { seek(first, revision) }?.value();
+        }
+        // SAFETY: the caller's.
+        unsafe { self.get_anywhere(hash, key, revision) }
+    }
+
+    /// The same for a key that may be far from home, or nowhere.
+    ///
+    /// # Safety
+    ///
+    /// As for [`get`](Self::get).
+    #[inline(never)]
+    unsafe fn get_anywhere<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
         for (_, slot, word) in self.with_hash(hash) {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
