@@ -156,14 +156,14 @@ impl VersionedStore {
         &'e self,
         write: impl FnOnce(&mut Commit<'e>) -> Result<R>,
     ) -> Result<(R, Revision)> {
-        let mut commit = self.engine.commit();
-        if commit.is_closed() {
-            return Err(StoreError::Closed);
-        }
-        let answer = write(&mut commit)?;
-        let revision = commit.settle();
-        let is_large = commit.is_large();
-        drop(commit);
+        let (answer, revision, is_large) = {
+            let mut commit = self.engine.commit();
+            if commit.is_closed() {
+                return Err(StoreError::Closed);
+            }
+            let answer = write(&mut commit)?;
+            (answer, commit.settle(), commit.is_large())
+        };
         if is_large {
             self.engine.tidy_up_after();
         }
@@ -207,13 +207,12 @@ impl WriteTables for Commit<'_> {
         if known == Some(&service) {
             return;
         }
-        let is_new = known.is_none();
-        let key = service.key().clone();
-        if !is_new {
-            self.put::<Services, _>(&spot, &key, Some(service));
+        if known.is_some() {
+            // The slot knows its key.
+            self.put::<Services, _>(&spot, "", Some(service));
             return;
         }
-        let name = service.clone();
+        let (key, name) = (service.key().clone(), service.clone());
         let pod = Pod(self.put::<Services, _>(&spot, &key, Some(service)));
         let name = name.service_name();
         let spot = self.spot::<Names, _>(name);

@@ -427,6 +427,7 @@ impl<V> Cell<V> {
 /// # Safety
 ///
 /// Only the writer does, with a version that is linked, and the one that is linked to it.
+#[inline]
 pub(super) unsafe fn unlink<V>(
     newer: NonNull<Version<V>>,
     old: &Version<V>,

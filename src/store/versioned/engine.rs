@@ -82,13 +82,13 @@ use crate::sync::epoch::{Epoch, Guard};
 
 /// After how many replaced versions the writer looks what can go.
 #[cfg(not(loom))]
-pub(super) const OFTEN: usize = 64;
+pub(super) const OFTEN: usize = 128;
 #[cfg(loom)]
 pub(super) const OFTEN: usize = 3;
 
 /// How often the epoch is asked to go on each time: two steps are a grace period, where
 /// nobody is pinned for long.
-pub(super) const FLUSHES: usize = 2;
+pub(super) const FLUSHES: usize = 1;
 
 /// How many of them it looks at, at most, for each that has come.
 pub(super) const SHARE: usize = 4;
@@ -371,6 +371,7 @@ impl Engine {
     }
 
     /// The right to write, when its turn comes.
+    #[inline]
     pub(super) fn commit(self: &Arc<Engine>) -> Commit<'_> {
         // No code of a caller runs under this lock.
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -139,6 +139,7 @@ impl Links {
     ///
     /// Only the writer does, with a version that has been replaced, and has not been removed,
     /// in the order of their revisions but for those that are kept.
+    #[inline]
     pub(super) unsafe fn unlink<V>(&mut self, old: &mut OldVersion<V>) {
         if !self.0.is_empty()
             && let Some(Link(newer)) = self.0.remove(&old.version.addr())

@@ -122,6 +122,7 @@ pub(super) struct Spot<V> {
 }
 
 impl<'e> Commit<'e> {
+    #[inline]
     pub(super) fn new(engine: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
         Commit {
             engine,
@@ -321,6 +322,7 @@ impl<'e> Commit<'e> {
     }
 
     /// Publishes what was written, if anything was; answers with the newest revision.
+    #[inline]
     pub(super) fn publish(&mut self) -> u64 {
         if std::mem::take(&mut self.writer.dirty) {
             let revision = self.next();
@@ -480,11 +482,13 @@ impl<'e> Commit<'e> {
                 self.keep_or_let_go(old, &held);
             }
         }
-        for _ in 0..over {
-            if let Some(old) = self.writer.replaced.pop_front() {
-                self.keep_or_let_go(old, &held);
-            }
+        // What is removed meanwhile comes behind the others.
+        let mut replaced = std::mem::take(&mut self.writer.replaced);
+        for old in replaced.drain(..over) {
+            self.keep_or_let_go(old, &held);
         }
+        replaced.append(&mut self.writer.replaced);
+        self.writer.replaced = replaced;
         let Writer { replaced, .. } = &mut *self.writer;
         if replaced.capacity() > LARGE && replaced.len() < replaced.capacity() / 8 {
             replaced.shrink_to(2 * replaced.len());
@@ -501,6 +505,7 @@ impl<'e> Commit<'e> {
         self.left.flushes = flushes;
     }
 
+    #[inline]
     fn keep_or_let_go(&mut self, mut old: Old, held: &[u64]) {
         if !held.is_empty() {
             let oldest = held.get(held.partition_point(|r| *r < old.since()));
@@ -521,6 +526,7 @@ impl<'e> Commit<'e> {
         self.left.garbage.push(old);
     }
 
+    #[inline]
     fn unlink<I: Index<V>, V>(&mut self, old: &mut OldVersion<V>) {
         if old.removed {
             return;
@@ -537,6 +543,7 @@ impl<'e> Commit<'e> {
     }
 
     /// Removes a key of which nothing is left but a version that says so.
+    #[cold]
     fn remove<I: Index<V>, V>(&mut self, cell: NonNull<Cell<V>>, last: NonNull<Version<V>>) {
         if self.engine.is(Twin::KilledAtOnce) {
             return;
@@ -603,6 +610,7 @@ struct Leftovers<'e> {
 }
 
 impl<'e> Leftovers<'e> {
+    #[inline]
     fn new(engine: &'e Arc<Engine>) -> Leftovers<'e> {
         Leftovers {
             engine,
@@ -614,6 +622,7 @@ impl<'e> Leftovers<'e> {
         }
     }
 
+    #[cold]
     fn hand_over(&mut self) {
         let garbage = Garbage {
             old: std::mem::take(&mut self.garbage),
@@ -639,6 +648,7 @@ impl<'e> Leftovers<'e> {
 }
 
 impl Drop for Leftovers<'_> {
+    #[inline]
     fn drop(&mut self) {
         if has_failed() {
             return;
