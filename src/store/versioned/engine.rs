@@ -68,7 +68,7 @@ use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
 
 use super::chain::{Cell, Glance, Version, free_chain, seek};
 use super::lists::{Members, Subscribers};
-use super::old::{Garbage, Old, Spares};
+use super::old::{Garbage, Old, Stash};
 use super::registrations::{Registration, Registrations};
 use super::table::{Found, Table};
 use super::writer::{Commit, Writer};
@@ -216,7 +216,7 @@ impl Generation {
     pub(super) fn adopt(&self, removed: Vec<Old>) {
         let orphans = self.orphans.lock();
         let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
-        orphans.old.extend(removed);
+        orphans.lists.push(removed);
     }
 
     /// The newest layout.
@@ -276,7 +276,7 @@ pub(super) struct Engine {
     /// How many there are, the store and its reader handles, who may ask for the newest
     /// state.
     askers: AtomicUsize,
-    pub(super) spares: Arc<Spares>,
+    pub(super) stash: Arc<PlainMutex<Stash>>,
     writer: Mutex<Writer>,
     /// Whether somebody wanted to tidy up while another had the lock, who is to look again.
     again: AtomicBool,
@@ -296,7 +296,7 @@ impl Engine {
             passed: Arc::new(AtomicU64::new(0)),
             keeps: AtomicBool::new(false),
             askers: AtomicUsize::new(0),
-            spares: Arc::default(),
+            stash: Arc::default(),
             writer: Mutex::new(Writer::default()),
             again: AtomicBool::new(false),
             is_waiting: AtomicBool::new(false),

@@ -1,5 +1,6 @@
 //! Versions that have been replaced, until their memory is used again.
 
+use std::collections::VecDeque;
 use std::num::NonZero;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
@@ -174,29 +175,92 @@ pub(super) const SPARES: usize = 2 * OFTEN;
 /// How many spares are made while the store grows.
 pub(super) const STOCK: usize = 8 * OFTEN;
 
-/// Spares that come from whoever frees, until the writer takes them.
-pub(super) type Spares = Mutex<Vec<Spare>>;
+/// How many old versions stand in a list.
+pub(super) const CHUNK: usize = OFTEN.div_ceil(2);
+
+/// How many empty lists are kept.
+pub(super) const LISTS: usize = 8;
+
+/// What comes from whoever frees, until the writer takes it.
+#[derive(Default)]
+pub(super) struct Stash {
+    pub(super) spares: Vec<Spare>,
+    /// Empty ones.
+    pub(super) lists: Vec<Vec<Old>>,
+}
+
+/// Old versions in the order in which they were replaced. They stand in short lists, which
+/// are handed on whole: so nothing is copied, and no memory is asked for that many threads,
+/// each with an allocator's memory of its own, would ask for again and again.
+#[derive(Default)]
+pub(super) struct Queue {
+    lists: VecDeque<Vec<Old>>,
+    /// Empty ones.
+    pub(super) spares: Vec<Vec<Old>>,
+}
+
+impl Queue {
+    #[inline]
+    pub(super) fn push(&mut self, old: Old) {
+        match self.lists.back_mut() {
+            Some(last) if last.len() < CHUNK => last.push(old),
+            _ => self.push_list(old),
+        }
+    }
+
+    #[cold]
+    fn push_list(&mut self, old: Old) {
+        let list = self.spares.pop();
+        let mut list = list.unwrap_or_else(|| Vec::with_capacity(CHUNK));
+        list.push(old);
+        self.lists.push_back(list);
+    }
+
+    /// Takes the first list, if all in it are ready.
+    pub(super) fn pop_if(&mut self, is_ready: impl Fn(&Old) -> bool) -> Option<Vec<Old>> {
+        // The last is the one that will be ready last, as a rule.
+        let is_ready = self.lists.front()?.iter().rev().all(is_ready);
+        is_ready.then(|| self.lists.pop_front())?
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.is_empty()
+    }
+
+    /// Takes all of them.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Old> {
+        std::mem::take(&mut self.lists).into_iter().flatten()
+    }
+}
 
 /// What nobody can come to once a grace period has passed.
 #[derive(Default)]
 pub(super) struct Garbage {
-    pub(super) old: Vec<Old>,
-    /// Where spares go.
-    pub(super) spares: Option<Arc<Spares>>,
+    pub(super) lists: Vec<Vec<Old>>,
+    /// Where its memory goes.
+    pub(super) stash: Option<Arc<Mutex<Stash>>>,
 }
 
 impl Drop for Garbage {
     fn drop(&mut self) {
         // Whoever frees may be a reader, who waits for nobody: what cannot be left is freed.
-        let spares = self.spares.as_ref().map(|spares| spares.try_lock());
-        let mut spares = spares.and_then(Result::ok);
-        for old in self.old.drain(..) {
-            // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
-            let spare = unsafe { old.free() };
-            if let (Some(spares), Some(spare)) = (&mut spares, spare)
-                && spares.len() < SPARES
+        let stash = self.stash.as_ref().map(|stash| stash.try_lock());
+        let mut stash = stash.and_then(Result::ok);
+        for mut list in self.lists.drain(..) {
+            for old in list.drain(..) {
+                // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
+                let spare = unsafe { old.free() };
+                if let (Some(stash), Some(spare)) = (&mut stash, spare)
+                    && stash.spares.len() < SPARES
+                {
+                    stash.spares.push(spare);
+                }
+            }
+            if let Some(stash) = &mut stash
+                && stash.lists.len() < LISTS
+                && list.capacity() == CHUNK
             {
-                spares.push(spare);
+                stash.lists.push(list);
             }
         }
     }

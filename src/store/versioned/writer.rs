@@ -1,6 +1,6 @@
 //! The writer's side: what is put, published, kept, unlinked and handed to the epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::chain::{Cell, Version, succeed, succeed_with_health};
 use super::engine::{Engine, FLUSHES, Indexes, LARGE, OFTEN, SHARE, Tables, Twin, has_failed};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
-use super::old::{Garbage, Links, Old, OldVersion, SPARES, STOCK, Spare};
+use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
 use super::table::{Table, Taken};
 use crate::service::{ServiceInfo, ServiceStatus};
 use crate::store::StoreStats;
@@ -30,7 +30,9 @@ pub(super) struct Writer {
     names: Usage,
     groups: Usage,
     /// Versions that have been replaced, in that order.
-    pub(super) replaced: VecDeque<Old>,
+    pub(super) replaced: Queue,
+    /// Cells that have just been removed, by their last versions, which then stand there, too.
+    removed: Vec<Old>,
     /// Versions that snapshots need, by the oldest such revision.
     pub(super) kept: BTreeMap<u64, Vec<Old>>,
     links: Links,
@@ -46,7 +48,7 @@ impl Writer {
     pub(super) fn forget_old(&mut self) -> Vec<Old> {
         self.links = Links::default();
         let kept = std::mem::take(&mut self.kept).into_values().flatten();
-        let old = self.replaced.drain(..).chain(kept);
+        let old = self.replaced.drain().chain(kept);
         old.filter(Old::is_removed).collect()
     }
 }
@@ -262,7 +264,7 @@ impl<'e> Commit<'e> {
     }
 
     fn replaced(&mut self, old: Old) {
-        self.writer.replaced.push_back(old);
+        self.writer.replaced.push(old);
         self.writer.since_tidy += 1;
         self.own += 1;
     }
@@ -460,43 +462,38 @@ impl<'e> Commit<'e> {
         if self.engine.is(Twin::UnlinkedAtOnce) {
             passed = self.writer.revision;
         }
-        let Writer {
-            revision,
-            kept,
-            replaced,
-            ..
-        } = &*self.writer;
-        let gone = kept.keys().filter(|&r| held.binary_search(r).is_err());
-        let gone: Vec<u64> = gone.copied().collect();
-        // What ends after the scan, or may still be seen by a pinned reader, waits; but not
-        // what had been removed before the scan, which nobody has found since who was not
-        // registered by then. Nor what is removed in the course of this: it was there when the
-        // places were read.
-        let last = passed.min(*revision);
-        let over = |old: &&Old| old.is_removed() || old.until() <= last;
-        let over = replaced.iter().take(most).take_while(over).count();
-        self.left.garbage.reserve_exact(over);
+        if let Ok(mut stash) = self.engine.stash.try_lock() {
+            let Writer {
+                spares, replaced, ..
+            } = &mut *self.writer;
+            refill(spares, &mut stash.spares, SPARES);
+            refill(&mut replaced.spares, &mut stash.lists, LISTS);
+        }
+        let kept = self.writer.kept.keys();
+        let gone: Vec<u64> = kept
+            .filter(|&r| held.binary_search(r).is_err())
+            .copied()
+            .collect();
         for revision in gone {
-            let group = self.writer.kept.remove(&revision);
-            for old in group.into_iter().flatten() {
-                self.keep_or_let_go(old, &held);
+            if let Some(kept) = self.writer.kept.remove(&revision) {
+                self.keep_or_let_go(kept, &held);
             }
         }
-        // What is removed meanwhile comes behind the others.
-        let mut replaced = std::mem::take(&mut self.writer.replaced);
-        for old in replaced.drain(..over) {
-            self.keep_or_let_go(old, &held);
+        // What ends after the scan, or may still be seen by a pinned reader, waits; but not
+        // what had been removed before the scan, which nobody has found since who was not
+        // registered by then. What is removed in the course of this was there when the places
+        // were read: it comes behind the others afterwards.
+        let last = passed.min(self.writer.revision);
+        let is_over = |old: &Old| old.until() <= last || old.is_removed();
+        let mut most = most;
+        while most > 0
+            && let Some(list) = self.writer.replaced.pop_if(is_over)
+        {
+            most = most.saturating_sub(list.len());
+            self.keep_or_let_go(list, &held);
         }
-        replaced.append(&mut self.writer.replaced);
-        self.writer.replaced = replaced;
-        let Writer { replaced, .. } = &mut *self.writer;
-        if replaced.capacity() > LARGE && replaced.len() < replaced.capacity() / 8 {
-            replaced.shrink_to(2 * replaced.len());
-        }
-        if let Ok(mut spares) = self.engine.spares.try_lock() {
-            let room = SPARES.saturating_sub(self.writer.spares.len());
-            let from = spares.len().saturating_sub(room);
-            self.writer.spares.extend(spares.drain(from..));
+        for old in std::mem::take(&mut self.writer.removed) {
+            self.writer.replaced.push(old);
         }
         self.writer.links.tidy();
         let keeps = !self.writer.kept.is_empty();
@@ -505,25 +502,39 @@ impl<'e> Commit<'e> {
         self.left.flushes = flushes;
     }
 
-    #[inline]
-    fn keep_or_let_go(&mut self, mut old: Old, held: &[u64]) {
+    fn keep_or_let_go(&mut self, mut list: Vec<Old>, held: &[u64]) {
         if !held.is_empty() {
-            let oldest = held.get(held.partition_point(|r| *r < old.since()));
-            if let Some(r) = oldest.filter(|r| **r < old.until()) {
-                let Writer { kept, links, .. } = &mut *self.writer;
-                old.note_in(links);
-                kept.entry(*r).or_default().push(old);
-                return;
+            list = self.keep(list, held);
+        }
+        for old in &mut list {
+            match old {
+                Old::Service(old) => self.unlink::<Services, _>(old),
+                Old::Name(old) => self.unlink::<Names, _>(old),
+                Old::Group(old) => self.unlink::<Groups, _>(old),
+                // SAFETY: this is the writer, and it has been replaced.
+                Old::Stats(old) => unsafe { self.writer.links.unlink(old) },
             }
         }
-        match &mut old {
-            Old::Service(old) => self.unlink::<Services, _>(old),
-            Old::Name(old) => self.unlink::<Names, _>(old),
-            Old::Group(old) => self.unlink::<Groups, _>(old),
-            // SAFETY: this is the writer, and it has been replaced.
-            Old::Stats(old) => unsafe { self.writer.links.unlink(old) },
+        if !list.is_empty() {
+            self.left.garbage.push(list);
         }
-        self.left.garbage.push(old);
+    }
+
+    /// Keeps what somebody needs; answers with the others.
+    #[cold]
+    fn keep(&mut self, list: Vec<Old>, held: &[u64]) -> Vec<Old> {
+        let Writer { kept, links, .. } = &mut *self.writer;
+        let mut others = Vec::new();
+        for old in list {
+            let oldest = held.get(held.partition_point(|r| *r < old.since()));
+            if let Some(r) = oldest.filter(|r| **r < old.until()) {
+                old.note_in(links);
+                kept.entry(*r).or_default().push(old);
+            } else {
+                others.push(old);
+            }
+        }
+        others
     }
 
     #[inline]
@@ -560,7 +571,7 @@ impl<'e> Commit<'e> {
         // A snapshot of the present revision may have found it still. One that registers after
         // the next scan finds the slot dead: the fences of the handshake order that, too.
         let until = self.next();
-        self.writer.replaced.push_back(I::old(OldVersion {
+        self.writer.removed.push(I::old(OldVersion {
             version: last,
             cell,
             newer: last,
@@ -572,6 +583,13 @@ impl<'e> Commit<'e> {
             self.lay_out_anew::<I, V>(live);
         }
     }
+}
+
+/// Takes from `others` what there is room for.
+fn refill<T>(own: &mut Vec<T>, others: &mut Vec<T>, most: usize) {
+    let room = most.saturating_sub(own.len());
+    let from = others.len().saturating_sub(room);
+    own.extend(others.drain(from..));
 }
 
 /// Puts a version in front of the newest one of a cell, which becomes old.
@@ -600,7 +618,7 @@ fn push<V>(
 /// What is handed to the epoch once the lock has been given back.
 struct Leftovers<'e> {
     engine: &'e Arc<Engine>,
-    garbage: Vec<Old>,
+    garbage: Vec<Vec<Old>>,
     layouts: Vec<Arc<Indexes>>,
     tables: Vec<Arc<Tables>>,
     /// The revision of which to tell when a grace period has passed.
@@ -625,8 +643,8 @@ impl<'e> Leftovers<'e> {
     #[cold]
     fn hand_over(&mut self) {
         let garbage = Garbage {
-            old: std::mem::take(&mut self.garbage),
-            spares: Some(self.engine.spares.clone()),
+            lists: std::mem::take(&mut self.garbage),
+            stash: Some(self.engine.stash.clone()),
         };
         let layouts = std::mem::take(&mut self.layouts);
         let tables = std::mem::take(&mut self.tables);
