@@ -46,7 +46,11 @@ fn the_counter_counts() {
     assert_eq!(here(|| kept.reserve_exact(3000)).live, 2000);
     assert_eq!(here(|| kept.push(1_u8)).allocations, 0);
     drop(kept);
-    let elsewhere = || thread::spawn(|| drop(vec![0_u8; 1 << 20])).join().unwrap();
+    let elsewhere = || {
+        thread::spawn(|| drop(black_box(vec![0_u8; 1 << 20])))
+            .join()
+            .unwrap()
+    };
     assert!(everywhere(elsewhere).allocated >= 1 << 20);
     assert!(here(elsewhere).allocated < 1 << 20);
 }
@@ -100,6 +104,8 @@ fn reads_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
     let _alone = alone();
     let store = filled(make());
     let reads = || (0..1000).for_each(|_| read_all(&store));
+    // What was replaced before may be freed by whoever reads.
+    reads();
     let mut counts = here(reads);
     if waits_for_a_worker::<S>() && counts != Counts::default() {
         // A thread that goes to sleep for the first time is given what it needs to
@@ -181,7 +187,7 @@ fn keeps_its_tables<S>() -> bool {
 /// its store says.
 fn noise<S>() -> i64 {
     match std::any::type_name::<S>() {
-        name if name.ends_with("::VersionedStore") => 6 * NOISE,
+        name if name.ends_with("::VersionedStore") => 10 * NOISE,
         _ => NOISE,
     }
 }

@@ -82,12 +82,13 @@ use crate::sync::epoch::{Epoch, Guard};
 
 /// After how many replaced versions the writer looks what can go.
 #[cfg(not(loom))]
-pub(super) const OFTEN: usize = 128;
+pub(super) const OFTEN: usize = 64;
 #[cfg(loom)]
 pub(super) const OFTEN: usize = 3;
 
-/// How often the epoch is asked to go on each time: two steps are a grace period, where
-/// nobody is pinned for long.
+/// How often the epoch is asked to go on each time. It looks at every thread that was ever
+/// pinned, so that this is not for nothing; three steps are a grace period, where nobody is
+/// pinned for long.
 pub(super) const FLUSHES: usize = 1;
 
 /// How many of them it looks at, at most, for each that has come.
@@ -413,6 +414,11 @@ impl Engine {
         self.leave();
         if Arc::strong_count(self) > 1 {
             self.tidy_up();
+        } else {
+            // What is with the epoch already outlives the store as shortly as can be.
+            for _ in 0..STEPS {
+                self.epoch.pin().flush();
+            }
         }
     }
 

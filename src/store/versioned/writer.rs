@@ -590,6 +590,8 @@ fn refill<T>(own: &mut Vec<T>, others: &mut Vec<T>, most: usize) {
     let room = most.saturating_sub(own.len());
     let from = others.len().saturating_sub(room);
     own.extend(others.drain(from..));
+    // Whoever leaves something there may be a reader, who asks for no memory.
+    others.reserve(most.saturating_sub(others.len()));
 }
 
 /// Puts a version in front of the newest one of a cell, which becomes old.
