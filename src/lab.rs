@@ -10,6 +10,7 @@
 //! | `scenarios.rs`, `scenarios/` | what is measured; one file or folder each |
 //! | `gang.rs` | threads that start together |
 //! | `open_loop.rs` | reads that come when they are due, and a writer beside them |
+//! | `seat.rs` | a processor of its own for each of two threads |
 //! | `crew.rs` | who does the work of a burst: a pool, tasks, plain threads |
 //! | `window.rs` | threads that go on, and what they did in the middle of it |
 //! | `run.rs` | blocks: who runs when, and which blocks are repeated |
@@ -60,6 +61,7 @@ pub mod record;
 pub mod run;
 pub mod scenarios;
 pub mod schema;
+pub mod seat;
 pub mod section;
 pub mod stability;
 pub mod stats;

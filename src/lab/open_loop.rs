@@ -25,6 +25,7 @@ use rand::RngExt;
 
 use super::fault::Fault;
 use super::record::histogram;
+use super::seat::Seats;
 use super::workload::LabRng;
 
 /// How long before its time a thread no longer offers its processor to others.
@@ -234,7 +235,8 @@ impl Start {
 }
 
 /// Runs two pieces of work on two threads, this one and one aside. Each gets
-/// ready and then meets the other at the [`Start`], which it must do.
+/// ready and then meets the other at the [`Start`], which it must do. They stay on
+/// processors of their own, where there are two.
 ///
 /// # Errors
 ///
@@ -247,9 +249,15 @@ pub fn beside<A: Send, B>(
         barrier: Barrier::new(2),
         begin: OnceLock::new(),
     };
+    let seats = Seats::find();
     thread::scope(|scope| {
-        let aside = thread::Builder::new().spawn_scoped(scope, || aside(&start))?;
+        let aside = thread::Builder::new().spawn_scoped(scope, || {
+            let _seat = seats.map(|seats| seats.take(1));
+            aside(&start)
+        })?;
+        let seat = seats.map(|seats| seats.take(0));
         let here = here(&start);
+        drop(seat);
         match aside.join() {
             Ok(aside) => Ok((aside, here)),
             Err(panic) => std::panic::resume_unwind(panic),

@@ -248,7 +248,7 @@ impl Scenario for HealthSweep {
         "Every one of 10,000 services gets the result of a health check once a second: 99 of a \
          hundred say what was known, at a new time, and one changes the status. The results are \
          written singly, spread over the second, or as one commit a tenth of a second after its \
-         start. Meanwhile one reader clones single records, 20,000 a second at random moments \
+         start. Meanwhile one reader, where it can be on a processor of its own, as in writer-storm, clones single records, 20,000 a second at random moments \
          that are fixed beforehand, and each latency counts from the moment at which the read \
          was due. The second is a real one in a full run. In a default run it lasts a tenth of \
          one, so that the writer has ten times as much to do, and a stall of the one commit takes \

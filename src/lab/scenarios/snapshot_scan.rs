@@ -442,7 +442,8 @@ impl Scenario for SnapshotScan {
     fn method(&self) -> &'static str {
         "10,000 services (1,000 in a quick run). One thread commits batches as fast as it can, each of \
          which updates three pairs of records, both of a pair alike, and replaces one pod by \
-         another, so that there are as many services after it as before. The other thread scans: \
+         another, so that there are as many services after it as before. The other thread, where it \
+         can be on a processor of its own, as in writer-storm, scans: \
          get_all_services, a clone of every record, and where a store hands out immutable views, \
          also those, whose records are looked at in place; so the two are not the same work. \
          After a scan has been timed, and while the next one waits, it is compared with the \

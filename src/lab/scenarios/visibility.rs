@@ -332,8 +332,8 @@ impl Scenario for Visibility {
     }
 
     fn method(&self) -> &'static str {
-        "One writer updates the health of one pod of 1,000, again and again; one reader reads that \
-         pod without a pause, and the clock is read after the first read that shows the new \
+        "One writer updates the health of one pod of 1,000, again and again; one reader, where it can \
+         be on a processor of its own, as in writer-storm, reads that pod without a pause, and the clock is read after the first read that shows the new \
          value. The drop of a clone comes after that, and so delays the next read, as it does for a \
          caller. The writer goes on when the reader has seen it, after a random pause of up to \
          20 µs. Every read that starts after a write has returned sees it, on every store; so what \

@@ -165,7 +165,8 @@ impl Scenario for WriterStorm {
     }
 
     fn method(&self) -> &'static str {
-        "One reader and one writer on a store of 1,000 services. Reads are due at random moments \
+        "One reader and one writer on a store of 1,000 services, each on a processor of its own where \
+         the system has two and lets a thread choose (Linux). Reads are due at random moments \
          that are fixed beforehand, 10,000 a second on average, and their latency counts from the \
          moment at which they were due, so that a stall is felt by every read that was due \
          meanwhile; how long the reader itself came too late is in it. A read is a clone of one \
