@@ -135,6 +135,49 @@ pub(crate) fn many_views_keep_what_they_show_in_any_order<S: Views>(make: impl F
     }
 }
 
+/// Records that are the same but for their health share their registration: it dies with
+/// the last version of it, whichever that is.
+pub(crate) fn versions_of_one_registration_are_let_go_in_any_order<S: Views>(make: impl Fn() -> S) {
+    for seed in 0..20 {
+        let book = ledger::open();
+        let store = make();
+        let mut dice = Dice::new(seed);
+        let mut views = Vec::new();
+        for step in 0..300 {
+            let key = ["a:1", "a:2"][dice.roll(2)];
+            match dice.roll(12) {
+                0 | 1 => store.save_service(marked("a", &key[2..])).unwrap(),
+                2 => drop(store.delete_service(key)),
+                3 if dice.roll(10) == 0 => store.clear().unwrap(),
+                3..=6 => drop(store.update_health_status(key, ServiceStatus::Healthy, at(step))),
+                7..=9 => {
+                    let view = store.snapshot();
+                    let state = observe_view(&view, &GROUPS);
+                    views.push((view, state));
+                }
+                _ if !views.is_empty() => {
+                    let (view, state) = views.swap_remove(dice.roll(views.len()));
+                    assert!(observe_view(&view, &GROUPS) == state, "a view has changed");
+                }
+                _ => {}
+            }
+            if step % 20 == 0 {
+                let kept = views.iter().flat_map(|(view, _)| shown(view)).collect();
+                check_held(&store, &book, &kept, &format!("seed {seed}, step {step}"));
+            }
+        }
+        if dice.roll(2) == 0 {
+            store.close().unwrap();
+        }
+        drop(store);
+        while !views.is_empty() {
+            let (view, state) = views.swap_remove(dice.roll(views.len()));
+            assert!(observe_view(&view, &GROUPS) == state, "a view has changed");
+        }
+        book.check_all_died("all views are gone");
+    }
+}
+
 pub(crate) fn views_outlive_their_store_and_keep_what_they_show<S: Views>(make: impl Fn() -> S) {
     for close in [false, true] {
         let book = ledger::open();

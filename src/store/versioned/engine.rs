@@ -55,7 +55,7 @@
 //! - A cell is freed with its last version. The pods of a name are cells; a list of them
 //!   is read only at a revision at which it is visible, at which its pods are registered,
 //!   and so have versions.
-//! - Whatever only the writer asks for (links to newer versions, places, cells of slots)
+//! - Whatever only the writer asks for (which version replaced another, places, hashes)
 //!   is read and written under the commit lock, with relaxed operations.
 //!
 //! The model checker runs this file, see `models` in [`super`].
