@@ -46,11 +46,8 @@ fn the_counter_counts() {
     assert_eq!(here(|| kept.reserve_exact(3000)).live, 2000);
     assert_eq!(here(|| kept.push(1_u8)).allocations, 0);
     drop(kept);
-    let elsewhere = || {
-        thread::spawn(|| drop(black_box(vec![0_u8; 1 << 20])))
-            .join()
-            .unwrap()
-    };
+    let big = || drop(black_box(vec![0_u8; 1 << 20]));
+    let elsewhere = || thread::spawn(big).join().unwrap();
     assert!(everywhere(elsewhere).allocated >= 1 << 20);
     assert!(here(elsewhere).allocated < 1 << 20);
 }

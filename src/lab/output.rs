@@ -54,7 +54,7 @@ impl<'a> Document<'a> {
             let mut section = scenario.section(report);
             // How it was measured is told by the run, not by this program.
             if let Some(run) = report.run_of(scenario.name()) {
-                section.intro = corrected(&run.method);
+                section.intro.clone_from(&run.method);
             }
             if unstable
                 .scenarios
@@ -219,27 +219,6 @@ pub fn parse(text: &str) -> Result<Report, String> {
         )),
         Some(_) => serde_json::from_str(text).map_err(|error| format!("no report: {error}")),
     }
-}
-
-/// What reports have said of their methods that was not so, and what is.
-const CORRECTIONS: [(&str, &str); 2] = [
-    (
-        " Where threads do not outnumber the cores, samples count in which each had a core all the \
-         time, if there are any.",
-        "",
-    ),
-    (
-        "The operations of the section above on one thread",
-        "Operations of the scenario operations on one thread",
-    ),
-];
-
-/// A method as a run tells it, without what was not so.
-fn corrected(method: &str) -> String {
-    let wrong = CORRECTIONS.iter();
-    wrong.fold(method.to_owned(), |method, (wrong, right)| {
-        method.replace(wrong, right)
-    })
 }
 
 /// The targets, as a table.
@@ -409,12 +388,9 @@ mod tests {
     fn methods_are_those_of_the_run() {
         let mut report = synthetic::report();
         let run = &mut report.context.scenarios[0];
-        run.method = format!("As it was then.{}", CORRECTIONS[0].0);
+        run.method = "As it was then.".into();
         let document = Document::of(&report);
         assert_eq!(document.scenarios[0].intro, "As it was then.");
-        for scenario in scenarios::ALL {
-            assert_eq!(corrected(scenario.method()), scenario.method());
-        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Seats {
         let allowed = sched_getaffinity(Pid::from_raw(0)).ok()?;
         let mut usable = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu) == Ok(true));
         // Neighbours may share a core.
-        let pair = [usable.next()?, usable.last()?];
+        let pair = [usable.next()?, usable.next_back()?];
         Some(Seats { allowed, pair })
     }
 
