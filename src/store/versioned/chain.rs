@@ -299,8 +299,7 @@ impl<V> Head<'_, V> {
     /// # Safety
     ///
     /// `revision` is registered and confirmed, for as long as `'a`, and the head lies in
-    /// tables that were loaded after it was published, or began with it, or in a cell that is
-    /// visible at it.
+    /// tables that were confirmed with it, or in a cell that is visible at it.
     #[inline]
     pub(super) unsafe fn glance<'a>(&self, word: &Word<V>, revision: u64) -> Glance<'a, V> {
         let at = untagged(word.0);

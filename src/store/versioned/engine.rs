@@ -39,7 +39,8 @@
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and
 //! the cell is treated as one more version, which ends now. It needs no unlinking, so that
-//! the next scan decides: a snapshot that this one does not find will find the slot dead.
+//! the next scan decides: a snapshot that this one does not find has confirmed its tables
+//! later, and finds the slot dead in them.
 //!
 //! All of this is done every few commits, by the writer, for as many versions as have
 //! been replaced since. `clear` and `close` put new tables in the place of the old ones,
@@ -120,6 +121,8 @@ pub(super) enum Twin {
     FreedAtOnce,
     /// A snapshot does not look whether it was overlooked,
     Unconfirmed,
+    /// or whether its tables are still the newest,
+    TablesUnconfirmed,
     /// or the pruner looks at no snapshot.
     Overlooked,
     /// A slot dies when its key is deleted.
@@ -363,12 +366,27 @@ impl Engine {
             engine: self.clone(),
         };
         drop(pinned);
-        if !self.is(Twin::Unconfirmed)
-            && !Registrations::confirm(registered.revision, &self.published)
-        {
+        let tables = Arc::as_ptr(&registered.tables);
+        if !self.is(Twin::Unconfirmed) && !self.confirms(registered.revision, tables) {
             registered.renew();
         }
         registered
+    }
+
+    /// Whether nobody can have overlooked a registration of this revision, for whoever
+    /// reads these tables.
+    ///
+    /// The tables belong to the handshake: a writer gives an index another layout without a
+    /// new revision as well, and what it removes after that dies in the new layout only.
+    /// Where the writer's fence is the first, its scan may have overlooked the reader, who
+    /// then finds that the tables are others.
+    fn confirms(&self, revision: u64, tables: *const Tables) -> bool {
+        Registrations::confirm(revision, &self.published)
+            && (self.is(Twin::TablesUnconfirmed)
+                // Relaxed: only compared, and ordered by the fence in `confirm`, which pairs
+                // with the one in `Registrations::held`. Tables that somebody holds, or is
+                // pinned for, have their address to themselves.
+                || std::ptr::eq(self.tables.load(Relaxed), tables))
     }
 
     /// The right to write, when its turn comes.
@@ -517,10 +535,17 @@ impl Engine {
     /// Frees what only a snapshot of this revision had kept.
     #[cold]
     fn let_go(self: &Arc<Engine>, revision: u64) {
-        if let Some(mut commit) = self.try_commit_or_tell()
-            && commit.keeps_for(revision)
-        {
+        let Some(mut commit) = self.try_commit_or_tell() else {
+            return;
+        };
+        if commit.keeps_for(revision) {
             commit.tidy(0, 1);
+            // Keys of which nothing else was left have been removed with it.
+            let is_large = commit.is_large();
+            drop(commit);
+            if is_large {
+                self.tidy_up_later();
+            }
         }
     }
 }
@@ -709,7 +734,7 @@ impl Registered {
             let pinned = engine.pin();
             *revision = pinned.revision;
             engine.registrations.renew(*place, *revision);
-            if Registrations::confirm(*revision, &engine.published) {
+            if engine.confirms(*revision, pinned.tables.as_ptr()) {
                 if pinned.tables.as_ptr().cast_const() != Arc::as_ptr(tables) {
                     *tables = pinned.share();
                 }

@@ -39,9 +39,13 @@ enum Step {
     /// Another table is written to, and old versions are looked at.
     Nudge,
     Clear,
+    /// Pods 1 to 4 are deleted in one commit.
+    DeleteAll,
+    /// Old versions are looked at, at the same revision.
+    Tidy,
 }
 
-use Step::{Clear, Delete, Nudge, Save};
+use Step::{Clear, Delete, DeleteAll, Nudge, Save, Tidy};
 
 fn key(pod: u8) -> String {
     format!("a:{pod}")
@@ -64,6 +68,17 @@ fn take(store: &VersionedStore, step: Step) {
             .commit(crate::store::models::a_change_each_time("g"))
             .map(drop),
         Clear => store.clear(),
+        DeleteAll => {
+            let mut batch = Batch::new();
+            for pod in 1..=4 {
+                batch.delete_service(&key(pod));
+            }
+            store.commit(batch).map(drop)
+        }
+        Tidy => {
+            store.engine.tidy_up_after();
+            Ok(())
+        }
     };
     answer.unwrap();
 }
@@ -83,7 +98,9 @@ fn states(steps: &[Step]) -> Vec<State> {
             }
             Delete(pod) => state.retain(|(own, _)| *own != pod),
             Nudge => {}
-            Clear => state.clear(),
+            Clear | DeleteAll => state.clear(),
+            // No commit.
+            Tidy => continue,
         }
         states.push(state);
     }
@@ -311,6 +328,34 @@ fn models_growth_hides_nothing_from_a_snapshot() {
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
     GROW.check_on(Twin::TablesFirst);
+}
+
+// --- shrinking beside the registration of a snapshot
+
+/// Removing four pods one after the other gives their table another layout on the way,
+/// and the last ones die in that only.
+const SHRINK: Model = Model {
+    before: &[
+        Save(1, "x"),
+        Save(2, "x"),
+        Save(3, "x"),
+        Save(4, "x"),
+        DeleteAll,
+    ],
+    beside: &[Tidy, Tidy],
+    view: View::Registered,
+    look: Look::Keys(&[1, 2, 3, 4]),
+};
+
+#[test]
+fn models_shrinking_leaves_a_snapshot_nothing_that_was_freed() {
+    SHRINK.check();
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_tables_that_are_not_confirmed_are_rejected() {
+    SHRINK.check_on(Twin::TablesUnconfirmed);
 }
 
 // --- removal and re-insertion

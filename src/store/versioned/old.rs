@@ -157,10 +157,10 @@ impl Links {
         }
     }
 
-    /// Gives memory back where nothing is kept any more.
+    /// Gives memory back where much more was kept.
     pub(super) fn tidy(&mut self) {
-        if self.0.is_empty() && self.0.capacity() > OFTEN {
-            self.0 = HashMap::default();
+        if self.0.capacity() > OFTEN && self.0.len() < self.0.capacity() / 8 {
+            self.0.shrink_to(2 * self.0.len());
         }
     }
 }
@@ -189,7 +189,7 @@ pub(super) struct Stash {
     pub(super) lists: Vec<Vec<Old>>,
 }
 
-/// Old versions in the order in which they were replaced. They stand in short lists, which
+/// Old versions in the order in which they were replaced, or removed. They stand in short lists, which
 /// are handed on whole: so nothing is copied, and no memory is asked for that many threads,
 /// each with an allocator's memory of its own, would ask for again and again.
 #[derive(Default)]
@@ -225,6 +225,13 @@ impl Queue {
 
     pub(super) fn is_empty(&self) -> bool {
         self.lists.is_empty()
+    }
+
+    /// Gives memory back where there was much more.
+    pub(super) fn tidy(&mut self) {
+        if self.lists.capacity() > OFTEN && self.lists.len() < self.lists.capacity() / 8 {
+            self.lists.shrink_to(2 * self.lists.len());
+        }
     }
 
     /// Takes all of them.

@@ -457,7 +457,7 @@ impl<'e> Commit<'e> {
         if self.engine.is(Twin::Overlooked) {
             held.clear();
         }
-        // Acquire: pairs with the Release in `Leftovers::drop`.
+        // Acquire: pairs with the Release in `Leftovers::hand_over`.
         let mut passed = self.engine.passed.load(Acquire);
         if self.engine.is(Twin::UnlinkedAtOnce) {
             passed = self.writer.revision;
@@ -480,8 +480,8 @@ impl<'e> Commit<'e> {
             }
         }
         // What ends after the scan, or may still be seen by a pinned reader, waits; but not
-        // what had been removed before the scan, which nobody has found since who was not
-        // registered by then. What is removed in the course of this was there when the places
+        // what had been removed before the scan, which nobody has found since but whom it
+        // shows, or who is pinned. What is removed in the course of this was there when the places
         // were read: it comes behind the others afterwards.
         let last = passed.min(self.writer.revision);
         let is_over = |old: &Old| old.until() <= last || old.is_removed();
@@ -492,9 +492,12 @@ impl<'e> Commit<'e> {
             most = most.saturating_sub(list.len());
             self.keep_or_let_go(list, &held);
         }
-        for old in std::mem::take(&mut self.writer.removed) {
+        let removed = std::mem::take(&mut self.writer.removed);
+        self.own += removed.len();
+        for old in removed {
             self.writer.replaced.push(old);
         }
+        self.writer.replaced.tidy();
         self.writer.links.tidy();
         let keeps = !self.writer.kept.is_empty();
         self.engine.keeps.store(keeps, Relaxed);
@@ -521,15 +524,21 @@ impl<'e> Commit<'e> {
     }
 
     /// Keeps what somebody needs; answers with the others.
-    #[cold]
     fn keep(&mut self, list: Vec<Old>, held: &[u64]) -> Vec<Old> {
-        let Writer { kept, links, .. } = &mut *self.writer;
-        let mut others = Vec::new();
-        for old in list {
+        let needs = |old: &Old| {
             let oldest = held.get(held.partition_point(|r| *r < old.since()));
-            if let Some(r) = oldest.filter(|r| **r < old.until()) {
+            oldest.copied().filter(|r| *r < old.until())
+        };
+        // Readers are at the newest revision, as a rule.
+        if !list.iter().any(|old| needs(old).is_some()) {
+            return list;
+        }
+        let Writer { kept, links, .. } = &mut *self.writer;
+        let mut others = Vec::with_capacity(list.len());
+        for old in list {
+            if let Some(revision) = needs(&old) {
                 old.note_in(links);
-                kept.entry(*r).or_default().push(old);
+                kept.entry(revision).or_default().push(old);
             } else {
                 others.push(old);
             }
@@ -568,8 +577,8 @@ impl<'e> Commit<'e> {
         let usage = I::usage(&mut self.writer);
         usage.live -= 1;
         let live = usage.live;
-        // A snapshot of the present revision may have found it still. One that registers after
-        // the next scan finds the slot dead: the fences of the handshake order that, too.
+        // A snapshot of the present revision may have found it still. One that the next scan
+        // does not find confirms tables in which the slot is dead.
         let until = self.next();
         self.writer.removed.push(I::old(OldVersion {
             version: last,
