@@ -11,6 +11,7 @@
 //! loom has to find out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::thread;
 
@@ -36,6 +37,8 @@ enum Step {
     /// `a:<pod>` is registered, or replaced, with this as its URL.
     Save(u8, &'static str),
     Delete(u8),
+    /// `a:<pod>` is found to be healthy, which is a version with the same registration.
+    Check(u8),
     /// Another table is written to, and old versions are looked at.
     Nudge,
     Clear,
@@ -45,7 +48,7 @@ enum Step {
     Tidy,
 }
 
-use Step::{Clear, Delete, DeleteAll, Nudge, Save, Tidy};
+use Step::{Check, Clear, Delete, DeleteAll, Nudge, Save, Tidy};
 
 fn key(pod: u8) -> String {
     format!("a:{pod}")
@@ -64,6 +67,14 @@ fn take(store: &VersionedStore, step: Step) {
             .with_registered_at(SystemTime::UNIX_EPOCH),
         ),
         Delete(pod) => store.delete_service(&key(pod)),
+        Check(pod) => {
+            let known = store.get_service(&key(pod)).unwrap();
+            let next = match known.last_health_check() {
+                None => SystemTime::UNIX_EPOCH,
+                Some(last) => last + Duration::from_secs(1),
+            };
+            store.update_health_status(&key(pod), ServiceStatus::Healthy, next)
+        }
         Nudge => store
             .commit(crate::store::models::a_change_each_time("g"))
             .map(drop),
@@ -97,7 +108,7 @@ fn states(steps: &[Step]) -> Vec<State> {
                 state.push((pod, url));
             }
             Delete(pod) => state.retain(|(own, _)| *own != pod),
-            Nudge => {}
+            Nudge | Check(_) => {}
             Clear | DeleteAll => state.clear(),
             // No commit.
             Tidy => continue,
@@ -285,6 +296,17 @@ const REGISTER: Model = Model {
 #[test]
 fn models_pruning_leaves_a_snapshot_what_it_shows() {
     REGISTER.check();
+}
+
+/// Versions that have lent their registration are pruned as others are.
+#[test]
+fn models_pruning_leaves_a_snapshot_what_is_lent_to_it() {
+    let lent = Model {
+        beside: &[Check(1), Check(1), Save(1, "y"), Nudge, Nudge],
+        ..REGISTER
+    };
+    lent.check();
+    lent.seen_by(View::Pinned).check();
 }
 
 #[test]
