@@ -92,7 +92,7 @@ pub(super) const OFTEN: usize = 3;
 /// pinned for long.
 pub(super) const FLUSHES: usize = 1;
 
-/// How many of them it looks at, at most, for each that has come.
+/// How many replaced versions it looks at for each that has come, and up to a list more.
 pub(super) const SHARE: usize = 4;
 
 /// From how many versions on that it has replaced a writer does not leave them to the next
