@@ -225,7 +225,9 @@ impl Reads for Scc {
         // Acquire: pairs with the Release fence in `moving`. Whoever has met
         // something that was moved reads the number that went before it.
         fence(Acquire);
-        if !before.is_multiple_of(2) || self.moves.load(Relaxed) != before {
+        let moved = !before.is_multiple_of(2) || self.moves.load(Relaxed) != before;
+        // A reader moves entries of a table that has grown as well, and counts nothing.
+        if moved || all.len() != self.counters.stats().services {
             all.sort_unstable_by(|a, b| a.key().cmp(b.key()));
             all.dedup_by(|a, b| a.key() == b.key());
         }
