@@ -286,7 +286,7 @@ macro_rules! viewed_store {
                     a_view_keeps_what_it_shows_and_nothing_more
                     a_handle_keeps_what_it_showed_and_nothing_more
                     many_views_keep_what_they_show_in_any_order
-                versions_of_one_registration_are_let_go_in_any_order
+                    versions_of_one_registration_are_let_go_in_any_order
                     views_outlive_their_store_and_keep_what_they_show
                     views_held_and_released_under_churn_lose_nothing
                 }

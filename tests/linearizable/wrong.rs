@@ -94,7 +94,6 @@ impl Wrong {
         self.fault == fault
     }
 
-    /// Writes, with whatever is wrong about each write.
     /// This thread looks anew.
     fn forget_own(&self) {
         let own = thread::current().id();
@@ -102,6 +101,7 @@ impl Wrong {
         read.retain(|(thread, _), _| *thread != own);
     }
 
+    /// Writes, with whatever is wrong about each write.
     fn write<R>(&self, write: impl FnOnce(&MemoryStore) -> Result<R>) -> Result<R> {
         match self.fault {
             Fault::StaleRead => {

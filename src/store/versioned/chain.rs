@@ -188,6 +188,12 @@ fn untagged<V>(version: *mut Version<V>) -> *mut Version<V> {
     version.map_addr(|address| address & !TAG)
 }
 
+/// Whether a link says that the value it leads to is owned by the newer version.
+#[inline]
+fn is_lent<V>(link: *mut Version<V>) -> bool {
+    link.addr() & LENT == LENT
+}
+
 /// The first word of a head.
 #[derive(Clone, Copy)]
 pub(super) struct Word<V>(*mut Version<V>);
@@ -436,8 +442,7 @@ pub(super) unsafe fn unlink<V>(
     let newer = unsafe { newer.as_ref() };
     // Relaxed: the writer put both there.
     let (above, below) = (newer.previous.load(Relaxed), old.previous.load(Relaxed));
-    let is_lent = above.addr() & LENT == LENT;
-    let lends = below.addr() & LENT == LENT;
+    let (is_lent, lends) = (is_lent(above), is_lent(below));
     // Where this one has lent its value, and it is its own, the one before gets it back.
     let below = untagged(below);
     let link = if is_lent && lends {
@@ -458,7 +463,7 @@ pub(super) unsafe fn unlink<V>(
 pub(super) unsafe fn free_chain<V>(head: &Head<'_, V>) {
     let mut link = head.newest();
     while !untagged(link).is_null() {
-        let is_lent = link.addr() & LENT == LENT;
+        let is_lent = is_lent(link);
         // SAFETY: the caller's; the versions of a chain are boxes.
         let mut version = unsafe { Box::from_raw(untagged(link)) };
         link = version.previous.load(Relaxed);

@@ -174,6 +174,17 @@ impl<'e> Commit<'e> {
         self.writer.revision + 1
     }
 
+    /// Notes that there is something to publish; answers with its revision.
+    #[inline]
+    fn begin(&mut self) -> u64 {
+        let revision = self.next();
+        self.writer.dirty = true;
+        if self.engine.is(Twin::PublishedFirst) {
+            self.engine.published.store(revision, Release);
+        }
+        revision
+    }
+
     fn tables(&self) -> &Tables {
         // Relaxed: a writer put them there, before this one took the lock.
         // SAFETY: they are replaced by the writer only, who keeps the old ones until the
@@ -204,11 +215,7 @@ impl<'e> Commit<'e> {
         key: &str,
         value: Option<V>,
     ) -> NonNull<Cell<V>> {
-        let revision = self.next();
-        self.writer.dirty = true;
-        if self.engine.is(Twin::PublishedFirst) {
-            self.engine.published.store(revision, Release);
-        }
+        let revision = self.begin();
         if let Some(taken) = &spot.taken {
             let is_last = value.is_none();
             let spare = I::spare(&mut self.writer);
@@ -242,11 +249,7 @@ impl<'e> Commit<'e> {
         let Some(taken) = &spot.taken else {
             return;
         };
-        let revision = self.next();
-        self.writer.dirty = true;
-        if self.engine.is(Twin::PublishedFirst) {
-            self.engine.published.store(revision, Release);
-        }
+        let revision = self.begin();
         let spare = Services::spare(&mut self.writer);
         // SAFETY: this is the writer; nothing has been put there since the spot was found; and
         // it is put in front at once.
@@ -481,8 +484,8 @@ impl<'e> Commit<'e> {
         }
         // What ends after the scan, or may still be seen by a pinned reader, waits; but not
         // what had been removed before the scan, which nobody has found since but whom it
-        // shows, or who is pinned. What is removed in the course of this was there when the places
-        // were read: it comes behind the others afterwards.
+        // shows, or who is pinned. What is removed in the course of this was there when the
+        // places were read: it comes behind the others afterwards.
         let last = passed.min(self.writer.revision);
         let is_over = |old: &Old| old.until() <= last || old.is_removed();
         let mut most = most;
