@@ -88,7 +88,7 @@ fn compare(c: &mut Criterion) {
                 |now| {
                     let mut next = map.clone();
                     let known = next.get_mut(probe()).expect("it is there");
-                    *known = known.with_health(ServiceStatus::Healthy, now);
+                    *known = known.with_health(ServiceStatus::Healthy, now).unwrap();
                     map = next;
                 },
                 BatchSize::SmallInput,

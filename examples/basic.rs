@@ -4,7 +4,6 @@
 //! cargo run --example basic
 //! ```
 
-use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
 use service_registry::{
@@ -18,16 +17,9 @@ fn main() -> Result<()> {
     // A registration is what a pod says of itself; making a `ServiceInfo` of it
     // checks it, so that no store ever holds a bad record.
     for host in 1..=2 {
-        store.save_service(ServiceInfo::new(ServiceRegistration {
-            service_name: "user-service".into(),
-            pod_name: format!("pod-{host}"),
-            providers: vec![Provider {
-                protocol: Protocol::Http,
-                ip: Ipv4Addr::new(10, 0, 0, host).into(),
-                port: 8080,
-            }],
-            ..Default::default()
-        })?)?;
+        let registration = ServiceRegistration::new("user-service", format!("pod-{host}"))
+            .with_provider(Provider::new(Protocol::Http, [10, 0, 0, host], 8080));
+        store.save_service(ServiceInfo::new(registration)?)?;
     }
 
     // The key is `service:pod`.
@@ -51,8 +43,7 @@ fn main() -> Result<()> {
     pods.sort_by(|a, b| a.key().cmp(b.key()));
     for pod in &pods {
         for at in pod.providers() {
-            let (protocol, ip, port) = (&at.protocol, at.ip, at.port);
-            println!("  {:<7} {protocol}://{ip}:{port}", pod.pod_name());
+            println!("  {:<7} {at}", pod.pod_name());
         }
     }
 

@@ -271,12 +271,12 @@ fn next_version(old: &ServiceInfo, version: u8, number: usize) -> ServiceRegistr
     let mut new = old.registration().clone();
     new.pod_name = format!("v{version}-{number}");
     for provider in &mut new.providers {
-        let IpAddr::V4(before) = provider.ip else {
+        let Some(IpAddr::V4(before)) = provider.host.ip() else {
             continue;
         };
         let [a, b, _, host] = before.octets();
-        provider.ip = Ipv4Addr::new(a, b, version, host).into();
-        let (before, now) = (before.to_string(), provider.ip.to_string());
+        provider.host = Ipv4Addr::new(a, b, version, host).into();
+        let (before, now) = (before.to_string(), provider.host.to_string());
         new.health_check_url = new.health_check_url.replace(&before, &now);
         new.notification_url = new.notification_url.replace(&before, &now);
     }

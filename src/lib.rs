@@ -13,21 +13,15 @@
 //!
 //! let registry = Registry::new(MemoryStore::new());
 //!
-//! registry.register(ServiceRegistration {
-//!     service_name: "user-service".into(),
-//!     pod_name: "pod-1".into(),
-//!     providers: vec![Provider {
-//!         protocol: Protocol::Http,
-//!         ip: [10, 0, 0, 7].into(),
-//!         port: 8080,
-//!     }],
-//!     subscriptions: vec!["payment".into()],
-//!     ..Default::default()
-//! })?;
+//! registry.register(
+//!     ServiceRegistration::new("user-service", "pod-1")
+//!         .with_provider(Provider::new(Protocol::Http, [10, 0, 0, 7], 8080))
+//!         .with_subscription("payment"),
+//! )?;
 //! registry.update_health_status("user-service:pod-1", ServiceStatus::Healthy)?;
 //!
 //! for pod in registry.get_services_by_name("user-service")? {
-//!     println!("{} is {} at {}:{}", pod.key(), pod.status(), pod.providers()[0].ip, pod.providers()[0].port);
+//!     println!("{} is {} at {}", pod.key(), pod.status(), pod.providers()[0]);
 //! }
 //! assert_eq!(registry.get_subscribers("payment")?, ["user-service:pod-1"]);
 //! # Ok::<(), service_registry::StoreError>(())
@@ -101,24 +95,34 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod batch;
-mod error;
 mod hash;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod model;
 mod registry;
 mod select;
-mod service;
 mod store;
 mod sync;
 
-pub use batch::{Batch, Change, Revision};
-pub use error::{InvalidInput, Problem, Result, StoreError};
+pub use model::batch::Batch;
+pub use model::cause::Cause;
+pub use model::change::Change;
+pub use model::condition::{Condition, Conflict, Expected, Found, OnForeign};
+pub use model::error::{Failure, InvalidInput, Problem, Result, StoreError};
+pub use model::host::Host;
+pub use model::key::ServiceKey;
+pub use model::limits::{
+    MAX_HOST_LEN, MAX_METADATA, MAX_METADATA_KEY_LEN, MAX_METADATA_VALUE_LEN, MAX_NAME_LEN,
+    MAX_PROTOCOL_LEN, MAX_PROVIDERS, MAX_SUBSCRIPTIONS, MAX_URL_LEN,
+};
+pub use model::protocol::Protocol;
+pub use model::provider::Provider;
+pub use model::record::ServiceInfo;
+pub use model::registration::ServiceRegistration;
+pub use model::revision::Revision;
+pub use model::status::{HealthUpdate, ServiceStatus};
 pub use registry::Registry;
 pub use select::{DefaultStore, StoreKind};
-pub use service::{
-    MAX_NAME_LEN, Protocol, Provider, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus,
-};
 pub use store::*;
 
 /// The examples of the README and of the guide, compiled.

@@ -2,9 +2,14 @@
 
 use std::time::SystemTime;
 
-use crate::batch::{Batch, Revision};
-use crate::error::{Result, StoreError};
-use crate::service::{ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus};
+use crate::model::batch::Batch;
+use crate::model::condition::OnForeign;
+use crate::model::error::{Result, StoreError};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::registration::ServiceRegistration;
+use crate::model::revision::Revision;
+use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::store::{RegistryStore, StoreStats};
 
 /// Registers, unregisters and answers, over any store.
@@ -17,12 +22,7 @@ use crate::store::{RegistryStore, StoreStats};
 /// use service_registry::{MemoryStore, Registry, ServiceRegistration, ServiceStatus};
 ///
 /// let registry = Registry::new(MemoryStore::new());
-/// registry.register(ServiceRegistration {
-///     service_name: "checkout".into(),
-///     pod_name: "pod-1".into(),
-///     subscriptions: vec!["payment".into()],
-///     ..Default::default()
-/// })?;
+/// registry.register(ServiceRegistration::new("checkout", "pod-1").with_subscription("payment"))?;
 /// assert_eq!(registry.get_subscribers("payment")?, ["checkout:pod-1"]);
 ///
 /// let changed = registry.update_health_status("checkout:pod-1", ServiceStatus::Healthy)?;
@@ -56,25 +56,29 @@ impl<S: RegistryStore> Registry<S> {
 
     /// Registers a pod, or registers it anew: the record is replaced, its status
     /// is [`Unknown`](ServiceStatus::Unknown), and its subscriptions are the new
-    /// ones and no others, each at the end of its group's order. One commit; the
-    /// cost of a save and of the subscriptions that go and come.
+    /// ones and no others, each at the end of its group's order. It begins a new
+    /// [`incarnation`](ServiceInfo::incarnation), and the answer is the record as the
+    /// store has it. One commit; the cost of a save and of the subscriptions that go and
+    /// come.
     ///
     /// # Errors
     ///
     /// [`Invalid`](StoreError::Invalid), naming the field, for a registration
-    /// that [`ServiceInfo::new`] refuses; [`Closed`](StoreError::Closed).
+    /// that [`ServiceInfo::new`] refuses; [`BatchRejected`](StoreError::BatchRejected)
+    /// with a [`Conflict`](StoreError::Conflict) where the key is another source's;
+    /// [`Closed`](StoreError::Closed).
     pub fn register(&self, registration: ServiceRegistration) -> Result<ServiceInfo> {
         let service = ServiceInfo::new(registration)?;
         let key = service.key();
         let mut batch = Batch::with_capacity(2 + service.subscriptions().len());
         batch
-            .save_service(service.clone())
+            .register_service(service.clone())
             .remove_all_subscriptions(key);
         for group in service.subscriptions() {
             batch.add_subscription(key, group);
         }
-        self.store.commit(batch)?;
-        Ok(service)
+        let revision = self.store.commit(batch)?;
+        Ok(service.stamped(revision, revision))
     }
 
     /// Removes a pod together with its subscriptions, and answers with what was
@@ -100,15 +104,75 @@ impl<S: RegistryStore> Registry<S> {
     /// Notes what a health check said just now, and answers whether the status
     /// changed. Of two threads that report the same change, one is told so.
     ///
+    /// Where the record is of a check that is later than the clock, the report gets that
+    /// time: a clock that steps back holds up nobody.
+    ///
     /// # Errors
     ///
     /// [`NotFound`](StoreError::NotFound) where no pod has that key;
-    /// [`Closed`](StoreError::Closed).
+    /// [`Invalid`](StoreError::Invalid) where none can have it, or the clock stands
+    /// before 1970; [`Closed`](StoreError::Closed).
     pub fn update_health_status(&self, key: &str, status: ServiceStatus) -> Result<bool> {
-        let before = self
-            .store
-            .swap_health_status(key, status, SystemTime::now())?;
-        Ok(before != status)
+        let mut now = SystemTime::now();
+        loop {
+            match self.store.update_health_status(key, status, now)? {
+                HealthUpdate::Applied { before } => return Ok(before != status),
+                HealthUpdate::Late { .. } => {
+                    let stored = self
+                        .store
+                        .with_service(key, ServiceInfo::last_health_check)?;
+                    now = stored.map_or(now, |stored| stored.max(now));
+                }
+            }
+        }
+    }
+
+    /// Makes the records of `source` these and no others, in one commit:
+    /// [`Batch::replace_source`]. A pod that says the same as before keeps the time at
+    /// which it registered. O(*n*) for all records of the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](StoreError::Invalid) for a registration that [`ServiceInfo::new`]
+    /// refuses; [`BatchRejected`](StoreError::BatchRejected) with the reason, a
+    /// [`Conflict`](StoreError::Conflict) among them; [`Closed`](StoreError::Closed).
+    pub fn replace_source(
+        &self,
+        source: &str,
+        registrations: impl IntoIterator<Item = ServiceRegistration>,
+        on_foreign: OnForeign,
+    ) -> Result<Revision> {
+        let services = registrations.into_iter().map(|registration| {
+            let service = ServiceInfo::new(registration)?;
+            match self.store.find_service(service.key())? {
+                Some(known) if known.registration() == service.registration() => {
+                    service.with_registered_at(known.registered_at())
+                }
+                _ => Ok(service),
+            }
+        });
+        let services = services.collect::<Result<_>>()?;
+        let mut batch = Batch::with_capacity(1);
+        batch.replace_source(source, services, on_foreign);
+        self.store.commit(batch)
+    }
+
+    /// Applies a batch: see [`RegistryStore::commit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit(&self, batch: Batch) -> Result<Revision> {
+        self.store.commit(batch)
+    }
+
+    /// Ends the store: see [`RegistryStore::close`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn close(&self) -> Result<()> {
+        self.store.close()
     }
 
     /// See [`RegistryStore::get_service`].
@@ -118,6 +182,24 @@ impl<S: RegistryStore> Registry<S> {
     /// As there.
     pub fn get_service(&self, key: &str) -> Result<ServiceInfo> {
         self.store.get_service(key)
+    }
+
+    /// See [`RegistryStore::find_service`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
+        self.store.find_service(key)
+    }
+
+    /// See [`RegistryStore::contains_service`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn contains_service(&self, key: &str) -> Result<bool> {
+        self.store.contains_service(key)
     }
 
     /// See [`RegistryStore::with_service`].

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::{InvalidInput, Problem, Result, StoreError};
+use crate::model::error::{InvalidInput, Problem, Result, StoreError};
 use crate::store::RegistryStore;
 
 // The stores from the weakest promises to the strongest. Each alias stands

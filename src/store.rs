@@ -4,10 +4,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::batch::{Batch, Revision};
-use crate::error::Result;
-use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+use crate::model::batch::Batch;
+use crate::model::error::Result;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+use crate::model::status::{HealthUpdate, ServiceStatus};
 
+#[macro_use]
+mod delegate;
 #[macro_use]
 mod tables;
 
@@ -20,6 +25,7 @@ mod models;
 mod reading;
 mod services;
 mod subscriptions;
+mod write;
 
 #[cfg(feature = "evmap")]
 mod evmap;
@@ -82,6 +88,9 @@ impl StoreStats {
 ///   or another caller.
 /// - After [`close`](Self::close) every method that can fail answers
 ///   [`Closed`](crate::StoreError::Closed).
+/// - Each record that is saved gets the [`revision`](ServiceInfo::revision) of its commit,
+///   and an [`incarnation`](ServiceInfo::incarnation) where there was none under its key. A
+///   save that changes nothing changes neither.
 /// - A panic in a closure of the caller leaves the store as it was, and usable.
 /// - A call from inside a read closure of the same store never deadlocks. Where
 ///   it would have to wait for the closure to end, it is refused with
@@ -100,12 +109,13 @@ impl StoreStats {
 pub trait RegistryStore {
     // --- services
 
-    /// Inserts `service`, or replaces the whole record under its key.
-    /// Subscriptions stay as they are. O(1); a persistent store O(log *n*).
+    /// Inserts `service`, or replaces the whole record under its key, which keeps its
+    /// incarnation. Subscriptions stay as they are. O(1); a persistent store O(log *n*).
     ///
     /// # Errors
     ///
-    /// None of its own: a [`ServiceInfo`] has been checked.
+    /// [`Conflict`](crate::StoreError::Conflict) where the record under its key is of
+    /// another [`source`](ServiceInfo::source), or one of the two has none.
     ///
     /// # Panics
     ///
@@ -118,8 +128,34 @@ pub trait RegistryStore {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
+    /// [`Invalid`](crate::StoreError::Invalid) where none can have it. So do all other
+    /// methods that look for one pod.
     fn get_service(&self, key: &str) -> Result<ServiceInfo>;
+
+    /// Like [`get_service`](Self::get_service), for a pod that may well not be there:
+    /// then it is `None`. Allocates nothing in any store of this crate but
+    /// `WorkerStore`.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid) where no pod can have that key.
+    fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
+        match self.get_service(key) {
+            Ok(found) => Ok(Some(found)),
+            Err(crate::StoreError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a pod has that key. As [`find_service`](Self::find_service).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid) where no pod can have that key.
+    fn contains_service(&self, key: &str) -> Result<bool> {
+        self.find_service(key).map(|found| found.is_some())
+    }
 
     /// The pods of a service, in no particular order; none is not an error.
     /// O(*p*).
@@ -144,18 +180,24 @@ pub trait RegistryStore {
     /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
     fn delete_service(&self, key: &str) -> Result<()>;
 
-    /// Sets what the last health check of a pod said. O(1); a persistent store
-    /// O(log *n*). Never copies a registration.
+    /// Sets what the last health check of a pod said, and answers with what that
+    /// replaced. Where the record is of a later check, it stays as it is, and the answer
+    /// is [`Late`](HealthUpdate::Late); an equal time applies. One step. O(1); a
+    /// persistent store O(log *n*). Never copies a registration.
+    ///
+    /// Another status gives the record the revision of this commit; a newer time by
+    /// itself grows the revision of the store only.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
+    /// [`Invalid`](crate::StoreError::Invalid) for a time before 1970 or after 9999.
     fn update_health_status(
         &self,
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()>;
+    ) -> Result<HealthUpdate>;
 
     // --- subscriptions
 
@@ -164,8 +206,9 @@ pub trait RegistryStore {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where the subscriber key is not
-    /// `service:pod`, or the group is empty, or one is too long.
+    /// [`Invalid`](crate::StoreError::Invalid) where the subscriber key cannot be one, or
+    /// the group cannot be the name of a service: see
+    /// [`ServiceKey::new`](crate::ServiceKey::new).
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()>;
 
     /// Ends a subscription; one that is not there is fine. O(log *s*).
@@ -219,46 +262,14 @@ pub trait RegistryStore {
     /// The number of the present state. O(1). After `close`, that of the last.
     fn revision(&self) -> Revision;
 
-    /// Like [`update_health_status`](Self::update_health_status), and answers
-    /// with the status that was replaced.
-    ///
-    /// One step on every store of this crate. The provided method is two, for
-    /// stores from elsewhere: another writer may come between them.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
-    fn swap_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<ServiceStatus> {
-        let before = self.get_service(key)?.status();
-        self.update_health_status(key, status, checked_at)?;
-        Ok(before)
-    }
-
     /// Removes the record under `key` together with its subscriptions, in one
-    /// commit, and answers with it.
-    ///
-    /// One step on every store of this crate. The provided method reads first,
-    /// for stores from elsewhere: another writer may come between.
+    /// commit, and answers with it. One step: of two threads that take it, one does.
     ///
     /// # Errors
     ///
     /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
     /// then its subscriptions stay as well.
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        let taken = self.get_service(key)?;
-        let mut batch = Batch::with_capacity(2);
-        batch.delete_service(key).remove_all_subscriptions(key);
-        match self.commit(batch) {
-            Ok(_) => Ok(taken),
-            Err(crate::StoreError::BatchRejected { source, .. }) => Err(*source),
-            Err(error) => Err(error),
-        }
-    }
+    fn take_service(&self, key: &str) -> Result<ServiceInfo>;
 
     // --- lifecycle and utilities
 
@@ -345,76 +356,8 @@ fn with_service_dyn<S: RegistryStore + ?Sized, R>(
 macro_rules! forward_through_pointer {
     ($($pointer:ty),+) => {$(
         impl<S: RegistryStore + ?Sized> RegistryStore for $pointer {
-            fn save_service(&self, service: ServiceInfo) -> Result<()> {
-                (**self).save_service(service)
-            }
-            fn get_service(&self, key: &str) -> Result<ServiceInfo> {
-                (**self).get_service(key)
-            }
-            fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
-                (**self).get_services_by_name(service_name)
-            }
-            fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
-                (**self).get_all_services()
-            }
-            fn delete_service(&self, key: &str) -> Result<()> {
-                (**self).delete_service(key)
-            }
-            fn update_health_status(
-                &self,
-                key: &str,
-                status: ServiceStatus,
-                checked_at: SystemTime,
-            ) -> Result<()> {
-                (**self).update_health_status(key, status, checked_at)
-            }
-            fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                (**self).add_subscription(subscriber_key, service_group)
-            }
-            fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                (**self).remove_subscription(subscriber_key, service_group)
-            }
-            fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-                (**self).remove_all_subscriptions(subscriber_key)
-            }
-            fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
-                (**self).get_subscribers(service_group)
-            }
-            fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
-                (**self).get_subscriber_services(service_group)
-            }
-            fn commit(&self, batch: Batch) -> Result<Revision> {
-                (**self).commit(batch)
-            }
-            fn revision(&self) -> Revision {
-                (**self).revision()
-            }
-            fn swap_health_status(
-                &self,
-                key: &str,
-                status: ServiceStatus,
-                checked_at: SystemTime,
-            ) -> Result<ServiceStatus> {
-                (**self).swap_health_status(key, status, checked_at)
-            }
-            fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-                (**self).take_service(key)
-            }
-            fn clear(&self) -> Result<()> {
-                (**self).clear()
-            }
-            fn stats(&self) -> Result<StoreStats> {
-                (**self).stats()
-            }
-            fn ping(&self) -> Result<()> {
-                (**self).ping()
-            }
-            fn close(&self) -> Result<()> {
-                (**self).close()
-            }
-            fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
-                (**self).visit_service(key, visit)
-            }
+            // Behind a pointer there may be no sized store to ask.
+            delegate_store!(self => **self; except with_service);
         }
     )+};
 }
@@ -465,10 +408,27 @@ pub trait RegistryView {
     fn stats(&self) -> StoreStats;
 }
 
+/// Writes `Debug` for a store behind `dyn`, so that what holds one can have it.
+macro_rules! debug_dyn {
+    ($($store:ty),+) => {$(
+        impl std::fmt::Debug for $store {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                debug_store("dyn RegistryStore", self, f)
+            }
+        }
+    )+};
+}
+
+debug_dyn!(
+    dyn RegistryStore + '_,
+    dyn RegistryStore + Send + '_,
+    dyn RegistryStore + Send + Sync + '_
+);
+
 /// `Debug` of a store: its name, how much it holds and its revision.
 fn debug_store(
     name: &str,
-    store: &impl RegistryStore,
+    store: &(impl RegistryStore + ?Sized),
     f: &mut std::fmt::Formatter<'_>,
 ) -> std::fmt::Result {
     let mut debug = f.debug_struct(name);

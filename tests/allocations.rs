@@ -78,6 +78,10 @@ fn read_all(store: &impl RegistryStore) {
             black_box(status(info));
         })
         .unwrap();
+    // A miss, too.
+    black_box(store.find_service("db:1").unwrap());
+    assert_eq!(store.find_service("db:nobody"), Ok(None));
+    assert_eq!(store.contains_service("db:nobody"), Ok(false));
     black_box(store.stats().unwrap());
     store.ping().unwrap();
     black_box(store.revision());
@@ -88,7 +92,7 @@ fn update(store: &impl RegistryStore, n: u64) {
         .update_health_status("db:1", ServiceStatus::Healthy, at(n))
         .unwrap();
     store
-        .swap_health_status("db:1", ServiceStatus::Unhealthy, at(n))
+        .update_health_status("db:1", ServiceStatus::Unhealthy, at(n))
         .unwrap();
 }
 
@@ -118,7 +122,14 @@ fn reads_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
 fn updates_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
     let _alone = alone();
     let store = filled(make());
-    let updates = || (0..1000).for_each(|n| update(&store, n));
+    // Each later than the one before: what is late is no update.
+    let clock = std::cell::Cell::new(0);
+    let updates = || {
+        for _ in 0..1000 {
+            clock.set(clock.get() + 1);
+            update(&store, clock.get());
+        }
+    };
     assert_eq!(here(updates), Counts::default());
     let counts = everywhere(updates);
     assert!(counts.allocations < 100, "{counts:?}");
@@ -576,11 +587,16 @@ mod twins {
             key: &str,
             status: ServiceStatus,
             checked_at: SystemTime,
-        ) -> Result<()> {
+        ) -> Result<service_registry::HealthUpdate> {
             let known = self.inner.get_service(key)?;
             let copy = ServiceInfo::new(known.registration().clone())?;
             self.inner
-                .save_service(copy.with_health(status, checked_at))
+                .save_service(copy.with_health(status, checked_at)?)?;
+            let before = known.status();
+            Ok(service_registry::HealthUpdate::Applied { before })
+        }
+        fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+            self.inner.take_service(key)
         }
         fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
             self.groups.lock().unwrap().insert(service_group.into());

@@ -124,7 +124,7 @@ mod promises {
             if round.is_multiple_of(2) {
                 store.update_health_status("db:1", status, at(n)).unwrap();
             } else {
-                let record = pod("db", "1").with_health(status, at(n));
+                let record = pod("db", "1").with_health(status, at(n)).unwrap();
                 store.save_service(record).unwrap();
             }
             returned.store(n, SeqCst);
@@ -346,7 +346,7 @@ macro_rules! alone {
                 a_name_finds_its_pods_and_no_others
                 a_health_update_changes_health_and_nothing_else
                 a_health_update_copies_no_registration
-                a_swap_answers_with_the_status_before
+                a_health_update_answers_with_the_status_before
                 taking_a_service_takes_its_subscriptions
                 taking_what_is_not_there_leaves_its_subscriptions
                 a_read_closure_is_called_once_and_may_move_things
@@ -745,8 +745,11 @@ impl RegistryStore for Apart {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<service_registry::HealthUpdate> {
         self.both(|store| store.update_health_status(key, status, checked_at))
+    }
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        self.both(|store| store.take_service(key))
     }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
         self.rest().add_subscription(subscriber_key, service_group)

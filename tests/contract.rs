@@ -29,6 +29,8 @@ mod broken;
 mod closing;
 #[path = "contract/closures.rs"]
 mod closures;
+#[path = "contract/conditions.rs"]
+mod conditions;
 #[path = "contract/copies.rs"]
 mod copies;
 #[path = "contract/names.rs"]
@@ -84,13 +86,17 @@ macro_rules! every_store {
                 saving_again_replaces_the_whole_record
                 saving_leaves_subscriptions_as_they_are
                 a_missing_key_is_not_found_and_named
+                what_cannot_be_a_key_is_refused_and_says_why
+                finding_is_getting_for_what_may_be_missing
                 a_deleted_record_is_gone_in_every_way
                 a_deleted_record_can_be_saved_again
                 deleting_leaves_subscriptions_alone
                 a_name_finds_its_pods_and_no_others
                 a_health_update_changes_health_and_nothing_else
                 a_health_update_copies_no_registration
-                a_swap_answers_with_the_status_before
+                a_health_update_answers_with_the_status_before
+                health_that_is_late_changes_nothing_and_says_so
+                a_time_that_no_dump_can_tell_is_refused
                 taking_a_service_takes_its_subscriptions
                 taking_what_is_not_there_leaves_its_subscriptions
                 a_read_closure_is_called_once_and_may_move_things
@@ -119,6 +125,7 @@ macro_rules! every_store {
                 every_unicode_name_is_a_name
                 the_longest_names_work_everywhere
                 one_byte_more_is_refused_before_it_reaches_a_store
+                a_group_that_no_service_can_match_is_refused
             }
             copies {
                 nothing_done_to_an_answer_reaches_the_store
@@ -145,6 +152,8 @@ macro_rules! every_store {
                 every_change_grows_the_revision_by_one
                 a_change_of_any_one_field_is_a_change
                 an_equal_record_keeps_the_revision
+                a_record_has_the_revision_of_its_last_change
+                an_incarnation_begins_where_a_key_is_registered
                 a_repeated_health_report_keeps_the_revision
                 what_changes_nothing_keeps_the_revision
                 reads_keep_the_revision
@@ -152,6 +161,23 @@ macro_rules! every_store {
                 a_batch_grows_the_revision_by_one_at_most
                 clear_counts_on
                 the_last_revision_outlives_the_store
+            }
+            conditions {
+                a_requirement_that_holds_lets_the_batch_through
+                a_requirement_that_does_not_hold_rejects_the_batch
+                requirements_are_judged_against_the_state_before_the_batch
+                a_store_that_has_changed_since_rejects_the_batch
+                what_is_removed_if_takes_its_subscriptions
+                what_does_not_hold_is_left_out_and_the_rest_is_done
+                health_is_updated_if
+                nobody_saves_over_another_source
+                a_source_is_replaced_by_what_it_has
+                replacing_a_source_keeps_what_was_observed_here
+                a_key_of_another_source_rejects_or_is_skipped
+                a_source_is_replaced_in_the_order_of_the_batch
+                a_list_that_contradicts_itself_is_refused
+                a_registry_replaces_a_source
+                a_malformed_condition_rejects_the_batch
             }
             registry {
                 registering_answers_with_what_is_stored
@@ -163,6 +189,8 @@ macro_rules! every_store {
                 unregistering_who_is_not_there_changes_nothing
                 a_pod_with_colons_in_its_name_unregisters
                 a_health_report_says_whether_the_status_changed
+                a_clock_that_steps_back_freezes_nobody
+                registering_answers_with_the_stamped_record
                 the_reads_are_those_of_the_store
                 registries_over_one_store_see_the_same
                 a_closed_registry_says_so;

@@ -321,8 +321,11 @@ mod twins {
             key: &str,
             status: ServiceStatus,
             checked_at: SystemTime,
-        ) -> Result<()> {
+        ) -> Result<service_registry::HealthUpdate> {
             self.inner.update_health_status(key, status, checked_at)
+        }
+        fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+            self.inner.take_service(key)
         }
         fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
             self.inner.add_subscription(subscriber_key, service_group)

@@ -158,14 +158,21 @@ mod words {
                 ServiceStatus::Healthy,
                 ServiceStatus::Unhealthy,
                 ServiceStatus::Unknown,
+                ServiceStatus::Draining,
             ],
         );
         is_one_of(&two.0, StoreKind::ALL);
     });
 
-    fn too_long(name: &str) -> Option<Problem> {
+    fn problem_of_a_name(name: &str) -> Option<Problem> {
         let (len, max) = (name.len(), MAX_NAME_LEN);
-        (len > max).then_some(Problem::TooLong { len, max })
+        if len > max {
+            return Some(Problem::TooLong { len, max });
+        }
+        if let Some(at) = name.find(char::is_control) {
+            return Some(Problem::Control { at });
+        }
+        (name.trim() != name).then_some(Problem::Padded)
     }
 
     /// What the documentation says of a key, the other way round.
@@ -181,7 +188,8 @@ mod words {
         } else if colon + 1 == text.len() {
             Some(Problem::NoPod)
         } else {
-            too_long(&text[..colon]).or_else(|| too_long(&text[colon + 1..]))
+            let pod = || problem_of_a_name(&text[colon + 1..]);
+            problem_of_a_name(&text[..colon]).or_else(pod)
         }
     }
 
@@ -193,7 +201,8 @@ mod words {
             panic!("not refused as invalid: {error:?}");
         };
         assert_eq!((invalid.field(), invalid.problem()), (field, problem));
-        assert!(invalid.value() == value, "the error tells of another value");
+        let told: String = value.chars().take(64).collect();
+        assert!(invalid.value() == told, "the error tells of another value");
         let message = error.to_string();
         assert!(message.contains(field), "{message}");
         assert!(message.contains(&problem.to_string()), "{message}");
@@ -223,14 +232,14 @@ mod words {
     fn a_key_is_joined(service: &str, pod: &str) {
         let (field, value, problem) = if service.is_empty() {
             ("service_name", service, Some(Problem::Empty))
-        } else if let Some(problem) = too_long(service) {
+        } else if let Some(problem) = problem_of_a_name(service) {
             ("service_name", service, Some(problem))
         } else if let Some(at) = service.find(':') {
             ("service_name", service, Some(Problem::Colon { at }))
         } else if pod.is_empty() {
             ("pod_name", pod, Some(Problem::Empty))
         } else {
-            ("pod_name", pod, too_long(pod))
+            ("pod_name", pod, problem_of_a_name(pod))
         };
         match (ServiceKey::new(service, pod), problem) {
             (Ok(key), None) => {
@@ -358,7 +367,7 @@ mod documents {
         Ok(())
     }
 
-    const FIELDS: [&str; 9] = [
+    const FIELDS: [&str; 13] = [
         "service_name",
         "pod_name",
         "providers",
@@ -368,6 +377,10 @@ mod documents {
         "status",
         "last_health_check",
         "registered_at",
+        "source",
+        "zone",
+        "weight",
+        "metadata",
     ];
 
     /// A record in which each field is mostly there and mostly right.
@@ -396,13 +409,28 @@ mod documents {
         match field {
             "service_name" => string(u.choose(&["a", "ü", "a b", "", "a:b"])?, out),
             "pod_name" => string(u.choose(&["1", "2:x", "\0", ""])?, out),
+            "zone" | "source" => string(u.choose(&["a", "etcd", " ", ""])?, out),
+            "weight" => out.push_str(u.choose(&["0", "1", "4294967295", "-1"])?),
+            "metadata" => {
+                let value = u.choose(&["\"1\"", "\"\"", "1", "null"])?;
+                let _ = write!(out, r#"{{"a":{value}}}"#);
+            }
             "providers" => list(u, out, |u, out| {
-                let ip = *u.choose(&["10.0.0.1", "::1", "::ffff:1.2.3.4", "1.2.3", "fe80::1%1"])?;
+                let host = *u.choose(&[
+                    "10.0.0.1",
+                    "::1",
+                    "::ffff:1.2.3.4",
+                    "1.2.3",
+                    "fe80::1%1",
+                    "smf-0.core.svc",
+                    "a b",
+                ])?;
+                let name = *u.choose(&["host", "ip"])?;
                 let port = *u.choose(&["0", "65535", "65536", "-1", "8e1", "80"])?;
                 let protocol = *u.choose(&["http", "quic", "", "HTTP"])?;
                 let _ = write!(
                     out,
-                    r#"{{"protocol":"{protocol}","ip":"{ip}","port":{port}}}"#
+                    r#"{{"protocol":"{protocol}","{name}":"{host}","port":{port}}}"#
                 );
                 Ok(())
             })?,
@@ -411,7 +439,18 @@ mod documents {
                 Ok(())
             })?,
             "status" => string(
-                u.choose(&["healthy", "unhealthy", "unknown", "Healthy"])?,
+                u.choose(&["healthy", "draining", "unknown", "Healthy"])?,
+                out,
+            ),
+            "last_health_check" | "registered_at" if u.ratio(1, 2)? => string(
+                u.choose(&[
+                    "2026-01-31T12:00:00.5Z",
+                    "1970-01-01T00:00:00Z",
+                    "9999-12-31T23:59:59.999999999Z",
+                    "9999-12-31T23:59:59-23:59",
+                    "1969-12-31T23:59:59Z",
+                    "2026-02-30T12:00:00Z",
+                ])?,
                 out,
             ),
             "last_health_check" | "registered_at" => {
@@ -591,7 +630,8 @@ mod documents {
 mod programs {
     use arbitrary::{Arbitrary, Result, Unstructured};
     use service_registry::{
-        Change, MemoryStore, RegistryStore, ServiceInfo, ServiceStatus, StoreError,
+        Cause, Change, Expected, MemoryStore, OnForeign, RegistryStore, ServiceInfo, ServiceKey,
+        ServiceStatus, StoreError,
     };
 
     use crate::support::model::{
@@ -678,20 +718,16 @@ mod programs {
                 Names::Few => (self.service(u)?, self.pod(u)?),
                 Names::Odd => {
                     let (service, pod) = (self.service(u)?, self.pod(u)?);
-                    if service.is_empty() || service.contains(':') || pod.is_empty() {
-                        ("a".into(), "1".into())
-                    } else {
-                        (service, pod)
+                    // Whether that is a name is asked elsewhere.
+                    match ServiceKey::new(&service, &pod) {
+                        Ok(_) => (service, pod),
+                        Err(_) => ("a".into(), "1".into()),
                     }
                 }
             };
-            if service.len() > 60_000 || pod.len() > 60_000 {
-                // Whether that is still a name is asked elsewhere.
-                return Ok(version("a", "1", 0));
-            }
             let record = version(&service, &pod, u.int_in_range(0..=1)?);
             Ok(if u.arbitrary()? {
-                record.with_health(status(u)?, moment(u)?)
+                record.with_health(status(u)?, moment(u)?).unwrap()
             } else {
                 record
             })
@@ -722,12 +758,69 @@ mod programs {
             })
         }
 
+        fn expected(u: &mut Unstructured<'_>) -> Result<Expected> {
+            Ok(match u.int_in_range(0..=7)? {
+                0 => Expected::Absent,
+                1 | 2 => Expected::Present,
+                3..=5 => Expected::Incarnation(u.int_in_range(0..=20)?.into()),
+                _ => Expected::Revision(u.int_in_range(0..=20)?.into()),
+            })
+        }
+
+        fn source(self, u: &mut Unstructured<'_>) -> Result<String> {
+            match self {
+                Names::Few => Ok((*u.choose(&["etcd", "file"])?).into()),
+                Names::Odd => super::text::short(u),
+            }
+        }
+
+        /// A change, a condition, or what a source has.
+        fn change_of_batch(self, u: &mut Unstructured<'_>) -> Result<Change> {
+            Ok(match u.int_in_range(0..=19)? {
+                0..=10 => self.change(u)?,
+                11 => Change::RegisterService(self.record(u)?),
+                12 | 13 => Change::RemoveIf {
+                    key: self.key(u)?.into(),
+                    expected: Names::expected(u)?,
+                    cause: Cause::Expired,
+                },
+                14 | 15 => Change::UpdateHealthIf {
+                    key: self.key(u)?.into(),
+                    expected: Names::expected(u)?,
+                    status: status(u)?,
+                    checked_at: moment(u)?,
+                },
+                16 => Change::Require {
+                    key: self.key(u)?.into(),
+                    expected: Names::expected(u)?,
+                },
+                17 => Change::RequireUnchangedSince {
+                    revision: u.int_in_range(0..=20)?.into(),
+                },
+                _ => {
+                    let len = u.int_in_range(0..=4)?;
+                    let mut services: Vec<ServiceInfo> = Vec::new();
+                    for _ in 0..len {
+                        let record = self.record(u)?;
+                        if services.iter().all(|other| other.key() != record.key()) {
+                            services.push(record);
+                        }
+                    }
+                    Change::ReplaceSource {
+                        source: self.source(u)?.into(),
+                        services,
+                        on_foreign: *u.choose(&[OnForeign::Reject, OnForeign::Skip])?,
+                    }
+                }
+            })
+        }
+
         fn operation(self, u: &mut Unstructured<'_>) -> Result<Operation> {
             Ok(match u.int_in_range(0..=49)? {
                 0..=21 => Operation::Change(self.change(u)?),
                 22..=28 => {
                     let len = u.int_in_range(0..=7)?;
-                    let changes = (0..len).map(|_| self.change(u));
+                    let changes = (0..len).map(|_| self.change_of_batch(u));
                     Operation::Commit(changes.collect::<Result<_>>()?)
                 }
                 29 | 30 => Operation::Swap(self.key(u)?, status(u)?, u.int_in_range(0..=2)?),
@@ -978,11 +1071,14 @@ mod programs {
     ) -> std::result::Result<Answer, Failure> {
         let mut answer = ask(store, operation)?;
         if let (Operation::Register(..), Answer::Service(info)) = (operation, &mut answer) {
-            *info = info.with_registered_at(at(0));
+            *info = info.clone().with_registered_at(at(0)).unwrap();
             store.save_service(info.clone()).unwrap();
         }
         if let Operation::Report(key, status) = operation {
-            store.update_health_status(key, *status, at(0)).unwrap();
+            // A report of that time would be late.
+            let reported = store.get_service(key).unwrap();
+            let reported = reported.with_health(*status, at(0)).unwrap();
+            store.save_service(reported).unwrap();
         }
         Ok(answer)
     }
@@ -1131,10 +1227,13 @@ mod programs {
                 key: &str,
                 status: ServiceStatus,
                 checked_at: SystemTime,
-            ) -> Result<()> {
+            ) -> Result<service_registry::HealthUpdate> {
                 let updated = self.inner.update_health_status(key, status, checked_at);
                 self.comes(u8::from(updated.is_ok()));
                 updated
+            }
+            fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+                self.inner.take_service(key)
             }
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
                 if self.comes(3) {

@@ -188,7 +188,7 @@ impl Churn {
             7 => drop(store.delete_service(&key)),
             8 => self.kept.extend(store.take_service(&key)),
             9 => drop(store.update_health_status(&key, ServiceStatus::Healthy, moment)),
-            10 => drop(store.swap_health_status(&key, ServiceStatus::Unhealthy, moment)),
+            10 => drop(store.update_health_status(&key, ServiceStatus::Unhealthy, moment)),
             11 => store.add_subscription(&key, group).unwrap(),
             12 => store.remove_subscription(&key, group).unwrap(),
             13 => store.remove_all_subscriptions(&key).unwrap(),

@@ -33,7 +33,9 @@ use proptest::test_runner::{FileFailurePersistence, TestError, TestRunner};
 
 use service_registry::{Change, RegistryStore, StoreStats};
 use support::dice::Dice;
-use support::model::{GROUPS, Model, Operation, any_operation, step};
+use support::model::{
+    GROUPS, Model, Operation, any_operation, any_operation_with_conditions, assert_stamps, step,
+};
 use support::observe;
 
 fn config() -> ProptestConfig {
@@ -64,11 +66,12 @@ fn holds<T: Debug, S: Strategy<Value = T>>(
 }
 
 fn every_answer_is_the_models<S: RegistryStore + 'static>(make: fn() -> S) {
-    let some = || vec(any_operation(), 1..100);
+    let some = || vec(any_operation_with_conditions(), 1..100);
     holds(config(), some, move |operations| {
         let (store, mut model) = (make(), Model::default());
         for (n, operation) in operations.iter().enumerate() {
             step(&store, &mut model, operation);
+            assert_stamps(&store, &model);
             if n % 16 == 0 {
                 assert_eq!(observe(&store, GROUPS), model.state());
             }

@@ -249,23 +249,6 @@ fn both_schedulers_notice_in<P: Played>(make: impl Fn() -> P + Copy + Send + Syn
     assert!(is_noticed(pct, make, LARGE), "by PCT");
 }
 
-/// A store behind one lock: whatever is wrong with the stores below stands with them.
-macro_rules! forward_in_one_step {
-    ($self:ident) => {
-        fn swap_health_status(
-            &$self,
-            key: &str,
-            status: ServiceStatus,
-            checked_at: SystemTime,
-        ) -> Result<ServiceStatus> {
-            $self.inner().swap_health_status(key, status, checked_at)
-        }
-        fn take_service(&$self, key: &str) -> Result<ServiceInfo> {
-            $self.inner().take_service(key)
-        }
-    };
-}
-
 /// Nothing is wrong with this one.
 #[derive(Default)]
 struct OneLock(Mutex<MemoryStore>);
@@ -278,7 +261,6 @@ impl OneLock {
 
 impl RegistryStore for OneLock {
     forward_required!(self => self.inner());
-    forward_in_one_step!(self);
 }
 
 #[test]
@@ -339,7 +321,6 @@ impl RegistryStore for Torn {
     }
     forward_required!(writes self => self.inner());
     forward_required!(reads self => self.inner());
-    forward_in_one_step!(self);
 }
 
 #[test]
@@ -399,7 +380,6 @@ impl RegistryStore for Wrapping {
         self.inner().ping()
     }
     forward_required!(writes self => self.inner());
-    forward_in_one_step!(self);
 }
 
 #[test]
@@ -557,8 +537,11 @@ impl RegistryStore for Flagged {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<service_registry::HealthUpdate> {
         self.inner()?.update_health_status(key, status, checked_at)
+    }
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        self.inner()?.take_service(key)
     }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
         self.inner()?

@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, from_str, from_value, json, to_string, to_value};
 use service_registry::{
@@ -26,18 +27,26 @@ fn full() -> ServiceRegistration {
         providers: vec![
             Provider {
                 protocol: Protocol::Pfcp,
-                ip: "10.0.0.7".parse().unwrap(),
+                host: "10.0.0.7".parse().unwrap(),
                 port: 8805,
             },
             Provider {
                 protocol: Protocol::Other("quic".into()),
-                ip: "2001:db8::1".parse().unwrap(),
+                host: "2001:db8::1".parse().unwrap(),
                 port: 0,
+            },
+            Provider {
+                protocol: Protocol::Http,
+                host: "smf-0.core.svc".parse().unwrap(),
+                port: 80,
             },
         ],
         health_check_url: "http://smf-0/health".into(),
         notification_url: "http://smf-0/notify".into(),
         subscriptions: vec!["upf".into(), "amf".into()],
+        zone: "eu-1a".into(),
+        weight: 7,
+        metadata: BTreeMap::from([("version".into(), "1.4.2".into())]),
     }
 }
 
@@ -46,12 +55,16 @@ fn full_json() -> Value {
         "service_name": "smf",
         "pod_name": "smf-0",
         "providers": [
-            { "protocol": "pfcp", "ip": "10.0.0.7", "port": 8805 },
-            { "protocol": "quic", "ip": "2001:db8::1", "port": 0 },
+            { "protocol": "pfcp", "host": "10.0.0.7", "port": 8805 },
+            { "protocol": "quic", "host": "2001:db8::1", "port": 0 },
+            { "protocol": "http", "host": "smf-0.core.svc", "port": 80 },
         ],
         "health_check_url": "http://smf-0/health",
         "notification_url": "http://smf-0/notify",
         "subscriptions": ["upf", "amf"],
+        "zone": "eu-1a",
+        "weight": 7,
+        "metadata": { "version": "1.4.2" },
     })
 }
 
@@ -76,6 +89,9 @@ fn the_fields_stand_in_the_order_of_the_record() {
         "health_check_url",
         "notification_url",
         "subscriptions",
+        "zone",
+        "weight",
+        "metadata",
     ]
     .map(|field| text.find(&format!("\"{field}\":")).unwrap())
     .into();
@@ -83,7 +99,7 @@ fn the_fields_stand_in_the_order_of_the_record() {
 }
 
 #[test]
-fn a_missing_field_is_empty() {
+fn a_missing_field_has_its_default() {
     let read: ServiceRegistration = from_str("{}").unwrap();
     assert_eq!(read, ServiceRegistration::default());
     for field in full_json().as_object().unwrap().keys() {
@@ -98,6 +114,9 @@ fn a_missing_field_is_empty() {
             "health_check_url" => expected.health_check_url.clear(),
             "notification_url" => expected.notification_url.clear(),
             "subscriptions" => expected.subscriptions.clear(),
+            "zone" => expected.zone.clear(),
+            "weight" => expected.weight = 1,
+            "metadata" => expected.metadata.clear(),
             other => panic!("a field that is not documented: {other}"),
         }
         assert_eq!(read, expected);
@@ -126,10 +145,10 @@ fn names_that_are_spelt_otherwise_are_not_read() {
 
 #[test]
 fn a_provider_needs_all_its_fields() {
-    let provider = json!({ "protocol": "udp", "ip": "::1", "port": 65535 });
+    let provider = json!({ "protocol": "udp", "host": "::1", "port": 65535 });
     let read: Provider = from_value(provider.clone()).unwrap();
     assert_eq!(read.port, 65535);
-    for field in ["protocol", "ip", "port"] {
+    for field in ["protocol", "host", "port"] {
         let mut partial = provider.clone();
         partial.as_object_mut().unwrap().remove(field);
         let message = refused::<Provider>(partial);
@@ -138,10 +157,11 @@ fn a_provider_needs_all_its_fields() {
             "{message}"
         );
     }
-    let message = refused::<Provider>(json!({ "protocol": "udp", "ip": "::1", "port": 65536 }));
+    let message = refused::<Provider>(json!({ "protocol": "udp", "host": "::1", "port": 65536 }));
     assert!(message.contains("65536"), "{message}");
-    let message = refused::<Provider>(json!({ "protocol": "udp", "ip": "localhost", "port": 1 }));
-    assert!(message.contains("invalid IP address"), "{message}");
+    let message =
+        refused::<Provider>(json!({ "protocol": "udp", "host": "10.0.0.256", "port": 1 }));
+    assert!(message.contains("neither an IP address nor"), "{message}");
 }
 
 #[test]
@@ -186,21 +206,26 @@ fn a_protocol_equals_its_name_however_it_was_made() {
 // --- status
 
 #[test]
-fn a_status_has_these_names_and_no_others() {
+fn a_status_has_these_names() {
     for (status, name) in [
         (ServiceStatus::Healthy, "healthy"),
         (ServiceStatus::Unhealthy, "unhealthy"),
         (ServiceStatus::Unknown, "unknown"),
+        (ServiceStatus::Draining, "draining"),
     ] {
         assert_eq!(to_value(status).unwrap(), json!(name));
         assert_eq!(from_value::<ServiceStatus>(json!(name)).unwrap(), status);
         assert_eq!(name.parse(), Ok(status));
         assert_eq!(status.to_string(), name);
     }
+    // One that a newer version may know.
     for name in ["Healthy", "HEALTHY", "sick", ""] {
-        let message = refused::<ServiceStatus>(json!(name));
-        assert!(message.contains("healthy"), "{message}");
+        let read = from_value::<ServiceStatus>(json!(name)).unwrap();
+        assert_eq!(read, ServiceStatus::Unknown);
+        let refused = support::refused(name.parse::<ServiceStatus>());
+        assert!(refused.to_string().contains("draining"), "{refused}");
     }
+    refused::<ServiceStatus>(json!(7));
 }
 
 // --- keys
@@ -233,7 +258,9 @@ fn info() -> ServiceInfo {
     ServiceInfo::new(full())
         .unwrap()
         .with_registered_at(at(1))
+        .unwrap()
         .with_health(ServiceStatus::Unhealthy, at(2))
+        .unwrap()
 }
 
 #[test]
@@ -296,23 +323,103 @@ fn a_service_info_is_checked_when_it_is_read() {
     let message = edit("pod_name", json!(""));
     assert!(message.contains("pod_name is empty"), "{message}");
     let message = edit("pod_name", json!("x".repeat(MAX_NAME_LEN + 1)));
-    assert!(message.contains("65536 bytes"), "{message}");
+    assert!(
+        message.contains(&format!("{} bytes", MAX_NAME_LEN + 1)),
+        "{message}"
+    );
     let message = edit("subscriptions", json!(["upf", ""]));
     assert!(message.contains("subscriptions[1] is empty"), "{message}");
-    assert!(edit("status", json!("sick")).contains("sick"));
+    let message = edit("weight", json!(-1));
+    assert!(message.contains("-1"), "{message}");
+    let message = edit("source", json!(""));
+    assert!(message.contains("source is empty"), "{message}");
+    for time in [
+        json!("yesterday"),
+        json!("2026-13-01T00:00:00Z"),
+        json!("2026-01-31T12:00:00"),
+        json!(7),
+        json!({ "secs_since_epoch": -1, "nanos_since_epoch": 0 }),
+    ] {
+        let message = edit("registered_at", time.clone());
+        assert!(message.contains("RFC 3339"), "{time}: {message}");
+    }
+    for time in [
+        json!("1969-12-31T23:59:59Z"),
+        json!("1970-01-01T00:00:00+01:00"),
+        json!({ "secs_since_epoch": 253_402_300_800_u64, "nanos_since_epoch": 0 }),
+    ] {
+        for field in ["registered_at", "last_health_check"] {
+            let message = edit(field, time.clone());
+            assert!(message.contains("between 1970 and 9999"), "{message}");
+        }
+    }
+    edit("registered_at", Value::Null);
+}
+
+#[test]
+fn times_are_rfc_3339_texts_and_the_old_form_is_read() {
+    let moment = SystemTime::UNIX_EPOCH + Duration::new(1_769_860_800, 500_000_000);
+    let info = info()
+        .with_registered_at(moment)
+        .unwrap()
+        .with_health(ServiceStatus::Healthy, moment)
+        .unwrap();
+    let mut value = to_value(&info).unwrap();
+    assert_eq!(value["registered_at"], json!("2026-01-31T12:00:00.5Z"));
+    assert_eq!(value["last_health_check"], json!("2026-01-31T12:00:00.5Z"));
+    let old = json!({ "secs_since_epoch": 1_769_860_800, "nanos_since_epoch": 500_000_000 });
+    for form in [
+        old,
+        json!("2026-01-31T13:00:00.500+01:00"),
+        json!("2026-01-31t12:00:00.500000000z"),
+    ] {
+        value["registered_at"] = form.clone();
+        value["last_health_check"] = form;
+        assert_eq!(from_value::<ServiceInfo>(value.clone()).unwrap(), info);
+    }
+}
+
+#[test]
+fn json_from_before_still_reads() {
+    let text = r#"{
+        "service_name": "smf", "pod_name": "smf-0",
+        "providers": [{ "protocol": "pfcp", "ip": "10.0.0.7", "port": 8805 }],
+        "health_check_url": "", "notification_url": "", "subscriptions": ["upf"],
+        "status": "healthy",
+        "last_health_check": { "secs_since_epoch": 1000000002, "nanos_since_epoch": 0 },
+        "registered_at": { "secs_since_epoch": 1000000001, "nanos_since_epoch": 0 }
+    }"#;
+    let read: ServiceInfo = from_str(text).unwrap();
+    assert_eq!(read.providers()[0].to_string(), "pfcp://10.0.0.7:8805");
+    assert_eq!((read.zone(), read.weight()), ("", 1));
+    assert!(read.metadata().is_empty());
+    assert_eq!(read.registered_at(), at(1));
+    assert_eq!(read.last_health_check(), Some(at(2)));
+    assert_eq!(read.source(), None);
+}
+
+#[test]
+fn a_source_is_written_where_there_is_one() {
+    assert!(to_value(info()).unwrap().get("source").is_none());
+    let sourced = info().with_source("etcd").unwrap();
+    let value = to_value(&sourced).unwrap();
+    assert_eq!(value["source"], json!("etcd"));
+    assert_eq!(from_value::<ServiceInfo>(value).unwrap(), sourced);
 }
 
 #[test]
 fn moments_keep_their_nanoseconds() {
-    use std::time::{Duration, SystemTime};
     for moment in [
         SystemTime::UNIX_EPOCH,
         SystemTime::UNIX_EPOCH + Duration::from_nanos(1),
         SystemTime::UNIX_EPOCH + Duration::new(4_000_000_000, 999_999_999),
+        SystemTime::UNIX_EPOCH + Duration::new(253_402_300_799, 999_999_999),
     ] {
         let info = info()
             .with_registered_at(moment)
-            .with_health(ServiceStatus::Healthy, moment);
+            .unwrap()
+            .with_health(ServiceStatus::Healthy, moment)
+            .unwrap();
         let text = to_string(&info).unwrap();
         let read: ServiceInfo = from_str(&text).unwrap();
         assert_eq!(read.registered_at(), moment);
@@ -325,13 +432,14 @@ fn moments_keep_their_nanoseconds() {
 
 #[test]
 fn texts_of_every_kind_come_back() {
-    for text in ["ü", "👩‍🚀", "\0", "\"", "\\", "\n", "\u{2028}", "a b", "x:y"] {
+    for text in ["ü", "👩‍🚀", "\"", "\\", "a\u{2028}b", "a b", "x:y"] {
         let asked = ServiceRegistration {
             service_name: text.replace(':', "-"),
             pod_name: text.into(),
             health_check_url: text.into(),
             notification_url: text.into(),
-            subscriptions: vec![text.into()],
+            subscriptions: vec![text.replace(':', "-")],
+            metadata: [(text.into(), "\0\n".into())].into(),
             ..full()
         };
         let written = to_string(&asked).unwrap();

@@ -24,9 +24,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use service_registry::{
-    Batch, Change, DefaultStore, InvalidInput, MemoryStore, Problem, Protocol, Provider, Registry,
-    RegistryStore, Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus,
-    StoreError, StoreKind, StoreStats,
+    Batch, Change, DefaultStore, Expected, HealthUpdate, InvalidInput, MemoryStore, Problem,
+    Protocol, Provider, Registry, RegistryStore, Revision, ServiceInfo, ServiceKey,
+    ServiceRegistration, ServiceStatus, StoreError, StoreKind, StoreStats,
 };
 use support::{at, pod};
 
@@ -268,7 +268,18 @@ mod pointers {
         fn delete_service(&self, _: &str) -> Result<()> {
             self.note("delete_service")
         }
-        fn update_health_status(&self, _: &str, _: ServiceStatus, _: SystemTime) -> Result<()> {
+        fn find_service(&self, _: &str) -> Result<Option<ServiceInfo>> {
+            self.note("find_service")
+        }
+        fn contains_service(&self, _: &str) -> Result<bool> {
+            self.note("contains_service")
+        }
+        fn update_health_status(
+            &self,
+            _: &str,
+            _: ServiceStatus,
+            _: SystemTime,
+        ) -> Result<HealthUpdate> {
             self.note("update_health_status")
         }
         fn add_subscription(&self, _: &str, _: &str) -> Result<()> {
@@ -292,14 +303,6 @@ mod pointers {
         fn revision(&self) -> Revision {
             self.0.borrow_mut().push("revision");
             Revision::from(7)
-        }
-        fn swap_health_status(
-            &self,
-            _: &str,
-            _: ServiceStatus,
-            _: SystemTime,
-        ) -> Result<ServiceStatus> {
-            self.note("swap_health_status")
         }
         fn take_service(&self, _: &str) -> Result<ServiceInfo> {
             self.note("take_service")
@@ -357,21 +360,128 @@ mod pointers {
     }
 }
 
+/// An error above another one.
+#[derive(Debug)]
+struct Above(std::io::Error);
+impl std::fmt::Display for Above {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("could not write")
+    }
+}
+impl std::error::Error for Above {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 #[test]
-fn errors_say_what_caused_them() {
+fn errors_say_what_caused_them_once() {
     use std::error::Error;
     let store = MemoryStore::new();
     let mut batch = Batch::new();
     batch.delete_service("db:1");
     let rejected = store.commit(batch).unwrap_err();
-    let source = rejected.source().expect("a rejection has a reason");
-    assert_eq!(
-        source.downcast_ref::<StoreError>(),
-        Some(&StoreError::NotFound("db:1".into()))
-    );
-    assert!(source.source().is_none());
+    let mut chain = vec![rejected.to_string()];
+    let mut source = rejected.source();
+    while let Some(error) = source {
+        chain.push(error.to_string());
+        source = error.source();
+    }
+    let told = chain.join(": ");
+    let cause = StoreError::NotFound("db:1".into()).to_string();
+    assert_eq!(told.matches(&cause).count(), 1, "{told}");
+
+    // What lies below is told by whoever stands above, too.
+    let failed = StoreError::failed(Above(std::io::Error::other("disk full")));
+    let rejected = StoreError::BatchRejected {
+        index: 0,
+        operation: "save_service",
+        source: Box::new(failed),
+    };
+    assert!(rejected.to_string().contains("could not write"));
+    assert_eq!(rejected.source().unwrap().to_string(), "disk full");
     assert!(StoreError::Closed.source().is_none());
     assert!(StoreError::Reentrant.to_string().contains("closure"));
+}
+
+#[test]
+fn an_error_shows_a_little_of_a_large_input() {
+    use service_registry::{Condition, Conflict, Found};
+    let large = "x".repeat(10 << 20);
+    let key: Box<str> = large.as_str().into();
+    let of = |condition| StoreError::Conflict(Box::new(Conflict::new(condition, Found::Absent)));
+    let errors = [
+        StoreError::NotFound(key.clone()),
+        large.parse::<ServiceKey>().unwrap_err(),
+        of(Condition::Source {
+            key: key.clone(),
+            source: Some(key.clone()),
+        }),
+        of(Condition::Expected {
+            key: key.clone(),
+            expected: Expected::Present,
+        }),
+    ];
+    for error in errors {
+        let rejected = StoreError::BatchRejected {
+            index: 0,
+            operation: "save_service",
+            source: Box::new(error.clone()),
+        };
+        for shown in [
+            format!("{error}"),
+            format!("{error:?}"),
+            format!("{rejected}"),
+            format!("{rejected:#?}"),
+        ] {
+            assert!(shown.len() < 600, "{} bytes: {:.300}", shown.len(), shown);
+            assert!(shown.contains("xxx\"..."), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_registry_over_any_store_prints() {
+    let boxed: Box<dyn RegistryStore> = Box::new(MemoryStore::new());
+    boxed.save_service(pod("db", "1")).unwrap();
+    let registry = Registry::new(boxed);
+    assert!(format!("{registry:?}").contains("services: 1"));
+    let shared: Arc<dyn RegistryStore + Send + Sync> = StoreKind::ALL
+        .first()
+        .map_or_else(|| panic!("no store"), |kind| kind.open().into());
+    assert!(format!("{:?}", Registry::new(shared)).contains("services: 0"));
+}
+
+#[test]
+fn keys_become_texts_and_come_from_them() {
+    let key = ServiceKey::try_from(String::from("db:1")).unwrap();
+    assert_eq!(String::from(key.clone()), "db:1");
+    let text: Arc<str> = key.clone().into();
+    assert_eq!(&*text, "db:1");
+    assert!(ServiceKey::try_from(String::from("db")).is_err());
+    assert_eq!(ServiceKey::try_from("db:1"), Ok(key));
+}
+
+/// Everything by way of another store.
+#[test]
+fn a_store_delegates_the_rest_in_one_line() {
+    struct Wrapper<S>(S);
+    impl<S: RegistryStore> RegistryStore for Wrapper<S> {
+        service_registry::delegate_store!(self => self.0);
+    }
+    struct Deaf(Box<dyn RegistryStore>);
+    impl RegistryStore for Deaf {
+        fn add_subscription(&self, _: &str, _: &str) -> service_registry::Result<()> {
+            Ok(())
+        }
+        service_registry::delegate_store!(self => *self.0; except add_subscription, with_service);
+    }
+    let store = Wrapper(Deaf(Box::new(Wrapper(MemoryStore::new()))));
+    store.save_service(pod("db", "1")).unwrap();
+    store.add_subscription("db:1", "g").unwrap();
+    assert_eq!(store.stats(), Ok(StoreStats::new(1, 0)));
+    let name = store.with_service("db:1", |pod| pod.pod_name().to_owned());
+    assert_eq!(name, Ok("1".into()));
 }
 
 #[test]
@@ -397,12 +507,15 @@ fn records_are_equal_when_all_they_say_is() {
     let one = pod("db", "1");
     assert_eq!(one, pod("db", "1"));
     assert_ne!(one, pod("db", "2"));
-    assert_ne!(one, one.with_health(ServiceStatus::Unknown, at(1)));
-    assert_ne!(one, one.with_registered_at(at(1)));
+    assert_ne!(one, one.with_health(ServiceStatus::Unknown, at(1)).unwrap());
+    assert_ne!(one, one.clone().with_registered_at(at(1)).unwrap());
+    assert_ne!(one, one.clone().with_source("etcd").unwrap());
     assert_eq!(
-        one.with_health(ServiceStatus::Healthy, at(1)),
+        one.with_health(ServiceStatus::Healthy, at(1)).unwrap(),
         one.with_health(ServiceStatus::Unhealthy, at(2))
+            .unwrap()
             .with_health(ServiceStatus::Healthy, at(1))
+            .unwrap()
     );
     let printed = format!("{one:?}");
     assert!(

@@ -15,7 +15,7 @@
 //! without any work.
 
 #[macro_use]
-mod outside;
+pub(in crate::lab) mod outside;
 
 mod dashmap;
 mod floor;

@@ -15,7 +15,7 @@
 pub mod laps;
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
@@ -131,9 +131,12 @@ impl Fleet {
     }
 
     /// The record of a pod that registers anew: other times, else the same.
+    #[allow(clippy::missing_panics_doc)] // the time is a good one
     pub fn replacement(self, pod: usize, stamp: u64) -> ServiceInfo {
         let at = epoch() + Duration::from_micros(stamp);
-        self.record(pod).with_registered_at(at)
+        self.record(pod)
+            .with_registered_at(at)
+            .expect("a good time")
     }
 
     /// The batches that register the pods and their subscriptions, in `order`.
@@ -185,17 +188,19 @@ pub fn record(
         pod_name,
         providers: vec![Provider {
             protocol: Protocol::Http,
-            ip: IpAddr::V4(ip),
+            host: ip.into(),
             port: 8080,
         }],
         health_check_url: format!("http://{ip}:8080/health"),
         notification_url: format!("http://{ip}:8080/notify"),
         subscriptions,
+        ..ServiceRegistration::default()
     };
     ServiceInfo::new(registration)
         .expect("good names")
         .with_registered_at(epoch())
-        .with_health(ServiceStatus::Healthy, epoch())
+        .and_then(|record| record.with_health(ServiceStatus::Healthy, epoch()))
+        .expect("a good time")
 }
 
 /// Many short texts, one behind the other in memory.
@@ -707,6 +712,7 @@ mod tests {
                 Action::Save(record) => store.save_service(record).unwrap(),
                 Action::Check(check) => store
                     .update_health_status(check.key, check.status, check.at)
+                    .map(drop)
                     .unwrap(),
                 Action::Done => unreachable!(),
             }

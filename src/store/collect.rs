@@ -1,6 +1,6 @@
 //! Copying many records out of a store.
 
-use crate::service::ServiceInfo;
+use crate::model::record::ServiceInfo;
 
 /// How many records are fetched before the first of them is cloned.
 const AHEAD: usize = 16;

@@ -25,12 +25,13 @@
 //! The `models` below run the store under loom, `left-right` included.
 
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
+use crate::model::record::Effect;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{Mutex, MutexGuard};
@@ -230,9 +231,12 @@ impl fmt::Debug for EvmapStore {
 }
 
 impl Writer {
-    fn put(&mut self, service: ServiceInfo) {
-        let key = Index::Services.text(service.key());
-        self.map.update(key, Value::Service(service));
+    /// Copies to the map what stands under a key.
+    fn copy(&mut self, key: &str) {
+        if let Some(service) = self.tables.record(key) {
+            let service = Value::Service(service.clone());
+            self.map.update(Index::Services.text(key), service);
+        }
     }
 
     /// Copies to the map that a subscription has ended.
@@ -249,21 +253,30 @@ impl Writer {
 }
 
 impl WriteTables for Writer {
-    fn is_registered(&self, key: &str) -> bool {
-        self.tables.is_registered(key)
+    fn record(&self, key: &str) -> Option<&ServiceInfo> {
+        self.tables.record(key)
     }
 
-    fn save(&mut self, service: ServiceInfo) {
-        match self.tables.get(service.key()) {
-            Some(known) if *known == service => return,
-            Some(_) => {}
-            None => {
-                let name = Index::Names.text(service.service_name());
-                self.map.insert(name, Value::Pod(service.key().clone()));
-            }
+    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
+        self.tables.each_record(look);
+    }
+
+    fn current(&self) -> Revision {
+        self.tables.current()
+    }
+
+    fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before> {
+        let key = service.key().clone();
+        let before = self.tables.put_record(service, how)?;
+        if matches!(before, Before::Same) {
+            return Ok(before);
         }
-        self.tables.save(service.clone());
-        self.put(service);
+        if matches!(before, Before::Absent) {
+            let name = Index::Names.text(key.service_name());
+            self.map.insert(name, Value::Pod(key.clone()));
+        }
+        self.copy(&key);
+        Ok(before)
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -284,43 +297,49 @@ impl WriteTables for Writer {
         &mut self,
         key: &str,
         status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Option<ServiceStatus> {
-        let before = self.tables.get(key)?.clone();
-        self.tables.set_health(key, status, checked_at);
-        let updated = before.with_health(status, checked_at);
-        if updated != before {
-            self.put(updated);
+        checked_at: Moment,
+    ) -> Option<HealthUpdate> {
+        let effect = self.tables.record(key)?.effect(status, checked_at);
+        let update = self.tables.set_health(key, status, checked_at);
+        if effect == Effect::Some {
+            self.copy(key);
         }
-        Some(before.status())
+        update
     }
 
-    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let added = self.tables.subscriptions.add(subscriber_key, service_group);
-        if let Some((number, subscriber)) = added {
-            self.tables.dirty = true;
-            let group = Index::Groups.text(service_group);
-            self.map
-                .insert(group, Value::Subscriber(number, subscriber));
-        }
+        let Some((number, subscriber)) = added else {
+            return false;
+        };
+        self.tables.dirty = true;
+        let group = Index::Groups.text(service_group);
+        self.map
+            .insert(group, Value::Subscriber(number, subscriber));
+        true
     }
 
-    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let subscriptions = &mut self.tables.subscriptions;
-        if let Some((number, subscriber)) = subscriptions.remove(subscriber_key, service_group) {
-            self.leave(service_group, number, subscriber);
-        }
+        let removed = subscriptions.remove(subscriber_key, service_group);
+        let Some((number, subscriber)) = removed else {
+            return false;
+        };
+        self.leave(service_group, number, subscriber);
+        true
     }
 
-    fn unsubscribe_all(&mut self, subscriber_key: &str) {
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
         let ended: Vec<_> = self
             .tables
             .subscriptions
             .remove_all(subscriber_key)
             .collect();
-        for (group, number, subscriber) in ended {
+        let leave = |(group, number, subscriber): (Arc<str>, _, _)| {
             self.leave(&group, number, subscriber);
-        }
+            group
+        };
+        ended.into_iter().map(leave).collect()
     }
 
     fn clear(&mut self) -> impl Sized + use<> {
@@ -360,10 +379,9 @@ mod models {
     //! `tests/evmap.rs`, has real threads for that.)
 
     use super::*;
-    use crate::batch::Change;
+    use crate::model::change::Change;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
-    use std::sync::Arc;
 
     fn real() -> Calls<EvmapStore> {
         Calls {
@@ -386,7 +404,8 @@ mod models {
         open(&subject.store, |writer| {
             for change in batch.clone() {
                 if let Change::SaveService(service) = change {
-                    writer.put(service);
+                    let key = Index::Services.text(service.key());
+                    writer.map.update(key, Value::Service(service));
                 }
             }
             writer.map.publish();

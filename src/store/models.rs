@@ -20,7 +20,7 @@ use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::thread::{self, JoinHandle};
 
 use super::tables::prelude::*;
-use crate::service::ServiceRegistration;
+use crate::model::registration::ServiceRegistration;
 
 /// Interruptions in a model of three threads or more.
 const AMONG_MORE: usize = 3;
@@ -111,9 +111,11 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             make,
             commit: |subject, batch| subject.store.commit(batch),
             swap: |subject, key, status| {
-                subject
-                    .store
-                    .swap_health_status(key, status, SystemTime::UNIX_EPOCH)
+                let store = &subject.store;
+                match store.update_health_status(key, status, SystemTime::UNIX_EPOCH)? {
+                    HealthUpdate::Applied { before } => Ok(before),
+                    HealthUpdate::Late { .. } => unreachable!("all reports are of one time"),
+                }
             },
             revision: |subject| subject.store.revision().as_u64(),
             close: |subject| subject.store.close().unwrap(),

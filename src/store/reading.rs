@@ -7,9 +7,9 @@
 
 use std::cell::Cell;
 
+use crate::model::error::{Result, StoreError};
 #[cfg(feature = "evmap")]
-use crate::batch::Revision;
-use crate::error::{Result, StoreError};
+use crate::model::revision::Revision;
 use crate::sync::thread_local;
 
 /// How deep read closures may nest.

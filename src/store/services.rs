@@ -23,7 +23,8 @@ use std::hash::BuildHasher;
 use hashbrown::HashTable;
 
 use crate::hash::RandomState;
-use crate::service::{ServiceInfo, ServiceKey};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
 
 pub(crate) struct Services {
     hasher: RandomState,

@@ -72,6 +72,7 @@ impl SnapshotStore {
     /// while it is kept, but for the memory of what has been replaced since.
     ///
     /// Of a closed store it is empty, under the last revision.
+    #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             root: self.newest.load_full(),
@@ -80,6 +81,7 @@ impl SnapshotStore {
 
     /// A handle for a thread that reads a lot: it keeps the newest state at hand,
     /// so that a read costs little more than the look-up. O(1).
+    #[must_use]
     pub fn reader(&self) -> SnapshotReader {
         SnapshotReader {
             reader: self.newest.reader(),
@@ -264,7 +266,7 @@ impl SnapshotReader {
             return Err(StoreError::Closed);
         }
         let answer = root.get(key).map(read);
-        answer.ok_or_else(|| StoreError::not_found(key))
+        answer.ok_or_else(|| missing(key))
     }
 }
 
@@ -306,10 +308,14 @@ mod models {
         let cell = &subject.store.newest;
         let mut root = Root::clone(&cell.load());
         let turn = cell.turn();
-        let before = root.set_health(key, status, SystemTime::UNIX_EPOCH);
+        let moment = Moment::new("checked_at", SystemTime::UNIX_EPOCH)?;
+        let update = root.set_health(key, status, moment);
         root.settle();
         drop(turn.publish(root));
-        before.ok_or_else(|| StoreError::not_found(key))
+        match update {
+            Some(HealthUpdate::Applied { before }) => Ok(before),
+            _ => Err(missing(key)),
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::hash::RandomState;
-use crate::service::ServiceKey;
+use crate::model::key::ServiceKey;
 
 /// A family of maps.
 pub(crate) trait Maps {

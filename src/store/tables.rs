@@ -1,7 +1,6 @@
-//! What every store has to do with its tables, written once.
+//! The tables of most stores, and the methods of all of them.
 //!
-//! [`WriteTables`] is the list of changes that tables can undergo; on top of it
-//! stand the batches. [`Tables`] are the mutable tables of [`MemoryStore`]
+//! [`Tables`] are the mutable tables of [`MemoryStore`]
 //! (and so of `WorkerStore`) and of `ThreadSafeMemoryStore`; `SnapshotStore` has
 //! persistent ones of its own. [`impl_registry_store!`] writes the methods of
 //! `RegistryStore` for a store that can `read` and `write` such tables.
@@ -11,78 +10,21 @@
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::services::Services;
 use super::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
+use super::write::{Before, Put, WriteTables};
 use super::{RegistryView, StoreStats};
-use crate::batch::{Batch, Change, Revision};
-use crate::error::{Result, StoreError};
 use crate::hash::RandomState;
-use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
-
-/// Tables that can be changed. They remember that something has changed until
-/// [`settle`](WriteTables::settle) ends the commit.
-///
-/// Keys and groups have been checked by the caller.
-pub(crate) trait WriteTables {
-    fn is_registered(&self, key: &str) -> bool;
-    fn save(&mut self, service: ServiceInfo);
-    fn delete(&mut self, key: &str) -> Option<ServiceInfo>;
-    fn set_health(
-        &mut self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Option<ServiceStatus>;
-    fn subscribe(&mut self, subscriber_key: &str, service_group: &str);
-    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str);
-    fn unsubscribe_all(&mut self, subscriber_key: &str);
-    /// Removes everything, and hands it out to be dropped outside of a lock.
-    fn clear(&mut self) -> impl Sized + use<Self>;
-
-    /// Ends a commit: grows the revision if something has changed.
-    fn settle(&mut self) -> Revision;
-
-    /// Applies one change of a batch that has been checked.
-    fn apply(&mut self, change: Change) {
-        match change {
-            Change::SaveService(service) => self.save(service),
-            Change::DeleteService { key } => {
-                self.delete(&key);
-            }
-            Change::UpdateHealthStatus {
-                key,
-                status,
-                checked_at,
-            } => {
-                self.set_health(&key, status, checked_at);
-            }
-            Change::AddSubscription {
-                subscriber_key,
-                service_group,
-            } => self.subscribe(&subscriber_key, &service_group),
-            Change::RemoveSubscription {
-                subscriber_key,
-                service_group,
-            } => self.unsubscribe(&subscriber_key, &service_group),
-            Change::RemoveAllSubscriptions { subscriber_key } => {
-                self.unsubscribe_all(&subscriber_key);
-            }
-        }
-    }
-
-    /// Applies a batch, or nothing of it.
-    fn apply_batch(&mut self, batch: Batch) -> Result<()> {
-        batch.check(|key| self.is_registered(key))?;
-        for change in batch {
-            self.apply(change);
-        }
-        Ok(())
-    }
-}
+use crate::model::error::{Result, StoreError};
+use crate::model::key::ServiceKey;
+use crate::model::record::{Effect, ServiceInfo};
+use crate::model::revision::Revision;
+use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::time::Moment;
 
 /// Writes `impl RegistryStore` for a store with the inherent methods
 ///
@@ -102,16 +44,31 @@ macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
             fn save_service(&self, service: ServiceInfo) -> Result<()> {
-                self.write(|tables| {
-                    tables.save(service);
-                    Ok(())
-                })
+                self.write(|tables| tables.put_record(service, Put::Save).map(drop))
             }
 
             #[inline]
             fn get_service(&self, key: &str) -> Result<ServiceInfo> {
                 self.read(|tables| tables.get(key).cloned())?
-                    .ok_or_else(|| StoreError::not_found(key))
+                    .ok_or_else(|| missing(key))
+            }
+
+            #[inline]
+            fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
+                let found = self.read(|tables| tables.get(key).cloned())?;
+                if found.is_none() {
+                    check_key("key", key)?;
+                }
+                Ok(found)
+            }
+
+            #[inline]
+            fn contains_service(&self, key: &str) -> Result<bool> {
+                let found = self.read(|tables| tables.get(key).is_some())?;
+                if !found {
+                    check_key("key", key)?;
+                }
+                Ok(found)
             }
 
             fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
@@ -125,17 +82,23 @@ macro_rules! impl_registry_store {
             fn delete_service(&self, key: &str) -> Result<()> {
                 self.write(|tables| match tables.delete(key) {
                     Some(_) => Ok(()),
-                    None => Err(StoreError::not_found(key)),
+                    None => Err(missing(key)),
                 })
             }
 
+            #[inline]
             fn update_health_status(
                 &self,
                 key: &str,
                 status: ServiceStatus,
                 checked_at: SystemTime,
-            ) -> Result<()> {
-                self.swap_health_status(key, status, checked_at).map(drop)
+            ) -> Result<HealthUpdate> {
+                self.write(|tables| {
+                    let checked_at = Moment::new("checked_at", checked_at)?;
+                    tables
+                        .set_health(key, status, checked_at)
+                        .ok_or_else(|| missing(key))
+                })
             }
 
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
@@ -178,28 +141,8 @@ macro_rules! impl_registry_store {
                 self.current_revision()
             }
 
-            #[inline]
-            fn swap_health_status(
-                &self,
-                key: &str,
-                status: ServiceStatus,
-                checked_at: SystemTime,
-            ) -> Result<ServiceStatus> {
-                self.write(|tables| {
-                    tables
-                        .set_health(key, status, checked_at)
-                        .ok_or_else(|| StoreError::not_found(key))
-                })
-            }
-
             fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-                self.write(|tables| match tables.delete(key) {
-                    Some(taken) => {
-                        tables.unsubscribe_all(key);
-                        Ok(taken)
-                    }
-                    None => Err(StoreError::not_found(key)),
-                })
+                self.write(|tables| tables.take(key, Cause::Deleted).ok_or_else(|| missing(key)))
             }
 
             fn clear(&self) -> Result<()> {
@@ -226,7 +169,7 @@ macro_rules! impl_registry_store {
                 Self: Sized,
             {
                 self.read_foreign(|tables| tables.get(key).map(read))?
-                    .ok_or_else(|| StoreError::not_found(key))
+                    .ok_or_else(|| missing(key))
             }
 
             fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
@@ -238,11 +181,18 @@ macro_rules! impl_registry_store {
 
 /// What [`impl_registry_store!`] names.
 pub(crate) mod prelude {
-    pub(crate) use super::WriteTables;
-    pub(crate) use crate::batch::{Batch, Revision, check_subscriber, check_subscription};
-    pub(crate) use crate::error::{Result, StoreError};
-    pub(crate) use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+    pub(crate) use crate::model::batch::Batch;
+    pub(crate) use crate::model::cause::Cause;
+    pub(crate) use crate::model::error::{Result, StoreError};
+    pub(crate) use crate::model::key::ServiceKey;
+    pub(crate) use crate::model::key::{check_key, check_subscriber, check_subscription, missing};
+    pub(crate) use crate::model::record::ServiceInfo;
+    pub(crate) use crate::model::revision::Revision;
+    pub(crate) use crate::model::status::HealthUpdate;
+    pub(crate) use crate::model::status::ServiceStatus;
+    pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::store::collect::clone_all;
+    pub(crate) use crate::store::write::{Before, Put, WriteTables};
     pub(crate) use crate::store::{RegistryStore, RegistryView, StoreStats};
     pub(crate) use std::time::SystemTime;
 }
@@ -269,17 +219,32 @@ impl Default for Tables {
 }
 
 impl WriteTables for Tables {
-    fn is_registered(&self, key: &str) -> bool {
-        self.get(key).is_some()
+    fn record(&self, key: &str) -> Option<&ServiceInfo> {
+        self.services.get(key)
     }
 
-    fn save(&mut self, service: ServiceInfo) {
-        match self.services.get_mut(service.key()) {
-            Some(known) if *known == service => return,
-            Some(known) => *known = service,
-            None => self.services.insert(service),
-        }
+    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
+        self.services.iter().for_each(look);
+    }
+
+    fn current(&self) -> Revision {
+        self.revision
+    }
+
+    fn put_record(&mut self, mut service: ServiceInfo, how: Put) -> Result<Before> {
+        let revision = self.next_revision();
+        let before = if let Some(known) = self.services.get_mut(service.key()) {
+            if !how.stamp(&mut service, Some(known), revision)? {
+                return Ok(Before::Same);
+            }
+            Before::Other(std::mem::replace(known, service))
+        } else {
+            how.stamp(&mut service, None, revision)?;
+            self.services.insert(service);
+            Before::Absent
+        };
         self.dirty = true;
+        Ok(before)
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -293,27 +258,36 @@ impl WriteTables for Tables {
         &mut self,
         key: &str,
         status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Option<ServiceStatus> {
+        checked_at: Moment,
+    ) -> Option<HealthUpdate> {
+        let revision = self.next_revision();
         let known = self.services.get_mut(key)?;
-        let before = known.status();
-        self.dirty |= known.set_health(status, checked_at);
-        Some(before)
+        let effect = known.effect(status, checked_at);
+        let answer = known.answer(effect);
+        if effect == Effect::Some {
+            known.set_health(status, checked_at, revision);
+            self.dirty = true;
+        }
+        Some(answer)
     }
 
-    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let added = self.subscriptions.add(subscriber_key, service_group);
         self.dirty |= added.is_some();
+        added.is_some()
     }
 
-    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let removed = self.subscriptions.remove(subscriber_key, service_group);
         self.dirty |= removed.is_some();
+        removed.is_some()
     }
 
-    fn unsubscribe_all(&mut self, subscriber_key: &str) {
-        let removed = self.subscriptions.remove_all(subscriber_key).count();
-        self.dirty |= removed > 0;
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
+        let removed = self.subscriptions.remove_all(subscriber_key);
+        let groups: Vec<_> = removed.map(|(group, ..)| group).collect();
+        self.dirty |= !groups.is_empty();
+        groups
     }
 
     fn clear(&mut self) -> impl Sized + use<> {

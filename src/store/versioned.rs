@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::tables::prelude::*;
+use crate::model::record::Effect;
 use engine::{Engine, Pinned, Registered};
 use lists::{Members, Pod, Subscribers};
 use writer::{Commit, Groups, Names, Services};
@@ -101,6 +102,7 @@ impl VersionedStore {
     /// each record the one version.
     ///
     /// Of a closed store it is empty, under the last revision.
+    #[must_use]
     pub fn snapshot(&self) -> VersionedSnapshot {
         VersionedSnapshot {
             state: self.engine.register(),
@@ -109,6 +111,7 @@ impl VersionedStore {
 
     /// A handle for a thread that reads a lot: a snapshot that moves on by itself, so that
     /// a read costs little more than the look-up. O(1).
+    #[must_use]
     pub fn reader(&self) -> VersionedReader {
         self.engine.enter();
         VersionedReader {
@@ -121,6 +124,7 @@ impl VersionedStore {
     ///
     /// While it is held, nothing that is replaced is freed; see above.
     #[inline]
+    #[must_use]
     pub fn pinned(&self) -> VersionedView<'_> {
         VersionedView {
             state: self.engine.pin(),
@@ -196,21 +200,29 @@ impl fmt::Debug for VersionedStore {
 }
 
 impl WriteTables for Commit<'_> {
-    fn is_registered(&self, key: &str) -> bool {
-        let spot = self.spot::<Services, _>(key);
-        self.newest(&spot).is_some()
+    fn record(&self, key: &str) -> Option<&ServiceInfo> {
+        self.newest(&self.spot::<Services, _>(key))
     }
 
-    fn save(&mut self, service: ServiceInfo) {
+    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
+        self.each_newest::<Services, _>(look);
+    }
+
+    fn current(&self) -> Revision {
+        self.published().into()
+    }
+
+    fn put_record(&mut self, mut service: ServiceInfo, how: Put) -> Result<Before> {
         let spot = self.spot::<Services, _>(service.key());
         let known = self.newest(&spot);
-        if known == Some(&service) {
-            return;
+        if !how.stamp(&mut service, known, self.next_revision())? {
+            return Ok(Before::Same);
         }
-        if known.is_some() {
+        if let Some(known) = known {
+            let before = Before::Other(known.clone());
             // The slot knows its key.
             self.put::<Services, _>(&spot, "", Some(service));
-            return;
+            return Ok(before);
         }
         let (key, name) = (service.key().clone(), service.clone());
         let pod = Pod(self.put::<Services, _>(&spot, &key, Some(service)));
@@ -222,6 +234,7 @@ impl WriteTables for Commit<'_> {
         self.set_place(pod, place);
         self.put::<Names, _>(&spot, name, Some(members));
         self.count(1, 0);
+        Ok(Before::Absent)
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -249,41 +262,47 @@ impl WriteTables for Commit<'_> {
         &mut self,
         key: &str,
         status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Option<ServiceStatus> {
+        checked_at: Moment,
+    ) -> Option<HealthUpdate> {
         let spot = self.spot::<Services, _>(key);
         let known = self.newest(&spot)?;
-        let before = known.status();
-        if before != status || known.last_health_check() != Some(checked_at) {
+        let effect = known.effect(status, checked_at);
+        let answer = known.answer(effect);
+        if effect == Effect::Some {
             self.put_health(&spot, (status, checked_at));
         }
-        Some(before)
+        Some(answer)
     }
 
-    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let added = self.subscriptions().add(subscriber_key, service_group);
-        if let Some((number, subscriber)) = added {
-            let spot = self.spot::<Groups, _>(service_group);
-            let first = Subscribers::default();
-            let subscribers = self.newest(&spot).unwrap_or(&first);
-            let subscribers = subscribers.with(number, subscriber);
-            self.put::<Groups, _>(&spot, service_group, Some(subscribers));
-            self.count(0, 1);
-        }
+        let Some((number, subscriber)) = added else {
+            return false;
+        };
+        let spot = self.spot::<Groups, _>(service_group);
+        let first = Subscribers::default();
+        let subscribers = self.newest(&spot).unwrap_or(&first);
+        let subscribers = subscribers.with(number, subscriber);
+        self.put::<Groups, _>(&spot, service_group, Some(subscribers));
+        self.count(0, 1);
+        true
     }
 
-    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let removed = self.subscriptions().remove(subscriber_key, service_group);
         if let Some(number) = removed {
             leave(self, service_group, number);
         }
+        removed.is_some()
     }
 
-    fn unsubscribe_all(&mut self, subscriber_key: &str) {
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
         let removed = self.subscriptions().remove_all(subscriber_key);
-        for (group, number) in removed {
+        let leave = |(group, number): (Arc<str>, u64)| {
             leave(self, &group, number);
-        }
+            group
+        };
+        removed.into_iter().map(leave).collect()
     }
 
     #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
@@ -452,7 +471,7 @@ impl VersionedReader {
             return Err(StoreError::Closed);
         }
         let answer = view.state.get(key).map(read);
-        answer.ok_or_else(|| StoreError::not_found(key))
+        answer.ok_or_else(|| missing(key))
     }
 }
 

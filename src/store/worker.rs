@@ -112,10 +112,12 @@ struct Reply {
 enum Operation {
     SaveService(ServiceInfo),
     GetService,
+    FindService,
+    ContainsService,
     GetServicesByName,
     GetAllServices,
     DeleteService,
-    SwapHealthStatus(ServiceStatus, SystemTime),
+    UpdateHealthStatus(ServiceStatus, SystemTime),
     AddSubscription,
     RemoveSubscription,
     RemoveAllSubscriptions,
@@ -133,9 +135,11 @@ enum Operation {
 enum Answer {
     Done,
     Service(ServiceInfo),
+    MaybeService(Option<ServiceInfo>),
+    Contains(bool),
     Services(Vec<ServiceInfo>),
     Subscribers(Vec<ServiceKey>),
-    Status(ServiceStatus),
+    Health(HealthUpdate),
     Revision(Revision),
     Stats(StoreStats),
 }
@@ -280,12 +284,14 @@ fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Resul
     match operation {
         Operation::SaveService(service) => store.save_service(service).map(done),
         Operation::GetService => store.get_service(key).map(Answer::Service),
+        Operation::FindService => store.find_service(key).map(Answer::MaybeService),
+        Operation::ContainsService => store.contains_service(key).map(Answer::Contains),
         Operation::GetServicesByName => store.get_services_by_name(group).map(Answer::Services),
         Operation::GetAllServices => store.get_all_services().map(Answer::Services),
         Operation::DeleteService => store.delete_service(key).map(done),
-        Operation::SwapHealthStatus(status, checked_at) => store
-            .swap_health_status(key, status, checked_at)
-            .map(Answer::Status),
+        Operation::UpdateHealthStatus(status, checked_at) => store
+            .update_health_status(key, status, checked_at)
+            .map(Answer::Health),
         Operation::AddSubscription => store.add_subscription(key, group).map(done),
         Operation::RemoveSubscription => store.remove_subscription(key, group).map(done),
         Operation::RemoveAllSubscriptions => store.remove_all_subscriptions(key).map(done),
@@ -322,6 +328,14 @@ impl RegistryStore for WorkerStore {
         answer!(self.call(Operation::GetService, key, ""), Service)
     }
 
+    fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
+        answer!(self.call(Operation::FindService, key, ""), MaybeService)
+    }
+
+    fn contains_service(&self, key: &str) -> Result<bool> {
+        answer!(self.call(Operation::ContainsService, key, ""), Contains)
+    }
+
     fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
         answer!(
             self.call(Operation::GetServicesByName, "", service_name),
@@ -342,8 +356,11 @@ impl RegistryStore for WorkerStore {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
-        self.swap_health_status(key, status, checked_at).map(drop)
+    ) -> Result<HealthUpdate> {
+        answer!(
+            self.call(Operation::UpdateHealthStatus(status, checked_at), key, ""),
+            Health
+        )
     }
 
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
@@ -382,18 +399,6 @@ impl RegistryStore for WorkerStore {
     fn revision(&self) -> Revision {
         // Acquire: pairs with the Release store in `serve`.
         self.revision.load(Acquire).into()
-    }
-
-    fn swap_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<ServiceStatus> {
-        answer!(
-            self.call(Operation::SwapHealthStatus(status, checked_at), key, ""),
-            Status
-        )
     }
 
     fn take_service(&self, key: &str) -> Result<ServiceInfo> {

@@ -59,7 +59,9 @@ pub(crate) fn a_batch_applies_every_kind_of_change_in_order(store: &impl Registr
     assert_eq!(after.services["db:4"], pod("db", "4"));
     assert_eq!(
         after.services["db:3"],
-        pod("db", "3").with_health(ServiceStatus::Healthy, at(8))
+        pod("db", "3")
+            .with_health(ServiceStatus::Healthy, at(8))
+            .unwrap()
     );
     assert_eq!(after.groups["g"], ["db:3", "db:4"]);
     assert_eq!(after.groups["h"], ["db:1", "db:3"]);
@@ -95,11 +97,15 @@ pub(crate) fn later_changes_build_on_earlier_ones(store: &impl RegistryStore) {
     assert_eq!(after.services.len(), 2);
     assert_eq!(
         after.services["db:new"],
-        pod("db", "new").with_health(ServiceStatus::Healthy, at(1))
+        pod("db", "new")
+            .with_health(ServiceStatus::Healthy, at(1))
+            .unwrap()
     );
     assert_eq!(
         after.services["db:old"],
-        version("db", "old", 3).with_health(ServiceStatus::Healthy, at(3))
+        version("db", "old", 3)
+            .with_health(ServiceStatus::Healthy, at(3))
+            .unwrap()
     );
     assert_eq!(after.groups["g"], ["db:old", "db:new"]);
 }
@@ -187,7 +193,11 @@ pub(crate) fn malformed_changes_reject_a_batch_and_say_why(store: &impl Registry
         len: MAX_NAME_LEN + 1,
         max: MAX_NAME_LEN,
     };
-    for (group, problem) in [("", Problem::Empty), (&*long, too_long)] {
+    for (group, problem) in [
+        ("", Problem::Empty),
+        (&*long, too_long),
+        ("s:pod", Problem::Colon { at: 1 }),
+    ] {
         let mut batch = Batch::new();
         batch
             .add_subscription("web:2", "h")
@@ -302,6 +312,17 @@ pub(crate) fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistrySt
         status: ServiceStatus::Healthy,
         checked_at: at(1),
     }]);
+    // In one expression, of a list, and read back.
+    let taken = Batch::new()
+        .save_service(pod("db", "1"))
+        .add_subscription("db:1", "g")
+        .update_health_status("db:1", ServiceStatus::Healthy, at(1))
+        .take();
+    assert_eq!(taken, batch);
+    let read: Vec<Change> = (&batch).into_iter().cloned().collect();
+    assert_eq!(Batch::from(read), batch);
+    assert_eq!(Batch::from([batch.changes()[0].clone()]).len(), 1);
+    assert_eq!(Batch::from(batch.changes()[1].clone()).len(), 1);
     let again = batch.clone();
     assert_eq!(store.commit(batch), Ok(revision(1)));
     // A batch is a value; committing its clone does it all again.

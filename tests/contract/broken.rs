@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use service_registry::{
-    Batch, Change, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
-    ServiceStatus, StoreError, StoreStats,
+    Batch, Change, HealthUpdate, MemoryStore, RegistryStore, Result, Revision, ServiceInfo,
+    ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
 
 use crate::support::failing::{must_fail, must_hang};
@@ -50,6 +50,7 @@ pub(crate) enum Fault {
     LosesSubscriptions,
     LosesRevisions,
     StaleReads,
+    TakesLateHealth,
     RevisionRunsAhead,
     RevisionGoesBackwards,
     CloseForgetsWhatItAccepted,
@@ -90,13 +91,18 @@ impl Broken {
 
     fn apply(&self, change: Change) -> Result<()> {
         match change {
-            Change::SaveService(service) => self.inner().save_service(service),
+            Change::SaveService(service) | Change::RegisterService(service) => {
+                self.inner().save_service(service)
+            }
             Change::DeleteService { key } => self.inner().delete_service(&key),
             Change::UpdateHealthStatus {
                 key,
                 status,
                 checked_at,
-            } => self.inner().update_health_status(&key, status, checked_at),
+            } => self
+                .inner()
+                .update_health_status(&key, status, checked_at)
+                .map(drop),
             Change::AddSubscription {
                 subscriber_key,
                 service_group,
@@ -127,7 +133,7 @@ impl RegistryStore for Broken {
             }
             (Fault::SaveKeepsHealth, Some(known)) => {
                 if let Some(moment) = known.last_health_check() {
-                    let kept = service.with_health(known.status(), moment);
+                    let kept = service.with_health(known.status(), moment).unwrap();
                     return self.inner().save_service(kept);
                 }
             }
@@ -206,21 +212,38 @@ impl RegistryStore for Broken {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<HealthUpdate> {
         match self.fault {
             Fault::UpdateCopiesRegistration => {
                 let known = self.inner().get_service(key)?;
                 let copy = ServiceInfo::new(known.registration().clone())?
-                    .with_registered_at(known.registered_at())
-                    .with_health(status, checked_at);
-                self.inner().save_service(copy)
+                    .with_registered_at(known.registered_at())?
+                    .with_health(status, checked_at)?;
+                self.inner().save_service(copy)?;
+                let before = known.status();
+                Ok(HealthUpdate::Applied { before })
             }
             Fault::UpdateDeletesFirst => {
                 let known = self.inner().get_service(key)?;
                 self.inner().delete_service(key)?;
                 pause();
+                let before = known.status();
                 self.inner()
-                    .save_service(known.with_health(status, checked_at))
+                    .save_service(known.with_health(status, checked_at)?)?;
+                Ok(HealthUpdate::Applied { before })
+            }
+            Fault::SwapInTwoSteps => {
+                let before = self.get_service(key)?.status();
+                pause();
+                self.inner().update_health_status(key, status, checked_at)?;
+                Ok(HealthUpdate::Applied { before })
+            }
+            Fault::TakesLateHealth => {
+                let known = self.inner().get_service(key)?;
+                let before = known.status();
+                self.inner()
+                    .save_service(known.with_health(status, checked_at)?)?;
+                Ok(HealthUpdate::Applied { before })
             }
             _ => self.inner().update_health_status(key, status, checked_at),
         }
@@ -360,27 +383,6 @@ impl RegistryStore for Broken {
         revision.wrapping_add(extra).into()
     }
 
-    fn swap_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<ServiceStatus> {
-        let before = self.get_service(key)?.status();
-        match self.fault {
-            Fault::SwapInTwoSteps => {
-                pause();
-                self.update_health_status(key, status, checked_at)?;
-                Ok(before)
-            }
-            Fault::UpdateCopiesRegistration | Fault::UpdateDeletesFirst => {
-                self.update_health_status(key, status, checked_at)?;
-                Ok(before)
-            }
-            _ => self.inner().swap_health_status(key, status, checked_at),
-        }
-    }
-
     fn take_service(&self, key: &str) -> Result<ServiceInfo> {
         match self.fault {
             Fault::TornTake => {
@@ -511,9 +513,15 @@ impl RegistryStore for ThreeLocks {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<HealthUpdate> {
         let rest = self.rest.lock().unwrap();
         rest.update_health_status(key, status, checked_at)
+    }
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        let taken = self.get_service(key)?;
+        self.delete_service(key)?;
+        self.remove_all_subscriptions(key)?;
+        Ok(taken)
     }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
         let key: ServiceKey = subscriber_key.parse()?;
@@ -564,7 +572,9 @@ impl RegistryStore for ThreeLocks {
     fn commit(&self, batch: Batch) -> Result<Revision> {
         for change in batch {
             match change {
-                Change::SaveService(info) => self.save_service(info)?,
+                Change::SaveService(info) | Change::RegisterService(info) => {
+                    self.save_service(info)?;
+                }
                 Change::DeleteService { key } => self.delete_service(&key)?,
                 Change::AddSubscription {
                     subscriber_key,
@@ -633,6 +643,7 @@ noticed! { must_fail:
     malformed_keys: AcceptsMalformedKeys by subscriptions::a_malformed_subscriber_is_refused_and_says_why;
     an_error_without_the_key: MissingIsNamedWrongly by services::a_missing_key_is_not_found_and_named;
     two_visits: VisitsTwice by services::a_read_closure_is_called_once_and_may_move_things;
+    health_that_goes_back: TakesLateHealth by services::health_that_is_late_changes_nothing_and_says_so;
     stale_answers: StaleReads by services::a_health_update_changes_health_and_nothing_else;
     an_answer_lost: AnswersAfterClose by closing::all_calls_after_close_are_refused;
 

@@ -43,10 +43,8 @@ pub(crate) fn a_closed_store_says_so_before_anything_else(store: &impl RegistryS
             store.update_health_status(key, healthy, at(1)),
             Err(closed.clone())
         );
-        assert_eq!(
-            store.swap_health_status(key, healthy, at(1)),
-            Err(closed.clone())
-        );
+        assert_eq!(store.find_service(key), Err(closed.clone()));
+        assert_eq!(store.contains_service(key), Err(closed.clone()));
         let mut batch = Batch::new();
         batch.delete_service(key);
         assert_eq!(store.commit(batch), Err(closed.clone()));

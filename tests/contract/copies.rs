@@ -19,7 +19,9 @@ pub(crate) fn nothing_done_to_an_answer_reaches_the_store(store: &impl RegistryS
     for info in &mut named {
         *info = info
             .with_health(ServiceStatus::Unhealthy, at(99))
-            .with_registered_at(at(99));
+            .unwrap()
+            .with_registered_at(at(99))
+            .unwrap();
     }
     named.clear();
     let mut subscribers = store.get_subscribers("g").unwrap();
@@ -34,9 +36,11 @@ pub(crate) fn nothing_done_to_an_answer_reaches_the_store(store: &impl RegistryS
     one = ServiceInfo::new(registration).unwrap();
     drop(one);
     let mut kept = store.with_service("db:2", ServiceInfo::clone).unwrap();
-    kept = kept.with_health(ServiceStatus::Healthy, at(98));
+    kept = kept.with_health(ServiceStatus::Healthy, at(98)).unwrap();
     store
-        .visit_service("db:3", &mut |info| kept = info.with_registered_at(at(97)))
+        .visit_service("db:3", &mut |info| {
+            kept = info.clone().with_registered_at(at(97)).unwrap();
+        })
         .unwrap();
     drop(kept);
 
@@ -47,7 +51,9 @@ pub(crate) fn no_caller_sees_what_another_does_to_its_answer(store: &impl Regist
     store.save_service(pod("db", "1")).unwrap();
     let mut mine = store.get_services_by_name("db").unwrap();
     let yours = store.get_services_by_name("db").unwrap();
-    mine[0] = mine[0].with_health(ServiceStatus::Unhealthy, at(1));
+    mine[0] = mine[0]
+        .with_health(ServiceStatus::Unhealthy, at(1))
+        .unwrap();
     assert_eq!(yours, [pod("db", "1")]);
     drop(mine);
     assert_eq!(yours, [pod("db", "1")]);
@@ -58,7 +64,8 @@ pub(crate) fn nothing_done_to_what_was_saved_reaches_the_store(store: &impl Regi
     let mut asked = registration("db", "1", &["g"]);
     let mut info = ServiceInfo::new(asked.clone())
         .unwrap()
-        .with_registered_at(at(0));
+        .with_registered_at(at(0))
+        .unwrap();
     let saved = info.clone();
     store.save_service(info.clone()).unwrap();
     let mut key = String::from("web:1");
@@ -67,7 +74,7 @@ pub(crate) fn nothing_done_to_what_was_saved_reaches_the_store(store: &impl Regi
     let before = observe(store, &["db", "g"]);
 
     asked.providers.clear();
-    info = info.with_health(ServiceStatus::Healthy, at(5));
+    info = info.with_health(ServiceStatus::Healthy, at(5)).unwrap();
     assert_ne!(info, saved);
     key.clear();
     group.push('x');

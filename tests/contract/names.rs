@@ -1,7 +1,9 @@
 //! Names of every shape: unicode, `:` in a pod name, as long as can be.
 
 use service_registry::{
-    Batch, MAX_NAME_LEN, Problem, RegistryStore, ServiceInfo, ServiceKey, ServiceStatus, StoreStats,
+    Batch, Host, MAX_METADATA, MAX_METADATA_KEY_LEN, MAX_METADATA_VALUE_LEN, MAX_NAME_LEN,
+    MAX_PROTOCOL_LEN, MAX_PROVIDERS, MAX_SUBSCRIPTIONS, MAX_URL_LEN, Problem, Protocol, Provider,
+    RegistryStore, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus, StoreStats,
 };
 
 use crate::support::{assert_refused, at, keys, observe, pod, registration};
@@ -43,12 +45,8 @@ pub(crate) fn every_unicode_name_is_a_name(store: &impl RegistryStore) {
         "👩‍🚀",
         "\u{200b}",
         "\u{feff}",
-        " ",
-        "\t\n",
-        "\0",
-        "a\0",
+        "a b",
         "a",
-        "a ",
         "\u{10ffff}",
         "ş",
         "：",
@@ -76,8 +74,8 @@ pub(crate) fn every_unicode_name_is_a_name(store: &impl RegistryStore) {
 }
 
 pub(crate) fn the_longest_names_work_everywhere(store: &impl RegistryStore) {
-    // Lengths are in bytes: this is 65,535 of them in fewer characters.
-    let service = format!("{}s", "ü".repeat(MAX_NAME_LEN / 2));
+    // Lengths are in bytes: this is as many of them in fewer characters.
+    let service = format!("{}s-", "ü".repeat(MAX_NAME_LEN / 2 - 1));
     let name = "p".repeat(MAX_NAME_LEN);
     let group = "g".repeat(MAX_NAME_LEN);
     let twin = format!("{}q", &name[1..]);
@@ -141,23 +139,34 @@ pub(crate) fn one_byte_more_is_refused_before_it_reaches_a_store(store: &impl Re
         &too_long,
     );
     assert_refused(ServiceKey::new("s", &long), "pod_name", &long, &too_long);
-    // Bytes, not characters: 32,768 characters are 65,536 bytes.
-    let wide = "ü".repeat(MAX_NAME_LEN.div_ceil(2));
+    // Bytes, not characters.
+    let wide = format!("{}-", "ü".repeat(MAX_NAME_LEN / 2));
     assert_refused(
         new(registration(&wide, "p", &[])),
         "service_name",
         &wide,
         &too_long,
     );
-    // What such names would be is not there, and asking for it is no mistake.
-    let key = format!("{long}:p");
-    let not_found = service_registry::StoreError::NotFound(key.as_str().into());
-    assert_eq!(store.get_service(&key), Err(not_found));
+    // Scans for what such names would be find nothing.
     assert_eq!(store.get_services_by_name(&long), Ok(vec![]));
     assert_eq!(store.get_subscribers(&long), Ok(vec![]));
     let mut batch = Batch::new();
     batch.add_subscription("a:1", &long);
     assert!(store.commit(batch).is_err());
+}
+
+pub(crate) fn a_group_that_no_service_can_match_is_refused(store: &impl RegistryStore) {
+    for group in ["s:pod-1", ":", "s:"] {
+        let colon = Problem::Colon {
+            at: group.find(':').unwrap(),
+        };
+        let refuse = |answer| assert_refused(answer, "service group", group, &colon);
+        refuse(store.add_subscription("web:1", group));
+        refuse(store.remove_subscription("web:1", group));
+        // Asking for its subscribers is no mistake: there are none.
+        assert_eq!(store.get_subscribers(group), Ok(vec![]));
+    }
+    assert_eq!(store.stats(), Ok(StoreStats::default()));
 }
 
 /// Needs no store; it stands here so that all that is said of names is in one place.
@@ -190,12 +199,103 @@ fn a_bad_registration_is_refused_and_says_which_field() {
     }
     // Whatever else is wrong, the first field is named first.
     assert_refused(new(registration("", "", &[""])), "service_name", "", &empty);
-    // No rule for the rest.
-    let mut free = registration("s", "p", &["x:y", " "]);
-    free.health_check_url = String::new();
-    free.notification_url = "::".repeat(100_000);
-    free.providers.clear();
-    assert_eq!(new(free.clone()).unwrap().registration(), &free);
+    assert_refused(
+        new(registration("s", "p", &["fine", "s:pod-1"])),
+        "subscriptions[1]",
+        "s:pod-1",
+        &Problem::Colon { at: 1 },
+    );
+    for (name, problem) in [
+        ("\0", Problem::Control { at: 0 }),
+        ("aü\u{85}", Problem::Control { at: 3 }),
+        ("a\nb", Problem::Control { at: 1 }),
+        (" a", Problem::Padded),
+        ("a ", Problem::Padded),
+        ("\u{2003}a", Problem::Padded),
+    ] {
+        assert_refused(
+            new(registration(name, "p", &[])),
+            "service_name",
+            name,
+            &problem,
+        );
+        assert_refused(
+            new(registration("s", name, &[])),
+            "pod_name",
+            name,
+            &problem,
+        );
+        assert_refused(
+            new(registration("s", "p", &[name])),
+            "subscriptions[0]",
+            name,
+            &problem,
+        );
+        let zoned = registration("s", "p", &[]).with_zone(name);
+        assert_refused(new(zoned), "zone", name, &problem);
+        let sourced = new(registration("s", "p", &[])).unwrap().with_source(name);
+        assert_refused(sourced, "source", name, &problem);
+    }
+}
+
+/// Each limit: what is as large as it is accepted, and what is larger by one is not.
+#[test]
+fn what_a_peer_sends_is_limited_and_the_field_is_named() {
+    type Set = fn(&mut ServiceRegistration, usize);
+    let limits: [(_, usize, Set); 8] = [
+        ("health_check_url", MAX_URL_LEN, |of, len| {
+            of.health_check_url = "u".repeat(len);
+        }),
+        ("notification_url", MAX_URL_LEN, |of, len| {
+            of.notification_url = "u".repeat(len);
+        }),
+        ("subscriptions", MAX_SUBSCRIPTIONS, |of, len| {
+            of.subscriptions = (0..len).map(|n| format!("g{n}")).collect();
+        }),
+        ("providers", MAX_PROVIDERS, |of, len| {
+            of.providers = vec![Provider::new(Protocol::Tcp, [10, 0, 0, 1], 1); len];
+        }),
+        ("providers[0].protocol", MAX_PROTOCOL_LEN, |of, len| {
+            of.providers[0].protocol = Protocol::Other("p".repeat(len));
+        }),
+        ("zone", MAX_NAME_LEN, |of, len| of.zone = "z".repeat(len)),
+        ("metadata", MAX_METADATA, |of, len| {
+            of.metadata = (0..len).map(|n| (n.to_string(), String::new())).collect();
+        }),
+        ("metadata[\"k\"]", MAX_METADATA_VALUE_LEN, |of, len| {
+            of.metadata.insert("k".into(), "v".repeat(len));
+        }),
+    ];
+    for (field, max, set) in limits {
+        let with = |len| {
+            let mut asked = registration("s", "p", &[]);
+            set(&mut asked, len);
+            asked
+        };
+        let kept = ServiceInfo::new(with(max)).unwrap();
+        assert_eq!(kept.registration(), &with(max));
+        let refused = crate::support::refused(ServiceInfo::new(with(max + 1)));
+        assert_eq!(refused.field(), field);
+        let len = max + 1;
+        let problems = [Problem::TooLong { len, max }, Problem::TooMany { len, max }];
+        assert!(problems.contains(refused.problem()), "{refused}");
+        assert!(refused.to_string().len() < 300, "{refused}");
+    }
+    let with = |key: String| registration("s", "p", &[]).with_metadata(key, "v");
+    assert!(ServiceInfo::new(with("k".repeat(MAX_METADATA_KEY_LEN))).is_ok());
+    for key in [String::new(), "k".repeat(MAX_METADATA_KEY_LEN + 1)] {
+        let refused = crate::support::refused(ServiceInfo::new(with(key)));
+        assert_eq!(refused.field(), "metadata key");
+    }
+    for host in ["", "a b", "10.0.0.256", "x\n"] {
+        let mut asked = registration("s", "p", &[]);
+        asked.providers[0].host = Host::Name(host.into());
+        let refused = crate::support::refused(ServiceInfo::new(asked));
+        assert_eq!(
+            (refused.field(), refused.value()),
+            ("providers[0].host", host)
+        );
+    }
 }
 
 #[test]
@@ -205,7 +305,7 @@ fn a_key_reads_back_from_its_text() {
         ("s", ":"),
         ("s", "p:q"),
         ("ü", "👩‍🚀"),
-        (" ", "\0"),
+        ("a b", "\u{200b}"),
     ] {
         let key = ServiceKey::new(service, name).unwrap();
         assert_eq!(key.to_string(), format!("{service}:{name}"));

@@ -1,13 +1,13 @@
 //! `Registry` over every store.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use service_registry::{
     Problem, Registry, RegistryStore, ServiceInfo, ServiceRegistration, ServiceStatus, StoreError,
     StoreStats,
 };
 
-use crate::support::{assert_refused, keys, observe, registration};
+use crate::support::{assert_refused, keys, observe, registration, revision};
 
 const GROUPS: &[&str] = &["db", "cache", "queue"];
 
@@ -206,6 +206,41 @@ pub(crate) fn a_health_report_says_whether_the_status_changed(store: &impl Regis
     );
 }
 
+pub(crate) fn a_clock_that_steps_back_freezes_nobody(store: &impl RegistryStore) {
+    use ServiceStatus::{Healthy, Unhealthy};
+    let registry = Registry::new(store);
+    registry.register(registration("web", "1", &[])).unwrap();
+    let ahead = SystemTime::now() + Duration::from_secs(3_600);
+    store.update_health_status("web:1", Healthy, ahead).unwrap();
+    assert_eq!(registry.update_health_status("web:1", Unhealthy), Ok(true));
+    let found = registry.get_service("web:1").unwrap();
+    assert_eq!(found.status(), Unhealthy);
+    assert_eq!(found.last_health_check(), Some(ahead));
+}
+
+pub(crate) fn registering_answers_with_the_stamped_record(store: &impl RegistryStore) {
+    let registry = Registry::new(store);
+    registry.register(registration("db", "1", &[])).unwrap();
+    for at in [2, 3] {
+        let answer = registry
+            .register(registration("web", "1", &["db"]))
+            .unwrap();
+        let found = registry.get_service("web:1").unwrap();
+        assert_eq!(answer.revision(), revision(at));
+        assert_eq!(answer.incarnation(), revision(at));
+        assert_eq!(found.revision(), revision(at));
+        assert_eq!(found.incarnation(), revision(at));
+    }
+    registry
+        .update_health_status("web:1", ServiceStatus::Healthy)
+        .unwrap();
+    let found = registry.get_service("web:1").unwrap();
+    assert_eq!(
+        (found.revision(), found.incarnation()),
+        (revision(4), revision(3))
+    );
+}
+
 pub(crate) fn the_reads_are_those_of_the_store(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
@@ -218,6 +253,8 @@ pub(crate) fn the_reads_are_those_of_the_store(store: &impl RegistryStore) {
         registry.with_service("web:1", ServiceInfo::clone),
         Ok(web.clone())
     );
+    assert_eq!(registry.find_service("web:1"), Ok(Some(web.clone())));
+    assert_eq!(registry.contains_service("web:9"), Ok(false));
     assert_eq!(registry.get_services_by_name("web"), Ok(vec![web.clone()]));
     assert_eq!(registry.get_all_services().unwrap().len(), 2);
     assert_eq!(registry.get_subscribers("db").unwrap(), ["web:1"]);
@@ -256,7 +293,7 @@ pub(crate) fn a_closed_registry_says_so(store: &impl RegistryStore) {
     registry
         .register(registration("web", "1", &["db"]))
         .unwrap();
-    store.close().unwrap();
+    registry.close().unwrap();
     let closed = StoreError::Closed;
     assert_eq!(
         registry.register(registration("web", "2", &[])),

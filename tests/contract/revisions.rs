@@ -34,7 +34,7 @@ pub(crate) fn every_change_grows_the_revision_by_one(store: &impl RegistryStore)
         store.update_health_status("db:1", ServiceStatus::Healthy, at(1))
     });
     grows(store, 1, || {
-        store.swap_health_status("db:1", ServiceStatus::Unhealthy, at(1))
+        store.update_health_status("db:1", ServiceStatus::Unhealthy, at(1))
     });
     grows(store, 1, || store.add_subscription("db:1", "g"));
     grows(store, 1, || store.add_subscription("db:1", "h"));
@@ -55,6 +55,7 @@ pub(crate) fn a_change_of_any_one_field_is_a_change(store: &impl RegistryStore) 
         ServiceInfo::new(registration)
             .unwrap()
             .with_registered_at(at(0))
+            .unwrap()
     };
     grows(store, 1, || save(info(base.clone())));
     grows(store, 0, || save(info(base.clone())));
@@ -70,31 +71,128 @@ pub(crate) fn a_change_of_any_one_field_is_a_change(store: &impl RegistryStore) 
     grows(store, 1, || save(info(other.clone())));
     other.providers.clear();
     grows(store, 1, || save(info(other.clone())));
+    other.zone.clear();
+    grows(store, 1, || save(info(other.clone())));
+    other.weight = 0;
+    grows(store, 1, || save(info(other.clone())));
+    other.metadata.insert("version".into(), "2".into());
+    grows(store, 1, || save(info(other.clone())));
+    other.metadata.clear();
+    grows(store, 1, || save(info(other.clone())));
     let other = info(other);
-    grows(store, 1, || save(other.with_registered_at(at(1))));
     grows(store, 1, || {
-        save(other.with_health(ServiceStatus::Unknown, at(1)))
+        save(other.clone().with_registered_at(at(1)).unwrap())
     });
     grows(store, 1, || {
-        save(other.with_health(ServiceStatus::Unknown, at(2)))
+        save(other.with_health(ServiceStatus::Unknown, at(1)).unwrap())
     });
     grows(store, 1, || {
-        save(other.with_health(ServiceStatus::Healthy, at(2)))
+        save(other.with_health(ServiceStatus::Unknown, at(2)).unwrap())
+    });
+    grows(store, 1, || {
+        save(other.with_health(ServiceStatus::Healthy, at(2)).unwrap())
     });
 }
 
 pub(crate) fn an_equal_record_keeps_the_revision(store: &impl RegistryStore) {
-    let saved = version("db", "1", 4).with_health(ServiceStatus::Healthy, at(9));
+    let saved = version("db", "1", 4)
+        .with_health(ServiceStatus::Healthy, at(9))
+        .unwrap();
     store.save_service(saved.clone()).unwrap();
     let before = observe(store, &[]);
     // The same record, an equal one made anew, and what the store itself gave.
     grows(store, 0, || store.save_service(saved.clone()));
-    let anew = version("db", "1", 4).with_health(ServiceStatus::Healthy, at(9));
+    let anew = version("db", "1", 4)
+        .with_health(ServiceStatus::Healthy, at(9))
+        .unwrap();
     assert!(!std::ptr::eq(anew.registration(), saved.registration()));
     grows(store, 0, || store.save_service(anew));
     let given = store.get_service("db:1").unwrap();
     grows(store, 0, || store.save_service(given));
     assert_eq!(observe(store, &[]), before);
+}
+
+/// Asks for the revision and the incarnation of `db:1`, in every way that there is.
+#[track_caller]
+fn stamped(store: &impl RegistryStore, revision: u64, incarnation: u64) {
+    let expected = (Revision::from(revision), Revision::from(incarnation));
+    let stamp = |info: &ServiceInfo| (info.revision(), info.incarnation());
+    assert_eq!(stamp(&store.get_service("db:1").unwrap()), expected);
+    assert_eq!(store.with_service("db:1", stamp), Ok(expected));
+    let by_name = store.get_services_by_name("db").unwrap();
+    assert_eq!(by_name.iter().map(stamp).collect::<Vec<_>>(), [expected]);
+    let all = store.get_all_services().unwrap();
+    assert_eq!(all.iter().map(stamp).collect::<Vec<_>>(), [expected]);
+}
+
+pub(crate) fn a_record_has_the_revision_of_its_last_change(store: &impl RegistryStore) {
+    let new = pod("db", "1");
+    assert_eq!((new.revision(), new.incarnation()), Default::default());
+    store.add_subscription("db:1", "g").unwrap();
+    store.save_service(new.clone()).unwrap();
+    stamped(store, 2, 2);
+    // One that says the same, and one that others have stamped.
+    store.save_service(new).unwrap();
+    store
+        .save_service(store.get_service("db:1").unwrap())
+        .unwrap();
+    stamped(store, 2, 2);
+    store.save_service(version("db", "1", 1)).unwrap();
+    stamped(store, 3, 2);
+    store.add_subscription("db:1", "h").unwrap();
+    stamped(store, 3, 2);
+    let report = |status, moment| {
+        let updated = store.update_health_status("db:1", status, at(moment));
+        assert!(updated.unwrap().is_applied());
+    };
+    report(ServiceStatus::Healthy, 1);
+    stamped(store, 5, 2);
+    // A newer time is a commit, and no change of the record.
+    report(ServiceStatus::Healthy, 2);
+    assert_eq!(store.revision(), revision(6));
+    stamped(store, 5, 2);
+    let newer = version("db", "1", 1).with_health(ServiceStatus::Healthy, at(3));
+    store.save_service(newer.unwrap()).unwrap();
+    assert_eq!(store.revision(), revision(7));
+    stamped(store, 5, 2);
+    report(ServiceStatus::Draining, 3);
+    stamped(store, 8, 2);
+    let mut batch = Batch::new();
+    batch
+        .add_subscription("db:1", "i")
+        .update_health_status("db:1", ServiceStatus::Healthy, at(4))
+        .update_health_status("db:1", ServiceStatus::Draining, at(5));
+    store.commit(batch).unwrap();
+    stamped(store, 9, 2);
+}
+
+pub(crate) fn an_incarnation_begins_where_a_key_is_registered(store: &impl RegistryStore) {
+    let register = |info: ServiceInfo| {
+        let batch = Batch::new().register_service(info).take();
+        grows(store, 1, || store.commit(batch))
+    };
+    register(pod("db", "1"));
+    stamped(store, 1, 1);
+    // Of an equal record, too.
+    register(pod("db", "1"));
+    stamped(store, 2, 2);
+    store.save_service(version("db", "1", 1)).unwrap();
+    stamped(store, 3, 2);
+    register(version("db", "1", 2));
+    stamped(store, 4, 4);
+    store.delete_service("db:1").unwrap();
+    store.save_service(version("db", "1", 2)).unwrap();
+    stamped(store, 6, 6);
+    // Gone and back within one commit, as it was.
+    let mut batch = Batch::new();
+    batch
+        .delete_service("db:1")
+        .save_service(version("db", "1", 2));
+    store.commit(batch).unwrap();
+    stamped(store, 7, 7);
+    store.clear().unwrap();
+    store.save_service(version("db", "1", 2)).unwrap();
+    stamped(store, 9, 9);
 }
 
 pub(crate) fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryStore) {
@@ -106,9 +204,7 @@ pub(crate) fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryS
     grows(store, 1, || report(ServiceStatus::Unknown, 2));
     grows(store, 1, || report(ServiceStatus::Healthy, 2));
     grows(store, 0, || report(ServiceStatus::Healthy, 2));
-    grows(store, 0, || {
-        store.swap_health_status("db:1", ServiceStatus::Healthy, at(2))
-    });
+    grows(store, 0, || report(ServiceStatus::Unhealthy, 1));
     let mut batch = Batch::new();
     batch.update_health_status("db:1", ServiceStatus::Healthy, at(2));
     grows(store, 0, || store.commit(batch));
@@ -130,7 +226,15 @@ pub(crate) fn what_changes_nothing_keeps_the_revision(store: &impl RegistryStore
 pub(crate) fn reads_keep_the_revision(store: &impl RegistryStore) {
     set_the_table(store);
     let reads = CALLS.iter().filter(|(name, _)| {
-        name.starts_with("get_") || ["stats", "ping", "visit_service"].contains(name)
+        name.starts_with("get_")
+            || [
+                "find_service",
+                "contains_service",
+                "stats",
+                "ping",
+                "visit_service",
+            ]
+            .contains(name)
     });
     let before = observe(store, GROUPS);
     let mut n = 0;
@@ -138,7 +242,7 @@ pub(crate) fn reads_keep_the_revision(store: &impl RegistryStore) {
         grows(store, 0, || read(store));
         n += 1;
     }
-    assert_eq!(n, 8, "CALLS has other reads now");
+    assert_eq!(n, 10, "CALLS has other reads now");
     grows(store, 0, || store.with_service("db:pod-1", |_| ()));
     assert_eq!(observe(store, GROUPS), before);
 }
@@ -152,7 +256,8 @@ pub(crate) fn a_failure_keeps_the_revision(store: &impl RegistryStore) {
     grows(store, 0, || fails(store.delete_service("x:1")));
     grows(store, 0, || fails(store.take_service("x:1").map(drop)));
     grows(store, 0, || {
-        fails(store.update_health_status("x:1", ServiceStatus::Healthy, at(1)))
+        let updated = store.update_health_status("x:1", ServiceStatus::Healthy, at(1));
+        fails(updated.map(drop))
     });
     grows(store, 0, || fails(store.add_subscription("x", "g")));
     grows(store, 0, || fails(store.add_subscription("x:1", "")));

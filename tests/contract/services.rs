@@ -1,14 +1,16 @@
 //! Saving, finding, updating and deleting.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use service_registry::{
-    Protocol, Provider, RegistryStore, Revision, ServiceInfo, ServiceRegistration, ServiceStatus,
-    StoreError, StoreStats,
+    HealthUpdate, Problem, Protocol, Provider, RegistryStore, Result, Revision, ServiceInfo,
+    ServiceRegistration, ServiceStatus, StoreError, StoreStats,
 };
 
-use crate::support::{at, by_key, keys, observe, pod, sorted_keys, version};
+use crate::support::{
+    assert_refused, at, by_key, keys, malformed_keys, observe, pod, sorted_keys, swap, version,
+};
 
 pub(crate) fn a_new_store_is_empty(store: &impl RegistryStore) {
     assert_eq!(store.get_all_services(), Ok(vec![]));
@@ -21,7 +23,9 @@ pub(crate) fn a_new_store_is_empty(store: &impl RegistryStore) {
 }
 
 pub(crate) fn a_saved_record_is_found_in_every_way(store: &impl RegistryStore) {
-    let saved = version("db", "pod-1", 3).with_health(ServiceStatus::Unhealthy, at(5));
+    let saved = version("db", "pod-1", 3)
+        .with_health(ServiceStatus::Unhealthy, at(5))
+        .unwrap();
     store.save_service(saved.clone()).unwrap();
 
     let found = store.get_service("db:pod-1").unwrap();
@@ -41,20 +45,23 @@ pub(crate) fn a_saved_record_is_found_in_every_way(store: &impl RegistryStore) {
 }
 
 pub(crate) fn saving_again_replaces_the_whole_record(store: &impl RegistryStore) {
-    let first = version("db", "pod-1", 1).with_health(ServiceStatus::Healthy, at(5));
+    let first = version("db", "pod-1", 1)
+        .with_health(ServiceStatus::Healthy, at(5))
+        .unwrap();
     store.save_service(first).unwrap();
     let second = ServiceInfo::new(ServiceRegistration {
         service_name: "db".into(),
         pod_name: "pod-1".into(),
         providers: vec![Provider {
             protocol: Protocol::Gtp,
-            ip: "2001:db8::1".parse().unwrap(),
+            host: "2001:db8::1".parse().unwrap(),
             port: 2152,
         }],
         ..Default::default()
     })
     .unwrap()
-    .with_registered_at(at(2));
+    .with_registered_at(at(2))
+    .unwrap();
     store.save_service(second.clone()).unwrap();
 
     let found = store.get_service("db:pod-1").unwrap();
@@ -91,17 +98,11 @@ pub(crate) fn a_missing_key_is_not_found_and_named(store: &impl RegistryStore) {
     let before = observe(store, &["db"]);
 
     let missing = [
-        "",
-        ":",
-        "db",
-        "db:",
-        ":pod-1",
         "db:pod-2",
         "db:gone",
-        "db:pod-1 ",
-        "db:pod-1\0",
         "DB:pod-1",
         "db:pod",
+        "db:pod-1:",
         "web:pod-1",
         "é:ü",
     ];
@@ -109,13 +110,11 @@ pub(crate) fn a_missing_key_is_not_found_and_named(store: &impl RegistryStore) {
     for key in missing {
         let not_found = StoreError::NotFound(key.into());
         assert_eq!(store.get_service(key), Err(not_found.clone()));
+        assert_eq!(store.find_service(key), Ok(None));
+        assert_eq!(store.contains_service(key), Ok(false));
         assert_eq!(store.delete_service(key), Err(not_found.clone()));
         assert_eq!(
             store.update_health_status(key, status, at(1)),
-            Err(not_found.clone())
-        );
-        assert_eq!(
-            store.swap_health_status(key, status, at(1)),
             Err(not_found.clone())
         );
         assert_eq!(store.take_service(key), Err(not_found.clone()));
@@ -128,6 +127,37 @@ pub(crate) fn a_missing_key_is_not_found_and_named(store: &impl RegistryStore) {
         assert!(message.contains(&format!("{key:?}")), "{message}");
         assert_eq!(observe(store, &["db"]), before, "after asking for {key:?}");
     }
+}
+
+pub(crate) fn what_cannot_be_a_key_is_refused_and_says_why(store: &impl RegistryStore) {
+    store.save_service(pod("db", "pod-1")).unwrap();
+    let before = observe(store, &[]);
+    let status = ServiceStatus::Healthy;
+    for (key, problem) in malformed_keys() {
+        let refused = |answer: Result<()>| assert_refused(answer, "key", &key, &problem);
+        refused(store.get_service(&key).map(drop));
+        refused(store.find_service(&key).map(drop));
+        refused(store.contains_service(&key).map(drop));
+        refused(store.delete_service(&key));
+        refused(store.update_health_status(&key, status, at(1)).map(drop));
+        refused(store.take_service(&key).map(drop));
+        refused(store.with_service(&key, |_| panic!("called without a record")));
+        refused(store.visit_service(&key, &mut |_| panic!("called without a record")));
+        assert_eq!(observe(store, &[]), before);
+    }
+    // However long it was, the error is short.
+    let error = store.get_service(&"x".repeat(10 << 20)).unwrap_err();
+    assert!(format!("{error} {error:?}").len() < 500);
+}
+
+pub(crate) fn finding_is_getting_for_what_may_be_missing(store: &impl RegistryStore) {
+    assert_eq!(store.find_service("db:pod-1"), Ok(None));
+    let saved = pod("db", "pod-1");
+    store.save_service(saved.clone()).unwrap();
+    assert_eq!(store.find_service("db:pod-1"), Ok(Some(saved)));
+    assert_eq!(store.contains_service("db:pod-1"), Ok(true));
+    store.delete_service("db:pod-1").unwrap();
+    assert_eq!(store.contains_service("db:pod-1"), Ok(false));
 }
 
 pub(crate) fn a_deleted_record_is_gone_in_every_way(store: &impl RegistryStore) {
@@ -174,7 +204,7 @@ pub(crate) fn a_name_finds_its_pods_and_no_others(store: &impl RegistryStore) {
         ("user-service", "pod-1"),
         ("use", "pod-1"),
         ("User", "pod-1"),
-        ("user ", "pod-1"),
+        ("user-", "pod-1"),
     ] {
         store.save_service(pod(service, name)).unwrap();
     }
@@ -194,18 +224,14 @@ pub(crate) fn a_health_update_changes_health_and_nothing_else(store: &impl Regis
         (ServiceStatus::Healthy, at(10)),
         (ServiceStatus::Unhealthy, at(11)),
         (ServiceStatus::Unknown, at(12)),
-        // The store keeps what it is told, an earlier moment as well.
-        (ServiceStatus::Healthy, at(1)),
-        (
-            ServiceStatus::Healthy,
-            SystemTime::UNIX_EPOCH - Duration::from_secs(1),
-        ),
+        (ServiceStatus::Draining, at(12)),
+        (ServiceStatus::Healthy, at(13)),
     ] {
         store
             .update_health_status("db:pod-1", status, moment)
             .unwrap();
         let found = store.get_service("db:pod-1").unwrap();
-        assert_eq!(found, saved.with_health(status, moment));
+        assert_eq!(found, saved.with_health(status, moment).unwrap());
         assert_eq!(found.registered_at(), at(4));
         let by_name = by_key(store.get_services_by_name("db").unwrap());
         assert_eq!(by_name["db:pod-1"], found);
@@ -220,9 +246,7 @@ pub(crate) fn a_health_update_copies_no_registration(store: &impl RegistryStore)
     store
         .update_health_status("db:pod-1", ServiceStatus::Healthy, at(1))
         .unwrap();
-    store
-        .swap_health_status("db:pod-1", ServiceStatus::Unhealthy, at(2))
-        .unwrap();
+    swap(store, "db:pod-1", ServiceStatus::Unhealthy, at(2));
     let mut batch = service_registry::Batch::new();
     batch.update_health_status("db:pod-1", ServiceStatus::Unknown, at(3));
     store.commit(batch).unwrap();
@@ -234,20 +258,92 @@ pub(crate) fn a_health_update_copies_no_registration(store: &impl RegistryStore)
     assert!(store.with_service("db:pod-1", same).unwrap());
 }
 
-pub(crate) fn a_swap_answers_with_the_status_before(store: &impl RegistryStore) {
-    use ServiceStatus::{Healthy, Unhealthy, Unknown};
+pub(crate) fn a_health_update_answers_with_the_status_before(store: &impl RegistryStore) {
+    use ServiceStatus::{Draining, Healthy, Unhealthy, Unknown};
     store.save_service(pod("db", "pod-1")).unwrap();
-    let swap = |status, moment| store.swap_health_status("db:pod-1", status, at(moment));
-    assert_eq!(swap(Healthy, 1), Ok(Unknown));
-    assert_eq!(swap(Healthy, 2), Ok(Healthy));
-    assert_eq!(swap(Unhealthy, 3), Ok(Healthy));
-    assert_eq!(swap(Unknown, 4), Ok(Unhealthy));
+    let swap = |status, moment| swap(store, "db:pod-1", status, at(moment));
+    assert_eq!(swap(Healthy, 1), Unknown);
+    assert_eq!(swap(Healthy, 2), Healthy);
+    assert_eq!(swap(Draining, 3), Healthy);
+    assert_eq!(swap(Unhealthy, 3), Draining);
+    assert_eq!(swap(Unknown, 4), Unhealthy);
     let found = store.get_service("db:pod-1").unwrap();
-    assert_eq!(found, pod("db", "pod-1").with_health(Unknown, at(4)));
+    assert_eq!(
+        found,
+        pod("db", "pod-1").with_health(Unknown, at(4)).unwrap()
+    );
+}
+
+pub(crate) fn health_that_is_late_changes_nothing_and_says_so(store: &impl RegistryStore) {
+    use ServiceStatus::{Healthy, Unhealthy};
+    store.save_service(pod("db", "pod-1")).unwrap();
+    swap(store, "db:pod-1", Healthy, at(100));
+    let before = (
+        observe(store, &[]),
+        store.get_service("db:pod-1").unwrap().revision(),
+    );
+    let nanosecond = std::time::Duration::from_nanos(1);
+    for late in [at(50), at(100) - nanosecond, SystemTime::UNIX_EPOCH] {
+        let answer = store.update_health_status("db:pod-1", Unhealthy, late);
+        assert_eq!(answer, Ok(HealthUpdate::Late { current: Healthy }));
+        assert!(!answer.unwrap().is_applied());
+        // In a batch neither, and the batch goes on.
+        let mut batch = service_registry::Batch::new();
+        batch.update_health_status("db:pod-1", Unhealthy, late);
+        store.commit(batch).unwrap();
+        let record = store.get_service("db:pod-1").unwrap();
+        assert_eq!((observe(store, &[]), record.revision()), before);
+    }
+    let mut batch = service_registry::Batch::new();
+    batch
+        .update_health_status("db:pod-1", Unhealthy, at(99))
+        .save_service(pod("db", "pod-2"));
+    store.commit(batch).unwrap();
+    assert_eq!(store.stats(), Ok(StoreStats::new(2, 0)));
+    assert_eq!(store.get_service("db:pod-1").unwrap().status(), Healthy);
+    // An equal time applies.
+    assert_eq!(swap(store, "db:pod-1", Unhealthy, at(100)), Healthy);
+    assert_eq!(store.get_service("db:pod-1").unwrap().status(), Unhealthy);
+}
+
+pub(crate) fn a_time_that_no_dump_can_tell_is_refused(store: &impl RegistryStore) {
+    use std::time::Duration;
+    store.save_service(pod("db", "pod-1")).unwrap();
+    let before = observe(store, &[]);
+    let after_9999 = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+    let last = after_9999 - Duration::from_nanos(1);
+    let status = ServiceStatus::Healthy;
+    for (outside, value) in [
+        (
+            SystemTime::UNIX_EPOCH - Duration::from_secs(1),
+            "-1.000000000 s",
+        ),
+        (after_9999, "253402300800.000000000 s"),
+    ] {
+        let refused = |answer, field| assert_refused(answer, field, value, &Problem::OutOfTime);
+        let updated = store.update_health_status("db:pod-1", status, outside);
+        refused(updated.map(drop), "checked_at");
+        let mut batch = service_registry::Batch::new();
+        batch.update_health_status("db:pod-1", status, outside);
+        match store.commit(batch) {
+            Err(StoreError::BatchRejected { source, .. }) => refused(Err(*source), "checked_at"),
+            other => panic!("not rejected: {other:?}"),
+        }
+        let record = pod("db", "pod-1");
+        refused(record.with_health(status, outside).map(drop), "checked_at");
+        let registered = record.with_registered_at(outside);
+        refused(registered.map(drop), "registered_at");
+        assert_eq!(observe(store, &[]), before);
+    }
+    assert!(store.update_health_status("db:pod-1", status, last).is_ok());
+    let found = store.get_service("db:pod-1").unwrap();
+    assert_eq!(found.last_health_check(), Some(last));
 }
 
 pub(crate) fn taking_a_service_takes_its_subscriptions(store: &impl RegistryStore) {
-    let saved = pod("web", "pod-1").with_health(ServiceStatus::Healthy, at(3));
+    let saved = pod("web", "pod-1")
+        .with_health(ServiceStatus::Healthy, at(3))
+        .unwrap();
     store.save_service(saved.clone()).unwrap();
     for group in ["db", "cache"] {
         store.add_subscription("web:pod-1", group).unwrap();

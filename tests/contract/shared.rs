@@ -12,14 +12,14 @@ use std::thread;
 use std::time::Duration;
 
 use service_registry::{
-    Batch, MemoryStore, Registry, RegistryStore, Result, ServiceInfo, ServiceStatus, StoreError,
-    StoreStats,
+    Batch, HealthUpdate, MemoryStore, Registry, RegistryStore, Result, ServiceInfo, ServiceStatus,
+    StoreError, StoreStats,
 };
 
 use crate::support::late::LATE;
 use crate::support::race::{race, together};
 use crate::support::{
-    CALLS, KEY, at, key, keys, number, observe, pod, registration, set_the_table, version,
+    CALLS, KEY, at, key, keys, number, observe, pod, registration, set_the_table, swap, version,
 };
 
 const THREADS: usize = 30;
@@ -35,7 +35,9 @@ fn operation(store: &(impl RegistryStore + ?Sized), thread: usize, n: usize) -> 
     let record = |n: usize| pod(&service, &n.to_string());
     match n {
         0..40 => store.save_service(record(n)),
-        40..60 => store.update_health_status(&key(n - 40), ServiceStatus::Healthy, at(n as u64)),
+        40..60 => store
+            .update_health_status(&key(n - 40), ServiceStatus::Healthy, at(n as u64))
+            .map(drop),
         60..75 => store.add_subscription(&key(n - 60), "shared"),
         75..80 => store.remove_subscription(&key(n - 75), "shared"),
         80..85 => store.delete_service(&key(n - 50)),
@@ -97,32 +99,36 @@ pub(crate) fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync
         1 => ServiceStatus::Unhealthy,
         _ => ServiceStatus::Unknown,
     };
-    let replaced = together(THREADS, |thread| {
+    let updates = together(THREADS, |thread| {
         (0..OPERATIONS)
             .map(|n| {
                 let moment = at((thread * OPERATIONS + n) as u64);
-                store.swap_health_status("db:1", status(n), moment).unwrap()
+                let update = store.update_health_status("db:1", status(n), moment);
+                (status(n), update.unwrap())
             })
             .collect::<Vec<_>>()
     });
-    assert_eq!(store.revision().as_u64(), 3001);
     // Each status that was written was replaced once, but for the last; so was
-    // the one at the beginning.
+    // the one at the beginning. What came late was not written.
     let last = store.get_service("db:1").unwrap();
     let mut written: BTreeMap<ServiceStatus, usize> = BTreeMap::new();
     *written.entry(ServiceStatus::Unknown).or_default() += 1;
-    for n in (0..OPERATIONS).flat_map(|n| [n; THREADS]) {
-        *written.entry(status(n)).or_default() += 1;
-    }
     let mut seen: BTreeMap<ServiceStatus, usize> = BTreeMap::new();
     *seen.entry(last.status()).or_default() += 1;
-    for before in replaced.into_iter().flatten() {
-        *seen.entry(before).or_default() += 1;
+    let mut applied = 0;
+    for (status, update) in updates.into_iter().flatten() {
+        if let HealthUpdate::Applied { before } = update {
+            applied += 1;
+            *written.entry(status).or_default() += 1;
+            *seen.entry(before).or_default() += 1;
+        }
     }
     assert_eq!(seen, written);
-    let moment = number(last.last_health_check().unwrap()) % OPERATIONS as u64;
-    let written = (0..OPERATIONS).find(|n| *n as u64 == moment).map(status);
-    assert_eq!(Some(last.status()), written);
+    assert_eq!(store.revision().as_u64(), 1 + applied);
+    // The latest of all was never late.
+    let latest = THREADS * OPERATIONS - 1;
+    assert_eq!(last.last_health_check(), Some(at(latest as u64)));
+    assert_eq!(last.status(), status(OPERATIONS - 1));
 }
 
 pub(crate) fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(store: &S) {
@@ -133,7 +139,7 @@ pub(crate) fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(st
             let mark = (thread * OPERATIONS + n) as u64;
             let mut batch = Batch::new();
             batch
-                .update_health_status("db:1", ServiceStatus::Healthy, at(mark))
+                .save_service(version("db", "1", mark))
                 .add_subscription(&format!("web:{mark}"), "db");
             own.push((store.commit(batch).unwrap().as_u64(), mark));
         }
@@ -145,8 +151,10 @@ pub(crate) fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(st
     assert_eq!(all, (2..=3001).collect::<Vec<_>>());
     assert_eq!(store.revision().as_u64(), 3001);
     // The numbers tell the order in which the commits happened.
-    let last = store.get_service("db:1").unwrap().last_health_check();
-    assert_eq!(last, Some(at(marks[&3001])));
+    let last = store.get_service("db:1").unwrap();
+    assert_eq!(last, version("db", "1", marks[&3001]));
+    assert_eq!(last.revision().as_u64(), 3001);
+    assert_eq!(last.incarnation().as_u64(), 1);
     let order: Vec<_> = marks
         .values()
         .map(|mark| key(&format!("web:{mark}")))
@@ -254,8 +262,8 @@ pub(crate) fn a_pod_is_never_missing_while_its_health_is_updated<S: RegistryStor
         store
             .update_health_status("db:1", ServiceStatus::Healthy, moment)
             .unwrap();
-        let swapped = store.swap_health_status("db:1", ServiceStatus::Unhealthy, moment);
-        assert_eq!(swapped, Ok(ServiceStatus::Healthy));
+        let before = swap(store, "db:1", ServiceStatus::Unhealthy, moment);
+        assert_eq!(before, ServiceStatus::Healthy);
     });
 }
 
@@ -346,7 +354,9 @@ pub(crate) fn a_scan_sees_whole_commits<S: RegistryStore + Sync>(store: &S) {
     let sweep = |round: usize| {
         let mut batch = Batch::new();
         for name in &names {
-            let info = pod("db", name).with_health(ServiceStatus::Healthy, at(round as u64));
+            let info = pod("db", name)
+                .with_health(ServiceStatus::Healthy, at(round as u64))
+                .unwrap();
             batch.save_service(info);
         }
         batch
@@ -636,9 +646,9 @@ pub(crate) fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Syn
         let n = round as u64 + 1;
         let status = ServiceStatus::Healthy;
         match round % 3 {
-            0 => store.update_health_status("db:1", status, at(n)).unwrap(),
+            0 => drop(swap(store, "db:1", status, at(n))),
             1 => store
-                .save_service(pod("db", "1").with_health(status, at(n)))
+                .save_service(pod("db", "1").with_health(status, at(n)).unwrap())
                 .unwrap(),
             _ => {
                 let mut batch = Batch::new();
@@ -686,7 +696,11 @@ pub(crate) fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Syn
 
 pub(crate) fn a_state_lies_between_the_revisions_around_it<S: RegistryStore + Sync>(store: &S) {
     // Each commit writes the revision that it will lead to: there is one writer.
-    let record = |n: u64| pod("db", "1").with_health(ServiceStatus::Healthy, at(n));
+    let record = |n: u64| {
+        pod("db", "1")
+            .with_health(ServiceStatus::Healthy, at(n))
+            .unwrap()
+    };
     store.save_service(record(1)).unwrap();
     let write = |round: usize| {
         let n = round as u64 + 2;

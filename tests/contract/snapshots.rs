@@ -329,7 +329,11 @@ pub(crate) fn every_snapshot_is_of_one_moment<S: Views>(store: &S) {
 pub(crate) fn a_reader_never_goes_backwards<S: Views>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     let base = store.revision().as_u64();
-    let record = |n: u64| pod("db", "1").with_health(ServiceStatus::Healthy, at(n));
+    let record = |n: u64| {
+        pod("db", "1")
+            .with_health(ServiceStatus::Healthy, at(n))
+            .unwrap()
+    };
     // Of one writer's commits, number n leads to revision base + n.
     let returned = AtomicU64::new(0);
     let write = |round: usize| {

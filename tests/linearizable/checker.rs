@@ -485,8 +485,8 @@ fn what_comes_after_close_is_refused() {
 fn a_registration_is_what_it_answered() {
     let groups = vec![String::from("g")];
     let info = ServiceInfo::new(registration("a", "1", &["g"])).unwrap();
-    let early = info.clone().with_registered_at(at(1));
-    let late = info.with_registered_at(at(2));
+    let early = info.clone().with_registered_at(at(1)).unwrap();
+    let late = info.with_registered_at(at(2)).unwrap();
     let seen = |got: &ServiceInfo| {
         let register = Operation::Register("a".into(), "1".into(), groups.clone());
         let history = [

@@ -230,13 +230,20 @@ impl RegistryStore for Wrong {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<service_registry::HealthUpdate> {
         if self.has(Fault::LostUpdate) {
             let known = self.inner().get_service(key)?;
             self.pause();
-            return self
-                .inner()
-                .save_service(known.with_health(status, checked_at));
+            let before = known.status();
+            let updated = known.with_health(status, checked_at)?;
+            self.inner().save_service(updated)?;
+            return Ok(service_registry::HealthUpdate::Applied { before });
+        }
+        if self.has(Fault::SwapInTwoSteps) {
+            let before = self.inner().get_service(key)?.status();
+            self.pause();
+            self.write(|inner| inner.update_health_status(key, status, checked_at))?;
+            return Ok(service_registry::HealthUpdate::Applied { before });
         }
         self.write(|inner| inner.update_health_status(key, status, checked_at))
     }
@@ -305,23 +312,6 @@ impl RegistryStore for Wrong {
             Fault::ClosesTooEarly if self.closed.load(SeqCst) => shown,
             _ => inner.wrapping_sub(self.surplus.load(SeqCst)),
         })
-    }
-
-    fn swap_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<ServiceStatus> {
-        match self.fault {
-            Fault::SwapInTwoSteps | Fault::LostUpdate => {
-                let before = self.inner().get_service(key)?.status();
-                self.pause();
-                self.update_health_status(key, status, checked_at)?;
-                Ok(before)
-            }
-            _ => self.write(|inner| inner.swap_health_status(key, status, checked_at)),
-        }
     }
 
     fn take_service(&self, key: &str) -> Result<ServiceInfo> {

@@ -163,7 +163,7 @@ impl RegistryStore for Faulty {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<service_registry::HealthUpdate> {
         self.writing().update_health_status(key, status, checked_at)
     }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {

@@ -35,7 +35,7 @@ pub(crate) fn each_operation_frees_what_it_replaces<S: RegistryStore>(make: impl
         .update_health_status("service-0:0", ServiceStatus::Healthy, at(1))
         .unwrap();
     store
-        .swap_health_status("service-0:0", ServiceStatus::Unhealthy, at(2))
+        .update_health_status("service-0:0", ServiceStatus::Unhealthy, at(2))
         .unwrap();
     check("updated");
     store.delete_service("service-0:0").unwrap();

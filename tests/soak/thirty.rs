@@ -268,9 +268,11 @@ impl<S: Soaked> Soak<'_, S> {
                     .nth(n % (READ / FLOODERS))
                     .expect("these are not removed");
                 let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][n % 2];
-                let before = store.swap_health_status(key, status, at(n as u64)).unwrap();
+                let last = record.last_health_check();
+                let moment = last.map_or(at(0), |last| last + Duration::from_secs(1));
+                let before = crate::support::swap(store, key, status, moment);
                 assert_eq!(before, record.status());
-                *record = record.with_health(status, at(n as u64));
+                *record = record.with_health(status, moment).unwrap();
                 if n.is_multiple_of(16) {
                     let mut rejected = Batch::new();
                     rejected

@@ -73,12 +73,16 @@ impl<const UNTRUE: bool> RegistryStore for Faulty<UNTRUE> {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<()> {
+    ) -> Result<service_registry::HealthUpdate> {
         let number = self.updates.fetch_add(1, SeqCst);
         if self.fault == Fault::LosesUpdates && number % 100 == 99 {
-            return self.inner().get_service(key).map(drop);
+            let before = self.inner().get_service(key)?.status();
+            return Ok(service_registry::HealthUpdate::Applied { before });
         }
         self.inner().update_health_status(key, status, checked_at)
+    }
+    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+        self.inner().take_service(key)
     }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
         self.inner().add_subscription(subscriber_key, service_group)

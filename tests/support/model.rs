@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use service_registry::{
-    Batch, Change, Problem, Registry, RegistryStore, ServiceInfo, ServiceStatus, StoreError,
-    StoreStats,
+    Batch, Cause, Change, Condition, Expected, HealthUpdate, OnForeign, Problem, Registry,
+    RegistryStore, ServiceInfo, ServiceStatus, StoreError, StoreStats,
 };
 
 use super::{State, at, registration};
@@ -20,6 +20,8 @@ use super::{State, at, registration};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Model {
     pub(crate) services: BTreeMap<String, ServiceInfo>,
+    /// Of each record, the revision of its last change and its incarnation.
+    pub(crate) stamps: BTreeMap<String, (u64, u64)>,
     /// Subscriber and group, in the order of subscription.
     pub(crate) subscriptions: Vec<(String, String)>,
     pub(crate) revision: u64,
@@ -40,6 +42,8 @@ pub(crate) enum Failure {
         operation: &'static str,
         source: Box<Failure>,
     },
+    /// What was found is told by the contract's own tests.
+    Conflict(Condition),
     Closed,
 }
 
@@ -61,6 +65,7 @@ impl From<StoreError> for Failure {
                 operation,
                 source: Box::new((*source).into()),
             },
+            StoreError::Conflict(conflict) => Failure::Conflict(conflict.condition().clone()),
             StoreError::Closed => Failure::Closed,
             other => panic!("no operation of the model may fail so: {other}"),
         }
@@ -68,6 +73,10 @@ impl From<StoreError> for Failure {
 }
 
 pub(crate) fn check_key(key: &str) -> Result<(), Failure> {
+    check_key_of("subscriber key", key)
+}
+
+pub(crate) fn check_key_of(field: &str, key: &str) -> Result<(), Failure> {
     let problem = match key.split_once(':') {
         _ if key.is_empty() => Problem::Empty,
         None => Problem::NoColon,
@@ -76,7 +85,7 @@ pub(crate) fn check_key(key: &str) -> Result<(), Failure> {
         Some(_) => return Ok(()),
     };
     Err(Failure::Invalid {
-        field: "subscriber key".into(),
+        field: field.into(),
         value: key.into(),
         problem,
     })
@@ -90,13 +99,128 @@ pub(crate) fn check_group(group: &str) -> Result<(), Failure> {
             problem: Problem::Empty,
         });
     }
+    if let Some(at) = group.find(':') {
+        return Err(Failure::Invalid {
+            field: "service group".into(),
+            value: group.into(),
+            problem: Problem::Colon { at },
+        });
+    }
     Ok(())
 }
 
 impl Model {
     pub(crate) fn get(&self, key: &str) -> Result<ServiceInfo, Failure> {
         let found = self.services.get(key).cloned();
-        found.ok_or_else(|| Failure::NotFound(key.into()))
+        found.ok_or_else(|| match check_key_of("key", key) {
+            Ok(()) => Failure::NotFound(key.into()),
+            Err(invalid) => invalid,
+        })
+    }
+
+    fn holds(&self, key: &str, expected: Expected) -> Result<bool, Failure> {
+        check_key_of("key", key)?;
+        let stamp = self.stamps.get(key);
+        Ok(match expected {
+            Expected::Absent => stamp.is_none(),
+            Expected::Present => stamp.is_some(),
+            Expected::Revision(at) => stamp.is_some_and(|(own, _)| *own == at.as_u64()),
+            Expected::Incarnation(at) => stamp.is_some_and(|(_, own)| *own == at.as_u64()),
+            other => panic!("the model knows no {other:?}"),
+        })
+    }
+
+    /// Puts a record, and tells whether that had an effect.
+    fn put(&mut self, info: &ServiceInfo, anew: bool) -> Result<bool, Failure> {
+        let (key, next) = (info.key().to_string(), self.revision + 1);
+        let before = self.services.get(&key);
+        if before.is_some_and(|before| before.source() != info.source()) {
+            return Err(Failure::Conflict(Condition::Source {
+                key: key.as_str().into(),
+                source: info.source().map(Box::from),
+            }));
+        }
+        let effect = anew || before != Some(info);
+        // A time by itself leaves the record's revision alone.
+        let but_for_time = |info: &ServiceInfo| {
+            let registration = info.registration().clone();
+            (registration, info.status(), info.registered_at())
+        };
+        let same = before.is_some_and(|before| but_for_time(before) == but_for_time(info));
+        let (revision, incarnation) = self.stamps.get(&key).copied().unwrap_or((next, next));
+        let revision = if same { revision } else { next };
+        let stamp = if anew {
+            (next, next)
+        } else {
+            (revision, incarnation)
+        };
+        self.services.insert(key.clone(), info.clone());
+        self.stamps.insert(key, stamp);
+        Ok(effect)
+    }
+
+    fn take(&mut self, key: &str) -> bool {
+        let taken = self.services.remove(key).is_some();
+        if taken {
+            self.stamps.remove(key);
+            self.subscriptions.retain(|(own, _)| own != key);
+        }
+        taken
+    }
+
+    fn set_health(&mut self, key: &str, status: ServiceStatus, checked_at: SystemTime) -> bool {
+        let before = &self.services[key];
+        if before
+            .last_health_check()
+            .is_some_and(|last| checked_at < last)
+        {
+            return false;
+        }
+        let after = before.with_health(status, checked_at).unwrap();
+        let effect = after != *before;
+        if after.status() != before.status() {
+            self.stamps.get_mut(key).unwrap().0 = self.revision + 1;
+        }
+        self.services.insert(key.into(), after);
+        effect
+    }
+
+    fn replace_source(
+        &mut self,
+        source: &str,
+        services: &[ServiceInfo],
+        on_foreign: OnForeign,
+    ) -> Result<bool, Failure> {
+        let mut own = Vec::new();
+        for info in services {
+            let known = self.services.get(&**info.key());
+            if known.is_none_or(|known| known.source() == Some(source)) {
+                own.push(info.clone().with_source(source).unwrap());
+            } else if on_foreign == OnForeign::Reject {
+                return Err(Failure::Conflict(Condition::Source {
+                    key: info.key().as_str().into(),
+                    source: Some(source.into()),
+                }));
+            }
+        }
+        let gone = self.services.values().filter(|known| {
+            known.source() == Some(source) && own.iter().all(|own| own.key() != known.key())
+        });
+        let gone: Vec<String> = gone.map(|known| known.key().to_string()).collect();
+        let mut effect = !gone.is_empty();
+        for key in gone {
+            self.take(&key);
+        }
+        for mut info in own {
+            if let Some(known) = self.services.get(&**info.key())
+                && let Some(last) = known.last_health_check()
+                && info.last_health_check().is_none_or(|own| own < last)
+            {
+                info = info.with_health(known.status(), last).unwrap();
+            }
+            effect |= self.put(&info, false)?;
+        }
+        Ok(effect)
     }
 
     pub(crate) fn subscribers(&self, group: &str) -> Vec<String> {
@@ -108,28 +232,52 @@ impl Model {
         StoreStats::new(self.services.len(), self.subscriptions.len())
     }
 
-    /// Applies one change, and tells whether it had an effect.
-    pub(crate) fn apply(&mut self, change: &Change) -> Result<bool, Failure> {
+    /// Applies one change, and tells whether it had an effect. Conditions are judged
+    /// against the state `before` the batch.
+    fn apply(&mut self, change: &Change, before: &Model) -> Result<bool, Failure> {
         match change {
-            Change::SaveService(info) => {
-                let key = info.key().to_string();
-                let before = self.services.insert(key, info.clone());
-                Ok(before.as_ref() != Some(info))
-            }
+            Change::SaveService(info) => self.put(info, false),
+            Change::RegisterService(info) => self.put(info, true),
             Change::DeleteService { key } => {
                 self.get(key)?;
                 self.services.remove(&**key);
+                self.stamps.remove(&**key);
                 Ok(true)
+            }
+            Change::RemoveIf { key, expected, .. } => {
+                Ok(before.holds(key, *expected)? && self.take(key))
+            }
+            Change::UpdateHealthIf {
+                key,
+                expected,
+                status,
+                checked_at,
+            } => Ok(before.holds(key, *expected)?
+                && self.services.contains_key(&**key)
+                && self.set_health(key, *status, *checked_at)),
+            Change::ReplaceSource {
+                source,
+                services,
+                on_foreign,
+            } => self.replace_source(source, services, *on_foreign),
+            Change::Require { key, expected } if before.holds(key, *expected)? => Ok(false),
+            Change::Require { key, expected } => Err(Failure::Conflict(Condition::Expected {
+                key: key.clone(),
+                expected: *expected,
+            })),
+            Change::RequireUnchangedSince { revision } if before.revision == revision.as_u64() => {
+                Ok(false)
+            }
+            Change::RequireUnchangedSince { revision } => {
+                Err(Failure::Conflict(Condition::UnchangedSince(*revision)))
             }
             Change::UpdateHealthStatus {
                 key,
                 status,
                 checked_at,
             } => {
-                let before = self.get(key)?;
-                let after = before.with_health(*status, *checked_at);
-                self.services.insert(key.to_string(), after.clone());
-                Ok(after != before)
+                self.get(key)?;
+                Ok(self.set_health(key, *status, *checked_at))
             }
             Change::AddSubscription {
                 subscriber_key,
@@ -171,11 +319,13 @@ impl Model {
         let mut after = self.clone();
         let mut effect = false;
         for (index, change) in changes.iter().enumerate() {
-            effect |= after.apply(change).map_err(|source| Failure::Rejected {
-                index,
-                operation: change.operation(),
-                source: Box::new(source),
-            })?;
+            effect |= after
+                .apply(change, self)
+                .map_err(|source| Failure::Rejected {
+                    index,
+                    operation: change.operation(),
+                    source: Box::new(source),
+                })?;
         }
         after.revision += u64::from(effect);
         *self = after;
@@ -184,9 +334,32 @@ impl Model {
 
     /// A single operation is a commit, too.
     pub(crate) fn change(&mut self, change: &Change) -> Result<(), Failure> {
-        let effect = self.apply(change)?;
+        let before = self.clone();
+        let effect = self.apply(change, &before)?;
         self.revision += u64::from(effect);
         Ok(())
+    }
+
+    /// What `update_health_status` answers.
+    fn report(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<Answer, Failure> {
+        let known = self.get(key)?;
+        let is_late = known
+            .last_health_check()
+            .is_some_and(|last| checked_at < last);
+        self.change(&Change::UpdateHealthStatus {
+            key: key.into(),
+            status,
+            checked_at,
+        })?;
+        Ok(Answer::Health(match known.status() {
+            current if is_late => HealthUpdate::Late { current },
+            before => HealthUpdate::Applied { before },
+        }))
     }
 
     pub(crate) fn state(&self) -> State {
@@ -230,7 +403,7 @@ pub(crate) enum Operation {
 pub(crate) enum Answer {
     Done,
     Revision(u64),
-    Status(ServiceStatus),
+    Health(HealthUpdate),
     Changed(bool),
     Service(ServiceInfo),
     MaybeService(Option<ServiceInfo>),
@@ -255,7 +428,7 @@ pub(crate) fn ask(store: &impl RegistryStore, operation: &Operation) -> Result<A
                 checked_at,
             } => store
                 .update_health_status(&key, status, checked_at)
-                .map(done),
+                .map(Answer::Health),
             Change::AddSubscription {
                 subscriber_key,
                 service_group,
@@ -280,8 +453,8 @@ pub(crate) fn ask(store: &impl RegistryStore, operation: &Operation) -> Result<A
                 .map(|revision| Answer::Revision(revision.as_u64()))
         }
         Operation::Swap(key, status, moment) => store
-            .swap_health_status(key, *status, at(*moment))
-            .map(Answer::Status),
+            .update_health_status(key, *status, at(*moment))
+            .map(Answer::Health),
         Operation::Take(key) => store.take_service(key).map(Answer::Service),
         Operation::Get(key) => store.get_service(key).map(Answer::Service),
         Operation::With(key) => store
@@ -334,20 +507,17 @@ pub(crate) fn expect(
         return Err(Failure::Closed);
     }
     match operation {
+        Operation::Change(Change::UpdateHealthStatus {
+            key,
+            status,
+            checked_at,
+        }) => model.report(key, *status, *checked_at),
         Operation::Change(change) => model.change(change).map(|()| Answer::Done),
         Operation::Commit(changes) => {
             model.commit(changes)?;
             Ok(Answer::Revision(model.revision))
         }
-        Operation::Swap(key, status, moment) => {
-            let before = model.get(key)?.status();
-            model.change(&Change::UpdateHealthStatus {
-                key: key.as_str().into(),
-                status: *status,
-                checked_at: at(*moment),
-            })?;
-            Ok(Answer::Status(before))
-        }
+        Operation::Swap(key, status, moment) => model.report(key, *status, at(*moment)),
         Operation::Take(key) => {
             let taken = model.get(key)?;
             let key: Box<str> = key.as_str().into();
@@ -381,20 +551,24 @@ pub(crate) fn expect(
         Operation::Clear => {
             model.revision += u64::from(model.stats() != StoreStats::default());
             model.services.clear();
+            model.stamps.clear();
             model.subscriptions.clear();
             Ok(Answer::Done)
         }
         Operation::Register(service, pod, groups) => {
-            let Ok(Answer::Service(registered)) = answer else {
-                panic!("a good registration was refused: {answer:?}");
+            let registered_at = match answer {
+                Ok(Answer::Service(registered)) => registered.registered_at(),
+                // Refused: rightly, if the model refuses it, too.
+                _ => at(0),
             };
             let asked: Vec<&str> = groups.iter().map(String::as_str).collect();
             let expected = ServiceInfo::new(registration(service, pod, &asked))
                 .unwrap()
-                .with_registered_at(registered.registered_at());
+                .with_registered_at(registered_at)
+                .unwrap();
             let key: Box<str> = expected.key().as_str().into();
             let mut changes = vec![
-                Change::SaveService(expected.clone()),
+                Change::RegisterService(expected.clone()),
                 Change::RemoveAllSubscriptions {
                     subscriber_key: key.clone(),
                 },
@@ -449,8 +623,8 @@ pub(crate) fn step(store: &impl RegistryStore, model: &mut Model, operation: &Op
 
 pub(crate) const SERVICES: [&str; 2] = ["a", "b"];
 pub(crate) const PODS: [&str; 3] = ["1", "2", "2:x"];
-/// Also one that is named like a service, and one that is named like a key.
-pub(crate) const GROUPS: &[&str] = &["g", "h", "a", "a:1"];
+/// Also one that is named like a service.
+pub(crate) const GROUPS: &[&str] = &["g", "h", "a"];
 
 pub(crate) fn text(choices: &[&'static str]) -> impl Strategy<Value = String> + use<> {
     select(choices.to_vec()).prop_map(String::from)
@@ -465,7 +639,7 @@ pub(crate) fn any_key() -> impl Strategy<Value = String> {
 }
 
 pub(crate) fn any_group() -> impl Strategy<Value = String> {
-    prop_oneof![20 => text(GROUPS), 1 => Just(String::new())]
+    prop_oneof![20 => text(GROUPS), 1 => text(&["", "a:1"])]
 }
 
 pub(crate) fn any_status() -> impl Strategy<Value = ServiceStatus> {
@@ -485,7 +659,7 @@ pub(crate) fn any_record() -> impl Strategy<Value = ServiceInfo> {
     (text(&SERVICES), text(&PODS), 0_u64..2, health).prop_map(|(service, pod, version, health)| {
         let record = super::version(&service, &pod, version);
         match health {
-            Some((status, moment)) => record.with_health(status, moment),
+            Some((status, moment)) => record.with_health(status, moment).unwrap(),
             None => record,
         }
     })
@@ -518,6 +692,79 @@ pub(crate) fn any_change() -> impl Strategy<Value = Change> {
         }),
         1 => key().prop_map(|subscriber_key| Change::RemoveAllSubscriptions { subscriber_key }),
     ]
+}
+
+/// Conditions, sources and new incarnations, which stores only know that keep revisions
+/// and incarnations.
+pub(crate) fn any_conditional_change() -> impl Strategy<Value = Change> {
+    let key = || any_key().prop_map(Box::<str>::from);
+    let expected = || {
+        prop_oneof![
+            1 => Just(Expected::Absent),
+            3 => Just(Expected::Present),
+            3 => (0_u64..30).prop_map(|at| Expected::Revision(at.into())),
+            3 => (0_u64..30).prop_map(|at| Expected::Incarnation(at.into())),
+        ]
+    };
+    let source = || text(&["etcd", "file"]);
+    let on_foreign = select(vec![OnForeign::Reject, OnForeign::Skip]);
+    let owned = (any_record(), source());
+    let owned = owned.prop_map(|(record, source)| record.with_source(&source).unwrap());
+    prop_oneof![
+        4 => any_change(),
+        2 => any_record().prop_map(Change::RegisterService),
+        1 => owned.prop_map(Change::SaveService),
+        2 => (key(), expected()).prop_map(|(key, expected)| Change::RemoveIf {
+            key,
+            expected,
+            cause: Cause::Expired,
+        }),
+        2 => (key(), expected(), any_status(), 0_u64..3).prop_map(
+            |(key, expected, status, moment)| Change::UpdateHealthIf {
+                key,
+                expected,
+                status,
+                checked_at: at(moment),
+            },
+        ),
+        1 => (key(), expected()).prop_map(|(key, expected)| Change::Require { key, expected }),
+        1 => (0_u64..30).prop_map(|at| Change::RequireUnchangedSince { revision: at.into() }),
+        3 => (source(), vec(any_record(), 0..5), on_foreign).prop_map(
+            |(source, records, on_foreign)| {
+                // A key that is there twice is refused.
+                let records: BTreeMap<_, _> = records
+                    .into_iter()
+                    .map(|record| (record.key().clone(), record))
+                    .collect();
+                Change::ReplaceSource {
+                    source: source.into(),
+                    services: records.into_values().collect(),
+                    on_foreign,
+                }
+            },
+        ),
+    ]
+}
+
+/// The same operations, and commits with conditions among them.
+pub(crate) fn any_operation_with_conditions() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        3 => any_operation(),
+        2 => vec(any_conditional_change(), 1..5).prop_map(Operation::Commit),
+    ]
+}
+
+/// Compares what a store has noted of its records with the model.
+pub(crate) fn assert_stamps(store: &impl RegistryStore, model: &Model) {
+    let records = store.get_all_services().unwrap();
+    let stamps: BTreeMap<String, (u64, u64)> = records
+        .iter()
+        .map(|record| {
+            let stamp = (record.revision().as_u64(), record.incarnation().as_u64());
+            (record.key().to_string(), stamp)
+        })
+        .collect();
+    assert_eq!(stamps, model.stamps, "revisions and incarnations");
 }
 
 pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {

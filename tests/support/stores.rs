@@ -57,8 +57,11 @@ macro_rules! forward_required {
             key: &str,
             status: ServiceStatus,
             checked_at: SystemTime,
-        ) -> Result<()> {
+        ) -> Result<service_registry::HealthUpdate> {
             $inner.update_health_status(key, status, checked_at)
+        }
+        fn take_service(&$self, key: &str) -> Result<ServiceInfo> {
+            $inner.take_service(key)
         }
         fn add_subscription(&$self, subscriber_key: &str, service_group: &str) -> Result<()> {
             $inner.add_subscription(subscriber_key, service_group)

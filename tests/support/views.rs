@@ -230,7 +230,7 @@ pub(crate) mod twin {
                 }
                 Fault::BatchesShowHalfDone | Fault::ChecksBeforeItsTurn => {
                     let snapshot = self.inner.snapshot();
-                    batch.check(|key| snapshot.get(key).is_some())?;
+                    batch.check(snapshot.revision(), |key| snapshot.get(key))?;
                     pause();
                     if self.fault == Fault::BatchesShowHalfDone {
                         self.one_by_one(batch);
@@ -256,29 +256,22 @@ pub(crate) mod twin {
             key: &str,
             status: ServiceStatus,
             checked_at: SystemTime,
-        ) -> Result<()> {
+        ) -> Result<service_registry::HealthUpdate> {
             if self.fault == Fault::LostUpdate {
                 let known = self.inner.get_service(key)?;
                 pause();
-                return self
-                    .inner
-                    .save_service(known.with_health(status, checked_at));
+                let before = known.status();
+                let updated = known.with_health(status, checked_at)?;
+                self.inner.save_service(updated)?;
+                return Ok(service_registry::HealthUpdate::Applied { before });
             }
-            self.inner.update_health_status(key, status, checked_at)
-        }
-        fn swap_health_status(
-            &self,
-            key: &str,
-            status: ServiceStatus,
-            checked_at: SystemTime,
-        ) -> Result<ServiceStatus> {
             if self.fault == Fault::SwapInTwoSteps {
                 let before = self.inner.get_service(key)?.status();
                 pause();
                 self.inner.update_health_status(key, status, checked_at)?;
-                return Ok(before);
+                return Ok(service_registry::HealthUpdate::Applied { before });
             }
-            self.inner.swap_health_status(key, status, checked_at)
+            self.inner.update_health_status(key, status, checked_at)
         }
         fn take_service(&self, key: &str) -> Result<ServiceInfo> {
             self.inner.take_service(key)

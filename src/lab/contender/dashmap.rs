@@ -192,7 +192,10 @@ impl Writes for Turn<'_, Dash, ()> {
     ) -> Option<(ServiceStatus, bool)> {
         let mut known = self.store.services.get_mut(key)?;
         let before = known.status();
-        Some((before, known.set_health(status, checked_at)))
+        Some((
+            before,
+            super::outside::set_health(&mut known, status, checked_at),
+        ))
     }
 
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {

@@ -219,10 +219,10 @@ macro_rules! persistent_store {
                 ) -> Option<(ServiceStatus, bool)> {
                     let known = self.services.get(key)?;
                     let before = known.status();
-                    let changed = *known != known.with_health(status, checked_at);
+                    let changed = super::super::outside::set_health(&mut known.clone(), status, checked_at);
                     if changed {
                         let known = self.services.get_mut(key)?;
-                        known.set_health(status, checked_at);
+                        super::super::outside::set_health(known, status, checked_at);
                     }
                     Some((before, changed))
                 }

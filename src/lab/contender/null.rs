@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
 
 use super::{About, Contender, Kind, Promises};
+use crate::HealthUpdate;
 use crate::lab::workload::{OPERATIONS, WORKERS};
 use crate::{
     Batch, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
@@ -76,8 +77,13 @@ impl crate::RegistryStore for Null {
         Ok(())
     }
 
-    fn update_health_status(&self, _: &str, _: ServiceStatus, _: SystemTime) -> Result<()> {
-        Ok(())
+    fn update_health_status(
+        &self,
+        _: &str,
+        before: ServiceStatus,
+        _: SystemTime,
+    ) -> Result<HealthUpdate> {
+        Ok(HealthUpdate::Applied { before })
     }
 
     fn add_subscription(&self, _: &str, _: &str) -> Result<()> {
@@ -106,6 +112,10 @@ impl crate::RegistryStore for Null {
 
     fn revision(&self) -> Revision {
         Revision::ZERO
+    }
+
+    fn take_service(&self, _: &str) -> Result<ServiceInfo> {
+        Err(StoreError::Closed)
     }
 
     fn clear(&self) -> Result<()> {

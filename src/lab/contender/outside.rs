@@ -53,7 +53,11 @@ pub(super) trait Writes {
     /// Applies a batch, or nothing of it.
     fn apply(&mut self, batch: Batch) -> Result<bool> {
         self.begin_batch();
-        batch.check(|key| self.is_registered(key))?;
+        // Nobody asks contenders to judge a condition: it is there or it is not.
+        let placeholder = crate::ServiceInfo::new(crate::ServiceRegistration::new("any", "pod"))?;
+        batch.check(Revision::ZERO, |key| {
+            self.is_registered(key).then_some(&placeholder)
+        })?;
         let mut changed = false;
         for change in batch {
             changed |= self.apply_one(change);
@@ -63,7 +67,7 @@ pub(super) trait Writes {
 
     fn apply_one(&mut self, change: Change) -> bool {
         match change {
-            Change::SaveService(service) => self.save(service),
+            Change::SaveService(service) | Change::RegisterService(service) => self.save(service),
             Change::DeleteService { key } => self.delete(&key).is_some(),
             Change::UpdateHealthStatus {
                 key,
@@ -83,8 +87,25 @@ pub(super) trait Writes {
             Change::RemoveAllSubscriptions { subscriber_key } => {
                 self.unsubscribe_all(&subscriber_key)
             }
+            _ => unreachable!("the laboratory makes no such change"),
         }
     }
+}
+
+/// Sets the health of a record in place; tells whether that changed anything.
+pub(in crate::lab) fn set_health(
+    info: &mut ServiceInfo,
+    status: ServiceStatus,
+    checked_at: SystemTime,
+) -> bool {
+    use crate::model::record::Effect;
+    let checked_at = crate::model::time::Moment::new("checked_at", checked_at);
+    let checked_at = checked_at.expect("the laboratory's own times");
+    let changes = info.effect(status, checked_at) == Effect::Some;
+    if changes {
+        info.set_health(status, checked_at, Revision::ZERO);
+    }
+    changes
 }
 
 /// How threads get at the tables.
@@ -133,7 +154,7 @@ macro_rules! impl_outside {
             fn delete_service(&self, key: &str) -> Result<()> {
                 let deleted = self.write(|turn| match turn.delete(key) {
                     Some(deleted) => Ok((deleted, true)),
-                    None => Err(StoreError::not_found(key)),
+                    None => Err(missing(key)),
                 });
                 deleted.map(drop)
             }
@@ -143,8 +164,20 @@ macro_rules! impl_outside {
                 key: &str,
                 status: ServiceStatus,
                 checked_at: SystemTime,
-            ) -> Result<()> {
-                self.swap_health_status(key, status, checked_at).map(drop)
+            ) -> Result<HealthUpdate> {
+                let late = self.with_service(key, |known| {
+                    let last = known.last_health_check();
+                    last.is_some_and(|last| checked_at < last)
+                        .then(|| known.status())
+                });
+                if let Some(current) = late? {
+                    return Ok(HealthUpdate::Late { current });
+                }
+                self.write(|turn| {
+                    turn.set_health(key, status, checked_at)
+                        .ok_or_else(|| missing(key))
+                })
+                .map(|(before, _)| HealthUpdate::Applied { before })
             }
 
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
@@ -188,27 +221,13 @@ macro_rules! impl_outside {
                 self.current_revision()
             }
 
-            #[inline]
-            fn swap_health_status(
-                &self,
-                key: &str,
-                status: ServiceStatus,
-                checked_at: SystemTime,
-            ) -> Result<ServiceStatus> {
-                self.write(|turn| {
-                    turn.set_health(key, status, checked_at)
-                        .ok_or_else(|| StoreError::not_found(key))
-                })
-                .map(|(before, _)| before)
-            }
-
             fn take_service(&self, key: &str) -> Result<ServiceInfo> {
                 self.write(|turn| match turn.delete(key) {
                     Some(taken) => {
                         turn.unsubscribe_all(key);
                         Ok((taken, true))
                     }
-                    None => Err(StoreError::not_found(key)),
+                    None => Err(missing(key)),
                 })
                 .map(|(taken, _)| taken)
             }
@@ -237,7 +256,7 @@ macro_rules! impl_outside {
                 read: impl FnOnce(&ServiceInfo) -> R,
             ) -> Result<R> {
                 self.read(|view| view.visit(key, read))?
-                    .ok_or_else(|| StoreError::not_found(key))
+                    .ok_or_else(|| missing(key))
             }
 
             fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
@@ -250,13 +269,14 @@ macro_rules! impl_outside {
 /// What a contender's file needs.
 pub(super) mod prelude {
     pub(in super::super) use super::{Counters, Outside, Reads, Subscribers, Turn, Writes};
-    pub(in super::super) use crate::batch::{check_subscriber, check_subscription};
     pub(in super::super) use crate::hash::RandomState;
     pub(in super::super) use crate::lab::contender::{
         About, Batching, Contender, Kind, Promises, Scans,
     };
+    pub(in super::super) use crate::model::key::{check_subscriber, check_subscription, missing};
     pub(in super::super) use crate::{
-        Batch, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
+        Batch, HealthUpdate, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError,
+        StoreStats,
     };
     pub(in super::super) use std::sync::Arc;
     pub(in super::super) use std::time::SystemTime;

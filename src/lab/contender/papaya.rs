@@ -218,7 +218,7 @@ impl Writes for Turn<'_, Papaya, Subscribers> {
                 return Operation::Abort(None);
             };
             let mut after = known.clone();
-            if after.set_health(status, checked_at) {
+            if super::outside::set_health(&mut after, status, checked_at) {
                 Operation::Insert(after)
             } else {
                 Operation::Abort(Some(known.status()))

@@ -155,7 +155,10 @@ impl Writes for Tables {
     ) -> Option<(ServiceStatus, bool)> {
         let known = self.services.get_mut(key)?;
         let before = known.status();
-        Some((before, known.set_health(status, checked_at)))
+        Some((
+            before,
+            super::outside::set_health(known, status, checked_at),
+        ))
     }
 
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {

@@ -301,7 +301,7 @@ impl Writes for Turn<'_, Scc, Subscribers> {
         let guard = Guard::new();
         let replaced = self.store.replace(key, &guard, |known| {
             let mut after = known.clone();
-            after.set_health(status, checked_at).then_some(after)
+            super::outside::set_health(&mut after, status, checked_at).then_some(after)
         });
         replaced.map(|(before, changed)| (before.status(), changed))
     }

@@ -226,7 +226,7 @@ impl Writes for Turn<'_, Skip, Subscribers> {
     ) -> Option<(ServiceStatus, bool)> {
         self.store.replace(key, |known| {
             let mut after = known.clone();
-            after.set_health(status, checked_at).then_some(after)
+            super::outside::set_health(&mut after, status, checked_at).then_some(after)
         })
     }
 

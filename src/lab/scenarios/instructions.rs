@@ -309,7 +309,9 @@ impl Subject for Floor {
                 count(&mut || {
                     each(checks.iter(), |check| {
                         let info = map.get_mut(check.key);
-                        info.is_some_and(|info| info.set_health(check.status, check.at))
+                        info.is_some_and(|info| {
+                            crate::lab::contender::outside::set_health(info, check.status, check.at)
+                        })
                     })
                 })
             }

@@ -500,7 +500,7 @@ impl Measure for Measuring<'_> {
         self.watch(Way::Snapshot, &store, || {
             let snapshot = store.take();
             let found = snapshot.get(&key).map(number);
-            found.ok_or_else(|| StoreError::not_found(&key))
+            found.ok_or_else(|| StoreError::NotFound(key.as_str().into()))
         })
     }
 }

@@ -16,7 +16,7 @@ use std::cell::Cell;
 use std::sync::PoisonError;
 
 use super::map::{ReadHandle, View};
-use crate::error::{Result, StoreError};
+use crate::model::error::{Result, StoreError};
 use crate::sync::{Mutex, ThreadLocal};
 
 pub(super) struct Handles {

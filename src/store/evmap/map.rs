@@ -3,9 +3,10 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::batch::Revision;
 use crate::hash::RandomState;
-use crate::service::{ServiceInfo, ServiceKey};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
 use crate::store::{RegistryView, StoreStats};
 
 pub(super) type WriteHandle = evmap::handles::WriteHandle<Arc<str>, Value, Meta, RandomState>;

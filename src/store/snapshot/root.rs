@@ -8,17 +8,20 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use im::shared_ptr::DefaultSharedPtr;
 use im::{GenericHashMap, GenericOrdMap};
 
 use super::trie::{Entry, Trie};
-use crate::batch::Revision;
 use crate::hash::RandomState;
-use crate::service::{ServiceInfo, ServiceKey, ServiceStatus};
+use crate::model::error::Result;
+use crate::model::key::ServiceKey;
+use crate::model::record::{Effect, ServiceInfo};
+use crate::model::revision::Revision;
+use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::time::Moment;
 use crate::store::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
-use crate::store::tables::WriteTables;
+use crate::store::write::{Before, Put, WriteTables};
 use crate::store::{RegistryView, StoreStats};
 
 type ImHashMap<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
@@ -179,29 +182,41 @@ impl Root {
 }
 
 impl WriteTables for Root {
-    fn is_registered(&self, key: &str) -> bool {
-        self.get(key).is_some()
+    fn record(&self, key: &str) -> Option<&ServiceInfo> {
+        self.get(key)
     }
 
-    fn save(&mut self, service: ServiceInfo) {
-        let (hash, key) = match self.find(service.key()) {
-            Some(known) if known.info == service => return,
-            Some(known) => (known.hash, known.key.clone()),
-            None => {
-                let hash = self.hasher.hash_one(service.key());
-                let key = service.key().clone();
-                let pod = Pod {
-                    hash,
-                    key: key.clone(),
-                };
-                if let Some(pods) = self.names.get_mut(service.service_name()) {
-                    pods.add(pod, &self.hasher);
-                } else {
-                    let pods = Pods::Few(Arc::new([pod]));
-                    self.names.insert(service.service_name().into(), pods);
-                }
-                (hash, key)
+    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
+        self.services().for_each(look);
+    }
+
+    fn current(&self) -> Revision {
+        self.revision
+    }
+
+    fn put_record(&mut self, mut service: ServiceInfo, how: Put) -> Result<Before> {
+        let known = self.find(service.key());
+        let info = known.map(|known| &known.info);
+        if !how.stamp(&mut service, info, self.next_revision())? {
+            return Ok(Before::Same);
+        }
+        let (hash, key, before) = if let Some(known) = known {
+            let before = Before::Other(known.info.clone());
+            (known.hash, known.key.clone(), before)
+        } else {
+            let hash = self.hasher.hash_one(service.key());
+            let key = service.key().clone();
+            let pod = Pod {
+                hash,
+                key: key.clone(),
+            };
+            if let Some(pods) = self.names.get_mut(service.service_name()) {
+                pods.add(pod, &self.hasher);
+            } else {
+                let pods = Pods::Few(Arc::new([pod]));
+                self.names.insert(service.service_name().into(), pods);
             }
+            (hash, key, Before::Absent)
         };
         self.dirty = true;
         self.services.insert(Arc::new(Service {
@@ -209,6 +224,7 @@ impl WriteTables for Root {
             key,
             info: service,
         }));
+        Ok(before)
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -230,12 +246,14 @@ impl WriteTables for Root {
         &mut self,
         key: &str,
         status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Option<ServiceStatus> {
+        checked_at: Moment,
+    ) -> Option<HealthUpdate> {
         let known = self.find(key)?;
-        let before = known.info.status();
-        let mut info = known.info.clone();
-        if info.set_health(status, checked_at) {
+        let effect = known.info.effect(status, checked_at);
+        let answer = known.info.answer(effect);
+        if effect == Effect::Some {
+            let mut info = known.info.clone();
+            info.set_health(status, checked_at, self.next_revision());
             let updated = Service {
                 hash: known.hash,
                 key: known.key.clone(),
@@ -244,22 +262,26 @@ impl WriteTables for Root {
             self.services.insert(Arc::new(updated));
             self.dirty = true;
         }
-        Some(before)
+        Some(answer)
     }
 
-    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let added = self.subscriptions.add(subscriber_key, service_group);
         self.dirty |= added.is_some();
+        added.is_some()
     }
 
-    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) {
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let removed = self.subscriptions.remove(subscriber_key, service_group);
         self.dirty |= removed.is_some();
+        removed.is_some()
     }
 
-    fn unsubscribe_all(&mut self, subscriber_key: &str) {
-        let removed = self.subscriptions.remove_all(subscriber_key).count();
-        self.dirty |= removed > 0;
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
+        let removed = self.subscriptions.remove_all(subscriber_key);
+        let groups: Vec<_> = removed.map(|(group, ..)| group).collect();
+        self.dirty |= !groups.is_empty();
+        groups
     }
 
     fn clear(&mut self) -> impl Sized + use<> {
@@ -422,7 +444,8 @@ mod tests {
                 pod_name: pod.to_string(),
                 ..Default::default()
             };
-            root.save(ServiceInfo::new(registration).unwrap());
+            let put = root.put_record(ServiceInfo::new(registration).unwrap(), Put::Save);
+            assert!(put.is_ok());
         }
         let Some(Pods::Many(many)) = root.names.get("a") else {
             panic!("a name of many pods has a map of them");

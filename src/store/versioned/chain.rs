@@ -24,9 +24,10 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::time::SystemTime;
 
-use crate::service::{ServiceInfo, ServiceStatus};
+use crate::model::record::ServiceInfo;
+use crate::model::status::ServiceStatus;
+use crate::model::time::Moment;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
@@ -122,7 +123,7 @@ pub(super) fn succeed<V>(
 pub(super) unsafe fn succeed_with_health(
     memory: Option<Box<Version<ServiceInfo>>>,
     last: NonNull<Version<ServiceInfo>>,
-    (status, checked_at): (ServiceStatus, SystemTime),
+    (status, checked_at): (ServiceStatus, Moment),
     revision: u64,
 ) -> NonNull<Version<ServiceInfo>> {
     // SAFETY: the copy stands for the value from now on; what it was copied from is marked as
@@ -130,7 +131,7 @@ pub(super) unsafe fn succeed_with_health(
     let mut value = unsafe { std::ptr::read(&raw const (*last.as_ptr()).value) };
     if let Some(service) = &mut *value {
         // Changes what is copied, and leaves alone what is shared.
-        service.set_health(status, checked_at);
+        service.set_health(status, checked_at, revision.into());
     }
     let link = tagged(last.as_ptr(), LENT);
     write(memory, value, revision, link)

@@ -12,7 +12,8 @@ use im::{GenericOrdMap, GenericVector};
 
 use super::chain::Cell;
 use crate::hash::RandomState;
-use crate::service::{ServiceInfo, ServiceKey};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
 
 /// How long a list may grow that is copied whole.
 const FEW: usize = 32;

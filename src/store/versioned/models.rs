@@ -17,7 +17,7 @@ use loom::thread;
 
 use super::engine::Twin;
 use super::*;
-use crate::service::ServiceRegistration;
+use crate::model::registration::ServiceRegistration;
 use crate::store::models::{Calls, Kept};
 
 const WRONG: &str = "a view does not show its revision";
@@ -64,7 +64,8 @@ fn take(store: &VersionedStore, step: Step) {
                 ..ServiceRegistration::default()
             })
             .unwrap()
-            .with_registered_at(SystemTime::UNIX_EPOCH),
+            .with_registered_at(SystemTime::UNIX_EPOCH)
+            .unwrap(),
         ),
         Delete(pod) => store.delete_service(&key(pod)),
         Check(pod) => {
@@ -73,7 +74,8 @@ fn take(store: &VersionedStore, step: Step) {
                 None => SystemTime::UNIX_EPOCH,
                 Some(last) => last + Duration::from_secs(1),
             };
-            store.update_health_status(&key(pod), ServiceStatus::Healthy, next)
+            let update = store.update_health_status(&key(pod), ServiceStatus::Healthy, next);
+            update.map(drop)
         }
         Nudge => store
             .commit(crate::store::models::a_change_each_time("g"))

@@ -11,7 +11,7 @@ use super::chain::{Cell, Version, unlink};
 use super::engine::OFTEN;
 use super::lists::{Members, Subscribers};
 use crate::hash::RandomState;
-use crate::service::ServiceInfo;
+use crate::model::record::ServiceInfo;
 use crate::store::StoreStats;
 
 /// A version that has been replaced, or a cell that has been removed.

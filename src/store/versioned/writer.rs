@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::chain::{Cell, Version, succeed, succeed_with_health};
 use super::engine::{Engine, FLUSHES, Indexes, LARGE, OFTEN, SHARE, Tables, Twin, has_failed};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
 use super::table::{Table, Taken};
-use crate::service::{ServiceInfo, ServiceStatus};
+use crate::model::record::ServiceInfo;
+use crate::model::status::ServiceStatus;
+use crate::model::time::Moment;
 use crate::store::StoreStats;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -170,6 +171,12 @@ impl<'e> Commit<'e> {
         &mut self.writer.subscriptions
     }
 
+    /// The revision that is published.
+    #[inline]
+    pub(super) fn published(&self) -> u64 {
+        self.writer.revision
+    }
+
     fn next(&self) -> u64 {
         self.writer.revision + 1
     }
@@ -208,6 +215,16 @@ impl<'e> Commit<'e> {
         unsafe { newest.as_ref() }.value()
     }
 
+    /// Looks at every newest value of an index, which may not be published yet.
+    pub(super) fn each_newest<I: Index<V>, V>(&self, mut look: impl FnMut(&V)) {
+        for (_, slot, _) in I::table(&self.tables().indexes).slots() {
+            if let Some(newest) = NonNull::new(slot.newest()) {
+                // SAFETY: this is the writer, and the newest table.
+                unsafe { newest.as_ref() }.value().map(&mut look);
+            }
+        }
+    }
+
     /// Puts a value there, or that there is none; answers with its cell.
     pub(super) fn put<I: Index<V>, V>(
         &mut self,
@@ -241,11 +258,7 @@ impl<'e> Commit<'e> {
 
     /// Puts a record with another health in the place of one.
     #[inline]
-    pub(super) fn put_health(
-        &mut self,
-        spot: &Spot<ServiceInfo>,
-        health: (ServiceStatus, SystemTime),
-    ) {
+    pub(super) fn put_health(&mut self, spot: &Spot<ServiceInfo>, health: (ServiceStatus, Moment)) {
         let Some(taken) = &spot.taken else {
             return;
         };

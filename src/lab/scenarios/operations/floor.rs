@@ -76,7 +76,9 @@ impl FloorSubject {
         let timed = match op {
             Operation::UpdateHealth => tally(deck.health_checks(dose.from, total), warm, |check| {
                 let info = map.get_mut(check.key);
-                info.is_some_and(|info| info.set_health(check.status, check.at))
+                info.is_some_and(|info| {
+                    crate::lab::contender::outside::set_health(info, check.status, check.at)
+                })
             }),
             Operation::SaveReplace => tally(replacements(deck, dose.from, total), warm, |record| {
                 map.insert(record.key().clone(), record).is_some()

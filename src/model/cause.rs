@@ -1,0 +1,38 @@
+//! [`Cause`]: why a record went.
+
+use std::fmt;
+
+/// Why a record was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Somebody deleted it, or unregistered the pod.
+    Deleted,
+    /// Its lease ended.
+    Expired,
+    /// Its source does not have it any more.
+    Replaced,
+    /// The whole store was cleared.
+    Cleared,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Cause {
+    /// Its name: `deleted`, `expired`, `replaced`, `cleared` or `unknown`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::Deleted => "deleted",
+            Cause::Expired => "expired",
+            Cause::Replaced => "replaced",
+            Cause::Cleared => "cleared",
+            Cause::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,86 @@
+//! How much a peer may send, and what a name looks like.
+
+use super::error::{InvalidInput, Problem};
+
+/// The longest service name, pod name, service group, zone or source, in bytes.
+///
+/// Four times a DNS name. Limits are there so that a peer cannot make a store hold
+/// texts of any size, or a key that no other system takes.
+pub const MAX_NAME_LEN: usize = 1_024;
+
+/// The longest URL of a registration, in bytes.
+pub const MAX_URL_LEN: usize = 8_192;
+
+/// How many groups a registration may ask to hear of.
+pub const MAX_SUBSCRIPTIONS: usize = 4_096;
+
+/// How many providers a registration may have.
+pub const MAX_PROVIDERS: usize = 256;
+
+/// The longest name of a protocol, in bytes.
+pub const MAX_PROTOCOL_LEN: usize = 64;
+
+/// The longest DNS name of a provider's host, in bytes (RFC 1035).
+pub const MAX_HOST_LEN: usize = 253;
+
+/// How many entries the metadata of a registration may have.
+pub const MAX_METADATA: usize = 256;
+
+/// The longest key of an entry of the metadata, in bytes.
+pub const MAX_METADATA_KEY_LEN: usize = 256;
+
+/// The longest value of an entry of the metadata, in bytes.
+pub const MAX_METADATA_VALUE_LEN: usize = 4_096;
+
+pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), InvalidInput> {
+    refuse(field, name, problem_of_name(name))
+}
+
+/// Checks the name of a service, which is what a group of subscribers is named after.
+pub(crate) fn check_service_name(field: &'static str, name: &str) -> Result<(), InvalidInput> {
+    refuse(field, name, problem_of_service_name(name))
+}
+
+pub(super) fn problem_of_service_name(name: &str) -> Option<Problem> {
+    problem_of_name(name).or_else(|| name.find(':').map(|at| Problem::Colon { at }))
+}
+
+pub(super) fn problem_of_name(name: &str) -> Option<Problem> {
+    if name.is_empty() {
+        return Some(Problem::Empty);
+    }
+    problem_of_length(name, MAX_NAME_LEN).or_else(|| problem_of_characters(name))
+}
+
+pub(super) fn problem_of_length(text: &str, max: usize) -> Option<Problem> {
+    let len = text.len();
+    (len > max).then_some(Problem::TooLong { len, max })
+}
+
+fn problem_of_characters(name: &str) -> Option<Problem> {
+    // Most names are of this kind, which one pass over the bytes tells.
+    if name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    if let Some((at, _)) = name.char_indices().find(|(_, c)| c.is_control()) {
+        return Some(Problem::Control { at });
+    }
+    let is_padded = name.starts_with(char::is_whitespace) || name.ends_with(char::is_whitespace);
+    is_padded.then_some(Problem::Padded)
+}
+
+/// Checks how many entries a field has.
+pub(super) fn check_count(field: &'static str, len: usize, max: usize) -> Result<(), InvalidInput> {
+    let problem = (len > max).then_some(Problem::TooMany { len, max });
+    refuse(field, &len.to_string(), problem)
+}
+
+pub(super) fn refuse(
+    field: impl Into<std::borrow::Cow<'static, str>>,
+    value: &str,
+    problem: Option<Problem>,
+) -> Result<(), InvalidInput> {
+    problem.map_or(Ok(()), |problem| {
+        Err(InvalidInput::new(field, value, problem))
+    })
+}

@@ -1,0 +1,123 @@
+//! [`Protocol`]: what is spoken somewhere.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+/// The protocol that a [`Provider`](crate::Provider) speaks.
+///
+/// A name that is not listed here is kept as it is. Two protocols are equal
+/// when their [wire names](Protocol::as_str) are, so that
+/// `Protocol::Other("http".into())` is `Protocol::Http`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// `http`
+    Http,
+    /// `tcp`
+    Tcp,
+    /// `pfcp`, the Packet Forwarding Control Protocol (3GPP TS 29.244)
+    Pfcp,
+    /// `gtp`, the GPRS Tunnelling Protocol (3GPP TS 29.281)
+    Gtp,
+    /// `udp`
+    Udp,
+    /// Any other name, as it came.
+    Other(String),
+}
+
+impl Protocol {
+    /// The name on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+            Protocol::Pfcp => "pfcp",
+            Protocol::Gtp => "gtp",
+            Protocol::Udp => "udp",
+            Protocol::Other(name) => name,
+        }
+    }
+
+    fn known(name: &str) -> Option<Protocol> {
+        Some(match name {
+            "http" => Protocol::Http,
+            "tcp" => Protocol::Tcp,
+            "pfcp" => Protocol::Pfcp,
+            "gtp" => Protocol::Gtp,
+            "udp" => Protocol::Udp,
+            _ => return None,
+        })
+    }
+}
+
+impl From<&str> for Protocol {
+    fn from(name: &str) -> Protocol {
+        Protocol::known(name).unwrap_or_else(|| Protocol::Other(name.to_owned()))
+    }
+}
+
+impl From<String> for Protocol {
+    fn from(name: String) -> Protocol {
+        Protocol::known(&name).unwrap_or(Protocol::Other(name))
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = std::convert::Infallible;
+
+    fn from_str(name: &str) -> Result<Protocol, Self::Err> {
+        Ok(name.into())
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl PartialEq for Protocol {
+    fn eq(&self, other: &Protocol) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Protocol {}
+
+impl PartialOrd for Protocol {
+    fn partial_cmp(&self, other: &Protocol) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Protocol {
+    fn cmp(&self, other: &Protocol) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Protocol {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+#[cfg(feature = "serde")]
+mod wire {
+    use super::Protocol;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    impl Serialize for Protocol {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_str(self.as_str())
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Protocol {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            String::deserialize(deserializer).map(Protocol::from)
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What can be changed in the tables of a store, written once for all of them.
+//!
+//! [`WriteTables`] is the list of changes that tables can undergo. On top of it stand
+//! saving and registering, with the revisions and incarnations that records get; what a
+//! source has; and the batches with their conditions.
+
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use crate::hash::RandomState;
+use crate::model::batch::Batch;
+use crate::model::cause::Cause;
+use crate::model::change::Change;
+use crate::model::check::check_source;
+use crate::model::error::Result;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::time::Moment;
+
+/// How a record is put in the place of another, or of none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// Where it says something else, in the incarnation that is there.
+    Save,
+    /// The same, and the later health of the two stays.
+    Refresh,
+    /// As a new incarnation.
+    Register,
+}
+
+/// What was there before a record was put.
+pub(crate) enum Before {
+    /// One that says the same, and is left alone.
+    Same,
+    /// None.
+    Absent,
+    /// Another one.
+    #[allow(dead_code)] // for who tells of changes
+    Other(ServiceInfo),
+}
+
+impl Put {
+    /// Gives `service` the revision and the incarnation that it has in the store from
+    /// `revision` on; answers whether it changes anything.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` where the record that is `known` is another source's.
+    #[inline]
+    pub(crate) fn stamp(
+        self,
+        service: &mut ServiceInfo,
+        known: Option<&ServiceInfo>,
+        revision: Revision,
+    ) -> Result<bool> {
+        let Some(known) = known else {
+            service.stamp(revision, revision);
+            return Ok(true);
+        };
+        check_source(service, known)?;
+        match self {
+            Put::Register => {
+                service.stamp(revision, revision);
+                return Ok(true);
+            }
+            Put::Refresh => service.keep_later_health(known),
+            Put::Save => {}
+        }
+        if service.says_the_same(known) {
+            service.stamp(known.revision(), known.incarnation());
+            return Ok(service.last_health_check() != known.last_health_check());
+        }
+        service.stamp(revision, known.incarnation());
+        Ok(true)
+    }
+}
+
+/// Tables that can be changed. They remember that something has changed until
+/// [`settle`](WriteTables::settle) ends the commit.
+///
+/// Keys, groups and times have been checked by the caller.
+pub(crate) trait WriteTables {
+    /// The newest record under a key, which may not be published yet.
+    fn record(&self, key: &str) -> Option<&ServiceInfo>;
+    /// Looks at every newest record. O(*n*).
+    fn each_record(&self, look: impl FnMut(&ServiceInfo));
+    /// The revision that is published.
+    fn current(&self) -> Revision;
+
+    /// Puts a record that [`Put::stamp`] has stamped; answers with what was there
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` where that is another source's.
+    fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before>;
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo>;
+    /// `None` where there is no such record.
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: Moment,
+    ) -> Option<HealthUpdate>;
+    /// Whether the subscription is new.
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool;
+    /// Whether there was one.
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool;
+    /// The groups that the subscriber has left, in their order.
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>>;
+    /// Removes everything, and hands it out to be dropped outside of a lock.
+    fn clear(&mut self) -> impl Sized + use<Self>;
+
+    /// Ends a commit: grows the revision if something has changed.
+    fn settle(&mut self) -> Revision;
+
+    /// The revision that this commit leads to, if it changes something.
+    #[inline]
+    fn next_revision(&self) -> Revision {
+        self.current().next()
+    }
+
+    /// Removes a record together with its subscriptions.
+    fn take(&mut self, key: &str, _cause: Cause) -> Option<ServiceInfo> {
+        let taken = self.delete(key)?;
+        self.unsubscribe_all(key);
+        Some(taken)
+    }
+
+    /// Makes the records of a source these and no others; answers with how many were
+    /// left out, since their keys are others'.
+    fn replace_source(&mut self, source: &str, services: Vec<ServiceInfo>) -> usize {
+        let mut gone: Vec<ServiceKey> = Vec::new();
+        let kept = services.iter().map(|service| &**service.key());
+        let kept: HashSet<&str, RandomState> = kept.collect();
+        self.each_record(|known| {
+            if known.source() == Some(source) && !kept.contains(&**known.key()) {
+                gone.push(known.key().clone());
+            }
+        });
+        drop(kept);
+        for key in gone {
+            self.take(&key, Cause::Replaced);
+        }
+        let source: Arc<str> = source.into();
+        let mut left_out = 0;
+        for service in services {
+            let service = match service.source() {
+                Some(_) => service,
+                None => service.into_source(source.clone()),
+            };
+            left_out += usize::from(self.put_record(service, Put::Refresh).is_err());
+        }
+        left_out
+    }
+
+    /// Applies one change of a batch that has been checked.
+    fn apply(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::SaveService(service) => {
+                self.put_record(service, Put::Save)?;
+            }
+            Change::RegisterService(service) => {
+                self.put_record(service, Put::Register)?;
+            }
+            Change::DeleteService { key } => {
+                self.delete(&key);
+            }
+            Change::RemoveIf { key, cause, .. } => {
+                self.take(&key, cause);
+            }
+            Change::UpdateHealthStatus {
+                key,
+                status,
+                checked_at,
+            }
+            | Change::UpdateHealthIf {
+                key,
+                status,
+                checked_at,
+                ..
+            } => {
+                self.set_health(&key, status, Moment::new("checked_at", checked_at)?);
+            }
+            Change::ReplaceSource {
+                source, services, ..
+            } => {
+                self.replace_source(&source, services);
+            }
+            Change::AddSubscription {
+                subscriber_key,
+                service_group,
+            } => {
+                self.subscribe(&subscriber_key, &service_group);
+            }
+            Change::RemoveSubscription {
+                subscriber_key,
+                service_group,
+            } => {
+                self.unsubscribe(&subscriber_key, &service_group);
+            }
+            Change::RemoveAllSubscriptions { subscriber_key } => {
+                self.unsubscribe_all(&subscriber_key);
+            }
+            // Judged before anything was applied.
+            Change::Require { .. } | Change::RequireUnchangedSince { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Applies a batch, or nothing of it.
+    fn apply_batch(&mut self, batch: Batch) -> Result<()> {
+        let left_out = batch.check(self.current(), |key| self.record(key))?;
+        let mut left_out = left_out.into_iter().peekable();
+        for (at, change) in batch.into_iter().enumerate() {
+            if left_out.next_if_eq(&at).is_none() {
+                let applied = self.apply(change);
+                debug_assert!(applied.is_ok(), "the batch has been checked");
+            }
+        }
+        Ok(())
+    }
+}
