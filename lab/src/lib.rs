@@ -1,6 +1,7 @@
 //! The laboratory of `service-registry`.
 
 pub mod contender;
+mod counting;
 pub mod fault;
 pub mod fleet;
 pub mod model;
@@ -9,7 +10,3 @@ pub mod scenarios;
 pub mod stage;
 pub mod subject;
 pub mod workload;
-
-/// The allocator of everybody.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
