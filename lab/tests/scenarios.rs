@@ -35,6 +35,7 @@ fn every_cell_runs_with_every_contender() {
                     "{}, {}, {} threads, {id}",
                     scenario.name, cell.name, cell.threads
                 );
+                eprintln!("{place}");
                 let contender = find(&contenders, id).expect("a contender");
                 let mut stage = contender.open(&cell, 1).expect(&place);
                 for _ in 0..2 {

@@ -92,7 +92,7 @@ impl<S: Shared> Crew<S> {
         })
     }
 
-    fn shares(&mut self, order: &Order) -> Result<Vec<Share>, Fault> {
+    fn shares(&self, order: &Order) -> Result<Vec<Share>, Fault> {
         let gone = || Fault::new("a thread has ended");
         for (thread, _) in &self.threads {
             thread.send(*order).map_err(|_| gone())?;
@@ -104,10 +104,8 @@ impl<S: Shared> Crew<S> {
         }
         Ok(shares)
     }
-}
 
-impl<S: Shared> Stage for Crew<S> {
-    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+    fn once(&mut self, length: Duration) -> Result<Slice, Fault> {
         let order = Order::now(length);
         let shares = self.shares(&order)?;
         let (measured, beside) = shares.split_at(self.measured);
@@ -115,25 +113,19 @@ impl<S: Shared> Stage for Crew<S> {
         let values = if let Some(percentiles) = &mut self.percentiles {
             percentiles.values(measured)
         } else {
-            let beside = self.background_counts.then(|| order::together(beside));
-            [order::together(measured)]
-                .into_iter()
-                .chain(beside)
-                .collect()
+            let mut values = vec![order::together(measured)];
+            if self.background_counts {
+                values.push(order::together(beside));
+            }
+            values
         };
-        let slice = order::slice(&order, values, measured)?;
-        if slice
-            .values
-            .iter()
-            .all(|value| value.is_finite() && *value > 0.0)
-        {
-            return Ok(slice);
-        }
-        // No thread came to its first operation in time: the machine is busy.
-        if length > Duration::from_secs(10) {
-            return Err(Fault(format!("nothing was done within {length:?}")));
-        }
-        self.slice(length * 2)
+        order::slice(&order, values, measured)
+    }
+}
+
+impl<S: Shared> Stage for Crew<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        order::patiently(length, |length| self.once(length))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
