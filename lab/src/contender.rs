@@ -5,10 +5,10 @@
 //! registry our stores beside what a user would write instead. Everybody has the same
 //! hasher and allocator.
 
-mod bare;
+pub mod bare;
 mod null;
 mod ours;
-mod registry;
+pub mod registry;
 
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Kind};

@@ -12,7 +12,7 @@ use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
 /// The map.
-pub(super) struct SccIndex(HashIndex<Arc<str>, Pod, Hasher>);
+pub struct SccIndex(HashIndex<Arc<str>, Pod, Hasher>);
 
 super::by_reference!(SccIndex, |hasher| SccIndex(HashIndex::with_hasher(hasher)));
 

@@ -12,7 +12,7 @@ use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
 /// The map.
-pub(super) struct Skip(SkipMap<Arc<str>, Pod>);
+pub struct Skip(SkipMap<Arc<str>, Pod>);
 
 super::by_reference!(Skip, |_| Skip(SkipMap::new()));
 
