@@ -24,7 +24,7 @@ pub use ours::{Held, Store};
 pub struct Contender {
     /// What it is called, and what it promises.
     pub info: ContenderInfo,
-    open: fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>,
+    open: workload::Open,
 }
 
 impl Contender {

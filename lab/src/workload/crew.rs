@@ -57,7 +57,7 @@ impl<S: Shared> Crew<S> {
             (is_timed || cell.background.is_some()) && (2..=seats.len()).contains(&tasks.len());
         let mut threads = Vec::new();
         for (at, mut task) in tasks.into_iter().enumerate() {
-            let (send, orders) = channel::<Order>();
+            let (command, orders) = channel::<Order>();
             let (subject, tell) = (subject.clone(), tell.clone());
             let seat = apart.then(|| seats[at]);
             let work = move || {
@@ -73,7 +73,7 @@ impl<S: Shared> Crew<S> {
                 }
                 task
             };
-            threads.push((send, spawn(Builder::new(), work)?));
+            threads.push((command, spawn(Builder::new(), work)?));
         }
         let idle = match &cell.background {
             Some(beside) if beside.rate == Some(0) => idlers(&subject, cell, beside, seed)?,
@@ -188,15 +188,15 @@ fn idlers<S: Shared>(
     let mut idle = Vec::with_capacity(beside.threads);
     for at in 0..beside.threads as u64 {
         let (subject, deck, tell) = (subject.clone(), deck.clone(), tell.clone());
-        let (send, end) = channel::<()>();
+        let (keep, ended) = channel::<()>();
         let work = move || {
             let mut hand = subject.hand();
             let _ = tell.send(deck.run(&mut hand, at, 1, epoch()));
             drop(tell);
             // Comes back when the other side is dropped.
-            let _ = end.recv();
+            let _ = ended.recv();
         };
-        idle.push((send, spawn(Builder::new().stack_size(SMALL_STACK), work)?));
+        idle.push((keep, spawn(Builder::new().stack_size(SMALL_STACK), work)?));
     }
     drop(tell);
     match told.iter().sum::<u64>() {
