@@ -1,6 +1,11 @@
 //! The laboratory of `service-registry`.
 
+pub mod check;
+pub mod compare;
 pub mod fault;
 pub mod model;
+pub mod output;
 pub mod scenario;
 pub mod stage;
+#[cfg(test)]
+mod synthetic;

@@ -51,6 +51,9 @@ pub struct Answer {
     pub stores: Vec<String>,
     /// Whether promises decide, and not figures.
     pub by_promise: bool,
+    /// The figures that were weighed; empty where none was measured. Where promises
+    /// decide, those that are shown beside them.
+    pub cells: Vec<Place>,
     /// What speaks for it: short sentences with figures.
     pub evidence: Vec<String>,
     /// The comparison of the best store with every other candidate, nearest first.
@@ -140,6 +143,19 @@ pub struct CellId {
     pub threads: usize,
     /// How many services are registered.
     pub services: usize,
+}
+
+/// A metric of a cell: what several contenders are compared in.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The cell.
+    #[serde(flatten)]
+    pub id: CellId,
+    /// What of the cell.
+    pub metric: String,
 }
 
 /// One contender in one metric of one cell.

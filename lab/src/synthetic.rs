@@ -1,0 +1,493 @@
+//! Reports whose figures are known, for the tests of what is made from reports. They are
+//! as large as real ones.
+
+use std::collections::BTreeMap;
+
+use crate::model::{
+    Answer, CellId, Comparison, ContenderInfo, Context, Interval, Kind, Level, Machine, Noise,
+    Place, Promises, Report, Row, SCHEMA_VERSION, ScenarioRun, Toolchain, Unit,
+};
+
+/// Who takes part: what a read and what a write costs, in nanoseconds on one thread.
+#[rustfmt::skip] // a table
+const CONTENDERS: [(&str, &str, Kind, f64, f64); 16] = [
+    ("memory", "MemoryStore", Kind::Ours, 20.0, 60.0),
+    ("thread-safe", "ThreadSafeMemoryStore", Kind::Ours, 24.0, 80.0),
+    ("evmap", "EvmapStore", Kind::Ours, 33.0, 800.0),
+    ("snapshot", "SnapshotStore", Kind::Ours, 31.0, 2_600.0),
+    ("versioned", "VersionedStore", Kind::Ours, 25.0, 190.0),
+    ("worker", "WorkerStore", Kind::Ours, 4_000.0, 4_400.0),
+    ("floor", "bare HashMap", Kind::Measure, 18.0, 40.0),
+    ("null", "nothing", Kind::Measure, 1.5, 1.5),
+    ("plain", "RwLock<HashMap>", Kind::Outside, 23.0, 70.0),
+    ("dashmap", "dashmap", Kind::Outside, 27.0, 90.0),
+    ("papaya", "papaya", Kind::Outside, 30.0, 300.0),
+    ("scc", "scc::HashIndex", Kind::Outside, 28.0, 220.0),
+    ("scc-map", "scc::HashMap", Kind::Outside, 35.0, 100.0),
+    ("skiplist", "crossbeam-skiplist", Kind::Outside, 140.0, 500.0),
+    ("imbl", "imbl", Kind::Outside, 38.0, 2_500.0),
+    ("concread", "concread", Kind::Outside, 60.0, 3_000.0),
+];
+
+const MIXES: [&str; 5] = ["100/0", "95/5", "80/20", "50/50", "0/100"];
+const OPERATIONS: [&str; 8] = [
+    "with_service",
+    "get_service",
+    "miss",
+    "update",
+    "insert",
+    "remove",
+    "by_name",
+    "scan",
+];
+
+/// Name, reference, what is done, on how many threads, among how many services, metrics.
+type Plan = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [usize],
+    &'static [usize],
+    &'static [(&'static str, Unit)],
+);
+
+const TIME: &[(&str, Unit)] = &[("time", Unit::NsPerOp)];
+const TAILS: &[(&str, Unit)] = &[("p50", Unit::Ns), ("p99", Unit::Ns), ("p99.9", Unit::Ns)];
+const BYTES: &[(&str, Unit)] = &[
+    ("live", Unit::BytesPerService),
+    ("peak", Unit::BytesPerService),
+];
+
+#[rustfmt::skip] // a table
+const PLANS: [Plan; 12] = [
+    ("operations", "floor", &OPERATIONS, &[1], &[1_000, 100_000], TIME),
+    ("burst-30x100", "thread-safe", &MIXES, &[30], &[1_000], TIME),
+    ("sustained", "thread-safe", &MIXES, &[2, 8], &[1_000], TIME),
+    ("hot-key", "thread-safe", &["1 key, 100/0", "1 key, 90/10", "8 keys, 90/10"], &[2, 8], &[1_000], TIME),
+    ("zipf", "thread-safe", &["95/5"], &[2, 8], &[10_000, 1_000_000], TIME),
+    ("size", "floor", &["hit", "miss", "update"], &[1], &[10, 1_000, 100_000, 1_000_000], TIME),
+    ("writer-storm", "thread-safe", &["0 writes/s", "1000 writes/s", "all it can"], &[2], &[1_000], TAILS),
+    ("snapshot-scan", "thread-safe", &["get_all_services", "view"], &[2], &[10_000], TIME),
+    ("by-name", "memory", &["pods 1", "pods 10", "pods 100", "pods 1000"], &[1], &[8_000], TIME),
+    ("visibility", "thread-safe", &["get_service"], &[2], &[1_000], TAILS),
+    ("fill-and-drop", "memory", &["fill", "drop"], &[1], &[100_000], TIME),
+    ("memory", "floor", &["kept"], &[1], &[10, 1_000, 100_000], BYTES),
+];
+
+/// Question, group, scenario, whether promises decide.
+#[rustfmt::skip] // a table
+const QUESTIONS: [(&str, &str, &str, bool); 14] = [
+    ("One thread", "One thread", "operations", false),
+    ("Many threads, reads on every request, few writes", "Several threads", "sustained", false),
+    ("Many threads, reads and writes mixed", "Several threads", "burst-30x100", false),
+    ("Many threads, mostly writes", "Several threads", "sustained", false),
+    ("Many threads ask for the same few pods", "Several threads", "hot-key", false),
+    ("Reads that stay quick while others write", "Several threads", "writer-storm", false),
+    ("A change is seen soon", "Several threads", "visibility", false),
+    ("Several answers that agree: a view of one moment", "Views and scans", "snapshot-scan", true),
+    ("Scans of everything while it changes", "Views and scans", "snapshot-scan", false),
+    ("All pods of a name", "Views and scans", "by-name", false),
+    ("Who listens to a group", "Views and scans", "by-name", false),
+    ("Many pods at the start", "Memory and start", "fill-and-drop", false),
+    ("Little memory", "Memory and start", "memory", false),
+    ("An event loop, one owner of the data", "Memory and start", "operations", true),
+];
+
+/// A report as a quick run writes it.
+pub(crate) fn quick() -> Report {
+    report("quick", 2, 12, &[])
+}
+
+/// A report as a full run writes it: more cells, more samples.
+pub(crate) fn full() -> Report {
+    report("full", 4, 25, &[1, 4, 16])
+}
+
+/// A run that was interrupted in its third scenario.
+pub(crate) fn interrupted() -> Report {
+    let mut report = quick();
+    report.context.ended_early = Some("interrupted".into());
+    report.scenarios.truncate(3);
+    let names: Vec<String> = report
+        .scenarios
+        .iter()
+        .map(|run| run.name.clone())
+        .collect();
+    report.rows.retain(|row| names.contains(&row.id.scenario));
+    complete(&mut report);
+    report
+}
+
+/// A run that decides nothing: whatever is compared is about as wide as it is apart.
+pub(crate) fn undecided() -> Report {
+    let mut report = quick();
+    for answer in &mut report.answers {
+        (answer.decided, answer.by_promise) = (false, false);
+        answer.stores.clear();
+        for own in &mut answer.comparisons {
+            (own.ratio.low, own.equal) = (own.ratio.value * 0.5, false);
+        }
+    }
+    report
+}
+
+/// A run that was interrupted before anything was measured.
+pub(crate) fn empty() -> Report {
+    let mut report = interrupted();
+    report.scenarios.clear();
+    report.rows.clear();
+    report.context.contenders.clear();
+    complete(&mut report);
+    report.answers.clear();
+    report
+}
+
+/// A report in which every text is changed, numbers are not.
+pub(crate) fn with_texts(report: &Report, change: impl Fn(&str) -> String) -> serde_json::Value {
+    fn walk(value: &mut serde_json::Value, name: &str, change: &impl Fn(&str) -> String) {
+        match value {
+            // What has a fixed set of words stays one of them.
+            serde_json::Value::String(_) if ["unit", "kind", "level"].contains(&name) => {}
+            serde_json::Value::String(text) => *text = change(text),
+            serde_json::Value::Array(all) => all.iter_mut().for_each(|own| walk(own, name, change)),
+            serde_json::Value::Object(all) => all
+                .iter_mut()
+                .for_each(|(name, own)| walk(own, name, change)),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(report).expect("a report is JSON");
+    walk(&mut value, "", &change);
+    value
+}
+
+fn report(effort: &str, lives: usize, rounds: usize, more_threads: &[usize]) -> Report {
+    let mut rows = Vec::new();
+    for (scenario, reference, cells, threads, services, metrics) in PLANS {
+        let threads: Vec<usize> = match threads {
+            [1] => vec![1],
+            some => some
+                .iter()
+                .chain(more_threads.iter().filter(|n| **n > 1))
+                .copied()
+                .collect(),
+        };
+        for &cell in cells {
+            for &threads in &threads {
+                for &services in services {
+                    for &(metric, unit) in metrics {
+                        let id = CellId {
+                            scenario: scenario.into(),
+                            cell: cell.into(),
+                            threads,
+                            services,
+                        };
+                        rows.extend(of_cell(&id, metric, unit, reference, [lives, rounds]));
+                    }
+                }
+            }
+        }
+    }
+    let scenarios = PLANS.iter().map(|&(name, reference, ..)| ScenarioRun {
+        name: name.into(),
+        about: "what a registry is asked on every request, from reads only to writes only".into(),
+        method: "Every thread does one operation after the other for as long as a slice lasts. The keys \
+                 are drawn before, uniformly, and their texts are never the store's own."
+            .into(),
+        level: Level::Registry,
+        reference: reference.into(),
+        slices: 2_400,
+        dropped: 31,
+        seconds: 4.2,
+    });
+    let mut report = Report {
+        schema_version: SCHEMA_VERSION,
+        context: context(effort),
+        answers: Vec::new(),
+        noise: Vec::new(),
+        scenarios: scenarios.collect(),
+        rows,
+    };
+    complete(&mut report);
+    report
+}
+
+#[allow(clippy::cast_precision_loss)] // small numbers
+fn of_cell(
+    id: &CellId,
+    metric: &str,
+    unit: Unit,
+    reference: &str,
+    [lives, rounds]: [usize; 2],
+) -> Vec<Row> {
+    let took_part = |who: &(&str, &str, Kind, f64, f64)| match who.0 {
+        "memory" | "floor" => id.threads == 1,
+        "null" => id.scenario == "burst-30x100",
+        _ => true,
+    };
+    let [lives, rounds] = if unit.is_counted() {
+        [1, 1]
+    } else {
+        [lives, rounds]
+    };
+    let sample = |cost: f64, place: usize| -> Vec<Vec<Option<f64>>> {
+        let round = |life: usize, round: usize| {
+            // Every eleventh slice was dropped; the rest is noise that looks like it.
+            let turn = life * 7 + round * 5 + place * 3;
+            let value = cost * (1.0 + (turn % 13) as f64 / 260.0 - 0.023);
+            (turn % 11 != 4 || unit.is_counted())
+                .then(|| format!("{value:.3e}").parse().expect("a number"))
+        };
+        (0..lives)
+            .map(|life| (0..rounds).map(|at| round(life, at)).collect())
+            .collect()
+    };
+    let row = |(place, who): (usize, &(&str, &str, Kind, f64, f64))| {
+        let cost = cost(id, metric, who.3, who.4);
+        Row {
+            id: id.clone(),
+            metric: metric.into(),
+            contender: who.0.into(),
+            unit,
+            value: Interval {
+                value: 0.0,
+                low: 0.0,
+                high: 0.0,
+            },
+            ratio: None,
+            samples: sample(cost, place),
+            again: if who.0 == reference {
+                sample(cost, place + 1)
+            } else {
+                Vec::new()
+            },
+        }
+    };
+    CONTENDERS
+        .iter()
+        .enumerate()
+        .filter(|(_, who)| took_part(who))
+        .map(row)
+        .collect()
+}
+
+#[allow(clippy::cast_precision_loss)] // small numbers
+fn cost(id: &CellId, metric: &str, read: f64, write: f64) -> f64 {
+    let writes = id
+        .cell
+        .split('/')
+        .nth(1)
+        .and_then(|writes| writes.parse::<f64>().ok());
+    let writes = writes.unwrap_or(match id.cell.as_str() {
+        "update" | "insert" | "remove" | "fill" => 100.0,
+        _ => 0.0,
+    });
+    let mixed = (read * (100.0 - writes) + write * writes) / 100.0;
+    let tail = match metric {
+        "p99" => 12.0,
+        "p99.9" => 90.0,
+        "peak" => 1.3,
+        _ => 1.0,
+    };
+    let bytes = if metric == "live" || metric == "peak" {
+        14.0
+    } else {
+        1.0
+    };
+    mixed * tail * bytes * (id.services as f64).powf(0.06) * (id.threads as f64).sqrt()
+}
+
+/// Fills in what follows from the samples: medians, their ratios, noise, and the best store
+/// of each question. The intervals are plain: the middle nine tenths of the samples.
+pub(crate) fn complete(report: &mut Report) {
+    let references: BTreeMap<String, String> = report
+        .scenarios
+        .iter()
+        .map(|run| (run.name.clone(), run.reference.clone()))
+        .collect();
+    for row in &mut report.rows {
+        row.value = spread(row.samples.iter().flatten().flatten().copied().collect());
+    }
+    let values: BTreeMap<(Place, String), Interval> = report
+        .rows
+        .iter()
+        .map(|row| ((row.place(), row.contender.clone()), row.value))
+        .collect();
+    for row in &mut report.rows {
+        let reference = &references[&row.id.scenario];
+        let theirs = values.get(&(row.place(), reference.clone())).copied();
+        row.ratio = theirs
+            .filter(|_| *reference != row.contender)
+            .map(|theirs| {
+                let ratio = row.value.value / theirs.value;
+                Interval {
+                    value: ratio,
+                    low: ratio * 0.97,
+                    high: ratio * 1.03,
+                }
+            });
+    }
+    report.noise = report
+        .scenarios
+        .iter()
+        .map(|run| Noise {
+            scenario: run.name.clone(),
+            floor: 1.02,
+            worst: 1.08,
+        })
+        .collect();
+    report.answers = QUESTIONS
+        .iter()
+        .map(|&(question, group, scenario, by_promise)| {
+            answer(report, question, group, scenario, by_promise)
+        })
+        .collect();
+}
+
+fn spread(mut samples: Vec<f64>) -> Interval {
+    samples.sort_by(f64::total_cmp);
+    let at = |part: usize| samples[(samples.len() - 1) * part / 20];
+    Interval {
+        value: at(10),
+        low: at(1),
+        high: at(19),
+    }
+}
+
+fn answer(
+    report: &Report,
+    question: &str,
+    group: &str,
+    scenario: &str,
+    by_promise: bool,
+) -> Answer {
+    let mut answer = Answer {
+        question: question.into(),
+        group: group.into(),
+        decided: false,
+        stores: Vec::new(),
+        by_promise,
+        cells: Vec::new(),
+        evidence: Vec::new(),
+        comparisons: Vec::new(),
+        caveats: vec!["a long read, a scan as well, keeps writers waiting".into()],
+    };
+    for row in report.rows.iter().filter(|row| row.id.scenario == scenario) {
+        if !answer.cells.contains(&row.place()) && answer.cells.len() < 6 {
+            answer.cells.push(row.place());
+        }
+    }
+    if answer.cells.is_empty() {
+        answer.evidence.push(format!(
+            "This run has no figures for it: that takes {scenario}"
+        ));
+        return answer;
+    }
+    answer.decided = true;
+    if by_promise {
+        answer.stores = ["snapshot", "versioned"].map(String::from).into();
+        answer
+            .evidence
+            .push("these stores hand out views in O(1)".into());
+        return answer;
+    }
+    let mean = |id: &str| -> Option<f64> {
+        let logs: Vec<f64> = report
+            .rows
+            .iter()
+            .filter(|row| row.contender == id && answer.cells.contains(&row.place()))
+            .map(|row| row.value.value.ln())
+            .collect();
+        #[allow(clippy::cast_precision_loss)] // a handful
+        (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
+    };
+    let ours = CONTENDERS.iter().filter(|who| who.2 == Kind::Ours);
+    let mut means: Vec<(f64, &str)> = ours.filter_map(|who| Some((mean(who.0)?, who.0))).collect();
+    means.sort_by(|a, b| a.0.total_cmp(&b.0));
+    answer.stores.push(means[0].1.into());
+    for &(own, id) in &means[1..] {
+        let ratio = own / means[0].0;
+        answer.comparisons.push(Comparison {
+            contender: id.into(),
+            to: means[0].1.into(),
+            ratio: Interval {
+                value: ratio,
+                low: ratio * 0.98,
+                high: ratio * 1.02,
+            },
+            cells: answer.cells.len(),
+            equal: ratio < 1.01,
+        });
+        if ratio < 1.01 {
+            answer.stores.push(id.into());
+        }
+    }
+    answer
+        .evidence
+        .push(format!("{scenario}, all cells, on two processors"));
+    answer
+}
+
+fn context(effort: &str) -> Context {
+    let contenders = CONTENDERS
+        .iter()
+        .map(|&(id, name, kind, ..)| ContenderInfo {
+            id: id.into(),
+            name: name.into(),
+            about: "hash tables of versions, read at one revision under an epoch".into(),
+            kind,
+            crate_name: (kind == Kind::Outside).then(|| "hashbrown".into()),
+            promises: (kind != Kind::Measure).then(|| Promises {
+                readers: "lock-free".into(),
+                writers: "one at a time, a new version of what changes".into(),
+                batch: "atomic".into(),
+                scan: "consistent".into(),
+                indexes_agree: true,
+                never_missing: kind == Kind::Ours,
+                snapshot: "O(1), Send + Sync + 'static".into(),
+                linearizable: true,
+                caveat: "a thread that stays inside a read keeps all that is replaced meanwhile"
+                    .into(),
+            }),
+        });
+    Context {
+        version: "0.1.0".into(),
+        started_at: "2026-11-24T14:51:32Z".into(),
+        seconds: if effort == "full" { 3_412.0 } else { 57.4 },
+        ended_early: None,
+        command: format!("cargo lab --{effort}"),
+        effort: effort.into(),
+        seed: 1,
+        git_revision: Some("d5c15d3307fefec1b0c4c84e594f6f258e95cacd".into()),
+        git_modified: Some(false),
+        lock_file: "23810b2add15e66bf696d9d67654b3f6eb00ebe951fce334ba1754991e8fb8f4".into(),
+        machine: Machine {
+            cpu: "AMD EPYC".into(),
+            cores: 2,
+            memory_bytes: 25_276_510_208,
+            os: "Linux (Debian GNU/Linux 12)".into(),
+            kernel: "6.18.44".into(),
+            load_before: 0.2,
+            load_after: 2.1,
+        },
+        toolchain: Toolchain {
+            rustc: "rustc 1.95.0 (59807616e 2026-04-14)".into(),
+            target: "x86_64-unknown-linux-gnu".into(),
+            profile: "release".into(),
+        },
+        allocator: "mimalloc 0.1.52".into(),
+        hasher: "foldhash 0.2.0 (fast), seeded at random for each store".into(),
+        keys: "service:pod, 19 bytes, ten pods a service, asked for uniformly at random".into(),
+        copies: "get_* clone a record; with_service borrows it".into(),
+        rules: vec![
+            "A round is one slice for every contender, in random order, the reference twice"
+                .into();
+            6
+        ],
+        lacks: Vec::new(),
+        crates: [("hashbrown", "0.17.1"), ("papaya", "0.2.5")]
+            .map(|(name, version)| (name.into(), version.into()))
+            .into(),
+        contenders: contenders.collect(),
+    }
+}
