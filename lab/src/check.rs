@@ -145,7 +145,7 @@ fn place(pointer: &str) -> String {
     let mut place = String::new();
     for part in pointer.split('/').skip(1) {
         if part.bytes().all(|byte| byte.is_ascii_digit()) && !part.is_empty() {
-            place += &format!("[{part}]");
+            place.extend(["[", part, "]"]);
         } else {
             place += if place.is_empty() { "" } else { "." };
             place += part;

@@ -48,7 +48,7 @@ pub struct Change {
 impl Change {
     /// Which it is, in words.
     pub fn name(&self) -> String {
-        format!("{}, {}", name(&self.place), self.contender)
+        format!("{}, {}", self.contender, name(&self.place))
     }
 
     fn extent(&self) -> f64 {
@@ -105,7 +105,7 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
     }
     let only = |rows: &[Row], other: &HashMap<(Place, String), &Row>| {
         let rows = rows.iter().filter(|row| !other.contains_key(&key(row)));
-        rows.map(|row| format!("{}, {}", name(&row.place()), row.contender))
+        rows.map(|row| format!("{}, {}", row.contender, name(&row.place())))
             .collect()
     };
     Changes {
@@ -296,9 +296,9 @@ mod tests {
     fn a_change_is_found_and_what_lies_within_the_noise_is_none() {
         let old = synthetic::quick();
         let changes = compare(&old, &scaled(&old, "snapshot", 1.5));
-        let changed: Vec<&Change> = changes.changed().collect();
-        assert!(!changed.is_empty());
-        for change in changed {
+        let found: Vec<&Change> = changes.changed().collect();
+        assert!(!found.is_empty());
+        for change in found {
             assert_eq!(
                 (change.contender.as_str(), change.by_ratio),
                 ("snapshot", true)
@@ -357,12 +357,12 @@ mod tests {
         warned("number of processors", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());
         warned("compiler", |new| {
-            new.context.toolchain.rustc = "rustc 2".into()
+            new.context.toolchain.rustc = "rustc 2".into();
         });
         warned("allocator", |new| new.context.allocator = "bump".into());
         warned("lock file", |new| new.context.lock_file = "0".into());
         warned("ended before", |new| {
-            new.context.ended_early = Some("interrupted".into())
+            new.context.ended_early = Some("interrupted".into());
         });
     }
 }

@@ -109,3 +109,8 @@ pub fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fa
     files.push((docs.join("benchmarks.md"), benchmarks.into_bytes()));
     Ok(files)
 }
+
+#[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod tests;

@@ -40,16 +40,15 @@ impl Look {
         }
     }
 
-    /// The mark in the middle of a place; `x` in per cent, `y` in pixels.
-    fn mark(self, x: f64, y: f64, says: &str) -> String {
+    /// The mark in the middle of a place; `x` in per cent, `y` in pixels. Its colour is
+    /// that of the group it stands in.
+    fn mark(self, x: f64, y: f64) -> String {
         let (Look::Ours(place) | Look::Outside(place)) = self;
         format!(
-            "<use href=\"#m{}\" x=\"{}%\" y=\"{}\" class=\"m {}\">{}</use>",
+            "<use href=\"#m{}\" x=\"{}%\" y=\"{}\" class=\"m\"/>",
             place % MARK_COUNT,
             short(x),
             short(y),
-            self.class(),
-            title(says)
         )
     }
 }
@@ -109,9 +108,6 @@ impl Drawing {
 
 /// What a browser shows beside the pointer.
 fn title(text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
     format!("<title>{}</title>", HtmlEscape(text))
 }
 
@@ -159,16 +155,19 @@ mod tests {
 
     #[test]
     fn everybody_looks_different_without_colours() {
-        let ours = (0..6).map(Look::Ours);
-        let outside = (0..12).map(Look::Outside);
-        let looks = ours.chain(outside).map(|look| {
-            let mark = look.mark(0.0, 0.0, "");
-            // All stores of this crate are solid, whatever their colour.
-            match look {
-                Look::Ours(_) => mark.split(" class").next().unwrap().to_owned(),
-                Look::Outside(place) => format!("{mark}{}", place / MARK_COUNT),
-            }
-        });
-        assert_eq!(looks.collect::<HashSet<_>>().len(), 18);
+        // Stores of this crate by their marks, all solid; those from outside by marks, all
+        // hollow, with dashes.
+        let looks = |look: fn(usize) -> Look, many| -> usize {
+            let look = |place| {
+                let look = look(place);
+                (
+                    look.mark(0.0, 0.0),
+                    look.class().replace(|own: char| own.is_ascii_digit(), ""),
+                    look.class(),
+                )
+            };
+            (0..many).map(look).collect::<HashSet<_>>().len()
+        };
+        assert_eq!([looks(Look::Ours, 6), looks(Look::Outside, 6)], [6, 6]);
     }
 }

@@ -131,7 +131,7 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
     let chart = Dots {
         title,
         unit: None,
-        axis: format!("cost next to {}; equal within the band", first.to),
+        axis: format!("cost next to {}", first.to),
         rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
     };
     Some(chart.draw())
@@ -186,11 +186,11 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
         };
         let names = ["operations", "size", "map"].into_iter();
         let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
-        let place = all.flat_map(|name| {
+        let mut places = all.filter_map(|name| {
             let reads = book.places(name).iter().filter(is_read);
             reads.min_by_key(|place| place.id.services.abs_diff(1_000))
         });
-        let place = place.into_iter().next()?;
+        let place = places.next()?;
         let title = format!(
             "A read among {} services, one thread",
             words::thousands(place.id.services as u64)
@@ -229,7 +229,7 @@ fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
     for panel in &mut panels {
         match panel.axis {
             Some(axis) if panel.places.len() > 1 => {
-                panel.places.sort_by_key(|place| axis.of(place))
+                panel.places.sort_by_key(|place| axis.of(place));
             }
             _ => panel.axis = None,
         }
@@ -270,7 +270,7 @@ fn dots(book: &Book<'_>, place: &Place, title: String) -> Drawing {
     let chart = Dots {
         title,
         unit,
-        axis: format!("{}, less is better", unit.map_or("", words::measures)),
+        axis: unit.map_or("", words::measures).into(),
         rows: rows.iter().map(row).collect(),
     };
     chart.draw()

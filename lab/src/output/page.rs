@@ -24,7 +24,7 @@ pub(crate) struct Page {
     pub(crate) facts: Table,
     pub(crate) rules: Vec<String>,
     pub(crate) command: String,
-    pub(crate) five: Vec<String>,
+    pub(crate) five: Vec<[String; 2]>,
 }
 
 /// The questions of a group.
@@ -38,7 +38,7 @@ pub(crate) struct Group {
 #[derive(Debug, Serialize)]
 pub(crate) struct Question {
     pub(crate) id: String,
-    pub(crate) question: String,
+    pub(crate) need: String,
     pub(crate) decided: bool,
     pub(crate) verdict: String,
     pub(crate) margin: String,
@@ -56,7 +56,7 @@ pub(crate) struct Question {
 pub(crate) struct Method {
     pub(crate) id: String,
     pub(crate) scenario: String,
-    pub(crate) method: String,
+    pub(crate) how: String,
 }
 
 /// A scenario.
@@ -204,7 +204,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
     }
     let methods = scenarios.into_iter().filter_map(|name| book.run(name));
     Question {
-        question: answer.question.clone(),
+        need: answer.question.clone(),
         decided: answer.decided,
         verdict: story::verdict(book, answer),
         margin: story::margin(book, answer),
@@ -229,7 +229,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
             .map(|run| Method {
                 id: format!("s-{}", words::slug(&run.name)),
                 scenario: run.name.clone(),
-                method: words::stopped(&run.method),
+                how: words::stopped(&run.method),
             })
             .collect(),
         id,

@@ -77,6 +77,6 @@ mod tests {
     #[test]
     fn a_clock_shows_minutes_and_seconds() {
         assert_eq!(clock(Duration::from_secs(61)), "1:01");
-        assert_eq!(clock(Duration::from_secs(600)), "10:00");
+        assert_eq!(clock(Duration::from_secs(754)), "12:34");
     }
 }

@@ -1,6 +1,8 @@
 //! What figures say, in sentences. Each holds for the report that it is made from: it
 //! names intervals, and claims nothing that they leave open.
 
+use std::fmt::Write as _;
+
 use super::book::Book;
 use super::words::{self, list, plural, stopped};
 use crate::model::{Answer, Comparison, Interval, Place, Report};
@@ -154,7 +156,8 @@ pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
         )
     };
     if let Some((ratio, place)) = far.filter(|(ratio, _)| *ratio >= 1.05) {
-        said += &format!(
+        let _ = write!(
+            said,
             "; the lowest and the highest lie up to a factor of {} apart ({}, {})",
             words::significant(ratio),
             place.what(),
@@ -197,9 +200,9 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// Five sentences: what was run, and of each of four groups the first answer that was
 /// decided.
-pub(crate) fn five(book: &Book<'_>) -> Vec<String> {
+pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
     let report = book.report;
-    let mut said = vec![run(report)];
+    let mut said = vec![[String::new(), run(report)]];
     for group in groups(report).into_iter().take(4) {
         let mut of_group = report.answers.iter().filter(|answer| answer.group == group);
         let decided = of_group
@@ -207,8 +210,8 @@ pub(crate) fn five(book: &Book<'_>) -> Vec<String> {
             .find(|answer| answer.decided && !answer.by_promise);
         said.push(
             match decided.or_else(|| of_group.find(|answer| answer.decided)) {
-                Some(own) => format!("**{}**: {}", own.question, answer(book, own)),
-                None => format!("**{group}**: this run decides nothing about it."),
+                Some(own) => [own.question.clone(), answer(book, own)],
+                None => [group.into(), "This run decides nothing about it.".into()],
             },
         );
     }

@@ -49,7 +49,11 @@ pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io:
     }
     if !report.answers.is_empty() {
         answers.push(String::new());
-        answers.push(format!("{BOLD}Which store should I use?{PLAIN}"));
+        answers.extend(wrapped(
+            &format!("{BOLD}Which store should I use?{PLAIN}"),
+            width,
+            0,
+        ));
         answers.extend(answer_lines(&book, width));
     }
     let mut tables: Vec<Vec<String>> = Vec::new();
@@ -105,14 +109,14 @@ pub fn changes(
     for sentence in changes.sentences() {
         lines.extend(wrapped(&sentence, width, 0));
     }
-    let changed: Vec<_> = changes.changed().collect();
-    if !changed.is_empty() {
+    let found: Vec<_> = changes.changed().collect();
+    if !found.is_empty() {
         lines.push(String::new());
         let room = MOST.saturating_sub(lines.len() + 4).max(3);
-        let shown = if options.verbose { changed.len() } else { room };
-        let rows = changed.iter().take(shown).map(|change| {
+        let shown = if options.verbose { found.len() } else { room };
+        let rows = found.iter().take(shown).map(|change| {
             vec![
-                words::short(&change.name(), width.saturating_sub(40).max(12)),
+                words::short(&change.name(), width.saturating_sub(25).max(12)),
                 words::times(change.ratio.value),
                 words::ends(change.ratio),
             ]
@@ -122,7 +126,7 @@ pub fn changes(
             rows.collect(),
             width,
         ));
-        if let Some(more @ 1..) = changed.len().checked_sub(shown) {
+        if let Some(more @ 1..) = found.len().checked_sub(shown) {
             lines.push(format!("... and {more} more: --verbose"));
         }
     }

@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 
 use super::scale::Scale;
-use super::{Drawing, Look, line, text, width};
+use minijinja::HtmlEscape;
+
+use super::{Drawing, Look, line, short, text, width};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
@@ -60,14 +62,28 @@ impl Dots {
             desc: self.said(),
             inner,
             height: bottom + BELOW,
-            left: widest(&mut self.rows.iter().map(|row| row.name.clone())) + 12.0,
+            left: self.left(),
             right: [all + 16.0, values + 14.0],
         }
+    }
+
+    /// How wide the names are, with what keeps them from the plot.
+    fn left(&self) -> f64 {
+        let names = self.rows.iter().map(|row| width(&row.name));
+        names.fold(30.0, f64::max) + 14.0
     }
 
     fn text(&self, value: f64) -> String {
         self.unit
             .map_or_else(|| words::times(value), |unit| words::value(unit, value))
+    }
+
+    /// A tick, without zeros that say nothing.
+    fn label(&self, tick: f64) -> String {
+        match self.unit {
+            None => words::bare(&words::significant(tick)) + "×",
+            Some(unit) => words::bare(&words::value(unit, tick)),
+        }
     }
 
     /// The interval, without saying the unit three times.
@@ -101,38 +117,32 @@ impl Dots {
                 bottom - TOP
             );
         }
-        // Of the narrowest plot 22 % hold a label; of a wide one 9 %.
-        let (mut free, mut free_wide) = (-100.0, -100.0);
+        // A label takes a third of the narrowest plot, and an eighth of a wide one.
+        let [mut narrow, mut wide] = [f64::MIN; 2];
         for tick in scale.ticks(9) {
             let x = scale.share(tick) * 100.0;
-            let label = words::bare(&self.text(tick)).replace(".0×", "×");
-            let label = label
-                .strip_suffix("0×")
-                .filter(|l| l.contains('.'))
-                .map_or(label.clone(), |l| format!("{l}×"));
             svg += &line("grid", [x, TOP], [x, bottom]);
-            if x - free >= 34.0 {
-                (free, free_wide) = (x, x);
-                svg += &text("tick", x, 0.0, bottom + 17.0, &label);
-            } else if x - free_wide >= 12.0 {
-                free_wide = x;
-                svg += &text("tick alt", x, 0.0, bottom + 17.0, &label);
+            let class = match () {
+                () if x - narrow >= 34.0 && x - wide >= 12.0 => "tick",
+                () if x - wide >= 12.0 => "tick alt",
+                () => continue,
+            };
+            wide = x;
+            if class == "tick" {
+                narrow = x;
             }
+            svg += &text(class, x, 0.0, bottom + 17.0, &self.label(tick));
         }
         if self.unit.is_none() {
             let one = scale.share(1.0) * 100.0;
             svg += &line("one", [one, TOP], [one, bottom]);
         }
-        let log = if scale.is_logarithmic() {
-            ", log scale"
-        } else {
-            ""
-        };
+        let log = if scale.is_logarithmic() { " (log)" } else { "" };
         svg += &line("base", [0.0, bottom], [100.0, bottom]);
         svg + &text(
             "axis",
             0.0,
-            0.0,
+            12.0 - self.left(),
             bottom + 35.0,
             &format!("→ {}{log}", self.axis),
         )
@@ -143,17 +153,17 @@ impl Dots {
             .map(|value| scale.share(value) * 100.0);
         let class = row.look.class();
         let mut svg = text(&format!("name e {class}"), 0.0, -10.0, y + 4.0, &row.name);
+        let _ = write!(svg, "<g class=\"range {class}\">");
         if high - low > 0.3 {
-            svg += &line(&format!("range {class}"), [low, y], [high, y]);
+            svg += &line("", [low, y], [high, y]);
         }
-        let says = format!("{}: {}", row.name, self.figure(row.figure));
-        svg += &row.look.mark(middle, y, &says);
+        svg += &row.look.mark(middle, y);
         let _ = write!(
             svg,
-            "<text class=\"figure\" x=\"100%\" dx=\"10\" y=\"{:.1}\">{}<tspan class=\"wide\" dx=\"6\">{}</tspan></text>",
-            y + 4.0,
-            minijinja::HtmlEscape(&self.text(row.figure.value)),
-            minijinja::HtmlEscape(&self.interval(row.figure))
+            "</g><text class=\"figure\" x=\"100%\" dx=\"10\" y=\"{}\">{}<tspan class=\"wide\" dx=\"6\">{}</tspan></text>",
+            short(y + 4.0),
+            HtmlEscape(&self.text(row.figure.value)),
+            HtmlEscape(&self.interval(row.figure))
         );
         svg
     }

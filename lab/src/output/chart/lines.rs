@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::scale::{Scale, apart};
-use super::{Drawing, Look, line, text, title, width};
+use super::{Drawing, Look, line, short, text, title, width};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
@@ -44,6 +44,7 @@ const BELOW: f64 = 40.0;
 
 impl Lines {
     /// Draws it.
+    #[allow(clippy::cast_precision_loss)] // a few lines
     pub(crate) fn draw(&self) -> Drawing {
         let values = self.series.iter().flat_map(|series| &series.points);
         let scale = Scale::holding(values.flatten().map(|point| point.value));
@@ -72,7 +73,7 @@ impl Lines {
                 let points = self.places.iter().zip(&series.points);
                 points.filter_map(|(place, point)| Some((place, (*point)?)))
             };
-            let (Some(first), Some(last)) = (known().next(), known().last()) else {
+            let (Some(first), Some(last)) = (known().next(), known().next_back()) else {
                 continue;
             };
             let _ = write!(said, " {}: ", series.name);
@@ -131,7 +132,7 @@ impl Plot<'_> {
             svg += &text(class, self.x(at), 0.0, bottom + 18.0, place);
         }
         let log = if self.scale.is_logarithmic() {
-            ", log scale"
+            " (log)"
         } else {
             ""
         };
@@ -153,34 +154,48 @@ impl Plot<'_> {
         svg
     }
 
+    /// A path for each, in a plot that is stretched to the width there is; and marks,
+    /// which are not. Those from outside are lines alone.
     fn curves(&self) -> String {
         let mut svg = String::new();
         for series in &self.lines.series {
-            let class = format!("l {}", series.look.class());
             let known: Vec<(usize, Interval)> = series
                 .points
                 .iter()
                 .enumerate()
                 .filter_map(|(at, point)| Some((at, (*point)?)))
                 .collect();
-            for pair in known.windows(2) {
-                let [from, to] =
-                    [pair[0], pair[1]].map(|(at, point)| [self.x(at), self.y(point.value)]);
-                svg += &line(&class, from, to);
-            }
-            for (at, point) in known {
-                let (low, high) = (self.y(point.low), self.y(point.high));
-                if low - high >= 9.0 {
-                    svg += &line("whisker", [self.x(at), low], [self.x(at), high]);
+            let path: Vec<String> = known
+                .iter()
+                .map(|(at, point)| format!("{} {}", short(self.x(*at)), short(self.y(point.value))))
+                .collect();
+            let says: Vec<String> = known
+                .iter()
+                .map(|(at, point)| {
+                    let value = words::value(self.lines.unit, point.value);
+                    format!("{value} at {}", self.lines.places[*at])
+                })
+                .collect();
+            let _ = write!(
+                svg,
+                "<g class=\"l {}\">{}<svg class=\"plot\" viewBox=\"0 0 100 {height}\" height=\"{height}\" \
+                 preserveAspectRatio=\"none\"><path d=\"M{}\"/></svg>",
+                series.look.class(),
+                title(&format!("{}: {}", series.name, says.join(", "))),
+                path.join("L"),
+                height = short(TOP + self.height),
+            );
+            for (at, point) in &known {
+                let [low, high] = [point.low, point.high].map(|end| [self.x(*at), self.y(end)]);
+                let is_ours = matches!(series.look, Look::Ours(_));
+                if is_ours && low[1] - high[1] >= 9.0 {
+                    svg += &line("whisker", low, high);
                 }
-                let [value, low, high] = [point.value, point.low, point.high]
-                    .map(|value| words::value(self.lines.unit, value));
-                let says = format!(
-                    "{}, {}: {value} ({low} to {high})",
-                    series.name, self.lines.places[at]
-                );
-                svg += &series.look.mark(self.x(at), self.y(point.value), &says);
+                if is_ours || known.len() == 1 {
+                    svg += &series.look.mark(self.x(*at), self.y(point.value));
+                }
             }
+            svg += "</g>";
         }
         svg
     }
@@ -211,7 +226,7 @@ impl Plot<'_> {
                 )
             );
         }
-        svg + "</svg>" + &title("")
+        svg + "</svg>"
     }
 }
 

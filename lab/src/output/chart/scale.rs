@@ -1,5 +1,15 @@
 //! From values to places along an axis, and where it has its ticks.
 
+/// Which parts of a decade have a tick, from many to few.
+const WITHIN: [&[f64]; 4] = [
+    &[
+        1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0,
+    ],
+    &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
+    &[1.0, 2.0, 5.0],
+    &[1.0, 3.0],
+];
+
 /// An axis: logarithmic where all values are positive, else from 0. Places on it are
 /// shares of its length.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +39,10 @@ impl Scale {
                 logarithmic: false,
             };
         }
-        let margin = (most / least).powf(0.03).max(1.06);
+        let margin = ((most.ln() - least.ln()) * 0.03).exp().max(1.06);
         Scale {
             low: least / margin,
-            high: most * margin,
+            high: (most * margin).min(f64::MAX),
             logarithmic: true,
         }
     }
@@ -44,7 +54,7 @@ impl Scale {
     /// Where a value lies: 0 at the low end, 1 at the high one.
     pub(super) fn share(&self, value: f64) -> f64 {
         let share = if self.logarithmic {
-            (value.max(self.low) / self.low).ln() / (self.high / self.low).ln()
+            (value.max(self.low).ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
         } else {
             (value - self.low) / (self.high - self.low)
         };
@@ -58,14 +68,6 @@ impl Scale {
             let steps = (0..=most).map(|at| self.low + as_f64(at) * step);
             return steps.filter(|tick| *tick <= self.high).collect();
         }
-        const WITHIN: [&[f64]; 4] = [
-            &[
-                1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0,
-            ],
-            &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
-            &[1.0, 2.0, 5.0],
-            &[1.0, 3.0],
-        ];
         #[allow(clippy::cast_possible_truncation)] // a number of decades
         let decades = self.low.log10().floor() as i32..=self.high.log10().ceil().min(300.0) as i32;
         let inside = |tick: &f64| *tick >= self.low * 0.999 && *tick <= self.high * 1.001;
