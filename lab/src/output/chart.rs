@@ -45,7 +45,7 @@ impl Look {
     fn mark(self, x: f64, y: f64) -> String {
         let (Look::Ours(place) | Look::Outside(place)) = self;
         format!(
-            "<use href=\"#m{}\" x=\"{}%\" y=\"{}\" class=\"m\"/>",
+            "<use href=\"#m{}\" x=\"{}%\" y=\"{}\"/>",
             place % MARK_COUNT,
             short(x),
             short(y),
@@ -127,8 +127,12 @@ fn text(class: &str, x: f64, dx: f64, y: f64, words: &str) -> String {
 
 /// A straight line; `x` in per cent.
 fn line(class: &str, [x1, y1]: [f64; 2], [x2, y2]: [f64; 2]) -> String {
+    let class = match class {
+        "" => String::new(),
+        class => format!(" class=\"{class}\""),
+    };
     format!(
-        "<line class=\"{class}\" x1=\"{}%\" y1=\"{}\" x2=\"{}%\" y2=\"{}\"/>",
+        "<line{class} x1=\"{}%\" y1=\"{}\" x2=\"{}%\" y2=\"{}\"/>",
         short(x1),
         short(y1),
         short(x2),

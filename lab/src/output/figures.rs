@@ -11,6 +11,8 @@ use crate::model::{Answer, Interval, Place, Row};
 const PANELS: usize = 4;
 /// How high a chart of lines is at least.
 const HEIGHT: f64 = 200.0;
+/// Between two rows of a chart of figures.
+const STEP: f64 = 23.0;
 
 /// Along what the places of a scenario lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +113,7 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
             .iter()
             .find(|place| !book.rows(place).is_empty())?;
         let title = format!("{title}: {}", place.what());
-        return Some(dots(book, place, title));
+        return Some(dots(book, place, title, STEP));
     };
     let dot = |id: &str, figure| Dot {
         name: id.into(),
@@ -133,6 +135,7 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
         unit: None,
         axis: format!("cost next to {}", first.to),
         rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
+        step: STEP,
     };
     Some(chart.draw())
 }
@@ -146,7 +149,7 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Drawing)
         let title = panel.title(scenario);
         let drawing = match panel.axis {
             Some(axis) => lines(book, panel, axis, title.clone(), HEIGHT),
-            None => dots(book, &panel.places[0], title.clone()),
+            None => dots(book, &panel.places[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
     };
@@ -195,7 +198,7 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
             "A read among {} services, one thread",
             words::thousands(place.id.services as u64)
         );
-        Some(dots(book, place, title))
+        Some(dots(book, place, title, 19.0))
     };
     let charts = [("writes", writes()), ("read", read())];
     charts
@@ -258,7 +261,7 @@ impl Panel {
     }
 }
 
-fn dots(book: &Book<'_>, place: &Place, title: String) -> Drawing {
+fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Drawing {
     let mut rows: Vec<&Row> = book.rows(place).to_vec();
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
@@ -272,6 +275,7 @@ fn dots(book: &Book<'_>, place: &Place, title: String) -> Drawing {
         unit,
         axis: unit.map_or("", words::measures).into(),
         rows: rows.iter().map(row).collect(),
+        step,
     };
     chart.draw()
 }

@@ -207,7 +207,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
         need: answer.question.clone(),
         decided: answer.decided,
         verdict: story::verdict(book, answer),
-        margin: story::margin(book, answer),
+        margin: story::margin(answer),
         sentence: story::answer(book, answer),
         chart: figures::question(book, answer).map(|drawing| Figure::new(id.clone(), drawing)),
         evidence: answer
@@ -263,14 +263,16 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Part {
     }
 }
 
-/// Places by contenders: values, with ratios to the reference below them.
-fn cells(book: &Book<'_>, places: &[Place], with_scenario: bool) -> Table {
+/// Places by contenders: values, with ratios to the reference below them. Those of a
+/// question name their scenarios, and show the stores of this crate.
+fn cells(book: &Book<'_>, places: &[Place], of_question: bool) -> Table {
     let places: Vec<&Place> = places
         .iter()
         .filter(|place| !book.rows(place).is_empty())
         .collect();
     let owned: Vec<Place> = places.iter().map(|&place| place.clone()).collect();
-    let ids = book.took_part(&owned);
+    let mut ids = book.took_part(&owned);
+    ids.retain(|id| !of_question || book.is_ours(id));
     let mut head = vec![String::new()];
     head.extend(ids.iter().map(|&id| id.into()));
     let rows = places.iter().map(|place| {
@@ -290,7 +292,7 @@ fn cells(book: &Book<'_>, places: &[Place], with_scenario: bool) -> Table {
             },
             None => Entry::default(),
         };
-        let scenario = if with_scenario {
+        let scenario = if of_question {
             format!("{}: ", place.id.scenario)
         } else {
             String::new()

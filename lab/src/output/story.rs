@@ -83,7 +83,7 @@ pub(crate) fn verdict(book: &Book<'_>, answer: &Answer) -> String {
 }
 
 /// How near the next one is, in few words.
-pub(crate) fn margin(book: &Book<'_>, answer: &Answer) -> String {
+pub(crate) fn margin(answer: &Answer) -> String {
     if answer.by_promise && answer.decided {
         return "by what it promises".into();
     }
@@ -95,16 +95,12 @@ pub(crate) fn margin(book: &Book<'_>, answer: &Answer) -> String {
     };
     match next {
         Some(next) if answer.decided => {
-            format!(
-                "{} {}",
-                book.name(&next.contender),
-                words::times(next.ratio.value)
-            )
+            format!("{} {}", next.contender, words::times(next.ratio.value))
         }
         Some(next) => format!(
             "{} or {}: {}",
-            book.name(&next.to),
-            book.name(&next.contender),
+            next.to,
+            next.contender,
             words::ratio(next.ratio)
         ),
         None => String::new(),

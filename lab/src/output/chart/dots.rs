@@ -21,6 +21,8 @@ pub(crate) struct Dots {
     pub(crate) axis: String,
     /// The rows from top to bottom.
     pub(crate) rows: Vec<Dot>,
+    /// Between two rows, in pixels.
+    pub(crate) step: f64,
 }
 
 /// A row.
@@ -34,7 +36,6 @@ pub(crate) struct Dot {
     pub(crate) figure: Interval,
 }
 
-const STEP: f64 = 23.0;
 const TOP: f64 = 8.0;
 const BELOW: f64 = 40.0;
 
@@ -47,10 +48,10 @@ impl Dots {
         // Ratios lie around 1, and 3 % of it is what counts as equal.
         let around = self.unit.is_none().then_some([0.95, 1.1]);
         let scale = Scale::holding(ends.chain(around.into_iter().flatten()));
-        let bottom = TOP + self.rows.len() as f64 * STEP;
+        let bottom = TOP + self.rows.len() as f64 * self.step;
         let mut inner = self.axis(&scale, bottom);
         for (at, row) in self.rows.iter().enumerate() {
-            inner += &self.row(row, &scale, TOP + (at as f64 + 0.5) * STEP);
+            inner += &self.row(row, &scale, TOP + (at as f64 + 0.5) * self.step);
         }
         let widest = |texts: &mut dyn Iterator<Item = String>| {
             texts.map(|text| width(&text)).fold(30.0, f64::max)
@@ -117,20 +118,20 @@ impl Dots {
                 bottom - TOP
             );
         }
-        // A label takes a third of the narrowest plot, and an eighth of a wide one.
+        // A label takes a third of the narrowest plot, and a sixth of a wide one.
         let [mut narrow, mut wide] = [f64::MIN; 2];
         for tick in scale.ticks(9) {
             let x = scale.share(tick) * 100.0;
-            svg += &line("grid", [x, TOP], [x, bottom]);
             let class = match () {
-                () if x - narrow >= 34.0 && x - wide >= 12.0 => "tick",
-                () if x - wide >= 12.0 => "tick alt",
+                () if x - narrow >= 36.0 && x - wide >= 17.0 => "tick",
+                () if x - wide >= 17.0 => "tick alt",
                 () => continue,
             };
             wide = x;
             if class == "tick" {
                 narrow = x;
             }
+            svg += &line("grid", [x, TOP], [x, bottom]);
             svg += &text(class, x, 0.0, bottom + 17.0, &self.label(tick));
         }
         if self.unit.is_none() {
@@ -152,7 +153,7 @@ impl Dots {
         let [low, middle, high] = [row.figure.low, row.figure.value, row.figure.high]
             .map(|value| scale.share(value) * 100.0);
         let class = row.look.class();
-        let mut svg = text(&format!("name e {class}"), 0.0, -10.0, y + 4.0, &row.name);
+        let mut svg = text(&format!("name {class}"), 0.0, -10.0, y + 4.0, &row.name);
         let _ = write!(svg, "<g class=\"range {class}\">");
         if high - low > 0.3 {
             svg += &line("", [low, y], [high, y]);
@@ -198,13 +199,14 @@ mod tests {
             unit: None,
             axis: "cost next to the best".into(),
             rows: vec![row(0, 1.0), row(1, 2.0), row(2, 40.0)],
+            step: 20.0,
         };
         let svg = dots.draw().inline("c");
         assert!(
             svg.contains("2.00×<tspan class=\"wide\" dx=\"6\">1.80–2.20</tspan>"),
             "{svg}"
         );
-        assert_eq!(svg.matches("class=\"name e").count(), 3);
+        assert_eq!(svg.matches("class=\"name ").count(), 3);
         let empty = Dots {
             rows: Vec::new(),
             ..dots

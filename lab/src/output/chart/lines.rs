@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use minijinja::HtmlEscape;
+
 use super::scale::{Scale, apart};
 use super::{Drawing, Look, line, short, text, title, width};
 use crate::model::{Interval, Unit};
@@ -169,25 +171,22 @@ impl Plot<'_> {
                 .iter()
                 .map(|(at, point)| format!("{} {}", short(self.x(*at)), short(self.y(point.value))))
                 .collect();
-            let says: Vec<String> = known
-                .iter()
-                .map(|(at, point)| {
-                    let value = words::value(self.lines.unit, point.value);
-                    format!("{value} at {}", self.lines.places[*at])
-                })
-                .collect();
+            let is_ours = matches!(series.look, Look::Ours(_));
             let _ = write!(
                 svg,
                 "<g class=\"l {}\">{}<svg class=\"plot\" viewBox=\"0 0 100 {height}\" height=\"{height}\" \
                  preserveAspectRatio=\"none\"><path d=\"M{}\"/></svg>",
                 series.look.class(),
-                title(&format!("{}: {}", series.name, says.join(", "))),
+                if is_ours {
+                    self.says(series, &known)
+                } else {
+                    String::new()
+                },
                 path.join("L"),
                 height = short(TOP + self.height),
             );
             for (at, point) in &known {
                 let [low, high] = [point.low, point.high].map(|end| [self.x(*at), self.y(end)]);
-                let is_ours = matches!(series.look, Look::Ours(_));
                 if is_ours && low[1] - high[1] >= 9.0 {
                     svg += &line("whisker", low, high);
                 }
@@ -198,6 +197,16 @@ impl Plot<'_> {
             svg += "</g>";
         }
         svg
+    }
+
+    /// The figures of a line, for a pointer that rests on it.
+    fn says(&self, series: &Series, known: &[(usize, Interval)]) -> String {
+        let says = known.iter().map(|(at, point)| {
+            let value = words::value(self.lines.unit, point.value);
+            format!("{value} at {}", self.lines.places[*at])
+        });
+        let says: Vec<String> = says.collect();
+        title(&format!("{}: {}", series.name, says.join(", ")))
     }
 
     /// The names of the lines at their ends, with a thread to those that had to move.
@@ -215,15 +224,12 @@ impl Plot<'_> {
         for ((series, y), place) in ends.into_iter().zip(places) {
             let _ = write!(
                 svg,
-                "<path class=\"thread {}\" d=\"M0 {y:.1}L12 {place:.1}h5\"/>{}",
+                "<g class=\"end {}\"><path d=\"M0 {}L12 {}h5\"/><text x=\"21\" y=\"{}\">{}</text></g>",
                 series.look.class(),
-                text(
-                    &format!("name {}", series.look.class()),
-                    0.0,
-                    21.0,
-                    place + 4.0,
-                    &series.name
-                )
+                short(y),
+                short(place),
+                short(place + 4.0),
+                HtmlEscape(&series.name)
             );
         }
         svg + "</svg>"
@@ -262,7 +268,7 @@ mod tests {
     fn every_line_is_named_at_its_end_and_no_name_covers_another() {
         let svg = chart(15).draw().inline("c");
         let mut heights: Vec<f64> = svg
-            .split("class=\"name ")
+            .split("class=\"end ")
             .skip(1)
             .map(|part| {
                 let y = part.split("y=\"").nth(1).unwrap();

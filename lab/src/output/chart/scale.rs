@@ -192,6 +192,6 @@ mod tests {
             }
         }
         let ratios = Scale::holding([0.9, 1.0, 40.0].into_iter());
-        assert_eq!(ratios.ticks(5), [1.0, 3.0, 10.0, 30.0]);
+        assert_eq!(ratios.ticks(5), [1.0, 2.0, 5.0, 10.0, 20.0]);
     }
 }
