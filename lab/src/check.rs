@@ -16,7 +16,7 @@ const MOST: usize = 40;
 ///
 /// # Errors
 ///
-/// Each fault, with where it stands: `rows[3].value.low: ...`. What they quote of the file
+/// Each fault, with where it stands: `cells[3].rows[0].value.low: ...`. What they quote of the file
 /// holds no control characters.
 pub fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec<String>> {
     let value = json(bytes).map_err(|fault| vec![fault])?;
@@ -140,7 +140,7 @@ fn validate(value: &Value, faults: &mut Faults) {
     }
 }
 
-/// `/rows/3/unit` as `rows[3].unit`.
+/// `/cells/3/unit` as `cells[3].unit`.
 fn place(pointer: &str) -> String {
     let mut place = String::new();
     for part in pointer.split('/').skip(1) {
@@ -279,9 +279,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
 
 fn rows(report: &Report, faults: &mut Faults) {
     let mut seen = HashSet::new();
-    let mut units = std::collections::HashMap::new();
-    for (index, row) in report.rows.iter().enumerate() {
-        let at = format!("rows[{index}]");
+    for (row, at) in report.rows.iter().zip(crate::cells::places(&report.rows)) {
         let run = report
             .scenarios
             .iter()
@@ -306,13 +304,6 @@ fn rows(report: &Report, faults: &mut Faults) {
                 "{at}: {} in {:?} stands there twice",
                 row.contender,
                 row.place()
-            )
-        });
-        let unit = *units.entry(row.place()).or_insert(row.unit);
-        faults.expect(unit == row.unit, || {
-            format!(
-                "{at}.unit: {:?}, and {unit:?} in another row of this metric",
-                row.unit
             )
         });
         figure(&format!("{at}.value"), row.value, faults);
@@ -426,7 +417,7 @@ fn derived(report: &Report, complete: impl Fn(&mut Report), faults: &mut Faults)
         let text = output::json(report).unwrap_or_default();
         serde_json::from_slice::<Value>(&text).unwrap_or_default()
     });
-    for part in ["rows", "noise", "answers"] {
+    for part in ["cells", "noise", "answers"] {
         differences(part, &stated[part], &found[part], faults);
     }
 }

@@ -1,5 +1,6 @@
 //! The laboratory of `service-registry`.
 
+mod cells;
 pub mod check;
 pub mod compare;
 pub mod fault;

@@ -100,7 +100,7 @@ pub(crate) fn quick() -> Report {
 
 /// A report as a full run writes it: more cells, more samples.
 pub(crate) fn full() -> Report {
-    report("full", 4, 25, &[1, 4, 16])
+    report("full", 3, 20, &[1, 4, 16])
 }
 
 /// A run that was interrupted in its third scenario.

@@ -98,14 +98,6 @@ impl<'a> Book<'a> {
 }
 
 impl Row {
-    /// Where it stands.
-    pub(crate) fn place(&self) -> Place {
-        Place {
-            id: self.id.clone(),
-            metric: self.metric.clone(),
-        }
-    }
-
     /// How many slices its value comes from.
     pub(crate) fn slices(&self) -> usize {
         self.samples.iter().flatten().flatten().count()

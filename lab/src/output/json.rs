@@ -1,4 +1,4 @@
-//! `report.json`: each row on a line of its own, and no digit that means nothing.
+//! `report.json`: a line for each row, and no digit that means nothing.
 
 use std::io;
 
@@ -38,12 +38,16 @@ pub(crate) fn rounded(value: f64) -> f64 {
     format!("{value:.*e}", DIGITS - 1).parse().unwrap_or(value)
 }
 
-/// The fields of the report, and of what stands right below it, on lines of their own.
+/// The fields of the report, what stands right below it, and the rows of a cell are on
+/// lines of their own.
 #[derive(Debug, Default)]
 struct Lines {
-    depth: usize,
-    /// Whether anything stands in the array or object at hand.
+    /// Of each array and object that is open, whether it has lines.
+    open: Vec<bool>,
+    /// Whether anything stands in the innermost.
     filled: bool,
+    /// Whether the last text was the name `rows`.
+    rows: bool,
 }
 
 /// Down to which depth there are lines.
@@ -51,14 +55,13 @@ const DEEP: usize = 2;
 
 impl Lines {
     fn open(&mut self, out: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
-        self.depth += 1;
-        self.filled = false;
+        self.open.push(self.open.len() < DEEP || self.rows);
+        (self.filled, self.rows) = (false, false);
         out.write_all(bracket)
     }
 
     fn close(&mut self, out: &mut (impl io::Write + ?Sized), bracket: &[u8]) -> io::Result<()> {
-        self.depth -= 1;
-        if self.depth < DEEP && self.filled {
+        if self.open.pop() == Some(true) && self.filled {
             self.line(out)?;
         }
         self.filled = true;
@@ -69,15 +72,15 @@ impl Lines {
         if !first {
             out.write_all(b",")?;
         }
-        if self.depth <= DEEP {
+        if self.open.last() == Some(&true) {
             self.line(out)?;
         }
         Ok(())
     }
 
     fn line(&self, out: &mut (impl io::Write + ?Sized)) -> io::Result<()> {
-        out.write_all(b"\n")?;
-        (0..self.depth).try_for_each(|_| out.write_all(b" "))
+        let depth = self.open.iter().filter(|lines| **lines).count();
+        write!(out, "\n{:depth$}", "")
     }
 }
 
@@ -88,6 +91,15 @@ impl Formatter for Lines {
             return write!(out, "{value:.0}");
         }
         write!(out, "{value}")
+    }
+
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        text: &str,
+    ) -> io::Result<()> {
+        self.rows = text == "rows";
+        out.write_all(text.as_bytes())
     }
 
     fn begin_array<W: io::Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {

@@ -189,7 +189,7 @@ fn the_schema_holds_for_what_is_written() {
             .next(),
         None
     );
-    value["rows"][0]["parsecs"] = 1.into();
+    value["cells"][0]["rows"][0]["parsecs"] = 1.into();
     assert!(!validator.is_valid(&value));
 }
 
@@ -209,12 +209,15 @@ fn a_whole_report_is_called_whole() {
 #[test]
 fn what_contradicts_itself_is_named_with_its_place() {
     let whole: Value = serde_json::from_slice(&json(&synthetic::quick()).unwrap()).unwrap();
-    let more = whole["rows"][1]["value"]["value"].as_f64().unwrap() * 1.002;
+    let more = whole["cells"][0]["rows"][1]["value"]["value"]
+        .as_f64()
+        .unwrap()
+        * 1.002;
     // What is said, what was changed, and to what.
     #[rustfmt::skip] // a table
-    let broken: [(&str, &str, Value); 32] = [
+    let broken: [(&str, &str, Value); 31] = [
         ("form 2", "/schema_version", value!(2)),
-        ("rows[0].contender", "/context/contenders", value!([])),
+        ("cells[0].rows[0].contender", "/context/contenders", value!([])),
         ("context.contenders[1].id", "/context/contenders/1", whole["context"]["contenders"][0].clone()),
         ("context.contenders[8].crate_name", "/context/crates", value!({})),
         ("context.machine.cores", "/context/machine/cores", value!(0)),
@@ -224,18 +227,17 @@ fn what_contradicts_itself_is_named_with_its_place() {
         ("context.lock_file", "/context/lock_file", value!("junk")),
         ("context.effort", "/context/effort", value!("junk")),
         ("context.git_modified", "/context/git_revision", Value::Null),
-        ("rows[0]", "/rows/0/unit", value!("parsec")),
-        ("rows[1].unit", "/rows/1/unit", value!("ns")),
-        ("rows[0]", "/rows/0/value/low", Value::Null),
-        ("rows[1].value", "/rows/1/value/low", value!(1e9)),
-        ("rows[1].value.value", "/rows/1/value/value", value!(more)),
-        ("rows[1].scenario", "/rows/1/scenario", value!("tea")),
-        ("stands there twice", "/rows/1", whole["rows"][0].clone()),
-        ("rows[0].samples", "/rows/0/samples/0/0", value!(-3)),
-        ("rows[0].samples", "/rows/0/samples", value!([[null, null]])),
-        ("rows[0].value", "/rows/0/samples/0", value!([7.0])),
-        ("rows[0].ratio.value", "/rows/0/ratio/value", value!(1.1111)),
-        ("rows[0].scenario", "/rows/0/scenario", value!("\u{1b}[31mred")),
+        ("cells[0].unit", "/cells/0/unit", value!("parsec")),
+        ("cells[0].rows[0]", "/cells/0/rows/0/value/low", Value::Null),
+        ("cells[0].rows[1].value", "/cells/0/rows/1/value/low", value!(1e9)),
+        ("cells[0].rows[1].value.value", "/cells/0/rows/1/value/value", value!(more)),
+        ("cells[0].rows[0].scenario", "/cells/0/scenario", value!("tea")),
+        ("stands there twice", "/cells/0/rows/1", whole["cells"][0]["rows"][0].clone()),
+        ("cells[0].rows[0].samples", "/cells/0/rows/0/samples/0/0", value!(-3)),
+        ("cells[0].rows[0].samples", "/cells/0/rows/0/samples", value!([[null, null]])),
+        ("cells[0].rows[0].value", "/cells/0/rows/0/samples/0", value!([7.0])),
+        ("cells[0].rows[0].ratio.value", "/cells/0/rows/0/ratio/value", value!(1.1111)),
+        ("cells[0].scenario", "/cells/0/scenario", value!("\u{1b}[31mred")),
         ("noise", "/noise", value!([])),
         ("noise[0].floor", "/noise/0/floor", value!(1.01)),
         ("answers", "/answers", value!([])),
