@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Fault;
 
 /// A contender in a cell, ready to be measured.
@@ -32,7 +34,7 @@ pub trait Stage {
 }
 
 /// What one slice yields.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// One figure for each metric of the cell, in its order and unit.
     pub values: Vec<f64>,
