@@ -76,6 +76,8 @@ pub(crate) struct Part {
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) title: String,
+    /// What stands above it in a page: what its surroundings do not say.
+    pub(crate) caption: String,
     /// Its name among the files.
     pub(crate) file: String,
     /// The chart as part of a page.
@@ -123,6 +125,7 @@ impl Figure {
     fn new(file: String, drawing: Drawing) -> Figure {
         Figure {
             title: drawing.title.clone(),
+            caption: drawing.title.clone(),
             svg: drawing.inline(&file),
             file,
             drawing,
@@ -257,7 +260,14 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Part {
         ),
         sentence: story::scenario(book, places),
         charts: charts
-            .map(|(file, drawing)| Figure::new(file, drawing))
+            .map(|(file, drawing)| {
+                let mut figure = Figure::new(file, drawing);
+                let rest = figure.title.strip_prefix(run.name.as_str());
+                if let Some(rest) = rest.and_then(|rest| rest.strip_prefix(", ")) {
+                    figure.caption = rest.to_owned();
+                }
+                figure
+            })
             .collect(),
         table: cells(book, places, false),
     }
