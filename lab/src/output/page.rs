@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::book::Book;
 use super::chart::Drawing;
 use super::{figures, story, words};
-use crate::compare::Changes;
 use crate::model::{Answer, Interval, Place, Report, Row, ScenarioRun};
 
 /// All that a page shows.
@@ -466,24 +465,6 @@ fn facts(report: &Report) -> Table {
 
 fn plural_threads(cores: usize) -> String {
     words::plural(cores, "thread")
-}
-
-/// What changed, the largest change first.
-pub(crate) fn changes(changes: &Changes) -> Table {
-    let rows = changes.changed().map(|change| {
-        let compared = if change.by_ratio {
-            "ratio to the reference"
-        } else {
-            "value"
-        };
-        vec![
-            change.name().into(),
-            words::times(change.ratio.value).into(),
-            words::ends(change.ratio).into(),
-            compared.into(),
-        ]
-    });
-    Table::new(&["what", "now", "95 % interval", "compared by"], rows)
 }
 
 /// A row of the report as a line of figures, for whoever wants all of them.
