@@ -191,13 +191,14 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
     let comparisons = answer.comparisons.iter().map(|comparison| {
         vec![
             book.name(&comparison.contender).into(),
-            book.name(&comparison.to).into(),
             words::times(comparison.ratio.value).into(),
             words::ends(comparison.ratio).into(),
             words::thousands(comparison.cells as u64).into(),
             if comparison.equal { "equal" } else { "" }.into(),
         ]
     });
+    let best = answer.comparisons.first().map_or("", |own| &own.to);
+    let cost = format!("cost next to {}", book.name(best));
     let mut scenarios: Vec<&str> = Vec::new();
     for place in &answer.cells {
         if !scenarios.contains(&place.id.scenario.as_str()) {
@@ -222,10 +223,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
             .iter()
             .map(|said| words::stopped(said))
             .collect(),
-        comparisons: Table::new(
-            &["store", "next to", "cost", "95 % interval", "cells", ""],
-            comparisons,
-        ),
+        comparisons: Table::new(&["store", &cost, "95 % interval", "cells", ""], comparisons),
         cells: cells(book, &answer.cells, true),
         methods: methods
             .map(|run| Method {
