@@ -13,6 +13,11 @@ use crate::fault::Fault;
 pub trait Stage {
     /// Works for about `length`; the first part of it warms caches and does not count.
     ///
+    /// The first slice of a stage is there to warm it: what it yields is thrown away. The
+    /// values of an open-loop cell are percentiles of *all* slices since the second, as its
+    /// tail shows only in many: of these, the coordinator keeps what the last slice of a
+    /// life yields.
+    ///
     /// # Errors
     ///
     /// Where the store did not do what it was to do: a wrong answer ends the run.
