@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::model::{Interval, Report, Row, SCHEMA_VERSION};
+use crate::model::{Report, Row, SCHEMA_VERSION};
 use crate::output::{self, words};
 
 /// So many faults are named, and the rest counted.
@@ -36,7 +36,6 @@ pub fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec
     context(&report, &mut faults);
     scenarios(&report, &mut faults);
     rows(&report, &mut faults);
-    answers(&report, &mut faults);
     if faults.0.is_empty() {
         derived(&report, complete, &mut faults);
     }
@@ -306,33 +305,12 @@ fn rows(report: &Report, faults: &mut Faults) {
                 row.place()
             )
         });
-        figure(&format!("{at}.value"), row.value, faults);
-        if let Some(ratio) = row.ratio {
-            figure(&format!("{at}.ratio"), ratio, faults);
-        }
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
-        faults.expect(!is_reference || row.ratio.is_none(), || {
-            format!("{at}.ratio: the reference has none to itself")
-        });
         faults.expect(is_reference || row.again.is_empty(), || {
             format!("{at}.again: only the reference runs twice")
         });
         samples(&at, row, faults);
     }
-}
-
-/// The ends of an interval lie on both sides of its figure.
-fn figure(at: &str, own: Interval, faults: &mut Faults) {
-    let Interval { value, low, high } = own;
-    let finite = [value, low, high]
-        .iter()
-        .all(|end| end.is_finite() && *end >= 0.0);
-    faults.expect(finite, || {
-        format!("{at}: {own:?} is not of finite figures from 0 up")
-    });
-    faults.expect(low <= value && value <= high, || {
-        format!("{at}: the interval {low} to {high} does not hold {value}")
-    });
 }
 
 fn samples(at: &str, row: &Row, faults: &mut Faults) {
@@ -357,53 +335,6 @@ fn samples(at: &str, row: &Row, faults: &mut Faults) {
         row.again.is_empty() || shape(&row.samples) == shape(&row.again),
         || format!("{at}.again: the reference ran twice in other rounds than once"),
     );
-}
-
-fn answers(report: &Report, faults: &mut Faults) {
-    let places: HashSet<_> = report.rows.iter().map(Row::place).collect();
-    let mut seen = HashSet::new();
-    for (index, answer) in report.answers.iter().enumerate() {
-        let at = format!("answers[{index}]");
-        faults.expect(seen.insert(&answer.question), || {
-            format!("{at}.question: {:?} stands there twice", answer.question)
-        });
-        faults.expect(answer.decided != answer.stores.is_empty(), || {
-            format!(
-                "{at}: decided is {}, and stores are {:?}",
-                answer.decided, answer.stores
-            )
-        });
-        let compared = answer
-            .comparisons
-            .iter()
-            .flat_map(|own| [&own.contender, &own.to]);
-        for id in answer.stores.iter().chain(compared) {
-            faults.expect(is_known(report, id), || {
-                format!("{at}: {id:?} is not among context.contenders")
-            });
-        }
-        for (number, own) in answer.comparisons.iter().enumerate() {
-            figure(
-                &format!("{at}.comparisons[{number}].ratio"),
-                own.ratio,
-                faults,
-            );
-        }
-        for (number, place) in answer.cells.iter().enumerate() {
-            faults.expect(places.contains(place), || {
-                format!("{at}.cells[{number}]: no row is of {place:?}")
-            });
-        }
-    }
-    for (index, noise) in report.noise.iter().enumerate() {
-        let right = noise.floor >= 1.0 && noise.worst >= noise.floor && noise.worst.is_finite();
-        faults.expect(right, || {
-            format!(
-                "noise[{index}]: a floor of {} and {} in the worst cell",
-                noise.floor, noise.worst
-            )
-        });
-    }
 }
 
 /// Computes again what follows from the samples.

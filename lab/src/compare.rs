@@ -159,31 +159,36 @@ fn over(old: Interval, new: Interval) -> Interval {
     }
 }
 
+/// What a context says that a run of other code has in common with this one.
+const FACTS: [&str; 14] = [
+    "/machine/cpu",
+    "/machine/cores",
+    "/machine/memory_bytes",
+    "/machine/os",
+    "/machine/kernel",
+    "/toolchain/rustc",
+    "/toolchain/target",
+    "/toolchain/profile",
+    "/allocator",
+    "/hasher",
+    "/keys",
+    "/lock_file",
+    "/effort",
+    "/seed",
+];
+
 /// What makes the two runs different in more than the code.
 fn warnings(old: &Report, new: &Report) -> Vec<String> {
     let [was, is] = [&old.context, &new.context];
-    let mebibytes = |bytes: u64| format!("{} MiB", bytes >> 20);
-    #[rustfmt::skip] // a table
-    let facts = [
-        ("processor", was.machine.cpu.clone(), is.machine.cpu.clone()),
-        ("number of processors", was.machine.cores.to_string(), is.machine.cores.to_string()),
-        ("memory", mebibytes(was.machine.memory_bytes), mebibytes(is.machine.memory_bytes)),
-        ("system", was.machine.os.clone(), is.machine.os.clone()),
-        ("kernel", was.machine.kernel.clone(), is.machine.kernel.clone()),
-        ("compiler", was.toolchain.rustc.clone(), is.toolchain.rustc.clone()),
-        ("platform", was.toolchain.target.clone(), is.toolchain.target.clone()),
-        ("build profile", was.toolchain.profile.clone(), is.toolchain.profile.clone()),
-        ("allocator", was.allocator.clone(), is.allocator.clone()),
-        ("hasher", was.hasher.clone(), is.hasher.clone()),
-        ("lock file", was.lock_file.clone(), is.lock_file.clone()),
-        ("effort", was.effort.clone(), is.effort.clone()),
-        ("seed", was.seed.to_string(), is.seed.to_string()),
-    ];
-    let mut warnings: Vec<String> = facts
-        .into_iter()
-        .filter(|(_, was, is)| was != is)
-        .map(|(what, was, is)| format!("The {what} differs: {was}, then {is}."))
-        .collect();
+    let values = [was, is].map(|context| serde_json::to_value(context).unwrap_or_default());
+    let mut warnings: Vec<String> = Vec::new();
+    for fact in FACTS {
+        let [was, is] = [0, 1].map(|at: usize| values[at].pointer(fact));
+        if let (true, Some(was), Some(is)) = (was != is, was, is) {
+            let name = fact.rsplit('/').next().unwrap_or(fact).replace('_', " ");
+            warnings.push(format!("The {name} differs: {was}, then {is}."));
+        }
+    }
     for (which, context) in [("old", was), ("new", is)] {
         if let Some(why) = &context.ended_early {
             let why = words::stopped(why);
@@ -354,9 +359,9 @@ mod tests {
                 "{what}: {warnings:?}"
             );
         };
-        warned("number of processors", |new| new.context.machine.cores += 1);
+        warned("cores", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());
-        warned("compiler", |new| {
+        warned("rustc", |new| {
             new.context.toolchain.rustc = "rustc 2".into();
         });
         warned("allocator", |new| new.context.allocator = "bump".into());

@@ -17,7 +17,6 @@ pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 
-use crate::compare::Changes;
 use crate::fault::Fault;
 use crate::model::Report;
 use page::Page;
@@ -59,24 +58,6 @@ pub fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> 
 /// As [`files`].
 pub fn json(report: &Report) -> Result<Vec<u8>, Fault> {
     json::text(report)
-}
-
-/// The files of a comparison: `compare.html` and `compare.md`.
-///
-/// # Errors
-///
-/// As [`files`].
-pub fn comparison(
-    changes: &Changes,
-    names: [&str; 2],
-) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
-    Ok(vec![
-        ("compare.html", html::changes(changes, names)?.into_bytes()),
-        (
-            "compare.md",
-            markdown::changes(changes, names)?.into_bytes(),
-        ),
-    ])
 }
 
 /// The pages of the repository that are made from `docs/report.json`, by their paths in

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    Answer, CellId, Comparison, ContenderInfo, Context, Interval, Kind, Level, Machine, Noise,
-    Place, Promises, Report, Row, SCHEMA_VERSION, ScenarioRun, Toolchain, Unit,
+    Answer, CellId, Comparison, ContenderInfo, Context, Interval, Kind, Level, Noise, Place,
+    Report, Row, SCHEMA_VERSION, ScenarioRun, Unit,
 };
 
 /// Who takes part: what a read and what a write costs, in nanoseconds on one thread.
@@ -429,65 +429,24 @@ fn answer(
 }
 
 fn context(effort: &str) -> Context {
-    let contenders = CONTENDERS
-        .iter()
-        .map(|&(id, name, kind, ..)| ContenderInfo {
-            id: id.into(),
-            name: name.into(),
-            about: "hash tables of versions, read at one revision under an epoch".into(),
-            kind,
-            crate_name: (kind == Kind::Outside).then(|| "hashbrown".into()),
-            promises: (kind != Kind::Measure).then(|| Promises {
-                readers: "lock-free".into(),
-                writers: "one at a time, a new version of what changes".into(),
-                batch: "atomic".into(),
-                scan: "consistent".into(),
-                indexes_agree: true,
-                never_missing: kind == Kind::Ours,
-                snapshot: "O(1), Send + Sync + 'static".into(),
-                linearizable: true,
-                caveat: "a thread that stays inside a read keeps all that is replaced meanwhile"
-                    .into(),
-            }),
-        });
-    Context {
-        version: "0.1.0".into(),
-        started_at: "2026-11-24T14:51:32Z".into(),
-        seconds: if effort == "full" { 3_412.0 } else { 57.4 },
-        ended_early: None,
-        command: format!("cargo lab --{effort}"),
-        effort: effort.into(),
-        seed: 1,
-        git_revision: Some("d5c15d3307fefec1b0c4c84e594f6f258e95cacd".into()),
-        git_modified: Some(false),
-        lock_file: "23810b2add15e66bf696d9d67654b3f6eb00ebe951fce334ba1754991e8fb8f4".into(),
-        machine: Machine {
-            cpu: "AMD EPYC".into(),
-            cores: 2,
-            memory_bytes: 25_276_510_208,
-            os: "Linux (Debian GNU/Linux 12)".into(),
-            kernel: "6.18.44".into(),
-            load_before: 0.2,
-            load_after: 2.1,
-        },
-        toolchain: Toolchain {
-            rustc: "rustc 1.95.0 (59807616e 2026-04-14)".into(),
-            target: "x86_64-unknown-linux-gnu".into(),
-            profile: "release".into(),
-        },
-        allocator: "mimalloc 0.1.52".into(),
-        hasher: "foldhash 0.2.0 (fast), seeded at random for each store".into(),
-        keys: "service:pod, 19 bytes, ten pods a service, asked for uniformly at random".into(),
-        copies: "get_* clone a record; with_service borrows it".into(),
-        rules: vec![
-            "A round is one slice for every contender, in random order, the reference twice"
-                .into();
-            6
-        ],
-        lacks: Vec::new(),
-        crates: [("hashbrown", "0.17.1"), ("papaya", "0.2.5")]
-            .map(|(name, version)| (name.into(), version.into()))
-            .into(),
-        contenders: contenders.collect(),
+    let read = serde_json::from_str(include_str!("synthetic/context.json"));
+    let mut context: Context = read.expect("a context");
+    context.effort = effort.into();
+    context.command = format!("cargo lab --{effort}");
+    context.seconds = if effort == "full" { 3_412.0 } else { 57.4 };
+    context.contenders = CONTENDERS.iter().map(contender).collect();
+    context
+}
+
+fn contender(&(id, name, kind, ..): &(&str, &str, Kind, f64, f64)) -> ContenderInfo {
+    let read = serde_json::from_str(include_str!("synthetic/promises.json"));
+    let promises = (kind != Kind::Measure).then(|| read.expect("promises"));
+    ContenderInfo {
+        id: id.into(),
+        name: name.into(),
+        about: "hash tables of versions, read at one revision under an epoch".into(),
+        kind,
+        crate_name: (kind == Kind::Outside).then(|| "hashbrown".into()),
+        promises,
     }
 }

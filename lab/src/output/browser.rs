@@ -53,7 +53,8 @@ fn run(chromium: &Path, folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// No page is wider than its window, nothing of a chart covers anything else of it, the
-/// first screen holds the answers and two charts, and every chart can be read aloud.
+/// first screen holds the answers and two charts, and every chart can be read aloud. Of
+/// names that are one long word only the width of the page is looked at.
 #[test]
 fn pages_fit_and_nothing_overlaps() {
     let Some(chromium) = chromium() else {

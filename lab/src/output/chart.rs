@@ -40,6 +40,14 @@ impl Look {
         }
     }
 
+    /// About how wide a name is: those of the stores of this crate are bold.
+    fn width(self, name: &str) -> f64 {
+        match self {
+            Look::Ours(_) => width(name) * 1.2,
+            Look::Outside(_) => width(name),
+        }
+    }
+
     /// The mark in the middle of a place; `x` in per cent, `y` in pixels. Its colour is
     /// that of the group it stands in.
     fn mark(self, x: f64, y: f64) -> String {

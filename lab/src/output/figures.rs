@@ -11,6 +11,8 @@ use crate::model::{Answer, Interval, Place, Row};
 const PANELS: usize = 4;
 /// How high a chart of lines is at least.
 const HEIGHT: f64 = 200.0;
+/// How many letters of a contender's id a chart shows.
+const NAME: usize = 16;
 /// Between two rows of a chart of figures.
 const STEP: f64 = 23.0;
 
@@ -116,7 +118,7 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
         return Some(dots(book, place, title, STEP));
     };
     let dot = |id: &str, figure| Dot {
-        name: id.into(),
+        name: words::short(id, NAME),
         look: book.look(id),
         figure,
     };
@@ -133,7 +135,7 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
     let chart = Dots {
         title,
         unit: None,
-        axis: format!("cost next to {}", first.to),
+        axis: format!("cost next to {}", words::short(&first.to, NAME)),
         rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
         step: STEP,
     };
@@ -266,7 +268,7 @@ fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Drawing {
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
     let row = |row: &&Row| Dot {
-        name: words::short(&row.contender, 20),
+        name: words::short(&row.contender, NAME),
         look: book.look(&row.contender),
         figure: row.value,
     };
@@ -285,7 +287,7 @@ fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64)
         .took_part(&panel.places)
         .into_iter()
         .map(|id| Series {
-            name: words::short(id, 20),
+            name: words::short(id, NAME),
             look: book.look(id),
             points: panel
                 .places

@@ -3,9 +3,8 @@
 use minijinja::context;
 use minijinja::value::Serde;
 
-use super::page::{self, Page};
+use super::page::Page;
 use super::templates;
-use crate::compare::Changes;
 use crate::fault::Fault;
 
 /// Between these two lines of the README stand the figures.
@@ -14,18 +13,6 @@ const MARKS: [&str; 2] = ["<!-- figures:begin -->", "<!-- figures:end -->"];
 /// `report.md`, with every table; where `brief`, `docs/benchmarks.md`, with charts instead.
 pub(crate) fn page(page: &Page, brief: bool) -> Result<String, Fault> {
     let text = templates::render("report.md", context! { page => Serde(page), brief })?;
-    Ok(tidy(&text))
-}
-
-/// `compare.md`
-pub(crate) fn changes(changes: &Changes, names: [&str; 2]) -> Result<String, Fault> {
-    let table = page::changes(changes);
-    let said = changes.sentences();
-    let warnings = &changes.warnings;
-    let text = templates::render(
-        "compare.md",
-        context! { names => Serde(names), said, warnings, table => Serde(table) },
-    )?;
     Ok(tidy(&text))
 }
 

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::book::Book;
 use super::chart::Drawing;
 use super::{figures, story, words};
-use crate::compare::Changes;
 use crate::model::{Answer, Interval, Place, Report, Row, ScenarioRun};
 
 /// All that a page shows.
@@ -76,6 +75,8 @@ pub(crate) struct Part {
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) title: String,
+    /// What stands above it in a page: what its surroundings do not say.
+    pub(crate) caption: String,
     /// Its name among the files.
     pub(crate) file: String,
     /// The chart as part of a page.
@@ -123,6 +124,7 @@ impl Figure {
     fn new(file: String, drawing: Drawing) -> Figure {
         Figure {
             title: drawing.title.clone(),
+            caption: drawing.title.clone(),
             svg: drawing.inline(&file),
             file,
             drawing,
@@ -189,13 +191,14 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
     let comparisons = answer.comparisons.iter().map(|comparison| {
         vec![
             book.name(&comparison.contender).into(),
-            book.name(&comparison.to).into(),
             words::times(comparison.ratio.value).into(),
             words::ends(comparison.ratio).into(),
             words::thousands(comparison.cells as u64).into(),
             if comparison.equal { "equal" } else { "" }.into(),
         ]
     });
+    let best = answer.comparisons.first().map_or("", |own| &own.to);
+    let cost = format!("cost next to {}", book.name(best));
     let mut scenarios: Vec<&str> = Vec::new();
     for place in &answer.cells {
         if !scenarios.contains(&place.id.scenario.as_str()) {
@@ -220,10 +223,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
             .iter()
             .map(|said| words::stopped(said))
             .collect(),
-        comparisons: Table::new(
-            &["store", "next to", "cost", "95 % interval", "cells", ""],
-            comparisons,
-        ),
+        comparisons: Table::new(&["store", &cost, "95 % interval", "cells", ""], comparisons),
         cells: cells(book, &answer.cells, true),
         methods: methods
             .map(|run| Method {
@@ -257,7 +257,14 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Part {
         ),
         sentence: story::scenario(book, places),
         charts: charts
-            .map(|(file, drawing)| Figure::new(file, drawing))
+            .map(|(file, drawing)| {
+                let mut figure = Figure::new(file, drawing);
+                let rest = figure.title.strip_prefix(run.name.as_str());
+                if let Some(rest) = rest.and_then(|rest| rest.strip_prefix(", ")) {
+                    figure.caption = rest.to_owned();
+                }
+                figure
+            })
             .collect(),
         table: cells(book, places, false),
     }
@@ -456,24 +463,6 @@ fn facts(report: &Report) -> Table {
 
 fn plural_threads(cores: usize) -> String {
     words::plural(cores, "thread")
-}
-
-/// What changed, the largest change first.
-pub(crate) fn changes(changes: &Changes) -> Table {
-    let rows = changes.changed().map(|change| {
-        let compared = if change.by_ratio {
-            "ratio to the reference"
-        } else {
-            "value"
-        };
-        vec![
-            change.name().into(),
-            words::times(change.ratio.value).into(),
-            words::ends(change.ratio).into(),
-            compared.into(),
-        ]
-    });
-    Table::new(&["what", "now", "95 % interval", "compared by"], rows)
 }
 
 /// A row of the report as a line of figures, for whoever wants all of them.

@@ -85,7 +85,7 @@ pub(crate) fn verdict(book: &Book<'_>, answer: &Answer) -> String {
 /// How near the next one is, in few words.
 pub(crate) fn margin(answer: &Answer) -> String {
     if answer.by_promise && answer.decided {
-        return "by what it promises".into();
+        return "by promise".into();
     }
     let mut comparisons = answer.comparisons.iter();
     let next: Option<&Comparison> = if answer.decided {
@@ -98,10 +98,10 @@ pub(crate) fn margin(answer: &Answer) -> String {
             format!("{} {}", next.contender, words::times(next.ratio.value))
         }
         Some(next) => format!(
-            "{} or {}: {}",
+            "{} or {}: {}×",
             next.to,
             next.contender,
-            words::ratio(next.ratio)
+            words::ends(next.ratio)
         ),
         None => String::new(),
     }

@@ -8,13 +8,11 @@ use minijinja::{AutoEscape, Environment, Value};
 use crate::fault::Fault;
 
 /// Each with its name, whose ending says how values are escaped.
-const ALL: [(&str, &str); 7] = [
+const ALL: [(&str, &str); 5] = [
     ("page.html", include_str!("templates/page.html")),
-    ("compare.html", include_str!("templates/compare.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("page.css", include_str!("templates/page.css")),
     ("report.md", include_str!("templates/report.md")),
-    ("compare.md", include_str!("templates/compare.md")),
     ("readme.md", include_str!("templates/readme.md")),
 ];
 

@@ -44,6 +44,15 @@ pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io:
     let width = options.width.max(20);
     let mut answers = vec![String::new()];
     answers.extend(wrapped(&story::run(report), width, 0));
+    if width >= NARROW
+        && report
+            .answers
+            .iter()
+            .any(|answer| !answer.comparisons.is_empty())
+    {
+        let how = "In the tables: costs next to the best of a row; = where equal within 3 %.";
+        answers.extend(wrapped(how, width, 0));
+    }
     for warning in story::warnings(report) {
         answers.extend(wrapped(&format!("Mind: {warning}"), width, 2));
     }
@@ -174,7 +183,10 @@ fn answer_lines(book: &Book<'_>, width: usize) -> Vec<String> {
 /// The answer by ids, which are shorter than names: `snapshot = versioned`.
 fn verdict(answer: &Answer) -> String {
     if !answer.decided || answer.stores.is_empty() {
-        return "not decided".into();
+        let nearest = answer.comparisons.first();
+        return nearest.map_or("not decided".into(), |own| {
+            format!("not decided: {} or {}", own.to, own.contender)
+        });
     }
     answer
         .stores

@@ -70,7 +70,7 @@ impl Dots {
 
     /// How wide the names are, with what keeps them from the plot.
     fn left(&self) -> f64 {
-        let names = self.rows.iter().map(|row| width(&row.name));
+        let names = self.rows.iter().map(|row| row.look.width(&row.name));
         names.fold(30.0, f64::max) + 14.0
     }
 
@@ -90,6 +90,8 @@ impl Dots {
     /// The interval, without saying the unit three times.
     fn interval(&self, figure: Interval) -> String {
         match self.unit {
+            // What is 1 by its definition, or counted.
+            _ if figure.low >= figure.high => String::new(),
             None => words::ends(figure),
             Some(unit) => {
                 let [low, high] = [figure.low, figure.high].map(|end| words::value(unit, end));
@@ -105,6 +107,8 @@ impl Dots {
 
     fn figure(&self, figure: Interval) -> String {
         format!("{} {}", self.text(figure.value), self.interval(figure))
+            .trim_end()
+            .into()
     }
 
     fn axis(&self, scale: &Scale, bottom: f64) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use minijinja::HtmlEscape;
 
 use super::scale::{Scale, apart};
-use super::{Drawing, Look, line, short, text, title, width};
+use super::{Drawing, Look, line, short, text, title};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
@@ -55,7 +55,10 @@ impl Lines {
             height: self.height.max(self.series.len() as f64 * NAME),
             scale,
         };
-        let names = self.series.iter().map(|series| width(&series.name));
+        let names = self
+            .series
+            .iter()
+            .map(|series| series.look.width(&series.name));
         let right = names.fold(30.0, f64::max) + 26.0;
         Drawing {
             title: self.title.clone(),
