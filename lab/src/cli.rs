@@ -60,9 +60,6 @@ enum Subtask {
         old: PathBuf,
         /// The newer one [default: that of the last run]
         new: Option<PathBuf>,
-        /// Write compare.html and compare.md to this folder as well
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
         /// Print every change, however many there are
         #[arg(long)]
         verbose: bool,
@@ -129,9 +126,11 @@ fn contenders() -> Vec<ContenderInfo> {
 }
 
 fn store_names() -> PossibleValuesParser {
-    let stores = contenders().into_iter().filter(|info| info.kind == Kind::Ours);
+    let stores = contenders()
+        .into_iter()
+        .filter(|info| info.kind == Kind::Ours);
     PossibleValuesParser::new(stores.map(|info| {
-        let value = PossibleValue::new(String::leak(info.id)).alias(String::leak(info.name));
+        let value = PossibleValue::new(&*info.id.leak()).alias(&*info.name.leak());
         value.help(info.about)
     }))
 }
@@ -143,7 +142,10 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub fn main() -> ExitCode {
     // A process that measures is called by this program itself.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
+    if arguments
+        .next()
+        .is_some_and(|first| first == child::ARGUMENT)
+    {
         let task = arguments.next().map(OsString::into_string);
         return child::serve(&task.and_then(Result::ok).unwrap_or_default(), open);
     }
@@ -214,7 +216,10 @@ impl Options {
             let named = |own: &&ContenderInfo| {
                 given.eq_ignore_ascii_case(&own.id) || given.eq_ignore_ascii_case(&own.name)
             };
-            contenders.iter().find(named).map_or_else(|| given.clone(), |own| own.id.clone())
+            contenders
+                .iter()
+                .find(named)
+                .map_or_else(|| given.clone(), |own| own.id.clone())
         };
         self.stores.iter().map(id).collect()
     }
@@ -235,10 +240,15 @@ impl Options {
     }
 
     /// The scenarios that were asked for, with those who take part, and the cells.
-    fn chosen(&self, contenders: &[ContenderInfo]) -> Result<(Vec<Scenario>, Vec<(usize, usize)>), Fault> {
+    fn chosen(
+        &self,
+        contenders: &[ContenderInfo],
+    ) -> Result<(Vec<Scenario>, Vec<(usize, usize)>), Fault> {
         let stores = self.ids(contenders);
         let mut chosen = scenarios::all();
-        chosen.retain(|own| self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == own.name));
+        chosen.retain(|own| {
+            self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == own.name)
+        });
         for store in &stores {
             if !chosen.iter().any(|own| own.contenders.contains(&&**store)) {
                 return Err(Fault::new(format!(
@@ -247,11 +257,18 @@ impl Options {
                 )));
             }
         }
-        let is_ours = |id: &str| contenders.iter().any(|own| own.id == id && own.kind == Kind::Ours);
+        let is_ours = |id: &str| {
+            contenders
+                .iter()
+                .any(|own| own.id == id && own.kind == Kind::Ours)
+        };
         for scenario in &mut chosen {
             let reference = scenario.reference;
             scenario.contenders.retain(|id| {
-                stores.is_empty() || *id == reference || !is_ours(id) || stores.iter().any(|own| own == id)
+                stores.is_empty()
+                    || *id == reference
+                    || !is_ours(id)
+                    || stores.iter().any(|own| own == id)
             });
         }
         // What a quick run measures, a smoke run tries.
@@ -259,7 +276,9 @@ impl Options {
         let mut cells = Vec::new();
         for (at, scenario) in chosen.iter().enumerate() {
             let own = scenario.cells.iter().enumerate();
-            let own = own.filter(|(_, cell)| cell.from <= effort).map(|(cell, _)| (at, cell));
+            let own = own
+                .filter(|(_, cell)| cell.from <= effort)
+                .map(|(cell, _)| (at, cell));
             cells.extend(own);
         }
         if cells.is_empty() {
@@ -284,7 +303,9 @@ fn name(effort: Effort) -> &'static str {
 
 /// The folder of the repository.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
 }
 
 /// The target folder that this program was built in.
@@ -298,7 +319,8 @@ fn target() -> PathBuf {
 
 /// The report of the last run, unless another one was named.
 fn named(json: Option<&PathBuf>) -> PathBuf {
-    json.cloned().unwrap_or_else(|| target().join("report/report.json"))
+    json.cloned()
+        .unwrap_or_else(|| target().join("report/report.json"))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
@@ -312,18 +334,24 @@ fn read(path: &Path) -> Result<Report, Fault> {
 /// How the terminal wants it.
 fn looks(verbose: bool) -> terminal::Options {
     let own = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
     terminal::Options {
         verbose,
         width: own.or(columns).unwrap_or(80),
-        colour: io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|own| own.is_empty()),
+        colour: io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|own| own.is_empty()),
     }
 }
 
 /// Says what was written and what was not.
 fn tell(saved: &Saved) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
-    let said = saved.written.iter().try_for_each(|path| writeln!(out, "wrote {}", path.display()));
+    let said = saved
+        .written
+        .iter()
+        .try_for_each(|path| writeln!(out, "wrote {}", path.display()));
     for (path, error) in &saved.failed {
         complain(&format!("{} was not written: {error}", path.display()));
     }
@@ -343,24 +371,29 @@ fn perform(task: &Subtask) -> Result<ExitCode, Failure> {
             let folder = out.as_deref().or(json.parent()).unwrap_or(Path::new("."));
             tell(&save::save(folder, output::rendered(&report)?))
         }
-        Subtask::Compare { old, new, out, verbose } => {
+        Subtask::Compare { old, new, verbose } => {
             let new = named(new.as_ref());
             let changes = compare::compare(&read(old)?, &read(&new)?);
             let names = [old, &new].map(|path| path.display().to_string());
             let names = [&*names[0], &*names[1]];
             terminal::changes(&changes, names, &mut io::stdout().lock(), looks(*verbose))?;
-            match out {
-                Some(folder) => tell(&save::save(folder, output::comparison(&changes, names)?)),
-                None => Ok(ExitCode::SUCCESS),
-            }
+            Ok(ExitCode::SUCCESS)
         }
         Subtask::Check { json } => {
             let json = named(json.as_ref());
             if let Err(faults) = check::check(&bytes(&json)?, judge::complete) {
-                complain(&format!("{} is not whole:\n  {}", json.display(), faults.join("\n  ")));
+                complain(&format!(
+                    "{} is not whole:\n  {}",
+                    json.display(),
+                    faults.join("\n  ")
+                ));
                 return Ok(ExitCode::FAILURE);
             }
-            writeln!(io::stdout(), "{} is whole, and agrees with itself", json.display())?;
+            writeln!(
+                io::stdout(),
+                "{} is whole, and agrees with itself",
+                json.display()
+            )?;
             Ok(ExitCode::SUCCESS)
         }
         Subtask::Docs { check } => docs(*check),
@@ -371,7 +404,11 @@ fn perform(task: &Subtask) -> Result<ExitCode, Failure> {
 fn docs(only_check: bool) -> Result<ExitCode, Failure> {
     let json = root().join("docs/report.json");
     let report = check::check(&bytes(&json)?, judge::complete).map_err(|faults| {
-        Fault::new(format!("{} is not whole: {}", json.display(), faults.join("; ")))
+        Fault::new(format!(
+            "{} is not whole: {}",
+            json.display(),
+            faults.join("; ")
+        ))
     })?;
     let context = &report.context;
     if !["default", "full"].contains(&&*context.effort) || context.ended_early.is_some() {
@@ -404,11 +441,24 @@ fn docs(only_check: bool) -> Result<ExitCode, Failure> {
 }
 
 fn list(out: &mut impl Write) -> io::Result<ExitCode> {
-    writeln!(out, "Scenarios, with their cells in a quick, a default and a full run:")?;
+    writeln!(
+        out,
+        "Scenarios, with their cells in a quick, a default and a full run:"
+    )?;
     for scenario in scenarios::all() {
-        let cells = |effort| scenario.cells.iter().filter(|cell| cell.from <= effort).count();
+        let cells = |effort| {
+            scenario
+                .cells
+                .iter()
+                .filter(|cell| cell.from <= effort)
+                .count()
+        };
         let cells = [Effort::Quick, Effort::Default, Effort::Full].map(cells);
-        writeln!(out, "  {}: {} ({}, {}, {})", scenario.name, scenario.about, cells[0], cells[1], cells[2])?;
+        writeln!(
+            out,
+            "  {}: {} ({}, {}, {})",
+            scenario.name, scenario.about, cells[0], cells[1], cells[2]
+        )?;
         writeln!(out, "      {}", scenario.contenders.join(", "))?;
     }
     writeln!(out, "Contenders:")?;
@@ -421,10 +471,15 @@ fn list(out: &mut impl Write) -> io::Result<ExitCode> {
 fn measure(options: &Options) -> Result<ExitCode, Failure> {
     let contenders = contenders();
     let (scenarios, cells) = options.chosen(&contenders)?;
-    let folder = options.out.clone().unwrap_or_else(|| target().join("report"));
+    let folder = options
+        .out
+        .clone()
+        .unwrap_or_else(|| target().join("report"));
     save::prepare(&folder).map_err(|error| {
         let folder = folder.display();
-        Fault::new(format!("cannot write to {folder}: {error}; choose another folder with --out DIR"))
+        Fault::new(format!(
+            "cannot write to {folder}: {error}; choose another folder with --out DIR"
+        ))
     })?;
     let handler = || {
         if INTERRUPTED.swap(true, Relaxed) {
@@ -439,7 +494,9 @@ fn measure(options: &Options) -> Result<ExitCode, Failure> {
     let rules = plan.rules().into_iter().chain(judge::rules()).collect();
     let effort = name(options.effort());
     let taking_part = |info: &ContenderInfo| {
-        scenarios.iter().any(|own| own.contenders.contains(&&*info.id))
+        scenarios
+            .iter()
+            .any(|own| own.contenders.contains(&&*info.id))
     };
     let contenders = contenders.into_iter().filter(taking_part).collect();
     let context = context::context(options.command(), effort, options.seed, rules, contenders);
@@ -461,7 +518,11 @@ fn measure(options: &Options) -> Result<ExitCode, Failure> {
 fn finish(report: &Report, folder: &Path, verbose: bool) -> Result<ExitCode, Failure> {
     let interrupted = INTERRUPTED.load(Relaxed);
     if report.rows.is_empty() {
-        let why = report.context.ended_early.as_deref().unwrap_or("no life fits into the time");
+        let why = report
+            .context
+            .ended_early
+            .as_deref()
+            .unwrap_or("no life fits into the time");
         complain(&format!("nothing was measured, and nothing written: {why}"));
         return Ok(ExitCode::from(if interrupted { 130 } else { 1 }));
     }
@@ -473,7 +534,9 @@ fn finish(report: &Report, folder: &Path, verbose: bool) -> Result<ExitCode, Fai
     match &report.context.ended_early {
         Some(_) if interrupted => Ok(ExitCode::from(130)),
         Some(fault) => {
-            complain(&format!("the run ended, and the report holds what was measured before: {fault}"));
+            complain(&format!(
+                "the run ended, and the report holds what was measured before: {fault}"
+            ));
             Ok(ExitCode::FAILURE)
         }
         None => Ok(code),
@@ -494,23 +557,37 @@ mod tests {
     fn a_store_goes_by_either_name() {
         let given = ["lab", "--store", "SnapshotStore", "--store", "memory"];
         let options = Cli::parse_from(given).options;
-        assert_eq!(options.command(), "cargo lab --store snapshot --store memory --seed 1");
+        assert_eq!(
+            options.command(),
+            "cargo lab --store snapshot --store memory --seed 1"
+        );
     }
 
     #[test]
     fn a_bad_option_is_refused_before_anything_runs() {
-        for bad in ["rendre", "--fast", "--scenario=burst", "--store=floor", "--seed=x"] {
+        for bad in [
+            "rendre",
+            "--fast",
+            "--scenario=burst",
+            "--store=floor",
+            "--seed=x",
+        ] {
             let error = Cli::try_parse_from(["lab", bad]).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");
         }
-        for bad in [["--quick", "--full"], ["--smoke", "--quick"], ["--quick", "list"]] {
+        for bad in [
+            ["--quick", "--full"],
+            ["--smoke", "--quick"],
+            ["--quick", "list"],
+        ] {
             Cli::try_parse_from(["lab", bad[0], bad[1]]).unwrap_err();
         }
     }
 
     #[test]
     fn a_store_that_takes_no_part_is_refused() {
-        let options = Cli::parse_from(["lab", "--scenario", "sustained", "--store", "memory"]).options;
+        let options =
+            Cli::parse_from(["lab", "--scenario", "sustained", "--store", "memory"]).options;
         let fault = options.chosen(&contenders()).unwrap_err();
         assert!(fault.0.contains("memory takes part in none"), "{fault}");
     }

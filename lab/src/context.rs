@@ -72,7 +72,7 @@ pub fn context(
         keys: "service:pod, ten pods a service, registered in random order; asked for uniformly \
                at random unless a scenario says otherwise, with texts that are never the store's \
                own"
-            .into(),
+        .into(),
         copies: "get_* clone a record (one reference count, a few words); with_service, reader \
                  handles and views borrow it"
             .into(),
@@ -154,7 +154,11 @@ fn known(text: Option<String>) -> String {
 
 fn toolchain() -> Toolchain {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
     Toolchain {
         rustc: known(answer(Command::new(rustc).arg("-V"))),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),

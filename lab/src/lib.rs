@@ -3,8 +3,12 @@
 mod cells;
 pub mod check;
 pub mod child;
+pub mod cli;
 pub mod compare;
+pub mod contender;
+pub mod context;
 pub mod fault;
+pub mod fleet;
 pub mod judge;
 mod machine;
 pub mod model;
@@ -12,8 +16,16 @@ pub mod output;
 pub mod plan;
 mod process;
 pub mod run;
+pub mod save;
 pub mod scenario;
+pub mod scenarios;
 pub mod stage;
 mod stats;
+pub mod subject;
 #[cfg(test)]
 mod synthetic;
+pub mod workload;
+
+/// The allocator of everybody.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

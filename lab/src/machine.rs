@@ -64,7 +64,7 @@ fn stolen(stat: &str) -> Option<u64> {
 }
 
 /// Threads that can run at once.
-pub fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -79,6 +79,8 @@ pub enum Op {
     Miss,
     /// Changes a health status, to a new time: always a real change.
     Update,
+    /// Replaces the whole record of a pod.
+    Replace,
     /// Registers a pod that was not there.
     Insert,
     /// Removes a pod.
@@ -93,9 +95,9 @@ pub enum Op {
     Unsubscribe,
     /// Reads every record.
     Scan,
-    /// Takes a snapshot and drops it.
-    Snapshot,
-    /// Commits a batch of this many health updates.
+    /// Takes a snapshot, asks it for this many pods, and drops it.
+    View(u32),
+    /// Commits a batch of this many health updates, which are that many operations.
     Batch(u32),
 }
 
@@ -135,6 +137,8 @@ pub enum Orchestration {
     Memory,
     /// Instructions of one operation, under valgrind.
     Instructions,
+    /// Calls of one operation that get memory, by an allocator that counts.
+    Allocations,
 }
 
 /// What goes on beside the measured threads.
@@ -144,6 +148,7 @@ pub struct Background {
     pub mix: Vec<(Op, u32)>,
     /// How many threads.
     pub threads: usize,
-    /// Operations a second of all of them; `None`: as fast as they can.
+    /// Operations a second of each of them; `None`: as fast as they can; 0: each does one
+    /// operation at the start, and sleeps.
     pub rate: Option<u32>,
 }

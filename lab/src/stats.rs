@@ -22,18 +22,18 @@ const WIDEST: f64 = 1_000.0;
 
 /// A median of logarithms, and how sure it is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// The median.
-    pub log: f64,
+    pub(crate) log: f64,
     /// Its standard error.
-    pub error: f64,
+    pub(crate) error: f64,
     /// The degrees of freedom of that.
-    pub freedom: f64,
+    pub(crate) freedom: f64,
 }
 
 impl Estimate {
     /// What was counted: there is no error.
-    pub fn exact(log: f64) -> Estimate {
+    pub(crate) fn exact(log: f64) -> Estimate {
         Estimate {
             log,
             error: 0.0,
@@ -43,7 +43,7 @@ impl Estimate {
 
     /// The estimate of some lives, each with the logarithms of its rounds; `None` of
     /// nothing. Of one life, each round counts as a life. O(draws x rounds).
-    pub fn of(lives: &[Vec<f64>]) -> Option<Estimate> {
+    pub(crate) fn of(lives: &[Vec<f64>]) -> Option<Estimate> {
         let filled = lives.iter().filter(|life| !life.is_empty()).count();
         let mut life = 0;
         let mut rounds: Vec<(f64, usize)> = Vec::new();
@@ -87,7 +87,7 @@ impl Estimate {
 
     /// The mean of independent estimates, as of the cells of a question; `None` of none.
     /// Its degrees of freedom are Satterthwaite's.
-    pub fn mean(of: &[Estimate]) -> Option<Estimate> {
+    pub(crate) fn mean(of: &[Estimate]) -> Option<Estimate> {
         let n = of.len() as f64;
         let square = |own: &Estimate| own.error * own.error;
         let variance: f64 = of.iter().map(square).sum();
@@ -106,7 +106,7 @@ impl Estimate {
     }
 
     /// Half of the 95 % interval, as a logarithm.
-    pub fn half(self) -> f64 {
+    pub(crate) fn half(self) -> f64 {
         if self.error == 0.0 {
             return 0.0;
         }
@@ -114,7 +114,7 @@ impl Estimate {
     }
 
     /// The figure with its 95 % interval.
-    pub fn interval(self) -> Interval {
+    pub(crate) fn interval(self) -> Interval {
         Interval {
             value: self.log.exp(),
             low: (self.log - self.half()).exp(),
@@ -177,7 +177,7 @@ fn student(freedom: f64) -> f64 {
 }
 
 /// The median of some figures; `None` of none.
-pub fn middle(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
+pub(crate) fn middle(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<(f64, usize)> = figures.into_iter().map(|own| (own, 0)).collect();
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     median(&sorted, &[1])
@@ -186,11 +186,11 @@ pub fn middle(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
 /// `SplitMix64` (Steele, Lea, Flood, 2014). Written out, because a report of today is to be
 /// checked by a program that is built with another version of `rand`.
 #[derive(Clone, Debug)]
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     /// The next number.
-    pub fn draw(&mut self) -> u64 {
+    pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -199,12 +199,12 @@ impl Dice {
     }
 
     /// A number below `end`, which is not 0.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.draw()) * end as u128) >> 64) as usize
     }
 
     /// Brings `items` into a random order.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
         }
