@@ -1,11 +1,12 @@
 //! Reports whose figures are known, for the tests of what is made from reports. They are
 //! as large as real ones.
 
-use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
+use crate::judge::complete;
 use crate::model::{
-    Answer, CellId, Comparison, ContenderInfo, Context, Interval, Kind, Level, Noise, Place,
-    Report, Row, SCHEMA_VERSION, ScenarioRun, Unit,
+    CellId, ContenderInfo, Context, Interval, Kind, Level, Promises, Report, Row, SCHEMA_VERSION,
+    ScenarioRun, Unit,
 };
 
 /// Who takes part: what a read and what a write costs, in nanoseconds on one thread.
@@ -59,7 +60,7 @@ const BYTES: &[(&str, Unit)] = &[
 ];
 
 #[rustfmt::skip] // a table
-const PLANS: [Plan; 12] = [
+const PLANS: [Plan; 13] = [
     ("operations", "floor", &OPERATIONS, &[1], &[1_000, 100_000], TIME),
     ("burst-30x100", "thread-safe", &MIXES, &[30], &[1_000], TIME),
     ("sustained", "thread-safe", &MIXES, &[2, 8], &[1_000], TIME),
@@ -69,38 +70,34 @@ const PLANS: [Plan; 12] = [
     ("writer-storm", "thread-safe", &["0 writes/s", "1000 writes/s", "all it can"], &[2], &[1_000], TAILS),
     ("snapshot-scan", "thread-safe", &["get_all_services", "view"], &[2], &[10_000], TIME),
     ("by-name", "memory", &["pods 1", "pods 10", "pods 100", "pods 1000"], &[1], &[8_000], TIME),
+    ("subscriptions", "memory", &["of 1", "of 10", "of 100", "of 1000"], &[1], &[2_000], TIME),
     ("visibility", "thread-safe", &["get_service"], &[2], &[1_000], TAILS),
     ("fill-and-drop", "memory", &["fill", "drop"], &[1], &[100_000], TIME),
     ("memory", "floor", &["kept"], &[1], &[10, 1_000, 100_000], BYTES),
 ];
 
-/// Question, group, scenario, whether promises decide.
-#[rustfmt::skip] // a table
-const QUESTIONS: [(&str, &str, &str, bool); 14] = [
-    ("One thread", "One thread", "operations", false),
-    ("Many threads, reads on every request, few writes", "Several threads", "sustained", false),
-    ("Many threads, reads and writes mixed", "Several threads", "burst-30x100", false),
-    ("Many threads, mostly writes", "Several threads", "sustained", false),
-    ("Many threads ask for the same few pods", "Several threads", "hot-key", false),
-    ("Reads that stay quick while others write", "Several threads", "writer-storm", false),
-    ("A change is seen soon", "Several threads", "visibility", false),
-    ("Several answers that agree: a view of one moment", "Views and scans", "snapshot-scan", true),
-    ("Scans of everything while it changes", "Views and scans", "snapshot-scan", false),
-    ("All pods of a name", "Views and scans", "by-name", false),
-    ("Who listens to a group", "Views and scans", "by-name", false),
-    ("Many pods at the start", "Memory and start", "fill-and-drop", false),
-    ("Little memory", "Memory and start", "memory", false),
-    ("An event loop, one owner of the data", "Memory and start", "operations", true),
-];
+static QUICK: LazyLock<Report> = LazyLock::new(|| report("quick", 2, 12, &[]));
+static FULL: LazyLock<Report> = LazyLock::new(|| report("full", 3, 18, &[1, 4, 16]));
 
 /// A report as a quick run writes it.
 pub(crate) fn quick() -> Report {
-    report("quick", 2, 12, &[])
+    QUICK.clone()
 }
 
 /// A report as a full run writes it: more cells, more samples.
 pub(crate) fn full() -> Report {
-    report("full", 3, 20, &[1, 4, 16])
+    FULL.clone()
+}
+
+/// A run of one scenario in two sizes.
+pub(crate) fn small() -> Report {
+    let mut report = quick();
+    report.scenarios.truncate(1);
+    report
+        .rows
+        .retain(|row| row.id.scenario == "operations" && row.id.cell == "with_service");
+    complete(&mut report);
+    report
 }
 
 /// A run that was interrupted in its third scenario.
@@ -297,137 +294,6 @@ fn cost(id: &CellId, metric: &str, read: f64, write: f64) -> f64 {
     mixed * tail * bytes * (id.services as f64).powf(0.06) * (id.threads as f64).sqrt()
 }
 
-/// Fills in what follows from the samples: medians, their ratios, noise, and the best store
-/// of each question. The intervals are plain: the middle nine tenths of the samples.
-pub(crate) fn complete(report: &mut Report) {
-    let references: BTreeMap<String, String> = report
-        .scenarios
-        .iter()
-        .map(|run| (run.name.clone(), run.reference.clone()))
-        .collect();
-    for row in &mut report.rows {
-        row.value = spread(row.samples.iter().flatten().flatten().copied().collect());
-    }
-    let values: BTreeMap<(Place, String), Interval> = report
-        .rows
-        .iter()
-        .map(|row| ((row.place(), row.contender.clone()), row.value))
-        .collect();
-    for row in &mut report.rows {
-        let reference = &references[&row.id.scenario];
-        let theirs = values.get(&(row.place(), reference.clone())).copied();
-        row.ratio = theirs
-            .filter(|_| *reference != row.contender)
-            .map(|theirs| {
-                let ratio = row.value.value / theirs.value;
-                Interval {
-                    value: ratio,
-                    low: ratio * 0.97,
-                    high: ratio * 1.03,
-                }
-            });
-    }
-    report.noise = report
-        .scenarios
-        .iter()
-        .map(|run| Noise {
-            scenario: run.name.clone(),
-            floor: 1.02,
-            worst: 1.08,
-        })
-        .collect();
-    report.answers = QUESTIONS
-        .iter()
-        .map(|&(question, group, scenario, by_promise)| {
-            answer(report, question, group, scenario, by_promise)
-        })
-        .collect();
-}
-
-fn spread(mut samples: Vec<f64>) -> Interval {
-    samples.sort_by(f64::total_cmp);
-    let at = |part: usize| samples[(samples.len() - 1) * part / 20];
-    Interval {
-        value: at(10),
-        low: at(1),
-        high: at(19),
-    }
-}
-
-fn answer(
-    report: &Report,
-    question: &str,
-    group: &str,
-    scenario: &str,
-    by_promise: bool,
-) -> Answer {
-    let mut answer = Answer {
-        question: question.into(),
-        group: group.into(),
-        decided: false,
-        stores: Vec::new(),
-        by_promise,
-        cells: Vec::new(),
-        evidence: Vec::new(),
-        comparisons: Vec::new(),
-        caveats: vec!["a long read, a scan as well, keeps writers waiting".into()],
-    };
-    for row in report.rows.iter().filter(|row| row.id.scenario == scenario) {
-        if !answer.cells.contains(&row.place()) && answer.cells.len() < 6 {
-            answer.cells.push(row.place());
-        }
-    }
-    if answer.cells.is_empty() {
-        answer.evidence.push(format!(
-            "This run has no figures for it: that takes {scenario}"
-        ));
-        return answer;
-    }
-    answer.decided = true;
-    if by_promise {
-        answer.stores = ["snapshot", "versioned"].map(String::from).into();
-        answer
-            .evidence
-            .push("these stores hand out views in O(1)".into());
-        return answer;
-    }
-    let mean = |id: &str| -> Option<f64> {
-        let logs: Vec<f64> = report
-            .rows
-            .iter()
-            .filter(|row| row.contender == id && answer.cells.contains(&row.place()))
-            .map(|row| row.value.value.ln())
-            .collect();
-        #[allow(clippy::cast_precision_loss)] // a handful
-        (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
-    };
-    let ours = CONTENDERS.iter().filter(|who| who.2 == Kind::Ours);
-    let mut means: Vec<(f64, &str)> = ours.filter_map(|who| Some((mean(who.0)?, who.0))).collect();
-    means.sort_by(|a, b| a.0.total_cmp(&b.0));
-    answer.stores.push(means[0].1.into());
-    for &(own, id) in &means[1..] {
-        let ratio = own / means[0].0;
-        answer.comparisons.push(Comparison {
-            contender: id.into(),
-            to: means[0].1.into(),
-            ratio: Interval {
-                value: ratio,
-                low: ratio * 0.98,
-                high: ratio * 1.02,
-            },
-            cells: answer.cells.len(),
-            equal: ratio < 1.01,
-        });
-        if ratio < 1.01 {
-            answer.stores.push(id.into());
-        }
-    }
-    answer
-        .evidence
-        .push(format!("{scenario}, all cells, on two processors"));
-    answer
-}
-
 fn context(effort: &str) -> Context {
     let read = serde_json::from_str(include_str!("synthetic/context.json"));
     let mut context: Context = read.expect("a context");
@@ -440,7 +306,13 @@ fn context(effort: &str) -> Context {
 
 fn contender(&(id, name, kind, ..): &(&str, &str, Kind, f64, f64)) -> ContenderInfo {
     let read = serde_json::from_str(include_str!("synthetic/promises.json"));
-    let promises = (kind != Kind::Measure).then(|| read.expect("promises"));
+    let mut promises: Option<Promises> = (kind != Kind::Measure).then(|| read.expect("promises"));
+    if let Some(own) = promises
+        .as_mut()
+        .filter(|_| !["snapshot", "versioned"].contains(&id))
+    {
+        own.snapshot = "no".into();
+    }
     ContenderInfo {
         id: id.into(),
         name: name.into(),

@@ -76,10 +76,12 @@ pub(crate) fn verdict(book: &Book<'_>, answer: &Answer) -> String {
     if !answer.decided || answer.stores.is_empty() {
         return "not decided".into();
     }
-    book.names(
-        &answer.stores,
-        if answer.by_promise { " or " } else { " = " },
-    )
+    let between = if answer.by_promise { " or " } else { " = " };
+    // Of more than two, the names would not fit beside the question; ids do.
+    if answer.stores.len() > 2 {
+        return answer.stores.join(between);
+    }
+    book.names(&answer.stores, between)
 }
 
 /// How near the next one is, in few words.

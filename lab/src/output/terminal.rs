@@ -90,9 +90,9 @@ pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io:
             lines.extend(table);
         }
     }
-    if !options.verbose && lines.len() + answers.len() > MOST {
-        let cut = MOST.saturating_sub(lines.len() + 1);
-        answers.truncate(cut);
+    // A narrow terminal gets the answers in as many lines as they take.
+    if !options.verbose && width >= NARROW && lines.len() + answers.len() > MOST {
+        answers.truncate(MOST.saturating_sub(lines.len() + 1));
         answers.push("... and more: --verbose".into());
     }
     lines.extend(answers);

@@ -6,6 +6,7 @@ use serde_json::{Value, json as value};
 
 use crate::check::{check, read};
 use crate::compare::compare;
+use crate::judge::complete;
 use crate::synthetic;
 
 const README: &str = "# A\n\n<!-- figures:begin -->\nold\n<!-- figures:end -->\n\nB\n";
@@ -201,14 +202,14 @@ fn a_whole_report_is_called_whole() {
         synthetic::interrupted(),
     ] {
         let text = json(&report).unwrap();
-        let checked = check(&text, synthetic::complete);
+        let checked = check(&text, complete);
         assert_eq!(checked.err(), None);
     }
 }
 
 #[test]
 fn what_contradicts_itself_is_named_with_its_place() {
-    let whole: Value = serde_json::from_slice(&json(&synthetic::quick()).unwrap()).unwrap();
+    let whole: Value = serde_json::from_slice(&json(&synthetic::small()).unwrap()).unwrap();
     let more = whole["cells"][0]["rows"][1]["value"]["value"]
         .as_f64()
         .unwrap()
@@ -251,7 +252,7 @@ fn what_contradicts_itself_is_named_with_its_place() {
     for (said, place, to) in broken {
         let mut value = whole.clone();
         *value.pointer_mut(place).unwrap() = to;
-        let faults = check(value.to_string().as_bytes(), synthetic::complete).expect_err(place);
+        let faults = check(value.to_string().as_bytes(), complete).expect_err(place);
         let named = faults.iter().any(|fault| fault.contains(said));
         assert!(named, "{place}, {said}: {faults:#?}");
     }
@@ -314,7 +315,7 @@ fn no_text_of_a_file_does_more_than_be_read() {
             "{path:?}"
         );
     }
-    let faults = check(&bytes, synthetic::complete).unwrap_err();
+    let faults = check(&bytes, complete).unwrap_err();
     assert!(
         faults.iter().all(|fault| commands(fault) == 0) && faults.len() <= 41,
         "{faults:?}"
