@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::run::Run;
 use crate::save::{self, Saved};
 use crate::scenario::{Effort, Scenario};
-use crate::{check, child, compare, contender, context, judge, output, scenarios};
+use crate::{check, child, compare, contender, context, judge, output, scenarios, workload};
 
 /// Measures the stores of service-registry on this machine: prints tables and answers, and
 /// writes report.html, report.md, report.csv and report.json.
@@ -470,7 +470,7 @@ fn list(out: &mut impl Write) -> io::Result<ExitCode> {
 
 fn measure(options: &Options) -> Result<ExitCode, Failure> {
     let contenders = contenders();
-    let (scenarios, cells) = options.chosen(&contenders)?;
+    let (scenarios, mut cells) = options.chosen(&contenders)?;
     let folder = options
         .out
         .clone()
@@ -499,7 +499,13 @@ fn measure(options: &Options) -> Result<ExitCode, Failure> {
             .any(|own| own.contenders.contains(&&*info.id))
     };
     let contenders = contenders.into_iter().filter(taking_part).collect();
-    let context = context::context(options.command(), effort, options.seed, rules, contenders);
+    let mut context = context::context(options.command(), effort, options.seed, rules, contenders);
+    cells.retain(|&(scenario, cell)| {
+        let lack = workload::lacks(&scenarios[scenario].cells[cell]);
+        let new = lack.clone().filter(|own| !context.lacks.contains(own));
+        context.lacks.extend(new);
+        lack.is_none()
+    });
     let run = Run {
         scenarios,
         cells,

@@ -6,7 +6,9 @@
 //! hasher and allocator.
 
 mod bare;
+mod null;
 mod ours;
+mod registry;
 
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Kind};
@@ -83,7 +85,15 @@ pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
 
 /// All contenders, in the order of the tables.
 pub fn all() -> Vec<Contender> {
+    let null = info(
+        "null",
+        "null",
+        "accepts everything and does nothing: what the waking of threads costs",
+        Kind::Measure,
+    );
     let mut all = ours::all();
+    all.extend(registry::all());
     all.extend(bare::all());
+    all.push(Contender::shared::<null::Null>(null));
     all
 }

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod compare;
 pub mod contender;
 pub mod context;
+mod counting;
 pub mod fault;
 pub mod fleet;
 pub mod judge;
@@ -25,7 +26,3 @@ pub mod subject;
 #[cfg(test)]
 mod synthetic;
 pub mod workload;
-
-/// The allocator of everybody.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -78,6 +78,9 @@ pub trait Subject: Sized + 'static {
     /// What a thread works with.
     type Hand<'a>: Hand;
 
+    /// Whether it knows what was done to it. Only a measure does not.
+    const REMEMBERS: bool = true;
+
     /// An empty one. `seed` is for the hasher.
     fn create(seed: u64) -> Self;
 

@@ -2,9 +2,16 @@
 //!
 //! Each is used in the way that is the best for it.
 
+mod concread;
 mod dashmap;
+mod evmap;
 mod floor;
 mod papaya;
+mod persistent;
+mod rwlock;
+mod scc_index;
+mod scc_map;
+mod skiplist;
 
 use foldhash::fast::FixedState;
 
@@ -14,10 +21,10 @@ use crate::model::Kind;
 /// The hasher of them all, with the seed of the run.
 type Hasher = FixedState;
 
-fn outside(id: &str, about: &str, crate_name: &str) -> crate::model::ContenderInfo {
+fn outside(id: &str, name: &str, about: &str, crate_name: &str) -> crate::model::ContenderInfo {
     crate::model::ContenderInfo {
         crate_name: Some(crate_name.into()),
-        ..info(id, id, about, Kind::Outside)
+        ..info(id, name, about, Kind::Outside)
     }
 }
 
@@ -52,21 +59,66 @@ pub(super) fn all() -> Vec<Contender> {
         kind: Kind::Measure,
         ..outside(
             "floor",
+            "floor",
             "a bare hashbrown::HashMap, without any synchronisation",
             "hashbrown",
         )
     };
     vec![
         Contender::shared::<floor::Floor>(floor),
+        Contender::shared::<rwlock::Locked>(outside(
+            "rwlock",
+            "RwLock<HashMap>",
+            "a hash map behind a reader-writer lock",
+            "hashbrown",
+        )),
         Contender::shared::<dashmap::Dash>(outside(
             "dashmap",
-            "shards, each a hash map behind a lock",
+            "dashmap",
+            "shards, each a hash map behind a reader-writer lock",
             "dashmap",
         )),
         Contender::shared::<papaya::Papaya>(outside(
             "papaya",
+            "papaya",
             "a hash map without locks",
             "papaya",
+        )),
+        Contender::shared::<scc_index::SccIndex>(outside(
+            "scc-index",
+            "scc::HashIndex",
+            "a hash map whose readers take no lock",
+            "scc",
+        )),
+        Contender::shared::<scc_map::SccMap>(outside(
+            "scc-map",
+            "scc::HashMap",
+            "a hash map with a lock for each bucket",
+            "scc",
+        )),
+        Contender::shared::<evmap::Evmap>(outside(
+            "bare-evmap",
+            "evmap",
+            "two maps, one of which is read while the other is written",
+            "evmap",
+        )),
+        Contender::shared::<skiplist::Skip>(outside(
+            "skiplist",
+            "crossbeam-skiplist",
+            "an ordered map without locks",
+            "crossbeam-skiplist",
+        )),
+        Contender::shared::<persistent::Persistent>(outside(
+            "imbl",
+            "ArcSwap<imbl>",
+            "a persistent hash map behind an atomic pointer",
+            "imbl",
+        )),
+        Contender::shared::<concread::Concread>(outside(
+            "concread",
+            "concread",
+            "a tree of buckets with transactions",
+            "concread",
         )),
     ]
 }

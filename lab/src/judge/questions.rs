@@ -90,25 +90,24 @@ pub(super) const ALL: &[Question] = &[
         Trial { scenario: "health-sweep", part: "p99 and p99.9 from the intended start", wanted: tail },
     ] },
     Question { need: "A change is seen soon", group: SEVERAL, who: Who::Shared, caveat: "", trials: &[
-        Trial { scenario: "visibility", part: "median from the start of the write", wanted: |own| own.metric.contains("start") || own.metric == "p50" },
+        Trial { scenario: "visibility", part: "median from the start of the write", wanted: |own| own.metric == "p50" },
     ] },
     Question { need: "Several answers that agree: a view of one moment", group: VIEWS, who: Who::Views, caveat: "", trials: &[
-        Trial { scenario: "snapshot-scan", part: "views", wanted: view },
-        Trial { scenario: "operations", part: "views", wanted: view },
+        Trial { scenario: "views", part: "a view taken, asked and dropped", wanted: |_| true },
     ] },
     Question { need: "Scans of everything while it changes", group: VIEWS, who: Who::Shared, caveat: "", trials: &[
-        Trial { scenario: "snapshot-scan", part: "get_all_services beside a writer", wanted: |own| own.id.cell.starts_with("get_all_services") && !own.metric.starts_with('p') },
+        Trial { scenario: "snapshot-scan", part: "get_all_services beside a writer", wanted: |own| own.id.cell.starts_with("get_all_services") },
     ] },
     Question { need: "All pods of a name", group: VIEWS, who: Who::Shared, caveat: ON_ONE_THREAD, trials: &[
         Trial { scenario: "by-name", part: "on one thread", wanted: |_| true },
         Trial { scenario: "operations", part: "get_services_by_name on one thread", wanted: |own| own.id.cell == "get_services_by_name" },
     ] },
     Question { need: "Who listens to a group", group: VIEWS, who: Who::Shared, caveat: ON_ONE_THREAD, trials: &[
-        Trial { scenario: "subscriptions", part: "on one thread", wanted: |_| true },
+        Trial { scenario: "subscriptions", part: "get_subscribers on one thread", wanted: |own| own.id.cell.starts_with("get_subscribers") },
         Trial { scenario: "operations", part: "get_subscribers on one thread", wanted: |own| own.id.cell == "get_subscribers" },
     ] },
     Question { need: "Many pods at the start", group: MEMORY_AND_START, who: Who::Shared, caveat: "", trials: &[
-        Trial { scenario: "fill-and-drop", part: "fill", wanted: |own| own.metric == "fill" || own.id.cell == "fill" },
+        Trial { scenario: "fill-and-drop", part: "fill", wanted: |own| own.metric == "fill" },
     ] },
     Question { need: "Little memory", group: MEMORY_AND_START, who: Who::Shared, caveat: "", trials: &[
         Trial { scenario: "memory", part: "bytes a service, 1,000 services and more", wanted: kept },
@@ -134,10 +133,6 @@ fn tail(own: &Place) -> bool {
     let quiet =
         own.id.cell == "0" || own.id.cell.starts_with("0 ") || own.id.cell.contains("alone");
     ["p99", "p99.9"].contains(&&*own.metric) && !quiet
-}
-
-fn view(own: &Place) -> bool {
-    own.id.cell.contains("view") || own.id.cell.contains("snapshot")
 }
 
 /// The memory of a store, not that of an answer or a view: of those, freeing late would

@@ -6,6 +6,7 @@
 //! just read it from a request; a text that the store holds as well would warm the
 //! store's cache lines.
 
+use std::collections::HashMap;
 use std::hint::black_box;
 use std::time::{Duration, SystemTime};
 
@@ -30,9 +31,23 @@ const FEWEST: usize = 1 << 11;
 struct Step {
     /// Where its text begins; for a replacement, which record it is.
     start: u32,
+    /// How long its text is.
     len: u16,
     /// Its place in the mix.
     op: u8,
+}
+
+/// Of what a deck is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draw<'a> {
+    /// Operations, by weights.
+    pub(super) mix: &'a [(Op, u32)],
+    /// How often each pod is asked for.
+    pub(super) keys: Keys,
+    /// The pods, the most popular first.
+    pub(super) popular: &'a [usize],
+    /// So many steps are played at a time, and have exactly the shares of the mix.
+    pub(super) hand: Option<usize>,
 }
 
 /// What a thread does.
@@ -63,21 +78,26 @@ fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
 
 impl Deck {
     /// Shuffles a deck for one of `threads`.
-    pub(super) fn new(
-        fleet: Fleet,
-        mix: &[(Op, u32)],
-        keys: Keys,
-        popular: &[usize],
-        threads: usize,
-        dice: &mut Dice,
-    ) -> Deck {
+    pub(super) fn new(fleet: Fleet, draw: &Draw<'_>, threads: usize, dice: &mut Dice) -> Deck {
+        let Draw {
+            mix,
+            keys,
+            popular,
+            hand,
+        } = *draw;
         let len = (STEPS / threads).next_power_of_two().clamp(FEWEST, STEPS);
+        let (hand, room) = hand.map_or((len, len), |hand| (hand, hand.next_power_of_two()));
         let mut order: Vec<u8> = Vec::with_capacity(len);
-        for (op, share) in shares(mix, len).into_iter().enumerate() {
-            let op = u8::try_from(op).expect("a handful of operations");
-            order.resize(order.len() + share, op);
+        while order.len() < len {
+            let first = order.len();
+            for (op, share) in shares(mix, hand).into_iter().enumerate() {
+                let op = u8::try_from(op).expect("a handful of operations");
+                order.resize(order.len() + share, op);
+            }
+            order[first..].shuffle(dice);
+            // Nobody gets there.
+            order.resize(first + room, 0);
         }
-        order.shuffle(dice);
         let zipf = match keys {
             Keys::Zipf(exponent) => Zipf::new(popular.len() as f64, exponent).ok(),
             _ => None,
@@ -91,6 +111,7 @@ impl Deck {
             pods: Vec::with_capacity(len),
             records: Vec::new(),
         };
+        let mut known = HashMap::new();
         for op in order {
             let place = match (keys, &zipf) {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to n
@@ -98,7 +119,9 @@ impl Deck {
                 (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
                 _ => dice.random_range(0..popular.len()),
             };
-            deck.push(op, popular[place]);
+            let same = known.get(&(op, place)).copied();
+            let step = deck.push(op, popular[place], same);
+            known.entry((op, place)).or_insert(step);
         }
         deck
     }
@@ -108,32 +131,33 @@ impl Deck {
         shuffled(fleet.0.services, dice)
     }
 
-    fn push(&mut self, op: u8, pod: usize) {
-        let start = self.text.len();
-        match self.ops[usize::from(op)] {
-            Op::Miss => self.text += &self.fleet.absent_key(pod),
-            Op::ByName | Op::Subscribers => self.text += &self.fleet.name(pod),
-            Op::Replace => self.records.push(self.fleet.record(pod)),
+    /// Appends a step. `known` is one with the same text, which is quicker to copy than to
+    /// make.
+    fn push(&mut self, op: u8, pod: usize, known: Option<Step>) -> Step {
+        let mut start = self.text.len();
+        match (self.ops[usize::from(op)], known) {
+            (Op::Replace, _) => {
+                start = self.records.len();
+                self.records.push(self.fleet.record(pod));
+            }
+            (_, Some(known)) => {
+                let from = known.start as usize;
+                self.text
+                    .extend_from_within(from..from + usize::from(known.len));
+            }
+            (Op::Miss, _) => self.text += &self.fleet.absent_key(pod),
+            (Op::ByName | Op::Subscribers, _) => self.text += &self.fleet.name(pod),
             _ => self.text += &self.fleet.key(pod),
         }
-        let is_record = self.text.len() == start;
-        let start = if is_record {
-            self.records.len() - 1
-        } else {
-            start
-        };
-        let len = if is_record {
-            0
-        } else {
-            self.text.len() - start
-        };
-        self.steps.push(Step {
+        let step = Step {
+            len: u16::try_from(self.text.len().saturating_sub(start)).unwrap_or(0),
             start: u32::try_from(start).expect("a few megabytes"),
-            len: u16::try_from(len).expect("a short name"),
             op,
-        });
+        };
+        self.steps.push(step);
         self.pods
             .push(u32::try_from(pod).expect("a few million pods"));
+        step
     }
 
     /// How many steps there are: a power of two.
@@ -163,7 +187,7 @@ impl Deck {
     }
 
     /// The text that is asked for at a place.
-    pub(super) fn key(&self, place: u64) -> &str {
+    fn key(&self, place: u64) -> &str {
         self.text(self.at(place).1)
     }
 
@@ -317,7 +341,13 @@ mod tests {
         let mut dice = dice(1, "test");
         let popular = Deck::popularity(fleet, &mut dice);
         let mut most = |keys| {
-            let deck = Deck::new(fleet, &[(Op::With, 1)], keys, &popular, 1, &mut dice);
+            let draw = Draw {
+                mix: &[(Op::With, 1)],
+                keys,
+                popular: &popular,
+                hand: None,
+            };
+            let deck = Deck::new(fleet, &draw, 1, &mut dice);
             let mut counts = vec![0; 1_000];
             deck.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
             let asked = counts.iter().filter(|count| **count > 0).count();

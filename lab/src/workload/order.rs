@@ -34,7 +34,7 @@ impl Order {
 }
 
 /// What one thread did while it counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Share {
     /// Operations, of which one that was only partly within the time counts in part.
     pub(super) operations: f64,
@@ -42,6 +42,8 @@ pub(super) struct Share {
     pub(super) nanoseconds: f64,
     /// How many were answered wrongly, in all of the slice.
     pub(super) wrong: u64,
+    /// How long each single one took, in nanoseconds, where that is asked for.
+    pub(super) latencies: Vec<u64>,
 }
 
 impl Share {

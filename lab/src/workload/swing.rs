@@ -86,6 +86,23 @@ impl Swing {
         }
     }
 
+    /// Lets them come and go once, the half that counts within `around`. How many there are.
+    pub(super) fn once(
+        &self,
+        hand: &mut impl Hand,
+        around: impl FnOnce(&mut dyn FnMut()),
+        wrong: &mut u64,
+    ) -> u64 {
+        let mut around = Some(around);
+        for coming in [true, false] {
+            match around.take_if(|_| coming == self.coming) {
+                Some(around) => around(&mut || *wrong += self.turn(hand, coming)),
+                None => *wrong += self.turn(hand, coming),
+            }
+        }
+        self.len() as u64
+    }
+
     /// Lets them come and go until the slice is over, and at least once within it.
     pub(super) fn slice(&self, hand: &mut impl Hand, order: &Order) -> Share {
         let mut share = Share::default();

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::worker::Worker;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, epoch};
-use crate::subject::Hand;
+use crate::subject::{Hand, Subject};
+
+/// What a thread set last, by number of the pod.
+pub(super) type Checks = BTreeMap<usize, SystemTime>;
 
 /// Looks at every pod. Each health that is there must be the last one that some thread has
 /// set, or the first one where none has: a store that loses a change, or does it twice, or
@@ -15,32 +17,32 @@ use crate::subject::Hand;
 /// # Errors
 ///
 /// Where something else is there, or a pod is missing.
-pub(super) fn verify<'w>(
+pub(super) fn verify<S: Subject>(
     hand: &mut impl Hand,
     fleet: Fleet,
-    workers: impl Iterator<Item = &'w Worker>,
+    checks: &[Checks],
 ) -> Result<(), Fault> {
-    let mut checks: BTreeMap<usize, Vec<SystemTime>> = BTreeMap::new();
-    for worker in workers {
-        let mut last = BTreeMap::new();
-        worker.last_checks(|pod, at| {
-            last.insert(pod, at);
-        });
-        for (pod, at) in last {
-            checks.entry(pod).or_default().push(at);
-        }
+    if !S::REMEMBERS {
+        return Ok(());
     }
     let pods = hand.len();
     if pods != fleet.0.services {
         let services = fleet.0.services;
         return Err(Fault(format!("{pods} pods are there, and not {services}")));
     }
-    let never = [epoch()];
+    let never = epoch();
     for pod in 0..fleet.0.services {
         let key = fleet.key(pod);
         let found = hand.checked_at(&key);
-        let expected = checks.get(&pod).map_or(&never[..], Vec::as_slice);
-        if !found.is_some_and(|found| expected.contains(&found)) {
+        let mut expected = checks
+            .iter()
+            .filter_map(|checks| checks.get(&pod))
+            .peekable();
+        let first = expected.peek().is_none().then_some(&never);
+        if !expected
+            .chain(first)
+            .any(|expected| Some(*expected) == found)
+        {
             let what = found.map_or(
                 "is missing",
                 |_| "lacks the last change that was made to it",

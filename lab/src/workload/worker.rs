@@ -1,6 +1,6 @@
 //! One thread that does one operation after the other, or at a pace.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::deck::Deck;
@@ -29,9 +29,9 @@ pub(super) struct Worker {
     done: u64,
     /// How many it does between two looks at the clock.
     batch: u32,
-    /// The steps from which on each of the last batches was stamped, and with what: as
-    /// far back as each step of the deck was done last.
-    stamps: VecDeque<(u64, SystemTime)>,
+    /// The last batches, as far back as each step of the deck was done last: from which
+    /// step on, how many, and when.
+    stamps: VecDeque<(u64, u32, SystemTime)>,
     /// One moment on both clocks.
     clocks: (Instant, SystemTime),
 }
@@ -46,6 +46,11 @@ impl Worker {
             stamps: VecDeque::new(),
             clocks: (Instant::now(), SystemTime::now()),
         }
+    }
+
+    /// How many operations a step is.
+    pub(super) fn weight(&self) -> u64 {
+        self.deck.weight()
     }
 
     /// Works until the slice is over.
@@ -80,36 +85,40 @@ impl Worker {
         share
     }
 
-    /// Does some steps, whose health checks are made now.
+    /// Does some steps, whose health checks are made now. How many answers were wrong.
+    #[inline]
     pub(super) fn step(&mut self, hand: &mut impl Hand, count: u32, now: Instant) -> u64 {
         let now = self.clocks.1 + (now - self.clocks.0);
-        self.stamps.push_back((self.done, now));
+        self.stamps.push_back((self.done, count, now));
         let wrong = self.deck.run(hand, self.done, count, now);
         self.done += u64::from(count);
         let oldest = self.done.saturating_sub(self.deck.len() as u64);
-        while self.stamps.get(1).is_some_and(|(from, _)| *from <= oldest) {
+        while self.stamps.get(1).is_some_and(|(from, ..)| *from <= oldest) {
             self.stamps.pop_front();
         }
         wrong
     }
 
-    /// The next steps, by the texts that they ask for.
-    pub(super) fn next_key(&self) -> &str {
-        self.deck.key(self.done)
+    /// The same with a hand of the deck, which is so large.
+    #[inline]
+    pub(super) fn play(&mut self, hand: &mut impl Hand, size: u32, now: Instant) -> u64 {
+        let wrong = self.step(hand, size, now);
+        self.done += u64::from(size.next_power_of_two() - size);
+        wrong
     }
 
     /// Which health it set last on each pod, by number of the pod.
-    pub(super) fn last_checks(&self, mut tell: impl FnMut(usize, SystemTime)) {
+    pub(super) fn last_checks(&self) -> BTreeMap<usize, SystemTime> {
         let oldest = self.done.saturating_sub(self.deck.len() as u64);
-        for (at, (from, now)) in self.stamps.iter().enumerate() {
-            let to = self.stamps.get(at + 1).map_or(self.done, |(from, _)| *from);
-            for step in (*from).max(oldest)..to {
-                let nanoseconds = u32::try_from(step - from).expect("a batch is short");
-                for pod in self.deck.changes(step) {
-                    tell(pod, *now + Duration::new(0, nanoseconds));
-                }
+        let mut last = BTreeMap::new();
+        for (from, count, now) in &self.stamps {
+            for at in 0..*count {
+                let step = from + u64::from(at);
+                let pods = self.deck.changes(step).filter(|_| step >= oldest);
+                last.extend(pods.map(|pod| (pod, *now + Duration::new(0, at))));
             }
         }
+        last
     }
 }
 
