@@ -28,6 +28,12 @@ const MANY_ROUNDS: usize = 12;
 /// Up to which noise floor a cell is quiet enough.
 pub(crate) const QUIET: f64 = 1.04;
 
+/// The same of the percentiles of an open loop.
+pub(crate) const QUIET_TAIL: f64 = 1.12;
+
+/// After the lives that everybody gets, so many turns are one for the tables as well.
+pub(crate) const TABLES: usize = 4;
+
 /// A slice of an open loop is so many times as long: its tail shows only in many operations.
 const OPEN_LOOP: u32 = 4;
 
@@ -36,7 +42,7 @@ impl Plan {
     pub fn of(effort: Effort) -> Plan {
         let (seconds, lives, most, rounds, millis, narrow) = match effort {
             Effort::Smoke => (60, 1, 1, 2, 2, f64::INFINITY),
-            Effort::Quick => (52, 4, 100, 3, 10, 1.10),
+            Effort::Quick => (52, 3, 100, 3, 10, 1.10),
             Effort::Default => (570, 6, 60, 4, 15, 1.05),
             Effort::Full => (3_450, 10, 60, 4, 30, 1.03),
         };
@@ -90,22 +96,23 @@ impl Plan {
                  time than they usually (in the median) took of that contender in that cell. What \
                  they took is steal, and the time in which its threads waited for a processor \
                  while the processors did not work for it (/proc). Nothing that was measured is \
-                 looked at. Open loops keep all slices.",
+                 looked at. Open loops, and processes of more than a hundred threads, keep all slices.",
                 DROP * 100.0
             ),
             format!(
                 "Every cell gets {} lives. After these a contender goes on only in cells that need \
-                 it: where a question is undecided, the best store and those not told from it; in \
-                 every second turn also those whose interval next to the reference is wider \
-                 than {} % to a side, and the reference where it is farther than {:.0} % from itself. \
+                 it: where a question is undecided, the best store and those not told from it; the \
+                 reference where it is farther than {:.0} % from itself ({:.0} % in an open loop); in every \
+                 {TABLES}th turn also those whose interval next to it is wider than {} % to a side. \
                  The run ends when nobody is needed, after {} lives, or when the next life would \
                  not end within {} s.",
                 self.lives,
+                (QUIET - 1.0) * 100.0,
+                (QUIET_TAIL - 1.0) * 100.0,
                 match self.narrow {
                     narrow if narrow.is_finite() => format!("{:.0}", (narrow - 1.0) * 100.0),
                     _ => "any".into(),
                 },
-                (QUIET - 1.0) * 100.0,
                 self.most,
                 self.budget.as_secs()
             ),

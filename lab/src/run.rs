@@ -10,7 +10,7 @@ use crate::judge;
 use crate::machine::{self, Used};
 use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit};
 use crate::output::progress::Progress;
-use crate::plan::{DROP, Plan, QUIET};
+use crate::plan::{DROP, Plan, QUIET, QUIET_TAIL, TABLES};
 use crate::process::{End, Process, Waiting};
 use crate::scenario::{Cell, Orchestration, Scenario};
 use crate::stage::Slice;
@@ -18,6 +18,10 @@ use crate::stats::{Dice, middle};
 
 /// An operation that takes less time than this was not done, in nanoseconds.
 const IMPOSSIBLE: f64 = 0.1;
+
+/// Of a process with more threads than these nobody asks what each of them waited for: it
+/// would take longer than a slice.
+const MANY_THREADS: usize = 100;
 
 /// What is measured, and how.
 #[derive(Debug)]
@@ -72,8 +76,8 @@ struct Seat {
     /// Where its rows begin: for each metric one for each contender.
     rows: usize,
     lives: usize,
-    /// What its last life took.
-    took: Duration,
+    /// What its last life took for each contender.
+    each: Duration,
     /// What others took of the slices of each contender, twice where it is the reference.
     lost: BTreeMap<(String, bool), Vec<f64>>,
 }
@@ -135,7 +139,7 @@ impl<'a> Desk<'a> {
                     id: id.clone(),
                     rows: report.rows.len(),
                     lives: 0,
-                    took: Duration::ZERO,
+                    each: Duration::ZERO,
                     lost: BTreeMap::new(),
                 });
                 for (metric, unit) in &place.metrics {
@@ -182,18 +186,17 @@ impl<'a> Desk<'a> {
                     .map(all)
                     .collect()
             } else {
-                let mut turns = self.needed(true);
-                if turns.is_empty() || pass % 2 == 1 {
-                    for (seat, more) in self.needed(false) {
-                        turns.entry(seat).or_default().extend(more);
-                    }
+                let mut turns = self.needed((pass - plan.lives) % TABLES == TABLES - 1);
+                if turns.is_empty() {
+                    turns = self.needed(true);
                 }
                 turns.into_iter().collect()
             };
             self.dice.shuffle(&mut turns);
             let mut measured = false;
             for (seat, contenders) in turns {
-                if begun.elapsed() + self.seats[seat].took > plan.budget {
+                let takes = self.seats[seat].each.mul_f64(contenders.len() as f64);
+                if begun.elapsed() + takes > plan.budget {
                     continue;
                 }
                 let id = &self.seats[seat].id;
@@ -223,35 +226,40 @@ impl<'a> Desk<'a> {
         metrics.iter().all(|(_, unit)| unit.is_counted())
     }
 
-    /// Who needs more rounds in which cell: for the questions, or for the tables.
-    fn needed(&mut self, questions: bool) -> BTreeMap<usize, BTreeSet<String>> {
+    /// Who needs more rounds in which cell: for the questions and the noise floors, or for
+    /// the tables as well.
+    fn needed(&mut self, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
+        judge::complete(&mut self.report);
+        let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-        if questions {
-            judge::complete(&mut self.report);
-            let open = judge::open(&self.report);
-            for (at, seat) in self.seats.iter().enumerate() {
-                let asked = open.iter().filter(|own| own.cells.contains(&seat.id));
-                for contender in asked.flat_map(|own| &own.contenders) {
-                    needed.entry(at).or_default().insert(contender.clone());
+        for (at, seat) in self
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.is_counted(*at))
+        {
+            let scenario = self.scenario(at);
+            let quiet = if is_pooled(&scenario.cells[seat.cell]) {
+                QUIET_TAIL
+            } else {
+                QUIET
+            };
+            let mut all = BTreeSet::new();
+            let asked = open.iter().filter(|own| own.cells.contains(&seat.id));
+            all.extend(asked.flat_map(|own| &own.contenders).cloned());
+            for row in self.rows_of(seat) {
+                let is_wide = |own: Interval| own.high / own.value > self.run.plan.narrow;
+                if judge::floor(row).is_some_and(|floor| floor > quiet) {
+                    all.insert(row.contender.clone());
+                }
+                if tables && row.ratio.is_some_and(is_wide) {
+                    all.extend([row.contender.clone(), scenario.reference.to_owned()]);
                 }
             }
-        } else {
-            for (at, seat) in self.seats.iter().enumerate() {
-                let reference = self.scenario(at).reference;
-                let rows = self.rows_of(seat).filter(|row| !row.unit.is_counted());
-                for row in rows {
-                    let wide = row
-                        .ratio
-                        .is_some_and(|own| own.high / own.value > self.run.plan.narrow);
-                    let loud = judge::floor(row).is_some_and(|floor| floor > QUIET);
-                    if wide || loud {
-                        let all = needed.entry(at).or_default();
-                        all.extend([row.contender.clone(), reference.to_owned()]);
-                    }
-                }
+            if !all.is_empty() {
+                needed.insert(at, all);
             }
         }
-        needed.retain(|at, _| !self.is_counted(*at));
         needed
     }
 
@@ -279,7 +287,7 @@ impl<'a> Desk<'a> {
             self.keep(at, &entries);
         }
         let took = begun.elapsed();
-        self.seats[at].took = took;
+        self.seats[at].each = took.div_f64(contenders.len().max(1) as f64);
         let run = &mut self.report.scenarios[self.seats[at].scenario];
         run.seconds = ((run.seconds + took.as_secs_f64()) * 1e3).round() / 1e3;
         end
@@ -330,15 +338,16 @@ impl<'a> Desk<'a> {
             self.run.plan.rounds(opening, entries.len(), length)
         };
         let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
+        let looked_at = !counted && threads <= MANY_THREADS;
         for _ in 0..rounds {
             self.dice.shuffle(entries);
             for entry in entries.iter_mut() {
                 let Some(process) = &mut entry.process else {
                     continue;
                 };
-                let before = Used::by(process.id());
+                let before = looked_at.then(|| Used::by(process.id())).flatten();
                 let slice = process.slice(length, waiting)?;
-                let after = Used::by(process.id());
+                let after = looked_at.then(|| Used::by(process.id())).flatten();
                 possible(&slice, &cell.metrics)
                     .map_err(|fault| End::Fault(fault.at(&entry.contender)))?;
                 let lost = before
