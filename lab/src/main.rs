@@ -1,3 +1,5 @@
 //! `cargo lab`
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    service_registry_lab::cli::main()
+}

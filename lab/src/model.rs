@@ -31,7 +31,10 @@ pub struct Report {
     pub noise: Vec<Noise>,
     /// What was run.
     pub scenarios: Vec<ScenarioRun>,
-    /// The results, grouped by scenario and cell.
+    /// The results, grouped by scenario, cell and metric; in the file, each such group
+    /// says only once what it is.
+    #[serde(rename = "cells", with = "crate::cells")]
+    #[schemars(rename = "cells", with = "Vec<crate::cells::Cell>")]
     pub rows: Vec<Row>,
 }
 
@@ -51,6 +54,9 @@ pub struct Answer {
     pub stores: Vec<String>,
     /// Whether promises decide, and not figures.
     pub by_promise: bool,
+    /// The figures that were weighed; empty where none was measured. Where promises
+    /// decide, those that are shown beside them.
+    pub cells: Vec<Place>,
     /// What speaks for it: short sentences with figures.
     pub evidence: Vec<String>,
     /// The comparison of the best store with every other candidate, nearest first.
@@ -142,12 +148,23 @@ pub struct CellId {
     pub services: usize,
 }
 
-/// One contender in one metric of one cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A metric of a cell: what several contenders are compared in.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
-pub struct Row {
+pub struct Place {
     /// The cell.
     #[serde(flatten)]
+    pub id: CellId,
+    /// What of the cell.
+    pub metric: String,
+}
+
+/// One contender in one metric of one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The cell.
     pub id: CellId,
     /// What of the cell: `time`, `p99`, `bytes`, ...
     pub metric: String,
@@ -160,14 +177,22 @@ pub struct Row {
     pub value: Interval,
     /// Cost next to the reference of the scenario; `None` for the reference itself, and
     /// where there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Interval>,
     /// What was measured, by life and round, in the unit, with four significant digits;
     /// `null` where the slice was dropped or the contender rested.
     pub samples: Vec<Vec<Option<f64>>>,
     /// The same of the second process of the reference; empty for all others.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<Vec<Option<f64>>>,
+}
+
+impl Row {
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        Place {
+            id: self.id.clone(),
+            metric: self.metric.clone(),
+        }
+    }
 }
 
 /// How a scenario was run.

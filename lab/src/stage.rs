@@ -7,11 +7,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::fault::Fault;
 
 /// A contender in a cell, ready to be measured.
 pub trait Stage {
     /// Works for about `length`; the first part of it warms caches and does not count.
+    ///
+    /// The first slice of a stage is there to warm it: what it yields is thrown away. The
+    /// values of an open-loop cell are percentiles of *all* slices since the second, as its
+    /// tail shows only in many: of these, the coordinator keeps what the last slice of a
+    /// life yields.
     ///
     /// # Errors
     ///
@@ -27,7 +34,7 @@ pub trait Stage {
 }
 
 /// What one slice yields.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
     /// One figure for each metric of the cell, in its order and unit.
     pub values: Vec<f64>,
