@@ -10,8 +10,10 @@ mod null;
 mod ours;
 pub mod registry;
 
+use std::sync::OnceLock;
+
 use crate::fault::Fault;
-use crate::model::{ContenderInfo, Kind};
+use crate::model::{ContenderInfo, Kind, Level};
 use crate::scenario::Cell;
 use crate::stage::Stage;
 use crate::subject::{Shared, Subject};
@@ -83,6 +85,21 @@ pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
     }
 }
 
+/// Contenders from outside of this crate, and the level on which they are measured.
+static GUESTS: OnceLock<Vec<(Level, Contender)>> = OnceLock::new();
+
+/// Lets contenders from outside take part, each in all scenarios of its level in which stores
+/// are shared. The first call counts.
+pub fn invite(guests: Vec<(Level, Contender)>) {
+    // Whoever calls again finds the first ones.
+    let _ = GUESTS.set(guests);
+}
+
+/// Who was invited.
+pub fn guests() -> &'static [(Level, Contender)] {
+    GUESTS.get().map_or(&[], Vec::as_slice)
+}
+
 /// All contenders, in the order of the tables.
 pub fn all() -> Vec<Contender> {
     let null = info(
@@ -95,5 +112,6 @@ pub fn all() -> Vec<Contender> {
     all.extend(registry::all());
     all.extend(bare::all());
     all.push(Contender::shared::<null::Null>(null));
+    all.extend(guests().iter().map(|(_, guest)| guest.clone()));
     all
 }

@@ -26,3 +26,10 @@ pub mod subject;
 #[cfg(test)]
 mod synthetic;
 pub mod workload;
+
+/// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`
+/// of a program of one's own calls. See `docs/research.md`.
+pub fn main_with(guests: Vec<(model::Level, contender::Contender)>) -> std::process::ExitCode {
+    contender::invite(guests);
+    cli::main()
+}

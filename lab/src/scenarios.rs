@@ -9,12 +9,13 @@ mod map;
 mod one_thread;
 mod threads;
 
+use crate::contender;
 use crate::model::Unit;
 use crate::scenario::{Background, Cell, Effort, Holds, Keys, Op, Orchestration, Scenario};
 
 /// All scenarios, in the order in which they are run and shown.
 pub fn all() -> Vec<Scenario> {
-    vec![
+    let mut all = vec![
         one_thread::operations(),
         threads::sustained(),
         threads::burst(),
@@ -36,7 +37,15 @@ pub fn all() -> Vec<Scenario> {
         map::idle_threads(),
         growth::allocations(),
         growth::instructions(),
-    ]
+    ];
+    for (level, guest) in contender::guests() {
+        let with =
+            |own: &&mut Scenario| own.level == *level && own.contenders.contains(&"thread-safe");
+        for scenario in all.iter_mut().filter(with) {
+            scenario.contenders.push(&guest.info.id);
+        }
+    }
+    all
 }
 
 /// The stores of this crate that threads can share, and what a user would write instead.
