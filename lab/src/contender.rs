@@ -5,10 +5,10 @@
 //! registry our stores beside what a user would write instead. Everybody has the same
 //! hasher and allocator.
 
-mod bare;
+pub mod bare;
 mod null;
 mod ours;
-mod registry;
+pub mod registry;
 
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Kind};
@@ -24,7 +24,7 @@ pub use ours::{Held, Store};
 pub struct Contender {
     /// What it is called, and what it promises.
     pub info: ContenderInfo,
-    open: fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>,
+    open: workload::Open,
 }
 
 impl Contender {

@@ -95,10 +95,10 @@ fn share(writes: u32) -> String {
 }
 
 /// One thread that updates health statuses, so often a second.
-fn writer(rate: Option<u32>) -> Option<Background> {
-    Some(Background {
+fn writer(rate: Option<u32>) -> Background {
+    Background {
         mix: vec![(Op::Update, 1)],
         threads: 1,
         rate,
-    })
+    }
 }

@@ -4,6 +4,8 @@
 //! compiled once for each contender, and all that happens within a slice is dispatched
 //! statically. [`crate::contender`] holds them by name.
 
+#![allow(clippy::cast_precision_loss)] // counts and nanoseconds far below 2^52
+
 mod alone;
 mod burst;
 mod counted;
@@ -25,6 +27,9 @@ use crate::fleet::{Fleet, dice, shuffled};
 use crate::scenario::{Cell, Orchestration};
 use crate::stage::Stage;
 use crate::subject::{Shared, Subject};
+
+/// How a stage is made of a cell and a seed.
+pub type Open = fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>;
 
 /// A subject that holds what a cell says.
 fn filled<S: Subject>(cell: &Cell, seed: u64) -> S {

@@ -2,16 +2,16 @@
 //!
 //! Each is used in the way that is the best for it.
 
-mod concread;
-mod dashmap;
-mod evmap;
-mod floor;
-mod papaya;
-mod persistent;
-mod rwlock;
-mod scc_index;
-mod scc_map;
-mod skiplist;
+pub mod concread;
+pub mod dashmap;
+pub mod evmap;
+pub mod floor;
+pub mod papaya;
+pub mod persistent;
+pub mod rwlock;
+pub mod scc_index;
+pub mod scc_map;
+pub mod skiplist;
 
 use foldhash::fast::FixedState;
 

@@ -1,7 +1,7 @@
 //! What a user would write instead of one of our stores: the level of the registry.
 
-mod dashmap;
-mod go;
+pub mod dashmap;
+pub mod go;
 
 use super::{Contender, info};
 use crate::model::{ContenderInfo, Kind, Promises};
@@ -52,6 +52,6 @@ pub(super) fn all() -> Vec<Contender> {
     };
     vec![
         Contender::shared::<go::Go>(go),
-        Contender::shared::<dashmap::Dash>(dashmap),
+        Contender::shared::<dashmap::DashRegistry>(dashmap),
     ]
 }

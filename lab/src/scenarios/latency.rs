@@ -20,7 +20,7 @@ fn open_loop(name: &str, beside: Option<Background>, from: Effort) -> Cell {
 
 /// *writer-storm*: reads beside a writer, timed from when they were due.
 pub(super) fn writer_storm() -> Scenario {
-    let beside = |what: &str, rate, from| open_loop(what, writer(rate), from);
+    let beside = |what: &str, rate, from| open_loop(what, Some(writer(rate)), from);
     Scenario {
         name: "writer-storm",
         about: "how long reads wait beside a writer",

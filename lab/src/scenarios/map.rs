@@ -112,7 +112,7 @@ pub(super) fn beside_a_writer() -> Scenario {
         contenders: QUICK.into(),
         reference: "papaya",
         cells: both(vec![Cell {
-            background: writer(None),
+            background: Some(writer(None)),
             metrics: vec![TIME, ("writer", Unit::NsPerOp)],
             ..cell("with_service", Op::With, Effort::Default)
         }]),

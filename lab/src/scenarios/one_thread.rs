@@ -51,7 +51,7 @@ pub(super) fn operations() -> Scenario {
 pub(super) fn views() -> Scenario {
     let view = |name: &str, pods, services, rate: Option<Option<u32>>, from| Cell {
         holds: holds(services),
-        background: rate.and_then(writer),
+        background: rate.map(writer),
         ..cell(name, Op::View(pods), from)
     };
     let beside = Some(Some(10_000));

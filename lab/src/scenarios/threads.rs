@@ -146,7 +146,7 @@ pub(super) fn snapshot_scan() -> Scenario {
             services,
             ..super::holds(services)
         },
-        background: writer(rate),
+        background: Some(writer(rate)),
         ..cell(format!("get_all_services beside {what}"), Op::Scan, from)
     };
     Scenario {

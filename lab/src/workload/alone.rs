@@ -31,9 +31,11 @@ impl<S: Subject> Alone<S> {
 impl<S: Subject> Stage for Alone<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
         let mut hand = self.subject.alone();
-        let order = Order::now(length);
-        let shares = [self.task.slice(&mut hand, &order)];
-        order::slice(&order, vec![order::together(&shares)], &shares)
+        order::patiently(length, |length| {
+            let order = Order::now(length);
+            let shares = [self.task.slice(&mut hand, &order)];
+            order::slice(&order, vec![order::together(&shares)], &shares)
+        })
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Fault> {

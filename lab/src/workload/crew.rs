@@ -57,7 +57,7 @@ impl<S: Shared> Crew<S> {
             (is_timed || cell.background.is_some()) && (2..=seats.len()).contains(&tasks.len());
         let mut threads = Vec::new();
         for (at, mut task) in tasks.into_iter().enumerate() {
-            let (send, orders) = channel::<Order>();
+            let (command, orders) = channel::<Order>();
             let (subject, tell) = (subject.clone(), tell.clone());
             let seat = apart.then(|| seats[at]);
             let work = move || {
@@ -73,7 +73,7 @@ impl<S: Shared> Crew<S> {
                 }
                 task
             };
-            threads.push((send, spawn(Builder::new(), work)?));
+            threads.push((command, spawn(Builder::new(), work)?));
         }
         let idle = match &cell.background {
             Some(beside) if beside.rate == Some(0) => idlers(&subject, cell, beside, seed)?,
@@ -92,7 +92,7 @@ impl<S: Shared> Crew<S> {
         })
     }
 
-    fn shares(&mut self, order: &Order) -> Result<Vec<Share>, Fault> {
+    fn shares(&self, order: &Order) -> Result<Vec<Share>, Fault> {
         let gone = || Fault::new("a thread has ended");
         for (thread, _) in &self.threads {
             thread.send(*order).map_err(|_| gone())?;
@@ -104,10 +104,8 @@ impl<S: Shared> Crew<S> {
         }
         Ok(shares)
     }
-}
 
-impl<S: Shared> Stage for Crew<S> {
-    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+    fn once(&mut self, length: Duration) -> Result<Slice, Fault> {
         let order = Order::now(length);
         let shares = self.shares(&order)?;
         let (measured, beside) = shares.split_at(self.measured);
@@ -115,25 +113,19 @@ impl<S: Shared> Stage for Crew<S> {
         let values = if let Some(percentiles) = &mut self.percentiles {
             percentiles.values(measured)
         } else {
-            let beside = self.background_counts.then(|| order::together(beside));
-            [order::together(measured)]
-                .into_iter()
-                .chain(beside)
-                .collect()
+            let mut values = vec![order::together(measured)];
+            if self.background_counts {
+                values.push(order::together(beside));
+            }
+            values
         };
-        let slice = order::slice(&order, values, measured)?;
-        if slice
-            .values
-            .iter()
-            .all(|value| value.is_finite() && *value > 0.0)
-        {
-            return Ok(slice);
-        }
-        // No thread came to its first operation in time: the machine is busy.
-        if length > Duration::from_secs(10) {
-            return Err(Fault(format!("nothing was done within {length:?}")));
-        }
-        self.slice(length * 2)
+        order::slice(&order, values, measured)
+    }
+}
+
+impl<S: Shared> Stage for Crew<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        order::patiently(length, |length| self.once(length))
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
@@ -196,15 +188,15 @@ fn idlers<S: Shared>(
     let mut idle = Vec::with_capacity(beside.threads);
     for at in 0..beside.threads as u64 {
         let (subject, deck, tell) = (subject.clone(), deck.clone(), tell.clone());
-        let (send, end) = channel::<()>();
+        let (keep, ended) = channel::<()>();
         let work = move || {
             let mut hand = subject.hand();
             let _ = tell.send(deck.run(&mut hand, at, 1, epoch()));
             drop(tell);
             // Comes back when the other side is dropped.
-            let _ = end.recv();
+            let _ = ended.recv();
         };
-        idle.push((send, spawn(Builder::new().stack_size(SMALL_STACK), work)?));
+        idle.push((keep, spawn(Builder::new().stack_size(SMALL_STACK), work)?));
     }
     drop(tell);
     match told.iter().sum::<u64>() {

@@ -20,8 +20,13 @@ use crate::fleet::{Dice, Fleet, shuffled};
 use crate::scenario::{Keys, Op};
 use crate::subject::Hand;
 
-/// Steps of all threads together: too many for a branch predictor to learn their order.
-const STEPS: usize = 1 << 16;
+/// Steps of all threads together: too many for a branch predictor to learn their order. A
+/// debug build measures nothing, but is tested.
+const STEPS: usize = if cfg!(debug_assertions) {
+    1 << 13
+} else {
+    1 << 16
+};
 
 /// The fewest steps of a thread.
 const FEWEST: usize = 1 << 11;
@@ -355,13 +360,13 @@ mod tests {
             (asked, counts[999], deck.len())
         };
         let (asked, count, len) = most(Keys::Uniform);
-        assert!(asked == 1_000 && count < 2 * len / 1_000, "{count}");
+        assert!(asked > 980 && count < 4 * len / 1_000, "{count}");
         let (asked, count, len) = most(Keys::Hot(8));
         assert!(asked == 8 && count < len / 7, "{count}");
         // The first of 1,000 gets 1 / 7.5 of all at an exponent of 0.99.
         let (asked, count, len) = most(Keys::Zipf(0.99));
         assert!(
-            asked > 900 && (len / 9..len / 6).contains(&count),
+            asked > 500 && (len / 9..len / 6).contains(&count),
             "{count}"
         );
     }

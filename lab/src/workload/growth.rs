@@ -178,7 +178,8 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     let with = count.live();
     drop(held);
     replace_all(&mut hand, 2)?;
-    let held = with - count.live();
+    // Less than nothing where a store keeps more by itself than for whoever holds.
+    let held = (with - count.live()).max(0);
 
     let found = hand.len();
     if found != services {

@@ -72,6 +72,32 @@ pub(super) fn together(shares: &[Share]) -> f64 {
     1.0 / shares.iter().map(rate).sum::<f64>()
 }
 
+/// Measures, and again for twice as long where nobody came to a whole operation in time: the
+/// machine is busy, or the operation long.
+///
+/// # Errors
+///
+/// Those of `measure`, and where that does not help.
+pub(super) fn patiently(
+    length: Duration,
+    mut measure: impl FnMut(Duration) -> Result<Slice, Fault>,
+) -> Result<Slice, Fault> {
+    const MOST: Duration = Duration::from_secs(20);
+    let mut length = length;
+    while length < MOST {
+        let slice = measure(length)?;
+        if slice
+            .values
+            .iter()
+            .all(|value| value.is_finite() && *value > 0.0)
+        {
+            return Ok(slice);
+        }
+        length *= 2;
+    }
+    Err(Fault(format!("nothing was done within {MOST:?}")))
+}
+
 /// What threads did, as one figure.
 ///
 /// # Errors

@@ -115,13 +115,13 @@ pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
     tasks.extend((cell.threads..all).map(|thread| task(thread, &beside.mix, pace)));
     if let Orchestration::OpenLoop { rate } = cell.orchestration {
         let rate = f64::from(rate) / cell.threads as f64;
-        let call = |(at, task)| match task {
+        let timed = |(at, task)| match task {
             Task::Steps(worker) if at < cell.threads => {
                 Task::Calls(Caller::new(worker, rate, &mut dice))
             }
             task => task,
         };
-        tasks = tasks.into_iter().enumerate().map(call).collect();
+        tasks = tasks.into_iter().enumerate().map(timed).collect();
     }
     tasks
 }

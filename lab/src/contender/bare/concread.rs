@@ -13,7 +13,7 @@ use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
 /// The map.
-pub(super) struct Concread(HashMap<Arc<str>, Pod>);
+pub struct Concread(HashMap<Arc<str>, Pod>);
 
 super::by_reference!(Concread, |_| Concread(HashMap::new()));
 

@@ -9,7 +9,8 @@ use service_registry::ServiceStatus;
 use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
-pub(super) struct Dash(DashMap<Arc<str>, Pod, Hasher>);
+/// The map.
+pub struct Dash(DashMap<Arc<str>, Pod, Hasher>);
 
 super::by_reference!(Dash, |hasher| Dash(DashMap::with_hasher(hasher)));
 

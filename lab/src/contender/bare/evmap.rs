@@ -18,14 +18,14 @@ type Reader = ReadHandle<Arc<str>, Pod, (), Hasher>;
 type Writer = WriteHandle<Arc<str>, Pod, (), Hasher>;
 
 /// The map.
-pub(super) struct Evmap {
+pub struct Evmap {
     writer: Mutex<Writer>,
     /// What the handles of threads are cloned from.
     reader: Mutex<Reader>,
 }
 
 /// What a thread has of it.
-pub(super) struct EvmapHand<'a> {
+pub struct EvmapHand<'a> {
     writer: &'a Mutex<Writer>,
     reader: Reader,
 }

@@ -12,11 +12,13 @@ use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
 type Map = HashMap<Arc<str>, Pod, Hasher>;
 
 /// The map. Threads can share it as long as nobody writes.
-pub(super) struct Floor(Map);
+pub struct Floor(Map);
 
 /// All of it for one thread, or for reading.
-pub(super) enum FloorHand<'a> {
+pub enum FloorHand<'a> {
+    /// The only one.
     Own(&'a mut Map),
+    /// One of several.
     Read(&'a Map),
 }
 

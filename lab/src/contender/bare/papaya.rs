@@ -13,7 +13,8 @@ use service_registry::ServiceStatus;
 use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
-pub(super) struct Papaya(HashMap<Arc<str>, Pod, Hasher>);
+/// The map.
+pub struct Papaya(HashMap<Arc<str>, Pod, Hasher>);
 
 super::by_reference!(Papaya, |hasher| Papaya(HashMap::with_hasher(hasher)));
 

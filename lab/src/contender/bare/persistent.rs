@@ -16,7 +16,7 @@ use crate::subject::{Hand, Newcomer, Pod};
 type Map = GenericHashMap<Arc<str>, Pod, Hasher, DefaultSharedPtr>;
 
 /// The map, and the lock of its writers.
-pub(super) struct Persistent(ArcSwap<Map>, Mutex<()>);
+pub struct Persistent(ArcSwap<Map>, Mutex<()>);
 
 super::by_reference!(Persistent, |hasher| {
     let map = Map::with_hasher(hasher);

@@ -14,7 +14,7 @@ use crate::subject::{Hand, Newcomer, Pod};
 type Map = HashMap<Arc<str>, Pod, Hasher>;
 
 /// The map.
-pub(super) struct Locked(RwLock<Map>);
+pub struct Locked(RwLock<Map>);
 
 super::by_reference!(Locked, |hasher| Locked(RwLock::new(Map::with_hasher(
     hasher

@@ -1,6 +1,7 @@
 //! `scc::HashIndex`: readers take no lock, writers one of a bucket.
 //!
-//! A value is replaced in its entry, without a look at the key again.
+//! A value is replaced in its entry, without a look at the key again. A reader that takes no
+//! lock can miss it at that moment, so one that finds nothing looks again under the lock.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,23 +13,31 @@ use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
 /// The map.
-pub(super) struct SccIndex(HashIndex<Arc<str>, Pod, Hasher>);
+pub struct SccIndex(HashIndex<Arc<str>, Pod, Hasher>);
 
 super::by_reference!(SccIndex, |hasher| SccIndex(HashIndex::with_hasher(hasher)));
+
+impl SccIndex {
+    #[inline]
+    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
+        let found = self.0.peek_with(key, |_, pod| read(pod));
+        found.or_else(|| self.0.read_sync(key, |_, pod| read(pod)))
+    }
+}
 
 impl Hand for &SccIndex {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
-        self.0.peek_with(key, |_, pod| pod.status)
+        self.read(key, |pod| pod.status)
     }
 
     #[inline]
     fn get(&mut self, key: &str) -> bool {
-        self.0.peek_with(key, |_, pod| pod.clone()).is_some()
+        self.read(key, Pod::clone).is_some()
     }
 
     fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
-        self.0.peek_with(key, |_, pod| pod.checked_at)
+        self.read(key, |pod| pod.checked_at)
     }
 
     #[inline]

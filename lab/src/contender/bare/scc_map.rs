@@ -10,7 +10,7 @@ use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
 /// The map.
-pub(super) struct SccMap(HashMap<Arc<str>, Pod, Hasher>);
+pub struct SccMap(HashMap<Arc<str>, Pod, Hasher>);
 
 super::by_reference!(SccMap, |hasher| SccMap(HashMap::with_hasher(hasher)));
 

@@ -1,6 +1,7 @@
 //! `crossbeam-skiplist`: an ordered map without locks.
 //!
-//! A value is replaced by inserting it again.
+//! A value is replaced by inserting it again. A reader can miss it at that moment, so this is
+//! measured on one thread only.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +13,7 @@ use super::Hasher;
 use crate::subject::{Hand, Newcomer, Pod};
 
 /// The map.
-pub(super) struct Skip(SkipMap<Arc<str>, Pod>);
+pub struct Skip(SkipMap<Arc<str>, Pod>);
 
 super::by_reference!(Skip, |_| Skip(SkipMap::new()));
 

@@ -19,7 +19,7 @@ use crate::subject::{Hand, Newcomer, Shared, Subject};
 type Map<K, V> = DashMap<K, V, FixedState>;
 
 /// The registry.
-pub(super) struct Dash {
+pub struct DashRegistry {
     services: Map<ServiceKey, ServiceInfo>,
     names: Map<Arc<str>, Vec<ServiceKey>>,
     /// The groups of a subscriber, and its number there.
@@ -28,7 +28,7 @@ pub(super) struct Dash {
     groups: Map<Arc<str>, BTreeMap<u64, ServiceKey>>,
 }
 
-impl Dash {
+impl DashRegistry {
     /// Whether it was new.
     fn save(&self, info: ServiceInfo) -> bool {
         match self.services.entry(info.key().clone()) {
@@ -113,12 +113,12 @@ impl Dash {
     }
 }
 
-impl Subject for Dash {
-    type Hand<'a> = &'a Dash;
+impl Subject for DashRegistry {
+    type Hand<'a> = &'a DashRegistry;
 
-    fn create(seed: u64) -> Dash {
+    fn create(seed: u64) -> DashRegistry {
         let hasher = FixedState::with_seed(seed);
-        Dash {
+        DashRegistry {
             services: Map::with_hasher(hasher.clone()),
             names: Map::with_hasher(hasher.clone()),
             subscribers: Map::with_hasher(hasher.clone()),
@@ -126,7 +126,7 @@ impl Subject for Dash {
         }
     }
 
-    fn alone(&mut self) -> &Dash {
+    fn alone(&mut self) -> &DashRegistry {
         self
     }
 
@@ -140,13 +140,13 @@ impl Subject for Dash {
     }
 }
 
-impl Shared for Dash {
-    fn hand(&self) -> &Dash {
+impl Shared for DashRegistry {
+    fn hand(&self) -> &DashRegistry {
         self
     }
 }
 
-impl Hand for &Dash {
+impl Hand for &DashRegistry {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.services.get(key).map(|info| info.status())

@@ -12,7 +12,7 @@ use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
 use crate::subject::{Hand, Newcomer, Shared, Subject};
 
 /// The registry.
-pub(super) struct Go(RwLock<Tables>);
+pub struct Go(RwLock<Tables>);
 
 struct Tables {
     services: HashMap<ServiceKey, ServiceInfo, FixedState>,
