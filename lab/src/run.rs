@@ -23,6 +23,9 @@ const IMPOSSIBLE: f64 = 0.1;
 /// would take longer than a slice.
 const MANY_THREADS: usize = 100;
 
+/// After so many slices it is known what others usually take.
+const USUAL: usize = 6;
+
 /// What is measured, and how.
 #[derive(Debug)]
 pub struct Run<'a> {
@@ -391,7 +394,9 @@ impl<'a> Desk<'a> {
             let key = (entry.contender.clone(), entry.again);
             let known = seat.lost.entry(key).or_default();
             known.extend(entry.slices.iter().filter_map(|(_, lost)| *lost));
-            let most = middle(known.iter().copied()).unwrap_or(1.0) + DROP;
+            // Of a few slices nobody knows what is usual.
+            let usual = middle(known.iter().copied()).filter(|_| known.len() >= USUAL);
+            let most = usual.unwrap_or(1.0) + DROP;
             let keeps =
                 |lost: Option<f64>| pooled || counted || lost.is_none_or(|lost| lost <= most);
             let kept = entry
