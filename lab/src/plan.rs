@@ -22,8 +22,11 @@ pub struct Plan {
     pub narrow: f64,
 }
 
-/// Rounds of a life whose stores take long to open.
-const MANY_ROUNDS: usize = 12;
+/// Of a life whose stores take long to open, so many times the rounds.
+const MANY: usize = 3;
+
+/// Rounds of a life while a run is behind its time.
+const FEW_ROUNDS: usize = 2;
 
 /// Up to which noise floor a cell is quiet enough.
 pub(crate) const QUIET: f64 = 1.04;
@@ -65,12 +68,22 @@ impl Plan {
     }
 
     /// Rounds of a life of a cell whose contenders took so long to open: as many as take
-    /// about that long, too, so that starting is at most half of the time.
-    pub(crate) fn rounds(&self, opening: Duration, contenders: usize, slice: Duration) -> usize {
-        let round = slice.as_secs_f64() * contenders.max(1) as f64;
+    /// about that long, too, so that starting is at most half of the time; fewer where the
+    /// run is behind its time.
+    pub(crate) fn rounds(&self, opening: Duration, round: Duration, is_behind: bool) -> usize {
+        if is_behind {
+            return FEW_ROUNDS.min(self.rounds);
+        }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped next
-        let worth = (opening.as_secs_f64() / round.max(1e-6)).ceil() as usize;
-        worth.clamp(self.rounds, self.rounds.max(MANY_ROUNDS))
+        let worth = (opening.as_secs_f64() / round.as_secs_f64().max(1e-6)).ceil() as usize;
+        worth.clamp(self.rounds, self.rounds * MANY)
+    }
+
+    /// Whether so many lives are fewer than should be over by now, of those that all `cells`
+    /// get in any case.
+    pub(crate) fn is_behind(&self, elapsed: Duration, lives: usize, cells: usize) -> bool {
+        let due = elapsed.as_secs_f64() / self.budget.as_secs_f64() * (self.lives * cells) as f64;
+        lives > 0 && (lives as f64) < due
     }
 
     /// What is fixed, as sentences for the report.
@@ -85,11 +98,12 @@ impl Plan {
                  percentiles are those of all slices of a life, one figure a life."
             ),
             format!(
-                "A life of a cell has {} rounds, or up to {MANY_ROUNDS} where opening the stores takes \
-                 longer than those; then all processes are replaced. The cells take turns in \
+                "A life of a cell has {} rounds, up to {} where opening the stores takes longer than \
+                 those, {FEW_ROUNDS} while the run is late; then all processes are replaced. The cells take turns in \
                  random order, a life each, so that all of them meet the same hours. What is counted \
                  (bytes, instructions, allocations) has no noise, and is measured once.",
-                self.rounds
+                self.rounds,
+                self.rounds * MANY
             ),
             format!(
                 "A slice is dropped where other programs and the host took {} % more of its processor \
@@ -128,13 +142,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stores_that_take_long_to_open_get_more_rounds() {
+    fn stores_that_take_long_to_open_get_more_rounds_unless_time_is_short() {
         let plan = Plan::of(Effort::Quick);
-        let rounds = |millis| plan.rounds(Duration::from_millis(millis), 8, plan.slice);
+        let round = Duration::from_millis(80);
+        let rounds = |millis, late| plan.rounds(Duration::from_millis(millis), round, late);
         assert_eq!(
-            [rounds(20), rounds(400), rounds(60_000)],
-            [3, 5, MANY_ROUNDS]
+            [rounds(20, false), rounds(400, false), rounds(60_000, false)],
+            [3, 5, 9]
         );
-        assert_eq!(plan.rounds(Duration::ZERO, 0, Duration::ZERO), 3);
+        assert_eq!(rounds(60_000, true), FEW_ROUNDS);
+        let half = plan.budget / 2;
+        assert!(plan.is_behind(half, 20, 20) && !plan.is_behind(half, 31, 20));
     }
 }

@@ -23,6 +23,9 @@ const IMPOSSIBLE: f64 = 0.1;
 /// would take longer than a slice.
 const MANY_THREADS: usize = 100;
 
+/// After so many slices it is known what others usually take.
+const USUAL: usize = 6;
+
 /// What is measured, and how.
 #[derive(Debug)]
 pub struct Run<'a> {
@@ -46,7 +49,7 @@ impl Run<'_> {
     pub fn measure(&self, context: Context, progress: &Progress) -> Report {
         let begun = Instant::now();
         let mut desk = Desk::new(self, context);
-        let end = desk.passes(begun, progress);
+        let end = desk.passes(progress);
         progress.finish();
         let mut report = desk.report;
         report.context.ended_early = match end {
@@ -98,6 +101,7 @@ struct Desk<'a> {
     run: &'a Run<'a>,
     report: Report,
     seats: Vec<Seat>,
+    begun: Instant,
     dice: Dice,
     waiting: Waiting<'a>,
     processors: usize,
@@ -166,6 +170,7 @@ impl<'a> Desk<'a> {
             run,
             report,
             seats,
+            begun: Instant::now(),
             dice: Dice(run.seed),
             waiting: Waiting {
                 interrupted: run.interrupted,
@@ -175,7 +180,7 @@ impl<'a> Desk<'a> {
         }
     }
 
-    fn passes(&mut self, begun: Instant, progress: &Progress) -> Result<(), End> {
+    fn passes(&mut self, progress: &Progress) -> Result<(), End> {
         let plan = &self.run.plan;
         for pass in 0..plan.most {
             let mut turns: Vec<(usize, BTreeSet<String>)> = if pass < plan.lives {
@@ -196,7 +201,7 @@ impl<'a> Desk<'a> {
             let mut measured = false;
             for (seat, contenders) in turns {
                 let takes = self.seats[seat].each.mul_f64(contenders.len() as f64);
-                if begun.elapsed() + takes > plan.budget {
+                if self.begun.elapsed() + takes > plan.budget {
                     continue;
                 }
                 let id = &self.seats[seat].id;
@@ -332,10 +337,15 @@ impl<'a> Desk<'a> {
             // What a process does first warms it.
             self.dice.shuffle(entries);
             for process in entries.iter_mut().filter_map(|own| own.process.as_mut()) {
-                process.slice(length, waiting)?;
+                process.slice(length / 2, waiting)?;
             }
-            let opening = begun.elapsed();
-            self.run.plan.rounds(opening, entries.len(), length)
+            let lives = self.seats.iter().map(|own| own.lives).sum();
+            let late = self
+                .run
+                .plan
+                .is_behind(self.begun.elapsed(), lives, self.seats.len());
+            let round = length.mul_f64(entries.len() as f64);
+            self.run.plan.rounds(begun.elapsed(), round, late)
         };
         let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
         let looked_at = !counted && threads <= MANY_THREADS;
@@ -384,7 +394,9 @@ impl<'a> Desk<'a> {
             let key = (entry.contender.clone(), entry.again);
             let known = seat.lost.entry(key).or_default();
             known.extend(entry.slices.iter().filter_map(|(_, lost)| *lost));
-            let most = middle(known.iter().copied()).unwrap_or(1.0) + DROP;
+            // Of a few slices nobody knows what is usual.
+            let usual = middle(known.iter().copied()).filter(|_| known.len() >= USUAL);
+            let most = usual.unwrap_or(1.0) + DROP;
             let keeps =
                 |lost: Option<f64>| pooled || counted || lost.is_none_or(|lost| lost <= most);
             let kept = entry

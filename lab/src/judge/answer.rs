@@ -112,7 +112,16 @@ impl<'a> Weighed<'a> {
             false => Some(table.compare(id, anchor)?.log),
         };
         let rated = able.iter().filter_map(|id| Some((*id, cost(id)?)));
-        let (best, _) = rated.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (mut best, _) = rated.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        // Two that went on side by side for longer are told apart by their own rounds.
+        for _ in 0..able.len() {
+            let direct = able.iter().filter(|id| **id != best);
+            let direct = direct.filter_map(|id| Some((*id, table.compare(id, best)?.log)));
+            match direct.min_by(|a, b| a.1.total_cmp(&b.1)) {
+                Some((better, log)) if log < 0.0 => best = better,
+                _ => break,
+            }
+        }
         let next_to_best = |ids: &mut dyn Iterator<Item = &'a str>| {
             let mut all: Vec<Comparison> = ids
                 .filter(|id| *id != best)

@@ -160,7 +160,7 @@ fn of_a_thousand_runs_the_interval_holds_the_truth_in_93_to_97_of_100() {
 }
 
 #[test]
-fn what_differs_by_60_percent_is_decided_and_what_differs_by_3_is_not() {
+fn what_is_clear_is_decided_and_the_rest_is_open() {
     let machine = Machine {
         lives: 0.02,
         slices: 0.05,
@@ -182,15 +182,20 @@ fn what_differs_by_60_percent_is_decided_and_what_differs_by_3_is_not() {
     assert_eq!(answer.stores, ["thread-safe"]);
     assert_eq!(answer.comparisons.len(), 1);
 
-    let mut near = report(&all);
-    near.rows.truncate(2);
-    complete(&mut near);
-    let answer = few(&near);
-    let ratio = answer.comparisons[0].ratio;
-    assert!(ratio.low < 1.03 && ratio.high > 1.03, "{ratio:?}");
-    assert!(!answer.decided && answer.stores.is_empty());
-    assert!(near.noise[0].floor > 1.0);
-    let open = super::open(&near);
-    assert_eq!(open.len(), 1);
-    assert_eq!(open[0].contenders.len(), 2);
+    let mut undecided = 0;
+    for seed in 0..10 {
+        let mut near = report(&samples(machine, 8, 4, &mut Dice(seed)));
+        near.rows.truncate(2);
+        complete(&mut near);
+        let answer = few(&near);
+        let ratio = answer.comparisons[0].ratio;
+        let is_clear = ratio.low > 1.03 || (ratio.low >= 1.0 / 1.03 && ratio.high <= 1.03);
+        assert_eq!(answer.decided, is_clear, "{ratio:?}");
+        assert_eq!(answer.stores.is_empty(), !is_clear);
+        assert!(near.noise[0].floor > 1.0);
+        let open = super::open(&near);
+        assert_eq!(open.len(), usize::from(!is_clear));
+        undecided += open.len();
+    }
+    assert!(undecided > 0);
 }
