@@ -97,15 +97,12 @@
 //! | `versioned` | `VersionedStore`, and `crossbeam-epoch`, `imbl` |
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
-//! | `lab` | the laboratory; never needed by a program that uses a store |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;
 mod error;
 mod hash;
-#[cfg(feature = "lab")]
-pub mod lab;
 mod registry;
 mod select;
 mod service;
