@@ -16,7 +16,7 @@ mod memory;
 #[cfg(all(test, loom))]
 #[macro_use]
 mod models;
-#[cfg(any(feature = "thread-safe", feature = "evmap"))]
+#[cfg(feature = "thread-safe")]
 mod reading;
 mod services;
 mod subscriptions;

@@ -27,7 +27,6 @@
 use std::fmt;
 use std::sync::PoisonError;
 
-use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
@@ -129,22 +128,8 @@ impl EvmapStore {
     fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
         match self.handles.of_thread() {
             Some(own) => own.read(read),
-            None => self.read_first(read),
+            None => self.handles.first(|own| own.read(read)),
         }
-    }
-
-    /// A read of a thread that has no handle, or none any more.
-    #[cold]
-    fn read_first<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        if !Handles::is_thread_ending() {
-            return self.handles.make_for_thread().read(read);
-        }
-        // A second handle cannot be made while the first one is read through.
-        let reading = Reading::enter(self)?;
-        self.handles.make().read(|view| {
-            reading.note_revision(view.revision());
-            read(view)
-        })
     }
 
     /// A read that runs a closure of the caller.
@@ -157,7 +142,7 @@ impl EvmapStore {
     fn refuse_inside(&self) -> Result<()> {
         match self.handles.of_thread() {
             Some(own) => own.refuse_inside(),
-            None => Reading::refuse_inside(self),
+            None => Ok(()),
         }
     }
 
@@ -186,15 +171,7 @@ impl EvmapStore {
     }
 
     fn current_revision(&self) -> Revision {
-        let mut answer = self.read(|view| view.revision());
-        if answer == Err(StoreError::Reentrant) {
-            // A thread that is ending: inside a read of this store, which goes on
-            // answering; or inside of too many of others, so that it may make a handle.
-            if let Some(revision) = Reading::noted_revision(self) {
-                return revision;
-            }
-            answer = self.handles.make().read(|view| view.revision());
-        }
+        let answer = self.read(|view| view.revision());
         // Acquire: pairs with the Release store in `close_tables`, which comes before
         // the map is taken down.
         answer.unwrap_or_else(|_| self.last.load(Acquire).into())
@@ -474,6 +451,6 @@ mod models {
     #[test]
     #[should_panic(expected = "PoisonError")]
     fn models_twin_a_handle_made_inside_a_read_is_rejected() {
-        a_read_inside_a_read_ends(|store| drop(store.handles.make()));
+        a_read_inside_a_read_ends(|store| drop(store.handles.take()));
     }
 }
