@@ -21,7 +21,6 @@
 //! one read takes. So a read means the same in both, and no order of destructors matters.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError, Weak};
@@ -38,10 +37,12 @@ thread_local! {
     static LATE: ManuallyDrop<Kept> = const { ManuallyDrop::new(Kept::new()) };
 }
 
-/// The handles of a thread, by the address of their pool: it stays taken for as long as
-/// a handle knows it.
+/// The handles of a thread, sorted by the address of their pool: it stays taken for as
+/// long as a handle knows it.
 struct Kept {
-    handles: RefCell<BTreeMap<usize, Rc<Own>>>,
+    handles: RefCell<Vec<(usize, Rc<Own>)>>,
+    /// Where the handle stood that was asked for last.
+    last: Cell<usize>,
     /// How many there may be before it looks for those of stores that have gone.
     room: Cell<usize>,
 }
@@ -49,28 +50,47 @@ struct Kept {
 impl Kept {
     const fn new() -> Kept {
         Kept {
-            handles: RefCell::new(BTreeMap::new()),
+            handles: RefCell::new(Vec::new()),
+            last: Cell::new(0),
             room: Cell::new(FEW),
         }
     }
 
     #[inline]
     fn find(&self, pool: usize) -> Option<Rc<Own>> {
-        self.handles.borrow().get(&pool).cloned()
+        let handles = self.handles.borrow();
+        match handles.get(self.last.get()) {
+            Some((of, own)) if *of == pool => Some(own.clone()),
+            _ => self.search(&handles, pool),
+        }
+    }
+
+    #[cold]
+    fn search(&self, handles: &[(usize, Rc<Own>)], pool: usize) -> Option<Rc<Own>> {
+        let place = handles.binary_search_by_key(&pool, |(of, _)| *of).ok()?;
+        self.last.set(place);
+        Some(handles[place].1.clone())
     }
 
     fn keep(&self, pool: usize, own: Rc<Own>) {
         let mut handles = self.handles.borrow_mut();
         if handles.len() >= self.room.get() {
-            handles.retain(|_, own| own.pool.strong_count() > 0);
+            handles.retain(|(_, own)| own.pool.strong_count() > 0);
             self.room.set(FEW.max(2 * handles.len()));
         }
-        handles.insert(pool, own);
+        let place = handles.partition_point(|(of, _)| *of < pool);
+        handles.insert(place, (pool, own));
     }
 
     fn forget(&self, pool: usize) {
-        // Its destructor is run after the borrow.
-        let own = self.handles.borrow_mut().remove(&pool);
+        let mut handles = self.handles.borrow_mut();
+        let place = handles.binary_search_by_key(&pool, |(of, _)| *of);
+        let own = place.map(|place| handles.remove(place));
+        if handles.is_empty() {
+            // What lies in `LATE` is never dropped.
+            *handles = Vec::new();
+        }
+        drop(handles);
         drop(own);
     }
 }
@@ -204,6 +224,12 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
+        #[cfg(any(loom, shuttle))]
+        if std::thread::panicking() {
+            // A model has failed, and what the handle is made of has gone.
+            std::mem::forget(self.handle.take());
+            return;
+        }
         // Where the store has gone, the handle goes as well: nobody holds its lock.
         if let (Some(pool), Some(handle)) = (self.pool.upgrade(), self.handle.take()) {
             lock(&pool.free).push(handle);
