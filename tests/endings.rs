@@ -123,8 +123,8 @@ where
                     Step::AnotherWill => ANOTHER.with(|another| another.will(will)),
                     Step::Use => {
                         let _answers = use_fully(&store);
-                        let held = hold(store.clone());
-                        HELD.with(|late| late.will(|| drop(held)));
+                        let view = hold(store.clone());
+                        HELD.with(|late| late.will(|| drop(view)));
                     }
                     Step::UseForeign => use_foreign(),
                 }

@@ -64,8 +64,16 @@ fn in_a_fork<S>(store: S, check: impl FnOnce(S) -> bool) -> S {
 
 /// Runs `forks` beside threads that read and write the store all the time.
 fn beside_busy_threads<S: RegistryStore + Sync>(store: &S, forks: impl FnOnce()) {
-    let is_over = AtomicBool::new(false);
-    let is_over = &is_over;
+    /// Ends the threads, also where a fork fails the test.
+    struct Over<'a>(&'a AtomicBool);
+
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
+
+    let is_over = &AtomicBool::new(false);
     thread::scope(|scope| {
         for thread in 0..4 {
             scope.spawn(move || {
@@ -84,8 +92,8 @@ fn beside_busy_threads<S: RegistryStore + Sync>(store: &S, forks: impl FnOnce())
                 }
             });
         }
+        let _over = Over(is_over);
         forks();
-        is_over.store(true, Relaxed);
     });
 }
 

@@ -42,7 +42,7 @@ mod map;
 /// The store of two maps: wait-free readers at the speed of a hash map.
 ///
 /// Readers never wait, whatever writers do, but for the first read of each thread,
-/// which makes a handle (see below). The price is paid by writers: each
+/// which may make a handle (see below). The price is paid by writers: each
 /// change is applied twice, and a commit is published only when every reader that
 /// is inside a read has left it. Memory holds both maps, and a third set of
 /// tables for writers, over shared records. What a commit replaces or removes, `clear`
@@ -69,7 +69,7 @@ mod map;
 /// to the other map; **the one after it waits until the closure returns**, and
 /// with it every later writer, and every thread that reads this store for the
 /// first time. Keep the closure short, and never wait in it for another thread
-/// that does one of these. No guard ever leaves the closure.
+/// that does one of these: it would wait for ever. No guard ever leaves the closure.
 ///
 /// A read from inside is fine; once another thread has begun to close the store, it
 /// answers [`Closed`](StoreError::Closed), while the closure keeps its record. A write
