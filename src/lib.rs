@@ -92,7 +92,7 @@
 //! | --- | --- |
 //! | `thread-safe` (default) | `ThreadSafeMemoryStore` |
 //! | `worker` | `WorkerStore`, and `crossbeam-channel` |
-//! | `evmap` | `EvmapStore`, and `evmap`, `thread_local` |
+//! | `evmap` | `EvmapStore`, and `evmap` |
 //! | `snapshot` | `SnapshotStore`, and `arc-swap`, `arrayvec`, `imbl`, `wide` |
 //! | `versioned` | `VersionedStore`, and `crossbeam-epoch`, `imbl` |
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
