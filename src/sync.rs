@@ -24,10 +24,7 @@ pub(crate) use {
 pub(crate) use arc_swap::{ArcSwap, Cache};
 
 #[cfg(all(feature = "worker", not(any(loom, shuttle))))]
-pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
-
-#[cfg(all(feature = "evmap", not(any(loom, shuttle))))]
-pub(crate) use ::thread_local::ThreadLocal;
+pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 #[cfg(all(feature = "versioned", not(any(loom, shuttle))))]
 pub(crate) mod epoch {
@@ -56,7 +53,7 @@ pub(crate) mod epoch {
 pub(crate) use {
     local_of_loom as thread_local,
     loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
-    loom::thread::{Builder, JoinHandle, LocalKey, ThreadId, current},
+    loom::thread::{Builder, JoinHandle},
 };
 
 #[cfg(shuttle)]
@@ -64,7 +61,7 @@ pub(crate) use {
     shuttle::sync::{
         Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
     },
-    shuttle::thread::{Builder, JoinHandle, LocalKey, ThreadId, current},
+    shuttle::thread::{Builder, JoinHandle},
     shuttle::thread_local,
 };
 
@@ -90,9 +87,7 @@ mod stand_in {
     #[cfg(feature = "snapshot")]
     pub(crate) use arc_swap::{ArcSwap, Cache};
     #[cfg(feature = "worker")]
-    pub(crate) use channel::{Receiver, Sender, bounded};
-    #[cfg(feature = "evmap")]
-    pub(crate) use thread_local::ThreadLocal;
+    pub(crate) use channel::{Receiver, Sender, bounded, unbounded};
 
     #[cfg(feature = "versioned")]
     pub(crate) mod epoch {
@@ -347,6 +342,10 @@ mod stand_in {
             (Sender(channel.clone()), Receiver(channel))
         }
 
+        pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+            bounded(usize::MAX)
+        }
+
         impl<T> Channel<T> {
             fn state(&self) -> MutexGuard<'_, State<T>> {
                 self.state.lock().unwrap()
@@ -447,56 +446,6 @@ mod stand_in {
 
             fn into_iter(self) -> Self::IntoIter {
                 Box::new(std::iter::from_fn(|| self.recv().ok()))
-            }
-        }
-    }
-
-    #[cfg(feature = "evmap")]
-    mod thread_local {
-        //! For `thread_local::ThreadLocal`, which tells threads of the system apart.
-        //!
-        //! All threads of a model are one thread of the system. The real one keeps a
-        //! table for that one, which the threads of the model share, a place for
-        //! each. A thread that comes later takes over no place of one that has ended.
-
-        use crate::sync::{ThreadId, current};
-        use std::cell::OnceCell;
-
-        /// More than a model has.
-        const THREADS: usize = 16;
-
-        pub(crate) struct ThreadLocal<T: Send> {
-            of_system: ::thread_local::ThreadLocal<[OnceCell<(ThreadId, T)>; THREADS]>,
-        }
-
-        impl<T: Send> ThreadLocal<T> {
-            pub(crate) fn new() -> ThreadLocal<T> {
-                ThreadLocal {
-                    of_system: ::thread_local::ThreadLocal::new(),
-                }
-            }
-
-            fn places(&self) -> &[OnceCell<(ThreadId, T)>; THREADS] {
-                self.of_system
-                    .get_or(|| [const { OnceCell::new() }; THREADS])
-            }
-
-            pub(crate) fn get(&self) -> Option<&T> {
-                let id = current().id();
-                let mut taken = self.places().iter().filter_map(OnceCell::get);
-                taken.find(|(of, _)| *of == id).map(|(_, value)| value)
-            }
-
-            pub(crate) fn get_or(&self, make: impl FnOnce() -> T) -> &T {
-                if let Some(value) = self.get() {
-                    return value;
-                }
-                // Another thread may run while it is made, and take a place.
-                let mut value = Some((current().id(), make()));
-                let places = self.places().iter();
-                let mut free = places.filter(|place| place.get().is_none());
-                let place = free.next().expect("a model has fewer threads");
-                &place.get_or_init(|| value.take().expect("used once")).1
             }
         }
     }

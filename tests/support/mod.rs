@@ -14,6 +14,7 @@ use service_registry::{
     Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus, StoreError, StoreStats,
 };
 
+pub(crate) mod child;
 pub(crate) mod dice;
 pub(crate) mod failing;
 pub(crate) mod late;

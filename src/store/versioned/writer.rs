@@ -10,6 +10,7 @@ use super::engine::{Engine, FLUSHES, Indexes, LARGE, OFTEN, SHARE, Tables, Twin,
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
 use super::table::{Table, Taken};
+use crate::batch::Revision;
 use crate::service::{ServiceInfo, ServiceStatus};
 use crate::store::StoreStats;
 use crate::sync::MutexGuard;
@@ -171,7 +172,7 @@ impl<'e> Commit<'e> {
     }
 
     fn next(&self) -> u64 {
-        self.writer.revision + 1
+        Revision::from(self.writer.revision).next().as_u64()
     }
 
     /// Notes that there is something to publish; answers with its revision.
