@@ -25,6 +25,8 @@ mod models;
 #[allow(unsafe_code)]
 mod old;
 mod registrations;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod stress;
 #[allow(unsafe_code)]
 mod table;
 #[allow(unsafe_code)]

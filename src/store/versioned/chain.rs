@@ -91,6 +91,11 @@ impl<V> Version<V> {
         self.previous.load(Relaxed).is_null()
     }
 
+    /// Whether it owns the value of the version before, which has it lent.
+    pub(super) fn lends(&self) -> bool {
+        is_lent(self.previous.load(Relaxed))
+    }
+
     /// Drops the value, where it is its own.
     pub(super) fn release(&mut self, is_lent: bool) {
         let value = std::mem::replace(&mut self.value, ManuallyDrop::new(None));

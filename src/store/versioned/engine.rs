@@ -82,9 +82,9 @@ use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 use crate::sync::epoch::{Epoch, Guard};
 
 /// After how many replaced versions the writer looks what can go.
-#[cfg(not(loom))]
+#[cfg(not(any(test, loom)))]
 pub(super) const OFTEN: usize = 64;
-#[cfg(loom)]
+#[cfg(any(test, loom))]
 pub(super) const OFTEN: usize = 3;
 
 /// How often the epoch is asked to go on each time. It looks at every thread that was ever
@@ -106,9 +106,9 @@ const STEPS: usize = 8;
 #[cfg(loom)]
 const STEPS: usize = 2;
 
-/// What a model breaks on purpose, to see that loom finds out.
-#[cfg_attr(not(all(test, loom)), allow(dead_code))]
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a test breaks on purpose, to see that loom, or the stress, finds out.
+#[cfg_attr(not(test), allow(dead_code))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Twin {
     None,
     /// The revision is published before the versions are there.
@@ -127,6 +127,8 @@ pub(super) enum Twin {
     Overlooked,
     /// A slot dies when its key is deleted.
     KilledAtOnce,
+    /// A version that has lent its value drops it all the same.
+    NotGivenBack,
 }
 
 /// Whether a model has failed: its locks and atomics cannot be used any more.
@@ -286,7 +288,7 @@ pub(super) struct Engine {
     again: AtomicBool,
     /// Whether the epoch has been asked to see to what is left.
     is_waiting: AtomicBool,
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     twin: Twin,
 }
 
@@ -304,13 +306,13 @@ impl Engine {
             writer: Mutex::new(Writer::default()),
             again: AtomicBool::new(false),
             is_waiting: AtomicBool::new(false),
-            #[cfg(all(test, loom))]
+            #[cfg(test)]
             twin: Twin::None,
         }
     }
 
     /// One that is broken.
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(super) fn with(twin: Twin) -> Arc<Engine> {
         let mut engine = Engine::new();
         engine.twin = twin;
@@ -318,13 +320,13 @@ impl Engine {
         Arc::new(engine)
     }
 
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(super) fn is(&self, twin: Twin) -> bool {
         self.twin == twin
     }
 
-    /// Outside of models none is broken.
-    #[cfg(not(all(test, loom)))]
+    /// Outside of tests none is broken.
+    #[cfg(not(test))]
     #[inline]
     #[allow(clippy::unused_self)]
     pub(super) const fn is(&self, _: Twin) -> bool {

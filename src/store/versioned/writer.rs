@@ -360,7 +360,7 @@ impl<'e> Commit<'e> {
     /// Lets go of everything. What is answered frees it when it is dropped, which is to be
     /// done when the lock has been given back. O(what there is).
     pub(super) fn empty(&mut self) -> Cleared {
-        self.writer.dirty = true;
+        self.begin();
         self.start_anew(None)
     }
 
@@ -368,7 +368,7 @@ impl<'e> Commit<'e> {
     pub(super) fn close(&mut self) -> Cleared {
         let last = self.writer.revision;
         self.writer.closed = true;
-        self.writer.dirty = true;
+        self.begin();
         let cleared = self.start_anew(Some(last));
         self.publish();
         cleared
@@ -558,6 +558,9 @@ impl<'e> Commit<'e> {
         unsafe { self.writer.links.unlink(old) };
         // SAFETY: what has been replaced has a newer one, which is linked.
         let newer = unsafe { old.newer.as_ref() };
+        if self.engine.is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
+            old.is_lent = false;
+        }
         // SAFETY: its cell is freed with its last version.
         let newest = unsafe { old.cell.as_ref() }.head().newest();
         if newer.value().is_none() && newer.is_alone() && newest == old.newer.as_ptr() {

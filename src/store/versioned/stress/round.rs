@@ -1,0 +1,540 @@
+//! One store, and threads that do with it whatever can be done.
+//!
+//! Writers take turns, and know before each commit which revision it will have, and what
+//! will be there then. So every view can be held against the state of its revision, on
+//! any thread, whenever it is looked at.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::engine::{Engine, Twin};
+use super::super::{VersionedReader, VersionedSnapshot, VersionedStore, VersionedView};
+use super::states::{GROUPS, NAMES, PODS, Pod, Record, State, Step, batch, group, is, key, name};
+use crate::batch::Batch;
+use crate::error::StoreError;
+use crate::service::ServiceInfo;
+use crate::store::{RegistryStore, RegistryView};
+use crate::sync::delayed;
+use crate::sync::delayed::dice::{Dice, nth};
+
+pub(super) const WRONG: &str = "a view does not show its revision";
+
+/// Threads at a time.
+const SEATS: u64 = 4;
+/// Threads one after the other in each seat, and what each of them does at most.
+const SHIFTS: u64 = 6;
+const STEPS: usize = 60;
+/// What a thread, or all of them together, hold on to at most.
+const HELD: usize = 8;
+
+/// What all threads of a round share.
+struct Round {
+    /// The state of each revision, noted before it is published.
+    states: RwLock<BTreeMap<u64, State>>,
+    turn: Mutex<Turn>,
+    /// No view that is taken now may be older.
+    floor: AtomicU64,
+    /// No view that is taken now may be open.
+    closed: AtomicBool,
+    /// What goes from thread to thread, and outlives the store.
+    shelf: Mutex<Held>,
+    /// Whether a thread has failed: the others stop.
+    failed: AtomicBool,
+}
+
+/// What only the one who writes has.
+#[derive(Default)]
+struct Turn {
+    revision: u64,
+    state: State,
+    /// How many pods there are to be, sooner or later.
+    target: usize,
+    stamp: u64,
+    closed: bool,
+}
+
+/// What somebody holds on to.
+#[derive(Default)]
+struct Held {
+    snapshots: Vec<VersionedSnapshot>,
+    /// With the revision that each has shown last.
+    readers: Vec<(VersionedReader, u64)>,
+    records: Vec<(ServiceInfo, Pod, Record)>,
+}
+
+/// A view, and whether it is that of a closed store.
+trait View: RegistryView {
+    fn is_closed(&self) -> bool;
+}
+
+impl View for VersionedView<'_> {
+    fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+}
+
+impl View for VersionedSnapshot {
+    fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs one round; panics, or worse, where the engine is broken.
+pub(super) fn run(twin: Twin, seed: u64) {
+    let round = Round {
+        states: RwLock::new(BTreeMap::from([(0, State::default())])),
+        turn: Mutex::default(),
+        floor: AtomicU64::new(0),
+        closed: AtomicBool::new(false),
+        shelf: Mutex::default(),
+        failed: AtomicBool::new(false),
+    };
+    let engine = Engine::with(twin);
+    let store = VersionedStore { engine };
+    // One of the shifts closes it, in every other round.
+    let closing = nth(seed, 1) % (2 * SEATS * SHIFTS);
+    thread::scope(|scope| {
+        for seat in 0..SEATS {
+            let (round, store) = (&round, &store);
+            scope.spawn(move || {
+                for shift in 0..SHIFTS {
+                    let number = seat * SHIFTS + shift;
+                    let worker = Worker::new(round, seed, number);
+                    let shift = || worker.work(store, number == closing);
+                    // A thread of its own for each, which ends with what it holds.
+                    if thread::scope(|scope| scope.spawn(shift).join()).is_err() {
+                        round.failed.store(true, Relaxed);
+                        panic!("{}", failure(twin, seed));
+                    }
+                }
+            });
+        }
+    });
+    // What is left outlives the store, which goes at the same time.
+    thread::scope(|scope| {
+        for heir in 0..2 {
+            let round = &round;
+            let worker = Worker::new(round, seed, SEATS * SHIFTS + heir);
+            scope.spawn(move || worker.inherit());
+        }
+        scope.spawn(move || drop(store));
+    });
+}
+
+fn failure(twin: Twin, seed: u64) -> String {
+    format!("the round of seed {seed} fails with Twin::{twin:?}")
+}
+
+/// A thread, with what it holds.
+struct Worker<'r> {
+    round: &'r Round,
+    dice: Dice,
+    seed: (u64, u64),
+    held: Held,
+}
+
+impl<'r> Worker<'r> {
+    fn new(round: &'r Round, seed: u64, number: u64) -> Worker<'r> {
+        Worker {
+            round,
+            dice: Dice::new(nth(seed, number + 2)),
+            seed: (nth(seed, 1_000 + number), seed),
+            held: Held::default(),
+        }
+    }
+
+    fn work(mut self, store: &VersionedStore, closes: bool) {
+        delayed::begin(self.seed.0, self.seed.1);
+        for _ in 0..self.dice.roll(STEPS) {
+            if self.round.failed.load(Relaxed) {
+                return;
+            }
+            self.step(store, true);
+        }
+        if closes {
+            self.close(store);
+        }
+        // Some of what it holds goes on without it.
+        let mut shelf = lock(&self.round.shelf);
+        let room = |len: usize| HELD.saturating_sub(len);
+        let Held {
+            snapshots,
+            readers,
+            records,
+        } = &mut *shelf;
+        snapshots.extend(self.held.snapshots.drain(..).take(room(snapshots.len())));
+        readers.extend(self.held.readers.drain(..).take(room(readers.len())));
+        records.extend(self.held.records.drain(..).take(room(records.len())));
+    }
+
+    /// Looks at what was left, and lets go of it.
+    fn inherit(mut self) {
+        delayed::begin(self.seed.0, self.seed.1);
+        loop {
+            let mut shelf = lock(&self.round.shelf);
+            let snapshot = shelf.snapshots.pop();
+            let reader = shelf.readers.pop();
+            let record = shelf.records.pop();
+            drop(shelf);
+            if snapshot.is_none() && reader.is_none() && record.is_none() {
+                return;
+            }
+            if let Some(snapshot) = snapshot {
+                self.look(&snapshot);
+            }
+            if let Some((mut reader, shown)) = reader {
+                let view = reader.view();
+                assert!(view.revision().as_u64() >= shown, "a reader goes back");
+                self.look(view);
+            }
+            if let Some(record) = record {
+                remembers(&record);
+            }
+        }
+    }
+
+    /// Does something. `deep`: possibly with a view in hand while other things are done.
+    fn step(&mut self, store: &VersionedStore, deep: bool) {
+        match self.dice.roll(20) {
+            0..6 => self.write(store),
+            6 => Self::is_refused(store),
+            7 | 8 => {
+                let snapshot = self.fresh(|| store.snapshot());
+                self.look(&snapshot);
+                self.hold(snapshot);
+            }
+            9 => {
+                if let Some(at) = self.any_snapshot() {
+                    let snapshot = self.held.snapshots[at].clone();
+                    self.look(&snapshot);
+                    self.hold(snapshot);
+                }
+            }
+            10 => {
+                if let Some(at) = self.any_snapshot() {
+                    let snapshot = self.held.snapshots.swap_remove(at);
+                    self.look(&snapshot);
+                }
+            }
+            11 => self.exchange(),
+            12..15 => self.read(store),
+            15 => {
+                // Whoever flushes lets the epoch go on.
+                crossbeam_epoch::pin().flush();
+            }
+            16 => self.held.records.iter().for_each(remembers),
+            17 if deep => {
+                let view = self.fresh(|| store.pinned());
+                self.linger(store, &view);
+            }
+            18 if deep => {
+                let snapshot = self.fresh(|| store.snapshot());
+                self.linger(store, &snapshot);
+            }
+            _ => thread::yield_now(),
+        }
+    }
+
+    // --- writing
+
+    fn write(&mut self, store: &VersionedStore) {
+        let mut turn = lock(&self.round.turn);
+        let turn = &mut *turn;
+        if self.dice.roll(24) == 0 {
+            turn.target = [0, 2, 12, PODS][self.dice.roll(4)];
+        }
+        let mut state = turn.state.clone();
+        if self.dice.roll(40) == 0 {
+            let is_empty = state.stats() == State::default().stats();
+            turn.announce(self.round, State::default(), !is_empty);
+            let answer = store.clear();
+            turn.is_done(self.round, answer.map(|()| turn.revision.into()));
+            return;
+        }
+        // As a rule a few, now and then all of them.
+        let mut steps: Vec<Step> = match self.dice.roll(40) {
+            0 => state
+                .services
+                .keys()
+                .map(|pod| Step::Delete(*pod))
+                .collect(),
+            1 => (0..PODS).map(|pod| Step::Save(pod, turn.stamp)).collect(),
+            _ => Vec::new(),
+        };
+        let mut effect = false;
+        for step in &steps {
+            effect |= state.apply(*step);
+        }
+        for _ in 0..self.dice.roll(6) {
+            turn.stamp += 1;
+            let step = state.next(&mut self.dice, turn.target, turn.stamp);
+            effect |= state.apply(step);
+            steps.push(step);
+        }
+        turn.announce(self.round, state, effect);
+        let answer = store.commit(batch(&steps));
+        turn.is_done(self.round, answer);
+    }
+
+    /// A commit that changes nothing takes no turn: it is in the way of those that do.
+    fn is_refused(store: &VersionedStore) {
+        let mut batch = Batch::new();
+        batch.add_subscription(&key(0), "nothing");
+        batch.delete_service("nobody:here");
+        let refused = store.commit(batch).expect_err("there is nobody to delete");
+        let is_right = matches!(
+            refused,
+            StoreError::BatchRejected { .. } | StoreError::Closed
+        );
+        assert!(is_right, "{refused}");
+    }
+
+    fn close(&self, store: &VersionedStore) {
+        let mut turn = lock(&self.round.turn);
+        turn.closed = true;
+        store.close().expect("a store can be closed");
+        self.round.closed.store(true, Release);
+    }
+
+    // --- looking
+
+    /// Takes a view, and sees that it is as new as it has to be.
+    fn fresh<V: View>(&self, take: impl FnOnce() -> V) -> V {
+        let closed = self.round.closed.load(Acquire);
+        let floor = self.round.floor.load(Acquire);
+        let view = take();
+        let revision = view.revision().as_u64();
+        assert!(revision >= floor, "{WRONG}: {revision} after {floor}");
+        assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
+        view
+    }
+
+    /// Holds a view against the state of its revision, in every index.
+    fn look(&mut self, view: &impl View) {
+        let state = self.round.state(view);
+        let first = self.dice.roll(5);
+        for aspect in 0..5 {
+            match (first + aspect) % 5 {
+                0 => self.look_at_keys(view, &state),
+                1 => {
+                    let expected = state.services.iter().map(|(pod, record)| (*pod, *record));
+                    same(view, "all services", view.services(), expected);
+                }
+                2 => {
+                    for number in 0..=NAMES {
+                        let seen = view.services_by_name(&name(number));
+                        same(view, "a name", seen, state.of_name(number));
+                    }
+                }
+                3 => {
+                    for number in 0..=GROUPS {
+                        let seen = view.subscribers(&group(number)).map(|key| key.to_string());
+                        let seen: Vec<String> = seen.collect();
+                        let expected = state.subscribers(number).into_iter().map(key);
+                        let expected: Vec<String> = expected.collect();
+                        let revision = view.revision();
+                        assert_eq!(seen, expected, "{WRONG}: a group at {revision}");
+                    }
+                }
+                _ => {
+                    let (seen, revision) = (view.stats(), view.revision());
+                    assert_eq!(seen, state.stats(), "{WRONG}: the counts at {revision}");
+                }
+            }
+        }
+    }
+
+    fn look_at_keys(&mut self, view: &impl View, state: &State) {
+        for pod in 0..PODS {
+            let (seen, expected) = (view.get(&key(pod)), state.services.get(&pod));
+            let is_right = match (seen, expected) {
+                (Some(seen), Some(record)) => is(seen, pod, *record),
+                (seen, expected) => seen.is_none() && expected.is_none(),
+            };
+            let revision = view.revision();
+            assert!(is_right, "{WRONG}: {pod} at {revision} is no {expected:?}");
+            // Whoever copies a record keeps it.
+            if let (Some(seen), Some(record)) = (seen, expected)
+                && self.dice.roll(400) == 0
+                && self.held.records.len() < HELD
+            {
+                self.held.records.push((seen.clone(), pod, *record));
+            }
+        }
+    }
+
+    /// Keeps what is borrowed from a view while other things are done.
+    fn linger(&mut self, store: &VersionedStore, view: &impl View) {
+        let state = self.round.state(view);
+        let known = |(pod, record): (&Pod, &Record)| (view.get(&key(*pod)), *pod, *record);
+        let borrowed: Vec<_> = state.services.iter().map(known).collect();
+        let mut scan = view.services();
+        let seen: Vec<&ServiceInfo> = scan.by_ref().take(self.dice.roll(PODS)).collect();
+        let until = Instant::now() + Duration::from_micros(self.dice.roll(5_000) as u64);
+        for _ in 0..self.dice.roll(8) {
+            self.step(store, false);
+        }
+        if self.dice.roll(4) == 0 {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+        }
+        for (seen, pod, record) in borrowed {
+            let is_right = seen.is_some_and(|seen| is(seen, pod, record));
+            let revision = view.revision();
+            assert!(is_right, "{WRONG}: {pod} at {revision} is no {record:?}");
+        }
+        let expected = state.services.iter().map(|(pod, record)| (*pod, *record));
+        same(view, "half a scan", seen.into_iter().chain(scan), expected);
+        self.look(view);
+    }
+
+    /// A handle looks, or is made, copied or dropped.
+    fn read(&mut self, store: &VersionedStore) {
+        let at = self.dice.roll(HELD);
+        let Some((mut reader, shown)) =
+            (at < self.held.readers.len()).then(|| self.held.readers.swap_remove(at))
+        else {
+            self.held.readers.push((store.reader(), 0));
+            return;
+        };
+        let (closed, floor) = (
+            self.round.closed.load(Acquire),
+            self.round.floor.load(Acquire),
+        );
+        let view = reader.view();
+        let revision = view.revision().as_u64();
+        assert!(
+            revision >= floor.max(shown),
+            "{WRONG}: {revision} after {floor}, {shown}"
+        );
+        assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
+        self.look(view);
+        match self.dice.roll(8) {
+            0 => return,
+            // It shares a place with the handle, which moves on.
+            1 | 2 => {
+                let snapshot = view.clone();
+                self.hold(snapshot);
+            }
+            3 if self.held.readers.len() < HELD => {
+                self.held.readers.push((reader.clone(), revision));
+            }
+            _ => {}
+        }
+        self.held.readers.push((reader, revision));
+    }
+
+    // --- holding
+
+    fn any_snapshot(&mut self) -> Option<usize> {
+        let count = self.held.snapshots.len();
+        (count > 0).then(|| self.dice.roll(count))
+    }
+
+    fn hold(&mut self, snapshot: VersionedSnapshot) {
+        self.held.snapshots.push(snapshot);
+        if self.held.snapshots.len() > HELD
+            && let Some(at) = self.any_snapshot()
+        {
+            self.held.snapshots.swap_remove(at);
+        }
+    }
+
+    /// Changes a snapshot, and a handle, for those of another thread.
+    fn exchange(&mut self) {
+        let (from, to) = (&mut self.held, &mut *lock(&self.round.shelf));
+        swap(&mut from.snapshots, &mut to.snapshots, &mut self.dice);
+        swap(&mut from.readers, &mut to.readers, &mut self.dice);
+        swap(&mut from.records, &mut to.records, &mut self.dice);
+    }
+}
+
+fn swap<T>(own: &mut Vec<T>, others: &mut Vec<T>, dice: &mut Dice) {
+    if !others.is_empty() && own.len() < HELD {
+        own.push(others.swap_remove(dice.roll(others.len())));
+    }
+    if !own.is_empty() && others.len() < HELD {
+        others.push(own.swap_remove(dice.roll(own.len())));
+    }
+}
+
+/// A copy of a record never changes.
+fn remembers((info, pod, record): &(ServiceInfo, Pod, Record)) {
+    assert!(is(info, *pod, *record), "{WRONG}: a copy is no {record:?}");
+}
+
+/// Whether these are the records that a view has to show, in any order.
+fn same<'a>(
+    view: &impl View,
+    what: &str,
+    seen: impl Iterator<Item = &'a ServiceInfo>,
+    expected: impl Iterator<Item = (Pod, Record)>,
+) {
+    let mut expected: BTreeMap<String, (Pod, Record)> = expected
+        .map(|(pod, record)| (key(pod), (pod, record)))
+        .collect();
+    let revision = view.revision();
+    for info in seen {
+        let of_key = expected.remove(info.key().as_str());
+        let is_right = of_key.is_some_and(|(pod, record)| is(info, pod, record));
+        assert!(
+            is_right,
+            "{WRONG}: {what} at {revision}: {info:?} is no {of_key:?}"
+        );
+    }
+    assert!(
+        expected.is_empty(),
+        "{WRONG}: {what} at {revision} misses {expected:?}"
+    );
+}
+
+impl Round {
+    /// What is to be seen in a view.
+    fn state(&self, view: &impl View) -> State {
+        if view.is_closed() {
+            return State::default();
+        }
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        let revision = view.revision().as_u64();
+        states
+            .get(&revision)
+            .expect("a revision was announced")
+            .clone()
+    }
+}
+
+impl Turn {
+    /// Says what will be there if the commit is made.
+    fn announce(&mut self, round: &Round, state: State, effect: bool) {
+        if !effect || self.closed {
+            return;
+        }
+        self.revision += 1;
+        self.state = state.clone();
+        let states = round.states.write();
+        let mut states = states.unwrap_or_else(PoisonError::into_inner);
+        states.insert(self.revision, state);
+    }
+
+    /// Sees that it was made.
+    fn is_done(&self, round: &Round, answer: crate::error::Result<crate::batch::Revision>) {
+        if self.closed {
+            assert_eq!(answer.unwrap_err(), StoreError::Closed);
+            return;
+        }
+        let revision = answer.expect("a commit that can be made").as_u64();
+        assert_eq!(
+            revision, self.revision,
+            "{WRONG}: another one was announced"
+        );
+        round.floor.fetch_max(revision, AcqRel);
+    }
+}
