@@ -102,6 +102,11 @@ impl<V> Version<V> {
         if !is_lent {
             drop(ManuallyDrop::into_inner(value));
         }
+        if cfg!(test) {
+            // Whoever comes here all the same finds nothing, and sees that it is wrong.
+            self.revision = 0;
+            self.previous = AtomicPtr::default();
+        }
     }
 }
 

@@ -369,7 +369,7 @@ impl Engine {
         };
         drop(pinned);
         let tables = Arc::as_ptr(&registered.tables);
-        if !self.is(Twin::Unconfirmed) && !self.confirms(registered.revision, tables) {
+        if !self.confirms(registered.revision, tables) {
             registered.renew();
         }
         registered
@@ -383,8 +383,9 @@ impl Engine {
     /// Where the writer's fence is the first, its scan may have overlooked the reader, who
     /// then finds that the tables are others.
     fn confirms(&self, revision: u64, tables: *const Tables) -> bool {
-        Registrations::confirm(revision, &self.published)
-            && (self.is(Twin::TablesUnconfirmed)
+        self.is(Twin::Unconfirmed)
+            || Registrations::confirm(revision, &self.published)
+                && (self.is(Twin::TablesUnconfirmed)
                 // Relaxed: only compared, and ordered by the fence in `confirm`, which pairs
                 // with the one in `Registrations::held`. Tables that somebody holds, or is
                 // pinned for, have their address to themselves.

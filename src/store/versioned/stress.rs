@@ -64,7 +64,7 @@ fn child() {
     let started = Instant::now();
     let mut count = 0;
     while count < rounds && started.elapsed() < limit {
-        println!("round {count}");
+        println!("\nround {count}");
         round::run(twin, number(SEED, 1) + count);
         count += 1;
     }

@@ -100,24 +100,20 @@ pub(super) fn run(twin: Twin, seed: u64) {
     };
     let engine = Engine::with(twin);
     let store = VersionedStore { engine };
-    // One of the shifts closes it, in every other round.
-    let closing = nth(seed, 1) % (2 * SEATS * SHIFTS);
+    // One of the last shifts closes it.
+    let closing = SEATS * SHIFTS - 1 - nth(seed, 1) % (2 * SEATS);
+    let over = AtomicBool::new(false);
+    // Where the epoch is driven, grace periods are short; in other rounds they are long.
+    let is_driven = is_registering(seed) || seed.is_multiple_of(2);
     thread::scope(|scope| {
-        for seat in 0..SEATS {
-            let (round, store) = (&round, &store);
-            scope.spawn(move || {
-                for shift in 0..SHIFTS {
-                    let number = seat * SHIFTS + shift;
-                    let worker = Worker::new(round, seed, number);
-                    let shift = || worker.work(store, number == closing);
-                    // A thread of its own for each, which ends with what it holds.
-                    if thread::scope(|scope| scope.spawn(shift).join()).is_err() {
-                        round.failed.store(true, Relaxed);
-                        panic!("{}", failure(twin, seed));
-                    }
-                }
-            });
-        }
+        scope.spawn(|| {
+            while is_driven && !over.load(Relaxed) {
+                crossbeam_epoch::pin().flush();
+                thread::sleep(Duration::from_micros(20));
+            }
+        });
+        let _over = Set(&over);
+        work(twin, seed, &round, &store, closing);
     });
     // What is left outlives the store, which goes at the same time.
     thread::scope(|scope| {
@@ -130,8 +126,49 @@ pub(super) fn run(twin: Twin, seed: u64) {
     });
 }
 
+/// Every other round is about the handshake of a registration: one thread writes while the
+/// others register, and nothing but that is slow. Its window is narrow.
+fn is_registering(seed: u64) -> bool {
+    nth(seed, 2).is_multiple_of(2)
+}
+
+/// Sets a flag in the end, whatever the end is.
+struct Set<'f>(&'f AtomicBool);
+
+impl Drop for Set<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+fn work(twin: Twin, seed: u64, round: &Round, store: &VersionedStore, closing: u64) {
+    thread::scope(|scope| {
+        for seat in 0..SEATS {
+            scope.spawn(move || {
+                for shift in 0..SHIFTS {
+                    let number = shift * SEATS + seat;
+                    let worker = Worker::new(round, seed, number);
+                    let shift = || worker.work(store, seat, number == closing);
+                    // A thread of its own for each, which ends with what it holds.
+                    if thread::scope(|scope| scope.spawn(shift).join()).is_err() {
+                        round.failed.store(true, Relaxed);
+                        panic!("{}", failure(twin, seed));
+                    }
+                }
+            });
+        }
+    });
+}
+
 fn failure(twin: Twin, seed: u64) -> String {
     format!("the round of seed {seed} fails with Twin::{twin:?}")
+}
+
+#[derive(Clone, Copy)]
+enum Habit {
+    Write,
+    Register,
+    Anything,
 }
 
 /// A thread, with what it holds.
@@ -152,13 +189,25 @@ impl<'r> Worker<'r> {
         }
     }
 
-    fn work(mut self, store: &VersionedStore, closes: bool) {
-        delayed::begin(self.seed.0, self.seed.1);
+    fn work(mut self, store: &VersionedStore, seat: u64, closes: bool) {
+        let is_registering = is_registering(self.seed.1);
+        let focus = is_registering.then_some("registrations.rs");
+        delayed::begin(self.seed.0, self.seed.1, focus);
+        // What most of its steps are.
+        let habit = match (is_registering, seat) {
+            (true, 0) => Habit::Write,
+            (true, _) => Habit::Register,
+            (false, _) => [Habit::Write, Habit::Register, Habit::Anything][self.dice.roll(3)],
+        };
         for _ in 0..self.dice.roll(STEPS) {
             if self.round.failed.load(Relaxed) {
                 return;
             }
-            self.step(store, true);
+            match habit {
+                Habit::Write if self.dice.roll(4) > 0 => self.write(store),
+                Habit::Register if self.dice.roll(4) > 0 => self.register(store),
+                _ => self.step(store, true),
+            }
         }
         if closes {
             self.close(store);
@@ -178,7 +227,7 @@ impl<'r> Worker<'r> {
 
     /// Looks at what was left, and lets go of it.
     fn inherit(mut self) {
-        delayed::begin(self.seed.0, self.seed.1);
+        delayed::begin(self.seed.0, self.seed.1, None);
         loop {
             let mut shelf = lock(&self.round.shelf);
             let snapshot = shelf.snapshots.pop();
@@ -207,30 +256,16 @@ impl<'r> Worker<'r> {
         match self.dice.roll(20) {
             0..6 => self.write(store),
             6 => Self::is_refused(store),
-            7 | 8 => {
-                let snapshot = self.fresh(|| store.snapshot());
-                self.look(&snapshot);
-                self.hold(snapshot);
-            }
-            9 => {
-                if let Some(at) = self.any_snapshot() {
-                    let snapshot = self.held.snapshots[at].clone();
-                    self.look(&snapshot);
-                    self.hold(snapshot);
-                }
-            }
+            7..10 => self.register(store),
             10 => {
                 if let Some(at) = self.any_snapshot() {
-                    let snapshot = self.held.snapshots.swap_remove(at);
-                    self.look(&snapshot);
+                    let snapshot = self.held.snapshots[at].clone();
+                    self.hold(snapshot);
                 }
             }
             11 => self.exchange(),
             12..15 => self.read(store),
-            15 => {
-                // Whoever flushes lets the epoch go on.
-                crossbeam_epoch::pin().flush();
-            }
+            15 => crossbeam_epoch::pin().flush(),
             16 => self.held.records.iter().for_each(remembers),
             17 if deep => {
                 let view = self.fresh(|| store.pinned());
@@ -416,6 +451,10 @@ impl<'r> Worker<'r> {
             "{WRONG}: {revision} after {floor}, {shown}"
         );
         assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
+        if self.dice.roll(3) > 0 {
+            self.held.readers.push((reader, revision));
+            return;
+        }
         self.look(view);
         match self.dice.roll(8) {
             0 => return,
@@ -434,6 +473,11 @@ impl<'r> Worker<'r> {
 
     // --- holding
 
+    fn register(&mut self, store: &VersionedStore) {
+        let snapshot = self.fresh(|| store.snapshot());
+        self.hold(snapshot);
+    }
+
     fn any_snapshot(&mut self) -> Option<usize> {
         let count = self.held.snapshots.len();
         (count > 0).then(|| self.dice.roll(count))
@@ -441,10 +485,12 @@ impl<'r> Worker<'r> {
 
     fn hold(&mut self, snapshot: VersionedSnapshot) {
         self.held.snapshots.push(snapshot);
-        if self.held.snapshots.len() > HELD
+        let room = self.dice.roll(HELD);
+        while self.held.snapshots.len() > room
             && let Some(at) = self.any_snapshot()
         {
-            self.held.snapshots.swap_remove(at);
+            let snapshot = self.held.snapshots.swap_remove(at);
+            self.look(&snapshot);
         }
     }
 
