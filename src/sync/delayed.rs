@@ -35,14 +35,13 @@ thread_local! {
 /// with a `focus`, those of this file.
 pub(crate) fn begin(seed: u64, round: u64, focus: Option<&'static str>) {
     let dice = Dice::new(seed);
-    DELAYS.with(|delays| {
-        *delays.borrow_mut() = Some(Delays {
-            dice,
-            round,
-            focus,
-            awake: Instant::now(),
-        })
-    });
+    let delays = Delays {
+        dice,
+        round,
+        focus,
+        awake: Instant::now(),
+    };
+    DELAYS.set(Some(delays));
 }
 
 /// Lets other threads come in between, if this one has asked for delays.
@@ -62,14 +61,13 @@ impl Delays {
     /// Zero stands for yielding.
     fn next(&mut self, place: &Location<'_>) -> Option<Duration> {
         let (file, line) = (place.file(), u64::from(place.line()));
-        let is_slow = match self.focus {
-            Some(focus) => file.ends_with(focus),
+        let is_slow = if let Some(focus) = self.focus {
+            file.ends_with(focus)
+        } else {
             // In each file none of the places is slow, or a few are, or many.
-            None => {
-                let letter = file.as_bytes()[file.len() - "n.rs".len()];
-                let file = nth(self.round, u64::from(letter) << 8 | file.len() as u64);
-                nth(file, line) % 8 < [0, 1, 4][(file % 3) as usize]
-            }
+            let letter = file.as_bytes()[file.len() - "n.rs".len()];
+            let file = nth(self.round, u64::from(letter) << 8 | file.len() as u64);
+            nth(file, line) % 8 < [0, 1, 4][(file % 3) as usize]
         };
         let dice = &mut self.dice;
         match dice.roll(if is_slow { 16 } else { 4_096 }) {

@@ -13,16 +13,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::engine::{Engine, Twin};
-use super::super::{VersionedReader, VersionedSnapshot, VersionedStore, VersionedView};
-use super::states::{GROUPS, NAMES, PODS, Pod, Record, State, Step, batch, group, is, key, name};
+use super::super::{VersionedReader, VersionedSnapshot, VersionedStore};
+use super::looks::{self, View, WRONG};
+use super::states::{PODS, Pod, Record, State, Step, batch, is, key};
 use crate::batch::Batch;
 use crate::error::StoreError;
 use crate::service::ServiceInfo;
-use crate::store::{RegistryStore, RegistryView};
+use crate::store::RegistryStore;
 use crate::sync::delayed;
 use crate::sync::delayed::dice::{Dice, nth};
-
-pub(super) const WRONG: &str = "a view does not show its revision";
 
 /// Threads at a time.
 const SEATS: u64 = 4;
@@ -65,23 +64,6 @@ struct Held {
     /// With the revision that each has shown last.
     readers: Vec<(VersionedReader, u64)>,
     records: Vec<(ServiceInfo, Pod, Record)>,
-}
-
-/// A view, and whether it is that of a closed store.
-trait View: RegistryView {
-    fn is_closed(&self) -> bool;
-}
-
-impl View for VersionedView<'_> {
-    fn is_closed(&self) -> bool {
-        self.state.is_closed()
-    }
-}
-
-impl View for VersionedSnapshot {
-    fn is_closed(&self) -> bool {
-        self.state.is_closed()
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -213,13 +195,13 @@ impl<'r> Worker<'r> {
             self.close(store);
         }
         // Some of what it holds goes on without it.
-        let mut shelf = lock(&self.round.shelf);
+        let mut left = lock(&self.round.shelf);
         let room = |len: usize| HELD.saturating_sub(len);
         let Held {
             snapshots,
             readers,
             records,
-        } = &mut *shelf;
+        } = &mut *left;
         snapshots.extend(self.held.snapshots.drain(..).take(room(snapshots.len())));
         readers.extend(self.held.readers.drain(..).take(room(readers.len())));
         records.extend(self.held.records.drain(..).take(room(records.len())));
@@ -229,11 +211,11 @@ impl<'r> Worker<'r> {
     fn inherit(mut self) {
         delayed::begin(self.seed.0, self.seed.1, None);
         loop {
-            let mut shelf = lock(&self.round.shelf);
-            let snapshot = shelf.snapshots.pop();
-            let reader = shelf.readers.pop();
-            let record = shelf.records.pop();
-            drop(shelf);
+            let mut left = lock(&self.round.shelf);
+            let snapshot = left.snapshots.pop();
+            let reader = left.readers.pop();
+            let record = left.records.pop();
+            drop(left);
             if snapshot.is_none() && reader.is_none() && record.is_none() {
                 return;
             }
@@ -246,7 +228,7 @@ impl<'r> Worker<'r> {
                 self.look(view);
             }
             if let Some(record) = record {
-                remembers(&record);
+                is_unchanged(&record);
             }
         }
     }
@@ -266,7 +248,7 @@ impl<'r> Worker<'r> {
             11 => self.exchange(),
             12..15 => self.read(store),
             15 => crossbeam_epoch::pin().flush(),
-            16 => self.held.records.iter().for_each(remembers),
+            16 => self.held.records.iter().for_each(is_unchanged),
             17 if deep => {
                 let view = self.fresh(|| store.pinned());
                 self.linger(store, &view);
@@ -323,7 +305,7 @@ impl<'r> Worker<'r> {
     /// A commit that changes nothing takes no turn: it is in the way of those that do.
     fn is_refused(store: &VersionedStore) {
         let mut batch = Batch::new();
-        batch.add_subscription(&key(0), "nothing");
+        batch.add_subscription(key(0), "nothing");
         batch.delete_service("nobody:here");
         let refused = store.commit(batch).expect_err("there is nobody to delete");
         let is_right = matches!(
@@ -353,65 +335,23 @@ impl<'r> Worker<'r> {
         view
     }
 
-    /// Holds a view against the state of its revision, in every index.
+    /// Looks at all of a view, and now and then copies a record.
     fn look(&mut self, view: &impl View) {
         let state = self.round.state(view);
-        let first = self.dice.roll(5);
-        for aspect in 0..5 {
-            match (first + aspect) % 5 {
-                0 => self.look_at_keys(view, &state),
-                1 => {
-                    let expected = state.services.iter().map(|(pod, record)| (*pod, *record));
-                    same(view, "all services", view.services(), expected);
-                }
-                2 => {
-                    for number in 0..=NAMES {
-                        let seen = view.services_by_name(&name(number));
-                        same(view, "a name", seen, state.of_name(number));
-                    }
-                }
-                3 => {
-                    for number in 0..=GROUPS {
-                        let seen = view.subscribers(&group(number)).map(|key| key.to_string());
-                        let seen: Vec<String> = seen.collect();
-                        let expected = state.subscribers(number).into_iter().map(key);
-                        let expected: Vec<String> = expected.collect();
-                        let revision = view.revision();
-                        assert_eq!(seen, expected, "{WRONG}: a group at {revision}");
-                    }
-                }
-                _ => {
-                    let (seen, revision) = (view.stats(), view.revision());
-                    assert_eq!(seen, state.stats(), "{WRONG}: the counts at {revision}");
-                }
-            }
-        }
-    }
-
-    fn look_at_keys(&mut self, view: &impl View, state: &State) {
-        for pod in 0..PODS {
-            let (seen, expected) = (view.get(&key(pod)), state.services.get(&pod));
-            let is_right = match (seen, expected) {
-                (Some(seen), Some(record)) => is(seen, pod, *record),
-                (seen, expected) => seen.is_none() && expected.is_none(),
-            };
-            let revision = view.revision();
-            assert!(is_right, "{WRONG}: {pod} at {revision} is no {expected:?}");
-            // Whoever copies a record keeps it.
-            if let (Some(seen), Some(record)) = (seen, expected)
-                && self.dice.roll(400) == 0
-                && self.held.records.len() < HELD
-            {
-                self.held.records.push((seen.clone(), pod, *record));
-            }
+        looks::all(view, &state, &mut self.dice);
+        let pod = self.dice.roll(PODS);
+        if let (Some(seen), Some(record)) = (view.get(key(pod)), state.services.get(&pod))
+            && self.held.records.len() < HELD
+        {
+            self.held.records.push((seen.clone(), pod, *record));
         }
     }
 
     /// Keeps what is borrowed from a view while other things are done.
     fn linger(&mut self, store: &VersionedStore, view: &impl View) {
         let state = self.round.state(view);
-        let known = |(pod, record): (&Pod, &Record)| (view.get(&key(*pod)), *pod, *record);
-        let borrowed: Vec<_> = state.services.iter().map(known).collect();
+        let known = |(pod, record): (Pod, Record)| (view.get(key(pod)), pod, record);
+        let borrowed: Vec<_> = state.all().map(known).collect();
         let mut scan = view.services();
         let seen: Vec<&ServiceInfo> = scan.by_ref().take(self.dice.roll(PODS)).collect();
         let until = Instant::now() + Duration::from_micros(self.dice.roll(5_000) as u64);
@@ -426,8 +366,12 @@ impl<'r> Worker<'r> {
             let revision = view.revision();
             assert!(is_right, "{WRONG}: {pod} at {revision} is no {record:?}");
         }
-        let expected = state.services.iter().map(|(pod, record)| (*pod, *record));
-        same(view, "half a scan", seen.into_iter().chain(scan), expected);
+        looks::same(
+            view,
+            "half a scan",
+            seen.into_iter().chain(scan),
+            state.all(),
+        );
         self.look(view);
     }
 
@@ -513,33 +457,8 @@ fn swap<T>(own: &mut Vec<T>, others: &mut Vec<T>, dice: &mut Dice) {
 }
 
 /// A copy of a record never changes.
-fn remembers((info, pod, record): &(ServiceInfo, Pod, Record)) {
+fn is_unchanged((info, pod, record): &(ServiceInfo, Pod, Record)) {
     assert!(is(info, *pod, *record), "{WRONG}: a copy is no {record:?}");
-}
-
-/// Whether these are the records that a view has to show, in any order.
-fn same<'a>(
-    view: &impl View,
-    what: &str,
-    seen: impl Iterator<Item = &'a ServiceInfo>,
-    expected: impl Iterator<Item = (Pod, Record)>,
-) {
-    let mut expected: BTreeMap<String, (Pod, Record)> = expected
-        .map(|(pod, record)| (key(pod), (pod, record)))
-        .collect();
-    let revision = view.revision();
-    for info in seen {
-        let of_key = expected.remove(info.key().as_str());
-        let is_right = of_key.is_some_and(|(pod, record)| is(info, pod, record));
-        assert!(
-            is_right,
-            "{WRONG}: {what} at {revision}: {info:?} is no {of_key:?}"
-        );
-    }
-    assert!(
-        expected.is_empty(),
-        "{WRONG}: {what} at {revision} misses {expected:?}"
-    );
 }
 
 impl Round {

@@ -1,6 +1,7 @@
 //! What is registered at a revision, in plain values that share nothing with the store: a
 //! record that both had would be kept alive by this.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use im::{OrdMap, Vector};
@@ -29,8 +30,12 @@ pub(super) fn name_of(pod: Pod) -> usize {
     pod % NAMES
 }
 
-pub(super) fn key(pod: Pod) -> String {
-    format!("s{}:p{pod}", name_of(pod))
+pub(super) fn key(pod: Pod) -> &'static str {
+    static KEYS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let keys = (0..PODS).map(|pod| format!("s{}:p{pod}", name_of(pod)));
+        keys.collect()
+    });
+    &KEYS[pod]
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +60,11 @@ fn moment(number: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(number)
 }
 
-fn url(pod: Pod, stamp: u64) -> String {
-    format!("http://{}/{stamp}", key(pod))
-}
-
 fn info(pod: Pod, stamp: u64) -> ServiceInfo {
     let registration = ServiceRegistration {
         service_name: name(name_of(pod)),
         pod_name: format!("p{pod}"),
-        notification_url: url(pod, stamp),
+        notification_url: stamp.to_string(),
         ..ServiceRegistration::default()
     };
     let info = ServiceInfo::new(registration).expect("good names");
@@ -72,9 +73,11 @@ fn info(pod: Pod, stamp: u64) -> ServiceInfo {
 
 /// Whether a store's record is this one, in all that it says.
 pub(super) fn is(info: &ServiceInfo, pod: Pod, record: Record) -> bool {
-    *info.key() == *key(pod)
-        && info.service_name() == name(name_of(pod))
-        && info.notification_url() == url(pod, record.stamp)
+    let registration = info.registration();
+    let whole = [&registration.service_name, ":", &registration.pod_name];
+    info.key() == key(pod)
+        && whole.concat() == key(pod)
+        && info.notification_url().parse() == Ok(record.stamp)
         && info.status() == record.status
         && info.last_health_check() == record.checked.map(moment)
         && info.registered_at() == SystemTime::UNIX_EPOCH
@@ -93,7 +96,7 @@ pub(super) enum Step {
 
 impl Step {
     fn change(self) -> Change {
-        let boxed = |pod| key(pod).into_boxed_str();
+        let boxed = |pod| key(pod).into();
         let group = |number| group(number).into_boxed_str();
         match self {
             Step::Save(pod, stamp) => Change::SaveService(info(pod, stamp)),
@@ -131,9 +134,12 @@ pub(super) struct State {
 }
 
 impl State {
+    pub(super) fn all(&self) -> impl Iterator<Item = (Pod, Record)> {
+        self.services.iter().map(|(pod, record)| (*pod, *record))
+    }
+
     pub(super) fn of_name(&self, number: usize) -> impl Iterator<Item = (Pod, Record)> {
-        let all = self.services.iter().map(|(pod, record)| (*pod, *record));
-        all.filter(move |(pod, _)| name_of(*pod) == number)
+        self.all().filter(move |(pod, _)| name_of(*pod) == number)
     }
 
     pub(super) fn subscribers(&self, of: usize) -> Vector<Pod> {
