@@ -19,7 +19,9 @@ use super::engine::Twin;
 
 mod looks;
 mod round;
+mod shared;
 mod states;
+mod worker;
 
 /// How long to look for a fault where there is none to be found, in seconds.
 const SECONDS: &str = "STRESS_SECONDS";
