@@ -132,7 +132,7 @@ fn a_handle_that_could_not_move_on_shows_what_is_kept_for_it() {
     let panicked = thread::scope(|threads| {
         let moved = threads.spawn(|| {
             catch_unwind(AssertUnwindSafe(|| {
-                drop(handle.view().get("n:p0").cloned())
+                drop(handle.view().get("n:p0").cloned());
             }))
         });
         moved.join().unwrap().is_err()
