@@ -15,10 +15,18 @@
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use {
-    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     std::thread::{Builder, JoinHandle},
     std::thread_local,
 };
+
+#[cfg(not(any(all(test, feature = "versioned"), loom, shuttle)))]
+pub(crate) use std::sync::atomic;
+
+#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) use delayed::atomic;
+#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) mod delayed;
 
 #[cfg(all(feature = "snapshot", not(any(loom, shuttle))))]
 pub(crate) use arc_swap::{ArcSwap, Cache};
@@ -43,7 +51,10 @@ pub(crate) mod epoch {
 
         #[inline]
         #[allow(clippy::unused_self)] // a model has one for each store
+        #[cfg_attr(test, track_caller)]
         pub(crate) fn pin(&self) -> Guard {
+            #[cfg(test)]
+            super::delayed::pause();
             crossbeam_epoch::pin()
         }
     }

@@ -1,0 +1,267 @@
+//! `VersionedStore` shares the default collector of `crossbeam-epoch` with everything else in
+//! the process: what others do with it, and for how long its memory waits.
+
+#![cfg(feature = "versioned")]
+#![cfg(not(shuttle))]
+
+#[path = "support/heap/mod.rs"]
+mod heap;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use heap::counts;
+use heap::ledger::{self, mark, number};
+use service_registry::{
+    RegistryStore, RegistryView, ServiceInfo, ServiceRegistration, ServiceStatus, VersionedStore,
+};
+
+fn marked(pod: usize) -> ServiceInfo {
+    ServiceInfo::new(mark(ServiceRegistration {
+        service_name: "n".into(),
+        pod_name: format!("p{pod}"),
+        ..ServiceRegistration::default()
+    }))
+    .unwrap()
+}
+
+// --- functions of others that panic
+
+/// Has the next first pin of a thread run a function that panics.
+fn plant() {
+    drop(crossbeam_epoch::pin());
+    let guard = crossbeam_epoch::pin();
+    guard.defer(|| panic!("a function of somebody else's"));
+    guard.flush();
+}
+
+/// Whether a thread of its own panics in this.
+fn panics(work: impl FnOnce() + Send) -> bool {
+    thread::scope(|threads| threads.spawn(work).join().is_err())
+}
+
+/// What a view shows stays alive while a write panics beside it, and comes to its end, at most,
+/// once.
+fn a_view_outlives_a_panic_in(write: fn(&VersionedStore)) {
+    let _alone = heap::alone();
+    let book = ledger::open();
+    let store = VersionedStore::new();
+    (0..5).for_each(|pod| store.save_service(marked(pod)).unwrap());
+    plant();
+    let view = store.pinned();
+    let shown: Vec<usize> = view.services().map(number).collect();
+    assert_eq!(shown.len(), 5);
+    assert!(panics(|| write(&store)), "the function was not run");
+    let alive = book.alive();
+    assert!(
+        shown.iter().all(|number| alive.contains(number)),
+        "what a view shows was freed"
+    );
+    // Looks at all of it, for the sanitizer.
+    assert_eq!(view.services().map(number).count(), 5);
+    assert!(shown.contains(&number(view.get("n:p3").unwrap())));
+    drop(view);
+    drop(store);
+    book.check_deaths();
+}
+
+#[test]
+fn a_view_outlives_a_panic_of_others_while_the_store_is_cleared() {
+    a_view_outlives_a_panic_in(|store| store.clear().unwrap());
+}
+
+#[test]
+fn a_view_outlives_a_panic_of_others_while_the_store_is_closed() {
+    a_view_outlives_a_panic_in(|store| store.close().unwrap());
+}
+
+#[test]
+fn a_view_outlives_a_panic_of_others_while_the_store_grows() {
+    a_view_outlives_a_panic_in(|store| {
+        (5..20).for_each(|pod| store.save_service(marked(pod)).unwrap());
+    });
+}
+
+#[test]
+fn a_view_outlives_a_panic_of_others_while_its_records_are_replaced() {
+    a_view_outlives_a_panic_in(|store| {
+        (0..1_000).for_each(|n| store.save_service(marked(n % 5)).unwrap());
+    });
+}
+
+/// A panic leaves the store as it was, and what waited comes back all the same.
+#[test]
+fn a_store_goes_on_after_a_panic_of_others() {
+    let _alone = heap::alone();
+    let book = ledger::open();
+    let store = VersionedStore::new();
+    (0..100).for_each(|pod| store.save_service(marked(pod)).unwrap());
+    for round in 0..20 {
+        plant();
+        panics(|| match round % 4 {
+            0 => (0..300).for_each(|pod| store.save_service(marked(pod)).unwrap()),
+            1 => store.clear().unwrap(),
+            2 => drop(store.snapshot()),
+            _ => drop(store.reader().view().services().count()),
+        });
+    }
+    (0..100).for_each(|pod| store.save_service(marked(pod)).unwrap());
+    assert!(store.get_all_services().unwrap().len() >= 100);
+    let view = store.pinned();
+    let (before, _) = (counts::live(), book.alive());
+    update(&store, 1, 100_000);
+    drop(view);
+    reads(&store, 400_000);
+    assert!(counts::live() - before < counts::NOISE * 4);
+}
+
+/// A handle that was about to move on when somebody else's function panicked shows a state that
+/// is kept for it.
+#[test]
+fn a_handle_that_could_not_move_on_shows_what_is_kept_for_it() {
+    let _alone = heap::alone();
+    let store = VersionedStore::new();
+    store.save_service(marked(0)).unwrap();
+    let mut handle = store.reader();
+    let shown = handle.view().clone();
+    let number_shown = number(shown.get("n:p0").unwrap());
+    store.save_service(marked(0)).unwrap();
+    plant();
+    let panicked = thread::scope(|threads| {
+        let moved = threads.spawn(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                drop(handle.view().get("n:p0").cloned());
+            }))
+        });
+        moved.join().unwrap().is_err()
+    });
+    assert!(panicked, "the function was not run");
+    update(&store, 0, 1_000);
+    assert_eq!(number(shown.get("n:p0").unwrap()), number_shown);
+    let newest = handle.view().get("n:p0").unwrap();
+    assert_eq!(newest.status(), ServiceStatus::Healthy);
+}
+
+// --- memory that waits
+
+fn update(store: &VersionedStore, pod: usize, times: u64) {
+    static MOMENT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    for _ in 0..times {
+        let moment = MOMENT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_nanos(moment);
+        store
+            .update_health_status(&format!("n:p{pod}"), ServiceStatus::Healthy, moment)
+            .unwrap();
+    }
+}
+
+fn reads(store: &VersionedStore, times: usize) {
+    for _ in 0..times {
+        let _ = store.with_service("n:p0", |_| ());
+    }
+}
+
+/// Calls `work` while another thread holds a view of the store, which then lets go of it, and
+/// ends.
+fn beside_a_view(store: &VersionedStore, work: impl FnOnce()) {
+    thread::scope(|threads| {
+        let (tell, told) = channel();
+        let (end, ended) = channel::<()>();
+        threads.spawn(move || {
+            let view = store.pinned();
+            tell.send(()).unwrap();
+            let _ = ended.recv();
+            drop(view);
+        });
+        told.recv().unwrap();
+        work();
+        drop(end);
+    });
+}
+
+/// Whether nothing but reads, of another store, brings all of it back.
+fn comes_back_to_readers(book: &ledger::Marked) {
+    let other = VersionedStore::new();
+    reads(&other, 20_000);
+    assert_eq!(book.alive().len(), 0, "memory did not come back");
+}
+
+#[test]
+fn what_is_cleared_beside_a_view_comes_back_when_it_has_gone() {
+    let _alone = heap::alone();
+    let book = ledger::open();
+    let store = VersionedStore::new();
+    (0..1_000).for_each(|pod| store.save_service(marked(pod)).unwrap());
+    beside_a_view(&store, || store.clear().unwrap());
+    comes_back_to_readers(&book);
+}
+
+#[test]
+fn what_is_closed_beside_a_view_comes_back_when_it_has_gone() {
+    let _alone = heap::alone();
+    let book = ledger::open();
+    let store = VersionedStore::new();
+    (0..1_000).for_each(|pod| store.save_service(marked(pod)).unwrap());
+    beside_a_view(&store, || store.close().unwrap());
+    comes_back_to_readers(&book);
+}
+
+/// The bytes that `updates` of one record leave beside a view, and how many more there are
+/// after `then` than before them.
+fn debt_after(
+    updates: u64,
+    then: impl FnOnce(VersionedStore) -> Option<VersionedStore>,
+) -> (i64, i64) {
+    let store = VersionedStore::new();
+    store.save_service(marked(0)).unwrap();
+    update(&store, 0, 1_000);
+    let before = counts::live();
+    let view = store.pinned();
+    update(&store, 0, updates);
+    drop(view);
+    let debt = counts::live() - before;
+    let _store = then(store);
+    (debt, counts::live() - before)
+}
+
+/// What `VersionedStore` says of its memory: 32 go for each that comes.
+#[test]
+fn what_waited_for_a_view_is_gone_after_commits_in_proportion() {
+    let _alone = heap::alone();
+    let (debt, half) = debt_after(200_000, |store| {
+        update(&store, 0, 200_000 / 31 / 2 + 1_000);
+        Some(store)
+    });
+    assert!(debt > 200_000 * 64, "nothing waited");
+    assert!(half < debt * 6 / 10, "{half} of {debt} bytes are left");
+    let (_, left) = debt_after(200_000, |store| {
+        update(&store, 0, 200_000 / 31 + 2_000);
+        Some(store)
+    });
+    assert!(left < 1_000 * 128, "{left} of {debt} bytes are left");
+}
+
+#[test]
+fn what_waited_for_a_view_comes_back_to_a_store_that_is_only_read() {
+    let _alone = heap::alone();
+    let (debt, left) = debt_after(200_000, |store| {
+        reads(&store, 200_000);
+        Some(store)
+    });
+    assert!(left < 1_000 * 128, "{left} of {debt} bytes are left");
+}
+
+#[test]
+fn a_store_that_is_dropped_leaves_nothing_with_the_collector() {
+    let _alone = heap::alone();
+    let (debt, left) = debt_after(200_000, |store| {
+        // Most of it is with the collector.
+        update(&store, 0, 3_000);
+        drop(store);
+        None
+    });
+    // The bags that the collector's queue is made of are its own.
+    assert!(left < debt / 50, "{left} of {debt} bytes are left");
+}
