@@ -518,7 +518,9 @@ impl<'e> Commit<'e> {
                 Ok(_) => {}
             }
         }
-        unmarked.into_iter().for_each(|held| self.mark(held));
+        for held in unmarked {
+            self.mark(held);
+        }
         for revision in gone {
             if let Some(kept) = self.writer.kept.remove(&revision) {
                 self.keep_or_let_go(kept, &held);
