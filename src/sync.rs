@@ -106,7 +106,8 @@ mod stand_in {
         //!
         //! A function that is deferred runs as soon as all guards have gone that were
         //! there when it was deferred: no later than it must be expected, where the real
-        //! one takes its time. Who is pinned is known at once, to a list that the model
+        //! one takes its time; but none runs inside of another one, as in the real one, where a
+        //! grace period cannot pass meanwhile. Who is pinned is known at once, to a list that the model
         //! checker does not see. What orders a reader that is pinned later behind what was
         //! unlinked before is, as in the real one, a pair of fences; and what orders a
         //! function behind the readers that it waited for is that unpinning releases, and
@@ -114,6 +115,7 @@ mod stand_in {
 
         use crate::sync::atomic::Ordering::{AcqRel, SeqCst};
         use crate::sync::atomic::{AtomicUsize, fence};
+        use crate::sync::{ThreadId, current};
         use std::collections::BTreeSet;
         use std::sync::{Arc, Mutex};
 
@@ -125,6 +127,8 @@ mod stand_in {
             pinned: BTreeSet<u64>,
             /// With the guards that they wait for.
             waiting: Vec<(BTreeSet<u64>, Deferred)>,
+            /// The threads that run functions.
+            running: Vec<ThreadId>,
         }
 
         struct Collector {
@@ -191,16 +195,25 @@ mod stand_in {
                     for (guards, _) in &mut state.waiting {
                         guards.remove(&self.own);
                     }
+                    if state.running.contains(&current().id()) {
+                        return;
+                    }
                     let waiting = std::mem::take(&mut state.waiting);
                     let (ready, waiting) = waiting
                         .into_iter()
                         .partition(|(guards, _)| guards.is_empty());
                     state.waiting = waiting;
+                    if ready.is_empty() {
+                        return;
+                    }
+                    state.running.push(current().id());
                     ready
                 };
                 for (_, function) in ready {
                     function();
                 }
+                let mut state = self.collector.state.lock().unwrap();
+                state.running.retain(|thread| *thread != current().id());
             }
         }
     }

@@ -230,14 +230,14 @@ fn debt_after(
 #[test]
 fn what_waited_for_a_view_is_gone_after_commits_in_proportion() {
     let _alone = heap::alone();
-    let (debt, half) = debt_after(200_000, |store| {
-        update(&store, 0, 200_000 / 31 / 2 + 1_000);
+    let (debt, half) = debt_after(50_000, |store| {
+        update(&store, 0, 50_000 / 31 / 2 + 800);
         Some(store)
     });
-    assert!(debt > 200_000 * 64, "nothing waited");
+    assert!(debt > 50_000 * 64, "nothing waited");
     assert!(half < debt * 6 / 10, "{half} of {debt} bytes are left");
-    let (_, left) = debt_after(200_000, |store| {
-        update(&store, 0, 200_000 / 31 + 2_000);
+    let (_, left) = debt_after(50_000, |store| {
+        update(&store, 0, 50_000 / 31 + 2_000);
         Some(store)
     });
     assert!(left < 1_000 * 128, "{left} of {debt} bytes are left");
@@ -246,7 +246,7 @@ fn what_waited_for_a_view_is_gone_after_commits_in_proportion() {
 #[test]
 fn what_waited_for_a_view_comes_back_to_a_store_that_is_only_read() {
     let _alone = heap::alone();
-    let (debt, left) = debt_after(200_000, |store| {
+    let (debt, left) = debt_after(50_000, |store| {
         reads(&store, 200_000);
         Some(store)
     });
@@ -256,9 +256,9 @@ fn what_waited_for_a_view_comes_back_to_a_store_that_is_only_read() {
 #[test]
 fn a_store_that_is_dropped_leaves_nothing_with_the_collector() {
     let _alone = heap::alone();
-    let (debt, left) = debt_after(200_000, |store| {
+    let (debt, left) = debt_after(50_000, |store| {
         // Most of it is with the collector.
-        update(&store, 0, 3_000);
+        update(&store, 0, 1_000);
         drop(store);
         None
     });

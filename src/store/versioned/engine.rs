@@ -422,23 +422,19 @@ impl Engine {
     /// The right to write, when its turn comes.
     #[inline]
     pub(super) fn commit(self: &Arc<Engine>) -> Commit<'_> {
-        let (writer, is_poisoned) = match self.writer.lock() {
-            Ok(writer) => (writer, false),
-            Err(poisoned) => (poisoned.into_inner(), true),
-        };
-        self.begin(writer, is_poisoned)
+        match self.writer.lock() {
+            Ok(writer) => Commit::new(self, writer),
+            Err(poisoned) => self.commit_after_panic(poisoned.into_inner()),
+        }
     }
 
     /// No code of a caller runs under the lock, and nothing that is known to panic. What does
     /// all the same closes the store, with the next one to take the lock.
-    #[inline]
-    fn begin<'e>(
-        self: &'e Arc<Engine>,
-        writer: MutexGuard<'e, Writer>,
-        is_poisoned: bool,
-    ) -> Commit<'e> {
+    #[cold]
+    #[inline(never)]
+    fn commit_after_panic<'e>(self: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
         let mut commit = Commit::new(self, writer);
-        if is_poisoned && !commit.is_closed() {
+        if !commit.is_closed() {
             commit.give_up();
         }
         commit
@@ -573,8 +569,10 @@ impl Engine {
     /// The right to write, if nobody has it.
     fn try_commit(self: &Arc<Engine>) -> Option<Commit<'_>> {
         match self.writer.try_lock() {
-            Ok(writer) => Some(self.begin(writer, false)),
-            Err(TryLockError::Poisoned(writer)) => Some(self.begin(writer.into_inner(), true)),
+            Ok(writer) => Some(Commit::new(self, writer)),
+            Err(TryLockError::Poisoned(writer)) => {
+                Some(self.commit_after_panic(writer.into_inner()))
+            }
             Err(TryLockError::WouldBlock) => None,
         }
     }

@@ -223,22 +223,28 @@ impl Registrations {
     pub(super) fn held(&self) -> Vec<Held> {
         // SeqCst: pairs with the fence in `confirm`.
         fence(SeqCst);
-        let mut held = Vec::new();
+        let mut held: Vec<Held> = Vec::new();
+        let mut last_word = FREE;
         for segment in 0..SEGMENTS {
             // A segment may be made before the one in front of it has been seen.
-            for (place, at) in self.made(segment).into_iter().flatten().enumerate() {
+            let places = self.made(segment).unwrap_or_default();
+            let first = Registration { segment, place: 0 }.number();
+            for (number, place) in (first..).zip(places) {
                 // Acquire: pairs with the Release of `renew` and `release`.
-                let word = at.word.load(Acquire);
-                if word != FREE {
-                    held.push(Held {
-                        revision: (word & !MARK) - 1,
-                        is_marked: word & MARK != 0,
-                        place: Registration { segment, place }.number(),
-                    });
+                let word = place.word.load(Acquire);
+                // Snapshots of one revision often stand together.
+                if word == last_word || word == FREE {
+                    continue;
                 }
+                last_word = word;
+                held.push(Held {
+                    revision: (word & !MARK) - 1,
+                    is_marked: word & MARK != 0,
+                    place: number,
+                });
             }
         }
-        // The last place of a revision is answered, and marked ones come last.
+        // Of the places of a revision a marked one stays, or else the last.
         held.sort_unstable_by(|one, other| other.cmp(one));
         held.dedup_by_key(|held| held.revision);
         held.reverse();
