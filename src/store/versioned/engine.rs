@@ -56,6 +56,8 @@
 //! - what has been unlinked lies in a `ManuallyDrop` until the epoch has it ([`Garbage`]):
 //!   whatever unwinds leaks it. So does a function that is lost because one beside it in the
 //!   epoch panicked;
+//! - what a panic interrupts may also be the request to look again at what was kept, which then
+//!   stays until commits have replaced some more;
 //! - under the lock nothing is known to panic. What does all the same has the next one to take
 //!   the lock close the store (`Commit::give_up`): the half-written commit is never published.
 //!
@@ -294,8 +296,8 @@ impl Drop for Generation {
 
 /// The store's state, shared by its readers and writers.
 ///
-/// What every reader loads stands in front: the counts of its `Arc` are on another line, and
-/// so is what writers and snapshots change.
+/// What every reader loads stands in front, on a line without the counts of its `Arc`, and
+/// without what the writer alone uses.
 #[repr(C, align(128))]
 pub(super) struct Engine {
     /// The newest revision that readers may see.
@@ -477,8 +479,12 @@ impl Engine {
             self.tidy_up();
             return;
         }
-        // What is with the epoch already outlives the store as shortly as can be: where others
-        // are pinned, until they have gone and some thread is pinned again.
+        self.drive_out();
+    }
+
+    /// Has the epoch free what it has of this store, for nobody else may ask it to. Where
+    /// others are pinned, it stays until they have gone and some thread is pinned again.
+    fn drive_out(&self) {
         for _ in 0..STEPS + self.reclaimed.pending.load(Relaxed) {
             if self.reclaimed.pending.load(Relaxed) == 0 {
                 break;
@@ -535,7 +541,7 @@ impl Engine {
     /// Whether the epoch has been asked to see to what is left.
     #[cfg(test)]
     pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.load(Relaxed) % 2 == 1
+        self.waits_for().is_some()
     }
 
     /// Goes on to the next number.
@@ -547,11 +553,16 @@ impl Engine {
         set.is_ok()
     }
 
+    /// The number of the function that the epoch has been given, if it has been given one.
+    pub(super) fn waits_for(&self) -> Option<u64> {
+        let number = self.waiting.load(Relaxed);
+        (number % 2 == 1).then_some(number)
+    }
+
     /// Waits no more for the function that the epoch has been given, which may have been lost.
     pub(super) fn wait_no_more(&self) {
-        let before = self.waiting.load(Relaxed);
-        if before % 2 == 1 {
-            self.wait(before);
+        if let Some(number) = self.waits_for() {
+            self.wait(number);
         }
     }
 
@@ -904,6 +915,10 @@ impl Drop for Registered {
         }
         if self.engine.registrations.release(self.place) {
             self.engine.let_go();
+        }
+        // The store has gone, and so have all other views.
+        if Arc::strong_count(&self.engine) == 1 {
+            self.engine.drive_out();
         }
     }
 }

@@ -418,3 +418,90 @@ mod tests {
         assert!(Registrations::confirm(8, &published));
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    //! The places by themselves: a segment that two threads make at once, and a place that two
+    //! threads share. Each with a twin.
+    //!
+    //! Orderings: as of the functions whose place the twins take.
+
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    fn two_claim(claim: fn(&Registrations, u64) -> Registration) {
+        loom::model(move || {
+            let all = Arc::new(Registrations::new());
+            let other = thread::spawn({
+                let all = all.clone();
+                move || claim(&all, 1)
+            });
+            let own = claim(&all, 2);
+            other.join().unwrap();
+            let held: Vec<u64> = all.held().into_iter().map(|held| held.revision).collect();
+            assert_eq!(held, [1, 2], "a place was lost");
+            all.release(own);
+        });
+    }
+
+    #[test]
+    fn models_two_threads_that_make_a_segment_find_each_other() {
+        two_claim(Registrations::claim);
+    }
+
+    #[test]
+    #[should_panic(expected = "a place was lost")]
+    fn models_twin_a_segment_that_is_stored_over_another_is_rejected() {
+        two_claim(|all, revision| {
+            if all.made(0).is_none() {
+                let free = |_| Place {
+                    word: AtomicU64::new(FREE),
+                    others: AtomicUsize::new(0),
+                };
+                let places: Box<[Place]> = (0..FIRST).map(free).collect();
+                all.segments[0].store(Box::into_raw(places).cast(), Release);
+            }
+            all.claim(revision)
+        });
+    }
+
+    fn two_release(release: fn(&Registrations, Registration) -> bool) {
+        loom::model(move || {
+            let all = Arc::new(Registrations::new());
+            let place = all.claim(5);
+            all.share(place);
+            assert!(all.mark(all.held()[0]));
+            let other = thread::spawn({
+                let all = all.clone();
+                move || release(&all, place)
+            });
+            let own = release(&all, place);
+            let told = usize::from(own) + usize::from(other.join().unwrap());
+            assert_eq!(told, 1, "not one was told of the mark");
+            assert!(all.held().is_empty(), "nobody gave the place back");
+        });
+    }
+
+    #[test]
+    fn models_the_last_of_two_clones_is_told_of_the_mark() {
+        two_release(Registrations::release);
+    }
+
+    #[test]
+    #[should_panic(expected = "not one was told of the mark")]
+    fn models_twin_a_share_that_is_given_back_in_two_steps_is_rejected() {
+        two_release(|all, at| {
+            let others = &all.place(at).others;
+            match others.load(Acquire) {
+                0 => all.release(at),
+                left => {
+                    others.store(left - 1, Release);
+                    false
+                }
+            }
+        });
+    }
+}

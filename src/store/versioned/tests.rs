@@ -84,6 +84,37 @@ fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
     }
 }
 
+/// A function that lies in the epoch beside one that panics is lost. The store does not wait
+/// for it for good.
+#[test]
+fn a_request_that_a_panic_of_others_has_lost_is_made_again() {
+    let (store, view) = kept();
+    let turn = store.engine.commit();
+    let guard = crossbeam_epoch::pin();
+    guard.defer(|| panic!("a function of somebody else's"));
+    // It finds the lock taken, and asks in the bag of that function.
+    drop(view);
+    drop(guard);
+    assert!(store.engine.is_waiting());
+    drop(turn);
+    for _ in 0..100 {
+        let _ = catch_unwind(|| crossbeam_epoch::pin().flush());
+    }
+    if !store.engine.is_waiting() {
+        // Another thread's functions came between: there is nothing to see.
+        return;
+    }
+    for number in 0..20_000 {
+        let url = number.to_string();
+        let saved = catch_unwind(AssertUnwindSafe(|| store.save_service(pod("1", &url))));
+        saved.expect("the function has been run").unwrap();
+        if !store.engine.is_waiting() {
+            return;
+        }
+    }
+    panic!("the store waits for what was lost");
+}
+
 #[test]
 fn a_panic_under_the_lock_closes_the_store_and_publishes_nothing() {
     let (store, view) = kept();

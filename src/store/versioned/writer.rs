@@ -48,6 +48,9 @@ pub(super) struct Writer {
     /// How often that was done since a grace period was last seen to have passed, and up to
     /// which revision that was.
     unanswered: usize,
+    /// The function that the epoch has been given, by its number, and how many grace periods
+    /// have passed since that was seen.
+    waited: (u64, usize),
     passed: u64,
     spares: Vec<Spare>,
     subscriptions: Subscriptions,
@@ -561,6 +564,16 @@ impl<'e> Commit<'e> {
         let writer = &mut *self.writer;
         if passed > std::mem::replace(&mut writer.passed, passed) {
             writer.unanswered = 0;
+            // What the epoch was given before these grace periods has run, or was lost.
+            match (self.engine.waits_for(), &mut writer.waited) {
+                (Some(number), (same, periods)) if number == *same => {
+                    *periods += 1;
+                    if *periods >= PATIENCE {
+                        self.engine.wait_no_more();
+                    }
+                }
+                (number, waited) => *waited = (number.unwrap_or(0), 0),
+            }
         }
         if writer.revision > passed {
             let is_repeated = writer.unanswered % REPEAT == REPEAT - 1;
