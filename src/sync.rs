@@ -64,7 +64,7 @@ pub(crate) mod epoch {
 pub(crate) use {
     local_of_loom as thread_local,
     loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
-    loom::thread::{Builder, JoinHandle},
+    loom::thread::{Builder, JoinHandle, ThreadId, current},
 };
 
 #[cfg(shuttle)]
@@ -72,7 +72,7 @@ pub(crate) use {
     shuttle::sync::{
         Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
     },
-    shuttle::thread::{Builder, JoinHandle},
+    shuttle::thread::{Builder, JoinHandle, ThreadId, current},
     shuttle::thread_local,
 };
 
