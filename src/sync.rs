@@ -57,6 +57,14 @@ pub(crate) mod epoch {
             super::delayed::pause();
             crossbeam_epoch::pin()
         }
+
+        /// Whether this thread is pinned. It may then be inside of a function that the epoch
+        /// runs, where it must not have it run more: one inside of the other, they would take
+        /// all of the stack.
+        #[allow(clippy::unused_self)] // as above
+        pub(crate) fn is_pinned(&self) -> bool {
+            crossbeam_epoch::is_pinned()
+        }
     }
 }
 
@@ -164,6 +172,14 @@ mod stand_in {
                 // SeqCst: pairs with the fence in `defer`.
                 fence(SeqCst);
                 Guard { collector, own }
+            }
+        }
+
+        impl Epoch {
+            /// None runs inside of another one here.
+            #[allow(clippy::unused_self)] // as the real one
+            pub(crate) fn is_pinned(&self) -> bool {
+                false
             }
         }
 

@@ -27,7 +27,77 @@ fn marked(pod: usize) -> ServiceInfo {
     .unwrap()
 }
 
+/// Keeps other tests of this process away, and leaves them no function that panics.
+fn alone() -> impl Sized {
+    struct Alone<T>(T);
+    impl<T> Drop for Alone<T> {
+        fn drop(&mut self) {
+            let flush = || (0..100).for_each(|_| crossbeam_epoch::pin().flush());
+            while catch_unwind(flush).is_err() {}
+        }
+    }
+    Alone(heap::alone())
+}
+
 // --- functions of others that panic
+
+/// Functions of others that use stores do not run inside of each other: on a stack of 128 KiB
+/// there is room for some forty levels.
+#[test]
+fn functions_of_others_that_use_stores_do_not_pile_up_on_one_stack() {
+    let _alone = alone();
+    let store = std::sync::Arc::new(VersionedStore::new());
+    store.save_service(marked(0)).unwrap();
+    beside_a_view(&store, || {
+        for at in 0..4_000 {
+            let store = store.clone();
+            crossbeam_epoch::pin().defer(move || match at % 3 {
+                0 => store.save_service(marked(0)).unwrap(),
+                1 => store.clear().unwrap(),
+                _ => {
+                    let gone = VersionedStore::new();
+                    gone.save_service(marked(0)).unwrap();
+                    let view = gone.snapshot();
+                    drop((gone, view));
+                }
+            });
+        }
+    });
+    let small = thread::Builder::new().stack_size(128 << 10).spawn(|| {
+        for _ in 0..20_000 {
+            crossbeam_epoch::pin().flush();
+        }
+    });
+    small.unwrap().join().unwrap();
+}
+
+/// A second function that panics, while the first one's panic unwinds through the store, does
+/// not end the process.
+#[test]
+fn two_panics_of_others_are_one_panic() {
+    let _alone = alone();
+    for bombs in 2..5 {
+        for way in 0..3 {
+            let store = VersionedStore::new();
+            (0..200).for_each(|pod| store.save_service(marked(pod)).unwrap());
+            let view = store.snapshot();
+            (0..200).for_each(|pod| store.save_service(marked(pod)).unwrap());
+            let guard = crossbeam_epoch::pin();
+            for _ in 0..bombs {
+                guard.defer(|| panic!("a function of somebody else's"));
+                (0..64).for_each(|_| guard.defer(|| ()));
+            }
+            drop(guard);
+            let _ = catch_unwind(|| crossbeam_epoch::pin().flush());
+            let _ = catch_unwind(AssertUnwindSafe(|| match way {
+                0 => store.close().unwrap(),
+                1 => store.clear().unwrap(),
+                _ => drop(store),
+            }));
+            assert_eq!(view.services().count(), 200);
+        }
+    }
+}
 
 /// Has the next first pin of a thread run a function that panics.
 fn plant() {
@@ -45,7 +115,7 @@ fn panics(work: impl FnOnce() + Send) -> bool {
 /// What a view shows stays alive while a write panics beside it, and comes to its end, at most,
 /// once.
 fn a_view_outlives_a_panic_in(write: fn(&VersionedStore)) {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let store = VersionedStore::new();
     (0..5).for_each(|pod| store.save_service(marked(pod)).unwrap());
@@ -94,7 +164,7 @@ fn a_view_outlives_a_panic_of_others_while_its_records_are_replaced() {
 /// A panic leaves the store as it was, and what waited comes back all the same.
 #[test]
 fn a_store_goes_on_after_a_panic_of_others() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let store = VersionedStore::new();
     (0..100).for_each(|pod| store.save_service(marked(pod)).unwrap());
@@ -121,7 +191,7 @@ fn a_store_goes_on_after_a_panic_of_others() {
 /// is kept for it.
 #[test]
 fn a_handle_that_could_not_move_on_shows_what_is_kept_for_it() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let store = VersionedStore::new();
     store.save_service(marked(0)).unwrap();
     let mut handle = store.reader();
@@ -206,7 +276,7 @@ fn comes_back_to_readers(book: &ledger::Marked, store: &VersionedStore, work: fn
 
 #[test]
 fn what_is_cleared_beside_a_view_comes_back_when_it_has_gone() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let store = VersionedStore::new();
     (0..10_000).for_each(|pod| store.save_service(marked(pod)).unwrap());
@@ -215,7 +285,7 @@ fn what_is_cleared_beside_a_view_comes_back_when_it_has_gone() {
 
 #[test]
 fn what_is_closed_beside_a_view_comes_back_when_it_has_gone() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let store = VersionedStore::new();
     (0..10_000).for_each(|pod| store.save_service(marked(pod)).unwrap());
@@ -225,7 +295,7 @@ fn what_is_closed_beside_a_view_comes_back_when_it_has_gone() {
 /// Nobody is left who would drive the collector on behalf of a store that has gone.
 #[test]
 fn the_last_view_of_a_store_that_has_gone_leaves_nothing() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let store = VersionedStore::new();
     (0..10_000).for_each(|pod| store.save_service(marked(pod)).unwrap());
@@ -238,7 +308,7 @@ fn the_last_view_of_a_store_that_has_gone_leaves_nothing() {
 
 #[test]
 fn a_store_that_is_dropped_in_the_middle_of_its_work_leaves_nothing() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let store = VersionedStore::new();
     (0..10_000).for_each(|at| store.save_service(marked(at % 100)).unwrap());
@@ -250,7 +320,7 @@ fn a_store_that_is_dropped_in_the_middle_of_its_work_leaves_nothing() {
 /// with a small stack sees to thousands of them.
 #[test]
 fn what_waits_for_many_stores_does_not_pile_up_on_one_stack() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let book = ledger::open();
     let stores: Vec<VersionedStore> = (0..3_000).map(|_| VersionedStore::new()).collect();
     for store in &stores {
@@ -289,7 +359,7 @@ fn debt_after(
 /// What `VersionedStore` says of its memory: 32 go for each that comes.
 #[test]
 fn what_waited_for_a_view_is_gone_after_commits_in_proportion() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let (debt, half) = debt_after(50_000, |store| {
         update(&store, 0, 50_000 / 31 / 2 + 800);
         Some(store)
@@ -305,7 +375,7 @@ fn what_waited_for_a_view_is_gone_after_commits_in_proportion() {
 
 #[test]
 fn what_waited_for_a_view_comes_back_to_a_store_that_is_only_read() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let (debt, left) = debt_after(50_000, |store| {
         reads(&store, 200_000);
         Some(store)
@@ -315,7 +385,7 @@ fn what_waited_for_a_view_comes_back_to_a_store_that_is_only_read() {
 
 #[test]
 fn a_store_that_is_dropped_leaves_nothing_with_the_collector() {
-    let _alone = heap::alone();
+    let _alone = alone();
     let (debt, left) = debt_after(50_000, |store| {
         // Most of it is with the collector.
         update(&store, 0, 1_000);

@@ -78,6 +78,7 @@
 
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
 
@@ -159,6 +160,17 @@ pub(super) enum Twin {
     NotGivenBack,
     /// A writer does not look again where a place was given back before it could be marked.
     Unmarked,
+}
+
+/// Runs what a destructor does with the epoch. Where something unwinds already, a function of
+/// somebody else's that panics would end the process: then its panic ends here, and what it
+/// interrupts is leaked.
+pub(super) fn quietly(work: impl FnOnce()) {
+    if std::thread::panicking() {
+        let _ = catch_unwind(AssertUnwindSafe(work));
+    } else {
+        work();
+    }
 }
 
 /// Whether a model has failed: its locks and atomics cannot be used any more.
@@ -490,7 +502,7 @@ impl Engine {
     /// others are pinned, it stays until they have gone and some thread is pinned again.
     fn drive_out(&self) {
         for _ in 0..STEPS + self.reclaimed.pending.load(Relaxed) {
-            if self.reclaimed.pending.load(Relaxed) == 0 {
+            if self.reclaimed.pending.load(Relaxed) == 0 || self.epoch.is_pinned() {
                 break;
             }
             self.epoch.pin().flush();
@@ -577,7 +589,9 @@ impl Engine {
         if let Some(mut commit) = self.try_commit_or_leave() {
             // The epoch is at work: it is not asked to go on.
             commit.tidy(LARGE, 0);
-            commit.left.later |= !commit.is_tidy() && commit.revision() == revision;
+            // A model takes one step: going on until nothing waits would be too many.
+            let is_idle = !cfg!(loom) && commit.revision() == revision;
+            commit.left.later |= is_idle && !commit.is_tidy();
         }
     }
 
@@ -917,12 +931,14 @@ impl Drop for Registered {
         if has_failed() {
             return;
         }
-        if self.engine.registrations.release(self.place) {
-            self.engine.let_go();
-        }
-        // The store has gone, and so have all other views.
-        if Arc::strong_count(&self.engine) == 1 {
-            self.engine.drive_out();
-        }
+        quietly(|| {
+            if self.engine.registrations.release(self.place) {
+                self.engine.let_go();
+            }
+            // The store has gone, and so have all other views.
+            if Arc::strong_count(&self.engine) == 1 {
+                self.engine.drive_out();
+            }
+        });
     }
 }

@@ -9,7 +9,8 @@ use std::time::SystemTime;
 
 use super::chain::{Cell, Version, succeed, succeed_with_health};
 use super::engine::{
-    DEBT, Engine, FLUSHES, Indexes, LARGE, OFTEN, PATIENCE, REPEAT, SHARE, Tables, Twin, has_failed,
+    DEBT, Engine, FLUSHES, Indexes, LARGE, OFTEN, PATIENCE, REPEAT, SHARE, Tables, Twin,
+    has_failed, quietly,
 };
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
@@ -754,6 +755,8 @@ impl<'e> Leftovers<'e> {
 
     #[cold]
     fn hand_over(&mut self) {
+        let epoch = &self.engine.epoch;
+        let flushes = if epoch.is_pinned() { 0 } else { self.flushes };
         if !self.garbage.is_empty() || self.ask.is_some() {
             let reclaimed = self.engine.reclaimed.clone();
             let mut garbage = std::mem::take(&mut self.garbage);
@@ -762,7 +765,7 @@ impl<'e> Leftovers<'e> {
                 drop(ManuallyDrop::into_inner(std::mem::take(&mut garbage)));
             }
             let ask = self.ask.take();
-            let guard = self.engine.epoch.pin();
+            let guard = epoch.pin();
             reclaimed.pending.fetch_add(1, Relaxed);
             guard.defer(move || {
                 if let Some(revision) = ask {
@@ -773,12 +776,12 @@ impl<'e> Leftovers<'e> {
                 drop(ManuallyDrop::into_inner(garbage));
                 reclaimed.pending.fetch_sub(1, Relaxed);
             });
-            if self.flushes == 0 {
+            if flushes == 0 {
                 push_out(&guard);
             }
         }
-        for _ in 0..self.flushes {
-            self.engine.epoch.pin().flush();
+        for _ in 0..flushes {
+            epoch.pin().flush();
         }
     }
 }
@@ -801,10 +804,10 @@ impl Drop for Leftovers<'_> {
             return;
         }
         if !self.garbage.is_empty() || self.ask.is_some() || self.flushes > 0 {
-            self.hand_over();
+            quietly(|| self.hand_over());
         }
         if self.later {
-            self.engine.tidy_up_later();
+            quietly(|| self.engine.tidy_up_later());
         }
     }
 }
@@ -817,6 +820,6 @@ pub(super) struct Cleared {
 
 impl Drop for Cleared {
     fn drop(&mut self) {
-        self.engine.tidy_up();
+        quietly(|| self.engine.tidy_up());
     }
 }
