@@ -179,6 +179,8 @@ impl Model {
     fn check_on(self, twin: Twin) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(3));
+        // Shrinking and then nudging the epoch takes more steps than loom allows by itself.
+        builder.max_branches = 4_000;
         let states = states(&[self.before, self.beside].concat());
         builder.check(move || self.run(twin, &states));
     }

@@ -226,8 +226,10 @@ impl Registrations {
         let mut held: Vec<Held> = Vec::new();
         let mut last_word = FREE;
         for segment in 0..SEGMENTS {
-            // A segment may be made before the one in front of it has been seen.
-            let places = self.made(segment).unwrap_or_default();
+            // Whoever has a place behind this one has seen that it is made, before its fence.
+            let Some(places) = self.made(segment) else {
+                break;
+            };
             let first = Registration { segment, place: 0 }.number();
             for (number, place) in (first..).zip(places) {
                 // Acquire: pairs with the Release of `renew` and `release`.
