@@ -327,7 +327,9 @@ fn what_waits_for_many_stores_does_not_pile_up_on_one_stack() {
         (0..2).for_each(|pod| store.save_service(marked(pod)).unwrap());
     }
     beside_a_view(&stores[0], || {
-        stores.iter().for_each(|store| store.clear().unwrap());
+        for store in &stores {
+            store.clear().unwrap();
+        }
     });
     let small = thread::Builder::new().stack_size(128 << 10).spawn(|| {
         for _ in 0..100_000 {
