@@ -15,10 +15,18 @@
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use {
-    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     std::thread::{Builder, JoinHandle},
     std::thread_local,
 };
+
+#[cfg(not(any(all(test, feature = "versioned"), loom, shuttle)))]
+pub(crate) use std::sync::atomic;
+
+#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) use delayed::atomic;
+#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) mod delayed;
 
 #[cfg(all(feature = "snapshot", not(any(loom, shuttle))))]
 pub(crate) use arc_swap::{ArcSwap, Cache};
@@ -43,8 +51,19 @@ pub(crate) mod epoch {
 
         #[inline]
         #[allow(clippy::unused_self)] // a model has one for each store
+        #[cfg_attr(test, track_caller)]
         pub(crate) fn pin(&self) -> Guard {
+            #[cfg(test)]
+            super::delayed::pause();
             crossbeam_epoch::pin()
+        }
+
+        /// Whether this thread is pinned. It may then be inside of a function that the epoch
+        /// runs, where it must not have it run more: one inside of the other, they would take
+        /// all of the stack.
+        #[allow(clippy::unused_self)] // as above
+        pub(crate) fn is_pinned(&self) -> bool {
+            crossbeam_epoch::is_pinned()
         }
     }
 }
@@ -53,7 +72,7 @@ pub(crate) mod epoch {
 pub(crate) use {
     local_of_loom as thread_local,
     loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
-    loom::thread::{Builder, JoinHandle},
+    loom::thread::{Builder, JoinHandle, ThreadId, current},
 };
 
 #[cfg(shuttle)]
@@ -61,7 +80,7 @@ pub(crate) use {
     shuttle::sync::{
         Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
     },
-    shuttle::thread::{Builder, JoinHandle},
+    shuttle::thread::{Builder, JoinHandle, ThreadId, current},
     shuttle::thread_local,
 };
 
@@ -95,7 +114,8 @@ mod stand_in {
         //!
         //! A function that is deferred runs as soon as all guards have gone that were
         //! there when it was deferred: no later than it must be expected, where the real
-        //! one takes its time. Who is pinned is known at once, to a list that the model
+        //! one takes its time; but none runs inside of another one, as in the real one, where a
+        //! grace period cannot pass meanwhile. Who is pinned is known at once, to a list that the model
         //! checker does not see. What orders a reader that is pinned later behind what was
         //! unlinked before is, as in the real one, a pair of fences; and what orders a
         //! function behind the readers that it waited for is that unpinning releases, and
@@ -103,6 +123,7 @@ mod stand_in {
 
         use crate::sync::atomic::Ordering::{AcqRel, SeqCst};
         use crate::sync::atomic::{AtomicUsize, fence};
+        use crate::sync::{ThreadId, current};
         use std::collections::BTreeSet;
         use std::sync::{Arc, Mutex};
 
@@ -114,6 +135,8 @@ mod stand_in {
             pinned: BTreeSet<u64>,
             /// With the guards that they wait for.
             waiting: Vec<(BTreeSet<u64>, Deferred)>,
+            /// The threads that run functions.
+            running: Vec<ThreadId>,
         }
 
         struct Collector {
@@ -152,6 +175,14 @@ mod stand_in {
             }
         }
 
+        impl Epoch {
+            /// None runs inside of another one here.
+            #[allow(clippy::unused_self)] // as the real one
+            pub(crate) fn is_pinned(&self) -> bool {
+                false
+            }
+        }
+
         impl Guard {
             pub(crate) fn defer<R>(&self, function: impl FnOnce() -> R + Send + 'static) {
                 // SeqCst: pairs with the fence in `pin`.
@@ -180,16 +211,25 @@ mod stand_in {
                     for (guards, _) in &mut state.waiting {
                         guards.remove(&self.own);
                     }
+                    if state.running.contains(&current().id()) {
+                        return;
+                    }
                     let waiting = std::mem::take(&mut state.waiting);
                     let (ready, waiting) = waiting
                         .into_iter()
                         .partition(|(guards, _)| guards.is_empty());
                     state.waiting = waiting;
+                    if ready.is_empty() {
+                        return;
+                    }
+                    state.running.push(current().id());
                     ready
                 };
                 for (_, function) in ready {
                     function();
                 }
+                let mut state = self.collector.state.lock().unwrap();
+                state.running.retain(|thread| *thread != current().id());
             }
         }
     }

@@ -5,7 +5,7 @@
 //! child.
 
 // A build with fewer stores uses less of this file.
-#![allow(unused_macros)]
+#![allow(dead_code, unused_macros)]
 
 #[macro_use]
 mod support;
