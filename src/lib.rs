@@ -86,18 +86,15 @@
 //! | --- | --- |
 //! | `thread-safe` (default) | `ThreadSafeMemoryStore` |
 //! | `worker` | `WorkerStore`, and `crossbeam-channel` |
-//! | `evmap` | `EvmapStore`, and `evmap`, `thread_local` |
+//! | `evmap` | `EvmapStore`, and `evmap` |
 //! | `snapshot` | `SnapshotStore`, and `arc-swap`, `arrayvec`, `imbl`, `wide` |
 //! | `versioned` | `VersionedStore`, and `crossbeam-epoch`, `imbl` |
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
-//! | `lab` | the laboratory; never needed by a program that uses a store |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod hash;
-#[cfg(feature = "lab")]
-pub mod lab;
 mod model;
 mod registry;
 mod select;

@@ -21,7 +21,7 @@ mod memory;
 #[cfg(all(test, loom))]
 #[macro_use]
 mod models;
-#[cfg(any(feature = "thread-safe", feature = "evmap"))]
+#[cfg(feature = "thread-safe")]
 mod reading;
 mod services;
 mod subscriptions;
@@ -94,7 +94,11 @@ impl StoreStats {
 /// - A panic in a closure of the caller leaves the store as it was, and usable.
 /// - A call from inside a read closure of the same store never deadlocks. Where
 ///   it would have to wait for the closure to end, it is refused with
-///   [`Reentrant`](crate::StoreError::Reentrant); each store says where.
+///   [`Reentrant`](crate::StoreError::Reentrant); each store says where. (A closure
+///   that *waits for another thread*, which in turn has to wait for the closure, waits
+///   for ever; no store can see that. Each says what its closures hold up.)
+/// - A destructor of a thread local may use a store, whatever the order in which
+///   destructors run.
 ///
 /// Costs are written with *n* for the pods registered, *p* for the pods of the
 /// name asked for, and *s* for the subscribers of the group or the groups of the

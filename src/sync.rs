@@ -15,19 +15,24 @@
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use {
-    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     std::thread::{Builder, JoinHandle},
     std::thread_local,
 };
+
+#[cfg(not(any(all(test, feature = "versioned"), loom, shuttle)))]
+pub(crate) use std::sync::atomic;
+
+#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) use delayed::atomic;
+#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) mod delayed;
 
 #[cfg(all(feature = "snapshot", not(any(loom, shuttle))))]
 pub(crate) use arc_swap::{ArcSwap, Cache};
 
 #[cfg(all(feature = "worker", not(any(loom, shuttle))))]
-pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
-
-#[cfg(all(feature = "evmap", not(any(loom, shuttle))))]
-pub(crate) use ::thread_local::ThreadLocal;
+pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 #[cfg(all(feature = "versioned", not(any(loom, shuttle))))]
 pub(crate) mod epoch {
@@ -46,8 +51,19 @@ pub(crate) mod epoch {
 
         #[inline]
         #[allow(clippy::unused_self)] // a model has one for each store
+        #[cfg_attr(test, track_caller)]
         pub(crate) fn pin(&self) -> Guard {
+            #[cfg(test)]
+            super::delayed::pause();
             crossbeam_epoch::pin()
+        }
+
+        /// Whether this thread is pinned. It may then be inside of a function that the epoch
+        /// runs, where it must not have it run more: one inside of the other, they would take
+        /// all of the stack.
+        #[allow(clippy::unused_self)] // as above
+        pub(crate) fn is_pinned(&self) -> bool {
+            crossbeam_epoch::is_pinned()
         }
     }
 }
@@ -56,7 +72,7 @@ pub(crate) mod epoch {
 pub(crate) use {
     local_of_loom as thread_local,
     loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
-    loom::thread::{Builder, JoinHandle, LocalKey, ThreadId, current},
+    loom::thread::{Builder, JoinHandle, ThreadId, current},
 };
 
 #[cfg(shuttle)]
@@ -64,7 +80,7 @@ pub(crate) use {
     shuttle::sync::{
         Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic,
     },
-    shuttle::thread::{Builder, JoinHandle, LocalKey, ThreadId, current},
+    shuttle::thread::{Builder, JoinHandle, ThreadId, current},
     shuttle::thread_local,
 };
 
@@ -90,9 +106,7 @@ mod stand_in {
     #[cfg(feature = "snapshot")]
     pub(crate) use arc_swap::{ArcSwap, Cache};
     #[cfg(feature = "worker")]
-    pub(crate) use channel::{Receiver, Sender, bounded};
-    #[cfg(feature = "evmap")]
-    pub(crate) use thread_local::ThreadLocal;
+    pub(crate) use channel::{Receiver, Sender, bounded, unbounded};
 
     #[cfg(feature = "versioned")]
     pub(crate) mod epoch {
@@ -100,7 +114,8 @@ mod stand_in {
         //!
         //! A function that is deferred runs as soon as all guards have gone that were
         //! there when it was deferred: no later than it must be expected, where the real
-        //! one takes its time. Who is pinned is known at once, to a list that the model
+        //! one takes its time; but none runs inside of another one, as in the real one, where a
+        //! grace period cannot pass meanwhile. Who is pinned is known at once, to a list that the model
         //! checker does not see. What orders a reader that is pinned later behind what was
         //! unlinked before is, as in the real one, a pair of fences; and what orders a
         //! function behind the readers that it waited for is that unpinning releases, and
@@ -108,6 +123,7 @@ mod stand_in {
 
         use crate::sync::atomic::Ordering::{AcqRel, SeqCst};
         use crate::sync::atomic::{AtomicUsize, fence};
+        use crate::sync::{ThreadId, current};
         use std::collections::BTreeSet;
         use std::sync::{Arc, Mutex};
 
@@ -119,6 +135,8 @@ mod stand_in {
             pinned: BTreeSet<u64>,
             /// With the guards that they wait for.
             waiting: Vec<(BTreeSet<u64>, Deferred)>,
+            /// The threads that run functions.
+            running: Vec<ThreadId>,
         }
 
         struct Collector {
@@ -157,6 +175,14 @@ mod stand_in {
             }
         }
 
+        impl Epoch {
+            /// None runs inside of another one here.
+            #[allow(clippy::unused_self)] // as the real one
+            pub(crate) fn is_pinned(&self) -> bool {
+                false
+            }
+        }
+
         impl Guard {
             pub(crate) fn defer<R>(&self, function: impl FnOnce() -> R + Send + 'static) {
                 // SeqCst: pairs with the fence in `pin`.
@@ -185,16 +211,25 @@ mod stand_in {
                     for (guards, _) in &mut state.waiting {
                         guards.remove(&self.own);
                     }
+                    if state.running.contains(&current().id()) {
+                        return;
+                    }
                     let waiting = std::mem::take(&mut state.waiting);
                     let (ready, waiting) = waiting
                         .into_iter()
                         .partition(|(guards, _)| guards.is_empty());
                     state.waiting = waiting;
+                    if ready.is_empty() {
+                        return;
+                    }
+                    state.running.push(current().id());
                     ready
                 };
                 for (_, function) in ready {
                     function();
                 }
+                let mut state = self.collector.state.lock().unwrap();
+                state.running.retain(|thread| *thread != current().id());
             }
         }
     }
@@ -347,6 +382,10 @@ mod stand_in {
             (Sender(channel.clone()), Receiver(channel))
         }
 
+        pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+            bounded(usize::MAX)
+        }
+
         impl<T> Channel<T> {
             fn state(&self) -> MutexGuard<'_, State<T>> {
                 self.state.lock().unwrap()
@@ -447,56 +486,6 @@ mod stand_in {
 
             fn into_iter(self) -> Self::IntoIter {
                 Box::new(std::iter::from_fn(|| self.recv().ok()))
-            }
-        }
-    }
-
-    #[cfg(feature = "evmap")]
-    mod thread_local {
-        //! For `thread_local::ThreadLocal`, which tells threads of the system apart.
-        //!
-        //! All threads of a model are one thread of the system. The real one keeps a
-        //! table for that one, which the threads of the model share, a place for
-        //! each. A thread that comes later takes over no place of one that has ended.
-
-        use crate::sync::{ThreadId, current};
-        use std::cell::OnceCell;
-
-        /// More than a model has.
-        const THREADS: usize = 16;
-
-        pub(crate) struct ThreadLocal<T: Send> {
-            of_system: ::thread_local::ThreadLocal<[OnceCell<(ThreadId, T)>; THREADS]>,
-        }
-
-        impl<T: Send> ThreadLocal<T> {
-            pub(crate) fn new() -> ThreadLocal<T> {
-                ThreadLocal {
-                    of_system: ::thread_local::ThreadLocal::new(),
-                }
-            }
-
-            fn places(&self) -> &[OnceCell<(ThreadId, T)>; THREADS] {
-                self.of_system
-                    .get_or(|| [const { OnceCell::new() }; THREADS])
-            }
-
-            pub(crate) fn get(&self) -> Option<&T> {
-                let id = current().id();
-                let mut taken = self.places().iter().filter_map(OnceCell::get);
-                taken.find(|(of, _)| *of == id).map(|(_, value)| value)
-            }
-
-            pub(crate) fn get_or(&self, make: impl FnOnce() -> T) -> &T {
-                if let Some(value) = self.get() {
-                    return value;
-                }
-                // Another thread may run while it is made, and take a place.
-                let mut value = Some((current().id(), make()));
-                let places = self.places().iter();
-                let mut free = places.filter(|place| place.get().is_none());
-                let place = free.next().expect("a model has fewer threads");
-                &place.get_or_init(|| value.take().expect("used once")).1
             }
         }
     }

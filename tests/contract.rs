@@ -208,6 +208,7 @@ macro_rules! every_store {
                 from make:
                 a_call_from_inside_a_closure_is_done_or_refused
                 a_closure_may_use_other_stores
+                closures_of_a_hundred_stores_nest
             }
             closing {
                 all_calls_after_close_are_refused
@@ -344,7 +345,7 @@ mod viewed {
     viewed_stores!(suite);
 }
 
-/// Every queue is bounded; here the bound is felt.
+/// Queues whose bound is felt, and one that has none.
 #[cfg(feature = "worker")]
 mod worker_with_a_queue_of {
     mod none {
@@ -353,6 +354,34 @@ mod worker_with_a_queue_of {
     }
     mod one {
         shared_store!(service_registry::WorkerStore::with_queue(1));
+    }
+    mod any_length {
+        every_store!(service_registry::WorkerStore::with_queue(usize::MAX));
+        shared_store!(service_registry::WorkerStore::with_queue(usize::MAX));
+    }
+
+    #[test]
+    fn every_length_works() {
+        use service_registry::{RegistryStore, WorkerStore};
+        const LONG: usize = 1 << 16;
+        let lengths = [
+            2,
+            1_000,
+            LONG - 1,
+            LONG,
+            LONG + 1,
+            isize::MAX as usize,
+            usize::MAX / 2 + 2,
+            usize::MAX - 1,
+        ];
+        for length in lengths {
+            let store = WorkerStore::with_queue(length);
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| store.ping().unwrap());
+                }
+            });
+        }
     }
 }
 
@@ -370,6 +399,52 @@ mod unbroken {
 /// A reference that lives for as long as any thread may want it.
 fn leaked<S>(store: S) -> &'static S {
     Box::leak(Box::new(store))
+}
+
+/// `docs/choosing.md` says of each store for which writers a closure may wait.
+#[test]
+#[cfg(any(
+    feature = "thread-safe",
+    feature = "worker",
+    feature = "evmap",
+    feature = "snapshot",
+    feature = "versioned"
+))]
+fn a_closure_may_wait_for_the_writers_that_its_store_lets_through() {
+    use service_registry::{RegistryStore, StoreKind};
+    use std::{sync::mpsc::channel, thread, time::Duration};
+
+    for kind in StoreKind::ALL {
+        let let_through = match kind.to_string().as_str() {
+            "thread-safe" => 0,
+            "evmap" => 1,
+            _ => 3,
+        };
+        within_patience(move || {
+            let store = kind.open();
+            support::set_the_table(&store);
+            thread::scope(|scope| {
+                let (store, (wrote, written)) = (&store, channel());
+                let done = store.with_service(support::KEY, |_| {
+                    scope.spawn(move || {
+                        for n in 0..3 {
+                            let group = format!("written while a closure waits, {n}");
+                            store.add_subscription(support::KEY, &group).unwrap();
+                            // Nobody listens once the closure has returned.
+                            let _ = wrote.send(());
+                        }
+                    });
+                    // Those that are let through have all the time they need.
+                    for _ in 0..let_through {
+                        written.recv().unwrap();
+                    }
+                    written.recv_timeout(Duration::from_millis(100)).is_ok()
+                });
+                assert_eq!(done, Ok(false), "{kind}");
+            });
+            assert_eq!(store.stats().unwrap().subscriptions, 3 + 3, "{kind}");
+        });
+    }
 }
 
 /// A store that can be chosen at run time is in the suite.

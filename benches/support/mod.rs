@@ -1,58 +1,51 @@
-//! What the benches share that do the operations of the report one by one.
+//! A cell of the laboratory under criterion.
 
 use std::time::Duration;
 
-use service_registry::lab::scenarios::operations::{Dose, Operation, Subject};
-use service_registry::lab::workload::Deck;
+use criterion::{BenchmarkId, Criterion, Throughput};
+use service_registry_lab::contender;
+use service_registry_lab::scenarios;
 
-/// Between two samples that must not ask for the same health check.
-const STRIDE: usize = 1 << 23;
+/// How long a slice is: what criterion is told is what so many operations take at its figure.
+const SLICE: Duration = Duration::from_millis(5);
 
-/// The most operations of one sample: what has to be prepared for it has to fit
-/// into memory.
-const MOST: usize = 1 << 16;
-
-/// Does an operation so many times and answers with how long that took. Before
-/// the clock starts, a thousand pods are read. Of an operation that the state of the
-/// store allows only so often at a time, the last part may be more than was asked for:
-/// then its share counts.
-pub(crate) fn sample(
-    subject: &mut dyn Subject,
-    operation: Operation,
-    deck: &Deck,
-    from: &mut usize,
-    count: u64,
-) -> Duration {
-    let mut elapsed = Duration::ZERO;
-    let mut left = usize::try_from(count).expect("a count of operations");
-    while left > 0 {
-        let dose = Dose {
-            from: *from,
-            count: left.min(MOST),
-            sweep: deck.fleet.pods.min(1_000),
-        };
-        *from += STRIDE;
-        let sample = subject
-            .sample(operation, deck, dose)
-            .expect("an open store");
-        let hits = sample.hits;
-        assert!(
-            sample.expected.contains(&hits),
-            "{operation:?}: {hits} hits"
-        );
-        let made = match operation.limit() {
-            Some(_) => dose.count,
-            None => usize::try_from(sample.operations).expect("a count of operations"),
-        };
-        let counted = made.min(left);
-        left -= counted;
-        elapsed += share(sample.elapsed, counted, made);
+/// Measures the timed cells of some scenarios; an iteration is so many operations.
+pub fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
+    let contenders = contender::all();
+    let all = scenarios::all().into_iter();
+    for scenario in all.filter(|scenario| names.contains(&scenario.name)) {
+        for cell in &scenario.cells {
+            let (services, threads) = (cell.holds.services, cell.threads);
+            let name = format!("{}/{}/{services}/{threads}", scenario.name, cell.name);
+            let mut group = c.benchmark_group(name);
+            group.throughput(Throughput::Elements(operations));
+            for id in &scenario.contenders {
+                let contender = contender::find(&contenders, id).expect("a contender of the lab");
+                // Opened by whoever passes the filter, and only then.
+                let mut stage = None;
+                group.bench_function(BenchmarkId::from_parameter(id), |b| {
+                    let open = || contender.open(cell, 1).expect("threads for the workers");
+                    let stage = stage.get_or_insert_with(open);
+                    b.iter_custom(|count| {
+                        let slice = stage.slice(SLICE).expect("right answers");
+                        let nanoseconds = slice.values[0] * (operations * count) as f64;
+                        Duration::from_secs_f64(nanoseconds / 1e9)
+                    });
+                });
+                if let Some(stage) = stage {
+                    stage
+                        .finish()
+                        .expect("what the operations should have left");
+                }
+            }
+        }
     }
-    elapsed
 }
 
-/// What a part of some operations took.
-fn share(elapsed: Duration, part: usize, all: usize) -> Duration {
-    let nanoseconds = elapsed.as_nanos() * part as u128 / all.max(1) as u128;
-    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+/// Few samples, each of which is a slice.
+pub fn config() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(50))
+        .measurement_time(Duration::from_millis(300))
 }

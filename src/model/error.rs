@@ -35,12 +35,12 @@ pub enum StoreError {
         /// Why it failed.
         source: Box<StoreError>,
     },
-    /// The store has been closed.
+    /// The store has been closed. Or this is a child process, made by `fork`, and the store
+    /// is a `WorkerStore`, whose worker is in the parent.
     Closed,
     /// The operation was called from inside a read closure of the same store
     /// ([`with_service`](crate::RegistryStore::with_service)), where it would
-    /// wait for itself, or from inside more than eight of them. Return what you
-    /// need from the closure, then call again.
+    /// wait for itself. Return what you need from the closure, then call again.
     Reentrant,
     /// A store from elsewhere failed in a way of its own: its disk, its network. No
     /// store of this crate answers so.
@@ -74,7 +74,7 @@ impl fmt::Display for StoreError {
             StoreError::Closed => f.write_str("the store is closed"),
             StoreError::Reentrant => f.write_str(
                 "called from inside a read closure of the same store, where it would wait \
-                 for itself, or more than eight closures deep; return from the closure first",
+                 for itself; return from the closure first",
             ),
             StoreError::Failed(failure) => failure.fmt(f),
         }

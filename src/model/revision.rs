@@ -17,9 +17,17 @@ impl Revision {
     }
 
     /// The revision that follows this one.
+    ///
+    /// # Panics
+    ///
+    /// At `u64::MAX`, which nothing follows. No store comes that far: with a billion
+    /// commits a second it takes 584 years.
     #[must_use]
     pub const fn next(self) -> Revision {
-        Revision(self.0 + 1)
+        match self.0.checked_add(1) {
+            Some(next) => Revision(next),
+            None => panic!("no revision follows the last one, 18446744073709551615"),
+        }
     }
 }
 
@@ -38,5 +46,23 @@ impl From<Revision> for u64 {
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revisions_count_up_to_the_last() {
+        assert_eq!(Revision::ZERO.next(), Revision(1));
+        assert_eq!(Revision(u64::MAX - 1).next(), Revision(u64::MAX));
+    }
+
+    /// Without overflow checks it began again at 0.
+    #[test]
+    #[should_panic(expected = "no revision follows the last one")]
+    fn no_revision_follows_the_last_one() {
+        let _ = Revision(u64::MAX).next();
     }
 }

@@ -27,7 +27,6 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-use super::reading::Reading;
 use super::tables::Tables;
 use super::tables::prelude::*;
 use crate::hash::RandomState;
@@ -44,7 +43,7 @@ mod map;
 /// The store of two maps: wait-free readers at the speed of a hash map.
 ///
 /// Readers never wait, whatever writers do, but for the first read of each thread,
-/// which makes a handle (see below). The price is paid by writers: each
+/// which may make a handle (see below). The price is paid by writers: each
 /// change is applied twice, and a commit is published only when every reader that
 /// is inside a read has left it. Memory holds both maps, and a third set of
 /// tables for writers, over shared records. What a commit replaces or removes, `clear`
@@ -71,7 +70,7 @@ mod map;
 /// to the other map; **the one after it waits until the closure returns**, and
 /// with it every later writer, and every thread that reads this store for the
 /// first time. Keep the closure short, and never wait in it for another thread
-/// that does one of these. No guard ever leaves the closure.
+/// that does one of these: it would wait for ever. No guard ever leaves the closure.
 ///
 /// A read from inside is fine; once another thread has begun to close the store, it
 /// answers [`Closed`](StoreError::Closed), while the closure keeps its record. A write
@@ -130,22 +129,8 @@ impl EvmapStore {
     fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
         match self.handles.of_thread() {
             Some(own) => own.read(read),
-            None => self.read_first(read),
+            None => self.handles.first(|own| own.read(read)),
         }
-    }
-
-    /// A read of a thread that has no handle, or none any more.
-    #[cold]
-    fn read_first<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        if !Handles::is_thread_ending() {
-            return self.handles.make_for_thread().read(read);
-        }
-        // A second handle cannot be made while the first one is read through.
-        let reading = Reading::enter(self)?;
-        self.handles.make().read(|view| {
-            reading.note_revision(view.revision());
-            read(view)
-        })
     }
 
     /// A read that runs a closure of the caller.
@@ -158,7 +143,7 @@ impl EvmapStore {
     fn refuse_inside(&self) -> Result<()> {
         match self.handles.of_thread() {
             Some(own) => own.refuse_inside(),
-            None => Reading::refuse_inside(self),
+            None => Ok(()),
         }
     }
 
@@ -187,15 +172,7 @@ impl EvmapStore {
     }
 
     fn current_revision(&self) -> Revision {
-        let mut answer = self.read(|view| view.revision());
-        if answer == Err(StoreError::Reentrant) {
-            // A thread that is ending: inside a read of this store, which goes on
-            // answering; or inside of too many of others, so that it may make a handle.
-            if let Some(revision) = Reading::noted_revision(self) {
-                return revision;
-            }
-            answer = self.handles.make().read(|view| view.revision());
-        }
+        let answer = self.read(|view| view.revision());
         // Acquire: pairs with the Release store in `close_tables`, which comes before
         // the map is taken down.
         answer.unwrap_or_else(|_| self.last.load(Acquire).into())
@@ -493,6 +470,6 @@ mod models {
     #[test]
     #[should_panic(expected = "PoisonError")]
     fn models_twin_a_handle_made_inside_a_read_is_rejected() {
-        a_read_inside_a_read_ends(|store| drop(store.handles.make()));
+        a_read_inside_a_read_ends(|store| drop(store.handles.take()));
     }
 }

@@ -1,34 +1,33 @@
-//! Which stores this thread is reading under a lock or a guard.
+//! Which stores this thread is reading under a lock.
 //!
 //! A store that holds something while a closure of the caller runs must notice
 //! when that closure calls the store again: it would wait for itself. Each
-//! thread keeps a short stack of the stores that it is inside of. A store is
+//! thread keeps a stack of the stores that it is inside of. A store is
 //! known by its address, which is its own for as long as it is borrowed.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 
 use crate::model::error::{Result, StoreError};
-#[cfg(feature = "evmap")]
-use crate::model::revision::Revision;
 use crate::sync::thread_local;
 
-/// How deep read closures may nest.
-const DEPTH: usize = 8;
+/// How deep read closures nest before the stack allocates.
+const SHALLOW: usize = 8;
 
+/// It has no destructor, so that it is there for destructors of other thread locals.
 struct Stack {
     depth: Cell<usize>,
-    stores: [Cell<usize>; DEPTH],
-    #[cfg(feature = "evmap")]
-    revisions: [Cell<u64>; DEPTH],
+    stores: [Cell<usize>; SHALLOW],
+    /// Those that came next. Leaks nothing: no memory is kept while it is empty.
+    deep: ManuallyDrop<RefCell<Vec<usize>>>,
 }
 
 thread_local! {
     static STACK: Stack = const {
         Stack {
             depth: Cell::new(0),
-            stores: [const { Cell::new(0) }; DEPTH],
-            #[cfg(feature = "evmap")]
-            revisions: [const { Cell::new(0) }; DEPTH],
+            stores: [const { Cell::new(0) }; SHALLOW],
+            deep: ManuallyDrop::new(RefCell::new(Vec::new())),
         }
     };
 }
@@ -45,50 +44,22 @@ impl Reading {
     ///
     /// # Errors
     ///
-    /// `Reentrant` where it is, or where it is inside of eight reads already.
+    /// `Reentrant` where it is.
     #[inline]
     pub(super) fn enter<S>(store: &S) -> Result<Reading> {
         Reading::refuse_inside(store)?;
-        STACK.with(|stack| {
-            let depth = stack.depth.get();
-            let place = stack.stores.get(depth).ok_or(StoreError::Reentrant)?;
-            place.set(address(store));
-            stack.depth.set(depth + 1);
-            Ok(Reading {
-                _not_send: std::marker::PhantomData,
-            })
+        STACK.with(|stack| stack.push(address(store)));
+        Ok(Reading {
+            _not_send: std::marker::PhantomData,
         })
     }
 
-    /// Notes the revision that this read shows.
-    #[cfg(feature = "evmap")]
-    #[allow(clippy::unused_self)] // only who is inside has something to note
-    pub(super) fn note_revision(&self, revision: Revision) {
-        STACK.with(|stack| {
-            if let Some(top) = stack.depth.get().checked_sub(1) {
-                stack.revisions[top].set(revision.as_u64());
-            }
-        });
-    }
-
-    /// The revision that this thread is reading of this store, if it is inside of a
-    /// read that has noted one.
-    #[cfg(feature = "evmap")]
-    pub(super) fn noted_revision<S>(store: &S) -> Option<Revision> {
-        STACK.with(|stack| {
-            let inside = &stack.stores[..stack.depth.get()];
-            let mut places = inside.iter().zip(&stack.revisions);
-            let place = places.find(|(entered, _)| entered.get() == address(store));
-            place.map(|(_, revision)| revision.get().into())
-        })
-    }
-
-    /// Refuses to go on inside a read of this store.
+    /// Refuses to go on inside a read of this store. O(depth of this thread's reads).
     #[inline]
     pub(super) fn refuse_inside<S>(store: &S) -> Result<()> {
         STACK.with(|stack| match stack.depth.get() {
             0 => Ok(()),
-            _ => stack.refuse(store),
+            _ => stack.refuse(address(store)),
         })
     }
 }
@@ -96,15 +67,50 @@ impl Reading {
 impl Drop for Reading {
     #[inline]
     fn drop(&mut self) {
-        STACK.with(|stack| stack.depth.set(stack.depth.get() - 1));
+        STACK.with(Stack::pop);
     }
 }
 
 impl Stack {
+    #[inline]
+    fn push(&self, store: usize) {
+        let depth = self.depth.get();
+        match self.stores.get(depth) {
+            Some(place) => place.set(store),
+            None => self.push_deep(store),
+        }
+        self.depth.set(depth + 1);
+    }
+
+    #[inline]
+    fn pop(&self) {
+        let depth = self.depth.get() - 1;
+        self.depth.set(depth);
+        if depth >= SHALLOW {
+            self.pop_deep();
+        }
+    }
+
     #[cold]
-    fn refuse<S>(&self, store: &S) -> Result<()> {
-        let inside = &self.stores[..self.depth.get()];
-        if inside.iter().any(|entered| entered.get() == address(store)) {
+    fn push_deep(&self, store: usize) {
+        self.deep.borrow_mut().push(store);
+    }
+
+    #[cold]
+    fn pop_deep(&self) {
+        let mut deep = self.deep.borrow_mut();
+        deep.pop();
+        if deep.is_empty() {
+            *deep = Vec::new();
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, store: usize) -> Result<()> {
+        let shallow = &self.stores[..self.depth.get().min(SHALLOW)];
+        let is_inside = shallow.iter().any(|entered| entered.get() == store)
+            || self.deep.borrow().contains(&store);
+        if is_inside {
             return Err(StoreError::Reentrant);
         }
         Ok(())
@@ -145,15 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn nesting_deeper_than_the_stack_is_refused_and_not_forgotten() {
-        let stores: [u64; DEPTH + 1] = [0; DEPTH + 1];
-        let mut inside: Vec<_> = stores[..DEPTH]
-            .iter()
-            .map(|store| Reading::enter(store).unwrap())
-            .collect();
-        assert!(Reading::enter(&stores[DEPTH]).is_err());
-        assert!(Reading::refuse_inside(&stores[0]).is_err());
-        while inside.pop().is_some() {}
-        assert!(Reading::enter(&stores[DEPTH]).is_ok());
+    fn a_store_is_refused_inside_itself_however_deep_it_lies() {
+        const DEEP: usize = 10 * SHALLOW;
+        let stores: [u64; DEEP] = [0; DEEP];
+        let mut inside = Vec::new();
+        for (depth, store) in stores.iter().enumerate() {
+            inside.push(Reading::enter(store).unwrap());
+            let (entered, free) = stores.split_at(depth + 1);
+            assert!(entered.iter().all(|store| Reading::enter(store).is_err()));
+            assert!(
+                free.iter()
+                    .all(|store| Reading::refuse_inside(store).is_ok())
+            );
+        }
+        while inside.pop().is_some() {
+            let (entered, free) = stores.split_at(inside.len());
+            assert!(entered.iter().all(|store| Reading::enter(store).is_err()));
+            assert!(
+                free.iter()
+                    .all(|store| Reading::refuse_inside(store).is_ok())
+            );
+        }
+        let kept = STACK.with(|stack| stack.deep.borrow().capacity());
+        assert_eq!(kept, 0);
     }
 }

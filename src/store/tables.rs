@@ -304,8 +304,8 @@ impl WriteTables for Tables {
     #[inline]
     fn settle(&mut self) -> Revision {
         if self.dirty {
-            self.dirty = false;
             self.revision = self.revision.next();
+            self.dirty = false;
         }
         self.revision
     }

@@ -32,7 +32,8 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// shared lock: writers wait until it returns. Any call of the same store from
 /// inside it is refused with [`Reentrant`](StoreError::Reentrant), a read as
 /// well, because a reader that arrives behind a waiting writer waits for it,
-/// and it would wait for the closure.
+/// and it would wait for the closure. A closure that waits for another thread which
+/// writes to the store (joins it, for instance) waits for ever.
 ///
 /// ```
 /// use service_registry::{RegistryStore, StoreError, ThreadSafeMemoryStore};

@@ -23,21 +23,35 @@
 //! is dropped, and its caller sees a disconnected channel: `Closed`; so do all
 //! others get for an answer from then on.
 //!
+//! # In a forked child
+//!
+//! The child of `fork` has the memory of its parent, and of its threads only the one that
+//! forked. Nobody answers there, and any lock may be held by a thread that is missing. So
+//! every call looks first whether this is the process that started the worker, touches
+//! nothing if it is not, and leaks what it would have to tear down.
+//!
 //! The `models` below run this protocol under loom, over the channels of
 //! [`crate::sync`], and twins of it that leave a caller waiting.
 
 use std::fmt;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::{Arc, PoisonError};
 
 use super::memory::MemoryStore;
 use super::tables::prelude::*;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
-use crate::sync::{Builder, JoinHandle, Mutex, MutexGuard, Receiver, RwLock, Sender, bounded};
+use crate::sync::{
+    Builder, JoinHandle, Mutex, MutexGuard, Receiver, RwLock, Sender, bounded, unbounded,
+};
 
 /// How many calls may wait in the queue of [`WorkerStore::new`].
 const DEFAULT_QUEUE: usize = 1024;
+
+/// The largest queue that is allocated at once.
+const LARGEST: usize = 1 << 16;
 
 /// A text buffer that has grown beyond this is not kept, in bytes.
 const KEPT_TEXT: usize = 1024;
@@ -49,7 +63,8 @@ const KEPT_TEXT: usize = 1024;
 /// from everywhere. Every call, a read as well, is a round trip to the worker
 /// and back, some microseconds, so this is the store for programs that are event
 /// loops already, not for those that read on every request. The queue is
-/// bounded: where the worker cannot keep up, callers wait.
+/// bounded: where the worker cannot keep up, callers wait. A thread waits for the answer
+/// to its call, so that a queue never holds more calls than there are threads.
 ///
 /// # Consistency
 ///
@@ -67,6 +82,13 @@ const KEPT_TEXT: usize = 1024;
 /// calls answer [`Closed`](StoreError::Closed), and wait as long. Dropping the store
 /// closes it.
 ///
+/// # In a forked child
+///
+/// The worker stays in the parent. In a child process made by `fork`, every call answers
+/// [`Closed`](StoreError::Closed) at once, `revision` says what it was at the fork, and
+/// `close` and dropping the store do nothing: what it holds is leaked. The parent's store
+/// goes on as if nothing had happened. Open a new store in the child, if it needs one.
+///
 /// ```
 /// use service_registry::{RegistryStore, StoreError, WorkerStore};
 ///
@@ -83,6 +105,8 @@ pub struct WorkerStore {
     lanes: Mutex<Vec<Lane>>,
     revision: Arc<AtomicU64>,
     worker: Mutex<Option<JoinHandle<()>>>,
+    /// The process that the worker is in.
+    process: u32,
 }
 
 /// A caller's side of a round trip.
@@ -154,8 +178,11 @@ impl WorkerStore {
         WorkerStore::with_queue(DEFAULT_QUEUE)
     }
 
-    /// The same, with a queue of `capacity` calls. With 0 a caller hands its
-    /// call to the worker in person, and waits until it is free.
+    /// The same, with a queue of `capacity` calls; any number works. With 0 a caller hands
+    /// its call to the worker in person, and waits until it is free.
+    ///
+    /// Up to 65,536 the queue is allocated at once, with some 150 bytes for each call.
+    /// Beyond, it has no bound but the number of threads that call, and grows as it fills.
     ///
     /// # Panics
     ///
@@ -165,7 +192,10 @@ impl WorkerStore {
     }
 
     fn start(capacity: usize, work: fn(Receiver<Request>, &AtomicU64)) -> WorkerStore {
-        let (requests, queue) = bounded(capacity);
+        let (requests, queue) = match capacity {
+            0..=LARGEST => bounded(capacity),
+            _ => unbounded(),
+        };
         let revision = Arc::new(AtomicU64::new(0));
         let published = revision.clone();
         let worker = Builder::new()
@@ -177,11 +207,21 @@ impl WorkerStore {
             lanes: Mutex::default(),
             revision,
             worker: Mutex::new(Some(worker)),
+            process: process::id(),
         }
+    }
+
+    /// Whether this process is a child of the one that has the worker. A system call, and
+    /// cheap beside a round trip.
+    fn is_forked(&self) -> bool {
+        self.process != process::id()
     }
 
     /// Sends the worker an operation with its texts, and waits for the answer.
     fn call(&self, operation: Operation, key: &str, group: &str) -> Result<Answer> {
+        if self.is_forked() {
+            return Err(StoreError::Closed);
+        }
         let Lane {
             mut envelope,
             replies,
@@ -418,6 +458,9 @@ impl RegistryStore for WorkerStore {
     }
 
     fn close(&self) -> Result<()> {
+        if self.is_forked() {
+            return Ok(());
+        }
         let requests = self.requests.write();
         let requests = requests.unwrap_or_else(PoisonError::into_inner).take();
         drop(requests);
@@ -435,6 +478,12 @@ impl Default for WorkerStore {
 
 impl Drop for WorkerStore {
     fn drop(&mut self) {
+        if self.is_forked() {
+            // Dropping them takes locks of the channels, and looks for the thread.
+            mem::forget(mem::replace(&mut self.requests, RwLock::new(None)));
+            mem::forget(mem::take(&mut self.lanes));
+            mem::forget(mem::take(&mut self.worker));
+        }
         let closed = self.close();
         debug_assert!(closed.is_ok(), "closing twice is fine");
     }

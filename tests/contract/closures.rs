@@ -191,6 +191,15 @@ pub(crate) fn a_closure_may_use_other_stores<S: RegistryStore>(make: impl Fn() -
     }
 }
 
+/// Nine stores were one too many.
+pub(crate) fn closures_of_a_hundred_stores_nest<S: RegistryStore>(make: impl Fn() -> S) {
+    let stores: Vec<S> = (0..100).map(|_| make()).collect();
+    for store in &stores {
+        store.save_service(pod("db", "1")).unwrap();
+    }
+    assert_eq!(descend(&stores), Ok(100));
+}
+
 pub(crate) fn a_refusal_inside_is_over_when_the_closure_is(store: &impl RegistryStore) {
     store.save_service(pod("db", "1")).unwrap();
     for n in 0..20 {

@@ -15,6 +15,7 @@ use service_registry::{
     StoreStats,
 };
 
+pub(crate) mod child;
 pub(crate) mod dice;
 pub(crate) mod failing;
 pub(crate) mod late;

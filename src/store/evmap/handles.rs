@@ -1,95 +1,205 @@
 //! A read handle for each thread.
 //!
-//! A handle can be used by one thread at a time. Each thread that reads gets one
-//! at its first read, which is kept in the store; when the thread ends, the next
-//! thread that comes takes it over. So there are never more handles than there
-//! were threads at once, and they go with the store.
+//! A handle can be used by one thread at a time. Each thread takes one at its first
+//! read of a store and keeps it. When the thread ends, it puts the handle into the
+//! store's pool, where the next thread finds it. So there are never more handles than
+//! there were threads at once. The pool drops its handles with the store; a thread
+//! drops those of stores that have gone when it takes new ones, or ends.
 //!
 //! Making a handle and dropping one takes a lock of the map's, which a writer
 //! holds while it waits for readers. A thread that did so inside a read could
-//! wait for a writer that waits for it, so a handle is made before its thread's
-//! first read, and dropped with the store, which nobody then reads.
+//! wait for a writer that waits for it, so a thread takes its handle before its
+//! first read, and only the handles of a store that has gone are dropped.
 //! (`models_twin_a_handle_made_inside_a_read_is_rejected`, in [`super`], is that
 //! deadlock.)
+//!
+//! # When a thread ends
+//!
+//! Destructors of thread locals run in an order that nobody promises, and may read a
+//! store. Those that run before that of [`OWN`] find the handles in their place. Those
+//! that run after it keep a handle in [`LATE`], which has no destructor, for as long as
+//! one read takes. So a read means the same in both, and no order of destructors matters.
 
-use std::cell::Cell;
-use std::sync::PoisonError;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::map::{ReadHandle, View};
 use crate::model::error::{Result, StoreError};
-use crate::sync::{Mutex, ThreadLocal};
+use crate::sync::{Mutex, MutexGuard, thread_local};
 
+/// From how many handles on a thread looks for those of stores that have gone.
+const FEW: usize = 8;
+
+thread_local! {
+    static OWN: Kept = const { Kept::new() };
+    static LATE: ManuallyDrop<Kept> = const { ManuallyDrop::new(Kept::new()) };
+}
+
+/// The handles of a thread, sorted by the address of their pool: it stays taken for as
+/// long as a handle knows it.
+struct Kept {
+    handles: RefCell<Vec<(usize, Rc<Own>)>>,
+    /// Where the handle stood that was asked for last.
+    last: Cell<usize>,
+    /// How many there may be before it looks for those of stores that have gone.
+    room: Cell<usize>,
+}
+
+impl Kept {
+    const fn new() -> Kept {
+        Kept {
+            handles: RefCell::new(Vec::new()),
+            last: Cell::new(0),
+            room: Cell::new(FEW),
+        }
+    }
+
+    #[inline]
+    fn find(&self, pool: usize) -> Option<Rc<Own>> {
+        let handles = self.handles.borrow();
+        match handles.get(self.last.get()) {
+            Some((of, own)) if *of == pool => Some(own.clone()),
+            _ => self.search(&handles, pool),
+        }
+    }
+
+    #[cold]
+    fn search(&self, handles: &[(usize, Rc<Own>)], pool: usize) -> Option<Rc<Own>> {
+        let place = handles.binary_search_by_key(&pool, |(of, _)| *of).ok()?;
+        self.last.set(place);
+        Some(handles[place].1.clone())
+    }
+
+    fn keep(&self, pool: usize, own: Rc<Own>) {
+        let mut handles = self.handles.borrow_mut();
+        if handles.len() >= self.room.get() {
+            handles.retain(|(_, own)| own.pool.strong_count() > 0);
+            self.room.set(FEW.max(2 * handles.len()));
+        }
+        let place = handles.partition_point(|(of, _)| *of < pool);
+        handles.insert(place, (pool, own));
+    }
+
+    fn forget(&self, pool: usize) {
+        let mut handles = self.handles.borrow_mut();
+        let place = handles.binary_search_by_key(&pool, |(of, _)| *of);
+        let own = place.map(|place| handles.remove(place));
+        if handles.is_empty() {
+            // What lies in `LATE` is never dropped.
+            *handles = Vec::new();
+        }
+        drop(handles);
+        drop(own);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for (pool, own) in self.handles.take() {
+            // A thread that ends the process from inside a read is still inside of it.
+            if own.inside.get() > 0 {
+                LATE.with(|late| late.keep(pool, own));
+            }
+        }
+    }
+}
+
+/// Runs `look` over the handles of this thread.
+#[inline]
+fn kept<R>(look: impl Fn(&Kept) -> R) -> R {
+    OWN.try_with(&look)
+        .unwrap_or_else(|_| LATE.with(|late| look(late)))
+}
+
+/// Where threads get the handles of a store from, and leave them.
 pub(super) struct Handles {
-    of_threads: ThreadLocal<Own>,
-    /// What they are cloned from; never read through.
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    /// Of threads that have ended.
+    free: Mutex<Vec<ReadHandle>>,
+    /// What new ones are cloned from; never read through. A lock of its own: whoever has it
+    /// may wait for a writer, and threads that end shall not.
     seed: Mutex<ReadHandle>,
 }
 
-// Of the system's threads, in a model as well: there they are all one, which ends
-// after the models. How handles change hands at the end of a thread is not modelled.
-// That destructors of thread locals run in the reverse order of their making is
-// promised nowhere. Were it otherwise, a read from a destructor would find the handle
-// of its thread where that of the next one may be by now, or make the first read of
-// its thread after `thread_local` has given up the thread's number, and panic.
-thread_local! {
-    /// Whether this thread is ending, and has given its handles back.
-    static ENDING: Cell<bool> = const { Cell::new(false) };
-    static END: End = const { End };
-}
-
-/// Notes that its thread is ending.
-struct End;
-
-impl Drop for End {
-    fn drop(&mut self) {
-        ENDING.set(true);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Handles {
     pub(super) fn new(seed: ReadHandle) -> Handles {
+        let (free, seed) = (Mutex::default(), Mutex::new(seed));
         Handles {
-            of_threads: ThreadLocal::new(),
-            seed: Mutex::new(seed),
+            pool: Arc::new(Pool { free, seed }),
         }
     }
 
-    /// This thread's handle, unless it has none yet, or has given it back because
-    /// it is ending.
     #[inline]
-    pub(super) fn of_thread(&self) -> Option<&Own> {
-        self.of_threads.get()
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.pool).addr()
     }
 
-    /// Whether this thread is in the destructor of a thread local, where it can
-    /// have no handle of its own any more: a read makes one, and drops it.
-    pub(super) fn is_thread_ending() -> bool {
-        ENDING.get()
+    /// This thread's handle, if it has one.
+    #[inline]
+    pub(super) fn of_thread(&self) -> Option<Rc<Own>> {
+        kept(|kept| kept.find(self.address()))
     }
 
-    pub(super) fn make(&self) -> Own {
-        let seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
+    /// A handle that another thread has left, or a new one. This thread must have none,
+    /// since making one waits for a writer that waits for readers.
+    pub(super) fn take(&self) -> Own {
+        let left = lock(&self.pool.free).pop();
         Own {
-            handle: seed.clone(),
+            handle: Some(left.unwrap_or_else(|| lock(&self.pool.seed).clone())),
             inside: Cell::new(0),
+            pool: Arc::downgrade(&self.pool),
         }
     }
 
-    pub(super) fn make_for_thread(&self) -> &Own {
-        let handle = self.of_threads.get_or(|| self.make());
-        // After `get_or` has made its own note of this thread: destructors run
-        // from the last to the first, so that `ENDING` is set before the handle
-        // is given back.
-        END.with(|_| ());
-        handle
+    /// Runs `read` with a handle that this thread, which has none, then keeps. A thread
+    /// that is ending keeps it until `read` returns.
+    #[cold]
+    pub(super) fn first<R>(&self, read: impl FnOnce(&Own) -> R) -> R {
+        let (pool, own) = (self.address(), Rc::new(self.take()));
+        let ending = OWN.try_with(|kept| kept.keep(pool, own.clone())).is_err();
+        let _late = ending.then(|| Late::keep(pool, own.clone()));
+        read(&own)
     }
 }
 
-/// The handle of one thread.
+impl Drop for Handles {
+    fn drop(&mut self) {
+        kept(|kept| kept.forget(self.address()));
+    }
+}
+
+/// A handle in [`LATE`], until this is dropped.
+struct Late(usize);
+
+impl Late {
+    fn keep(pool: usize, own: Rc<Own>) -> Late {
+        LATE.with(|late| late.keep(pool, own));
+        Late(pool)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        LATE.with(|late| late.forget(self.0));
+    }
+}
+
+/// The handle of one thread, which goes to the pool when it is dropped.
 pub(super) struct Own {
-    handle: ReadHandle,
+    /// `None` only while this is dropped.
+    handle: Option<ReadHandle>,
     /// How many reads this thread is inside of.
     inside: Cell<usize>,
+    pool: Weak<Pool>,
 }
 
 impl Own {
@@ -97,7 +207,8 @@ impl Own {
     #[inline]
     pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
         // Nothing is behind the pointer once the store has been closed.
-        let guard = self.handle.enter().ok_or(StoreError::Closed)?;
+        let guard = self.handle.as_ref().and_then(ReadHandle::enter);
+        let guard = guard.ok_or(StoreError::Closed)?;
         let _inside = Inside::enter(&self.inside);
         Ok(read(&View::new(&guard)))
     }
@@ -107,6 +218,21 @@ impl Own {
         match self.inside.get() {
             0 => Ok(()),
             _ => Err(StoreError::Reentrant),
+        }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        #[cfg(any(loom, shuttle))]
+        if std::thread::panicking() {
+            // A model has failed, and what the handle is made of has gone.
+            std::mem::forget(self.handle.take());
+            return;
+        }
+        // Where the store has gone, the handle goes as well: nobody holds its lock.
+        if let (Some(pool), Some(handle)) = (self.pool.upgrade(), self.handle.take()) {
+            lock(&pool.free).push(handle);
         }
     }
 }
@@ -135,17 +261,18 @@ mod tests {
     use std::thread;
 
     use super::super::EvmapStore;
+    use super::{FEW, OWN, lock};
     use crate::store::RegistryStore;
 
-    fn handles(store: &mut Arc<EvmapStore>) -> usize {
-        let store = Arc::get_mut(store).expect("all threads have ended");
-        store.handles.of_threads.iter_mut().count()
+    /// How many handles threads that have ended have left.
+    fn left(store: &EvmapStore) -> usize {
+        lock(&store.handles.pool.free).len()
     }
 
     #[test]
     fn ten_thousand_short_lived_threads_share_a_few_handles() {
         const AT_ONCE: usize = 20;
-        let mut store = Arc::new(EvmapStore::new());
+        let store = EvmapStore::new();
         for _ in 0..10_000 / AT_ONCE {
             let all = Barrier::new(AT_ONCE);
             thread::scope(|scope| {
@@ -160,23 +287,44 @@ mod tests {
             });
         }
         // A scope ends with the work of its threads, a little before they end
-        // themselves: the next ones may find some handles still taken. And other
-        // tests run beside this one, whose threads have numbers as well.
-        let made = handles(&mut store);
-        assert!((AT_ONCE..1_000).contains(&made), "{made} handles");
+        // themselves: the next ones may find some handles still taken.
+        let left = left(&store);
+        assert!((1..500).contains(&left), "{left} handles");
+    }
+
+    #[test]
+    fn the_next_thread_takes_over_the_handle_of_one_that_has_ended() {
+        let store = Arc::new(EvmapStore::new());
+        for _ in 0..100 {
+            let store = store.clone();
+            // `join` waits for destructors of thread locals, unlike a scope.
+            let reader = thread::spawn(move || store.stats().expect("it is open"));
+            reader.join().expect("it reads");
+        }
+        assert_eq!(left(&store), 1);
     }
 
     #[test]
     fn a_thread_has_one_handle_for_each_store() {
-        let mut stores = [(); 3].map(|()| Arc::new(EvmapStore::new()));
+        let stores = [(); 3].map(|()| EvmapStore::new());
         for _ in 0..10 {
             for store in &stores {
                 store.stats().expect("it is open");
                 store.clear().expect("nothing is read");
             }
         }
-        for store in &mut stores {
-            assert_eq!(handles(store), 1);
+        assert_eq!(OWN.with(|kept| kept.handles.borrow().len()), 3);
+        drop(stores);
+        assert_eq!(OWN.with(|kept| kept.handles.borrow().len()), 0);
+    }
+
+    #[test]
+    fn a_thread_keeps_few_handles_of_stores_that_others_have_dropped() {
+        for _ in 0..1_000 {
+            let store = Arc::new(EvmapStore::new());
+            store.stats().expect("it is open");
+            thread::spawn(move || drop(store)).join().expect("it drops");
+            assert!(OWN.with(|kept| kept.handles.borrow().len()) <= FEW);
         }
     }
 }

@@ -297,8 +297,8 @@ impl WriteTables for Root {
 
     fn settle(&mut self) -> Revision {
         if self.dirty {
-            self.dirty = false;
             self.revision = self.revision.next();
+            self.dirty = false;
         }
         self.revision
     }

@@ -92,11 +92,21 @@ impl<V> Version<V> {
         self.previous.load(Relaxed).is_null()
     }
 
+    /// Whether it owns the value of the version before, which has it lent.
+    pub(super) fn lends(&self) -> bool {
+        is_lent(self.previous.load(Relaxed))
+    }
+
     /// Drops the value, where it is its own.
     pub(super) fn release(&mut self, is_lent: bool) {
         let value = std::mem::replace(&mut self.value, ManuallyDrop::new(None));
         if !is_lent {
             drop(ManuallyDrop::into_inner(value));
+        }
+        if cfg!(test) {
+            // Whoever comes here all the same finds nothing, and sees that it is wrong.
+            self.revision = 0;
+            self.previous = AtomicPtr::default();
         }
     }
 }

@@ -34,17 +34,32 @@
 //! Then it is unlinked, and handed to the epoch to be freed after another grace period,
 //! because who follows the chain to an older version may be on it. A version that a
 //! registered reader needs is *kept*, under the oldest revision that needs it, and looked
-//! at again when that one is registered no more: what a snapshot keeps is what it can
-//! see, however much is written meanwhile.
+//! at again when that one is registered no more, which whoever gives back its place sees by a
+//! mark: what a snapshot keeps is what it can see, however much is written meanwhile.
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and
 //! the cell is treated as one more version, which ends now. It needs no unlinking, so that
 //! the next scan decides: a snapshot that this one does not find has confirmed its tables
 //! later, and finds the slot dead in them.
 //!
-//! All of this is done every few commits, by the writer, for as many versions as have
-//! been replaced since. `clear` and `close` put new tables in the place of the old ones,
-//! which go, with all that is in them, with their last reader.
+//! All of this is done every few commits, by the writer, for [`SHARE`] times as many versions
+//! as have been replaced since. Where more than [`DEBT`] wait, and on a store that is closed,
+//! cleared or dropped, the epoch is asked to see to them as well, [`LARGE`] at a time, by
+//! whoever is pinned when a grace period has passed. `clear` and `close` put new tables in
+//! the place of the old ones, which go, with all that is in them, with their last reader.
+//!
+//! # Panics
+//!
+//! The epoch runs functions of others in every pin and flush, and they may panic. So
+//!
+//! - nothing is pinned under the commit lock, nor between the two steps of a registration;
+//! - what has been unlinked lies in a `ManuallyDrop` until the epoch has it ([`Garbage`]):
+//!   whatever unwinds leaks it. So does a function that is lost because one beside it in the
+//!   epoch panicked;
+//! - what a panic interrupts may also be the request to look again at what was kept, which then
+//!   stays until commits have replaced some more;
+//! - under the lock nothing is known to panic. What does all the same has the next one to take
+//!   the lock close the store (`Commit::give_up`): the half-written commit is never published.
 //!
 //! # Invariants
 //!
@@ -63,29 +78,29 @@
 
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
 
 use super::chain::{Cell, Glance, Version, free_chain, seek};
 use super::lists::{Members, Subscribers};
-use super::old::{Garbage, Old, Stash};
+use super::old::{Garbage, Old, Reclaimed};
 use super::registrations::{Registration, Registrations};
 use super::table::{Found, Table};
-use super::writer::{Commit, Writer};
+use super::writer::{Commit, Writer, push_out};
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::store::StoreStats;
-use crate::sync::Mutex;
-use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence};
 use crate::sync::epoch::{Epoch, Guard};
+use crate::sync::{Mutex, MutexGuard};
 
 /// After how many replaced versions the writer looks what can go.
-#[cfg(not(loom))]
+#[cfg(not(any(test, loom)))]
 pub(super) const OFTEN: usize = 64;
-#[cfg(loom)]
+#[cfg(any(test, loom))]
 pub(super) const OFTEN: usize = 3;
 
 /// How often the epoch is asked to go on each time. It looks at every thread that was ever
@@ -93,8 +108,22 @@ pub(super) const OFTEN: usize = 3;
 /// pinned for long.
 pub(super) const FLUSHES: usize = 1;
 
-/// How many replaced versions it looks at for each that has come, and up to a list more.
-pub(super) const SHARE: usize = 4;
+/// Replaced versions that a writer looks at for each that has come, and up to a list more. In
+/// this proportion goes what has waited for a reader who was pinned for long.
+pub(super) const SHARE: usize = 32;
+
+/// From how many versions on that wait for readers the epoch is asked to see to them, in case
+/// no commit follows.
+#[cfg(not(loom))]
+pub(super) const DEBT: usize = 8 * OFTEN;
+/// A model has few versions, and too many steps with it.
+#[cfg(loom)]
+pub(super) const DEBT: usize = usize::MAX;
+
+/// How often a writer asks for a grace period whose end it is not told of, and every how many
+/// times it asks again afterwards.
+pub(super) const PATIENCE: usize = 8;
+pub(super) const REPEAT: usize = 64;
 
 /// From how many versions on that it has replaced a writer does not leave them to the next
 /// ones.
@@ -107,9 +136,9 @@ const STEPS: usize = 8;
 #[cfg(loom)]
 const STEPS: usize = 2;
 
-/// What a model breaks on purpose, to see that loom finds out.
-#[cfg_attr(not(all(test, loom)), allow(dead_code))]
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a test breaks on purpose, to see that loom, or the stress, finds out.
+#[cfg_attr(not(test), allow(dead_code))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Twin {
     None,
     /// The revision is published before the versions are there.
@@ -128,6 +157,21 @@ pub(super) enum Twin {
     Overlooked,
     /// A slot dies when its key is deleted.
     KilledAtOnce,
+    /// A version that has lent its value drops it all the same.
+    NotGivenBack,
+    /// A writer does not look again where a place was given back before it could be marked.
+    Unmarked,
+}
+
+/// Runs what a destructor does with the epoch. Where something unwinds already, a function of
+/// somebody else's that panics would end the process: then its panic ends here, and what it
+/// interrupts is leaked.
+pub(super) fn quietly(work: impl FnOnce()) {
+    if std::thread::panicking() {
+        let _ = catch_unwind(AssertUnwindSafe(work));
+    } else {
+        work();
+    }
 }
 
 /// Whether a model has failed: its locks and atomics cannot be used any more.
@@ -152,7 +196,8 @@ impl Clone for Indexes {
     }
 }
 
-/// What a reader starts from.
+/// What a reader starts from. The counts of its `Arc` have a line of their own.
+#[repr(align(128))]
 pub(super) struct Tables {
     pub(super) indexes: Indexes,
     pub(super) hasher: RandomState,
@@ -267,51 +312,53 @@ impl Drop for Generation {
 }
 
 /// The store's state, shared by its readers and writers.
+///
+/// What every reader loads stands in front, on a line without the counts of its `Arc`, and
+/// without what the writer alone uses.
+#[repr(C, align(128))]
 pub(super) struct Engine {
     /// The newest revision that readers may see.
     pub(super) published: AtomicU64,
     /// The newest tables; an `Arc`.
     pub(super) tables: AtomicPtr<Tables>,
-    pub(super) registrations: Registrations,
     pub(super) epoch: Epoch,
-    /// No pinned reader has an older revision than this any more.
-    pub(super) passed: Arc<AtomicU64>,
-    /// Whether versions are kept for snapshots.
-    pub(super) keeps: AtomicBool,
+    pub(super) registrations: Registrations,
+    pub(super) reclaimed: Arc<Reclaimed>,
     /// How many there are, the store and its reader handles, who may ask for the newest
     /// state.
     askers: AtomicUsize,
-    pub(super) stash: Arc<PlainMutex<Stash>>,
     writer: Mutex<Writer>,
-    /// Whether somebody wanted to tidy up while another had the lock, who is to look again.
-    again: AtomicBool,
-    /// Whether the epoch has been asked to see to what is left.
-    is_waiting: AtomicBool,
-    #[cfg(all(test, loom))]
+    /// Odd while the epoch has been asked to see to what is left; each time another number.
+    waiting: AtomicU64,
+    #[cfg(test)]
     twin: Twin,
 }
+
+// Models have larger atomics, and another epoch.
+#[cfg(not(any(loom, shuttle)))]
+const _: () = {
+    assert!(align_of::<Engine>() >= 128 && align_of::<Tables>() >= 128);
+    assert!(std::mem::offset_of!(Engine, reclaimed) >= 128);
+};
 
 impl Engine {
     pub(super) fn new() -> Engine {
         Engine {
             published: AtomicU64::new(0),
             tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new(0, None))).cast_mut()),
-            registrations: Registrations::new(),
             epoch: Epoch::new(),
-            passed: Arc::new(AtomicU64::new(0)),
-            keeps: AtomicBool::new(false),
+            registrations: Registrations::new(),
+            reclaimed: Arc::new(Reclaimed::new()),
             askers: AtomicUsize::new(0),
-            stash: Arc::default(),
             writer: Mutex::new(Writer::default()),
-            again: AtomicBool::new(false),
-            is_waiting: AtomicBool::new(false),
-            #[cfg(all(test, loom))]
+            waiting: AtomicU64::new(0),
+            #[cfg(test)]
             twin: Twin::None,
         }
     }
 
     /// One that is broken.
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(super) fn with(twin: Twin) -> Arc<Engine> {
         let mut engine = Engine::new();
         engine.twin = twin;
@@ -319,13 +366,13 @@ impl Engine {
         Arc::new(engine)
     }
 
-    #[cfg(all(test, loom))]
+    #[cfg(test)]
     pub(super) fn is(&self, twin: Twin) -> bool {
         self.twin == twin
     }
 
-    /// Outside of models none is broken.
-    #[cfg(not(all(test, loom)))]
+    /// Outside of tests none is broken.
+    #[cfg(not(test))]
     #[inline]
     #[allow(clippy::unused_self)]
     pub(super) const fn is(&self, _: Twin) -> bool {
@@ -368,7 +415,7 @@ impl Engine {
         };
         drop(pinned);
         let tables = Arc::as_ptr(&registered.tables);
-        if !self.is(Twin::Unconfirmed) && !self.confirms(registered.revision, tables) {
+        if !self.confirms(registered.revision, tables) {
             registered.renew();
         }
         registered
@@ -382,8 +429,9 @@ impl Engine {
     /// Where the writer's fence is the first, its scan may have overlooked the reader, who
     /// then finds that the tables are others.
     fn confirms(&self, revision: u64, tables: *const Tables) -> bool {
-        Registrations::confirm(revision, &self.published)
-            && (self.is(Twin::TablesUnconfirmed)
+        self.is(Twin::Unconfirmed)
+            || Registrations::confirm(revision, &self.published)
+                && (self.is(Twin::TablesUnconfirmed)
                 // Relaxed: only compared, and ordered by the fence in `confirm`, which pairs
                 // with the one in `Registrations::held`. Tables that somebody holds, or is
                 // pinned for, have their address to themselves.
@@ -393,9 +441,22 @@ impl Engine {
     /// The right to write, when its turn comes.
     #[inline]
     pub(super) fn commit(self: &Arc<Engine>) -> Commit<'_> {
-        // No code of a caller runs under this lock.
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        Commit::new(self, writer)
+        match self.writer.lock() {
+            Ok(writer) => Commit::new(self, writer),
+            Err(poisoned) => self.commit_after_panic(poisoned.into_inner()),
+        }
+    }
+
+    /// No code of a caller runs under the lock, and nothing that is known to panic. What does
+    /// all the same closes the store, with the next one to take the lock.
+    #[cold]
+    #[inline(never)]
+    fn commit_after_panic<'e>(self: &'e Arc<Engine>, writer: MutexGuard<'e, Writer>) -> Commit<'e> {
+        let mut commit = Commit::new(self, writer);
+        if !commit.is_closed() {
+            commit.give_up();
+        }
+        commit
     }
 
     /// Notes that there is one more who may ask for the newest state.
@@ -433,17 +494,26 @@ impl Engine {
         self.leave();
         if Arc::strong_count(self) > 1 {
             self.tidy_up();
-        } else {
-            // What is with the epoch already outlives the store as shortly as can be.
-            for _ in 0..STEPS {
-                self.epoch.pin().flush();
+            return;
+        }
+        self.drive_out();
+    }
+
+    /// Has the epoch free what it has of this store, for nobody else may ask it to. Where
+    /// others are pinned, it stays until they have gone and some thread is pinned again.
+    fn drive_out(&self) {
+        for _ in 0..STEPS + self.reclaimed.pending.load(Relaxed) {
+            if self.reclaimed.pending.load(Relaxed) == 0 || self.epoch.is_pinned() {
+                break;
             }
+            self.epoch.pin().flush();
         }
     }
 
     /// Frees what can be freed, now that there may be no commit that would. As many steps
     /// as it takes where nobody is pinned: one grace period until what was replaced can be
-    /// unlinked, and another one until it can be freed.
+    /// unlinked, and another one until it can be freed. The rest the epoch sees to, when
+    /// whoever is pinned has gone.
     pub(super) fn tidy_up(self: &Arc<Engine>) {
         self.tidy_up_after();
         self.tidy_up_later();
@@ -453,100 +523,110 @@ impl Engine {
     #[cold]
     pub(super) fn tidy_up_after(self: &Arc<Engine>) {
         for _ in 0..STEPS {
-            self.tidy(1);
+            if let Some(mut commit) = self.try_commit_or_leave() {
+                commit.tidy(usize::MAX, 1);
+            }
         }
     }
 
-    /// Has the epoch see to what is left, when whoever is pinned has gone.
-    fn tidy_up_later(self: &Arc<Engine>) {
-        let Some(commit) = self.try_commit() else {
-            return;
-        };
-        let is_done = commit.is_tidy();
-        drop(commit);
-        // One at a time is enough.
-        if is_done || self.is_waiting.swap(true, AcqRel) {
+    /// Has the epoch see to what is left, when whoever is pinned now has gone.
+    #[cold]
+    pub(super) fn tidy_up_later(self: &Arc<Engine>) {
+        // Relaxed: a number, and nothing behind it. One function at a time is enough.
+        let before = self.waiting.load(Relaxed);
+        if before % 2 == 1 {
             return;
         }
-        let engine = Arc::downgrade(self);
+        // A pin may run a function of somebody else's that panics.
         let guard = self.epoch.pin();
+        if !self.wait(before) {
+            return;
+        }
+        // Acquire: as in `pin`.
+        let revision = self.published.load(Acquire);
+        let engine = Arc::downgrade(self);
         guard.defer(move || {
-            if let Some(engine) = engine.upgrade() {
-                engine.is_waiting.store(false, Release);
-                // The epoch is at work: it is not asked to go on.
-                engine.tidy(0);
-                engine.tidy_up_later();
+            if let Some(engine) = engine.upgrade()
+                && engine.wait(before + 1)
+            {
+                engine.go_on(revision);
             }
         });
+        push_out(&guard);
+    }
+
+    /// Whether the epoch has been asked to see to what is left.
+    #[cfg(test)]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waits_for().is_some()
+    }
+
+    /// Goes on to the next number.
+    fn wait(&self, before: u64) -> bool {
+        let next = before + 1;
+        let set = self
+            .waiting
+            .compare_exchange(before, next, Relaxed, Relaxed);
+        set.is_ok()
+    }
+
+    /// The number of the function that the epoch has been given, if it has been given one.
+    pub(super) fn waits_for(&self) -> Option<u64> {
+        let number = self.waiting.load(Relaxed);
+        (number % 2 == 1).then_some(number)
+    }
+
+    /// Waits no more for the function that the epoch has been given, which may have been lost.
+    pub(super) fn wait_no_more(&self) {
+        if let Some(number) = self.waits_for() {
+            self.wait(number);
+        }
+    }
+
+    /// Frees a part of what can be freed, at the expense of whoever is pinned. Goes on with the
+    /// next grace period until nothing waits, or until so little waits that it can be left to
+    /// the next commits, where there are any.
+    fn go_on(self: &Arc<Engine>, revision: u64) {
+        if let Some(mut commit) = self.try_commit_or_leave() {
+            // The epoch is at work: it is not asked to go on.
+            commit.tidy(LARGE, 0);
+            // A model takes one step: going on until nothing waits would be too many.
+            let is_idle = !cfg!(loom) && commit.revision() == revision;
+            commit.left.later |= is_idle && !commit.is_tidy();
+        }
     }
 
     /// The right to write, if nobody has it.
     fn try_commit(self: &Arc<Engine>) -> Option<Commit<'_>> {
-        let writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(writer)) => writer.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(Commit::new(self, writer))
+        match self.writer.try_lock() {
+            Ok(writer) => Some(Commit::new(self, writer)),
+            Err(TryLockError::Poisoned(writer)) => {
+                Some(self.commit_after_panic(writer.into_inner()))
+            }
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
-    /// Frees what can be freed, or has it done by whoever is at work.
+    /// The right to write, if nobody has it; otherwise the epoch sees to what was to be done.
+    fn try_commit_or_leave(self: &Arc<Engine>) -> Option<Commit<'_>> {
+        let commit = self.try_commit();
+        if commit.is_none() {
+            // SeqCst: pairs with the fence in `Registrations::held`. Where the epoch seems to
+            // have been asked before, it has yet to scan the places, and finds what has been
+            // given back.
+            fence(SeqCst);
+            self.tidy_up_later();
+        }
+        commit
+    }
+
+    /// Frees what only a snapshot had kept that has been registered no more.
     #[cold]
-    fn tidy(self: &Arc<Engine>, flushes: usize) {
-        if let Some(mut commit) = self.try_commit_or_tell() {
-            commit.tidy(usize::MAX, flushes);
-        }
-    }
-
-    /// As [`try_commit`](Self::try_commit); whoever has the lock is told to look again. (Who
-    /// has just looked may give it back without having been told. Then the next one looks.)
-    fn try_commit_or_tell(self: &Arc<Engine>) -> Option<Commit<'_>> {
-        if let Some(commit) = self.try_commit() {
-            return Some(commit);
-        }
-        self.again.store(true, Release);
-        self.try_commit()
-    }
-
-    /// Whether somebody wanted to tidy up while this thread had the lock.
-    #[inline]
-    pub(super) fn is_told(&self) -> bool {
-        // Acquire: pairs with the Release in `try_commit_or_tell`: what was given back before
-        // is found.
-        self.again.load(Acquire)
-    }
-
-    /// Does what somebody else wanted to.
-    #[cold]
-    pub(super) fn tidy_again(self: &Arc<Engine>) {
-        if let Some(mut commit) = self.try_commit() {
-            self.again.store(false, Relaxed);
-            commit.tidy(usize::MAX, 0);
-        }
-    }
-
-    /// A revision is registered no more.
-    fn released(self: &Arc<Engine>, revision: u64) {
-        // Relaxed: where it is overlooked, the next one to tidy up sees to it.
-        if self.keeps.load(Relaxed) {
-            self.let_go(revision);
-        }
-    }
-
-    /// Frees what only a snapshot of this revision had kept.
-    #[cold]
-    fn let_go(self: &Arc<Engine>, revision: u64) {
-        let Some(mut commit) = self.try_commit_or_tell() else {
-            return;
-        };
-        if commit.keeps_for(revision) {
+    fn let_go(self: &Arc<Engine>) {
+        if let Some(mut commit) = self.try_commit_or_leave() {
             commit.tidy(0, 1);
             // Keys of which nothing else was left have been removed with it.
-            let is_large = commit.is_large();
-            drop(commit);
-            if is_large {
-                self.tidy_up_later();
-            }
+            commit.left.later |= commit.is_large();
         }
     }
 }
@@ -725,16 +805,19 @@ impl Registered {
             place,
             engine,
         } = self;
-        let before = *revision;
+        // Pins that follow run no function of others, which may panic: what is announced is
+        // either what it was, or confirmed.
+        let guard = engine.epoch.pin();
+        let mut is_kept = false;
         if engine.registrations.is_shared(*place) {
             // The others stay where they are.
             let own = engine.registrations.claim(*revision);
-            engine.registrations.release(std::mem::replace(place, own));
+            is_kept = engine.registrations.release(std::mem::replace(place, own));
         }
         loop {
             let pinned = engine.pin();
             *revision = pinned.revision;
-            engine.registrations.renew(*place, *revision);
+            is_kept |= engine.registrations.renew(*place, *revision);
             if engine.confirms(*revision, pinned.tables.as_ptr()) {
                 if pinned.tables.as_ptr().cast_const() != Arc::as_ptr(tables) {
                     *tables = pinned.share();
@@ -742,7 +825,10 @@ impl Registered {
                 break;
             }
         }
-        engine.released(before);
+        drop(guard);
+        if is_kept {
+            engine.let_go();
+        }
     }
 
     #[inline]
@@ -846,7 +932,14 @@ impl Drop for Registered {
         if has_failed() {
             return;
         }
-        self.engine.registrations.release(self.place);
-        self.engine.released(self.revision);
+        quietly(|| {
+            if self.engine.registrations.release(self.place) {
+                self.engine.let_go();
+            }
+            // The store has gone, and so have all other views.
+            if Arc::strong_count(&self.engine) == 1 {
+                self.engine.drive_out();
+            }
+        });
     }
 }

@@ -3,16 +3,18 @@
 use std::collections::VecDeque;
 use std::num::NonZero;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use hashbrown::HashMap;
 
 use super::chain::{Cell, Version, unlink};
-use super::engine::OFTEN;
+use super::engine::{Indexes, OFTEN, Tables};
 use super::lists::{Members, Subscribers};
 use crate::hash::RandomState;
 use crate::model::record::ServiceInfo;
 use crate::store::StoreStats;
+use crate::sync::atomic::AtomicU64;
 
 /// A version that has been replaced, or a cell that has been removed.
 pub(super) enum Old {
@@ -227,6 +229,11 @@ impl Queue {
         self.lists.is_empty()
     }
 
+    /// Whether so many versions, and up to a list more or less, wait.
+    pub(super) fn has(&self, versions: usize) -> bool {
+        self.lists.len() >= versions / CHUNK
+    }
+
     /// Gives memory back where there was much more.
     pub(super) fn tidy(&mut self) {
         if self.lists.capacity() > OFTEN && self.lists.len() < self.lists.capacity() / 8 {
@@ -240,19 +247,58 @@ impl Queue {
     }
 }
 
-/// What nobody can come to once a grace period has passed.
+/// What the epoch's functions have in common with the writer, and outlive it with.
+pub(super) struct Reclaimed {
+    /// No pinned reader has an older revision than this any more.
+    pub(super) passed: AtomicU64,
+    /// How many functions the epoch has not run yet; more where one of them panicked.
+    pub(super) pending: AtomicUsize,
+    pub(super) stash: Mutex<Stash>,
+}
+
+impl Reclaimed {
+    pub(super) fn new() -> Reclaimed {
+        Reclaimed {
+            passed: AtomicU64::new(0),
+            pending: AtomicUsize::new(0),
+            stash: Mutex::default(),
+        }
+    }
+
+    /// What comes from whoever frees, if nobody else is at it. What a panic has left there is
+    /// as good as any.
+    pub(super) fn stash(&self) -> Option<std::sync::MutexGuard<'_, Stash>> {
+        match self.stash.try_lock() {
+            Ok(stash) => Some(stash),
+            Err(TryLockError::Poisoned(stash)) => Some(PoisonError::into_inner(stash)),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// What has been unlinked, and is freed when this is dropped. Until a grace period has passed
+/// it lies in a [`ManuallyDrop`](std::mem::ManuallyDrop), so that whatever unwinds meanwhile
+/// leaks it: the epoch runs functions of others, which may panic, in the middle of a pin.
 #[derive(Default)]
 pub(super) struct Garbage {
     pub(super) lists: Vec<Vec<Old>>,
+    pub(super) layouts: Vec<Arc<Indexes>>,
+    pub(super) tables: Vec<Arc<Tables>>,
     /// Where its memory goes.
-    pub(super) stash: Option<Arc<Mutex<Stash>>>,
+    pub(super) to: Option<Arc<Reclaimed>>,
+}
+
+impl Garbage {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.layouts.is_empty() && self.tables.is_empty()
+    }
 }
 
 impl Drop for Garbage {
+    /// Where a value panics as it is dropped, those behind it in the lists are leaked.
     fn drop(&mut self) {
         // Whoever frees may be a reader, who waits for nobody: what cannot be left is freed.
-        let stash = self.stash.as_ref().map(|stash| stash.try_lock());
-        let mut stash = stash.and_then(Result::ok);
+        let mut stash = self.to.as_ref().and_then(|to| to.stash());
         for mut list in self.lists.drain(..) {
             for old in list.drain(..) {
                 // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.

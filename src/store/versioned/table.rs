@@ -21,9 +21,9 @@ use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU64};
 
 /// The fewest slots.
-#[cfg(not(loom))]
+#[cfg(not(any(test, loom)))]
 pub(super) const FEWEST: usize = 8;
-#[cfg(loom)]
+#[cfg(any(test, loom))]
 pub(super) const FEWEST: usize = 4;
 
 /// What a reader asks of a slot.
@@ -121,8 +121,8 @@ impl<V> Table<V> {
 
     /// Whether it is far too large for so many keys.
     pub(super) fn is_wide(&self, keys: usize) -> bool {
-        if cfg!(loom) {
-            // A model has few keys.
+        if cfg!(any(test, loom)) {
+            // A test has few keys.
             return self.slots.len() > FEWEST && keys < self.slots.len() / 4;
         }
         self.slots.len() > 4 * FEWEST && keys < self.slots.len() / 8

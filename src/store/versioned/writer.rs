@@ -1,20 +1,28 @@
 //! The writer's side: what is put, published, kept, unlinked and handed to the epoch.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::chain::{Cell, Version, succeed, succeed_with_health};
-use super::engine::{Engine, FLUSHES, Indexes, LARGE, OFTEN, SHARE, Tables, Twin, has_failed};
+use super::engine::{
+    DEBT, Engine, FLUSHES, Indexes, LARGE, OFTEN, PATIENCE, REPEAT, SHARE, Tables, Twin,
+    has_failed, quietly,
+};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
+use super::registrations::Held;
 use super::table::{Table, Taken};
 use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
 use crate::model::status::ServiceStatus;
 use crate::model::time::Moment;
 use crate::store::StoreStats;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::epoch::Guard;
 
 /// What only the writer has.
 #[derive(Default)]
@@ -39,6 +47,13 @@ pub(super) struct Writer {
     links: Links,
     /// How many have been replaced since it was last looked what can go.
     since_tidy: usize,
+    /// How often that was done since a grace period was last seen to have passed, and up to
+    /// which revision that was.
+    unanswered: usize,
+    /// The function that the epoch has been given, by its number, and how many grace periods
+    /// have passed since that was seen.
+    waited: (u64, usize),
+    passed: u64,
     spares: Vec<Spare>,
     subscriptions: Subscriptions,
 }
@@ -115,7 +130,7 @@ pub(super) struct Commit<'e> {
     /// How many versions this commit has replaced.
     own: usize,
     /// Dropped after the lock: the epoch may run functions of others.
-    left: Leftovers<'e>,
+    pub(super) left: Leftovers<'e>,
 }
 
 /// Where a key stands, or would stand, until something is put into that index.
@@ -178,7 +193,7 @@ impl<'e> Commit<'e> {
     }
 
     fn next(&self) -> u64 {
-        self.writer.revision + 1
+        Revision::from(self.writer.revision).next().as_u64()
     }
 
     /// Notes that there is something to publish; answers with its revision.
@@ -311,7 +326,10 @@ impl<'e> Commit<'e> {
         };
         // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
         // the leftovers, which keep it for a grace period.
-        self.left.layouts.push(unsafe { Arc::from_raw(old) });
+        self.left
+            .garbage
+            .layouts
+            .push(unsafe { Arc::from_raw(old) });
         self.set_tables(fresh);
         let usage = I::usage(&mut self.writer);
         usage.used = usage.live;
@@ -336,7 +354,7 @@ impl<'e> Commit<'e> {
         let old = self.engine.tables.swap(fresh, Release);
         // SAFETY: it was made by `Arc::into_raw`, and its share goes from the engine to the
         // leftovers, which keep it for a grace period.
-        self.left.tables.push(unsafe { Arc::from_raw(old) });
+        self.left.garbage.tables.push(unsafe { Arc::from_raw(old) });
     }
 
     /// Publishes what was written, if anything was; answers with the newest revision.
@@ -373,7 +391,7 @@ impl<'e> Commit<'e> {
     /// Lets go of everything. What is answered frees it when it is dropped, which is to be
     /// done when the lock has been given back. O(what there is).
     pub(super) fn empty(&mut self) -> Cleared {
-        self.writer.dirty = true;
+        self.begin();
         self.start_anew(None)
     }
 
@@ -381,7 +399,7 @@ impl<'e> Commit<'e> {
     pub(super) fn close(&mut self) -> Cleared {
         let last = self.writer.revision;
         self.writer.closed = true;
-        self.writer.dirty = true;
+        self.begin();
         let cleared = self.start_anew(Some(last));
         self.publish();
         cleared
@@ -418,6 +436,8 @@ impl<'e> Commit<'e> {
         }
         self.writer.stats = StoreStats::default();
         self.writer.spares = Vec::new();
+        // The next generation has asked for nothing yet.
+        self.writer.unanswered = 0;
         Cleared {
             engine: self.engine.clone(),
             _subscriptions: std::mem::take(&mut self.writer.subscriptions),
@@ -443,8 +463,24 @@ impl<'e> Commit<'e> {
     /// Forgets the old versions of the present generation, which owns them.
     fn bury(&mut self) {
         let removed = self.writer.forget_old();
-        self.engine.keeps.store(false, Relaxed);
         self.tables().generation.adopt(removed);
+    }
+
+    /// Closes the store after a panic in the middle of a commit, which has left the writer's
+    /// books in any state: whoever has a view goes on seeing what it shows, and nothing of
+    /// what was half written is ever seen. What the generation does not own is leaked.
+    #[cold]
+    pub(super) fn give_up(&mut self) {
+        self.bury();
+        let last = self.writer.revision;
+        *self.writer = Writer {
+            revision: last + 1,
+            closed: true,
+            ..Writer::default()
+        };
+        self.set_tables(Tables::new(last + 1, Some(last)));
+        // Release: as in `publish`.
+        self.engine.published.store(last + 1, Release);
     }
 
     /// Whether so much has been replaced that whoever did it should see to it.
@@ -457,16 +493,22 @@ impl<'e> Commit<'e> {
         self.writer.replaced.is_empty()
     }
 
-    /// Whether versions are kept under this revision.
-    pub(super) fn keeps_for(&self, revision: u64) -> bool {
-        self.writer.kept.contains_key(&revision)
+    /// The revision that is published.
+    pub(super) fn revision(&self) -> u64 {
+        self.writer.revision
+    }
+
+    /// Whether nothing is kept for a snapshot.
+    #[cfg(test)]
+    pub(super) fn keeps_nothing(&self) -> bool {
+        self.writer.kept.is_empty()
     }
 
     /// Looks which of the versions that have been replaced can go, at most so many of them,
     /// and which of those that were kept.
     #[cold]
     pub(super) fn tidy(&mut self, most: usize, flushes: usize) {
-        // As many as have come, and some more: what waits does not grow with what is written.
+        // As many as have come, and more: what waits does not grow with what is written.
         let since = std::mem::take(&mut self.writer.since_tidy);
         let most = most.max(SHARE * since);
         let mut held = self.engine.registrations.held();
@@ -474,22 +516,29 @@ impl<'e> Commit<'e> {
             held.clear();
         }
         // Acquire: pairs with the Release in `Leftovers::hand_over`.
-        let mut passed = self.engine.passed.load(Acquire);
+        let mut passed = self.engine.reclaimed.passed.load(Acquire);
         if self.engine.is(Twin::UnlinkedAtOnce) {
             passed = self.writer.revision;
         }
-        if let Ok(mut stash) = self.engine.stash.try_lock() {
+        if let Some(mut stash) = self.engine.reclaimed.stash() {
             let Writer {
                 spares, replaced, ..
             } = &mut *self.writer;
             refill(spares, &mut stash.spares, SPARES);
             refill(&mut replaced.spares, &mut stash.lists, LISTS);
         }
-        let kept = self.writer.kept.keys();
-        let gone: Vec<u64> = kept
-            .filter(|&r| held.binary_search(r).is_err())
-            .copied()
-            .collect();
+        let (mut gone, mut unmarked) = (Vec::new(), Vec::new());
+        for revision in self.writer.kept.keys() {
+            match held.binary_search_by_key(revision, |held| held.revision) {
+                Err(_) => gone.push(*revision),
+                // The marked one of several that hold on to it has gone.
+                Ok(at) if !held[at].is_marked => unmarked.push(held[at]),
+                Ok(_) => {}
+            }
+        }
+        for held in unmarked {
+            self.mark(held);
+        }
         for revision in gone {
             if let Some(kept) = self.writer.kept.remove(&revision) {
                 self.keep_or_let_go(kept, &held);
@@ -515,13 +564,52 @@ impl<'e> Commit<'e> {
         }
         self.writer.replaced.tidy();
         self.writer.links.tidy();
-        let keeps = !self.writer.kept.is_empty();
-        self.engine.keeps.store(keeps, Relaxed);
-        self.left.ask = (self.writer.revision > passed).then_some(self.writer.revision);
+        self.ask(passed);
         self.left.flushes = flushes;
+        // Where much waits, and this was the last commit for a while, the epoch sees to it.
+        self.left.later |= self.writer.replaced.has(DEBT);
     }
 
-    fn keep_or_let_go(&mut self, mut list: Vec<Old>, held: &[u64]) {
+    /// Asks the epoch to tell when a grace period has passed. While somebody stays pinned,
+    /// the answers that are under way say all that there is to say: more of them would only
+    /// stand in the way of what is freed when that reader has gone. Now and then one is asked
+    /// for all the same: what lies in the epoch beside a function that panics is lost.
+    fn ask(&mut self, passed: u64) {
+        let writer = &mut *self.writer;
+        if passed > std::mem::replace(&mut writer.passed, passed) {
+            writer.unanswered = 0;
+            // What the epoch was given before these grace periods has run, or was lost.
+            match (self.engine.waits_for(), &mut writer.waited) {
+                (Some(number), (same, periods)) if number == *same => {
+                    *periods += 1;
+                    if *periods >= PATIENCE {
+                        self.engine.wait_no_more();
+                    }
+                }
+                (number, waited) => *waited = (number.unwrap_or(0), 0),
+            }
+        }
+        if writer.revision > passed {
+            let is_repeated = writer.unanswered % REPEAT == REPEAT - 1;
+            if writer.unanswered < PATIENCE || is_repeated {
+                self.left.ask = Some(writer.revision);
+            }
+            if is_repeated {
+                self.engine.wait_no_more();
+            }
+            writer.unanswered += 1;
+        }
+    }
+
+    /// Has whoever gives the place back look at what is kept for it. Where it has been given
+    /// back already, the epoch has somebody look again.
+    fn mark(&mut self, held: Held) {
+        if !self.engine.registrations.mark(held) && !self.engine.is(Twin::Unmarked) {
+            self.left.later = true;
+        }
+    }
+
+    fn keep_or_let_go(&mut self, mut list: Vec<Old>, held: &[Held]) {
         if !held.is_empty() {
             list = self.keep(list, held);
         }
@@ -535,28 +623,36 @@ impl<'e> Commit<'e> {
             }
         }
         if !list.is_empty() {
-            self.left.garbage.push(list);
+            self.left.garbage.lists.push(list);
         }
     }
 
     /// Keeps what somebody needs; answers with the others.
-    fn keep(&mut self, list: Vec<Old>, held: &[u64]) -> Vec<Old> {
+    fn keep(&mut self, list: Vec<Old>, held: &[Held]) -> Vec<Old> {
         let needs = |old: &Old| {
-            let oldest = held.get(held.partition_point(|r| *r < old.since()));
-            oldest.copied().filter(|r| *r < old.until())
+            let oldest = held.get(held.partition_point(|held| held.revision < old.since()));
+            oldest.copied().filter(|held| held.revision < old.until())
         };
         // Readers are at the newest revision, as a rule.
         if !list.iter().any(|old| needs(old).is_some()) {
             return list;
         }
-        let Writer { kept, links, .. } = &mut *self.writer;
         let mut others = Vec::with_capacity(list.len());
         for old in list {
-            if let Some(revision) = needs(&old) {
-                old.note_in(links);
-                kept.entry(revision).or_default().push(old);
-            } else {
+            let Some(held) = needs(&old) else {
                 others.push(old);
+                continue;
+            };
+            let Writer { kept, links, .. } = &mut *self.writer;
+            old.note_in(links);
+            match kept.entry(held.revision) {
+                Entry::Occupied(mut kept) => kept.get_mut().push(old),
+                Entry::Vacant(first) => {
+                    first.insert(vec![old]);
+                    if !held.is_marked {
+                        self.mark(held);
+                    }
+                }
             }
         }
         others
@@ -571,6 +667,9 @@ impl<'e> Commit<'e> {
         unsafe { self.writer.links.unlink(old) };
         // SAFETY: what has been replaced has a newer one, which is linked.
         let newer = unsafe { old.newer.as_ref() };
+        if self.engine.is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
+            old.is_lent = false;
+        }
         // SAFETY: its cell is freed with its last version.
         let newest = unsafe { old.cell.as_ref() }.head().newest();
         if newer.value().is_none() && newer.is_alone() && newest == old.newer.as_ptr() {
@@ -643,15 +742,16 @@ fn push<V>(
 }
 
 /// What is handed to the epoch once the lock has been given back.
-struct Leftovers<'e> {
+pub(super) struct Leftovers<'e> {
     engine: &'e Arc<Engine>,
-    garbage: Vec<Vec<Old>>,
-    layouts: Vec<Arc<Indexes>>,
-    tables: Vec<Arc<Tables>>,
+    /// Leaked by whatever unwinds, as long as the epoch has not got it.
+    garbage: ManuallyDrop<Garbage>,
     /// The revision of which to tell when a grace period has passed.
     ask: Option<u64>,
     /// How often the epoch is asked to go on.
     flushes: usize,
+    /// Whether the epoch is to see to what is left.
+    pub(super) later: bool,
 }
 
 impl<'e> Leftovers<'e> {
@@ -659,36 +759,54 @@ impl<'e> Leftovers<'e> {
     fn new(engine: &'e Arc<Engine>) -> Leftovers<'e> {
         Leftovers {
             engine,
-            garbage: Vec::new(),
-            layouts: Vec::new(),
-            tables: Vec::new(),
+            garbage: ManuallyDrop::default(),
             ask: None,
             flushes: 0,
+            later: false,
         }
     }
 
     #[cold]
     fn hand_over(&mut self) {
-        let garbage = Garbage {
-            lists: std::mem::take(&mut self.garbage),
-            stash: Some(self.engine.stash.clone()),
-        };
-        let layouts = std::mem::take(&mut self.layouts);
-        let tables = std::mem::take(&mut self.tables);
-        let guard = self.engine.epoch.pin();
-        let garbage = (!self.engine.is(Twin::FreedAtOnce)).then_some(garbage);
-        guard.defer(move || drop((garbage, layouts, tables)));
-        if let Some(revision) = self.ask {
-            let passed = self.engine.passed.clone();
+        let epoch = &self.engine.epoch;
+        let flushes = if epoch.is_pinned() { 0 } else { self.flushes };
+        if !self.garbage.is_empty() || self.ask.is_some() {
+            let reclaimed = self.engine.reclaimed.clone();
+            let mut garbage = std::mem::take(&mut self.garbage);
+            garbage.to = Some(reclaimed.clone());
+            if self.engine.is(Twin::FreedAtOnce) {
+                drop(ManuallyDrop::into_inner(std::mem::take(&mut garbage)));
+            }
+            let ask = self.ask.take();
+            let guard = epoch.pin();
+            reclaimed.pending.fetch_add(1, Relaxed);
             guard.defer(move || {
-                // Release: pairs with the Acquire in `Commit::tidy`.
-                passed.fetch_max(revision, Release);
+                if let Some(revision) = ask {
+                    // Release: pairs with the Acquire in `Commit::tidy`.
+                    reclaimed.passed.fetch_max(revision, Release);
+                }
+                // It was unlinked, and nobody is left who has seen it.
+                drop(ManuallyDrop::into_inner(garbage));
+                reclaimed.pending.fetch_sub(1, Relaxed);
             });
+            if flushes == 0 {
+                push_out(&guard);
+            }
         }
-        drop(guard);
-        for _ in 0..self.flushes {
-            self.engine.epoch.pin().flush();
+        for _ in 0..flushes {
+            epoch.pin().flush();
         }
+    }
+}
+
+/// Makes what the thread has deferred everybody's, who may be the only one to be pinned
+/// henceforth. A flush would do that, and run functions of others besides, one of which may
+/// have called this. So the thread's bag is filled, which is then passed on.
+pub(super) fn push_out(guard: &Guard) {
+    /// So many functions fill a bag of `crossbeam_epoch`.
+    const BAG: usize = if cfg!(any(loom, shuttle)) { 0 } else { 64 };
+    for _ in 0..BAG {
+        guard.defer(|| ());
     }
 }
 
@@ -698,12 +816,11 @@ impl Drop for Leftovers<'_> {
         if has_failed() {
             return;
         }
-        if self.engine.is_told() {
-            self.engine.tidy_again();
+        if !self.garbage.is_empty() || self.ask.is_some() || self.flushes > 0 {
+            quietly(|| self.hand_over());
         }
-        let is_empty = self.garbage.is_empty() && self.tables.is_empty() && self.ask.is_none();
-        if !is_empty || self.flushes > 0 {
-            self.hand_over();
+        if self.later {
+            quietly(|| self.engine.tidy_up_later());
         }
     }
 }
@@ -716,6 +833,6 @@ pub(super) struct Cleared {
 
 impl Drop for Cleared {
     fn drop(&mut self) {
-        self.engine.tidy_up();
+        quietly(|| self.engine.tidy_up());
     }
 }

@@ -1,0 +1,101 @@
+//! The process that measures: what it is told, and what it says.
+//!
+//! The program calls itself with [`ARGUMENT`] and a [`Task`], opens a [`Stage`], and says
+//! [`Reply::Ready`]. Then it does a slice for each line `slice NANOSECONDS` on its standard
+//! input, and answers with a line. At `finish` it looks at what the store holds, and ends.
+//! It ends as well when its input does: its parent is gone.
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::stage::{Slice, Stage};
+
+/// The first argument of a process that measures.
+pub const ARGUMENT: &str = "measure-one";
+
+/// What a process measures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The scenario.
+    pub scenario: String,
+    /// Which of its cells.
+    pub cell: usize,
+    /// The contender, by its id.
+    pub contender: String,
+    /// From which all that is random in this life is made: the same for all contenders of a
+    /// cell.
+    pub seed: u64,
+}
+
+/// What it says to its parent, each on a line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The stage is open.
+    Ready,
+    /// What a slice has yielded.
+    Slice(Slice),
+    /// The store holds what it should.
+    Finished,
+    /// The store did not do what it was to do.
+    Fault(String),
+}
+
+/// Measures as the parent says, until it says no more.
+pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Fault>) -> ExitCode {
+    end_with_parent();
+    let task = serde_json::from_str(task).map_err(|error| Fault::new(format!("no task: {error}")));
+    let mut stage = match task.and_then(|task| open(&task)) {
+        Ok(stage) => stage,
+        Err(fault) => return say(&Reply::Fault(fault.0)),
+    };
+    say(&Reply::Ready);
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        let reply = match line.strip_prefix("slice ").map(str::parse) {
+            Some(Ok(length)) => stage.slice(Duration::from_nanos(length)).map(Reply::Slice),
+            _ if line == "finish" => {
+                let end = stage.finish().map(|()| Reply::Finished);
+                return say(&end.unwrap_or_else(|fault| Reply::Fault(fault.0)));
+            }
+            _ => Err(Fault::new(format!(
+                "{line:?} is nothing that a parent says"
+            ))),
+        };
+        match reply {
+            Ok(reply) => say(&reply),
+            Err(fault) => return say(&Reply::Fault(fault.0)),
+        };
+    }
+    // Not by returning: threads of the stage may still wait at a barrier.
+    std::process::exit(0);
+}
+
+/// A parent that does not listen any more is gone.
+fn say(reply: &Reply) -> ExitCode {
+    let mut line = serde_json::to_string(reply).expect("a reply is made of texts and numbers");
+    line.push('\n');
+    let mut out = io::stdout().lock();
+    if out
+        .write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        std::process::exit(1);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Lets this process be killed when its parent ends, however that happens: a store that
+/// hangs does not read the end of its input.
+pub fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::sys::{prctl, signal::Signal};
+        // Fails for nothing but a signal that does not exist.
+        let _ = prctl::set_pdeathsig(Signal::SIGKILL);
+    }
+}

@@ -1,0 +1,373 @@
+//! What changed from one report to the next.
+//!
+//! Two runs met different minutes of a machine, or different machines, and no round had
+//! both in it. So a contender is compared by its ratio to the reference of its scenario,
+//! which both were paired with, and only the reference itself, and what has no reference,
+//! by its value: that on the same machine alone. The two runs are independent, so that the
+//! logarithms of their intervals add up as squares do. A change is one whose interval lies
+//! wholly outside 3 %, or outside the noise floor of the scenario in either run where that
+//! is wider; of what is counted, one of more than half a per cent.
+
+use std::collections::HashMap;
+
+use crate::model::{Interval, Place, Report, Row};
+use crate::output::words::{self, plural};
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changes {
+    /// Why the two should not be compared, or not like this.
+    pub warnings: Vec<String>,
+    /// Whether values were compared, too: not those of different machines.
+    pub same_machine: bool,
+    /// What both have, in the order of the new report.
+    pub rows: Vec<Change>,
+    /// What only the old report has.
+    pub gone: Vec<String>,
+    /// What only the new report has.
+    pub added: Vec<String>,
+    /// Questions that have another answer now: the question, the old answer, the new one.
+    pub answers: Vec<[String; 3]>,
+}
+
+/// A contender in a metric of a cell that both reports have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Where.
+    pub place: Place,
+    /// Who.
+    pub contender: String,
+    /// What it costs now next to what it did; more than 1 is slower.
+    pub ratio: Interval,
+    /// Whether that is a change, and no noise.
+    pub changed: bool,
+    /// Whether ratios to the reference were compared, not values.
+    pub by_ratio: bool,
+}
+
+impl Change {
+    /// Which it is, in words.
+    pub fn name(&self) -> String {
+        format!("{}, {}", self.contender, name(&self.place))
+    }
+
+    fn extent(&self) -> f64 {
+        self.ratio.value.ln().abs()
+    }
+}
+
+fn name(place: &Place) -> String {
+    format!(
+        "{}: {}, {}",
+        place.id.scenario,
+        place.what(),
+        place.where_()
+    )
+}
+
+/// Compares two reports; see above for how.
+pub fn compare(old: &Report, new: &Report) -> Changes {
+    let same_machine = machine(old) == machine(new);
+    let key = |row: &Row| (row.place(), row.contender.clone());
+    let before: HashMap<_, &Row> = old.rows.iter().map(|row| (key(row), row)).collect();
+    let after: HashMap<_, &Row> = new.rows.iter().map(|row| (key(row), row)).collect();
+    let floors = [old, new].map(|report| -> HashMap<&str, f64> {
+        let noise = report.noise.iter();
+        noise
+            .map(|noise| (noise.scenario.as_str(), noise.floor))
+            .collect()
+    });
+    let mut rows = Vec::new();
+    for row in &new.rows {
+        let Some(was) = before.get(&key(row)).filter(|was| was.unit == row.unit) else {
+            continue;
+        };
+        let (by_ratio, ratio) = match (was.ratio, row.ratio) {
+            (Some(was), Some(is)) if !row.unit.is_counted() => (true, over(was, is)),
+            _ if same_machine || row.unit.is_counted() => (false, over(was.value, row.value)),
+            _ => continue,
+        };
+        let floor = floors
+            .iter()
+            .filter_map(|floors| floors.get(row.id.scenario.as_str()));
+        let margin = if row.unit.is_counted() {
+            1.005
+        } else {
+            floor.copied().fold(1.03, f64::max)
+        };
+        rows.push(Change {
+            place: row.place(),
+            contender: row.contender.clone(),
+            changed: ratio.low > margin || ratio.high < margin.recip(),
+            ratio,
+            by_ratio,
+        });
+    }
+    let only = |rows: &[Row], other: &HashMap<(Place, String), &Row>| {
+        let rows = rows.iter().filter(|row| !other.contains_key(&key(row)));
+        rows.map(|row| format!("{}, {}", row.contender, name(&row.place())))
+            .collect()
+    };
+    Changes {
+        warnings: warnings(old, new),
+        same_machine,
+        rows,
+        gone: only(&old.rows, &after),
+        added: only(&new.rows, &before),
+        answers: answers(old, new),
+    }
+}
+
+fn machine(report: &Report) -> (&str, usize, &str) {
+    let machine = &report.context.machine;
+    (
+        &machine.cpu,
+        machine.cores,
+        &report.context.toolchain.target,
+    )
+}
+
+/// What one figure is next to another that has nothing to do with it.
+fn over(old: Interval, new: Interval) -> Interval {
+    let positive = |own: Interval| own.low > 0.0 && own.value > 0.0 && own.high.is_finite();
+    if !positive(old) || !positive(new) {
+        // There are no ratios to nothing: equal, or infinitely more or less.
+        let value = match (old.value > 0.0, new.value > 0.0) {
+            (false, true) => f64::INFINITY,
+            (true, false) => 0.0,
+            _ => 1.0,
+        };
+        let apart = old.low > new.high || new.low > old.high;
+        let [low, high] = if apart {
+            [value; 2]
+        } else {
+            [0.0, f64::INFINITY]
+        };
+        return Interval { value, low, high };
+    }
+    let value = new.value / old.value;
+    let below = (new.value / new.low)
+        .ln()
+        .hypot((old.high / old.value).ln());
+    let above = (new.high / new.value)
+        .ln()
+        .hypot((old.value / old.low).ln());
+    Interval {
+        value,
+        low: value * (-below).exp(),
+        high: value * above.exp(),
+    }
+}
+
+/// What a context says that a run of other code has in common with this one.
+const FACTS: [&str; 14] = [
+    "/machine/cpu",
+    "/machine/cores",
+    "/machine/memory_bytes",
+    "/machine/os",
+    "/machine/kernel",
+    "/toolchain/rustc",
+    "/toolchain/target",
+    "/toolchain/profile",
+    "/allocator",
+    "/hasher",
+    "/keys",
+    "/lock_file",
+    "/effort",
+    "/seed",
+];
+
+/// What makes the two runs different in more than the code.
+fn warnings(old: &Report, new: &Report) -> Vec<String> {
+    let [was, is] = [&old.context, &new.context];
+    let values = [was, is].map(|context| serde_json::to_value(context).unwrap_or_default());
+    let mut warnings: Vec<String> = Vec::new();
+    for fact in FACTS {
+        let [was, is] = [0, 1].map(|at: usize| values[at].pointer(fact));
+        if let (true, Some(was), Some(is)) = (was != is, was, is) {
+            let name = fact.rsplit('/').next().unwrap_or(fact).replace('_', " ");
+            warnings.push(format!("The {name} differs: {was}, then {is}."));
+        }
+    }
+    for (which, context) in [("old", was), ("new", is)] {
+        if let Some(why) = &context.ended_early {
+            let why = words::stopped(why);
+            warnings.push(format!("The {which} run ended before its plan: {why}"));
+        }
+    }
+    if machine(old) != machine(new) {
+        warnings.push(
+            "The machines differ: only ratios to the reference of a scenario, and what is counted, are compared."
+                .into(),
+        );
+    }
+    warnings
+}
+
+fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
+    let verdict = |answer: &crate::model::Answer| {
+        if answer.decided {
+            answer.stores.join(" = ")
+        } else {
+            "not decided".into()
+        }
+    };
+    let both = new.answers.iter().filter_map(|is| {
+        let was = old.answers.iter().find(|was| was.question == is.question)?;
+        Some([is.question.clone(), verdict(was), verdict(is)])
+    });
+    both.filter(|[_, was, is]| was != is).collect()
+}
+
+impl Changes {
+    /// What changed, the largest change first.
+    pub fn changed(&self) -> impl Iterator<Item = &Change> {
+        let mut changed: Vec<&Change> = self.rows.iter().filter(|row| row.changed).collect();
+        changed.sort_by(|a, b| b.extent().total_cmp(&a.extent()));
+        changed.into_iter()
+    }
+
+    /// How much changed, in sentences.
+    pub fn sentences(&self) -> Vec<String> {
+        let (less, more): (Vec<_>, Vec<_>) = self.changed().partition(|row| row.ratio.value < 1.0);
+        let mut said = vec![format!(
+            "Of {} that both reports have, {} less now and {} more; the rest cannot be told from noise.",
+            plural(self.rows.len(), "figure"),
+            cost(less.len()),
+            cost(more.len()),
+        )];
+        // Even where nothing has changed, some intervals miss the truth.
+        if self.rows.len() >= 40 && !(less.is_empty() && more.is_empty()) {
+            said.push(
+                "Of many figures a few look changed by chance: believe a pattern, not a single row.".into(),
+            );
+        }
+        for [question, was, is] in &self.answers {
+            said.push(format!("{question}: {was}, now {is}."));
+        }
+        for (names, which) in [(&self.gone, "old"), (&self.added, "new")] {
+            if let Some(first) = names.first() {
+                let count = plural(names.len(), "figure");
+                said.push(format!(
+                    "Only the {which} report has {count}, the first of them {first}."
+                ));
+            }
+        }
+        said
+    }
+}
+
+fn cost(number: usize) -> String {
+    match number {
+        0 => "none costs".into(),
+        1 => "1 costs".into(),
+        number => format!("{} cost", words::thousands(number as u64)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic;
+
+    #[test]
+    fn a_report_is_equal_to_itself() {
+        let report = synthetic::quick();
+        let changes = compare(&report, &report);
+        assert_eq!(changes.warnings, [""; 0]);
+        assert_eq!(changes.changed().count(), 0);
+        assert_eq!(changes.rows.len(), report.rows.len());
+        assert!(changes.gone.is_empty() && changes.added.is_empty() && changes.answers.is_empty());
+    }
+
+    /// Scales what one contender costs in one scenario.
+    fn scaled(report: &Report, contender: &str, by: f64) -> Report {
+        let mut report = report.clone();
+        let rows = report.rows.iter_mut();
+        for row in rows.filter(|row| row.contender == contender && row.id.scenario == "sustained") {
+            for own in [Some(&mut row.value), row.ratio.as_mut()]
+                .into_iter()
+                .flatten()
+            {
+                for end in [&mut own.value, &mut own.low, &mut own.high] {
+                    *end *= by;
+                }
+            }
+        }
+        report
+    }
+
+    #[test]
+    fn a_change_is_found_and_what_lies_within_the_noise_is_none() {
+        let old = synthetic::quick();
+        let changes = compare(&old, &scaled(&old, "snapshot", 1.5));
+        let found: Vec<&Change> = changes.changed().collect();
+        assert!(!found.is_empty());
+        for change in found {
+            assert_eq!(
+                (change.contender.as_str(), change.by_ratio),
+                ("snapshot", true)
+            );
+            assert!((change.ratio.value - 1.5).abs() < 1e-9, "{change:?}");
+        }
+        assert!(
+            changes.sentences()[0].contains("none costs less now"),
+            "{:?}",
+            changes.sentences()
+        );
+        let near = compare(&old, &scaled(&old, "snapshot", 1.02));
+        assert_eq!(near.changed().count(), 0);
+    }
+
+    /// A machine that is twice as slow in everything changes nothing.
+    #[test]
+    fn of_another_machine_only_ratios_are_compared() {
+        let old = synthetic::quick();
+        let mut new = old.clone();
+        new.context.machine.cpu = "abacus".into();
+        for row in new.rows.iter_mut().filter(|row| !row.unit.is_counted()) {
+            for end in [
+                &mut row.value.value,
+                &mut row.value.low,
+                &mut row.value.high,
+            ] {
+                *end *= 2.0;
+            }
+        }
+        let changes = compare(&old, &new);
+        assert!(
+            !changes.same_machine && changes.warnings.iter().any(|said| said.contains("abacus"))
+        );
+        assert_eq!(
+            changes.changed().count(),
+            0,
+            "{:?}",
+            changes.changed().next()
+        );
+        assert!(changes.rows.iter().any(|row| row.by_ratio));
+    }
+
+    #[test]
+    fn every_difference_of_the_machines_is_warned_of() {
+        let old = synthetic::quick();
+        let warned = |what: &str, change: fn(&mut Report)| {
+            let mut new = old.clone();
+            change(&mut new);
+            let warnings = compare(&old, &new).warnings;
+            assert!(
+                warnings.iter().any(|warning| warning.contains(what)),
+                "{what}: {warnings:?}"
+            );
+        };
+        warned("cores", |new| new.context.machine.cores += 1);
+        warned("kernel", |new| new.context.machine.kernel = "0.1".into());
+        warned("rustc", |new| {
+            new.context.toolchain.rustc = "rustc 2".into();
+        });
+        warned("allocator", |new| new.context.allocator = "bump".into());
+        warned("lock file", |new| new.context.lock_file = "0".into());
+        warned("ended before", |new| {
+            new.context.ended_early = Some("interrupted".into());
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! Who is measured.
+//!
+//! A contender is a [`Subject`](crate::subject::Subject) with a name. On the level of the
+//! map stand our stores, by their public interface, beside bare maps; on that of the
+//! registry our stores beside what a user would write instead. Everybody has the same
+//! hasher and allocator.
+
+pub mod bare;
+mod null;
+mod ours;
+pub mod registry;
+
+use std::sync::OnceLock;
+
+use crate::fault::Fault;
+use crate::model::{ContenderInfo, Kind, Level};
+use crate::scenario::Cell;
+use crate::stage::Stage;
+use crate::subject::{Shared, Subject};
+use crate::workload;
+
+pub use ours::{Held, Store};
+
+/// A contender: what it is, and how a stage for it is made.
+#[derive(Clone, Debug)]
+pub struct Contender {
+    /// What it is called, and what it promises.
+    pub info: ContenderInfo,
+    open: workload::Open,
+}
+
+impl Contender {
+    /// A contender that threads can share.
+    pub fn shared<S: Shared>(info: ContenderInfo) -> Contender {
+        Contender {
+            info,
+            open: workload::shared::<S>,
+        }
+    }
+
+    /// A contender of one thread.
+    pub fn alone<S: Subject>(info: ContenderInfo) -> Contender {
+        Contender {
+            info,
+            open: workload::alone::<S>,
+        }
+    }
+
+    /// A stage for it: the contender in a cell, filled and warm.
+    ///
+    /// # Errors
+    ///
+    /// Where the system has no threads to give, the cell describes what cannot be run, or
+    /// the contender answers wrongly.
+    pub fn open(&self, cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
+        (self.open)(cell, seed).map_err(|fault| fault.at(&self.info.id))
+    }
+}
+
+/// A contender by its id.
+///
+/// # Errors
+///
+/// Where there is none, with the ids that there are.
+pub fn find<'a>(contenders: &'a [Contender], id: &str) -> Result<&'a Contender, Fault> {
+    let found = contenders.iter().find(|contender| contender.info.id == id);
+    found.ok_or_else(|| {
+        let ids: Vec<&str> = contenders.iter().map(|known| &*known.info.id).collect();
+        Fault(format!(
+            "no contender is called {id:?}; there are {}",
+            ids.join(", ")
+        ))
+    })
+}
+
+/// What a contender from outside the crate is called; more can be filled in.
+pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
+    ContenderInfo {
+        id: id.into(),
+        name: name.into(),
+        about: about.into(),
+        kind,
+        crate_name: None,
+        promises: None,
+    }
+}
+
+/// Contenders from outside of this crate, and the level on which they are measured.
+static GUESTS: OnceLock<Vec<(Level, Contender)>> = OnceLock::new();
+
+/// Lets contenders from outside take part, each in all scenarios of its level in which stores
+/// are shared. The first call counts.
+pub fn invite(guests: Vec<(Level, Contender)>) {
+    // Whoever calls again finds the first ones.
+    let _ = GUESTS.set(guests);
+}
+
+/// Who was invited.
+pub fn guests() -> &'static [(Level, Contender)] {
+    GUESTS.get().map_or(&[], Vec::as_slice)
+}
+
+/// All contenders, in the order of the tables.
+pub fn all() -> Vec<Contender> {
+    let null = info(
+        "null",
+        "null",
+        "accepts everything and does nothing: what the waking of threads costs",
+        Kind::Measure,
+    );
+    let mut all = ours::all();
+    all.extend(registry::all());
+    all.extend(bare::all());
+    all.push(Contender::shared::<null::Null>(null));
+    all.extend(guests().iter().map(|(_, guest)| guest.clone()));
+    all
+}

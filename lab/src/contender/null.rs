@@ -1,0 +1,71 @@
+//! A store that accepts everything and knows nothing: what a burst costs with it is the
+//! waking of its threads.
+
+use std::time::SystemTime;
+
+use service_registry::{ServiceInfo, ServiceStatus};
+
+use crate::fleet::epoch;
+use crate::subject::{Hand, Newcomer, Shared, Subject};
+
+/// Nothing, and how much of it there is said to be.
+pub(super) struct Null(usize);
+
+impl Subject for Null {
+    type Hand<'a> = &'a Null;
+
+    const REMEMBERS: bool = false;
+
+    fn create(_: u64) -> Null {
+        Null(0)
+    }
+
+    fn alone(&mut self) -> &Null {
+        self
+    }
+
+    fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
+        self.0 = pods.count();
+    }
+}
+
+impl Shared for Null {
+    fn hand(&self) -> &Null {
+        self
+    }
+}
+
+impl Hand for &Null {
+    fn with(&mut self, _: &str) -> Option<ServiceStatus> {
+        Some(ServiceStatus::Healthy)
+    }
+
+    fn get(&mut self, _: &str) -> bool {
+        true
+    }
+
+    fn checked_at(&mut self, _: &str) -> Option<SystemTime> {
+        Some(epoch())
+    }
+
+    fn update(&mut self, _: &str, _: ServiceStatus, _: SystemTime) -> bool {
+        true
+    }
+
+    fn insert(&mut self, _: &Newcomer) -> bool {
+        true
+    }
+
+    fn remove(&mut self, _: &str) -> bool {
+        true
+    }
+
+    fn replace(&mut self, info: ServiceInfo) -> bool {
+        drop(info);
+        true
+    }
+
+    fn len(&mut self) -> usize {
+        self.0
+    }
+}

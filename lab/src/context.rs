@@ -1,0 +1,230 @@
+//! Where, with what and how a run was made.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+use sysinfo::System;
+
+use crate::machine::{Used, processors};
+use crate::model::{ContenderInfo, Context, Machine, Toolchain};
+
+/// The crates that are compared, or that measure.
+const CRATES: &[&str] = &[
+    "arc-swap",
+    "concread",
+    "crossbeam-channel",
+    "crossbeam-epoch",
+    "crossbeam-skiplist",
+    "dashmap",
+    "evmap",
+    "foldhash",
+    "hashbrown",
+    "imbl",
+    "left-right",
+    "mimalloc",
+    "papaya",
+    "rand",
+    "rand_distr",
+    "rayon",
+    "scc",
+    "sdd",
+    "seize",
+    "service-registry",
+];
+
+const LOCK_FILE: &str = include_str!("../../Cargo.lock");
+
+/// Everything that can be said before the start. `effort` is the name of how much is
+/// measured, `rules` what was fixed for it.
+pub fn context(
+    command: String,
+    effort: &str,
+    seed: u64,
+    rules: Vec<String>,
+    contenders: Vec<ContenderInfo>,
+) -> Context {
+    let crates = versions(LOCK_FILE, CRATES);
+    let version = |name| crates.get(name).map_or("", String::as_str);
+    let (hasher, allocator) = (version("foldhash"), version("mimalloc"));
+    let git_revision = git(&["rev-parse", "HEAD"]);
+    let git_modified = git_revision
+        .as_ref()
+        .and_then(|_| git(&["status", "--porcelain"]))
+        .map(|changes| !changes.is_empty());
+    Context {
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: now(),
+        seconds: 0.0,
+        ended_early: None,
+        command,
+        effort: effort.into(),
+        seed,
+        git_revision,
+        git_modified,
+        lock_file: lock_file(),
+        machine: machine(),
+        toolchain: toolchain(),
+        allocator: format!("mimalloc {allocator}"),
+        hasher: format!("foldhash {hasher} (fast), seeded at random for each store"),
+        keys: "service:pod, ten pods a service, registered in random order; asked for uniformly \
+               at random unless a scenario says otherwise, with texts that are never the store's \
+               own"
+        .into(),
+        copies: "get_* clone a record (one reference count, a few words); with_service, reader \
+                 handles and views borrow it"
+            .into(),
+        rules,
+        lacks: lacks(),
+        crates,
+        contenders,
+    }
+}
+
+/// What this machine does not have.
+fn lacks() -> Vec<String> {
+    let mut lacks = Vec::new();
+    if processors() == 1 {
+        lacks.push(
+            "There is one processor: threads take turns on it, and nothing shows what they do \
+             to each other when they run at once."
+                .into(),
+        );
+    }
+    if Used::by(std::process::id()).is_none() {
+        lacks.push(
+            "The system does not tell how long threads waited for a processor \
+             (/proc/PID/task/*/schedstat): no slice is dropped."
+                .into(),
+        );
+    }
+    if cfg!(debug_assertions) {
+        lacks.push("It was built without optimisation: no figure means anything.".into());
+    }
+    lacks
+}
+
+/// The SHA-256 of the lock file that this was built with.
+fn lock_file() -> String {
+    let digest = Sha256::digest(LOCK_FILE);
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
+fn machine() -> Machine {
+    let mut system = System::new();
+    system.refresh_cpu_all();
+    system.refresh_memory();
+    let cpu = system.cpus().first().map(|cpu| cpu.brand().trim());
+    let load = load();
+    Machine {
+        cpu: known(cpu.map(String::from)),
+        cores: processors(),
+        memory_bytes: system.total_memory(),
+        os: known(System::long_os_version()),
+        kernel: known(System::kernel_version().map(|version| bare(&version).into())),
+        load_before: load,
+        load_after: load,
+    }
+}
+
+/// How many processes wanted to run in the last minute.
+pub fn load() -> f64 {
+    System::load_average().one
+}
+
+/// A version without what whoever built it has appended: that may name a machine.
+fn bare(version: &str) -> &str {
+    version.split('-').next().unwrap_or_default().trim()
+}
+
+fn known(text: Option<String>) -> String {
+    let text = text.filter(|text| !text.is_empty());
+    text.unwrap_or_else(|| "unknown".into())
+}
+
+fn toolchain() -> Toolchain {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
+    Toolchain {
+        rustc: known(answer(Command::new(rustc).arg("-V"))),
+        target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        profile: profile.into(),
+    }
+}
+
+/// Asks git about the folder that this was built from.
+fn git(arguments: &[&str]) -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    // Not the repository of somebody who has vendored this crate.
+    root.join(".git").exists().then_some(())?;
+    answer(Command::new("git").arg("-C").arg(root).args(arguments))
+}
+
+fn answer(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|o| o.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+/// The versions of some crates from a lock file. Where there are several, all.
+fn versions(lock: &str, crates: &[&str]) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    let mut name = "";
+    for line in lock.lines() {
+        let value = |key: &str| line.strip_prefix(key)?.trim().strip_prefix("= ");
+        if let Some(text) = value("name ") {
+            name = text.trim_matches('"');
+        } else if let Some(version) = value("version ")
+            && crates.contains(&name)
+        {
+            let version = version.trim_matches('"');
+            versions
+                .entry(name.to_owned())
+                .and_modify(|all: &mut String| *all = format!("{all}, {version}"))
+                .or_insert_with(|| version.to_owned());
+        }
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_a_lock_file() {
+        let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.2\"\n\n\
+                    [[package]]\nname = \"b\"\nversion = \"0.1.0\"\ndependencies = [\n \"a\",\n]\n\n\
+                    [[package]]\nname = \"a\"\nversion = \"2.0.0\"\n";
+        let read = versions(lock, &["a", "c"]);
+        assert_eq!(read.len(), 1);
+        assert_eq!(read["a"], "1.0.2, 2.0.0");
+    }
+
+    #[test]
+    fn the_lock_file_of_this_crate_names_what_is_compared() {
+        let read = versions(LOCK_FILE, CRATES);
+        assert_eq!(read.len(), CRATES.len(), "{read:?}");
+    }
+
+    #[test]
+    fn the_kernel_is_a_number_and_names_nobody() {
+        for version in ["6.18.44-lts-of.some-host", "6.18.44-7", " 6.18.44 \n"] {
+            assert_eq!(bare(version), "6.18.44");
+        }
+        assert_eq!(known(Some(bare("-some-host").into())), "unknown");
+    }
+}

@@ -1,0 +1,405 @@
+//! From a question and what was measured to an answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::questions::{self, Question, Trial, Who};
+use super::{EQUAL, Logs, estimate, pairs};
+use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
+use crate::output::words::{self, plural};
+use crate::stats::Estimate;
+
+/// A question that is not decided yet: who needs more rounds in which cells.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Open {
+    /// The cells that decide it.
+    pub cells: Vec<CellId>,
+    /// The best store so far, and those that are not told from it.
+    pub contenders: Vec<String>,
+}
+
+/// The questions that rounds may still decide.
+pub fn open(report: &Report) -> Vec<Open> {
+    let of = |question: &Question| {
+        let weighed = Weighed::of(report, question)?;
+        let mut contenders = vec![weighed.best.to_owned()];
+        let unclear = weighed.others.iter().filter(|own| !is_clear(own.ratio));
+        contenders.extend(unclear.map(|own| own.contender.clone()));
+        let cells: BTreeSet<CellId> = weighed.places.into_iter().map(|own| own.id).collect();
+        (contenders.len() > 1).then(|| Open {
+            cells: cells.into_iter().collect(),
+            contenders,
+        })
+    };
+    let all = questions::ALL.iter().filter(|own| !own.who.by_promise());
+    all.filter_map(of).collect()
+}
+
+/// All questions with what a report says to them.
+pub(super) fn answers(report: &Report) -> Vec<Answer> {
+    questions::ALL
+        .iter()
+        .map(|question| {
+            let mut answer = Answer {
+                question: question.need.into(),
+                group: question.group.into(),
+                decided: false,
+                stores: Vec::new(),
+                by_promise: question.who.by_promise(),
+                cells: Vec::new(),
+                evidence: Vec::new(),
+                comparisons: Vec::new(),
+                caveats: Vec::new(),
+            };
+            if answer.by_promise {
+                by_promise(report, question, &mut answer);
+            } else {
+                by_figures(report, question, &mut answer);
+            }
+            answer.decided = !answer.stores.is_empty();
+            if answer.decided {
+                caveats(report, question, &mut answer);
+            }
+            answer
+        })
+        .collect()
+}
+
+/// Whether an interval lies wholly within 3 % of 1.
+fn is_equal(ratio: Interval) -> bool {
+    ratio.low >= 1.0 / EQUAL && ratio.high <= EQUAL
+}
+
+/// Whether it says that the two are equal, or that the second is worse.
+fn is_clear(ratio: Interval) -> bool {
+    is_equal(ratio) || ratio.low > EQUAL
+}
+
+/// The stores of a question, weighed by the first of its trials that was run.
+struct Weighed<'a> {
+    trial: &'a Trial,
+    best: &'a str,
+    /// Those that can be the answer, next to the best, nearest first.
+    others: Vec<Comparison>,
+    /// Those that cannot, next to the best.
+    outside: Vec<Comparison>,
+    places: Vec<Place>,
+    rounds: usize,
+}
+
+impl<'a> Weighed<'a> {
+    fn of(report: &'a Report, question: &'a Question) -> Option<Weighed<'a>> {
+        let mut trials = question.trials.iter();
+        trials.find_map(|trial| Weighed::by(report, question.who, trial))
+    }
+
+    fn by(report: &'a Report, who: Who, trial: &'a Trial) -> Option<Weighed<'a>> {
+        let infos: BTreeMap<&str, &ContenderInfo> = report
+            .context
+            .contenders
+            .iter()
+            .map(|info| (&*info.id, info))
+            .collect();
+        let table = Table::of(report, trial);
+        let may = |id: &&str| infos.get(id).is_some_and(|info| who.may(info));
+        // Who lacks a cell that others have is not compared.
+        let mut able: Vec<&str> = table.contenders().into_iter().filter(may).collect();
+        let most = able.iter().map(|id| table.cells_of(id)).max()?;
+        able.retain(|id| table.cells_of(id) == most);
+        // All next to one of them, to find the best; then all next to that one.
+        let anchor = *able.first()?;
+        let cost = |id: &str| match id == anchor {
+            true => Some(0.0),
+            false => Some(table.compare(id, anchor)?.log),
+        };
+        let rated = able.iter().filter_map(|id| Some((*id, cost(id)?)));
+        let (mut best, _) = rated.min_by(|a, b| a.1.total_cmp(&b.1))?;
+        // Two that went on side by side for longer are told apart by their own rounds.
+        for _ in 0..able.len() {
+            let direct = able.iter().filter(|id| **id != best);
+            let direct = direct.filter_map(|id| Some((*id, table.compare(id, best)?.log)));
+            match direct.min_by(|a, b| a.1.total_cmp(&b.1)) {
+                Some((better, log)) if log < 0.0 => best = better,
+                _ => break,
+            }
+        }
+        let next_to_best = |ids: &mut dyn Iterator<Item = &'a str>| {
+            let mut all: Vec<Comparison> = ids
+                .filter(|id| *id != best)
+                .filter_map(|id| {
+                    let ratio = table.compare(id, best)?.interval();
+                    Some(Comparison {
+                        contender: id.into(),
+                        to: best.into(),
+                        ratio,
+                        cells: table.common(id, best),
+                        equal: is_equal(ratio),
+                    })
+                })
+                .collect();
+            all.sort_by(|a, b| a.ratio.value.total_cmp(&b.ratio.value));
+            all
+        };
+        let from_outside = |id: &&str| infos.get(id).is_some_and(|info| info.kind == Kind::Outside);
+        Some(Weighed {
+            trial,
+            best,
+            others: next_to_best(&mut able.iter().copied()),
+            outside: next_to_best(&mut table.contenders().into_iter().filter(from_outside)),
+            rounds: table.rounds(best),
+            places: table.places(),
+        })
+    }
+}
+
+/// The rows of a trial: by cell and contender, one for each metric.
+struct Table<'a>(BTreeMap<&'a CellId, BTreeMap<&'a str, Vec<&'a Row>>>);
+
+impl<'a> Table<'a> {
+    fn of(report: &'a Report, trial: &Trial) -> Table<'a> {
+        let mut table: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
+        for row in &report.rows {
+            if row.id.scenario == trial.scenario && (trial.wanted)(&row.place()) {
+                let cell = table.entry(&row.id).or_default();
+                cell.entry(&*row.contender).or_default().push(row);
+            }
+        }
+        Table(table)
+    }
+
+    fn contenders(&self) -> BTreeSet<&'a str> {
+        self.0.values().flat_map(BTreeMap::keys).copied().collect()
+    }
+
+    fn cells_of(&self, id: &str) -> usize {
+        self.0.values().filter(|cell| cell.contains_key(id)).count()
+    }
+
+    fn places(&self) -> Vec<Place> {
+        let rows = self.0.values().flat_map(BTreeMap::values).flatten();
+        let places: BTreeSet<Place> = rows.map(|row| row.place()).collect();
+        places.into_iter().collect()
+    }
+
+    fn rounds(&self, id: &str) -> usize {
+        let rows = self.0.values().filter_map(|cell| cell.get(id)?.first());
+        rows.map(|row| row.samples.iter().flatten().flatten().count())
+            .sum()
+    }
+
+    fn common(&self, id: &str, to: &str) -> usize {
+        let both = |cell: &&BTreeMap<_, _>| cell.contains_key(id) && cell.contains_key(to);
+        self.0.values().filter(both).count()
+    }
+
+    /// The geometric mean of the ratios of all cells that both have; of several metrics of
+    /// a cell, which share their luck, the mean within each round.
+    fn compare(&self, id: &str, to: &str) -> Option<Estimate> {
+        let mut cells = Vec::new();
+        for cell in self.0.values() {
+            let (Some(own), Some(other)) = (cell.get(id), cell.get(to)) else {
+                continue;
+            };
+            let both = own.iter().filter_map(|own| {
+                let other = other.iter().find(|other| other.metric == own.metric)?;
+                Some((own.unit, pairs(&own.samples, &other.samples)))
+            });
+            let both: Vec<_> = both.collect();
+            let logs: Vec<&Logs> = both.iter().map(|(_, logs)| logs).collect();
+            let (unit, _) = both.first()?;
+            cells.push(estimate(*unit, &mean(&logs))?);
+        }
+        Estimate::mean(&cells)
+    }
+}
+
+/// The mean of several metrics in each round.
+fn mean(of: &[&Logs]) -> Logs {
+    let n = of.len() as f64;
+    let Some((first, more)) = of.split_first() else {
+        return Logs::new();
+    };
+    let mut sum: Logs = (*first).clone();
+    for logs in more {
+        for (life, other) in sum.iter_mut().zip(*logs) {
+            for (own, other) in life.iter_mut().zip(other) {
+                *own = own.zip(*other).map(|(own, other)| own + other);
+            }
+        }
+    }
+    for own in sum.iter_mut().flatten().flatten() {
+        *own /= n;
+    }
+    sum
+}
+
+fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
+    let Some(weighed) = Weighed::of(report, question) else {
+        let mut names: Vec<String> = question
+            .trials
+            .iter()
+            .map(|own| own.scenario.into())
+            .collect();
+        names.dedup();
+        let names = words::list(&names, "or");
+        answer.evidence.push(format!(
+            "This run has no figures for it: that takes {names}."
+        ));
+        return;
+    };
+    let Weighed { trial, best, .. } = weighed;
+    let best_name = name(report, best);
+    let extent = format!(
+        "{}, {} ({}, {})",
+        trial.scenario,
+        trial.part,
+        plural(weighed.places.len(), "figure"),
+        plural(weighed.rounds, "round")
+    );
+    if weighed.others.is_empty() {
+        answer
+            .evidence
+            .push(format!("{extent}: no other store of this crate took part."));
+    } else {
+        let others: Vec<String> = weighed.others.iter().map(|own| said(report, own)).collect();
+        answer.evidence.push(format!(
+            "{extent}: next to {best_name}: {}.",
+            others.join(", ")
+        ));
+        let unclear = |own: &&Comparison| !is_clear(own.ratio);
+        let unclear: Vec<String> = weighed
+            .others
+            .iter()
+            .filter(unclear)
+            .map(|own| name(report, &own.contender).to_owned())
+            .collect();
+        if unclear.is_empty() {
+            answer.stores.push(best.into());
+            let equal = weighed.others.iter().filter(|own| own.equal);
+            answer.stores.extend(equal.map(|own| own.contender.clone()));
+        } else {
+            answer.evidence.push(format!(
+                "Whether {best_name} is better than {} or equal to within 3 %, this run does not \
+                 decide.",
+                words::list(&unclear, "and")
+            ));
+        }
+        better_outside(report, &weighed.outside, answer);
+        if trial.scenario != question.trials[0].scenario {
+            answer.caveats.push(format!(
+                "judged by {}, because this run has no figures of {} for it",
+                trial.scenario, question.trials[0].scenario
+            ));
+        }
+    }
+    answer.cells = weighed.places;
+    answer.comparisons = weighed.others;
+}
+
+/// What stood beside the stores and was better, with what it does not promise.
+fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) {
+    let better = outside.iter().filter(|own| own.ratio.high < 1.0 / EQUAL);
+    let better: Vec<String> = better
+        .map(|own| {
+            let info = info(report, &own.contender);
+            match info.and_then(|info| info.promises.as_ref()) {
+                Some(promises) => format!(
+                    "{} ({}, {}{})",
+                    said(report, own),
+                    promises.scan,
+                    if promises.indexes_agree {
+                        "indexes agree"
+                    } else {
+                        "indexes may disagree"
+                    },
+                    match &*promises.caveat {
+                        "" => String::new(),
+                        caveat => format!("; mind: {caveat}"),
+                    }
+                ),
+                None => format!("{} (a bare map)", said(report, own)),
+            }
+        })
+        .collect();
+    if !better.is_empty() {
+        answer.caveats.push(format!(
+            "faster here, though not of this crate: {}",
+            better.join("; ")
+        ));
+    }
+}
+
+fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
+    let measured = |info: &&ContenderInfo| report.rows.iter().any(|row| row.contender == info.id);
+    let contenders = report.context.contenders.iter();
+    let fits: Vec<&ContenderInfo> = contenders
+        .filter(|info| question.who.may(info))
+        .filter(measured)
+        .collect();
+    if fits.is_empty() {
+        answer
+            .evidence
+            .push("No store that would fit was measured in this run.".into());
+        return;
+    }
+    answer.stores = fits.iter().map(|info| info.id.clone()).collect();
+    answer.evidence.push(if let Who::Views = question.who {
+        let costs = |info: &&ContenderInfo| {
+            let snapshot = info.promises.as_ref().map_or("", |own| &own.snapshot);
+            format!("{}, {snapshot}", info.name)
+        };
+        let views: Vec<String> = fits.iter().map(costs).collect();
+        format!(
+            "By promise, not by speed: of this crate these stores hand out views: {}.",
+            views.join("; ")
+        )
+    } else {
+        "By promise, not by speed: one thread owns the data, the others send messages.".into()
+    });
+    let Some(weighed) = Weighed::of(report, question) else {
+        return;
+    };
+    for row in &report.rows {
+        if weighed.places.contains(&row.place()) && answer.stores.contains(&row.contender) {
+            answer.evidence.push(format!(
+                "{}, {}, {} services: {} takes {} ({}–{}).",
+                row.id.scenario,
+                row.id.cell,
+                words::thousands(row.id.services as u64),
+                name(report, &row.contender),
+                words::value(row.unit, row.value.value),
+                words::value(row.unit, row.value.low),
+                words::value(row.unit, row.value.high),
+            ));
+        }
+    }
+    answer.cells = weighed.places;
+    answer.comparisons = weighed.others;
+}
+
+fn caveats(report: &Report, question: &Question, answer: &mut Answer) {
+    if question.who.by_promise() || answer.stores.len() <= 2 {
+        for id in &answer.stores {
+            let promises = info(report, id).and_then(|info| info.promises.as_ref());
+            if let Some(promises) = promises.filter(|own| !own.caveat.is_empty()) {
+                let name = name(report, id);
+                answer.caveats.push(format!("{name}: {}", promises.caveat));
+            }
+        }
+    }
+    if !question.caveat.is_empty() {
+        answer.caveats.push(question.caveat.into());
+    }
+}
+
+fn said(report: &Report, own: &Comparison) -> String {
+    let name = name(report, &own.contender);
+    format!("{name} {}", words::ratio(own.ratio))
+}
+
+fn info<'a>(report: &'a Report, id: &str) -> Option<&'a ContenderInfo> {
+    report.context.contenders.iter().find(|info| info.id == id)
+}
+
+fn name<'a>(report: &'a Report, id: &'a str) -> &'a str {
+    info(report, id).map_or(id, |info| &info.name)
+}

@@ -1,0 +1,201 @@
+//! Runs whose truth is known, on a machine like those that people measure on: it drifts,
+//! other programs come in bursts, and lives differ.
+
+use super::complete;
+use crate::model::{CellId, Interval, Kind, Level, Report, Row, ScenarioRun, Unit};
+use crate::stats::Dice;
+
+const RUNS: usize = 1_000;
+/// How much each contender costs next to the first, which is the reference.
+const TRUTH: [f64; 3] = [1.0, 1.05, 1.6];
+
+/// From 0 to 1.
+fn share(dice: &mut Dice) -> f64 {
+    (dice.draw() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+fn normal(dice: &mut Dice) -> f64 {
+    let radius = (-2.0 * share(dice).max(1e-300).ln()).sqrt();
+    radius * (std::f64::consts::TAU * share(dice)).cos()
+}
+
+/// How unquiet a machine is.
+#[derive(Clone, Copy)]
+struct Machine {
+    /// How much lives differ, as a standard deviation of logarithms.
+    lives: f64,
+    /// The same of slices.
+    slices: f64,
+    /// How far it drifts from one slice to the next.
+    drift: f64,
+    /// Which part of the slices a burst slows down, by up to three times.
+    bursts: f64,
+}
+
+/// What the contenders, and the reference once more, take in each round of each life.
+fn samples(
+    machine: Machine,
+    lives: usize,
+    rounds: usize,
+    dice: &mut Dice,
+) -> Vec<Vec<Vec<Option<f64>>>> {
+    let all = TRUTH.len() + 1;
+    let mut samples = vec![vec![Vec::new(); lives]; all];
+    let mut weather = 0.0;
+    for life in 0..lives {
+        let luck: Vec<f64> = (0..all).map(|_| machine.lives * normal(dice)).collect();
+        for _ in 0..rounds {
+            let mut order: Vec<usize> = (0..all).collect();
+            dice.shuffle(&mut order);
+            for own in order {
+                weather = 0.99 * weather + machine.drift * normal(dice);
+                let burst = if share(dice) < machine.bursts {
+                    share(dice) * 3.0_f64.ln()
+                } else {
+                    0.0
+                };
+                let cost = TRUTH.get(own).copied().unwrap_or(1.0).ln();
+                let log = 50.0_f64.ln() + cost + luck[own] + weather + burst;
+                let log = log + machine.slices * normal(dice);
+                // One in twenty is dropped.
+                samples[own][life].push((share(dice) > 0.05).then(|| log.exp()));
+            }
+        }
+    }
+    samples
+}
+
+fn report(samples: &[Vec<Vec<Option<f64>>>]) -> Report {
+    let mut report = crate::synthetic::quick();
+    report.scenarios = vec![ScenarioRun {
+        name: "sustained".into(),
+        reference: "thread-safe".into(),
+        level: Level::Registry,
+        ..report.scenarios[0].clone()
+    }];
+    let ours = report
+        .context
+        .contenders
+        .iter()
+        .filter(|info| info.kind == Kind::Ours);
+    let ids: Vec<String> = ours
+        .map(|info| info.id.clone())
+        .filter(|id| id != "memory")
+        .collect();
+    let at = ids.iter().position(|id| id == "thread-safe").unwrap();
+    let ids = ids[at..].iter().chain(&ids[..at]);
+    let row = |(id, samples): (&String, &Vec<Vec<Option<f64>>>)| Row {
+        id: CellId {
+            scenario: "sustained".into(),
+            cell: "95/5".into(),
+            threads: 2,
+            services: 1_000,
+        },
+        metric: "time".into(),
+        contender: id.clone(),
+        unit: Unit::NsPerOp,
+        value: Interval {
+            value: 0.0,
+            low: 0.0,
+            high: 0.0,
+        },
+        ratio: None,
+        samples: samples.clone(),
+        again: Vec::new(),
+    };
+    report.rows = ids.zip(&samples[..TRUTH.len()]).map(row).collect();
+    report.rows[0].again = samples[TRUTH.len()].clone();
+    report
+}
+
+fn holds(interval: Interval, truth: f64) -> bool {
+    interval.low <= truth && truth <= interval.high
+}
+
+#[test]
+fn of_a_thousand_runs_the_interval_holds_the_truth_in_93_to_97_of_100() {
+    let quiet = Machine {
+        lives: 0.01,
+        slices: 0.03,
+        drift: 0.01,
+        bursts: 0.02,
+    };
+    let busy = Machine {
+        lives: 0.03,
+        slices: 0.08,
+        drift: 0.03,
+        bursts: 0.15,
+    };
+    let alike = Machine { lives: 0.0, ..busy };
+    let mut dice = Dice(1);
+    for (machine, lives, rounds) in [
+        (quiet, 4, 4),
+        (busy, 6, 4),
+        (alike, 6, 4),
+        (busy, 10, 4),
+        (busy, 6, 12),
+    ] {
+        let mut held = [0; 3];
+        for _ in 0..RUNS {
+            let mut report = report(&samples(machine, lives, rounds, &mut dice));
+            super::figures(&mut report);
+            let again = super::ratio(
+                Unit::NsPerOp,
+                &report.rows[0].again,
+                &report.rows[0].samples,
+            );
+            held[0] += usize::from(holds(again.unwrap().interval(), 1.0));
+            for own in [1, 2] {
+                let ratio = report.rows[own].ratio.unwrap();
+                held[own] += usize::from(holds(ratio, TRUTH[own]));
+            }
+        }
+        for (own, held) in held.into_iter().enumerate() {
+            assert!(
+                (RUNS * 93 / 100..=RUNS * 97 / 100).contains(&held),
+                "{own}: {held} of {RUNS}, with {lives} lives of {rounds} rounds"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_clear_is_decided_and_the_rest_is_open() {
+    let machine = Machine {
+        lives: 0.02,
+        slices: 0.05,
+        drift: 0.02,
+        bursts: 0.1,
+    };
+    let few = |report: &Report| report.answers[1].clone();
+    let all = samples(machine, 8, 4, &mut Dice(2));
+    let mut apart = report(&[
+        all[0].clone(),
+        all[2].clone(),
+        all[2].clone(),
+        all[3].clone(),
+    ]);
+    apart.rows.truncate(2);
+    complete(&mut apart);
+    let answer = few(&apart);
+    assert!(answer.decided, "{answer:?}");
+    assert_eq!(answer.stores, ["thread-safe"]);
+    assert_eq!(answer.comparisons.len(), 1);
+
+    let mut undecided = 0;
+    for seed in 0..10 {
+        let mut near = report(&samples(machine, 8, 4, &mut Dice(seed)));
+        near.rows.truncate(2);
+        complete(&mut near);
+        let answer = few(&near);
+        let ratio = answer.comparisons[0].ratio;
+        let is_clear = ratio.low > 1.03 || (ratio.low >= 1.0 / 1.03 && ratio.high <= 1.03);
+        assert_eq!(answer.decided, is_clear, "{ratio:?}");
+        assert_eq!(answer.stores.is_empty(), !is_clear);
+        assert!(near.noise[0].floor > 1.0);
+        let open = super::open(&near);
+        assert_eq!(open.len(), usize::from(!is_clear));
+        undecided += open.len();
+    }
+    assert!(undecided > 0);
+}

@@ -1,0 +1,35 @@
+//! The laboratory of `service-registry`.
+
+mod cells;
+pub mod check;
+pub mod child;
+pub mod cli;
+pub mod compare;
+pub mod contender;
+pub mod context;
+mod counting;
+pub mod fault;
+pub mod fleet;
+pub mod judge;
+mod machine;
+pub mod model;
+pub mod output;
+pub mod plan;
+mod process;
+pub mod run;
+pub mod save;
+pub mod scenario;
+pub mod scenarios;
+pub mod stage;
+mod stats;
+pub mod subject;
+#[cfg(test)]
+mod synthetic;
+pub mod workload;
+
+/// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`
+/// of a program of one's own calls. See `docs/research.md`.
+pub fn main_with(guests: Vec<(model::Level, contender::Contender)>) -> std::process::ExitCode {
+    contender::invite(guests);
+    cli::main()
+}

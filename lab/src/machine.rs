@@ -1,0 +1,117 @@
+//! What others took of the processors while somebody measured.
+//!
+//! Thirty threads on two processors wait for each other by design, so that waiting alone
+//! says nothing. What was lost to others is the time in which threads of the process
+//! waited for a processor, as far as the processors did not work for the process itself:
+//! never more than the time that its own work left of them, and nothing while its threads
+//! slept. What the host took ("steal") comes on top.
+
+use std::fs;
+use std::time::Instant;
+
+/// What a process and the host had used up to some moment, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Used {
+    at: Instant,
+    /// Of processors, by all threads that are there.
+    ran: u64,
+    /// In which they were to run, and waited.
+    waited: u64,
+    /// By the host, of all processors.
+    stolen: u64,
+}
+
+impl Used {
+    /// What a process has used; `None` where the system does not tell. O(threads).
+    pub(crate) fn by(process: u32) -> Option<Used> {
+        let (mut ran, mut waited) = (0, 0);
+        for task in fs::read_dir(format!("/proc/{process}/task")).ok()? {
+            // A thread may end meanwhile.
+            let Ok(text) = fs::read_to_string(task.ok()?.path().join("schedstat")) else {
+                continue;
+            };
+            let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+            ran += numbers.next()?.ok()?;
+            waited += numbers.next()?.ok()?;
+        }
+        Some(Used {
+            at: Instant::now(),
+            ran,
+            waited,
+            stolen: stolen(&fs::read_to_string("/proc/stat").ok()?)?,
+        })
+    }
+
+    /// Which part of what `threads` could have had of `processors` since was lost to
+    /// others: from 0 to 1.
+    pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> f64 {
+        let own = threads.min(processors).max(1) as f64;
+        let length = (end.at - self.at).as_nanos() as f64 * own;
+        let since = |end: u64, begin: u64| end.saturating_sub(begin) as f64;
+        let left = (length - since(end.ran, self.ran)).max(0.0);
+        let waited = since(end.waited, self.waited).min(left);
+        // Of all processors; how many of ours is not known.
+        let stolen = since(end.stolen, self.stolen) * own / processors.max(1) as f64;
+        ((waited + stolen) / length.max(1.0)).min(1.0)
+    }
+}
+
+/// The eighth number of the first line, in hundredths of a second.
+fn stolen(stat: &str) -> Option<u64> {
+    let numbers = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: u64 = numbers.split_whitespace().nth(7)?.parse().ok()?;
+    Some(ticks * 10_000_000)
+}
+
+/// Threads that can run at once.
+pub(crate) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_time_that_the_host_took_is_read() {
+        let stat = "cpu  100 5 50 800 20 1 4 20 7 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n";
+        assert_eq!(stolen(stat), Some(200_000_000));
+        assert_eq!(stolen("cpu 1 2\n"), None);
+        assert_eq!(stolen(""), None);
+    }
+
+    /// Ten milliseconds in which a process ran and waited for so many.
+    fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
+        let begin = Used {
+            at: Instant::now(),
+            ran: 0,
+            waited: 0,
+            stolen: 0,
+        };
+        let millis = |n: u64| n * 1_000_000;
+        let end = Used {
+            at: begin.at + Duration::from_millis(10),
+            ran: millis(ran),
+            waited: millis(waited),
+            stolen: millis(stolen),
+        };
+        (begin.lost_until(&end, threads, 2) * 100.0).round() / 100.0
+    }
+
+    #[test]
+    fn threads_that_wait_for_each_other_lose_nothing_to_others() {
+        // Thirty threads that have both processors, and wait by design.
+        assert_eq!(lost(20, 280, 0, 30), 0.0);
+        // The same beside another program that has a third of one of them.
+        assert_eq!(lost(17, 283, 0, 30), 0.15);
+        // Threads that sleep at a lock leave time to nobody's harm.
+        assert_eq!(lost(9, 0, 0, 8), 0.0);
+        // A thread alone that ran for half of the time, and waited for the other half.
+        assert_eq!(lost(5, 5, 0, 1), 0.5);
+        // Open loop: it ran little and waited less.
+        assert_eq!(lost(1, 1, 0, 1), 0.1);
+        assert_eq!(lost(20, 0, 10, 2), 0.5);
+        assert_eq!(lost(9, 0, 20, 1), 1.0);
+    }
+}

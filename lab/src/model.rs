@@ -1,0 +1,365 @@
+//! The results of a run, as `report.json` holds them.
+//!
+//! A *cell* is one situation of a scenario: what the store holds, what is done, by how
+//! many threads. Every contender of a cell is measured in the same *rounds*. A cell may
+//! have several *metrics*: one slice of a latency cell yields p50, p99 and p99.9.
+//! A [`Row`] is one contender in one metric of one cell.
+//!
+//! Samples are the only thing that is measured; medians, ratios, intervals, noise and
+//! answers are computed from them by [`crate::judge`], and stand in the file so that a
+//! reader of the JSON need not. `lab check` computes them again.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The form of `report.json`. It grows when a field changes its meaning or goes.
+pub const SCHEMA_VERSION: u32 = 3;
+
+/// All of `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`]
+    pub schema_version: u32,
+    /// Where, with what and how it was measured.
+    pub context: Context,
+    /// The questions and their answers, in a fixed order.
+    pub answers: Vec<Answer>,
+    /// How far the reference of a scenario is from itself.
+    pub noise: Vec<Noise>,
+    /// What was run.
+    pub scenarios: Vec<ScenarioRun>,
+    /// The results, grouped by scenario, cell and metric; in the file, each such group
+    /// says only once what it is.
+    #[serde(rename = "cells", with = "crate::cells")]
+    #[schemars(rename = "cells", with = "Vec<crate::cells::Cell>")]
+    pub rows: Vec<Row>,
+}
+
+/// One question of "which store should I use?", and what the run says to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The need, in words: `Many threads, reads on every request, few writes`.
+    pub question: String,
+    /// The group under which the terminal and the page show it: `One thread`,
+    /// `Several threads`, `Views and scans`, `Memory and start`.
+    pub group: String,
+    /// Whether the run decides it.
+    pub decided: bool,
+    /// The stores that fit, as contender ids: the best one, or several that are equal.
+    /// Empty where nothing was decided.
+    pub stores: Vec<String>,
+    /// Whether promises decide, and not figures.
+    pub by_promise: bool,
+    /// The figures that were weighed; empty where none was measured. Where promises
+    /// decide, those that are shown beside them.
+    pub cells: Vec<Place>,
+    /// What speaks for it: short sentences with figures.
+    pub evidence: Vec<String>,
+    /// The comparison of the best store with every other candidate, nearest first.
+    pub comparisons: Vec<Comparison>,
+    /// What to mind: caveats, and stores from outside that were faster and promise less.
+    pub caveats: Vec<String>,
+}
+
+/// How much one contender costs next to another, over all cells of a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// The contender id.
+    pub contender: String,
+    /// The contender that it is compared with.
+    pub to: String,
+    /// Its cost over that of `to`, with the 95 % interval. More than 1 is slower.
+    pub ratio: Interval,
+    /// Over how many cells this is a geometric mean.
+    pub cells: usize,
+    /// Whether the interval lies wholly within 3 % of 1.
+    pub equal: bool,
+}
+
+/// A figure with its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// The figure.
+    pub value: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+/// How far the reference is from itself, in two processes that take turns like any two
+/// contenders: the median over the cells of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// The scenario.
+    pub scenario: String,
+    /// The farther end of the interval of the ratio of the reference to itself, as a
+    /// factor of at least 1; the median over the cells.
+    pub floor: f64,
+    /// The worst cell's.
+    pub worst: f64,
+}
+
+/// What a figure counts.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Nanoseconds for an operation. Less is better.
+    NsPerOp,
+    /// Nanoseconds. Less is better.
+    Ns,
+    /// Bytes for a service. Less is better.
+    BytesPerService,
+    /// Instructions for an operation. Less is better.
+    InstructionsPerOp,
+    /// Allocations for an operation. Less is better.
+    AllocationsPerOp,
+}
+
+impl Unit {
+    /// Whether it is counted, so that it has no noise and needs no rounds.
+    pub fn is_counted(self) -> bool {
+        !matches!(self, Unit::NsPerOp | Unit::Ns)
+    }
+}
+
+/// A situation of a scenario.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct CellId {
+    /// The scenario.
+    pub scenario: String,
+    /// What is done, in the words of the scenario: `with_service`, `95/5`.
+    pub cell: String,
+    /// How many threads do it.
+    pub threads: usize,
+    /// How many services are registered.
+    pub services: usize,
+}
+
+/// A metric of a cell: what several contenders are compared in.
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// The cell.
+    #[serde(flatten)]
+    pub id: CellId,
+    /// What of the cell.
+    pub metric: String,
+}
+
+/// One contender in one metric of one cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The cell.
+    pub id: CellId,
+    /// What of the cell: `time`, `p99`, `bytes`, ...
+    pub metric: String,
+    /// The contender id. The second process of the reference is not among the rows' ids:
+    /// its samples stand in `again`.
+    pub contender: String,
+    /// What `value` counts.
+    pub unit: Unit,
+    /// The median over the rounds, with its interval.
+    pub value: Interval,
+    /// Cost next to the reference of the scenario; `None` for the reference itself, and
+    /// where there is none.
+    pub ratio: Option<Interval>,
+    /// What was measured, by life and round, in the unit, with four significant digits;
+    /// `null` where the slice was dropped or the contender rested.
+    pub samples: Vec<Vec<Option<f64>>>,
+    /// The same of the second process of the reference; empty for all others.
+    pub again: Vec<Vec<Option<f64>>>,
+}
+
+impl Row {
+    /// Where it stands.
+    pub fn place(&self) -> Place {
+        Place {
+            id: self.id.clone(),
+            metric: self.metric.clone(),
+        }
+    }
+}
+
+/// How a scenario was run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioRun {
+    /// Its name.
+    pub name: String,
+    /// What it asks, in one line.
+    pub about: String,
+    /// How it is measured, in a paragraph.
+    pub method: String,
+    /// `map`: look-ups on one bare table; `registry`: the whole interface.
+    pub level: Level,
+    /// The contender that the others are compared with, and that ran twice in each round.
+    pub reference: String,
+    /// Slices that were measured.
+    pub slices: u64,
+    /// Slices that were dropped by the rule in [`Context::rules`].
+    pub dropped: u64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+}
+
+/// What a scenario compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// One key of one table: our stores through their public interface, bare maps.
+    Map,
+    /// A registry: indexes by name and by group as well.
+    Registry,
+}
+
+/// Where, with what and how it was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Context {
+    /// The version of this crate.
+    pub version: String,
+    /// When the run began: RFC 3339, in UTC.
+    pub started_at: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Why the run ended before its plan, if it did: `interrupted`, or the fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<String>,
+    /// What was typed, without what is not UTF-8.
+    pub command: String,
+    /// `smoke`, `quick`, `default` or `full`
+    pub effort: String,
+    /// From which all that is random was made.
+    pub seed: u64,
+    /// The commit that was built, where it is known.
+    pub git_revision: Option<String>,
+    /// Whether the files differed from that commit.
+    pub git_modified: Option<bool>,
+    /// The SHA-256 of `Cargo.lock`, in hexadecimal digits.
+    pub lock_file: String,
+    /// What it ran on.
+    pub machine: Machine,
+    /// What it was built with.
+    pub toolchain: Toolchain,
+    /// The global allocator.
+    pub allocator: String,
+    /// The hasher of every table.
+    pub hasher: String,
+    /// What the keys are and how they are drawn.
+    pub keys: String,
+    /// Which operations copy a record and which borrow it.
+    pub copies: String,
+    /// The rules that were fixed before the run: slices, dropping, lives, stopping,
+    /// deciding. One sentence each.
+    pub rules: Vec<String>,
+    /// What this run lacks, and why: one processor, no `/proc`, no valgrind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
+    /// Versions from `Cargo.lock` of the crates that are compared, or that measure.
+    pub crates: BTreeMap<String, String>,
+    /// Who was measured.
+    pub contenders: Vec<ContenderInfo>,
+}
+
+/// What it ran on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// The model of the processor.
+    pub cpu: String,
+    /// Threads that can run at once.
+    pub cores: usize,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+    /// The operating system.
+    pub os: String,
+    /// The version of its kernel, without what whoever built it has appended.
+    pub kernel: String,
+    /// Processes that wanted to run in the minute before the start.
+    pub load_before: f64,
+    /// The same, at the end.
+    pub load_after: f64,
+}
+
+/// What it was built with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Toolchain {
+    /// `rustc -V`, as found when it was built.
+    pub rustc: String,
+    /// The platform.
+    pub target: String,
+    /// `release`, or `debug`, of which no figure means anything.
+    pub profile: String,
+}
+
+/// Who was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContenderInfo {
+    /// The name in the rows and on the command line: `versioned`, `dashmap`.
+    pub id: String,
+    /// The name in tables and charts: `VersionedStore`, `dashmap`.
+    pub name: String,
+    /// What it is, in one line.
+    pub about: String,
+    /// Whether it is a store of this crate, what a user would write instead, or a measure.
+    pub kind: Kind,
+    /// The crate that it is built on, by its name in [`Context::crates`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crate_name: Option<String>,
+    /// What it promises; bare maps and measures promise nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promises: Option<Promises>,
+}
+
+/// Where a contender comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A store of this crate.
+    Ours,
+    /// What a user would write or take instead.
+    Outside,
+    /// No store, but what stores are measured by.
+    Measure,
+}
+
+/// What a store promises to the threads that share it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Promises {
+    /// What a reader does to be let in.
+    pub readers: String,
+    /// What a writer does.
+    pub writers: String,
+    /// How several changes become visible: `atomic` or `one by one`.
+    pub batch: String,
+    /// What an answer of several records is: `consistent` or `weakly consistent`.
+    pub scan: String,
+    /// Whether answers by name and by key agree at every moment.
+    pub indexes_agree: bool,
+    /// Whether a registered pod is never missing while others change.
+    pub never_missing: bool,
+    /// What an immutable view of everything costs, or `no`.
+    pub snapshot: String,
+    /// Whether every operation on one key is one step.
+    pub linearizable: bool,
+    /// What else there is to know; empty for nothing.
+    pub caveat: String,
+}

@@ -1,0 +1,325 @@
+//! Which charts a report has.
+
+use std::collections::BTreeSet;
+
+use super::book::Book;
+use super::chart::{Dot, Dots, Drawing, Lines, Look, Series};
+use super::words::{self, plural};
+use crate::model::{Answer, Interval, Place, Row};
+
+/// Of a scenario with more charts than this the tables hold the rest.
+const PANELS: usize = 4;
+/// How high a chart of lines is at least.
+const HEIGHT: f64 = 200.0;
+/// How many letters of a contender's id a chart shows.
+const NAME: usize = 16;
+/// Between two rows of a chart of figures.
+const STEP: f64 = 23.0;
+
+/// Along what the places of a scenario lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Axis {
+    /// How many of a hundred operations are writes: a cell has `95/5` in its name.
+    Writes,
+    /// How many services are registered.
+    Services,
+    /// A number at the end of the cell's name.
+    Number,
+    /// How many threads.
+    Threads,
+}
+
+impl Axis {
+    const ALL: [Axis; 4] = [Axis::Writes, Axis::Services, Axis::Number, Axis::Threads];
+
+    fn of(self, place: &Place) -> Option<usize> {
+        match self {
+            Axis::Writes => mix(&place.id.cell),
+            Axis::Services => Some(place.id.services),
+            Axis::Number => {
+                let cell = &place.id.cell;
+                let digits = cell.len() - cell.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+                cell[cell.len() - digits..].parse().ok()
+            }
+            Axis::Threads => Some(place.id.threads),
+        }
+    }
+
+    /// What is the same along a line.
+    fn rest(self, place: &Place) -> Place {
+        let mut rest = place.clone();
+        match self {
+            Axis::Writes => rest.id.cell = without_mix(&place.id.cell),
+            Axis::Services => rest.id.services = 0,
+            Axis::Number => {
+                let cell = place.id.cell.trim_end_matches(|c: char| c.is_ascii_digit());
+                rest.id.cell = cell.trim_end_matches([' ', '_', '-']).into();
+            }
+            Axis::Threads => rest.id.threads = 0,
+        }
+        rest
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Axis::Writes => "share of writes",
+            Axis::Services => "services",
+            Axis::Number => "how many",
+            Axis::Threads => "threads",
+        }
+    }
+
+    fn label(self, value: usize) -> String {
+        match self {
+            Axis::Writes => format!("{value} %"),
+            _ => words::count(value),
+        }
+    }
+}
+
+/// The word `95/5` of a cell's name.
+fn mix_word(cell: &str) -> Option<&str> {
+    let mut words = cell.split([' ', '_', ',']);
+    words.find(|word| {
+        let parts = word
+            .split_once('/')
+            .map(|(reads, writes)| (reads.parse::<usize>(), writes.parse::<usize>()));
+        matches!(parts, Some((Ok(reads), Ok(writes))) if reads + writes == 100)
+    })
+}
+
+/// How many of a hundred operations are writes.
+fn mix(cell: &str) -> Option<usize> {
+    mix_word(cell)?.split_once('/')?.1.parse().ok()
+}
+
+fn without_mix(cell: &str) -> String {
+    let rest = mix_word(cell).map_or(cell.into(), |word| cell.replacen(word, "", 1));
+    rest.trim_matches([' ', '_', ',']).into()
+}
+
+/// A chart of a scenario with the places that it shows.
+struct Panel {
+    axis: Option<Axis>,
+    rest: Place,
+    places: Vec<Place>,
+}
+
+/// The chart of a question: the cost of each store next to the best, or the first of its
+/// figures where nothing was compared.
+pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
+    let title = answer.question.clone();
+    let Some(first) = answer.comparisons.first() else {
+        let place = answer
+            .cells
+            .iter()
+            .find(|place| !book.rows(place).is_empty())?;
+        let title = format!("{title}: {}", place.what());
+        return Some(dots(book, place, title, STEP));
+    };
+    let dot = |id: &str, figure| Dot {
+        name: words::short(id, NAME),
+        look: book.look(id),
+        figure,
+    };
+    let one = Interval {
+        value: 1.0,
+        low: 1.0,
+        high: 1.0,
+    };
+    let others = answer
+        .comparisons
+        .iter()
+        .filter(|other| other.to == first.to);
+    let others = others.map(|other| dot(&other.contender, other.ratio));
+    let chart = Dots {
+        title,
+        unit: None,
+        axis: format!("cost next to {}", words::short(&first.to, NAME)),
+        rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
+        step: STEP,
+    };
+    Some(chart.draw())
+}
+
+/// The charts of a scenario, with names for files.
+pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Drawing)> {
+    let mut panels = panels(book, scenario);
+    panels.sort_by_key(|panel| std::cmp::Reverse(panel.places.len()));
+    panels.truncate(PANELS);
+    let draw = |panel: &Panel| {
+        let title = panel.title(scenario);
+        let drawing = match panel.axis {
+            Some(axis) => lines(book, panel, axis, title.clone(), HEIGHT),
+            None => dots(book, &panel.places[0], title.clone(), STEP),
+        };
+        (words::slug(&title), drawing)
+    };
+    panels.iter().map(draw).collect()
+}
+
+/// The two charts of the first screen: time over the share of writes, and what a read
+/// costs.
+pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
+    let writes = || {
+        let names = ["sustained", "burst-30x100"].into_iter();
+        let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
+        let cores = book.report.context.machine.cores.max(2);
+        let found = all.map(|name| panels(book, name)).find_map(|panels| {
+            let mixed = panels
+                .into_iter()
+                .filter(|panel| panel.axis == Some(Axis::Writes));
+            // As many threads as can run at once, or the next more.
+            mixed.min_by_key(|panel| {
+                let threads = panel.rest.id.threads;
+                (threads < 2, threads.abs_diff(cores), threads)
+            })
+        });
+        let panel = found?;
+        let title = format!(
+            "Time for an operation by {}, over the share of writes",
+            plural(panel.rest.id.threads, "thread")
+        );
+        Some(lines(book, &panel, Axis::Writes, title, 190.0))
+    };
+    let read = || {
+        let is_read = |place: &&Place| {
+            let cell = place.id.cell.as_str();
+            ["with_service", "hit", "look-up", "get", "with"].contains(&cell)
+                && place.metric == "time"
+                && place.id.threads == 1
+        };
+        let names = ["operations", "size", "map"].into_iter();
+        let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
+        let mut places = all.filter_map(|name| {
+            let reads = book.places(name).iter().filter(is_read);
+            reads.min_by_key(|place| place.id.services.abs_diff(1_000))
+        });
+        let place = places.next()?;
+        let title = format!(
+            "A read among {} services, one thread",
+            words::thousands(place.id.services as u64)
+        );
+        Some(dots(book, place, title, 19.0))
+    };
+    let charts = [("writes", writes()), ("read", read())];
+    charts
+        .into_iter()
+        .filter_map(|(name, drawing)| Some((name, drawing?)))
+        .collect()
+}
+
+fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
+    let places = book.places(scenario);
+    let along = |axis: Axis| -> BTreeSet<usize> {
+        places.iter().filter_map(|place| axis.of(place)).collect()
+    };
+    let axis = Axis::ALL.into_iter().find(|axis| along(*axis).len() >= 3);
+    let mut panels: Vec<Panel> = Vec::new();
+    for place in places {
+        let own = axis.filter(|axis| axis.of(place).is_some());
+        let rest = own.map_or_else(|| place.clone(), |axis| axis.rest(place));
+        let known = panels
+            .iter_mut()
+            .find(|panel| panel.axis == own && panel.rest == rest);
+        match known {
+            Some(panel) => panel.places.push(place.clone()),
+            None => panels.push(Panel {
+                axis: own,
+                rest,
+                places: vec![place.clone()],
+            }),
+        }
+    }
+    for panel in &mut panels {
+        match panel.axis {
+            Some(axis) if panel.places.len() > 1 => {
+                panel.places.sort_by_key(|place| axis.of(place));
+            }
+            _ => panel.axis = None,
+        }
+    }
+    panels
+}
+
+impl Panel {
+    fn title(&self, scenario: &str) -> String {
+        let rest = match self.axis {
+            Some(_) => &self.rest,
+            None => &self.places[0],
+        };
+        let mut parts = vec![scenario.to_owned()];
+        parts.extend(Some(rest.what()).filter(|what| !what.is_empty() && what != "time"));
+        if self.axis != Some(Axis::Threads) {
+            parts.push(plural(rest.id.threads, "thread"));
+        }
+        if self.axis != Some(Axis::Services) {
+            parts.push(format!(
+                "{} services",
+                words::thousands(rest.id.services as u64)
+            ));
+        }
+        parts.join(", ")
+    }
+}
+
+fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Drawing {
+    let mut rows: Vec<&Row> = book.rows(place).to_vec();
+    rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
+    let unit = rows.first().map(|row| row.unit);
+    let row = |row: &&Row| Dot {
+        name: words::short(&row.contender, NAME),
+        look: book.look(&row.contender),
+        figure: row.value,
+    };
+    let chart = Dots {
+        title,
+        unit,
+        axis: unit.map_or("", words::measures).into(),
+        rows: rows.iter().map(row).collect(),
+        step,
+    };
+    chart.draw()
+}
+
+fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64) -> Drawing {
+    let mut series: Vec<Series> = book
+        .took_part(&panel.places)
+        .into_iter()
+        .map(|id| Series {
+            name: words::short(id, NAME),
+            look: book.look(id),
+            points: panel
+                .places
+                .iter()
+                .map(|place| Some(book.row(place, id)?.value))
+                .collect(),
+        })
+        .collect();
+    series.sort_by_key(|series| matches!(series.look, Look::Ours(_)));
+    let unit = book.rows(&panel.places[0])[0].unit;
+    let labels = panel.places.iter().filter_map(|place| axis.of(place));
+    let chart = Lines {
+        title,
+        across: axis.name().into(),
+        places: labels.map(|value| axis.label(value)).collect(),
+        unit,
+        series,
+        height,
+    };
+    chart.draw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_is_found_in_the_name_of_a_cell() {
+        assert_eq!(mix("95/5"), Some(5));
+        assert_eq!(mix("1 key, 90/10"), Some(10));
+        assert_eq!(mix("with_service"), None);
+        assert_eq!(mix("3/4"), None);
+        assert_eq!(without_mix("1 key, 90/10"), "1 key");
+    }
+}

@@ -1,0 +1,82 @@
+//! The progress of a run, on standard error; nothing at all where that is no terminal.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar that is drawn between slices, never while one is measured, and by no thread of
+/// its own.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+    budget: Duration,
+}
+
+impl Progress {
+    /// A bar for a run that takes at most `budget`.
+    pub fn new(budget: Duration) -> Progress {
+        let bar = ProgressBar::with_draw_target(
+            Some(millis(budget).max(1)),
+            ProgressDrawTarget::stderr_with_hz(4),
+        );
+        let style = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Progress {
+            bar,
+            begun: Instant::now(),
+            budget,
+        }
+    }
+
+    /// Says what comes next, `burst-30x100, 95/5, round 12`, and that the rest takes about
+    /// `left`; `None` where only the budget tells.
+    pub fn at(&self, what: &str, left: Option<Duration>) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let done = self.begun.elapsed();
+        let left = left.unwrap_or_else(|| self.budget.saturating_sub(done));
+        self.bar.set_length(millis(done + left).max(1));
+        self.bar.set_position(millis(done));
+        self.bar
+            .set_message(format!("{what}; {} left", clock(left)));
+    }
+
+    /// Shows a line above the bar, and on a pipe as well: a dropped process, a cell that
+    /// is given up.
+    pub fn note(&self, line: &str) {
+        self.bar.suspend(|| {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "{line}");
+        });
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Minutes and seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_shows_minutes_and_seconds() {
+        assert_eq!(clock(Duration::from_secs(61)), "1:01");
+        assert_eq!(clock(Duration::from_secs(754)), "12:34");
+    }
+}

@@ -1,0 +1,257 @@
+//! What figures say, in sentences. Each holds for the report that it is made from: it
+//! names intervals, and claims nothing that they leave open.
+
+use std::fmt::Write as _;
+
+use super::book::Book;
+use super::words::{self, list, plural, stopped};
+use crate::model::{Answer, Comparison, Interval, Place, Report};
+
+/// What the answer to a question is, in one sentence.
+pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
+    let names: Vec<String> = answer
+        .stores
+        .iter()
+        .map(|id| book.name(id).to_owned())
+        .collect();
+    let next = answer.comparisons.iter().find(|next| !next.equal);
+    if !answer.decided {
+        return match answer.comparisons.first() {
+            Some(nearest) => format!(
+                "This run does not decide it: {} costs {} what {} does.",
+                book.name(&nearest.contender),
+                ratio(nearest.ratio),
+                book.name(&nearest.to)
+            ),
+            None => stopped(
+                answer
+                    .evidence
+                    .first()
+                    .map_or("This run has no figures for it", String::as_str),
+            ),
+        };
+    }
+    if answer.by_promise {
+        let fit = if names.len() > 1 { "fit" } else { "fits" };
+        return format!(
+            "{} {fit} by what it promises, not by its speed.",
+            list(&names, "or")
+        )
+        .replace(
+            if names.len() > 1 {
+                "it promises, not by its"
+            } else {
+                "\0"
+            },
+            "they promise, not by their",
+        );
+    }
+    let first = match names.len() {
+        0 => return "This run names no store.".into(),
+        1 => format!("{} costs least", names[0]),
+        _ => format!("{} cost the same within 3 %", list(&names, "and")),
+    };
+    match next {
+        Some(next) => format!(
+            "{first}; {}, the next, costs {} as much.",
+            book.name(&next.contender),
+            ratio(next.ratio)
+        ),
+        None => format!("{first}."),
+    }
+}
+
+/// `1.12 times (1.08 to 1.16)`
+fn ratio(interval: Interval) -> String {
+    format!(
+        "{} times ({} to {})",
+        words::significant(interval.value),
+        words::significant(interval.low),
+        words::significant(interval.high)
+    )
+}
+
+/// The answer itself, in few words: `VersionedStore = SnapshotStore`.
+pub(crate) fn verdict(book: &Book<'_>, answer: &Answer) -> String {
+    if !answer.decided || answer.stores.is_empty() {
+        return "not decided".into();
+    }
+    let between = if answer.by_promise { " or " } else { " = " };
+    // Of more than two, the names would not fit beside the question; ids do.
+    if answer.stores.len() > 2 {
+        return answer.stores.join(between);
+    }
+    book.names(&answer.stores, between)
+}
+
+/// How near the next one is, in few words.
+pub(crate) fn margin(answer: &Answer) -> String {
+    if answer.by_promise && answer.decided {
+        return "by promise".into();
+    }
+    let mut comparisons = answer.comparisons.iter();
+    let next: Option<&Comparison> = if answer.decided {
+        comparisons.find(|next| !next.equal)
+    } else {
+        comparisons.next()
+    };
+    match next {
+        Some(next) if answer.decided => {
+            format!("{} {}", next.contender, words::times(next.ratio.value))
+        }
+        Some(next) => format!(
+            "{} or {}: {}×",
+            next.to,
+            next.contender,
+            words::ends(next.ratio)
+        ),
+        None => String::new(),
+    }
+}
+
+/// What the figures of a scenario show: who leads how often, and how far they lie apart.
+pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
+    let mut leads: Vec<(&str, usize)> = Vec::new();
+    let (mut cells, mut far) = (0, None::<(f64, &Place)>);
+    for place in places {
+        let ours = book
+            .rows(place)
+            .iter()
+            .filter(|row| book.is_ours(&row.contender));
+        let mut values: Vec<(f64, &str)> = ours
+            .map(|row| (row.value.value, row.contender.as_str()))
+            .collect();
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let ([(least, best), ..], Some((most, _))) = (&values[..], values.last()) else {
+            continue;
+        };
+        if values.len() < 2 {
+            continue;
+        }
+        cells += 1;
+        match leads.iter_mut().find(|(id, _)| id == best) {
+            Some((_, times)) => *times += 1,
+            None => leads.push((best, 1)),
+        }
+        if *least > 0.0 && far.is_none_or(|(ratio, _)| most / least > ratio) {
+            far = Some((most / least, place));
+        }
+    }
+    leads.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let Some(&(best, times)) = leads.first() else {
+        return "No two stores of this crate were measured here.".into();
+    };
+    let mut said = if leads.len() == 1 {
+        format!(
+            "Of the stores of this crate, {} has the lowest median everywhere",
+            book.name(best)
+        )
+    } else {
+        format!(
+            "Of the stores of this crate, {} has the lowest median most often, in {times} of {}",
+            book.name(best),
+            plural(cells, "figure")
+        )
+    };
+    if let Some((ratio, place)) = far.filter(|(ratio, _)| *ratio >= 1.05) {
+        let _ = write!(
+            said,
+            "; the lowest and the highest lie up to a factor of {} apart ({}, {})",
+            words::significant(ratio),
+            place.what(),
+            place.where_()
+        );
+    }
+    said + "."
+}
+
+/// What was run, in one sentence.
+pub(crate) fn run(report: &Report) -> String {
+    let context = &report.context;
+    let decided = report
+        .answers
+        .iter()
+        .filter(|answer| answer.decided)
+        .count();
+    format!(
+        "A {} run of {} on {} of {} ({}) decided {decided} of {}.",
+        match context.effort.as_str() {
+            "default" => "usual",
+            effort => effort,
+        },
+        duration(context.seconds),
+        plural(context.machine.cores, "processor"),
+        context.machine.cpu,
+        context.started_at.split('T').next().unwrap_or_default(),
+        plural(report.answers.len(), "question"),
+    )
+}
+
+/// `58 s`, `9 minutes`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 100.0 {
+        format!("{seconds:.0} seconds")
+    } else {
+        format!("{:.0} minutes", seconds / 60.0)
+    }
+}
+
+/// Five sentences: what was run, and of each of four groups the first answer that was
+/// decided.
+pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
+    let report = book.report;
+    let mut said = vec![[String::new(), run(report)]];
+    for group in groups(report).into_iter().take(4) {
+        let mut of_group = report.answers.iter().filter(|answer| answer.group == group);
+        let decided = of_group
+            .clone()
+            .find(|answer| answer.decided && !answer.by_promise);
+        said.push(
+            match decided.or_else(|| of_group.find(|answer| answer.decided)) {
+                Some(own) => [own.question.clone(), answer(book, own)],
+                None => [group.into(), "This run decides nothing about it.".into()],
+            },
+        );
+    }
+    said
+}
+
+/// The groups of the questions, in their order.
+pub(crate) fn groups(report: &Report) -> Vec<&str> {
+    let mut groups: Vec<&str> = Vec::new();
+    for answer in &report.answers {
+        if !groups.contains(&answer.group.as_str()) {
+            groups.push(&answer.group);
+        }
+    }
+    groups
+}
+
+/// What has to be known before a figure is believed.
+pub(crate) fn warnings(report: &Report) -> Vec<String> {
+    let context = &report.context;
+    let mut warnings = Vec::new();
+    if let Some(why) = &context.ended_early {
+        warnings.push(format!("The run ended before its plan: {}", stopped(why)));
+    }
+    if context.toolchain.profile == "debug" {
+        warnings.push("This is a debug build: no figure of it means anything.".into());
+    }
+    if context.effort == "smoke" {
+        warnings.push(
+            "A smoke run shows that everything works: no figure of it means anything.".into(),
+        );
+    }
+    #[allow(clippy::cast_precision_loss)] // a count of processors
+    let cores = context.machine.cores as f64;
+    let load = context.machine.load_before;
+    if load > 0.5 * cores {
+        warnings.push(format!(
+            "Other programs were at work: a load of {load:.1} on {} before the start. Ratios are \
+             taken within a tenth of a second and suffer little; times suffer more.",
+            plural(context.machine.cores, "processor")
+        ));
+    }
+    warnings.extend(context.lacks.iter().map(|lack| stopped(lack)));
+    warnings
+}

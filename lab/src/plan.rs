@@ -1,0 +1,157 @@
+//! How long a run measures what: fixed before it, and printed with its results.
+
+use std::time::Duration;
+
+use crate::scenario::{Cell, Effort, Orchestration};
+
+/// How much a run takes upon itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// No life begins that would end later.
+    pub budget: Duration,
+    /// Lives that every contender of every cell gets before any gets more.
+    pub lives: usize,
+    /// Lives that nobody exceeds.
+    pub most: usize,
+    /// Rounds of a life, unless opening the stores takes longer than these.
+    pub rounds: usize,
+    /// How long a slice is.
+    pub slice: Duration,
+    /// How wide half of the interval of a ratio to the reference may be, as a factor, where
+    /// no question asks for more.
+    pub narrow: f64,
+}
+
+/// Of a life whose stores take long to open, so many times the rounds.
+const MANY: usize = 3;
+
+/// Rounds of a life while a run is behind its time.
+const FEW_ROUNDS: usize = 2;
+
+/// Up to which noise floor a cell is quiet enough.
+pub(crate) const QUIET: f64 = 1.04;
+
+/// The same of the percentiles of an open loop.
+pub(crate) const QUIET_TAIL: f64 = 1.12;
+
+/// After the lives that everybody gets, so many turns are one for the tables as well.
+pub(crate) const TABLES: usize = 4;
+
+/// A slice of an open loop is so many times as long: its tail shows only in many operations.
+const OPEN_LOOP: u32 = 4;
+
+impl Plan {
+    /// The plan of an effort.
+    pub fn of(effort: Effort) -> Plan {
+        let (seconds, lives, most, rounds, millis, narrow) = match effort {
+            Effort::Smoke => (60, 1, 1, 2, 2, f64::INFINITY),
+            Effort::Quick => (52, 3, 100, 3, 10, 1.10),
+            Effort::Default => (570, 6, 60, 4, 15, 1.05),
+            Effort::Full => (3_450, 10, 60, 4, 30, 1.03),
+        };
+        Plan {
+            budget: Duration::from_secs(seconds),
+            lives,
+            most,
+            rounds,
+            slice: Duration::from_millis(millis),
+            narrow,
+        }
+    }
+
+    /// How long a slice of a cell is.
+    pub fn slice(&self, cell: &Cell) -> Duration {
+        match cell.orchestration {
+            Orchestration::OpenLoop { .. } => self.slice * OPEN_LOOP,
+            _ => self.slice,
+        }
+    }
+
+    /// Rounds of a life of a cell whose contenders took so long to open: as many as take
+    /// about that long, too, so that starting is at most half of the time; fewer where the
+    /// run is behind its time.
+    pub(crate) fn rounds(&self, opening: Duration, round: Duration, is_behind: bool) -> usize {
+        if is_behind {
+            return FEW_ROUNDS.min(self.rounds);
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped next
+        let worth = (opening.as_secs_f64() / round.as_secs_f64().max(1e-6)).ceil() as usize;
+        worth.clamp(self.rounds, self.rounds * MANY)
+    }
+
+    /// Whether so many lives are fewer than should be over by now, of those that all `cells`
+    /// get in any case.
+    pub(crate) fn is_behind(&self, elapsed: Duration, lives: usize, cells: usize) -> bool {
+        let due = elapsed.as_secs_f64() / self.budget.as_secs_f64() * (self.lives * cells) as f64;
+        lives > 0 && (lives as f64) < due
+    }
+
+    /// What is fixed, as sentences for the report.
+    pub fn rules(&self) -> Vec<String> {
+        let slice = self.slice.as_millis();
+        vec![
+            format!(
+                "All contenders of a cell are alive at once, each in a process of its own, opened \
+                 and warmed by a slice that does not count. A round is one slice of {slice} ms \
+                 for each of them, one after the other in random order; the reference runs in two \
+                 processes. Slices of an open loop are {OPEN_LOOP} times as long, and its \
+                 percentiles are those of all slices of a life, one figure a life."
+            ),
+            format!(
+                "A life of a cell has {} rounds, up to {} where opening the stores takes longer than \
+                 those, {FEW_ROUNDS} while the run is late; then all processes are replaced. The cells take turns in \
+                 random order, a life each, so that all of them meet the same hours. What is counted \
+                 (bytes, instructions, allocations) has no noise, and is measured once.",
+                self.rounds,
+                self.rounds * MANY
+            ),
+            format!(
+                "A slice is dropped where other programs and the host took {} % more of its processor \
+                 time than they usually (in the median) took of that contender in that cell. What \
+                 they took is steal, and the time in which its threads waited for a processor \
+                 while the processors did not work for it (/proc). Nothing that was measured is \
+                 looked at. Open loops, and processes of more than a hundred threads, keep all slices.",
+                DROP * 100.0
+            ),
+            format!(
+                "Every cell gets {} lives. After these a contender goes on only in cells that need \
+                 it: where a question is undecided, the best store and those not told from it; the \
+                 reference where it is farther than {:.0} % from itself ({:.0} % in an open loop); in every \
+                 {TABLES}th turn also those whose interval next to it is wider than {} % to a side. \
+                 The run ends when nobody is needed, after {} lives, or when the next life would \
+                 not end within {} s.",
+                self.lives,
+                (QUIET - 1.0) * 100.0,
+                (QUIET_TAIL - 1.0) * 100.0,
+                match self.narrow {
+                    narrow if narrow.is_finite() => format!("{:.0}", (narrow - 1.0) * 100.0),
+                    _ => "any".into(),
+                },
+                self.most,
+                self.budget.as_secs()
+            ),
+        ]
+    }
+}
+
+/// How much more than usually a slice may lose to others, as a part of its processor time.
+pub(crate) const DROP: f64 = 0.1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_that_take_long_to_open_get_more_rounds_unless_time_is_short() {
+        let plan = Plan::of(Effort::Quick);
+        let round = Duration::from_millis(80);
+        let rounds = |millis, late| plan.rounds(Duration::from_millis(millis), round, late);
+        assert_eq!(
+            [rounds(20, false), rounds(400, false), rounds(60_000, false)],
+            [3, 5, 9]
+        );
+        assert_eq!(rounds(60_000, true), FEW_ROUNDS);
+        let half = plan.budget / 2;
+        assert!(plan.is_behind(half, 20, 20) && !plan.is_behind(half, 31, 20));
+    }
+}

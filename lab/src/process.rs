@@ -1,0 +1,200 @@
+//! A process that measures, as its parent sees it.
+//!
+//! Everything that one contender leaves behind, a warm allocator, a grown heap, a branch
+//! predictor that knows its loops, would be a gift or a burden to the next. So each is
+//! measured in a process of its own.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use crate::child::{ARGUMENT, Reply, Task};
+use crate::fault::Fault;
+use crate::stage::Slice;
+
+/// Why a process gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The user wants to stop.
+    Interrupted,
+    /// The contender failed.
+    Fault(Fault),
+}
+
+/// How long somebody waits for a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting<'a> {
+    /// Set when the user wants to stop.
+    pub(crate) interrupted: &'a AtomicBool,
+    /// After how long a process that gives no answer hangs.
+    pub(crate) patience: Duration,
+}
+
+/// A process that measures; dropping it ends it, with all that it has started.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    name: String,
+    replies: Receiver<String>,
+}
+
+impl Process {
+    /// Starts one; it opens its stage meanwhile.
+    pub(crate) fn start(task: &Task) -> Result<Process, Fault> {
+        let name = task.contender.clone();
+        let failed =
+            |error: io::Error| Fault::new(format!("cannot start a process: {error}")).at(&name);
+        let task = serde_json::to_string(task).map_err(|error| failed(error.into()))?;
+        let mut command = Command::new(program().map_err(failed)?);
+        command.arg(ARGUMENT).arg(task);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // A group of its own: Ctrl-C is for the parent, which decides.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().map_err(failed)?;
+        let (send, replies) = channel();
+        let output = child.stdout.take().map(BufReader::new);
+        std::thread::spawn(move || {
+            let lines = output.into_iter().flat_map(BufRead::lines);
+            // Nobody may listen any more.
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| send.send(line).ok())
+        });
+        Ok(Process {
+            child,
+            name,
+            replies,
+        })
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until the stage is open.
+    pub(crate) fn ready(&mut self, waiting: Waiting<'_>) -> Result<(), End> {
+        match self.reply(waiting, Duration::ZERO)? {
+            Reply::Ready => Ok(()),
+            other => Err(self.confused(&other)),
+        }
+    }
+
+    /// Lets it work for a slice.
+    pub(crate) fn slice(&mut self, length: Duration, waiting: Waiting<'_>) -> Result<Slice, End> {
+        self.tell(&format!("slice {}\n", length.as_nanos()));
+        match self.reply(waiting, length)? {
+            Reply::Slice(slice) => Ok(slice),
+            other => Err(self.confused(&other)),
+        }
+    }
+
+    /// Lets it end, after a look at what its store holds.
+    pub(crate) fn finish(mut self, waiting: Waiting<'_>) -> Result<(), End> {
+        self.tell("finish\n");
+        match self.reply(waiting, Duration::ZERO)? {
+            Reply::Finished => Ok(()),
+            other => Err(self.confused(&other)),
+        }
+    }
+
+    /// Of a process that has ended, waiting for its reply says how.
+    fn tell(&mut self, line: &str) {
+        if let Some(input) = &mut self.child.stdin {
+            let _ = input.write_all(line.as_bytes());
+        }
+    }
+
+    fn reply(&mut self, waiting: Waiting<'_>, length: Duration) -> Result<Reply, End> {
+        const LOOK: Duration = Duration::from_millis(100);
+        let patience = waiting.patience + 20 * length;
+        let begun = Instant::now();
+        loop {
+            if waiting.interrupted.load(Relaxed) {
+                return Err(End::Interrupted);
+            }
+            match self.replies.recv_timeout(LOOK) {
+                Ok(line) => {
+                    return match serde_json::from_str(&line) {
+                        Ok(Reply::Fault(what)) => Err(self.fault(what)),
+                        Ok(reply) => Ok(reply),
+                        Err(_) => Err(self.fault(format!("said {line:?} on its standard output"))),
+                    };
+                }
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let seconds = begun.elapsed().as_secs();
+                    return Err(
+                        self.fault(format!("hangs: it has given no answer for {seconds} s"))
+                    );
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+            }
+        }
+    }
+
+    /// That it has ended by itself, with its last words.
+    fn ended(&mut self) -> End {
+        let status = match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let mut said = Vec::new();
+        if let Some(errors) = self.child.stderr.take() {
+            let _ = errors.take(8_192).read_to_end(&mut said);
+        }
+        let said = String::from_utf8_lossy(&said);
+        let said: Vec<&str> = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let said = said.join("; ");
+        self.fault(match &*said {
+            "" => format!("the measuring process ended with {status}"),
+            said => format!("the measuring process ended with {status}: {said}"),
+        })
+    }
+
+    fn confused(&self, reply: &Reply) -> End {
+        self.fault(format!("answered {reply:?}, which was not asked for"))
+    }
+
+    fn fault(&self, what: String) -> End {
+        End::Fault(Fault::new(what).at(&self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        {
+            use nix::sys::signal::{Signal, killpg};
+            use nix::unistd::Pid;
+            // It leads a group of its own. Where the group is gone, so is the process.
+            if let Ok(group) = i32::try_from(self.child.id()) {
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
+        }
+        // Where there are no groups; an error says that it has ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// This very program: on Linux even where its file was replaced or removed since.
+fn program() -> io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() {
+        return Ok(own);
+    }
+    std::env::current_exe()
+}

@@ -1,0 +1,465 @@
+//! A run: hands out tokens, gathers what comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::child::Task;
+use crate::fault::Fault;
+use crate::judge;
+use crate::machine::{self, Used};
+use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit};
+use crate::output::progress::Progress;
+use crate::plan::{DROP, Plan, QUIET, QUIET_TAIL, TABLES};
+use crate::process::{End, Process, Waiting};
+use crate::scenario::{Cell, Orchestration, Scenario};
+use crate::stage::Slice;
+use crate::stats::{Dice, middle};
+
+/// An operation that takes less time than this was not done, in nanoseconds.
+const IMPOSSIBLE: f64 = 0.1;
+
+/// Of a process with more threads than these nobody asks what each of them waited for: it
+/// would take longer than a slice.
+const MANY_THREADS: usize = 100;
+
+/// After so many slices it is known what others usually take.
+const USUAL: usize = 6;
+
+/// What is measured, and how.
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// The scenarios, each with all its cells; a process finds them by name and place.
+    pub scenarios: Vec<Scenario>,
+    /// Which cells are measured: scenario and cell, by place.
+    pub cells: Vec<(usize, usize)>,
+    /// For how long.
+    pub plan: Plan,
+    /// From which all that is random is made.
+    pub seed: u64,
+    /// Set when the user wants to stop.
+    pub interrupted: &'a AtomicBool,
+    /// After how long a process that gives no answer hangs.
+    pub patience: Duration,
+}
+
+impl Run<'_> {
+    /// Measures. What was measured before a fault or an interruption is kept, and
+    /// [`Context::ended_early`] says why the run ended.
+    pub fn measure(&self, context: Context, progress: &Progress) -> Report {
+        let begun = Instant::now();
+        let mut desk = Desk::new(self, context);
+        let end = desk.passes(progress);
+        progress.finish();
+        let mut report = desk.report;
+        report.context.ended_early = match end {
+            Ok(()) => None,
+            Err(End::Interrupted) => Some("interrupted".into()),
+            Err(End::Fault(fault)) => Some(fault.0),
+        };
+        report
+            .rows
+            .retain(|row| row.samples.iter().flatten().flatten().next().is_some());
+        let rows = &report.rows;
+        report
+            .scenarios
+            .retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
+        report.context.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        judge::complete(&mut report);
+        report
+    }
+}
+
+/// One cell of a run.
+#[derive(Debug)]
+struct Seat {
+    scenario: usize,
+    cell: usize,
+    id: CellId,
+    /// Where its rows begin: for each metric one for each contender.
+    rows: usize,
+    lives: usize,
+    /// What its last life took for each contender.
+    each: Duration,
+    /// What others took of the slices of each contender, twice where it is the reference.
+    lost: BTreeMap<(String, bool), Vec<f64>>,
+}
+
+/// A contender in a life of a cell.
+struct Entry {
+    contender: String,
+    /// Whether it is the second process of the reference.
+    again: bool,
+    /// Until it has ended well.
+    process: Option<Process>,
+    /// Round by round, with what others took, where the system tells.
+    slices: Vec<(Slice, Option<f64>)>,
+}
+
+/// Where all comes together.
+struct Desk<'a> {
+    run: &'a Run<'a>,
+    report: Report,
+    seats: Vec<Seat>,
+    begun: Instant,
+    dice: Dice,
+    waiting: Waiting<'a>,
+    processors: usize,
+}
+
+impl<'a> Desk<'a> {
+    fn new(run: &'a Run<'a>, context: Context) -> Desk<'a> {
+        let mut report = Report {
+            schema_version: SCHEMA_VERSION,
+            context,
+            answers: Vec::new(),
+            noise: Vec::new(),
+            scenarios: Vec::new(),
+            rows: Vec::new(),
+        };
+        let mut seats = Vec::new();
+        for (at, scenario) in run.scenarios.iter().enumerate() {
+            report.scenarios.push(ScenarioRun {
+                name: scenario.name.into(),
+                about: scenario.about.into(),
+                method: scenario.method.into(),
+                level: scenario.level,
+                reference: scenario.reference.into(),
+                slices: 0,
+                dropped: 0,
+                seconds: 0.0,
+            });
+            for &(_, cell) in run.cells.iter().filter(|(own, _)| *own == at) {
+                let place = &scenario.cells[cell];
+                let id = CellId {
+                    scenario: scenario.name.into(),
+                    cell: place.name.clone(),
+                    threads: place.threads,
+                    services: place.holds.services,
+                };
+                seats.push(Seat {
+                    scenario: at,
+                    cell,
+                    id: id.clone(),
+                    rows: report.rows.len(),
+                    lives: 0,
+                    each: Duration::ZERO,
+                    lost: BTreeMap::new(),
+                });
+                for (metric, unit) in &place.metrics {
+                    report
+                        .rows
+                        .extend(scenario.contenders.iter().map(|contender| Row {
+                            id: id.clone(),
+                            metric: (*metric).into(),
+                            contender: (*contender).into(),
+                            unit: *unit,
+                            value: Interval {
+                                value: 0.0,
+                                low: 0.0,
+                                high: 0.0,
+                            },
+                            ratio: None,
+                            samples: Vec::new(),
+                            again: Vec::new(),
+                        }));
+                }
+            }
+        }
+        Desk {
+            run,
+            report,
+            seats,
+            begun: Instant::now(),
+            dice: Dice(run.seed),
+            waiting: Waiting {
+                interrupted: run.interrupted,
+                patience: run.patience,
+            },
+            processors: machine::processors(),
+        }
+    }
+
+    fn passes(&mut self, progress: &Progress) -> Result<(), End> {
+        let plan = &self.run.plan;
+        for pass in 0..plan.most {
+            let mut turns: Vec<(usize, BTreeSet<String>)> = if pass < plan.lives {
+                let all = |at: usize| (at, self.everybody(at));
+                let counted = |at: &usize| pass > 0 && self.is_counted(*at);
+                (0..self.seats.len())
+                    .filter(|at| !counted(at))
+                    .map(all)
+                    .collect()
+            } else {
+                let mut turns = self.needed((pass - plan.lives) % TABLES == TABLES - 1);
+                if turns.is_empty() {
+                    turns = self.needed(true);
+                }
+                turns.into_iter().collect()
+            };
+            self.dice.shuffle(&mut turns);
+            let mut measured = false;
+            for (seat, contenders) in turns {
+                let takes = self.seats[seat].each.mul_f64(contenders.len() as f64);
+                if self.begun.elapsed() + takes > plan.budget {
+                    continue;
+                }
+                let id = &self.seats[seat].id;
+                let what = format!("{}, {}, life {}", id.scenario, id.cell, pass + 1);
+                progress.at(&what, None);
+                self.life(seat, &contenders)?;
+                measured = true;
+            }
+            if !measured {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn scenario(&self, seat: usize) -> &'a Scenario {
+        &self.run.scenarios[self.seats[seat].scenario]
+    }
+
+    fn everybody(&self, seat: usize) -> BTreeSet<String> {
+        let contenders = self.scenario(seat).contenders.iter();
+        contenders.map(|id| (*id).to_owned()).collect()
+    }
+
+    fn is_counted(&self, seat: usize) -> bool {
+        let metrics = &self.scenario(seat).cells[self.seats[seat].cell].metrics;
+        metrics.iter().all(|(_, unit)| unit.is_counted())
+    }
+
+    /// Who needs more rounds in which cell: for the questions and the noise floors, or for
+    /// the tables as well.
+    fn needed(&mut self, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
+        judge::complete(&mut self.report);
+        let open = judge::open(&self.report);
+        let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
+        for (at, seat) in self
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.is_counted(*at))
+        {
+            let scenario = self.scenario(at);
+            let quiet = if is_pooled(&scenario.cells[seat.cell]) {
+                QUIET_TAIL
+            } else {
+                QUIET
+            };
+            let mut all = BTreeSet::new();
+            let asked = open.iter().filter(|own| own.cells.contains(&seat.id));
+            all.extend(asked.flat_map(|own| &own.contenders).cloned());
+            for row in self.rows_of(seat) {
+                let is_wide = |own: Interval| own.high / own.value > self.run.plan.narrow;
+                if judge::floor(row).is_some_and(|floor| floor > quiet) {
+                    all.insert(row.contender.clone());
+                }
+                if tables && row.ratio.is_some_and(is_wide) {
+                    all.extend([row.contender.clone(), scenario.reference.to_owned()]);
+                }
+            }
+            if !all.is_empty() {
+                needed.insert(at, all);
+            }
+        }
+        needed
+    }
+
+    fn rows_of(&self, seat: &Seat) -> impl Iterator<Item = &Row> {
+        let scenario = &self.run.scenarios[seat.scenario];
+        let count = scenario.contenders.len() * scenario.cells[seat.cell].metrics.len();
+        self.report.rows[seat.rows..seat.rows + count].iter()
+    }
+
+    /// A life of a cell: opens its contenders, warms them, lets them do rounds, and ends
+    /// them. Of an interrupted life the rounds so far count.
+    fn life(&mut self, at: usize, contenders: &BTreeSet<String>) -> Result<(), End> {
+        let begun = Instant::now();
+        let mut entries = Vec::new();
+        let end = self.rounds(at, contenders, &mut entries);
+        let end = end.map_err(|end| match end {
+            End::Interrupted => End::Interrupted,
+            End::Fault(fault) => End::Fault(
+                fault
+                    .at(&self.seats[at].id.cell)
+                    .at(&self.seats[at].id.scenario),
+            ),
+        });
+        if !matches!(end, Err(End::Fault(_))) {
+            self.keep(at, &entries);
+        }
+        let took = begun.elapsed();
+        self.seats[at].each = took.div_f64(contenders.len().max(1) as f64);
+        let run = &mut self.report.scenarios[self.seats[at].scenario];
+        run.seconds = ((run.seconds + took.as_secs_f64()) * 1e3).round() / 1e3;
+        end
+    }
+
+    fn rounds(
+        &mut self,
+        at: usize,
+        contenders: &BTreeSet<String>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), End> {
+        let scenario = self.scenario(at);
+        let cell = &scenario.cells[self.seats[at].cell];
+        let counted = self.is_counted(at);
+        let begun = Instant::now();
+        let seed = Dice(self.run.seed ^ (self.seats[at].lives as u64) << 32).draw();
+        for contender in contenders {
+            let task = Task {
+                scenario: scenario.name.into(),
+                cell: self.seats[at].cell,
+                contender: contender.clone(),
+                seed,
+            };
+            let twice = *contender == scenario.reference && !counted;
+            for again in [false, true].into_iter().take(1 + usize::from(twice)) {
+                entries.push(Entry {
+                    contender: contender.clone(),
+                    again,
+                    process: Some(Process::start(&task).map_err(End::Fault)?),
+                    slices: Vec::new(),
+                });
+            }
+        }
+        let waiting = self.waiting;
+        for process in entries.iter_mut().filter_map(|own| own.process.as_mut()) {
+            process.ready(waiting)?;
+        }
+        let length = self.run.plan.slice(cell);
+        let rounds = if counted {
+            1
+        } else {
+            // What a process does first warms it.
+            self.dice.shuffle(entries);
+            for process in entries.iter_mut().filter_map(|own| own.process.as_mut()) {
+                process.slice(length / 2, waiting)?;
+            }
+            let lives = self.seats.iter().map(|own| own.lives).sum();
+            let late = self
+                .run
+                .plan
+                .is_behind(self.begun.elapsed(), lives, self.seats.len());
+            let round = length.mul_f64(entries.len() as f64);
+            self.run.plan.rounds(begun.elapsed(), round, late)
+        };
+        let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
+        let looked_at = !counted && threads <= MANY_THREADS;
+        for _ in 0..rounds {
+            self.dice.shuffle(entries);
+            for entry in entries.iter_mut() {
+                let Some(process) = &mut entry.process else {
+                    continue;
+                };
+                let before = looked_at.then(|| Used::by(process.id())).flatten();
+                let slice = process.slice(length, waiting)?;
+                let after = looked_at.then(|| Used::by(process.id())).flatten();
+                possible(&slice, &cell.metrics)
+                    .map_err(|fault| End::Fault(fault.at(&entry.contender)))?;
+                let lost = before
+                    .zip(after)
+                    .map(|(before, after)| before.lost_until(&after, threads, self.processors));
+                entry.slices.push((slice, lost));
+            }
+        }
+        for process in entries.iter_mut().filter_map(|own| own.process.take()) {
+            process.finish(waiting)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the slices of a life into the rows, without those that are dropped.
+    fn keep(&mut self, at: usize, entries: &[Entry]) {
+        let scenario = self.scenario(at);
+        let cell = &scenario.cells[self.seats[at].cell];
+        let pooled = is_pooled(cell);
+        let counted = self.is_counted(at);
+        let rounds = entries
+            .iter()
+            .map(|own| own.slices.len())
+            .max()
+            .unwrap_or(0);
+        if rounds == 0 {
+            return;
+        }
+        let seat = &mut self.seats[at];
+        seat.lives += 1;
+        let run = &mut self.report.scenarios[seat.scenario];
+        let mut values: BTreeMap<(&str, bool), Vec<Option<&Slice>>> = BTreeMap::new();
+        for entry in entries {
+            let key = (entry.contender.clone(), entry.again);
+            let known = seat.lost.entry(key).or_default();
+            known.extend(entry.slices.iter().filter_map(|(_, lost)| *lost));
+            // Of a few slices nobody knows what is usual.
+            let usual = middle(known.iter().copied()).filter(|_| known.len() >= USUAL);
+            let most = usual.unwrap_or(1.0) + DROP;
+            let keeps =
+                |lost: Option<f64>| pooled || counted || lost.is_none_or(|lost| lost <= most);
+            let kept = entry
+                .slices
+                .iter()
+                .map(|(slice, lost)| keeps(*lost).then_some(slice));
+            let mut kept: Vec<Option<&Slice>> = kept.collect();
+            run.slices += kept.len() as u64;
+            run.dropped += kept.iter().filter(|own| own.is_none()).count() as u64;
+            if pooled {
+                kept = kept.pop().into_iter().collect();
+            } else {
+                kept.resize(rounds, None);
+            }
+            values.insert((&entry.contender, entry.again), kept);
+        }
+        let contenders = scenario.contenders.len();
+        for (metric, _) in cell.metrics.iter().enumerate() {
+            let of = |kept: Option<&Vec<Option<&Slice>>>| -> Vec<Option<f64>> {
+                let kept = kept.into_iter().flatten();
+                kept.map(|slice| slice.map(|own| rounded(own.values[metric])))
+                    .collect()
+            };
+            for (place, contender) in scenario.contenders.iter().enumerate() {
+                let row = &mut self.report.rows[seat.rows + metric * contenders + place];
+                row.samples.push(of(values.get(&(*contender, false))));
+                if *contender == scenario.reference && !counted {
+                    row.again.push(of(values.get(&(*contender, true))));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the percentiles of a cell are those of all slices of a life.
+fn is_pooled(cell: &Cell) -> bool {
+    matches!(cell.orchestration, Orchestration::OpenLoop { .. })
+}
+
+/// Whether a slice can be what it says.
+fn possible(slice: &Slice, metrics: &[(&'static str, Unit)]) -> Result<(), Fault> {
+    if slice.values.len() != metrics.len() {
+        let (own, all) = (slice.values.len(), metrics.len());
+        return Err(Fault::new(format!(
+            "a slice yielded {own} figures for {all} metrics"
+        )));
+    }
+    for (value, (metric, unit)) in slice.values.iter().zip(metrics) {
+        if !value.is_finite() || *value < 0.0 {
+            return Err(Fault::new(format!(
+                "{metric} is {value}, which is no figure"
+            )));
+        }
+        if *unit == Unit::NsPerOp && *value < IMPOSSIBLE {
+            return Err(Fault::new(format!(
+                "{metric}: an operation in {value:.4} ns is less than a tenth of a nanosecond: the                  compiler has most likely removed the work, as nothing uses its result (see                  std::hint::black_box)"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Four digits that mean something.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}

@@ -1,0 +1,84 @@
+//! Files that are whole, or as they were.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What became of some files.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// Those that were written.
+    pub written: Vec<PathBuf>,
+    /// Those that were not, each with the reason.
+    pub failed: Vec<(PathBuf, io::Error)>,
+}
+
+/// Makes sure, before anything is measured, that a folder is there and can be written to.
+///
+/// # Errors
+///
+/// Where it cannot.
+pub fn prepare(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let probe = beside(&folder.join("probe"));
+    fs::write(&probe, "a few bytes")?;
+    fs::remove_file(&probe)
+}
+
+/// Writes each file beside its place and renames it then, so that no file is ever there in
+/// part, and an old one stays until the new one is whole.
+pub fn save(folder: &Path, files: Vec<(impl AsRef<Path>, Vec<u8>)>) -> Saved {
+    let mut saved = Saved::default();
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        match replace(&path, &bytes) {
+            Ok(()) => saved.written.push(path),
+            Err(error) => saved.failed.push((path, error)),
+        }
+    }
+    saved
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let beside = beside(path);
+    let written = fs::write(&beside, bytes)
+        // A disk may be found to be full only now.
+        .and_then(|()| fs::File::open(&beside)?.sync_all())
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// A file in the same folder, of this process alone.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_old_file_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("lab-save-{}", std::process::id()));
+        prepare(&folder).unwrap();
+        let files = || vec![("a", b"new".to_vec()), ("b", b"new".to_vec())];
+        fs::write(folder.join("a"), "old").unwrap();
+        // Nothing can be renamed onto a folder that is not empty.
+        fs::create_dir_all(folder.join("b/in the way")).unwrap();
+        let saved = save(&folder, files());
+        assert_eq!(saved.written, [folder.join("a")]);
+        assert_eq!(saved.failed[0].0, folder.join("b"));
+        assert_eq!(fs::read(folder.join("a")).unwrap(), b"new");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,154 @@
+//! What a scenario is: data. It is described here, not programmed; `workload` runs it.
+
+use crate::model::{Level, Unit};
+
+/// A question that is answered by measuring.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The name on the command line and in the rows.
+    pub name: &'static str,
+    /// What it asks, in one line.
+    pub about: &'static str,
+    /// How it is measured, in a paragraph.
+    pub method: &'static str,
+    /// What is compared.
+    pub level: Level,
+    /// The contender ids that take part, in the order of the tables.
+    pub contenders: Vec<&'static str>,
+    /// The contender that the others are compared with; it runs twice in each round.
+    pub reference: &'static str,
+    /// The situations that are measured.
+    pub cells: Vec<Cell>,
+}
+
+/// How much a run takes upon itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// Whether everything works; no figure means anything. Some seconds.
+    Smoke,
+    /// At most a minute.
+    Quick,
+    /// At most ten minutes.
+    Default,
+    /// At most an hour.
+    Full,
+}
+
+/// One situation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// What is done, in a word or two: `with_service`, `95/5`.
+    pub name: String,
+    /// The least effort that measures it.
+    pub from: Effort,
+    /// What the store holds before.
+    pub holds: Holds,
+    /// Which operations, in which proportions: weights.
+    pub mix: Vec<(Op, u32)>,
+    /// On which keys.
+    pub keys: Keys,
+    /// How many threads, in which orchestration.
+    pub threads: usize,
+    /// How they are set to work.
+    pub orchestration: Orchestration,
+    /// What goes on beside it.
+    pub background: Option<Background>,
+    /// What comes out: a name and a unit for each metric of a slice.
+    pub metrics: Vec<(&'static str, Unit)>,
+}
+
+/// What a store holds before it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// Services.
+    pub services: usize,
+    /// Pods of each name.
+    pub pods_per_name: usize,
+    /// Subscribers of each group.
+    pub subscribers_per_group: usize,
+}
+
+/// What can be done to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// Reads a record in place, by `with_service`.
+    With,
+    /// Takes a clone of a record, by `get_service`.
+    Get,
+    /// Asks for a key that is not there.
+    Miss,
+    /// Changes a health status, to a new time: always a real change.
+    Update,
+    /// Replaces the whole record of a pod.
+    Replace,
+    /// Registers a pod that was not there.
+    Insert,
+    /// Removes a pod.
+    Remove,
+    /// Asks for the pods of a name.
+    ByName,
+    /// Asks who listens to a group.
+    Subscribers,
+    /// Subscribes.
+    Subscribe,
+    /// Unsubscribes.
+    Unsubscribe,
+    /// Reads every record.
+    Scan,
+    /// Takes a snapshot, asks it for this many pods, and drops it.
+    View(u32),
+    /// Commits a batch of this many health updates, which are that many operations.
+    Batch(u32),
+}
+
+/// Which keys are asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Keys {
+    /// Each as likely as any other.
+    Uniform,
+    /// Only so many, all the time.
+    Hot(usize),
+    /// A few often and most seldom, by a Zipf distribution with this exponent.
+    Zipf(f64),
+    /// Uniform, and each question depends on the answer to the one before.
+    Chained,
+}
+
+/// How the threads of a cell are set to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Orchestration {
+    /// Each thread does one operation after the other for as long as a slice lasts.
+    Sustained,
+    /// A rayon pool of `threads` workers does `operations` each, and again.
+    Burst {
+        /// Operations of a worker.
+        operations: usize,
+    },
+    /// Each thread has operations due at a fixed rate, and counts from when they were due.
+    OpenLoop {
+        /// Operations a second, of all threads together.
+        rate: u32,
+    },
+    /// A store is filled from nothing with what the cell holds, and dropped.
+    FillAndDrop,
+    /// One thread writes, the others wait for it to be seen.
+    Visibility,
+    /// What the store occupies, by an allocator that counts.
+    Memory,
+    /// Instructions of one operation, under valgrind.
+    Instructions,
+    /// Calls of one operation that get memory, by an allocator that counts.
+    Allocations,
+}
+
+/// What goes on beside the measured threads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Background {
+    /// Which operations, by weights.
+    pub mix: Vec<(Op, u32)>,
+    /// How many threads.
+    pub threads: usize,
+    /// Operations a second of each of them; `None`: as fast as they can; 0: each does one
+    /// operation at the start, and sleeps.
+    pub rate: Option<u32>,
+}

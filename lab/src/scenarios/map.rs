@@ -1,0 +1,148 @@
+//! One key of one table: our stores by their public interface, and bare maps.
+
+use super::{TIME, cell, holds, writer};
+use crate::model::{Level, Unit};
+use crate::scenario::{Background, Cell, Effort, Keys, Op, Scenario};
+
+/// Those that threads can share while somebody writes.
+const SHARED: [&str; 13] = [
+    "thread-safe",
+    "evmap",
+    "snapshot",
+    "versioned",
+    "rwlock",
+    "dashmap",
+    "papaya",
+    "scc-index",
+    "scc-map",
+    "bare-evmap",
+    "skiplist",
+    "imbl",
+    "concread",
+];
+
+/// Whose reads can keep up with a bare map's.
+const QUICK: [&str; 9] = [
+    "thread-safe",
+    "evmap",
+    "snapshot",
+    "versioned",
+    "rwlock",
+    "dashmap",
+    "papaya",
+    "scc-index",
+    "scc-map",
+];
+
+const METHOD: &str = "A bare map holds under the same keys what a user would lay out: the registration \
+                      behind a pointer, status, and time. All have the same hasher and allocator, and \
+                      each is used in the way that is the best for it, with a guard for each operation. \
+                      ";
+
+/// Both sizes of some cells.
+fn both(cells: Vec<Cell>) -> Vec<Cell> {
+    let large = |cell: &Cell| Cell {
+        holds: holds(100_000),
+        ..cell.clone()
+    };
+    let large: Vec<Cell> = cells.iter().map(large).collect();
+    cells.into_iter().chain(large).collect()
+}
+
+/// *map*: one thread.
+pub(super) fn one_thread() -> Scenario {
+    use Effort::Default;
+    let chained = Cell {
+        keys: Keys::Chained,
+        ..cell("with_service, each after the other", Op::With, Default)
+    };
+    let mut cells = both(vec![
+        cell("with_service", Op::With, Default),
+        chained,
+        cell("update", Op::Update, Default),
+        cell("miss", Op::Miss, Default),
+        cell("insert", Op::Insert, Default),
+        cell("remove", Op::Remove, Default),
+    ]);
+    for cell in &mut cells {
+        if cell.holds.services > 1_000
+            && [Op::Miss, Op::Insert, Op::Remove].contains(&cell.mix[0].0)
+        {
+            cell.from = Effort::Full;
+        }
+    }
+    Scenario {
+        name: "map",
+        about: "one key of one table, beside bare maps",
+        method: METHOD,
+        level: Level::Map,
+        contenders: ["floor", "memory"].into_iter().chain(SHARED).collect(),
+        reference: "floor",
+        cells,
+    }
+}
+
+/// *map-two-threads*: reads that two threads make at once.
+pub(super) fn two_threads() -> Scenario {
+    Scenario {
+        name: "map-two-threads",
+        about: "reads of two threads at once, beside bare maps",
+        method: "Two threads read. Next to the same cells of the scenario map it shows what readers cost \
+                 each other; the floor, which needs no lock as long as nobody writes, what they cost the \
+                 machine.",
+        level: Level::Map,
+        contenders: ["floor"].into_iter().chain(QUICK).collect(),
+        reference: "floor",
+        cells: both(vec![Cell {
+            threads: 2,
+            ..cell("with_service", Op::With, Effort::Default)
+        }]),
+    }
+}
+
+/// *map-beside-a-writer*: reads beside a writer that never sleeps.
+pub(super) fn beside_a_writer() -> Scenario {
+    Scenario {
+        name: "map-beside-a-writer",
+        about: "reads beside an unthrottled writer, beside bare maps",
+        method: "One thread reads while another one updates as fast as it can, each on a processor of its \
+                 own where there are two. The writer's time is a figure of its own: a map whose writer \
+                 starves has quick readers.",
+        level: Level::Map,
+        contenders: QUICK.into(),
+        reference: "papaya",
+        cells: both(vec![Cell {
+            background: Some(writer(None)),
+            metrics: vec![TIME, ("writer", Unit::NsPerOp)],
+            ..cell("with_service", Op::With, Effort::Default)
+        }]),
+    }
+}
+
+/// *idle-threads*: whether threads that once read cost those that do.
+pub(super) fn idle_threads() -> Scenario {
+    let beside = |threads: usize, name: &str, from| Cell {
+        background: Some(Background {
+            mix: vec![(Op::With, 1)],
+            threads,
+            rate: Some(0),
+        }),
+        ..cell(name, Op::With, from)
+    };
+    Scenario {
+        name: "idle-threads",
+        about: "reads beside threads that have read once and sleep",
+        method: "One thread reads beside 100, 1,000 or 10,000 others that have each read once and sleep. \
+                 The floor knows nothing of threads: what becomes of the ratio to it is the store's \
+                 doing.",
+        level: Level::Map,
+        contenders: vec!["floor", "versioned"],
+        reference: "floor",
+        cells: vec![
+            cell("alone", Op::With, Effort::Default),
+            beside(100, "beside 100", Effort::Default),
+            beside(1_000, "beside 1,000", Effort::Default),
+            beside(10_000, "beside 10,000", Effort::Full),
+        ],
+    }
+}

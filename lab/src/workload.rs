@@ -1,0 +1,110 @@
+//! How a described scenario is run: the one runner for every contender.
+//!
+//! [`shared`] and [`alone`] make a [`Stage`] of a cell for one type of subject; each is
+//! compiled once for each contender, and all that happens within a slice is dispatched
+//! statically. [`crate::contender`] holds them by name.
+
+#![allow(clippy::cast_precision_loss)] // counts and nanoseconds far below 2^52
+
+mod alone;
+mod burst;
+mod counted;
+mod crew;
+mod deck;
+mod growth;
+mod open_loop;
+mod order;
+mod percentiles;
+mod seat;
+mod swing;
+mod task;
+mod verify;
+mod visibility;
+mod worker;
+
+use crate::fault::Fault;
+use crate::fleet::{Fleet, dice, shuffled};
+use crate::scenario::{Cell, Orchestration};
+use crate::stage::Stage;
+use crate::subject::{Shared, Subject};
+
+/// How a stage is made of a cell and a seed.
+pub type Open = fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>;
+
+/// A subject that holds what a cell says.
+fn filled<S: Subject>(cell: &Cell, seed: u64) -> S {
+    let fleet = Fleet(cell.holds);
+    let mut subject = S::create(seed);
+    let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
+    subject.fill(&mut order.into_iter().map(|pod| fleet.record(pod)));
+    subject
+}
+
+/// A stage for a subject that threads can share.
+///
+/// # Errors
+///
+/// Where the system has no threads to give, or the cell describes what cannot be run.
+pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
+    let subject = || filled::<S>(cell, seed);
+    Ok(match cell.orchestration {
+        Orchestration::Burst { operations } => {
+            Box::new(burst::Burst::new(subject(), cell, operations, seed)?)
+        }
+        Orchestration::OpenLoop { .. } | Orchestration::Visibility => {
+            Box::new(crew::Crew::new(subject(), cell, seed)?)
+        }
+        Orchestration::Sustained if cell.threads > 1 || cell.background.is_some() => {
+            Box::new(crew::Crew::new(subject(), cell, seed)?)
+        }
+        _ => return alone::<S>(cell, seed),
+    })
+}
+
+/// A stage for a subject of one thread.
+///
+/// # Errors
+///
+/// Where the cell needs more than one.
+pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
+    use counted::{Counted, What};
+    let subject = || filled::<S>(cell, seed);
+    let counted = |what| Box::new(Counted::new(subject(), cell, what, seed));
+    Ok(match cell.orchestration {
+        Orchestration::Sustained if cell.threads == 1 && cell.background.is_none() => {
+            Box::new(alone::Alone::new(subject(), cell, seed))
+        }
+        Orchestration::FillAndDrop => Box::new(growth::FillAndDrop::new::<S>(cell, seed)),
+        Orchestration::Memory => Box::new(growth::Memory::new::<S>(cell, seed)),
+        Orchestration::Allocations => counted(What::Allocations),
+        Orchestration::Instructions => counted(What::Instructions),
+        _ => return Err(Fault::new("cannot be shared between threads")),
+    })
+}
+
+/// Why a cell cannot be measured here; `None` where it can.
+pub fn lacks(cell: &Cell) -> Option<String> {
+    let one_processor = || seat::usable().len() == 1;
+    match (cell.orchestration, &cell.background) {
+        (Orchestration::Instructions, _) if !counted::has_valgrind() => {
+            Some("valgrind is not installed: instructions were not counted".into())
+        }
+        (Orchestration::OpenLoop { .. } | Orchestration::Visibility, _) if one_processor() => {
+            Some("there is one processor only: latencies beside a writer were not measured".into())
+        }
+        (_, Some(beside)) if beside.rate == Some(0) && !has_room_for(beside.threads) => {
+            Some(format!(
+                "the system has no room for three times {} threads: nothing was read beside them",
+                beside.threads
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the processes of a cell can have so many threads each, where the system tells.
+fn has_room_for(threads: usize) -> bool {
+    let most = std::fs::read_to_string("/proc/sys/kernel/pid_max");
+    let most = most.ok().and_then(|most| most.trim().parse::<usize>().ok());
+    most.is_none_or(|most| 3 * threads + 1_000 < most)
+}

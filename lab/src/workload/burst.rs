@@ -1,0 +1,106 @@
+//! Workers on a rayon pool, some operations each, started together.
+//!
+//! The pool is built once, and a barrier holds its threads until the last has come. A burst
+//! goes from the first worker's start to the last one's end, so that the waking of threads
+//! is in it: the null contender shows how much that is.
+
+use std::sync::{Barrier, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::order::{self, Order, Share};
+use super::task::{Task, tasks};
+use super::verify::verify;
+use super::worker::Worker;
+use crate::fault::Fault;
+use crate::fleet::Fleet;
+use crate::scenario::Cell;
+use crate::stage::{Slice, Stage};
+use crate::subject::Shared;
+
+/// A subject, and the workers that burst upon it.
+pub(super) struct Burst<S> {
+    subject: S,
+    fleet: Fleet,
+    pool: ThreadPool,
+    barrier: Barrier,
+    workers: Vec<Mutex<Worker>>,
+    operations: u32,
+}
+
+impl<S: Shared> Burst<S> {
+    pub(super) fn new(
+        subject: S,
+        cell: &Cell,
+        operations: usize,
+        seed: u64,
+    ) -> Result<Burst<S>, Fault> {
+        let pool = ThreadPoolBuilder::new().num_threads(cell.threads).build();
+        let workers = tasks(cell, seed).into_iter().filter_map(|task| match task {
+            Task::Steps(worker) => Some(Mutex::new(worker)),
+            _ => None,
+        });
+        let workers: Vec<_> = workers.collect();
+        if workers.len() < cell.threads {
+            return Err(Fault::new("a burst cannot let pods come and go"));
+        }
+        Ok(Burst {
+            subject,
+            fleet: Fleet(cell.holds),
+            pool: pool.map_err(|error| Fault(format!("no pool of threads: {error}")))?,
+            barrier: Barrier::new(cell.threads),
+            workers,
+            operations: u32::try_from(operations).map_err(|_| Fault::new("too many operations"))?,
+        })
+    }
+
+    /// One burst: how long it took, and how many answers were wrong.
+    fn once(&self) -> (Duration, u64) {
+        let done = self.pool.broadcast(|thread| {
+            let worker = self.workers[thread.index()].lock();
+            let mut worker = worker.unwrap_or_else(PoisonError::into_inner);
+            let mut hand = self.subject.hand();
+            self.barrier.wait();
+            let start = Instant::now();
+            let wrong = worker.play(&mut hand, self.operations, start);
+            (start, Instant::now(), wrong)
+        });
+        let first = done.iter().map(|(start, ..)| *start).min();
+        let last = done.iter().map(|(_, end, _)| *end).max();
+        let took = first
+            .zip(last)
+            .map_or(Duration::ZERO, |(first, last)| last - first);
+        (took, done.iter().map(|(.., wrong)| wrong).sum())
+    }
+}
+
+impl<S: Shared> Stage for Burst<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        let order = Order::now(length);
+        let operations = f64::from(self.operations) * self.workers.len() as f64;
+        let mut share = Share::default();
+        let mut times = Vec::new();
+        while times.is_empty() || Instant::now() < order.until {
+            let warm = Instant::now() < order.from;
+            let (took, wrong) = self.once();
+            share.wrong += wrong;
+            if !warm {
+                times.push(took);
+                share.operations += operations;
+            }
+        }
+        times.sort_unstable();
+        let median = times[times.len() / 2].as_nanos() as f64;
+        order::slice(&order, vec![median / operations], &[share])
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let checks = |worker: Mutex<Worker>| {
+            let worker = worker.into_inner().unwrap_or_else(PoisonError::into_inner);
+            worker.last_checks()
+        };
+        let checks: Vec<_> = self.workers.into_iter().map(checks).collect();
+        verify::<S>(&mut self.subject.hand(), self.fleet, &checks)
+    }
+}

@@ -1,0 +1,208 @@
+//! Several threads, which sleep between the slices.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::deck::{Deck, Draw};
+use super::order::{self, Order, Share};
+use super::percentiles::Percentiles;
+use super::seat;
+use super::task::{Task, tasks};
+use super::verify::verify;
+use crate::fault::Fault;
+use crate::fleet::{Fleet, dice, epoch};
+use crate::scenario::{Background, Cell, Orchestration};
+use crate::stage::{Slice, Stage};
+use crate::subject::Shared;
+
+/// The stack of a thread that only sleeps.
+const SMALL_STACK: usize = 64 << 10;
+
+/// A thread that gets orders.
+type Member<O, T> = (Sender<O>, JoinHandle<T>);
+
+/// A subject and its threads.
+pub(super) struct Crew<S> {
+    subject: Arc<S>,
+    fleet: Fleet,
+    /// How many of the threads are measured.
+    measured: usize,
+    threads: Vec<Member<Order, Task>>,
+    shares: Receiver<(usize, Result<Share, Fault>)>,
+    /// Threads that have used the store once, and sleep until this is dropped.
+    idle: Vec<Member<(), ()>>,
+    /// What becomes of the latencies, where they are asked for.
+    percentiles: Option<Percentiles>,
+    /// Whether what goes on beside is a figure of its own.
+    background_counts: bool,
+}
+
+impl<S: Shared> Crew<S> {
+    pub(super) fn new(subject: S, cell: &Cell, seed: u64) -> Result<Crew<S>, Fault> {
+        let subject = Arc::new(subject);
+        let (tell, shares) = channel();
+        let tasks = tasks(cell, seed);
+        let is_timed = matches!(
+            cell.orchestration,
+            Orchestration::OpenLoop { .. } | Orchestration::Visibility
+        );
+        // Those that work without a pause beside others would else share a processor with
+        // them now and then.
+        let seats = seat::usable();
+        let apart =
+            (is_timed || cell.background.is_some()) && (2..=seats.len()).contains(&tasks.len());
+        let mut threads = Vec::new();
+        for (at, mut task) in tasks.into_iter().enumerate() {
+            let (command, orders) = channel::<Order>();
+            let (subject, tell) = (subject.clone(), tell.clone());
+            let seat = apart.then(|| seats[at]);
+            let work = move || {
+                seat.into_iter().for_each(seat::take);
+                let mut hand = subject.hand();
+                while let Ok(order) = orders.recv() {
+                    let share = AssertUnwindSafe(|| task.slice(&mut hand, &order));
+                    let share = catch_unwind(share)
+                        .map_err(|panic| Fault(format!("a thread panicked: {}", words(&*panic))));
+                    if tell.send((at, share)).is_err() {
+                        break;
+                    }
+                }
+                task
+            };
+            threads.push((command, spawn(Builder::new(), work)?));
+        }
+        let idle = match &cell.background {
+            Some(beside) if beside.rate == Some(0) => idlers(&subject, cell, beside, seed)?,
+            _ => Vec::new(),
+        };
+        let whole_life = matches!(cell.orchestration, Orchestration::OpenLoop { .. });
+        Ok(Crew {
+            subject,
+            fleet: Fleet(cell.holds),
+            measured: cell.threads,
+            threads,
+            shares,
+            idle,
+            percentiles: is_timed.then(|| Percentiles::new(cell, whole_life)),
+            background_counts: !is_timed && cell.metrics.len() > 1,
+        })
+    }
+
+    fn shares(&self, order: &Order) -> Result<Vec<Share>, Fault> {
+        let gone = || Fault::new("a thread has ended");
+        for (thread, _) in &self.threads {
+            thread.send(*order).map_err(|_| gone())?;
+        }
+        let mut shares = vec![Share::default(); self.threads.len()];
+        for _ in 0..self.threads.len() {
+            let (at, share) = self.shares.recv().map_err(|_| gone())?;
+            shares[at] = share?;
+        }
+        Ok(shares)
+    }
+
+    fn once(&mut self, length: Duration) -> Result<Slice, Fault> {
+        let order = Order::now(length);
+        let shares = self.shares(&order)?;
+        let (measured, beside) = shares.split_at(self.measured);
+        order::slice(&order, Vec::new(), beside).map_err(|fault| fault.at("beside"))?;
+        let values = if let Some(percentiles) = &mut self.percentiles {
+            percentiles.values(measured)
+        } else {
+            let mut values = vec![order::together(measured)];
+            if self.background_counts {
+                values.push(order::together(beside));
+            }
+            values
+        };
+        order::slice(&order, values, measured)
+    }
+}
+
+impl<S: Shared> Stage for Crew<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        order::patiently(length, |length| self.once(length))
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let Crew {
+            subject,
+            fleet,
+            threads,
+            idle,
+            ..
+        } = *self;
+        end(idle)?;
+        let checks: Vec<_> = end(threads)?.iter().map(Task::last_checks).collect();
+        verify::<S>(&mut subject.hand(), fleet, &checks)
+    }
+}
+
+/// Starts a thread.
+fn spawn<T: Send + 'static>(
+    builder: Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, Fault> {
+    let thread = builder.spawn(work);
+    thread.map_err(|error| Fault(format!("the system has no thread to give: {error}")))
+}
+
+/// Ends threads, and answers with what they leave.
+fn end<O, T>(members: Vec<Member<O, T>>) -> Result<Vec<T>, Fault> {
+    let (orders, threads): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    drop(orders);
+    let ended = threads.into_iter().map(JoinHandle::join);
+    ended
+        .collect::<Result<_, _>>()
+        .map_err(|_| Fault::new("a thread panicked at its end"))
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}
+
+/// Threads that each do one step and go to sleep.
+fn idlers<S: Shared>(
+    subject: &Arc<S>,
+    cell: &Cell,
+    beside: &Background,
+    seed: u64,
+) -> Result<Vec<Member<(), ()>>, Fault> {
+    let fleet = Fleet(cell.holds);
+    let mut dice = dice(seed, "idle");
+    let draw = Draw {
+        mix: &beside.mix,
+        keys: cell.keys,
+        popular: &Deck::popularity(fleet, &mut dice),
+        hand: None,
+    };
+    let deck = Arc::new(Deck::new(fleet, &draw, beside.threads, &mut dice));
+    let (tell, told) = channel();
+    let mut idle = Vec::with_capacity(beside.threads);
+    for at in 0..beside.threads as u64 {
+        let (subject, deck, tell) = (subject.clone(), deck.clone(), tell.clone());
+        let (keep, ended) = channel::<()>();
+        let work = move || {
+            let mut hand = subject.hand();
+            let _ = tell.send(deck.run(&mut hand, at, 1, epoch()));
+            drop(tell);
+            // Comes back when the other side is dropped.
+            let _ = ended.recv();
+        };
+        idle.push((keep, spawn(Builder::new().stack_size(SMALL_STACK), work)?));
+    }
+    drop(tell);
+    match told.iter().sum::<u64>() {
+        0 => Ok(idle),
+        wrong => Err(Fault(format!(
+            "{wrong} wrong answers to threads that then slept"
+        ))),
+    }
+}

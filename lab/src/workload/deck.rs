@@ -1,0 +1,373 @@
+//! What a thread does, prepared before a clock starts.
+//!
+//! A [`Deck`] is a long row of steps that a thread goes through again and again: exactly
+//! the proportions of a mix, in random order, on random keys. The texts of the keys lie one
+//! behind the other in memory of their own. A caller has its key at hand, because it has
+//! just read it from a request; a text that the store holds as well would warm the
+//! store's cache lines.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::time::{Duration, SystemTime};
+
+use rand::RngExt;
+use rand::distr::Distribution;
+use rand::seq::SliceRandom;
+use rand_distr::Zipf;
+use service_registry::{Batch, ServiceInfo, ServiceStatus};
+
+use crate::fleet::{Dice, Fleet, shuffled};
+use crate::scenario::{Keys, Op};
+use crate::subject::Hand;
+
+/// Steps of all threads together: too many for a branch predictor to learn their order. A
+/// debug build measures nothing, but is tested.
+const STEPS: usize = if cfg!(debug_assertions) {
+    1 << 13
+} else {
+    1 << 16
+};
+
+/// The fewest steps of a thread.
+const FEWEST: usize = 1 << 11;
+
+/// One operation, with what it is called with.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// Where its text begins; for a replacement, which record it is.
+    start: u32,
+    /// How long its text is.
+    len: u16,
+    /// Its place in the mix.
+    op: u8,
+}
+
+/// Of what a deck is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Draw<'a> {
+    /// Operations, by weights.
+    pub(super) mix: &'a [(Op, u32)],
+    /// How often each pod is asked for.
+    pub(super) keys: Keys,
+    /// The pods, the most popular first.
+    pub(super) popular: &'a [usize],
+    /// So many steps are played at a time, and have exactly the shares of the mix.
+    pub(super) hand: Option<usize>,
+}
+
+/// What a thread does.
+#[derive(Debug)]
+pub(super) struct Deck {
+    fleet: Fleet,
+    ops: Vec<Op>,
+    chained: bool,
+    text: String,
+    steps: Vec<Step>,
+    pods: Vec<u32>,
+    records: Vec<ServiceInfo>,
+}
+
+/// How many steps of a deck of `steps` each operation of a mix gets: its share, rounded
+/// so that all of them add up.
+fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
+    let all: u64 = mix.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let mut before = 0;
+    let mut end = 0;
+    let share = |(_, weight): &(Op, u32)| {
+        end += u64::from(*weight);
+        let upto = usize::try_from(end * steps as u64 / all).expect("a part of the steps");
+        upto - std::mem::replace(&mut before, upto)
+    };
+    mix.iter().map(share).collect()
+}
+
+impl Deck {
+    /// Shuffles a deck for one of `threads`.
+    pub(super) fn new(fleet: Fleet, draw: &Draw<'_>, threads: usize, dice: &mut Dice) -> Deck {
+        let Draw {
+            mix,
+            keys,
+            popular,
+            hand,
+        } = *draw;
+        let len = (STEPS / threads).next_power_of_two().clamp(FEWEST, STEPS);
+        let (hand, room) = hand.map_or((len, len), |hand| (hand, hand.next_power_of_two()));
+        let mut order: Vec<u8> = Vec::with_capacity(len);
+        while order.len() < len {
+            let first = order.len();
+            for (op, share) in shares(mix, hand).into_iter().enumerate() {
+                let op = u8::try_from(op).expect("a handful of operations");
+                order.resize(order.len() + share, op);
+            }
+            order[first..].shuffle(dice);
+            // Nobody gets there.
+            order.resize(first + room, 0);
+        }
+        let zipf = match keys {
+            Keys::Zipf(exponent) => Zipf::new(popular.len() as f64, exponent).ok(),
+            _ => None,
+        };
+        let mut deck = Deck {
+            fleet,
+            ops: mix.iter().map(|(op, _)| *op).collect(),
+            chained: keys == Keys::Chained,
+            text: String::new(),
+            steps: Vec::with_capacity(len),
+            pods: Vec::with_capacity(len),
+            records: Vec::new(),
+        };
+        let mut known = HashMap::new();
+        for op in order {
+            let place = match (keys, &zipf) {
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to n
+                (_, Some(zipf)) => zipf.sample(dice) as usize - 1,
+                (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
+                _ => dice.random_range(0..popular.len()),
+            };
+            let same = known.get(&(op, place)).copied();
+            let step = deck.push(op, popular[place], same);
+            known.entry((op, place)).or_insert(step);
+        }
+        deck
+    }
+
+    /// The pods of a fleet, the most popular first.
+    pub(super) fn popularity(fleet: Fleet, dice: &mut Dice) -> Vec<usize> {
+        shuffled(fleet.0.services, dice)
+    }
+
+    /// Appends a step. `known` is one with the same text, which is quicker to copy than to
+    /// make.
+    fn push(&mut self, op: u8, pod: usize, known: Option<Step>) -> Step {
+        let mut start = self.text.len();
+        match (self.ops[usize::from(op)], known) {
+            (Op::Replace, _) => {
+                start = self.records.len();
+                self.records.push(self.fleet.record(pod));
+            }
+            (_, Some(known)) => {
+                let from = known.start as usize;
+                self.text
+                    .extend_from_within(from..from + usize::from(known.len));
+            }
+            (Op::Miss, _) => self.text += &self.fleet.absent_key(pod),
+            (Op::ByName | Op::Subscribers, _) => self.text += &self.fleet.name(pod),
+            _ => self.text += &self.fleet.key(pod),
+        }
+        let step = Step {
+            len: u16::try_from(self.text.len().saturating_sub(start)).unwrap_or(0),
+            start: u32::try_from(start).expect("a few megabytes"),
+            op,
+        };
+        self.steps.push(step);
+        self.pods
+            .push(u32::try_from(pod).expect("a few million pods"));
+        step
+    }
+
+    /// How many steps there are: a power of two.
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// How many operations a step is: the changes of a batch are one each.
+    pub(super) fn weight(&self) -> u64 {
+        match self.ops[..] {
+            [Op::Batch(changes)] => changes.into(),
+            _ => 1,
+        }
+    }
+
+    #[inline]
+    fn at(&self, place: u64) -> (usize, Step) {
+        #[allow(clippy::cast_possible_truncation)] // the mask is a usize
+        let at = place as usize & (self.steps.len() - 1);
+        (at, self.steps[at])
+    }
+
+    #[inline]
+    fn text(&self, step: Step) -> &str {
+        let start = step.start as usize;
+        &self.text[start..start + usize::from(step.len)]
+    }
+
+    /// The text that is asked for at a place.
+    fn key(&self, place: u64) -> &str {
+        self.text(self.at(place).1)
+    }
+
+    /// Does `count` steps from a place on; the health checks and registrations among them
+    /// are of `now` and the nanoseconds after it. How many were answered wrongly.
+    #[inline(never)]
+    pub(super) fn run(&self, hand: &mut impl Hand, from: u64, count: u32, now: SystemTime) -> u64 {
+        match self.ops[..] {
+            // What lasts a few nanoseconds has a loop of its own.
+            [Op::With] if self.chained => self.chain(hand, from, count),
+            [Op::With] => self.each(from, count, |key, _| with(hand, key)),
+            [Op::Get] => self.each(from, count, |key, _| hand.get(key)),
+            [Op::Miss] => self.each(from, count, |key, _| !with(hand, key)),
+            [Op::Update] => self.each(from, count, |key, at| {
+                hand.update(key, status_at(at), now + Duration::new(0, at))
+            }),
+            _ => self.mixed(hand, from, count, now),
+        }
+    }
+
+    #[inline]
+    fn each(&self, from: u64, count: u32, mut call: impl FnMut(&str, u32) -> bool) -> u64 {
+        let mut wrong = 0;
+        for at in 0..count {
+            let (_, step) = self.at(from + u64::from(at));
+            wrong += u64::from(!call(self.text(step), at));
+        }
+        wrong
+    }
+
+    /// Each step is found by way of the answer to the one before: all pods are healthy.
+    #[inline]
+    fn chain(&self, hand: &mut impl Hand, from: u64, count: u32) -> u64 {
+        let mut wrong = 0;
+        let mut place = from;
+        for _ in 0..count {
+            let (_, step) = self.at(place);
+            let answer = black_box(hand.with(self.text(step)));
+            let off = answer.map_or(7, |status| status as u64 - ServiceStatus::Healthy as u64);
+            wrong += off;
+            place += 1 + off;
+        }
+        wrong
+    }
+
+    fn mixed(&self, hand: &mut impl Hand, from: u64, count: u32, now: SystemTime) -> u64 {
+        let mut wrong = 0;
+        for at in 0..count {
+            let place = from + u64::from(at);
+            let (_, step) = self.at(place);
+            let time = || now + Duration::new(0, at);
+            let right = match self.ops[usize::from(step.op)] {
+                Op::With => with(hand, self.text(step)),
+                Op::Get => hand.get(self.text(step)),
+                Op::Miss => !with(hand, self.text(step)),
+                Op::Update => hand.update(self.text(step), status_at(at), time()),
+                Op::Replace => hand.replace(self.replacement(step, time())),
+                Op::ByName => hand.by_name(self.text(step)) == self.fleet.0.pods_per_name,
+                Op::Subscribers => {
+                    hand.subscribers(self.text(step)) == self.fleet.0.subscribers_per_group
+                }
+                Op::Scan => hand.scan() == self.fleet.0.services,
+                Op::View(many) => {
+                    let keys = (place..place + u64::from(many)).map(|place| self.key(place));
+                    hand.view(keys) == many as usize
+                }
+                Op::Batch(many) => {
+                    let mut batch = Batch::with_capacity(many as usize);
+                    for place in place..place + u64::from(many) {
+                        batch.update_health_status(self.key(place), status_at(at), time());
+                    }
+                    hand.commit(batch)
+                }
+                // These are done in swings.
+                Op::Insert | Op::Remove | Op::Subscribe | Op::Unsubscribe => false,
+            };
+            wrong += u64::from(!right);
+        }
+        wrong
+    }
+
+    #[inline]
+    fn replacement(&self, step: Step, at: SystemTime) -> ServiceInfo {
+        self.records[step.start as usize]
+            .with_health(ServiceStatus::Healthy, at)
+            .expect("a good time")
+    }
+
+    /// The pods whose health the step at a place sets.
+    pub(super) fn changes(&self, place: u64) -> impl Iterator<Item = usize> {
+        let (_, step) = self.at(place);
+        let many = match self.ops[usize::from(step.op)] {
+            Op::Update | Op::Replace => 1,
+            Op::Batch(many) => many.into(),
+            _ => 0,
+        };
+        (place..place + many).map(|place| self.pods[self.at(place).0] as usize)
+    }
+}
+
+#[inline]
+fn with(hand: &mut impl Hand, key: &str) -> bool {
+    black_box(hand.with(key)).is_some()
+}
+
+/// One check of ten finds that a pod is not healthy.
+#[inline]
+fn status_at(at: u32) -> ServiceStatus {
+    if at % 10 == 3 {
+        ServiceStatus::Unhealthy
+    } else {
+        ServiceStatus::Healthy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::dice;
+    use crate::scenario::Holds;
+
+    #[test]
+    fn the_shares_of_a_mix_add_up_and_are_its_proportions() {
+        for steps in [1, 100, FEWEST, STEPS] {
+            for mix in [
+                vec![(Op::Get, 95), (Op::Update, 3), (Op::Replace, 2)],
+                vec![(Op::Get, 1), (Op::Update, 1), (Op::Miss, 1)],
+                vec![(Op::With, 7)],
+            ] {
+                let shares = shares(&mix, steps);
+                assert_eq!(shares.iter().sum::<usize>(), steps);
+                let all: u32 = mix.iter().map(|(_, weight)| weight).sum();
+                for ((_, weight), share) in mix.iter().zip(shares) {
+                    let exact = *weight as usize * steps / all as usize;
+                    assert!(
+                        share.abs_diff(exact) <= 1,
+                        "{share} of {steps} for {weight}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn some_keys_are_asked_for_more_than_others_only_where_they_should_be() {
+        let fleet = Fleet(Holds {
+            services: 1_000,
+            pods_per_name: 10,
+            subscribers_per_group: 0,
+        });
+        let mut dice = dice(1, "test");
+        let popular = Deck::popularity(fleet, &mut dice);
+        let mut most = |keys| {
+            let draw = Draw {
+                mix: &[(Op::With, 1)],
+                keys,
+                popular: &popular,
+                hand: None,
+            };
+            let deck = Deck::new(fleet, &draw, 1, &mut dice);
+            let mut counts = vec![0; 1_000];
+            deck.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
+            let asked = counts.iter().filter(|count| **count > 0).count();
+            counts.sort_unstable();
+            (asked, counts[999], deck.len())
+        };
+        let (asked, count, len) = most(Keys::Uniform);
+        assert!(asked > 980 && count < 4 * len / 1_000, "{count}");
+        let (asked, count, len) = most(Keys::Hot(8));
+        assert!(asked == 8 && count < len / 7, "{count}");
+        // The first of 1,000 gets 1 / 7.5 of all at an exponent of 0.99.
+        let (asked, count, len) = most(Keys::Zipf(0.99));
+        assert!(
+            asked > 500 && (len / 9..len / 6).contains(&count),
+            "{count}"
+        );
+    }
+}

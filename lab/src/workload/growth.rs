@@ -1,0 +1,207 @@
+//! A store from nothing: how long it takes to fill, and what it occupies.
+
+use std::time::{Duration, Instant};
+
+use service_registry::{Batch, ServiceInfo};
+
+use crate::counting::Count;
+use crate::fault::Fault;
+use crate::fleet::{Fleet, dice, epoch, shuffled};
+use crate::scenario::Cell;
+use crate::stage::{Slice, Stage};
+use crate::subject::{Hand, Newcomer, Subject};
+
+/// How often all pods are replaced by others: an even number, so that in the end the
+/// same ones are there.
+const TURNS: usize = 4;
+
+/// Fills stores and drops them.
+///
+/// One store is filled with one clock around all, which gives the time of a pod, and is
+/// dropped; another one with a clock around each insertion, which gives the worst: the time
+/// that one caller had to wait while a table grew.
+pub(super) struct FillAndDrop {
+    pods: Vec<Newcomer>,
+    run: fn(&[Newcomer], u64) -> Result<[f64; 3], Fault>,
+    seed: u64,
+}
+
+impl FillAndDrop {
+    pub(super) fn new<S: Subject>(cell: &Cell, seed: u64) -> FillAndDrop {
+        let fleet = Fleet(cell.holds);
+        let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
+        let pods = order
+            .into_iter()
+            .map(|pod| Newcomer::new(fleet.record(pod)));
+        FillAndDrop {
+            pods: pods.collect(),
+            run: fill_and_drop::<S>,
+            seed,
+        }
+    }
+}
+
+fn fill_and_drop<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
+    let each = pods.len() as f64;
+    let mut store = S::create(seed);
+    let start = Instant::now();
+    let mut hand = store.alone();
+    let new = pods.iter().filter(|pod| hand.insert(pod)).count();
+    let filled = start.elapsed();
+    let held = hand.len();
+    drop(hand);
+    if S::REMEMBERS && (new, held) != (pods.len(), pods.len()) {
+        return Err(Fault(format!("{held} of {} pods are there", pods.len())));
+    }
+    let start = Instant::now();
+    drop(store);
+    let dropped = start.elapsed();
+
+    let mut store = S::create(seed);
+    let mut hand = store.alone();
+    let mut before = Instant::now();
+    let mut worst = Duration::ZERO;
+    for pod in pods {
+        hand.insert(pod);
+        let after = Instant::now();
+        worst = worst.max(after - before);
+        before = after;
+    }
+    let nanoseconds = |time: Duration| time.as_nanos() as f64;
+    Ok([
+        nanoseconds(filled) / each,
+        nanoseconds(dropped) / each,
+        nanoseconds(worst),
+    ])
+}
+
+impl Stage for FillAndDrop {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        let start = Instant::now();
+        let mut runs = Vec::new();
+        while runs.is_empty() || start.elapsed() < length {
+            runs.push((self.run)(&self.pods, self.seed)?);
+        }
+        let median = |which: usize| {
+            let mut values: Vec<f64> = runs.iter().map(|run| run[which]).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Ok(Slice {
+            values: (0..3).map(median).collect(),
+            operations: (runs.len() * self.pods.len()) as u64,
+            nanoseconds: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Counts what a store asks for and does not give back: all of it, records as well, which
+/// are made one by one and given away.
+pub(super) struct Memory {
+    fleet: Fleet,
+    run: fn(Fleet, u64) -> Result<Vec<f64>, Fault>,
+    seed: u64,
+}
+
+impl Memory {
+    pub(super) fn new<S: Subject>(cell: &Cell, seed: u64) -> Memory {
+        Memory {
+            fleet: Fleet(cell.holds),
+            run: memory::<S>,
+            seed,
+        }
+    }
+}
+
+fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
+    let services = fleet.0.services;
+    let order = shuffled(services, &mut dice(seed, "order"));
+    let refused = |key: &str| Fault(format!("{key} could not be registered"));
+    let register = |batch: &mut Batch, info: ServiceInfo| {
+        for group in info.subscriptions() {
+            batch.add_subscription(info.key(), group);
+        }
+        batch.save_service(info);
+    };
+    let count = Count::begin();
+    let each = |bytes: i64| bytes as f64 / services as f64;
+
+    let mut store = S::create(seed);
+    let mut hand = store.alone();
+    for pod in &order {
+        let mut batch = Batch::new();
+        register(&mut batch, fleet.record(*pod));
+        hand.commit(batch)
+            .then_some(())
+            .ok_or_else(|| refused(&fleet.key(*pod)))?;
+    }
+    let (live, peak) = (count.live(), count.peak());
+
+    // Every pod goes, and another one comes in its place.
+    for turn in 0..TURNS {
+        for pod in &order {
+            let (gone, come) = if turn % 2 == 0 {
+                (*pod, pod + services)
+            } else {
+                (pod + services, *pod)
+            };
+            let key = fleet.key(gone);
+            let mut batch = Batch::new();
+            batch.delete_service(&key);
+            for group in fleet.groups(gone) {
+                batch.remove_subscription(&key, &group);
+            }
+            register(&mut batch, fleet.record(come));
+            hand.commit(batch)
+                .then_some(())
+                .ok_or_else(|| refused(&key))?;
+        }
+    }
+    let after_churn = count.live();
+
+    // What is held shows what is replaced meanwhile. Once more without it, since some of
+    // what it kept may be given back only at later writes.
+    let replace_all = |hand: &mut S::Hand<'_>, turn| {
+        let at = epoch() + Duration::from_secs(turn);
+        let record = |pod: &usize| {
+            let fresh = fleet.record(*pod).with_registered_at(at);
+            fresh.expect("a good time")
+        };
+        let replaced = order.iter().all(|pod| hand.replace(record(pod)));
+        replaced
+            .then_some(())
+            .ok_or_else(|| refused("a replacement"))
+    };
+    let held = hand.hold();
+    replace_all(&mut hand, 1)?;
+    let with = count.live();
+    drop(held);
+    replace_all(&mut hand, 2)?;
+    // Less than nothing where a store keeps more by itself than for whoever holds.
+    let held = (with - count.live()).max(0);
+
+    let found = hand.len();
+    if found != services {
+        return Err(Fault(format!("{found} pods are there, and not {services}")));
+    }
+    Ok(vec![each(live), each(peak), each(after_churn), each(held)])
+}
+
+impl Stage for Memory {
+    fn slice(&mut self, _: Duration) -> Result<Slice, Fault> {
+        let start = Instant::now();
+        Ok(Slice {
+            values: (self.run)(self.fleet, self.seed)?,
+            operations: self.fleet.0.services as u64,
+            nanoseconds: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}

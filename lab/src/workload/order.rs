@@ -1,0 +1,118 @@
+//! When a slice begins, and what was done in it.
+
+use std::time::{Duration, Instant};
+
+use crate::fault::Fault;
+use crate::stage::Slice;
+
+/// Of a slice, how much warms caches and does not count: one part in so many.
+const WARM: u32 = 5;
+
+/// The times of a slice, which are the same for all threads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// From when it counts.
+    pub(super) from: Instant,
+    /// When it ends.
+    pub(super) until: Instant,
+}
+
+impl Order {
+    /// A slice that begins now.
+    pub(super) fn now(length: Duration) -> Order {
+        let begin = Instant::now();
+        Order {
+            from: begin + length / WARM,
+            until: begin + length,
+        }
+    }
+
+    /// How long it counts.
+    pub(super) fn window(&self) -> Duration {
+        self.until - self.from
+    }
+}
+
+/// What one thread did while it counted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Share {
+    /// Operations, of which one that was only partly within the time counts in part.
+    pub(super) operations: f64,
+    /// In how many nanoseconds.
+    pub(super) nanoseconds: f64,
+    /// How many were answered wrongly, in all of the slice.
+    pub(super) wrong: u64,
+    /// How long each single one took, in nanoseconds, where that is asked for.
+    pub(super) latencies: Vec<u64>,
+}
+
+impl Share {
+    /// Counts operations that took from `before` to `after`: the part within the slice.
+    #[inline]
+    pub(super) fn count(
+        &mut self,
+        order: &Order,
+        operations: u64,
+        before: Instant,
+        after: Instant,
+    ) {
+        let within = after
+            .min(order.until)
+            .saturating_duration_since(before.max(order.from));
+        let whole = after.saturating_duration_since(before);
+        if !within.is_zero() {
+            self.operations += operations as f64 * within.as_secs_f64() / whole.as_secs_f64();
+        }
+    }
+}
+
+/// The time that passed for each operation of all threads together.
+pub(super) fn together(shares: &[Share]) -> f64 {
+    let rate = |share: &Share| share.operations / share.nanoseconds;
+    1.0 / shares.iter().map(rate).sum::<f64>()
+}
+
+/// Measures, and again for twice as long where nobody came to a whole operation in time: the
+/// machine is busy, or the operation long.
+///
+/// # Errors
+///
+/// Those of `measure`, and where that does not help.
+pub(super) fn patiently(
+    length: Duration,
+    mut measure: impl FnMut(Duration) -> Result<Slice, Fault>,
+) -> Result<Slice, Fault> {
+    const MOST: Duration = Duration::from_secs(20);
+    let mut length = length;
+    while length < MOST {
+        let slice = measure(length)?;
+        if slice
+            .values
+            .iter()
+            .all(|value| value.is_finite() && *value > 0.0)
+        {
+            return Ok(slice);
+        }
+        length *= 2;
+    }
+    Err(Fault(format!("nothing was done within {MOST:?}")))
+}
+
+/// What threads did, as one figure.
+///
+/// # Errors
+///
+/// Where one of them got a wrong answer.
+pub(super) fn slice(order: &Order, values: Vec<f64>, shares: &[Share]) -> Result<Slice, Fault> {
+    let wrong: u64 = shares.iter().map(|share| share.wrong).sum();
+    if wrong > 0 {
+        return Err(Fault(format!("{wrong} wrong answers in one slice")));
+    }
+    let operations: f64 = shares.iter().map(|share| share.operations).sum();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small, and not negative
+    Ok(Slice {
+        values,
+        operations: operations.round() as u64,
+        nanoseconds: order.window().as_nanos() as u64,
+    })
+}

@@ -1,0 +1,54 @@
+//! What a store must hold after all that was done.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use crate::fault::Fault;
+use crate::fleet::{Fleet, epoch};
+use crate::subject::{Hand, Subject};
+
+/// What a thread set last, by number of the pod.
+pub(super) type Checks = BTreeMap<usize, SystemTime>;
+
+/// Looks at every pod. Each health that is there must be the last one that some thread has
+/// set, or the first one where none has: a store that loses a change, or does it twice, or
+/// late, holds another.
+///
+/// # Errors
+///
+/// Where something else is there, or a pod is missing.
+pub(super) fn verify<S: Subject>(
+    hand: &mut impl Hand,
+    fleet: Fleet,
+    checks: &[Checks],
+) -> Result<(), Fault> {
+    if !S::REMEMBERS {
+        return Ok(());
+    }
+    let pods = hand.len();
+    if pods != fleet.0.services {
+        let services = fleet.0.services;
+        return Err(Fault(format!("{pods} pods are there, and not {services}")));
+    }
+    let never = epoch();
+    for pod in 0..fleet.0.services {
+        let key = fleet.key(pod);
+        let found = hand.checked_at(&key);
+        let mut expected = checks
+            .iter()
+            .filter_map(|checks| checks.get(&pod))
+            .peekable();
+        let first = expected.peek().is_none().then_some(&never);
+        if !expected
+            .chain(first)
+            .any(|expected| Some(*expected) == found)
+        {
+            let what = found.map_or(
+                "is missing",
+                |_| "lacks the last change that was made to it",
+            );
+            return Err(Fault(format!("{key} {what}")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! One thread that does one operation after the other, or at a pace.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::deck::Deck;
+use super::order::{Order, Share};
+use crate::subject::Hand;
+
+/// How long a thread works between two looks at the clock, once it knows how many
+/// operations that takes: long against the 25 ns of a look, short against a slice.
+const BETWEEN: Duration = Duration::from_micros(20);
+
+/// How often a thread works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As fast as it can.
+    Unthrottled,
+    /// At even distances, this many times a second.
+    PerSecond(u32),
+}
+
+/// What a thread does, and how far it has come.
+#[derive(Debug)]
+pub(super) struct Worker {
+    deck: Deck,
+    pace: Pace,
+    /// Steps that it has done in its life.
+    done: u64,
+    /// How many it does between two looks at the clock.
+    batch: u32,
+    /// The last batches, as far back as each step of the deck was done last: from which
+    /// step on, how many, and when.
+    stamps: VecDeque<(u64, u32, SystemTime)>,
+    /// One moment on both clocks.
+    clocks: (Instant, SystemTime),
+}
+
+impl Worker {
+    pub(super) fn new(deck: Deck, pace: Pace) -> Worker {
+        Worker {
+            deck,
+            pace,
+            done: 0,
+            batch: 1,
+            stamps: VecDeque::new(),
+            clocks: (Instant::now(), SystemTime::now()),
+        }
+    }
+
+    /// How many operations a step is.
+    pub(super) fn weight(&self) -> u64 {
+        self.deck.weight()
+    }
+
+    /// Works until the slice is over.
+    pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
+        let mut share = Share {
+            nanoseconds: order.window().as_nanos() as f64,
+            ..Share::default()
+        };
+        let mut due = Instant::now();
+        let mut before = due;
+        while before < order.until {
+            if let Pace::PerSecond(rate) = self.pace {
+                due += Duration::from_secs(1) / rate;
+                if !wait_until(due.min(order.until), || false) || due >= order.until {
+                    break;
+                }
+                before = Instant::now();
+                self.batch = 1;
+            }
+            let count = self.batch;
+            share.wrong += self.step(hand, count, before);
+            let after = Instant::now();
+            share.count(order, u64::from(count) * self.deck.weight(), before, after);
+            let took = after - before;
+            if took < BETWEEN / 2 && (count as usize) < self.deck.len() {
+                self.batch = count * 2;
+            } else if took > BETWEEN * 2 && count > 1 {
+                self.batch = count / 2;
+            }
+            before = after;
+        }
+        share
+    }
+
+    /// Does some steps, whose health checks are made now. How many answers were wrong.
+    #[inline]
+    pub(super) fn step(&mut self, hand: &mut impl Hand, count: u32, now: Instant) -> u64 {
+        let now = self.clocks.1 + (now - self.clocks.0);
+        self.stamps.push_back((self.done, count, now));
+        let wrong = self.deck.run(hand, self.done, count, now);
+        self.done += u64::from(count);
+        let oldest = self.done.saturating_sub(self.deck.len() as u64);
+        while self.stamps.get(1).is_some_and(|(from, ..)| *from <= oldest) {
+            self.stamps.pop_front();
+        }
+        wrong
+    }
+
+    /// The same with a hand of the deck, which is so large.
+    #[inline]
+    pub(super) fn play(&mut self, hand: &mut impl Hand, size: u32, now: Instant) -> u64 {
+        let wrong = self.step(hand, size, now);
+        self.done += u64::from(size.next_power_of_two() - size);
+        wrong
+    }
+
+    /// Which health it set last on each pod, by number of the pod.
+    pub(super) fn last_checks(&self) -> BTreeMap<usize, SystemTime> {
+        let oldest = self.done.saturating_sub(self.deck.len() as u64);
+        let mut last = BTreeMap::new();
+        for (from, count, now) in &self.stamps {
+            for at in 0..*count {
+                let step = from + u64::from(at);
+                let pods = self.deck.changes(step).filter(|_| step >= oldest);
+                last.extend(pods.map(|pod| (pod, *now + Duration::new(0, at))));
+            }
+        }
+        last
+    }
+}
+
+/// How long before its time a thread no longer offers its processor to others.
+const NEAR: Duration = Duration::from_micros(5);
+
+/// Waits for a moment, unless told to stop; whether it has come. A thread that slept would
+/// be woken some fifty microseconds late, which is more than what is measured.
+pub(super) fn wait_until(due: Instant, stopped: impl Fn() -> bool) -> bool {
+    loop {
+        let now = Instant::now();
+        if now >= due {
+            return true;
+        }
+        if stopped() {
+            return false;
+        }
+        if due - now > NEAR {
+            std::thread::yield_now();
+        } else {
+            std::hint::spin_loop();
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Contenders do what is measured of them, keep what they promise, and are found out where
+//! they do not.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use service_registry::{
+    Batch, EvmapStore, MemoryStore, RegistryStore, ServiceInfo, ServiceStatus, SnapshotStore,
+    ThreadSafeMemoryStore, VersionedStore, WorkerStore,
+};
+use service_registry_lab::contender::bare::{
+    concread::Concread, dashmap::Dash, evmap::Evmap, floor::Floor, papaya::Papaya,
+    persistent::Persistent, rwlock::Locked, scc_index::SccIndex, scc_map::SccMap, skiplist::Skip,
+};
+use service_registry_lab::contender::registry::{dashmap::DashRegistry, go::Go};
+use service_registry_lab::contender::{Contender, Store, info};
+use service_registry_lab::fleet::{Fleet, epoch};
+use service_registry_lab::model::Kind;
+use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration};
+use service_registry_lab::subject::{Hand, Newcomer, Shared, Subject};
+
+const FLEET: Fleet = Fleet(Holds {
+    services: 100,
+    pods_per_name: 10,
+    subscribers_per_group: 20,
+});
+
+fn filled<S: Subject>() -> S {
+    let mut subject = S::create(7);
+    subject.fill(&mut (0..FLEET.0.services).map(|pod| FLEET.record(pod)));
+    subject
+}
+
+fn later(seconds: u64) -> SystemTime {
+    epoch() + Duration::from_secs(seconds)
+}
+
+/// What a map has to do.
+fn is_a_map<S: Subject>() {
+    let mut subject = filled::<S>();
+    let mut hand = subject.alone();
+    assert_eq!(hand.len(), 100);
+    for pod in 0..100 {
+        let key = FLEET.key(pod);
+        assert_eq!(hand.with(&key), Some(ServiceStatus::Healthy));
+        assert!(hand.get(&key) && hand.checked_at(&key) == Some(epoch()));
+        let absent = FLEET.absent_key(pod);
+        assert_eq!(hand.with(&absent), None);
+        assert!(!hand.get(&absent));
+        assert!(!hand.update(&absent, ServiceStatus::Healthy, later(1)));
+        assert!(!hand.remove(&absent));
+    }
+    let (one, other) = (FLEET.key(3), FLEET.key(4));
+    assert!(hand.update(&one, ServiceStatus::Unhealthy, later(9)));
+    assert_eq!(hand.with(&one), Some(ServiceStatus::Unhealthy));
+    assert_eq!(hand.checked_at(&one), Some(later(9)));
+    assert_eq!(hand.checked_at(&other), Some(epoch()));
+    let new = Newcomer::new(FLEET.record(500));
+    assert!(hand.insert(&new) && hand.len() == 101 && hand.get(&new.key));
+    assert!(hand.remove(&new.key) && hand.len() == 100 && !hand.get(&new.key));
+}
+
+/// What a registry has to do besides.
+fn is_a_registry<S: Subject>() {
+    is_a_map::<S>();
+    let mut subject = filled::<S>();
+    let mut hand = subject.alone();
+    let (name, group) = (FLEET.name(0), FLEET.name(10));
+    assert_eq!((hand.scan(), hand.by_name(&name)), (100, 10));
+    assert_eq!((hand.by_name("nobody"), hand.subscribers("nobody")), (0, 0));
+    assert_eq!(hand.subscribers(&group), 20);
+    assert!(hand.subscribe("someone:else", &group) && hand.subscribers(&group) == 21);
+    assert!(hand.unsubscribe("someone:else", &group) && hand.subscribers(&group) == 20);
+    let checked = FLEET
+        .record(1)
+        .with_health(ServiceStatus::Healthy, later(3));
+    assert!(hand.replace(checked.unwrap()));
+    assert_eq!(
+        (hand.checked_at(&FLEET.key(1)), hand.len()),
+        (Some(later(3)), 100)
+    );
+    let new = Newcomer::new(FLEET.record(5).with_registered_at(later(1)).unwrap());
+    assert!(hand.remove(&new.key) && hand.by_name(&name) == 9 && hand.scan() == 99);
+    assert!(hand.insert(&new) && hand.by_name(&name) == 10);
+    let mut batch = Batch::new();
+    batch.update_health_status(&FLEET.key(2), ServiceStatus::Healthy, later(4));
+    batch
+        .delete_service(&FLEET.key(6))
+        .save_service(FLEET.record(100));
+    batch.add_subscription("someone:else", &group);
+    batch.remove_subscription(&FLEET.key(0), &FLEET.groups(0)[0]);
+    assert!(hand.commit(batch));
+    assert_eq!(hand.checked_at(&FLEET.key(2)), Some(later(4)));
+    assert_eq!((hand.by_name(&name), hand.len()), (9, 100));
+    assert!(hand.get(&FLEET.key(100)));
+}
+
+/// Whatever is promised to readers while others write: a pod is never missing while it is
+/// changed, by key nor by name nor in a scan; no update is lost.
+fn keeps_its_promises<S: Shared>(registry: bool) {
+    let subject = filled::<S>();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let write = |thread: usize| {
+            let mut hand = subject.hand();
+            for round in 1..=200 {
+                for pod in (thread..100).step_by(2) {
+                    let key = FLEET.key(pod);
+                    assert!(
+                        hand.update(&key, ServiceStatus::Healthy, later(round)),
+                        "{key}"
+                    );
+                }
+                // One that comes and goes disturbs nobody.
+                let new = Newcomer::new(FLEET.record(1_000 + thread));
+                assert!(hand.insert(&new) && hand.remove(&new.key));
+            }
+        };
+        let writers = [0, 1].map(|thread| scope.spawn(move || write(thread)));
+        scope.spawn(|| {
+            let mut hand = subject.hand();
+            let name = FLEET.name(50);
+            while !done.load(Relaxed) {
+                for pod in 0..100 {
+                    assert!(
+                        hand.with(&FLEET.key(pod)).is_some(),
+                        "pod {pod} is missing: {}",
+                        std::any::type_name::<S>()
+                    );
+                }
+                if registry {
+                    assert_eq!(hand.by_name(&name), 10);
+                    assert!((100..=102).contains(&hand.scan()));
+                }
+            }
+        });
+        let writers = writers.map(thread::ScopedJoinHandle::join);
+        done.store(true, Relaxed);
+        assert!(writers.into_iter().all(|writer| writer.is_ok()));
+    });
+    let mut hand = subject.hand();
+    assert_eq!(hand.len(), 100);
+    for pod in 0..100 {
+        assert_eq!(
+            hand.checked_at(&FLEET.key(pod)),
+            Some(later(200)),
+            "pod {pod}"
+        );
+    }
+}
+
+/// Two pods whose checks are always set in one batch have always the same.
+fn has_atomic_batches<S: Shared>() {
+    let subject = filled::<S>();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut hand = subject.hand();
+            for round in 1..=2_000 {
+                let mut batch = Batch::new();
+                for pod in [7, 77] {
+                    batch.update_health_status(
+                        &FLEET.key(pod),
+                        ServiceStatus::Healthy,
+                        later(round),
+                    );
+                }
+                assert!(hand.commit(batch));
+            }
+            done.store(true, Relaxed);
+        });
+        let mut hand = subject.hand();
+        while !done.load(Relaxed) {
+            // The batch changes 7 before 77: one by one, a new 7 could stand beside an old 77.
+            let first = hand.checked_at(&FLEET.key(7));
+            let next = hand.checked_at(&FLEET.key(77));
+            assert!(first <= next, "half of a batch was seen");
+        }
+    });
+}
+
+#[test]
+fn maps_are_maps() {
+    fn check<S: Shared>() {
+        is_a_map::<S>();
+        keeps_its_promises::<S>(false);
+    }
+    is_a_map::<Floor>();
+    // Whoever replaces a value makes it vanish for a moment.
+    is_a_map::<Skip>();
+    check::<Locked>();
+    check::<Dash>();
+    check::<Papaya>();
+    check::<SccIndex>();
+    check::<SccMap>();
+    check::<Evmap>();
+    check::<Persistent>();
+    check::<Concread>();
+}
+
+#[test]
+fn registries_are_registries() {
+    fn check<S: Shared>(atomic: bool) {
+        is_a_registry::<S>();
+        keeps_its_promises::<S>(true);
+        if atomic {
+            has_atomic_batches::<S>();
+        }
+    }
+    is_a_registry::<Store<MemoryStore>>();
+    check::<Store<ThreadSafeMemoryStore>>(true);
+    check::<Store<EvmapStore>>(true);
+    check::<Store<SnapshotStore>>(true);
+    check::<Store<VersionedStore>>(true);
+    check::<Store<WorkerStore>>(true);
+    check::<Go>(true);
+    check::<DashRegistry>(false);
+}
+
+#[test]
+fn snapshots_answer() {
+    fn check<S: Subject>() {
+        let mut subject = filled::<S>();
+        let keys = [FLEET.key(1), FLEET.absent_key(1), FLEET.key(2)];
+        let found = subject.alone().view(keys.iter().map(|key| &**key));
+        assert_eq!(found, 2);
+    }
+    check::<Store<SnapshotStore>>();
+    check::<Store<VersionedStore>>();
+}
+
+/// A map that does not do what it says.
+struct Wrong<const WHAT: u8>(ThreadSafeMemoryStore);
+
+const LOSES: u8 = 0;
+const FINDS_NOTHING: u8 = 1;
+const INVENTS: u8 = 2;
+const PANICS: u8 = 3;
+
+/// What a thread has of it: how many updates it made.
+struct WrongHand<'a, const WHAT: u8>(&'a Wrong<WHAT>, u32);
+
+impl<const WHAT: u8> Subject for Wrong<WHAT> {
+    type Hand<'a> = WrongHand<'a, WHAT>;
+
+    fn create(_: u64) -> Self {
+        Wrong(ThreadSafeMemoryStore::new())
+    }
+
+    fn alone(&mut self) -> Self::Hand<'_> {
+        WrongHand(self, 0)
+    }
+}
+
+impl<const WHAT: u8> Shared for Wrong<WHAT> {
+    fn hand(&self) -> Self::Hand<'_> {
+        WrongHand(self, 0)
+    }
+}
+
+impl<const WHAT: u8> Hand for WrongHand<'_, WHAT> {
+    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
+        let found = self.0.0.with_service(key, ServiceInfo::status).ok();
+        match WHAT {
+            FINDS_NOTHING => None,
+            INVENTS => Some(ServiceStatus::Healthy),
+            PANICS => panic!("as it was told"),
+            _ => found,
+        }
+    }
+    fn get(&mut self, key: &str) -> bool {
+        self.with(key).is_some()
+    }
+    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
+        self.0.0.get_service(key).ok()?.last_health_check()
+    }
+    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        self.1 += 1;
+        // Every tenth update is lost, which it does not say.
+        (WHAT == LOSES && self.1 % 10 == 9)
+            || self.0.0.update_health_status(key, status, at).is_ok()
+    }
+    fn insert(&mut self, pod: &Newcomer) -> bool {
+        self.0.0.save_service(pod.info.clone()).is_ok()
+    }
+    fn remove(&mut self, key: &str) -> bool {
+        self.0.0.delete_service(key).is_ok()
+    }
+    fn len(&mut self) -> usize {
+        self.0.0.stats().map_or(0, |stats| stats.services)
+    }
+}
+
+/// Runs an operation on a subject for a slice; what became of it.
+fn outcome<S: Shared>(op: Op, threads: usize) -> Result<(), String> {
+    let contender = Contender::shared::<S>(info("wrong", "wrong", "", Kind::Outside));
+    let cell = Cell {
+        name: "test".into(),
+        from: Effort::Smoke,
+        holds: FLEET.0,
+        mix: vec![(op, 1)],
+        keys: Keys::Uniform,
+        threads,
+        orchestration: Orchestration::Sustained,
+        background: None,
+        metrics: vec![("time", service_registry_lab::model::Unit::NsPerOp)],
+    };
+    let run = || {
+        let mut stage = contender.open(&cell, 1)?;
+        let mut operations = 0;
+        while operations < 1_000 {
+            operations += stage.slice(Duration::from_millis(5))?.operations;
+        }
+        stage.finish()
+    };
+    run().map_err(|fault| fault.to_string())
+}
+
+#[test]
+fn wrong_answers_are_found() {
+    for threads in [1, 2] {
+        for op in [Op::With, Op::Get, Op::Miss, Op::Update] {
+            assert_eq!(outcome::<Store<ThreadSafeMemoryStore>>(op, threads), Ok(()));
+        }
+        let lost = outcome::<Wrong<LOSES>>(Op::Update, threads).expect_err("it loses updates");
+        assert!(lost.contains("lacks the last change"), "{lost}");
+        let none =
+            outcome::<Wrong<FINDS_NOTHING>>(Op::With, threads).expect_err("it finds nothing");
+        assert!(none.contains("wrong answers"), "{none}");
+        let some = outcome::<Wrong<INVENTS>>(Op::Miss, threads).expect_err("it finds everything");
+        assert!(some.contains("wrong answers"), "{some}");
+    }
+    let panic = outcome::<Wrong<PANICS>>(Op::With, 2).expect_err("it panics");
+    assert!(
+        panic.contains("a thread panicked: as it was told"),
+        "{panic}"
+    );
+}
+
+#[test]
+fn what_cannot_be_shared_is_refused() {
+    let alone = Contender::alone::<Store<MemoryStore>>(info("m", "m", "", Kind::Ours));
+    let cell = |threads| Cell {
+        threads,
+        ..service_registry_lab::scenarios::all()[0].cells[0].clone()
+    };
+    assert!(alone.open(&cell(1), 1).is_ok());
+    let refused = alone.open(&cell(2), 1).err().expect("two threads");
+    assert_eq!(refused.0, "m: cannot be shared between threads");
+}

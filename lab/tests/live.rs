@@ -1,0 +1,301 @@
+//! The method on this machine, with contenders whose truth is known. They are this program,
+//! called by itself, so that it has no harness.
+//!
+//!     cargo test -p service-registry-lab --test live              what timing cannot fail
+//!     cargo test -p service-registry-lab --release --test live -- --ignored    the intervals
+
+use std::fs;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use service_registry_lab::child::{self, Task};
+use service_registry_lab::context::context;
+use service_registry_lab::fault::Fault;
+use service_registry_lab::model::{ContenderInfo, Interval, Kind, Level, Report, Row, Unit};
+use service_registry_lab::output::progress::Progress;
+use service_registry_lab::plan::Plan;
+use service_registry_lab::run::Run;
+use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Orchestration, Scenario};
+use service_registry_lab::stage::{Slice, Stage};
+
+/// How a contender behaves.
+struct Contender {
+    name: String,
+    /// Multiplications of an operation.
+    work: u32,
+    pooled: bool,
+    /// Slices so far; the first warms.
+    slices: u32,
+    latencies: Vec<f64>,
+    /// Whether this is a second life, in which some fail.
+    again: bool,
+}
+
+const WORK: u32 = 2_000;
+const STALL: Duration = Duration::from_millis(50);
+
+fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
+    let opened = memory(std::os::unix::process::parent_id()).join(&task.contender);
+    let again = opened.exists();
+    let _ = fs::write(opened, "");
+    Ok(Box::new(Contender {
+        work: if task.contender == "slower" {
+            WORK * 21 / 20
+        } else {
+            WORK
+        },
+        name: task.contender.clone(),
+        pooled: task.scenario == "latency",
+        slices: 0,
+        latencies: Vec::new(),
+        again,
+    }))
+}
+
+impl Stage for Contender {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        self.slices += 1;
+        if self.again && self.slices > 1 {
+            match &*self.name {
+                "crashes" => panic!("on purpose"),
+                "hangs" => sleep(Duration::from_secs(3_600)),
+                "lies" => return Err(Fault::new("found 1 of 2 pods")),
+                "empty" => {
+                    return Ok(Slice {
+                        values: vec![0.01],
+                        operations: 1,
+                        nanoseconds: 1,
+                    });
+                }
+                _ => {}
+            }
+        }
+        let begun = Instant::now();
+        let (mut operations, mut state) = (0_u64, 1_u64);
+        if self.slices == 1 {
+            self.latencies.clear();
+        }
+        while begun.elapsed() < length {
+            let each = Instant::now();
+            for _ in 0..self.work {
+                state = black_box(state.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1);
+            }
+            if self.name == "stalls" && self.slices % 5 == 4 && operations == 0 {
+                sleep(STALL);
+                // Whoever was due meanwhile, 20,000 a second, waited for the rest of it.
+                let each = STALL.as_nanos() as f64 / 1_000.0;
+                self.latencies
+                    .extend((1..=1_000).map(|due| each * f64::from(due)));
+            }
+            operations += 1;
+            self.latencies.push(each.elapsed().as_nanos() as f64);
+        }
+        let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap();
+        let value = if self.pooled {
+            self.latencies.sort_by(f64::total_cmp);
+            self.latencies[self.latencies.len() - 1 - self.latencies.len() / 1_000]
+        } else {
+            nanoseconds as f64 / operations as f64
+        };
+        Ok(Slice {
+            values: vec![value],
+            operations,
+            nanoseconds,
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Where contenders of a run leave a file each, to know that they live again.
+fn memory(run: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("lab-live-{run}"))
+}
+
+fn cell(at: usize, orchestration: Orchestration) -> Cell {
+    Cell {
+        name: format!("cell {at}"),
+        from: Effort::Smoke,
+        holds: Holds {
+            services: 1,
+            pods_per_name: 1,
+            subscribers_per_group: 0,
+        },
+        mix: Vec::new(),
+        keys: Keys::Uniform,
+        threads: 1,
+        orchestration,
+        background: None,
+        metrics: vec![("time", Unit::NsPerOp)],
+    }
+}
+
+fn scenario(name: &'static str, contenders: &[&'static str], cells: Vec<Cell>) -> Scenario {
+    Scenario {
+        name,
+        about: "",
+        method: "",
+        level: Level::Map,
+        contenders: contenders.into(),
+        reference: "base",
+        cells,
+    }
+}
+
+fn run(scenarios: Vec<Scenario>, lives: usize) -> Report {
+    static NOT_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    let folder = memory(std::process::id());
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    let plan = Plan {
+        lives,
+        most: lives,
+        rounds: 4,
+        slice: Duration::from_millis(4),
+        ..Plan::of(Effort::Default)
+    };
+    let cells = scenarios.iter().enumerate();
+    let cells = cells.flat_map(|(at, own)| (0..own.cells.len()).map(move |cell| (at, cell)));
+    let infos = scenarios[0].contenders.iter().map(|id| ContenderInfo {
+        id: (*id).into(),
+        name: (*id).into(),
+        about: String::new(),
+        kind: Kind::Outside,
+        crate_name: None,
+        promises: None,
+    });
+    let context = context(String::new(), "default", 1, plan.rules(), infos.collect());
+    let run = Run {
+        cells: cells.collect(),
+        scenarios,
+        seed: 1,
+        interrupted: &NOT_INTERRUPTED,
+        patience: Duration::from_secs(5),
+        plan,
+    };
+    let report = run.measure(context, &Progress::new(Duration::from_secs(1)));
+    let _ = fs::remove_dir_all(&folder);
+    report
+}
+
+fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row> {
+    let own = |row: &&Row| row.id.scenario == scenario && row.contender == contender;
+    report.rows.iter().filter(own).collect()
+}
+
+/// How many intervals miss the truth: those of the slower one, of the same.
+fn misses(cells: usize) -> [usize; 2] {
+    let cells = (0..cells)
+        .map(|at| cell(at, Orchestration::Sustained))
+        .collect();
+    let report = run(
+        vec![scenario("work", &["base", "slower", "same"], cells)],
+        6,
+    );
+    assert_eq!(report.context.ended_early, None);
+    [("slower", 1.05), ("same", 1.0)].map(|(contender, truth)| {
+        let ratios = rows(&report, "work", contender)
+            .into_iter()
+            .filter_map(|row| row.ratio);
+        let misses = |own: &Interval| !(own.low..=own.high).contains(&truth);
+        let ratios: Vec<Interval> = ratios.collect();
+        assert!(
+            ratios.iter().all(|own| own.low > 0.2 && own.high < 5.0),
+            "{ratios:?}"
+        );
+        ratios.iter().filter(|own| misses(own)).count()
+    })
+}
+
+fn intervals_are_found() {
+    misses(2);
+}
+
+fn five_percent_and_nothing_are_missed_in_at_most_6_of_40() {
+    let missed = misses(40);
+    println!("    missed: {missed:?} of 40 each");
+    assert!(missed.iter().all(|own| *own <= 6), "{missed:?} of 40 each");
+}
+
+fn a_stall_shows_in_the_latency_and_not_in_the_median() {
+    let open_loop = Orchestration::OpenLoop { rate: 1 };
+    let cells = |orchestration| vec![cell(0, orchestration)];
+    let contenders = &["base", "stalls"];
+    let work = scenario("work", contenders, cells(Orchestration::Sustained));
+    let report = run(
+        vec![work, scenario("latency", contenders, cells(open_loop))],
+        3,
+    );
+    let value = |scenario| rows(&report, scenario, "stalls")[0].value.value;
+    let (time, tail) = (value("work"), value("latency"));
+    assert!(time < 1e7 && tail > 4e7, "time {time}, tail {tail}");
+    assert_eq!(rows(&report, "latency", "base")[0].samples[0].len(), 1);
+}
+
+fn who_fails_is_named_and_what_was_measured_is_kept() {
+    for (name, says) in [
+        ("crashes", "on purpose"),
+        ("hangs", "hangs: it has given no answer for"),
+        ("lies", "found 1 of 2 pods"),
+        ("empty", "compiler has most likely removed the work"),
+    ] {
+        let cells = vec![cell(0, Orchestration::Sustained)];
+        let report = run(vec![scenario("work", &["base", name], cells)], 3);
+        let why = report.context.ended_early.clone().unwrap();
+        assert!(
+            why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says),
+            "{why}"
+        );
+        let kept = rows(&report, "work", name);
+        assert_eq!(kept[0].samples.iter().flatten().count(), 4, "{name}");
+        assert!(kept[0].ratio.is_some());
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .first()
+        .is_some_and(|first| first == child::ARGUMENT)
+    {
+        return child::serve(&arguments[1], open);
+    }
+    let long: fn() = five_percent_and_nothing_are_missed_in_at_most_6_of_40;
+    let tests: [(&str, bool, fn()); 4] = [
+        ("intervals_are_found", false, intervals_are_found),
+        (
+            "five_percent_and_nothing_are_missed_in_at_most_6_of_40",
+            true,
+            long,
+        ),
+        (
+            "a_stall_shows_in_the_latency_and_not_in_the_median",
+            false,
+            a_stall_shows_in_the_latency_and_not_in_the_median,
+        ),
+        (
+            "who_fails_is_named_and_what_was_measured_is_kept",
+            false,
+            who_fails_is_named_and_what_was_measured_is_kept,
+        ),
+    ];
+    let flag = |name: &str| arguments.iter().any(|own| own == name);
+    let filter = arguments.iter().find(|own| !own.starts_with('-'));
+    for (name, ignored, test) in tests {
+        if flag("--list") {
+            println!("{name}: test");
+        } else if filter.is_none_or(|filter| name.contains(filter.as_str()))
+            && (ignored == flag("--ignored") || flag("--include-ignored"))
+        {
+            println!("test {name}");
+            test();
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,349 @@
+//! A thread of a round, and what it does.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::{VersionedSnapshot, VersionedStore};
+use super::looks::{self, View, WRONG};
+use super::shared::{HELD, Held, Round, lock};
+use super::states::{PODS, Pod, Record, State, Step, batch, is, key};
+use crate::model::batch::Batch;
+use crate::model::error::StoreError;
+use crate::model::record::ServiceInfo;
+use crate::store::{RegistryStore, RegistryView};
+use crate::sync::delayed;
+use crate::sync::delayed::dice::{Dice, nth};
+
+/// What each of them does at most.
+const STEPS: usize = 60;
+
+/// Every other round is about the handshake of a registration: one thread writes while the
+/// others register, and nothing but that is slow. Its window is narrow.
+pub(super) fn is_registering(seed: u64) -> bool {
+    nth(seed, 2).is_multiple_of(2)
+}
+
+const HABITS: [Habit; 4] = [Habit::Write, Habit::Register, Habit::Pin, Habit::Anything];
+
+#[derive(Clone, Copy)]
+enum Habit {
+    Write,
+    Register,
+    Pin,
+    Anything,
+}
+
+/// A thread, with what it holds.
+pub(super) struct Worker<'r> {
+    round: &'r Round,
+    dice: Dice,
+    seed: (u64, u64),
+    held: Held,
+}
+
+impl<'r> Worker<'r> {
+    pub(super) fn new(round: &'r Round, seed: u64, number: u64) -> Worker<'r> {
+        Worker {
+            round,
+            dice: Dice::new(nth(seed, number + 2)),
+            seed: (nth(seed, 1_000 + number), seed),
+            held: Held::default(),
+        }
+    }
+
+    pub(super) fn work(mut self, store: &VersionedStore, seat: u64, closes: bool) {
+        let is_registering = is_registering(self.seed.1);
+        let focus = is_registering.then_some("registrations.rs");
+        delayed::begin(self.seed.0, self.seed.1, focus);
+        // What most of its steps are.
+        let habit = match (is_registering, seat) {
+            (true, 0) => Habit::Write,
+            (true, _) => Habit::Register,
+            (false, _) => HABITS[self.dice.roll(HABITS.len())],
+        };
+        for _ in 0..self.dice.roll(STEPS) {
+            if self.round.failed.load(Relaxed) {
+                return;
+            }
+            match habit {
+                Habit::Write if self.dice.roll(4) > 0 => self.write(store),
+                Habit::Register if self.dice.roll(4) > 0 => self.register(store),
+                Habit::Pin if self.dice.roll(4) > 0 => self.pin(store),
+                _ => self.step(store, true),
+            }
+        }
+        if closes {
+            self.close(store);
+        }
+        // Some of what it holds goes on without it.
+        let mut left = lock(&self.round.shelf);
+        let room = |len: usize| HELD.saturating_sub(len);
+        let Held {
+            snapshots,
+            readers,
+            records,
+        } = &mut *left;
+        snapshots.extend(self.held.snapshots.drain(..).take(room(snapshots.len())));
+        readers.extend(self.held.readers.drain(..).take(room(readers.len())));
+        records.extend(self.held.records.drain(..).take(room(records.len())));
+    }
+
+    /// Looks at what was left, and lets go of it.
+    pub(super) fn inherit(mut self) {
+        delayed::begin(self.seed.0, self.seed.1, None);
+        loop {
+            let mut left = lock(&self.round.shelf);
+            let snapshot = left.snapshots.pop();
+            let reader = left.readers.pop();
+            let record = left.records.pop();
+            drop(left);
+            if snapshot.is_none() && reader.is_none() && record.is_none() {
+                return;
+            }
+            if let Some(snapshot) = snapshot {
+                self.look(&snapshot);
+            }
+            if let Some((mut reader, shown)) = reader {
+                let view = reader.view();
+                assert!(view.revision().as_u64() >= shown, "a reader goes back");
+                self.look(view);
+            }
+            if let Some(record) = record {
+                is_unchanged(&record);
+            }
+        }
+    }
+
+    /// Does something. `deep`: possibly with a view in hand while other things are done.
+    fn step(&mut self, store: &VersionedStore, deep: bool) {
+        match self.dice.roll(20) {
+            0..6 => self.write(store),
+            6 => Self::is_refused(store),
+            7..10 => self.register(store),
+            10 => {
+                if let Some(at) = self.any_snapshot() {
+                    let snapshot = self.held.snapshots[at].clone();
+                    self.hold(snapshot);
+                }
+            }
+            11 => self.exchange(),
+            12..15 => self.read(store),
+            15 => crossbeam_epoch::pin().flush(),
+            16 => self.held.records.iter().for_each(is_unchanged),
+            17 if deep => {
+                let view = self.fresh(|| store.pinned());
+                self.linger(store, &view);
+            }
+            18 if deep => {
+                let snapshot = self.fresh(|| store.snapshot());
+                self.linger(store, &snapshot);
+            }
+            _ => self.pin(store),
+        }
+    }
+
+    // --- writing
+
+    fn write(&mut self, store: &VersionedStore) {
+        let mut turn = lock(&self.round.turn);
+        let turn = &mut *turn;
+        if self.dice.roll(8) == 0 {
+            turn.target = [0, 2, 12, PODS][self.dice.roll(4)];
+        }
+        let mut state = turn.state.clone();
+        if self.dice.roll(40) == 0 {
+            let is_empty = state.stats() == State::default().stats();
+            turn.announce(self.round, State::default(), !is_empty);
+            let answer = store.clear();
+            turn.is_done(self.round, answer.map(|()| turn.revision.into()));
+            return;
+        }
+        // As a rule a few, now and then all of them.
+        let mut steps: Vec<Step> = match self.dice.roll(40) {
+            0 => state
+                .services
+                .keys()
+                .map(|pod| Step::Delete(*pod))
+                .collect(),
+            1 => (0..PODS).map(|pod| Step::Save(pod, turn.stamp)).collect(),
+            _ => Vec::new(),
+        };
+        let mut effect = false;
+        for step in &steps {
+            effect |= state.apply(*step);
+        }
+        for _ in 0..self.dice.roll(6) {
+            turn.stamp += 1;
+            let step = state.next(&mut self.dice, turn.target, turn.stamp);
+            effect |= state.apply(step);
+            steps.push(step);
+        }
+        turn.announce(self.round, state, effect);
+        let answer = store.commit(batch(&steps));
+        turn.is_done(self.round, answer);
+    }
+
+    /// A commit that changes nothing takes no turn: it is in the way of those that do.
+    fn is_refused(store: &VersionedStore) {
+        let mut batch = Batch::new();
+        batch.add_subscription(key(0), "nothing");
+        batch.delete_service("nobody:here");
+        let refused = store.commit(batch).expect_err("there is nobody to delete");
+        let is_right = matches!(
+            refused,
+            StoreError::BatchRejected { .. } | StoreError::Closed
+        );
+        assert!(is_right, "{refused}");
+    }
+
+    fn close(&self, store: &VersionedStore) {
+        let mut turn = lock(&self.round.turn);
+        turn.closed = true;
+        store.close().expect("a store can be closed");
+        self.round.closed.store(true, Release);
+    }
+
+    // --- looking
+
+    /// Takes a view, and sees that it is as new as it has to be.
+    fn fresh<V: View>(&self, take: impl FnOnce() -> V) -> V {
+        let closed = self.round.closed.load(Acquire);
+        let floor = self.round.floor.load(Acquire);
+        let view = take();
+        let revision = view.revision().as_u64();
+        assert!(revision >= floor, "{WRONG}: {revision} after {floor}");
+        assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
+        view
+    }
+
+    fn pin(&mut self, store: &VersionedStore) {
+        let view = self.fresh(|| store.pinned());
+        self.look(&view);
+    }
+
+    /// Looks at all of a view, and now and then copies a record.
+    fn look(&mut self, view: &impl View) {
+        let state = self.round.state(view);
+        looks::all(view, &state, &mut self.dice);
+        let pod = self.dice.roll(PODS);
+        if let (Some(seen), Some(record)) = (view.get(key(pod)), state.services.get(&pod))
+            && self.held.records.len() < HELD
+        {
+            self.held.records.push((seen.clone(), pod, *record));
+        }
+    }
+
+    /// Keeps what is borrowed from a view while other things are done.
+    fn linger(&mut self, store: &VersionedStore, view: &impl View) {
+        let state = self.round.state(view);
+        let known = |(pod, record): (Pod, Record)| (view.get(key(pod)), pod, record);
+        let borrowed: Vec<_> = state.all().map(known).collect();
+        let mut scan = view.services();
+        let seen: Vec<&ServiceInfo> = scan.by_ref().take(self.dice.roll(PODS)).collect();
+        let until = Instant::now() + Duration::from_micros(self.dice.roll(5_000) as u64);
+        for _ in 0..self.dice.roll(8) {
+            self.step(store, false);
+        }
+        if self.dice.roll(4) == 0 {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+        }
+        for (seen, pod, record) in borrowed {
+            let is_right = seen.is_some_and(|seen| is(seen, pod, record));
+            let revision = view.revision();
+            assert!(is_right, "{WRONG}: {pod} at {revision} is no {record:?}");
+        }
+        looks::same(
+            view,
+            "half a scan",
+            seen.into_iter().chain(scan),
+            state.all(),
+        );
+        self.look(view);
+    }
+
+    /// A handle looks, or is made, copied or dropped.
+    fn read(&mut self, store: &VersionedStore) {
+        let at = self.dice.roll(HELD);
+        let Some((mut reader, shown)) =
+            (at < self.held.readers.len()).then(|| self.held.readers.swap_remove(at))
+        else {
+            self.held.readers.push((store.reader(), 0));
+            return;
+        };
+        let (closed, floor) = (
+            self.round.closed.load(Acquire),
+            self.round.floor.load(Acquire),
+        );
+        let view = reader.view();
+        let revision = view.revision().as_u64();
+        assert!(
+            revision >= floor.max(shown),
+            "{WRONG}: {revision} after {floor}, {shown}"
+        );
+        assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
+        if self.dice.roll(3) > 0 {
+            self.held.readers.push((reader, revision));
+            return;
+        }
+        self.look(view);
+        match self.dice.roll(8) {
+            0 => return,
+            // It shares a place with the handle, which moves on.
+            1 | 2 => {
+                let snapshot = view.clone();
+                self.hold(snapshot);
+            }
+            3 if self.held.readers.len() < HELD => {
+                self.held.readers.push((reader.clone(), revision));
+            }
+            _ => {}
+        }
+        self.held.readers.push((reader, revision));
+    }
+
+    // --- holding
+
+    fn register(&mut self, store: &VersionedStore) {
+        let snapshot = self.fresh(|| store.snapshot());
+        self.hold(snapshot);
+    }
+
+    fn any_snapshot(&mut self) -> Option<usize> {
+        let count = self.held.snapshots.len();
+        (count > 0).then(|| self.dice.roll(count))
+    }
+
+    fn hold(&mut self, snapshot: VersionedSnapshot) {
+        self.held.snapshots.push(snapshot);
+        let room = self.dice.roll(HELD);
+        while self.held.snapshots.len() > room
+            && let Some(at) = self.any_snapshot()
+        {
+            let snapshot = self.held.snapshots.swap_remove(at);
+            self.look(&snapshot);
+        }
+    }
+
+    /// Changes a snapshot, and a handle, for those of another thread.
+    fn exchange(&mut self) {
+        let (from, to) = (&mut self.held, &mut *lock(&self.round.shelf));
+        swap(&mut from.snapshots, &mut to.snapshots, &mut self.dice);
+        swap(&mut from.readers, &mut to.readers, &mut self.dice);
+        swap(&mut from.records, &mut to.records, &mut self.dice);
+    }
+}
+
+fn swap<T>(own: &mut Vec<T>, others: &mut Vec<T>, dice: &mut Dice) {
+    if !others.is_empty() && own.len() < HELD {
+        own.push(others.swap_remove(dice.roll(others.len())));
+    }
+    if !own.is_empty() && others.len() < HELD {
+        others.push(own.swap_remove(dice.roll(own.len())));
+    }
+}
+
+/// A copy of a record never changes.
+fn is_unchanged((info, pod, record): &(ServiceInfo, Pod, Record)) {
+    assert!(is(info, *pod, *record), "{WRONG}: a copy is no {record:?}");
+}
