@@ -140,7 +140,10 @@ fn updates_copy_no_registration<S: RegistryStore>(make: fn() -> S) {
     let _alone = alone();
     let store = filled(make());
     let mut large = registration("large", "1", &[]);
-    large.health_check_url = "x".repeat(1 << 20);
+    // As much as a registration may hold: a MiB of metadata.
+    let entries = 0..service_registry::MAX_METADATA;
+    let value = "x".repeat(service_registry::MAX_METADATA_VALUE_LEN);
+    large.metadata = entries.map(|n| (n.to_string(), value.clone())).collect();
     store
         .save_service(ServiceInfo::new(large).unwrap())
         .unwrap();

@@ -235,6 +235,9 @@ impl RegistryStore for Wrong {
             let known = self.inner().get_service(key)?;
             self.pause();
             let before = known.status();
+            if known.last_health_check() > Some(checked_at) {
+                return Ok(service_registry::HealthUpdate::Late { current: before });
+            }
             let updated = known.with_health(status, checked_at)?;
             self.inner().save_service(updated)?;
             return Ok(service_registry::HealthUpdate::Applied { before });
@@ -242,8 +245,13 @@ impl RegistryStore for Wrong {
         if self.has(Fault::SwapInTwoSteps) {
             let before = self.inner().get_service(key)?.status();
             self.pause();
-            self.write(|inner| inner.update_health_status(key, status, checked_at))?;
-            return Ok(service_registry::HealthUpdate::Applied { before });
+            let update = self.write(|inner| inner.update_health_status(key, status, checked_at))?;
+            return Ok(match update {
+                service_registry::HealthUpdate::Applied { .. } => {
+                    service_registry::HealthUpdate::Applied { before }
+                }
+                late => late,
+            });
         }
         self.write(|inner| inner.update_health_status(key, status, checked_at))
     }
