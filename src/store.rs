@@ -21,10 +21,11 @@ mod memory;
 #[cfg(all(test, loom))]
 #[macro_use]
 mod models;
-#[cfg(feature = "thread-safe")]
+#[cfg(any(feature = "thread-safe", feature = "worker"))]
 mod reading;
 mod services;
 mod subscriptions;
+mod view;
 mod write;
 
 #[cfg(feature = "evmap")]
@@ -47,6 +48,7 @@ pub use snapshot::{Snapshot, SnapshotReader, SnapshotStore};
 pub use thread_safe::ThreadSafeMemoryStore;
 #[cfg(feature = "versioned")]
 pub use versioned::{VersionedReader, VersionedSnapshot, VersionedStore, VersionedView};
+pub use view::{DynView, RegistryView, Snapshots};
 #[cfg(feature = "worker")]
 pub use worker::WorkerStore;
 
@@ -338,6 +340,42 @@ pub trait RegistryStore {
         visit(&self.get_service(key)?);
         Ok(())
     }
+
+    /// Calls `read` with the present state, of which it can ask several questions, and
+    /// answers with what it answers. O(1), and what the questions cost.
+    ///
+    /// Meanwhile a store without snapshots holds what it needs to stay as it is: a shared
+    /// lock, a guard, or, in `WorkerStore`, its queue. Keep the closure short.
+    ///
+    /// ```
+    /// use service_registry::{MemoryStore, RegistryStore, RegistryView};
+    ///
+    /// let store = MemoryStore::new();
+    /// store.add_subscription("web:pod-1", "user-service")?;
+    /// let (revision, waiting) = store.with_view(|view| {
+    ///     (view.revision(), view.subscribers("user-service").count())
+    /// })?;
+    /// assert_eq!((revision.as_u64(), waiting), (1, 1));
+    /// # Ok::<(), service_registry::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn with_view<R>(&self, read: impl FnOnce(&dyn DynView) -> R) -> Result<R>
+    where
+        Self: Sized,
+    {
+        with_view_dyn(self, read)
+    }
+
+    /// The form of [`with_view`](Self::with_view) that works through `dyn`. Calls `visit`
+    /// exactly once, unless it fails.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()>;
 }
 
 /// `with_service` by way of `visit_service`, for stores behind a pointer.
@@ -356,61 +394,32 @@ fn with_service_dyn<S: RegistryStore + ?Sized, R>(
     Ok(answer.expect("`visit_service` calls its closure before it answers `Ok`"))
 }
 
+/// `with_view` by way of `visit_view`.
+fn with_view_dyn<S: RegistryStore + ?Sized, R>(
+    store: &S,
+    read: impl FnOnce(&dyn DynView) -> R,
+) -> Result<R> {
+    let mut read = Some(read);
+    let mut answer = None;
+    store.visit_view(&mut |view| {
+        if let Some(read) = read.take() {
+            answer = Some(read(view));
+        }
+    })?;
+    Ok(answer.expect("`visit_view` calls its closure before it answers `Ok`"))
+}
+
 /// Writes the methods of [`RegistryStore`] for a pointer to a store.
 macro_rules! forward_through_pointer {
     ($($pointer:ty),+) => {$(
         impl<S: RegistryStore + ?Sized> RegistryStore for $pointer {
             // Behind a pointer there may be no sized store to ask.
-            delegate_store!(self => **self; except with_service);
+            delegate_store!(self => **self; except with_service, with_view);
         }
     )+};
 }
 
 forward_through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
-
-/// An immutable state of a whole registry: services, names, groups and
-/// subscribers of one [`Revision`], which always agree with each other.
-///
-/// Answers borrow from the view; nothing is copied. Costs as in
-/// [`RegistryStore`].
-pub trait RegistryView {
-    /// The number of the state that this is. Two views of one store with the same
-    /// revision show the same, but for the empty one of a store that has been
-    /// closed.
-    fn revision(&self) -> Revision;
-
-    /// The record under `key`. O(1); a persistent store O(log *n*).
-    fn get(&self, key: &str) -> Option<&ServiceInfo>;
-
-    /// Every record, in no particular order. O(*n*) for all.
-    fn services(&self) -> impl Iterator<Item = &ServiceInfo>;
-
-    /// The pods of a service, in no particular order. O(*p*) for all.
-    fn services_by_name<'a>(
-        &'a self,
-        service_name: &str,
-    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self>;
-
-    /// Who is subscribed to a group, in the order of subscription. O(*s*) for
-    /// all.
-    fn subscribers<'a>(
-        &'a self,
-        service_group: &str,
-    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, Self>;
-
-    /// The records of those subscribers of a group that are registered, in the
-    /// order of subscription. O(*s*) for all.
-    fn subscriber_services<'a>(
-        &'a self,
-        service_group: &str,
-    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self> {
-        self.subscribers(service_group)
-            .filter_map(|subscriber| self.get(subscriber))
-    }
-
-    /// How much this state holds. O(1).
-    fn stats(&self) -> StoreStats;
-}
 
 /// Writes `Debug` for a store behind `dyn`, so that what holds one can have it.
 macro_rules! debug_dyn {

@@ -322,6 +322,9 @@ mod pointers {
         fn visit_service(&self, _: &str, _: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
             self.note("visit_service")
         }
+        fn visit_view(&self, _: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
+            self.note("visit_view")
+        }
     }
 
     /// Asks for everything through `store`, and checks that `listening` heard
@@ -340,6 +343,8 @@ mod pointers {
         // `dyn` has no `with_service`.
         assert_eq!(store.with_service(KEY, |_| ()), Err(StoreError::Closed));
         heard("visit_service");
+        assert_eq!(store.with_view(|_| ()), Err(StoreError::Closed));
+        heard("visit_view");
     }
 
     #[test]
@@ -474,7 +479,7 @@ fn a_store_delegates_the_rest_in_one_line() {
         fn add_subscription(&self, _: &str, _: &str) -> service_registry::Result<()> {
             Ok(())
         }
-        service_registry::delegate_store!(self => *self.0; except add_subscription, with_service);
+        service_registry::delegate_store!(self => *self.0; except add_subscription, with_service, with_view);
     }
     let store = Wrapper(Deaf(Box::new(Wrapper(MemoryStore::new()))));
     store.save_service(pod("db", "1")).unwrap();

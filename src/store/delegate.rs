@@ -37,7 +37,7 @@
 ///
 /// Without `except` it delegates everything: `delegate_store!(self => self.inner);`. A
 /// store inside that has no size, `*self.inner` where that is a `Box<dyn RegistryStore>`,
-/// takes `except with_service`.
+/// takes `except with_service, with_view`.
 #[macro_export]
 macro_rules! delegate_store {
     ($self:ident => $inner:expr) => {
@@ -176,6 +176,18 @@ macro_rules! delegate_store {
                 $crate::RegistryStore::visit_service(&$inner, key, visit)
             }
         });
+        $crate::delegate_store!(@unless with_view [$($except)*] {
+            #[inline]
+            fn with_view<R>(&$self, read: impl ::core::ops::FnOnce(&dyn $crate::DynView) -> R) -> $crate::Result<R> where Self: ::core::marker::Sized {
+                $crate::RegistryStore::with_view(&$inner, read)
+            }
+        });
+        $crate::delegate_store!(@unless visit_view [$($except)*] {
+            #[inline]
+            fn visit_view(&$self, visit: &mut dyn ::core::ops::FnMut(&dyn $crate::DynView)) -> $crate::Result<()> {
+                $crate::RegistryStore::visit_view(&$inner, visit)
+            }
+        });
     };
 
     // Whether a method stands among those that are left out.
@@ -202,6 +214,8 @@ macro_rules! delegate_store {
     (@unless close [close $($except:ident)*] $written:tt) => {};
     (@unless with_service [with_service $($except:ident)*] $written:tt) => {};
     (@unless visit_service [visit_service $($except:ident)*] $written:tt) => {};
+    (@unless with_view [with_view $($except:ident)*] $written:tt) => {};
+    (@unless visit_view [visit_view $($except:ident)*] $written:tt) => {};
     (@unless $method:ident [$other:ident $($except:ident)*] $written:tt) => {
         $crate::delegate_store!(@unless $method [$($except)*] $written);
     };

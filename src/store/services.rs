@@ -170,6 +170,11 @@ impl Services {
         places.map(|service| &service.info)
     }
 
+    /// The names that have pods. O(names).
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &*name.name)
+    }
+
     /// The pods of a service. O(*p*).
     pub(crate) fn by_name<'a>(
         &'a self,

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Snapshots;
 use super::tables::prelude::*;
 use published::{Published, Reader};
 use root::Root;
@@ -144,6 +145,14 @@ impl SnapshotStore {
 
 impl_registry_store!(SnapshotStore);
 
+impl Snapshots for SnapshotStore {
+    type Snapshot = Snapshot;
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot()
+    }
+}
+
 impl fmt::Debug for SnapshotStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::debug_store("SnapshotStore", self, f)
@@ -190,6 +199,14 @@ impl RegistryView for Snapshot {
         service_group: &str,
     ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
         self.root.subscribers(service_group)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.root.names()
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.root.groups()
     }
 
     fn stats(&self) -> StoreStats {

@@ -20,6 +20,10 @@ pub(crate) trait HashedMap<K, V> {
     fn new(hasher: RandomState) -> Self;
     #[cfg(test)]
     fn hasher(&self) -> &RandomState;
+    fn keys<'a>(&'a self) -> impl Iterator<Item = &'a K>
+    where
+        K: 'a,
+        V: 'a;
     fn get_entry(&self, key: &str) -> Option<(&K, &V)>;
     fn get_mut(&mut self, key: &str) -> Option<&mut V>;
     fn entry_or_default(&mut self, key: K) -> &mut V;
@@ -75,6 +79,11 @@ impl<M: Maps> Subscriptions<M> {
     /// How many pairs of a subscriber and a group there are.
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// The groups that have subscribers.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(|group| &**group)
     }
 
     /// The subscribers of a group, in the order of subscription.

@@ -175,6 +175,17 @@ macro_rules! impl_registry_store {
             fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
                 self.with_service(key, visit)
             }
+
+            fn with_view<R>(&self, read: impl FnOnce(&dyn DynView) -> R) -> Result<R>
+            where
+                Self: Sized,
+            {
+                self.read_foreign(|tables| read(tables))
+            }
+
+            fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
+                self.read_foreign(|tables| visit(tables))
+            }
         }
     };
 }
@@ -193,7 +204,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::store::collect::clone_all;
     pub(crate) use crate::store::write::{Before, Put, WriteTables};
-    pub(crate) use crate::store::{RegistryStore, RegistryView, StoreStats};
+    pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};
     pub(crate) use std::time::SystemTime;
 }
 
@@ -339,6 +350,14 @@ impl RegistryView for Tables {
         self.subscriptions.of_group(service_group)
     }
 
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.names()
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions.groups()
+    }
+
     fn stats(&self) -> StoreStats {
         StoreStats {
             services: self.services.len(),
@@ -364,6 +383,14 @@ impl<K: Eq + Hash + Borrow<str>, V: Default> HashedMap<K, V> for HashMap<K, V, R
     #[cfg(test)]
     fn hasher(&self) -> &RandomState {
         self.hasher()
+    }
+
+    fn keys<'a>(&'a self) -> impl Iterator<Item = &'a K>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.keys()
     }
 
     fn get_entry(&self, key: &str) -> Option<(&K, &V)> {

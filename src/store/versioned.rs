@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Snapshots;
 use super::tables::prelude::*;
 use crate::model::record::Effect;
 use engine::{Engine, Pinned, Registered};
@@ -214,6 +215,14 @@ impl Drop for VersionedStore {
 
 impl_registry_store!(VersionedStore);
 
+impl Snapshots for VersionedStore {
+    type Snapshot = VersionedSnapshot;
+
+    fn snapshot(&self) -> VersionedSnapshot {
+        self.snapshot()
+    }
+}
+
 impl fmt::Debug for VersionedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::debug_store("VersionedStore", self, f)
@@ -376,8 +385,11 @@ pub struct VersionedView<'store> {
 /// writer that is at work. Dropping another one is O(1).
 ///
 /// While nothing has been written since, reading it costs the look-up. A record that has
-/// been replaced is found behind its newer versions, which takes an epoch pin. The
-/// iterator of [`services`](RegistryView::services) stays pinned while it lives.
+/// been replaced is found behind its newer versions, which takes an epoch pin. All of its
+/// iterators can be sent to other threads; for that, those of
+/// [`services`](RegistryView::services), [`names`](RegistryView::names) and
+/// [`groups`](RegistryView::groups) have found everything, one pointer each, before they
+/// answer with the first.
 ///
 /// ```
 /// fn shared_by_threads<T: Send + Sync + 'static>() {}
@@ -417,6 +429,14 @@ macro_rules! impl_registry_view {
                 service_group: &str,
             ) -> impl Iterator<Item = &'a ServiceKey> + use<'a $(, $store)?> {
                 self.state.subscribers(service_group)
+            }
+
+            fn names(&self) -> impl Iterator<Item = &str> {
+                self.state.names()
+            }
+
+            fn groups(&self) -> impl Iterator<Item = &str> {
+                self.state.groups()
             }
 
             fn stats(&self) -> StoreStats {

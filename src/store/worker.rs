@@ -40,6 +40,7 @@ use std::process;
 use std::sync::{Arc, PoisonError};
 
 use super::memory::MemoryStore;
+use super::reading::Reading;
 use super::tables::prelude::*;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
@@ -75,6 +76,11 @@ const KEPT_TEXT: usize = 1024;
 /// The closure of [`with_service`](RegistryStore::with_service) runs on the
 /// calling thread, on a clone of the record, after the worker has gone on. It
 /// may call the store, and its panics are its caller's own.
+///
+/// The closure of [`with_view`](RegistryStore::with_view) runs on the calling thread, to
+/// which the worker lends its tables: **the queue waits until it returns**. Any call of the
+/// same store from inside it, but for `revision`, is refused with
+/// [`Reentrant`](StoreError::Reentrant).
 ///
 /// # Closing
 ///
@@ -152,6 +158,7 @@ enum Operation {
     Clear,
     Stats,
     Ping,
+    Lend,
     #[cfg(test)]
     Panic,
 }
@@ -166,6 +173,32 @@ enum Answer {
     Health(HealthUpdate),
     Revision(Revision),
     Stats(StoreStats),
+    Lent(Lent),
+}
+
+/// The tables, which the worker has lent to a caller, and waits for. They go back when
+/// this is dropped.
+struct Lent {
+    /// `None` only while this is dropped.
+    store: Option<Box<MemoryStore>>,
+    home: Sender<Box<MemoryStore>>,
+    /// The process that the worker is in.
+    process: u32,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take() {
+            if self.process != process::id() {
+                // A fork inside the closure; see above.
+                mem::forget(store);
+                return;
+            }
+            // The worker waits for it.
+            let sent = self.home.send(store);
+            debug_assert!(sent.is_ok(), "the worker waits for what it has lent");
+        }
+    }
 }
 
 impl WorkerStore {
@@ -222,6 +255,7 @@ impl WorkerStore {
         if self.is_forked() {
             return Err(StoreError::Closed);
         }
+        Reading::refuse_inside(self)?;
         let Lane {
             mut envelope,
             replies,
@@ -301,14 +335,31 @@ fn work(queue: Receiver<Request>, published: &AtomicU64) {
 }
 
 fn serve(queue: &Receiver<Request>, published: &AtomicU64) {
-    let store = MemoryStore::new();
+    let mut store = Box::new(MemoryStore::new());
     for request in queue {
+        if matches!(request.operation, Operation::Lend) {
+            store = lend(store, request.envelope);
+            continue;
+        }
         let answer = perform(&store, request.operation, &request.envelope);
         // Release, before the answer is sent: pairs with the Acquire load in
         // `revision`, so that a caller whose commit has returned finds it there.
         published.store(store.revision().as_u64(), Release);
         send_home(answer, request.envelope);
     }
+}
+
+/// Lends the tables to a caller, and waits until they come back.
+fn lend(store: Box<MemoryStore>, envelope: Envelope) -> Box<MemoryStore> {
+    let (home, back) = bounded(1);
+    let lent = Lent {
+        store: Some(store),
+        home,
+        process: process::id(),
+    };
+    send_home(Ok(Answer::Lent(lent)), envelope);
+    back.recv()
+        .expect("what is lent comes back when it is dropped")
 }
 
 fn send_home(answer: Result<Answer>, envelope: Envelope) {
@@ -344,6 +395,7 @@ fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Resul
         Operation::Clear => store.clear().map(done),
         Operation::Stats => store.stats().map(Answer::Stats),
         Operation::Ping => store.ping().map(done),
+        Operation::Lend => unreachable!("`serve` has seen to it"),
         #[cfg(test)]
         Operation::Panic => panic!("injected by a test"),
     }
@@ -457,10 +509,21 @@ impl RegistryStore for WorkerStore {
         self.call(Operation::Ping, "", "").map(drop)
     }
 
+    fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
+        let lent: Result<Lent> = answer!(self.call(Operation::Lend, "", ""), Lent);
+        let lent = lent?;
+        let _reading = Reading::enter(self)?;
+        match &lent.store {
+            Some(store) => store.visit_view(visit),
+            None => Ok(()),
+        }
+    }
+
     fn close(&self) -> Result<()> {
         if self.is_forked() {
             return Ok(());
         }
+        Reading::refuse_inside(self)?;
         let requests = self.requests.write();
         let requests = requests.unwrap_or_else(PoisonError::into_inner).take();
         drop(requests);

@@ -80,6 +80,12 @@ macro_rules! forward_required {
         }
     };
     (reads $self:ident => $inner:expr) => {
+        fn visit_view(
+            &$self,
+            visit: &mut dyn FnMut(&dyn service_registry::DynView),
+        ) -> Result<()> {
+            $inner.visit_view(visit)
+        }
         fn get_service(&$self, key: &str) -> Result<ServiceInfo> {
             $inner.get_service(key)
         }

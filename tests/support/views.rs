@@ -353,6 +353,12 @@ pub(crate) mod twin {
             };
             of.subscribers(service_group)
         }
+        fn names(&self) -> impl Iterator<Item = &str> {
+            self.late(&[Fault::LateNames]).names()
+        }
+        fn groups(&self) -> impl Iterator<Item = &str> {
+            self.late(&[Fault::TwoMoments]).groups()
+        }
         fn stats(&self) -> StoreStats {
             let services = self.late(&[Fault::LateStats]).stats().services;
             let of = self.late(&[Fault::LateStats, Fault::TwoMoments]);

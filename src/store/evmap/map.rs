@@ -158,6 +158,17 @@ impl<'a> RegistryView for View<'a> {
         subscribers.into_iter().map(|(_, subscriber)| subscriber)
     }
 
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let texts = self.guard.iter().map(|(text, _)| &**text);
+        let names = texts.filter_map(|text| text.strip_prefix(':'));
+        names.filter(|name| !name.starts_with(':'))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        let texts = self.guard.iter().map(|(text, _)| &**text);
+        texts.filter_map(|text| text.strip_prefix("::"))
+    }
+
     fn stats(&self) -> StoreStats {
         self.guard.meta().stats
     }

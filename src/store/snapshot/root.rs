@@ -338,6 +338,14 @@ impl RegistryView for Root {
         self.subscriptions.of_group(service_group)
     }
 
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(|name| &**name)
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.subscriptions.groups()
+    }
+
     fn stats(&self) -> StoreStats {
         StoreStats {
             services: self.services.len(),
@@ -362,6 +370,14 @@ impl<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default> HashedMap<K, V> for
     #[cfg(test)]
     fn hasher(&self) -> &RandomState {
         self.hasher()
+    }
+
+    fn keys<'a>(&'a self) -> impl Iterator<Item = &'a K>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.keys()
     }
 
     fn get_entry(&self, key: &str) -> Option<(&K, &V)> {

@@ -703,6 +703,16 @@ impl Pinned<'_> {
         unsafe { self.tables().indexes.services.values(self.revision) }
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        // SAFETY: as in `get`.
+        unsafe { self.tables().indexes.names.keys(self.revision) }
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        // SAFETY: as in `get`.
+        unsafe { self.tables().indexes.groups.keys(self.revision) }
+    }
+
     pub(super) fn services_by_name<'a>(
         &'a self,
         name: &str,
@@ -741,6 +751,12 @@ impl Pinned<'_> {
         // SAFETY: as in `get`.
         unsafe { stats_at(&self.tables().generation, self.revision) }
     }
+}
+
+/// An iterator that needs no pin any more, and so may go to another thread: it has found
+/// everything already.
+fn found<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    items.collect::<Vec<T>>().into_iter()
 }
 
 /// What stands in the list of a name is registered.
@@ -863,15 +879,29 @@ impl Registered {
 
     /// Every record. The iterator is pinned for as long as it lives.
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        let guard = self.engine.epoch.pin();
-        // SAFETY: the thread is pinned for as long as the iterator lives, which has the
-        // guard. All that is visible at a registered revision stands in the newest layout.
+        let _guard = self.engine.epoch.pin();
+        // SAFETY: the thread is pinned until all have been found, and what is found is
+        // visible at a registered revision. All of that stands in the newest layout.
         let newest = unsafe { self.tables.generation.newest() };
         // SAFETY: as above.
         let services = unsafe { newest.services.values(self.revision) };
-        services.inspect(move |_| {
-            let _ = &guard;
-        })
+        found(services)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let _guard = self.engine.epoch.pin();
+        // SAFETY: as in `services`.
+        let newest = unsafe { self.tables.generation.newest() };
+        // SAFETY: as above.
+        found(unsafe { newest.names.keys(self.revision) })
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        let _guard = self.engine.epoch.pin();
+        // SAFETY: as in `services`.
+        let newest = unsafe { self.tables.generation.newest() };
+        // SAFETY: as above.
+        found(unsafe { newest.groups.keys(self.revision) })
     }
 
     pub(super) fn services_by_name<'a>(

@@ -257,11 +257,37 @@ impl<V> Table<V> {
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
     pub(super) unsafe fn values(&self, revision: u64) -> impl Iterator<Item = &V> {
+        // SAFETY: the caller's.
+        unsafe { self.visible(revision) }.map(|(_, value)| value)
+    }
+
+    /// Every key that has a value at a revision.
+    ///
+    /// # Safety
+    ///
+    /// As for [`values`](Self::values).
+    pub(super) unsafe fn keys(&self, revision: u64) -> impl Iterator<Item = &str> {
+        // SAFETY: the caller's.
+        let visible = unsafe { self.visible(revision) };
+        visible.filter_map(|(slot, _)| {
+            // SAFETY: a cell is freed with its last version, and one that is visible stays.
+            let key = unsafe { Cell::key(slot.cell()?) };
+            Some(std::str::from_utf8(key).expect("a key is a text"))
+        })
+    }
+
+    /// Every slot that has a value at a revision.
+    ///
+    /// # Safety
+    ///
+    /// As for [`values`](Self::values).
+    unsafe fn visible(&self, revision: u64) -> impl Iterator<Item = (&Slot<V>, &V)> {
         self.slots.iter().filter_map(move |slot| {
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(&slot.newest).version() }?;
             // SAFETY: the caller's.
-            unsafe { seek(first, revision) }?.value()
+            let value = unsafe { seek(first, revision) }?.value()?;
+            Some((slot, value))
         })
     }
 

@@ -1,0 +1,214 @@
+//! States that are looked at: what every view answers, views behind `dyn`, and stores that
+//! hand out snapshots.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::{RegistryStore, StoreStats};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+
+/// An immutable state of a whole registry: services, names, groups and
+/// subscribers of one [`Revision`], which always agree with each other.
+///
+/// Answers borrow from the view; nothing is copied. Costs as in
+/// [`RegistryStore`].
+pub trait RegistryView {
+    /// The number of the state that this is. Two views of one store with the same
+    /// revision show the same, but for the empty one of a store that has been
+    /// closed.
+    fn revision(&self) -> Revision;
+
+    /// The record under `key`. O(1); a persistent store O(log *n*).
+    fn get(&self, key: &str) -> Option<&ServiceInfo>;
+
+    /// Every record, in no particular order. O(*n*) for all.
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo>;
+
+    /// The pods of a service, in no particular order. O(*p*) for all.
+    fn services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self>;
+
+    /// Who is subscribed to a group, in the order of subscription. O(*s*) for
+    /// all.
+    fn subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, Self>;
+
+    /// The records of those subscribers of a group that are registered, in the
+    /// order of subscription. O(*s*) for all.
+    fn subscriber_services<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self> {
+        self.subscribers(service_group)
+            .filter_map(|subscriber| self.get(subscriber))
+    }
+
+    /// The names under which pods are registered, each once, in no particular order.
+    /// O(names) for all; in `EvmapStore` O(*n* + groups).
+    fn names(&self) -> impl Iterator<Item = &str>;
+
+    /// The groups that somebody is subscribed to, each once, in no particular order.
+    /// O(groups) for all; in `EvmapStore` O(*n* + groups).
+    fn groups(&self) -> impl Iterator<Item = &str>;
+
+    /// How much this state holds. O(1).
+    fn stats(&self) -> StoreStats;
+}
+
+/// A [`RegistryView`] behind `dyn`: what [`with_view`](RegistryStore::with_view) and
+/// [`visit_view`](RegistryStore::visit_view) hand out.
+///
+/// `dyn DynView` is a `RegistryView`, and has its methods; each that answers with an
+/// iterator allocates one. Every `RegistryView` is a `DynView`. The methods of this trait
+/// are how one becomes the other, and are not meant to be called.
+pub trait DynView {
+    #[doc(hidden)]
+    fn dyn_revision(&self) -> Revision;
+    #[doc(hidden)]
+    fn dyn_get(&self, key: &str) -> Option<&ServiceInfo>;
+    #[doc(hidden)]
+    fn dyn_services(&self) -> Box<dyn Iterator<Item = &ServiceInfo> + '_>;
+    #[doc(hidden)]
+    fn dyn_services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> Box<dyn Iterator<Item = &'a ServiceInfo> + 'a>;
+    #[doc(hidden)]
+    fn dyn_subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> Box<dyn Iterator<Item = &'a ServiceKey> + 'a>;
+    #[doc(hidden)]
+    fn dyn_names(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+    #[doc(hidden)]
+    fn dyn_groups(&self) -> Box<dyn Iterator<Item = &str> + '_>;
+    #[doc(hidden)]
+    fn dyn_stats(&self) -> StoreStats;
+}
+
+impl<V: RegistryView> DynView for V {
+    fn dyn_revision(&self) -> Revision {
+        self.revision()
+    }
+
+    fn dyn_get(&self, key: &str) -> Option<&ServiceInfo> {
+        self.get(key)
+    }
+
+    fn dyn_services(&self) -> Box<dyn Iterator<Item = &ServiceInfo> + '_> {
+        Box::new(self.services())
+    }
+
+    fn dyn_services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> Box<dyn Iterator<Item = &'a ServiceInfo> + 'a> {
+        Box::new(self.services_by_name(service_name))
+    }
+
+    fn dyn_subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> Box<dyn Iterator<Item = &'a ServiceKey> + 'a> {
+        Box::new(self.subscribers(service_group))
+    }
+
+    fn dyn_names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.names())
+    }
+
+    fn dyn_groups(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(self.groups())
+    }
+
+    fn dyn_stats(&self) -> StoreStats {
+        self.stats()
+    }
+}
+
+impl<'view> RegistryView for dyn DynView + 'view {
+    fn revision(&self) -> Revision {
+        self.dyn_revision()
+    }
+
+    fn get(&self, key: &str) -> Option<&ServiceInfo> {
+        self.dyn_get(key)
+    }
+
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.dyn_services()
+    }
+
+    fn services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, 'view> {
+        self.dyn_services_by_name(service_name)
+    }
+
+    fn subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, 'view> {
+        self.dyn_subscribers(service_group)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.dyn_names()
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.dyn_groups()
+    }
+
+    fn stats(&self) -> StoreStats {
+        self.dyn_stats()
+    }
+}
+
+/// A store that hands out snapshots, for generic code: `SnapshotStore` and
+/// `VersionedStore`, and pointers to them.
+///
+/// ```
+/// # #[cfg(all(feature = "snapshot", feature = "versioned"))] {
+/// use std::sync::Arc;
+/// use service_registry::{RegistryView, SnapshotStore, Snapshots, VersionedStore};
+///
+/// /// Counts on a thread of its own, while the store goes on.
+/// fn count_healthy<S: Snapshots>(store: &S) -> usize {
+///     let snapshot = store.snapshot();
+///     let count = move || snapshot.services().filter(|pod| pod.status().is_healthy()).count();
+///     std::thread::spawn(count).join().unwrap()
+/// }
+/// assert_eq!(count_healthy(&SnapshotStore::new()), 0);
+/// assert_eq!(count_healthy(&Arc::new(VersionedStore::new())), 0);
+/// # }
+/// ```
+pub trait Snapshots: RegistryStore {
+    /// A state that stays.
+    type Snapshot: RegistryView + Clone + Send + Sync + 'static;
+
+    /// The present state, for as long as one likes. O(1).
+    #[must_use]
+    fn snapshot(&self) -> Self::Snapshot;
+}
+
+macro_rules! through_pointer {
+    ($($pointer:ty),+) => {$(
+        impl<S: Snapshots + ?Sized> Snapshots for $pointer {
+            type Snapshot = S::Snapshot;
+
+            fn snapshot(&self) -> S::Snapshot {
+                (**self).snapshot()
+            }
+        }
+    )+};
+}
+
+through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
