@@ -102,10 +102,12 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod batch;
+pub mod changes;
 mod error;
 mod hash;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod model;
 mod registry;
 mod select;
 mod service;

@@ -343,6 +343,8 @@ pub struct ServiceRegistration {
     pub notification_url: String,
     /// The service groups of whose changes it wants to hear.
     pub subscriptions: Vec<String>,
+    /// m
+    pub metadata: std::collections::BTreeMap<String, String>,
 }
 
 /// What the last health check said.
@@ -427,6 +429,8 @@ pub struct ServiceInfo {
     registered_at: SystemTime,
     last_health_check: Option<SystemTime>,
     status: ServiceStatus,
+    revision: crate::Revision,
+    incarnation: crate::Revision,
 }
 
 /// The part of a [`ServiceInfo`] that never changes, and is shared.
@@ -436,6 +440,23 @@ struct Record {
 }
 
 impl ServiceInfo {
+    /// r
+    pub fn revision(&self) -> crate::Revision {
+        self.revision
+    }
+    /// i
+    pub fn incarnation(&self) -> crate::Revision {
+        self.incarnation
+    }
+    pub(crate) fn stamped(
+        mut self,
+        revision: crate::Revision,
+        incarnation: crate::Revision,
+    ) -> Self {
+        self.revision = revision;
+        self.incarnation = incarnation;
+        self
+    }
     /// Checks a registration and makes it a record: status
     /// [`Unknown`](ServiceStatus::Unknown), never checked, registered now.
     /// O(size of the registration).
@@ -458,6 +479,8 @@ impl ServiceInfo {
             registered_at: SystemTime::now(),
             last_health_check: None,
             status: ServiceStatus::Unknown,
+            revision: Default::default(),
+            incarnation: Default::default(),
         })
     }
 
