@@ -91,9 +91,11 @@
 //! | `versioned` | `VersionedStore`, and `crossbeam-epoch`, `imbl` |
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
+//! | `stream` | watches as `futures_core::Stream`s |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod changes;
 mod hash;
 mod model;
 mod registry;

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::changes::{Cursor, Difference, Selection, Watch};
 use crate::model::batch::Batch;
 use crate::model::condition::OnForeign;
 use crate::model::error::{Result, StoreError};
@@ -128,7 +129,7 @@ impl<S: RegistryStore> Registry<S> {
     }
 
     /// Makes the records of `source` these and no others, in one commit:
-    /// [`Batch::replace_source`]. A pod that says the same as before keeps the time at
+    /// [`Batch::replace_source`]. Answers with what that changed. A pod that says the same as before keeps the time at
     /// which it registered. O(*n*) for all records of the store.
     ///
     /// # Errors
@@ -141,7 +142,7 @@ impl<S: RegistryStore> Registry<S> {
         source: &str,
         registrations: impl IntoIterator<Item = ServiceRegistration>,
         on_foreign: OnForeign,
-    ) -> Result<Revision> {
+    ) -> Result<Vec<Difference>> {
         let services = registrations.into_iter().map(|registration| {
             let service = ServiceInfo::new(registration)?;
             match self.store.find_service(service.key())? {
@@ -154,7 +155,7 @@ impl<S: RegistryStore> Registry<S> {
         let services = services.collect::<Result<_>>()?;
         let mut batch = Batch::with_capacity(1);
         batch.replace_source(source, services, on_foreign);
-        self.store.commit(batch)
+        self.store.commit_changes(batch).map(|(_, changes)| changes)
     }
 
     /// Applies a batch: see [`RegistryStore::commit`].
@@ -164,6 +165,34 @@ impl<S: RegistryStore> Registry<S> {
     /// As there.
     pub fn commit(&self, batch: Batch) -> Result<Revision> {
         self.store.commit(batch)
+    }
+
+    /// Applies a batch, and answers with what it changed: see
+    /// [`RegistryStore::commit_changes`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
+        self.store.commit_changes(batch)
+    }
+
+    /// Begins a watch: see [`RegistryStore::watch`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn watch(&self, selection: Selection) -> Result<Watch> {
+        self.store.watch(selection)
+    }
+
+    /// Begins a watch behind a cursor: see [`RegistryStore::watch_from`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+        self.store.watch_from(selection, cursor)
     }
 
     /// Ends the store: see [`RegistryStore::close`].

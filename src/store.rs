@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::changes::{Cursor, Difference, Selection, Watch};
 use crate::model::batch::Batch;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
@@ -17,7 +18,9 @@ mod delegate;
 mod tables;
 
 mod collect;
+mod differ;
 mod memory;
+mod noted;
 #[cfg(all(test, loom))]
 #[macro_use]
 mod models;
@@ -265,6 +268,56 @@ pub trait RegistryStore {
     /// change that fails and why.
     fn commit(&self, batch: Batch) -> Result<Revision>;
 
+    /// As [`commit`](Self::commit), and answers with what it changed besides, as the net
+    /// effect of the whole batch. The cost of a commit, and O(differences).
+    ///
+    /// # Errors
+    ///
+    /// As [`commit`](Self::commit); [`Failed`](crate::StoreError::Failed) where a store
+    /// from elsewhere cannot tell.
+    fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
+        let _ = batch;
+        Err(untold())
+    }
+
+    /// Begins a watch: the state of what is selected, and then every change of it, in the
+    /// order of commits, without a gap. O(1), and a turn of writing; `MemoryStore` and
+    /// `WorkerStore` copy their state for the first one, in O(*n*).
+    ///
+    /// ```
+    /// use service_registry::changes::{Difference, Event, Selection};
+    /// use service_registry::{MemoryStore, RegistryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// let mut watch = store.watch(Selection::group("user-service"))?;
+    /// assert!(matches!(watch.recv()?, Event::State { .. }));
+    /// store.add_subscription("web:pod-1", "user-service")?;
+    /// let Event::Changes { changes, .. } = watch.recv()? else { unreachable!() };
+    /// assert!(matches!(changes[..], [Difference::Subscribed { .. }]));
+    /// # Ok::<(), service_registry::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Failed`](crate::StoreError::Failed) where a store from elsewhere tells no changes.
+    fn watch(&self, selection: Selection) -> Result<Watch> {
+        let _ = selection;
+        Err(untold())
+    }
+
+    /// Begins a watch behind `cursor`, the place of an earlier watch of this store, if the
+    /// log still reaches back so far. Otherwise, and where the cursor is of another store
+    /// or ahead of this one, it begins with the state. Never with a gap. O(1), a turn of
+    /// writing, and for a selection that nobody watches O(log).
+    ///
+    /// # Errors
+    ///
+    /// As [`watch`](Self::watch).
+    fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+        let _ = (selection, cursor);
+        Err(untold())
+    }
+
     /// The number of the present state. O(1). After `close`, that of the last.
     fn revision(&self) -> Revision;
 
@@ -376,6 +429,12 @@ pub trait RegistryStore {
     ///
     /// None of its own.
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()>;
+}
+
+/// What the provided methods answer.
+#[cold]
+fn untold() -> crate::StoreError {
+    crate::StoreError::failed("this store tells no changes")
 }
 
 /// `with_service` by way of `visit_service`, for stores behind a pointer.

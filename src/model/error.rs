@@ -272,6 +272,8 @@ pub enum Problem {
     Repeated,
     /// A record is of another source than the list that it stands in.
     OtherSource,
+    /// A view is of another store than the one that it is compared with.
+    OtherStore,
     /// Not one of the names that are known here.
     Unknown {
         /// Those that are.
@@ -315,6 +317,7 @@ impl fmt::Display for Problem {
             Problem::OutOfTime => f.write_str("from 1970 on is not between 1970 and 9999"),
             Problem::Repeated => f.write_str("was given before in the same list"),
             Problem::OtherSource => f.write_str("is another source than that of its list"),
+            Problem::OtherStore => f.write_str("is a view of another store"),
             Problem::Unknown { expected } => write!(f, "is not known; expected {expected}"),
             Problem::Unavailable { because } => write!(f, "is not available: {because}"),
         }

@@ -128,6 +128,24 @@ macro_rules! delegate_store {
                 $crate::RegistryStore::commit(&$inner, batch)
             }
         });
+        $crate::delegate_store!(@unless commit_changes [$($except)*] {
+            #[inline]
+            fn commit_changes(&$self, batch: $crate::Batch) -> $crate::Result<($crate::Revision, ::std::vec::Vec<$crate::changes::Difference>)> {
+                $crate::RegistryStore::commit_changes(&$inner, batch)
+            }
+        });
+        $crate::delegate_store!(@unless watch [$($except)*] {
+            #[inline]
+            fn watch(&$self, selection: $crate::changes::Selection) -> $crate::Result<$crate::changes::Watch> {
+                $crate::RegistryStore::watch(&$inner, selection)
+            }
+        });
+        $crate::delegate_store!(@unless watch_from [$($except)*] {
+            #[inline]
+            fn watch_from(&$self, selection: $crate::changes::Selection, cursor: $crate::changes::Cursor) -> $crate::Result<$crate::changes::Watch> {
+                $crate::RegistryStore::watch_from(&$inner, selection, cursor)
+            }
+        });
         $crate::delegate_store!(@unless revision [$($except)*] {
             #[inline]
             fn revision(&$self) -> $crate::Revision {
@@ -206,6 +224,9 @@ macro_rules! delegate_store {
     (@unless get_subscribers [get_subscribers $($except:ident)*] $written:tt) => {};
     (@unless get_subscriber_services [get_subscriber_services $($except:ident)*] $written:tt) => {};
     (@unless commit [commit $($except:ident)*] $written:tt) => {};
+    (@unless commit_changes [commit_changes $($except:ident)*] $written:tt) => {};
+    (@unless watch [watch $($except:ident)*] $written:tt) => {};
+    (@unless watch_from [watch_from $($except:ident)*] $written:tt) => {};
     (@unless revision [revision $($except:ident)*] $written:tt) => {};
     (@unless take_service [take_service $($except:ident)*] $written:tt) => {};
     (@unless clear [clear $($except:ident)*] $written:tt) => {};

@@ -29,6 +29,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::tables::Tables;
 use super::tables::prelude::*;
+use crate::changes::OwnLog;
 use crate::hash::RandomState;
 use crate::model::record::Effect;
 use crate::sync::atomic::AtomicU64;
@@ -99,6 +100,7 @@ mod map;
 /// # Ok::<(), StoreError>(())
 /// ```
 pub struct EvmapStore {
+    log: OwnLog,
     handles: Handles,
     /// The writing side, until the store is closed. No read takes this lock: a
     /// writer that holds it may be waiting for the very reader.
@@ -116,9 +118,15 @@ struct Writer {
 impl EvmapStore {
     /// An empty store.
     pub fn new() -> EvmapStore {
+        EvmapStore::with_log(LogOptions::default())
+    }
+
+    /// An empty store with a log of its own kind.
+    pub fn with_log(options: LogOptions) -> EvmapStore {
         let (map, seed) = map::new(&RandomState::default());
         let tables = Tables::default();
         EvmapStore {
+            log: OwnLog::new(options),
             handles: Handles::new(seed),
             writer: Mutex::new(Some(Writer { tables, map })),
             last: AtomicU64::new(0),
@@ -127,10 +135,7 @@ impl EvmapStore {
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        match self.handles.of_thread() {
-            Some(own) => own.read(read),
-            None => self.handles.first(|own| own.read(read)),
-        }
+        self.handles.read(read)
     }
 
     /// A read that runs a closure of the caller.
@@ -147,23 +152,38 @@ impl EvmapStore {
         }
     }
 
-    fn write<R>(&self, write: impl FnOnce(&mut Writer) -> Result<R>) -> Result<R> {
-        self.write_state(write).map(|(answer, _)| answer)
-    }
-
-    fn commit_write(&self, write: impl FnOnce(&mut Writer) -> Result<()>) -> Result<Revision> {
-        self.write_state(write).map(|((), revision)| revision)
-    }
-
-    fn write_state<R>(
+    fn write<R>(
         &self,
-        write: impl FnOnce(&mut Writer) -> Result<R>,
-    ) -> Result<(R, Revision)> {
+        is_asked: bool,
+        write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
+    ) -> Result<Written<R>> {
         self.refuse_inside()?;
-        let mut writer = self.lock();
-        let writer = writer.as_mut().ok_or(StoreError::Closed)?;
-        let answer = write(writer)?;
-        Ok((answer, writer.settle()))
+        let mut lock = self.lock();
+        let writer = lock.as_mut().ok_or(StoreError::Closed)?;
+        let before = writer.current();
+        let telling = Telling::new(&*self.log, is_asked);
+        let (answer, changes) = telling.note(writer, write)?;
+        let revision = writer.settle();
+        let revisions = (before, revision);
+        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
+            log.append(revision, changes)
+        });
+        drop(lock);
+        drop(left);
+        Ok(Written {
+            answer,
+            revision,
+            changes,
+        })
+    }
+
+    fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
+        let read = self.handles.of_store();
+        self.log.watch(selection, from, Arc::new(read), || {
+            self.refuse_inside()?;
+            let writer = self.lock();
+            Ok(writer.as_ref().ok_or(StoreError::Closed)?.current())
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
@@ -189,6 +209,8 @@ impl EvmapStore {
             // Dropping the writer takes the maps down, once readers have left.
             *writer = None;
         }
+        drop(writer);
+        drop(self.log.close());
         Ok(())
     }
 }
@@ -319,13 +341,6 @@ impl WriteTables for Writer {
         ended.into_iter().map(leave).collect()
     }
 
-    fn clear(&mut self) -> impl Sized + use<> {
-        if self.tables.stats() != StoreStats::default() {
-            self.map.purge();
-        }
-        self.tables.clear()
-    }
-
     fn settle(&mut self) -> Revision {
         let before = self.tables.revision();
         let revision = self.tables.settle();
@@ -337,6 +352,19 @@ impl WriteTables for Writer {
             self.map.publish();
         }
         revision
+    }
+}
+
+impl ClearTables for Writer {
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(look);
+    }
+
+    fn clear(&mut self) -> impl Sized + use<> {
+        if self.tables.stats() != StoreStats::default() {
+            self.map.purge();
+        }
+        self.tables.clear()
     }
 }
 

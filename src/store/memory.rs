@@ -1,10 +1,14 @@
 //! [`MemoryStore`]: one thread, no synchronisation at all.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt;
+use std::sync::Arc;
 
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
+use crate::changes::{Aftermath, OwnLog, ReadState};
+#[cfg(feature = "worker")]
+use crate::sync::atomic::{AtomicU64, Ordering::Release};
 
 /// The store for one thread: hash tables, and nothing else.
 ///
@@ -43,9 +47,38 @@ use super::tables::{State, Tables};
 /// let status = store.with_service("user-service:pod-1", |pod| pod.status())?;
 /// # Ok::<(), service_registry::StoreError>(())
 /// ```
+///
+/// # Watches
+///
+/// A [`Watch`] may go to another thread, where the state of this store cannot be read. So
+/// the store copies its state into the log for the first watch, and again when the log has
+/// been filled, in O(*n*) each time.
 #[derive(Default)]
 pub struct MemoryStore {
     state: RefCell<State>,
+    options: LogOptions,
+    /// Made by the first watch.
+    log: OnceCell<OwnLog>,
+    #[cfg(feature = "worker")]
+    owner: Option<Box<Owner>>,
+}
+
+/// What a store does for the worker that owns it.
+#[cfg(feature = "worker")]
+struct Owner {
+    /// Where the revision is to be found, before watches hear of it.
+    published: Arc<AtomicU64>,
+    /// What is to be done on another thread.
+    left: RefCell<Vec<Aftermath>>,
+}
+
+/// The state is read from what the store has left in its log.
+struct Elsewhere;
+
+impl ReadState for Elsewhere {
+    fn read_state(&self, _: &Selection) -> Result<Option<Selected>> {
+        Ok(None)
+    }
 }
 
 impl MemoryStore {
@@ -66,22 +99,84 @@ impl MemoryStore {
         self.read(read)
     }
 
-    #[inline]
-    fn write<R>(&self, write: impl FnOnce(&mut Tables) -> Result<R>) -> Result<R> {
-        self.write_state(write).map(|(answer, _)| answer)
+    /// An empty store with a log of its own kind.
+    pub fn with_log(options: LogOptions) -> MemoryStore {
+        MemoryStore {
+            options,
+            ..MemoryStore::default()
+        }
     }
 
-    fn commit_write(&self, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<Revision> {
-        self.write_state(write).map(|((), revision)| revision)
+    /// A store that a worker owns: it tells `published` its revision, and leaves it to the
+    /// worker to [take](Self::take_left) what is to be done after a commit.
+    #[cfg(feature = "worker")]
+    pub(super) fn owned(log: Log, published: Arc<AtomicU64>) -> MemoryStore {
+        let left = RefCell::default();
+        MemoryStore {
+            log: OnceCell::from(OwnLog::from(log)),
+            owner: Some(Box::new(Owner { published, left })),
+            ..MemoryStore::default()
+        }
+    }
+
+    #[cfg(feature = "worker")]
+    pub(super) fn take_left(&self) -> Vec<Aftermath> {
+        let owner = self.owner.as_ref();
+        owner.map_or_else(Vec::new, |owner| owner.left.take())
     }
 
     #[inline]
-    fn write_state<R>(
+    fn write<R>(
         &self,
-        write: impl FnOnce(&mut Tables) -> Result<R>,
-    ) -> Result<(R, Revision)> {
+        is_asked: bool,
+        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+    ) -> Result<Written<R>> {
         let state = self.state.try_borrow_mut();
-        state.map_err(|_| StoreError::Reentrant)?.write(write)
+        let mut state = state.map_err(|_| StoreError::Reentrant)?;
+        let tables = state.tables_mut()?;
+        let before = tables.current();
+        let telling = Telling::new(self.log.get().map(|log| &**log), is_asked);
+        let (answer, changes) = telling.note(tables, write)?;
+        let revision = tables.settle();
+        #[cfg(feature = "worker")]
+        if let Some(owner) = &self.owner {
+            // Release, before watches hear of it and before the answer is sent: pairs with
+            // the Acquire load in `WorkerStore::revision`, so that whoever has either finds
+            // it there.
+            owner.published.store(revision.as_u64(), Release);
+        }
+        let (changes, left) = telling.tell((before, revision), changes, |log, changes| {
+            log.append_with(revision, changes, || state_of(tables, &Selection::All))
+        });
+        drop(state);
+        self.leave(left);
+        Ok(Written {
+            answer,
+            revision,
+            changes,
+        })
+    }
+
+    /// Does what is left to do when the turn is over, or leaves it to the worker.
+    #[inline]
+    fn leave(&self, left: Option<Aftermath>) {
+        #[cfg(feature = "worker")]
+        if let Some(owner) = &self.owner {
+            owner.left.borrow_mut().extend(left);
+            return;
+        }
+        drop(left);
+    }
+
+    fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
+        let log = self.log.get_or_init(|| OwnLog::new(self.options));
+        log.watch(selection, from, Arc::new(Elsewhere), || {
+            let state = self.state.try_borrow_mut();
+            let state = state.map_err(|_| StoreError::Reentrant)?;
+            let tables = state.tables()?;
+            log.checkpoint(|| state_of(tables, &Selection::All));
+            Ok(tables.revision())
+        })
     }
 
     fn current_revision(&self) -> Revision {
@@ -90,7 +185,9 @@ impl MemoryStore {
 
     fn close_tables(&self) -> Result<()> {
         let state = self.state.try_borrow_mut();
-        state.map_err(|_| StoreError::Reentrant)?.close();
+        let held = state.map_err(|_| StoreError::Reentrant)?.close();
+        drop(held);
+        self.leave(self.log.get().map(|log| log.close()));
         Ok(())
     }
 }

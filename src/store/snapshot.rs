@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use super::Snapshots;
 use super::tables::prelude::*;
-use published::{Published, Reader};
+use crate::changes::{OwnLog, ReadState};
+use crate::model::error::{InvalidInput, Problem};
+use published::{Published, Reader, Unpublished};
 use root::Root;
 
 mod published;
@@ -52,14 +54,26 @@ mod trie;
 /// # Ok::<(), service_registry::StoreError>(())
 /// ```
 pub struct SnapshotStore {
+    log: OwnLog,
     newest: Published<Root>,
+}
+
+/// How watches read the state of a store that may have gone.
+struct OfStore(Unpublished<Root>);
+
+impl ReadState for OfStore {
+    fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
+        let root = self.0.upgrade().ok_or(StoreError::Closed)?.load_full();
+        match root.is_closed() {
+            true => Err(StoreError::Closed),
+            false => Ok(Some(state_of(&*root, selection))),
+        }
+    }
 }
 
 impl Default for SnapshotStore {
     fn default() -> SnapshotStore {
-        SnapshotStore {
-            newest: Published::new(Root::default()),
-        }
+        SnapshotStore::with_log(LogOptions::default())
     }
 }
 
@@ -67,6 +81,15 @@ impl SnapshotStore {
     /// An empty store.
     pub fn new() -> SnapshotStore {
         SnapshotStore::default()
+    }
+
+    /// An empty store with a log of its own kind.
+    pub fn with_log(options: LogOptions) -> SnapshotStore {
+        let log = OwnLog::new(options);
+        SnapshotStore {
+            newest: Published::new(Root::of(log.store())),
+            log,
+        }
     }
 
     /// The present state. O(1), allocates nothing, and costs the store nothing
@@ -105,27 +128,43 @@ impl SnapshotStore {
         self.read(read)
     }
 
-    fn write<R>(&self, write: impl FnOnce(&mut Root) -> Result<R>) -> Result<R> {
-        self.write_root(write).map(|(answer, _)| answer)
-    }
-
-    fn commit_write(&self, write: impl FnOnce(&mut Root) -> Result<()>) -> Result<Revision> {
-        self.write_root(write).map(|((), revision)| revision)
-    }
-
-    fn write_root<R>(&self, write: impl FnOnce(&mut Root) -> Result<R>) -> Result<(R, Revision)> {
+    fn write<R>(
+        &self,
+        is_asked: bool,
+        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
+    ) -> Result<Written<R>> {
         let turn = self.newest.turn();
         let mut root = Root::clone(&self.newest.load());
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
-        let answer = write(&mut root)?;
-        let changed = root.is_dirty();
+        let before = root.current();
+        let telling = Telling::new(&*self.log, is_asked);
+        let (answer, changes) = telling.note(&mut root, write)?;
         let revision = root.settle();
-        let replaced = changed.then(|| turn.publish(root));
+        let replaced = (revision != before).then(|| turn.publish(root));
+        let revisions = (before, revision);
+        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
+            log.append(revision, changes)
+        });
         drop(turn);
-        drop(replaced);
-        Ok((answer, revision))
+        drop((replaced, left));
+        Ok(Written {
+            answer,
+            revision,
+            changes,
+        })
+    }
+
+    fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
+        let read = OfStore(self.newest.downgrade());
+        self.log.watch(selection, from, Arc::new(read), || {
+            let _turn = self.newest.turn();
+            match self.newest.load() {
+                root if root.is_closed() => Err(StoreError::Closed),
+                root => Ok(root.current()),
+            }
+        })
     }
 
     fn current_revision(&self) -> Revision {
@@ -136,9 +175,9 @@ impl SnapshotStore {
     fn close_tables(&self) -> Result<()> {
         let turn = self.newest.turn();
         let last = self.current_revision();
-        let replaced = turn.publish(Root::closed(last));
+        let replaced = turn.publish(Root::closed(last, self.log.store()));
         drop(turn);
-        drop(replaced);
+        drop((replaced, self.log.close()));
         Ok(())
     }
 }
@@ -211,6 +250,14 @@ impl RegistryView for Snapshot {
 
     fn stats(&self) -> StoreStats {
         self.root.stats()
+    }
+
+    fn changes_since(&self, older: &Snapshot) -> Result<Vec<Difference>> {
+        if !self.root.is_of_the_store_of(&older.root) {
+            let revision = older.revision().to_string();
+            return Err(InvalidInput::new("older", &revision, Problem::OtherStore).into());
+        }
+        Ok(self.root.changes_since(&older.root))
     }
 }
 

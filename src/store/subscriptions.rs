@@ -5,6 +5,10 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 
+#[cfg(feature = "snapshot")]
+use super::differ::subscriptions;
+#[cfg(feature = "snapshot")]
+use crate::changes::Difference;
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 
@@ -20,11 +24,16 @@ pub(crate) trait HashedMap<K, V> {
     fn new(hasher: RandomState) -> Self;
     #[cfg(test)]
     fn hasher(&self) -> &RandomState;
-    fn keys<'a>(&'a self) -> impl Iterator<Item = &'a K>
+    /// Whether both are known to share everything.
+    #[cfg(feature = "snapshot")]
+    fn same(&self, _other: &Self) -> bool {
+        false
+    }
+    fn get_entry(&self, key: &str) -> Option<(&K, &V)>;
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
     where
         K: 'a,
         V: 'a;
-    fn get_entry(&self, key: &str) -> Option<(&K, &V)>;
     fn get_mut(&mut self, key: &str) -> Option<&mut V>;
     fn entry_or_default(&mut self, key: K) -> &mut V;
     fn remove(&mut self, key: &str) -> Option<V>;
@@ -32,6 +41,16 @@ pub(crate) trait HashedMap<K, V> {
 
 pub(crate) trait SortedMap<K, V> {
     fn is_empty(&self) -> bool;
+    /// As [`HashedMap::same`].
+    #[cfg(feature = "snapshot")]
+    fn same(&self, _other: &Self) -> bool {
+        false
+    }
+    #[cfg(feature = "snapshot")]
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a;
     fn insert(&mut self, key: K, value: V);
     fn values<'a>(&'a self) -> impl Iterator<Item = &'a V>
     where
@@ -83,7 +102,21 @@ impl<M: Maps> Subscriptions<M> {
 
     /// The groups that have subscribers.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.keys().map(|group| &**group)
+        self.groups.entries().map(|(group, _)| &**group)
+    }
+
+    /// Every group with its subscribers, in the order of subscription.
+    pub(crate) fn each(&self, mut look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        for (group, subscribers) in self.groups.entries() {
+            for subscriber in subscribers.values() {
+                look(subscriber, group);
+            }
+        }
+    }
+
+    /// Has numbers go on from where those of `before` end.
+    pub(crate) fn count_on(&mut self, before: &Subscriptions<M>) {
+        self.next = before.next;
     }
 
     /// The subscribers of a group, in the order of subscription.
@@ -93,6 +126,38 @@ impl<M: Maps> Subscriptions<M> {
     ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, M> {
         let group = self.groups.get_entry(service_group);
         group.into_iter().flat_map(|(_, group)| group.values())
+    }
+
+    /// Adds what differs from an older state of the same maps. O(groups), and the subscribers
+    /// of those that differ.
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn changes_since(&self, older: &Subscriptions<M>, changes: &mut Vec<Difference>) {
+        if self.groups.same(&older.groups) {
+            return;
+        }
+        let numbered = |group: &'_ Group<M>| {
+            let entries = group.entries();
+            entries
+                .map(|(number, key)| (*number, key.clone()))
+                .collect::<Vec<_>>()
+        };
+        let mut begun = Vec::new();
+        let mut differ = |group: &str, before: Option<&Group<M>>, after: Option<&Group<M>>| {
+            let [before, after] = [before, after].map(|side| side.map_or_else(Vec::new, numbered));
+            subscriptions(group, &before, &after, changes, &mut begun);
+        };
+        for (group, after) in self.groups.entries() {
+            let before = older.groups.get_entry(group).map(|(_, before)| before);
+            if !before.is_some_and(|before| before.same(after)) {
+                differ(group, before, Some(after));
+            }
+        }
+        for (group, before) in older.groups.entries() {
+            if self.groups.get_entry(group).is_none() {
+                differ(group, Some(before), None);
+            }
+        }
+        changes.append(&mut begun);
     }
 
     /// Adds a subscription, whose sides have been checked; answers with its

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::services::Services;
 use super::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
-use super::write::{Before, Put, WriteTables};
+use super::write::{Before, ClearTables, Put, WriteTables};
 use super::{RegistryView, StoreStats};
 use crate::hash::RandomState;
 use crate::model::error::{Result, StoreError};
@@ -31,20 +31,26 @@ use crate::model::time::Moment;
 /// ```text
 /// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
 /// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
-/// fn write<R>(&self, write: impl FnOnce(&mut Tables) -> Result<R>) -> Result<R>;
-/// fn commit_write(&self, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<Revision>;
+/// fn write<R>(
+///     &self,
+///     is_asked: bool,
+///     write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+/// ) -> Result<Written<R>>;
+/// fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch>;
 /// fn current_revision(&self) -> Revision;
 /// fn close_tables(&self) -> Result<()>;
 /// ```
 ///
 /// of which `read_foreign` runs a closure of the caller, who may call the store
 /// again, and `write` makes one commit of what its closure does, or none if the
-/// closure fails, having changed nothing.
+/// closure fails, having changed nothing; it answers with the differences if it is
+/// asked for them.
 macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
             fn save_service(&self, service: ServiceInfo) -> Result<()> {
-                self.write(|tables| tables.put_record(service, Put::Save).map(drop))
+                self.write(false, |tables| tables.put_record(service, Put::Save))?;
+                Ok(())
             }
 
             #[inline]
@@ -80,10 +86,11 @@ macro_rules! impl_registry_store {
             }
 
             fn delete_service(&self, key: &str) -> Result<()> {
-                self.write(|tables| match tables.delete(key) {
+                self.write(false, |tables| match tables.delete(key) {
                     Some(_) => Ok(()),
                     None => Err(missing(key)),
-                })
+                })?;
+                Ok(())
             }
 
             #[inline]
@@ -93,36 +100,40 @@ macro_rules! impl_registry_store {
                 status: ServiceStatus,
                 checked_at: SystemTime,
             ) -> Result<HealthUpdate> {
-                self.write(|tables| {
+                let written = self.write(false, |tables| {
                     let checked_at = Moment::new("checked_at", checked_at)?;
                     tables
                         .set_health(key, status, checked_at)
                         .ok_or_else(|| missing(key))
-                })
+                })?;
+                Ok(written.answer)
             }
 
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                self.write(|tables| {
+                self.write(false, |tables| {
                     check_subscription(subscriber_key, service_group)?;
                     tables.subscribe(subscriber_key, service_group);
                     Ok(())
-                })
+                })?;
+                Ok(())
             }
 
             fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                self.write(|tables| {
+                self.write(false, |tables| {
                     check_subscription(subscriber_key, service_group)?;
                     tables.unsubscribe(subscriber_key, service_group);
                     Ok(())
-                })
+                })?;
+                Ok(())
             }
 
             fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-                self.write(|tables| {
+                self.write(false, |tables| {
                     check_subscriber(subscriber_key)?;
                     tables.unsubscribe_all(subscriber_key);
                     Ok(())
-                })
+                })?;
+                Ok(())
             }
 
             fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
@@ -134,7 +145,21 @@ macro_rules! impl_registry_store {
             }
 
             fn commit(&self, batch: Batch) -> Result<Revision> {
-                self.commit_write(|tables| tables.apply_batch(batch))
+                let written = self.write(false, |tables| tables.apply_batch(batch))?;
+                Ok(written.revision)
+            }
+
+            fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
+                let written = self.write(true, |tables| tables.apply_batch(batch))?;
+                Ok((written.revision, written.changes))
+            }
+
+            fn watch(&self, selection: Selection) -> Result<Watch> {
+                self.begin_watch(selection, None)
+            }
+
+            fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+                self.begin_watch(selection, Some(cursor))
             }
 
             fn revision(&self) -> Revision {
@@ -142,11 +167,14 @@ macro_rules! impl_registry_store {
             }
 
             fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-                self.write(|tables| tables.take(key, Cause::Deleted).ok_or_else(|| missing(key)))
+                let written = self.write(false, |tables| {
+                    tables.take(key, Cause::Deleted).ok_or_else(|| missing(key))
+                })?;
+                Ok(written.answer)
             }
 
             fn clear(&self) -> Result<()> {
-                let cleared = self.write(|tables| Ok(tables.clear()))?;
+                let cleared = self.write(false, |tables| Ok(tables.clear()))?;
                 drop(cleared);
                 Ok(())
             }
@@ -192,6 +220,9 @@ macro_rules! impl_registry_store {
 
 /// What [`impl_registry_store!`] names.
 pub(crate) mod prelude {
+    pub(crate) use crate::changes::{
+        Cursor, Difference, Log, LogOptions, Selection, State as Selected, Watch,
+    };
     pub(crate) use crate::model::batch::Batch;
     pub(crate) use crate::model::cause::Cause;
     pub(crate) use crate::model::error::{Result, StoreError};
@@ -203,7 +234,9 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::status::ServiceStatus;
     pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::store::collect::clone_all;
-    pub(crate) use crate::store::write::{Before, Put, WriteTables};
+    pub(crate) use crate::store::noted::{Noted, Telling, Written};
+    pub(crate) use crate::store::view::state_of;
+    pub(crate) use crate::store::write::{Before, ClearTables, Put, WriteTables};
     pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};
     pub(crate) use std::time::SystemTime;
 }
@@ -301,17 +334,6 @@ impl WriteTables for Tables {
         groups
     }
 
-    fn clear(&mut self) -> impl Sized + use<> {
-        (self.stats() != StoreStats::default()).then(|| {
-            let empty = Tables {
-                revision: self.revision,
-                dirty: true,
-                ..Tables::default()
-            };
-            std::mem::replace(self, empty)
-        })
-    }
-
     #[inline]
     fn settle(&mut self) -> Revision {
         if self.dirty {
@@ -319,6 +341,24 @@ impl WriteTables for Tables {
             self.dirty = false;
         }
         self.revision
+    }
+}
+
+impl ClearTables for Tables {
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(look);
+    }
+
+    fn clear(&mut self) -> impl Sized + use<> {
+        (self.stats() != StoreStats::default()).then(|| {
+            let mut empty = Tables {
+                revision: self.revision,
+                dirty: true,
+                ..Tables::default()
+            };
+            empty.subscriptions.count_on(&self.subscriptions);
+            std::mem::replace(self, empty)
+        })
     }
 }
 
@@ -385,12 +425,12 @@ impl<K: Eq + Hash + Borrow<str>, V: Default> HashedMap<K, V> for HashMap<K, V, R
         self.hasher()
     }
 
-    fn keys<'a>(&'a self) -> impl Iterator<Item = &'a K>
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
     where
         K: 'a,
         V: 'a,
     {
-        self.keys()
+        self.iter()
     }
 
     fn get_entry(&self, key: &str) -> Option<(&K, &V)> {
@@ -421,6 +461,15 @@ impl<K: Ord, V> SortedMap<K, V> for BTreeMap<K, V> {
 
     fn insert(&mut self, key: K, value: V) {
         self.insert(key, value);
+    }
+
+    #[cfg(feature = "snapshot")]
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.iter()
     }
 
     fn values<'a>(&'a self) -> impl Iterator<Item = &'a V>
@@ -472,17 +521,11 @@ impl State {
         }
     }
 
-    /// Makes one commit of what `write` does.
+    /// The tables, to be changed.
     #[inline]
-    pub(crate) fn write<R>(
-        &mut self,
-        write: impl FnOnce(&mut Tables) -> Result<R>,
-    ) -> Result<(R, Revision)> {
+    pub(crate) fn tables_mut(&mut self) -> Result<&mut Tables> {
         match self {
-            State::Open(tables) => {
-                let answer = write(tables)?;
-                Ok((answer, tables.settle()))
-            }
+            State::Open(tables) => Ok(tables),
             State::Closed(_) => Err(StoreError::Closed),
         }
     }

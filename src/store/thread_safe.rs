@@ -5,11 +5,12 @@
 //! that order, and reject three others.
 
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError, Weak};
 
 use super::reading::Reading;
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
+use crate::changes::{OwnLog, ReadState};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -49,20 +50,26 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// assert_eq!(nested, Err(StoreError::Reentrant));
 /// # Ok::<(), StoreError>(())
 /// ```
-#[derive(Default)]
+///
+/// # Watches
+///
+/// A [`Watch`] that needs the state, at its beginning or when it has fallen behind, takes
+/// the shared lock to read it: O(what is selected).
 pub struct ThreadSafeMemoryStore {
+    log: OwnLog,
+    shared: Arc<Shared>,
+}
+
+/// What watches read as well.
+#[derive(Default)]
+struct Shared {
     state: RwLock<State>,
     /// The revision of `state`, for `revision()`, which may be called from
     /// inside a read closure and so must not take the lock.
     revision: AtomicU64,
 }
 
-impl ThreadSafeMemoryStore {
-    /// An empty store. Allocates nothing.
-    pub fn new() -> ThreadSafeMemoryStore {
-        ThreadSafeMemoryStore::default()
-    }
-
+impl Shared {
     // Poisoning is passed over below: no code of a caller runs under the
     // exclusive lock, and a panic under the shared one has changed nothing.
 
@@ -80,46 +87,98 @@ impl ThreadSafeMemoryStore {
         Reading::refuse_inside(self)?;
         Ok(read(self.shared().tables()?))
     }
+}
+
+/// How watches read the state of a store that may have gone.
+struct OfStore(Weak<Shared>);
+
+impl ReadState for OfStore {
+    fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
+        let shared = self.0.upgrade().ok_or(StoreError::Closed)?;
+        shared.read(|tables| Some(state_of(tables, selection)))
+    }
+}
+
+impl Default for ThreadSafeMemoryStore {
+    fn default() -> ThreadSafeMemoryStore {
+        ThreadSafeMemoryStore::with_log(LogOptions::default())
+    }
+}
+
+impl ThreadSafeMemoryStore {
+    /// An empty store.
+    pub fn new() -> ThreadSafeMemoryStore {
+        ThreadSafeMemoryStore::default()
+    }
+
+    /// An empty store with a log of its own kind.
+    pub fn with_log(options: LogOptions) -> ThreadSafeMemoryStore {
+        ThreadSafeMemoryStore {
+            log: OwnLog::new(options),
+            shared: Arc::default(),
+        }
+    }
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+        self.shared.read(read)
+    }
 
     /// A read that runs a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
-        let _reading = Reading::enter(self)?;
-        Ok(read(self.shared().tables()?))
+        let _reading = Reading::enter(&*self.shared)?;
+        Ok(read(self.shared.shared().tables()?))
     }
 
     #[inline]
-    fn write<R>(&self, write: impl FnOnce(&mut Tables) -> Result<R>) -> Result<R> {
-        self.write_state(write).map(|(answer, _)| answer)
-    }
-
-    fn commit_write(&self, write: impl FnOnce(&mut Tables) -> Result<()>) -> Result<Revision> {
-        self.write_state(write).map(|((), revision)| revision)
-    }
-
-    fn write_state<R>(
+    fn write<R>(
         &self,
-        write: impl FnOnce(&mut Tables) -> Result<R>,
-    ) -> Result<(R, Revision)> {
-        let mut state = self.exclusive()?;
-        let written = state.write(write)?;
+        is_asked: bool,
+        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+    ) -> Result<Written<R>> {
+        let mut state = self.shared.exclusive()?;
+        let tables = state.tables_mut()?;
+        let before = tables.current();
+        let telling = Telling::new(&*self.log, is_asked);
+        let (answer, changes) = telling.note(tables, write)?;
+        let revision = tables.settle();
         // Release, under the lock: pairs with the Acquire load in
         // `current_revision`, so that whoever learns this revision there
         // happens after its commit.
-        self.revision.store(written.1.as_u64(), Release);
-        Ok(written)
+        self.shared.revision.store(revision.as_u64(), Release);
+        let revisions = (before, revision);
+        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
+            log.append(revision, changes)
+        });
+        drop(state);
+        drop(left);
+        Ok(Written {
+            answer,
+            revision,
+            changes,
+        })
+    }
+
+    fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
+        let read = OfStore(Arc::downgrade(&self.shared));
+        self.log.watch(selection, from, Arc::new(read), || {
+            let state = self.shared.exclusive()?;
+            Ok(state.tables()?.revision())
+        })
     }
 
     fn current_revision(&self) -> Revision {
-        // Acquire: pairs with the Release store in `write_state`.
-        self.revision.load(Acquire).into()
+        // Acquire: pairs with the Release store in `write`.
+        self.shared.revision.load(Acquire).into()
     }
 
     fn close_tables(&self) -> Result<()> {
         // The lock is a temporary of this statement, so that what the store
         // held is dropped after it.
-        let held = self.exclusive()?.close();
+        let held = self.shared.exclusive()?.close();
         drop(held);
+        drop(self.log.close());
         Ok(())
     }
 }
@@ -137,7 +196,7 @@ mod models {
     //! What all stores promise, and twins of the revision beside the lock.
     //!
     //! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
-    //! with the Acquire load in `current_revision`, as `write_state` does.
+    //! with the Acquire load in `current_revision`, as `write` does.
 
     use super::*;
     use crate::store::models::{Calls, Subject};
@@ -149,15 +208,20 @@ mod models {
 
     store_models!(real());
 
+    /// A commit of which nobody is told the revision.
+    fn commit_under(state: &mut State, batch: Batch) -> Result<Revision> {
+        let tables = state.tables_mut()?;
+        tables.apply_batch(batch)?;
+        Ok(tables.settle())
+    }
+
     fn store_after_the_lock(
         subject: &Subject<ThreadSafeMemoryStore>,
         batch: Batch,
     ) -> Result<Revision> {
         let store = &*subject.store;
-        let ((), revision) = store
-            .exclusive()?
-            .write(|tables| tables.apply_batch(batch))?;
-        store.revision.store(revision.as_u64(), Release);
+        let revision = commit_under(&mut store.shared.exclusive()?, batch)?;
+        store.shared.revision.store(revision.as_u64(), Release);
         Ok(revision)
     }
 
@@ -177,7 +241,7 @@ mod models {
     ) -> Result<Revision> {
         let store = &*subject.store;
         let next = store.current_revision().next();
-        store.revision.store(next.as_u64(), Release);
+        store.shared.revision.store(next.as_u64(), Release);
         store.commit(batch)
     }
 
@@ -193,9 +257,9 @@ mod models {
 
     fn store_relaxed(subject: &Subject<ThreadSafeMemoryStore>, batch: Batch) -> Result<Revision> {
         let store = &*subject.store;
-        let mut state = store.exclusive()?;
-        let ((), revision) = state.write(|tables| tables.apply_batch(batch))?;
-        store.revision.store(revision.as_u64(), Relaxed);
+        let mut state = store.shared.exclusive()?;
+        let revision = commit_under(&mut state, batch)?;
+        store.shared.revision.store(revision.as_u64(), Relaxed);
         Ok(revision)
     }
 

@@ -7,10 +7,13 @@
 //! put and find.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::Snapshots;
+use super::differ::differences;
 use super::tables::prelude::*;
+use crate::changes::ReadState;
+use crate::model::error::{InvalidInput, Problem};
 use crate::model::record::Effect;
 use engine::{Engine, Pinned, Registered};
 use lists::{Members, Pod, Subscribers};
@@ -105,9 +108,21 @@ pub struct VersionedStore {
 
 impl Default for VersionedStore {
     fn default() -> VersionedStore {
-        let engine = Arc::new(Engine::new());
-        engine.enter();
-        VersionedStore { engine }
+        VersionedStore::with_log(LogOptions::default())
+    }
+}
+
+/// How watches read the state of a store that may have gone.
+struct OfStore(Weak<Engine>);
+
+impl ReadState for OfStore {
+    fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
+        let engine = self.0.upgrade().ok_or(StoreError::Closed)?;
+        let state = engine.register();
+        match state.is_closed() {
+            true => Err(StoreError::Closed),
+            false => Ok(Some(state_of(&VersionedSnapshot { state }, selection))),
+        }
     }
 }
 
@@ -115,6 +130,13 @@ impl VersionedStore {
     /// An empty store.
     pub fn new() -> VersionedStore {
         VersionedStore::default()
+    }
+
+    /// An empty store with a log of its own kind.
+    pub fn with_log(options: LogOptions) -> VersionedStore {
+        let engine = Arc::new(Engine::new(options));
+        engine.enter();
+        VersionedStore { engine }
     }
 
     /// The present state, for as long as one likes. O(1) as a rule, and allocates nothing, but
@@ -169,31 +191,48 @@ impl VersionedStore {
     }
 
     #[inline]
-    fn write<R>(&self, write: impl FnOnce(&mut Commit<'_>) -> Result<R>) -> Result<R> {
-        self.write_commit(write).map(|(answer, _)| answer)
-    }
-
-    fn commit_write(&self, write: impl FnOnce(&mut Commit<'_>) -> Result<()>) -> Result<Revision> {
-        self.write_commit(write).map(|((), revision)| revision)
-    }
-
-    #[inline]
-    fn write_commit<'e, R>(
+    fn write<'e, R>(
         &'e self,
-        write: impl FnOnce(&mut Commit<'e>) -> Result<R>,
-    ) -> Result<(R, Revision)> {
-        let (answer, revision, is_large) = {
-            let mut commit = self.engine.commit();
-            if commit.is_closed() {
-                return Err(StoreError::Closed);
-            }
-            let answer = write(&mut commit)?;
-            (answer, commit.settle(), commit.is_large())
-        };
+        is_asked: bool,
+        write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
+    ) -> Result<Written<R>> {
+        let log = &self.engine.log;
+        let mut commit = self.engine.commit();
+        if commit.is_closed() {
+            drop(commit);
+            drop(log.close());
+            return Err(StoreError::Closed);
+        }
+        let before = commit.current();
+        let telling = Telling::new(log, is_asked);
+        let (answer, changes) = telling.note(&mut commit, write)?;
+        let revision = commit.settle();
+        let revisions = (before, revision);
+        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
+            log.append(revision, changes)
+        });
+        let is_large = commit.is_large();
+        drop(commit);
+        drop(left);
         if is_large {
             self.engine.tidy_up_after();
         }
-        Ok((answer, revision))
+        Ok(Written {
+            answer,
+            revision,
+            changes,
+        })
+    }
+
+    fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
+        let read = OfStore(Arc::downgrade(&self.engine));
+        self.engine.log.watch(selection, from, Arc::new(read), || {
+            let commit = self.engine.commit();
+            match commit.is_closed() {
+                true => Err(StoreError::Closed),
+                false => Ok(commit.current()),
+            }
+        })
     }
 
     fn current_revision(&self) -> Revision {
@@ -203,6 +242,7 @@ impl VersionedStore {
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
         self.engine.close();
+        drop(self.engine.log.close());
         Ok(())
     }
 }
@@ -210,6 +250,9 @@ impl VersionedStore {
 impl Drop for VersionedStore {
     fn drop(&mut self) {
         engine::quietly(|| self.engine.abandon());
+        if !engine::has_failed() {
+            drop(self.engine.log.close());
+        }
     }
 }
 
@@ -335,13 +378,19 @@ impl WriteTables for Commit<'_> {
         removed.into_iter().map(leave).collect()
     }
 
+    fn settle(&mut self) -> Revision {
+        self.publish().into()
+    }
+}
+
+impl ClearTables for Commit<'_> {
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscribed(look);
+    }
+
     #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
     fn clear(&mut self) -> impl Sized + use<> {
         (self.stats() != StoreStats::default()).then(|| self.empty())
-    }
-
-    fn settle(&mut self) -> Revision {
-        self.publish().into()
     }
 }
 
@@ -441,6 +490,19 @@ macro_rules! impl_registry_view {
 
             fn stats(&self) -> StoreStats {
                 self.state.stats()
+            }
+
+            fn changes_since(&self, older: &Self) -> Result<Vec<Difference>> {
+                if !self.state.is_of_the_store_of(&older.state) {
+                    let revision = older.revision().to_string();
+                    return Err(InvalidInput::new("older", &revision, Problem::OtherStore).into());
+                }
+                let is_open = !self.state.is_closed() && !older.state.is_closed();
+                let told = is_open.then(|| {
+                    let log = self.state.log();
+                    log.between(older.revision(), self.revision())
+                });
+                Ok(told.flatten().unwrap_or_else(|| differences(older, self)))
             }
         }
 

@@ -4,7 +4,11 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::collect::clone_all;
+use super::differ::differences;
 use super::{RegistryStore, StoreStats};
+use crate::changes::{Difference, Selection, State, Subscription};
+use crate::model::error::Result;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
@@ -59,6 +63,40 @@ pub trait RegistryView {
 
     /// How much this state holds. O(1).
     fn stats(&self) -> StoreStats;
+
+    /// What has changed from `older` to this: differences that, applied to `older` in their
+    /// order, give this view, but for times of health checks. Two views of one store are
+    /// compared, in either order.
+    ///
+    /// `Snapshot`s share what has not changed, and this costs what has: O(differences ·
+    /// log *n*), and O(groups) where a subscription has changed. `VersionedSnapshot`s ask
+    /// the log of their store, O(changes since `older`), where it reaches back so far, as it
+    /// does while somebody watches; otherwise, and in all other views, it is O(*n*). Only
+    /// the log knows causes; otherwise they are [`Unknown`](crate::Cause::Unknown).
+    ///
+    /// ```
+    /// # #[cfg(feature = "snapshot")] {
+    /// use service_registry::changes::Difference;
+    /// use service_registry::{RegistryStore, RegistryView, SnapshotStore};
+    ///
+    /// let store = SnapshotStore::new();
+    /// let older = store.snapshot();
+    /// store.add_subscription("web:pod-1", "user-service")?;
+    /// let changes = store.snapshot().changes_since(&older)?;
+    /// assert!(matches!(changes[..], [Difference::Subscribed { .. }]));
+    /// # }
+    /// # Ok::<(), service_registry::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid) for views of two stores, where they can tell.
+    fn changes_since(&self, older: &Self) -> Result<Vec<Difference>>
+    where
+        Self: Sized,
+    {
+        Ok(differences(older, self))
+    }
 }
 
 /// A [`RegistryView`] behind `dyn`: what [`with_view`](RegistryStore::with_view) and
@@ -212,3 +250,26 @@ macro_rules! through_pointer {
 }
 
 through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
+
+/// What is selected of a state.
+pub(crate) fn state_of<V: RegistryView>(view: &V, selection: &Selection) -> State {
+    let mut state = State {
+        revision: view.revision(),
+        ..State::default()
+    };
+    let subscriptions = |group: &str| {
+        let text: Arc<str> = group.into();
+        let subscribers = view.subscribers(group).cloned();
+        subscribers.map(move |subscriber| Subscription::new(subscriber, text.clone()))
+    };
+    match selection {
+        Selection::All => {
+            state.services = clone_all(view.services());
+            state.subscriptions = view.groups().flat_map(subscriptions).collect();
+        }
+        Selection::Service(name) => state.services = clone_all(view.services_by_name(name)),
+        Selection::Pod(key) => state.services = view.get(key).cloned().into_iter().collect(),
+        Selection::Group(group) => state.subscriptions = subscriptions(group).collect(),
+    }
+    state
+}

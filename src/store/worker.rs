@@ -42,8 +42,9 @@ use std::sync::{Arc, PoisonError};
 use super::memory::MemoryStore;
 use super::reading::Reading;
 use super::tables::prelude::*;
+use crate::changes::Aftermath;
 use crate::sync::atomic::AtomicU64;
-use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::atomic::Ordering::Acquire;
 use crate::sync::{
     Builder, JoinHandle, Mutex, MutexGuard, Receiver, RwLock, Sender, bounded, unbounded,
 };
@@ -110,7 +111,7 @@ pub struct WorkerStore {
     requests: RwLock<Option<Sender<Request>>>,
     lanes: Mutex<Vec<Lane>>,
     revision: Arc<AtomicU64>,
-    worker: Mutex<Option<JoinHandle<()>>>,
+    worker: Mutex<Option<JoinHandle<Vec<Aftermath>>>>,
     /// The process that the worker is in.
     process: u32,
 }
@@ -136,7 +137,13 @@ struct Request {
 struct Reply {
     answer: Result<Answer>,
     envelope: Envelope,
+    /// What is left to do after the commit. The caller does it: a waker may call the store,
+    /// and the worker must not wait for itself.
+    left: Vec<Aftermath>,
 }
+
+/// What a worker does, until it ends.
+type Work = fn(Receiver<Request>, &Arc<AtomicU64>, Log) -> Vec<Aftermath>;
 
 /// What the worker is to do, with the texts of the envelope.
 enum Operation {
@@ -154,6 +161,8 @@ enum Operation {
     GetSubscribers,
     GetSubscriberServices,
     Commit(Batch),
+    CommitChanges(Batch),
+    Watch(Selection, Option<Cursor>),
     TakeService,
     Clear,
     Stats,
@@ -172,6 +181,8 @@ enum Answer {
     Subscribers(Vec<ServiceKey>),
     Health(HealthUpdate),
     Revision(Revision),
+    Changes((Revision, Vec<Difference>)),
+    Watch(Watch),
     Stats(StoreStats),
     Lent(Lent),
 }
@@ -221,10 +232,19 @@ impl WorkerStore {
     ///
     /// Where the system cannot start a thread.
     pub fn with_queue(capacity: usize) -> WorkerStore {
-        WorkerStore::start(capacity, work)
+        WorkerStore::start(capacity, LogOptions::default(), work)
     }
 
-    fn start(capacity: usize, work: fn(Receiver<Request>, &AtomicU64)) -> WorkerStore {
+    /// An empty store with a log of its own kind, and a queue of 1024 calls.
+    ///
+    /// # Panics
+    ///
+    /// Where the system cannot start a thread.
+    pub fn with_log(options: LogOptions) -> WorkerStore {
+        WorkerStore::start(DEFAULT_QUEUE, options, work)
+    }
+
+    fn start(capacity: usize, options: LogOptions, work: Work) -> WorkerStore {
         let (requests, queue) = match capacity {
             0..=LARGEST => bounded(capacity),
             _ => unbounded(),
@@ -233,7 +253,7 @@ impl WorkerStore {
         let published = revision.clone();
         let worker = Builder::new()
             .name("service-registry".into())
-            .spawn(move || work(queue, &published))
+            .spawn(move || work(queue, &published, Log::new(options)))
             .expect("the system can start a thread");
         WorkerStore {
             requests: RwLock::new(Some(requests)),
@@ -267,8 +287,13 @@ impl WorkerStore {
             envelope,
         };
         self.send(request)?;
-        let Reply { answer, envelope } = replies.recv().map_err(|_| StoreError::Closed)?;
+        let Reply {
+            answer,
+            envelope,
+            left,
+        } = replies.recv().map_err(|_| StoreError::Closed)?;
         self.keep_lane(Lane { envelope, replies });
+        drop(left);
         answer
     }
 
@@ -289,10 +314,10 @@ impl WorkerStore {
     fn join_worker(&self) {
         // Whoever comes second waits at the lock.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(worker) = worker.take() {
-            // It catches its panics.
-            let _ = worker.join();
-        }
+        // It catches its panics.
+        let left = worker.take().map(JoinHandle::join);
+        drop(worker);
+        drop(left);
     }
 
     fn take_lane(&self) -> Lane {
@@ -324,29 +349,32 @@ impl WorkerStore {
 /// The worker: does one request after the other, until nobody is left who could
 /// send one and all that were sent are done.
 #[allow(clippy::needless_pass_by_value)] // the worker owns its end of the queue
-fn work(queue: Receiver<Request>, published: &AtomicU64) {
-    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, published)));
-    if served.is_err() {
+fn work(queue: Receiver<Request>, published: &Arc<AtomicU64>, log: Log) -> Vec<Aftermath> {
+    let store = MemoryStore::owned(log, published.clone());
+    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, Box::new(store))));
+    served.unwrap_or_else(|_| {
         // A bug, or no memory. The tables are gone, and nobody shall wait for them.
         for request in &queue {
-            send_home(Err(StoreError::Closed), request.envelope);
+            send_home(Err(StoreError::Closed), request.envelope, Vec::new());
         }
-    }
+        Vec::new()
+    })
 }
 
-fn serve(queue: &Receiver<Request>, published: &AtomicU64) {
-    let mut store = Box::new(MemoryStore::new());
+fn serve(queue: &Receiver<Request>, mut store: Box<MemoryStore>) -> Vec<Aftermath> {
     for request in queue {
         if matches!(request.operation, Operation::Lend) {
             store = lend(store, request.envelope);
             continue;
         }
         let answer = perform(&store, request.operation, &request.envelope);
-        // Release, before the answer is sent: pairs with the Acquire load in
-        // `revision`, so that a caller whose commit has returned finds it there.
-        published.store(store.revision().as_u64(), Release);
-        send_home(answer, request.envelope);
+        // The store has told its revision, before the answer is sent.
+        send_home(answer, request.envelope, store.take_left());
     }
+    // Its watches are told by whoever closes the store.
+    let closed = store.close();
+    debug_assert!(closed.is_ok(), "nobody reads it");
+    store.take_left()
 }
 
 /// Lends the tables to a caller, and waits until they come back.
@@ -357,15 +385,19 @@ fn lend(store: Box<MemoryStore>, envelope: Envelope) -> Box<MemoryStore> {
         home,
         process: process::id(),
     };
-    send_home(Ok(Answer::Lent(lent)), envelope);
+    send_home(Ok(Answer::Lent(lent)), envelope, Vec::new());
     back.recv()
         .expect("what is lent comes back when it is dropped")
 }
 
-fn send_home(answer: Result<Answer>, envelope: Envelope) {
+fn send_home(answer: Result<Answer>, envelope: Envelope, left: Vec<Aftermath>) {
     let home = envelope.home.clone();
     // The caller waits in `call`, and holds the receiver until it has an answer.
-    let sent = home.send(Reply { answer, envelope });
+    let sent = home.send(Reply {
+        answer,
+        envelope,
+        left,
+    });
     debug_assert!(sent.is_ok(), "a caller waits for its answer");
 }
 
@@ -391,6 +423,12 @@ fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Resul
             store.get_subscriber_services(group).map(Answer::Services)
         }
         Operation::Commit(batch) => store.commit(batch).map(Answer::Revision),
+        Operation::CommitChanges(batch) => store.commit_changes(batch).map(Answer::Changes),
+        Operation::Watch(selection, from) => match from {
+            None => store.watch(selection),
+            Some(cursor) => store.watch_from(selection, cursor),
+        }
+        .map(Answer::Watch),
         Operation::TakeService => store.take_service(key).map(Answer::Service),
         Operation::Clear => store.clear().map(done),
         Operation::Stats => store.stats().map(Answer::Stats),
@@ -488,8 +526,23 @@ impl RegistryStore for WorkerStore {
         answer!(self.call(Operation::Commit(batch), "", ""), Revision)
     }
 
+    fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
+        answer!(self.call(Operation::CommitChanges(batch), "", ""), Changes)
+    }
+
+    fn watch(&self, selection: Selection) -> Result<Watch> {
+        answer!(self.call(Operation::Watch(selection, None), "", ""), Watch)
+    }
+
+    fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+        answer!(
+            self.call(Operation::Watch(selection, Some(cursor)), "", ""),
+            Watch
+        )
+    }
+
     fn revision(&self) -> Revision {
-        // Acquire: pairs with the Release store in `serve`.
+        // Acquire: pairs with the Release store in `MemoryStore::write`.
         self.revision.load(Acquire).into()
     }
 

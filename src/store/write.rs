@@ -38,7 +38,6 @@ pub(crate) enum Before {
     /// None.
     Absent,
     /// Another one.
-    #[allow(dead_code)] // for who tells of changes
     Other(ServiceInfo),
 }
 
@@ -111,9 +110,6 @@ pub(crate) trait WriteTables {
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool;
     /// The groups that the subscriber has left, in their order.
     fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>>;
-    /// Removes everything, and hands it out to be dropped outside of a lock.
-    fn clear(&mut self) -> impl Sized + use<Self>;
-
     /// Ends a commit: grows the revision if something has changed.
     fn settle(&mut self) -> Revision;
 
@@ -123,7 +119,7 @@ pub(crate) trait WriteTables {
         self.current().next()
     }
 
-    /// Removes a record together with its subscriptions.
+    /// Removes a record together with its subscriptions; `cause` is for who tells of it.
     fn take(&mut self, key: &str, _cause: Cause) -> Option<ServiceInfo> {
         let taken = self.delete(key)?;
         self.unsubscribe_all(key);
@@ -223,4 +219,12 @@ pub(crate) trait WriteTables {
         }
         Ok(())
     }
+}
+
+/// Tables that can be emptied.
+pub(crate) trait ClearTables: WriteTables {
+    /// Looks at every subscription, in no particular order. O(subscriptions).
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>));
+    /// Removes everything, and hands it out to be dropped outside of a lock.
+    fn clear(&mut self) -> impl Sized + use<Self>;
 }

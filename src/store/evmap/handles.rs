@@ -26,7 +26,9 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError, Weak};
 
 use super::map::{ReadHandle, View};
+use crate::changes::{ReadState, Selection, State};
 use crate::model::error::{Result, StoreError};
+use crate::store::view::state_of;
 use crate::sync::{Mutex, MutexGuard, thread_local};
 
 /// From how many handles on a thread looks for those of stores that have gone.
@@ -118,7 +120,7 @@ pub(super) struct Handles {
     pool: Arc<Pool>,
 }
 
-struct Pool {
+pub(super) struct Pool {
     /// Of threads that have ended.
     free: Mutex<Vec<ReadHandle>>,
     /// What new ones are cloned from; never read through. A lock of its own: whoever has it
@@ -138,32 +140,73 @@ impl Handles {
         }
     }
 
-    #[inline]
-    fn address(&self) -> usize {
-        Arc::as_ptr(&self.pool).addr()
-    }
-
     /// This thread's handle, if it has one.
     #[inline]
     pub(super) fn of_thread(&self) -> Option<Rc<Own>> {
+        self.pool.of_thread()
+    }
+
+    /// Reads the state that is published, for as long as `read` runs.
+    #[inline]
+    pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+        self.pool.read(read)
+    }
+
+    /// How watches read the state.
+    pub(super) fn of_store(&self) -> OfStore {
+        OfStore(Arc::downgrade(&self.pool))
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn take(&self) -> Own {
+        self.pool.take()
+    }
+}
+
+/// How watches read the state of a store that may have gone.
+pub(super) struct OfStore(Weak<Pool>);
+
+impl ReadState for OfStore {
+    fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
+        let pool = self.0.upgrade().ok_or(StoreError::Closed)?;
+        pool.read(|view| Some(state_of(view, selection)))
+    }
+}
+
+impl Pool {
+    #[inline]
+    fn address(self: &Arc<Pool>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
+    #[inline]
+    fn of_thread(self: &Arc<Pool>) -> Option<Rc<Own>> {
         kept(|kept| kept.find(self.address()))
+    }
+
+    #[inline]
+    fn read<R>(self: &Arc<Pool>, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+        match self.of_thread() {
+            Some(own) => own.read(read),
+            None => self.first(|own| own.read(read)),
+        }
     }
 
     /// A handle that another thread has left, or a new one. This thread must have none,
     /// since making one waits for a writer that waits for readers.
-    pub(super) fn take(&self) -> Own {
-        let left = lock(&self.pool.free).pop();
+    fn take(self: &Arc<Pool>) -> Own {
+        let left = lock(&self.free).pop();
         Own {
-            handle: Some(left.unwrap_or_else(|| lock(&self.pool.seed).clone())),
+            handle: Some(left.unwrap_or_else(|| lock(&self.seed).clone())),
             inside: Cell::new(0),
-            pool: Arc::downgrade(&self.pool),
+            pool: Arc::downgrade(self),
         }
     }
 
     /// Runs `read` with a handle that this thread, which has none, then keeps. A thread
     /// that is ending keeps it until `read` returns.
     #[cold]
-    pub(super) fn first<R>(&self, read: impl FnOnce(&Own) -> R) -> R {
+    fn first<R>(self: &Arc<Pool>, read: impl FnOnce(&Own) -> R) -> R {
         let (pool, own) = (self.address(), Rc::new(self.take()));
         let ending = OWN.try_with(|kept| kept.keep(pool, own.clone())).is_err();
         let _late = ending.then(|| Late::keep(pool, own.clone()));
@@ -173,7 +216,7 @@ impl Handles {
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        kept(|kept| kept.forget(self.address()));
+        kept(|kept| kept.forget(self.pool.address()));
     }
 }
 

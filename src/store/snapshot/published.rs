@@ -18,7 +18,7 @@
 //! [`crate::sync`] takes its place.
 
 use std::ops::Deref;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 
 use crate::sync::{ArcSwap, Cache, Mutex, MutexGuard};
 
@@ -29,6 +29,9 @@ pub(super) struct Published<T> {
 
 /// The newest value, kept at hand: renewed when the pointer has moved.
 pub(super) type Reader<T> = Cache<Arc<ArcSwap<T>>, Arc<T>>;
+
+/// The pointer of a store that may have gone.
+pub(super) type Unpublished<T> = Weak<ArcSwap<T>>;
 
 /// The right to publish, which one writer has at a time.
 pub(super) struct Turn<'a, T> {
@@ -54,6 +57,10 @@ impl<T> Published<T> {
     #[inline]
     pub(super) fn load_full(&self) -> Arc<T> {
         self.pointer.load_full()
+    }
+
+    pub(super) fn downgrade(&self) -> Unpublished<T> {
+        Arc::downgrade(&self.pointer)
     }
 
     /// A reader for one thread.

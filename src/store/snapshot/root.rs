@@ -13,6 +13,7 @@ use im::shared_ptr::DefaultSharedPtr;
 use im::{GenericHashMap, GenericOrdMap};
 
 use super::trie::{Entry, Trie};
+use crate::changes::Difference;
 use crate::hash::RandomState;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
@@ -20,8 +21,9 @@ use crate::model::record::{Effect, ServiceInfo};
 use crate::model::revision::Revision;
 use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::model::time::Moment;
+use crate::store::differ::record;
 use crate::store::subscriptions::{HashedMap, Maps, SortedMap, Subscriptions};
-use crate::store::write::{Before, Put, WriteTables};
+use crate::store::write::{Before, ClearTables, Put, WriteTables};
 use crate::store::{RegistryView, StoreStats};
 
 type ImHashMap<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
@@ -29,6 +31,8 @@ type ImOrdMap<K, V> = GenericOrdMap<K, V, DefaultSharedPtr>;
 
 #[derive(Clone)]
 pub(super) struct Root {
+    /// The number of the store.
+    store: u64,
     hasher: RandomState,
     services: Trie<Arc<Service>>,
     names: ImHashMap<Arc<str>, Pods>,
@@ -54,6 +58,10 @@ impl Entry for Arc<Service> {
     #[inline]
     fn key(&self) -> &str {
         &self.key
+    }
+
+    fn same(&self, other: &Arc<Service>) -> bool {
+        Arc::ptr_eq(self, other)
     }
 
     fn touch(&self) {
@@ -143,6 +151,7 @@ impl Default for Root {
     fn default() -> Root {
         let hasher = RandomState::default();
         Root {
+            store: 0,
             services: Trie::default(),
             names: ImHashMap::with_hasher(hasher.clone()),
             subscriptions: Subscriptions::new(&hasher),
@@ -155,9 +164,18 @@ impl Default for Root {
 }
 
 impl Root {
-    /// What stands in the place of a root when its store is closed.
-    pub(super) fn closed(last: Revision) -> Root {
+    /// The first root of a store.
+    pub(super) fn of(store: u64) -> Root {
         Root {
+            store,
+            ..Root::default()
+        }
+    }
+
+    /// What stands in the place of a root when its store is closed.
+    pub(super) fn closed(last: Revision, store: u64) -> Root {
+        Root {
+            store,
             revision: last,
             closed: true,
             ..Root::default()
@@ -169,9 +187,33 @@ impl Root {
         self.closed
     }
 
-    /// Whether something has changed that is not settled yet.
-    pub(super) fn is_dirty(&self) -> bool {
-        self.dirty
+    pub(super) fn is_of_the_store_of(&self, other: &Root) -> bool {
+        self.store == other.store
+    }
+
+    /// What differs from an older root: O(what differs · log *n*) where neither table was
+    /// laid out anew in between, and O(groups) where a subscription has changed.
+    pub(super) fn changes_since(&self, older: &Root) -> Vec<Difference> {
+        let mut changes = Vec::new();
+        let is_alike = self.hasher.hash_one(0) == older.hasher.hash_one(0);
+        let mut look = |before: Option<&Arc<Service>>, after: Option<&Arc<Service>>| {
+            let info = |known: &'_ Arc<Service>| known.info.clone();
+            let (before, after) = (before.map(info), after.map(info));
+            changes.extend(record(before.as_ref(), after.as_ref()));
+        };
+        if !is_alike || !self.services.each_difference(&older.services, &mut look) {
+            for after in self.services.iter() {
+                look(older.find(&after.key), Some(after));
+            }
+            for before in older.services.iter() {
+                if self.find(&before.key).is_none() {
+                    look(Some(before), None);
+                }
+            }
+        }
+        self.subscriptions
+            .changes_since(&older.subscriptions, &mut changes);
+        changes
     }
 
     #[inline]
@@ -284,23 +326,31 @@ impl WriteTables for Root {
         groups
     }
 
-    fn clear(&mut self) -> impl Sized + use<> {
-        (self.stats() != StoreStats::default()).then(|| {
-            let empty = Root {
-                revision: self.revision,
-                dirty: true,
-                ..Root::default()
-            };
-            std::mem::replace(self, empty)
-        })
-    }
-
     fn settle(&mut self) -> Revision {
         if self.dirty {
             self.revision = self.revision.next();
             self.dirty = false;
         }
         self.revision
+    }
+}
+
+impl ClearTables for Root {
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(look);
+    }
+
+    fn clear(&mut self) -> impl Sized + use<> {
+        (self.stats() != StoreStats::default()).then(|| {
+            let mut empty = Root {
+                store: self.store,
+                revision: self.revision,
+                dirty: true,
+                ..Root::default()
+            };
+            empty.subscriptions.count_on(&self.subscriptions);
+            std::mem::replace(self, empty)
+        })
     }
 }
 
@@ -372,12 +422,16 @@ impl<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default> HashedMap<K, V> for
         self.hasher()
     }
 
-    fn keys<'a>(&'a self) -> impl Iterator<Item = &'a K>
+    fn same(&self, other: &Self) -> bool {
+        self.ptr_eq(other)
+    }
+
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
     where
         K: 'a,
         V: 'a,
     {
-        self.keys()
+        self.iter()
     }
 
     fn get_entry(&self, key: &str) -> Option<(&K, &V)> {
@@ -404,6 +458,18 @@ impl<K: Clone + Ord, V: Clone> SortedMap<K, V> for ImOrdMap<K, V> {
 
     fn insert(&mut self, key: K, value: V) {
         self.insert(key, value);
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        self.ptr_eq(other)
+    }
+
+    fn entries<'a>(&'a self) -> impl Iterator<Item = (&'a K, &'a V)>
+    where
+        K: 'a,
+        V: 'a,
+    {
+        self.iter()
     }
 
     fn values<'a>(&'a self) -> impl Iterator<Item = &'a V>

@@ -49,6 +49,8 @@ const SPARSE: usize = 2;
 pub(super) trait Entry: Clone {
     fn hash(&self) -> u64;
     fn key(&self) -> &str;
+    /// Whether both are clones of one.
+    fn same(&self, other: &Self) -> bool;
     /// Reads the counter that a clone is about to write; see `store::collect`.
     fn touch(&self);
 }
@@ -164,6 +166,21 @@ impl<E: Entry> Trie<E> {
         }
     }
 
+    /// Looks at every key under which this trie and an older one of the same hashes differ:
+    /// at what is there in the older one, and in this one. Passes over what they share.
+    /// `false`, and nothing is looked at, where one was built anew since.
+    pub(super) fn each_difference(
+        &self,
+        older: &Trie<E>,
+        mut look: impl FnMut(Option<&E>, Option<&E>),
+    ) -> bool {
+        let is_alike = self.bits == older.bits;
+        if is_alike && !Arc::ptr_eq(&self.root, &older.root) {
+            each_difference(&self.root, &older.root, &mut look);
+        }
+        is_alike
+    }
+
     fn leaf_at(&self, index: usize) -> &Leaf<E> {
         // The hash of which `index` is the top bits.
         self.leaf(((index as u64) << 1) << (63 - self.bits))
@@ -238,6 +255,35 @@ impl<E: Entry> Trie<E> {
     }
 }
 
+fn each_difference<E: Entry>(
+    nodes: &[Node<E>],
+    older: &[Node<E>],
+    look: &mut impl FnMut(Option<&E>, Option<&E>),
+) {
+    for pair in nodes.iter().zip(older) {
+        match pair {
+            (Node::Branch(node), Node::Branch(old)) if !Arc::ptr_eq(node, old) => {
+                each_difference(&**node, &**old, look);
+            }
+            (Node::Leaf(leaf), Node::Leaf(old)) if !Arc::ptr_eq(leaf, old) => {
+                for entry in leaf.all() {
+                    let before = old.all().find(|before| before.key() == entry.key());
+                    if !before.is_some_and(|before| before.same(entry)) {
+                        look(before, Some(entry));
+                    }
+                }
+                for before in old.all() {
+                    if !leaf.all().any(|entry| entry.key() == before.key()) {
+                        look(Some(before), None);
+                    }
+                }
+            }
+            // Shared; and in two tries of one shape, leaves stand where leaves do.
+            _ => {}
+        }
+    }
+}
+
 fn own_leaf<E: Entry>(leaf: &mut Arc<Leaf<E>>) -> &mut Leaf<E> {
     if Arc::get_mut(leaf).is_none() {
         leaf.entries.iter().for_each(E::touch);
@@ -275,6 +321,12 @@ impl<E> Node<E> {
 }
 
 impl<E: Entry> Leaf<E> {
+    /// Every entry, those that did not fit included.
+    fn all(&self) -> impl Iterator<Item = &E> {
+        let leaves = std::iter::successors(Some(self), |leaf| leaf.overflow.as_deref());
+        leaves.flat_map(|leaf| &leaf.entries)
+    }
+
     fn new() -> Leaf<E> {
         Leaf {
             tags: u8x16::ZERO,
@@ -435,6 +487,9 @@ mod tests {
         }
         fn key(&self) -> &str {
             &self.key
+        }
+        fn same(&self, other: &Pod) -> bool {
+            self == other
         }
         fn touch(&self) {}
     }

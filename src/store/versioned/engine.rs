@@ -77,7 +77,6 @@
 //! The model checker runs this file, see `models` in [`super`].
 
 use std::hash::BuildHasher;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
@@ -88,6 +87,7 @@ use super::old::{Garbage, Old, Reclaimed};
 use super::registrations::{Registration, Registrations};
 use super::table::{Found, Table};
 use super::writer::{Commit, Writer, push_out};
+use crate::changes::{Log, LogOptions};
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
@@ -328,6 +328,7 @@ pub(super) struct Engine {
     /// state.
     askers: AtomicUsize,
     writer: Mutex<Writer>,
+    pub(super) log: Log,
     /// Odd while the epoch has been asked to see to what is left; each time another number.
     waiting: AtomicU64,
     #[cfg(test)]
@@ -342,8 +343,9 @@ const _: () = {
 };
 
 impl Engine {
-    pub(super) fn new() -> Engine {
+    pub(super) fn new(options: LogOptions) -> Engine {
         Engine {
+            log: Log::new(options),
             published: AtomicU64::new(0),
             tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new(0, None))).cast_mut()),
             epoch: Epoch::new(),
@@ -360,7 +362,7 @@ impl Engine {
     /// One that is broken.
     #[cfg(test)]
     pub(super) fn with(twin: Twin) -> Arc<Engine> {
-        let mut engine = Engine::new();
+        let mut engine = Engine::new(LogOptions::default());
         engine.twin = twin;
         engine.enter();
         Arc::new(engine)
@@ -398,7 +400,7 @@ impl Engine {
             tables,
             // New tables may be seen before their revision is published.
             revision: published.max(since),
-            engine: PhantomData,
+            engine: self,
         }
     }
 
@@ -657,7 +659,7 @@ pub(super) struct Pinned<'e> {
     _guard: Guard,
     tables: NonNull<Tables>,
     revision: u64,
-    engine: PhantomData<&'e Engine>,
+    engine: &'e Engine,
 }
 
 impl Pinned<'_> {
@@ -696,6 +698,14 @@ impl Pinned<'_> {
             let services = &tables.indexes.services;
             services.get(tables.hash(key), key, self.revision)
         }
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.engine.log
+    }
+
+    pub(super) fn is_of_the_store_of(&self, other: &Pinned<'_>) -> bool {
+        std::ptr::eq(self.engine, other.engine)
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
@@ -799,6 +809,14 @@ impl Registered {
 
     pub(super) fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        &self.engine.log
+    }
+
+    pub(super) fn is_of_the_store_of(&self, other: &Registered) -> bool {
+        Arc::ptr_eq(&self.engine, &other.engine)
     }
 
     /// Whether this is the newest state.

@@ -170,12 +170,18 @@ impl Subscribers {
 
     /// In the order of subscription.
     pub(super) fn iter(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.numbered().map(|(_, key)| key)
+    }
+
+    /// The same, with the numbers of the subscriptions.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &ServiceKey)> {
         let (few, many) = match self {
             Subscribers::Few(few) => (&**few, None),
-            Subscribers::Many(many) => (&[][..], Some(many.values())),
+            Subscribers::Many(many) => (&[][..], Some(many.iter())),
         };
-        let few = few.iter().map(|(_, key)| key);
-        few.chain(many.into_iter().flatten())
+        let few = few.iter().map(|(number, key)| (*number, key));
+        let many = many.into_iter().flatten();
+        few.chain(many.map(|(number, key)| (*number, key)))
     }
 }
 
@@ -202,6 +208,24 @@ impl Subscriptions {
         groups.insert(group.into(), number);
         self.next += 1;
         Some((number, key))
+    }
+
+    /// Every subscription, in no particular order.
+    pub(super) fn each(&self, mut look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        for (subscriber, groups) in &self.subscribers {
+            for group in groups.keys() {
+                look(subscriber, group);
+            }
+        }
+    }
+
+    /// Takes everything out. Numbers go on.
+    pub(super) fn empty(&mut self) -> Subscriptions {
+        let empty = Subscriptions {
+            next: self.next,
+            ..Subscriptions::default()
+        };
+        std::mem::replace(self, empty)
     }
 
     /// Removes a subscription; answers with its number if there was one.

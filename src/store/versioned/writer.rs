@@ -15,6 +15,7 @@ use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
 use super::registrations::Held;
 use super::table::{Table, Taken};
+use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
 use crate::model::status::ServiceStatus;
@@ -184,6 +185,11 @@ impl<'e> Commit<'e> {
 
     pub(super) fn subscriptions(&mut self) -> &mut Subscriptions {
         &mut self.writer.subscriptions
+    }
+
+    /// Looks at every subscription, in no particular order.
+    pub(super) fn subscribed(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.writer.subscriptions.each(look);
     }
 
     /// The revision that is published.
@@ -440,7 +446,7 @@ impl<'e> Commit<'e> {
         self.writer.unanswered = 0;
         Cleared {
             engine: self.engine.clone(),
-            _subscriptions: std::mem::take(&mut self.writer.subscriptions),
+            _subscriptions: self.writer.subscriptions.empty(),
         }
     }
 

@@ -1,0 +1,258 @@
+//! The smallest store with a log, for the tests of this module: records without texts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{
+    Aftermath, Difference, Log, ReadState, Selection, State, Subscription, Watch, changed,
+};
+use crate::model::cause::Cause;
+use crate::model::error::{Result, StoreError};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::registration::ServiceRegistration;
+use crate::model::revision::Revision;
+use crate::sync::{Mutex, MutexGuard};
+
+/// What a board holds.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) revision: Revision,
+    pub(super) services: BTreeMap<String, ServiceInfo>,
+    pub(super) subscriptions: Vec<(ServiceKey, Arc<str>)>,
+    pub(super) closed: bool,
+}
+
+/// A store whose state can be read beside its turn, as that of a lock-free store can.
+pub(super) struct Board {
+    pub(super) log: Log,
+    shared: Arc<Shared>,
+    /// Whether watches can read its state; else it leaves checkpoints in its log.
+    readable: bool,
+}
+
+struct Shared {
+    turn: Mutex<()>,
+    held: Mutex<Held>,
+    readable: bool,
+}
+
+/// One step of a commit.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// Registers pod `.1` of service `.0`.
+    Register(u8, u8),
+    /// Changes something of it.
+    Touch(u8, u8),
+    /// Removes it.
+    Remove(u8, u8),
+    /// Subscribes it to a group.
+    Subscribe(u8, u8, u8),
+    /// Ends that.
+    Unsubscribe(u8, u8, u8),
+}
+
+pub(super) fn key(service: u8, pod: u8) -> ServiceKey {
+    ServiceKey::new(&format!("s{service}"), &format!("p{pod}")).unwrap()
+}
+
+fn record(service: u8, pod: u8) -> ServiceInfo {
+    ServiceInfo::new(ServiceRegistration {
+        service_name: format!("s{service}"),
+        pod_name: format!("p{pod}"),
+        ..Default::default()
+    })
+    .unwrap()
+}
+
+impl Held {
+    fn step(&mut self, step: Step, next: Revision) -> Option<Difference> {
+        match step {
+            Step::Register(service, pod) => {
+                let fresh = record(service, pod).stamped(next, next);
+                match self.services.insert(fresh.key().to_string(), fresh.clone()) {
+                    Some(before) => changed(before, fresh),
+                    None => Some(Difference::Added(fresh)),
+                }
+            }
+            Step::Touch(service, pod) => {
+                let known = self.services.get_mut(&*key(service, pod))?;
+                let before = known.clone();
+                *known = before.clone().stamped(next, before.incarnation());
+                changed(before, known.clone())
+            }
+            Step::Remove(service, pod) => {
+                let last = self.services.remove(&*key(service, pod))?;
+                let cause = Cause::Deleted;
+                Some(Difference::Removed { last, cause })
+            }
+            Step::Subscribe(service, pod, group) => {
+                let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
+                let pair = (subscriber.clone(), Arc::clone(&group));
+                (!self.subscriptions.contains(&pair)).then(|| {
+                    self.subscriptions.push(pair);
+                    Difference::Subscribed { subscriber, group }
+                })
+            }
+            Step::Unsubscribe(service, pod, group) => {
+                let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
+                let pair = (subscriber.clone(), Arc::clone(&group));
+                let at = self.subscriptions.iter().position(|held| *held == pair)?;
+                self.subscriptions.remove(at);
+                Some(Difference::Unsubscribed { subscriber, group })
+            }
+        }
+    }
+
+    fn state(&self, selection: &Selection) -> State {
+        let services = self.services.values();
+        let subscriptions = self.subscriptions.iter();
+        State {
+            revision: self.revision,
+            services: services
+                .filter(|one| selection.holds(one))
+                .cloned()
+                .collect(),
+            subscriptions: subscriptions
+                .filter(|(subscriber, group)| selection.holds_subscription(subscriber, group))
+                .map(|(subscriber, group)| Subscription::new(subscriber.clone(), group.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl ReadState for Shared {
+    fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
+        if !self.readable {
+            return Ok(None);
+        }
+        let held = self.held.lock().unwrap();
+        if held.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(Some(held.state(selection)))
+    }
+}
+
+impl Board {
+    pub(super) fn new(log: Log, readable: bool) -> Board {
+        let shared = Shared {
+            turn: Mutex::default(),
+            held: Mutex::default(),
+            readable,
+        };
+        Board {
+            log,
+            shared: Arc::new(shared),
+            readable,
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.shared.turn.lock().unwrap()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.shared.held.lock().unwrap()
+    }
+
+    pub(super) fn reader(&self) -> Arc<dyn ReadState> {
+        self.shared.clone()
+    }
+
+    pub(super) fn commit(&self, steps: &[Step]) -> Revision {
+        let turn = self.turn();
+        self.commit_in(turn, self.log.is_recording(), steps)
+    }
+
+    /// As `commit`, where whether to append has been asked before.
+    #[cfg(loom)]
+    pub(super) fn commit_if(&self, recording: bool, steps: &[Step]) -> Revision {
+        self.commit_in(self.turn(), recording, steps)
+    }
+
+    fn commit_in(&self, turn: MutexGuard<'_, ()>, recording: bool, steps: &[Step]) -> Revision {
+        let mut held = self.held();
+        let next = held.revision.next();
+        let changes = steps.iter().filter_map(|step| held.step(*step, next));
+        let changes: Vec<Difference> = changes.collect();
+        if changes.is_empty() {
+            return held.revision;
+        }
+        held.revision = next;
+        drop(held);
+        let mut aftermath = Aftermath::default();
+        if recording {
+            aftermath = if self.readable {
+                self.log.append(next, changes)
+            } else {
+                let state = || self.held().state(&Selection::All);
+                self.log.append_with(next, changes, state)
+            };
+        }
+        drop(turn);
+        drop(aftermath);
+        next
+    }
+
+    pub(super) fn watch(&self, selection: Selection) -> Watch {
+        self.watch_from(selection, None)
+    }
+
+    pub(super) fn watch_from(&self, selection: Selection, from: Option<super::Cursor>) -> Watch {
+        let turn = || {
+            let _turn = self.turn();
+            let held = self.held();
+            if !self.readable {
+                self.log.checkpoint(|| held.state(&Selection::All));
+            }
+            Ok(held.revision)
+        };
+        self.log
+            .watch(selection, from, self.reader(), turn)
+            .unwrap()
+    }
+
+    pub(super) fn close(&self) {
+        let turn = self.turn();
+        self.held().closed = true;
+        let aftermath = self.log.close();
+        drop(turn);
+        drop(aftermath);
+    }
+
+    /// What is selected now, in an order of its own.
+    pub(super) fn shows(&self, selection: &Selection) -> Shown {
+        Shown::of(self.held().state(selection))
+    }
+}
+
+/// A state that can be compared.
+#[derive(Debug, PartialEq, Default, Clone)]
+pub(super) struct Shown {
+    pub(super) revision: Revision,
+    /// Key, revision, incarnation.
+    services: Vec<(String, Revision, Revision)>,
+    /// By group, in the order of subscription.
+    subscriptions: BTreeMap<String, Vec<String>>,
+}
+
+impl Shown {
+    pub(super) fn of(state: State) -> Shown {
+        let services = state.services.iter();
+        let mut services: Vec<_> = services
+            .map(|one| (one.key().to_string(), one.revision(), one.incarnation()))
+            .collect();
+        services.sort();
+        let mut subscriptions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for Subscription { subscriber, group } in state.subscriptions {
+            let group = subscriptions.entry(group.to_string()).or_default();
+            group.push(subscriber.to_string());
+        }
+        Shown {
+            revision: state.revision,
+            services,
+            subscriptions,
+        }
+    }
+}

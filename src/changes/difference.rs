@@ -1,0 +1,118 @@
+//! One thing that differs between two states.
+
+use std::sync::Arc;
+
+use crate::model::cause::Cause;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+
+/// One thing that differs between two states of a registry.
+///
+/// # The law
+///
+/// The differences from one state to a later one, applied to the first in their order,
+/// give the second: its records, their revisions and incarnations, its subscriptions and
+/// the order of subscribers in each group. Times of health checks are not part of it: a
+/// check that brings nothing but a newer time is no difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Difference {
+    /// A key that was absent has this record.
+    Added(ServiceInfo),
+    /// The record under a key is another one.
+    #[non_exhaustive]
+    Changed {
+        /// The record before.
+        before: ServiceInfo,
+        /// The record now. Another [incarnation](ServiceInfo::incarnation) means that the
+        /// pod was registered anew, even where the two are equal.
+        after: ServiceInfo,
+    },
+    /// A key has no record any more.
+    #[non_exhaustive]
+    Removed {
+        /// The last record that it had.
+        last: ServiceInfo,
+        /// Why.
+        cause: Cause,
+    },
+    /// A subscription has begun. It is the last one of its group.
+    #[non_exhaustive]
+    Subscribed {
+        /// `service:pod` of the subscriber.
+        subscriber: ServiceKey,
+        /// The group that it hears of.
+        group: Arc<str>,
+    },
+    /// A subscription has ended.
+    #[non_exhaustive]
+    Unsubscribed {
+        /// `service:pod` of the subscriber.
+        subscriber: ServiceKey,
+        /// The group that it no longer hears of.
+        group: Arc<str>,
+    },
+}
+
+/// A subscriber key and the service group that it hears of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Subscription {
+    /// `service:pod` of the subscriber.
+    pub subscriber: ServiceKey,
+    /// The group.
+    pub group: Arc<str>,
+}
+
+impl Subscription {
+    /// `subscriber` hears of `group`.
+    pub fn new(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Subscription {
+        Subscription {
+            subscriber,
+            group: group.into(),
+        }
+    }
+}
+
+/// What a record costs a log beside the [`Difference`] itself, if nobody else has it.
+fn record_bytes(service: &ServiceInfo) -> usize {
+    let registration = service.registration();
+    let texts = [
+        &registration.service_name,
+        &registration.pod_name,
+        &registration.health_check_url,
+        &registration.notification_url,
+    ];
+    let names: usize = texts.into_iter().map(String::len).sum();
+    let providers = size_of_val(&*registration.providers);
+    let groups: usize = registration.subscriptions.iter().map(String::len).sum();
+    let groups = groups + registration.subscriptions.len() * size_of::<String>();
+    let metadata: usize = registration
+        .metadata
+        .iter()
+        .map(|(key, value)| key.len() + value.len() + 2 * size_of::<String>())
+        .sum();
+    // The key is a text of its own.
+    200 + names + service.key().len() + providers + groups + metadata
+}
+
+impl Difference {
+    /// How many bytes it keeps in memory, at most.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Difference>()
+            + match self {
+                Difference::Added(service) | Difference::Removed { last: service, .. } => {
+                    record_bytes(service)
+                }
+                // They share the registration, as a rule: then it counts once.
+                Difference::Changed { before, after } => {
+                    let shared = std::ptr::eq(before.registration(), after.registration());
+                    record_bytes(after) + if shared { 0 } else { record_bytes(before) }
+                }
+                Difference::Subscribed { subscriber, group }
+                | Difference::Unsubscribed { subscriber, group } => {
+                    subscriber.len() + group.len() + 32
+                }
+            }
+    }
+}

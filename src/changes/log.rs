@@ -1,0 +1,470 @@
+//! What has changed of late: a bounded log, which a store writes and watches read.
+//!
+//! # No gap
+//!
+//! A commit asks [`Log::is_recording`] in its turn, and appends if so. A watch that is the
+//! first one sets that flag, and then passes through a turn of the store: every commit whose
+//! turn comes after has seen the flag, and every one before is part of the state that the
+//! watch reads. Setting and clearing the flag happen under the lock of the log, and so does
+//! appending; what a commit appends after the last watch has gone is ignored.
+//!
+//! `lost` is the revision up to which the log may lack commits: the revision of that first
+//! turn, and later that of the newest entry that has been forgotten.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::topic::{Entry, Topics};
+use super::{Cursor, Difference, Reason, Selection, State, Watch, fold};
+use crate::changes::watch::ReadState;
+use crate::model::error::Result;
+use crate::model::revision::Revision;
+use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::{Mutex, MutexGuard};
+
+/// How much a [`Log`] remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The most that all entries together keep in memory, in bytes. A record that the store
+    /// has as well counts in full, so that this is an upper bound.
+    pub bytes: usize,
+    /// How long the log goes on without any watch, so that a client that comes back need not
+    /// begin anew. It is looked at when something is committed: of an idle store the
+    /// log stays until then.
+    pub retain: Duration,
+}
+
+impl Default for LogOptions {
+    /// 4 MiB; ten seconds.
+    fn default() -> LogOptions {
+        LogOptions {
+            bytes: 4 << 20,
+            retain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The log of one store: what its commits changed, for its watches.
+///
+/// Every store of this crate has one. It is public so that a store from elsewhere can have
+/// one as well:
+///
+/// - in the turn of each commit it asks [`is_recording`](Self::is_recording), and if so calls
+///   [`append`](Self::append), after the commit can be read and before the next one begins;
+/// - it drops the [`Aftermath`] when its turn has been given back;
+/// - its `watch` and `watch_from` call [`watch`](Self::watch), its `close` calls
+///   [`close`](Self::close).
+///
+/// Clones are handles of one log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: u64,
+    options: LogOptions,
+    recording: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+/// What the lock of the log protects.
+#[derive(Default)]
+pub(super) struct Inner {
+    /// As `Shared::recording`.
+    recording: bool,
+    pub(super) closed: bool,
+    /// Nothing is missing behind this revision; `None` before the first turn.
+    lost: Option<Revision>,
+    /// The newest revision that the log was told of.
+    pub(super) head: Revision,
+    /// The revision at which the store was last filled anew.
+    pub(super) restored: Revision,
+    entries: VecDeque<Arc<Entry>>,
+    bytes: usize,
+    pub(super) topics: Topics,
+    watches: usize,
+    /// Since when there has been no watch.
+    idle_since: Option<Instant>,
+    /// The number of the next watch.
+    next: u64,
+    /// For stores whose state a watch cannot read: their state at some revision that is not
+    /// older than `lost`.
+    checkpoint: Option<Arc<State>>,
+}
+
+/// What is left to do when a commit has given its turn back: waking watches, and dropping
+/// what the log has forgotten. Done when it is dropped.
+///
+/// A waker that panics is caught; one that calls the store finds its turn free.
+#[derive(Default)]
+#[must_use = "drop it when the turn has been given back"]
+pub struct Aftermath {
+    wake: Vec<Waker>,
+    forgotten: Vec<Arc<Entry>>,
+    checkpoint: Option<Arc<State>>,
+}
+
+impl Drop for Aftermath {
+    fn drop(&mut self) {
+        for waker in self.wake.drain(..) {
+            // What a waker does is its own; the others are to be woken.
+            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        }
+    }
+}
+
+impl Log {
+    /// An empty log for a store that has just begun its life.
+    pub fn new(options: LogOptions) -> Log {
+        Log {
+            shared: Arc::new(Shared {
+                // Two stores have the same number in one of 2^64 cases.
+                store: RandomState::new().hash_one(0),
+                options,
+                recording: AtomicBool::new(false),
+                inner: Mutex::new(Inner::default()),
+            }),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code of others runs under this lock, but for `state` of `append_with`, which
+        // comes last.
+        let inner = self.shared.inner.lock();
+        inner.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a commit has to [`append`](Self::append) what it changes. To be asked in its
+    /// turn. One load.
+    #[inline]
+    pub fn is_recording(&self) -> bool {
+        // Relaxed: the turn of the store orders it, see above.
+        self.shared.recording.load(Relaxed)
+    }
+
+    /// Appends what the commit that led to `revision` changed, in order; nothing where it
+    /// changed only times of checks. To be called in its turn, when it can be read.
+    /// O(differences), and one waker for each watch that sleeps for them.
+    pub fn append(&self, revision: Revision, changes: Vec<Difference>) -> Aftermath {
+        self.append_to(&mut self.lock(), revision, changes)
+    }
+
+    /// As [`append`](Self::append), for a store whose state a watch cannot read: where the
+    /// log is about to forget what a watch would need, it keeps what `state` answers, which
+    /// is called at most once for each time that the log is filled.
+    pub fn append_with(
+        &self,
+        revision: Revision,
+        changes: Vec<Difference>,
+        state: impl FnOnce() -> State,
+    ) -> Aftermath {
+        let mut inner = self.lock();
+        let mut aftermath = self.append_to(&mut inner, revision, changes);
+        let reaches = inner.checkpoint.as_ref().map(|state| state.revision) >= inner.lost;
+        if inner.recording && !reaches {
+            aftermath.checkpoint = inner.checkpoint.replace(Arc::new(state()));
+        }
+        drop(inner);
+        aftermath
+    }
+
+    fn append_to(
+        &self,
+        inner: &mut Inner,
+        revision: Revision,
+        changes: Vec<Difference>,
+    ) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        if !inner.recording || inner.closed {
+            return aftermath;
+        }
+        let idle = inner.idle_since.map(|since| since.elapsed());
+        if inner.watches == 0 && idle.is_some_and(|idle| idle >= self.shared.options.retain) {
+            self.stop(inner, &mut aftermath);
+            return aftermath;
+        }
+        let before = Revision::from(revision.as_u64().saturating_sub(1));
+        inner.lost.get_or_insert(before);
+        inner.head = revision;
+        let changes = if changes.len() > 1 {
+            fold(&changes)
+        } else {
+            changes
+        };
+        if changes.is_empty() {
+            return aftermath;
+        }
+        let bytes = changes.iter().map(Difference::bytes).sum::<usize>() + size_of::<Entry>();
+        let entry = Arc::new(Entry {
+            revision,
+            changes,
+            bytes,
+        });
+        inner.bytes += bytes;
+        inner.topics.note(&entry, &mut aftermath.wake);
+        inner.entries.push_back(entry);
+        while inner.bytes + inner.topics.bytes > self.shared.options.bytes
+            && let Some(oldest) = inner.entries.pop_front()
+        {
+            inner.bytes -= oldest.bytes;
+            inner.lost = Some(oldest.revision);
+            inner.topics.forget(&oldest);
+            aftermath.forgotten.push(oldest);
+        }
+        aftermath
+    }
+
+    /// Tells every watch to begin anew: the store has been filled from a dump, by the commit
+    /// that led to `revision`. In place of [`append`](Self::append).
+    pub fn restored(&self, revision: Revision) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        let inner = &mut *self.lock();
+        if inner.recording {
+            inner.head = revision;
+            inner.lost = Some(revision);
+            inner.restored = revision;
+            self.forget_all(inner, &mut aftermath);
+            for topic in inner.topics.iter_mut() {
+                topic.lost = revision;
+                topic.wake_all(&mut aftermath.wake);
+            }
+        }
+        aftermath
+    }
+
+    /// Ends the log with its store: watches show what is there, and then that the store is
+    /// closed. To be called in the last turn.
+    pub fn close(&self) -> Aftermath {
+        let mut aftermath = Aftermath::default();
+        let inner = &mut *self.lock();
+        inner.closed = true;
+        self.shared.recording.store(false, Relaxed);
+        for topic in inner.topics.iter_mut() {
+            topic.wake_all(&mut aftermath.wake);
+        }
+        aftermath
+    }
+
+    /// Begins a watch.
+    ///
+    /// `turn` waits for a turn of writing of the store, and answers with the revision there.
+    /// It is called without a lock of the log, after which every commit appends. `read` reads
+    /// the state when the watch needs it.
+    ///
+    /// # Errors
+    ///
+    /// What `turn` answers.
+    pub fn watch(
+        &self,
+        selection: Selection,
+        from: Option<Cursor>,
+        read: Arc<dyn ReadState>,
+        turn: impl FnOnce() -> Result<Revision>,
+    ) -> Result<Watch> {
+        let number = self.enter(&selection);
+        // From here on it leaves when it is dropped, also where `turn` fails.
+        let mut watch = Watch::new(self.clone(), selection, number, read);
+        let present = turn()?;
+        let inner = &mut *self.lock();
+        let lost = *inner.lost.get_or_insert(present);
+        inner.head = inner.head.max(present);
+        let Some(from) = from.filter(|from| from.store == self.shared.store) else {
+            return Ok(watch);
+        };
+        if from.revision > inner.head {
+            return Ok(watch);
+        }
+        if from.revision < inner.restored {
+            watch.begin_with(Reason::Restored);
+        } else if from.revision < lost {
+            watch.begin_with(Reason::Lagged);
+        } else {
+            watch.go_on_from(from.revision);
+            inner.look_back(watch.selection(), from.revision);
+        }
+        Ok(watch)
+    }
+
+    /// Keeps `state` for the watches of a store whose state they cannot read, if they have
+    /// none. To be called in the turn in which a watch begins.
+    pub fn checkpoint(&self, state: impl FnOnce() -> State) {
+        let mut inner = self.lock();
+        let reaches = inner.checkpoint.as_ref().map(|state| state.revision) >= inner.lost;
+        if inner.lost.is_none() || !reaches {
+            inner.checkpoint = Some(Arc::new(state()));
+        }
+    }
+
+    /// The state that was kept, and what has changed since.
+    pub(super) fn last_checkpoint(&self) -> Option<(Arc<State>, Vec<Arc<Entry>>, Revision)> {
+        let inner = self.lock();
+        if inner.closed {
+            return None;
+        }
+        let state = inner.checkpoint.clone()?;
+        let since = inner.entries.iter();
+        let since = since.filter(|entry| entry.revision > state.revision);
+        let revision = inner.head.max(state.revision);
+        Some((state.clone(), since.cloned().collect(), revision))
+    }
+
+    fn enter(&self, selection: &Selection) -> u64 {
+        let inner = &mut *self.lock();
+        inner.watches += 1;
+        inner.idle_since = None;
+        if !inner.recording && !inner.closed {
+            inner.recording = true;
+            // Relaxed: the turn that follows orders it.
+            self.shared.recording.store(true, Relaxed);
+        }
+        inner.topics.enter(selection, inner.head);
+        inner.next += 1;
+        inner.next
+    }
+
+    pub(super) fn leave(&self, selection: &Selection, number: u64) {
+        let mut aftermath = Aftermath::default();
+        let mut inner = self.lock();
+        let left = inner.topics.leave(selection, number);
+        inner.watches -= 1;
+        if inner.watches == 0 {
+            if self.shared.options.retain.is_zero() {
+                self.stop(&mut inner, &mut aftermath);
+            } else {
+                inner.idle_since = Some(Instant::now());
+            }
+        }
+        drop(inner);
+        drop((left, aftermath));
+    }
+
+    /// Ends the recording: there is nobody to record for.
+    fn stop(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
+        inner.recording = false;
+        self.shared.recording.store(false, Relaxed);
+        inner.lost = None;
+        inner.idle_since = None;
+        self.forget_all(inner, aftermath);
+    }
+
+    #[allow(clippy::unused_self)] // as the others
+    fn forget_all(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
+        for entry in std::mem::take(&mut inner.entries) {
+            inner.topics.forget(&entry);
+            aftermath.forgotten.push(entry);
+        }
+        inner.bytes = 0;
+        aftermath.checkpoint = inner.checkpoint.take();
+    }
+
+    /// The number of the store.
+    pub(crate) fn store(&self) -> u64 {
+        self.shared.store
+    }
+
+    pub(super) fn cursor_at(&self, revision: Revision) -> Cursor {
+        Cursor {
+            store: self.shared.store,
+            revision,
+        }
+    }
+
+    /// The differences from one revision to a later one, folded, if the log has them all.
+    /// O(differences since the first).
+    pub(crate) fn between(&self, from: Revision, to: Revision) -> Option<Vec<Difference>> {
+        let inner = self.lock();
+        if !inner.recording || from < inner.lost? || to > inner.head {
+            return None;
+        }
+        let first = inner
+            .entries
+            .partition_point(|entry| entry.revision <= from);
+        let entries: Vec<Arc<Entry>> = inner.entries.range(first..).cloned().collect();
+        drop(inner);
+        let entries = entries.iter().take_while(|entry| entry.revision <= to);
+        Some(fold(entries.flat_map(|entry| &entry.changes)))
+    }
+}
+
+/// The log of a store, which ends with it.
+pub(crate) struct OwnLog(Log);
+
+impl OwnLog {
+    pub(crate) fn new(options: LogOptions) -> OwnLog {
+        OwnLog(Log::new(options))
+    }
+}
+
+impl From<Log> for OwnLog {
+    fn from(log: Log) -> OwnLog {
+        OwnLog(log)
+    }
+}
+
+impl std::ops::Deref for OwnLog {
+    type Target = Log;
+
+    #[inline]
+    fn deref(&self) -> &Log {
+        &self.0
+    }
+}
+
+impl Drop for OwnLog {
+    fn drop(&mut self) {
+        // A model that has failed: its locks cannot be used any more.
+        if !(cfg!(loom) && std::thread::panicking()) {
+            drop(self.0.close());
+        }
+    }
+}
+
+#[cfg(test)]
+impl Log {
+    /// How many topics somebody watches.
+    pub(super) fn topics(&self) -> usize {
+        self.lock().topics.len()
+    }
+
+    /// What it keeps in memory, as it counts.
+    pub(super) fn bytes(&self) -> usize {
+        let inner = self.lock();
+        inner.bytes + inner.topics.bytes
+    }
+}
+
+impl Inner {
+    /// Has the topic of a watch that goes on from `from` know what happened since.
+    fn look_back(&mut self, selection: &Selection, from: Revision) {
+        let lost = self.lost.unwrap_or_default();
+        let Some(topic) = self.topics.get_mut(selection) else {
+            return;
+        };
+        if topic.lost > from {
+            self.topics.look_back(selection, self.entries.iter(), lost);
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("options", &self.options)
+            .field("recording", &self.recording)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Aftermath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Aftermath")
+            .field("wake", &self.wake.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,295 @@
+//! What the log and its watches promise, for loom; and twins that it rejects.
+//!
+//! The store is a [`Board`]: one lock, which is its turn. Commits and watches meet in
+//! nothing but the log and that turn, so that what holds here holds on every store that
+//! asks, appends and closes in its turn.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use loom::sync::Notify;
+use loom::thread;
+
+use super::board::{Board, Step};
+use super::*;
+use crate::model::error::{Result, StoreError};
+use crate::model::revision::Revision;
+
+const NO_LIMIT: LogOptions = LogOptions {
+    bytes: usize::MAX,
+    retain: Duration::ZERO,
+};
+
+fn board(options: LogOptions) -> Arc<Board> {
+    Arc::new(Board::new(Log::new(options), true))
+}
+
+/// Notifies whoever waits for it.
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify();
+    }
+}
+
+/// As `Watch::recv_commit`, with a thread of the model.
+fn recv_commit(watch: &mut Watch) -> Result<Event> {
+    let bell = Arc::new(Bell(Notify::new()));
+    let waker = Waker::from(bell.clone());
+    loop {
+        match watch.poll_recv_commit(&mut Context::from_waker(&waker)) {
+            Poll::Ready(event) => return event,
+            Poll::Pending => bell.0.wait(),
+        }
+    }
+}
+
+/// Follows a store until it has seen `last`: every revision is told once, in order.
+fn follow(mut watch: Watch, last: Revision, recv: fn(&mut Watch) -> Result<Event>) {
+    let Ok(Event::State { mut revision, .. }) = recv(&mut watch) else {
+        panic!("a watch begins with a state");
+    };
+    while revision < last {
+        match recv(&mut watch) {
+            Ok(Event::Changes { revision: next, .. }) => {
+                assert_eq!(next, revision.next(), "a gap");
+                revision = next;
+            }
+            other => panic!("a gap: {other:?}"),
+        }
+    }
+}
+
+fn subscribe_against_commits(watch: fn(&Board) -> Watch, commit: fn(&Board, u8)) {
+    loom::model(move || {
+        let board = board(NO_LIMIT);
+        let writer = thread::spawn({
+            let board = board.clone();
+            move || (0..2).for_each(|pod| commit(&board, pod))
+        });
+        let mut watch = watch(&board);
+        let first = watch.try_recv_commit();
+        let Ok(Some(Event::State { mut revision, .. })) = first else {
+            panic!("a watch begins with a state");
+        };
+        writer.join().unwrap();
+        while let Some(event) = watch.try_recv_commit().unwrap() {
+            assert!(matches!(event, Event::Changes { .. }), "a gap");
+            assert_eq!(event.revision(), revision.next(), "a gap");
+            revision = event.revision();
+        }
+        assert_eq!(revision, Revision::from(2), "a gap");
+    });
+}
+
+fn commit(board: &Board, pod: u8) {
+    board.commit(&[Step::Register(0, pod)]);
+}
+
+fn watch(board: &Board) -> Watch {
+    board.watch(Selection::All)
+}
+
+#[test]
+fn models_a_watch_that_begins_beside_commits_has_no_gap() {
+    subscribe_against_commits(watch, commit);
+}
+
+#[test]
+#[should_panic(expected = "a gap")]
+fn models_twin_a_watch_that_waits_for_no_turn_is_rejected() {
+    fn at_once(board: &Board) -> Watch {
+        let turn = || Ok(Revision::ZERO);
+        board
+            .log
+            .watch(Selection::All, None, board.reader(), turn)
+            .unwrap()
+    }
+    subscribe_against_commits(at_once, commit);
+}
+
+#[test]
+#[should_panic(expected = "a gap")]
+fn models_twin_a_commit_that_asks_before_its_turn_is_rejected() {
+    fn asks_early(board: &Board, pod: u8) {
+        let recording = board.log.is_recording();
+        board.commit_if(recording, &[Step::Register(0, pod)]);
+    }
+    subscribe_against_commits(watch, asks_early);
+}
+
+fn sleep_against_commit(recv: fn(&mut Watch) -> Result<Event>) {
+    loom::model(move || {
+        let board = board(NO_LIMIT);
+        let watch = watch(&board);
+        let reader = thread::spawn(move || follow(watch, Revision::from(1), recv));
+        commit(&board, 0);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn models_a_wake_up_is_never_lost() {
+    sleep_against_commit(recv_commit);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn models_twin_a_sleeper_that_looks_and_then_lies_down_is_rejected() {
+    fn recv(watch: &mut Watch) -> Result<Event> {
+        let bell = Arc::new(Bell(Notify::new()));
+        loop {
+            if let Some(event) = watch.try_recv_commit()? {
+                return Ok(event);
+            }
+            watch.lie_down(Waker::from(bell.clone()));
+            bell.0.wait();
+        }
+    }
+    sleep_against_commit(recv);
+}
+
+fn close_against_sleep(close: fn(&Board)) {
+    loom::model(move || {
+        let board = board(NO_LIMIT);
+        let mut watch = watch(&board);
+        watch.try_recv().unwrap();
+        let reader = thread::spawn(move || {
+            let mut told = 0;
+            while let Ok(event) = recv_commit(&mut watch) {
+                assert_eq!(event.revision(), Revision::from(1));
+                told += 1;
+            }
+            told
+        });
+        commit(&board, 0);
+        close(&board);
+        assert_eq!(
+            reader.join().unwrap(),
+            1,
+            "what was committed before is told"
+        );
+    });
+}
+
+#[test]
+fn models_a_watch_learns_that_the_store_is_closed() {
+    close_against_sleep(Board::close);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn models_twin_closing_without_waking_is_rejected() {
+    close_against_sleep(|board| board.log.lock().closed = true);
+}
+
+/// Room for one entry.
+const SHORT: LogOptions = LogOptions {
+    bytes: 900,
+    retain: Duration::ZERO,
+};
+
+fn lag_against_append(recover: fn(&mut Watch)) {
+    loom::model(move || {
+        let board = board(SHORT);
+        let mut watch = watch(&board);
+        watch.try_recv().unwrap();
+        let writer = thread::spawn({
+            let board = board.clone();
+            move || (0..2).for_each(|pod| commit(&board, pod))
+        });
+        let mut pods = 0;
+        let mut shown = Revision::ZERO;
+        for _ in 0..2 {
+            recover(&mut watch);
+            match watch.try_recv_commit().unwrap() {
+                Some(Event::State {
+                    services,
+                    revision,
+                    reason,
+                    ..
+                }) => {
+                    assert_eq!(reason, Reason::Lagged);
+                    (pods, shown) = (services.len(), revision);
+                }
+                Some(Event::Changes {
+                    changes, revision, ..
+                }) => {
+                    (pods, shown) = (pods + changes.len(), revision);
+                }
+                None => {}
+            }
+        }
+        writer.join().unwrap();
+        assert_eq!(pods as u64, shown.as_u64(), "a gap");
+    });
+}
+
+#[test]
+fn models_a_watch_that_falls_behind_is_told_the_state() {
+    lag_against_append(|_| {});
+}
+
+#[test]
+#[should_panic(expected = "a gap")]
+fn models_twin_going_on_from_now_is_rejected() {
+    lag_against_append(|watch| {
+        let head = watch.log().lock().head;
+        watch.go_on_from(head);
+    });
+}
+
+#[test]
+fn models_the_last_watch_goes_while_another_comes_and_others_commit() {
+    loom::model(|| {
+        let board = board(NO_LIMIT);
+        let first = watch(&board);
+        let writer = thread::spawn({
+            let board = board.clone();
+            move || (0..2).for_each(|pod| commit(&board, pod))
+        });
+        drop(first);
+        follow(watch(&board), Revision::from(2), recv_commit);
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn models_whoever_is_told_of_a_commit_can_read_it() {
+    loom::model(|| {
+        let board = board(NO_LIMIT);
+        let mut watch = watch(&board);
+        watch.try_recv().unwrap();
+        let reader = thread::spawn({
+            let board = board.clone();
+            move || {
+                if let Some(event) = watch.try_recv().unwrap() {
+                    let now = board.shows(&Selection::All).revision;
+                    assert!(now >= event.revision());
+                }
+            }
+        });
+        commit(&board, 0);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn models_a_closed_store_refuses_watches() {
+    loom::model(|| {
+        let board = board(NO_LIMIT);
+        let closer = thread::spawn({
+            let board = board.clone();
+            move || board.close()
+        });
+        let mut watch = watch(&board);
+        match watch.try_recv() {
+            Ok(Some(Event::State { .. })) => {}
+            other => assert_eq!(other, Err(StoreError::Closed)),
+        }
+        closer.join().unwrap();
+        assert_eq!(watch.try_recv(), Err(StoreError::Closed));
+    });
+}

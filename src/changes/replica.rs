@@ -1,0 +1,86 @@
+//! A copy of what is selected, brought up to date by differences.
+
+use hashbrown::HashMap;
+
+use super::{Difference, Selection, State, Subscription};
+use crate::hash::RandomState;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+
+/// A copy of a part of a registry: the law of [`Difference`] in code.
+#[derive(Default)]
+pub(crate) struct Replica {
+    services: HashMap<ServiceKey, ServiceInfo, RandomState>,
+    /// In the order of subscription; `None` where one has ended.
+    subscriptions: Vec<Option<Subscription>>,
+    at: HashMap<Subscription, usize, RandomState>,
+}
+
+impl Replica {
+    /// What of a state is selected.
+    pub(crate) fn new(state: &State, selection: &Selection) -> Replica {
+        let mut replica = Replica::default();
+        for service in &state.services {
+            if selection.holds(service) {
+                replica.put(service);
+            }
+        }
+        for subscription in &state.subscriptions {
+            if selection.holds_subscription(&subscription.subscriber, &subscription.group) {
+                replica.subscribe(subscription.clone());
+            }
+        }
+        replica
+    }
+
+    /// Applies a difference. O(1).
+    pub(crate) fn apply(&mut self, difference: &Difference) {
+        match difference {
+            Difference::Added(service) | Difference::Changed { after: service, .. } => {
+                self.put(service);
+            }
+            Difference::Removed { last, .. } => {
+                self.services.remove(&**last.key());
+            }
+            Difference::Subscribed { subscriber, group } => {
+                self.subscribe(Subscription::new(subscriber.clone(), group.clone()));
+            }
+            Difference::Unsubscribed { subscriber, group } => {
+                let subscription = Subscription::new(subscriber.clone(), group.clone());
+                if let Some(at) = self.at.remove(&subscription) {
+                    self.subscriptions[at] = None;
+                }
+            }
+        }
+    }
+
+    /// The copy as a state of this revision.
+    pub(crate) fn into_state(self, revision: Revision) -> State {
+        State {
+            revision,
+            services: self.services.into_values().collect(),
+            subscriptions: self.subscriptions.into_iter().flatten().collect(),
+        }
+    }
+
+    /// A copy of the copy.
+    #[cfg(test)]
+    pub(crate) fn to_state(&self, revision: Revision) -> State {
+        State {
+            revision,
+            services: self.services.values().cloned().collect(),
+            subscriptions: self.subscriptions.iter().flatten().cloned().collect(),
+        }
+    }
+
+    fn put(&mut self, service: &ServiceInfo) {
+        self.services.insert(service.key().clone(), service.clone());
+    }
+
+    fn subscribe(&mut self, subscription: Subscription) {
+        self.at
+            .insert(subscription.clone(), self.subscriptions.len());
+        self.subscriptions.push(Some(subscription));
+    }
+}

@@ -1,0 +1,68 @@
+//! What a watch is about.
+
+use crate::changes::Difference;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+
+/// The part of a registry that a [`Watch`](super::Watch) tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Selection {
+    /// Every record and every subscription.
+    All,
+    /// The pods of one service.
+    Service(Box<str>),
+    /// The record under one key.
+    Pod(Box<str>),
+    /// The subscriptions of one service group.
+    Group(Box<str>),
+}
+
+impl Selection {
+    /// The pods of the service `name`.
+    pub fn service(name: impl Into<Box<str>>) -> Selection {
+        Selection::Service(name.into())
+    }
+
+    /// The record under `key`, which reads `service:pod`.
+    pub fn pod(key: impl Into<Box<str>>) -> Selection {
+        Selection::Pod(key.into())
+    }
+
+    /// The subscriptions of the service group `name`.
+    pub fn group(name: impl Into<Box<str>>) -> Selection {
+        Selection::Group(name.into())
+    }
+
+    /// Whether it holds this record.
+    pub fn holds(&self, service: &ServiceInfo) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Service(name) => service.service_name() == &**name,
+            Selection::Pod(key) => service.key() == &**key,
+            Selection::Group(_) => false,
+        }
+    }
+
+    /// Whether it holds this subscription.
+    pub fn holds_subscription(&self, _subscriber: &ServiceKey, group: &str) -> bool {
+        match self {
+            Selection::All => true,
+            Selection::Group(name) => group == &**name,
+            Selection::Service(_) | Selection::Pod(_) => false,
+        }
+    }
+
+    /// Whether it is about this difference.
+    pub fn concerns(&self, difference: &Difference) -> bool {
+        match difference {
+            Difference::Added(service)
+            | Difference::Removed { last: service, .. }
+            | Difference::Changed { after: service, .. } => self.holds(service),
+            Difference::Subscribed { subscriber, group }
+            | Difference::Unsubscribed { subscriber, group } => {
+                self.holds_subscription(subscriber, group)
+            }
+        }
+    }
+}

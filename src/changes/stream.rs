@@ -1,0 +1,58 @@
+//! Watches as streams.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+
+use super::{Event, Watch};
+use crate::model::error::{Result, StoreError};
+
+macro_rules! stream {
+    ($(#[$about:meta])* $name:ident, $poll:ident, $into:ident, $(#[$how:meta])*) => {
+        $(#[$about])*
+        #[derive(Debug)]
+        pub struct $name(Watch);
+
+        impl $name {
+            /// The watch, where it stands.
+            pub fn into_watch(self) -> Watch {
+                self.0
+            }
+        }
+
+        impl Stream for $name {
+            type Item = Result<Event>;
+
+            fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Event>>> {
+                self.get_mut().0.$poll(context).map(|event| match event {
+                    Err(StoreError::Closed) => None,
+                    event => Some(event),
+                })
+            }
+        }
+
+        impl Watch {
+            $(#[$how])*
+            pub fn $into(self) -> $name {
+                $name(self)
+            }
+        }
+    };
+}
+
+stream!(
+    /// The events of [`Watch::poll_recv`]; it ends when the store is closed.
+    EventStream,
+    poll_recv,
+    into_stream,
+    /// A stream of what [`recv`](Self::recv) answers, which ends when the store is closed.
+);
+stream!(
+    /// The events of [`Watch::poll_recv_commit`]; it ends when the store is closed.
+    CommitStream,
+    poll_recv_commit,
+    into_commit_stream,
+    /// A stream of what [`recv_commit`](Self::recv_commit) answers, which ends when the store
+    /// is closed.
+);

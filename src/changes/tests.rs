@@ -1,0 +1,499 @@
+//! The log and its watches, on the smallest store that has them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use super::board::{Board, Shown, Step};
+use super::replica::Replica;
+use super::*;
+use crate::model::error::StoreError;
+use crate::model::revision::Revision;
+
+const NO_LIMIT: LogOptions = LogOptions {
+    bytes: usize::MAX,
+    retain: Duration::ZERO,
+};
+
+fn board(options: LogOptions) -> Board {
+    Board::new(Log::new(options), true)
+}
+
+/// A random number generator that is good enough for histories.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u8) -> u8 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        u8::try_from(self.0 % u64::from(sides)).unwrap()
+    }
+
+    fn step(&mut self) -> Step {
+        let (service, pod, group) = (self.roll(3), self.roll(3), self.roll(2));
+        match self.roll(6) {
+            0 | 1 => Step::Register(service, pod),
+            2 => Step::Touch(service, pod),
+            3 => Step::Remove(service, pod),
+            4 => Step::Subscribe(service, pod, group),
+            _ => Step::Unsubscribe(service, pod, group),
+        }
+    }
+}
+
+fn selections() -> [Selection; 6] {
+    [
+        Selection::All,
+        Selection::service("s0"),
+        Selection::service("s1"),
+        Selection::pod("s1:p1"),
+        Selection::group("g0"),
+        Selection::service("nobody"),
+    ]
+}
+
+/// A watch, and the copy that is made of what it tells.
+struct Follower {
+    watch: Watch,
+    copy: Replica,
+    states: usize,
+}
+
+impl Follower {
+    fn new(watch: Watch) -> Follower {
+        Follower {
+            watch,
+            copy: Replica::default(),
+            states: 0,
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Revision {
+        let revision = event.revision();
+        match event {
+            Event::State {
+                services,
+                subscriptions,
+                ..
+            } => {
+                let state = State {
+                    revision,
+                    services,
+                    subscriptions,
+                };
+                self.copy = Replica::new(&state, self.watch.selection());
+                self.states += 1;
+            }
+            Event::Changes { changes, .. } => {
+                assert!(!changes.is_empty());
+                for change in &changes {
+                    assert!(self.watch.selection().concerns(change), "{change:?}");
+                    self.copy.apply(change);
+                }
+            }
+        }
+        revision
+    }
+
+    fn shows(&self, revision: Revision) -> Shown {
+        Shown::of(self.copy.to_state(revision))
+    }
+}
+
+/// Random histories: at each event, what was applied equals what the store had at that
+/// revision. Watches come, sleep, fall behind, go, and go on from where others were.
+fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
+    let board = Board::new(Log::new(options), readable);
+    let mut dice = Dice(seed);
+    let mut followers: Vec<Follower> = Vec::new();
+    let mut states: BTreeMap<(usize, Revision), Shown> = BTreeMap::new();
+    let (mut lagged, mut events) = (0, 0);
+    let selections = selections();
+    let number =
+        |selection: &Selection| selections.iter().position(|one| one == selection).unwrap();
+    for _ in 0..400 {
+        let steps: Vec<Step> = (0..=dice.roll(4)).map(|_| dice.step()).collect();
+        let revision = board.commit(&steps);
+        for (at, selection) in selections.iter().enumerate() {
+            states.insert((at, revision), board.shows(selection));
+        }
+        match dice.roll(12) {
+            0 => {
+                let selection = selections[usize::from(dice.roll(6))].clone();
+                followers.push(Follower::new(board.watch(selection)));
+            }
+            1 if !followers.is_empty() => {
+                let at = usize::from(dice.roll(u8::try_from(followers.len()).unwrap()));
+                followers.swap_remove(at);
+            }
+            2 if !followers.is_empty() => {
+                // Another watch goes on from there, with the copy of the first.
+                let at = usize::from(dice.roll(u8::try_from(followers.len()).unwrap()));
+                let Follower {
+                    watch,
+                    copy,
+                    states,
+                } = followers.swap_remove(at);
+                let (selection, cursor) = (watch.selection().clone(), watch.cursor());
+                if states > 0 {
+                    if dice.roll(2) == 0 {
+                        drop(watch);
+                    }
+                    let watch = board.watch_from(selection, Some(cursor));
+                    followers.push(Follower {
+                        watch,
+                        copy,
+                        states,
+                    });
+                }
+            }
+            _ => {}
+        }
+        for follower in &mut followers {
+            let event = match dice.roll(8) {
+                0 | 1 => follower.watch.try_recv().unwrap(),
+                2 | 3 => follower.watch.try_recv_commit().unwrap(),
+                _ => continue,
+            };
+            let at = number(follower.watch.selection());
+            let Some(event) = event else {
+                // Everything has been shown.
+                assert_eq!(follower.shows(revision), states[&(at, revision)]);
+                continue;
+            };
+            events += 1;
+            lagged += usize::from(matches!(
+                event,
+                Event::State {
+                    reason: Reason::Lagged,
+                    ..
+                }
+            ));
+            let shown = follower.take(event);
+            // The store had this state until its next revision.
+            let held = states.range(..=(at, shown)).next_back().unwrap().1;
+            let mut held = held.clone();
+            held.revision = shown;
+            assert_eq!(follower.shows(shown), held, "seed {seed}");
+        }
+    }
+    (events, lagged)
+}
+
+#[test]
+fn what_was_applied_is_what_the_store_had() {
+    let options = LogOptions {
+        retain: Duration::from_secs(60),
+        ..NO_LIMIT
+    };
+    for seed in 1..40 {
+        let (events, lagged) = law(options, true, seed);
+        assert!(events > 0);
+        assert_eq!(lagged, 0);
+    }
+}
+
+#[test]
+fn what_was_applied_is_what_the_store_had_behind_a_short_log() {
+    let options = LogOptions {
+        bytes: 4_000,
+        retain: Duration::from_secs(60),
+    };
+    let lagged: usize = (1..40).map(|seed| law(options, true, seed).1).sum();
+    assert!(lagged > 100, "{lagged}");
+    let lagged: usize = (1..40).map(|seed| law(options, false, seed).1).sum();
+    assert!(lagged > 100, "{lagged}");
+}
+
+#[test]
+fn a_pod_that_came_and_went_unseen_shows_nothing() {
+    let board = board(NO_LIMIT);
+    let mut watch = board.watch(Selection::All);
+    watch.recv().unwrap();
+    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[Step::Remove(0, 0)]);
+    assert_eq!(watch.try_recv(), Ok(None));
+    assert_eq!(watch.revision(), Revision::from(2));
+    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[Step::Remove(0, 0)]);
+    assert!(watch.try_recv_commit().unwrap().is_some());
+    assert!(watch.try_recv_commit().unwrap().is_some());
+    assert_eq!(watch.try_recv_commit(), Ok(None));
+}
+
+#[test]
+fn a_key_that_was_registered_anew_is_a_change_even_if_equal() {
+    let board = board(NO_LIMIT);
+    board.commit(&[Step::Register(0, 0)]);
+    let mut watch = board.watch(Selection::All);
+    watch.recv().unwrap();
+    board.commit(&[Step::Remove(0, 0), Step::Register(0, 0)]);
+    let Event::Changes { changes, .. } = watch.recv().unwrap() else {
+        panic!("there was a state already");
+    };
+    let [Difference::Changed { before, after, .. }] = &changes[..] else {
+        panic!("{changes:?}");
+    };
+    assert_eq!(before.incarnation(), Revision::from(1));
+    assert_eq!(after.incarnation(), Revision::from(2));
+}
+
+#[test]
+fn changes_of_others_move_the_cursor_on_and_never_lag_a_watch() {
+    let board = board(LogOptions {
+        bytes: 4_000,
+        ..NO_LIMIT
+    });
+    let mut quiet = board.watch(Selection::service("s0"));
+    quiet.recv().unwrap();
+    for _ in 0..1_000 {
+        board.commit(&[Step::Register(1, 1)]);
+    }
+    board.commit(&[Step::Register(0, 0)]);
+    assert!(matches!(quiet.recv(), Ok(Event::Changes { .. })));
+    board.commit(&[Step::Register(1, 1)]);
+    assert_eq!(quiet.try_recv(), Ok(None));
+    assert_eq!(quiet.revision(), Revision::from(1_002));
+}
+
+#[test]
+fn a_cursor_of_another_store_or_of_the_future_begins_with_a_state() {
+    let (one, other) = (board(NO_LIMIT), board(NO_LIMIT));
+    one.commit(&[Step::Register(0, 0)]);
+    let mut there = other.watch(Selection::All);
+    there.recv().unwrap();
+    let begins = |mut watch: Watch| {
+        matches!(
+            watch.recv(),
+            Ok(Event::State {
+                reason: Reason::Begin,
+                ..
+            })
+        )
+    };
+    assert!(begins(one.watch_from(Selection::All, Some(there.cursor()))));
+    let mut here = one.watch(Selection::All);
+    here.recv().unwrap();
+    let mut ahead = here.cursor();
+    ahead.revision = Revision::from(9);
+    assert!(begins(one.watch_from(Selection::All, Some(ahead))));
+    // Where nothing has happened since, there is nothing to tell.
+    let mut again = one.watch_from(Selection::All, Some(here.cursor()));
+    assert_eq!(again.try_recv(), Ok(None));
+}
+
+#[test]
+fn a_log_that_nobody_watches_ends_after_its_time_and_says_so() {
+    let retain = Duration::from_millis(50);
+    let board = board(LogOptions { retain, ..NO_LIMIT });
+    let mut watch = board.watch(Selection::All);
+    watch.recv().unwrap();
+    let cursor = watch.cursor();
+    drop(watch);
+    board.commit(&[Step::Register(0, 0)]);
+    let mut again = board.watch_from(Selection::All, Some(cursor));
+    assert!(matches!(again.recv(), Ok(Event::Changes { .. })));
+    drop(again);
+    thread::sleep(2 * retain);
+    board.commit(&[Step::Register(0, 1)]);
+    assert!(!board.log.is_recording());
+    let mut late = board.watch_from(Selection::All, Some(cursor));
+    let event = late.recv().unwrap();
+    assert!(
+        matches!(
+            event,
+            Event::State {
+                reason: Reason::Lagged,
+                ..
+            }
+        ),
+        "{event:?}"
+    );
+}
+
+#[test]
+fn a_closed_store_shows_the_rest_and_then_that_it_is_closed() {
+    let board = board(NO_LIMIT);
+    let mut watch = board.watch(Selection::All);
+    watch.recv().unwrap();
+    board.commit(&[Step::Register(0, 0)]);
+    board.close();
+    assert!(matches!(watch.recv(), Ok(Event::Changes { .. })));
+    assert_eq!(watch.recv(), Err(StoreError::Closed));
+    assert_eq!(watch.try_recv_commit(), Err(StoreError::Closed));
+}
+
+#[test]
+fn restoring_begins_anew() {
+    let board = board(NO_LIMIT);
+    let mut watch = board.watch(Selection::service("s0"));
+    watch.recv().unwrap();
+    let cursor = watch.cursor();
+    let revision = board.commit(&[Step::Register(1, 0)]);
+    drop(board.log.restored(revision));
+    let is_restored = |event| {
+        matches!(
+            event,
+            Ok(Event::State {
+                reason: Reason::Restored,
+                ..
+            })
+        )
+    };
+    assert!(is_restored(watch.recv()));
+    assert!(is_restored(
+        board.watch_from(Selection::All, Some(cursor)).recv()
+    ));
+    board.commit(&[Step::Register(0, 0)]);
+    assert!(matches!(watch.recv(), Ok(Event::Changes { .. })));
+}
+
+/// Counts how often it was woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn sleep(watch: &mut Watch, waker: &Waker) {
+    let mut context = Context::from_waker(waker);
+    while let Poll::Ready(event) = watch.poll_recv(&mut context) {
+        event.unwrap();
+    }
+}
+
+#[test]
+fn a_change_wakes_whom_it_concerns_once_and_nobody_else() {
+    let board = board(NO_LIMIT);
+    let counts: Vec<Arc<Count>> = (0..3).map(|_| Arc::default()).collect();
+    let names = ["s0", "s0", "s1"];
+    let mut watches: Vec<Watch> = names
+        .map(|name| board.watch(Selection::service(name)))
+        .into();
+    for (watch, count) in watches.iter_mut().zip(&counts) {
+        sleep(watch, &Waker::from(count.clone()));
+    }
+    board.commit(&[Step::Register(0, 0), Step::Register(0, 1)]);
+    board.commit(&[Step::Register(0, 2)]);
+    let woken: Vec<usize> = counts.iter().map(|count| count.0.load(Relaxed)).collect();
+    assert_eq!(woken, [1, 1, 0]);
+}
+
+/// Panics when it is woken.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
+    }
+}
+
+/// Commits when it is woken.
+struct Commits(Arc<Board>);
+
+impl Wake for Commits {
+    fn wake(self: Arc<Self>) {
+        self.0.commit(&[Step::Register(2, 2)]);
+    }
+}
+
+#[test]
+fn wakers_that_panic_or_call_the_store_harm_nobody() {
+    let board = Arc::new(board(NO_LIMIT));
+    let count: Arc<Count> = Arc::default();
+    let mut watches = Vec::new();
+    for at in 0..30 {
+        let mut watch = board.watch(Selection::service("s0"));
+        let waker = match at % 3 {
+            0 => Waker::from(Arc::new(Panics)),
+            1 => Waker::from(Arc::new(Commits(board.clone()))),
+            _ => Waker::from(count.clone()),
+        };
+        sleep(&mut watch, &waker);
+        watches.push(watch);
+    }
+    board.commit(&[Step::Register(0, 0)]);
+    assert_eq!(count.0.load(Relaxed), 10);
+    assert_eq!(board.shows(&Selection::All).revision, Revision::from(11));
+    for watch in &mut watches {
+        assert!(watch.try_recv().unwrap().is_some());
+    }
+}
+
+#[test]
+fn watches_that_come_and_go_leave_nothing() {
+    let board = board(LogOptions {
+        retain: Duration::from_secs(60),
+        ..NO_LIMIT
+    });
+    let mut stays = board.watch(Selection::service("s1"));
+    stays.recv().unwrap();
+    for at in 0..100_000_u32 {
+        drop(board.watch(Selection::service(format!("name {at}"))));
+    }
+    drop(stays);
+    assert_eq!(board.log.topics(), 0);
+}
+
+#[test]
+fn a_log_keeps_no_more_than_its_bound() {
+    let bytes = 100_000;
+    let board = board(LogOptions { bytes, ..NO_LIMIT });
+    let watches: Vec<Watch> = (0..100)
+        .map(|at| board.watch(Selection::service(format!("s{}", at % 4))))
+        .collect();
+    let all = board.watch(Selection::All);
+    for at in 0..50_000_u32 {
+        let [service, pod, ..] = at.to_le_bytes();
+        board.commit(&[Step::Register(service % 4, pod), Step::Subscribe(0, pod, 1)]);
+        assert!(board.log.bytes() <= bytes);
+    }
+    drop((watches, all));
+    assert_eq!(board.log.bytes(), 0);
+}
+
+#[test]
+fn threads_that_sleep_are_woken_by_each_commit() {
+    let board = Arc::new(board(NO_LIMIT));
+    let mut watches: Vec<Watch> = (0..4)
+        .map(|_| board.watch(Selection::service("s0")))
+        .collect();
+    let threads: Vec<_> = watches
+        .drain(..)
+        .map(|mut watch| {
+            thread::spawn(move || {
+                let mut seen = 0;
+                while watch.recv_commit().is_ok() {
+                    seen += 1;
+                }
+                seen
+            })
+        })
+        .collect();
+    // One state each, before the first change.
+    thread::sleep(Duration::from_millis(50));
+    for _ in 0..1_000 {
+        board.commit(&[Step::Register(0, 0)]);
+    }
+    board.close();
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), 1_001);
+    }
+}
+
+#[test]
+fn a_time_out_answers_that_there_is_nothing() {
+    let board = board(NO_LIMIT);
+    let mut watch = board.watch(Selection::All);
+    assert!(watch.recv_timeout(Duration::ZERO).unwrap().is_some());
+    assert_eq!(watch.recv_timeout(Duration::from_millis(5)), Ok(None));
+    board.commit(&[Step::Register(0, 0)]);
+    assert!(watch.recv_timeout(Duration::MAX).unwrap().is_some());
+}

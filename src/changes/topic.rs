@@ -1,0 +1,292 @@
+//! What watches are about: for each such selection, the entries that concern it, and who
+//! sleeps until there is one.
+
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::task::Waker;
+
+use hashbrown::{Equivalent, HashMap};
+
+use super::{Difference, Selection};
+use crate::hash::RandomState;
+use crate::model::revision::Revision;
+
+/// The differences of one commit.
+pub(super) struct Entry {
+    pub(super) revision: Revision,
+    pub(super) changes: Vec<Difference>,
+    /// What it keeps in memory, at most.
+    pub(super) bytes: usize,
+}
+
+/// An entry, and which of its differences concern a topic, in order.
+pub(super) struct Pending {
+    pub(super) entry: Arc<Entry>,
+    which: Which,
+}
+
+enum Which {
+    All,
+    One(u32),
+    Some(Vec<u32>),
+}
+
+impl Pending {
+    /// The differences that concern the topic.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Difference> {
+        let changes = &self.entry.changes;
+        let (all, some) = match &self.which {
+            Which::All => (&changes[..], &[][..]),
+            Which::One(at) => (&[][..], std::slice::from_ref(at)),
+            Which::Some(at) => (&[][..], &at[..]),
+        };
+        all.iter()
+            .chain(some.iter().map(|at| &changes[*at as usize]))
+    }
+
+    /// What it keeps in memory beside the entry.
+    fn bytes(&self) -> usize {
+        size_of::<Pending>()
+            + match &self.which {
+                Which::All | Which::One(_) => 0,
+                // What grows by doubling has at most twice the room.
+                Which::Some(at) => 2 * size_of_val(&**at),
+            }
+    }
+}
+
+/// One selection that somebody watches.
+#[derive(Default)]
+pub(super) struct Topic {
+    /// How many watches it has.
+    watches: usize,
+    /// What concerns it, in the order of revisions.
+    pub(super) pending: VecDeque<Pending>,
+    /// Up to this revision, something that concerns it may be missing above.
+    pub(super) lost: Revision,
+    /// Whom to wake, by the number of the watch.
+    sleepers: HashMap<u64, Waker, RandomState>,
+}
+
+impl Topic {
+    /// Has the watch `number` woken when there is something; answers with the waker that it
+    /// had, to be dropped outside of the lock.
+    pub(super) fn sleep(&mut self, number: u64, waker: Waker) -> Option<Waker> {
+        self.sleepers.insert(number, waker)
+    }
+
+    /// Takes all who sleep.
+    pub(super) fn wake_all(&mut self, wake: &mut Vec<Waker>) {
+        wake.extend(self.sleepers.drain().map(|(_, waker)| waker));
+    }
+
+    /// Notes a difference of `entry`; answers with the bytes that this takes.
+    fn note(&mut self, entry: &Arc<Entry>, at: Option<u32>, wake: &mut Vec<Waker>) -> isize {
+        self.wake_all(wake);
+        let before = match self.pending.back_mut() {
+            Some(last) if Arc::ptr_eq(&last.entry, entry) => {
+                let before = last.bytes();
+                match (&mut last.which, at) {
+                    (Which::Some(all), Some(at)) => all.push(at),
+                    (Which::One(first), Some(at)) => last.which = Which::Some(vec![*first, at]),
+                    (Which::All, _) | (_, None) => {}
+                }
+                before
+            }
+            _ => {
+                self.pending.push_back(Pending {
+                    entry: entry.clone(),
+                    which: at.map_or(Which::All, Which::One),
+                });
+                0
+            }
+        };
+        self.pending.back().map_or(0, Pending::bytes).cast_signed() - before.cast_signed()
+    }
+}
+
+/// All topics.
+#[derive(Default)]
+pub(super) struct Topics {
+    all: HashMap<Selection, Topic, RandomState>,
+    /// What their pending entries keep in memory.
+    pub(super) bytes: usize,
+}
+
+/// A selection, by reference.
+#[derive(PartialEq, Eq)]
+enum Named<'a> {
+    All,
+    Service(&'a str),
+    Pod(&'a str),
+    Group(&'a str),
+}
+
+impl Hash for Named<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Named::All => state.write_u8(0),
+            Named::Service(name) => (1_u8, name).hash(state),
+            Named::Pod(name) => (2_u8, name).hash(state),
+            Named::Group(name) => (3_u8, name).hash(state),
+        }
+    }
+}
+
+impl<'a> From<&'a Selection> for Named<'a> {
+    fn from(selection: &'a Selection) -> Named<'a> {
+        match selection {
+            Selection::All => Named::All,
+            Selection::Service(name) => Named::Service(name),
+            Selection::Pod(name) => Named::Pod(name),
+            Selection::Group(name) => Named::Group(name),
+        }
+    }
+}
+
+// As `Equivalent` asks for: a selection hashes as its name.
+impl Hash for Selection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Named::from(self).hash(state);
+    }
+}
+
+impl Equivalent<Selection> for Named<'_> {
+    fn equivalent(&self, key: &Selection) -> bool {
+        *self == Named::from(key)
+    }
+}
+
+/// The selections that a difference concerns, but for [`Selection::All`].
+fn named(difference: &Difference) -> [Option<Named<'_>>; 2] {
+    match difference {
+        Difference::Added(service)
+        | Difference::Removed { last: service, .. }
+        | Difference::Changed { after: service, .. } => [
+            Some(Named::Service(service.service_name())),
+            Some(Named::Pod(service.key())),
+        ],
+        Difference::Subscribed { group, .. } | Difference::Unsubscribed { group, .. } => {
+            [Some(Named::Group(group)), None]
+        }
+    }
+}
+
+impl Topics {
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn get_mut(&mut self, selection: &Selection) -> Option<&mut Topic> {
+        self.all.get_mut(selection)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
+        self.all.values_mut()
+    }
+
+    /// Has one more watch of a selection. A topic that is new has nothing up to `head`.
+    pub(super) fn enter(&mut self, selection: &Selection, head: Revision) {
+        let topic = self.all.entry(selection.clone()).or_insert_with(|| Topic {
+            lost: head,
+            ..Topic::default()
+        });
+        topic.watches += 1;
+    }
+
+    /// Has one watch less. Answers with what is to be dropped outside of the lock.
+    pub(super) fn leave(&mut self, selection: &Selection, number: u64) -> impl Sized + use<> {
+        let topic = self.all.get_mut(selection)?;
+        let waker = topic.sleepers.remove(&number);
+        topic.watches -= 1;
+        if topic.watches > 0 {
+            return Some((waker, None));
+        }
+        let topic = self.all.remove(selection)?;
+        self.bytes -= topic.pending.iter().map(Pending::bytes).sum::<usize>();
+        if self.all.capacity() > 64 && self.all.len() < self.all.capacity() / 8 {
+            self.all.shrink_to(2 * self.all.len());
+        }
+        Some((waker, Some(topic)))
+    }
+
+    /// Notes an entry with all topics that it concerns; takes those who sleep for it.
+    /// O(differences), whatever else is watched.
+    pub(super) fn note(&mut self, entry: &Arc<Entry>, wake: &mut Vec<Waker>) {
+        let mut bytes = 0;
+        if let Some(all) = self.all.get_mut(&Named::All) {
+            bytes += all.note(entry, None, wake);
+        }
+        let alone = self.all.len() == usize::from(self.all.contains_key(&Named::All));
+        let changes = if alone { &[] } else { &entry.changes[..] };
+        for (at, change) in changes.iter().enumerate() {
+            // No commit has so many changes that their number takes more.
+            let at = u32::try_from(at).ok();
+            for name in named(change).into_iter().flatten() {
+                if let Some(topic) = self.all.get_mut(&name) {
+                    bytes += topic.note(entry, at, wake);
+                }
+            }
+        }
+        self.bytes = self.bytes.wrapping_add_signed(bytes);
+    }
+
+    /// Notes what of the log concerns a topic that came later than `entries` did.
+    pub(super) fn look_back<'a>(
+        &mut self,
+        selection: &Selection,
+        entries: impl Iterator<Item = &'a Arc<Entry>>,
+        lost: Revision,
+    ) {
+        let Some(topic) = self.all.get_mut(selection) else {
+            return;
+        };
+        let before: usize = topic.pending.iter().map(Pending::bytes).sum();
+        topic.pending.clear();
+        topic.lost = lost;
+        for entry in entries {
+            let changes = entry.changes.iter().enumerate();
+            let concern = changes.filter(|(_, change)| selection.concerns(change));
+            let mut at: Vec<u32> = concern
+                .filter_map(|(at, _)| u32::try_from(at).ok())
+                .collect();
+            let which = match (&selection, at.len()) {
+                (Selection::All, _) => Which::All,
+                (_, 0) => continue,
+                (_, 1) => Which::One(at.remove(0)),
+                _ => Which::Some(at),
+            };
+            topic.pending.push_back(Pending {
+                entry: entry.clone(),
+                which,
+            });
+        }
+        let after: usize = topic.pending.iter().map(Pending::bytes).sum();
+        self.bytes = self.bytes + after - before;
+    }
+
+    /// Forgets the oldest entry.
+    pub(super) fn forget(&mut self, entry: &Arc<Entry>) {
+        let mut bytes = 0;
+        let mut forget = |topic: &mut Topic| {
+            topic.lost = topic.lost.max(entry.revision);
+            let first = topic.pending.front();
+            if first.is_some_and(|first| Arc::ptr_eq(&first.entry, entry)) {
+                bytes += topic.pending.pop_front().map_or(0, |first| first.bytes());
+            }
+        };
+        if let Some(all) = self.all.get_mut(&Named::All) {
+            forget(all);
+        }
+        for change in &entry.changes {
+            for name in named(change).into_iter().flatten() {
+                if let Some(topic) = self.all.get_mut(&name) {
+                    forget(topic);
+                }
+            }
+        }
+        self.bytes -= bytes;
+    }
+}

@@ -1,0 +1,237 @@
+//! Noting what a commit changes, for the log and for whoever asked.
+
+use std::sync::Arc;
+
+use super::write::{Before, ClearTables, Put, WriteTables};
+use crate::changes::{Aftermath, Log};
+use crate::changes::{Difference, changed, fold};
+use crate::model::cause::Cause;
+use crate::model::error::Result;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::time::Moment;
+
+/// Tables in a turn of writing, with what has changed in them if somebody wants to know.
+pub(crate) struct Noted<'t, T> {
+    tables: &'t mut T,
+    changes: Option<Vec<Difference>>,
+}
+
+/// What a commit has led to.
+pub(crate) struct Written<R> {
+    pub(crate) answer: R,
+    pub(crate) revision: Revision,
+    /// What it has changed, where that was asked for.
+    pub(crate) changes: Vec<Difference>,
+}
+
+/// What a turn does with its log.
+#[derive(Clone, Copy)]
+pub(crate) struct Telling<'l> {
+    /// `None` where nothing is recorded.
+    log: Option<&'l Log>,
+    is_asked: bool,
+}
+
+impl<'l> Telling<'l> {
+    /// To be made in the turn. `is_asked` has the differences answered.
+    #[inline]
+    pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Telling<'l> {
+        Telling {
+            log: log.into().filter(|log| log.is_recording()),
+            is_asked,
+        }
+    }
+
+    /// Has `write` change the tables; answers with what it answers and with what it has
+    /// changed.
+    #[inline]
+    pub(crate) fn note<T, R>(
+        self,
+        tables: &mut T,
+        write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
+    ) -> Result<(R, Option<Vec<Difference>>)> {
+        let is_wanted = self.log.is_some() || self.is_asked;
+        let mut noted = Noted {
+            tables,
+            changes: is_wanted.then(Vec::new),
+        };
+        let answer = write(&mut noted)?;
+        Ok((answer, noted.changes))
+    }
+
+    /// Tells of a commit that can be read by now, in its turn. Answers with what was asked
+    /// for, and with what is left to do when the turn has been given back.
+    #[inline]
+    pub(crate) fn tell(
+        self,
+        (before, revision): (Revision, Revision),
+        changes: Option<Vec<Difference>>,
+        append: impl FnOnce(&Log, Vec<Difference>) -> Aftermath,
+    ) -> (Vec<Difference>, Option<Aftermath>) {
+        match changes {
+            Some(changes) => self.tell_changes(before != revision, changes, append),
+            None => (Vec::new(), None),
+        }
+    }
+
+    #[cold]
+    fn tell_changes(
+        self,
+        is_new: bool,
+        changes: Vec<Difference>,
+        append: impl FnOnce(&Log, Vec<Difference>) -> Aftermath,
+    ) -> (Vec<Difference>, Option<Aftermath>) {
+        let asked = match self.is_asked {
+            true => fold(&changes),
+            false => Vec::new(),
+        };
+        let log = self.log.filter(|_| is_new);
+        (asked, log.map(|log| append(log, changes)))
+    }
+}
+
+impl<T: WriteTables> Noted<'_, T> {
+    fn note(&mut self, difference: impl FnOnce(&T) -> Option<Difference>) {
+        if let Some(changes) = &mut self.changes {
+            changes.extend(difference(self.tables));
+        }
+    }
+
+    fn remove(&mut self, key: &str, cause: Cause) -> Option<ServiceInfo> {
+        let last = self.tables.delete(key)?;
+        self.note(|_| {
+            let last = last.clone();
+            Some(Difference::Removed { last, cause })
+        });
+        Some(last)
+    }
+}
+
+impl<T: ClearTables> Noted<'_, T> {
+    /// As [`ClearTables::clear`].
+    pub(crate) fn clear(&mut self) -> impl Sized + use<T> {
+        if let Some(changes) = &mut self.changes {
+            self.tables.each_record(|last| {
+                changes.push(Difference::Removed {
+                    last: last.clone(),
+                    cause: Cause::Cleared,
+                });
+            });
+            self.tables.each_subscription(|subscriber, group| {
+                changes.push(unsubscribed(subscriber, group));
+            });
+        }
+        self.tables.clear()
+    }
+}
+
+fn unsubscribed(subscriber: &ServiceKey, group: &Arc<str>) -> Difference {
+    Difference::Unsubscribed {
+        subscriber: subscriber.clone(),
+        group: group.clone(),
+    }
+}
+
+impl<T: WriteTables> WriteTables for Noted<'_, T> {
+    fn record(&self, key: &str) -> Option<&ServiceInfo> {
+        self.tables.record(key)
+    }
+
+    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
+        self.tables.each_record(look);
+    }
+
+    fn current(&self) -> Revision {
+        self.tables.current()
+    }
+
+    #[inline]
+    fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before> {
+        if self.changes.is_none() {
+            return self.tables.put_record(service, how);
+        }
+        let key = service.key().clone();
+        let before = self.tables.put_record(service, how)?;
+        self.note(|tables| {
+            let now = tables.record(&key)?.clone();
+            match &before {
+                Before::Same => None,
+                Before::Absent => Some(Difference::Added(now)),
+                Before::Other(before) => changed(before.clone(), now),
+            }
+        });
+        Ok(before)
+    }
+
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
+        self.remove(key, Cause::Deleted)
+    }
+
+    fn take(&mut self, key: &str, cause: Cause) -> Option<ServiceInfo> {
+        let taken = self.remove(key, cause)?;
+        self.unsubscribe_all(key);
+        Some(taken)
+    }
+
+    #[inline]
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: Moment,
+    ) -> Option<HealthUpdate> {
+        if self.changes.is_none() {
+            return self.tables.set_health(key, status, checked_at);
+        }
+        let before = self.tables.record(key)?;
+        // A newer time by itself is no difference.
+        let before = (before.status() != status).then(|| before.clone());
+        let update = self.tables.set_health(key, status, checked_at);
+        if let Some(before) = before {
+            self.note(|tables| changed(before, tables.record(key)?.clone()));
+        }
+        update
+    }
+
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let is_new = self.tables.subscribe(subscriber_key, service_group);
+        if is_new {
+            self.note(|_| {
+                Some(Difference::Subscribed {
+                    subscriber: subscriber_key.parse().ok()?,
+                    group: service_group.into(),
+                })
+            });
+        }
+        is_new
+    }
+
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let was_there = self.tables.unsubscribe(subscriber_key, service_group);
+        if was_there {
+            self.note(|_| {
+                let subscriber = subscriber_key.parse().ok()?;
+                Some(unsubscribed(&subscriber, &service_group.into()))
+            });
+        }
+        was_there
+    }
+
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
+        let groups = self.tables.unsubscribe_all(subscriber_key);
+        if let Some(changes) = &mut self.changes
+            && !groups.is_empty()
+            && let Ok(subscriber) = subscriber_key.parse()
+        {
+            changes.extend(groups.iter().map(|group| unsubscribed(&subscriber, group)));
+        }
+        groups
+    }
+
+    fn settle(&mut self) -> Revision {
+        self.tables.settle()
+    }
+}
