@@ -47,6 +47,9 @@ mod shared;
 mod snapshots;
 #[path = "contract/subscriptions.rs"]
 mod subscriptions;
+#[path = "contract/watches.rs"]
+mod watches;
+use watches as threads_that_watch;
 
 /// Makes tests of generic functions, which take a store or, behind `from make`,
 /// a way to make stores. Each runs under a watchdog, so that a deadlock is a
@@ -222,6 +225,42 @@ macro_rules! every_store {
     };
 }
 
+/// What a store that tells of changes promises besides: every one of this crate.
+macro_rules! watched_store {
+    ($make:expr) => {
+        tests! { $make =>
+            watches {
+                what_a_commit_answers_leads_from_one_state_to_the_next
+                a_newer_time_by_itself_is_no_difference
+                a_removal_is_told_with_its_cause
+                what_came_and_went_unseen_shows_nothing
+                a_key_that_is_made_again_is_a_change
+                who_falls_behind_is_told_the_state_and_holds_up_nobody
+                a_closed_store_ends_its_watches
+                who_watches_other_names_sleeps_on;
+                from make:
+                what_is_applied_is_the_state_of_that_revision
+                a_cursor_goes_on_or_begins_anew
+                a_store_that_is_dropped_ends_its_watches
+            }
+        }
+    };
+}
+
+/// The same, among threads.
+macro_rules! shared_watched_store {
+    ($make:expr) => {
+        tests! { $make =>
+            threads_that_watch {
+                watches_of_many_threads_miss_nothing
+                a_sleeper_is_woken_by_a_change_and_by_the_end;
+                from make:
+                wakers_that_panic_or_call_the_store_harm_nobody
+            }
+        }
+    };
+}
+
 /// What a store that threads can share promises besides.
 macro_rules! shared_store {
     ($make:expr) => {
@@ -292,6 +331,7 @@ macro_rules! snapshot_store {
 mod memory {
     mod plain {
         every_store!(service_registry::MemoryStore::new());
+        watched_store!(service_registry::MemoryStore::new());
     }
     mod borrowed {
         every_store!(crate::leaked(service_registry::MemoryStore::new()));
@@ -313,6 +353,8 @@ macro_rules! suite {
             mod plain {
                 every_store!(service_registry::$store::new());
                 shared_store!(service_registry::$store::new());
+                watched_store!(service_registry::$store::new());
+                shared_watched_store!(service_registry::$store::new());
             }
             mod borrowed {
                 every_store!(crate::leaked(service_registry::$store::new()));
@@ -323,6 +365,7 @@ macro_rules! suite {
             /// Chosen at run time.
             mod opened {
                 every_store!(service_registry::StoreKind::$kind.open());
+                watched_store!(service_registry::StoreKind::$kind.open());
                 shared_store!(service_registry::StoreKind::$kind.open());
             }
         }

@@ -456,7 +456,7 @@ impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
             .field("options", &self.options)
-            .field("recording", &self.recording)
+            .field("recording", &self.recording.load(Relaxed))
             .finish_non_exhaustive()
     }
 }

@@ -298,6 +298,13 @@ impl RegistryStore for Broken {
         self.inner().get_subscriber_services(service_group)
     }
 
+    fn commit_changes(
+        &self,
+        batch: Batch,
+    ) -> Result<(Revision, Vec<service_registry::changes::Difference>)> {
+        self.inner().commit_changes(batch)
+    }
+
     fn commit(&self, batch: Batch) -> Result<Revision> {
         match self.fault {
             Fault::TornCommit => {

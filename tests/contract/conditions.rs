@@ -1,5 +1,6 @@
 //! What a batch may demand, what is done only if, and whose a record is.
 
+use service_registry::changes::Difference;
 use service_registry::{
     Batch, Cause, Condition, Conflict, Expected, Found, OnForeign, Problem, Registry,
     RegistryStore, ServiceInfo, ServiceStatus, StoreError,
@@ -411,12 +412,21 @@ pub(crate) fn a_registry_replaces_a_source(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     let list = || [registration("db", "1", &[]), registration("db", "2", &[])];
     let replace = |list: Vec<_>| registry.replace_source("file", list, OnForeign::Reject);
-    assert_eq!(replace(list().into()), Ok(revision(1)));
+    let added = replace(list().into()).unwrap();
+    assert!(matches!(
+        added[..],
+        [Difference::Added(_), Difference::Added(_)]
+    ));
+    assert_eq!(store.revision(), revision(1));
     let before = observe(store, &[]);
     // Equal registrations are not touched, though they were made later.
-    assert_eq!(replace(list().into()), Ok(revision(1)));
+    assert_eq!(replace(list().into()), Ok(Vec::new()));
     assert_eq!(observe(store, &[]), before);
-    assert_eq!(replace(list()[..1].to_vec()), Ok(revision(2)));
+    let replaced = replace(list()[..1].to_vec()).unwrap();
+    let [Difference::Removed { last, cause, .. }] = &replaced[..] else {
+        panic!("{replaced:?}");
+    };
+    assert_eq!((&**last.key(), *cause), ("db:2", Cause::Replaced));
     assert_eq!(registry.get_service("db:1").unwrap().source(), Some("file"));
     let bad = vec![registration("db", "", &[])];
     assert_refused(replace(bad), "pod_name", "", &Problem::Empty);

@@ -345,6 +345,10 @@ impl RegistryStore for Wrong {
         self.inner().ping()
     }
 
+    fn visit_view(&self, visit: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
+        self.inner().visit_view(visit)
+    }
+
     fn close(&self) -> Result<()> {
         self.forget_own();
         if self.has(Fault::ClosesTooEarly) {

@@ -485,6 +485,12 @@ mod views {
         ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
             self.taken.subscribers(service_group)
         }
+        fn names(&self) -> impl Iterator<Item = &str> {
+            self.taken.names()
+        }
+        fn groups(&self) -> impl Iterator<Item = &str> {
+            self.taken.groups()
+        }
         fn stats(&self) -> StoreStats {
             (self.shows)().stats()
         }

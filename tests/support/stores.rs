@@ -42,6 +42,12 @@ macro_rules! forward_required {
         fn commit(&$self, batch: Batch) -> Result<Revision> {
             $inner.commit(batch)
         }
+        fn commit_changes(
+            &$self,
+            batch: Batch,
+        ) -> Result<(Revision, Vec<service_registry::changes::Difference>)> {
+            $inner.commit_changes(batch)
+        }
         forward_required!(writes $self => $inner);
         forward_required!(reads $self => $inner);
     };

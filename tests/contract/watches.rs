@@ -1,0 +1,646 @@
+//! Changes, told as they happen: the law of differences on random histories, and the ways in
+//! which others got it wrong.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use service_registry::changes::{Cursor, Difference, Event, Reason, Selection, Watch};
+use service_registry::{
+    Batch, Cause, DynView, Expected, OnForeign, Registry, RegistryStore, RegistryView, ServiceInfo,
+    ServiceStatus, StoreError,
+};
+
+use crate::support::dice::Dice;
+use crate::support::{at, key, pod, registration, revision};
+
+// --- the law
+
+/// What is selected, as whoever follows a watch has it: records with their stamps, but
+/// without times of checks; the subscribers of each group in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Copied {
+    records: BTreeMap<String, Stamped>,
+    groups: BTreeMap<String, Vec<String>>,
+}
+
+/// Texts that say all of a record but the time of its last check.
+type Stamped = (String, ServiceStatus, u64, u64);
+
+fn stamped(info: &ServiceInfo) -> Stamped {
+    let said = (info.registration(), info.registered_at(), info.source());
+    let stamps = (info.revision().as_u64(), info.incarnation().as_u64());
+    (format!("{said:?}"), info.status(), stamps.0, stamps.1)
+}
+
+impl Copied {
+    fn of(view: &dyn DynView, selection: &Selection) -> Copied {
+        let mut copied = Copied::default();
+        for info in view.services().filter(|info| selection.holds(info)) {
+            copied.records.insert(info.key().to_string(), stamped(info));
+        }
+        for group in view.groups() {
+            let subscribers = view.subscribers(group);
+            let held: Vec<String> = subscribers
+                .filter(|key| selection.holds_subscription(key, group))
+                .map(ToString::to_string)
+                .collect();
+            if !held.is_empty() {
+                copied.groups.insert(group.into(), held);
+            }
+        }
+        copied
+    }
+
+    fn apply(&mut self, difference: &Difference) {
+        match difference {
+            Difference::Added(info) => {
+                let before = self.records.insert(info.key().to_string(), stamped(info));
+                assert_eq!(before, None, "added twice: {difference:?}");
+            }
+            Difference::Changed { before, after, .. } => {
+                let known = self.records.insert(after.key().to_string(), stamped(after));
+                assert_eq!(known, Some(stamped(before)), "{difference:?}");
+            }
+            Difference::Removed { last, .. } => {
+                let known = self.records.remove(&**last.key());
+                assert_eq!(known, Some(stamped(last)), "{difference:?}");
+            }
+            Difference::Subscribed {
+                subscriber, group, ..
+            } => {
+                let group = self.groups.entry(group.to_string()).or_default();
+                let subscriber = subscriber.to_string();
+                assert!(!group.contains(&subscriber), "twice: {difference:?}");
+                group.push(subscriber);
+            }
+            Difference::Unsubscribed {
+                subscriber, group, ..
+            } => {
+                let of = self.groups.get_mut(&**group).expect("somebody is there");
+                let at = of.iter().position(|key| **subscriber == **key);
+                of.remove(at.expect("was subscribed"));
+                if of.is_empty() {
+                    self.groups.remove(&**group);
+                }
+            }
+            other => panic!("unknown: {other:?}"),
+        }
+    }
+
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::State {
+                services,
+                subscriptions,
+                ..
+            } => {
+                *self = Copied::default();
+                for info in services {
+                    self.records.insert(info.key().to_string(), stamped(info));
+                }
+                for subscription in subscriptions {
+                    let group = self.groups.entry(subscription.group.to_string());
+                    group.or_default().push(subscription.subscriber.to_string());
+                }
+            }
+            Event::Changes { changes, .. } => {
+                assert!(!changes.is_empty(), "an event of nothing");
+                changes.iter().for_each(|change| self.apply(change));
+            }
+            other => panic!("unknown: {other:?}"),
+        }
+    }
+}
+
+const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
+const GROUPS: [&str; 3] = ["a", "b", "x"];
+
+fn selections() -> Vec<Selection> {
+    vec![
+        Selection::All,
+        Selection::service("a"),
+        Selection::service("nobody"),
+        Selection::pod("a:1"),
+        Selection::group("a"),
+    ]
+}
+
+fn some(dice: &mut Dice, texts: &[&'static str]) -> &'static str {
+    texts[dice.roll(texts.len())]
+}
+
+/// Adds a change that no state refuses.
+fn change(dice: &mut Dice, batch: &mut Batch) {
+    let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
+    let named = key(name);
+    let mut info = registration(named.service_name(), named.pod_name(), &[]);
+    info.weight = u32::try_from(dice.roll(3)).unwrap();
+    let info = ServiceInfo::new(info).unwrap().with_registered_at(at(1));
+    let info = info.unwrap();
+    let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][dice.roll(2)];
+    match dice.roll(12) {
+        0 | 1 => batch.save_service(info),
+        2 | 3 => batch.register_service(info),
+        4 => batch.remove_if(name, Expected::Present, Cause::Expired),
+        5 | 6 => batch.update_health_if(name, Expected::Present, status, at(dice.roll(99) as u64)),
+        7 => batch.replace_source("file", vec![], OnForeign::Skip),
+        8 | 9 => batch.add_subscription(name, group),
+        10 => batch.remove_subscription(name, group),
+        _ => batch.remove_all_subscriptions(name),
+    };
+}
+
+fn batch(dice: &mut Dice) -> Batch {
+    let mut batch = Batch::new();
+    for _ in 0..=dice.roll(4) {
+        change(dice, &mut batch);
+    }
+    batch
+}
+
+/// A watch, and what follows it.
+struct Follower {
+    watch: Watch,
+    selection: Selection,
+    copied: Copied,
+    began: bool,
+}
+
+impl Follower {
+    fn new(watch: Watch, selection: Selection) -> Follower {
+        Follower {
+            watch,
+            selection,
+            copied: Copied::default(),
+            began: false,
+        }
+    }
+
+    /// Takes an event in one of the ways, and checks it against the states that there were.
+    fn look(&mut self, dice: &mut Dice, states: &[BTreeMap<usize, Copied>], which: usize) -> bool {
+        let before = self.watch.revision();
+        let mut context = Context::from_waker(Waker::noop());
+        let event = match dice.roll(5) {
+            0 => self.watch.try_recv().unwrap(),
+            1 => self.watch.try_recv_commit().unwrap(),
+            2 => self.watch.recv_timeout(Duration::ZERO).unwrap(),
+            3 => ready(self.watch.poll_recv(&mut context)),
+            _ => ready(self.watch.poll_recv_commit(&mut context)),
+        };
+        let Some(event) = event else {
+            return false;
+        };
+        assert_eq!(event.revision(), self.watch.revision());
+        assert!(event.revision() > before || !self.began, "{event:?}");
+        let is_state = matches!(event, Event::State { .. });
+        assert!(is_state || self.began, "no state before {event:?}");
+        self.began = true;
+        self.copied.follow(&event);
+        let state = &states[usize::try_from(event.revision().as_u64()).unwrap()];
+        assert_eq!(
+            self.copied, state[&which],
+            "{:?} after {event:?}",
+            self.selection
+        );
+        true
+    }
+}
+
+fn ready(poll: Poll<service_registry::Result<Event>>) -> Option<Event> {
+    match poll {
+        Poll::Ready(event) => Some(event.unwrap()),
+        Poll::Pending => None,
+    }
+}
+
+/// What is selected now, of each selection.
+fn now(store: &impl RegistryStore, selections: &[Selection]) -> BTreeMap<usize, Copied> {
+    let look = |view: &dyn DynView| {
+        let selections = selections.iter().enumerate();
+        selections
+            .map(|(which, selection)| (which, Copied::of(view, selection)))
+            .collect()
+    };
+    store.with_view(look).unwrap()
+}
+
+pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
+    make: impl Fn() -> S,
+) {
+    let selections = selections();
+    for seed in 0..40 {
+        let (store, mut dice) = (make(), Dice::new(seed));
+        let mut states = vec![now(&store, &selections)];
+        let mut followers: Vec<(usize, Follower)> = Vec::new();
+        let mut cursors: Vec<(usize, Cursor, Copied)> = Vec::new();
+        for _ in 0..120 {
+            match dice.roll(10) {
+                0 if followers.len() < 12 => {
+                    let which = dice.roll(selections.len());
+                    let selection = selections[which].clone();
+                    let watch = store.watch(selection.clone()).unwrap();
+                    followers.push((which, Follower::new(watch, selection)));
+                }
+                1 if !followers.is_empty() => {
+                    let (which, gone) = followers.swap_remove(dice.roll(followers.len()));
+                    if gone.began {
+                        cursors.push((which, gone.watch.cursor(), gone.copied));
+                    }
+                }
+                2 if !cursors.is_empty() => {
+                    let (which, cursor, copied) = cursors.swap_remove(dice.roll(cursors.len()));
+                    let selection = selections[which].clone();
+                    let watch = store.watch_from(selection.clone(), cursor).unwrap();
+                    let mut follower = Follower::new(watch, selection);
+                    // Goes on where the other one was, or begins anew.
+                    (follower.copied, follower.began) = (copied, true);
+                    followers.push((which, follower));
+                }
+                3 => store.clear().unwrap(),
+                _ => {
+                    store.commit(batch(&mut dice)).unwrap();
+                }
+            }
+            let last = usize::try_from(store.revision().as_u64()).unwrap();
+            // A commit that brings newer times only leads to another revision, too.
+            states.resize(last + 1, now(&store, &selections));
+            for (which, follower) in &mut followers {
+                while dice.roll(3) == 0 && follower.look(&mut dice, &states, *which) {}
+            }
+        }
+        let end = store.revision();
+        for (which, follower) in &mut followers {
+            while follower.look(&mut dice, &states, *which) {}
+            assert_eq!(follower.watch.revision(), end);
+        }
+        store.close().unwrap();
+        for (_, follower) in &mut followers {
+            assert_eq!(follower.watch.recv(), Err(StoreError::Closed));
+        }
+    }
+}
+
+pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl RegistryStore) {
+    let mut dice = Dice::new(7);
+    let all = [Selection::All];
+    for _ in 0..300 {
+        let mut copied = now(store, &all).remove(&0).unwrap();
+        let (revision, changes) = store.commit_changes(batch(&mut dice)).unwrap();
+        assert_eq!(revision, store.revision());
+        changes.iter().for_each(|change| copied.apply(change));
+        assert_eq!(Some(copied), now(store, &all).remove(&0), "{changes:?}");
+    }
+    let mut refused = Batch::new();
+    refused.delete_service("nobody:1");
+    assert!(store.commit_changes(refused).is_err());
+}
+
+// --- one event
+
+fn changes(event: Event) -> Vec<Difference> {
+    match event {
+        Event::Changes { changes, .. } => changes,
+        other => panic!("a state: {other:?}"),
+    }
+}
+
+/// A watch that has shown its first state.
+fn begun(store: &impl RegistryStore, selection: Selection) -> Watch {
+    let mut watch = store.watch(selection).unwrap();
+    let first = watch.recv().unwrap();
+    assert!(matches!(
+        first,
+        Event::State {
+            reason: Reason::Begin,
+            ..
+        }
+    ));
+    watch
+}
+
+pub(crate) fn a_newer_time_by_itself_is_no_difference(store: &impl RegistryStore) {
+    store.save_service(pod("a", "1")).unwrap();
+    let mut watch = begun(store, Selection::service("a"));
+    for seconds in [1, 2, 3] {
+        let healthy = ServiceStatus::Healthy;
+        store
+            .update_health_status("a:1", healthy, at(seconds))
+            .unwrap();
+    }
+    let told = changes(watch.recv_commit().unwrap());
+    assert!(matches!(told[..], [Difference::Changed { .. }]));
+    assert_eq!(watch.try_recv().unwrap(), None);
+    assert_eq!(watch.revision(), store.revision());
+    assert_eq!(store.get_service("a:1").unwrap().revision(), revision(2));
+}
+
+/// A delete that a shared stream never told of.
+pub(crate) fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
+    let mut watches = [(); 3].map(|()| begun(store, Selection::pod("a:1")));
+    let mut cause_of = |remove: &dyn Fn(), expected: Cause| {
+        store.save_service(pod("a", "1")).unwrap();
+        remove();
+        for watch in &mut watches {
+            let added = changes(watch.recv_commit().unwrap());
+            assert!(matches!(added[..], [Difference::Added(_)]), "{added:?}");
+            let removed = changes(watch.recv_commit().unwrap());
+            let [Difference::Removed { cause, last, .. }] = &removed[..] else {
+                panic!("{removed:?}");
+            };
+            assert_eq!((&**last.key(), *cause), ("a:1", expected));
+        }
+    };
+    cause_of(&|| store.delete_service("a:1").unwrap(), Cause::Deleted);
+    cause_of(&|| drop(store.take_service("a:1").unwrap()), Cause::Deleted);
+    cause_of(&|| store.clear().unwrap(), Cause::Cleared);
+    let expired = || {
+        let mut batch = Batch::new();
+        batch.remove_if("a:1", Expected::Present, Cause::Expired);
+        store.commit(batch).unwrap();
+    };
+    cause_of(&expired, Cause::Expired);
+}
+
+pub(crate) fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore) {
+    let mut watch = begun(store, Selection::All);
+    store.save_service(pod("a", "1")).unwrap();
+    store.add_subscription("a:1", "g").unwrap();
+    store.take_service("a:1").unwrap();
+    assert_eq!(watch.try_recv().unwrap(), None);
+    assert_eq!(watch.revision(), store.revision());
+}
+
+/// A key that is deleted and made again looked unchanged; so did a record that was
+/// registered anew.
+pub(crate) fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
+    store.save_service(pod("a", "1")).unwrap();
+    store.add_subscription("a:1", "g").unwrap();
+    let mut watch = begun(store, Selection::All);
+    store.delete_service("a:1").unwrap();
+    store.save_service(pod("a", "1")).unwrap();
+    store.remove_subscription("a:1", "g").unwrap();
+    store.add_subscription("a:1", "g").unwrap();
+    let told = changes(watch.recv().unwrap());
+    let [
+        Difference::Changed { before, after, .. },
+        Difference::Unsubscribed { .. },
+        Difference::Subscribed { .. },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!(before, after);
+    assert!(before.incarnation() < after.incarnation());
+    let registry = Registry::new(store);
+    registry.register(registration("a", "1", &[])).unwrap();
+    let anew = changes(watch.recv().unwrap());
+    assert!(matches!(anew[0], Difference::Changed { .. }), "{anew:?}");
+}
+
+/// A gap was handled by going on from now; a slow reader held up the others, or kept
+/// everything that was removed.
+pub(crate) fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &impl RegistryStore) {
+    let mut stuck = begun(store, Selection::All);
+    let mut quick = begun(store, Selection::All);
+    let mut large = registration("a", "1", &[]);
+    large.health_check_url = "x".repeat(8_000);
+    let mut told = 0;
+    for n in 0..1_500 {
+        large.weight = n;
+        store
+            .save_service(ServiceInfo::new(large.clone()).unwrap())
+            .unwrap();
+        told += changes(quick.recv_commit().unwrap()).len();
+    }
+    assert_eq!(told, 1_500);
+    let Event::State {
+        reason, services, ..
+    } = stuck.recv().unwrap()
+    else {
+        panic!("a gap was passed over");
+    };
+    assert_eq!((reason, services.len()), (Reason::Lagged, 1));
+    assert_eq!(services[0].weight(), 1_499);
+    store.delete_service("a:1").unwrap();
+    let told = changes(stuck.recv().unwrap());
+    assert!(matches!(told[..], [Difference::Removed { .. }]));
+}
+
+pub(crate) fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() -> S) {
+    let store = make();
+    let mut watch = begun(&store, Selection::service("a"));
+    store.save_service(pod("a", "1")).unwrap();
+    drop(watch.recv().unwrap());
+    let cursor = watch.cursor();
+    drop(watch);
+    store.save_service(pod("a", "2")).unwrap();
+    store.save_service(pod("b", "1")).unwrap();
+    let mut again = store.watch_from(Selection::service("a"), cursor).unwrap();
+    let told = changes(again.recv().unwrap());
+    assert!(matches!(&told[..], [Difference::Added(info)] if &**info.key() == "a:2"));
+    // Of another selection, it goes on as well.
+    let mut other = store.watch_from(Selection::pod("b:1"), cursor).unwrap();
+    let told = changes(other.recv().unwrap());
+    assert!(matches!(&told[..], [Difference::Added(info)] if &**info.key() == "b:1"));
+    // Of another store, and ahead of a store.
+    let another = make();
+    let mut anew = another.watch_from(Selection::All, cursor).unwrap();
+    let is_begin = |event: Event| {
+        matches!(
+            event,
+            Event::State {
+                reason: Reason::Begin,
+                ..
+            }
+        )
+    };
+    assert!(is_begin(anew.recv().unwrap()));
+}
+
+pub(crate) fn a_closed_store_ends_its_watches(store: &impl RegistryStore) {
+    let mut watch = begun(store, Selection::All);
+    store.save_service(pod("a", "1")).unwrap();
+    store.close().unwrap();
+    assert_eq!(changes(watch.recv().unwrap()).len(), 1);
+    assert_eq!(watch.recv(), Err(StoreError::Closed));
+    assert_eq!(watch.try_recv_commit(), Err(StoreError::Closed));
+    let late = store.watch(Selection::All).map(drop);
+    assert_eq!(late, Err(StoreError::Closed));
+}
+
+pub(crate) fn a_store_that_is_dropped_ends_its_watches<S: RegistryStore>(make: impl Fn() -> S) {
+    let store = make();
+    let mut watch = begun(&store, Selection::All);
+    let mut unread = store.watch(Selection::All).unwrap();
+    store.save_service(pod("a", "1")).unwrap();
+    drop(store);
+    assert_eq!(changes(watch.recv().unwrap()).len(), 1);
+    assert_eq!(watch.recv(), Err(StoreError::Closed));
+    assert_eq!(unread.recv(), Err(StoreError::Closed));
+}
+
+/// Counts, panics, or uses the store.
+struct Woken<'s> {
+    woken: AtomicUsize,
+    then: Box<dyn Fn() + Send + Sync + 's>,
+}
+
+impl Wake for Woken<'static> {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, SeqCst);
+        (self.then)();
+    }
+}
+
+fn woken(then: impl Fn() + Send + Sync + 'static) -> Arc<Woken<'static>> {
+    Arc::new(Woken {
+        woken: AtomicUsize::new(0),
+        then: Box::new(then),
+    })
+}
+
+/// A change of any name once woke everybody.
+pub(crate) fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
+    let waker = woken(|| ());
+    let sleep = |watch: &mut Watch| {
+        let waker = Waker::from(waker.clone());
+        assert!(
+            watch
+                .poll_recv(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    };
+    let mut others: Vec<Watch> = (0..100)
+        .map(|n| begun(store, Selection::service(format!("other-{n}"))))
+        .collect();
+    others.iter_mut().for_each(sleep);
+    store.save_service(pod("a", "1")).unwrap();
+    store.add_subscription("a:1", "other-1").unwrap();
+    assert_eq!(waker.woken.load(SeqCst), 0);
+    store.save_service(pod("other-7", "1")).unwrap();
+    assert_eq!(waker.woken.load(SeqCst), 1);
+    // Who has given up is not woken any more.
+    others.iter_mut().skip(8).take(1).for_each(sleep);
+    others.remove(8);
+    store.save_service(pod("other-8", "1")).unwrap();
+    assert_eq!(waker.woken.load(SeqCst), 1);
+}
+
+/// Each watch panics or calls the store; the others, and the writer, notice nothing.
+pub(crate) fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
+where
+    S: RegistryStore + Send + Sync + 'static,
+{
+    let store = Arc::new(make());
+    let mut watches = Vec::new();
+    for n in 0..40 {
+        let inside = Arc::downgrade(&store);
+        let waker = woken(move || match n % 2 {
+            0 => std::panic::resume_unwind(Box::new("on purpose")),
+            _ => {
+                if let Some(store) = inside.upgrade() {
+                    store.add_subscription("a:1", &format!("g-{n}")).unwrap();
+                    store.get_services_by_name("a").unwrap();
+                }
+            }
+        });
+        let mut watch = begun(&*store, Selection::service("a"));
+        let waking = Waker::from(waker.clone());
+        assert!(
+            watch
+                .poll_recv(&mut Context::from_waker(&waking))
+                .is_pending()
+        );
+        watches.push((watch, waker));
+    }
+    let saved = catch_unwind(AssertUnwindSafe(|| store.save_service(pod("a", "1"))));
+    assert!(matches!(saved, Ok(Ok(()))));
+    for (watch, waker) in &mut watches {
+        assert_eq!(waker.woken.load(SeqCst), 1);
+        assert_eq!(changes(watch.recv().unwrap()).len(), 1);
+    }
+    assert_eq!(store.stats().unwrap().subscriptions, 20);
+}
+
+// --- threads
+
+/// An event that was lost between the state and the stream; a waiter that came after what it
+/// waited for; an event that was told before it could be read.
+pub(crate) fn watches_of_many_threads_miss_nothing<S>(store: &S)
+where
+    S: RegistryStore + Sync,
+{
+    const COMMITS: u32 = 300;
+    let finish = || {
+        store.save_service(pod("end", "1")).unwrap();
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..3)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let mut dice = Dice::new(writer);
+                    for _ in 0..COMMITS {
+                        store.commit(batch(&mut dice)).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..4_u64)
+            .map(|reader| {
+                scope.spawn(move || {
+                    let mut watch = store.watch(Selection::All).unwrap();
+                    let mut copied = Copied::default();
+                    let mut last = revision(0);
+                    while !copied.records.contains_key("end:1") {
+                        let event = match reader % 2 {
+                            0 => watch.recv().unwrap(),
+                            _ => watch.recv_commit().unwrap(),
+                        };
+                        assert!(event.revision() > last || last == revision(0));
+                        last = event.revision();
+                        assert!(store.revision() >= last, "told before it can be read");
+                        copied.follow(&event);
+                    }
+                    (last, copied)
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        finish();
+        let all = now(store, &[Selection::All]).remove(&0).unwrap();
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), (store.revision(), all.clone()));
+        }
+    });
+}
+
+pub(crate) fn a_sleeper_is_woken_by_a_change_and_by_the_end<S>(store: &S)
+where
+    S: RegistryStore + Sync,
+{
+    thread::scope(|scope| {
+        for round in 0..50 {
+            let mut watch = begun(store, Selection::pod("a:1"));
+            let sleeper = scope.spawn(move || watch.recv());
+            if round % 2 == 0 {
+                thread::yield_now();
+            }
+            let mut info = registration("a", "1", &[]);
+            info.weight = round;
+            store.save_service(ServiceInfo::new(info).unwrap()).unwrap();
+            assert_eq!(changes(sleeper.join().unwrap().unwrap()).len(), 1);
+        }
+        let mut watch = begun(store, Selection::All);
+        let sleeper = scope.spawn(move || watch.recv());
+        store.close().unwrap();
+        assert_eq!(sleeper.join().unwrap(), Err(StoreError::Closed));
+    });
+}
