@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::write::{Before, ClearTables, Put, WriteTables};
-use crate::changes::{Aftermath, Log};
-use crate::changes::{Difference, changed, fold};
+use crate::changes::{Aftermath, Difference, Log, fold};
 use crate::model::cause::Cause;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
@@ -128,6 +127,15 @@ impl<T: ClearTables> Noted<'_, T> {
     }
 }
 
+/// What one step of a commit changes in a record. Steps of one commit give it the same
+/// revision, so that only what it says tells them apart.
+fn step(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
+    let is_same = before.revision() == after.revision()
+        && before.incarnation() == after.incarnation()
+        && before.says_the_same(&after);
+    (!is_same).then_some(Difference::Changed { before, after })
+}
+
 fn unsubscribed(subscriber: &ServiceKey, group: &Arc<str>) -> Difference {
     Difference::Unsubscribed {
         subscriber: subscriber.clone(),
@@ -160,7 +168,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
             match &before {
                 Before::Same => None,
                 Before::Absent => Some(Difference::Added(now)),
-                Before::Other(before) => changed(before.clone(), now),
+                Before::Other(before) => step(before.clone(), now),
             }
         });
         Ok(before)
@@ -191,7 +199,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         let before = (before.status() != status).then(|| before.clone());
         let update = self.tables.set_health(key, status, checked_at);
         if let Some(before) = before {
-            self.note(|tables| changed(before, tables.record(key)?.clone()));
+            self.note(|tables| step(before, tables.record(key)?.clone()));
         }
         update
     }

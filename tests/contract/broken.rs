@@ -298,6 +298,10 @@ impl RegistryStore for Broken {
         self.inner().get_subscriber_services(service_group)
     }
 
+    fn visit_view(&self, visit: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
+        self.inner().visit_view(visit)
+    }
+
     fn commit_changes(
         &self,
         batch: Batch,
@@ -575,6 +579,9 @@ impl RegistryStore for ThreeLocks {
             .iter()
             .filter_map(|key| rest.get_service(key).ok());
         Ok(services.collect())
+    }
+    fn visit_view(&self, _: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
+        unimplemented!("not used here")
     }
     fn commit(&self, batch: Batch) -> Result<Revision> {
         for change in batch {
