@@ -49,14 +49,16 @@ mod snapshots;
 mod subscriptions;
 #[path = "contract/watches.rs"]
 mod watches;
+use watches as differences;
 use watches as threads_that_watch;
+use watches as views;
 
 /// Makes tests of generic functions, which take a store or, behind `from make`,
 /// a way to make stores. Each runs under a watchdog, so that a deadlock is a
 /// failure.
 macro_rules! tests {
     ($make:expr => $($module:ident {
-        $($test:ident)+ $(; from make: $($several:ident)+)?
+        $($test:ident)* $(; from make: $($several:ident)+)?
     })+) => {$(
         mod $module {
             $(
@@ -64,7 +66,7 @@ macro_rules! tests {
                 fn $test() {
                     crate::within_patience(|| crate::$module::$test(&$make));
                 }
-            )+
+            )*
             $($(
                 #[test]
                 fn $several() {
@@ -213,6 +215,9 @@ macro_rules! every_store {
                 a_closure_may_use_other_stores
                 closures_of_a_hundred_stores_nest
             }
+            views {
+                a_view_behind_dyn_is_of_one_state
+            }
             closing {
                 all_calls_after_close_are_refused
                 a_closed_store_says_so_before_anything_else
@@ -231,6 +236,7 @@ macro_rules! watched_store {
         tests! { $make =>
             watches {
                 what_a_commit_answers_leads_from_one_state_to_the_next
+                a_call_from_inside_a_view_is_done_or_refused
                 a_newer_time_by_itself_is_no_difference
                 a_removal_is_told_with_its_cause
                 what_came_and_went_unseen_shows_nothing
@@ -323,6 +329,11 @@ macro_rules! snapshot_store {
                 from make:
                 snapshots_and_readers_outlive_their_store
                 readers_race_with_the_end_of_their_store
+            }
+            differences {
+                ;
+                from make:
+                views_tell_what_changed_between_them
             }
         }
     };

@@ -274,6 +274,8 @@ pub enum Problem {
     OtherSource,
     /// A view is of another store than the one that it is compared with.
     OtherStore,
+    /// A view is later than the one that is asked what has changed since.
+    LaterView,
     /// Not one of the names that are known here.
     Unknown {
         /// Those that are.
@@ -317,6 +319,7 @@ impl fmt::Display for Problem {
             Problem::OutOfTime => f.write_str("from 1970 on is not between 1970 and 9999"),
             Problem::Repeated => f.write_str("was given before in the same list"),
             Problem::OtherSource => f.write_str("is another source than that of its list"),
+            Problem::LaterView => f.write_str("is the revision of a later view"),
             Problem::OtherStore => f.write_str("is a view of another store"),
             Problem::Unknown { expected } => write!(f, "is not known; expected {expected}"),
             Problem::Unavailable { because } => write!(f, "is not available: {because}"),

@@ -83,9 +83,10 @@ impl<'l> Telling<'l> {
         changes: Vec<Difference>,
         append: impl FnOnce(&Log, Vec<Difference>) -> Aftermath,
     ) -> (Vec<Difference>, Option<Aftermath>) {
-        let asked = match self.is_asked {
-            true => fold(&changes),
-            false => Vec::new(),
+        let asked = if self.is_asked {
+            fold(&changes)
+        } else {
+            Vec::new()
         };
         let log = self.log.filter(|_| is_new);
         (asked, log.map(|log| append(log, changes)))

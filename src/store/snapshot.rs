@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use super::Snapshots;
 use super::tables::prelude::*;
+use super::view::{check_order, check_store};
 use crate::changes::{OwnLog, ReadState};
-use crate::model::error::{InvalidInput, Problem};
 use published::{Published, Reader, Unpublished};
 use root::Root;
 
@@ -64,10 +64,10 @@ struct OfStore(Unpublished<Root>);
 impl ReadState for OfStore {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let root = self.0.upgrade().ok_or(StoreError::Closed)?.load_full();
-        match root.is_closed() {
-            true => Err(StoreError::Closed),
-            false => Ok(Some(state_of(&*root, selection))),
+        if root.is_closed() {
+            return Err(StoreError::Closed);
         }
+        Ok(Some(state_of(&*root, selection)))
     }
 }
 
@@ -253,10 +253,8 @@ impl RegistryView for Snapshot {
     }
 
     fn changes_since(&self, older: &Snapshot) -> Result<Vec<Difference>> {
-        if !self.root.is_of_the_store_of(&older.root) {
-            let revision = older.revision().to_string();
-            return Err(InvalidInput::new("older", &revision, Problem::OtherStore).into());
-        }
+        check_store(self.root.is_of_the_store_of(&older.root), older.revision())?;
+        check_order(older.revision(), self.revision())?;
         Ok(self.root.changes_since(&older.root))
     }
 }

@@ -12,8 +12,8 @@ use std::sync::{Arc, Weak};
 use super::Snapshots;
 use super::differ::differences;
 use super::tables::prelude::*;
+use super::view::{check_order, check_store};
 use crate::changes::ReadState;
-use crate::model::error::{InvalidInput, Problem};
 use crate::model::record::Effect;
 use engine::{Engine, Pinned, Registered};
 use lists::{Members, Pod, Subscribers};
@@ -119,10 +119,10 @@ impl ReadState for OfStore {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let engine = self.0.upgrade().ok_or(StoreError::Closed)?;
         let state = engine.register();
-        match state.is_closed() {
-            true => Err(StoreError::Closed),
-            false => Ok(Some(state_of(&VersionedSnapshot { state }, selection))),
+        if state.is_closed() {
+            return Err(StoreError::Closed);
         }
+        Ok(Some(state_of(&VersionedSnapshot { state }, selection)))
     }
 }
 
@@ -228,10 +228,10 @@ impl VersionedStore {
         let read = OfStore(Arc::downgrade(&self.engine));
         self.engine.log.watch(selection, from, Arc::new(read), || {
             let commit = self.engine.commit();
-            match commit.is_closed() {
-                true => Err(StoreError::Closed),
-                false => Ok(commit.current()),
+            if commit.is_closed() {
+                return Err(StoreError::Closed);
             }
+            Ok(commit.current())
         })
     }
 
@@ -493,10 +493,8 @@ macro_rules! impl_registry_view {
             }
 
             fn changes_since(&self, older: &Self) -> Result<Vec<Difference>> {
-                if !self.state.is_of_the_store_of(&older.state) {
-                    let revision = older.revision().to_string();
-                    return Err(InvalidInput::new("older", &revision, Problem::OtherStore).into());
-                }
+                check_store(self.state.is_of_the_store_of(&older.state), older.revision())?;
+                check_order(older.revision(), self.revision())?;
                 let is_open = !self.state.is_closed() && !older.state.is_closed();
                 let told = is_open.then(|| {
                     let log = self.state.log();

@@ -8,7 +8,7 @@ use super::collect::clone_all;
 use super::differ::differences;
 use super::{RegistryStore, StoreStats};
 use crate::changes::{Difference, Selection, State, Subscription};
-use crate::model::error::Result;
+use crate::model::error::{InvalidInput, Problem, Result};
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
@@ -65,8 +65,7 @@ pub trait RegistryView {
     fn stats(&self) -> StoreStats;
 
     /// What has changed from `older` to this: differences that, applied to `older` in their
-    /// order, give this view, but for times of health checks. Two views of one store are
-    /// compared, in either order.
+    /// order, give this view, but for times of health checks.
     ///
     /// `Snapshot`s share what has not changed, and this costs what has: O(differences ·
     /// log *n*), and O(groups) where a subscription has changed. `VersionedSnapshot`s ask
@@ -90,11 +89,13 @@ pub trait RegistryView {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) for views of two stores, where they can tell.
+    /// [`Invalid`](crate::StoreError::Invalid) where `older` is the later one; and for views
+    /// of two stores, where they can tell.
     fn changes_since(&self, older: &Self) -> Result<Vec<Difference>>
     where
         Self: Sized,
     {
+        check_order(older.revision(), self.revision())?;
         Ok(differences(older, self))
     }
 }
@@ -250,6 +251,23 @@ macro_rules! through_pointer {
 }
 
 through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
+
+/// Refuses a view that is later than the one that is asked.
+pub(crate) fn check_order(older: Revision, newer: Revision) -> Result<()> {
+    if older > newer {
+        return Err(InvalidInput::new("older", &older.to_string(), Problem::LaterView).into());
+    }
+    Ok(())
+}
+
+/// Refuses a view of another store.
+#[cfg(any(feature = "snapshot", feature = "versioned"))]
+pub(crate) fn check_store(is_same: bool, older: Revision) -> Result<()> {
+    if !is_same {
+        return Err(InvalidInput::new("older", &older.to_string(), Problem::OtherStore).into());
+    }
+    Ok(())
+}
 
 /// What is selected of a state.
 pub(crate) fn state_of<V: RegistryView>(view: &V, selection: &Selection) -> State {

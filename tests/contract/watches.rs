@@ -17,6 +17,7 @@ use service_registry::{
 };
 
 use crate::support::dice::Dice;
+use crate::support::views::Views;
 use crate::support::{at, key, pod, registration, revision};
 
 // --- the law
@@ -55,6 +56,12 @@ impl Copied {
             }
         }
         copied
+    }
+
+    fn apply_all(&mut self, changes: &[Difference]) {
+        for change in changes {
+            self.apply(change);
+        }
     }
 
     fn apply(&mut self, difference: &Difference) {
@@ -111,7 +118,7 @@ impl Copied {
             }
             Event::Changes { changes, .. } => {
                 assert!(!changes.is_empty(), "an event of nothing");
-                changes.iter().for_each(|change| self.apply(change));
+                self.apply_all(changes);
             }
             other => panic!("unknown: {other:?}"),
         }
@@ -293,12 +300,96 @@ pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &imp
         let mut copied = now(store, &all).remove(&0).unwrap();
         let (revision, changes) = store.commit_changes(batch(&mut dice)).unwrap();
         assert_eq!(revision, store.revision());
-        changes.iter().for_each(|change| copied.apply(change));
+        copied.apply_all(&changes);
         assert_eq!(Some(copied), now(store, &all).remove(&0), "{changes:?}");
     }
     let mut refused = Batch::new();
     refused.delete_service("nobody:1");
     assert!(store.commit_changes(refused).is_err());
+}
+
+/// With somebody who watches and without, and with many changes in between or few.
+pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> S) {
+    let all = Selection::All;
+    for seed in 0..20 {
+        let (store, mut dice) = (make(), Dice::new(seed));
+        let _watch = (seed % 2 == 0).then(|| store.watch(Selection::service("nobody")));
+        let mut views = vec![store.snapshot()];
+        for _ in 0..60 {
+            for _ in 0..=dice.roll(3) {
+                store.commit(batch(&mut dice)).unwrap();
+            }
+            if dice.roll(20) == 0 {
+                store.clear().unwrap();
+            }
+            views.push(store.snapshot());
+            let newer = &views[views.len() - 1];
+            let older = &views[dice.roll(views.len())];
+            let mut copied = Copied::of(older, &all);
+            let changes = newer.changes_since(older).unwrap();
+            copied.apply_all(&changes);
+            assert_eq!(copied, Copied::of(newer, &all), "{changes:?}");
+            let backwards = older.changes_since(newer);
+            assert_eq!(backwards.is_err(), older.revision() < newer.revision());
+        }
+        let same = &views[0];
+        assert_eq!(same.changes_since(&same.clone()), Ok(Vec::new()));
+        let other = make().snapshot();
+        assert!(matches!(
+            same.changes_since(&other),
+            Err(StoreError::Invalid(_))
+        ));
+    }
+}
+
+pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
+    let mut dice = Dice::new(3);
+    for _ in 0..50 {
+        store.commit(batch(&mut dice)).unwrap();
+        let seen = store.with_view(|view| {
+            let mut names: Vec<String> = view.names().map(String::from).collect();
+            let mut groups: Vec<String> = view.groups().map(String::from).collect();
+            names.sort();
+            groups.sort();
+            let pods = names.iter().map(|name| view.services_by_name(name).count());
+            let subscribers = groups.iter().map(|group| view.subscribers(group).count());
+            let found = view
+                .services()
+                .filter(|info| view.get(info.key()) == Some(*info));
+            assert_eq!(pods.sum::<usize>(), view.stats().services);
+            assert_eq!(subscribers.sum::<usize>(), view.stats().subscriptions);
+            assert_eq!(found.count(), view.stats().services);
+            (view.revision(), names, groups)
+        });
+        let (revision, names, groups) = seen.unwrap();
+        assert_eq!(revision, store.revision());
+        for name in ["a", "b", "c"] {
+            let is_there = !store.get_services_by_name(name).unwrap().is_empty();
+            assert_eq!(names.iter().any(|known| known == name), is_there);
+        }
+        for group in GROUPS {
+            let is_there = !store.get_subscribers(group).unwrap().is_empty();
+            assert_eq!(groups.iter().any(|known| known == group), is_there);
+        }
+    }
+    let mut asked = 0;
+    store.visit_view(&mut |_| asked += 1).unwrap();
+    assert_eq!(asked, 1);
+    store.close().unwrap();
+    assert_eq!(store.with_view(|_| ()), Err(StoreError::Closed));
+}
+
+pub(crate) fn a_call_from_inside_a_view_is_done_or_refused(store: &impl RegistryStore) {
+    store.add_subscription("a:1", "g").unwrap();
+    let inside = store.with_view(|_| store.clear()).unwrap();
+    assert!(matches!(inside, Ok(()) | Err(StoreError::Reentrant)));
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        store.with_view(|_| std::panic::resume_unwind(Box::new("on purpose")))
+    }));
+    assert!(panicked.is_err());
+    store.clear().unwrap();
+    store.close().unwrap();
+    assert_eq!(store.with_view(|_| ()), Err(StoreError::Closed));
 }
 
 // --- one event

@@ -1,0 +1,87 @@
+//! Follows the pods of a service from another thread: the state first, then every change.
+//!
+//! ```console
+//! cargo run --example watch --features versioned
+//! ```
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use service_registry::changes::{Difference, Event, Selection};
+use service_registry::{
+    Registry, Result, ServiceInfo, ServiceRegistration, ServiceStatus, StoreError, VersionedStore,
+};
+
+/// What a gateway knows of the service.
+#[derive(Default)]
+struct Table(BTreeMap<String, ServiceInfo>);
+
+impl Table {
+    fn apply(&mut self, change: Difference) {
+        match change {
+            Difference::Added(pod) => {
+                println!("+ {} is {}", pod.key(), pod.status());
+                self.0.insert(pod.key().to_string(), pod);
+            }
+            Difference::Changed { before, after, .. } => {
+                println!(
+                    "~ {} was {}, is {}",
+                    after.key(),
+                    before.status(),
+                    after.status()
+                );
+                self.0.insert(after.key().to_string(), after);
+            }
+            Difference::Removed { last, cause, .. } => {
+                println!("- {}, {cause}", last.key());
+                self.0.remove(&**last.key());
+            }
+            // Subscriptions are of no interest here.
+            _ => {}
+        }
+    }
+}
+
+fn main() -> Result<()> {
+    let registry = Registry::new(VersionedStore::new());
+    registry.register(ServiceRegistration::new("checkout", "pod-1"))?;
+
+    let mut watch = registry.watch(Selection::service("checkout"))?;
+    let gateway = thread::spawn(move || -> Result<Table> {
+        let mut table = Table::default();
+        loop {
+            // `recv_commit` tells each commit; `recv` would tell what it all comes to.
+            match watch.recv_commit() {
+                Ok(Event::State {
+                    revision, services, ..
+                }) => {
+                    println!("{} pods at revision {revision}", services.len());
+                    let pods = services.into_iter();
+                    table.0 = pods.map(|pod| (pod.key().to_string(), pod)).collect();
+                }
+                Ok(Event::Changes { changes, .. }) => {
+                    for change in changes {
+                        table.apply(change);
+                    }
+                }
+                Ok(_) => {}
+                // After the last event of a closed store.
+                Err(StoreError::Closed) => return Ok(table),
+                Err(error) => return Err(error),
+            }
+            if table.0.is_empty() {
+                return Ok(table);
+            }
+        }
+    });
+
+    registry.register(ServiceRegistration::new("checkout", "pod-2"))?;
+    registry.register(ServiceRegistration::new("payment", "pod-1"))?;
+    registry.update_health_status("checkout:pod-2", ServiceStatus::Healthy)?;
+    registry.unregister("checkout", "pod-1")?;
+    registry.unregister("checkout", "pod-2")?;
+
+    let table = gateway.join().expect("it follows to the end")?;
+    assert!(table.0.is_empty());
+    registry.close()
+}
