@@ -393,7 +393,7 @@ mod models {
     fn close_with_a_revision_from_before_the_turn(subject: &Subject<SnapshotStore>) {
         let last = subject.store.current_revision();
         let turn = subject.store.newest.turn();
-        drop(turn.publish(Root::closed(last)));
+        drop(turn.publish(Root::closed(last, 0)));
     }
 
     #[test]

@@ -220,7 +220,9 @@ mod models {
         batch: Batch,
     ) -> Result<Revision> {
         let store = &*subject.store;
-        let revision = commit_under(&mut store.shared.exclusive()?, batch)?;
+        let mut state = store.shared.exclusive()?;
+        let revision = commit_under(&mut state, batch)?;
+        drop(state);
         store.shared.revision.store(revision.as_u64(), Release);
         Ok(revision)
     }

@@ -143,7 +143,12 @@ struct Reply {
 }
 
 /// What a worker does, until it ends.
-type Work = fn(Receiver<Request>, &Arc<AtomicU64>, Log) -> Vec<Aftermath>;
+trait Work: FnOnce(Receiver<Request>, &Arc<AtomicU64>, Log) -> Vec<Aftermath> + Send + 'static {}
+
+impl<W> Work for W where
+    W: FnOnce(Receiver<Request>, &Arc<AtomicU64>, Log) -> Vec<Aftermath> + Send + 'static
+{
+}
 
 /// What the worker is to do, with the texts of the envelope.
 enum Operation {
@@ -244,7 +249,7 @@ impl WorkerStore {
         WorkerStore::start(DEFAULT_QUEUE, options, work)
     }
 
-    fn start(capacity: usize, options: LogOptions, work: Work) -> WorkerStore {
+    fn start(capacity: usize, options: LogOptions, work: impl Work) -> WorkerStore {
         let (requests, queue) = match capacity {
             0..=LARGEST => bounded(capacity),
             _ => unbounded(),
@@ -686,11 +691,11 @@ mod models {
     //! channels are those of [`crate::sync`].
     //!
     //! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
-    //! with the Acquire load in `revision`, as the store in `serve` does.
+    //! with the Acquire load in `revision`, as the store in `MemoryStore::write` does.
 
     use super::*;
     use crate::store::models::{Calls, Kept, NOT_ONCE, Subject, a_change_each_time};
-    use crate::sync::atomic::Ordering::Relaxed;
+    use crate::sync::atomic::Ordering::{Relaxed, Release};
     use loom::thread;
 
     fn real() -> Calls<WorkerStore> {
@@ -703,11 +708,27 @@ mod models {
 
     store_models!(real());
 
-    fn tell_the_revision_after_the_answer(queue: Receiver<Request>, published: &AtomicU64) {
+    /// A store with a worker of its own kind.
+    fn twin(capacity: usize, work: fn(Receiver<Request>, &Arc<AtomicU64>)) -> WorkerStore {
+        WorkerStore::start(
+            capacity,
+            LogOptions::default(),
+            move |queue, published, _| {
+                work(queue, published);
+                Vec::new()
+            },
+        )
+    }
+
+    fn real_work(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+        drop(work(queue, published, Log::new(LogOptions::default())));
+    }
+
+    fn tell_the_revision_after_the_answer(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         for request in &queue {
             let answer = perform(&store, request.operation, &request.envelope);
-            send_home(answer, request.envelope);
+            send_home(answer, request.envelope, store.take_left());
             published.store(store.revision().as_u64(), Release);
         }
     }
@@ -716,18 +737,18 @@ mod models {
     #[should_panic(expected = "a commit that has returned was not seen")]
     fn models_twin_a_revision_that_is_told_after_the_answer_is_rejected() {
         Calls {
-            make: || WorkerStore::start(1, tell_the_revision_after_the_answer),
+            make: || twin(1, tell_the_revision_after_the_answer),
             ..real()
         }
         .a_commit_that_has_returned_is_seen();
     }
 
-    fn tell_the_revision_relaxed(queue: Receiver<Request>, published: &AtomicU64) {
+    fn tell_the_revision_relaxed(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         for request in &queue {
             let answer = perform(&store, request.operation, &request.envelope);
             published.store(store.revision().as_u64(), Relaxed);
-            send_home(answer, request.envelope);
+            send_home(answer, request.envelope, store.take_left());
         }
     }
 
@@ -735,7 +756,7 @@ mod models {
     #[should_panic(expected = "a revision was learnt before its commit")]
     fn models_twin_a_worker_that_tells_the_revision_relaxed_is_rejected() {
         Calls {
-            make: || WorkerStore::start(1, tell_the_revision_relaxed),
+            make: || twin(1, tell_the_revision_relaxed),
             ..real()
         }
         .whoever_learns_a_revision_sees_its_commit();
@@ -746,7 +767,7 @@ mod models {
         matches!(request.operation, Operation::Panic)
     }
 
-    fn leave_at_the_end(queue: Receiver<Request>, published: &AtomicU64) {
+    fn leave_at_the_end(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         for request in &queue {
             if is_the_end(&request) {
@@ -755,7 +776,7 @@ mod models {
             }
             let answer = perform(&store, request.operation, &request.envelope);
             published.store(store.revision().as_u64(), Release);
-            send_home(answer, request.envelope);
+            send_home(answer, request.envelope, store.take_left());
         }
     }
 
@@ -777,7 +798,7 @@ mod models {
     #[should_panic(expected = "deadlock")]
     fn models_twin_closing_by_a_last_request_is_rejected() {
         Calls {
-            make: || WorkerStore::start(2, leave_at_the_end),
+            make: || twin(2, leave_at_the_end),
             close: send_the_end,
             ..real()
         }
@@ -808,12 +829,12 @@ mod models {
     }
 
     fn a_closed_worker_answers_every_accepted_operation_exactly_once(
-        work: fn(Receiver<Request>, &AtomicU64),
+        work: fn(Receiver<Request>, &Arc<AtomicU64>),
     ) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(2));
         builder.check(move || {
-            let store = Arc::new(Kept::new(WorkerStore::start(1, work)));
+            let store = Arc::new(Kept::new(twin(1, work)));
             let callers = ["left", "right"].map(|group| {
                 let store = store.clone();
                 thread::spawn(move || answers_to_a_commit(&store, group))
@@ -832,10 +853,10 @@ mod models {
 
     #[test]
     fn models_a_closed_worker_answers_every_accepted_operation_exactly_once() {
-        a_closed_worker_answers_every_accepted_operation_exactly_once(work);
+        a_closed_worker_answers_every_accepted_operation_exactly_once(real_work);
     }
 
-    fn perform_twice(queue: Receiver<Request>, published: &AtomicU64) {
+    fn perform_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         for request in &queue {
             if let Operation::Commit(batch) = &request.operation {
@@ -843,7 +864,7 @@ mod models {
             }
             let answer = perform(&store, request.operation, &request.envelope);
             published.store(store.revision().as_u64(), Release);
-            send_home(answer, request.envelope);
+            send_home(answer, request.envelope, store.take_left());
         }
     }
 
@@ -857,14 +878,14 @@ mod models {
     #[should_panic(expected = "an accepted operation was not done exactly once")]
     fn models_twin_a_store_whose_worker_performs_twice_is_rejected() {
         Calls {
-            make: || WorkerStore::start(1, perform_twice),
+            make: || twin(1, perform_twice),
             ..real()
         }
         .a_closed_store_has_done_what_it_accepted_exactly_once();
     }
 
     /// Answers at once, and performs when the next request comes: the last one, never.
-    fn answer_without_performing(queue: Receiver<Request>, published: &AtomicU64) {
+    fn answer_without_performing(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         let mut left = None;
         for request in &queue {
@@ -876,7 +897,7 @@ mod models {
                 left = Some(batch);
             }
             let answer = Answer::Revision(store.revision().next());
-            send_home(Ok(answer), request.envelope);
+            send_home(Ok(answer), request.envelope, Vec::new());
         }
     }
 
@@ -890,13 +911,13 @@ mod models {
     #[should_panic(expected = "an accepted operation was not done exactly once")]
     fn models_twin_a_store_whose_worker_answers_without_performing_is_rejected() {
         Calls {
-            make: || WorkerStore::start(1, answer_without_performing),
+            make: || twin(1, answer_without_performing),
             ..real()
         }
         .a_closed_store_has_done_what_it_accepted_exactly_once();
     }
 
-    fn answer_twice(queue: Receiver<Request>, published: &AtomicU64) {
+    fn answer_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         for request in &queue {
             let answer = perform(&store, request.operation, &request.envelope);
@@ -907,8 +928,8 @@ mod models {
                 group: String::new(),
                 home: request.envelope.home.clone(),
             };
-            send_home(answer, request.envelope);
-            send_home(Ok(Answer::Revision(revision)), again);
+            send_home(answer, request.envelope, store.take_left());
+            send_home(Ok(Answer::Revision(revision)), again, Vec::new());
         }
     }
 
@@ -918,11 +939,11 @@ mod models {
         a_closed_worker_answers_every_accepted_operation_exactly_once(answer_twice);
     }
 
-    fn a_worker_that_panics_leaves_nobody_waiting(work: fn(Receiver<Request>, &AtomicU64)) {
+    fn a_worker_that_panics_leaves_nobody_waiting(work: fn(Receiver<Request>, &Arc<AtomicU64>)) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(2));
         builder.check(move || {
-            let store = Arc::new(Kept::new(WorkerStore::start(2, work)));
+            let store = Arc::new(Kept::new(twin(2, work)));
             let caller = thread::spawn({
                 let store = store.clone();
                 move || {
@@ -938,14 +959,16 @@ mod models {
 
     #[test]
     fn models_a_worker_that_panics_leaves_nobody_waiting() {
-        a_worker_that_panics_leaves_nobody_waiting(work);
+        a_worker_that_panics_leaves_nobody_waiting(real_work);
     }
 
     #[test]
     #[should_panic(expected = "deadlock")]
     fn models_twin_a_worker_that_panics_and_goes_is_rejected() {
         a_worker_that_panics_leaves_nobody_waiting(|queue, published| {
-            let _ = catch_unwind(AssertUnwindSafe(|| serve(&queue, published)));
+            let log = Log::new(LogOptions::default());
+            let store = Box::new(MemoryStore::owned(log, published.clone()));
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(&queue, store)));
         });
     }
 }
