@@ -445,11 +445,6 @@ fn a_new_memory_store_allocates_nothing() {
     // The first in the process draws the seed of all seeds.
     drop(MemoryStore::new());
     assert_eq!(here(MemoryStore::new), Counts::default());
-    #[cfg(feature = "thread-safe")]
-    assert_eq!(
-        here(service_registry::ThreadSafeMemoryStore::new),
-        Counts::default()
-    );
 }
 
 #[cfg(feature = "snapshot")]

@@ -364,6 +364,7 @@ impl Log {
     }
 
     /// The number of the store.
+    #[cfg(feature = "snapshot")]
     pub(crate) fn store(&self) -> u64 {
         self.shared.store
     }
@@ -377,6 +378,7 @@ impl Log {
 
     /// The differences from one revision to a later one, folded, if the log has them all.
     /// O(differences since the first).
+    #[cfg(feature = "versioned")]
     pub(crate) fn between(&self, from: Revision, to: Revision) -> Option<Vec<Difference>> {
         let inner = self.lock();
         if !inner.recording || from < inner.lost? || to > inner.head {

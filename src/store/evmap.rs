@@ -29,6 +29,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::tables::Tables;
 use super::tables::prelude::*;
+use super::write::{Before, ClearTables};
 use crate::changes::OwnLog;
 use crate::hash::RandomState;
 use crate::model::record::Effect;

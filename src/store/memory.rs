@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
+#[cfg(feature = "worker")]
+use crate::changes::Log;
 use crate::changes::{Aftermath, OwnLog, ReadState};
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};

@@ -221,7 +221,7 @@ macro_rules! impl_registry_store {
 /// What [`impl_registry_store!`] names.
 pub(crate) mod prelude {
     pub(crate) use crate::changes::{
-        Cursor, Difference, Log, LogOptions, Selection, State as Selected, Watch,
+        Cursor, Difference, LogOptions, Selection, State as Selected, Watch,
     };
     pub(crate) use crate::model::batch::Batch;
     pub(crate) use crate::model::cause::Cause;
@@ -236,7 +236,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::store::collect::clone_all;
     pub(crate) use crate::store::noted::{Noted, Telling, Written};
     pub(crate) use crate::store::view::state_of;
-    pub(crate) use crate::store::write::{Before, ClearTables, Put, WriteTables};
+    pub(crate) use crate::store::write::{Put, WriteTables};
     pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};
     pub(crate) use std::time::SystemTime;
 }

@@ -13,6 +13,7 @@ use super::Snapshots;
 use super::differ::differences;
 use super::tables::prelude::*;
 use super::view::{check_order, check_store};
+use super::write::{Before, ClearTables};
 use crate::changes::ReadState;
 use crate::model::record::Effect;
 use engine::{Engine, Pinned, Registered};

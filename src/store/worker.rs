@@ -42,7 +42,7 @@ use std::sync::{Arc, PoisonError};
 use super::memory::MemoryStore;
 use super::reading::Reading;
 use super::tables::prelude::*;
-use crate::changes::Aftermath;
+use crate::changes::{Aftermath, Log};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Acquire;
 use crate::sync::{
