@@ -17,6 +17,25 @@ use service_registry::{
 struct Table(BTreeMap<String, ServiceInfo>);
 
 impl Table {
+    fn follow(&mut self, event: Event) {
+        match event {
+            // The first event, and later ones if this thread falls far behind.
+            Event::State {
+                revision, services, ..
+            } => {
+                println!("{} pods at revision {revision}", services.len());
+                let pods = services.into_iter();
+                self.0 = pods.map(|pod| (pod.key().to_string(), pod)).collect();
+            }
+            Event::Changes { changes, .. } => {
+                for change in changes {
+                    self.apply(change);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn apply(&mut self, change: Difference) {
         match change {
             Difference::Added(pod) => {
@@ -47,30 +66,16 @@ fn main() -> Result<()> {
     registry.register(ServiceRegistration::new("checkout", "pod-1"))?;
 
     let mut watch = registry.watch(Selection::service("checkout"))?;
+    let mut table = Table::default();
+    table.follow(watch.recv()?);
     let gateway = thread::spawn(move || -> Result<Table> {
-        let mut table = Table::default();
         loop {
             // `recv_commit` tells each commit; `recv` would tell what it all comes to.
             match watch.recv_commit() {
-                Ok(Event::State {
-                    revision, services, ..
-                }) => {
-                    println!("{} pods at revision {revision}", services.len());
-                    let pods = services.into_iter();
-                    table.0 = pods.map(|pod| (pod.key().to_string(), pod)).collect();
-                }
-                Ok(Event::Changes { changes, .. }) => {
-                    for change in changes {
-                        table.apply(change);
-                    }
-                }
-                Ok(_) => {}
+                Ok(event) => table.follow(event),
                 // After the last event of a closed store.
                 Err(StoreError::Closed) => return Ok(table),
                 Err(error) => return Err(error),
-            }
-            if table.0.is_empty() {
-                return Ok(table);
             }
         }
     });
@@ -81,7 +86,8 @@ fn main() -> Result<()> {
     registry.unregister("checkout", "pod-1")?;
     registry.unregister("checkout", "pod-2")?;
 
+    registry.close()?;
     let table = gateway.join().expect("it follows to the end")?;
     assert!(table.0.is_empty());
-    registry.close()
+    Ok(())
 }

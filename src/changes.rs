@@ -36,7 +36,7 @@ pub use selection::Selection;
 pub use stream::{CommitStream, EventStream};
 pub use watch::{ReadState, Watch};
 
-#[cfg(test)]
+#[cfg(all(test, not(shuttle)))]
 mod board;
 #[cfg(all(test, loom))]
 mod models;

@@ -34,8 +34,8 @@ use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::{Config, Runner, thread};
 
 use service_registry::{
-    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
-    StoreError, StoreStats,
+    Batch, HealthUpdate, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
+    ServiceStatus, StoreError, StoreStats,
 };
 use support::linear::{Action, Clock, Log, Plain, Rest, Shared, Subject, Viewed, explain_store};
 use support::model::{Model, any_concurrent_operation, any_key};
@@ -268,12 +268,25 @@ fn one_lock_around_everything_has_an_order() {
     every_schedule_has_an_order(OneLock::default);
 }
 
-/// Swaps and takes in two steps, as the provided methods do.
+/// Reads the status before, and then writes the new one.
 #[derive(Default)]
 struct TwoSteps(OneLock);
 
 impl RegistryStore for TwoSteps {
-    forward_required!(self => self.0.inner());
+    fn update_health_status(
+        &self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: SystemTime,
+    ) -> Result<HealthUpdate> {
+        let before = self.0.get_service(key)?.status();
+        let update = self.0.update_health_status(key, status, checked_at)?;
+        Ok(match update {
+            HealthUpdate::Applied { .. } => HealthUpdate::Applied { before },
+            late => late,
+        })
+    }
+    service_registry::delegate_store!(self => self.0; except update_health_status);
 }
 
 #[test]
@@ -354,6 +367,9 @@ impl RegistryStore for Wrapping {
                 return Ok(StoreStats::new(services, subscriptions));
             }
         }
+    }
+    fn visit_view(&self, visit: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
+        self.inner().visit_view(visit)
     }
     fn revision(&self) -> Revision {
         self.inner().revision()
@@ -537,7 +553,7 @@ impl RegistryStore for Flagged {
         key: &str,
         status: ServiceStatus,
         checked_at: SystemTime,
-    ) -> Result<service_registry::HealthUpdate> {
+    ) -> Result<HealthUpdate> {
         self.inner()?.update_health_status(key, status, checked_at)
     }
     fn take_service(&self, key: &str) -> Result<ServiceInfo> {

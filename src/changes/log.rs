@@ -427,7 +427,7 @@ impl Drop for OwnLog {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(any(loom, shuttle))))]
 impl Log {
     /// How many topics somebody watches.
     pub(super) fn topics(&self) -> usize {

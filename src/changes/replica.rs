@@ -65,7 +65,7 @@ impl Replica {
     }
 
     /// A copy of the copy.
-    #[cfg(test)]
+    #[cfg(all(test, not(any(loom, shuttle))))]
     pub(crate) fn to_state(&self, revision: Revision) -> State {
         State {
             revision,

@@ -174,7 +174,7 @@ fn named(difference: &Difference) -> [Option<Named<'_>>; 2] {
 }
 
 impl Topics {
-    #[cfg(test)]
+    #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

@@ -217,12 +217,12 @@ impl<'view> RegistryView for dyn DynView + 'view {
 /// ```
 /// # #[cfg(all(feature = "snapshot", feature = "versioned"))] {
 /// use std::sync::Arc;
-/// use service_registry::{RegistryView, SnapshotStore, Snapshots, VersionedStore};
+/// use service_registry::{RegistryView, ServiceStatus, SnapshotStore, Snapshots, VersionedStore};
 ///
 /// /// Counts on a thread of its own, while the store goes on.
 /// fn count_healthy<S: Snapshots>(store: &S) -> usize {
 ///     let snapshot = store.snapshot();
-///     let count = move || snapshot.services().filter(|pod| pod.status().is_healthy()).count();
+///     let count = move || snapshot.services().filter(|pod| pod.status() == ServiceStatus::Healthy).count();
 ///     std::thread::spawn(count).join().unwrap()
 /// }
 /// assert_eq!(count_healthy(&SnapshotStore::new()), 0);

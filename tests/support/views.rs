@@ -418,7 +418,10 @@ pub(crate) mod twin {
             }
             match Self::view(reader).get(key) {
                 Some(info) => Ok(read(info)),
-                None => Err(StoreError::NotFound(key.into())),
+                None => Err(match key.parse::<ServiceKey>() {
+                    Ok(_) => StoreError::NotFound(key.into()),
+                    Err(invalid) => invalid,
+                }),
             }
         }
     }
