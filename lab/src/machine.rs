@@ -83,12 +83,7 @@ mod tests {
 
     /// Ten milliseconds in which a process ran and waited for so many.
     fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
-        let begin = Used {
-            at: Instant::now(),
-            ran: 0,
-            waited: 0,
-            stolen: 0,
-        };
+        let begin = Used { at: Instant::now(), ran: 0, waited: 0, stolen: 0 };
         let millis = |n: u64| n * 1_000_000;
         let end = Used {
             at: begin.at + Duration::from_millis(10),

@@ -146,10 +146,7 @@ mod tests {
         let plan = Plan::of(Effort::Quick);
         let round = Duration::from_millis(80);
         let rounds = |millis, late| plan.rounds(Duration::from_millis(millis), round, late);
-        assert_eq!(
-            [rounds(20, false), rounds(400, false), rounds(60_000, false)],
-            [3, 5, 9]
-        );
+        assert_eq!([rounds(20, false), rounds(400, false), rounds(60_000, false)], [3, 5, 9]);
         assert_eq!(rounds(60_000, true), FEW_ROUNDS);
         let half = plan.budget / 2;
         assert!(plan.is_behind(half, 20, 20) && !plan.is_behind(half, 31, 20));

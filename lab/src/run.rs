@@ -57,13 +57,9 @@ impl Run<'_> {
             Err(End::Interrupted) => Some("interrupted".into()),
             Err(End::Fault(fault)) => Some(fault.0),
         };
-        report
-            .rows
-            .retain(|row| row.samples.iter().flatten().flatten().next().is_some());
+        report.rows.retain(|row| row.samples.iter().flatten().flatten().next().is_some());
         let rows = &report.rows;
-        report
-            .scenarios
-            .retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
+        report.scenarios.retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
         report.context.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         judge::complete(&mut report);
         report
@@ -147,22 +143,16 @@ impl<'a> Desk<'a> {
                     lost: BTreeMap::new(),
                 });
                 for (metric, unit) in &place.metrics {
-                    report
-                        .rows
-                        .extend(scenario.contenders.iter().map(|contender| Row {
-                            id: id.clone(),
-                            metric: (*metric).into(),
-                            contender: (*contender).into(),
-                            unit: *unit,
-                            value: Interval {
-                                value: 0.0,
-                                low: 0.0,
-                                high: 0.0,
-                            },
-                            ratio: None,
-                            samples: Vec::new(),
-                            again: Vec::new(),
-                        }));
+                    report.rows.extend(scenario.contenders.iter().map(|contender| Row {
+                        id: id.clone(),
+                        metric: (*metric).into(),
+                        contender: (*contender).into(),
+                        unit: *unit,
+                        value: Interval { value: 0.0, low: 0.0, high: 0.0 },
+                        ratio: None,
+                        samples: Vec::new(),
+                        again: Vec::new(),
+                    }));
                 }
             }
         }
@@ -172,10 +162,7 @@ impl<'a> Desk<'a> {
             seats,
             begun: Instant::now(),
             dice: Dice(run.seed),
-            waiting: Waiting {
-                interrupted: run.interrupted,
-                patience: run.patience,
-            },
+            waiting: Waiting { interrupted: run.interrupted, patience: run.patience },
             processors: machine::processors(),
         }
     }
@@ -186,10 +173,7 @@ impl<'a> Desk<'a> {
             let mut turns: Vec<(usize, BTreeSet<String>)> = if pass < plan.lives {
                 let all = |at: usize| (at, self.everybody(at));
                 let counted = |at: &usize| pass > 0 && self.is_counted(*at);
-                (0..self.seats.len())
-                    .filter(|at| !counted(at))
-                    .map(all)
-                    .collect()
+                (0..self.seats.len()).filter(|at| !counted(at)).map(all).collect()
             } else {
                 let mut turns = self.needed((pass - plan.lives) % TABLES == TABLES - 1);
                 if turns.is_empty() {
@@ -237,18 +221,9 @@ impl<'a> Desk<'a> {
         judge::complete(&mut self.report);
         let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-        for (at, seat) in self
-            .seats
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !self.is_counted(*at))
-        {
+        for (at, seat) in self.seats.iter().enumerate().filter(|(at, _)| !self.is_counted(*at)) {
             let scenario = self.scenario(at);
-            let quiet = if is_pooled(&scenario.cells[seat.cell]) {
-                QUIET_TAIL
-            } else {
-                QUIET
-            };
+            let quiet = if is_pooled(&scenario.cells[seat.cell]) { QUIET_TAIL } else { QUIET };
             let mut all = BTreeSet::new();
             let asked = open.iter().filter(|own| own.cells.contains(&seat.id));
             all.extend(asked.flat_map(|own| &own.contenders).cloned());
@@ -282,11 +257,9 @@ impl<'a> Desk<'a> {
         let end = self.rounds(at, contenders, &mut entries);
         let end = end.map_err(|end| match end {
             End::Interrupted => End::Interrupted,
-            End::Fault(fault) => End::Fault(
-                fault
-                    .at(&self.seats[at].id.cell)
-                    .at(&self.seats[at].id.scenario),
-            ),
+            End::Fault(fault) => {
+                End::Fault(fault.at(&self.seats[at].id.cell).at(&self.seats[at].id.scenario))
+            }
         });
         if !matches!(end, Err(End::Fault(_))) {
             self.keep(at, &entries);
@@ -340,10 +313,7 @@ impl<'a> Desk<'a> {
                 process.slice(length / 2, waiting)?;
             }
             let lives = self.seats.iter().map(|own| own.lives).sum();
-            let late = self
-                .run
-                .plan
-                .is_behind(self.begun.elapsed(), lives, self.seats.len());
+            let late = self.run.plan.is_behind(self.begun.elapsed(), lives, self.seats.len());
             let round = length.mul_f64(entries.len() as f64);
             self.run.plan.rounds(begun.elapsed(), round, late)
         };
@@ -378,11 +348,7 @@ impl<'a> Desk<'a> {
         let cell = &scenario.cells[self.seats[at].cell];
         let pooled = is_pooled(cell);
         let counted = self.is_counted(at);
-        let rounds = entries
-            .iter()
-            .map(|own| own.slices.len())
-            .max()
-            .unwrap_or(0);
+        let rounds = entries.iter().map(|own| own.slices.len()).max().unwrap_or(0);
         if rounds == 0 {
             return;
         }
@@ -399,10 +365,7 @@ impl<'a> Desk<'a> {
             let most = usual.unwrap_or(1.0) + DROP;
             let keeps =
                 |lost: Option<f64>| pooled || counted || lost.is_none_or(|lost| lost <= most);
-            let kept = entry
-                .slices
-                .iter()
-                .map(|(slice, lost)| keeps(*lost).then_some(slice));
+            let kept = entry.slices.iter().map(|(slice, lost)| keeps(*lost).then_some(slice));
             let mut kept: Vec<Option<&Slice>> = kept.collect();
             run.slices += kept.len() as u64;
             run.dropped += kept.iter().filter(|own| own.is_none()).count() as u64;
@@ -417,8 +380,7 @@ impl<'a> Desk<'a> {
         for (metric, _) in cell.metrics.iter().enumerate() {
             let of = |kept: Option<&Vec<Option<&Slice>>>| -> Vec<Option<f64>> {
                 let kept = kept.into_iter().flatten();
-                kept.map(|slice| slice.map(|own| rounded(own.values[metric])))
-                    .collect()
+                kept.map(|slice| slice.map(|own| rounded(own.values[metric]))).collect()
             };
             for (place, contender) in scenario.contenders.iter().enumerate() {
                 let row = &mut self.report.rows[seat.rows + metric * contenders + place];
@@ -440,15 +402,11 @@ fn is_pooled(cell: &Cell) -> bool {
 fn possible(slice: &Slice, metrics: &[(&'static str, Unit)]) -> Result<(), Fault> {
     if slice.values.len() != metrics.len() {
         let (own, all) = (slice.values.len(), metrics.len());
-        return Err(Fault::new(format!(
-            "a slice yielded {own} figures for {all} metrics"
-        )));
+        return Err(Fault::new(format!("a slice yielded {own} figures for {all} metrics")));
     }
     for (value, (metric, unit)) in slice.values.iter().zip(metrics) {
         if !value.is_finite() || *value < 0.0 {
-            return Err(Fault::new(format!(
-                "{metric} is {value}, which is no figure"
-            )));
+            return Err(Fault::new(format!("{metric} is {value}, which is no figure")));
         }
         if *unit == Unit::NsPerOp && *value < IMPOSSIBLE {
             return Err(Fault::new(format!(

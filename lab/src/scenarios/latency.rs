@@ -46,11 +46,7 @@ pub(super) fn health_sweep() -> Scenario {
         holds: holds(10_000),
         ..open_loop(
             what,
-            Some(Background {
-                mix: vec![(op, 1)],
-                threads: 1,
-                rate: Some(rate),
-            }),
+            Some(Background { mix: vec![(op, 1)], threads: 1, rate: Some(rate) }),
             from,
         )
     };

@@ -46,11 +46,7 @@ pub(super) fn burst() -> Scenario {
         mix: mix(writes),
         threads: 30,
         orchestration: Orchestration::Burst { operations: 100 },
-        from: if [5, 50].contains(&writes) {
-            Effort::Quick
-        } else {
-            Effort::Default
-        },
+        from: if [5, 50].contains(&writes) { Effort::Quick } else { Effort::Default },
         ..cell(share(writes), Op::Get, Effort::Full)
     });
     Scenario {
@@ -142,10 +138,7 @@ pub(super) fn zipf() -> Scenario {
 /// *snapshot-scan*: answers with everything, while it changes.
 pub(super) fn snapshot_scan() -> Scenario {
     let scan = |services: usize, rate, what: &str, from| Cell {
-        holds: Holds {
-            services,
-            ..super::holds(services)
-        },
+        holds: Holds { services, ..super::holds(services) },
         background: Some(writer(rate)),
         ..cell(format!("get_all_services beside {what}"), Op::Scan, from)
     };
@@ -161,12 +154,7 @@ pub(super) fn snapshot_scan() -> Scenario {
         cells: vec![
             scan(1_000, Some(10_000), "10,000 writes a second", Effort::Quick),
             scan(1_000, None, "an unthrottled writer", Effort::Default),
-            scan(
-                10_000,
-                Some(10_000),
-                "10,000 writes a second",
-                Effort::Default,
-            ),
+            scan(10_000, Some(10_000), "10,000 writes a second", Effort::Default),
             scan(10_000, None, "an unthrottled writer", Effort::Full),
         ],
     }

@@ -129,13 +129,7 @@ impl<S: Shared> Stage for Crew<S> {
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
-        let Crew {
-            subject,
-            fleet,
-            threads,
-            idle,
-            ..
-        } = *self;
+        let Crew { subject, fleet, threads, idle, .. } = *self;
         end(idle)?;
         let checks: Vec<_> = end(threads)?.iter().map(Task::last_checks).collect();
         verify::<S>(&mut subject.hand(), fleet, &checks)
@@ -156,16 +150,13 @@ fn end<O, T>(members: Vec<Member<O, T>>) -> Result<Vec<T>, Fault> {
     let (orders, threads): (Vec<_>, Vec<_>) = members.into_iter().unzip();
     drop(orders);
     let ended = threads.into_iter().map(JoinHandle::join);
-    ended
-        .collect::<Result<_, _>>()
-        .map_err(|_| Fault::new("a thread panicked at its end"))
+    ended.collect::<Result<_, _>>().map_err(|_| Fault::new("a thread panicked at its end"))
 }
 
 /// What a panic said.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
 
 /// Threads that each do one step and go to sleep.
@@ -201,8 +192,6 @@ fn idlers<S: Shared>(
     drop(tell);
     match told.iter().sum::<u64>() {
         0 => Ok(idle),
-        wrong => Err(Fault(format!(
-            "{wrong} wrong answers to threads that then slept"
-        ))),
+        wrong => Err(Fault(format!("{wrong} wrong answers to threads that then slept"))),
     }
 }

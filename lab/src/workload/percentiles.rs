@@ -18,10 +18,7 @@ pub(super) struct Percentiles {
 impl Percentiles {
     /// Those that a cell names.
     pub(super) fn new(cell: &Cell, whole_life: bool) -> Percentiles {
-        let wanted = cell
-            .metrics
-            .iter()
-            .filter_map(|(name, _)| name.strip_prefix('p'));
+        let wanted = cell.metrics.iter().filter_map(|(name, _)| name.strip_prefix('p'));
         Percentiles {
             wanted: wanted.filter_map(|number| number.parse().ok()).collect(),
             latencies: Histogram::new(3).expect("three digits are possible"),

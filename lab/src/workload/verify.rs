@@ -34,19 +34,10 @@ pub(super) fn verify<S: Subject>(
     for pod in 0..fleet.0.services {
         let key = fleet.key(pod);
         let found = hand.checked_at(&key);
-        let mut expected = checks
-            .iter()
-            .filter_map(|checks| checks.get(&pod))
-            .peekable();
+        let mut expected = checks.iter().filter_map(|checks| checks.get(&pod)).peekable();
         let first = expected.peek().is_none().then_some(&never);
-        if !expected
-            .chain(first)
-            .any(|expected| Some(*expected) == found)
-        {
-            let what = found.map_or(
-                "is missing",
-                |_| "lacks the last change that was made to it",
-            );
+        if !expected.chain(first).any(|expected| Some(*expected) == found) {
+            let what = found.map_or("is missing", |_| "lacks the last change that was made to it");
             return Err(Fault(format!("{key} {what}")));
         }
     }
