@@ -15,7 +15,7 @@ mod growth;
 mod open_loop;
 mod order;
 mod percentiles;
-mod seat;
+pub(crate) mod seat;
 mod swing;
 mod task;
 mod verify;

@@ -65,7 +65,6 @@ pub(super) fn size() -> Scenario {
             [("with_service", Op::With), ("update", Op::Update), ("insert", Op::Insert)]
         {
             let from = match (services, op) {
-                (100 | 10_000, Op::With) => Effort::Quick,
                 (1_000, _) | (_, Op::Insert) => Effort::Full,
                 _ => Effort::Default,
             };
