@@ -82,9 +82,11 @@ impl Quiet {
     /// How much of what is known the next look changes.
     const NEW: f64 = 0.25;
 
-    /// The processors, of which nothing is known yet.
+    /// Looks at the processors that this process may use. 20 ms for each.
     pub(crate) fn new() -> Quiet {
-        Quiet(seat::usable().into_iter().map(|cpu| (cpu, 0.0)).collect())
+        let mut quiet = Quiet(seat::usable().into_iter().map(|cpu| (cpu, 0.0)).collect());
+        (0..10).for_each(|_| quiet.look());
+        quiet
     }
 
     /// Works on each processor for a moment, and takes down what others took of it. Where the
@@ -95,10 +97,10 @@ impl Quiet {
             let look = move || {
                 seat::take(cpu);
                 let begun = Instant::now();
-                let before = waited()?;
                 while begun.elapsed() < Quiet::LOOK {}
-                let waited = waited()?.saturating_sub(before) as f64;
-                Some(waited / begun.elapsed().as_nanos() as f64)
+                // Also until it was let onto this processor.
+                let waited = waited()? as f64;
+                Some(waited / (waited + Quiet::LOOK.as_nanos() as f64))
             };
             // A thread of its own: a child sits where the one who started it does.
             let found = thread::Builder::new().spawn(look).ok().and_then(|own| own.join().ok());

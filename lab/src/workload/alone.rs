@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::order::{self, Order};
-use super::seat;
 use super::task::{Task, tasks};
 use super::verify::verify;
 use crate::fault::Fault;
@@ -21,8 +20,6 @@ pub(super) struct Alone<S> {
 
 impl<S: Subject> Alone<S> {
     pub(super) fn new(subject: S, cell: &Cell, seed: u64) -> Alone<S> {
-        // Threads that the subject has started already stay where the system wants them.
-        seat::quietest().into_iter().for_each(seat::take);
         Alone { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0) }
     }
 }
