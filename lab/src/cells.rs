@@ -48,9 +48,7 @@ fn groups(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
 /// Where each row stands in the file: `cells[3].rows[0]`.
 pub(crate) fn places(rows: &[Row]) -> Vec<String> {
     let in_group = |(at, group): (usize, &[Row])| {
-        (0..group.len())
-            .map(move |row| format!("cells[{at}].rows[{row}]"))
-            .collect::<Vec<_>>()
+        (0..group.len()).map(move |row| format!("cells[{at}].rows[{row}]")).collect::<Vec<_>>()
     };
     groups(rows).enumerate().flat_map(in_group).collect()
 }
@@ -80,12 +78,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
 ) -> Result<Vec<Row>, D::Error> {
     let cells = Vec::<Cell>::deserialize(deserializer)?;
     let rows = cells.into_iter().flat_map(|cell| {
-        let Cell {
-            id,
-            metric,
-            unit,
-            rows,
-        } = cell;
+        let Cell { id, metric, unit, rows } = cell;
         rows.into_iter().map(move |line| Row {
             id: id.clone(),
             metric: metric.clone(),

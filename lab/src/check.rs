@@ -39,11 +39,7 @@ pub fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec
     if faults.0.is_empty() {
         derived(&report, complete, &mut faults);
     }
-    if faults.0.is_empty() {
-        Ok(report)
-    } else {
-        Err(faults.named())
-    }
+    if faults.0.is_empty() { Ok(report) } else { Err(faults.named()) }
 }
 
 /// Reads a report that may contradict itself, to render or compare it: only its form is
@@ -75,8 +71,7 @@ impl Faults {
         if self.0.len() > MOST {
             let more = self.0.len() - MOST;
             self.0.truncate(MOST);
-            self.0
-                .push(format!("... and {}", words::plural(more, "more fault")));
+            self.0.push(format!("... and {}", words::plural(more, "more fault")));
         }
         self.0
     }
@@ -88,9 +83,9 @@ fn json(bytes: &[u8]) -> Result<Value, String> {
         serde_json::from_slice(bytes).map_err(|error| format!("not JSON: {error}"))?;
     match value.get("schema_version").and_then(Value::as_u64) {
         None => Err("no report: it has no `schema_version` at its top".into()),
-        Some(version) if version != u64::from(SCHEMA_VERSION) => Err(format!(
-            "a report of form {version}; this program reads form {SCHEMA_VERSION}"
-        )),
+        Some(version) if version != u64::from(SCHEMA_VERSION) => {
+            Err(format!("a report of form {version}; this program reads form {SCHEMA_VERSION}"))
+        }
         Some(_) => Ok(value),
     }
 }
@@ -122,20 +117,13 @@ fn clean(value: &mut Value) {
 /// Holds it against the JSON Schema of the types.
 fn validate(value: &Value, faults: &mut Faults) {
     let schema = serde_json::to_value(schemars::schema_for!(Report));
-    let validator = schema
-        .ok()
-        .and_then(|schema| jsonschema::validator_for(&schema).ok());
+    let validator = schema.ok().and_then(|schema| jsonschema::validator_for(&schema).ok());
     let Some(validator) = validator else {
-        faults
-            .0
-            .push("the JSON Schema of this program is not one".into());
+        faults.0.push("the JSON Schema of this program is not one".into());
         return;
     };
     for error in validator.iter_errors(value) {
-        faults.0.push(format!(
-            "{}: {error}",
-            place(&error.instance_path().to_string())
-        ));
+        faults.0.push(format!("{}: {error}", place(&error.instance_path().to_string())));
     }
 }
 
@@ -150,11 +138,7 @@ fn place(pointer: &str) -> String {
             place += part;
         }
     }
-    if place.is_empty() {
-        "the report".into()
-    } else {
-        place
-    }
+    if place.is_empty() { "the report".into() } else { place }
 }
 
 fn hostile(at: &str, value: &Value, faults: &mut Faults) {
@@ -187,47 +171,34 @@ fn context(report: &Report, faults: &mut Faults) {
     faults.expect(started.parse::<jiff::Timestamp>().is_ok(), || {
         format!("context.started_at: {started:?} is no time of RFC 3339")
     });
-    faults.expect(
-        context.seconds.is_finite() && context.seconds >= 0.0,
-        || {
-            format!(
-                "context.seconds: a run cannot take {} seconds",
-                context.seconds
-            )
-        },
-    );
-    faults.expect(machine.cores > 0, || {
-        "context.machine.cores: nothing runs on 0 processors".into()
+    faults.expect(context.seconds.is_finite() && context.seconds >= 0.0, || {
+        format!("context.seconds: a run cannot take {} seconds", context.seconds)
     });
+    faults
+        .expect(machine.cores > 0, || "context.machine.cores: nothing runs on 0 processors".into());
     faults.expect(machine.memory_bytes > 0, || {
         "context.machine.memory_bytes: nothing runs without memory".into()
     });
-    for (name, load) in [
-        ("load_before", machine.load_before),
-        ("load_after", machine.load_after),
-    ] {
+    for (name, load) in [("load_before", machine.load_before), ("load_after", machine.load_after)] {
         faults.expect(load.is_finite() && load >= 0.0, || {
             format!("context.machine.{name}: {load} is no load")
         });
     }
     let effort = context.effort.as_str();
-    faults.expect(
-        ["smoke", "quick", "default", "full"].contains(&effort),
-        || format!("context.effort: {effort:?} is none of smoke, quick, default, full"),
-    );
+    faults.expect(["smoke", "quick", "default", "full"].contains(&effort), || {
+        format!("context.effort: {effort:?} is none of smoke, quick, default, full")
+    });
     let profile = context.toolchain.profile.as_str();
     faults.expect(["release", "debug"].contains(&profile), || {
         format!("context.toolchain.profile: {profile:?} is neither release nor debug")
     });
     let lock = &context.lock_file;
-    faults.expect(
-        lock.len() == 64 && lock.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        || format!("context.lock_file: {lock:?} is no SHA-256 in hexadecimal digits"),
-    );
-    faults.expect(
-        context.git_revision.is_some() || context.git_modified.is_none(),
-        || "context.git_modified: nobody can know without a revision".into(),
-    );
+    faults.expect(lock.len() == 64 && lock.bytes().all(|byte| byte.is_ascii_hexdigit()), || {
+        format!("context.lock_file: {lock:?} is no SHA-256 in hexadecimal digits")
+    });
+    faults.expect(context.git_revision.is_some() || context.git_modified.is_none(), || {
+        "context.git_modified: nobody can know without a revision".into()
+    });
     let mut seen = HashSet::new();
     for (at, info) in context.contenders.iter().enumerate() {
         let id = &info.id;
@@ -251,23 +222,15 @@ fn scenarios(report: &Report, faults: &mut Faults) {
     for (at, run) in report.scenarios.iter().enumerate() {
         let at = format!("scenarios[{at}]");
         let name = &run.name;
-        faults.expect(seen.insert(name), || {
-            format!("{at}.name: {name:?} stands there twice")
-        });
+        faults.expect(seen.insert(name), || format!("{at}.name: {name:?} stands there twice"));
         faults.expect(is_known(report, &run.reference), || {
-            format!(
-                "{at}.reference: {:?} is not among context.contenders",
-                run.reference
-            )
+            format!("{at}.reference: {:?} is not among context.contenders", run.reference)
         });
         faults.expect(run.dropped <= run.slices, || {
             format!("{at}.dropped: {} of {} slices", run.dropped, run.slices)
         });
         faults.expect(run.seconds.is_finite() && run.seconds >= 0.0, || {
-            format!(
-                "{at}.seconds: a scenario cannot take {} seconds",
-                run.seconds
-            )
+            format!("{at}.seconds: a scenario cannot take {} seconds", run.seconds)
         });
         let has_rows = report.rows.iter().any(|row| row.id.scenario == *name);
         faults.expect(has_rows || report.context.ended_early.is_some(), || {
@@ -279,31 +242,16 @@ fn scenarios(report: &Report, faults: &mut Faults) {
 fn rows(report: &Report, faults: &mut Faults) {
     let mut seen = HashSet::new();
     for (row, at) in report.rows.iter().zip(crate::cells::places(&report.rows)) {
-        let run = report
-            .scenarios
-            .iter()
-            .find(|run| run.name == row.id.scenario);
+        let run = report.scenarios.iter().find(|run| run.name == row.id.scenario);
         faults.expect(run.is_some(), || {
-            format!(
-                "{at}.scenario: {:?} is not among scenarios",
-                row.id.scenario
-            )
+            format!("{at}.scenario: {:?} is not among scenarios", row.id.scenario)
         });
         faults.expect(is_known(report, &row.contender), || {
-            format!(
-                "{at}.contender: {:?} is not among context.contenders",
-                row.contender
-            )
+            format!("{at}.contender: {:?} is not among context.contenders", row.contender)
         });
-        faults.expect(row.id.threads > 0, || {
-            format!("{at}.threads: nobody measures on 0 threads")
-        });
+        faults.expect(row.id.threads > 0, || format!("{at}.threads: nobody measures on 0 threads"));
         faults.expect(seen.insert((row.place(), &row.contender)), || {
-            format!(
-                "{at}: {} in {:?} stands there twice",
-                row.contender,
-                row.place()
-            )
+            format!("{at}: {} in {:?} stands there twice", row.contender, row.place())
         });
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
         faults.expect(is_reference || row.again.is_empty(), || {
@@ -315,26 +263,17 @@ fn rows(report: &Report, faults: &mut Faults) {
 
 fn samples(at: &str, row: &Row, faults: &mut Faults) {
     for (name, lives) in [("samples", &row.samples), ("again", &row.again)] {
-        let wrong = lives
-            .iter()
-            .flatten()
-            .flatten()
-            .find(|own| !own.is_finite() || **own < 0.0);
+        let wrong = lives.iter().flatten().flatten().find(|own| !own.is_finite() || **own < 0.0);
         faults.expect(wrong.is_none(), || {
-            format!(
-                "{at}.{name}: {} is no measured value",
-                wrong.unwrap_or(&f64::NAN)
-            )
+            format!("{at}.{name}: {} is no measured value", wrong.unwrap_or(&f64::NAN))
         });
     }
-    faults.expect(row.slices() > 0, || {
-        format!("{at}.samples: a value of nothing that was measured")
-    });
+    faults
+        .expect(row.slices() > 0, || format!("{at}.samples: a value of nothing that was measured"));
     let shape = |lives: &[Vec<Option<f64>>]| lives.iter().map(Vec::len).collect::<Vec<_>>();
-    faults.expect(
-        row.again.is_empty() || shape(&row.samples) == shape(&row.again),
-        || format!("{at}.again: the reference ran twice in other rounds than once"),
-    );
+    faults.expect(row.again.is_empty() || shape(&row.samples) == shape(&row.again), || {
+        format!("{at}.again: the reference ran twice in other rounds than once")
+    });
 }
 
 /// Computes again what follows from the samples.

@@ -126,9 +126,7 @@ fn contenders() -> Vec<ContenderInfo> {
 }
 
 fn store_names() -> PossibleValuesParser {
-    let stores = contenders()
-        .into_iter()
-        .filter(|info| info.kind == Kind::Ours);
+    let stores = contenders().into_iter().filter(|info| info.kind == Kind::Ours);
     PossibleValuesParser::new(stores.map(|info| {
         let value = PossibleValue::new(&*info.id.leak()).alias(&*info.name.leak());
         value.help(info.about)
@@ -142,10 +140,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 pub fn main() -> ExitCode {
     // A process that measures is called by this program itself.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments
-        .next()
-        .is_some_and(|first| first == child::ARGUMENT)
-    {
+    if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
         let task = arguments.next().map(OsString::into_string);
         return child::serve(&task.and_then(Result::ok).unwrap_or_default(), open);
     }
@@ -197,6 +192,9 @@ fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
     let scenario = all.iter().find(|own| own.name == task.scenario);
     let cell = scenario.and_then(|own| own.cells.get(task.cell));
     let cell = cell.ok_or_else(|| Fault::new(format!("there is no such cell: {task:?}")))?;
+    if !task.seats.is_empty() {
+        workload::seat::prefer(task.seats.clone());
+    }
     contender::find(&contender::all(), &task.contender)?.open(cell, task.seed)
 }
 
@@ -216,10 +214,7 @@ impl Options {
             let named = |own: &&ContenderInfo| {
                 given.eq_ignore_ascii_case(&own.id) || given.eq_ignore_ascii_case(&own.name)
             };
-            contenders
-                .iter()
-                .find(named)
-                .map_or_else(|| given.clone(), |own| own.id.clone())
+            contenders.iter().find(named).map_or_else(|| given.clone(), |own| own.id.clone())
         };
         self.stores.iter().map(id).collect()
     }
@@ -257,11 +252,8 @@ impl Options {
                 )));
             }
         }
-        let is_ours = |id: &str| {
-            contenders
-                .iter()
-                .any(|own| own.id == id && own.kind == Kind::Ours)
-        };
+        let is_ours =
+            |id: &str| contenders.iter().any(|own| own.id == id && own.kind == Kind::Ours);
         for scenario in &mut chosen {
             let reference = scenario.reference;
             scenario.contenders.retain(|id| {
@@ -276,9 +268,7 @@ impl Options {
         let mut cells = Vec::new();
         for (at, scenario) in chosen.iter().enumerate() {
             let own = scenario.cells.iter().enumerate();
-            let own = own
-                .filter(|(_, cell)| cell.from <= effort)
-                .map(|(cell, _)| (at, cell));
+            let own = own.filter(|(_, cell)| cell.from <= effort).map(|(cell, _)| (at, cell));
             cells.extend(own);
         }
         if cells.is_empty() {
@@ -303,9 +293,7 @@ fn name(effort: Effort) -> &'static str {
 
 /// The folder of the repository.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
 /// The target folder that this program was built in.
@@ -319,8 +307,7 @@ fn target() -> PathBuf {
 
 /// The report of the last run, unless another one was named.
 fn named(json: Option<&PathBuf>) -> PathBuf {
-    json.cloned()
-        .unwrap_or_else(|| target().join("report/report.json"))
+    json.cloned().unwrap_or_else(|| target().join("report/report.json"))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
@@ -334,9 +321,7 @@ fn read(path: &Path) -> Result<Report, Fault> {
 /// How the terminal wants it.
 fn looks(verbose: bool) -> terminal::Options {
     let own = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-    let columns = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     terminal::Options {
         verbose,
         width: own.or(columns).unwrap_or(80),
@@ -348,10 +333,7 @@ fn looks(verbose: bool) -> terminal::Options {
 /// Says what was written and what was not.
 fn tell(saved: &Saved) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
-    let said = saved
-        .written
-        .iter()
-        .try_for_each(|path| writeln!(out, "wrote {}", path.display()));
+    let said = saved.written.iter().try_for_each(|path| writeln!(out, "wrote {}", path.display()));
     for (path, error) in &saved.failed {
         complain(&format!("{} was not written: {error}", path.display()));
     }
@@ -382,18 +364,10 @@ fn perform(task: &Subtask) -> Result<ExitCode, Failure> {
         Subtask::Check { json } => {
             let json = named(json.as_ref());
             if let Err(faults) = check::check(&bytes(&json)?, judge::complete) {
-                complain(&format!(
-                    "{} is not whole:\n  {}",
-                    json.display(),
-                    faults.join("\n  ")
-                ));
+                complain(&format!("{} is not whole:\n  {}", json.display(), faults.join("\n  ")));
                 return Ok(ExitCode::FAILURE);
             }
-            writeln!(
-                io::stdout(),
-                "{} is whole, and agrees with itself",
-                json.display()
-            )?;
+            writeln!(io::stdout(), "{} is whole, and agrees with itself", json.display())?;
             Ok(ExitCode::SUCCESS)
         }
         Subtask::Docs { check } => docs(*check),
@@ -404,11 +378,7 @@ fn perform(task: &Subtask) -> Result<ExitCode, Failure> {
 fn docs(only_check: bool) -> Result<ExitCode, Failure> {
     let json = root().join("docs/report.json");
     let report = check::check(&bytes(&json)?, judge::complete).map_err(|faults| {
-        Fault::new(format!(
-            "{} is not whole: {}",
-            json.display(),
-            faults.join("; ")
-        ))
+        Fault::new(format!("{} is not whole: {}", json.display(), faults.join("; ")))
     })?;
     let context = &report.context;
     if !["default", "full"].contains(&&*context.effort) || context.ended_early.is_some() {
@@ -441,18 +411,9 @@ fn docs(only_check: bool) -> Result<ExitCode, Failure> {
 }
 
 fn list(out: &mut impl Write) -> io::Result<ExitCode> {
-    writeln!(
-        out,
-        "Scenarios, with their cells in a quick, a default and a full run:"
-    )?;
+    writeln!(out, "Scenarios, with their cells in a quick, a default and a full run:")?;
     for scenario in scenarios::all() {
-        let cells = |effort| {
-            scenario
-                .cells
-                .iter()
-                .filter(|cell| cell.from <= effort)
-                .count()
-        };
+        let cells = |effort| scenario.cells.iter().filter(|cell| cell.from <= effort).count();
         let cells = [Effort::Quick, Effort::Default, Effort::Full].map(cells);
         writeln!(
             out,
@@ -471,10 +432,7 @@ fn list(out: &mut impl Write) -> io::Result<ExitCode> {
 fn measure(options: &Options) -> Result<ExitCode, Failure> {
     let contenders = contenders();
     let (scenarios, mut cells) = options.chosen(&contenders)?;
-    let folder = options
-        .out
-        .clone()
-        .unwrap_or_else(|| target().join("report"));
+    let folder = options.out.clone().unwrap_or_else(|| target().join("report"));
     save::prepare(&folder).map_err(|error| {
         let folder = folder.display();
         Fault::new(format!(
@@ -493,11 +451,8 @@ fn measure(options: &Options) -> Result<ExitCode, Failure> {
     let plan = Plan::of(options.effort());
     let rules = plan.rules().into_iter().chain(judge::rules()).collect();
     let effort = name(options.effort());
-    let taking_part = |info: &ContenderInfo| {
-        scenarios
-            .iter()
-            .any(|own| own.contenders.contains(&&*info.id))
-    };
+    let taking_part =
+        |info: &ContenderInfo| scenarios.iter().any(|own| own.contenders.contains(&&*info.id));
     let contenders = contenders.into_iter().filter(taking_part).collect();
     let mut context = context::context(options.command(), effort, options.seed, rules, contenders);
     cells.retain(|&(scenario, cell)| {
@@ -524,11 +479,7 @@ fn measure(options: &Options) -> Result<ExitCode, Failure> {
 fn finish(report: &Report, folder: &Path, verbose: bool) -> Result<ExitCode, Failure> {
     let interrupted = INTERRUPTED.load(Relaxed);
     if report.rows.is_empty() {
-        let why = report
-            .context
-            .ended_early
-            .as_deref()
-            .unwrap_or("no life fits into the time");
+        let why = report.context.ended_early.as_deref().unwrap_or("no life fits into the time");
         complain(&format!("nothing was measured, and nothing written: {why}"));
         return Ok(ExitCode::from(if interrupted { 130 } else { 1 }));
     }
@@ -563,29 +514,16 @@ mod tests {
     fn a_store_goes_by_either_name() {
         let given = ["lab", "--store", "SnapshotStore", "--store", "memory"];
         let options = Cli::parse_from(given).options;
-        assert_eq!(
-            options.command(),
-            "cargo lab --store snapshot --store memory --seed 1"
-        );
+        assert_eq!(options.command(), "cargo lab --store snapshot --store memory --seed 1");
     }
 
     #[test]
     fn a_bad_option_is_refused_before_anything_runs() {
-        for bad in [
-            "rendre",
-            "--fast",
-            "--scenario=burst",
-            "--store=floor",
-            "--seed=x",
-        ] {
+        for bad in ["rendre", "--fast", "--scenario=burst", "--store=floor", "--seed=x"] {
             let error = Cli::try_parse_from(["lab", bad]).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");
         }
-        for bad in [
-            ["--quick", "--full"],
-            ["--smoke", "--quick"],
-            ["--quick", "list"],
-        ] {
+        for bad in [["--quick", "--full"], ["--smoke", "--quick"], ["--quick", "list"]] {
             Cli::try_parse_from(["lab", bad[0], bad[1]]).unwrap_err();
         }
     }

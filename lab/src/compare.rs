@@ -57,12 +57,7 @@ impl Change {
 }
 
 fn name(place: &Place) -> String {
-    format!(
-        "{}: {}, {}",
-        place.id.scenario,
-        place.what(),
-        place.where_()
-    )
+    format!("{}: {}, {}", place.id.scenario, place.what(), place.where_())
 }
 
 /// Compares two reports; see above for how.
@@ -73,9 +68,7 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
     let after: HashMap<_, &Row> = new.rows.iter().map(|row| (key(row), row)).collect();
     let floors = [old, new].map(|report| -> HashMap<&str, f64> {
         let noise = report.noise.iter();
-        noise
-            .map(|noise| (noise.scenario.as_str(), noise.floor))
-            .collect()
+        noise.map(|noise| (noise.scenario.as_str(), noise.floor)).collect()
     });
     let mut rows = Vec::new();
     for row in &new.rows {
@@ -87,14 +80,9 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
             _ if same_machine || row.unit.is_counted() => (false, over(was.value, row.value)),
             _ => continue,
         };
-        let floor = floors
-            .iter()
-            .filter_map(|floors| floors.get(row.id.scenario.as_str()));
-        let margin = if row.unit.is_counted() {
-            1.005
-        } else {
-            floor.copied().fold(1.03, f64::max)
-        };
+        let floor = floors.iter().filter_map(|floors| floors.get(row.id.scenario.as_str()));
+        let margin =
+            if row.unit.is_counted() { 1.005 } else { floor.copied().fold(1.03, f64::max) };
         rows.push(Change {
             place: row.place(),
             contender: row.contender.clone(),
@@ -105,8 +93,7 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
     }
     let only = |rows: &[Row], other: &HashMap<(Place, String), &Row>| {
         let rows = rows.iter().filter(|row| !other.contains_key(&key(row)));
-        rows.map(|row| format!("{}, {}", row.contender, name(&row.place())))
-            .collect()
+        rows.map(|row| format!("{}, {}", row.contender, name(&row.place()))).collect()
     };
     Changes {
         warnings: warnings(old, new),
@@ -120,11 +107,7 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
 
 fn machine(report: &Report) -> (&str, usize, &str) {
     let machine = &report.context.machine;
-    (
-        &machine.cpu,
-        machine.cores,
-        &report.context.toolchain.target,
-    )
+    (&machine.cpu, machine.cores, &report.context.toolchain.target)
 }
 
 /// What one figure is next to another that has nothing to do with it.
@@ -138,25 +121,13 @@ fn over(old: Interval, new: Interval) -> Interval {
             _ => 1.0,
         };
         let apart = old.low > new.high || new.low > old.high;
-        let [low, high] = if apart {
-            [value; 2]
-        } else {
-            [0.0, f64::INFINITY]
-        };
+        let [low, high] = if apart { [value; 2] } else { [0.0, f64::INFINITY] };
         return Interval { value, low, high };
     }
     let value = new.value / old.value;
-    let below = (new.value / new.low)
-        .ln()
-        .hypot((old.high / old.value).ln());
-    let above = (new.high / new.value)
-        .ln()
-        .hypot((old.value / old.low).ln());
-    Interval {
-        value,
-        low: value * (-below).exp(),
-        high: value * above.exp(),
-    }
+    let below = (new.value / new.low).ln().hypot((old.high / old.value).ln());
+    let above = (new.high / new.value).ln().hypot((old.value / old.low).ln());
+    Interval { value, low: value * (-below).exp(), high: value * above.exp() }
 }
 
 /// What a context says that a run of other code has in common with this one.
@@ -206,11 +177,7 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
 
 fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
     let verdict = |answer: &crate::model::Answer| {
-        if answer.decided {
-            answer.stores.join(" = ")
-        } else {
-            "not decided".into()
-        }
+        if answer.decided { answer.stores.join(" = ") } else { "not decided".into() }
     };
     let both = new.answers.iter().filter_map(|is| {
         let was = old.answers.iter().find(|was| was.question == is.question)?;
@@ -285,10 +252,7 @@ mod tests {
         let mut report = report.clone();
         let rows = report.rows.iter_mut();
         for row in rows.filter(|row| row.contender == contender && row.id.scenario == "sustained") {
-            for own in [Some(&mut row.value), row.ratio.as_mut()]
-                .into_iter()
-                .flatten()
-            {
+            for own in [Some(&mut row.value), row.ratio.as_mut()].into_iter().flatten() {
                 for end in [&mut own.value, &mut own.low, &mut own.high] {
                     *end *= by;
                 }
@@ -304,10 +268,7 @@ mod tests {
         let found: Vec<&Change> = changes.changed().collect();
         assert!(!found.is_empty());
         for change in found {
-            assert_eq!(
-                (change.contender.as_str(), change.by_ratio),
-                ("snapshot", true)
-            );
+            assert_eq!((change.contender.as_str(), change.by_ratio), ("snapshot", true));
             assert!((change.ratio.value - 1.5).abs() < 1e-9, "{change:?}");
         }
         assert!(
@@ -326,11 +287,7 @@ mod tests {
         let mut new = old.clone();
         new.context.machine.cpu = "abacus".into();
         for row in new.rows.iter_mut().filter(|row| !row.unit.is_counted()) {
-            for end in [
-                &mut row.value.value,
-                &mut row.value.low,
-                &mut row.value.high,
-            ] {
+            for end in [&mut row.value.value, &mut row.value.low, &mut row.value.high] {
                 *end *= 2.0;
             }
         }
@@ -338,12 +295,7 @@ mod tests {
         assert!(
             !changes.same_machine && changes.warnings.iter().any(|said| said.contains("abacus"))
         );
-        assert_eq!(
-            changes.changed().count(),
-            0,
-            "{:?}",
-            changes.changed().next()
-        );
+        assert_eq!(changes.changed().count(), 0, "{:?}", changes.changed().next());
         assert!(changes.rows.iter().any(|row| row.by_ratio));
     }
 
@@ -354,10 +306,7 @@ mod tests {
             let mut new = old.clone();
             change(&mut new);
             let warnings = compare(&old, &new).warnings;
-            assert!(
-                warnings.iter().any(|warning| warning.contains(what)),
-                "{what}: {warnings:?}"
-            );
+            assert!(warnings.iter().any(|warning| warning.contains(what)), "{what}: {warnings:?}");
         };
         warned("cores", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());

@@ -32,18 +32,12 @@ pub struct Contender {
 impl Contender {
     /// A contender that threads can share.
     pub fn shared<S: Shared>(info: ContenderInfo) -> Contender {
-        Contender {
-            info,
-            open: workload::shared::<S>,
-        }
+        Contender { info, open: workload::shared::<S> }
     }
 
     /// A contender of one thread.
     pub fn alone<S: Subject>(info: ContenderInfo) -> Contender {
-        Contender {
-            info,
-            open: workload::alone::<S>,
-        }
+        Contender { info, open: workload::alone::<S> }
     }
 
     /// A stage for it: the contender in a cell, filled and warm.
@@ -66,10 +60,7 @@ pub fn find<'a>(contenders: &'a [Contender], id: &str) -> Result<&'a Contender, 
     let found = contenders.iter().find(|contender| contender.info.id == id);
     found.ok_or_else(|| {
         let ids: Vec<&str> = contenders.iter().map(|known| &*known.info.id).collect();
-        Fault(format!(
-            "no contender is called {id:?}; there are {}",
-            ids.join(", ")
-        ))
+        Fault(format!("no contender is called {id:?}; there are {}", ids.join(", ")))
     })
 }
 

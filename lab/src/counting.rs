@@ -105,11 +105,7 @@ impl Count {
         ON.store(true, Relaxed);
         let live = LIVE.load(Relaxed);
         PEAK.store(live, Relaxed);
-        Count {
-            live,
-            allocations: ALLOCATIONS.load(Relaxed),
-            _alone: alone,
-        }
+        Count { live, allocations: ALLOCATIONS.load(Relaxed), _alone: alone }
     }
 
     /// How many calls got memory so far.
@@ -146,11 +142,7 @@ mod tests {
         drop(std::hint::black_box(vec![0_u8; 1 << 22]));
         // Other tests allocate meanwhile, but not as much.
         assert!(count.allocations() >= 2);
-        assert!(
-            (1 << 20..1 << 21).contains(&count.live()),
-            "{}",
-            count.live()
-        );
+        assert!((1 << 20..1 << 21).contains(&count.live()), "{}", count.live());
         assert!(count.peak() >= 5 << 20);
         drop(kept);
         assert!(count.live() < 1 << 20);

@@ -63,17 +63,11 @@ impl Fleet {
 
     /// The groups that a pod is subscribed to.
     pub fn groups(self, pod: usize) -> Vec<String> {
-        let Holds {
-            pods_per_name: pods,
-            subscribers_per_group: subscribers,
-            ..
-        } = self.0;
+        let Holds { pods_per_name: pods, subscribers_per_group: subscribers, .. } = self.0;
         let before = (0..).take_while(|before| pod % pods + before * pods < subscribers);
         let names = self.names();
         let group = |before| (pod / pods + 2 * names - (before + 1) % names) % names;
-        before
-            .map(|before| self.name(group(before) * pods))
-            .collect()
+        before.map(|before| self.name(group(before) * pods)).collect()
     }
 
     /// A fresh record of a pod, which shares nothing with another.
@@ -87,11 +81,7 @@ impl Fleet {
         let registration = ServiceRegistration {
             service_name: self.name(pod),
             pod_name: format!("pod-{}", pod % self.0.pods_per_name),
-            providers: vec![Provider {
-                protocol: Protocol::Http,
-                ip: IpAddr::V4(ip),
-                port: 8080,
-            }],
+            providers: vec![Provider { protocol: Protocol::Http, ip: IpAddr::V4(ip), port: 8080 }],
             health_check_url: format!("http://{ip}:8080/health"),
             notification_url: format!("http://{ip}:8080/notify"),
             subscriptions: self.groups(pod),
@@ -109,21 +99,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn holds(services: usize, pods_per_name: usize, subscribers_per_group: usize) -> Holds {
-        Holds {
-            services,
-            pods_per_name,
-            subscribers_per_group,
-        }
+        Holds { services, pods_per_name, subscribers_per_group }
     }
 
     #[test]
     fn keys_are_19_bytes_long_and_those_of_the_records() {
         let fleet = Fleet(holds(1_000_000, 10, 10));
         for pod in [0, 9, 10, 427, 999_999] {
-            assert_eq!(
-                (fleet.key(pod).len(), fleet.absent_key(pod).len()),
-                (19, 19)
-            );
+            assert_eq!((fleet.key(pod).len(), fleet.absent_key(pod).len()), (19, 19));
             assert_eq!(*fleet.record(pod).key(), *fleet.key(pod));
         }
         assert_eq!(fleet.key(427), "service-00042:pod-7");
@@ -137,14 +120,8 @@ mod tests {
             for group in (0..1_000).flat_map(|pod| fleet.groups(pod)) {
                 *groups.entry(group).or_default() += 1;
             }
-            assert!(
-                groups.values().all(|count| *count == subscribers),
-                "{pods}, {subscribers}"
-            );
-            assert_eq!(
-                groups.len(),
-                if subscribers == 0 { 0 } else { fleet.names() }
-            );
+            assert!(groups.values().all(|count| *count == subscribers), "{pods}, {subscribers}");
+            assert_eq!(groups.len(), if subscribers == 0 { 0 } else { fleet.names() });
         }
     }
 }

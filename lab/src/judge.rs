@@ -74,22 +74,11 @@ fn value(row: &Row) -> Interval {
     if row.unit.is_counted() {
         let value = middle(measured()).unwrap_or(0.0);
         let ends = |pick: fn(f64, f64) -> f64| measured().reduce(pick).unwrap_or(value);
-        return Interval {
-            value,
-            low: ends(f64::min),
-            high: ends(f64::max),
-        };
+        return Interval { value, low: ends(f64::min), high: ends(f64::max) };
     }
     let logs = |life: &Vec<Option<f64>>| life.iter().flatten().map(|own| log(*own)).collect();
     let lives: Vec<Vec<f64>> = row.samples.iter().map(logs).collect();
-    Estimate::of(&lives).map_or(
-        Interval {
-            value: 0.0,
-            low: 0.0,
-            high: 0.0,
-        },
-        Estimate::interval,
-    )
+    Estimate::of(&lives).map_or(Interval { value: 0.0, low: 0.0, high: 0.0 }, Estimate::interval)
 }
 
 fn log(value: f64) -> f64 {
@@ -114,10 +103,8 @@ fn estimate(unit: Unit, logs: &Logs) -> Option<Estimate> {
     if unit.is_counted() {
         return middle(logs.iter().flatten().flatten().copied()).map(Estimate::exact);
     }
-    let lives: Vec<Vec<f64>> = logs
-        .iter()
-        .map(|life| life.iter().copied().flatten().collect())
-        .collect();
+    let lives: Vec<Vec<f64>> =
+        logs.iter().map(|life| life.iter().copied().flatten().collect()).collect();
     Estimate::of(&lives)
 }
 
@@ -161,9 +148,7 @@ mod tests {
     #[test]
     fn what_is_counted_has_no_noise() {
         let (own, other) = ([vec![Some(300.0)]], [vec![Some(100.0)]]);
-        let ratio = ratio(Unit::BytesPerService, &own, &other)
-            .unwrap()
-            .interval();
+        let ratio = ratio(Unit::BytesPerService, &own, &other).unwrap().interval();
         assert!((ratio.low - 3.0).abs() < 1e-9 && (ratio.high - 3.0).abs() < 1e-9);
         let none = [vec![Some(0.0)]];
         let equal = super::ratio(Unit::AllocationsPerOp, &none, &none).unwrap();

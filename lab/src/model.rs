@@ -188,10 +188,7 @@ pub struct Row {
 impl Row {
     /// Where it stands.
     pub fn place(&self) -> Place {
-        Place {
-            id: self.id.clone(),
-            metric: self.metric.clone(),
-        }
+        Place { id: self.id.clone(), metric: self.metric.clone() }
     }
 }
 

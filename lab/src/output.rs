@@ -28,10 +28,7 @@ use page::Page;
 ///
 /// Where a template does not fit the report: a fault of this program.
 pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
-    let mut files = vec![
-        ("report.json", json(report)?),
-        ("report.schema.json", json::schema()?),
-    ];
+    let mut files = vec![("report.json", json(report)?), ("report.schema.json", json::schema()?)];
     files.extend(rendered(report)?);
     Ok(files)
 }
@@ -72,10 +69,7 @@ pub fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fa
     let benchmarks = markdown::page(&page, true)?;
     let docs = Path::new("docs");
     let mut files = vec![
-        (
-            PathBuf::from("README.md"),
-            markdown::readme(&page, readme)?.into_bytes(),
-        ),
+        (PathBuf::from("README.md"), markdown::readme(&page, readme)?.into_bytes()),
         (docs.join("report.schema.json"), json::schema()?),
     ];
     for figure in page.figures() {

@@ -34,7 +34,10 @@ pub(crate) const QUIET: f64 = 1.04;
 /// The same of the percentiles of an open loop.
 pub(crate) const QUIET_TAIL: f64 = 1.12;
 
-/// After the lives that everybody gets, so many turns are one for the tables as well.
+/// After the lives that everybody gets, one of so many turns is for the noise floors as well.
+pub(crate) const FLOORS: usize = 2;
+
+/// The same for the tables.
 pub(crate) const TABLES: usize = 4;
 
 /// A slice of an open loop is so many times as long: its tail shows only in many operations.
@@ -45,7 +48,7 @@ impl Plan {
     pub fn of(effort: Effort) -> Plan {
         let (seconds, lives, most, rounds, millis, narrow) = match effort {
             Effort::Smoke => (60, 1, 1, 2, 2, f64::INFINITY),
-            Effort::Quick => (52, 3, 100, 3, 10, 1.10),
+            Effort::Quick => (54, 2, 100, 3, 10, 1.10),
             Effort::Default => (570, 6, 60, 4, 15, 1.05),
             Effort::Full => (3_450, 10, 60, 4, 30, 1.03),
         };
@@ -115,7 +118,7 @@ impl Plan {
             ),
             format!(
                 "Every cell gets {} lives. After these a contender goes on only in cells that need \
-                 it: where a question is undecided, the best store and those not told from it; the \
+                 it: where a question is undecided, the best store and those not told from it; in every second turn the \
                  reference where it is farther than {:.0} % from itself ({:.0} % in an open loop); in every \
                  {TABLES}th turn also those whose interval next to it is wider than {} % to a side. \
                  The run ends when nobody is needed, after {} lives, or when the next life would \
@@ -146,12 +149,9 @@ mod tests {
         let plan = Plan::of(Effort::Quick);
         let round = Duration::from_millis(80);
         let rounds = |millis, late| plan.rounds(Duration::from_millis(millis), round, late);
-        assert_eq!(
-            [rounds(20, false), rounds(400, false), rounds(60_000, false)],
-            [3, 5, 9]
-        );
+        assert_eq!([rounds(20, false), rounds(400, false), rounds(60_000, false)], [3, 5, 9]);
         assert_eq!(rounds(60_000, true), FEW_ROUNDS);
         let half = plan.budget / 2;
-        assert!(plan.is_behind(half, 20, 20) && !plan.is_behind(half, 31, 20));
+        assert!(plan.is_behind(half, 19, 20) && !plan.is_behind(half, 21, 20));
     }
 }

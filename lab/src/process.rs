@@ -51,10 +51,7 @@ impl Process {
         let task = serde_json::to_string(task).map_err(|error| failed(error.into()))?;
         let mut command = Command::new(program().map_err(failed)?);
         command.arg(ARGUMENT).arg(task);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: Ctrl-C is for the parent, which decides.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -64,15 +61,9 @@ impl Process {
         std::thread::spawn(move || {
             let lines = output.into_iter().flat_map(BufRead::lines);
             // Nobody may listen any more.
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| send.send(line).ok())
+            lines.map_while(Result::ok).try_for_each(|line| send.send(line).ok())
         });
-        Ok(Process {
-            child,
-            name,
-            replies,
-        })
+        Ok(Process { child, name, replies })
     }
 
     /// Its number.
@@ -152,11 +143,7 @@ impl Process {
             let _ = errors.take(8_192).read_to_end(&mut said);
         }
         let said = String::from_utf8_lossy(&said);
-        let said: Vec<&str> = said
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
+        let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let said = said.join("; ");
         self.fault(match &*said {
             "" => format!("the measuring process ended with {status}"),

@@ -49,26 +49,15 @@ pub fn all() -> Vec<Scenario> {
 }
 
 /// The stores of this crate that threads can share, and what a user would write instead.
-const REGISTRIES: [&str; 7] = [
-    "thread-safe",
-    "evmap",
-    "snapshot",
-    "versioned",
-    "worker",
-    "go",
-    "dashmap-registry",
-];
+const REGISTRIES: [&str; 7] =
+    ["thread-safe", "evmap", "snapshot", "versioned", "worker", "go", "dashmap-registry"];
 
 /// The only metric of most cells: the time of an operation.
 const TIME: (&str, Unit) = ("time", Unit::NsPerOp);
 
 /// So many services, ten pods a name, ten subscribers a group.
 const fn holds(services: usize) -> Holds {
-    Holds {
-        services,
-        pods_per_name: 10,
-        subscribers_per_group: 10,
-    }
+    Holds { services, pods_per_name: 10, subscribers_per_group: 10 }
 }
 
 /// One operation on one thread, on 1,000 services and uniform keys; the others are made of
@@ -90,11 +79,7 @@ fn cell(name: impl Into<String>, op: Op, from: Effort) -> Cell {
 /// Reads (`get_service`) and writes: half of these update a health status, half replace a
 /// record.
 fn mix(writes: u32) -> Vec<(Op, u32)> {
-    let mix = [
-        (Op::Get, 200 - 2 * writes),
-        (Op::Update, writes),
-        (Op::Replace, writes),
-    ];
+    let mix = [(Op::Get, 200 - 2 * writes), (Op::Update, writes), (Op::Replace, writes)];
     mix.into_iter().filter(|(_, weight)| *weight > 0).collect()
 }
 
@@ -105,9 +90,5 @@ fn share(writes: u32) -> String {
 
 /// One thread that updates health statuses, so often a second.
 fn writer(rate: Option<u32>) -> Background {
-    Background {
-        mix: vec![(Op::Update, 1)],
-        threads: 1,
-        rate,
-    }
+    Background { mix: vec![(Op::Update, 1)], threads: 1, rate }
 }

@@ -31,16 +31,8 @@ const CONTENDERS: [(&str, &str, Kind, f64, f64); 16] = [
 ];
 
 const MIXES: [&str; 5] = ["100/0", "95/5", "80/20", "50/50", "0/100"];
-const OPERATIONS: [&str; 8] = [
-    "with_service",
-    "get_service",
-    "miss",
-    "update",
-    "insert",
-    "remove",
-    "by_name",
-    "scan",
-];
+const OPERATIONS: [&str; 8] =
+    ["with_service", "get_service", "miss", "update", "insert", "remove", "by_name", "scan"];
 
 /// Name, reference, what is done, on how many threads, among how many services, metrics.
 type Plan = (
@@ -54,10 +46,7 @@ type Plan = (
 
 const TIME: &[(&str, Unit)] = &[("time", Unit::NsPerOp)];
 const TAILS: &[(&str, Unit)] = &[("p50", Unit::Ns), ("p99", Unit::Ns), ("p99.9", Unit::Ns)];
-const BYTES: &[(&str, Unit)] = &[
-    ("live", Unit::BytesPerService),
-    ("peak", Unit::BytesPerService),
-];
+const BYTES: &[(&str, Unit)] = &[("live", Unit::BytesPerService), ("peak", Unit::BytesPerService)];
 
 #[rustfmt::skip] // a table
 const PLANS: [Plan; 13] = [
@@ -93,9 +82,7 @@ pub(crate) fn full() -> Report {
 pub(crate) fn small() -> Report {
     let mut report = quick();
     report.scenarios.truncate(1);
-    report
-        .rows
-        .retain(|row| row.id.scenario == "operations" && row.id.cell == "with_service");
+    report.rows.retain(|row| row.id.scenario == "operations" && row.id.cell == "with_service");
     complete(&mut report);
     report
 }
@@ -105,11 +92,7 @@ pub(crate) fn interrupted() -> Report {
     let mut report = quick();
     report.context.ended_early = Some("interrupted".into());
     report.scenarios.truncate(3);
-    let names: Vec<String> = report
-        .scenarios
-        .iter()
-        .map(|run| run.name.clone())
-        .collect();
+    let names: Vec<String> = report.scenarios.iter().map(|run| run.name.clone()).collect();
     report.rows.retain(|row| names.contains(&row.id.scenario));
     complete(&mut report);
     report
@@ -147,9 +130,9 @@ pub(crate) fn with_texts(report: &Report, change: impl Fn(&str) -> String) -> se
             serde_json::Value::String(_) if ["unit", "kind", "level"].contains(&name) => {}
             serde_json::Value::String(text) => *text = change(text),
             serde_json::Value::Array(all) => all.iter_mut().for_each(|own| walk(own, name, change)),
-            serde_json::Value::Object(all) => all
-                .iter_mut()
-                .for_each(|(name, own)| walk(own, name, change)),
+            serde_json::Value::Object(all) => {
+                all.iter_mut().for_each(|(name, own)| walk(own, name, change))
+            }
             _ => {}
         }
     }
@@ -163,11 +146,7 @@ fn report(effort: &str, lives: usize, rounds: usize, more_threads: &[usize]) -> 
     for (scenario, reference, cells, threads, services, metrics) in PLANS {
         let threads: Vec<usize> = match threads {
             [1] => vec![1],
-            some => some
-                .iter()
-                .chain(more_threads.iter().filter(|n| **n > 1))
-                .copied()
-                .collect(),
+            some => some.iter().chain(more_threads.iter().filter(|n| **n > 1)).copied().collect(),
         };
         for &cell in cells {
             for &threads in &threads {
@@ -222,11 +201,7 @@ fn of_cell(
         "null" => id.scenario == "burst-30x100",
         _ => true,
     };
-    let [lives, rounds] = if unit.is_counted() {
-        [1, 1]
-    } else {
-        [lives, rounds]
-    };
+    let [lives, rounds] = if unit.is_counted() { [1, 1] } else { [lives, rounds] };
     let sample = |cost: f64, place: usize| -> Vec<Vec<Option<f64>>> {
         let round = |life: usize, round: usize| {
             // Every eleventh slice was dropped; the rest is noise that looks like it.
@@ -235,9 +210,7 @@ fn of_cell(
             (turn % 11 != 4 || unit.is_counted())
                 .then(|| format!("{value:.3e}").parse().expect("a number"))
         };
-        (0..lives)
-            .map(|life| (0..rounds).map(|at| round(life, at)).collect())
-            .collect()
+        (0..lives).map(|life| (0..rounds).map(|at| round(life, at)).collect()).collect()
     };
     let row = |(place, who): (usize, &(&str, &str, Kind, f64, f64))| {
         let cost = cost(id, metric, who.3, who.4);
@@ -246,35 +219,18 @@ fn of_cell(
             metric: metric.into(),
             contender: who.0.into(),
             unit,
-            value: Interval {
-                value: 0.0,
-                low: 0.0,
-                high: 0.0,
-            },
+            value: Interval { value: 0.0, low: 0.0, high: 0.0 },
             ratio: None,
             samples: sample(cost, place),
-            again: if who.0 == reference {
-                sample(cost, place + 1)
-            } else {
-                Vec::new()
-            },
+            again: if who.0 == reference { sample(cost, place + 1) } else { Vec::new() },
         }
     };
-    CONTENDERS
-        .iter()
-        .enumerate()
-        .filter(|(_, who)| took_part(who))
-        .map(row)
-        .collect()
+    CONTENDERS.iter().enumerate().filter(|(_, who)| took_part(who)).map(row).collect()
 }
 
 #[allow(clippy::cast_precision_loss)] // small numbers
 fn cost(id: &CellId, metric: &str, read: f64, write: f64) -> f64 {
-    let writes = id
-        .cell
-        .split('/')
-        .nth(1)
-        .and_then(|writes| writes.parse::<f64>().ok());
+    let writes = id.cell.split('/').nth(1).and_then(|writes| writes.parse::<f64>().ok());
     let writes = writes.unwrap_or(match id.cell.as_str() {
         "update" | "insert" | "remove" | "fill" => 100.0,
         _ => 0.0,
@@ -286,11 +242,7 @@ fn cost(id: &CellId, metric: &str, read: f64, write: f64) -> f64 {
         "peak" => 1.3,
         _ => 1.0,
     };
-    let bytes = if metric == "live" || metric == "peak" {
-        14.0
-    } else {
-        1.0
-    };
+    let bytes = if metric == "live" || metric == "peak" { 14.0 } else { 1.0 };
     mixed * tail * bytes * (id.services as f64).powf(0.06) * (id.threads as f64).sqrt()
 }
 
@@ -307,10 +259,7 @@ fn context(effort: &str) -> Context {
 fn contender(&(id, name, kind, ..): &(&str, &str, Kind, f64, f64)) -> ContenderInfo {
     let read = serde_json::from_str(include_str!("synthetic/promises.json"));
     let mut promises: Option<Promises> = (kind != Kind::Measure).then(|| read.expect("promises"));
-    if let Some(own) = promises
-        .as_mut()
-        .filter(|_| !["snapshot", "versioned"].contains(&id))
-    {
+    if let Some(own) = promises.as_mut().filter(|_| !["snapshot", "versioned"].contains(&id)) {
         own.snapshot = "no".into();
     }
     ContenderInfo {

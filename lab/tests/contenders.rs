@@ -21,11 +21,7 @@ use service_registry_lab::model::Kind;
 use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration};
 use service_registry_lab::subject::{Hand, Newcomer, Shared, Subject};
 
-const FLEET: Fleet = Fleet(Holds {
-    services: 100,
-    pods_per_name: 10,
-    subscribers_per_group: 20,
-});
+const FLEET: Fleet = Fleet(Holds { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
 
 fn filled<S: Subject>() -> S {
     let mut subject = S::create(7);
@@ -73,25 +69,14 @@ fn is_a_registry<S: Subject>() {
     assert_eq!(hand.subscribers(&group), 20);
     assert!(hand.subscribe("someone:else", &group) && hand.subscribers(&group) == 21);
     assert!(hand.unsubscribe("someone:else", &group) && hand.subscribers(&group) == 20);
-    assert!(
-        hand.replace(
-            FLEET
-                .record(1)
-                .with_health(ServiceStatus::Healthy, later(3))
-        )
-    );
-    assert_eq!(
-        (hand.checked_at(&FLEET.key(1)), hand.len()),
-        (Some(later(3)), 100)
-    );
+    assert!(hand.replace(FLEET.record(1).with_health(ServiceStatus::Healthy, later(3))));
+    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.len()), (Some(later(3)), 100));
     let new = Newcomer::new(FLEET.record(5).with_registered_at(later(1)));
     assert!(hand.remove(&new.key) && hand.by_name(&name) == 9 && hand.scan() == 99);
     assert!(hand.insert(&new) && hand.by_name(&name) == 10);
     let mut batch = Batch::new();
     batch.update_health_status(&FLEET.key(2), ServiceStatus::Healthy, later(4));
-    batch
-        .delete_service(&FLEET.key(6))
-        .save_service(FLEET.record(100));
+    batch.delete_service(&FLEET.key(6)).save_service(FLEET.record(100));
     batch.add_subscription("someone:else", &group);
     batch.remove_subscription(&FLEET.key(0), &FLEET.groups(0)[0]);
     assert!(hand.commit(batch));
@@ -111,10 +96,7 @@ fn keeps_its_promises<S: Shared>(registry: bool) {
             for round in 1..=200 {
                 for pod in (thread..100).step_by(2) {
                     let key = FLEET.key(pod);
-                    assert!(
-                        hand.update(&key, ServiceStatus::Healthy, later(round)),
-                        "{key}"
-                    );
+                    assert!(hand.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
                 }
                 // One that comes and goes disturbs nobody.
                 let new = Newcomer::new(FLEET.record(1_000 + thread));
@@ -146,11 +128,7 @@ fn keeps_its_promises<S: Shared>(registry: bool) {
     let mut hand = subject.hand();
     assert_eq!(hand.len(), 100);
     for pod in 0..100 {
-        assert_eq!(
-            hand.checked_at(&FLEET.key(pod)),
-            Some(later(200)),
-            "pod {pod}"
-        );
+        assert_eq!(hand.checked_at(&FLEET.key(pod)), Some(later(200)), "pod {pod}");
     }
 }
 
@@ -336,19 +314,14 @@ fn wrong_answers_are_found() {
         assert!(some.contains("wrong answers"), "{some}");
     }
     let panic = outcome::<Wrong<PANICS>>(Op::With, 2).expect_err("it panics");
-    assert!(
-        panic.contains("a thread panicked: as it was told"),
-        "{panic}"
-    );
+    assert!(panic.contains("a thread panicked: as it was told"), "{panic}");
 }
 
 #[test]
 fn what_cannot_be_shared_is_refused() {
     let alone = Contender::alone::<Store<MemoryStore>>(info("m", "m", "", Kind::Ours));
-    let cell = |threads| Cell {
-        threads,
-        ..service_registry_lab::scenarios::all()[0].cells[0].clone()
-    };
+    let cell =
+        |threads| Cell { threads, ..service_registry_lab::scenarios::all()[0].cells[0].clone() };
     assert!(alone.open(&cell(1), 1).is_ok());
     let refused = alone.open(&cell(2), 1).err().expect("two threads");
     assert_eq!(refused.0, "m: cannot be shared between threads");

@@ -43,11 +43,7 @@ fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
     let again = opened.exists();
     let _ = fs::write(opened, "");
     Ok(Box::new(Contender {
-        work: if task.contender == "slower" {
-            WORK * 21 / 20
-        } else {
-            WORK
-        },
+        work: if task.contender == "slower" { WORK * 21 / 20 } else { WORK },
         name: task.contender.clone(),
         pooled: task.scenario == "latency",
         slices: 0,
@@ -65,11 +61,7 @@ impl Stage for Contender {
                 "hangs" => sleep(Duration::from_secs(3_600)),
                 "lies" => return Err(Fault::new("found 1 of 2 pods")),
                 "empty" => {
-                    return Ok(Slice {
-                        values: vec![0.01],
-                        operations: 1,
-                        nanoseconds: 1,
-                    });
+                    return Ok(Slice { values: vec![0.01], operations: 1, nanoseconds: 1 });
                 }
                 _ => {}
             }
@@ -88,8 +80,7 @@ impl Stage for Contender {
                 sleep(STALL);
                 // Whoever was due meanwhile, 20,000 a second, waited for the rest of it.
                 let each = STALL.as_nanos() as f64 / 1_000.0;
-                self.latencies
-                    .extend((1..=1_000).map(|due| each * f64::from(due)));
+                self.latencies.extend((1..=1_000).map(|due| each * f64::from(due)));
             }
             operations += 1;
             self.latencies.push(each.elapsed().as_nanos() as f64);
@@ -101,11 +92,7 @@ impl Stage for Contender {
         } else {
             nanoseconds as f64 / operations as f64
         };
-        Ok(Slice {
-            values: vec![value],
-            operations,
-            nanoseconds,
-        })
+        Ok(Slice { values: vec![value], operations, nanoseconds })
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
@@ -122,11 +109,7 @@ fn cell(at: usize, orchestration: Orchestration) -> Cell {
     Cell {
         name: format!("cell {at}"),
         from: Effort::Smoke,
-        holds: Holds {
-            services: 1,
-            pods_per_name: 1,
-            subscribers_per_group: 0,
-        },
+        holds: Holds { services: 1, pods_per_name: 1, subscribers_per_group: 0 },
         mix: Vec::new(),
         keys: Keys::Uniform,
         threads: 1,
@@ -191,24 +174,14 @@ fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row>
 
 /// How many intervals miss the truth: those of the slower one, of the same.
 fn misses(cells: usize) -> [usize; 2] {
-    let cells = (0..cells)
-        .map(|at| cell(at, Orchestration::Sustained))
-        .collect();
-    let report = run(
-        vec![scenario("work", &["base", "slower", "same"], cells)],
-        6,
-    );
+    let cells = (0..cells).map(|at| cell(at, Orchestration::Sustained)).collect();
+    let report = run(vec![scenario("work", &["base", "slower", "same"], cells)], 6);
     assert_eq!(report.context.ended_early, None);
     [("slower", 1.05), ("same", 1.0)].map(|(contender, truth)| {
-        let ratios = rows(&report, "work", contender)
-            .into_iter()
-            .filter_map(|row| row.ratio);
+        let ratios = rows(&report, "work", contender).into_iter().filter_map(|row| row.ratio);
         let misses = |own: &Interval| !(own.low..=own.high).contains(&truth);
         let ratios: Vec<Interval> = ratios.collect();
-        assert!(
-            ratios.iter().all(|own| own.low > 0.2 && own.high < 5.0),
-            "{ratios:?}"
-        );
+        assert!(ratios.iter().all(|own| own.low > 0.2 && own.high < 5.0), "{ratios:?}");
         ratios.iter().filter(|own| misses(own)).count()
     })
 }
@@ -228,10 +201,7 @@ fn a_stall_shows_in_the_latency_and_not_in_the_median() {
     let cells = |orchestration| vec![cell(0, orchestration)];
     let contenders = &["base", "stalls"];
     let work = scenario("work", contenders, cells(Orchestration::Sustained));
-    let report = run(
-        vec![work, scenario("latency", contenders, cells(open_loop))],
-        3,
-    );
+    let report = run(vec![work, scenario("latency", contenders, cells(open_loop))], 3);
     let value = |scenario| rows(&report, scenario, "stalls")[0].value.value;
     let (time, tail) = (value("work"), value("latency"));
     assert!(time < 1e7 && tail > 4e7, "time {time}, tail {tail}");
@@ -248,10 +218,7 @@ fn who_fails_is_named_and_what_was_measured_is_kept() {
         let cells = vec![cell(0, Orchestration::Sustained)];
         let report = run(vec![scenario("work", &["base", name], cells)], 3);
         let why = report.context.ended_early.clone().unwrap();
-        assert!(
-            why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says),
-            "{why}"
-        );
+        assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
         assert_eq!(kept[0].samples.iter().flatten().count(), 4, "{name}");
         assert!(kept[0].ratio.is_some());
@@ -260,20 +227,13 @@ fn who_fails_is_named_and_what_was_measured_is_kept() {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments
-        .first()
-        .is_some_and(|first| first == child::ARGUMENT)
-    {
+    if arguments.first().is_some_and(|first| first == child::ARGUMENT) {
         return child::serve(&arguments[1], open);
     }
     let long: fn() = five_percent_and_nothing_are_missed_in_at_most_6_of_40;
     let tests: [(&str, bool, fn()); 4] = [
         ("intervals_are_found", false, intervals_are_found),
-        (
-            "five_percent_and_nothing_are_missed_in_at_most_6_of_40",
-            true,
-            long,
-        ),
+        ("five_percent_and_nothing_are_missed_in_at_most_6_of_40", true, long),
         (
             "a_stall_shows_in_the_latency_and_not_in_the_median",
             false,

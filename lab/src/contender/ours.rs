@@ -112,9 +112,7 @@ impl<S: Held> Hand for StoreHand<'_, S> {
 
     #[inline]
     fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
-        self.0
-            .with_service(key, ServiceInfo::last_health_check)
-            .ok()?
+        self.0.with_service(key, ServiceInfo::last_health_check).ok()?
     }
 
     #[inline]
@@ -142,15 +140,11 @@ impl<S: Held> Hand for StoreHand<'_, S> {
     }
 
     fn by_name(&mut self, name: &str) -> usize {
-        self.0
-            .get_services_by_name(name)
-            .map_or(usize::MAX, |pods| pods.len())
+        self.0.get_services_by_name(name).map_or(usize::MAX, |pods| pods.len())
     }
 
     fn subscribers(&mut self, group: &str) -> usize {
-        self.0
-            .get_subscribers(group)
-            .map_or(usize::MAX, |keys| keys.len())
+        self.0.get_subscribers(group).map_or(usize::MAX, |keys| keys.len())
     }
 
     fn subscribe(&mut self, subscriber: &str, group: &str) -> bool {
@@ -162,9 +156,7 @@ impl<S: Held> Hand for StoreHand<'_, S> {
     }
 
     fn scan(&mut self) -> usize {
-        self.0
-            .get_all_services()
-            .map_or(usize::MAX, |pods| pods.len())
+        self.0.get_all_services().map_or(usize::MAX, |pods| pods.len())
     }
 
     fn view<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> usize {
@@ -214,12 +206,7 @@ pub(super) fn all() -> Vec<Contender> {
             "MemoryStore",
             "hash tables for one thread, no synchronisation",
             None,
-            [
-                "plain",
-                "plain",
-                "no",
-                "one thread only: the compiler keeps a second one out",
-            ],
+            ["plain", "plain", "no", "one thread only: the compiler keeps a second one out"],
         )),
         Contender::shared::<Store<ThreadSafeMemoryStore>>(ours(
             "thread-safe",

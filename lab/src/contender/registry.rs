@@ -50,8 +50,5 @@ pub(super) fn all() -> Vec<Contender> {
             Kind::Outside,
         )
     };
-    vec![
-        Contender::shared::<go::Go>(go),
-        Contender::shared::<dashmap::DashRegistry>(dashmap),
-    ]
+    vec![Contender::shared::<go::Go>(go), Contender::shared::<dashmap::DashRegistry>(dashmap)]
 }

@@ -64,9 +64,7 @@ impl<'a> Book<'a> {
     }
 
     pub(crate) fn is_ours(&self, id: &str) -> bool {
-        self.infos
-            .get(id)
-            .is_some_and(|info| info.kind == Kind::Ours)
+        self.infos.get(id).is_some_and(|info| info.kind == Kind::Ours)
     }
 
     pub(crate) fn rows(&self, place: &Place) -> &[&'a Row] {

@@ -52,12 +52,7 @@ impl Look {
     /// that of the group it stands in.
     fn mark(self, x: f64, y: f64) -> String {
         let (Look::Ours(place) | Look::Outside(place)) = self;
-        format!(
-            "<use href=\"#m{}\" x=\"{}%\" y=\"{}\"/>",
-            place % MARK_COUNT,
-            short(x),
-            short(y),
-        )
+        format!("<use href=\"#m{}\" x=\"{}%\" y=\"{}\"/>", place % MARK_COUNT, short(x), short(y),)
     }
 }
 
@@ -121,11 +116,7 @@ fn title(text: &str) -> String {
 
 /// A text; `x` in per cent, moved by `dx` pixels.
 fn text(class: &str, x: f64, dx: f64, y: f64, words: &str) -> String {
-    let mut svg = format!(
-        "<text class=\"{class}\" x=\"{}%\" y=\"{}\"",
-        short(x),
-        short(y)
-    );
+    let mut svg = format!("<text class=\"{class}\" x=\"{}%\" y=\"{}\"", short(x), short(y));
     if dx != 0.0 {
         let _ = write!(svg, " dx=\"{}\"", short(dx));
     }

@@ -110,27 +110,13 @@ struct Panel {
 pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
-        let place = answer
-            .cells
-            .iter()
-            .find(|place| !book.rows(place).is_empty())?;
+        let place = answer.cells.iter().find(|place| !book.rows(place).is_empty())?;
         let title = format!("{title}: {}", place.what());
         return Some(dots(book, place, title, STEP));
     };
-    let dot = |id: &str, figure| Dot {
-        name: words::short(id, NAME),
-        look: book.look(id),
-        figure,
-    };
-    let one = Interval {
-        value: 1.0,
-        low: 1.0,
-        high: 1.0,
-    };
-    let others = answer
-        .comparisons
-        .iter()
-        .filter(|other| other.to == first.to);
+    let dot = |id: &str, figure| Dot { name: words::short(id, NAME), look: book.look(id), figure };
+    let one = Interval { value: 1.0, low: 1.0, high: 1.0 };
+    let others = answer.comparisons.iter().filter(|other| other.to == first.to);
     let others = others.map(|other| dot(&other.contender, other.ratio));
     let chart = Dots {
         title,
@@ -166,9 +152,7 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
         let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
         let cores = book.report.context.machine.cores.max(2);
         let found = all.map(|name| panels(book, name)).find_map(|panels| {
-            let mixed = panels
-                .into_iter()
-                .filter(|panel| panel.axis == Some(Axis::Writes));
+            let mixed = panels.into_iter().filter(|panel| panel.axis == Some(Axis::Writes));
             // As many threads as can run at once, or the next more.
             mixed.min_by_key(|panel| {
                 let threads = panel.rest.id.threads;
@@ -203,10 +187,7 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
         Some(dots(book, place, title, 19.0))
     };
     let charts = [("writes", writes()), ("read", read())];
-    charts
-        .into_iter()
-        .filter_map(|(name, drawing)| Some((name, drawing?)))
-        .collect()
+    charts.into_iter().filter_map(|(name, drawing)| Some((name, drawing?))).collect()
 }
 
 fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
@@ -219,16 +200,10 @@ fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
     for place in places {
         let own = axis.filter(|axis| axis.of(place).is_some());
         let rest = own.map_or_else(|| place.clone(), |axis| axis.rest(place));
-        let known = panels
-            .iter_mut()
-            .find(|panel| panel.axis == own && panel.rest == rest);
+        let known = panels.iter_mut().find(|panel| panel.axis == own && panel.rest == rest);
         match known {
             Some(panel) => panel.places.push(place.clone()),
-            None => panels.push(Panel {
-                axis: own,
-                rest,
-                places: vec![place.clone()],
-            }),
+            None => panels.push(Panel { axis: own, rest, places: vec![place.clone()] }),
         }
     }
     for panel in &mut panels {
@@ -254,10 +229,7 @@ impl Panel {
             parts.push(plural(rest.id.threads, "thread"));
         }
         if self.axis != Some(Axis::Services) {
-            parts.push(format!(
-                "{} services",
-                words::thousands(rest.id.services as u64)
-            ));
+            parts.push(format!("{} services", words::thousands(rest.id.services as u64)));
         }
         parts.join(", ")
     }
@@ -289,11 +261,7 @@ fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64)
         .map(|id| Series {
             name: words::short(id, NAME),
             look: book.look(id),
-            points: panel
-                .places
-                .iter()
-                .map(|place| Some(book.row(place, id)?.value))
-                .collect(),
+            points: panel.places.iter().map(|place| Some(book.row(place, id)?.value)).collect(),
         })
         .collect();
     series.sort_by_key(|series| matches!(series.look, Look::Ours(_)));

@@ -24,15 +24,11 @@ pub(crate) fn readme(page: &Page, readme: &str) -> Result<String, Fault> {
         Some((before, after))
     });
     let Some((before, after)) = parts else {
-        return Err(Fault::new(format!(
-            "README.md has no lines {begin} and {end}, in this order"
-        )));
+        return Err(Fault::new(format!("README.md has no lines {begin} and {end}, in this order")));
     };
     let chart = page.first.first();
-    let figures = templates::render(
-        "readme.md",
-        context! { page => Serde(page), chart => Serde(chart) },
-    )?;
+    let figures =
+        templates::render("readme.md", context! { page => Serde(page), chart => Serde(chart) })?;
     Ok(format!("{before}{begin}\n{}{end}{after}", tidy(&figures)))
 }
 

@@ -104,19 +104,13 @@ pub(crate) struct Entry {
 
 impl<T: Into<String>> From<T> for Entry {
     fn from(text: T) -> Entry {
-        Entry {
-            text: text.into(),
-            ..Entry::default()
-        }
+        Entry { text: text.into(), ..Entry::default() }
     }
 }
 
 impl Table {
     fn new(head: &[&str], rows: impl Iterator<Item = Vec<Entry>>) -> Table {
-        Table {
-            head: head.iter().map(|&head| head.into()).collect(),
-            rows: rows.collect(),
-        }
+        Table { head: head.iter().map(|&head| head.into()).collect(), rows: rows.collect() }
     }
 }
 
@@ -149,29 +143,16 @@ impl Page {
         Page {
             run: story::run(report),
             version: report.context.version.clone(),
-            decided: report
-                .answers
-                .iter()
-                .filter(|answer| answer.decided)
-                .count(),
+            decided: report.answers.iter().filter(|answer| answer.decided).count(),
             warnings: story::warnings(report),
             groups: groups.collect(),
             first: first.collect(),
-            parts: report
-                .scenarios
-                .iter()
-                .map(|run| part(&book, run))
-                .collect(),
+            parts: report.scenarios.iter().map(|run| part(&book, run)).collect(),
             promises: promises(report),
             contenders: contenders(report),
             noise: noise(&book),
             facts: facts(report),
-            rules: report
-                .context
-                .rules
-                .iter()
-                .map(|rule| words::stopped(rule))
-                .collect(),
+            rules: report.context.rules.iter().map(|rule| words::stopped(rule)).collect(),
             command: report.context.command.clone(),
             five: story::five(&book),
         }
@@ -213,16 +194,8 @@ fn question(book: &Book<'_>, answer: &Answer) -> Question {
         margin: story::margin(answer),
         sentence: story::answer(book, answer),
         chart: figures::question(book, answer).map(|drawing| Figure::new(id.clone(), drawing)),
-        evidence: answer
-            .evidence
-            .iter()
-            .map(|said| words::stopped(said))
-            .collect(),
-        caveats: answer
-            .caveats
-            .iter()
-            .map(|said| words::stopped(said))
-            .collect(),
+        evidence: answer.evidence.iter().map(|said| words::stopped(said)).collect(),
+        caveats: answer.caveats.iter().map(|said| words::stopped(said)).collect(),
         comparisons: Table::new(&["store", &cost, "95 % interval", "cells", ""], comparisons),
         cells: cells(book, &answer.cells, true),
         methods: methods
@@ -273,10 +246,7 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Part {
 /// Places by contenders: values, with ratios to the reference below them. Those of a
 /// question name their scenarios, and show the stores of this crate.
 fn cells(book: &Book<'_>, places: &[Place], of_question: bool) -> Table {
-    let places: Vec<&Place> = places
-        .iter()
-        .filter(|place| !book.rows(place).is_empty())
-        .collect();
+    let places: Vec<&Place> = places.iter().filter(|place| !book.rows(place).is_empty()).collect();
     let owned: Vec<Place> = places.iter().map(|&place| place.clone()).collect();
     let mut ids = book.took_part(&owned);
     ids.retain(|id| !of_question || book.is_ours(id));
@@ -292,18 +262,12 @@ fn cells(book: &Book<'_>, places: &[Place], of_question: bool) -> Table {
         let entry = |id: &&str| match book.row(place, id) {
             Some(row) => Entry {
                 text: words::value(row.unit, row.value.value),
-                small: row
-                    .ratio
-                    .map_or(String::new(), |ratio| words::times(ratio.value)),
+                small: row.ratio.map_or(String::new(), |ratio| words::times(ratio.value)),
                 best: book.is_ours(id) && row.value.value <= least,
             },
             None => Entry::default(),
         };
-        let scenario = if of_question {
-            format!("{}: ", place.id.scenario)
-        } else {
-            String::new()
-        };
+        let scenario = if of_question { format!("{}: ", place.id.scenario) } else { String::new() };
         let name = Entry {
             text: format!("{scenario}{}", place.what()),
             small: place.where_(),
@@ -311,10 +275,7 @@ fn cells(book: &Book<'_>, places: &[Place], of_question: bool) -> Table {
         };
         std::iter::once(name).chain(ids.iter().map(entry)).collect()
     });
-    Table {
-        rows: rows.collect(),
-        head,
-    }
+    Table { rows: rows.collect(), head }
 }
 
 fn promises(report: &Report) -> Table {
@@ -376,23 +337,11 @@ fn noise(book: &Book<'_>) -> Table {
             run.map_or("", |run| book.name(&run.reference)).into(),
             words::times(noise.floor).into(),
             words::times(noise.worst).into(),
-            run.map_or(String::new(), |run| words::thousands(run.slices))
-                .into(),
-            run.map_or(String::new(), |run| words::thousands(run.dropped))
-                .into(),
+            run.map_or(String::new(), |run| words::thousands(run.slices)).into(),
+            run.map_or(String::new(), |run| words::thousands(run.dropped)).into(),
         ]
     });
-    Table::new(
-        &[
-            "scenario",
-            "reference",
-            "median floor",
-            "worst cell",
-            "slices",
-            "dropped",
-        ],
-        rows,
-    )
+    Table::new(&["scenario", "reference", "median floor", "worst cell", "slices", "dropped"], rows)
 }
 
 fn facts(report: &Report) -> Table {
@@ -403,31 +352,13 @@ fn facts(report: &Report) -> Table {
         (Some(revision), Some(true)) => format!("{revision}, with changes that no commit holds"),
         (Some(revision), _) => revision.clone(),
     };
-    let crates: Vec<String> = context
-        .crates
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
+    let crates: Vec<String> =
+        context.crates.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let facts: Vec<(&str, String)> = vec![
-        (
-            "Processor",
-            format!("{}, {} at once", machine.cpu, plural_threads(machine.cores)),
-        ),
-        (
-            "Memory",
-            format!("{} MiB", words::thousands(machine.memory_bytes >> 20)),
-        ),
-        (
-            "System",
-            format!("{}, kernel {}", machine.os, machine.kernel),
-        ),
-        (
-            "Load",
-            format!(
-                "{:.2} before, {:.2} after",
-                machine.load_before, machine.load_after
-            ),
-        ),
+        ("Processor", format!("{}, {} at once", machine.cpu, plural_threads(machine.cores))),
+        ("Memory", format!("{} MiB", words::thousands(machine.memory_bytes >> 20))),
+        ("System", format!("{}, kernel {}", machine.os, machine.kernel)),
+        ("Load", format!("{:.2} before, {:.2} after", machine.load_before, machine.load_after)),
         (
             "Toolchain",
             format!(
@@ -440,25 +371,13 @@ fn facts(report: &Report) -> Table {
         ("Keys", context.keys.clone()),
         ("Copies", context.copies.clone()),
         ("Crates", crates.join(", ")),
-        (
-            "Started",
-            format!(
-                "{}, took {}",
-                context.started_at,
-                story::duration(context.seconds)
-            ),
-        ),
+        ("Started", format!("{}, took {}", context.started_at, story::duration(context.seconds))),
         ("Revision", revision),
         ("Cargo.lock", format!("SHA-256 {}", context.lock_file)),
         ("Command", context.command.clone()),
         ("Seed", context.seed.to_string()),
     ];
-    Table::new(
-        &["", ""],
-        facts
-            .into_iter()
-            .map(|(what, how)| vec![what.into(), how.into()]),
-    )
+    Table::new(&["", ""], facts.into_iter().map(|(what, how)| vec![what.into(), how.into()]))
 }
 
 fn plural_threads(cores: usize) -> String {

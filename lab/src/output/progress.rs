@@ -24,11 +24,7 @@ impl Progress {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Progress {
-            bar,
-            begun: Instant::now(),
-            budget,
-        }
+        Progress { bar, begun: Instant::now(), budget }
     }
 
     /// Says what comes next, `burst-30x100, 95/5, round 12`, and that the rest takes about
@@ -41,8 +37,7 @@ impl Progress {
         let left = left.unwrap_or_else(|| self.budget.saturating_sub(done));
         self.bar.set_length(millis(done + left).max(1));
         self.bar.set_position(millis(done));
-        self.bar
-            .set_message(format!("{what}; {} left", clock(left)));
+        self.bar.set_message(format!("{what}; {} left", clock(left)));
     }
 
     /// Shows a line above the bar, and on a pipe as well: a dropped process, a cell that

@@ -18,10 +18,7 @@ const ALL: [(&str, &str); 5] = [
 
 static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new(|| {
     let mut templates = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     templates.set_syntax(syntax.map_err(|error| format!("{error:#}"))?);
     templates.set_auto_escape_callback(|name| match name.rsplit_once('.') {
         Some((_, "html")) => AutoEscape::Html,
@@ -29,9 +26,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
     });
     templates.add_filter("md", |text: &str| markdown(text));
     for (name, text) in ALL {
-        templates
-            .add_template(name, text)
-            .map_err(|error| format!("{error:#}"))?;
+        templates.add_template(name, text).map_err(|error| format!("{error:#}"))?;
     }
     Ok(templates)
 });

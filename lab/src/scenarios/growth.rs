@@ -9,11 +9,7 @@ pub(super) fn fill_and_drop() -> Scenario {
     let fill = |services, from| Cell {
         holds: holds(services),
         orchestration: Orchestration::FillAndDrop,
-        metrics: vec![
-            ("fill", Unit::NsPerOp),
-            ("drop", Unit::NsPerOp),
-            ("worst", Unit::Ns),
-        ],
+        metrics: vec![("fill", Unit::NsPerOp), ("drop", Unit::NsPerOp), ("worst", Unit::Ns)],
         ..cell("one by one", Op::Insert, from)
     };
     Scenario {
@@ -65,20 +61,14 @@ pub(super) fn memory() -> Scenario {
 pub(super) fn size() -> Scenario {
     let mut cells = Vec::new();
     for services in [10, 100, 1_000, 10_000, 100_000] {
-        for (name, op) in [
-            ("with_service", Op::With),
-            ("update", Op::Update),
-            ("insert", Op::Insert),
-        ] {
+        for (name, op) in
+            [("with_service", Op::With), ("update", Op::Update), ("insert", Op::Insert)]
+        {
             let from = match (services, op) {
-                (100 | 10_000, Op::With) => Effort::Quick,
                 (1_000, _) | (_, Op::Insert) => Effort::Full,
                 _ => Effort::Default,
             };
-            cells.push(Cell {
-                holds: holds(services),
-                ..cell(name, op, from)
-            });
+            cells.push(Cell { holds: holds(services), ..cell(name, op, from) });
         }
     }
     Scenario {

@@ -41,10 +41,7 @@ const METHOD: &str = "A bare map holds under the same keys what a user would lay
 
 /// Both sizes of some cells.
 fn both(cells: Vec<Cell>) -> Vec<Cell> {
-    let large = |cell: &Cell| Cell {
-        holds: holds(100_000),
-        ..cell.clone()
-    };
+    let large = |cell: &Cell| Cell { holds: holds(100_000), ..cell.clone() };
     let large: Vec<Cell> = cells.iter().map(large).collect();
     cells.into_iter().chain(large).collect()
 }
@@ -93,10 +90,7 @@ pub(super) fn two_threads() -> Scenario {
         level: Level::Map,
         contenders: ["floor"].into_iter().chain(QUICK).collect(),
         reference: "floor",
-        cells: both(vec![Cell {
-            threads: 2,
-            ..cell("with_service", Op::With, Effort::Default)
-        }]),
+        cells: both(vec![Cell { threads: 2, ..cell("with_service", Op::With, Effort::Default) }]),
     }
 }
 
@@ -122,11 +116,7 @@ pub(super) fn beside_a_writer() -> Scenario {
 /// *idle-threads*: whether threads that once read cost those that do.
 pub(super) fn idle_threads() -> Scenario {
     let beside = |threads: usize, name: &str, from| Cell {
-        background: Some(Background {
-            mix: vec![(Op::With, 1)],
-            threads,
-            rate: Some(0),
-        }),
+        background: Some(Background { mix: vec![(Op::With, 1)], threads, rate: Some(0) }),
         ..cell(name, Op::With, from)
     };
     Scenario {

@@ -16,7 +16,7 @@ pub(super) fn sustained() -> Scenario {
                 mix: mix(writes),
                 threads,
                 from: match (threads, writes) {
-                    (2, _) | (8, 5 | 50 | 100) => Effort::Quick,
+                    (2, _) => Effort::Quick,
                     (1 | 8 | 30, _) => Effort::Default,
                     _ => Effort::Full,
                 },
@@ -29,7 +29,8 @@ pub(super) fn sustained() -> Scenario {
         about: "threads that read and write without a pause",
         method: "1,000 services and 1 to 30 threads, all of which ask for all keys. Every thread \
                  makes its prepared operations in turn until the slice is over; the figure is the \
-                 time that passed for each operation of all threads together. A read is \
+                 time that passed for each operation of all threads together. As many threads as there \
+                 are processors stay on one each. A read is \
                  get_service and the drop of the clone. Half of the writes replace a record and \
                  half update a health status, each with a time of its own, so that it changes \
                  something.",
@@ -46,11 +47,7 @@ pub(super) fn burst() -> Scenario {
         mix: mix(writes),
         threads: 30,
         orchestration: Orchestration::Burst { operations: 100 },
-        from: if [5, 50].contains(&writes) {
-            Effort::Quick
-        } else {
-            Effort::Default
-        },
+        from: if writes == 5 { Effort::Quick } else { Effort::Default },
         ..cell(share(writes), Op::Get, Effort::Full)
     });
     Scenario {
@@ -83,7 +80,7 @@ pub(super) fn hot_key() -> Scenario {
                     keys: Keys::Hot(keys),
                     threads,
                     from: match (threads, keys, what) {
-                        (2, 1, "get_service") | (2, 8, "get_service 90/10") => Effort::Quick,
+                        (2, 1, "get_service") => Effort::Quick,
                         (2, ..) | (8, 1, _) => Effort::Default,
                         _ => Effort::Full,
                     },
@@ -118,8 +115,7 @@ pub(super) fn zipf() -> Scenario {
                 threads,
                 holds: super::holds(services),
                 from: match (services, threads) {
-                    (10_000, 2) => Effort::Quick,
-                    (10_000, 8) | (_, 2) => Effort::Default,
+                    (_, 2) | (10_000, 8) => Effort::Default,
                     _ => Effort::Full,
                 },
                 ..cell(share(5), Op::Get, Effort::Full)
@@ -142,10 +138,7 @@ pub(super) fn zipf() -> Scenario {
 /// *snapshot-scan*: answers with everything, while it changes.
 pub(super) fn snapshot_scan() -> Scenario {
     let scan = |services: usize, rate, what: &str, from| Cell {
-        holds: Holds {
-            services,
-            ..super::holds(services)
-        },
+        holds: Holds { services, ..super::holds(services) },
         background: Some(writer(rate)),
         ..cell(format!("get_all_services beside {what}"), Op::Scan, from)
     };
@@ -161,12 +154,7 @@ pub(super) fn snapshot_scan() -> Scenario {
         cells: vec![
             scan(1_000, Some(10_000), "10,000 writes a second", Effort::Quick),
             scan(1_000, None, "an unthrottled writer", Effort::Default),
-            scan(
-                10_000,
-                Some(10_000),
-                "10,000 writes a second",
-                Effort::Default,
-            ),
+            scan(10_000, Some(10_000), "10,000 writes a second", Effort::Default),
             scan(10_000, None, "an unthrottled writer", Effort::Full),
         ],
     }

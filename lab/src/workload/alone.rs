@@ -20,11 +20,7 @@ pub(super) struct Alone<S> {
 
 impl<S: Subject> Alone<S> {
     pub(super) fn new(subject: S, cell: &Cell, seed: u64) -> Alone<S> {
-        Alone {
-            subject,
-            fleet: Fleet(cell.holds),
-            task: tasks(cell, seed).remove(0),
-        }
+        Alone { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0) }
     }
 }
 
@@ -39,10 +35,6 @@ impl<S: Subject> Stage for Alone<S> {
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Fault> {
-        verify::<S>(
-            &mut self.subject.alone(),
-            self.fleet,
-            &[self.task.last_checks()],
-        )
+        verify::<S>(&mut self.subject.alone(), self.fleet, &[self.task.last_checks()])
     }
 }

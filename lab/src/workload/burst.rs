@@ -68,9 +68,7 @@ impl<S: Shared> Burst<S> {
         });
         let first = done.iter().map(|(start, ..)| *start).min();
         let last = done.iter().map(|(_, end, _)| *end).max();
-        let took = first
-            .zip(last)
-            .map_or(Duration::ZERO, |(first, last)| last - first);
+        let took = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
         (took, done.iter().map(|(.., wrong)| wrong).sum())
     }
 }

@@ -34,12 +34,7 @@ pub(super) struct Counted<S> {
 
 impl<S: Subject> Counted<S> {
     pub(super) fn new(subject: S, cell: &Cell, what: What, seed: u64) -> Counted<S> {
-        Counted {
-            subject,
-            fleet: Fleet(cell.holds),
-            task: tasks(cell, seed).remove(0),
-            what,
-        }
+        Counted { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0), what }
     }
 
     fn some(&mut self, around: impl FnOnce(&mut dyn FnMut())) -> Result<u64, Fault> {
@@ -70,19 +65,11 @@ impl<S: Subject> Stage for Counted<S> {
                 operations
             }
         };
-        Ok(Slice {
-            values: vec![counted as f64 / operations as f64],
-            operations,
-            nanoseconds: 0,
-        })
+        Ok(Slice { values: vec![counted as f64 / operations as f64], operations, nanoseconds: 0 })
     }
 
     fn finish(mut self: Box<Self>) -> Result<(), Fault> {
-        verify::<S>(
-            &mut self.subject.alone(),
-            self.fleet,
-            &[self.task.last_checks()],
-        )
+        verify::<S>(&mut self.subject.alone(), self.fleet, &[self.task.last_checks()])
     }
 }
 
@@ -94,20 +81,15 @@ fn counted_by_callgrind(run: &mut dyn FnMut()) {
 
 /// Whether there is a valgrind.
 pub(super) fn has_valgrind() -> bool {
-    let version = Command::new("valgrind")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status();
+    let version = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }
 
 /// Runs this very process once more, under valgrind: the instructions that it counted.
 fn callgrind() -> Result<i64, Fault> {
     let failed = |what: &str| Fault(format!("valgrind {what}"));
-    let out = std::env::temp_dir().join(format!(
-        "service-registry-lab-{}.callgrind",
-        std::process::id()
-    ));
+    let out =
+        std::env::temp_dir().join(format!("service-registry-lab-{}.callgrind", std::process::id()));
     let program =
         std::env::current_exe().map_err(|error| failed(&format!("has no program: {error}")))?;
     let mut child = Command::new("valgrind")
@@ -138,11 +120,7 @@ fn callgrind() -> Result<i64, Fault> {
 /// The count of a file of callgrind.
 fn total(text: &str) -> Option<i64> {
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
-    let total = line("totals:")
-        .or_else(|| line("summary:"))?
-        .trim()
-        .parse()
-        .ok()?;
+    let total = line("totals:").or_else(|| line("summary:"))?.trim().parse().ok()?;
     (total > 0).then_some(total)
 }
 

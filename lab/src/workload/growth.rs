@@ -30,14 +30,8 @@ impl FillAndDrop {
     pub(super) fn new<S: Subject>(cell: &Cell, seed: u64) -> FillAndDrop {
         let fleet = Fleet(cell.holds);
         let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
-        let pods = order
-            .into_iter()
-            .map(|pod| Newcomer::new(fleet.record(pod)));
-        FillAndDrop {
-            pods: pods.collect(),
-            run: fill_and_drop::<S>,
-            seed,
-        }
+        let pods = order.into_iter().map(|pod| Newcomer::new(fleet.record(pod)));
+        FillAndDrop { pods: pods.collect(), run: fill_and_drop::<S>, seed }
     }
 }
 
@@ -68,11 +62,7 @@ fn fill_and_drop<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], F
         before = after;
     }
     let nanoseconds = |time: Duration| time.as_nanos() as f64;
-    Ok([
-        nanoseconds(filled) / each,
-        nanoseconds(dropped) / each,
-        nanoseconds(worst),
-    ])
+    Ok([nanoseconds(filled) / each, nanoseconds(dropped) / each, nanoseconds(worst)])
 }
 
 impl Stage for FillAndDrop {
@@ -109,11 +99,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new<S: Subject>(cell: &Cell, seed: u64) -> Memory {
-        Memory {
-            fleet: Fleet(cell.holds),
-            run: memory::<S>,
-            seed,
-        }
+        Memory { fleet: Fleet(cell.holds), run: memory::<S>, seed }
     }
 }
 
@@ -135,20 +121,15 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     for pod in &order {
         let mut batch = Batch::new();
         register(&mut batch, fleet.record(*pod));
-        hand.commit(batch)
-            .then_some(())
-            .ok_or_else(|| refused(&fleet.key(*pod)))?;
+        hand.commit(batch).then_some(()).ok_or_else(|| refused(&fleet.key(*pod)))?;
     }
     let (live, peak) = (count.live(), count.peak());
 
     // Every pod goes, and another one comes in its place.
     for turn in 0..TURNS {
         for pod in &order {
-            let (gone, come) = if turn % 2 == 0 {
-                (*pod, pod + services)
-            } else {
-                (pod + services, *pod)
-            };
+            let (gone, come) =
+                if turn % 2 == 0 { (*pod, pod + services) } else { (pod + services, *pod) };
             let key = fleet.key(gone);
             let mut batch = Batch::new();
             batch.delete_service(&key);
@@ -156,9 +137,7 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
                 batch.remove_subscription(&key, &group);
             }
             register(&mut batch, fleet.record(come));
-            hand.commit(batch)
-                .then_some(())
-                .ok_or_else(|| refused(&key))?;
+            hand.commit(batch).then_some(()).ok_or_else(|| refused(&key))?;
         }
     }
     let after_churn = count.live();
@@ -169,9 +148,7 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
         let at = epoch() + Duration::from_secs(turn);
         let record = |pod: &usize| fleet.record(*pod).with_registered_at(at);
         let replaced = order.iter().all(|pod| hand.replace(record(pod)));
-        replaced
-            .then_some(())
-            .ok_or_else(|| refused("a replacement"))
+        replaced.then_some(()).ok_or_else(|| refused("a replacement"))
     };
     let held = hand.hold();
     replace_all(&mut hand, 1)?;

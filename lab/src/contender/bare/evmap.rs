@@ -49,10 +49,7 @@ impl Subject for Evmap {
             options.with_hasher(Hasher::with_seed(seed)).assert_stable()
         };
         writer.publish();
-        Evmap {
-            reader: Mutex::new(reader),
-            writer: Mutex::new(writer),
-        }
+        Evmap { reader: Mutex::new(reader), writer: Mutex::new(writer) }
     }
 
     fn alone(&mut self) -> EvmapHand<'_> {
@@ -72,10 +69,7 @@ impl Subject for Evmap {
 impl Shared for Evmap {
     fn hand(&self) -> EvmapHand<'_> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        EvmapHand {
-            writer: &self.writer,
-            reader: reader.clone(),
-        }
+        EvmapHand { writer: &self.writer, reader: reader.clone() }
     }
 }
 
@@ -100,8 +94,7 @@ impl Hand for EvmapHand<'_> {
         let pod = self.reader.get_one(key);
         // The guard must be gone before the writer publishes: it waits for readers.
         let pod = pod.map(|pod| pod.with_health(status, at));
-        pod.map(|pod| writer.update(key.into(), pod).publish())
-            .is_some()
+        pod.map(|pod| writer.update(key.into(), pod).publish()).is_some()
     }
 
     #[inline]

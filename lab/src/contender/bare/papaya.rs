@@ -38,18 +38,13 @@ impl Hand for &Papaya {
         let map = self.0.pin();
         let known = map.get_key_value(key);
         known.is_some_and(|(key, pod)| {
-            map.insert(key.clone(), pod.with_health(status, at))
-                .is_some()
+            map.insert(key.clone(), pod.with_health(status, at)).is_some()
         })
     }
 
     #[inline]
     fn insert(&mut self, new: &Newcomer) -> bool {
-        let known = self
-            .0
-            .pin()
-            .insert(new.key.clone(), new.pod.clone())
-            .is_some();
+        let known = self.0.pin().insert(new.key.clone(), new.pod.clone()).is_some();
         !known
     }
 

@@ -16,9 +16,7 @@ type Map = HashMap<Arc<str>, Pod, Hasher>;
 /// The map.
 pub struct Locked(RwLock<Map>);
 
-super::by_reference!(Locked, |hasher| Locked(RwLock::new(Map::with_hasher(
-    hasher
-))));
+super::by_reference!(Locked, |hasher| Locked(RwLock::new(Map::with_hasher(hasher))));
 
 impl Locked {
     #[inline]

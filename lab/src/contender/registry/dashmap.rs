@@ -41,10 +41,7 @@ impl DashRegistry {
                 if let Some(mut pods) = self.names.get_mut(info.service_name()) {
                     pods.push(key);
                 } else {
-                    self.names
-                        .entry(info.service_name().into())
-                        .or_default()
-                        .push(key);
+                    self.names.entry(info.service_name().into()).or_default().push(key);
                 }
                 place.insert(info);
                 true
@@ -67,9 +64,7 @@ impl DashRegistry {
     #[inline]
     fn set_health(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
         let known = self.services.get_mut(key);
-        known
-            .map(|mut known| *known = known.with_health(status, at))
-            .is_some()
+        known.map(|mut known| *known = known.with_health(status, at)).is_some()
     }
 
     fn join(&self, subscriber: &str, group: &str) -> bool {
@@ -104,11 +99,9 @@ impl DashRegistry {
         if let Some(mut members) = self.groups.get_mut(group) {
             members.remove(&number);
         }
-        self.groups
-            .remove_if(group, |_, members| members.is_empty());
+        self.groups.remove_if(group, |_, members| members.is_empty());
         drop(own);
-        self.subscribers
-            .remove_if(subscriber, |_, own| own.is_empty());
+        self.subscribers.remove_if(subscriber, |_, own| own.is_empty());
         true
     }
 }
@@ -187,11 +180,7 @@ impl Hand for &DashRegistry {
     }
 
     fn by_name(&mut self, name: &str) -> usize {
-        let keys = self
-            .names
-            .get(name)
-            .map(|pods| pods.clone())
-            .unwrap_or_default();
+        let keys = self.names.get(name).map(|pods| pods.clone()).unwrap_or_default();
         let record = |key: &ServiceKey| self.services.get(key).map(|info| info.clone());
         let found: Vec<_> = keys.iter().filter_map(record).collect();
         found.len()
@@ -225,19 +214,15 @@ impl Hand for &DashRegistry {
                 true
             }
             Change::DeleteService { key } => self.delete(&key),
-            Change::UpdateHealthStatus {
-                key,
-                status,
-                checked_at,
-            } => self.set_health(&key, status, checked_at),
-            Change::AddSubscription {
-                subscriber_key,
-                service_group,
-            } => self.join(&subscriber_key, &service_group),
-            Change::RemoveSubscription {
-                subscriber_key,
-                service_group,
-            } => self.leave(&subscriber_key, &service_group),
+            Change::UpdateHealthStatus { key, status, checked_at } => {
+                self.set_health(&key, status, checked_at)
+            }
+            Change::AddSubscription { subscriber_key, service_group } => {
+                self.join(&subscriber_key, &service_group)
+            }
+            Change::RemoveSubscription { subscriber_key, service_group } => {
+                self.leave(&subscriber_key, &service_group)
+            }
             _ => false,
         })
     }

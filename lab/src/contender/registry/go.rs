@@ -35,9 +35,7 @@ impl Tables {
     #[inline]
     fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
         let known = self.services.get_mut(key);
-        known
-            .map(|known| *known = known.with_health(status, at))
-            .is_some()
+        known.map(|known| *known = known.with_health(status, at)).is_some()
     }
 
     fn subscribe(&mut self, subscriber: &str, group: &str) -> bool {
@@ -67,19 +65,15 @@ impl Tables {
                 true
             }
             Change::DeleteService { key } => self.services.remove(&*key).is_some(),
-            Change::UpdateHealthStatus {
-                key,
-                status,
-                checked_at,
-            } => self.update(&key, status, checked_at),
-            Change::AddSubscription {
-                subscriber_key,
-                service_group,
-            } => self.subscribe(&subscriber_key, &service_group),
-            Change::RemoveSubscription {
-                subscriber_key,
-                service_group,
-            } => self.unsubscribe(&subscriber_key, &service_group),
+            Change::UpdateHealthStatus { key, status, checked_at } => {
+                self.update(&key, status, checked_at)
+            }
+            Change::AddSubscription { subscriber_key, service_group } => {
+                self.subscribe(&subscriber_key, &service_group)
+            }
+            Change::RemoveSubscription { subscriber_key, service_group } => {
+                self.unsubscribe(&subscriber_key, &service_group)
+            }
             _ => false,
         }
     }
@@ -161,13 +155,7 @@ impl Hand for &Go {
 
     fn by_name(&mut self, name: &str) -> usize {
         let named = |info: &&ServiceInfo| info.service_name() == name;
-        let found: Vec<_> = self
-            .read()
-            .services
-            .values()
-            .filter(named)
-            .cloned()
-            .collect();
+        let found: Vec<_> = self.read().services.values().filter(named).cloned().collect();
         found.len()
     }
 

@@ -50,15 +50,9 @@ impl Lines {
     pub(crate) fn draw(&self) -> Drawing {
         let values = self.series.iter().flat_map(|series| &series.points);
         let scale = Scale::holding(values.flatten().map(|point| point.value));
-        let plot = Plot {
-            lines: self,
-            height: self.height.max(self.series.len() as f64 * NAME),
-            scale,
-        };
-        let names = self
-            .series
-            .iter()
-            .map(|series| series.look.width(&series.name));
+        let plot =
+            Plot { lines: self, height: self.height.max(self.series.len() as f64 * NAME), scale };
+        let names = self.series.iter().map(|series| series.look.width(&series.name));
         let right = names.fold(30.0, f64::max) + 26.0;
         Drawing {
             title: self.title.clone(),
@@ -128,19 +122,11 @@ impl Plot<'_> {
         let count = self.lines.places.len();
         for (at, place) in self.lines.places.iter().enumerate() {
             // Where room is short, every second label is left out.
-            let class = if count > 4 && at % 2 == 1 {
-                "tick alt"
-            } else {
-                "tick"
-            };
+            let class = if count > 4 && at % 2 == 1 { "tick alt" } else { "tick" };
             svg += &line("grid", [self.x(at), bottom], [self.x(at), bottom + 4.0]);
             svg += &text(class, self.x(at), 0.0, bottom + 18.0, place);
         }
-        let log = if self.scale.is_logarithmic() {
-            " (log)"
-        } else {
-            ""
-        };
+        let log = if self.scale.is_logarithmic() { " (log)" } else { "" };
         svg += &line("base", [0.0, bottom], [100.0, bottom]);
         svg += &text(
             "axis",
@@ -149,13 +135,7 @@ impl Plot<'_> {
             11.0,
             &format!("↑ {}{log}", words::measures(self.lines.unit)),
         );
-        svg += &text(
-            "axis",
-            0.0,
-            0.0,
-            bottom + 36.0,
-            &format!("→ {}", self.lines.across),
-        );
+        svg += &text("axis", 0.0, 0.0, bottom + 36.0, &format!("→ {}", self.lines.across));
         svg
     }
 
@@ -180,11 +160,7 @@ impl Plot<'_> {
                 "<g class=\"l {}\">{}<svg class=\"plot\" viewBox=\"0 0 100 {height}\" height=\"{height}\" \
                  preserveAspectRatio=\"none\"><path d=\"M{}\"/></svg>",
                 series.look.class(),
-                if is_ours {
-                    self.says(series, &known)
-                } else {
-                    String::new()
-                },
+                if is_ours { self.says(series, &known) } else { String::new() },
                 path.join("L"),
                 height = short(TOP + self.height),
             );
@@ -244,13 +220,8 @@ mod tests {
     use super::*;
 
     fn chart(series: usize) -> Lines {
-        let points = [50.0, 51.0, 150.0].map(|value| {
-            Some(Interval {
-                value,
-                low: value * 0.5,
-                high: value * 1.5,
-            })
-        });
+        let points = [50.0, 51.0, 150.0]
+            .map(|value| Some(Interval { value, low: value * 0.5, high: value * 1.5 }));
         Lines {
             title: "p99.9 & rate".into(),
             across: "share of writes".into(),
@@ -280,12 +251,7 @@ mod tests {
             .collect();
         heights.sort_by(f64::total_cmp);
         assert_eq!(heights.len(), 15);
-        assert!(
-            heights
-                .windows(2)
-                .all(|pair| pair[1] - pair[0] > NAME - 0.2),
-            "{heights:?}"
-        );
+        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] > NAME - 0.2), "{heights:?}");
         assert!(svg.contains("p99.9 &amp; rate") && svg.contains("store &lt;3&gt;"));
         assert!(svg.contains("50.0 ns at 0 %, 150 ns at &lt;100&gt; %"));
     }
