@@ -49,8 +49,8 @@ impl Plan {
         let (seconds, lives, most, rounds, millis, narrow) = match effort {
             Effort::Smoke => (60, 1, 1, 2, 2, f64::INFINITY),
             Effort::Quick => (54, 2, 100, 3, 10, 1.10),
-            Effort::Default => (570, 6, 60, 4, 15, 1.05),
-            Effort::Full => (3_450, 10, 60, 4, 30, 1.03),
+            Effort::Default => (570, 2, 100, 4, 15, 1.05),
+            Effort::Full => (3_450, 4, 100, 4, 30, 1.03),
         };
         Plan {
             budget: Duration::from_secs(seconds),
