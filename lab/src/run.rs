@@ -325,7 +325,7 @@ impl<'a> Desk<'a> {
             let lives = self.seats.iter().map(|own| own.lives).sum();
             let late = self.run.plan.is_behind(self.begun.elapsed(), lives, self.seats.len());
             let round = warming.elapsed() * 2;
-            self.run.plan.rounds(warming - begun, round, late)
+            self.run.plan.rounds(entries.len(), warming - begun, round, late)
         };
         let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
         let looked_at = !counted && threads <= MANY_THREADS;
