@@ -38,7 +38,7 @@ pub(crate) const QUIET_TAIL: f64 = 1.12;
 pub(crate) const FLOORS: usize = 2;
 
 /// The same for the tables.
-pub(crate) const TABLES: usize = 4;
+pub(crate) const TABLES: usize = 12;
 
 /// A slice of an open loop is so many times as long, since its tail shows only in many operations,
 /// and one of bursts, since a burst takes a part of a slice.
