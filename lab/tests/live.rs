@@ -220,7 +220,7 @@ fn who_fails_is_named_and_what_was_measured_is_kept() {
         let why = report.context.ended_early.clone().unwrap();
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
-        assert_eq!(kept[0].samples.iter().flatten().count(), 4, "{name}");
+        assert_eq!(kept[0].samples.iter().flatten().count(), 8, "{name}");
         assert!(kept[0].ratio.is_some());
     }
 }
