@@ -11,11 +11,10 @@ use service_registry::{
     ThreadSafeMemoryStore, VersionedStore, WorkerStore,
 };
 use service_registry_lab::contender::bare::{
-    concread::Concread, dashmap::Dash, evmap::Evmap, floor::Floor, papaya::Papaya,
-    persistent::Persistent, rwlock::Locked, scc_index::SccIndex, scc_map::SccMap, skiplist::Skip,
+    Concread, Dash, Locked, Papaya, Persistent, SccIndex, SccMap, Skip,
 };
-use service_registry_lab::contender::registry::{dashmap::DashRegistry, go::Go};
-use service_registry_lab::contender::{Contender, Store, info};
+use service_registry_lab::contender::dash_registry::DashRegistry;
+use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
 use service_registry_lab::fleet::{Fleet, epoch};
 use service_registry_lab::model::Kind;
 use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration};
