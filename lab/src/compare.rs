@@ -15,39 +15,39 @@ use crate::output::words::{self, plural};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Why the two should not be compared, or not like this.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// Whether values were compared, too: not those of different machines.
-    pub same_machine: bool,
+    pub(crate) same_machine: bool,
     /// What both have, in the order of the new report.
-    pub rows: Vec<Change>,
+    pub(crate) rows: Vec<Change>,
     /// What only the old report has.
-    pub gone: Vec<String>,
+    pub(crate) gone: Vec<String>,
     /// What only the new report has.
-    pub added: Vec<String>,
+    pub(crate) added: Vec<String>,
     /// Questions that have another answer now: the question, the old answer, the new one.
-    pub answers: Vec<[String; 3]>,
+    pub(crate) answers: Vec<[String; 3]>,
 }
 
 /// A contender in a metric of a cell that both reports have.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Where.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Who.
-    pub contender: String,
+    pub(crate) contender: String,
     /// What it costs now next to what it did; more than 1 is slower.
-    pub ratio: Interval,
+    pub(crate) ratio: Interval,
     /// Whether that is a change, and no noise.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// Whether ratios to the reference were compared, not values.
-    pub by_ratio: bool,
+    pub(crate) by_ratio: bool,
 }
 
 impl Change {
     /// Which it is, in words.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}, {}", self.contender, name(&self.place))
     }
 
@@ -61,7 +61,7 @@ fn name(place: &Place) -> String {
 }
 
 /// Compares two reports; see above for how.
-pub fn compare(old: &Report, new: &Report) -> Changes {
+pub(crate) fn compare(old: &Report, new: &Report) -> Changes {
     let same_machine = machine(old) == machine(new);
     let key = |row: &Row| (row.place(), row.contender.clone());
     let before: HashMap<_, &Row> = old.rows.iter().map(|row| (key(row), row)).collect();
@@ -188,14 +188,14 @@ fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
 
 impl Changes {
     /// What changed, the largest change first.
-    pub fn changed(&self) -> impl Iterator<Item = &Change> {
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &Change> {
         let mut changed: Vec<&Change> = self.rows.iter().filter(|row| row.changed).collect();
         changed.sort_by(|a, b| b.extent().total_cmp(&a.extent()));
         changed.into_iter()
     }
 
     /// How much changed, in sentences.
-    pub fn sentences(&self) -> Vec<String> {
+    pub(crate) fn sentences(&self) -> Vec<String> {
         let (less, more): (Vec<_>, Vec<_>) = self.changed().partition(|row| row.ratio.value < 1.0);
         let mut said = vec![format!(
             "Of {} that both reports have, {} less now and {} more; the rest cannot be told from noise.",

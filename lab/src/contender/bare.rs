@@ -19,9 +19,9 @@ use service_registry::ServiceStatus;
 use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
 /// The hasher of them all, with the seed of the run.
-pub(super) type Hasher = FixedState;
+pub type Hasher = FixedState;
 /// What they find a pod by.
-pub(super) type Key = Arc<str>;
+pub type Key = Arc<str>;
 
 /// What a map does, each time for one key.
 pub trait Map: Send + Sync + Sized + 'static {
