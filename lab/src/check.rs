@@ -238,7 +238,9 @@ fn derived(report: &Report, complete: impl Fn(&mut Report), faults: &mut Faults)
     let [stated, found] = [report, &again].map(|report| {
         let mut all = Map::new();
         let value = json::value(report).unwrap_or_default();
-        ["cells", "noise", "answers"].iter().for_each(|part| leaves(part, &value[part], &mut all));
+        for part in ["cells", "noise", "answers"] {
+            leaves(part, &value[part], &mut all);
+        }
         all
     });
     let more = stated.keys().filter(|at| !found.contains_key(*at));

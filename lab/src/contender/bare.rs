@@ -2,10 +2,11 @@
 //!
 //! Each is used in the way that is the best for it.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use concread::hashmap::HashMapWriteTxn;
 use crossbeam_skiplist::SkipMap;
 use dashmap::DashMap;
 use foldhash::fast::FixedState;
@@ -97,226 +98,182 @@ impl<M: Map> Hand for &M {
     }
 }
 
+/// A map, by what it does in its own way: the methods of [`Map`] in their order.
+macro_rules! map {
+    (
+        $name:ident,
+        empty: |$hasher:pat_param| $empty:expr,
+        read: |$reads:ident, $read_key:ident, $read:ident| $reading:expr,
+        update: |$updates:ident, $update_key:ident, $status:ident, $at:ident| $update:expr,
+        put: |$puts:ident, $put_key:ident, $pod:ident| $put:expr,
+        take: |$takes:ident, $take_key:ident| $take:expr,
+        count: |$counts:ident| $count:expr,
+    ) => {
+        impl Map for $name {
+            fn empty($hasher: Hasher) -> $name {
+                $empty
+            }
+
+            #[inline]
+            fn read<R>(&self, $read_key: &str, $read: impl Fn(&Pod) -> R) -> Option<R> {
+                let $reads = self;
+                $reading
+            }
+
+            #[inline]
+            fn update(&self, $update_key: &str, $status: ServiceStatus, $at: SystemTime) -> bool {
+                let $updates = self;
+                $update
+            }
+
+            #[inline]
+            fn put(&self, $put_key: Key, $pod: Pod) -> bool {
+                let $puts = self;
+                $put
+            }
+
+            #[inline]
+            fn take(&self, $take_key: &str) -> bool {
+                let $takes = self;
+                $take
+            }
+
+            fn count(&self) -> usize {
+                let $counts = self;
+                $count
+            }
+        }
+    };
+}
+
 /// A hash map behind a reader-writer lock.
-pub type Locked = RwLock<HashMap<Key, Pod, Hasher>>;
+pub struct Locked(RwLock<HashMap<Key, Pod, Hasher>>);
 
-impl Map for Locked {
-    fn empty(hasher: Hasher) -> Self {
-        RwLock::new(HashMap::with_hasher(hasher))
-    }
-
+impl Locked {
     #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        RwLock::read(self).unwrap_or_else(PoisonError::into_inner).get(key).map(read)
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Pod, Hasher>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        let mut map = self.write().unwrap_or_else(PoisonError::into_inner);
-        map.get_mut(key).map(|pod| pod.set_health(status, at)).is_some()
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        let known = self.write().unwrap_or_else(PoisonError::into_inner).insert(key, pod);
+map! {
+    Locked,
+    empty: |hasher| Locked(RwLock::new(HashMap::with_hasher(hasher))),
+    read: |map, key, read| {
+        map.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(read)
+    },
+    update: |map, key, status, at| {
+        map.write().get_mut(key).map(|pod| pod.set_health(status, at)).is_some()
+    },
+    put: |map, key, pod| {
+        let known = map.write().insert(key, pod);
         known.is_none()
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        let known = self.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+    },
+    take: |map, key| {
+        let known = map.write().remove(key);
         known.is_some()
-    }
-
-    fn count(&self) -> usize {
-        RwLock::read(self).unwrap_or_else(PoisonError::into_inner).len()
-    }
+    },
+    count: |map| map.0.read().unwrap_or_else(PoisonError::into_inner).len(),
 }
 
 /// `dashmap`: shards, each a hash map behind a lock.
 pub type Dash = DashMap<Key, Pod, Hasher>;
 
-impl Map for Dash {
-    fn empty(hasher: Hasher) -> Self {
-        DashMap::with_hasher(hasher)
-    }
-
-    #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        self.get(key).map(|pod| read(&pod))
-    }
-
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        self.get_mut(key).map(|mut pod| pod.set_health(status, at)).is_some()
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        self.insert(key, pod).is_none()
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        self.remove(key).is_some()
-    }
-
-    fn count(&self) -> usize {
-        self.len()
-    }
+map! {
+    Dash,
+    empty: |hasher| DashMap::with_hasher(hasher),
+    read: |map, key, read| map.get(key).map(|pod| read(&pod)),
+    update: |map, key, status, at| {
+        map.get_mut(key).map(|mut pod| pod.set_health(status, at)).is_some()
+    },
+    put: |map, key, pod| map.insert(key, pod).is_none(),
+    take: |map, key| map.remove(key).is_some(),
+    count: |map| map.len(),
 }
 
 /// `papaya`: a hash map without locks. A guard is taken for each operation, as for each
 /// request that comes in.
 pub type Papaya = papaya::HashMap<Key, Pod, Hasher>;
 
-impl Map for Papaya {
-    fn empty(hasher: Hasher) -> Self {
-        papaya::HashMap::with_hasher(hasher)
-    }
-
-    #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        self.pin().get(key).map(read)
-    }
-
-    /// Entries that its own `update` made are read twice as slowly as those that `insert` of
-    /// a clone made, with the same values: this is the quicker way.
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        let map = self.pin();
+map! {
+    Papaya,
+    empty: |hasher| papaya::HashMap::with_hasher(hasher),
+    read: |map, key, read| map.pin().get(key).map(read),
+    // Entries that its own `update` made are read twice as slowly as those that `insert` of
+    // a clone made, with the same values: this is the quicker way.
+    update: |map, key, status, at| {
+        let map = map.pin();
         let known = map.get_key_value(key);
         known.is_some_and(|(key, pod)| {
             map.insert(key.clone(), pod.with_health(status, at)).is_some()
         })
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        self.pin().insert(key, pod).is_none()
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        self.pin().remove(key).is_some()
-    }
-
-    fn count(&self) -> usize {
-        self.len()
-    }
+    },
+    put: |map, key, pod| map.pin().insert(key, pod).is_none(),
+    take: |map, key| map.pin().remove(key).is_some(),
+    count: |map| map.len(),
 }
 
 /// `scc::HashIndex`: readers take no lock, writers one of a bucket.
 pub type SccIndex = HashIndex<Key, Pod, Hasher>;
 
-impl Map for SccIndex {
-    fn empty(hasher: Hasher) -> Self {
-        HashIndex::with_hasher(hasher)
-    }
-
-    /// A reader that takes no lock can miss a value that is replaced at that moment, so one
-    /// that finds nothing looks again under the lock.
-    #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        let found = self.peek_with(key, |_, pod| read(pod));
-        found.or_else(|| self.read_sync(key, |_, pod| read(pod)))
-    }
-
-    /// In its entry, without a look at the key again.
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+map! {
+    SccIndex,
+    empty: |hasher| HashIndex::with_hasher(hasher),
+    // A reader that takes no lock can miss a value that is replaced at that moment, so one
+    // that finds nothing looks again under the lock.
+    read: |map, key, read| {
+        let found = map.peek_with(key, |_, pod| read(pod));
+        found.or_else(|| map.read_sync(key, |_, pod| read(pod)))
+    },
+    // In its entry, without a look at the key again.
+    update: |map, key, status, at| {
         let update = |mut entry: OccupiedEntry<'_, _, Pod, _>| {
             let pod = entry.get().with_health(status, at);
             entry.update(pod);
         };
-        self.get_sync(key).map(update).is_some()
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        self.insert_sync(key, pod).is_ok()
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        self.remove_sync(key)
-    }
-
-    fn count(&self) -> usize {
-        self.len()
-    }
+        map.get_sync(key).map(update).is_some()
+    },
+    put: |map, key, pod| map.insert_sync(key, pod).is_ok(),
+    take: |map, key| map.remove_sync(key),
+    count: |map| map.len(),
 }
 
 /// `scc::HashMap`: readers and writers lock a bucket.
 pub type SccMap = scc::HashMap<Key, Pod, Hasher>;
 
-impl Map for SccMap {
-    fn empty(hasher: Hasher) -> Self {
-        scc::HashMap::with_hasher(hasher)
-    }
-
-    #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        self.read_sync(key, |_, pod| read(pod))
-    }
-
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        self.update_sync(key, |_, pod| pod.set_health(status, at)).is_some()
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        self.insert_sync(key, pod).is_ok()
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        self.remove_sync(key).is_some()
-    }
-
-    fn count(&self) -> usize {
-        self.len()
-    }
+map! {
+    SccMap,
+    empty: |hasher| scc::HashMap::with_hasher(hasher),
+    read: |map, key, read| map.read_sync(key, |_, pod| read(pod)),
+    update: |map, key, status, at| {
+        map.update_sync(key, |_, pod| pod.set_health(status, at)).is_some()
+    },
+    put: |map, key, pod| map.insert_sync(key, pod).is_ok(),
+    take: |map, key| map.remove_sync(key).is_some(),
+    count: |map| map.len(),
 }
 
 /// `crossbeam-skiplist`: an ordered map without locks.
 pub type Skip = SkipMap<Key, Pod>;
 
-impl Map for Skip {
-    fn empty(_: Hasher) -> Self {
-        SkipMap::new()
-    }
-
-    #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        self.get(key).map(|entry| read(entry.value()))
-    }
-
-    /// By inserting it again. A reader can miss it at that moment, so this is measured on one
-    /// thread only.
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        let known = self.get(key);
+map! {
+    Skip,
+    empty: |_| SkipMap::new(),
+    read: |map, key, read| map.get(key).map(|entry| read(entry.value())),
+    // By inserting it again. A reader can miss it at that moment, so this is measured on one
+    // thread only.
+    update: |map, key, status, at| {
+        let known = map.get(key);
         let known = known.map(|known| (known.key().clone(), known.value().with_health(status, at)));
-        known.map(|(key, pod)| self.insert(key, pod)).is_some()
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        let known = self.contains_key(&*key);
-        self.insert(key, pod);
+        known.map(|(key, pod)| map.insert(key, pod)).is_some()
+    },
+    put: |map, key, pod| {
+        let known = map.contains_key(&*key);
+        map.insert(key, pod);
         !known
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        self.remove(key).is_some()
-    }
-
-    fn count(&self) -> usize {
-        self.len()
-    }
+    },
+    take: |map, key| map.remove(key).is_some(),
+    count: |map| map.len(),
 }
 
 type ImblMap = GenericHashMap<Key, Pod, Hasher, DefaultSharedPtr>;
@@ -336,76 +293,43 @@ impl Persistent {
     }
 }
 
-impl Map for Persistent {
-    fn empty(hasher: Hasher) -> Self {
+map! {
+    Persistent,
+    empty: |hasher| {
         Persistent(ArcSwap::from_pointee(ImblMap::with_hasher(hasher)), Mutex::new(()))
-    }
-
-    #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        self.0.load().get(key).map(read)
-    }
-
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        self.change(|map| map.get_mut(key).map(|pod| pod.set_health(status, at)).is_some())
-    }
-
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        self.change(|map| map.insert(key, pod).is_none())
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        self.change(|map| map.remove(key).is_some())
-    }
-
-    fn count(&self) -> usize {
-        self.0.load().len()
-    }
+    },
+    read: |map, key, read| map.0.load().get(key).map(read),
+    update: |map, key, status, at| {
+        map.change(|map| map.get_mut(key).map(|pod| pod.set_health(status, at)).is_some())
+    },
+    put: |map, key, pod| map.change(|map| map.insert(key, pod).is_none()),
+    take: |map, key| map.change(|map| map.remove(key).is_some()),
+    count: |map| map.0.load().len(),
 }
 
 /// `concread`: a tree of buckets with a transaction for each reader and writer. It hashes
 /// with the same hasher, but chooses the seed itself.
-pub type Concread = concread::hashmap::HashMap<Key, Pod>;
+pub struct Concread(concread::hashmap::HashMap<Key, Pod>);
 
-impl Map for Concread {
-    fn empty(_: Hasher) -> Self {
-        concread::hashmap::HashMap::new()
-    }
-
+impl Concread {
     #[inline]
-    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
-        Concread::read(self).get(key).map(read)
-    }
-
-    /// It takes an owned key, which has to be made.
-    #[inline]
-    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        let mut turn = self.write();
-        let known = turn.get_mut(&key.into()).map(|pod| pod.set_health(status, at)).is_some();
+    fn change<R>(&self, change: impl FnOnce(&mut HashMapWriteTxn<'_, Key, Pod>) -> R) -> R {
+        let mut turn = self.0.write();
+        let answer = change(&mut turn);
         turn.commit();
-        known
+        answer
     }
+}
 
-    #[inline]
-    fn put(&self, key: Key, pod: Pod) -> bool {
-        let mut turn = self.write();
-        let known = turn.insert(key, pod).is_some();
-        turn.commit();
-        !known
-    }
-
-    #[inline]
-    fn take(&self, key: &str) -> bool {
-        let mut turn = self.write();
-        let known = turn.remove(&key.into()).is_some();
-        turn.commit();
-        known
-    }
-
-    fn count(&self) -> usize {
-        Concread::read(self).len()
-    }
+map! {
+    Concread,
+    empty: |_| Concread(concread::hashmap::HashMap::new()),
+    read: |map, key, read| map.0.read().get(key).map(read),
+    // It takes an owned key, which has to be made.
+    update: |map, key, status, at| map.change(|turn| {
+        turn.get_mut(&key.into()).map(|pod| pod.set_health(status, at)).is_some()
+    }),
+    put: |map, key, pod| map.change(|turn| turn.insert(key, pod).is_none()),
+    take: |map, key| map.change(|turn| turn.remove(&key.into()).is_some()),
+    count: |map| map.0.read().len(),
 }
