@@ -29,6 +29,8 @@ pub struct Task {
     /// From which all that is random in this life is made: the same for all contenders of a
     /// cell.
     pub seed: u64,
+    /// The processors, the one that others use least first.
+    pub seats: Vec<usize>,
 }
 
 /// What it says to its parent, each on a line.

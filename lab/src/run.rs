@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::child::Task;
 use crate::fault::Fault;
 use crate::judge;
-use crate::machine::{self, Used};
+use crate::machine::{self, Quiet, Used};
 use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit};
 use crate::output::progress::Progress;
-use crate::plan::{DROP, Plan, QUIET, QUIET_TAIL, TABLES};
+use crate::plan::{DROP, FLOORS, Plan, QUIET, QUIET_TAIL, TABLES};
 use crate::process::{End, Process, Waiting};
 use crate::scenario::{Cell, Orchestration, Scenario};
 use crate::stage::Slice;
@@ -101,6 +101,7 @@ struct Desk<'a> {
     dice: Dice,
     waiting: Waiting<'a>,
     processors: usize,
+    quiet: Quiet,
 }
 
 impl<'a> Desk<'a> {
@@ -164,6 +165,7 @@ impl<'a> Desk<'a> {
             dice: Dice(run.seed),
             waiting: Waiting { interrupted: run.interrupted, patience: run.patience },
             processors: machine::processors(),
+            quiet: Quiet::new(),
         }
     }
 
@@ -175,9 +177,11 @@ impl<'a> Desk<'a> {
                 let counted = |at: &usize| pass > 0 && self.is_counted(*at);
                 (0..self.seats.len()).filter(|at| !counted(at)).map(all).collect()
             } else {
-                let mut turns = self.needed((pass - plan.lives) % TABLES == TABLES - 1);
+                let turn = pass - plan.lives;
+                let mut turns =
+                    self.needed(turn % FLOORS == FLOORS - 1, turn % TABLES == TABLES - 1);
                 if turns.is_empty() {
-                    turns = self.needed(true);
+                    turns = self.needed(true, true);
                 }
                 turns.into_iter().collect()
             };
@@ -215,9 +219,9 @@ impl<'a> Desk<'a> {
         metrics.iter().all(|(_, unit)| unit.is_counted())
     }
 
-    /// Who needs more rounds in which cell: for the questions and the noise floors, or for
-    /// the tables as well.
-    fn needed(&mut self, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
+    /// Who needs more rounds in which cell: for the questions, and where it is asked for, for
+    /// the noise floors and for the tables.
+    fn needed(&mut self, floors: bool, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
         judge::complete(&mut self.report);
         let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
@@ -229,7 +233,7 @@ impl<'a> Desk<'a> {
             all.extend(asked.flat_map(|own| &own.contenders).cloned());
             for row in self.rows_of(seat) {
                 let is_wide = |own: Interval| own.high / own.value > self.run.plan.narrow;
-                if judge::floor(row).is_some_and(|floor| floor > quiet) {
+                if floors && judge::floor(row).is_some_and(|floor| floor > quiet) {
                     all.insert(row.contender.clone());
                 }
                 if tables && row.ratio.is_some_and(is_wide) {
@@ -280,6 +284,10 @@ impl<'a> Desk<'a> {
         let scenario = self.scenario(at);
         let cell = &scenario.cells[self.seats[at].cell];
         let counted = self.is_counted(at);
+        if !counted {
+            self.quiet.look();
+        }
+        let seats = self.quiet.order();
         let begun = Instant::now();
         let seed = Dice(self.run.seed ^ (self.seats[at].lives as u64) << 32).draw();
         for contender in contenders {
@@ -288,6 +296,7 @@ impl<'a> Desk<'a> {
                 cell: self.seats[at].cell,
                 contender: contender.clone(),
                 seed,
+                seats: seats.clone(),
             };
             let twice = *contender == scenario.reference && !counted;
             for again in [false, true].into_iter().take(1 + usize::from(twice)) {
@@ -309,13 +318,14 @@ impl<'a> Desk<'a> {
         } else {
             // What a process does first warms it.
             self.dice.shuffle(entries);
+            let warming = Instant::now();
             for process in entries.iter_mut().filter_map(|own| own.process.as_mut()) {
                 process.slice(length / 2, waiting)?;
             }
             let lives = self.seats.iter().map(|own| own.lives).sum();
             let late = self.run.plan.is_behind(self.begun.elapsed(), lives, self.seats.len());
-            let round = length.mul_f64(entries.len() as f64);
-            self.run.plan.rounds(begun.elapsed(), round, late)
+            let round = warming.elapsed() * 2;
+            self.run.plan.rounds(entries.len(), warming - begun, round, late)
         };
         let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
         let looked_at = !counted && threads <= MANY_THREADS;

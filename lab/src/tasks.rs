@@ -61,6 +61,9 @@ fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
     let scenario = all.iter().find(|own| own.name == task.scenario);
     let cell = scenario.and_then(|own| own.cells.get(task.cell));
     let cell = cell.ok_or_else(|| Fault::new(format!("there is no such cell: {task:?}")))?;
+    if !task.seats.is_empty() {
+        workload::seat::prefer(task.seats.clone());
+    }
     contender::find(&contender::all(), &task.contender)?.open(cell, task.seed)
 }
 

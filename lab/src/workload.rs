@@ -15,7 +15,7 @@ mod growth;
 mod open_loop;
 mod order;
 mod percentiles;
-mod seat;
+pub(crate) mod seat;
 mod swing;
 mod task;
 mod verify;
@@ -68,6 +68,8 @@ pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
 /// Where the cell needs more than one.
 pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
     use alone::{Alone, What};
+    // Before the subject starts threads of its own, which then sit there as well.
+    seat::quietest().into_iter().for_each(seat::take);
     let alone = |what| Box::new(Alone::new(filled::<S>(cell, seed), cell, what, seed));
     Ok(match cell.orchestration {
         Orchestration::Sustained if cell.threads == 1 && cell.background.is_none() => {

@@ -221,7 +221,8 @@ fn who_fails_is_named() {
         let why = report.context.ended_early.clone().unwrap();
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
-        assert_eq!(kept[0].samples.iter().flatten().count(), 4, "{name}");
+        // The rounds of its first life, more of them where opening took long.
+        assert!(kept[0].samples.iter().flatten().count() >= 4, "{name}");
         assert!(kept[0].ratio.is_some());
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn fill_and_drop() -> Scenario {
         level: Level::Registry,
         contenders: ["memory"].into_iter().chain(REGISTRIES).collect(),
         reference: "memory",
-        cells: vec![fill(10_000, Effort::Quick), fill(100_000, Effort::Default)],
+        cells: vec![fill(10_000, Effort::Quick), fill(100_000, Effort::Full)],
     }
 }
 
@@ -65,8 +65,7 @@ pub(super) fn size() -> Scenario {
             [("with_service", Op::With), ("update", Op::Update), ("insert", Op::Insert)]
         {
             let from = match (services, op) {
-                (100 | 10_000, Op::With) => Effort::Quick,
-                (1_000, _) | (_, Op::Insert) => Effort::Full,
+                (1_000, _) | (_, Op::Insert) | (100_000, Op::Update) => Effort::Full,
                 _ => Effort::Default,
             };
             cells.push(Cell { holds: holds(services), ..cell(name, op, from) });

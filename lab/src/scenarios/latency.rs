@@ -34,7 +34,7 @@ pub(super) fn writer_storm() -> Scenario {
         cells: vec![
             open_loop("alone", None, Effort::Full),
             beside("1,000 writes a second", Some(1_000), Effort::Full),
-            beside("10,000 writes a second", Some(10_000), Effort::Quick),
+            beside("10,000 writes a second", Some(10_000), Effort::Default),
             beside("unthrottled writer", None, Effort::Quick),
         ],
     }

@@ -39,34 +39,34 @@ const METHOD: &str = "A bare map holds under the same keys what a user would lay
                       each is used in the way that is the best for it, with a guard for each operation. \
                       ";
 
-/// Both sizes of some cells.
-fn both(cells: Vec<Cell>) -> Vec<Cell> {
-    let large = |cell: &Cell| Cell { holds: holds(100_000), ..cell.clone() };
+/// Both sizes of some cells, the large one from an effort on.
+fn both(cells: Vec<Cell>, from: Effort) -> Vec<Cell> {
+    let large = |cell: &Cell| Cell { holds: holds(100_000), from, ..cell.clone() };
     let large: Vec<Cell> = cells.iter().map(large).collect();
     cells.into_iter().chain(large).collect()
 }
 
 /// *map*: one thread.
 pub(super) fn one_thread() -> Scenario {
-    use Effort::Default;
+    use Effort::{Default, Full};
     let chained = Cell {
         keys: Keys::Chained,
         ..cell("with_service, each after the other", Op::With, Default)
     };
-    let mut cells = both(vec![
-        cell("with_service", Op::With, Default),
-        chained,
-        cell("update", Op::Update, Default),
-        cell("miss", Op::Miss, Default),
-        cell("insert", Op::Insert, Default),
-        cell("remove", Op::Remove, Default),
-    ]);
-    for cell in &mut cells {
-        if cell.holds.services > 1_000
-            && [Op::Miss, Op::Insert, Op::Remove].contains(&cell.mix[0].0)
-        {
-            cell.from = Effort::Full;
-        }
+    let mut cells = both(
+        vec![
+            cell("with_service", Op::With, Default),
+            chained,
+            cell("update", Op::Update, Default),
+            cell("miss", Op::Miss, Default),
+            cell("insert", Op::Insert, Default),
+            cell("remove", Op::Remove, Default),
+        ],
+        Full,
+    );
+    let is_read = |cell: &Cell| cell.mix[0].0 == Op::With && cell.keys == Keys::Uniform;
+    for cell in cells.iter_mut().filter(|cell| is_read(cell)) {
+        cell.from = Default;
     }
     Scenario {
         name: "map",
@@ -90,7 +90,10 @@ pub(super) fn two_threads() -> Scenario {
         level: Level::Map,
         contenders: ["floor"].into_iter().chain(QUICK).collect(),
         reference: "floor",
-        cells: both(vec![Cell { threads: 2, ..cell("with_service", Op::With, Effort::Default) }]),
+        cells: both(
+            vec![Cell { threads: 2, ..cell("with_service", Op::With, Effort::Default) }],
+            Effort::Full,
+        ),
     }
 }
 
@@ -105,11 +108,14 @@ pub(super) fn beside_a_writer() -> Scenario {
         level: Level::Map,
         contenders: QUICK.into(),
         reference: "papaya",
-        cells: both(vec![Cell {
-            background: Some(writer(None)),
-            metrics: vec![TIME, ("writer", Unit::NsPerOp)],
-            ..cell("with_service", Op::With, Effort::Default)
-        }]),
+        cells: both(
+            vec![Cell {
+                background: Some(writer(None)),
+                metrics: vec![TIME, ("writer", Unit::NsPerOp)],
+                ..cell("with_service", Op::With, Effort::Default)
+            }],
+            Effort::Full,
+        ),
     }
 }
 

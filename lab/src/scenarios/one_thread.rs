@@ -64,7 +64,7 @@ pub(super) fn views() -> Scenario {
             view("view of 8 pods", 8, 1_000, None, Effort::Quick),
             view("view of 8 pods beside a writer", 8, 1_000, beside, Effort::Default),
             view("snapshot and drop", 0, 1_000, None, Effort::Default),
-            view("snapshot and drop", 0, 100_000, None, Effort::Default),
+            view("snapshot and drop", 0, 100_000, None, Effort::Full),
         ],
     }
 }

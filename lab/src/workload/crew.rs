@@ -50,11 +50,9 @@ impl<S: Shared> Crew<S> {
             cell.orchestration,
             Orchestration::OpenLoop { .. } | Orchestration::Visibility
         );
-        // Those that work without a pause beside others would else share a processor with
-        // them now and then.
-        let seats = seat::usable();
-        let apart =
-            (is_timed || cell.background.is_some()) && (2..=seats.len()).contains(&tasks.len());
+        // Those that work without a pause would else share a processor now and then.
+        let seats = seat::seats();
+        let apart = (2..=seats.len()).contains(&tasks.len());
         let mut threads = Vec::new();
         for (at, mut task) in tasks.into_iter().enumerate() {
             let (command, orders) = channel::<Order>();

@@ -24,6 +24,10 @@ use crate::subject::Hand;
 /// debug build measures nothing, but is tested.
 const STEPS: usize = if cfg!(debug_assertions) { 1 << 13 } else { 1 << 16 };
 
+/// So many records of each pod take turns at replacing it: making one takes longer than an
+/// operation with it, and each is another one than the store has.
+const REPLACEMENTS: usize = 4;
+
 /// The fewest steps of a thread.
 const FEWEST: usize = 1 << 11;
 
@@ -108,16 +112,18 @@ impl Deck {
             records: Vec::new(),
         };
         let mut known = HashMap::new();
-        for op in order {
+        for (at, op) in order.into_iter().enumerate() {
             let place = match (keys, &zipf) {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to n
                 (_, Some(zipf)) => zipf.sample(dice) as usize - 1,
                 (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
                 _ => dice.random_range(0..popular.len()),
             };
-            let same = known.get(&(op, place)).copied();
+            let replaces = deck.ops[usize::from(op)] == Op::Replace;
+            let like = (op, place, if replaces { at % REPLACEMENTS } else { 0 });
+            let same = known.get(&like).copied();
             let step = deck.push(op, popular[place], same);
-            known.entry((op, place)).or_insert(step);
+            known.entry(like).or_insert(step);
         }
         deck
     }
@@ -132,7 +138,8 @@ impl Deck {
     fn push(&mut self, op: u8, pod: usize, known: Option<Step>) -> Step {
         let mut start = self.text.len();
         match (self.ops[usize::from(op)], known) {
-            (Op::Replace, _) => {
+            (Op::Replace, Some(known)) => start = known.start as usize,
+            (Op::Replace, None) => {
                 start = self.records.len();
                 self.records.push(self.fleet.record(pod));
             }
