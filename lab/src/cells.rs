@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::{CellId, Interval, Row, Unit};
+use crate::model::{CellId, Row, Unit};
 
 /// A metric of a cell, with everybody who was measured in it.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -18,26 +18,7 @@ pub(crate) struct Cell {
     /// What the figures count.
     unit: Unit,
     /// The contenders.
-    rows: Vec<Line>,
-}
-
-/// One contender.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    /// Its id.
-    contender: String,
-    /// The median over the rounds, with its interval.
-    value: Interval,
-    /// Cost next to the reference of the scenario; not that of the reference itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ratio: Option<Interval>,
-    /// What was measured, by life and round, in the unit, with four significant digits;
-    /// `null` where the slice was dropped or the contender rested.
-    samples: Vec<Vec<Option<f64>>>,
-    /// The same of the second process of the reference; of no one else.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    again: Vec<Vec<Option<f64>>>,
+    rows: Vec<Row>,
 }
 
 /// Rows that stand next to each other and are of the same metric and unit.
@@ -55,21 +36,8 @@ pub(crate) fn places(rows: &[Row]) -> Vec<String> {
 
 pub(crate) fn serialize<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(groups(rows).map(|group| {
-        Cell {
-            id: group[0].id.clone(),
-            metric: group[0].metric.clone(),
-            unit: group[0].unit,
-            rows: group
-                .iter()
-                .map(|row| Line {
-                    contender: row.contender.clone(),
-                    value: row.value,
-                    ratio: row.ratio,
-                    samples: row.samples.clone(),
-                    again: row.again.clone(),
-                })
-                .collect(),
-        }
+        let Row { id, metric, unit, .. } = group[0].clone();
+        Cell { id, metric, unit, rows: group.to_vec() }
     }))
 }
 
@@ -77,18 +45,8 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Row>, D::Error> {
     let cells = Vec::<Cell>::deserialize(deserializer)?;
-    let rows = cells.into_iter().flat_map(|cell| {
-        let Cell { id, metric, unit, rows } = cell;
-        rows.into_iter().map(move |line| Row {
-            id: id.clone(),
-            metric: metric.clone(),
-            contender: line.contender,
-            unit,
-            value: line.value,
-            ratio: line.ratio,
-            samples: line.samples,
-            again: line.again,
-        })
+    let rows = cells.into_iter().flat_map(|Cell { id, metric, unit, rows }| {
+        rows.into_iter().map(move |row| Row { id: id.clone(), metric: metric.clone(), unit, ..row })
     });
     Ok(rows.collect())
 }

@@ -3,14 +3,21 @@
 //! A contender is a [`Subject`](crate::subject::Subject) with a name. On the level of the
 //! map stand our stores, by their public interface, beside bare maps; on that of the
 //! registry our stores beside what a user would write instead. Everybody has the same
-//! hasher and allocator.
+//! hasher and allocator. What they are called and promise stands in `contender/who.json`.
 
 pub mod bare;
+pub mod dash_registry;
+pub mod evmap;
+pub mod floor;
+pub mod go;
 mod null;
 mod ours;
-pub mod registry;
 
 use std::sync::OnceLock;
+
+use service_registry::{
+    EvmapStore, MemoryStore, SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
+};
 
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Kind, Level};
@@ -92,17 +99,38 @@ pub fn guests() -> &'static [(Level, Contender)] {
 }
 
 /// All contenders, in the order of the tables.
+///
+/// # Panics
+///
+/// Never: `contender/who.json` is part of this program, and tested.
 pub fn all() -> Vec<Contender> {
-    let null = info(
-        "null",
-        "null",
-        "accepts everything and does nothing: what the waking of threads costs",
-        Kind::Measure,
-    );
-    let mut all = ours::all();
-    all.extend(registry::all());
-    all.extend(bare::all());
-    all.push(Contender::shared::<null::Null>(null));
-    all.extend(guests().iter().map(|(_, guest)| guest.clone()));
-    all
+    use workload::{alone, shared};
+    let subjects: [(&str, workload::Open); 19] = [
+        ("memory", alone::<Store<MemoryStore>>),
+        ("thread-safe", shared::<Store<ThreadSafeMemoryStore>>),
+        ("evmap", shared::<Store<EvmapStore>>),
+        ("snapshot", shared::<Store<SnapshotStore>>),
+        ("versioned", shared::<Store<VersionedStore>>),
+        ("worker", shared::<Store<WorkerStore>>),
+        ("go", shared::<go::Go>),
+        ("dashmap-registry", shared::<dash_registry::DashRegistry>),
+        ("floor", shared::<floor::Floor>),
+        ("rwlock", shared::<bare::Locked>),
+        ("dashmap", shared::<bare::Dash>),
+        ("papaya", shared::<bare::Papaya>),
+        ("scc-index", shared::<bare::SccIndex>),
+        ("scc-map", shared::<bare::SccMap>),
+        ("bare-evmap", shared::<evmap::Evmap>),
+        ("skiplist", shared::<bare::Skip>),
+        ("imbl", shared::<bare::Persistent>),
+        ("concread", shared::<bare::Concread>),
+        ("null", shared::<null::Null>),
+    ];
+    let infos = serde_json::from_str::<Vec<ContenderInfo>>(include_str!("contender/who.json"));
+    let infos = infos.expect("a list of contenders").into_iter().zip(subjects);
+    let own = infos.map(|(info, (id, open))| {
+        assert_eq!(info.id, id, "contender/who.json has the order of the subjects");
+        Contender { info, open }
+    });
+    own.chain(guests().iter().map(|(_, guest)| guest.clone())).collect()
 }

@@ -1,10 +1,10 @@
 //! The laboratory of `service-registry`.
 
 mod cells;
-pub mod check;
+mod check;
 pub mod child;
-pub mod cli;
-pub mod compare;
+mod cli;
+mod compare;
 pub mod contender;
 pub mod context;
 mod counting;
@@ -17,7 +17,7 @@ pub mod output;
 pub mod plan;
 mod process;
 pub mod run;
-pub mod save;
+mod save;
 pub mod scenario;
 pub mod scenarios;
 pub mod stage;
@@ -25,11 +25,12 @@ mod stats;
 pub mod subject;
 #[cfg(test)]
 mod synthetic;
+pub mod tasks;
 pub mod workload;
 
 /// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`
 /// of a program of one's own calls. See `docs/research.md`.
 pub fn main_with(guests: Vec<(model::Level, contender::Contender)>) -> std::process::ExitCode {
     contender::invite(guests);
-    cli::main()
+    tasks::main()
 }

@@ -108,12 +108,11 @@ pub struct Noise {
 }
 
 /// What a figure counts.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Nanoseconds for an operation. Less is better.
+    #[default]
     NsPerOp,
     /// Nanoseconds. Less is better.
     Ns,
@@ -134,7 +133,7 @@ impl Unit {
 
 /// A situation of a scenario.
 #[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(deny_unknown_fields)]
 pub struct CellId {
@@ -143,6 +142,7 @@ pub struct CellId {
     /// What is done, in the words of the scenario: `with_service`, `95/5`.
     pub cell: String,
     /// How many threads do it.
+    #[schemars(range(min = 1))]
     pub threads: usize,
     /// How many services are registered.
     pub services: usize,
@@ -162,26 +162,32 @@ pub struct Place {
 }
 
 /// One contender in one metric of one cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Row {
     /// The cell.
+    #[serde(skip)]
     pub id: CellId,
     /// What of the cell: `time`, `p99`, `bytes`, ...
+    #[serde(skip)]
     pub metric: String,
-    /// The contender id. The second process of the reference is not among the rows' ids:
-    /// its samples stand in `again`.
-    pub contender: String,
     /// What `value` counts.
+    #[serde(skip)]
     pub unit: Unit,
+    /// The contender id.
+    pub contender: String,
     /// The median over the rounds, with its interval.
     pub value: Interval,
-    /// Cost next to the reference of the scenario; `None` for the reference itself, and
-    /// where there is none.
+    /// Cost next to the reference of the scenario; not that of the reference itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Interval>,
     /// What was measured, by life and round, in the unit, with four significant digits;
     /// `null` where the slice was dropped or the contender rested.
+    #[schemars(inner(inner(range(min = 0))))]
     pub samples: Vec<Vec<Option<f64>>>,
-    /// The same of the second process of the reference; empty for all others.
+    /// The same of the second process of the reference; of no one else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(inner(range(min = 0))))]
     pub again: Vec<Vec<Option<f64>>>,
 }
 
@@ -211,6 +217,7 @@ pub struct ScenarioRun {
     /// Slices that were dropped by the rule in [`Context::rules`].
     pub dropped: u64,
     /// How long it took, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
 }
 
@@ -231,8 +238,10 @@ pub struct Context {
     /// The version of this crate.
     pub version: String,
     /// When the run began: RFC 3339, in UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
     /// How long it took, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
     /// Why the run ended before its plan, if it did: `interrupted`, or the fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,6 +249,7 @@ pub struct Context {
     /// What was typed, without what is not UTF-8.
     pub command: String,
     /// `smoke`, `quick`, `default` or `full`
+    #[schemars(extend("enum" = ["smoke", "quick", "default", "full"]))]
     pub effort: String,
     /// From which all that is random was made.
     pub seed: u64,
@@ -248,6 +258,7 @@ pub struct Context {
     /// Whether the files differed from that commit.
     pub git_modified: Option<bool>,
     /// The SHA-256 of `Cargo.lock`, in hexadecimal digits.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub lock_file: String,
     /// What it ran on.
     pub machine: Machine,
@@ -280,16 +291,20 @@ pub struct Machine {
     /// The model of the processor.
     pub cpu: String,
     /// Threads that can run at once.
+    #[schemars(range(min = 1))]
     pub cores: usize,
     /// Memory, in bytes.
+    #[schemars(range(min = 1))]
     pub memory_bytes: u64,
     /// The operating system.
     pub os: String,
     /// The version of its kernel, without what whoever built it has appended.
     pub kernel: String,
     /// Processes that wanted to run in the minute before the start.
+    #[schemars(range(min = 0))]
     pub load_before: f64,
     /// The same, at the end.
+    #[schemars(range(min = 0))]
     pub load_after: f64,
 }
 
@@ -302,6 +317,7 @@ pub struct Toolchain {
     /// The platform.
     pub target: String,
     /// `release`, or `debug`, of which no figure means anything.
+    #[schemars(extend("enum" = ["release", "debug"]))]
     pub profile: String,
 }
 
@@ -310,6 +326,7 @@ pub struct Toolchain {
 #[serde(deny_unknown_fields)]
 pub struct ContenderInfo {
     /// The name in the rows and on the command line: `versioned`, `dashmap`.
+    #[schemars(length(min = 1))]
     pub id: String,
     /// The name in tables and charts: `VersionedStore`, `dashmap`.
     pub name: String,

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// What became of some files.
 #[derive(Debug, Default)]
-pub struct Saved {
+pub(crate) struct Saved {
     /// Those that were written.
-    pub written: Vec<PathBuf>,
+    pub(crate) written: Vec<PathBuf>,
     /// Those that were not, each with the reason.
-    pub failed: Vec<(PathBuf, io::Error)>,
+    pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
 /// Makes sure, before anything is measured, that a folder is there and can be written to.
@@ -18,7 +18,7 @@ pub struct Saved {
 /// # Errors
 ///
 /// Where it cannot.
-pub fn prepare(folder: &Path) -> io::Result<()> {
+pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let probe = beside(&folder.join("probe"));
     fs::write(&probe, "a few bytes")?;
@@ -27,7 +27,7 @@ pub fn prepare(folder: &Path) -> io::Result<()> {
 
 /// Writes each file beside its place and renames it then, so that no file is ever there in
 /// part, and an old one stays until the new one is whole.
-pub fn save(folder: &Path, files: Vec<(impl AsRef<Path>, Vec<u8>)>) -> Saved {
+pub(crate) fn save(folder: &Path, files: Vec<(impl AsRef<Path>, Vec<u8>)>) -> Saved {
     let mut saved = Saved::default();
     for (name, bytes) in files {
         let path = folder.join(name);

@@ -1,25 +1,24 @@
 //! Contenders do what is measured of them, keep what they promise, and are found out where
 //! they do not.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use service_registry::{
-    Batch, EvmapStore, MemoryStore, RegistryStore, ServiceInfo, ServiceStatus, SnapshotStore,
-    ThreadSafeMemoryStore, VersionedStore, WorkerStore,
+    Batch, EvmapStore, MemoryStore, ServiceStatus, SnapshotStore, ThreadSafeMemoryStore,
+    VersionedStore, WorkerStore,
 };
 use service_registry_lab::contender::bare::{
-    concread::Concread, dashmap::Dash, evmap::Evmap, floor::Floor, papaya::Papaya,
-    persistent::Persistent, rwlock::Locked, scc_index::SccIndex, scc_map::SccMap, skiplist::Skip,
+    Concread, Dash, Hasher, Key, Locked, Map, Papaya, Persistent, SccIndex, SccMap, Skip,
 };
-use service_registry_lab::contender::registry::{dashmap::DashRegistry, go::Go};
-use service_registry_lab::contender::{Contender, Store, info};
+use service_registry_lab::contender::dash_registry::DashRegistry;
+use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
 use service_registry_lab::fleet::{Fleet, epoch};
 use service_registry_lab::model::Kind;
 use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration};
-use service_registry_lab::subject::{Hand, Newcomer, Shared, Subject};
+use service_registry_lab::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
 const FLEET: Fleet = Fleet(Holds { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
 
@@ -212,65 +211,39 @@ fn snapshots_answer() {
     check::<Store<VersionedStore>>();
 }
 
-/// A map that does not do what it says.
-struct Wrong<const WHAT: u8>(ThreadSafeMemoryStore);
+/// A map that does not do what it says, with the updates that it was asked for.
+struct Wrong<const WHAT: u8>(Dash, AtomicU32);
 
 const LOSES: u8 = 0;
 const FINDS_NOTHING: u8 = 1;
 const INVENTS: u8 = 2;
 const PANICS: u8 = 3;
 
-/// What a thread has of it: how many updates it made.
-struct WrongHand<'a, const WHAT: u8>(&'a Wrong<WHAT>, u32);
-
-impl<const WHAT: u8> Subject for Wrong<WHAT> {
-    type Hand<'a> = WrongHand<'a, WHAT>;
-
-    fn create(_: u64) -> Self {
-        Wrong(ThreadSafeMemoryStore::new())
+impl<const WHAT: u8> Map for Wrong<WHAT> {
+    fn empty(hasher: Hasher) -> Self {
+        Wrong(Map::empty(hasher), AtomicU32::new(0))
     }
-
-    fn alone(&mut self) -> Self::Hand<'_> {
-        WrongHand(self, 0)
-    }
-}
-
-impl<const WHAT: u8> Shared for Wrong<WHAT> {
-    fn hand(&self) -> Self::Hand<'_> {
-        WrongHand(self, 0)
-    }
-}
-
-impl<const WHAT: u8> Hand for WrongHand<'_, WHAT> {
-    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
-        let found = self.0.0.with_service(key, ServiceInfo::status).ok();
+    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
         match WHAT {
             FINDS_NOTHING => None,
-            INVENTS => Some(ServiceStatus::Healthy),
+            INVENTS => Map::read(&self.0, &FLEET.key(0), read),
             PANICS => panic!("as it was told"),
-            _ => found,
+            _ => Map::read(&self.0, key, read),
         }
     }
-    fn get(&mut self, key: &str) -> bool {
-        self.with(key).is_some()
-    }
-    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
-        self.0.0.get_service(key).ok()?.last_health_check()
-    }
-    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        self.1 += 1;
+    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
         // Every tenth update is lost, which it does not say.
-        (WHAT == LOSES && self.1 % 10 == 9)
-            || self.0.0.update_health_status(key, status, at).is_ok()
+        (WHAT == LOSES && self.1.fetch_add(1, Relaxed) % 10 == 9)
+            || Map::update(&self.0, key, status, at)
     }
-    fn insert(&mut self, pod: &Newcomer) -> bool {
-        self.0.0.save_service(pod.info.clone()).is_ok()
+    fn put(&self, key: Key, pod: Pod) -> bool {
+        self.0.put(key, pod)
     }
-    fn remove(&mut self, key: &str) -> bool {
-        self.0.0.delete_service(key).is_ok()
+    fn take(&self, key: &str) -> bool {
+        self.0.take(key)
     }
-    fn len(&mut self) -> usize {
-        self.0.0.stats().map_or(0, |stats| stats.services)
+    fn count(&self) -> usize {
+        self.0.count()
     }
 }
 

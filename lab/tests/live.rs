@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Trial};
 use service_registry_lab::child::{self, Task};
 use service_registry_lab::context::context;
 use service_registry_lab::fault::Fault;
@@ -190,13 +191,13 @@ fn intervals_are_found() {
     misses(2);
 }
 
-fn five_percent_and_nothing_are_missed_in_at_most_6_of_40() {
+fn five_percent_and_nothing() {
     let missed = misses(40);
     println!("    missed: {missed:?} of 40 each");
     assert!(missed.iter().all(|own| *own <= 6), "{missed:?} of 40 each");
 }
 
-fn a_stall_shows_in_the_latency_and_not_in_the_median() {
+fn a_stall() {
     let open_loop = Orchestration::OpenLoop { rate: 1 };
     let cells = |orchestration| vec![cell(0, orchestration)];
     let contenders = &["base", "stalls"];
@@ -208,7 +209,7 @@ fn a_stall_shows_in_the_latency_and_not_in_the_median() {
     assert_eq!(rows(&report, "latency", "base")[0].samples[0].len(), 1);
 }
 
-fn who_fails_is_named_and_what_was_measured_is_kept() {
+fn who_fails_is_named() {
     for (name, says) in [
         ("crashes", "on purpose"),
         ("hangs", "hangs: it has given no answer for"),
@@ -220,42 +221,26 @@ fn who_fails_is_named_and_what_was_measured_is_kept() {
         let why = report.context.ended_early.clone().unwrap();
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
-        assert_eq!(kept[0].samples.iter().flatten().count(), 8, "{name}");
+        // The rounds of its first life, more of them where opening took long.
+        assert!(kept[0].samples.iter().flatten().count() >= 4, "{name}");
         assert!(kept[0].ratio.is_some());
     }
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == child::ARGUMENT) {
-        return child::serve(&arguments[1], open);
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
+        return child::serve(&arguments.next().unwrap_or_default(), open);
     }
-    let long: fn() = five_percent_and_nothing_are_missed_in_at_most_6_of_40;
-    let tests: [(&str, bool, fn()); 4] = [
-        ("intervals_are_found", false, intervals_are_found),
-        ("five_percent_and_nothing_are_missed_in_at_most_6_of_40", true, long),
-        (
-            "a_stall_shows_in_the_latency_and_not_in_the_median",
-            false,
-            a_stall_shows_in_the_latency_and_not_in_the_median,
-        ),
-        (
-            "who_fails_is_named_and_what_was_measured_is_kept",
-            false,
-            who_fails_is_named_and_what_was_measured_is_kept,
-        ),
+    let test = |name: &str, test: fn()| Trial::test(name, move || Ok(test()));
+    let tests = vec![
+        test("intervals_are_found", intervals_are_found),
+        test("five_percent_and_nothing_are_missed_in_at_most_6_of_40", five_percent_and_nothing)
+            .with_ignored_flag(true),
+        test("a_stall_shows_in_the_latency_and_not_in_the_median", a_stall),
+        test("who_fails_is_named_and_what_was_measured_is_kept", who_fails_is_named),
     ];
-    let flag = |name: &str| arguments.iter().any(|own| own == name);
-    let filter = arguments.iter().find(|own| !own.starts_with('-'));
-    for (name, ignored, test) in tests {
-        if flag("--list") {
-            println!("{name}: test");
-        } else if filter.is_none_or(|filter| name.contains(filter.as_str()))
-            && (ignored == flag("--ignored") || flag("--include-ignored"))
-        {
-            println!("test {name}");
-            test();
-        }
-    }
-    ExitCode::SUCCESS
+    // One after the other: each wants the machine for itself.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, tests).exit_code()
 }

@@ -8,8 +8,6 @@ use service_registry::{
     SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
 };
 
-use super::{Contender, info};
-use crate::model::{ContenderInfo, Kind, Promises};
 use crate::subject::{Hand, Newcomer, Shared, Subject};
 
 /// How many pods of a large fleet one commit registers.
@@ -170,103 +168,4 @@ impl<S: Held> Hand for StoreHand<'_, S> {
     fn hold(&mut self) -> Box<dyn Any> {
         self.0.hold()
     }
-}
-
-fn ours(
-    id: &str,
-    name: &str,
-    about: &str,
-    crate_name: Option<&str>,
-    [readers, writers, snapshot, caveat]: [&str; 4],
-) -> ContenderInfo {
-    ContenderInfo {
-        crate_name: crate_name.map(Into::into),
-        promises: Some(Promises {
-            readers: readers.into(),
-            writers: writers.into(),
-            batch: "atomic".into(),
-            scan: "consistent".into(),
-            indexes_agree: true,
-            never_missing: true,
-            snapshot: snapshot.into(),
-            linearizable: true,
-            caveat: caveat.into(),
-        }),
-        ..info(id, name, about, Kind::Ours)
-    }
-}
-
-const VIEW: &str = "O(1), Send + Sync + 'static";
-
-/// All of them, in the order of the tables.
-pub(super) fn all() -> Vec<Contender> {
-    vec![
-        Contender::alone::<Store<MemoryStore>>(ours(
-            "memory",
-            "MemoryStore",
-            "hash tables for one thread, no synchronisation",
-            None,
-            ["plain", "plain", "no", "one thread only: the compiler keeps a second one out"],
-        )),
-        Contender::shared::<Store<ThreadSafeMemoryStore>>(ours(
-            "thread-safe",
-            "ThreadSafeMemoryStore",
-            "the same tables behind a reader-writer lock",
-            None,
-            [
-                "shared lock",
-                "exclusive lock",
-                "no",
-                "a long read, a scan as well, keeps writers waiting; any call from inside a read closure but `revision` is refused",
-            ],
-        )),
-        Contender::shared::<Store<EvmapStore>>(ours(
-            "evmap",
-            "EvmapStore",
-            "two maps, one of which is read while the other is written",
-            Some("evmap"),
-            [
-                "wait-free",
-                "one at a time, published to both of two maps",
-                "no",
-                "a reader that stays inside holds up the second commit from then; a write from inside a read closure is refused; two maps of memory, which never shrink",
-            ],
-        )),
-        Contender::shared::<Store<SnapshotStore>>(ours(
-            "snapshot",
-            "SnapshotStore",
-            "persistent maps behind an atomic pointer, lock-free readers",
-            Some("imbl"),
-            [
-                "lock-free",
-                "one at a time, copy-on-write",
-                VIEW,
-                "look-ups take O(log n); a view that is kept keeps what was replaced since",
-            ],
-        )),
-        Contender::shared::<Store<VersionedStore>>(ours(
-            "versioned",
-            "VersionedStore",
-            "hash tables of versions, read at one revision under an epoch",
-            Some("crossbeam-epoch"),
-            [
-                "lock-free",
-                "one at a time, a new version of what changes",
-                VIEW,
-                "a thread that stays inside a read keeps all that is replaced meanwhile; freed is a few hundred commits later",
-            ],
-        )),
-        Contender::shared::<Store<WorkerStore>>(ours(
-            "worker",
-            "WorkerStore",
-            "a MemoryStore owned by a thread of its own, asked by message",
-            Some("crossbeam-channel"),
-            [
-                "message round trip",
-                "event queue, one worker that owns a MemoryStore",
-                "no",
-                "a scan holds up everybody behind it in the queue",
-            ],
-        )),
-    ]
 }

@@ -52,7 +52,7 @@ impl Look {
     /// that of the group it stands in.
     fn mark(self, x: f64, y: f64) -> String {
         let (Look::Ours(place) | Look::Outside(place)) = self;
-        format!("<use href=\"#m{}\" x=\"{}%\" y=\"{}\"/>", place % MARK_COUNT, short(x), short(y),)
+        format!("<use href=\"#m{}\" x=\"{}%\" y=\"{}\"/>", place % MARK_COUNT, short(x), short(y))
     }
 }
 

@@ -25,12 +25,11 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
         };
     }
     if answer.by_promise {
-        let fit = if names.len() > 1 { "fit" } else { "fits" };
-        return format!("{} {fit} by what it promises, not by its speed.", list(&names, "or"))
-            .replace(
-                if names.len() > 1 { "it promises, not by its" } else { "\0" },
-                "they promise, not by their",
-            );
+        let how = match names.len() {
+            1 => "fits by what it promises, not by its speed",
+            _ => "fit by what they promise, not by their speed",
+        };
+        return format!("{} {how}.", list(&names, "or"));
     }
     let first = match names.len() {
         0 => return "This run names no store.".into(),
@@ -49,12 +48,9 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
 
 /// `1.12 times (1.08 to 1.16)`
 fn ratio(interval: Interval) -> String {
-    format!(
-        "{} times ({} to {})",
-        words::significant(interval.value),
-        words::significant(interval.low),
-        words::significant(interval.high)
-    )
+    let Interval { value, low, high } = interval;
+    let [value, low, high] = [value, low, high].map(words::significant);
+    format!("{value} times ({low} to {high})")
 }
 
 /// The answer itself, in few words: `VersionedStore = SnapshotStore`.

@@ -12,13 +12,13 @@ use crate::model::{Answer, Report};
 
 /// How a terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// All tables, however long.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// Columns; anything below 20 counts as 20.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Whether to set words off by weight: not on a pipe, not with `NO_COLOR`.
-    pub colour: bool,
+    pub(crate) colour: bool,
 }
 
 /// Lines of a screen that people read at the end of a run; three more say where the files
@@ -39,7 +39,7 @@ const PLAIN: char = words::MARKS[1];
 /// # Errors
 ///
 /// Those of `out`.
-pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
+pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
     let book = Book::of(report);
     let width = options.width.max(20);
     let mut answers = vec![String::new()];
@@ -88,7 +88,7 @@ pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io:
 /// # Errors
 ///
 /// Those of `out`.
-pub fn changes(
+pub(crate) fn changes(
     changes: &Changes,
     names: [&str; 2],
     out: &mut impl io::Write,

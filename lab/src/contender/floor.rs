@@ -1,15 +1,14 @@
 //! A bare hash map: what the work itself costs.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use hashbrown::HashMap;
 use service_registry::ServiceStatus;
 
-use super::Hasher;
+use super::bare::{Hasher, Key};
 use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
-type Map = HashMap<Arc<str>, Pod, Hasher>;
+type Map = HashMap<Key, Pod, Hasher>;
 
 /// The map. Threads can share it as long as nobody writes.
 pub struct Floor(Map);

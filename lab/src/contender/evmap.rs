@@ -3,19 +3,17 @@
 //! Each thread has a reader handle of its own. A change is published at once: what returns
 //! has happened, as with everybody else here.
 
-use std::sync::Arc;
-use std::time::SystemTime;
-
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use ::evmap::handles::{ReadHandle, WriteHandle};
 use service_registry::{ServiceInfo, ServiceStatus};
 
-use super::Hasher;
+use super::bare::{Hasher, Key};
 use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
-type Reader = ReadHandle<Arc<str>, Pod, (), Hasher>;
-type Writer = WriteHandle<Arc<str>, Pod, (), Hasher>;
+type Reader = ReadHandle<Key, Pod, (), Hasher>;
+type Writer = WriteHandle<Key, Pod, (), Hasher>;
 
 /// The map.
 pub struct Evmap {

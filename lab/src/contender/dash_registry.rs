@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use ::dashmap::DashMap;
-use ::dashmap::mapref::entry::Entry;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
 
@@ -29,6 +29,12 @@ pub struct DashRegistry {
 }
 
 impl DashRegistry {
+    fn all(&self) -> Vec<ServiceInfo> {
+        let mut all = Vec::with_capacity(self.services.len());
+        all.extend(self.services.iter().map(|info| info.clone()));
+        all
+    }
+
     /// Whether it was new.
     fn save(&self, info: ServiceInfo) -> bool {
         match self.services.entry(info.key().clone()) {
@@ -202,9 +208,7 @@ impl Hand for &DashRegistry {
     }
 
     fn scan(&mut self) -> usize {
-        let mut found = Vec::with_capacity(self.services.len());
-        found.extend(self.services.iter().map(|info| info.clone()));
-        found.len()
+        self.all().len()
     }
 
     fn commit(&mut self, batch: Batch) -> bool {
@@ -228,7 +232,6 @@ impl Hand for &DashRegistry {
     }
 
     fn hold(&mut self) -> Box<dyn std::any::Any> {
-        let all: Vec<_> = self.services.iter().map(|info| info.clone()).collect();
-        Box::new(all)
+        Box::new(self.all())
     }
 }

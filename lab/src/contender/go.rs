@@ -29,6 +29,10 @@ impl Go {
     fn write(&self) -> RwLockWriteGuard<'_, Tables> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn all(&self) -> Vec<ServiceInfo> {
+        self.read().services.values().cloned().collect()
+    }
 }
 
 impl Tables {
@@ -173,8 +177,7 @@ impl Hand for &Go {
     }
 
     fn scan(&mut self) -> usize {
-        let found: Vec<_> = self.read().services.values().cloned().collect();
-        found.len()
+        self.all().len()
     }
 
     fn commit(&mut self, batch: Batch) -> bool {
@@ -184,7 +187,6 @@ impl Hand for &Go {
     }
 
     fn hold(&mut self) -> Box<dyn std::any::Any> {
-        let all: Vec<_> = self.read().services.values().cloned().collect();
-        Box::new(all)
+        Box::new(self.all())
     }
 }
