@@ -182,13 +182,16 @@ impl Options {
                     || self.stores.iter().any(|own| own == id)
             });
         }
-        // What a quick run measures, a smoke run tries.
+        // What a quick run measures, a smoke run tries, and something of every scenario.
         let effort = self.effort().max(Effort::Quick);
+        let smoke = self.effort() == Effort::Smoke;
         let mut cells = Vec::new();
         for (at, scenario) in chosen.iter().enumerate() {
             let own = scenario.cells.iter().enumerate();
-            let own = own.filter(|(_, cell)| cell.from <= effort).map(|(cell, _)| (at, cell));
-            cells.extend(own);
+            let mut own =
+                own.filter(|(_, cell)| cell.from <= effort).map(|(cell, _)| cell).peekable();
+            let tried = (smoke && own.peek().is_none()).then_some(0);
+            cells.extend(own.chain(tried).map(|cell| (at, cell)));
         }
         if cells.is_empty() {
             return Err(Fault::new(format!(

@@ -88,9 +88,21 @@ static GUESTS: OnceLock<Vec<(Level, Contender)>> = OnceLock::new();
 
 /// Lets contenders from outside take part, each in all scenarios of its level in which stores
 /// are shared. The first call counts.
-pub fn invite(guests: Vec<(Level, Contender)>) {
+///
+/// # Errors
+///
+/// Where one has the id of somebody who is there already.
+pub fn invite(guests: Vec<(Level, Contender)>) -> Result<(), Fault> {
+    let mut ids: Vec<String> = own().into_iter().map(|known| known.info.id).collect();
+    for (_, guest) in &guests {
+        if ids.contains(&guest.info.id) {
+            return Err(Fault(format!("there is a contender {:?} already", guest.info.id)));
+        }
+        ids.push(guest.info.id.clone());
+    }
     // Whoever calls again finds the first ones.
     let _ = GUESTS.set(guests);
+    Ok(())
 }
 
 /// Who was invited.
@@ -99,11 +111,12 @@ pub fn guests() -> &'static [(Level, Contender)] {
 }
 
 /// All contenders, in the order of the tables.
-///
-/// # Panics
-///
-/// Never: `contender/who.json` is part of this program, and tested.
 pub fn all() -> Vec<Contender> {
+    own().into_iter().chain(guests().iter().map(|(_, guest)| guest.clone())).collect()
+}
+
+/// Those of this program.
+fn own() -> Vec<Contender> {
     use workload::{alone, shared};
     let subjects: [(&str, workload::Open); 19] = [
         ("memory", alone::<Store<MemoryStore>>),
@@ -128,9 +141,9 @@ pub fn all() -> Vec<Contender> {
     ];
     let infos = serde_json::from_str::<Vec<ContenderInfo>>(include_str!("contender/who.json"));
     let infos = infos.expect("a list of contenders").into_iter().zip(subjects);
-    let own = infos.map(|(info, (id, open))| {
+    let both = infos.map(|(info, (id, open))| {
         assert_eq!(info.id, id, "contender/who.json has the order of the subjects");
         Contender { info, open }
     });
-    own.chain(guests().iter().map(|(_, guest)| guest.clone())).collect()
+    both.collect()
 }

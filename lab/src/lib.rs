@@ -1,5 +1,10 @@
 //! The laboratory of `service-registry`.
 
+// Counts and nanoseconds stay far below 2^52.
+#![allow(clippy::cast_precision_loss)]
+// Figures of tests are exact.
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
 mod cells;
 mod check;
 pub mod child;
@@ -31,6 +36,11 @@ pub mod workload;
 /// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`
 /// of a program of one's own calls. See `docs/research.md`.
 pub fn main_with(guests: Vec<(model::Level, contender::Contender)>) -> std::process::ExitCode {
-    contender::invite(guests);
-    tasks::main()
+    match contender::invite(guests) {
+        Ok(()) => tasks::main(),
+        Err(fault) => {
+            tasks::complain(&fault.0);
+            2.into()
+        }
+    }
 }

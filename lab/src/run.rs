@@ -420,7 +420,9 @@ fn possible(slice: &Slice, metrics: &[(&'static str, Unit)]) -> Result<(), Fault
         }
         if *unit == Unit::NsPerOp && *value < IMPOSSIBLE {
             return Err(Fault::new(format!(
-                "{metric}: an operation in {value:.4} ns is less than a tenth of a nanosecond: the                  compiler has most likely removed the work, as nothing uses its result (see                  std::hint::black_box)"
+                "{metric}: an operation in {value:.4} ns is less than a tenth of a nanosecond: the \
+                 compiler has most likely removed the work, as nothing uses its result (see \
+                 std::hint::black_box)"
             )));
         }
     }

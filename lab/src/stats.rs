@@ -41,13 +41,11 @@ impl Estimate {
     /// nothing. Of one life, each round counts as a life. O(draws x rounds).
     pub(crate) fn of(lives: &[Vec<f64>]) -> Option<Estimate> {
         let filled = lives.iter().filter(|life| !life.is_empty()).count();
-        let mut life = 0;
         let mut rounds: Vec<(f64, usize)> = Vec::new();
-        for own in lives.iter().filter(|life| !life.is_empty()) {
+        for (life, own) in lives.iter().filter(|life| !life.is_empty()).enumerate() {
             for &log in own {
                 rounds.push((log, if filled == 1 { rounds.len() } else { life }));
             }
-            life += 1;
         }
         let lives = if filled == 1 { rounds.len() } else { filled };
         rounds.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
@@ -186,7 +184,8 @@ impl Dice {
 
     /// A number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        ((u128::from(self.draw()) * end as u128) >> 64) as usize
+        let below = (u128::from(self.draw()) * end as u128) >> 64;
+        usize::try_from(below).expect("less than the end")
     }
 
     /// Brings `items` into a random order.

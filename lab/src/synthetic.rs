@@ -132,7 +132,6 @@ fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     report
 }
 
-#[allow(clippy::cast_precision_loss)] // small numbers
 fn rows(
     scenario: &Scenario,
     cell: &Cell,
@@ -174,7 +173,6 @@ fn rows(
     COSTS.iter().enumerate().filter(took_part).map(row).collect()
 }
 
-#[allow(clippy::cast_precision_loss)] // small numbers
 fn cost(cell: &Cell, metric: &str, read: f64, write: f64) -> f64 {
     let reads = |op: &Op| matches!(op, Op::With | Op::Get | Op::Miss | Op::ByName | Op::Scan);
     let weigh = |(op, weight): &(Op, u32)| {

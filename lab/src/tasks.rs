@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Says it on standard error, which may be closed or full.
-fn complain(what: &str) {
+pub(crate) fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "error: {what}");
 }
 

@@ -4,8 +4,6 @@
 //! compiled once for each contender, and all that happens within a slice is dispatched
 //! statically. [`crate::contender`] holds them by name.
 
-#![allow(clippy::cast_precision_loss)] // counts and nanoseconds far below 2^52
-
 mod alone;
 mod burst;
 mod callgrind;

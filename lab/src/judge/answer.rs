@@ -100,9 +100,8 @@ impl<'a> Weighed<'a> {
         able.retain(|id| table.cells_of(id) == most);
         // All next to one of them, to find the best; then all next to that one.
         let anchor = *able.first()?;
-        let cost = |id: &str| match id == anchor {
-            true => Some(0.0),
-            false => Some(table.compare(id, anchor)?.log),
+        let cost = |id: &str| {
+            if id == anchor { Some(0.0) } else { table.compare(id, anchor).map(|own| own.log) }
         };
         let rated = able.iter().filter_map(|id| Some((*id, cost(id)?)));
         let (mut best, _) = rated.min_by(|a, b| a.1.total_cmp(&b.1))?;

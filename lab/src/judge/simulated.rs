@@ -40,9 +40,12 @@ fn samples(
     dice: &mut Dice,
 ) -> Vec<Vec<Vec<Option<f64>>>> {
     let all = TRUTH.len() + 1;
-    let mut samples = vec![vec![Vec::new(); lives]; all];
+    let mut samples: Vec<Vec<Vec<Option<f64>>>> = vec![Vec::new(); all];
     let mut weather = 0.0;
-    for life in 0..lives {
+    for _ in 0..lives {
+        for own in &mut samples {
+            own.push(Vec::new());
+        }
         let luck: Vec<f64> = (0..all).map(|_| machine.lives * normal(dice)).collect();
         for _ in 0..rounds {
             let mut order: Vec<usize> = (0..all).collect();
@@ -55,7 +58,8 @@ fn samples(
                 let log = 50.0_f64.ln() + cost + luck[own] + weather + burst;
                 let log = log + machine.slices * normal(dice);
                 // One in twenty is dropped.
-                samples[own][life].push((share(dice) > 0.05).then(|| log.exp()));
+                let kept = (share(dice) > 0.05).then(|| log.exp());
+                samples[own].last_mut().expect("a life").push(kept);
             }
         }
     }

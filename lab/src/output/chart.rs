@@ -146,7 +146,6 @@ fn short(value: f64) -> String {
 }
 
 /// About how wide a text is in the letters of a chart.
-#[allow(clippy::cast_precision_loss)] // a short text
 fn width(text: &str) -> f64 {
     text.chars().count() as f64 * 7.0
 }

@@ -201,7 +201,6 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
             "A smoke run shows that everything works: no figure of it means anything.".into(),
         );
     }
-    #[allow(clippy::cast_precision_loss)] // a count of processors
     let cores = context.machine.cores as f64;
     let load = context.machine.load_before;
     if load > 0.5 * cores {

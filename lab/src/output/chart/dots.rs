@@ -41,7 +41,6 @@ const BELOW: f64 = 40.0;
 
 impl Dots {
     /// Draws it.
-    #[allow(clippy::cast_precision_loss)] // a few rows
     pub(crate) fn draw(&self) -> Drawing {
         let figures = self.rows.iter().map(|row| row.figure);
         let ends = figures.flat_map(|figure| [figure.low, figure.value, figure.high]);

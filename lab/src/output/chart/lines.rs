@@ -46,7 +46,6 @@ const BELOW: f64 = 40.0;
 
 impl Lines {
     /// Draws it.
-    #[allow(clippy::cast_precision_loss)] // a few lines
     pub(crate) fn draw(&self) -> Drawing {
         let values = self.series.iter().flat_map(|series| &series.points);
         let scale = Scale::holding(values.flatten().map(|point| point.value));
@@ -98,7 +97,6 @@ struct Plot<'a> {
 
 impl Plot<'_> {
     /// The middle of a place, in per cent.
-    #[allow(clippy::cast_precision_loss)] // a few places
     fn x(&self, place: usize) -> f64 {
         match self.lines.places.len() {
             0 | 1 => 50.0,

@@ -77,7 +77,6 @@ impl Scale {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // small counts
 fn as_f64(count: usize) -> f64 {
     count as f64
 }
