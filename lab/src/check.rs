@@ -1,10 +1,10 @@
 //! Whether a report is whole: of this form, complete, and in agreement with itself.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::model::{Report, SCHEMA_VERSION};
+use crate::model::{Report, SCHEMA_VERSION, cells};
 use crate::output::{json, words};
 
 /// So many faults are named, and the rest counted.
@@ -163,6 +163,20 @@ fn hostile(value: &Value, faults: &mut Faults) {
 
 fn context(report: &Report, faults: &mut Faults) {
     let context = &report.context;
+    let asked = |option: &str| context.command.contains(option);
+    let efforts = ["smoke", "quick", "full"].map(|effort| (effort, format!("--{effort}")));
+    for (effort, option) in efforts {
+        faults.expect(asked(&option) == (context.effort == effort), || {
+            format!("context.effort: {:?} is not what {:?} does", context.effort, context.command)
+        });
+    }
+    faults.expect(context.command.ends_with(&format!("--seed {}", context.seed)), || {
+        format!("context.seed: {} is not that of {:?}", context.seed, context.command)
+    });
+    let all: f64 = report.scenarios.iter().map(|run| run.seconds).sum();
+    faults.expect(all <= context.seconds * 1.01 + 1.0, || {
+        format!("context.seconds: {} for scenarios that took {all:.1}", context.seconds)
+    });
     faults.expect(context.git_revision.is_some() || context.git_modified.is_none(), || {
         "context.git_modified: nobody can know without a revision".into()
     });
@@ -194,6 +208,16 @@ fn scenarios(report: &Report, faults: &mut Faults) {
         faults.expect(run.dropped <= run.slices, || {
             format!("{at}.dropped: {} of {} slices", run.dropped, run.slices)
         });
+        // An open loop has one figure for all slices of a life; one slice yields every metric.
+        let mut kept = HashMap::new();
+        for row in report.rows.iter().filter(|row| row.id.scenario == *name) {
+            let measured = row.samples.iter().chain(&row.again).flatten().flatten().count();
+            kept.insert((&row.id, &row.contender), measured as u64);
+        }
+        let kept: u64 = kept.into_values().sum();
+        faults.expect(kept + run.dropped <= run.slices, || {
+            format!("{at}.slices: {} for {kept} samples and {} dropped", run.slices, run.dropped)
+        });
         let has_rows = report.rows.iter().any(|row| row.id.scenario == *name);
         faults.expect(has_rows || report.context.ended_early.is_some(), || {
             format!("{at}: {name:?} was run to its end and has no rows")
@@ -204,7 +228,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
 fn rows(report: &Report, faults: &mut Faults) {
     let shape = |lives: &[Vec<Option<f64>>]| lives.iter().map(Vec::len).collect::<Vec<_>>();
     let mut seen = HashSet::new();
-    for (row, at) in report.rows.iter().zip(crate::cells::places(&report.rows)) {
+    for (row, at) in report.rows.iter().zip(cells::places(&report.rows)) {
         let run = report.scenarios.iter().find(|run| run.name == row.id.scenario);
         faults.expect(run.is_some(), || {
             format!("{at}.scenario: {:?} is not among scenarios", row.id.scenario)

@@ -30,7 +30,7 @@ pub struct Task {
     /// cell.
     pub seed: u64,
     /// The processors, the one that others use least first.
-    pub seats: Vec<usize>,
+    pub processors: Vec<usize>,
 }
 
 /// What it says to its parent, each on a line.

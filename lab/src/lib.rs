@@ -5,7 +5,6 @@
 // Figures of tests are exact.
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
-mod cells;
 mod check;
 pub mod child;
 mod cli;

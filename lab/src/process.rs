@@ -183,5 +183,7 @@ fn program() -> io::Result<PathBuf> {
     if own.exists() {
         return Ok(own);
     }
-    std::env::current_exe()
+    // Where there is no /proc, by the name that it was called with.
+    let called = || std::env::args_os().next().map(PathBuf::from);
+    std::env::current_exe().or_else(|error| called().ok_or(error))
 }

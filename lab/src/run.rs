@@ -287,7 +287,7 @@ impl<'a> Desk<'a> {
         if !counted {
             self.quiet.look();
         }
-        let seats = self.quiet.order();
+        let processors = self.quiet.order();
         let begun = Instant::now();
         let seed = Dice(self.run.seed ^ (self.seats[at].lives as u64) << 32).draw();
         for contender in contenders {
@@ -296,7 +296,7 @@ impl<'a> Desk<'a> {
                 cell: self.seats[at].cell,
                 contender: contender.clone(),
                 seed,
-                seats: seats.clone(),
+                processors: processors.clone(),
             };
             let twice = *contender == scenario.reference && !counted;
             for again in [false, true].into_iter().take(1 + usize::from(twice)) {

@@ -21,8 +21,10 @@ pub(crate) struct Saved {
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let probe = beside(&folder.join("probe"));
-    fs::write(&probe, "a few bytes")?;
-    fs::remove_file(&probe)
+    let written = fs::write(&probe, "a few bytes");
+    // A full disk leaves it there with nothing in it.
+    let removed = fs::remove_file(&probe);
+    written.and(removed)
 }
 
 /// Writes each file beside its place and renames it then, so that no file is ever there in

@@ -61,8 +61,8 @@ fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
     let scenario = all.iter().find(|own| own.name == task.scenario);
     let cell = scenario.and_then(|own| own.cells.get(task.cell));
     let cell = cell.ok_or_else(|| Fault::new(format!("there is no such cell: {task:?}")))?;
-    if !task.seats.is_empty() {
-        workload::seat::prefer(task.seats.clone());
+    if !task.processors.is_empty() {
+        workload::seat::prefer(task.processors.clone());
     }
     contender::find(&contender::all(), &task.contender)?.open(cell, task.seed)
 }
@@ -109,7 +109,15 @@ fn looks(verbose: bool) -> terminal::Options {
 /// Says what was written and what was not.
 fn tell(saved: &Saved) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    let said = saved.written.iter().try_for_each(|path| writeln!(out, "wrote {}", path.display()));
+    // The folder once, so that the answers stay on the screen.
+    let mut said = Ok(());
+    for own in saved.written.chunk_by(|a, b| a.parent() == b.parent()) {
+        let names = own.iter().filter_map(|path| path.file_name());
+        let names: Vec<_> = names.map(|name| name.display().to_string()).collect();
+        let folder = own[0].parent().unwrap_or(Path::new("."));
+        said =
+            said.and_then(|()| writeln!(out, "wrote {} to {}", names.join(", "), folder.display()));
+    }
     for (path, error) in &saved.failed {
         complain(&format!("{} was not written: {error}", path.display()));
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::questions::{self, Question, Trial, Who};
-use super::{EQUAL, Logs, estimate, pairs};
+use super::ratios::{EQUAL, Logs, estimate, pairs};
 use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
 use crate::output::words::{self, plural};
 use crate::stats::Estimate;

@@ -153,7 +153,8 @@ pub(crate) fn run(report: &Report) -> String {
 /// `58 s`, `9 minutes`.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 100.0 {
-        format!("{seconds:.0} seconds")
+        let s = if seconds < 1.5 { "" } else { "s" };
+        format!("{:.0} second{s}", seconds.max(1.0))
     } else {
         format!("{:.0} minutes", seconds / 60.0)
     }
@@ -205,8 +206,8 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
     let load = context.machine.load_before;
     if load > 0.5 * cores {
         warnings.push(format!(
-            "Other programs were at work: a load of {load:.1} on {} before the start. Ratios are \
-             taken within a tenth of a second and suffer little; times suffer more.",
+            "Other programs were at work: a load of {load:.1} on {} before the start. What \
+             is said of several threads holds beside these; times suffer more than ratios.",
             plural(context.machine.cores, "processor")
         ));
     }

@@ -172,7 +172,7 @@ fn what_contradicts_itself_is_named_with_its_place() {
     let more = whole["cells"][0]["rows"][1]["value"]["value"].as_f64().unwrap() * 1.002;
     // What is said, what was changed, and to what.
     #[rustfmt::skip] // a table
-    let broken: [(&str, &str, Value); 31] = [
+    let broken: [(&str, &str, Value); 35] = [
         ("form 2", "/schema_version", value!(2)),
         ("cells[0].rows[0].contender", "/context/contenders", value!([])),
         ("context.contenders[1].id", "/context/contenders/1", whole["context"]["contenders"][0].clone()),
@@ -180,6 +180,10 @@ fn what_contradicts_itself_is_named_with_its_place() {
         ("context.machine.cores", "/context/machine/cores", value!(0)),
         ("context.machine.load_after", "/context/machine/load_after", value!(-0.5)),
         ("context.seconds", "/context/seconds", value!(-1)),
+        ("context.seconds", "/context/seconds", value!(0.5)),
+        ("context.effort", "/context/command", value!("cargo lab --full --seed 1")),
+        ("context.seed", "/context/seed", value!(7)),
+        ("scenarios[0].slices", "/scenarios/0/slices", value!(3)),
         ("context.started_at", "/context/started_at", value!("junk")),
         ("context.lock_file", "/context/lock_file", value!("junk")),
         ("context.effort", "/context/effort", value!("junk")),

@@ -1,6 +1,6 @@
 //! How costs grow with the registry, and what is counted instead of timed.
 
-use super::{REGISTRIES, cell, holds};
+use super::parts::{REGISTRIES, cell, holds};
 use crate::model::{Level, Unit};
 use crate::scenario::{Cell, Effort, Op, Orchestration, Scenario};
 

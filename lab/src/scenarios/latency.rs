@@ -1,6 +1,6 @@
 //! What a single read has to wait for.
 
-use super::{REGISTRIES, cell, holds, writer};
+use super::parts::{REGISTRIES, cell, holds, writer};
 use crate::model::{Level, Unit};
 use crate::scenario::{Background, Cell, Effort, Op, Orchestration, Scenario};
 

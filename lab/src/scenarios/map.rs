@@ -1,6 +1,6 @@
 //! One key of one table: our stores by their public interface, and bare maps.
 
-use super::{TIME, cell, holds, writer};
+use super::parts::{TIME, cell, holds, writer};
 use crate::model::{Level, Unit};
 use crate::scenario::{Background, Cell, Effort, Keys, Op, Scenario};
 

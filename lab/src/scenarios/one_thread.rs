@@ -1,6 +1,6 @@
 //! One operation after the other, on one thread.
 
-use super::{REGISTRIES, cell, holds, writer};
+use super::parts::{REGISTRIES, cell, holds, writer};
 use crate::model::Level;
 use crate::scenario::{Cell, Effort, Holds, Op, Scenario};
 

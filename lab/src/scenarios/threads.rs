@@ -1,6 +1,6 @@
 //! Several threads that work on one store.
 
-use super::{REGISTRIES, cell, mix, share, writer};
+use super::parts::{REGISTRIES, cell, mix, share, writer};
 use crate::model::Level;
 use crate::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration, Scenario};
 
@@ -113,7 +113,7 @@ pub(super) fn zipf() -> Scenario {
                 mix: mix(5),
                 keys: Keys::Zipf(0.99),
                 threads,
-                holds: super::holds(services),
+                holds: super::parts::holds(services),
                 from: match (services, threads) {
                     (10_000, 2 | 8) => Effort::Default,
                     _ => Effort::Full,
@@ -138,7 +138,7 @@ pub(super) fn zipf() -> Scenario {
 /// *snapshot-scan*: answers with everything, while it changes.
 pub(super) fn snapshot_scan() -> Scenario {
     let scan = |services: usize, rate, what: &str, from| Cell {
-        holds: Holds { services, ..super::holds(services) },
+        holds: Holds { services, ..super::parts::holds(services) },
         background: Some(writer(rate)),
         ..cell(format!("get_all_services beside {what}"), Op::Scan, from)
     };

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::scale::Scale;
 use minijinja::HtmlEscape;
 
-use super::{Drawing, Look, line, short, text, width};
+use super::drawing::{Drawing, Look, line, short, text, width};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 

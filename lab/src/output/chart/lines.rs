@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use minijinja::HtmlEscape;
 
+use super::drawing::{Drawing, Look, line, short, text, title};
 use super::scale::{Scale, apart};
-use super::{Drawing, Look, line, short, text, title};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
@@ -163,7 +163,8 @@ impl Plot<'_> {
                 height = short(TOP + self.height),
             );
             for (at, point) in &known {
-                let [low, high] = [point.low, point.high].map(|end| [self.x(*at), self.y(end)]);
+                let [low, high] = [point.low, point.high]
+                    .map(|end| [self.x(*at), self.y(end).clamp(TOP, TOP + self.height)]);
                 if is_ours && low[1] - high[1] >= 9.0 {
                     svg += &line("whisker", low, high);
                 }
