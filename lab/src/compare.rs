@@ -147,6 +147,7 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
         let [was, is] = [0, 1].map(|at: usize| values[at].pointer(fact));
         if let (true, Some(was), Some(is)) = (was != is, was, is) {
             let name = fact.rsplit('/').next().unwrap_or(fact).replace('_', " ");
+            let [was, is] = [was, is].map(|own| words::short(&own.to_string(), 200));
             warnings.push(format!("The {name} differs: {was}, then {is}."));
         }
     }

@@ -293,8 +293,7 @@ pub struct Machine {
     /// Threads that can run at once.
     #[schemars(range(min = 1))]
     pub cores: usize,
-    /// Memory, in bytes.
-    #[schemars(range(min = 1))]
+    /// Memory, in bytes; 0 where the system does not tell.
     pub memory_bytes: u64,
     /// The operating system.
     pub os: String,

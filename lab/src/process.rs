@@ -58,12 +58,15 @@ impl Process {
         let mut child = command.spawn().map_err(failed)?;
         let (send, replies) = channel();
         let output = child.stdout.take().map(BufReader::new);
-        std::thread::spawn(move || {
+        let listen = move || {
             let lines = output.into_iter().flat_map(BufRead::lines);
             // Nobody may listen any more.
             lines.map_while(Result::ok).try_for_each(|line| send.send(line).ok())
-        });
-        Ok(Process { child, name, replies })
+        };
+        let listening = std::thread::Builder::new().spawn(listen).map(drop);
+        let process = Process { child, name: name.clone(), replies };
+        // Where there is no thread to be had, dropping the process ends it.
+        listening.map(|()| process).map_err(failed)
     }
 
     /// Its number.

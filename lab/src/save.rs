@@ -20,6 +20,11 @@ pub(crate) struct Saved {
 /// Where it cannot.
 pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    for name in ["report.json", "report.html", "report.md", "report.csv"] {
+        if folder.join(name).is_dir() {
+            return Err(io::Error::other(format!("{name} is a folder there")));
+        }
+    }
     let probe = beside(&folder.join("probe"));
     let written = fs::write(&probe, "a few bytes");
     // A full disk leaves it there with nothing in it.

@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
@@ -24,6 +25,12 @@ use crate::{check, child, compare, contender, context, judge, output, scenarios,
 
 /// Set when the user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Set while files are written, in which nobody may leave.
+static SAVING: AtomicBool = AtomicBool::new(false);
+
+/// So long after the first wish to stop, another one means at once.
+const TWICE: Duration = Duration::from_millis(500);
 
 /// Does what was typed.
 pub fn main() -> ExitCode {
@@ -86,12 +93,27 @@ fn named(json: Option<&PathBuf>) -> PathBuf {
     json.cloned().unwrap_or_else(|| target().join("report/report.json"))
 }
 
+/// A path as a terminal may have it.
+fn shown(path: &Path) -> String {
+    output::words::clean(&path.display().to_string())
+}
+
+/// No report is so large, in bytes.
+const LARGEST: u64 = 32 << 20;
+
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
-    fs::read(path).map_err(|error| Fault::new(format!("{}: {error}", path.display())))
+    let known = fs::metadata(path);
+    if known.as_ref().is_ok_and(|own| !own.is_file()) {
+        return Err(Fault::new(format!("{}: not a file", shown(path))));
+    }
+    if known.is_ok_and(|own| own.len() > LARGEST) {
+        return Err(Fault::new(format!("{}: larger than any report", shown(path))));
+    }
+    fs::read(path).map_err(|error| Fault::new(format!("{}: {error}", shown(path))))
 }
 
 fn read(path: &Path) -> Result<Report, Fault> {
-    check::read(&bytes(path)?).map_err(|fault| Fault::new(fault).at(path.display()))
+    check::read(&bytes(path)?).map_err(|fault| Fault::new(fault).at(shown(path)))
 }
 
 /// How the terminal wants it.
@@ -113,13 +135,12 @@ fn tell(saved: &Saved) -> io::Result<ExitCode> {
     let mut said = Ok(());
     for own in saved.written.chunk_by(|a, b| a.parent() == b.parent()) {
         let names = own.iter().filter_map(|path| path.file_name());
-        let names: Vec<_> = names.map(|name| name.display().to_string()).collect();
+        let names: Vec<_> = names.map(|name| shown(Path::new(name))).collect();
         let folder = own[0].parent().unwrap_or(Path::new("."));
-        said =
-            said.and_then(|()| writeln!(out, "wrote {} to {}", names.join(", "), folder.display()));
+        said = said.and_then(|()| writeln!(out, "wrote {} to {}", names.join(", "), shown(folder)));
     }
     for (path, error) in &saved.failed {
-        complain(&format!("{} was not written: {error}", path.display()));
+        complain(&format!("{} was not written: {error}", shown(path)));
     }
     if !saved.failed.is_empty() {
         return Ok(ExitCode::from(2));
@@ -139,7 +160,7 @@ fn perform(task: &Subtask) -> io::Result<ExitCode> {
         Subtask::Compare { old, new, verbose } => {
             let new = named(new.as_ref());
             let changes = compare::compare(&read(old)?, &read(&new)?);
-            let names = [old, &new].map(|path| path.display().to_string());
+            let names = [old, &new].map(|path| shown(path));
             let names = [&*names[0], &*names[1]];
             terminal::changes(&changes, names, &mut io::stdout().lock(), looks(*verbose))?;
             Ok(ExitCode::SUCCESS)
@@ -147,10 +168,10 @@ fn perform(task: &Subtask) -> io::Result<ExitCode> {
         Subtask::Check { json } => {
             let json = named(json.as_ref());
             if let Err(faults) = check::check(&bytes(&json)?, judge::complete) {
-                complain(&format!("{} is not whole:\n  {}", json.display(), faults.join("\n  ")));
+                complain(&format!("{} is not whole:\n  {}", shown(&json), faults.join("\n  ")));
                 return Ok(ExitCode::FAILURE);
             }
-            writeln!(io::stdout(), "{} is whole, and agrees with itself", json.display())?;
+            writeln!(io::stdout(), "{} is whole, and agrees with itself", shown(&json))?;
             Ok(ExitCode::SUCCESS)
         }
         Subtask::Docs { check } => docs(*check),
@@ -161,13 +182,13 @@ fn perform(task: &Subtask) -> io::Result<ExitCode> {
 fn docs(only_check: bool) -> io::Result<ExitCode> {
     let json = root().join("docs/report.json");
     let report = check::check(&bytes(&json)?, judge::complete).map_err(|faults| {
-        Fault::new(format!("{} is not whole: {}", json.display(), faults.join("; ")))
+        Fault::new(format!("{} is not whole: {}", shown(&json), faults.join("; ")))
     })?;
     let context = &report.context;
     if !["default", "full"].contains(&&*context.effort) || context.ended_early.is_some() {
         return Err(Fault::new(format!(
             "{} is of {}; the pages want a whole run of `cargo lab` or `cargo lab --full`",
-            json.display(),
+            shown(&json),
             context.command
         ))
         .into());
@@ -179,7 +200,7 @@ fn docs(only_check: bool) -> io::Result<ExitCode> {
     }
     let stale = |(path, text): &(PathBuf, Vec<u8>)| {
         let there = fs::read(root().join(path)).unwrap_or_default();
-        (there != *text).then(|| path.display().to_string())
+        (there != *text).then(|| shown(path))
     };
     let stale: Vec<String> = files.iter().filter_map(stale).collect();
     if stale.is_empty() {
@@ -217,14 +238,17 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
     let (scenarios, mut cells) = options.chosen(&contenders)?;
     let folder = options.out.clone().unwrap_or_else(|| target().join("report"));
     save::prepare(&folder).map_err(|error| {
-        let folder = folder.display();
+        let folder = shown(&folder);
         Fault::new(format!(
             "cannot write to {folder}: {error}; choose another folder with --out DIR"
         ))
     })?;
     let handler = || {
-        if INTERRUPTED.swap(true, Relaxed) {
-            // Asked a second time: leave at once. The measuring processes go with this one.
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        INTERRUPTED.store(true, Relaxed);
+        // Asked a second time: leave at once. The measuring processes go with this one. A
+        // signal that comes with the first one, for the group say, is no second wish.
+        if FIRST.get_or_init(Instant::now).elapsed() > TWICE && !SAVING.load(Relaxed) {
             std::process::exit(130);
         }
     };
@@ -266,7 +290,10 @@ fn finish(report: &Report, folder: &Path, verbose: bool) -> io::Result<ExitCode>
         complain(&format!("nothing was measured, and nothing written: {why}"));
         return Ok(ExitCode::from(if interrupted { 130 } else { 1 }));
     }
-    let saved = save::save(folder, output::files(report)?);
+    let files = output::files(report)?;
+    SAVING.store(true, Relaxed);
+    let saved = save::save(folder, files);
+    SAVING.store(false, Relaxed);
     let printed = terminal::print(report, &mut io::stdout().lock(), looks(verbose));
     let told = tell(&saved);
     printed?;
