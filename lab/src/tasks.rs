@@ -195,14 +195,23 @@ fn docs(only_check: bool) -> io::Result<ExitCode> {
     }
     let readme = String::from_utf8_lossy(&bytes(&root().join("README.md"))?).into_owned();
     let files = output::docs(&report, &readme)?;
+    // Charts of an older report, which nothing shows any more.
+    let charts = fs::read_dir(root().join("docs/img")).into_iter().flatten().flatten();
+    let charts = charts.map(|own| Path::new("docs/img").join(own.file_name()));
+    let old: Vec<PathBuf> =
+        charts.filter(|own| !files.iter().any(|(known, _)| known == own)).collect();
     if !only_check {
+        for path in &old {
+            fs::remove_file(root().join(path)).map_err(|error| Fault::new(error.to_string()))?;
+        }
         return tell(&save::save(root(), files));
     }
     let stale = |(path, text): &(PathBuf, Vec<u8>)| {
         let there = fs::read(root().join(path)).unwrap_or_default();
         (there != *text).then(|| shown(path))
     };
-    let stale: Vec<String> = files.iter().filter_map(stale).collect();
+    let stale: Vec<String> =
+        files.iter().filter_map(stale).chain(old.iter().map(|path| shown(path))).collect();
     if stale.is_empty() {
         writeln!(io::stdout(), "the pages are what docs/report.json says")?;
         return Ok(ExitCode::SUCCESS);
