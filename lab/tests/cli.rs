@@ -120,10 +120,21 @@ fn what_cannot_be_written_or_said_is_an_error_and_no_panic() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("cannot write to /dev/null/x"), "{}", said(&output));
 
-    // Measured, and then the page cannot be written: the rest is, and is said.
+    // A folder that is in the way before the run.
     let out = folder("in-the-way");
     fs::create_dir_all(out.join("report.html/x")).unwrap();
     let output = lab().args(SMOKE).arg("--out").arg(&out).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("report.html is a folder there"), "{}", said(&output));
+    fs::remove_dir_all(&out).unwrap();
+
+    // One that comes meanwhile: the page cannot be written, the rest is, and is said.
+    let mut run = lab();
+    run.args(SMOKE).arg("--out").arg(&out).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = run.spawn().unwrap();
+    until("a process measures", || !children(run.id()).is_empty());
+    fs::create_dir_all(out.join("report.html/x")).unwrap();
+    let output = run.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("report.json") && !text.contains("wrote no"), "{text}");
