@@ -1,6 +1,6 @@
 //! Who is measured.
 //!
-//! A contender is a [`Subject`](crate::subject::Subject) with a name. On the level of the
+//! A contender is a [`Subject`] with a name. On the level of the
 //! map stand our stores, by their public interface, beside bare maps; on that of the
 //! registry our stores beside what a user would write instead. Everybody has the same
 //! hasher and allocator. What they are called and promise stands in `contender/who.json`.
