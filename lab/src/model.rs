@@ -38,6 +38,26 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
+impl Report {
+    /// A report of nothing.
+    pub(crate) fn begun(context: Context) -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            context,
+            answers: Vec::new(),
+            noise: Vec::new(),
+            scenarios: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Takes out the scenarios of which nothing was measured.
+    pub(crate) fn drop_empty(&mut self) {
+        let rows = &self.rows;
+        self.scenarios.retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
+    }
+}
+
 /// One question of "which store should I use?", and what the run says to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +151,11 @@ impl Unit {
     }
 }
 
+/// A sample as it is kept: four digits that mean something.
+pub(crate) fn rounded(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
 /// A situation of a scenario.
 #[derive(
     Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -192,6 +217,20 @@ pub struct Row {
 }
 
 impl Row {
+    /// A row without samples, of which nothing follows.
+    pub(crate) fn begun(id: CellId, metric: &str, contender: &str, unit: Unit) -> Row {
+        Row {
+            id,
+            metric: metric.into(),
+            contender: contender.into(),
+            unit,
+            value: Interval { value: 0.0, low: 0.0, high: 0.0 },
+            ratio: None,
+            samples: Vec::new(),
+            again: Vec::new(),
+        }
+    }
+
     /// Where it stands.
     pub fn place(&self) -> Place {
         Place { id: self.id.clone(), metric: self.metric.clone() }

@@ -8,7 +8,7 @@ use crate::child::Task;
 use crate::fault::Fault;
 use crate::judge;
 use crate::machine::{self, Quiet, Used};
-use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit};
+use crate::model::{CellId, Context, Interval, Report, Row, Unit, rounded};
 use crate::output::progress::Progress;
 use crate::plan::{DROP, FLOORS, Plan, QUIET, QUIET_TAIL, TABLES};
 use crate::process::{End, Process, Waiting};
@@ -47,7 +47,6 @@ impl Run<'_> {
     /// Measures. What was measured before a fault or an interruption is kept, and
     /// [`Context::ended_early`] says why the run ended.
     pub fn measure(&self, context: Context, progress: &Progress) -> Report {
-        let begun = Instant::now();
         let mut desk = Desk::new(self, context);
         let end = desk.passes(progress);
         progress.finish();
@@ -58,9 +57,8 @@ impl Run<'_> {
             Err(End::Fault(fault)) => Some(fault.0),
         };
         report.rows.retain(|row| row.samples.iter().flatten().flatten().next().is_some());
-        let rows = &report.rows;
-        report.scenarios.retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
-        report.context.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        report.drop_empty();
+        report.context.seconds = (desk.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         judge::complete(&mut report);
         report
     }
@@ -106,34 +104,13 @@ struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     fn new(run: &'a Run<'a>, context: Context) -> Desk<'a> {
-        let mut report = Report {
-            schema_version: SCHEMA_VERSION,
-            context,
-            answers: Vec::new(),
-            noise: Vec::new(),
-            scenarios: Vec::new(),
-            rows: Vec::new(),
-        };
+        let mut report = Report::begun(context);
         let mut seats = Vec::new();
         for (at, scenario) in run.scenarios.iter().enumerate() {
-            report.scenarios.push(ScenarioRun {
-                name: scenario.name.into(),
-                about: scenario.about.into(),
-                method: scenario.method.into(),
-                level: scenario.level,
-                reference: scenario.reference.into(),
-                slices: 0,
-                dropped: 0,
-                seconds: 0.0,
-            });
+            report.scenarios.push(scenario.begun());
             for &(_, cell) in run.cells.iter().filter(|(own, _)| *own == at) {
                 let place = &scenario.cells[cell];
-                let id = CellId {
-                    scenario: scenario.name.into(),
-                    cell: place.name.clone(),
-                    threads: place.threads,
-                    services: place.holds.services,
-                };
+                let id = scenario.id(place);
                 seats.push(Seat {
                     scenario: at,
                     cell,
@@ -144,16 +121,8 @@ impl<'a> Desk<'a> {
                     lost: BTreeMap::new(),
                 });
                 for (metric, unit) in &place.metrics {
-                    report.rows.extend(scenario.contenders.iter().map(|contender| Row {
-                        id: id.clone(),
-                        metric: (*metric).into(),
-                        contender: (*contender).into(),
-                        unit: *unit,
-                        value: Interval { value: 0.0, low: 0.0, high: 0.0 },
-                        ratio: None,
-                        samples: Vec::new(),
-                        again: Vec::new(),
-                    }));
+                    let row = |contender: &&str| Row::begun(id.clone(), metric, contender, *unit);
+                    report.rows.extend(scenario.contenders.iter().map(row));
                 }
             }
         }
@@ -177,6 +146,7 @@ impl<'a> Desk<'a> {
                 let counted = |at: &usize| pass > 0 && self.is_counted(*at);
                 (0..self.seats.len()).filter(|at| !counted(at)).map(all).collect()
             } else {
+                judge::complete(&mut self.report);
                 let turn = pass - plan.lives;
                 let mut turns =
                     self.needed(turn % FLOORS == FLOORS - 1, turn % TABLES == TABLES - 1);
@@ -221,8 +191,7 @@ impl<'a> Desk<'a> {
 
     /// Who needs more rounds in which cell: for the questions, and where it is asked for, for
     /// the noise floors and for the tables.
-    fn needed(&mut self, floors: bool, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
-        judge::complete(&mut self.report);
+    fn needed(&self, floors: bool, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
         let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (at, seat) in self.seats.iter().enumerate().filter(|(at, _)| !self.is_counted(*at)) {
@@ -427,9 +396,4 @@ fn possible(slice: &Slice, metrics: &[(&'static str, Unit)]) -> Result<(), Fault
         }
     }
     Ok(())
-}
-
-/// Four digits that mean something.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::judge::{self, complete};
-use crate::model::{CellId, Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit};
+use crate::model::{Report, Row, ScenarioRun, Unit, rounded};
 use crate::output::json;
 use crate::plan::Plan;
 use crate::scenario::{Cell, Effort, Op, Scenario};
@@ -101,33 +101,18 @@ fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     (context.machine.load_before, context.seconds) = (0.1, 97.4);
     context.toolchain.profile = "release".into();
     context.lacks.clear();
-    let mut report = Report {
-        schema_version: SCHEMA_VERSION,
-        context,
-        answers: Vec::new(),
-        noise: Vec::new(),
-        scenarios: Vec::new(),
-        rows: Vec::new(),
-    };
+    let mut report = Report::begun(context);
     for scenario in scenarios::all() {
         for cell in scenario.cells.iter().filter(|cell| cell.from <= effort) {
             for (metric, unit) in &cell.metrics {
                 report.rows.extend(rows(&scenario, cell, metric, *unit, extent));
             }
         }
-        report.scenarios.push(ScenarioRun {
-            name: scenario.name.into(),
-            about: scenario.about.into(),
-            method: scenario.method.into(),
-            level: scenario.level,
-            reference: scenario.reference.into(),
-            slices: 24_000,
-            dropped: 31,
-            seconds: 4.2,
-        });
+        let measured =
+            ScenarioRun { slices: 24_000, dropped: 31, seconds: 4.2, ..scenario.begun() };
+        report.scenarios.push(measured);
     }
-    let rows = &report.rows;
-    report.scenarios.retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
+    report.drop_empty();
     complete(&mut report);
     report
 }
@@ -145,8 +130,7 @@ fn rows(
             // Every eleventh slice was dropped; the rest is noise that looks like it.
             let turn = life * 7 + round * 5 + place * 3;
             let value = cost * (1.0 + (turn % 13) as f64 / 260.0 - 0.023);
-            (turn % 11 != 4 || unit.is_counted())
-                .then(|| format!("{value:.3e}").parse().expect("a number"))
+            (turn % 11 != 4 || unit.is_counted()).then(|| rounded(value))
         };
         (0..lives).map(|life| (0..rounds).map(|at| round(life, at)).collect()).collect()
     };
@@ -154,19 +138,9 @@ fn rows(
     let row = |(place, (id, read, write)): (usize, &(&str, f64, f64))| {
         let cost = cost(cell, metric, *read, *write);
         Row {
-            id: CellId {
-                scenario: scenario.name.into(),
-                cell: cell.name.clone(),
-                threads: cell.threads,
-                services: cell.holds.services,
-            },
-            metric: metric.into(),
-            contender: (*id).into(),
-            unit,
-            value: Interval { value: 0.0, low: 0.0, high: 0.0 },
-            ratio: None,
             samples: sample(cost, place),
             again: if twice(id) { sample(cost, place + 1) } else { Vec::new() },
+            ..Row::begun(scenario.id(cell), metric, id, unit)
         }
     };
     let took_part = |who: &(usize, &(&str, f64, f64))| scenario.contenders.contains(&who.1.0);
