@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use service_registry::{Protocol, Provider, ServiceInfo, ServiceRegistration, ServiceStatus};
+use service_registry::{
+    Batch, Protocol, Provider, ServiceInfo, ServiceRegistration, ServiceStatus,
+};
 
 use crate::scenario::Holds;
 
@@ -91,6 +93,14 @@ impl Fleet {
             .with_registered_at(epoch())
             .with_health(ServiceStatus::Healthy, epoch())
     }
+}
+
+/// Adds a pod to a batch, and subscribes it to its groups.
+pub(crate) fn register(batch: &mut Batch, info: ServiceInfo) {
+    for group in info.subscriptions() {
+        batch.add_subscription(info.key(), group);
+    }
+    batch.save_service(info);
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod run;
 mod save;
 pub mod scenario;
 pub mod scenarios;
+mod seat;
 pub mod stage;
 mod stats;
 pub mod subject;

@@ -10,7 +10,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::workload::seat;
+use crate::seat;
 
 /// What a process and the host had used up to some moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]

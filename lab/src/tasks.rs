@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::run::Run;
 use crate::save::{self, Saved};
 use crate::scenario::Effort;
-use crate::{check, child, compare, contender, context, judge, output, scenarios, workload};
+use crate::{check, child, compare, contender, context, judge, output, scenarios, seat, workload};
 
 /// Set when the user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -69,7 +69,7 @@ fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
     let cell = scenario.and_then(|own| own.cells.get(task.cell));
     let cell = cell.ok_or_else(|| Fault::new(format!("there is no such cell: {task:?}")))?;
     if !task.processors.is_empty() {
-        workload::seat::prefer(task.processors.clone());
+        seat::prefer(task.processors.clone());
     }
     contender::find(&contender::all(), &task.contender)?.open(cell, task.seed)
 }

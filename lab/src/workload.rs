@@ -13,7 +13,6 @@ mod growth;
 mod open_loop;
 mod order;
 mod percentiles;
-pub(crate) mod seat;
 mod swing;
 mod task;
 mod verify;
@@ -23,6 +22,7 @@ mod worker;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, dice, shuffled};
 use crate::scenario::{Cell, Orchestration};
+use crate::seat;
 use crate::stage::Stage;
 use crate::subject::{Shared, Subject};
 

@@ -8,6 +8,7 @@ use service_registry::{
     SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
 };
 
+use crate::fleet::register;
 use crate::subject::{Hand, Newcomer, Shared, Subject};
 
 /// How many pods of a large fleet one commit registers.
@@ -32,27 +33,23 @@ impl Held for ThreadSafeMemoryStore {}
 impl Held for EvmapStore {}
 impl Held for WorkerStore {}
 
-impl Held for SnapshotStore {
-    fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
-        let view = self.snapshot();
-        keys.filter(|key| view.get(key).is_some()).count()
-    }
+/// Stores that hand out snapshots.
+macro_rules! held_by_snapshot {
+    ($($store:ty),*) => {$(
+        impl Held for $store {
+            fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
+                let view = self.snapshot();
+                keys.filter(|key| view.get(key).is_some()).count()
+            }
 
-    fn hold(&self) -> Box<dyn Any> {
-        Box::new(self.snapshot())
-    }
+            fn hold(&self) -> Box<dyn Any> {
+                Box::new(self.snapshot())
+            }
+        }
+    )*};
 }
 
-impl Held for VersionedStore {
-    fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
-        let view = self.snapshot();
-        keys.filter(|key| view.get(key).is_some()).count()
-    }
-
-    fn hold(&self) -> Box<dyn Any> {
-        Box::new(self.snapshot())
-    }
-}
+held_by_snapshot!(SnapshotStore, VersionedStore);
 
 /// A store as a subject.
 #[derive(Debug, Default)]
@@ -77,10 +74,7 @@ impl<S: Held> Subject for Store<S> {
         loop {
             let mut batch = Batch::with_capacity(2 * BATCH);
             for pod in (&mut *pods).take(BATCH) {
-                for group in pod.subscriptions() {
-                    batch.add_subscription(pod.key(), group);
-                }
-                batch.save_service(pod);
+                register(&mut batch, pod);
             }
             if batch.is_empty() {
                 return;

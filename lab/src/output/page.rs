@@ -68,15 +68,9 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
     });
     let best = answer.comparisons.first().map_or("", |own| &own.to);
     let cost = format!("cost next to {}", book.name(best));
-    let mut scenarios: Vec<&str> = Vec::new();
-    for place in &answer.cells {
-        if !scenarios.contains(&place.id.scenario.as_str()) {
-            scenarios.push(&place.id.scenario);
-        }
-    }
-    let methods = scenarios.into_iter().filter_map(|name| book.run(name)).map(|run| {
-        let id = format!("s-{}", words::slug(&run.name));
-        context! { id, scenario => &*run.name, how => words::stopped(&run.method) }
+    let scenarios = answer.cells.iter().map(|place| place.id.scenario.as_str());
+    let methods = words::distinct(scenarios).into_iter().filter_map(|name| book.run(name)).map(|run| {
+        context! { id => anchor(run), scenario => &*run.name, how => words::stopped(&run.method) }
     });
     let stopped = |all: &[String]| all.iter().map(|said| words::stopped(said)).collect::<Vec<_>>();
     let chart = figures::question(book, answer);
@@ -96,6 +90,11 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
     }
 }
 
+/// Where the section of a scenario begins.
+fn anchor(run: &ScenarioRun) -> String {
+    format!("s-{}", words::slug(&run.name))
+}
+
 fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
     let places = book.places(&run.name);
     let charts = figures::scenario(book, &run.name).into_iter();
@@ -105,7 +104,7 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
         dropped => format!("{} were dropped", words::thousands(dropped)),
     };
     context! {
-        id => format!("s-{}", words::slug(&run.name)),
+        id => anchor(run),
         name => &*run.name,
         about => words::stopped(&run.about),
         method => words::stopped(&run.method),

@@ -178,13 +178,7 @@ pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
 
 /// The groups of the questions, in their order.
 pub(crate) fn groups(report: &Report) -> Vec<&str> {
-    let mut groups: Vec<&str> = Vec::new();
-    for answer in &report.answers {
-        if !groups.contains(&answer.group.as_str()) {
-            groups.push(&answer.group);
-        }
-    }
-    groups
+    words::distinct(report.answers.iter().map(|answer| answer.group.as_str()))
 }
 
 /// What has to be known before a figure is believed.

@@ -4,6 +4,12 @@ use super::parts::{REGISTRIES, cell, holds};
 use crate::model::{Level, Unit};
 use crate::scenario::{Cell, Effort, Op, Orchestration, Scenario};
 
+/// The floor and the stores that keep to the caller's thread, beside some others.
+fn beside(others: &[&'static str]) -> Vec<&'static str> {
+    let stores = ["floor", "memory", "thread-safe", "evmap", "snapshot", "versioned"];
+    stores.iter().chain(others).copied().collect()
+}
+
 /// *fill-and-drop*: a registry from nothing, one registration after the other.
 pub(super) fn fill_and_drop() -> Scenario {
     let fill = |services, from| Cell {
@@ -77,15 +83,7 @@ pub(super) fn size() -> Scenario {
         method: "Operations on one thread as in the scenario operations, at every size. Tables that no longer \
                  fit in the caches cost more as well; the floor, a bare hash map, shows how much of it that is.",
         level: Level::Map,
-        contenders: vec![
-            "floor",
-            "memory",
-            "thread-safe",
-            "evmap",
-            "snapshot",
-            "versioned",
-            "dashmap",
-        ],
+        contenders: beside(&["dashmap"]),
         reference: "floor",
         cells,
     }
@@ -114,18 +112,7 @@ pub(super) fn allocations() -> Scenario {
                  allocator counts, for all threads of the process. Inserted is a clone of a record that was \
                  made before. A miss answers with an error that names its key.",
         level: Level::Map,
-        contenders: vec![
-            "floor",
-            "memory",
-            "thread-safe",
-            "evmap",
-            "snapshot",
-            "versioned",
-            "worker",
-            "dashmap",
-            "papaya",
-            "scc-index",
-        ],
+        contenders: beside(&["worker", "dashmap", "papaya", "scc-index"]),
         reference: "floor",
         cells: cells.into(),
     }
@@ -150,17 +137,7 @@ pub(super) fn instructions() -> Scenario {
                  or for another thread, takes few of them and long. A store with a thread of its own is left \
                  out, because its waiting would be counted.",
         level: Level::Map,
-        contenders: vec![
-            "floor",
-            "memory",
-            "thread-safe",
-            "evmap",
-            "snapshot",
-            "versioned",
-            "dashmap",
-            "papaya",
-            "scc-index",
-        ],
+        contenders: beside(&["dashmap", "papaya", "scc-index"]),
         reference: "floor",
         cells: cells.into(),
     }

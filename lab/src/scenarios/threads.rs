@@ -1,8 +1,8 @@
 //! Several threads that work on one store.
 
-use super::parts::{REGISTRIES, cell, mix, share, writer};
+use super::parts::{REGISTRIES, cell, holds, mix, share, writer};
 use crate::model::Level;
-use crate::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration, Scenario};
+use crate::scenario::{Cell, Effort, Keys, Op, Orchestration, Scenario};
 
 /// Writes among a hundred operations.
 const WRITES: [u32; 5] = [0, 5, 20, 50, 100];
@@ -113,7 +113,7 @@ pub(super) fn zipf() -> Scenario {
                 mix: mix(5),
                 keys: Keys::Zipf(0.99),
                 threads,
-                holds: super::parts::holds(services),
+                holds: holds(services),
                 from: match (services, threads) {
                     (10_000, 2 | 8) => Effort::Default,
                     _ => Effort::Full,
@@ -138,7 +138,7 @@ pub(super) fn zipf() -> Scenario {
 /// *snapshot-scan*: answers with everything, while it changes.
 pub(super) fn snapshot_scan() -> Scenario {
     let scan = |services: usize, rate, what: &str, from| Cell {
-        holds: Holds { services, ..super::parts::holds(services) },
+        holds: holds(services),
         background: Some(writer(rate)),
         ..cell(format!("get_all_services beside {what}"), Op::Scan, from)
     };

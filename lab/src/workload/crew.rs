@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::deck::{Deck, Draw};
 use super::order::{self, Order, Share};
 use super::percentiles::Percentiles;
-use super::seat;
 use super::task::{Task, tasks};
 use super::verify::verify;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, dice, epoch};
 use crate::scenario::{Background, Cell, Orchestration};
+use crate::seat;
 use crate::stage::{Slice, Stage};
 use crate::subject::Shared;
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use service_registry::{Batch, ServiceInfo};
+use service_registry::Batch;
 
 use crate::counting::Count;
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, epoch, shuffled};
+use crate::fleet::{Fleet, dice, epoch, register, shuffled};
 use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
 use crate::subject::{Hand, Newcomer, Subject};
@@ -102,12 +102,6 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     let services = fleet.0.services;
     let order = shuffled(services, &mut dice(seed, "order"));
     let refused = |key: &str| Fault(format!("{key} could not be registered"));
-    let register = |batch: &mut Batch, info: ServiceInfo| {
-        for group in info.subscriptions() {
-            batch.add_subscription(info.key(), group);
-        }
-        batch.save_service(info);
-    };
     let count = Count::begin();
     let each = |bytes: i64| bytes as f64 / services as f64;
 

@@ -15,12 +15,12 @@ pub(crate) fn prefer(order: Vec<usize>) {
 }
 
 /// The processor that others use least, where that is known.
-pub(super) fn quietest() -> Option<usize> {
+pub(crate) fn quietest() -> Option<usize> {
     ORDER.get()?.first().copied()
 }
 
 /// The processors for threads that are to have one of their own.
-pub(super) fn seats() -> Vec<usize> {
+pub(crate) fn seats() -> Vec<usize> {
     ORDER.get().cloned().unwrap_or_else(usable)
 }
 
