@@ -19,15 +19,18 @@ use crate::fault::Fault;
 use crate::model::Report;
 use book::Book;
 
-/// The files of a run, by name: `report.json` first, as it cannot be made again, then
-/// `report.schema.json`, `report.html`, `report.md` and `report.csv`.
+/// What the files of a run are called. `report.json` is the first, as it cannot be made again.
+pub(crate) const NAMES: [&str; 5] =
+    ["report.json", "report.schema.json", "report.html", "report.md", "report.csv"];
+
+/// The files of a run, by their [`NAMES`].
 ///
 /// # Errors
 ///
 /// Where a template does not fit the report: a fault of this program.
 pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
-    let mut files =
-        vec![("report.json", json::text(report)?), ("report.schema.json", json::schema()?)];
+    let [text, schema, ..] = NAMES;
+    let mut files = vec![(text, json::text(report)?), (schema, json::schema()?)];
     files.extend(rendered(report)?);
     Ok(files)
 }
@@ -39,11 +42,12 @@ pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
 ///
 /// As [`files`].
 pub fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
+    let [.., html, markdown, table] = NAMES;
     let page = page::page(&Book::of(report));
     Ok(vec![
-        ("report.html", templates::html(&page)?.into_bytes()),
-        ("report.md", templates::markdown(&page, false)?.into_bytes()),
-        ("report.csv", csv::table(report)?),
+        (html, templates::html(&page)?.into_bytes()),
+        (markdown, templates::markdown(&page, false)?.into_bytes()),
+        (table, csv::table(report)?),
     ])
 }
 

@@ -13,14 +13,15 @@ pub(crate) struct Saved {
     pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// Makes sure, before anything is measured, that a folder is there and can be written to.
+/// Makes sure, before anything is measured, that a folder is there and can be written to, and
+/// that no folder is in the way of the files.
 ///
 /// # Errors
 ///
 /// Where it cannot.
-pub(crate) fn prepare(folder: &Path) -> io::Result<()> {
+pub(crate) fn prepare(folder: &Path, files: &[&str]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    for name in ["report.json", "report.html", "report.md", "report.csv"] {
+    for name in files {
         if folder.join(name).is_dir() {
             return Err(io::Error::other(format!("{name} is a folder there")));
         }
@@ -76,7 +77,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_leaves_the_old_file_and_nothing_else() {
         let folder = std::env::temp_dir().join(format!("lab-save-{}", std::process::id()));
-        prepare(&folder).unwrap();
+        prepare(&folder, &["a"]).unwrap();
         let files = || vec![("a", b"new".to_vec()), ("b", b"new".to_vec())];
         fs::write(folder.join("a"), "old").unwrap();
         // Nothing can be renamed onto a folder that is not empty.

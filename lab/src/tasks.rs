@@ -246,7 +246,7 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
     let contenders = contenders();
     let (scenarios, mut cells) = options.chosen(&contenders)?;
     let folder = options.out.clone().unwrap_or_else(|| target().join("report"));
-    save::prepare(&folder).map_err(|error| {
+    save::prepare(&folder, &output::NAMES).map_err(|error| {
         let folder = shown(&folder);
         Fault::new(format!(
             "cannot write to {folder}: {error}; choose another folder with --out DIR"
