@@ -20,7 +20,7 @@ use crate::model::Report;
 use book::Book;
 
 /// What the files of a run are called. `report.json` is the first, as it cannot be made again.
-pub(crate) const NAMES: [&str; 5] =
+pub const NAMES: [&str; 5] =
     ["report.json", "report.schema.json", "report.html", "report.md", "report.csv"];
 
 /// The files of a run, by their [`NAMES`].
