@@ -1,5 +1,7 @@
 //! A cell of the laboratory under criterion.
 
+#![allow(clippy::cast_precision_loss)] // counts far below 2^52
+
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
@@ -10,7 +12,7 @@ use service_registry_lab::scenarios;
 const SLICE: Duration = Duration::from_millis(5);
 
 /// Measures the timed cells of some scenarios; an iteration is so many operations.
-pub fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
+pub(super) fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
     let contenders = contender::all();
     let all = scenarios::all().into_iter();
     for scenario in all.filter(|scenario| names.contains(&scenario.name)) {
@@ -43,7 +45,7 @@ pub fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
 }
 
 /// Few samples, each of which is a slice.
-pub fn config() -> Criterion {
+pub(super) fn config() -> Criterion {
     Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(50))

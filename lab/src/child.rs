@@ -29,6 +29,8 @@ pub struct Task {
     /// From which all that is random in this life is made: the same for all contenders of a
     /// cell.
     pub seed: u64,
+    /// The processors, the one that others use least first.
+    pub processors: Vec<usize>,
 }
 
 /// What it says to its parent, each on a line.
@@ -61,9 +63,7 @@ pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Faul
                 let end = stage.finish().map(|()| Reply::Finished);
                 return say(&end.unwrap_or_else(|fault| Reply::Fault(fault.0)));
             }
-            _ => Err(Fault::new(format!(
-                "{line:?} is nothing that a parent says"
-            ))),
+            _ => Err(Fault::new(format!("{line:?} is nothing that a parent says"))),
         };
         match reply {
             Ok(reply) => say(&reply),
@@ -79,11 +79,7 @@ fn say(reply: &Reply) -> ExitCode {
     let mut line = serde_json::to_string(reply).expect("a reply is made of texts and numbers");
     line.push('\n');
     let mut out = io::stdout().lock();
-    if out
-        .write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
+    if out.write_all(line.as_bytes()).and_then(|()| out.flush()).is_err() {
         std::process::exit(1);
     }
     ExitCode::SUCCESS

@@ -15,102 +15,79 @@ use crate::output::words::{self, plural};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Why the two should not be compared, or not like this.
-    pub warnings: Vec<String>,
-    /// Whether values were compared, too: not those of different machines.
-    pub same_machine: bool,
+    pub(crate) warnings: Vec<String>,
     /// What both have, in the order of the new report.
-    pub rows: Vec<Change>,
+    pub(crate) rows: Vec<Change>,
     /// What only the old report has.
-    pub gone: Vec<String>,
+    pub(crate) gone: Vec<String>,
     /// What only the new report has.
-    pub added: Vec<String>,
+    pub(crate) added: Vec<String>,
     /// Questions that have another answer now: the question, the old answer, the new one.
-    pub answers: Vec<[String; 3]>,
+    pub(crate) answers: Vec<[String; 3]>,
 }
 
 /// A contender in a metric of a cell that both reports have.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Where.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Who.
-    pub contender: String,
+    pub(crate) contender: String,
     /// What it costs now next to what it did; more than 1 is slower.
-    pub ratio: Interval,
+    pub(crate) ratio: Interval,
     /// Whether that is a change, and no noise.
-    pub changed: bool,
-    /// Whether ratios to the reference were compared, not values.
-    pub by_ratio: bool,
+    pub(crate) changed: bool,
 }
 
 impl Change {
     /// Which it is, in words.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}, {}", self.contender, name(&self.place))
-    }
-
-    fn extent(&self) -> f64 {
-        self.ratio.value.ln().abs()
     }
 }
 
 fn name(place: &Place) -> String {
-    format!(
-        "{}: {}, {}",
-        place.id.scenario,
-        place.what(),
-        place.where_()
-    )
+    format!("{}: {}, {}", place.id.scenario, place.what(), place.where_())
 }
 
 /// Compares two reports; see above for how.
-pub fn compare(old: &Report, new: &Report) -> Changes {
+pub(crate) fn compare(old: &Report, new: &Report) -> Changes {
     let same_machine = machine(old) == machine(new);
     let key = |row: &Row| (row.place(), row.contender.clone());
     let before: HashMap<_, &Row> = old.rows.iter().map(|row| (key(row), row)).collect();
     let after: HashMap<_, &Row> = new.rows.iter().map(|row| (key(row), row)).collect();
     let floors = [old, new].map(|report| -> HashMap<&str, f64> {
         let noise = report.noise.iter();
-        noise
-            .map(|noise| (noise.scenario.as_str(), noise.floor))
-            .collect()
+        noise.map(|noise| (noise.scenario.as_str(), noise.floor)).collect()
     });
     let mut rows = Vec::new();
     for row in &new.rows {
         let Some(was) = before.get(&key(row)).filter(|was| was.unit == row.unit) else {
             continue;
         };
-        let (by_ratio, ratio) = match (was.ratio, row.ratio) {
-            (Some(was), Some(is)) if !row.unit.is_counted() => (true, over(was, is)),
-            _ if same_machine || row.unit.is_counted() => (false, over(was.value, row.value)),
+        let ratio = match (was.ratio, row.ratio) {
+            (Some(was), Some(is)) if !row.unit.is_counted() => over(was, is),
+            _ if same_machine || row.unit.is_counted() => over(was.value, row.value),
             _ => continue,
         };
-        let floor = floors
-            .iter()
-            .filter_map(|floors| floors.get(row.id.scenario.as_str()));
-        let margin = if row.unit.is_counted() {
-            1.005
-        } else {
-            floor.copied().fold(1.03, f64::max)
-        };
+        let floor = floors.iter().filter_map(|floors| floors.get(row.id.scenario.as_str()));
+        let margin =
+            if row.unit.is_counted() { 1.005 } else { floor.copied().fold(1.03, f64::max) };
         rows.push(Change {
             place: row.place(),
             contender: row.contender.clone(),
             changed: ratio.low > margin || ratio.high < margin.recip(),
             ratio,
-            by_ratio,
         });
     }
     let only = |rows: &[Row], other: &HashMap<(Place, String), &Row>| {
         let rows = rows.iter().filter(|row| !other.contains_key(&key(row)));
-        rows.map(|row| format!("{}, {}", row.contender, name(&row.place())))
-            .collect()
+        rows.map(|row| format!("{}, {}", row.contender, name(&row.place()))).collect()
     };
     Changes {
         warnings: warnings(old, new),
-        same_machine,
         rows,
         gone: only(&old.rows, &after),
         added: only(&new.rows, &before),
@@ -120,11 +97,7 @@ pub fn compare(old: &Report, new: &Report) -> Changes {
 
 fn machine(report: &Report) -> (&str, usize, &str) {
     let machine = &report.context.machine;
-    (
-        &machine.cpu,
-        machine.cores,
-        &report.context.toolchain.target,
-    )
+    (&machine.cpu, machine.cores, &report.context.toolchain.target)
 }
 
 /// What one figure is next to another that has nothing to do with it.
@@ -138,25 +111,13 @@ fn over(old: Interval, new: Interval) -> Interval {
             _ => 1.0,
         };
         let apart = old.low > new.high || new.low > old.high;
-        let [low, high] = if apart {
-            [value; 2]
-        } else {
-            [0.0, f64::INFINITY]
-        };
+        let [low, high] = if apart { [value; 2] } else { [0.0, f64::INFINITY] };
         return Interval { value, low, high };
     }
     let value = new.value / old.value;
-    let below = (new.value / new.low)
-        .ln()
-        .hypot((old.high / old.value).ln());
-    let above = (new.high / new.value)
-        .ln()
-        .hypot((old.value / old.low).ln());
-    Interval {
-        value,
-        low: value * (-below).exp(),
-        high: value * above.exp(),
-    }
+    let below = (new.value / new.low).ln().hypot((old.high / old.value).ln());
+    let above = (new.high / new.value).ln().hypot((old.value / old.low).ln());
+    Interval { value, low: value * (-below).exp(), high: value * above.exp() }
 }
 
 /// What a context says that a run of other code has in common with this one.
@@ -186,6 +147,7 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
         let [was, is] = [0, 1].map(|at: usize| values[at].pointer(fact));
         if let (true, Some(was), Some(is)) = (was != is, was, is) {
             let name = fact.rsplit('/').next().unwrap_or(fact).replace('_', " ");
+            let [was, is] = [was, is].map(|own| words::short(&own.to_string(), 200));
             warnings.push(format!("The {name} differs: {was}, then {is}."));
         }
     }
@@ -206,11 +168,7 @@ fn warnings(old: &Report, new: &Report) -> Vec<String> {
 
 fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
     let verdict = |answer: &crate::model::Answer| {
-        if answer.decided {
-            answer.stores.join(" = ")
-        } else {
-            "not decided".into()
-        }
+        if answer.decided { answer.stores.join(" = ") } else { "not decided".into() }
     };
     let both = new.answers.iter().filter_map(|is| {
         let was = old.answers.iter().find(|was| was.question == is.question)?;
@@ -221,14 +179,15 @@ fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
 
 impl Changes {
     /// What changed, the largest change first.
-    pub fn changed(&self) -> impl Iterator<Item = &Change> {
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &Change> {
         let mut changed: Vec<&Change> = self.rows.iter().filter(|row| row.changed).collect();
-        changed.sort_by(|a, b| b.extent().total_cmp(&a.extent()));
+        let extent = |row: &Change| row.ratio.value.ln().abs();
+        changed.sort_by(|a, b| extent(b).total_cmp(&extent(a)));
         changed.into_iter()
     }
 
     /// How much changed, in sentences.
-    pub fn sentences(&self) -> Vec<String> {
+    pub(crate) fn sentences(&self) -> Vec<String> {
         let (less, more): (Vec<_>, Vec<_>) = self.changed().partition(|row| row.ratio.value < 1.0);
         let mut said = vec![format!(
             "Of {} that both reports have, {} less now and {} more; the rest cannot be told from noise.",
@@ -285,10 +244,7 @@ mod tests {
         let mut report = report.clone();
         let rows = report.rows.iter_mut();
         for row in rows.filter(|row| row.contender == contender && row.id.scenario == "sustained") {
-            for own in [Some(&mut row.value), row.ratio.as_mut()]
-                .into_iter()
-                .flatten()
-            {
+            for own in [Some(&mut row.value), row.ratio.as_mut()].into_iter().flatten() {
                 for end in [&mut own.value, &mut own.low, &mut own.high] {
                     *end *= by;
                 }
@@ -304,10 +260,7 @@ mod tests {
         let found: Vec<&Change> = changes.changed().collect();
         assert!(!found.is_empty());
         for change in found {
-            assert_eq!(
-                (change.contender.as_str(), change.by_ratio),
-                ("snapshot", true)
-            );
+            assert_eq!(change.contender, "snapshot");
             assert!((change.ratio.value - 1.5).abs() < 1e-9, "{change:?}");
         }
         assert!(
@@ -326,25 +279,14 @@ mod tests {
         let mut new = old.clone();
         new.context.machine.cpu = "abacus".into();
         for row in new.rows.iter_mut().filter(|row| !row.unit.is_counted()) {
-            for end in [
-                &mut row.value.value,
-                &mut row.value.low,
-                &mut row.value.high,
-            ] {
+            for end in [&mut row.value.value, &mut row.value.low, &mut row.value.high] {
                 *end *= 2.0;
             }
         }
         let changes = compare(&old, &new);
-        assert!(
-            !changes.same_machine && changes.warnings.iter().any(|said| said.contains("abacus"))
-        );
-        assert_eq!(
-            changes.changed().count(),
-            0,
-            "{:?}",
-            changes.changed().next()
-        );
-        assert!(changes.rows.iter().any(|row| row.by_ratio));
+        assert!(changes.warnings.iter().any(|said| said.contains("abacus")));
+        assert_eq!(changes.changed().count(), 0, "{:?}", changes.changed().next());
+        assert!(!changes.rows.is_empty());
     }
 
     #[test]
@@ -354,10 +296,7 @@ mod tests {
             let mut new = old.clone();
             change(&mut new);
             let warnings = compare(&old, &new).warnings;
-            assert!(
-                warnings.iter().any(|warning| warning.contains(what)),
-                "{what}: {warnings:?}"
-            );
+            assert!(warnings.iter().any(|warning| warning.contains(what)), "{what}: {warnings:?}");
         };
         warned("cores", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());

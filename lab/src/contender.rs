@@ -1,16 +1,23 @@
 //! Who is measured.
 //!
-//! A contender is a [`Subject`](crate::subject::Subject) with a name. On the level of the
+//! A contender is a [`Subject`] with a name. On the level of the
 //! map stand our stores, by their public interface, beside bare maps; on that of the
 //! registry our stores beside what a user would write instead. Everybody has the same
-//! hasher and allocator.
+//! hasher and allocator. What they are called and promise stands in `contender/who.json`.
 
 pub mod bare;
+pub mod dash_registry;
+pub mod evmap;
+pub mod floor;
+pub mod go;
 mod null;
 mod ours;
-pub mod registry;
 
 use std::sync::OnceLock;
+
+use service_registry::{
+    EvmapStore, MemoryStore, SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
+};
 
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Kind, Level};
@@ -32,18 +39,12 @@ pub struct Contender {
 impl Contender {
     /// A contender that threads can share.
     pub fn shared<S: Shared>(info: ContenderInfo) -> Contender {
-        Contender {
-            info,
-            open: workload::shared::<S>,
-        }
+        Contender { info, open: workload::shared::<S> }
     }
 
     /// A contender of one thread.
     pub fn alone<S: Subject>(info: ContenderInfo) -> Contender {
-        Contender {
-            info,
-            open: workload::alone::<S>,
-        }
+        Contender { info, open: workload::alone::<S> }
     }
 
     /// A stage for it: the contender in a cell, filled and warm.
@@ -66,10 +67,7 @@ pub fn find<'a>(contenders: &'a [Contender], id: &str) -> Result<&'a Contender, 
     let found = contenders.iter().find(|contender| contender.info.id == id);
     found.ok_or_else(|| {
         let ids: Vec<&str> = contenders.iter().map(|known| &*known.info.id).collect();
-        Fault(format!(
-            "no contender is called {id:?}; there are {}",
-            ids.join(", ")
-        ))
+        Fault(format!("no contender is called {id:?}; there are {}", ids.join(", ")))
     })
 }
 
@@ -90,9 +88,21 @@ static GUESTS: OnceLock<Vec<(Level, Contender)>> = OnceLock::new();
 
 /// Lets contenders from outside take part, each in all scenarios of its level in which stores
 /// are shared. The first call counts.
-pub fn invite(guests: Vec<(Level, Contender)>) {
+///
+/// # Errors
+///
+/// Where one has the id of somebody who is there already.
+pub fn invite(guests: Vec<(Level, Contender)>) -> Result<(), Fault> {
+    let mut ids: Vec<String> = own().into_iter().map(|known| known.info.id).collect();
+    for (_, guest) in &guests {
+        if ids.contains(&guest.info.id) {
+            return Err(Fault(format!("there is a contender {:?} already", guest.info.id)));
+        }
+        ids.push(guest.info.id.clone());
+    }
     // Whoever calls again finds the first ones.
     let _ = GUESTS.set(guests);
+    Ok(())
 }
 
 /// Who was invited.
@@ -102,16 +112,38 @@ pub fn guests() -> &'static [(Level, Contender)] {
 
 /// All contenders, in the order of the tables.
 pub fn all() -> Vec<Contender> {
-    let null = info(
-        "null",
-        "null",
-        "accepts everything and does nothing: what the waking of threads costs",
-        Kind::Measure,
-    );
-    let mut all = ours::all();
-    all.extend(registry::all());
-    all.extend(bare::all());
-    all.push(Contender::shared::<null::Null>(null));
-    all.extend(guests().iter().map(|(_, guest)| guest.clone()));
-    all
+    own().into_iter().chain(guests().iter().map(|(_, guest)| guest.clone())).collect()
+}
+
+/// Those of this program.
+fn own() -> Vec<Contender> {
+    use workload::{alone, shared};
+    let subjects: [(&str, workload::Open); 19] = [
+        ("memory", alone::<Store<MemoryStore>>),
+        ("thread-safe", shared::<Store<ThreadSafeMemoryStore>>),
+        ("evmap", shared::<Store<EvmapStore>>),
+        ("snapshot", shared::<Store<SnapshotStore>>),
+        ("versioned", shared::<Store<VersionedStore>>),
+        ("worker", shared::<Store<WorkerStore>>),
+        ("go", shared::<go::Go>),
+        ("dashmap-registry", shared::<dash_registry::DashRegistry>),
+        ("floor", shared::<floor::Floor>),
+        ("rwlock", shared::<bare::Locked>),
+        ("dashmap", shared::<bare::Dash>),
+        ("papaya", shared::<bare::Papaya>),
+        ("scc-index", shared::<bare::SccIndex>),
+        ("scc-map", shared::<bare::SccMap>),
+        ("bare-evmap", shared::<evmap::Evmap>),
+        ("skiplist", shared::<bare::Skip>),
+        ("imbl", shared::<bare::Persistent>),
+        ("concread", shared::<bare::Concread>),
+        ("null", shared::<null::Null>),
+    ];
+    let infos = serde_json::from_str::<Vec<ContenderInfo>>(include_str!("contender/who.json"));
+    let infos = infos.expect("a list of contenders").into_iter().zip(subjects);
+    let both = infos.map(|(info, (id, open))| {
+        assert_eq!(info.id, id, "contender/who.json has the order of the subjects");
+        Contender { info, open }
+    });
+    both.collect()
 }

@@ -154,11 +154,7 @@ fn known(text: Option<String>) -> String {
 
 fn toolchain() -> Toolchain {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let profile = if cfg!(debug_assertions) {
-        "debug"
-    } else {
-        "release"
-    };
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     Toolchain {
         rustc: known(answer(Command::new(rustc).arg("-V"))),
         target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),

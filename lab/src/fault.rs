@@ -26,3 +26,10 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// So that a task can fail by what it does, or by what it writes to.
+impl From<Fault> for std::io::Error {
+    fn from(fault: Fault) -> std::io::Error {
+        std::io::Error::other(fault)
+    }
+}

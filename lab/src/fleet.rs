@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use service_registry::{Protocol, Provider, ServiceInfo, ServiceRegistration, ServiceStatus};
+use service_registry::{
+    Batch, Protocol, Provider, ServiceInfo, ServiceRegistration, ServiceStatus,
+};
 
 use crate::scenario::Holds;
 
@@ -63,17 +65,11 @@ impl Fleet {
 
     /// The groups that a pod is subscribed to.
     pub fn groups(self, pod: usize) -> Vec<String> {
-        let Holds {
-            pods_per_name: pods,
-            subscribers_per_group: subscribers,
-            ..
-        } = self.0;
+        let Holds { pods_per_name: pods, subscribers_per_group: subscribers, .. } = self.0;
         let before = (0..).take_while(|before| pod % pods + before * pods < subscribers);
         let names = self.names();
         let group = |before| (pod / pods + 2 * names - (before + 1) % names) % names;
-        before
-            .map(|before| self.name(group(before) * pods))
-            .collect()
+        before.map(|before| self.name(group(before) * pods)).collect()
     }
 
     /// A fresh record of a pod, which shares nothing with another.
@@ -104,27 +100,28 @@ impl Fleet {
     }
 }
 
+/// Adds a pod to a batch, and subscribes it to its groups.
+pub(crate) fn register(batch: &mut Batch, info: ServiceInfo) {
+    for group in info.subscriptions() {
+        batch.add_subscription(info.key(), group);
+    }
+    batch.save_service(info);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
     fn holds(services: usize, pods_per_name: usize, subscribers_per_group: usize) -> Holds {
-        Holds {
-            services,
-            pods_per_name,
-            subscribers_per_group,
-        }
+        Holds { services, pods_per_name, subscribers_per_group }
     }
 
     #[test]
     fn keys_are_19_bytes_long_and_those_of_the_records() {
         let fleet = Fleet(holds(1_000_000, 10, 10));
         for pod in [0, 9, 10, 427, 999_999] {
-            assert_eq!(
-                (fleet.key(pod).len(), fleet.absent_key(pod).len()),
-                (19, 19)
-            );
+            assert_eq!((fleet.key(pod).len(), fleet.absent_key(pod).len()), (19, 19));
             assert_eq!(*fleet.record(pod).key(), *fleet.key(pod));
         }
         assert_eq!(fleet.key(427), "service-00042:pod-7");
@@ -138,14 +135,8 @@ mod tests {
             for group in (0..1_000).flat_map(|pod| fleet.groups(pod)) {
                 *groups.entry(group).or_default() += 1;
             }
-            assert!(
-                groups.values().all(|count| *count == subscribers),
-                "{pods}, {subscribers}"
-            );
-            assert_eq!(
-                groups.len(),
-                if subscribers == 0 { 0 } else { fleet.names() }
-            );
+            assert!(groups.values().all(|count| *count == subscribers), "{pods}, {subscribers}");
+            assert_eq!(groups.len(), if subscribers == 0 { 0 } else { fleet.names() });
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The laboratory of `service-registry`.
 
-mod cells;
-pub mod check;
+// Counts and nanoseconds stay far below 2^52.
+#![allow(clippy::cast_precision_loss)]
+// Figures of tests are exact.
+#![cfg_attr(test, allow(clippy::float_cmp))]
+
+mod check;
 pub mod child;
-pub mod cli;
-pub mod compare;
+mod cli;
+mod compare;
 pub mod contender;
 pub mod context;
 mod counting;
@@ -17,19 +21,26 @@ pub mod output;
 pub mod plan;
 mod process;
 pub mod run;
-pub mod save;
+mod save;
 pub mod scenario;
 pub mod scenarios;
+mod seat;
 pub mod stage;
 mod stats;
 pub mod subject;
 #[cfg(test)]
 mod synthetic;
+pub mod tasks;
 pub mod workload;
 
 /// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`
 /// of a program of one's own calls. See `docs/research.md`.
 pub fn main_with(guests: Vec<(model::Level, contender::Contender)>) -> std::process::ExitCode {
-    contender::invite(guests);
-    cli::main()
+    match contender::invite(guests) {
+        Ok(()) => tasks::main(),
+        Err(fault) => {
+            tasks::complain(&fault.0);
+            2.into()
+        }
+    }
 }

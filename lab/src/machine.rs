@@ -7,7 +7,10 @@
 //! slept. What the host took ("steal") comes on top.
 
 use std::fs;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::seat;
 
 /// What a process and the host had used up to some moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +71,59 @@ pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Which processors others leave alone: those who measure sit there first.
+#[derive(Debug)]
+pub(crate) struct Quiet(Vec<(usize, f64)>);
+
+impl Quiet {
+    /// How long somebody works on a processor to see whether it is there for others.
+    const LOOK: Duration = Duration::from_millis(2);
+
+    /// How much of what is known the next look changes.
+    const NEW: f64 = 0.25;
+
+    /// Looks at the processors that this process may use. 20 ms for each.
+    pub(crate) fn new() -> Quiet {
+        let mut quiet = Quiet(seat::usable().into_iter().map(|cpu| (cpu, 0.0)).collect());
+        (0..10).for_each(|_| quiet.look());
+        quiet
+    }
+
+    /// Works on each processor for a moment, and takes down what others took of it. Where the
+    /// system does not tell, nothing is known.
+    pub(crate) fn look(&mut self) {
+        for (cpu, lost) in &mut self.0 {
+            let cpu = *cpu;
+            let look = move || {
+                seat::take(cpu);
+                let begun = Instant::now();
+                while begun.elapsed() < Quiet::LOOK {}
+                // Also until it was let onto this processor.
+                let waited = waited()? as f64;
+                Some(waited / (waited + Quiet::LOOK.as_nanos() as f64))
+            };
+            // A thread of its own: a child sits where the one who started it does.
+            let found = thread::Builder::new().spawn(look).ok().and_then(|own| own.join().ok());
+            if let Some(found) = found.flatten() {
+                *lost += Quiet::NEW * (found - *lost);
+            }
+        }
+    }
+
+    /// The processors, the quietest first.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let mut order = self.0.clone();
+        order.sort_by(|a, b| a.1.total_cmp(&b.1));
+        order.into_iter().map(|(cpu, _)| cpu).collect()
+    }
+}
+
+/// For how long the calling thread has waited for a processor so far, in nanoseconds.
+fn waited() -> Option<u64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,12 +139,7 @@ mod tests {
 
     /// Ten milliseconds in which a process ran and waited for so many.
     fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
-        let begin = Used {
-            at: Instant::now(),
-            ran: 0,
-            waited: 0,
-            stolen: 0,
-        };
+        let begin = Used { at: Instant::now(), ran: 0, waited: 0, stolen: 0 };
         let millis = |n: u64| n * 1_000_000;
         let end = Used {
             at: begin.at + Duration::from_millis(10),

@@ -1,5 +1,5 @@
 //! `cargo lab`
 
 fn main() -> std::process::ExitCode {
-    service_registry_lab::cli::main()
+    service_registry_lab::tasks::main()
 }

@@ -33,9 +33,29 @@ pub struct Report {
     pub scenarios: Vec<ScenarioRun>,
     /// The results, grouped by scenario, cell and metric; in the file, each such group
     /// says only once what it is.
-    #[serde(rename = "cells", with = "crate::cells")]
-    #[schemars(rename = "cells", with = "Vec<crate::cells::Cell>")]
+    #[serde(rename = "cells", with = "cells")]
+    #[schemars(rename = "cells", with = "Vec<cells::Cell>")]
     pub rows: Vec<Row>,
+}
+
+impl Report {
+    /// A report of nothing.
+    pub(crate) fn begun(context: Context) -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            context,
+            answers: Vec::new(),
+            noise: Vec::new(),
+            scenarios: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Takes out the scenarios of which nothing was measured.
+    pub(crate) fn drop_empty(&mut self) {
+        let rows = &self.rows;
+        self.scenarios.retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
+    }
 }
 
 /// One question of "which store should I use?", and what the run says to it.
@@ -108,12 +128,11 @@ pub struct Noise {
 }
 
 /// What a figure counts.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Nanoseconds for an operation. Less is better.
+    #[default]
     NsPerOp,
     /// Nanoseconds. Less is better.
     Ns,
@@ -132,9 +151,14 @@ impl Unit {
     }
 }
 
+/// A sample as it is kept: four digits that mean something.
+pub(crate) fn rounded(value: f64) -> f64 {
+    format!("{value:.3e}").parse().unwrap_or(value)
+}
+
 /// A situation of a scenario.
 #[derive(
-    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(deny_unknown_fields)]
 pub struct CellId {
@@ -143,6 +167,7 @@ pub struct CellId {
     /// What is done, in the words of the scenario: `with_service`, `95/5`.
     pub cell: String,
     /// How many threads do it.
+    #[schemars(range(min = 1))]
     pub threads: usize,
     /// How many services are registered.
     pub services: usize,
@@ -162,36 +187,53 @@ pub struct Place {
 }
 
 /// One contender in one metric of one cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Row {
     /// The cell.
+    #[serde(skip)]
     pub id: CellId,
     /// What of the cell: `time`, `p99`, `bytes`, ...
+    #[serde(skip)]
     pub metric: String,
-    /// The contender id. The second process of the reference is not among the rows' ids:
-    /// its samples stand in `again`.
-    pub contender: String,
     /// What `value` counts.
+    #[serde(skip)]
     pub unit: Unit,
+    /// The contender id.
+    pub contender: String,
     /// The median over the rounds, with its interval.
     pub value: Interval,
-    /// Cost next to the reference of the scenario; `None` for the reference itself, and
-    /// where there is none.
+    /// Cost next to the reference of the scenario; not that of the reference itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Interval>,
     /// What was measured, by life and round, in the unit, with four significant digits;
     /// `null` where the slice was dropped or the contender rested.
+    #[schemars(inner(inner(range(min = 0))))]
     pub samples: Vec<Vec<Option<f64>>>,
-    /// The same of the second process of the reference; empty for all others.
+    /// The same of the second process of the reference; of no one else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(inner(range(min = 0))))]
     pub again: Vec<Vec<Option<f64>>>,
 }
 
 impl Row {
+    /// A row without samples, of which nothing follows.
+    pub(crate) fn begun(id: CellId, metric: &str, contender: &str, unit: Unit) -> Row {
+        Row {
+            id,
+            metric: metric.into(),
+            contender: contender.into(),
+            unit,
+            value: Interval { value: 0.0, low: 0.0, high: 0.0 },
+            ratio: None,
+            samples: Vec::new(),
+            again: Vec::new(),
+        }
+    }
+
     /// Where it stands.
     pub fn place(&self) -> Place {
-        Place {
-            id: self.id.clone(),
-            metric: self.metric.clone(),
-        }
+        Place { id: self.id.clone(), metric: self.metric.clone() }
     }
 }
 
@@ -214,6 +256,7 @@ pub struct ScenarioRun {
     /// Slices that were dropped by the rule in [`Context::rules`].
     pub dropped: u64,
     /// How long it took, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
 }
 
@@ -234,8 +277,10 @@ pub struct Context {
     /// The version of this crate.
     pub version: String,
     /// When the run began: RFC 3339, in UTC.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
     /// How long it took, in seconds.
+    #[schemars(range(min = 0))]
     pub seconds: f64,
     /// Why the run ended before its plan, if it did: `interrupted`, or the fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -243,6 +288,7 @@ pub struct Context {
     /// What was typed, without what is not UTF-8.
     pub command: String,
     /// `smoke`, `quick`, `default` or `full`
+    #[schemars(extend("enum" = ["smoke", "quick", "default", "full"]))]
     pub effort: String,
     /// From which all that is random was made.
     pub seed: u64,
@@ -251,6 +297,7 @@ pub struct Context {
     /// Whether the files differed from that commit.
     pub git_modified: Option<bool>,
     /// The SHA-256 of `Cargo.lock`, in hexadecimal digits.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub lock_file: String,
     /// What it ran on.
     pub machine: Machine,
@@ -283,16 +330,19 @@ pub struct Machine {
     /// The model of the processor.
     pub cpu: String,
     /// Threads that can run at once.
+    #[schemars(range(min = 1))]
     pub cores: usize,
-    /// Memory, in bytes.
+    /// Memory, in bytes; 0 where the system does not tell.
     pub memory_bytes: u64,
     /// The operating system.
     pub os: String,
     /// The version of its kernel, without what whoever built it has appended.
     pub kernel: String,
     /// Processes that wanted to run in the minute before the start.
+    #[schemars(range(min = 0))]
     pub load_before: f64,
     /// The same, at the end.
+    #[schemars(range(min = 0))]
     pub load_after: f64,
 }
 
@@ -305,6 +355,7 @@ pub struct Toolchain {
     /// The platform.
     pub target: String,
     /// `release`, or `debug`, of which no figure means anything.
+    #[schemars(extend("enum" = ["release", "debug"]))]
     pub profile: String,
 }
 
@@ -313,6 +364,7 @@ pub struct Toolchain {
 #[serde(deny_unknown_fields)]
 pub struct ContenderInfo {
     /// The name in the rows and on the command line: `versioned`, `dashmap`.
+    #[schemars(length(min = 1))]
     pub id: String,
     /// The name in tables and charts: `VersionedStore`, `dashmap`.
     pub name: String,
@@ -362,4 +414,63 @@ pub struct Promises {
     pub linearizable: bool,
     /// What else there is to know; empty for nothing.
     pub caveat: String,
+}
+
+/// The rows of a report as its file has them: what is the same for all contenders of a
+/// metric stands there once.
+pub(crate) mod cells {
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{CellId, Row, Unit};
+
+    /// A metric of a cell, with everybody who was measured in it.
+    #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub(crate) struct Cell {
+        /// Which cell.
+        #[serde(flatten)]
+        id: CellId,
+        /// What of it: `time`, `p99`, `bytes`, ...
+        metric: String,
+        /// What the figures count.
+        unit: Unit,
+        /// The contenders.
+        rows: Vec<Row>,
+    }
+
+    /// Rows that stand next to each other and are of the same metric and unit.
+    fn groups(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+        rows.chunk_by(|a, b| (&a.id, &a.metric, a.unit) == (&b.id, &b.metric, b.unit))
+    }
+
+    /// Where each row stands in the file: `cells[3].rows[0]`.
+    pub(crate) fn places(rows: &[Row]) -> Vec<String> {
+        let in_group = |(at, group): (usize, &[Row])| {
+            (0..group.len()).map(move |row| format!("cells[{at}].rows[{row}]")).collect::<Vec<_>>()
+        };
+        groups(rows).enumerate().flat_map(in_group).collect()
+    }
+
+    pub(crate) fn serialize<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(groups(rows).map(|group| {
+            let Row { id, metric, unit, .. } = group[0].clone();
+            Cell { id, metric, unit, rows: group.to_vec() }
+        }))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Row>, D::Error> {
+        let cells = Vec::<Cell>::deserialize(deserializer)?;
+        let rows = cells.into_iter().flat_map(|Cell { id, metric, unit, rows }| {
+            rows.into_iter().map(move |row| Row {
+                id: id.clone(),
+                metric: metric.clone(),
+                unit,
+                ..row
+            })
+        });
+        Ok(rows.collect())
+    }
 }

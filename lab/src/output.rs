@@ -5,33 +5,32 @@ mod book;
 mod chart;
 mod csv;
 mod figures;
-mod html;
-mod json;
-mod markdown;
+pub(crate) mod json;
 mod page;
 pub mod progress;
 mod story;
 mod templates;
-pub mod terminal;
+pub(crate) mod terminal;
 pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
 use crate::model::Report;
-use page::Page;
+use book::Book;
 
-/// The files of a run, by name: `report.json` first, as it cannot be made again, then
-/// `report.schema.json`, `report.html`, `report.md` and `report.csv`.
+/// What the files of a run are called. `report.json` is the first, as it cannot be made again.
+pub const NAMES: [&str; 5] =
+    ["report.json", "report.schema.json", "report.html", "report.md", "report.csv"];
+
+/// The files of a run, by their [`NAMES`].
 ///
 /// # Errors
 ///
 /// Where a template does not fit the report: a fault of this program.
 pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
-    let mut files = vec![
-        ("report.json", json(report)?),
-        ("report.schema.json", json::schema()?),
-    ];
+    let [text, schema, ..] = NAMES;
+    let mut files = vec![(text, json::text(report)?), (schema, json::schema()?)];
     files.extend(rendered(report)?);
     Ok(files)
 }
@@ -43,21 +42,13 @@ pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
 ///
 /// As [`files`].
 pub fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
-    let page = Page::of(report);
+    let [.., html, markdown, table] = NAMES;
+    let page = page::page(&Book::of(report));
     Ok(vec![
-        ("report.html", html::page(&page)?.into_bytes()),
-        ("report.md", markdown::page(&page, false)?.into_bytes()),
-        ("report.csv", csv::table(report)?),
+        (html, templates::html(&page)?.into_bytes()),
+        (markdown, templates::markdown(&page, false)?.into_bytes()),
+        (table, csv::table(report)?),
     ])
-}
-
-/// `report.json`, with a row on each line and six significant digits at most.
-///
-/// # Errors
-///
-/// As [`files`].
-pub fn json(report: &Report) -> Result<Vec<u8>, Fault> {
-    json::text(report)
 }
 
 /// The pages of the repository that are made from `docs/report.json`, by their paths in
@@ -68,23 +59,20 @@ pub fn json(report: &Report) -> Result<Vec<u8>, Fault> {
 ///
 /// Where `readme` lacks the two marks between which the figures stand.
 pub fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fault> {
-    let page = Page::of(report);
-    let benchmarks = markdown::page(&page, true)?;
+    let book = Book::of(report);
+    let page = page::page(&book);
+    let benchmarks = templates::markdown(&page, true)?;
     let docs = Path::new("docs");
     let mut files = vec![
-        (
-            PathBuf::from("README.md"),
-            markdown::readme(&page, readme)?.into_bytes(),
-        ),
+        (PathBuf::from("README.md"), templates::readme(&page, readme)?.into_bytes()),
         (docs.join("report.schema.json"), json::schema()?),
     ];
-    for figure in page.figures() {
-        let name = format!("{}.svg", figure.file);
-        let path = docs.join("img").join(&name);
+    for (name, drawing) in figures::all(&book) {
+        let path = docs.join(format!("img/{name}.svg"));
         // The page shows one chart of a scenario; what it does not show is not kept.
-        let shown = benchmarks.contains(&format!("(img/{name})"));
+        let shown = benchmarks.contains(&format!("(img/{name}.svg)"));
         if shown && !files.iter().any(|(known, _)| *known == path) {
-            files.push((path, figure.drawing.file().into_bytes()));
+            files.push((path, drawing.file().into_bytes()));
         }
     }
     files.push((docs.join("benchmarks.md"), benchmarks.into_bytes()));

@@ -34,20 +34,27 @@ pub(crate) const QUIET: f64 = 1.04;
 /// The same of the percentiles of an open loop.
 pub(crate) const QUIET_TAIL: f64 = 1.12;
 
-/// After the lives that everybody gets, so many turns are one for the tables as well.
-pub(crate) const TABLES: usize = 4;
+/// After the lives that everybody gets, one of so many turns is for the noise floors as well.
+pub(crate) const FLOORS: usize = 2;
 
-/// A slice of an open loop is so many times as long: its tail shows only in many operations.
-const OPEN_LOOP: u32 = 4;
+/// The same for the tables.
+pub(crate) const TABLES: usize = 12;
+
+/// A slice of an open loop is so many times as long, since its tail shows only in many operations,
+/// and one of bursts, since a burst takes a part of a slice.
+const LONG: u32 = 4;
+
+/// A life of at most so many processes has twice the rounds: they are cheap.
+const FEW: usize = 4;
 
 impl Plan {
     /// The plan of an effort.
     pub fn of(effort: Effort) -> Plan {
         let (seconds, lives, most, rounds, millis, narrow) = match effort {
             Effort::Smoke => (60, 1, 1, 2, 2, f64::INFINITY),
-            Effort::Quick => (52, 3, 100, 3, 10, 1.10),
-            Effort::Default => (570, 6, 60, 4, 15, 1.05),
-            Effort::Full => (3_450, 10, 60, 4, 30, 1.03),
+            Effort::Quick => (54, 2, 100, 3, 10, 1.10),
+            Effort::Default => (570, 2, 100, 4, 15, 1.05),
+            Effort::Full => (3_450, 4, 100, 4, 30, 1.03),
         };
         Plan {
             budget: Duration::from_secs(seconds),
@@ -62,7 +69,7 @@ impl Plan {
     /// How long a slice of a cell is.
     pub fn slice(&self, cell: &Cell) -> Duration {
         match cell.orchestration {
-            Orchestration::OpenLoop { .. } => self.slice * OPEN_LOOP,
+            Orchestration::OpenLoop { .. } | Orchestration::Burst { .. } => self.slice * LONG,
             _ => self.slice,
         }
     }
@@ -70,13 +77,20 @@ impl Plan {
     /// Rounds of a life of a cell whose contenders took so long to open: as many as take
     /// about that long, too, so that starting is at most half of the time; fewer where the
     /// run is behind its time.
-    pub(crate) fn rounds(&self, opening: Duration, round: Duration, is_behind: bool) -> usize {
+    pub(crate) fn rounds(
+        &self,
+        processes: usize,
+        opening: Duration,
+        round: Duration,
+        is_behind: bool,
+    ) -> usize {
         if is_behind {
             return FEW_ROUNDS.min(self.rounds);
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped next
         let worth = (opening.as_secs_f64() / round.as_secs_f64().max(1e-6)).ceil() as usize;
-        worth.clamp(self.rounds, self.rounds * MANY)
+        let least = if processes <= FEW { self.rounds * 2 } else { self.rounds };
+        worth.clamp(least, self.rounds * MANY)
     }
 
     /// Whether so many lives are fewer than should be over by now, of those that all `cells`
@@ -94,11 +108,11 @@ impl Plan {
                 "All contenders of a cell are alive at once, each in a process of its own, opened \
                  and warmed by a slice that does not count. A round is one slice of {slice} ms \
                  for each of them, one after the other in random order; the reference runs in two \
-                 processes. Slices of an open loop are {OPEN_LOOP} times as long, and its \
-                 percentiles are those of all slices of a life, one figure a life."
+                 processes. Slices of an open loop and of bursts are {LONG} times as long, and the percentiles \
+                 of an open loop are those of all slices of a life, one figure a life."
             ),
             format!(
-                "A life of a cell has {} rounds, up to {} where opening the stores takes longer than \
+                "A life of a cell has {} rounds, twice as many with at most {FEW} processes, up to {} where opening the stores takes longer than \
                  those, {FEW_ROUNDS} while the run is late; then all processes are replaced. The cells take turns in \
                  random order, a life each, so that all of them meet the same hours. What is counted \
                  (bytes, instructions, allocations) has no noise, and is measured once.",
@@ -115,7 +129,7 @@ impl Plan {
             ),
             format!(
                 "Every cell gets {} lives. After these a contender goes on only in cells that need \
-                 it: where a question is undecided, the best store and those not told from it; the \
+                 it: where a question is undecided, the best store and those not told from it; in every second turn the \
                  reference where it is farther than {:.0} % from itself ({:.0} % in an open loop); in every \
                  {TABLES}th turn also those whose interval next to it is wider than {} % to a side. \
                  The run ends when nobody is needed, after {} lives, or when the next life would \
@@ -145,13 +159,11 @@ mod tests {
     fn stores_that_take_long_to_open_get_more_rounds_unless_time_is_short() {
         let plan = Plan::of(Effort::Quick);
         let round = Duration::from_millis(80);
-        let rounds = |millis, late| plan.rounds(Duration::from_millis(millis), round, late);
-        assert_eq!(
-            [rounds(20, false), rounds(400, false), rounds(60_000, false)],
-            [3, 5, 9]
-        );
+        let rounds = |millis, late| plan.rounds(8, Duration::from_millis(millis), round, late);
+        assert_eq!([rounds(20, false), rounds(400, false), rounds(60_000, false)], [3, 5, 9]);
         assert_eq!(rounds(60_000, true), FEW_ROUNDS);
+        assert_eq!(plan.rounds(FEW, Duration::ZERO, round, false), 6);
         let half = plan.budget / 2;
-        assert!(plan.is_behind(half, 20, 20) && !plan.is_behind(half, 31, 20));
+        assert!(plan.is_behind(half, 19, 20) && !plan.is_behind(half, 21, 20));
     }
 }

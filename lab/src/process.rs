@@ -51,28 +51,22 @@ impl Process {
         let task = serde_json::to_string(task).map_err(|error| failed(error.into()))?;
         let mut command = Command::new(program().map_err(failed)?);
         command.arg(ARGUMENT).arg(task);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own: Ctrl-C is for the parent, which decides.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(failed)?;
         let (send, replies) = channel();
         let output = child.stdout.take().map(BufReader::new);
-        std::thread::spawn(move || {
+        let listen = move || {
             let lines = output.into_iter().flat_map(BufRead::lines);
             // Nobody may listen any more.
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| send.send(line).ok())
-        });
-        Ok(Process {
-            child,
-            name,
-            replies,
-        })
+            lines.map_while(Result::ok).try_for_each(|line| send.send(line).ok())
+        };
+        let listening = std::thread::Builder::new().spawn(listen).map(drop);
+        let process = Process { child, name: name.clone(), replies };
+        // Where there is no thread to be had, dropping the process ends it.
+        listening.map(|()| process).map_err(failed)
     }
 
     /// Its number.
@@ -152,11 +146,7 @@ impl Process {
             let _ = errors.take(8_192).read_to_end(&mut said);
         }
         let said = String::from_utf8_lossy(&said);
-        let said: Vec<&str> = said
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .collect();
+        let said: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         let said = said.join("; ");
         self.fault(match &*said {
             "" => format!("the measuring process ended with {status}"),
@@ -196,5 +186,7 @@ fn program() -> io::Result<PathBuf> {
     if own.exists() {
         return Ok(own);
     }
-    std::env::current_exe()
+    // Where there is no /proc, by the name that it was called with.
+    let called = || std::env::args_os().next().map(PathBuf::from);
+    std::env::current_exe().or_else(|error| called().ok_or(error))
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::child::Task;
 use crate::fault::Fault;
 use crate::judge;
-use crate::machine::{self, Used};
-use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit};
+use crate::machine::{self, Quiet, Used};
+use crate::model::{CellId, Context, Interval, Report, Row, Unit, rounded};
 use crate::output::progress::Progress;
-use crate::plan::{DROP, Plan, QUIET, QUIET_TAIL, TABLES};
+use crate::plan::{DROP, FLOORS, Plan, QUIET, QUIET_TAIL, TABLES};
 use crate::process::{End, Process, Waiting};
 use crate::scenario::{Cell, Orchestration, Scenario};
 use crate::stage::Slice;
@@ -47,7 +47,6 @@ impl Run<'_> {
     /// Measures. What was measured before a fault or an interruption is kept, and
     /// [`Context::ended_early`] says why the run ended.
     pub fn measure(&self, context: Context, progress: &Progress) -> Report {
-        let begun = Instant::now();
         let mut desk = Desk::new(self, context);
         let end = desk.passes(progress);
         progress.finish();
@@ -57,14 +56,9 @@ impl Run<'_> {
             Err(End::Interrupted) => Some("interrupted".into()),
             Err(End::Fault(fault)) => Some(fault.0),
         };
-        report
-            .rows
-            .retain(|row| row.samples.iter().flatten().flatten().next().is_some());
-        let rows = &report.rows;
-        report
-            .scenarios
-            .retain(|run| rows.iter().any(|row| row.id.scenario == run.name));
-        report.context.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
+        report.rows.retain(|row| row.samples.iter().flatten().flatten().next().is_some());
+        report.drop_empty();
+        report.context.seconds = (desk.begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
         judge::complete(&mut report);
         report
     }
@@ -105,38 +99,18 @@ struct Desk<'a> {
     dice: Dice,
     waiting: Waiting<'a>,
     processors: usize,
+    quiet: Quiet,
 }
 
 impl<'a> Desk<'a> {
     fn new(run: &'a Run<'a>, context: Context) -> Desk<'a> {
-        let mut report = Report {
-            schema_version: SCHEMA_VERSION,
-            context,
-            answers: Vec::new(),
-            noise: Vec::new(),
-            scenarios: Vec::new(),
-            rows: Vec::new(),
-        };
+        let mut report = Report::begun(context);
         let mut seats = Vec::new();
         for (at, scenario) in run.scenarios.iter().enumerate() {
-            report.scenarios.push(ScenarioRun {
-                name: scenario.name.into(),
-                about: scenario.about.into(),
-                method: scenario.method.into(),
-                level: scenario.level,
-                reference: scenario.reference.into(),
-                slices: 0,
-                dropped: 0,
-                seconds: 0.0,
-            });
+            report.scenarios.push(scenario.begun());
             for &(_, cell) in run.cells.iter().filter(|(own, _)| *own == at) {
                 let place = &scenario.cells[cell];
-                let id = CellId {
-                    scenario: scenario.name.into(),
-                    cell: place.name.clone(),
-                    threads: place.threads,
-                    services: place.holds.services,
-                };
+                let id = scenario.id(place);
                 seats.push(Seat {
                     scenario: at,
                     cell,
@@ -147,22 +121,8 @@ impl<'a> Desk<'a> {
                     lost: BTreeMap::new(),
                 });
                 for (metric, unit) in &place.metrics {
-                    report
-                        .rows
-                        .extend(scenario.contenders.iter().map(|contender| Row {
-                            id: id.clone(),
-                            metric: (*metric).into(),
-                            contender: (*contender).into(),
-                            unit: *unit,
-                            value: Interval {
-                                value: 0.0,
-                                low: 0.0,
-                                high: 0.0,
-                            },
-                            ratio: None,
-                            samples: Vec::new(),
-                            again: Vec::new(),
-                        }));
+                    let row = |contender: &&str| Row::begun(id.clone(), metric, contender, *unit);
+                    report.rows.extend(scenario.contenders.iter().map(row));
                 }
             }
         }
@@ -172,11 +132,9 @@ impl<'a> Desk<'a> {
             seats,
             begun: Instant::now(),
             dice: Dice(run.seed),
-            waiting: Waiting {
-                interrupted: run.interrupted,
-                patience: run.patience,
-            },
+            waiting: Waiting { interrupted: run.interrupted, patience: run.patience },
             processors: machine::processors(),
+            quiet: Quiet::new(),
         }
     }
 
@@ -186,14 +144,14 @@ impl<'a> Desk<'a> {
             let mut turns: Vec<(usize, BTreeSet<String>)> = if pass < plan.lives {
                 let all = |at: usize| (at, self.everybody(at));
                 let counted = |at: &usize| pass > 0 && self.is_counted(*at);
-                (0..self.seats.len())
-                    .filter(|at| !counted(at))
-                    .map(all)
-                    .collect()
+                (0..self.seats.len()).filter(|at| !counted(at)).map(all).collect()
             } else {
-                let mut turns = self.needed((pass - plan.lives) % TABLES == TABLES - 1);
+                judge::complete(&mut self.report);
+                let turn = pass - plan.lives;
+                let mut turns =
+                    self.needed(turn % FLOORS == FLOORS - 1, turn % TABLES == TABLES - 1);
                 if turns.is_empty() {
-                    turns = self.needed(true);
+                    turns = self.needed(true, true);
                 }
                 turns.into_iter().collect()
             };
@@ -231,30 +189,20 @@ impl<'a> Desk<'a> {
         metrics.iter().all(|(_, unit)| unit.is_counted())
     }
 
-    /// Who needs more rounds in which cell: for the questions and the noise floors, or for
-    /// the tables as well.
-    fn needed(&mut self, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
-        judge::complete(&mut self.report);
+    /// Who needs more rounds in which cell: for the questions, and where it is asked for, for
+    /// the noise floors and for the tables.
+    fn needed(&self, floors: bool, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
         let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
-        for (at, seat) in self
-            .seats
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !self.is_counted(*at))
-        {
+        for (at, seat) in self.seats.iter().enumerate().filter(|(at, _)| !self.is_counted(*at)) {
             let scenario = self.scenario(at);
-            let quiet = if is_pooled(&scenario.cells[seat.cell]) {
-                QUIET_TAIL
-            } else {
-                QUIET
-            };
+            let quiet = if is_pooled(&scenario.cells[seat.cell]) { QUIET_TAIL } else { QUIET };
             let mut all = BTreeSet::new();
             let asked = open.iter().filter(|own| own.cells.contains(&seat.id));
             all.extend(asked.flat_map(|own| &own.contenders).cloned());
             for row in self.rows_of(seat) {
                 let is_wide = |own: Interval| own.high / own.value > self.run.plan.narrow;
-                if judge::floor(row).is_some_and(|floor| floor > quiet) {
+                if floors && judge::floor(row).is_some_and(|floor| floor > quiet) {
                     all.insert(row.contender.clone());
                 }
                 if tables && row.ratio.is_some_and(is_wide) {
@@ -282,11 +230,9 @@ impl<'a> Desk<'a> {
         let end = self.rounds(at, contenders, &mut entries);
         let end = end.map_err(|end| match end {
             End::Interrupted => End::Interrupted,
-            End::Fault(fault) => End::Fault(
-                fault
-                    .at(&self.seats[at].id.cell)
-                    .at(&self.seats[at].id.scenario),
-            ),
+            End::Fault(fault) => {
+                End::Fault(fault.at(&self.seats[at].id.cell).at(&self.seats[at].id.scenario))
+            }
         });
         if !matches!(end, Err(End::Fault(_))) {
             self.keep(at, &entries);
@@ -307,6 +253,10 @@ impl<'a> Desk<'a> {
         let scenario = self.scenario(at);
         let cell = &scenario.cells[self.seats[at].cell];
         let counted = self.is_counted(at);
+        if !counted {
+            self.quiet.look();
+        }
+        let processors = self.quiet.order();
         let begun = Instant::now();
         let seed = Dice(self.run.seed ^ (self.seats[at].lives as u64) << 32).draw();
         for contender in contenders {
@@ -315,6 +265,7 @@ impl<'a> Desk<'a> {
                 cell: self.seats[at].cell,
                 contender: contender.clone(),
                 seed,
+                processors: processors.clone(),
             };
             let twice = *contender == scenario.reference && !counted;
             for again in [false, true].into_iter().take(1 + usize::from(twice)) {
@@ -336,16 +287,14 @@ impl<'a> Desk<'a> {
         } else {
             // What a process does first warms it.
             self.dice.shuffle(entries);
+            let warming = Instant::now();
             for process in entries.iter_mut().filter_map(|own| own.process.as_mut()) {
                 process.slice(length / 2, waiting)?;
             }
             let lives = self.seats.iter().map(|own| own.lives).sum();
-            let late = self
-                .run
-                .plan
-                .is_behind(self.begun.elapsed(), lives, self.seats.len());
-            let round = length.mul_f64(entries.len() as f64);
-            self.run.plan.rounds(begun.elapsed(), round, late)
+            let late = self.run.plan.is_behind(self.begun.elapsed(), lives, self.seats.len());
+            let round = warming.elapsed() * 2;
+            self.run.plan.rounds(entries.len(), warming - begun, round, late)
         };
         let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
         let looked_at = !counted && threads <= MANY_THREADS;
@@ -378,11 +327,7 @@ impl<'a> Desk<'a> {
         let cell = &scenario.cells[self.seats[at].cell];
         let pooled = is_pooled(cell);
         let counted = self.is_counted(at);
-        let rounds = entries
-            .iter()
-            .map(|own| own.slices.len())
-            .max()
-            .unwrap_or(0);
+        let rounds = entries.iter().map(|own| own.slices.len()).max().unwrap_or(0);
         if rounds == 0 {
             return;
         }
@@ -399,10 +344,7 @@ impl<'a> Desk<'a> {
             let most = usual.unwrap_or(1.0) + DROP;
             let keeps =
                 |lost: Option<f64>| pooled || counted || lost.is_none_or(|lost| lost <= most);
-            let kept = entry
-                .slices
-                .iter()
-                .map(|(slice, lost)| keeps(*lost).then_some(slice));
+            let kept = entry.slices.iter().map(|(slice, lost)| keeps(*lost).then_some(slice));
             let mut kept: Vec<Option<&Slice>> = kept.collect();
             run.slices += kept.len() as u64;
             run.dropped += kept.iter().filter(|own| own.is_none()).count() as u64;
@@ -417,8 +359,7 @@ impl<'a> Desk<'a> {
         for (metric, _) in cell.metrics.iter().enumerate() {
             let of = |kept: Option<&Vec<Option<&Slice>>>| -> Vec<Option<f64>> {
                 let kept = kept.into_iter().flatten();
-                kept.map(|slice| slice.map(|own| rounded(own.values[metric])))
-                    .collect()
+                kept.map(|slice| slice.map(|own| rounded(own.values[metric]))).collect()
             };
             for (place, contender) in scenario.contenders.iter().enumerate() {
                 let row = &mut self.report.rows[seat.rows + metric * contenders + place];
@@ -440,26 +381,19 @@ fn is_pooled(cell: &Cell) -> bool {
 fn possible(slice: &Slice, metrics: &[(&'static str, Unit)]) -> Result<(), Fault> {
     if slice.values.len() != metrics.len() {
         let (own, all) = (slice.values.len(), metrics.len());
-        return Err(Fault::new(format!(
-            "a slice yielded {own} figures for {all} metrics"
-        )));
+        return Err(Fault::new(format!("a slice yielded {own} figures for {all} metrics")));
     }
     for (value, (metric, unit)) in slice.values.iter().zip(metrics) {
         if !value.is_finite() || *value < 0.0 {
-            return Err(Fault::new(format!(
-                "{metric} is {value}, which is no figure"
-            )));
+            return Err(Fault::new(format!("{metric} is {value}, which is no figure")));
         }
         if *unit == Unit::NsPerOp && *value < IMPOSSIBLE {
             return Err(Fault::new(format!(
-                "{metric}: an operation in {value:.4} ns is less than a tenth of a nanosecond: the                  compiler has most likely removed the work, as nothing uses its result (see                  std::hint::black_box)"
+                "{metric}: an operation in {value:.4} ns is less than a tenth of a nanosecond: the \
+                 compiler has most likely removed the work, as nothing uses its result (see \
+                 std::hint::black_box)"
             )));
         }
     }
     Ok(())
-}
-
-/// Four digits that mean something.
-fn rounded(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
 }

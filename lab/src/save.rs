@@ -6,28 +6,36 @@ use std::path::{Path, PathBuf};
 
 /// What became of some files.
 #[derive(Debug, Default)]
-pub struct Saved {
+pub(crate) struct Saved {
     /// Those that were written.
-    pub written: Vec<PathBuf>,
+    pub(crate) written: Vec<PathBuf>,
     /// Those that were not, each with the reason.
-    pub failed: Vec<(PathBuf, io::Error)>,
+    pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// Makes sure, before anything is measured, that a folder is there and can be written to.
+/// Makes sure, before anything is measured, that a folder is there and can be written to, and
+/// that no folder is in the way of the files.
 ///
 /// # Errors
 ///
 /// Where it cannot.
-pub fn prepare(folder: &Path) -> io::Result<()> {
+pub(crate) fn prepare(folder: &Path, files: &[&str]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    for name in files {
+        if folder.join(name).is_dir() {
+            return Err(io::Error::other(format!("{name} is a folder there")));
+        }
+    }
     let probe = beside(&folder.join("probe"));
-    fs::write(&probe, "a few bytes")?;
-    fs::remove_file(&probe)
+    let written = fs::write(&probe, "a few bytes");
+    // A full disk leaves it there with nothing in it.
+    let removed = fs::remove_file(&probe);
+    written.and(removed)
 }
 
 /// Writes each file beside its place and renames it then, so that no file is ever there in
 /// part, and an old one stays until the new one is whole.
-pub fn save(folder: &Path, files: Vec<(impl AsRef<Path>, Vec<u8>)>) -> Saved {
+pub(crate) fn save(folder: &Path, files: Vec<(impl AsRef<Path>, Vec<u8>)>) -> Saved {
     let mut saved = Saved::default();
     for (name, bytes) in files {
         let path = folder.join(name);
@@ -69,7 +77,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_leaves_the_old_file_and_nothing_else() {
         let folder = std::env::temp_dir().join(format!("lab-save-{}", std::process::id()));
-        prepare(&folder).unwrap();
+        prepare(&folder, &["a"]).unwrap();
         let files = || vec![("a", b"new".to_vec()), ("b", b"new".to_vec())];
         fs::write(folder.join("a"), "old").unwrap();
         // Nothing can be renamed onto a folder that is not empty.

@@ -1,6 +1,6 @@
 //! What a scenario is: data. It is described here, not programmed; `workload` runs it.
 
-use crate::model::{Level, Unit};
+use crate::model::{CellId, Level, ScenarioRun, Unit};
 
 /// A question that is answered by measuring.
 #[derive(Clone, Debug)]
@@ -19,6 +19,32 @@ pub struct Scenario {
     pub reference: &'static str,
     /// The situations that are measured.
     pub cells: Vec<Cell>,
+}
+
+impl Scenario {
+    /// What a report calls one of its cells.
+    pub(crate) fn id(&self, cell: &Cell) -> CellId {
+        CellId {
+            scenario: self.name.into(),
+            cell: cell.name.clone(),
+            threads: cell.threads,
+            services: cell.holds.services,
+        }
+    }
+
+    /// What a report says of it before anything was measured.
+    pub(crate) fn begun(&self) -> ScenarioRun {
+        ScenarioRun {
+            name: self.name.into(),
+            about: self.about.into(),
+            method: self.method.into(),
+            level: self.level,
+            reference: self.reference.into(),
+            slices: 0,
+            dropped: 0,
+            seconds: 0.0,
+        }
+    }
 }
 
 /// How much a run takes upon itself.

@@ -34,34 +34,24 @@ pub(crate) struct Estimate {
 impl Estimate {
     /// What was counted: there is no error.
     pub(crate) fn exact(log: f64) -> Estimate {
-        Estimate {
-            log,
-            error: 0.0,
-            freedom: f64::INFINITY,
-        }
+        Estimate { log, error: 0.0, freedom: f64::INFINITY }
     }
 
     /// The estimate of some lives, each with the logarithms of its rounds; `None` of
     /// nothing. Of one life, each round counts as a life. O(draws x rounds).
     pub(crate) fn of(lives: &[Vec<f64>]) -> Option<Estimate> {
         let filled = lives.iter().filter(|life| !life.is_empty()).count();
-        let mut life = 0;
         let mut rounds: Vec<(f64, usize)> = Vec::new();
-        for own in lives.iter().filter(|life| !life.is_empty()) {
+        for (life, own) in lives.iter().filter(|life| !life.is_empty()).enumerate() {
             for &log in own {
                 rounds.push((log, if filled == 1 { rounds.len() } else { life }));
             }
-            life += 1;
         }
         let lives = if filled == 1 { rounds.len() } else { filled };
         rounds.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let log = median(&rounds, &vec![1; lives])?;
         if lives == 1 {
-            return Some(Estimate {
-                log,
-                error: f64::INFINITY,
-                freedom: 1.0,
-            });
+            return Some(Estimate { log, error: f64::INFINITY, freedom: 1.0 });
         }
         let mut dice = Dice(0x5eed);
         let mut weights = vec![0; lives];
@@ -78,11 +68,7 @@ impl Estimate {
         let draws = DRAWS as f64;
         let n = lives as f64;
         let variance = (squares - sum * sum / draws) / (draws - 1.0);
-        Some(Estimate {
-            log,
-            error: (variance.max(0.0) * n / (n - 1.0)).sqrt(),
-            freedom: n - 1.0,
-        })
+        Some(Estimate { log, error: (variance.max(0.0) * n / (n - 1.0)).sqrt(), freedom: n - 1.0 })
     }
 
     /// The mean of independent estimates, as of the cells of a question; `None` of none.
@@ -98,9 +84,7 @@ impl Estimate {
             freedom: if spread > 0.0 && variance.is_finite() {
                 variance * variance / spread
             } else {
-                of.iter()
-                    .map(|own| own.freedom)
-                    .fold(f64::INFINITY, f64::min)
+                of.iter().map(|own| own.freedom).fold(f64::INFINITY, f64::min)
             },
         })
     }
@@ -200,7 +184,8 @@ impl Dice {
 
     /// A number below `end`, which is not 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
-        ((u128::from(self.draw()) * end as u128) >> 64) as usize
+        let below = (u128::from(self.draw()) * end as u128) >> 64;
+        usize::try_from(below).expect("less than the end")
     }
 
     /// Brings `items` into a random order.
@@ -229,27 +214,15 @@ mod tests {
 
     #[test]
     fn student_is_that_of_the_tables() {
-        let known = [
-            (1.0, 12.706),
-            (4.0, 2.776),
-            (9.0, 2.262),
-            (25.0, 2.060),
-            (1e9, 1.960),
-        ];
+        let known = [(1.0, 12.706), (4.0, 2.776), (9.0, 2.262), (25.0, 2.060), (1e9, 1.960)];
         for (freedom, wide) in known {
-            assert!(
-                (student(freedom) - wide).abs() < 0.01,
-                "{freedom}: {}",
-                student(freedom)
-            );
+            assert!((student(freedom) - wide).abs() < 0.01, "{freedom}: {}", student(freedom));
         }
     }
 
     #[test]
     fn of_one_round_nothing_is_known() {
-        let interval = Estimate::of(&[vec![], vec![2.0_f64.ln()]])
-            .unwrap()
-            .interval();
+        let interval = Estimate::of(&[vec![], vec![2.0_f64.ln()]]).unwrap().interval();
         assert!((interval.value - 2.0).abs() < 1e-9);
         assert!((interval.high - 2_000.0).abs() < 1e-6);
         assert_eq!(Estimate::of(&[vec![], vec![]]), None);
@@ -265,16 +238,8 @@ mod tests {
 
     #[test]
     fn a_mean_is_as_unsure_as_its_least_sure_part() {
-        let sure = Estimate {
-            log: 0.0,
-            error: 0.001,
-            freedom: 30.0,
-        };
-        let unsure = Estimate {
-            log: 0.2,
-            error: 0.1,
-            freedom: 3.0,
-        };
+        let sure = Estimate { log: 0.0, error: 0.001, freedom: 30.0 };
+        let unsure = Estimate { log: 0.2, error: 0.1, freedom: 3.0 };
         let mean = Estimate::mean(&[sure, unsure]).unwrap();
         assert!((mean.log - 0.1).abs() < 1e-12);
         assert!((mean.error - 0.05).abs() < 1e-4);

@@ -36,11 +36,7 @@ impl Pod {
     #[must_use]
     #[inline]
     pub fn with_health(&self, status: ServiceStatus, checked_at: SystemTime) -> Pod {
-        Pod {
-            registration: self.registration.clone(),
-            status,
-            checked_at,
-        }
+        Pod { registration: self.registration.clone(), status, checked_at }
     }
 
     /// Sets the health in place.
@@ -65,11 +61,7 @@ pub struct Newcomer {
 impl Newcomer {
     /// A pod with this record.
     pub fn new(info: ServiceInfo) -> Newcomer {
-        Newcomer {
-            key: info.key().as_str().into(),
-            pod: Pod::of(&info),
-            info,
-        }
+        Newcomer { key: info.key().as_str().into(), pod: Pod::of(&info), info }
     }
 }
 

@@ -4,18 +4,15 @@
 //! compiled once for each contender, and all that happens within a slice is dispatched
 //! statically. [`crate::contender`] holds them by name.
 
-#![allow(clippy::cast_precision_loss)] // counts and nanoseconds far below 2^52
-
 mod alone;
 mod burst;
-mod counted;
+mod callgrind;
 mod crew;
 mod deck;
 mod growth;
 mod open_loop;
 mod order;
 mod percentiles;
-mod seat;
 mod swing;
 mod task;
 mod verify;
@@ -25,6 +22,7 @@ mod worker;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, dice, shuffled};
 use crate::scenario::{Cell, Orchestration};
+use crate::seat;
 use crate::stage::Stage;
 use crate::subject::{Shared, Subject};
 
@@ -67,17 +65,18 @@ pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
 ///
 /// Where the cell needs more than one.
 pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
-    use counted::{Counted, What};
-    let subject = || filled::<S>(cell, seed);
-    let counted = |what| Box::new(Counted::new(subject(), cell, what, seed));
+    use alone::{Alone, What};
+    // Before the subject starts threads of its own, which then sit there as well.
+    seat::quietest().into_iter().for_each(seat::take);
+    let alone = |what| Box::new(Alone::new(filled::<S>(cell, seed), cell, what, seed));
     Ok(match cell.orchestration {
         Orchestration::Sustained if cell.threads == 1 && cell.background.is_none() => {
-            Box::new(alone::Alone::new(subject(), cell, seed))
+            alone(What::Time)
         }
-        Orchestration::FillAndDrop => Box::new(growth::FillAndDrop::new::<S>(cell, seed)),
-        Orchestration::Memory => Box::new(growth::Memory::new::<S>(cell, seed)),
-        Orchestration::Allocations => counted(What::Allocations),
-        Orchestration::Instructions => counted(What::Instructions),
+        Orchestration::FillAndDrop => growth::fill_and_drop::<S>(cell, seed),
+        Orchestration::Memory => growth::memory::<S>(cell, seed),
+        Orchestration::Allocations => alone(What::Allocations),
+        Orchestration::Instructions => alone(What::Instructions),
         _ => return Err(Fault::new("cannot be shared between threads")),
     })
 }
@@ -86,7 +85,7 @@ pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
 pub fn lacks(cell: &Cell) -> Option<String> {
     let one_processor = || seat::usable().len() == 1;
     match (cell.orchestration, &cell.background) {
-        (Orchestration::Instructions, _) if !counted::has_valgrind() => {
+        (Orchestration::Instructions, _) if !callgrind::is_there() => {
             Some("valgrind is not installed: instructions were not counted".into())
         }
         (Orchestration::OpenLoop { .. } | Orchestration::Visibility, _) if one_processor() => {

@@ -49,18 +49,13 @@ fn is_gone(process: &Path) -> bool {
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "waited in vain until {what}"
-        );
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
         sleep(Duration::from_millis(20));
     }
 }
 
 fn kill(process: u32, signal: &str) {
-    let killed = Command::new("kill")
-        .args([signal, &process.to_string()])
-        .status();
+    let killed = Command::new("kill").args([signal, &process.to_string()]).status();
     assert!(killed.unwrap().success());
 }
 
@@ -69,32 +64,18 @@ fn signals_keep_what_was_measured_and_leave_no_process() {
     for signal in ["-INT", "-TERM", "-HUP"] {
         let out = folder(signal);
         let mut run = lab();
-        run.args(["--scenario", "operations", "--store", "memory", "--out"])
-            .arg(&out);
-        let run = run
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        run.args(["--scenario", "operations", "--store", "memory", "--out"]).arg(&out);
+        let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         until("it measures", || !children(run.id()).is_empty());
         sleep(Duration::from_secs(3));
         let measuring = children(run.id());
         kill(run.id(), signal);
         let output = run.wait_with_output().unwrap();
-        assert_eq!(
-            output.status.code(),
-            Some(130),
-            "{signal}: {}",
-            said(&output)
-        );
+        assert_eq!(output.status.code(), Some(130), "{signal}: {}", said(&output));
         until("they are gone", || measuring.iter().all(|own| is_gone(own)));
         let json = fs::read_to_string(out.join("report.json")).unwrap();
         assert!(json.contains("\"interrupted\""), "{signal}");
-        let checked = lab()
-            .arg("check")
-            .arg(out.join("report.json"))
-            .output()
-            .unwrap();
+        let checked = lab().arg("check").arg(out.join("report.json")).output().unwrap();
         assert!(checked.status.success(), "{}", said(&checked));
         fs::remove_dir_all(out).unwrap();
     }
@@ -104,13 +85,8 @@ fn signals_keep_what_was_measured_and_leave_no_process() {
 fn no_process_outlives_a_parent_that_is_killed() {
     let out = folder("killed");
     let mut run = lab();
-    run.args(["--scenario", "operations", "--store", "memory", "--out"])
-        .arg(&out);
-    let mut run = run
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    run.args(["--scenario", "operations", "--store", "memory", "--out"]).arg(&out);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     until("it measures", || !children(run.id()).is_empty());
     let measuring = children(run.id());
     run.kill().unwrap();
@@ -136,65 +112,43 @@ fn a_name_that_is_not_utf_8_is_a_name() {
 #[test]
 fn what_cannot_be_written_or_said_is_an_error_and_no_panic() {
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
-    let status = lab()
-        .args(["check", "/nowhere"])
-        .stderr(full())
-        .status()
-        .unwrap();
+    let status = lab().args(["check", "/nowhere"]).stderr(full()).status().unwrap();
     assert_eq!(status.code(), Some(2));
-    let status = lab()
-        .arg("list")
-        .stdout(full())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
+    let status = lab().arg("list").stdout(full()).stderr(Stdio::null()).status().unwrap();
     assert_eq!(status.code(), Some(2));
-    let output = lab()
-        .args(SMOKE)
-        .args(["--out", "/dev/null/x"])
-        .output()
-        .unwrap();
+    let output = lab().args(SMOKE).args(["--out", "/dev/null/x"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        said(&output).contains("cannot write to /dev/null/x"),
-        "{}",
-        said(&output)
-    );
+    assert!(said(&output).contains("cannot write to /dev/null/x"), "{}", said(&output));
 
-    // Measured, and then the page cannot be written: the rest is, and is said.
+    // A folder that is in the way before the run.
     let out = folder("in-the-way");
     fs::create_dir_all(out.join("report.html/x")).unwrap();
     let output = lab().args(SMOKE).arg("--out").arg(&out).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("report.html is a folder there"), "{}", said(&output));
+    fs::remove_dir_all(&out).unwrap();
+
+    // One that comes meanwhile: the page cannot be written, the rest is, and is said.
+    let mut run = lab();
+    run.args(SMOKE).arg("--out").arg(&out).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let run = run.spawn().unwrap();
+    until("a process measures", || !children(run.id()).is_empty());
+    fs::create_dir_all(out.join("report.html/x")).unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        text.contains("report.json") && !text.contains("wrote no"),
-        "{text}"
-    );
-    assert!(
-        said(&output).contains("report.html was not written"),
-        "{}",
-        said(&output)
-    );
+    assert!(text.contains("report.json") && !text.contains("wrote no"), "{text}");
+    assert!(said(&output).contains("report.html was not written"), "{}", said(&output));
     fs::remove_dir_all(out).unwrap();
 }
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_reason_to_fail() {
     let mut run = lab();
-    let mut run = run
-        .arg("list")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut run = run.arg("list").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(run.stdout.take());
     let mut errors = String::new();
-    run.stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut errors)
-        .unwrap();
+    run.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
     assert!(run.wait().unwrap().success());
     assert_eq!(errors, "");
 }
@@ -206,11 +160,7 @@ fn a_program_that_is_replaced_meanwhile_measures_on() {
     fs::copy(env!("CARGO_BIN_EXE_lab"), &program).unwrap();
     let mut run = Command::new(&program);
     run.args(SMOKE).arg("--out").arg(&folder);
-    let run = run
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     fs::remove_file(&program).unwrap();
     fs::write(&program, "no program").unwrap();
     let output = run.wait_with_output().unwrap();

@@ -1,31 +1,26 @@
 //! Contenders do what is measured of them, keep what they promise, and are found out where
 //! they do not.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use service_registry::{
-    Batch, EvmapStore, MemoryStore, RegistryStore, ServiceInfo, ServiceStatus, SnapshotStore,
-    ThreadSafeMemoryStore, VersionedStore, WorkerStore,
+    Batch, EvmapStore, MemoryStore, ServiceStatus, SnapshotStore, ThreadSafeMemoryStore,
+    VersionedStore, WorkerStore,
 };
 use service_registry_lab::contender::bare::{
-    concread::Concread, dashmap::Dash, evmap::Evmap, floor::Floor, papaya::Papaya,
-    persistent::Persistent, rwlock::Locked, scc_index::SccIndex, scc_map::SccMap, skiplist::Skip,
+    Concread, Dash, Hasher, Key, Locked, Map, Papaya, Persistent, SccIndex, SccMap, Skip,
 };
-use service_registry_lab::contender::registry::{dashmap::DashRegistry, go::Go};
-use service_registry_lab::contender::{Contender, Store, info};
+use service_registry_lab::contender::dash_registry::DashRegistry;
+use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
 use service_registry_lab::fleet::{Fleet, epoch};
 use service_registry_lab::model::Kind;
 use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration};
-use service_registry_lab::subject::{Hand, Newcomer, Shared, Subject};
+use service_registry_lab::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
-const FLEET: Fleet = Fleet(Holds {
-    services: 100,
-    pods_per_name: 10,
-    subscribers_per_group: 20,
-});
+const FLEET: Fleet = Fleet(Holds { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
 
 fn filled<S: Subject>() -> S {
     let mut subject = S::create(7);
@@ -73,22 +68,15 @@ fn is_a_registry<S: Subject>() {
     assert_eq!(hand.subscribers(&group), 20);
     assert!(hand.subscribe("someone:else", &group) && hand.subscribers(&group) == 21);
     assert!(hand.unsubscribe("someone:else", &group) && hand.subscribers(&group) == 20);
-    let checked = FLEET
-        .record(1)
-        .with_health(ServiceStatus::Healthy, later(3));
+    let checked = FLEET.record(1).with_health(ServiceStatus::Healthy, later(3));
     assert!(hand.replace(checked.unwrap()));
-    assert_eq!(
-        (hand.checked_at(&FLEET.key(1)), hand.len()),
-        (Some(later(3)), 100)
-    );
+    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.len()), (Some(later(3)), 100));
     let new = Newcomer::new(FLEET.record(5).with_registered_at(later(1)).unwrap());
     assert!(hand.remove(&new.key) && hand.by_name(&name) == 9 && hand.scan() == 99);
     assert!(hand.insert(&new) && hand.by_name(&name) == 10);
     let mut batch = Batch::new();
     batch.update_health_status(&FLEET.key(2), ServiceStatus::Healthy, later(4));
-    batch
-        .delete_service(&FLEET.key(6))
-        .save_service(FLEET.record(100));
+    batch.delete_service(&FLEET.key(6)).save_service(FLEET.record(100));
     batch.add_subscription("someone:else", &group);
     batch.remove_subscription(&FLEET.key(0), &FLEET.groups(0)[0]);
     assert!(hand.commit(batch));
@@ -108,10 +96,7 @@ fn keeps_its_promises<S: Shared>(registry: bool) {
             for round in 1..=200 {
                 for pod in (thread..100).step_by(2) {
                     let key = FLEET.key(pod);
-                    assert!(
-                        hand.update(&key, ServiceStatus::Healthy, later(round)),
-                        "{key}"
-                    );
+                    assert!(hand.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
                 }
                 // One that comes and goes disturbs nobody.
                 let new = Newcomer::new(FLEET.record(1_000 + thread));
@@ -143,11 +128,7 @@ fn keeps_its_promises<S: Shared>(registry: bool) {
     let mut hand = subject.hand();
     assert_eq!(hand.len(), 100);
     for pod in 0..100 {
-        assert_eq!(
-            hand.checked_at(&FLEET.key(pod)),
-            Some(later(200)),
-            "pod {pod}"
-        );
+        assert_eq!(hand.checked_at(&FLEET.key(pod)), Some(later(200)), "pod {pod}");
     }
 }
 
@@ -231,65 +212,39 @@ fn snapshots_answer() {
     check::<Store<VersionedStore>>();
 }
 
-/// A map that does not do what it says.
-struct Wrong<const WHAT: u8>(ThreadSafeMemoryStore);
+/// A map that does not do what it says, with the updates that it was asked for.
+struct Wrong<const WHAT: u8>(Dash, AtomicU32);
 
 const LOSES: u8 = 0;
 const FINDS_NOTHING: u8 = 1;
 const INVENTS: u8 = 2;
 const PANICS: u8 = 3;
 
-/// What a thread has of it: how many updates it made.
-struct WrongHand<'a, const WHAT: u8>(&'a Wrong<WHAT>, u32);
-
-impl<const WHAT: u8> Subject for Wrong<WHAT> {
-    type Hand<'a> = WrongHand<'a, WHAT>;
-
-    fn create(_: u64) -> Self {
-        Wrong(ThreadSafeMemoryStore::new())
+impl<const WHAT: u8> Map for Wrong<WHAT> {
+    fn empty(hasher: Hasher) -> Self {
+        Wrong(Map::empty(hasher), AtomicU32::new(0))
     }
-
-    fn alone(&mut self) -> Self::Hand<'_> {
-        WrongHand(self, 0)
-    }
-}
-
-impl<const WHAT: u8> Shared for Wrong<WHAT> {
-    fn hand(&self) -> Self::Hand<'_> {
-        WrongHand(self, 0)
-    }
-}
-
-impl<const WHAT: u8> Hand for WrongHand<'_, WHAT> {
-    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
-        let found = self.0.0.with_service(key, ServiceInfo::status).ok();
+    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
         match WHAT {
             FINDS_NOTHING => None,
-            INVENTS => Some(ServiceStatus::Healthy),
+            INVENTS => Map::read(&self.0, &FLEET.key(0), read),
             PANICS => panic!("as it was told"),
-            _ => found,
+            _ => Map::read(&self.0, key, read),
         }
     }
-    fn get(&mut self, key: &str) -> bool {
-        self.with(key).is_some()
-    }
-    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
-        self.0.0.get_service(key).ok()?.last_health_check()
-    }
-    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        self.1 += 1;
+    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
         // Every tenth update is lost, which it does not say.
-        (WHAT == LOSES && self.1 % 10 == 9)
-            || self.0.0.update_health_status(key, status, at).is_ok()
+        (WHAT == LOSES && self.1.fetch_add(1, Relaxed) % 10 == 9)
+            || Map::update(&self.0, key, status, at)
     }
-    fn insert(&mut self, pod: &Newcomer) -> bool {
-        self.0.0.save_service(pod.info.clone()).is_ok()
+    fn put(&self, key: Key, pod: Pod) -> bool {
+        self.0.put(key, pod)
     }
-    fn remove(&mut self, key: &str) -> bool {
-        self.0.0.delete_service(key).is_ok()
+    fn take(&self, key: &str) -> bool {
+        self.0.take(key)
     }
-    fn len(&mut self) -> usize {
-        self.0.0.stats().map_or(0, |stats| stats.services)
+    fn count(&self) -> usize {
+        self.0.count()
     }
 }
 
@@ -333,19 +288,14 @@ fn wrong_answers_are_found() {
         assert!(some.contains("wrong answers"), "{some}");
     }
     let panic = outcome::<Wrong<PANICS>>(Op::With, 2).expect_err("it panics");
-    assert!(
-        panic.contains("a thread panicked: as it was told"),
-        "{panic}"
-    );
+    assert!(panic.contains("a thread panicked: as it was told"), "{panic}");
 }
 
 #[test]
 fn what_cannot_be_shared_is_refused() {
     let alone = Contender::alone::<Store<MemoryStore>>(info("m", "m", "", Kind::Ours));
-    let cell = |threads| Cell {
-        threads,
-        ..service_registry_lab::scenarios::all()[0].cells[0].clone()
-    };
+    let cell =
+        |threads| Cell { threads, ..service_registry_lab::scenarios::all()[0].cells[0].clone() };
     assert!(alone.open(&cell(1), 1).is_ok());
     let refused = alone.open(&cell(2), 1).err().expect("two threads");
     assert_eq!(refused.0, "m: cannot be shared between threads");

@@ -4,6 +4,8 @@
 //!     cargo test -p service-registry-lab --test live              what timing cannot fail
 //!     cargo test -p service-registry-lab --release --test live -- --ignored    the intervals
 
+#![allow(clippy::cast_precision_loss)] // nanoseconds far below 2^52
+
 use std::fs;
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Trial};
 use service_registry_lab::child::{self, Task};
 use service_registry_lab::context::context;
 use service_registry_lab::fault::Fault;
@@ -38,16 +41,13 @@ struct Contender {
 const WORK: u32 = 2_000;
 const STALL: Duration = Duration::from_millis(50);
 
+#[allow(clippy::unnecessary_wraps)] // what a child wants
 fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
     let opened = memory(std::os::unix::process::parent_id()).join(&task.contender);
     let again = opened.exists();
     let _ = fs::write(opened, "");
     Ok(Box::new(Contender {
-        work: if task.contender == "slower" {
-            WORK * 21 / 20
-        } else {
-            WORK
-        },
+        work: if task.contender == "slower" { WORK * 21 / 20 } else { WORK },
         name: task.contender.clone(),
         pooled: task.scenario == "latency",
         slices: 0,
@@ -65,11 +65,7 @@ impl Stage for Contender {
                 "hangs" => sleep(Duration::from_secs(3_600)),
                 "lies" => return Err(Fault::new("found 1 of 2 pods")),
                 "empty" => {
-                    return Ok(Slice {
-                        values: vec![0.01],
-                        operations: 1,
-                        nanoseconds: 1,
-                    });
+                    return Ok(Slice { values: vec![0.01], operations: 1, nanoseconds: 1 });
                 }
                 _ => {}
             }
@@ -88,8 +84,7 @@ impl Stage for Contender {
                 sleep(STALL);
                 // Whoever was due meanwhile, 20,000 a second, waited for the rest of it.
                 let each = STALL.as_nanos() as f64 / 1_000.0;
-                self.latencies
-                    .extend((1..=1_000).map(|due| each * f64::from(due)));
+                self.latencies.extend((1..=1_000).map(|due| each * f64::from(due)));
             }
             operations += 1;
             self.latencies.push(each.elapsed().as_nanos() as f64);
@@ -101,11 +96,7 @@ impl Stage for Contender {
         } else {
             nanoseconds as f64 / operations as f64
         };
-        Ok(Slice {
-            values: vec![value],
-            operations,
-            nanoseconds,
-        })
+        Ok(Slice { values: vec![value], operations, nanoseconds })
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
@@ -122,11 +113,7 @@ fn cell(at: usize, orchestration: Orchestration) -> Cell {
     Cell {
         name: format!("cell {at}"),
         from: Effort::Smoke,
-        holds: Holds {
-            services: 1,
-            pods_per_name: 1,
-            subscribers_per_group: 0,
-        },
+        holds: Holds { services: 1, pods_per_name: 1, subscribers_per_group: 0 },
         mix: Vec::new(),
         keys: Keys::Uniform,
         threads: 1,
@@ -191,24 +178,14 @@ fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row>
 
 /// How many intervals miss the truth: those of the slower one, of the same.
 fn misses(cells: usize) -> [usize; 2] {
-    let cells = (0..cells)
-        .map(|at| cell(at, Orchestration::Sustained))
-        .collect();
-    let report = run(
-        vec![scenario("work", &["base", "slower", "same"], cells)],
-        6,
-    );
+    let cells = (0..cells).map(|at| cell(at, Orchestration::Sustained)).collect();
+    let report = run(vec![scenario("work", &["base", "slower", "same"], cells)], 6);
     assert_eq!(report.context.ended_early, None);
     [("slower", 1.05), ("same", 1.0)].map(|(contender, truth)| {
-        let ratios = rows(&report, "work", contender)
-            .into_iter()
-            .filter_map(|row| row.ratio);
+        let ratios = rows(&report, "work", contender).into_iter().filter_map(|row| row.ratio);
         let misses = |own: &Interval| !(own.low..=own.high).contains(&truth);
         let ratios: Vec<Interval> = ratios.collect();
-        assert!(
-            ratios.iter().all(|own| own.low > 0.2 && own.high < 5.0),
-            "{ratios:?}"
-        );
+        assert!(ratios.iter().all(|own| own.low > 0.2 && own.high < 5.0), "{ratios:?}");
         ratios.iter().filter(|own| misses(own)).count()
     })
 }
@@ -217,28 +194,25 @@ fn intervals_are_found() {
     misses(2);
 }
 
-fn five_percent_and_nothing_are_missed_in_at_most_6_of_40() {
+fn five_percent_and_nothing() {
     let missed = misses(40);
     println!("    missed: {missed:?} of 40 each");
     assert!(missed.iter().all(|own| *own <= 6), "{missed:?} of 40 each");
 }
 
-fn a_stall_shows_in_the_latency_and_not_in_the_median() {
+fn a_stall() {
     let open_loop = Orchestration::OpenLoop { rate: 1 };
     let cells = |orchestration| vec![cell(0, orchestration)];
     let contenders = &["base", "stalls"];
     let work = scenario("work", contenders, cells(Orchestration::Sustained));
-    let report = run(
-        vec![work, scenario("latency", contenders, cells(open_loop))],
-        3,
-    );
+    let report = run(vec![work, scenario("latency", contenders, cells(open_loop))], 3);
     let value = |scenario| rows(&report, scenario, "stalls")[0].value.value;
     let (time, tail) = (value("work"), value("latency"));
     assert!(time < 1e7 && tail > 4e7, "time {time}, tail {tail}");
     assert_eq!(rows(&report, "latency", "base")[0].samples[0].len(), 1);
 }
 
-fn who_fails_is_named_and_what_was_measured_is_kept() {
+fn who_fails_is_named() {
     for (name, says) in [
         ("crashes", "on purpose"),
         ("hangs", "hangs: it has given no answer for"),
@@ -248,54 +222,33 @@ fn who_fails_is_named_and_what_was_measured_is_kept() {
         let cells = vec![cell(0, Orchestration::Sustained)];
         let report = run(vec![scenario("work", &["base", name], cells)], 3);
         let why = report.context.ended_early.clone().unwrap();
-        assert!(
-            why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says),
-            "{why}"
-        );
+        assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
-        assert_eq!(kept[0].samples.iter().flatten().count(), 4, "{name}");
+        // The rounds of its first life, more of them where opening took long.
+        assert!(kept[0].samples.iter().flatten().count() >= 4, "{name}");
         assert!(kept[0].ratio.is_some());
     }
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments
-        .first()
-        .is_some_and(|first| first == child::ARGUMENT)
-    {
-        return child::serve(&arguments[1], open);
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
+        return child::serve(&arguments.next().unwrap_or_default(), open);
     }
-    let long: fn() = five_percent_and_nothing_are_missed_in_at_most_6_of_40;
-    let tests: [(&str, bool, fn()); 4] = [
-        ("intervals_are_found", false, intervals_are_found),
-        (
-            "five_percent_and_nothing_are_missed_in_at_most_6_of_40",
-            true,
-            long,
-        ),
-        (
-            "a_stall_shows_in_the_latency_and_not_in_the_median",
-            false,
-            a_stall_shows_in_the_latency_and_not_in_the_median,
-        ),
-        (
-            "who_fails_is_named_and_what_was_measured_is_kept",
-            false,
-            who_fails_is_named_and_what_was_measured_is_kept,
-        ),
-    ];
-    let flag = |name: &str| arguments.iter().any(|own| own == name);
-    let filter = arguments.iter().find(|own| !own.starts_with('-'));
-    for (name, ignored, test) in tests {
-        if flag("--list") {
-            println!("{name}: test");
-        } else if filter.is_none_or(|filter| name.contains(filter.as_str()))
-            && (ignored == flag("--ignored") || flag("--include-ignored"))
-        {
-            println!("test {name}");
+    let test = |name: &str, test: fn()| {
+        Trial::test(name, move || {
             test();
-        }
-    }
-    ExitCode::SUCCESS
+            Ok(())
+        })
+    };
+    let tests = vec![
+        test("intervals_are_found", intervals_are_found),
+        test("five_percent_and_nothing_are_missed_in_at_most_6_of_40", five_percent_and_nothing)
+            .with_ignored_flag(true),
+        test("a_stall_shows_in_the_latency_and_not_in_the_median", a_stall),
+        test("who_fails_is_named_and_what_was_measured_is_kept", who_fails_is_named),
+    ];
+    // One after the other: each wants the machine for itself.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, tests).exit_code()
 }

@@ -39,10 +39,8 @@ fn every_cell_runs_with_every_contender() {
                 if *id == "memory" && cell.threads > 1 {
                     continue;
                 }
-                let place = format!(
-                    "{}, {}, {} threads, {id}",
-                    scenario.name, cell.name, cell.threads
-                );
+                let place =
+                    format!("{}, {}, {} threads, {id}", scenario.name, cell.name, cell.threads);
                 let contender = find(&contenders, id).expect("a contender");
                 let mut stage = contender.open(&cell, 1).expect(&place);
                 for _ in 0..2 {
@@ -54,9 +52,7 @@ fn every_cell_runs_with_every_contender() {
                         assert!(value.is_finite() && good, "{place}: {metric} is {value}");
                     }
                 }
-                stage
-                    .finish()
-                    .unwrap_or_else(|fault| panic!("{place}: {fault}"));
+                stage.finish().unwrap_or_else(|fault| panic!("{place}: {fault}"));
             }
         }
     }
@@ -69,10 +65,7 @@ fn scenarios_are_well_formed() {
     let all: Vec<Scenario> = scenarios::all();
     for (at, scenario) in all.iter().enumerate() {
         let name = scenario.name;
-        assert!(
-            all[..at].iter().all(|other| other.name != name),
-            "{name} twice"
-        );
+        assert!(all[..at].iter().all(|other| other.name != name), "{name} twice");
         assert!(scenario.contenders.contains(&scenario.reference), "{name}");
         for id in &scenario.contenders {
             find(&contenders, id).unwrap_or_else(|fault| panic!("{name}: {fault}"));
@@ -80,18 +73,11 @@ fn scenarios_are_well_formed() {
         let id = |cell: &Cell| (cell.name.clone(), cell.threads, cell.holds.services);
         for (at, cell) in scenario.cells.iter().enumerate() {
             assert!(
-                scenario.cells[..at]
-                    .iter()
-                    .all(|other| id(other) != id(cell)),
+                scenario.cells[..at].iter().all(|other| id(other) != id(cell)),
                 "{name}: {} twice",
                 cell.name
             );
-            assert_eq!(
-                cell.holds.services % cell.holds.pods_per_name,
-                0,
-                "{name}: {}",
-                cell.name
-            );
+            assert_eq!(cell.holds.services % cell.holds.pods_per_name, 0, "{name}: {}", cell.name);
         }
     }
     let quick = all.iter().flat_map(|scenario| &scenario.cells);

@@ -1,124 +1,335 @@
-//! Bare maps from a key to a [`Pod`](crate::subject::Pod): the level of the map.
+//! Bare maps from a key to a [`Pod`], which every thread uses by a plain reference.
 //!
 //! Each is used in the way that is the best for it.
 
-pub mod concread;
-pub mod dashmap;
-pub mod evmap;
-pub mod floor;
-pub mod papaya;
-pub mod persistent;
-pub mod rwlock;
-pub mod scc_index;
-pub mod scc_map;
-pub mod skiplist;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+use concread::hashmap::HashMapWriteTxn;
+use crossbeam_skiplist::SkipMap;
+use dashmap::DashMap;
 use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use scc::HashIndex;
+use scc::hash_index::OccupiedEntry;
+use service_registry::ServiceStatus;
 
-use super::{Contender, info};
-use crate::model::Kind;
+use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
 /// The hasher of them all, with the seed of the run.
-type Hasher = FixedState;
+pub type Hasher = FixedState;
+/// What they find a pod by.
+pub type Key = Arc<str>;
 
-fn outside(id: &str, name: &str, about: &str, crate_name: &str) -> crate::model::ContenderInfo {
-    crate::model::ContenderInfo {
-        crate_name: Some(crate_name.into()),
-        ..info(id, name, about, Kind::Outside)
+/// What a map does, each time for one key.
+pub trait Map: Send + Sync + Sized + 'static {
+    /// An empty one.
+    fn empty(hasher: Hasher) -> Self;
+
+    /// Shows the pod to `read` in its place.
+    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R>;
+
+    /// Sets the health of a pod. Whether it was there.
+    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool;
+
+    /// Puts a pod in. Whether it was not there.
+    fn put(&self, key: Key, pod: Pod) -> bool;
+
+    /// Takes a pod out. Whether it was there.
+    fn take(&self, key: &str) -> bool;
+
+    /// How many pods there are.
+    fn count(&self) -> usize;
+}
+
+impl<M: Map> Subject for M {
+    type Hand<'a> = &'a M;
+
+    fn create(seed: u64) -> M {
+        M::empty(Hasher::with_seed(seed))
+    }
+
+    fn alone(&mut self) -> &M {
+        self
     }
 }
 
-/// A map that every thread uses by a plain reference.
-macro_rules! by_reference {
-    ($map:ident, $create:expr) => {
-        impl crate::subject::Subject for $map {
-            type Hand<'a> = &'a $map;
+impl<M: Map> Shared for M {
+    fn hand(&self) -> &M {
+        self
+    }
+}
 
-            fn create(seed: u64) -> $map {
-                let create: fn(Hasher) -> $map = $create;
-                create(Hasher::with_seed(seed))
+impl<M: Map> Hand for &M {
+    #[inline]
+    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
+        self.read(key, |pod| pod.status)
+    }
+
+    #[inline]
+    fn get(&mut self, key: &str) -> bool {
+        self.read(key, Pod::clone).is_some()
+    }
+
+    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
+        self.read(key, |pod| pod.checked_at)
+    }
+
+    #[inline]
+    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        M::update(*self, key, status, at)
+    }
+
+    #[inline]
+    fn insert(&mut self, new: &Newcomer) -> bool {
+        self.put(new.key.clone(), new.pod.clone())
+    }
+
+    #[inline]
+    fn remove(&mut self, key: &str) -> bool {
+        self.take(key)
+    }
+
+    fn len(&mut self) -> usize {
+        self.count()
+    }
+}
+
+/// A map, by what it does in its own way: the methods of [`Map`] in their order.
+macro_rules! map {
+    (
+        $name:ident,
+        empty: |$hasher:pat_param| $empty:expr,
+        read: |$reads:ident, $read_key:ident, $read:ident| $reading:expr,
+        update: |$updates:ident, $update_key:ident, $status:ident, $at:ident| $update:expr,
+        put: |$puts:ident, $put_key:ident, $pod:ident| $put:expr,
+        take: |$takes:ident, $take_key:ident| $take:expr,
+        count: |$counts:ident| $count:expr,
+    ) => {
+        impl Map for $name {
+            fn empty($hasher: Hasher) -> $name {
+                $empty
             }
 
-            fn alone(&mut self) -> &$map {
-                self
+            #[inline]
+            fn read<R>(&self, $read_key: &str, $read: impl Fn(&Pod) -> R) -> Option<R> {
+                let $reads = self;
+                $reading
             }
-        }
 
-        impl crate::subject::Shared for $map {
-            fn hand(&self) -> &$map {
-                self
+            #[inline]
+            fn update(&self, $update_key: &str, $status: ServiceStatus, $at: SystemTime) -> bool {
+                let $updates = self;
+                $update
+            }
+
+            #[inline]
+            fn put(&self, $put_key: Key, $pod: Pod) -> bool {
+                let $puts = self;
+                $put
+            }
+
+            #[inline]
+            fn take(&self, $take_key: &str) -> bool {
+                let $takes = self;
+                $take
+            }
+
+            fn count(&self) -> usize {
+                let $counts = self;
+                $count
             }
         }
     };
 }
-use by_reference;
 
-/// All of them.
-pub(super) fn all() -> Vec<Contender> {
-    let floor = crate::model::ContenderInfo {
-        kind: Kind::Measure,
-        ..outside(
-            "floor",
-            "floor",
-            "a bare hashbrown::HashMap, without any synchronisation",
-            "hashbrown",
-        )
-    };
-    vec![
-        Contender::shared::<floor::Floor>(floor),
-        Contender::shared::<rwlock::Locked>(outside(
-            "rwlock",
-            "RwLock<HashMap>",
-            "a hash map behind a reader-writer lock",
-            "hashbrown",
-        )),
-        Contender::shared::<dashmap::Dash>(outside(
-            "dashmap",
-            "dashmap",
-            "shards, each a hash map behind a reader-writer lock",
-            "dashmap",
-        )),
-        Contender::shared::<papaya::Papaya>(outside(
-            "papaya",
-            "papaya",
-            "a hash map without locks",
-            "papaya",
-        )),
-        Contender::shared::<scc_index::SccIndex>(outside(
-            "scc-index",
-            "scc::HashIndex",
-            "a hash map whose readers take no lock",
-            "scc",
-        )),
-        Contender::shared::<scc_map::SccMap>(outside(
-            "scc-map",
-            "scc::HashMap",
-            "a hash map with a lock for each bucket",
-            "scc",
-        )),
-        Contender::shared::<evmap::Evmap>(outside(
-            "bare-evmap",
-            "evmap",
-            "two maps, one of which is read while the other is written",
-            "evmap",
-        )),
-        Contender::shared::<skiplist::Skip>(outside(
-            "skiplist",
-            "crossbeam-skiplist",
-            "an ordered map without locks",
-            "crossbeam-skiplist",
-        )),
-        Contender::shared::<persistent::Persistent>(outside(
-            "imbl",
-            "ArcSwap<imbl>",
-            "a persistent hash map behind an atomic pointer",
-            "imbl",
-        )),
-        Contender::shared::<concread::Concread>(outside(
-            "concread",
-            "concread",
-            "a tree of buckets with transactions",
-            "concread",
-        )),
-    ]
+/// A hash map behind a reader-writer lock.
+pub struct Locked(RwLock<HashMap<Key, Pod, Hasher>>);
+
+impl Locked {
+    #[inline]
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Pod, Hasher>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+map! {
+    Locked,
+    empty: |hasher| Locked(RwLock::new(HashMap::with_hasher(hasher))),
+    read: |map, key, read| {
+        map.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(read)
+    },
+    update: |map, key, status, at| {
+        map.write().get_mut(key).map(|pod| pod.set_health(status, at)).is_some()
+    },
+    put: |map, key, pod| {
+        let known = map.write().insert(key, pod);
+        known.is_none()
+    },
+    take: |map, key| {
+        let known = map.write().remove(key);
+        known.is_some()
+    },
+    count: |map| map.0.read().unwrap_or_else(PoisonError::into_inner).len(),
+}
+
+/// `dashmap`: shards, each a hash map behind a lock.
+pub type Dash = DashMap<Key, Pod, Hasher>;
+
+map! {
+    Dash,
+    empty: |hasher| DashMap::with_hasher(hasher),
+    read: |map, key, read| map.get(key).map(|pod| read(&pod)),
+    update: |map, key, status, at| {
+        map.get_mut(key).map(|mut pod| pod.set_health(status, at)).is_some()
+    },
+    put: |map, key, pod| map.insert(key, pod).is_none(),
+    take: |map, key| map.remove(key).is_some(),
+    count: |map| map.len(),
+}
+
+/// `papaya`: a hash map without locks. A guard is taken for each operation, as for each
+/// request that comes in.
+pub type Papaya = papaya::HashMap<Key, Pod, Hasher>;
+
+map! {
+    Papaya,
+    empty: |hasher| papaya::HashMap::with_hasher(hasher),
+    read: |map, key, read| map.pin().get(key).map(read),
+    // Entries that its own `update` made are read twice as slowly as those that `insert` of
+    // a clone made, with the same values: this is the quicker way.
+    update: |map, key, status, at| {
+        let map = map.pin();
+        let known = map.get_key_value(key);
+        known.is_some_and(|(key, pod)| {
+            map.insert(key.clone(), pod.with_health(status, at)).is_some()
+        })
+    },
+    put: |map, key, pod| map.pin().insert(key, pod).is_none(),
+    take: |map, key| map.pin().remove(key).is_some(),
+    count: |map| map.len(),
+}
+
+/// `scc::HashIndex`: readers take no lock, writers one of a bucket.
+pub type SccIndex = HashIndex<Key, Pod, Hasher>;
+
+map! {
+    SccIndex,
+    empty: |hasher| HashIndex::with_hasher(hasher),
+    // A reader that takes no lock can miss a value that is replaced at that moment, so one
+    // that finds nothing looks again under the lock.
+    read: |map, key, read| {
+        let found = map.peek_with(key, |_, pod| read(pod));
+        found.or_else(|| map.read_sync(key, |_, pod| read(pod)))
+    },
+    // In its entry, without a look at the key again.
+    update: |map, key, status, at| {
+        let update = |mut entry: OccupiedEntry<'_, _, Pod, _>| {
+            let pod = entry.get().with_health(status, at);
+            entry.update(pod);
+        };
+        map.get_sync(key).map(update).is_some()
+    },
+    put: |map, key, pod| map.insert_sync(key, pod).is_ok(),
+    take: |map, key| map.remove_sync(key),
+    count: |map| map.len(),
+}
+
+/// `scc::HashMap`: readers and writers lock a bucket.
+pub type SccMap = scc::HashMap<Key, Pod, Hasher>;
+
+map! {
+    SccMap,
+    empty: |hasher| scc::HashMap::with_hasher(hasher),
+    read: |map, key, read| map.read_sync(key, |_, pod| read(pod)),
+    update: |map, key, status, at| {
+        map.update_sync(key, |_, pod| pod.set_health(status, at)).is_some()
+    },
+    put: |map, key, pod| map.insert_sync(key, pod).is_ok(),
+    take: |map, key| map.remove_sync(key).is_some(),
+    count: |map| map.len(),
+}
+
+/// `crossbeam-skiplist`: an ordered map without locks.
+pub type Skip = SkipMap<Key, Pod>;
+
+map! {
+    Skip,
+    empty: |_| SkipMap::new(),
+    read: |map, key, read| map.get(key).map(|entry| read(entry.value())),
+    // By inserting it again. A reader can miss it at that moment, so this is measured on one
+    // thread only.
+    update: |map, key, status, at| {
+        let known = map.get(key);
+        let known = known.map(|known| (known.key().clone(), known.value().with_health(status, at)));
+        known.map(|(key, pod)| map.insert(key, pod)).is_some()
+    },
+    put: |map, key, pod| {
+        let known = map.contains_key(&*key);
+        map.insert(key, pod);
+        !known
+    },
+    take: |map, key| map.remove(key).is_some(),
+    count: |map| map.len(),
+}
+
+type ImblMap = GenericHashMap<Key, Pod, Hasher, DefaultSharedPtr>;
+
+/// `imbl::HashMap` behind an `ArcSwap`, with a lock for its writers: readers load a pointer,
+/// a writer changes a clone.
+pub struct Persistent(ArcSwap<ImblMap>, Mutex<()>);
+
+impl Persistent {
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut ImblMap) -> R) -> R {
+        let _turn = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = ImblMap::clone(&self.0.load());
+        let answer = change(&mut map);
+        self.0.store(Arc::new(map));
+        answer
+    }
+}
+
+map! {
+    Persistent,
+    empty: |hasher| {
+        Persistent(ArcSwap::from_pointee(ImblMap::with_hasher(hasher)), Mutex::new(()))
+    },
+    read: |map, key, read| map.0.load().get(key).map(read),
+    update: |map, key, status, at| {
+        map.change(|map| map.get_mut(key).map(|pod| pod.set_health(status, at)).is_some())
+    },
+    put: |map, key, pod| map.change(|map| map.insert(key, pod).is_none()),
+    take: |map, key| map.change(|map| map.remove(key).is_some()),
+    count: |map| map.0.load().len(),
+}
+
+/// `concread`: a tree of buckets with a transaction for each reader and writer. It hashes
+/// with the same hasher, but chooses the seed itself.
+pub struct Concread(concread::hashmap::HashMap<Key, Pod>);
+
+impl Concread {
+    #[inline]
+    fn change<R>(&self, change: impl FnOnce(&mut HashMapWriteTxn<'_, Key, Pod>) -> R) -> R {
+        let mut turn = self.0.write();
+        let answer = change(&mut turn);
+        turn.commit();
+        answer
+    }
+}
+
+map! {
+    Concread,
+    empty: |_| Concread(concread::hashmap::HashMap::new()),
+    read: |map, key, read| map.0.read().get(key).map(read),
+    // It takes an owned key, which has to be made.
+    update: |map, key, status, at| map.change(|turn| {
+        turn.get_mut(&key.into()).map(|pod| pod.set_health(status, at)).is_some()
+    }),
+    put: |map, key, pod| map.change(|turn| turn.insert(key, pod).is_none()),
+    take: |map, key| map.change(|turn| turn.remove(&key.into()).is_some()),
+    count: |map| map.0.read().len(),
 }

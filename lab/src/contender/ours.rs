@@ -8,8 +8,7 @@ use service_registry::{
     SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
 };
 
-use super::{Contender, info};
-use crate::model::{ContenderInfo, Kind, Promises};
+use crate::fleet::register;
 use crate::subject::{Hand, Newcomer, Shared, Subject};
 
 /// How many pods of a large fleet one commit registers.
@@ -34,27 +33,23 @@ impl Held for ThreadSafeMemoryStore {}
 impl Held for EvmapStore {}
 impl Held for WorkerStore {}
 
-impl Held for SnapshotStore {
-    fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
-        let view = self.snapshot();
-        keys.filter(|key| view.get(key).is_some()).count()
-    }
+/// Stores that hand out snapshots.
+macro_rules! held_by_snapshot {
+    ($($store:ty),*) => {$(
+        impl Held for $store {
+            fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
+                let view = self.snapshot();
+                keys.filter(|key| view.get(key).is_some()).count()
+            }
 
-    fn hold(&self) -> Box<dyn Any> {
-        Box::new(self.snapshot())
-    }
+            fn hold(&self) -> Box<dyn Any> {
+                Box::new(self.snapshot())
+            }
+        }
+    )*};
 }
 
-impl Held for VersionedStore {
-    fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
-        let view = self.snapshot();
-        keys.filter(|key| view.get(key).is_some()).count()
-    }
-
-    fn hold(&self) -> Box<dyn Any> {
-        Box::new(self.snapshot())
-    }
-}
+held_by_snapshot!(SnapshotStore, VersionedStore);
 
 /// A store as a subject.
 #[derive(Debug, Default)]
@@ -79,10 +74,7 @@ impl<S: Held> Subject for Store<S> {
         loop {
             let mut batch = Batch::with_capacity(2 * BATCH);
             for pod in (&mut *pods).take(BATCH) {
-                for group in pod.subscriptions() {
-                    batch.add_subscription(pod.key(), group);
-                }
-                batch.save_service(pod);
+                register(&mut batch, pod);
             }
             if batch.is_empty() {
                 return;
@@ -112,9 +104,7 @@ impl<S: Held> Hand for StoreHand<'_, S> {
 
     #[inline]
     fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
-        self.0
-            .with_service(key, ServiceInfo::last_health_check)
-            .ok()?
+        self.0.with_service(key, ServiceInfo::last_health_check).ok()?
     }
 
     #[inline]
@@ -142,15 +132,11 @@ impl<S: Held> Hand for StoreHand<'_, S> {
     }
 
     fn by_name(&mut self, name: &str) -> usize {
-        self.0
-            .get_services_by_name(name)
-            .map_or(usize::MAX, |pods| pods.len())
+        self.0.get_services_by_name(name).map_or(usize::MAX, |pods| pods.len())
     }
 
     fn subscribers(&mut self, group: &str) -> usize {
-        self.0
-            .get_subscribers(group)
-            .map_or(usize::MAX, |keys| keys.len())
+        self.0.get_subscribers(group).map_or(usize::MAX, |keys| keys.len())
     }
 
     fn subscribe(&mut self, subscriber: &str, group: &str) -> bool {
@@ -162,9 +148,7 @@ impl<S: Held> Hand for StoreHand<'_, S> {
     }
 
     fn scan(&mut self) -> usize {
-        self.0
-            .get_all_services()
-            .map_or(usize::MAX, |pods| pods.len())
+        self.0.get_all_services().map_or(usize::MAX, |pods| pods.len())
     }
 
     fn view<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> usize {
@@ -178,108 +162,4 @@ impl<S: Held> Hand for StoreHand<'_, S> {
     fn hold(&mut self) -> Box<dyn Any> {
         self.0.hold()
     }
-}
-
-fn ours(
-    id: &str,
-    name: &str,
-    about: &str,
-    crate_name: Option<&str>,
-    [readers, writers, snapshot, caveat]: [&str; 4],
-) -> ContenderInfo {
-    ContenderInfo {
-        crate_name: crate_name.map(Into::into),
-        promises: Some(Promises {
-            readers: readers.into(),
-            writers: writers.into(),
-            batch: "atomic".into(),
-            scan: "consistent".into(),
-            indexes_agree: true,
-            never_missing: true,
-            snapshot: snapshot.into(),
-            linearizable: true,
-            caveat: caveat.into(),
-        }),
-        ..info(id, name, about, Kind::Ours)
-    }
-}
-
-const VIEW: &str = "O(1), Send + Sync + 'static";
-
-/// All of them, in the order of the tables.
-pub(super) fn all() -> Vec<Contender> {
-    vec![
-        Contender::alone::<Store<MemoryStore>>(ours(
-            "memory",
-            "MemoryStore",
-            "hash tables for one thread, no synchronisation",
-            None,
-            [
-                "plain",
-                "plain",
-                "no",
-                "one thread only: the compiler keeps a second one out",
-            ],
-        )),
-        Contender::shared::<Store<ThreadSafeMemoryStore>>(ours(
-            "thread-safe",
-            "ThreadSafeMemoryStore",
-            "the same tables behind a reader-writer lock",
-            None,
-            [
-                "shared lock",
-                "exclusive lock",
-                "no",
-                "a long read, a scan as well, keeps writers waiting; any call from inside a read closure but `revision` is refused",
-            ],
-        )),
-        Contender::shared::<Store<EvmapStore>>(ours(
-            "evmap",
-            "EvmapStore",
-            "two maps, one of which is read while the other is written",
-            Some("evmap"),
-            [
-                "wait-free",
-                "one at a time, published to both of two maps",
-                "no",
-                "a reader that stays inside holds up the second commit from then; a write from inside a read closure is refused; two maps of memory, which never shrink",
-            ],
-        )),
-        Contender::shared::<Store<SnapshotStore>>(ours(
-            "snapshot",
-            "SnapshotStore",
-            "persistent maps behind an atomic pointer, lock-free readers",
-            Some("imbl"),
-            [
-                "lock-free",
-                "one at a time, copy-on-write",
-                VIEW,
-                "look-ups take O(log n); a view that is kept keeps what was replaced since",
-            ],
-        )),
-        Contender::shared::<Store<VersionedStore>>(ours(
-            "versioned",
-            "VersionedStore",
-            "hash tables of versions, read at one revision under an epoch",
-            Some("crossbeam-epoch"),
-            [
-                "lock-free",
-                "one at a time, a new version of what changes",
-                VIEW,
-                "a thread that stays inside a read keeps all that is replaced meanwhile; freed is a few hundred commits later",
-            ],
-        )),
-        Contender::shared::<Store<WorkerStore>>(ours(
-            "worker",
-            "WorkerStore",
-            "a MemoryStore owned by a thread of its own, asked by message",
-            Some("crossbeam-channel"),
-            [
-                "message round trip",
-                "event queue, one worker that owns a MemoryStore",
-                "no",
-                "a scan holds up everybody behind it in the queue",
-            ],
-        )),
-    ]
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::questions::{self, Question, Trial, Who};
-use super::{EQUAL, Logs, estimate, pairs};
+use super::ratios::{EQUAL, Logs, estimate, pairs};
 use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
 use crate::output::words::{self, plural};
 use crate::stats::Estimate;
@@ -25,10 +25,7 @@ pub fn open(report: &Report) -> Vec<Open> {
         let unclear = weighed.others.iter().filter(|own| !is_clear(own.ratio));
         contenders.extend(unclear.map(|own| own.contender.clone()));
         let cells: BTreeSet<CellId> = weighed.places.into_iter().map(|own| own.id).collect();
-        (contenders.len() > 1).then(|| Open {
-            cells: cells.into_iter().collect(),
-            contenders,
-        })
+        (contenders.len() > 1).then(|| Open { cells: cells.into_iter().collect(), contenders })
     };
     let all = questions::ALL.iter().filter(|own| !own.who.by_promise());
     all.filter_map(of).collect()
@@ -93,12 +90,8 @@ impl<'a> Weighed<'a> {
     }
 
     fn by(report: &'a Report, who: Who, trial: &'a Trial) -> Option<Weighed<'a>> {
-        let infos: BTreeMap<&str, &ContenderInfo> = report
-            .context
-            .contenders
-            .iter()
-            .map(|info| (&*info.id, info))
-            .collect();
+        let infos: BTreeMap<&str, &ContenderInfo> =
+            report.context.contenders.iter().map(|info| (&*info.id, info)).collect();
         let table = Table::of(report, trial);
         let may = |id: &&str| infos.get(id).is_some_and(|info| who.may(info));
         // Who lacks a cell that others have is not compared.
@@ -107,9 +100,8 @@ impl<'a> Weighed<'a> {
         able.retain(|id| table.cells_of(id) == most);
         // All next to one of them, to find the best; then all next to that one.
         let anchor = *able.first()?;
-        let cost = |id: &str| match id == anchor {
-            true => Some(0.0),
-            false => Some(table.compare(id, anchor)?.log),
+        let cost = |id: &str| {
+            if id == anchor { Some(0.0) } else { table.compare(id, anchor).map(|own| own.log) }
         };
         let rated = able.iter().filter_map(|id| Some((*id, cost(id)?)));
         let (mut best, _) = rated.min_by(|a, b| a.1.total_cmp(&b.1))?;
@@ -182,8 +174,7 @@ impl<'a> Table<'a> {
 
     fn rounds(&self, id: &str) -> usize {
         let rows = self.0.values().filter_map(|cell| cell.get(id)?.first());
-        rows.map(|row| row.samples.iter().flatten().flatten().count())
-            .sum()
+        rows.map(|row| row.samples.iter().flatten().flatten().count()).sum()
     }
 
     fn common(&self, id: &str, to: &str) -> usize {
@@ -234,16 +225,11 @@ fn mean(of: &[&Logs]) -> Logs {
 
 fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
     let Some(weighed) = Weighed::of(report, question) else {
-        let mut names: Vec<String> = question
-            .trials
-            .iter()
-            .map(|own| own.scenario.into())
-            .collect();
+        let mut names: Vec<String> =
+            question.trials.iter().map(|own| own.scenario.into()).collect();
         names.dedup();
         let names = words::list(&names, "or");
-        answer.evidence.push(format!(
-            "This run has no figures for it: that takes {names}."
-        ));
+        answer.evidence.push(format!("This run has no figures for it: that takes {names}."));
         return;
     };
     let Weighed { trial, best, .. } = weighed;
@@ -256,15 +242,10 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
         plural(weighed.rounds, "round")
     );
     if weighed.others.is_empty() {
-        answer
-            .evidence
-            .push(format!("{extent}: no other store of this crate took part."));
+        answer.evidence.push(format!("{extent}: no other store of this crate took part."));
     } else {
         let others: Vec<String> = weighed.others.iter().map(|own| said(report, own)).collect();
-        answer.evidence.push(format!(
-            "{extent}: next to {best_name}: {}.",
-            others.join(", ")
-        ));
+        answer.evidence.push(format!("{extent}: next to {best_name}: {}.", others.join(", ")));
         let unclear = |own: &&Comparison| !is_clear(own.ratio);
         let unclear: Vec<String> = weighed
             .others
@@ -306,11 +287,7 @@ fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) 
                     "{} ({}, {}{})",
                     said(report, own),
                     promises.scan,
-                    if promises.indexes_agree {
-                        "indexes agree"
-                    } else {
-                        "indexes may disagree"
-                    },
+                    if promises.indexes_agree { "indexes agree" } else { "indexes may disagree" },
                     match &*promises.caveat {
                         "" => String::new(),
                         caveat => format!("; mind: {caveat}"),
@@ -321,24 +298,19 @@ fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) 
         })
         .collect();
     if !better.is_empty() {
-        answer.caveats.push(format!(
-            "faster here, though not of this crate: {}",
-            better.join("; ")
-        ));
+        answer
+            .caveats
+            .push(format!("faster here, though not of this crate: {}", better.join("; ")));
     }
 }
 
 fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
     let measured = |info: &&ContenderInfo| report.rows.iter().any(|row| row.contender == info.id);
     let contenders = report.context.contenders.iter();
-    let fits: Vec<&ContenderInfo> = contenders
-        .filter(|info| question.who.may(info))
-        .filter(measured)
-        .collect();
+    let fits: Vec<&ContenderInfo> =
+        contenders.filter(|info| question.who.may(info)).filter(measured).collect();
     if fits.is_empty() {
-        answer
-            .evidence
-            .push("No store that would fit was measured in this run.".into());
+        answer.evidence.push("No store that would fit was measured in this run.".into());
         return;
     }
     answer.stores = fits.iter().map(|info| info.id.clone()).collect();

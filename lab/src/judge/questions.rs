@@ -37,11 +37,7 @@ const MEMORY: &str = "memory";
 
 impl Who {
     pub(super) fn may(self, info: &ContenderInfo) -> bool {
-        let views = || {
-            info.promises
-                .as_ref()
-                .is_some_and(|own| own.snapshot != "no")
-        };
+        let views = || info.promises.as_ref().is_some_and(|own| own.snapshot != "no");
         info.kind == Kind::Ours
             && match self {
                 Who::All => true,

@@ -40,25 +40,26 @@ fn samples(
     dice: &mut Dice,
 ) -> Vec<Vec<Vec<Option<f64>>>> {
     let all = TRUTH.len() + 1;
-    let mut samples = vec![vec![Vec::new(); lives]; all];
+    let mut samples: Vec<Vec<Vec<Option<f64>>>> = vec![Vec::new(); all];
     let mut weather = 0.0;
-    for life in 0..lives {
+    for _ in 0..lives {
+        for own in &mut samples {
+            own.push(Vec::new());
+        }
         let luck: Vec<f64> = (0..all).map(|_| machine.lives * normal(dice)).collect();
         for _ in 0..rounds {
             let mut order: Vec<usize> = (0..all).collect();
             dice.shuffle(&mut order);
             for own in order {
                 weather = 0.99 * weather + machine.drift * normal(dice);
-                let burst = if share(dice) < machine.bursts {
-                    share(dice) * 3.0_f64.ln()
-                } else {
-                    0.0
-                };
+                let burst =
+                    if share(dice) < machine.bursts { share(dice) * 3.0_f64.ln() } else { 0.0 };
                 let cost = TRUTH.get(own).copied().unwrap_or(1.0).ln();
                 let log = 50.0_f64.ln() + cost + luck[own] + weather + burst;
                 let log = log + machine.slices * normal(dice);
                 // One in twenty is dropped.
-                samples[own][life].push((share(dice) > 0.05).then(|| log.exp()));
+                let kept = (share(dice) > 0.05).then(|| log.exp());
+                samples[own].last_mut().expect("a life").push(kept);
             }
         }
     }
@@ -73,15 +74,8 @@ fn report(samples: &[Vec<Vec<Option<f64>>>]) -> Report {
         level: Level::Registry,
         ..report.scenarios[0].clone()
     }];
-    let ours = report
-        .context
-        .contenders
-        .iter()
-        .filter(|info| info.kind == Kind::Ours);
-    let ids: Vec<String> = ours
-        .map(|info| info.id.clone())
-        .filter(|id| id != "memory")
-        .collect();
+    let ours = report.context.contenders.iter().filter(|info| info.kind == Kind::Ours);
+    let ids: Vec<String> = ours.map(|info| info.id.clone()).filter(|id| id != "memory").collect();
     let at = ids.iter().position(|id| id == "thread-safe").unwrap();
     let ids = ids[at..].iter().chain(&ids[..at]);
     let row = |(id, samples): (&String, &Vec<Vec<Option<f64>>>)| Row {
@@ -94,11 +88,7 @@ fn report(samples: &[Vec<Vec<Option<f64>>>]) -> Report {
         metric: "time".into(),
         contender: id.clone(),
         unit: Unit::NsPerOp,
-        value: Interval {
-            value: 0.0,
-            low: 0.0,
-            high: 0.0,
-        },
+        value: Interval { value: 0.0, low: 0.0, high: 0.0 },
         ratio: None,
         samples: samples.clone(),
         again: Vec::new(),
@@ -114,36 +104,18 @@ fn holds(interval: Interval, truth: f64) -> bool {
 
 #[test]
 fn of_a_thousand_runs_the_interval_holds_the_truth_in_93_to_97_of_100() {
-    let quiet = Machine {
-        lives: 0.01,
-        slices: 0.03,
-        drift: 0.01,
-        bursts: 0.02,
-    };
-    let busy = Machine {
-        lives: 0.03,
-        slices: 0.08,
-        drift: 0.03,
-        bursts: 0.15,
-    };
+    let quiet = Machine { lives: 0.01, slices: 0.03, drift: 0.01, bursts: 0.02 };
+    let busy = Machine { lives: 0.03, slices: 0.08, drift: 0.03, bursts: 0.15 };
     let alike = Machine { lives: 0.0, ..busy };
     let mut dice = Dice(1);
-    for (machine, lives, rounds) in [
-        (quiet, 4, 4),
-        (busy, 6, 4),
-        (alike, 6, 4),
-        (busy, 10, 4),
-        (busy, 6, 12),
-    ] {
+    for (machine, lives, rounds) in
+        [(quiet, 4, 4), (busy, 6, 4), (alike, 6, 4), (busy, 10, 4), (busy, 6, 12)]
+    {
         let mut held = [0; 3];
         for _ in 0..RUNS {
             let mut report = report(&samples(machine, lives, rounds, &mut dice));
             super::figures(&mut report);
-            let again = super::ratio(
-                Unit::NsPerOp,
-                &report.rows[0].again,
-                &report.rows[0].samples,
-            );
+            let again = super::ratio(Unit::NsPerOp, &report.rows[0].again, &report.rows[0].samples);
             held[0] += usize::from(holds(again.unwrap().interval(), 1.0));
             for own in [1, 2] {
                 let ratio = report.rows[own].ratio.unwrap();
@@ -161,20 +133,10 @@ fn of_a_thousand_runs_the_interval_holds_the_truth_in_93_to_97_of_100() {
 
 #[test]
 fn what_is_clear_is_decided_and_the_rest_is_open() {
-    let machine = Machine {
-        lives: 0.02,
-        slices: 0.05,
-        drift: 0.02,
-        bursts: 0.1,
-    };
+    let machine = Machine { lives: 0.02, slices: 0.05, drift: 0.02, bursts: 0.1 };
     let few = |report: &Report| report.answers[1].clone();
     let all = samples(machine, 8, 4, &mut Dice(2));
-    let mut apart = report(&[
-        all[0].clone(),
-        all[2].clone(),
-        all[2].clone(),
-        all[3].clone(),
-    ]);
+    let mut apart = report(&[all[0].clone(), all[2].clone(), all[2].clone(), all[3].clone()]);
     apart.rows.truncate(2);
     complete(&mut apart);
     let answer = few(&apart);

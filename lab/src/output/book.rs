@@ -10,8 +10,7 @@ use crate::model::{ContenderInfo, Interval, Kind, Place, Report, Row, ScenarioRu
 #[derive(Debug)]
 pub(crate) struct Book<'a> {
     pub(crate) report: &'a Report,
-    looks: HashMap<&'a str, Look>,
-    infos: HashMap<&'a str, &'a ContenderInfo>,
+    infos: HashMap<&'a str, (&'a ContenderInfo, Look)>,
     rows: HashMap<Place, Vec<&'a Row>>,
     /// The places of each scenario in the order of the rows.
     places: BTreeMap<&'a str, Vec<Place>>,
@@ -19,21 +18,15 @@ pub(crate) struct Book<'a> {
 
 impl<'a> Book<'a> {
     pub(crate) fn of(report: &'a Report) -> Book<'a> {
-        let mut book = Book {
-            report,
-            looks: HashMap::new(),
-            infos: HashMap::new(),
-            rows: HashMap::new(),
-            places: BTreeMap::new(),
-        };
+        let mut book =
+            Book { report, infos: HashMap::new(), rows: HashMap::new(), places: BTreeMap::new() };
         let (mut ours, mut others) = (0, 0);
         for info in &report.context.contenders {
             let (look, place): (fn(usize) -> Look, _) = match info.kind {
                 Kind::Ours => (Look::Ours, &mut ours),
                 Kind::Outside | Kind::Measure => (Look::Outside, &mut others),
             };
-            book.looks.insert(&info.id, look(*place));
-            book.infos.insert(&info.id, info);
+            book.infos.insert(&info.id, (info, look(*place)));
             *place += 1;
         }
         for row in &report.rows {
@@ -50,7 +43,7 @@ impl<'a> Book<'a> {
 
     /// The name of a contender in tables and answers.
     pub(crate) fn name<'b>(&'b self, id: &'b str) -> &'b str {
-        self.infos.get(id).map_or(id, |info| &info.name)
+        self.infos.get(id).map_or(id, |(info, _)| &info.name)
     }
 
     /// The names of some contenders, between words.
@@ -60,13 +53,11 @@ impl<'a> Book<'a> {
     }
 
     pub(crate) fn look(&self, id: &str) -> Look {
-        self.looks.get(id).copied().unwrap_or(Look::Outside(0))
+        self.infos.get(id).map_or(Look::Outside(0), |(_, look)| *look)
     }
 
     pub(crate) fn is_ours(&self, id: &str) -> bool {
-        self.infos
-            .get(id)
-            .is_some_and(|info| info.kind == Kind::Ours)
+        self.infos.get(id).is_some_and(|(info, _)| info.kind == Kind::Ours)
     }
 
     pub(crate) fn rows(&self, place: &Place) -> &[&'a Row] {

@@ -12,40 +12,20 @@ const MEASURE: &str = include_str!("templates/measure.html");
 
 fn chromium() -> Option<PathBuf> {
     let named = std::env::var_os("CHROMIUM").map(PathBuf::from);
-    let known = [
-        "/usr/bin/chromium",
-        "/usr/bin/chromium-browser",
-        "/usr/bin/google-chrome",
-    ];
-    named
-        .into_iter()
-        .chain(known.map(PathBuf::from))
-        .find(|path| path.exists())
+    let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+    named.into_iter().chain(known.map(PathBuf::from)).find(|path| path.exists())
 }
 
 fn run(chromium: &Path, folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(chromium)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-        ])
-        .args([
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ])
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
         .args([
             "--allow-file-access-from-files",
             "--window-size=2000,1200",
             "--virtual-time-budget=20000",
         ])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.join("profile").display()
-        ))
+        .arg(format!("--user-data-dir={}", folder.join("profile").display()))
         .args(arguments)
         .output()
         .expect("chromium starts");
@@ -84,19 +64,10 @@ fn pages_fit_and_nothing_overlaps() {
         }
         std::fs::write(folder.join("measure.html"), MEASURE).unwrap();
         let page = folder.join("measure.html").canonicalize().unwrap();
-        let measured = run(
-            &chromium,
-            &folder,
-            &["--dump-dom", &format!("file://{}#{name}", page.display())],
-        );
-        let said = measured
-            .split("<pre id=\"said\">")
-            .nth(1)
-            .and_then(|rest| rest.split("</pre>").next());
-        assert_eq!(
-            said.map(str::trim),
-            Some("measured 4 frames"),
-            "{name}: {measured}"
-        );
+        let measured =
+            run(&chromium, &folder, &["--dump-dom", &format!("file://{}#{name}", page.display())]);
+        let said =
+            measured.split("<pre id=\"said\">").nth(1).and_then(|rest| rest.split("</pre>").next());
+        assert_eq!(said.map(str::trim), Some("measured 4 frames"), "{name}: {measured}");
     }
 }

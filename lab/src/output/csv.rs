@@ -1,63 +1,54 @@
 //! `report.csv`: a line for each row of the report, for whoever wants to draw their own.
 
-use super::json::rounded;
+use std::fmt::Display;
+
+use serde_json::Value;
+
+use super::json;
 use crate::fault::Fault;
 use crate::model::Report;
 
+/// What the columns are called, and where they stand in a row of the file or in its cell.
+const COLUMNS: [(&str, &str); 13] = [
+    ("scenario", "/scenario"),
+    ("cell", "/cell"),
+    ("threads", "/threads"),
+    ("services", "/services"),
+    ("metric", "/metric"),
+    ("contender", "/contender"),
+    ("unit", "/unit"),
+    ("value", "/value/value"),
+    ("low", "/value/low"),
+    ("high", "/value/high"),
+    ("ratio", "/ratio/value"),
+    ("ratio_low", "/ratio/low"),
+    ("ratio_high", "/ratio/high"),
+];
+
 /// The rows as a table.
 pub(crate) fn table(report: &Report) -> Result<Vec<u8>, Fault> {
+    let failed = |error: &dyn Display| Fault::new(format!("report.csv: {error}"));
     let mut table = csv::Writer::from_writer(Vec::new());
-    let failed = |error: &dyn std::fmt::Display| Fault::new(format!("report.csv: {error}"));
-    table
-        .write_record([
-            "scenario",
-            "cell",
-            "threads",
-            "services",
-            "metric",
-            "contender",
-            "unit",
-            "value",
-            "low",
-            "high",
-            "ratio",
-            "ratio_low",
-            "ratio_high",
-            "slices",
-        ])
-        .map_err(|error| failed(&error))?;
-    for row in &report.rows {
-        let unit = serde_json::to_value(row.unit).map_err(|error| failed(&error))?;
-        let [ratio, ratio_low, ratio_high] =
-            row.ratio.map_or([const { String::new() }; 3], |ratio| {
-                [ratio.value, ratio.low, ratio.high].map(|end| rounded(end).to_string())
-            });
-        table
-            .write_record([
-                safe(&row.id.scenario),
-                safe(&row.id.cell),
-                row.id.threads.to_string(),
-                row.id.services.to_string(),
-                safe(&row.metric),
-                safe(&row.contender),
-                unit.as_str().unwrap_or_default().into(),
-                rounded(row.value.value).to_string(),
-                rounded(row.value.low).to_string(),
-                rounded(row.value.high).to_string(),
-                ratio,
-                ratio_low,
-                ratio_high,
-                row.slices().to_string(),
-            ])
-            .map_err(|error| failed(&error))?;
+    let head = COLUMNS.iter().map(|(name, _)| *name).chain(["slices"]);
+    table.write_record(head).map_err(|error| failed(&error))?;
+    let file = json::value(report)?;
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let mut slices = report.rows.iter().map(|row| row.slices().to_string());
+    for cell in list(&file["cells"]) {
+        for row in list(&cell["rows"]) {
+            let found = COLUMNS.iter().map(|(_, at)| row.pointer(at).or_else(|| cell.pointer(at)));
+            let line = found.map(|value| value.map_or(String::new(), entry)).chain(slices.next());
+            table.write_record(line).map_err(|error| failed(&error))?;
+        }
     }
     table.into_inner().map_err(|error| failed(&error))
 }
 
-/// A name that a spreadsheet does not take for a formula.
-fn safe(name: &str) -> String {
-    if name.starts_with(['=', '+', '-', '@']) {
-        return format!("'{name}");
+/// A text that a spreadsheet does not take for a formula, or a number.
+fn entry(value: &Value) -> String {
+    match value.as_str() {
+        Some(text) if text.starts_with(['=', '+', '-', '@']) => format!("'{text}"),
+        Some(text) => text.into(),
+        None => value.to_string(),
     }
-    name.into()
 }

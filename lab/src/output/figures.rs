@@ -23,24 +23,17 @@ enum Axis {
     Writes,
     /// How many services are registered.
     Services,
-    /// A number at the end of the cell's name.
-    Number,
     /// How many threads.
     Threads,
 }
 
 impl Axis {
-    const ALL: [Axis; 4] = [Axis::Writes, Axis::Services, Axis::Number, Axis::Threads];
+    const ALL: [Axis; 3] = [Axis::Writes, Axis::Services, Axis::Threads];
 
     fn of(self, place: &Place) -> Option<usize> {
         match self {
             Axis::Writes => mix(&place.id.cell),
             Axis::Services => Some(place.id.services),
-            Axis::Number => {
-                let cell = &place.id.cell;
-                let digits = cell.len() - cell.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-                cell[cell.len() - digits..].parse().ok()
-            }
             Axis::Threads => Some(place.id.threads),
         }
     }
@@ -51,10 +44,6 @@ impl Axis {
         match self {
             Axis::Writes => rest.id.cell = without_mix(&place.id.cell),
             Axis::Services => rest.id.services = 0,
-            Axis::Number => {
-                let cell = place.id.cell.trim_end_matches(|c: char| c.is_ascii_digit());
-                rest.id.cell = cell.trim_end_matches([' ', '_', '-']).into();
-            }
             Axis::Threads => rest.id.threads = 0,
         }
         rest
@@ -64,7 +53,6 @@ impl Axis {
         match self {
             Axis::Writes => "share of writes",
             Axis::Services => "services",
-            Axis::Number => "how many",
             Axis::Threads => "threads",
         }
     }
@@ -107,30 +95,16 @@ struct Panel {
 
 /// The chart of a question: the cost of each store next to the best, or the first of its
 /// figures where nothing was compared.
-pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
+pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Drawing)> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
-        let place = answer
-            .cells
-            .iter()
-            .find(|place| !book.rows(place).is_empty())?;
+        let place = answer.cells.iter().find(|place| !book.rows(place).is_empty())?;
         let title = format!("{title}: {}", place.what());
-        return Some(dots(book, place, title, STEP));
+        return Some((name_of(answer), dots(book, place, title, STEP)));
     };
-    let dot = |id: &str, figure| Dot {
-        name: words::short(id, NAME),
-        look: book.look(id),
-        figure,
-    };
-    let one = Interval {
-        value: 1.0,
-        low: 1.0,
-        high: 1.0,
-    };
-    let others = answer
-        .comparisons
-        .iter()
-        .filter(|other| other.to == first.to);
+    let dot = |id: &str, figure| Dot { name: words::short(id, NAME), look: book.look(id), figure };
+    let one = Interval { value: 1.0, low: 1.0, high: 1.0 };
+    let others = answer.comparisons.iter().filter(|other| other.to == first.to);
     let others = others.map(|other| dot(&other.contender, other.ratio));
     let chart = Dots {
         title,
@@ -139,7 +113,19 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<Drawing> {
         rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
         step: STEP,
     };
-    Some(chart.draw())
+    Some((name_of(answer), chart.draw()))
+}
+
+/// What a question is called in a page, and its chart among the files.
+pub(crate) fn name_of(answer: &Answer) -> String {
+    format!("q-{}", words::slug(&answer.question))
+}
+
+/// All charts of the pages, with names for files.
+pub(crate) fn all(book: &Book<'_>) -> Vec<(String, Drawing)> {
+    let questions = book.report.answers.iter().filter_map(|own| question(book, own));
+    let scenarios = book.report.scenarios.iter().flat_map(|run| scenario(book, &run.name));
+    first(book).into_iter().chain(questions).chain(scenarios).collect()
 }
 
 /// The charts of a scenario, with names for files.
@@ -160,15 +146,13 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Drawing)
 
 /// The two charts of the first screen: time over the share of writes, and what a read
 /// costs.
-pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
+pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Drawing)> {
     let writes = || {
         let names = ["sustained", "burst-30x100"].into_iter();
         let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
         let cores = book.report.context.machine.cores.max(2);
         let found = all.map(|name| panels(book, name)).find_map(|panels| {
-            let mixed = panels
-                .into_iter()
-                .filter(|panel| panel.axis == Some(Axis::Writes));
+            let mixed = panels.into_iter().filter(|panel| panel.axis == Some(Axis::Writes));
             // As many threads as can run at once, or the next more.
             mixed.min_by_key(|panel| {
                 let threads = panel.rest.id.threads;
@@ -184,10 +168,7 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
     };
     let read = || {
         let is_read = |place: &&Place| {
-            let cell = place.id.cell.as_str();
-            ["with_service", "hit", "look-up", "get", "with"].contains(&cell)
-                && place.metric == "time"
-                && place.id.threads == 1
+            place.id.cell == "with_service" && place.metric == "time" && place.id.threads == 1
         };
         let names = ["operations", "size", "map"].into_iter();
         let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
@@ -202,11 +183,8 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(&'static str, Drawing)> {
         );
         Some(dots(book, place, title, 19.0))
     };
-    let charts = [("writes", writes()), ("read", read())];
-    charts
-        .into_iter()
-        .filter_map(|(name, drawing)| Some((name, drawing?)))
-        .collect()
+    let charts = [("first-writes", writes()), ("first-read", read())];
+    charts.into_iter().filter_map(|(name, drawing)| Some((name.into(), drawing?))).collect()
 }
 
 fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
@@ -219,16 +197,10 @@ fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
     for place in places {
         let own = axis.filter(|axis| axis.of(place).is_some());
         let rest = own.map_or_else(|| place.clone(), |axis| axis.rest(place));
-        let known = panels
-            .iter_mut()
-            .find(|panel| panel.axis == own && panel.rest == rest);
+        let known = panels.iter_mut().find(|panel| panel.axis == own && panel.rest == rest);
         match known {
             Some(panel) => panel.places.push(place.clone()),
-            None => panels.push(Panel {
-                axis: own,
-                rest,
-                places: vec![place.clone()],
-            }),
+            None => panels.push(Panel { axis: own, rest, places: vec![place.clone()] }),
         }
     }
     for panel in &mut panels {
@@ -254,10 +226,7 @@ impl Panel {
             parts.push(plural(rest.id.threads, "thread"));
         }
         if self.axis != Some(Axis::Services) {
-            parts.push(format!(
-                "{} services",
-                words::thousands(rest.id.services as u64)
-            ));
+            parts.push(format!("{} services", words::thousands(rest.id.services as u64)));
         }
         parts.join(", ")
     }
@@ -289,11 +258,7 @@ fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64)
         .map(|id| Series {
             name: words::short(id, NAME),
             look: book.look(id),
-            points: panel
-                .places
-                .iter()
-                .map(|place| Some(book.row(place, id)?.value))
-                .collect(),
+            points: panel.places.iter().map(|place| Some(book.row(place, id)?.value)).collect(),
         })
         .collect();
     series.sort_by_key(|series| matches!(series.look, Look::Ours(_)));

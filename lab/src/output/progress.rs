@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar that is drawn between slices, never while one is measured, and by no thread of
 /// its own.
@@ -24,11 +24,7 @@ impl Progress {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        Progress {
-            bar,
-            begun: Instant::now(),
-            budget,
-        }
+        Progress { bar, begun: Instant::now(), budget }
     }
 
     /// Says what comes next, `burst-30x100, 95/5, round 12`, and that the rest takes about
@@ -41,8 +37,7 @@ impl Progress {
         let left = left.unwrap_or_else(|| self.budget.saturating_sub(done));
         self.bar.set_length(millis(done + left).max(1));
         self.bar.set_position(millis(done));
-        self.bar
-            .set_message(format!("{what}; {} left", clock(left)));
+        self.bar.set_message(format!("{what}; {} left", FormattedDuration(left)));
     }
 
     /// Shows a line above the bar, and on a pipe as well: a dropped process, a cell that
@@ -62,21 +57,4 @@ impl Progress {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Minutes and seconds.
-fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    format!("{}:{:02}", seconds / 60, seconds % 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_shows_minutes_and_seconds() {
-        assert_eq!(clock(Duration::from_secs(61)), "1:01");
-        assert_eq!(clock(Duration::from_secs(754)), "12:34");
-    }
 }

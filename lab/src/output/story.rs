@@ -9,11 +9,7 @@ use crate::model::{Answer, Comparison, Interval, Place, Report};
 
 /// What the answer to a question is, in one sentence.
 pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
-    let names: Vec<String> = answer
-        .stores
-        .iter()
-        .map(|id| book.name(id).to_owned())
-        .collect();
+    let names: Vec<String> = answer.stores.iter().map(|id| book.name(id).to_owned()).collect();
     let next = answer.comparisons.iter().find(|next| !next.equal);
     if !answer.decided {
         return match answer.comparisons.first() {
@@ -24,27 +20,16 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
                 book.name(&nearest.to)
             ),
             None => stopped(
-                answer
-                    .evidence
-                    .first()
-                    .map_or("This run has no figures for it", String::as_str),
+                answer.evidence.first().map_or("This run has no figures for it", String::as_str),
             ),
         };
     }
     if answer.by_promise {
-        let fit = if names.len() > 1 { "fit" } else { "fits" };
-        return format!(
-            "{} {fit} by what it promises, not by its speed.",
-            list(&names, "or")
-        )
-        .replace(
-            if names.len() > 1 {
-                "it promises, not by its"
-            } else {
-                "\0"
-            },
-            "they promise, not by their",
-        );
+        let how = match names.len() {
+            1 => "fits by what it promises, not by its speed",
+            _ => "fit by what they promise, not by their speed",
+        };
+        return format!("{} {how}.", list(&names, "or"));
     }
     let first = match names.len() {
         0 => return "This run names no store.".into(),
@@ -63,12 +48,9 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
 
 /// `1.12 times (1.08 to 1.16)`
 fn ratio(interval: Interval) -> String {
-    format!(
-        "{} times ({} to {})",
-        words::significant(interval.value),
-        words::significant(interval.low),
-        words::significant(interval.high)
-    )
+    let Interval { value, low, high } = interval;
+    let [value, low, high] = [value, low, high].map(words::significant);
+    format!("{value} times ({low} to {high})")
 }
 
 /// The answer itself, in few words: `VersionedStore = SnapshotStore`.
@@ -90,21 +72,13 @@ pub(crate) fn margin(answer: &Answer) -> String {
         return "by promise".into();
     }
     let mut comparisons = answer.comparisons.iter();
-    let next: Option<&Comparison> = if answer.decided {
-        comparisons.find(|next| !next.equal)
-    } else {
-        comparisons.next()
-    };
+    let next: Option<&Comparison> =
+        if answer.decided { comparisons.find(|next| !next.equal) } else { comparisons.next() };
     match next {
         Some(next) if answer.decided => {
             format!("{} {}", next.contender, words::times(next.ratio.value))
         }
-        Some(next) => format!(
-            "{} or {}: {}×",
-            next.to,
-            next.contender,
-            words::ends(next.ratio)
-        ),
+        Some(next) => format!("{} or {}: {}×", next.to, next.contender, words::ends(next.ratio)),
         None => String::new(),
     }
 }
@@ -114,13 +88,9 @@ pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
     let mut leads: Vec<(&str, usize)> = Vec::new();
     let (mut cells, mut far) = (0, None::<(f64, &Place)>);
     for place in places {
-        let ours = book
-            .rows(place)
-            .iter()
-            .filter(|row| book.is_ours(&row.contender));
-        let mut values: Vec<(f64, &str)> = ours
-            .map(|row| (row.value.value, row.contender.as_str()))
-            .collect();
+        let ours = book.rows(place).iter().filter(|row| book.is_ours(&row.contender));
+        let mut values: Vec<(f64, &str)> =
+            ours.map(|row| (row.value.value, row.contender.as_str())).collect();
         values.sort_by(|a, b| a.0.total_cmp(&b.0));
         let ([(least, best), ..], Some((most, _))) = (&values[..], values.last()) else {
             continue;
@@ -142,10 +112,7 @@ pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
         return "No two stores of this crate were measured here.".into();
     };
     let mut said = if leads.len() == 1 {
-        format!(
-            "Of the stores of this crate, {} has the lowest median everywhere",
-            book.name(best)
-        )
+        format!("Of the stores of this crate, {} has the lowest median everywhere", book.name(best))
     } else {
         format!(
             "Of the stores of this crate, {} has the lowest median most often, in {times} of {}",
@@ -168,11 +135,7 @@ pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
 /// What was run, in one sentence.
 pub(crate) fn run(report: &Report) -> String {
     let context = &report.context;
-    let decided = report
-        .answers
-        .iter()
-        .filter(|answer| answer.decided)
-        .count();
+    let decided = report.answers.iter().filter(|answer| answer.decided).count();
     format!(
         "A {} run of {} on {} of {} ({}) decided {decided} of {}.",
         match context.effort.as_str() {
@@ -190,7 +153,8 @@ pub(crate) fn run(report: &Report) -> String {
 /// `58 s`, `9 minutes`.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 100.0 {
-        format!("{seconds:.0} seconds")
+        let s = if seconds < 1.5 { "" } else { "s" };
+        format!("{:.0} second{s}", seconds.max(1.0))
     } else {
         format!("{:.0} minutes", seconds / 60.0)
     }
@@ -203,28 +167,18 @@ pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
     let mut said = vec![[String::new(), run(report)]];
     for group in groups(report).into_iter().take(4) {
         let mut of_group = report.answers.iter().filter(|answer| answer.group == group);
-        let decided = of_group
-            .clone()
-            .find(|answer| answer.decided && !answer.by_promise);
-        said.push(
-            match decided.or_else(|| of_group.find(|answer| answer.decided)) {
-                Some(own) => [own.question.clone(), answer(book, own)],
-                None => [group.into(), "This run decides nothing about it.".into()],
-            },
-        );
+        let decided = of_group.clone().find(|answer| answer.decided && !answer.by_promise);
+        said.push(match decided.or_else(|| of_group.find(|answer| answer.decided)) {
+            Some(own) => [own.question.clone(), answer(book, own)],
+            None => [group.into(), "This run decides nothing about it.".into()],
+        });
     }
     said
 }
 
 /// The groups of the questions, in their order.
 pub(crate) fn groups(report: &Report) -> Vec<&str> {
-    let mut groups: Vec<&str> = Vec::new();
-    for answer in &report.answers {
-        if !groups.contains(&answer.group.as_str()) {
-            groups.push(&answer.group);
-        }
-    }
-    groups
+    words::distinct(report.answers.iter().map(|answer| answer.group.as_str()))
 }
 
 /// What has to be known before a figure is believed.
@@ -242,13 +196,12 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
             "A smoke run shows that everything works: no figure of it means anything.".into(),
         );
     }
-    #[allow(clippy::cast_precision_loss)] // a count of processors
     let cores = context.machine.cores as f64;
     let load = context.machine.load_before;
     if load > 0.5 * cores {
         warnings.push(format!(
-            "Other programs were at work: a load of {load:.1} on {} before the start. Ratios are \
-             taken within a tenth of a second and suffer little; times suffer more.",
+            "Other programs were at work: a load of {load:.1} on {} before the start. What \
+             is said of several threads holds beside these; times suffer more than ratios.",
             plural(context.machine.cores, "processor")
         ));
     }

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Value};
+use minijinja::{AutoEscape, Environment, Value, context};
 
+use super::chart;
 use crate::fault::Fault;
 
 /// Each with its name, whose ending says how values are escaped.
@@ -18,34 +19,73 @@ const ALL: [(&str, &str); 5] = [
 
 static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new(|| {
     let mut templates = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build();
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     templates.set_syntax(syntax.map_err(|error| format!("{error:#}"))?);
     templates.set_auto_escape_callback(|name| match name.rsplit_once('.') {
         Some((_, "html")) => AutoEscape::Html,
         _ => AutoEscape::None,
     });
-    templates.add_filter("md", |text: &str| markdown(text));
+    templates.add_filter("md", |text: &str| plain(text));
     for (name, text) in ALL {
-        templates
-            .add_template(name, text)
-            .map_err(|error| format!("{error:#}"))?;
+        templates.add_template(name, text).map_err(|error| format!("{error:#}"))?;
     }
     Ok(templates)
 });
 
 /// Fills a template.
-pub(crate) fn render(name: &str, values: Value) -> Result<String, Fault> {
+fn render(name: &str, values: Value) -> Result<String, Fault> {
     let templates = TEMPLATES.as_ref().map_err(Fault::new)?;
     let template = templates.get_template(name);
     let text = template.and_then(|template| template.render(values));
     text.map_err(|error| Fault::new(format!("{error:#}")).at(name))
 }
 
+/// `report.html`: one file that needs nothing else, no script and no font from elsewhere.
+pub(crate) fn html(page: &Value) -> Result<String, Fault> {
+    let values = context! { page, marks => chart::MARKS, chart_style => chart::STYLE };
+    render("page.html", values)
+}
+
+/// `report.md`, with every table; where `brief`, `docs/benchmarks.md`, with charts instead.
+pub(crate) fn markdown(page: &Value, brief: bool) -> Result<String, Fault> {
+    Ok(tidy(&render("report.md", context! { page, brief })?))
+}
+
+/// Between these two lines of the README stand the figures.
+const MARKS: [&str; 2] = ["<!-- figures:begin -->", "<!-- figures:end -->"];
+
+/// The README with one chart and five sentences of the report.
+pub(crate) fn readme(page: &Value, readme: &str) -> Result<String, Fault> {
+    let [begin, end] = MARKS;
+    let parts = readme.split_once(begin).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(end)?;
+        Some((before, after))
+    });
+    let Some((before, after)) = parts else {
+        return Err(Fault::new(format!("README.md has no lines {begin} and {end}, in this order")));
+    };
+    let figures = tidy(&render("readme.md", context! { page })?);
+    Ok(format!("{before}{begin}\n{figures}{end}{after}"))
+}
+
+/// Without empty lines beside empty lines.
+fn tidy(text: &str) -> String {
+    let mut tidy = String::new();
+    let mut empty = true;
+    for line in text.lines().map(str::trim_end) {
+        if line.is_empty() && empty {
+            continue;
+        }
+        empty = line.is_empty();
+        tidy.push_str(line);
+        tidy.push('\n');
+    }
+    tidy.truncate(tidy.trim_end().len());
+    tidy + "\n"
+}
+
 /// A text that means nothing else in Markdown than what it says.
-fn markdown(text: &str) -> String {
+fn plain(text: &str) -> String {
     let mut safe = String::new();
     for letter in text.chars() {
         match letter {
@@ -74,6 +114,6 @@ mod tests {
 
     #[test]
     fn a_text_means_nothing_in_markdown() {
-        assert_eq!(markdown("a|b <i> [x] *y*"), "a\\|b &lt;i> \\[x\\] \\*y\\*");
+        assert_eq!(plain("a|b <i> [x] *y*"), "a\\|b &lt;i> \\[x\\] \\*y\\*");
     }
 }

@@ -12,13 +12,13 @@ use crate::model::{Answer, Report};
 
 /// How a terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// All tables, however long.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// Columns; anything below 20 counts as 20.
-    pub width: usize,
+    pub(crate) width: usize,
     /// Whether to set words off by weight: not on a pipe, not with `NO_COLOR`.
-    pub colour: bool,
+    pub(crate) colour: bool,
 }
 
 /// Lines of a screen that people read at the end of a run; three more say where the files
@@ -39,17 +39,12 @@ const PLAIN: char = words::MARKS[1];
 /// # Errors
 ///
 /// Those of `out`.
-pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
+pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
     let book = Book::of(report);
     let width = options.width.max(20);
     let mut answers = vec![String::new()];
     answers.extend(wrapped(&story::run(report), width, 0));
-    if width >= NARROW
-        && report
-            .answers
-            .iter()
-            .any(|answer| !answer.comparisons.is_empty())
-    {
+    if width >= NARROW && report.answers.iter().any(|answer| !answer.comparisons.is_empty()) {
         let how = "In the tables: costs next to the best of a row; = where equal within 3 %.";
         answers.extend(wrapped(how, width, 0));
     }
@@ -58,27 +53,16 @@ pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io:
     }
     if !report.answers.is_empty() {
         answers.push(String::new());
-        answers.extend(wrapped(
-            &format!("{BOLD}Which store should I use?{PLAIN}"),
-            width,
-            0,
-        ));
+        answers.extend(wrapped(&format!("{BOLD}Which store should I use?{PLAIN}"), width, 0));
         answers.extend(answer_lines(&book, width));
     }
     let mut tables: Vec<Vec<String>> = Vec::new();
     if options.verbose {
-        tables.extend(
-            report
-                .scenarios
-                .iter()
-                .map(|run| everything(&book, &run.name, width)),
-        );
+        tables.extend(report.scenarios.iter().map(|run| everything(&book, &run.name, width)));
     }
     if width >= NARROW {
         tables.extend(
-            story::groups(report)
-                .into_iter()
-                .filter_map(|group| overview(&book, group, width)),
+            story::groups(report).into_iter().filter_map(|group| overview(&book, group, width)),
         );
     }
     let mut lines: Vec<String> = Vec::new();
@@ -104,7 +88,7 @@ pub fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io:
 /// # Errors
 ///
 /// Those of `out`.
-pub fn changes(
+pub(crate) fn changes(
     changes: &Changes,
     names: [&str; 2],
     out: &mut impl io::Write,
@@ -130,11 +114,7 @@ pub fn changes(
                 words::ends(change.ratio),
             ]
         });
-        lines.extend(table(
-            &["what changed", "now", "95 % interval"],
-            rows.collect(),
-            width,
-        ));
+        lines.extend(table(&["what changed", "now", "95 % interval"], rows.collect(), width));
         if let Some(more @ 1..) = found.len().checked_sub(shown) {
             lines.push(format!("... and {more} more: --verbose"));
         }
@@ -146,11 +126,7 @@ pub fn changes(
 }
 
 fn write(lines: &[String], out: &mut impl io::Write, colour: bool) -> io::Result<()> {
-    let [bold, plain] = if colour {
-        ["\u{1b}[1m", "\u{1b}[0m"]
-    } else {
-        [""; 2]
-    };
+    let [bold, plain] = if colour { ["\u{1b}[1m", "\u{1b}[0m"] } else { [""; 2] };
     for line in lines {
         let line = clean(line).replace(BOLD, bold).replace(PLAIN, plain);
         writeln!(out, "{}", line.trim_end())?;
@@ -188,9 +164,7 @@ fn verdict(answer: &Answer) -> String {
             format!("not decided: {} or {}", own.to, own.contender)
         });
     }
-    answer
-        .stores
-        .join(if answer.by_promise { " or " } else { " = " })
+    answer.stores.join(if answer.by_promise { " or " } else { " = " })
 }
 
 /// What each store costs next to the best, a question a row.
@@ -201,23 +175,15 @@ fn overview(book: &Book<'_>, group: &str, width: usize) -> Option<Vec<String>> {
         .iter()
         .filter(|answer| answer.group == group && !answer.comparisons.is_empty())
         .collect();
-    let infos = book
-        .report
-        .context
-        .contenders
-        .iter()
-        .map(|info| info.id.as_str());
-    let ids: Vec<&str> = infos
-        .filter(|id| answers.iter().any(|answer| cost(answer, id).is_some()))
-        .collect();
+    let infos = book.report.context.contenders.iter().map(|info| info.id.as_str());
+    let ids: Vec<&str> =
+        infos.filter(|id| answers.iter().any(|answer| cost(answer, id).is_some())).collect();
     let head: Vec<&str> = std::iter::once(group).chain(ids.iter().copied()).collect();
     let rows: Vec<Vec<String>> = answers
         .iter()
         .map(|answer| {
             let costs = ids.iter().map(|id| cost(answer, id).unwrap_or_default());
-            std::iter::once(answer.question.clone())
-                .chain(costs)
-                .collect()
+            std::iter::once(answer.question.clone()).chain(costs).collect()
         })
         .collect();
     (!rows.is_empty()).then(|| table(&head, rows, width))
@@ -229,32 +195,17 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
     }
     let mut comparisons = answer.comparisons.iter();
     let own = comparisons.find(|own| own.contender == id)?;
-    Some(if own.equal {
-        "=".into()
-    } else {
-        words::times(own.ratio.value)
-    })
+    Some(if own.equal { "=".into() } else { words::times(own.ratio.value) })
 }
 
 /// All rows of a scenario.
 fn everything(book: &Book<'_>, scenario: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for place in book.places(scenario) {
-        let rows = book
-            .rows(place)
-            .iter()
-            .map(|row| page::figures_of(book, row).to_vec());
-        let title = format!(
-            "{BOLD}{scenario}: {}{PLAIN}, {}",
-            place.what(),
-            place.where_()
-        );
+        let rows = book.rows(place).iter().map(|row| page::figures_of(book, row).to_vec());
+        let title = format!("{BOLD}{scenario}: {}{PLAIN}, {}", place.what(), place.where_());
         lines.extend(wrapped(&title, width, 2));
-        lines.extend(table(
-            &["", "median (95 %)", "to the reference"],
-            rows.collect(),
-            width,
-        ));
+        lines.extend(table(&["", "median (95 %)", "to the reference"], rows.collect(), width));
         lines.push(String::new());
     }
     lines.pop();
@@ -278,20 +229,14 @@ fn table(head: &[&str], rows: Vec<Vec<String>>, width: usize) -> Vec<String> {
         }
         column.set_padding((u16::from(at > 0), u16::from(at == 0)));
     }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect()
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// A text in lines that fit; all but the first stand `indent` columns to the right.
 fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
     let indent = if indent + 10 > width { 0 } else { indent };
-    let length = |text: &str| {
-        text.chars()
-            .filter(|letter| !matches!(*letter, BOLD | PLAIN))
-            .count()
-    };
+    let length =
+        |text: &str| text.chars().filter(|letter| !matches!(*letter, BOLD | PLAIN)).count();
     let mut lines = vec![String::new()];
     for word in text.split_inclusive(' ') {
         let mut word = word.to_owned();
@@ -304,10 +249,7 @@ fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
             }
             // A word longer than a line is broken where the line ends.
             if length(&word) > width.saturating_sub(indent) && last.trim().is_empty() {
-                let at = word
-                    .char_indices()
-                    .nth(room)
-                    .map_or(word.len(), |(at, _)| at);
+                let at = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
                 let rest = word.split_off(at);
                 last.push_str(&word);
                 word = rest;
@@ -330,9 +272,7 @@ mod tests {
             for indent in [0, 4, 60] {
                 let lines = wrapped(text, width, indent);
                 assert!(
-                    lines
-                        .iter()
-                        .all(|line| line.trim_end().chars().count() <= width),
+                    lines.iter().all(|line| line.trim_end().chars().count() <= width),
                     "{lines:?}"
                 );
                 let all: String = lines.concat().split_whitespace().collect();

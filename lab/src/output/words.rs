@@ -10,12 +10,7 @@ pub(crate) fn value(unit: Unit, value: f64) -> String {
         }
         Unit::BytesPerService => scaled(
             value,
-            &[
-                ("B", 1.0),
-                ("KiB", 1024.0),
-                ("MiB", 1_048_576.0),
-                ("GiB", 1_073_741_824.0),
-            ],
+            &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)],
         ),
         Unit::InstructionsPerOp | Unit::AllocationsPerOp => significant(value),
     }
@@ -45,11 +40,7 @@ pub(crate) fn times(ratio: f64) -> String {
 
 /// The ends of an interval: `1.58–1.66`.
 pub(crate) fn ends(interval: Interval) -> String {
-    format!(
-        "{}–{}",
-        significant(interval.low),
-        significant(interval.high)
-    )
+    format!("{}–{}", significant(interval.low), significant(interval.high))
 }
 
 /// A ratio with its interval: `1.62× (1.58–1.66)`.
@@ -124,6 +115,17 @@ pub(crate) fn list(words: &[String], last: &str) -> String {
     }
 }
 
+/// Each word once, in the order in which they come first.
+pub(crate) fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut distinct = Vec::new();
+    for word in words {
+        if !distinct.contains(&word) {
+            distinct.push(word);
+        }
+    }
+    distinct
+}
+
 /// A text with a full stop at its end.
 pub(crate) fn stopped(text: &str) -> String {
     let text = text.trim_end();
@@ -144,11 +146,7 @@ pub(crate) fn slug(text: &str) -> String {
         }
     }
     let slug = slug.trim_end_matches('-');
-    if slug.is_empty() {
-        "x".into()
-    } else {
-        slug.into()
-    }
+    if slug.is_empty() { "x".into() } else { slug.into() }
 }
 
 /// The text with U+FFFD for whatever would command a terminal or turn its writing round:
@@ -200,14 +198,8 @@ mod tests {
             assert_eq!(significant(value), text);
         }
         assert_eq!(thousands(-1_234_567), "-1,234,567");
-        assert_eq!(
-            [10, 1_000, 1_500, 2_000_000].map(count),
-            ["10", "1k", "1,500", "2M"]
-        );
-        assert_eq!(
-            ["1.00 µs", "10.0", "100", "0"].map(bare),
-            ["1 µs", "10", "100", "0"]
-        );
+        assert_eq!([10, 1_000, 1_500, 2_000_000].map(count), ["10", "1k", "1,500", "2M"]);
+        assert_eq!(["1.00 µs", "10.0", "100", "0"].map(bare), ["1 µs", "10", "100", "0"]);
     }
 
     #[test]
@@ -226,18 +218,9 @@ mod tests {
 
     #[test]
     fn nothing_that_commands_a_terminal_is_left() {
-        assert_eq!(
-            clean("a\u{1b}[31m\u{9b}b\u{202e}\n"),
-            "a\u{FFFD}[31m\u{FFFD}b\u{FFFD}\u{FFFD}"
-        );
-        assert_eq!(
-            clean("VersionedStore 1.05× – ünï"),
-            "VersionedStore 1.05× – ünï"
-        );
-        assert_eq!(
-            slug("Many threads, <reads> & writes!"),
-            "many-threads-reads-writes"
-        );
+        assert_eq!(clean("a\u{1b}[31m\u{9b}b\u{202e}\n"), "a\u{FFFD}[31m\u{FFFD}b\u{FFFD}\u{FFFD}");
+        assert_eq!(clean("VersionedStore 1.05× – ünï"), "VersionedStore 1.05× – ünï");
+        assert_eq!(slug("Many threads, <reads> & writes!"), "many-threads-reads-writes");
         assert_eq!(slug("\u{1b}"), "x");
         assert_eq!(short("abcdef", 4), "abc…");
     }

@@ -1,19 +1,21 @@
 //! How costs grow with the registry, and what is counted instead of timed.
 
-use super::{REGISTRIES, cell, holds};
+use super::parts::{REGISTRIES, cell, holds};
 use crate::model::{Level, Unit};
 use crate::scenario::{Cell, Effort, Op, Orchestration, Scenario};
+
+/// The floor and the stores that keep to the caller's thread, beside some others.
+fn beside(others: &[&'static str]) -> Vec<&'static str> {
+    let stores = ["floor", "memory", "thread-safe", "evmap", "snapshot", "versioned"];
+    stores.iter().chain(others).copied().collect()
+}
 
 /// *fill-and-drop*: a registry from nothing, one registration after the other.
 pub(super) fn fill_and_drop() -> Scenario {
     let fill = |services, from| Cell {
         holds: holds(services),
         orchestration: Orchestration::FillAndDrop,
-        metrics: vec![
-            ("fill", Unit::NsPerOp),
-            ("drop", Unit::NsPerOp),
-            ("worst", Unit::Ns),
-        ],
+        metrics: vec![("fill", Unit::NsPerOp), ("drop", Unit::NsPerOp), ("worst", Unit::Ns)],
         ..cell("one by one", Op::Insert, from)
     };
     Scenario {
@@ -27,7 +29,7 @@ pub(super) fn fill_and_drop() -> Scenario {
         level: Level::Registry,
         contenders: ["memory"].into_iter().chain(REGISTRIES).collect(),
         reference: "memory",
-        cells: vec![fill(10_000, Effort::Quick), fill(100_000, Effort::Default)],
+        cells: vec![fill(10_000, Effort::Quick), fill(100_000, Effort::Full)],
     }
 }
 
@@ -65,20 +67,14 @@ pub(super) fn memory() -> Scenario {
 pub(super) fn size() -> Scenario {
     let mut cells = Vec::new();
     for services in [10, 100, 1_000, 10_000, 100_000] {
-        for (name, op) in [
-            ("with_service", Op::With),
-            ("update", Op::Update),
-            ("insert", Op::Insert),
-        ] {
+        for (name, op) in
+            [("with_service", Op::With), ("update", Op::Update), ("insert", Op::Insert)]
+        {
             let from = match (services, op) {
-                (100 | 10_000, Op::With) => Effort::Quick,
-                (1_000, _) | (_, Op::Insert) => Effort::Full,
+                (1_000, _) | (_, Op::Insert) | (100_000, Op::Update) => Effort::Full,
                 _ => Effort::Default,
             };
-            cells.push(Cell {
-                holds: holds(services),
-                ..cell(name, op, from)
-            });
+            cells.push(Cell { holds: holds(services), ..cell(name, op, from) });
         }
     }
     Scenario {
@@ -87,15 +83,7 @@ pub(super) fn size() -> Scenario {
         method: "Operations on one thread as in the scenario operations, at every size. Tables that no longer \
                  fit in the caches cost more as well; the floor, a bare hash map, shows how much of it that is.",
         level: Level::Map,
-        contenders: vec![
-            "floor",
-            "memory",
-            "thread-safe",
-            "evmap",
-            "snapshot",
-            "versioned",
-            "dashmap",
-        ],
+        contenders: beside(&["dashmap"]),
         reference: "floor",
         cells,
     }
@@ -124,18 +112,7 @@ pub(super) fn allocations() -> Scenario {
                  allocator counts, for all threads of the process. Inserted is a clone of a record that was \
                  made before. A miss answers with an error that names its key.",
         level: Level::Map,
-        contenders: vec![
-            "floor",
-            "memory",
-            "thread-safe",
-            "evmap",
-            "snapshot",
-            "versioned",
-            "worker",
-            "dashmap",
-            "papaya",
-            "scc-index",
-        ],
+        contenders: beside(&["worker", "dashmap", "papaya", "scc-index"]),
         reference: "floor",
         cells: cells.into(),
     }
@@ -160,17 +137,7 @@ pub(super) fn instructions() -> Scenario {
                  or for another thread, takes few of them and long. A store with a thread of its own is left \
                  out, because its waiting would be counted.",
         level: Level::Map,
-        contenders: vec![
-            "floor",
-            "memory",
-            "thread-safe",
-            "evmap",
-            "snapshot",
-            "versioned",
-            "dashmap",
-            "papaya",
-            "scc-index",
-        ],
+        contenders: beside(&["dashmap", "papaya", "scc-index"]),
         reference: "floor",
         cells: cells.into(),
     }

@@ -1,6 +1,6 @@
 //! What a single read has to wait for.
 
-use super::{REGISTRIES, cell, holds, writer};
+use super::parts::{REGISTRIES, cell, holds, writer};
 use crate::model::{Level, Unit};
 use crate::scenario::{Background, Cell, Effort, Op, Orchestration, Scenario};
 
@@ -34,7 +34,7 @@ pub(super) fn writer_storm() -> Scenario {
         cells: vec![
             open_loop("alone", None, Effort::Full),
             beside("1,000 writes a second", Some(1_000), Effort::Full),
-            beside("10,000 writes a second", Some(10_000), Effort::Quick),
+            beside("10,000 writes a second", Some(10_000), Effort::Default),
             beside("unthrottled writer", None, Effort::Quick),
         ],
     }
@@ -46,11 +46,7 @@ pub(super) fn health_sweep() -> Scenario {
         holds: holds(10_000),
         ..open_loop(
             what,
-            Some(Background {
-                mix: vec![(op, 1)],
-                threads: 1,
-                rate: Some(rate),
-            }),
+            Some(Background { mix: vec![(op, 1)], threads: 1, rate: Some(rate) }),
             from,
         )
     };

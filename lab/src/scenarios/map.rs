@@ -1,25 +1,8 @@
 //! One key of one table: our stores by their public interface, and bare maps.
 
-use super::{TIME, cell, holds, writer};
+use super::parts::{TIME, cell, holds, writer};
 use crate::model::{Level, Unit};
 use crate::scenario::{Background, Cell, Effort, Keys, Op, Scenario};
-
-/// Those that threads can share while somebody writes.
-const SHARED: [&str; 13] = [
-    "thread-safe",
-    "evmap",
-    "snapshot",
-    "versioned",
-    "rwlock",
-    "dashmap",
-    "papaya",
-    "scc-index",
-    "scc-map",
-    "bare-evmap",
-    "skiplist",
-    "imbl",
-    "concread",
-];
 
 /// Whose reads can keep up with a bare map's.
 const QUICK: [&str; 9] = [
@@ -34,49 +17,49 @@ const QUICK: [&str; 9] = [
     "scc-map",
 ];
 
+/// The others that threads can share while somebody writes.
+const SLOW: [&str; 4] = ["bare-evmap", "skiplist", "imbl", "concread"];
+
 const METHOD: &str = "A bare map holds under the same keys what a user would lay out: the registration \
                       behind a pointer, status, and time. All have the same hasher and allocator, and \
                       each is used in the way that is the best for it, with a guard for each operation. \
                       ";
 
-/// Both sizes of some cells.
-fn both(cells: Vec<Cell>) -> Vec<Cell> {
-    let large = |cell: &Cell| Cell {
-        holds: holds(100_000),
-        ..cell.clone()
-    };
+/// Both sizes of some cells, the large one from an effort on.
+fn both(cells: Vec<Cell>, from: Effort) -> Vec<Cell> {
+    let large = |cell: &Cell| Cell { holds: holds(100_000), from, ..cell.clone() };
     let large: Vec<Cell> = cells.iter().map(large).collect();
     cells.into_iter().chain(large).collect()
 }
 
 /// *map*: one thread.
 pub(super) fn one_thread() -> Scenario {
-    use Effort::Default;
+    use Effort::{Default, Full};
     let chained = Cell {
         keys: Keys::Chained,
         ..cell("with_service, each after the other", Op::With, Default)
     };
-    let mut cells = both(vec![
-        cell("with_service", Op::With, Default),
-        chained,
-        cell("update", Op::Update, Default),
-        cell("miss", Op::Miss, Default),
-        cell("insert", Op::Insert, Default),
-        cell("remove", Op::Remove, Default),
-    ]);
-    for cell in &mut cells {
-        if cell.holds.services > 1_000
-            && [Op::Miss, Op::Insert, Op::Remove].contains(&cell.mix[0].0)
-        {
-            cell.from = Effort::Full;
-        }
+    let mut cells = both(
+        vec![
+            cell("with_service", Op::With, Default),
+            chained,
+            cell("update", Op::Update, Default),
+            cell("miss", Op::Miss, Default),
+            cell("insert", Op::Insert, Default),
+            cell("remove", Op::Remove, Default),
+        ],
+        Full,
+    );
+    let is_read = |cell: &Cell| cell.mix[0].0 == Op::With && cell.keys == Keys::Uniform;
+    for cell in cells.iter_mut().filter(|cell| is_read(cell)) {
+        cell.from = Default;
     }
     Scenario {
         name: "map",
         about: "one key of one table, beside bare maps",
         method: METHOD,
         level: Level::Map,
-        contenders: ["floor", "memory"].into_iter().chain(SHARED).collect(),
+        contenders: ["floor", "memory"].into_iter().chain(QUICK).chain(SLOW).collect(),
         reference: "floor",
         cells,
     }
@@ -93,10 +76,10 @@ pub(super) fn two_threads() -> Scenario {
         level: Level::Map,
         contenders: ["floor"].into_iter().chain(QUICK).collect(),
         reference: "floor",
-        cells: both(vec![Cell {
-            threads: 2,
-            ..cell("with_service", Op::With, Effort::Default)
-        }]),
+        cells: both(
+            vec![Cell { threads: 2, ..cell("with_service", Op::With, Effort::Default) }],
+            Effort::Full,
+        ),
     }
 }
 
@@ -111,22 +94,21 @@ pub(super) fn beside_a_writer() -> Scenario {
         level: Level::Map,
         contenders: QUICK.into(),
         reference: "papaya",
-        cells: both(vec![Cell {
-            background: Some(writer(None)),
-            metrics: vec![TIME, ("writer", Unit::NsPerOp)],
-            ..cell("with_service", Op::With, Effort::Default)
-        }]),
+        cells: both(
+            vec![Cell {
+                background: Some(writer(None)),
+                metrics: vec![TIME, ("writer", Unit::NsPerOp)],
+                ..cell("with_service", Op::With, Effort::Default)
+            }],
+            Effort::Full,
+        ),
     }
 }
 
 /// *idle-threads*: whether threads that once read cost those that do.
 pub(super) fn idle_threads() -> Scenario {
     let beside = |threads: usize, name: &str, from| Cell {
-        background: Some(Background {
-            mix: vec![(Op::With, 1)],
-            threads,
-            rate: Some(0),
-        }),
+        background: Some(Background { mix: vec![(Op::With, 1)], threads, rate: Some(0) }),
         ..cell(name, Op::With, from)
     };
     Scenario {

@@ -1,6 +1,6 @@
 //! One operation after the other, on one thread.
 
-use super::{REGISTRIES, cell, holds, writer};
+use super::parts::{REGISTRIES, cell, holds, writer};
 use crate::model::Level;
 use crate::scenario::{Cell, Effort, Holds, Op, Scenario};
 
@@ -25,11 +25,7 @@ pub(super) fn operations() -> Scenario {
     let large: Vec<Cell> = cells
         .iter()
         .filter(|cell| large.contains(&&*cell.name))
-        .map(|cell| Cell {
-            holds: holds(100_000),
-            from: Full,
-            ..cell.clone()
-        })
+        .map(|cell| Cell { holds: holds(100_000), from: Full, ..cell.clone() })
         .collect();
     cells.extend(large);
     Scenario {
@@ -66,15 +62,9 @@ pub(super) fn views() -> Scenario {
         reference: "versioned",
         cells: vec![
             view("view of 8 pods", 8, 1_000, None, Effort::Quick),
-            view(
-                "view of 8 pods beside a writer",
-                8,
-                1_000,
-                beside,
-                Effort::Default,
-            ),
+            view("view of 8 pods beside a writer", 8, 1_000, beside, Effort::Default),
             view("snapshot and drop", 0, 1_000, None, Effort::Default),
-            view("snapshot and drop", 0, 100_000, None, Effort::Default),
+            view("snapshot and drop", 0, 100_000, None, Effort::Full),
         ],
     }
 }
@@ -82,11 +72,7 @@ pub(super) fn views() -> Scenario {
 /// *by-name*: the pods of a name.
 pub(super) fn by_name() -> Scenario {
     let pods = |pods_per_name, services, from| Cell {
-        holds: Holds {
-            services,
-            pods_per_name,
-            subscribers_per_group: 0,
-        },
+        holds: Holds { services, pods_per_name, subscribers_per_group: 0 },
         ..cell(format!("{pods_per_name} pods a name"), Op::ByName, from)
     };
     Scenario {
@@ -109,10 +95,7 @@ pub(super) fn by_name() -> Scenario {
 /// *subscriptions*: who listens to a group.
 pub(super) fn subscriptions() -> Scenario {
     let group = |subscribers_per_group, op, name: &str, from| Cell {
-        holds: Holds {
-            subscribers_per_group,
-            ..holds(1_000)
-        },
+        holds: Holds { subscribers_per_group, ..holds(1_000) },
         ..cell(format!("{name}, {subscribers_per_group} a group"), op, from)
     };
     let subscribers = |count, from| group(count, Op::Subscribers, "get_subscribers", from);

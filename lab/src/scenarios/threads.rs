@@ -1,8 +1,8 @@
 //! Several threads that work on one store.
 
-use super::{REGISTRIES, cell, mix, share, writer};
+use super::parts::{REGISTRIES, cell, holds, mix, share, writer};
 use crate::model::Level;
-use crate::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration, Scenario};
+use crate::scenario::{Cell, Effort, Keys, Op, Orchestration, Scenario};
 
 /// Writes among a hundred operations.
 const WRITES: [u32; 5] = [0, 5, 20, 50, 100];
@@ -16,8 +16,8 @@ pub(super) fn sustained() -> Scenario {
                 mix: mix(writes),
                 threads,
                 from: match (threads, writes) {
-                    (2, _) | (8, 5 | 50 | 100) => Effort::Quick,
-                    (1 | 8 | 30, _) => Effort::Default,
+                    (2, _) => Effort::Quick,
+                    (30, _) | (1 | 8, 5 | 50) => Effort::Default,
                     _ => Effort::Full,
                 },
                 ..cell(share(writes), Op::Get, Effort::Full)
@@ -29,7 +29,8 @@ pub(super) fn sustained() -> Scenario {
         about: "threads that read and write without a pause",
         method: "1,000 services and 1 to 30 threads, all of which ask for all keys. Every thread \
                  makes its prepared operations in turn until the slice is over; the figure is the \
-                 time that passed for each operation of all threads together. A read is \
+                 time that passed for each operation of all threads together. As many threads as there \
+                 are processors stay on one each. A read is \
                  get_service and the drop of the clone. Half of the writes replace a record and \
                  half update a health status, each with a time of its own, so that it changes \
                  something.",
@@ -46,11 +47,7 @@ pub(super) fn burst() -> Scenario {
         mix: mix(writes),
         threads: 30,
         orchestration: Orchestration::Burst { operations: 100 },
-        from: if [5, 50].contains(&writes) {
-            Effort::Quick
-        } else {
-            Effort::Default
-        },
+        from: if writes == 5 { Effort::Quick } else { Effort::Default },
         ..cell(share(writes), Op::Get, Effort::Full)
     });
     Scenario {
@@ -58,8 +55,8 @@ pub(super) fn burst() -> Scenario {
         about: "30 workers that start together, 100 operations each",
         method: "30 workers on a rayon pool of 30 threads, 100 operations each, 3,000 in all, held \
                  back by a barrier and let go together, on a warm store of 1,000 services. A burst \
-                 ends with its last worker; of the bursts of a slice the middle one counts, over \
-                 3,000. Reads and writes as in sustained, exactly so many for each worker. The null \
+                 ends with its last worker; of the bursts of a slice the one counts that a quarter of \
+                 them does not exceed, over 3,000. Reads and writes as in sustained, exactly so many for each worker. The null \
                  contender does nothing: what it takes is the waking of 30 threads.",
         level: Level::Registry,
         contenders: ["null"].into_iter().chain(REGISTRIES).collect(),
@@ -83,8 +80,8 @@ pub(super) fn hot_key() -> Scenario {
                     keys: Keys::Hot(keys),
                     threads,
                     from: match (threads, keys, what) {
-                        (2, 1, "get_service") | (2, 8, "get_service 90/10") => Effort::Quick,
-                        (2, ..) | (8, 1, _) => Effort::Default,
+                        (2, 1, "get_service") => Effort::Quick,
+                        (2, ..) => Effort::Default,
                         _ => Effort::Full,
                     },
                     ..cell(format!("{what}, {some}"), Op::Get, Effort::Full)
@@ -116,10 +113,9 @@ pub(super) fn zipf() -> Scenario {
                 mix: mix(5),
                 keys: Keys::Zipf(0.99),
                 threads,
-                holds: super::holds(services),
+                holds: holds(services),
                 from: match (services, threads) {
-                    (10_000, 2) => Effort::Quick,
-                    (10_000, 8) | (_, 2) => Effort::Default,
+                    (10_000, 2 | 8) => Effort::Default,
                     _ => Effort::Full,
                 },
                 ..cell(share(5), Op::Get, Effort::Full)
@@ -142,10 +138,7 @@ pub(super) fn zipf() -> Scenario {
 /// *snapshot-scan*: answers with everything, while it changes.
 pub(super) fn snapshot_scan() -> Scenario {
     let scan = |services: usize, rate, what: &str, from| Cell {
-        holds: Holds {
-            services,
-            ..super::holds(services)
-        },
+        holds: holds(services),
         background: Some(writer(rate)),
         ..cell(format!("get_all_services beside {what}"), Op::Scan, from)
     };
@@ -161,12 +154,7 @@ pub(super) fn snapshot_scan() -> Scenario {
         cells: vec![
             scan(1_000, Some(10_000), "10,000 writes a second", Effort::Quick),
             scan(1_000, None, "an unthrottled writer", Effort::Default),
-            scan(
-                10_000,
-                Some(10_000),
-                "10,000 writes a second",
-                Effort::Default,
-            ),
+            scan(10_000, Some(10_000), "10,000 writes a second", Effort::Default),
             scan(10_000, None, "an unthrottled writer", Effort::Full),
         ],
     }

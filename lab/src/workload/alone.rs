@@ -1,35 +1,49 @@
-//! One thread, which is the one that asks for slices.
+//! One thread, which is the one that asks for slices: what its operations take, timed or
+//! counted.
 
 use std::time::Duration;
 
+use super::callgrind;
 use super::order::{self, Order};
 use super::task::{Task, tasks};
 use super::verify::verify;
+use crate::counting::Count;
 use crate::fault::Fault;
 use crate::fleet::Fleet;
 use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
 use crate::subject::Subject;
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Time,
+    Allocations,
+    Instructions,
+}
+
 /// A subject and its only thread.
 pub(super) struct Alone<S> {
     subject: S,
     fleet: Fleet,
     task: Task,
+    what: What,
 }
 
 impl<S: Subject> Alone<S> {
-    pub(super) fn new(subject: S, cell: &Cell, seed: u64) -> Alone<S> {
-        Alone {
-            subject,
-            fleet: Fleet(cell.holds),
-            task: tasks(cell, seed).remove(0),
+    pub(super) fn new(subject: S, cell: &Cell, what: What, seed: u64) -> Alone<S> {
+        Alone { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0), what }
+    }
+
+    /// Some operations, and nothing else, within a call of `around`: how many.
+    fn some(&mut self, around: impl FnOnce(&mut dyn FnMut())) -> Result<u64, Fault> {
+        match self.task.some(&mut self.subject.alone(), around) {
+            (operations, 0) => Ok(operations),
+            (_, wrong) => Err(Fault(format!("{wrong} wrong answers"))),
         }
     }
-}
 
-impl<S: Subject> Stage for Alone<S> {
-    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+    fn timed(&mut self, length: Duration) -> Result<Slice, Fault> {
         let mut hand = self.subject.alone();
         order::patiently(length, |length| {
             let order = Order::now(length);
@@ -37,12 +51,31 @@ impl<S: Subject> Stage for Alone<S> {
             order::slice(&order, vec![order::together(&shares)], &shares)
         })
     }
+}
+
+impl<S: Subject> Stage for Alone<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        if self.what == What::Time {
+            return self.timed(length);
+        }
+        // The first ones let tables and lists grow.
+        self.some(|run| run())?;
+        let mut counted = 0;
+        let operations = if self.what == What::Allocations {
+            self.some(|run| {
+                let count = Count::begin();
+                run();
+                counted = count.allocations();
+            })?
+        } else {
+            let operations = self.some(|run| callgrind::counted_by_callgrind(run))?;
+            counted = callgrind::count()?;
+            operations
+        };
+        Ok(Slice { values: vec![counted as f64 / operations as f64], operations, nanoseconds: 0 })
+    }
 
     fn finish(mut self: Box<Self>) -> Result<(), Fault> {
-        verify::<S>(
-            &mut self.subject.alone(),
-            self.fleet,
-            &[self.task.last_checks()],
-        )
+        verify::<S>(&mut self.subject.alone(), self.fleet, &[self.task.last_checks()])
     }
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::deck::{Deck, Draw};
 use super::order::{self, Order, Share};
 use super::percentiles::Percentiles;
-use super::seat;
 use super::task::{Task, tasks};
 use super::verify::verify;
 use crate::fault::Fault;
 use crate::fleet::{Fleet, dice, epoch};
 use crate::scenario::{Background, Cell, Orchestration};
+use crate::seat;
 use crate::stage::{Slice, Stage};
 use crate::subject::Shared;
 
@@ -50,11 +50,9 @@ impl<S: Shared> Crew<S> {
             cell.orchestration,
             Orchestration::OpenLoop { .. } | Orchestration::Visibility
         );
-        // Those that work without a pause beside others would else share a processor with
-        // them now and then.
-        let seats = seat::usable();
-        let apart =
-            (is_timed || cell.background.is_some()) && (2..=seats.len()).contains(&tasks.len());
+        // Those that work without a pause would else share a processor now and then.
+        let seats = seat::seats();
+        let apart = (2..=seats.len()).contains(&tasks.len());
         let mut threads = Vec::new();
         for (at, mut task) in tasks.into_iter().enumerate() {
             let (command, orders) = channel::<Order>();
@@ -129,13 +127,7 @@ impl<S: Shared> Stage for Crew<S> {
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
-        let Crew {
-            subject,
-            fleet,
-            threads,
-            idle,
-            ..
-        } = *self;
+        let Crew { subject, fleet, threads, idle, .. } = *self;
         end(idle)?;
         let checks: Vec<_> = end(threads)?.iter().map(Task::last_checks).collect();
         verify::<S>(&mut subject.hand(), fleet, &checks)
@@ -156,16 +148,13 @@ fn end<O, T>(members: Vec<Member<O, T>>) -> Result<Vec<T>, Fault> {
     let (orders, threads): (Vec<_>, Vec<_>) = members.into_iter().unzip();
     drop(orders);
     let ended = threads.into_iter().map(JoinHandle::join);
-    ended
-        .collect::<Result<_, _>>()
-        .map_err(|_| Fault::new("a thread panicked at its end"))
+    ended.collect::<Result<_, _>>().map_err(|_| Fault::new("a thread panicked at its end"))
 }
 
 /// What a panic said.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no text)")
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
 
 /// Threads that each do one step and go to sleep.
@@ -201,8 +190,6 @@ fn idlers<S: Shared>(
     drop(tell);
     match told.iter().sum::<u64>() {
         0 => Ok(idle),
-        wrong => Err(Fault(format!(
-            "{wrong} wrong answers to threads that then slept"
-        ))),
+        wrong => Err(Fault(format!("{wrong} wrong answers to threads that then slept"))),
     }
 }

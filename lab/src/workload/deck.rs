@@ -22,11 +22,11 @@ use crate::subject::Hand;
 
 /// Steps of all threads together: too many for a branch predictor to learn their order. A
 /// debug build measures nothing, but is tested.
-const STEPS: usize = if cfg!(debug_assertions) {
-    1 << 13
-} else {
-    1 << 16
-};
+const STEPS: usize = if cfg!(debug_assertions) { 1 << 13 } else { 1 << 16 };
+
+/// So many records of each pod take turns at replacing it: making one takes longer than an
+/// operation with it, and each is another one than the store has.
+const REPLACEMENTS: usize = 4;
 
 /// The fewest steps of a thread.
 const FEWEST: usize = 1 << 11;
@@ -84,12 +84,7 @@ fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
 impl Deck {
     /// Shuffles a deck for one of `threads`.
     pub(super) fn new(fleet: Fleet, draw: &Draw<'_>, threads: usize, dice: &mut Dice) -> Deck {
-        let Draw {
-            mix,
-            keys,
-            popular,
-            hand,
-        } = *draw;
+        let Draw { mix, keys, popular, hand } = *draw;
         let len = (STEPS / threads).next_power_of_two().clamp(FEWEST, STEPS);
         let (hand, room) = hand.map_or((len, len), |hand| (hand, hand.next_power_of_two()));
         let mut order: Vec<u8> = Vec::with_capacity(len);
@@ -117,16 +112,18 @@ impl Deck {
             records: Vec::new(),
         };
         let mut known = HashMap::new();
-        for op in order {
+        for (at, op) in order.into_iter().enumerate() {
             let place = match (keys, &zipf) {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to n
                 (_, Some(zipf)) => zipf.sample(dice) as usize - 1,
                 (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
                 _ => dice.random_range(0..popular.len()),
             };
-            let same = known.get(&(op, place)).copied();
+            let replaces = deck.ops[usize::from(op)] == Op::Replace;
+            let like = (op, place, if replaces { at % REPLACEMENTS } else { 0 });
+            let same = known.get(&like).copied();
             let step = deck.push(op, popular[place], same);
-            known.entry((op, place)).or_insert(step);
+            known.entry(like).or_insert(step);
         }
         deck
     }
@@ -141,14 +138,14 @@ impl Deck {
     fn push(&mut self, op: u8, pod: usize, known: Option<Step>) -> Step {
         let mut start = self.text.len();
         match (self.ops[usize::from(op)], known) {
-            (Op::Replace, _) => {
+            (Op::Replace, Some(known)) => start = known.start as usize,
+            (Op::Replace, None) => {
                 start = self.records.len();
                 self.records.push(self.fleet.record(pod));
             }
             (_, Some(known)) => {
                 let from = known.start as usize;
-                self.text
-                    .extend_from_within(from..from + usize::from(known.len));
+                self.text.extend_from_within(from..from + usize::from(known.len));
             }
             (Op::Miss, _) => self.text += &self.fleet.absent_key(pod),
             (Op::ByName | Op::Subscribers, _) => self.text += &self.fleet.name(pod),
@@ -160,8 +157,7 @@ impl Deck {
             op,
         };
         self.steps.push(step);
-        self.pods
-            .push(u32::try_from(pod).expect("a few million pods"));
+        self.pods.push(u32::try_from(pod).expect("a few million pods"));
         step
     }
 
@@ -301,11 +297,7 @@ fn with(hand: &mut impl Hand, key: &str) -> bool {
 /// One check of ten finds that a pod is not healthy.
 #[inline]
 fn status_at(at: u32) -> ServiceStatus {
-    if at % 10 == 3 {
-        ServiceStatus::Unhealthy
-    } else {
-        ServiceStatus::Healthy
-    }
+    if at % 10 == 3 { ServiceStatus::Unhealthy } else { ServiceStatus::Healthy }
 }
 
 #[cfg(test)]
@@ -327,10 +319,7 @@ mod tests {
                 let all: u32 = mix.iter().map(|(_, weight)| weight).sum();
                 for ((_, weight), share) in mix.iter().zip(shares) {
                     let exact = *weight as usize * steps / all as usize;
-                    assert!(
-                        share.abs_diff(exact) <= 1,
-                        "{share} of {steps} for {weight}"
-                    );
+                    assert!(share.abs_diff(exact) <= 1, "{share} of {steps} for {weight}");
                 }
             }
         }
@@ -338,20 +327,11 @@ mod tests {
 
     #[test]
     fn some_keys_are_asked_for_more_than_others_only_where_they_should_be() {
-        let fleet = Fleet(Holds {
-            services: 1_000,
-            pods_per_name: 10,
-            subscribers_per_group: 0,
-        });
+        let fleet = Fleet(Holds { services: 1_000, pods_per_name: 10, subscribers_per_group: 0 });
         let mut dice = dice(1, "test");
         let popular = Deck::popularity(fleet, &mut dice);
         let mut most = |keys| {
-            let draw = Draw {
-                mix: &[(Op::With, 1)],
-                keys,
-                popular: &popular,
-                hand: None,
-            };
+            let draw = Draw { mix: &[(Op::With, 1)], keys, popular: &popular, hand: None };
             let deck = Deck::new(fleet, &draw, 1, &mut dice);
             let mut counts = vec![0; 1_000];
             deck.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
@@ -365,9 +345,6 @@ mod tests {
         assert!(asked == 8 && count < len / 7, "{count}");
         // The first of 1,000 gets 1 / 7.5 of all at an exponent of 0.99.
         let (asked, count, len) = most(Keys::Zipf(0.99));
-        assert!(
-            asked > 500 && (len / 9..len / 6).contains(&count),
-            "{count}"
-        );
+        assert!(asked > 500 && (len / 9..len / 6).contains(&count), "{count}");
     }
 }

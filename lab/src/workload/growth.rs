@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use service_registry::{Batch, ServiceInfo};
+use service_registry::Batch;
 
 use crate::counting::Count;
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, epoch, shuffled};
+use crate::fleet::{Fleet, dice, epoch, register, shuffled};
 use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
 use crate::subject::{Hand, Newcomer, Subject};
@@ -15,33 +15,50 @@ use crate::subject::{Hand, Newcomer, Subject};
 /// same ones are there.
 const TURNS: usize = 4;
 
+/// A stage whose slices each begin with nothing.
+struct Anew<F>(F);
+
+impl<F: FnMut(Duration) -> Result<Slice, Fault>> Stage for Anew<F> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        (self.0)(length)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+fn slice(values: Vec<f64>, operations: usize, start: Instant) -> Slice {
+    let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Slice { values, operations: operations as u64, nanoseconds }
+}
+
 /// Fills stores and drops them.
 ///
 /// One store is filled with one clock around all, which gives the time of a pod, and is
 /// dropped; another one with a clock around each insertion, which gives the worst: the time
 /// that one caller had to wait while a table grew.
-pub(super) struct FillAndDrop {
-    pods: Vec<Newcomer>,
-    run: fn(&[Newcomer], u64) -> Result<[f64; 3], Fault>,
-    seed: u64,
-}
-
-impl FillAndDrop {
-    pub(super) fn new<S: Subject>(cell: &Cell, seed: u64) -> FillAndDrop {
-        let fleet = Fleet(cell.holds);
-        let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
-        let pods = order
-            .into_iter()
-            .map(|pod| Newcomer::new(fleet.record(pod)));
-        FillAndDrop {
-            pods: pods.collect(),
-            run: fill_and_drop::<S>,
-            seed,
+pub(super) fn fill_and_drop<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
+    let fleet = Fleet(cell.holds);
+    let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
+    let pods = order.into_iter().map(|pod| Newcomer::new(fleet.record(pod)));
+    let pods: Vec<Newcomer> = pods.collect();
+    Box::new(Anew(move |length| {
+        let start = Instant::now();
+        let mut runs = Vec::new();
+        while runs.is_empty() || start.elapsed() < length {
+            runs.push(times::<S>(&pods, seed)?);
         }
-    }
+        let median = |which: usize| {
+            let mut values: Vec<f64> = runs.iter().map(|run| run[which]).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        Ok(slice((0..3).map(median).collect(), runs.len() * pods.len(), start))
+    }))
 }
 
-fn fill_and_drop<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
+fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
     let each = pods.len() as f64;
     let mut store = S::create(seed);
     let start = Instant::now();
@@ -68,65 +85,23 @@ fn fill_and_drop<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], F
         before = after;
     }
     let nanoseconds = |time: Duration| time.as_nanos() as f64;
-    Ok([
-        nanoseconds(filled) / each,
-        nanoseconds(dropped) / each,
-        nanoseconds(worst),
-    ])
-}
-
-impl Stage for FillAndDrop {
-    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        let start = Instant::now();
-        let mut runs = Vec::new();
-        while runs.is_empty() || start.elapsed() < length {
-            runs.push((self.run)(&self.pods, self.seed)?);
-        }
-        let median = |which: usize| {
-            let mut values: Vec<f64> = runs.iter().map(|run| run[which]).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        Ok(Slice {
-            values: (0..3).map(median).collect(),
-            operations: (runs.len() * self.pods.len()) as u64,
-            nanoseconds: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        })
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Fault> {
-        Ok(())
-    }
+    Ok([nanoseconds(filled) / each, nanoseconds(dropped) / each, nanoseconds(worst)])
 }
 
 /// Counts what a store asks for and does not give back: all of it, records as well, which
 /// are made one by one and given away.
-pub(super) struct Memory {
-    fleet: Fleet,
-    run: fn(Fleet, u64) -> Result<Vec<f64>, Fault>,
-    seed: u64,
+pub(super) fn memory<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
+    let fleet = Fleet(cell.holds);
+    Box::new(Anew(move |_| {
+        let start = Instant::now();
+        Ok(slice(bytes::<S>(fleet, seed)?, fleet.0.services, start))
+    }))
 }
 
-impl Memory {
-    pub(super) fn new<S: Subject>(cell: &Cell, seed: u64) -> Memory {
-        Memory {
-            fleet: Fleet(cell.holds),
-            run: memory::<S>,
-            seed,
-        }
-    }
-}
-
-fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
+fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     let services = fleet.0.services;
     let order = shuffled(services, &mut dice(seed, "order"));
     let refused = |key: &str| Fault(format!("{key} could not be registered"));
-    let register = |batch: &mut Batch, info: ServiceInfo| {
-        for group in info.subscriptions() {
-            batch.add_subscription(info.key(), group);
-        }
-        batch.save_service(info);
-    };
     let count = Count::begin();
     let each = |bytes: i64| bytes as f64 / services as f64;
 
@@ -135,20 +110,15 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     for pod in &order {
         let mut batch = Batch::new();
         register(&mut batch, fleet.record(*pod));
-        hand.commit(batch)
-            .then_some(())
-            .ok_or_else(|| refused(&fleet.key(*pod)))?;
+        hand.commit(batch).then_some(()).ok_or_else(|| refused(&fleet.key(*pod)))?;
     }
     let (live, peak) = (count.live(), count.peak());
 
     // Every pod goes, and another one comes in its place.
     for turn in 0..TURNS {
         for pod in &order {
-            let (gone, come) = if turn % 2 == 0 {
-                (*pod, pod + services)
-            } else {
-                (pod + services, *pod)
-            };
+            let (gone, come) =
+                if turn % 2 == 0 { (*pod, pod + services) } else { (pod + services, *pod) };
             let key = fleet.key(gone);
             let mut batch = Batch::new();
             batch.delete_service(&key);
@@ -156,9 +126,7 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
                 batch.remove_subscription(&key, &group);
             }
             register(&mut batch, fleet.record(come));
-            hand.commit(batch)
-                .then_some(())
-                .ok_or_else(|| refused(&key))?;
+            hand.commit(batch).then_some(()).ok_or_else(|| refused(&key))?;
         }
     }
     let after_churn = count.live();
@@ -172,9 +140,7 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
             fresh.expect("a good time")
         };
         let replaced = order.iter().all(|pod| hand.replace(record(pod)));
-        replaced
-            .then_some(())
-            .ok_or_else(|| refused("a replacement"))
+        replaced.then_some(()).ok_or_else(|| refused("a replacement"))
     };
     let held = hand.hold();
     replace_all(&mut hand, 1)?;
@@ -189,19 +155,4 @@ fn memory<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
         return Err(Fault(format!("{found} pods are there, and not {services}")));
     }
     Ok(vec![each(live), each(peak), each(after_churn), each(held)])
-}
-
-impl Stage for Memory {
-    fn slice(&mut self, _: Duration) -> Result<Slice, Fault> {
-        let start = Instant::now();
-        Ok(Slice {
-            values: (self.run)(self.fleet, self.seed)?,
-            operations: self.fleet.0.services as u64,
-            nanoseconds: u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        })
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Fault> {
-        Ok(())
-    }
 }

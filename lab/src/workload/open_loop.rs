@@ -31,11 +31,7 @@ pub(super) struct Caller {
 
 impl Caller {
     pub(super) fn new(worker: Worker, rate: f64, dice: &mut Dice) -> Caller {
-        Caller {
-            worker,
-            rate,
-            dice: Dice::from_rng(dice),
-        }
+        Caller { worker, rate, dice: Dice::from_rng(dice) }
     }
 
     pub(super) fn worker(&self) -> &Worker {
@@ -112,18 +108,9 @@ mod tests {
     }
 
     fn slice(stall: Duration, length: Duration) -> Share {
-        let fleet = Fleet(Holds {
-            services: 10,
-            pods_per_name: 10,
-            subscribers_per_group: 0,
-        });
+        let fleet = Fleet(Holds { services: 10, pods_per_name: 10, subscribers_per_group: 0 });
         let mut dice = dice(1, "test");
-        let draw = Draw {
-            mix: &[(Op::With, 1)],
-            keys: Keys::Uniform,
-            popular: &[0],
-            hand: None,
-        };
+        let draw = Draw { mix: &[(Op::With, 1)], keys: Keys::Uniform, popular: &[0], hand: None };
         let deck = Deck::new(fleet, &draw, 1, &mut dice);
         let worker = Worker::new(deck, Pace::Unthrottled);
         let mut caller = Caller::new(worker, 10_000.0, &mut dice);
@@ -134,10 +121,7 @@ mod tests {
     fn a_stall_is_felt_by_every_call_that_was_due_meanwhile() {
         let share = slice(Duration::from_millis(10), Duration::from_millis(25));
         // 200 calls on average, with a standard deviation of 14; about a hundred were due.
-        let waited = share
-            .latencies
-            .iter()
-            .filter(|latency| **latency > 5_000_000);
+        let waited = share.latencies.iter().filter(|latency| **latency > 5_000_000);
         assert!((100..300).contains(&share.latencies.len()));
         assert!(waited.count() > 20);
     }
@@ -146,10 +130,7 @@ mod tests {
     fn calls_that_are_hopelessly_late_are_given_up_and_count() {
         let share = slice(Duration::from_millis(60), Duration::from_millis(10));
         assert!(share.operations < share.latencies.len() as f64);
-        let late = share
-            .latencies
-            .iter()
-            .filter(|latency| **latency > 30_000_000);
+        let late = share.latencies.iter().filter(|latency| **latency > 30_000_000);
         assert!(late.count() > 40);
     }
 }

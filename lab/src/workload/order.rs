@@ -21,10 +21,7 @@ impl Order {
     /// A slice that begins now.
     pub(super) fn now(length: Duration) -> Order {
         let begin = Instant::now();
-        Order {
-            from: begin + length / WARM,
-            until: begin + length,
-        }
+        Order { from: begin + length / WARM, until: begin + length }
     }
 
     /// How long it counts.
@@ -56,9 +53,7 @@ impl Share {
         before: Instant,
         after: Instant,
     ) {
-        let within = after
-            .min(order.until)
-            .saturating_duration_since(before.max(order.from));
+        let within = after.min(order.until).saturating_duration_since(before.max(order.from));
         let whole = after.saturating_duration_since(before);
         if !within.is_zero() {
             self.operations += operations as f64 * within.as_secs_f64() / whole.as_secs_f64();
@@ -86,11 +81,7 @@ pub(super) fn patiently(
     let mut length = length;
     while length < MOST {
         let slice = measure(length)?;
-        if slice
-            .values
-            .iter()
-            .all(|value| value.is_finite() && *value > 0.0)
-        {
+        if slice.values.iter().all(|value| value.is_finite() && *value > 0.0) {
             return Ok(slice);
         }
         length *= 2;

@@ -45,10 +45,7 @@ impl Swing {
                 let pods = shuffled(count, dice).into_iter();
                 let pods = pods.map(|pod| Newcomer::new(fleet.record(first + pod)));
                 let keys = shuffled(count, dice).into_iter();
-                What::Pods(
-                    pods.collect(),
-                    keys.map(|pod| fleet.key(first + pod)).collect(),
-                )
+                What::Pods(pods.collect(), keys.map(|pod| fleet.key(first + pod)).collect())
             }
             Op::Subscribe | Op::Unsubscribe => {
                 let order = shuffled(count, dice).into_iter();
@@ -67,14 +64,12 @@ impl Swing {
         let wrong = match (&self.what, coming) {
             (What::Pods(pods, _), true) => pods.iter().filter(|pod| !hand.insert(pod)).count(),
             (What::Pods(_, keys), false) => keys.iter().filter(|key| !hand.remove(key)).count(),
-            (What::Subscriptions(pairs), true) => pairs
-                .iter()
-                .filter(|(who, of)| !hand.subscribe(who, of))
-                .count(),
-            (What::Subscriptions(pairs), false) => pairs
-                .iter()
-                .filter(|(who, of)| !hand.unsubscribe(who, of))
-                .count(),
+            (What::Subscriptions(pairs), true) => {
+                pairs.iter().filter(|(who, of)| !hand.subscribe(who, of)).count()
+            }
+            (What::Subscriptions(pairs), false) => {
+                pairs.iter().filter(|(who, of)| !hand.unsubscribe(who, of)).count()
+            }
         };
         wrong as u64
     }

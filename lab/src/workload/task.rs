@@ -81,18 +81,10 @@ pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
         let (reader, writer) = visibility::pair(fleet, &mut dice);
         return vec![Task::Sees(reader), Task::Shows(writer)];
     }
-    let none = Background {
-        mix: Vec::new(),
-        threads: 0,
-        rate: Some(0),
-    };
+    let none = Background { mix: Vec::new(), threads: 0, rate: Some(0) };
     let beside = cell.background.as_ref().unwrap_or(&none);
     let popular = Deck::popularity(fleet, &mut dice);
-    let beside_threads = if beside.rate == Some(0) {
-        0
-    } else {
-        beside.threads
-    };
+    let beside_threads = if beside.rate == Some(0) { 0 } else { beside.threads };
     let all = cell.threads + beside_threads;
     let mut task = |thread: usize, mix: &[(Op, u32)], pace| {
         if let Some(swing) = Swing::new(fleet, mix, thread, &mut dice) {

@@ -1,16 +1,20 @@
 //! What a store must hold after all that was done.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
-use crate::fleet::{Fleet, epoch};
+use crate::fleet::{Fleet, dice, epoch, shuffled};
 use crate::subject::{Hand, Subject};
 
 /// What a thread set last, by number of the pod.
 pub(super) type Checks = BTreeMap<usize, SystemTime>;
 
-/// Looks at every pod. Each health that is there must be the last one that some thread has
+/// How long somebody looks. Beside a busy program an answer that comes by message takes some
+/// milliseconds, and a second life tells more than the last pods of the first.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Looks at every pod, in random order, as long as there is time. Each health that is there must be the last one that some thread has
 /// set, or the first one where none has: a store that loses a change, or does it twice, or
 /// late, holds another.
 ///
@@ -31,22 +35,20 @@ pub(super) fn verify<S: Subject>(
         return Err(Fault(format!("{pods} pods are there, and not {services}")));
     }
     let never = epoch();
-    for pod in 0..fleet.0.services {
+    let begun = Instant::now();
+    // Others in each life, whatever the seed of the run.
+    let since = SystemTime::now().duration_since(never).unwrap_or_default();
+    let seed = u64::from(since.subsec_nanos());
+    for pod in shuffled(fleet.0.services, &mut dice(seed, "verify")) {
+        if begun.elapsed() > PATIENCE {
+            break;
+        }
         let key = fleet.key(pod);
         let found = hand.checked_at(&key);
-        let mut expected = checks
-            .iter()
-            .filter_map(|checks| checks.get(&pod))
-            .peekable();
+        let mut expected = checks.iter().filter_map(|checks| checks.get(&pod)).peekable();
         let first = expected.peek().is_none().then_some(&never);
-        if !expected
-            .chain(first)
-            .any(|expected| Some(*expected) == found)
-        {
-            let what = found.map_or(
-                "is missing",
-                |_| "lacks the last change that was made to it",
-            );
+        if !expected.chain(first).any(|expected| Some(*expected) == found) {
+            let what = found.map_or("is missing", |_| "lacks the last change that was made to it");
             return Err(Fault(format!("{key} {what}")));
         }
     }

@@ -43,19 +43,8 @@ pub(super) fn pair(fleet: Fleet, dice: &mut Dice) -> (Reader, Writer) {
     let key = fleet.key(pod);
     let board = Arc::new(Board::default());
     let start = Instant::now();
-    let reader = Reader {
-        key: key.clone(),
-        board: board.clone(),
-        start,
-    };
-    let writer = Writer {
-        pod,
-        key,
-        board,
-        start,
-        written: 0,
-        dice: Dice::from_rng(dice),
-    };
+    let reader = Reader { key: key.clone(), board: board.clone(), start };
+    let writer = Writer { pod, key, board, start, written: 0, dice: Dice::from_rng(dice) };
     (reader, writer)
 }
 
@@ -81,10 +70,7 @@ impl Writer {
     }
 
     pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share {
-            nanoseconds: order.window().as_nanos() as f64,
-            ..Share::default()
-        };
+        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
         while Instant::now() < order.until {
             let pause = Duration::from_nanos(self.dice.random_range(0..PAUSE));
             wait_until(Instant::now() + pause, || false);
@@ -118,10 +104,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share {
-            nanoseconds: order.window().as_nanos() as f64,
-            ..Share::default()
-        };
+        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
         let mut known = self.board.seen.load(Relaxed);
         let mut patience = PATIENCE;
         // A little longer than the writer, so that it is not left alone with a write.

@@ -55,10 +55,7 @@ impl Worker {
 
     /// Works until the slice is over.
     pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share {
-            nanoseconds: order.window().as_nanos() as f64,
-            ..Share::default()
-        };
+        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
         let mut due = Instant::now();
         let mut before = due;
         while before < order.until {

@@ -12,6 +12,7 @@
 use std::env;
 use std::fs::{File, read, remove_file};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,10 @@ struct Outcome {
 
 /// Runs rounds in a child, for so long, or so many.
 fn run(twin: Twin, limit: Duration, rounds: u64) -> Outcome {
-    let path = env::temp_dir().join(format!("stress-{}-{twin:?}-{rounds}", std::process::id()));
+    // Tests run side by side, and two of them may run the same rounds.
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let count = RUNS.fetch_add(1, Relaxed);
+    let path = env::temp_dir().join(format!("stress-{}-{count}", std::process::id()));
     let file = File::create(&path).expect("a file for the output");
     let mut child = Command::new(env::current_exe().expect("a test has a program"));
     child

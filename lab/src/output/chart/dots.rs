@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::scale::Scale;
 use minijinja::HtmlEscape;
 
-use super::{Drawing, Look, line, short, text, width};
+use super::drawing::{Drawing, Look, line, short, text, width};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
@@ -41,7 +41,6 @@ const BELOW: f64 = 40.0;
 
 impl Dots {
     /// Draws it.
-    #[allow(clippy::cast_precision_loss)] // a few rows
     pub(crate) fn draw(&self) -> Drawing {
         let figures = self.rows.iter().map(|row| row.figure);
         let ends = figures.flat_map(|figure| [figure.low, figure.value, figure.high]);
@@ -75,8 +74,7 @@ impl Dots {
     }
 
     fn text(&self, value: f64) -> String {
-        self.unit
-            .map_or_else(|| words::times(value), |unit| words::value(unit, value))
+        self.unit.map_or_else(|| words::times(value), |unit| words::value(unit, value))
     }
 
     /// A tick, without zeros that say nothing.
@@ -106,9 +104,7 @@ impl Dots {
     }
 
     fn figure(&self, figure: Interval) -> String {
-        format!("{} {}", self.text(figure.value), self.interval(figure))
-            .trim_end()
-            .into()
+        format!("{} {}", self.text(figure.value), self.interval(figure)).trim_end().into()
     }
 
     fn axis(&self, scale: &Scale, bottom: f64) -> String {
@@ -192,11 +188,7 @@ mod tests {
         let row = |place: usize, value: f64| Dot {
             name: format!("store {place}"),
             look: Look::Ours(place),
-            figure: Interval {
-                value,
-                low: value * 0.9,
-                high: value * 1.1,
-            },
+            figure: Interval { value, low: value * 0.9, high: value * 1.1 },
         };
         let dots = Dots {
             title: "Reads".into(),
@@ -206,15 +198,9 @@ mod tests {
             step: 20.0,
         };
         let svg = dots.draw().inline("c");
-        assert!(
-            svg.contains("2.00×<tspan class=\"wide\" dx=\"6\">1.80–2.20</tspan>"),
-            "{svg}"
-        );
+        assert!(svg.contains("2.00×<tspan class=\"wide\" dx=\"6\">1.80–2.20</tspan>"), "{svg}");
         assert_eq!(svg.matches("class=\"name ").count(), 3);
-        let empty = Dots {
-            rows: Vec::new(),
-            ..dots
-        };
+        let empty = Dots { rows: Vec::new(), ..dots };
         assert!(!empty.draw().file().contains("NaN"));
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use minijinja::HtmlEscape;
 
+use super::drawing::{Drawing, Look, line, short, text, title};
 use super::scale::{Scale, apart};
-use super::{Drawing, Look, line, short, text, title};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
@@ -46,19 +46,12 @@ const BELOW: f64 = 40.0;
 
 impl Lines {
     /// Draws it.
-    #[allow(clippy::cast_precision_loss)] // a few lines
     pub(crate) fn draw(&self) -> Drawing {
         let values = self.series.iter().flat_map(|series| &series.points);
         let scale = Scale::holding(values.flatten().map(|point| point.value));
-        let plot = Plot {
-            lines: self,
-            height: self.height.max(self.series.len() as f64 * NAME),
-            scale,
-        };
-        let names = self
-            .series
-            .iter()
-            .map(|series| series.look.width(&series.name));
+        let plot =
+            Plot { lines: self, height: self.height.max(self.series.len() as f64 * NAME), scale };
+        let names = self.series.iter().map(|series| series.look.width(&series.name));
         let right = names.fold(30.0, f64::max) + 26.0;
         Drawing {
             title: self.title.clone(),
@@ -104,7 +97,6 @@ struct Plot<'a> {
 
 impl Plot<'_> {
     /// The middle of a place, in per cent.
-    #[allow(clippy::cast_precision_loss)] // a few places
     fn x(&self, place: usize) -> f64 {
         match self.lines.places.len() {
             0 | 1 => 50.0,
@@ -128,19 +120,11 @@ impl Plot<'_> {
         let count = self.lines.places.len();
         for (at, place) in self.lines.places.iter().enumerate() {
             // Where room is short, every second label is left out.
-            let class = if count > 4 && at % 2 == 1 {
-                "tick alt"
-            } else {
-                "tick"
-            };
+            let class = if count > 4 && at % 2 == 1 { "tick alt" } else { "tick" };
             svg += &line("grid", [self.x(at), bottom], [self.x(at), bottom + 4.0]);
             svg += &text(class, self.x(at), 0.0, bottom + 18.0, place);
         }
-        let log = if self.scale.is_logarithmic() {
-            " (log)"
-        } else {
-            ""
-        };
+        let log = if self.scale.is_logarithmic() { " (log)" } else { "" };
         svg += &line("base", [0.0, bottom], [100.0, bottom]);
         svg += &text(
             "axis",
@@ -149,13 +133,7 @@ impl Plot<'_> {
             11.0,
             &format!("↑ {}{log}", words::measures(self.lines.unit)),
         );
-        svg += &text(
-            "axis",
-            0.0,
-            0.0,
-            bottom + 36.0,
-            &format!("→ {}", self.lines.across),
-        );
+        svg += &text("axis", 0.0, 0.0, bottom + 36.0, &format!("→ {}", self.lines.across));
         svg
     }
 
@@ -180,16 +158,13 @@ impl Plot<'_> {
                 "<g class=\"l {}\">{}<svg class=\"plot\" viewBox=\"0 0 100 {height}\" height=\"{height}\" \
                  preserveAspectRatio=\"none\"><path d=\"M{}\"/></svg>",
                 series.look.class(),
-                if is_ours {
-                    self.says(series, &known)
-                } else {
-                    String::new()
-                },
+                if is_ours { self.says(series, &known) } else { String::new() },
                 path.join("L"),
                 height = short(TOP + self.height),
             );
             for (at, point) in &known {
-                let [low, high] = [point.low, point.high].map(|end| [self.x(*at), self.y(end)]);
+                let [low, high] = [point.low, point.high]
+                    .map(|end| [self.x(*at), self.y(end).clamp(TOP, TOP + self.height)]);
                 if is_ours && low[1] - high[1] >= 9.0 {
                     svg += &line("whisker", low, high);
                 }
@@ -244,13 +219,8 @@ mod tests {
     use super::*;
 
     fn chart(series: usize) -> Lines {
-        let points = [50.0, 51.0, 150.0].map(|value| {
-            Some(Interval {
-                value,
-                low: value * 0.5,
-                high: value * 1.5,
-            })
-        });
+        let points = [50.0, 51.0, 150.0]
+            .map(|value| Some(Interval { value, low: value * 0.5, high: value * 1.5 }));
         Lines {
             title: "p99.9 & rate".into(),
             across: "share of writes".into(),
@@ -280,12 +250,7 @@ mod tests {
             .collect();
         heights.sort_by(f64::total_cmp);
         assert_eq!(heights.len(), 15);
-        assert!(
-            heights
-                .windows(2)
-                .all(|pair| pair[1] - pair[0] > NAME - 0.2),
-            "{heights:?}"
-        );
+        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] > NAME - 0.2), "{heights:?}");
         assert!(svg.contains("p99.9 &amp; rate") && svg.contains("store &lt;3&gt;"));
         assert!(svg.contains("50.0 ns at 0 %, 150 ns at &lt;100&gt; %"));
     }

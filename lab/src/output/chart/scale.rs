@@ -2,9 +2,7 @@
 
 /// Which parts of a decade have a tick, from many to few.
 const WITHIN: [&[f64]; 4] = [
-    &[
-        1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0,
-    ],
+    &[1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
     &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
     &[1.0, 2.0, 5.0],
     &[1.0, 3.0],
@@ -26,25 +24,13 @@ impl Scale {
         let most = values.iter().copied().fold(f64::MIN, f64::max);
         let least = values.iter().copied().fold(f64::MAX, f64::min);
         if values.is_empty() || most <= 0.0 {
-            return Scale {
-                low: 0.0,
-                high: 1.0,
-                logarithmic: false,
-            };
+            return Scale { low: 0.0, high: 1.0, logarithmic: false };
         }
         if least <= 0.0 {
-            return Scale {
-                low: 0.0,
-                high: most * 1.04,
-                logarithmic: false,
-            };
+            return Scale { low: 0.0, high: most * 1.04, logarithmic: false };
         }
         let margin = ((most.ln() - least.ln()) * 0.03).exp().max(1.06);
-        Scale {
-            low: least / margin,
-            high: (most * margin).min(f64::MAX),
-            logarithmic: true,
-        }
+        Scale { low: least / margin, high: (most * margin).min(f64::MAX), logarithmic: true }
     }
 
     pub(super) fn is_logarithmic(&self) -> bool {
@@ -91,7 +77,6 @@ impl Scale {
     }
 }
 
-#[allow(clippy::cast_precision_loss)] // small counts
 fn as_f64(count: usize) -> f64 {
     count as f64
 }
@@ -100,9 +85,7 @@ fn as_f64(count: usize) -> f64 {
 fn step_up(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];
-    let step = steps
-        .into_iter()
-        .find(|step| value <= step * decade * 1.001);
+    let step = steps.into_iter().find(|step| value <= step * decade * 1.001);
     step.unwrap_or(10.0) * decade
 }
 
@@ -150,10 +133,7 @@ mod tests {
         let places = apart(&wanted, 14.0, 0.0, 200.0);
         let mut sorted = places.clone();
         sorted.sort_by(f64::total_cmp);
-        assert!(
-            sorted.windows(2).all(|pair| pair[1] - pair[0] > 13.99),
-            "{sorted:?}"
-        );
+        assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] > 13.99), "{sorted:?}");
         assert!(sorted[0] >= 0.0 && sorted[6] <= 200.0, "{sorted:?}");
         for (a, x) in wanted.iter().zip(&places) {
             for (b, y) in wanted.iter().zip(&places) {

@@ -1,0 +1,239 @@
+//! A registry over `dashmap`, with an index of names and both sides of the subscriptions.
+//!
+//! What stands in two maps is changed under the lock of the one that comes first: names
+//! under the record, groups under the subscriber. So a name finds exactly the pods whose
+//! keys do. A reader must not hold the second lock while it takes the first; it copies
+//! the keys out, lets go, and looks each up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use foldhash::fast::FixedState;
+use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
+
+use crate::subject::{Hand, Newcomer, Shared, Subject};
+
+type Map<K, V> = DashMap<K, V, FixedState>;
+
+/// The registry.
+pub struct DashRegistry {
+    services: Map<ServiceKey, ServiceInfo>,
+    names: Map<Arc<str>, Vec<ServiceKey>>,
+    /// The groups of a subscriber, and its number there.
+    subscribers: Map<ServiceKey, BTreeMap<Arc<str>, u64>>,
+    /// The subscribers of a group, in the order of subscription.
+    groups: Map<Arc<str>, BTreeMap<u64, ServiceKey>>,
+}
+
+impl DashRegistry {
+    fn all(&self) -> Vec<ServiceInfo> {
+        let mut all = Vec::with_capacity(self.services.len());
+        all.extend(self.services.iter().map(|info| info.clone()));
+        all
+    }
+
+    /// Whether it was new.
+    fn save(&self, info: ServiceInfo) -> bool {
+        match self.services.entry(info.key().clone()) {
+            Entry::Occupied(mut known) => {
+                known.insert(info);
+                false
+            }
+            Entry::Vacant(place) => {
+                let key = info.key().clone();
+                if let Some(mut pods) = self.names.get_mut(info.service_name()) {
+                    pods.push(key);
+                } else {
+                    self.names.entry(info.service_name().into()).or_default().push(key);
+                }
+                place.insert(info);
+                true
+            }
+        }
+    }
+
+    fn delete(&self, key: &str) -> bool {
+        let unlist = |key: &ServiceKey, info: &ServiceInfo| {
+            let name = info.service_name();
+            if let Some(mut pods) = self.names.get_mut(name) {
+                pods.retain(|pod| pod != key);
+            }
+            self.names.remove_if(name, |_, pods| pods.is_empty());
+            true
+        };
+        self.services.remove_if(key, unlist).is_some()
+    }
+
+    #[inline]
+    fn set_health(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        let known = self.services.get_mut(key);
+        known.is_some_and(|mut known| {
+            known.with_health(status, at).map(|fresh| *known = fresh).is_ok()
+        })
+    }
+
+    fn join(&self, subscriber: &str, group: &str) -> bool {
+        let mut own = match self.subscribers.get_mut(subscriber) {
+            Some(own) => own,
+            None => match subscriber.parse() {
+                Ok(key) => self.subscribers.entry(key).or_default(),
+                Err(_) => return false,
+            },
+        };
+        if own.contains_key(group) {
+            return false;
+        }
+        let mut members = match self.groups.get_mut(group) {
+            Some(members) => members,
+            None => self.groups.entry(group.into()).or_default(),
+        };
+        // Whoever holds a number is in the group, so the next is a new one.
+        let number = members.last_key_value().map_or(0, |(last, _)| last + 1);
+        members.insert(number, own.key().clone());
+        own.insert(members.key().clone(), number);
+        true
+    }
+
+    fn leave(&self, subscriber: &str, group: &str) -> bool {
+        let Some(mut own) = self.subscribers.get_mut(subscriber) else {
+            return false;
+        };
+        let Some(number) = own.remove(group) else {
+            return false;
+        };
+        if let Some(mut members) = self.groups.get_mut(group) {
+            members.remove(&number);
+        }
+        self.groups.remove_if(group, |_, members| members.is_empty());
+        drop(own);
+        self.subscribers.remove_if(subscriber, |_, own| own.is_empty());
+        true
+    }
+}
+
+impl Subject for DashRegistry {
+    type Hand<'a> = &'a DashRegistry;
+
+    fn create(seed: u64) -> DashRegistry {
+        let hasher = FixedState::with_seed(seed);
+        DashRegistry {
+            services: Map::with_hasher(hasher.clone()),
+            names: Map::with_hasher(hasher.clone()),
+            subscribers: Map::with_hasher(hasher.clone()),
+            groups: Map::with_hasher(hasher),
+        }
+    }
+
+    fn alone(&mut self) -> &DashRegistry {
+        self
+    }
+
+    fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
+        for info in pods {
+            for group in info.subscriptions() {
+                self.join(info.key(), group);
+            }
+            self.save(info);
+        }
+    }
+}
+
+impl Shared for DashRegistry {
+    fn hand(&self) -> &DashRegistry {
+        self
+    }
+}
+
+impl Hand for &DashRegistry {
+    #[inline]
+    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
+        self.services.get(key).map(|info| info.status())
+    }
+
+    #[inline]
+    fn get(&mut self, key: &str) -> bool {
+        let found = self.services.get(key).map(|info| info.clone());
+        found.is_some()
+    }
+
+    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
+        self.services.get(key)?.last_health_check()
+    }
+
+    #[inline]
+    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        self.set_health(key, status, at)
+    }
+
+    #[inline]
+    fn insert(&mut self, pod: &Newcomer) -> bool {
+        self.save(pod.info.clone())
+    }
+
+    #[inline]
+    fn remove(&mut self, key: &str) -> bool {
+        self.delete(key)
+    }
+
+    fn len(&mut self) -> usize {
+        self.services.len()
+    }
+
+    #[inline]
+    fn replace(&mut self, info: ServiceInfo) -> bool {
+        !self.save(info)
+    }
+
+    fn by_name(&mut self, name: &str) -> usize {
+        let keys = self.names.get(name).map(|pods| pods.clone()).unwrap_or_default();
+        let record = |key: &ServiceKey| self.services.get(key).map(|info| info.clone());
+        let found: Vec<_> = keys.iter().filter_map(record).collect();
+        found.len()
+    }
+
+    fn subscribers(&mut self, group: &str) -> usize {
+        let members = self.groups.get(group);
+        let found: Vec<_> =
+            members.map_or_else(Vec::new, |members| members.values().cloned().collect());
+        found.len()
+    }
+
+    fn subscribe(&mut self, subscriber: &str, group: &str) -> bool {
+        self.join(subscriber, group)
+    }
+
+    fn unsubscribe(&mut self, subscriber: &str, group: &str) -> bool {
+        self.leave(subscriber, group)
+    }
+
+    fn scan(&mut self) -> usize {
+        self.all().len()
+    }
+
+    fn commit(&mut self, batch: Batch) -> bool {
+        batch.into_iter().all(|change| match change {
+            Change::SaveService(info) => {
+                self.save(info);
+                true
+            }
+            Change::DeleteService { key } => self.delete(&key),
+            Change::UpdateHealthStatus { key, status, checked_at } => {
+                self.set_health(&key, status, checked_at)
+            }
+            Change::AddSubscription { subscriber_key, service_group } => {
+                self.join(&subscriber_key, &service_group)
+            }
+            Change::RemoveSubscription { subscriber_key, service_group } => {
+                self.leave(&subscriber_key, &service_group)
+            }
+            _ => false,
+        })
+    }
+
+    fn hold(&mut self) -> Box<dyn std::any::Any> {
+        Box::new(self.all())
+    }
+}

@@ -1,0 +1,117 @@
+//! `evmap`: two maps, one of which is read while the other is written.
+//!
+//! Each thread has a reader handle of its own. A change is published at once: what returns
+//! has happened, as with everybody else here.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use ::evmap::handles::{ReadHandle, WriteHandle};
+use service_registry::{ServiceInfo, ServiceStatus};
+
+use super::bare::{Hasher, Key};
+use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
+
+type Reader = ReadHandle<Key, Pod, (), Hasher>;
+type Writer = WriteHandle<Key, Pod, (), Hasher>;
+
+/// The map.
+pub struct Evmap {
+    writer: Mutex<Writer>,
+    /// What the handles of threads are cloned from.
+    reader: Mutex<Reader>,
+}
+
+/// What a thread has of it.
+pub struct EvmapHand<'a> {
+    writer: &'a Mutex<Writer>,
+    reader: Reader,
+}
+
+impl<'a> EvmapHand<'a> {
+    fn write(&self) -> MutexGuard<'a, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Subject for Evmap {
+    type Hand<'a> = EvmapHand<'a>;
+
+    #[allow(unsafe_code)]
+    fn create(seed: u64) -> Evmap {
+        // SAFETY: `with_hasher` and `assert_stable` ask that keys, values and the hasher
+        // yield the same for the same input. The hasher is a seed; keys and values are
+        // texts, numbers and times, none of which changes in its place.
+        let (mut writer, reader) = unsafe {
+            let options = ::evmap::Options::default();
+            options.with_hasher(Hasher::with_seed(seed)).assert_stable()
+        };
+        writer.publish();
+        Evmap { reader: Mutex::new(reader), writer: Mutex::new(writer) }
+    }
+
+    fn alone(&mut self) -> EvmapHand<'_> {
+        self.hand()
+    }
+
+    fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
+        let hand = self.hand();
+        let mut writer = hand.write();
+        for info in pods {
+            writer.update(info.key().as_str().into(), Pod::of(&info));
+        }
+        writer.publish();
+    }
+}
+
+impl Shared for Evmap {
+    fn hand(&self) -> EvmapHand<'_> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        EvmapHand { writer: &self.writer, reader: reader.clone() }
+    }
+}
+
+impl Hand for EvmapHand<'_> {
+    #[inline]
+    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
+        self.reader.get_one(key).map(|pod| pod.status)
+    }
+
+    #[inline]
+    fn get(&mut self, key: &str) -> bool {
+        self.reader.get_one(key).map(|pod| pod.clone()).is_some()
+    }
+
+    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
+        self.reader.get_one(key).map(|pod| pod.checked_at)
+    }
+
+    #[inline]
+    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        let mut writer = self.write();
+        let pod = self.reader.get_one(key);
+        // The guard must be gone before the writer publishes: it waits for readers.
+        let pod = pod.map(|pod| pod.with_health(status, at));
+        pod.map(|pod| writer.update(key.into(), pod).publish()).is_some()
+    }
+
+    #[inline]
+    fn insert(&mut self, new: &Newcomer) -> bool {
+        let mut writer = self.write();
+        let known = self.reader.contains_key(&*new.key);
+        writer.update(new.key.clone(), new.pod.clone()).publish();
+        !known
+    }
+
+    #[inline]
+    fn remove(&mut self, key: &str) -> bool {
+        let mut writer = self.write();
+        let known = self.reader.contains_key(key);
+        writer.remove_entry(key.into()).publish();
+        known
+    }
+
+    fn len(&mut self) -> usize {
+        self.reader.len()
+    }
+}

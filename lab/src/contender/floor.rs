@@ -1,0 +1,95 @@
+//! A bare hash map: what the work itself costs.
+
+use std::time::SystemTime;
+
+use hashbrown::HashMap;
+use service_registry::ServiceStatus;
+
+use super::bare::{Hasher, Key};
+use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
+
+type Map = HashMap<Key, Pod, Hasher>;
+
+/// The map. Threads can share it as long as nobody writes.
+pub struct Floor(Map);
+
+/// All of it for one thread, or for reading.
+pub enum FloorHand<'a> {
+    /// The only one.
+    Own(&'a mut Map),
+    /// One of several.
+    Read(&'a Map),
+}
+
+impl FloorHand<'_> {
+    #[inline]
+    fn map(&self) -> &Map {
+        match self {
+            FloorHand::Own(map) => map,
+            FloorHand::Read(map) => map,
+        }
+    }
+
+    #[inline]
+    fn own(&mut self) -> Option<&mut Map> {
+        match self {
+            FloorHand::Own(map) => Some(map),
+            FloorHand::Read(_) => None,
+        }
+    }
+}
+
+impl Subject for Floor {
+    type Hand<'a> = FloorHand<'a>;
+
+    fn create(seed: u64) -> Floor {
+        Floor(Map::with_hasher(Hasher::with_seed(seed)))
+    }
+
+    fn alone(&mut self) -> FloorHand<'_> {
+        FloorHand::Own(&mut self.0)
+    }
+}
+
+impl Shared for Floor {
+    fn hand(&self) -> FloorHand<'_> {
+        FloorHand::Read(&self.0)
+    }
+}
+
+impl Hand for FloorHand<'_> {
+    #[inline]
+    fn with(&mut self, key: &str) -> Option<ServiceStatus> {
+        self.map().get(key).map(|pod| pod.status)
+    }
+
+    #[inline]
+    fn get(&mut self, key: &str) -> bool {
+        self.map().get(key).cloned().is_some()
+    }
+
+    fn checked_at(&mut self, key: &str) -> Option<SystemTime> {
+        self.map().get(key).map(|pod| pod.checked_at)
+    }
+
+    #[inline]
+    fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        let pod = self.own().and_then(|map| map.get_mut(key));
+        pod.map(|pod| pod.set_health(status, at)).is_some()
+    }
+
+    #[inline]
+    fn insert(&mut self, new: &Newcomer) -> bool {
+        let map = self.own();
+        map.is_some_and(|map| map.insert(new.key.clone(), new.pod.clone()).is_none())
+    }
+
+    #[inline]
+    fn remove(&mut self, key: &str) -> bool {
+        self.own().and_then(|map| map.remove(key)).is_some()
+    }
+
+    fn len(&mut self) -> usize {
+        self.map().len()
+    }
+}
