@@ -26,6 +26,7 @@ mod stream;
 mod topic;
 mod watch;
 
+pub(crate) use difference::Differences;
 pub use difference::{Difference, Subscription};
 pub use event::{Cursor, Event, Reason, State};
 pub(crate) use fold::{changed, fold};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
@@ -54,6 +56,9 @@ pub enum Difference {
     },
 }
 
+/// The differences of one commit: mostly one.
+pub(crate) type Differences = SmallVec<[Difference; 1]>;
+
 /// A subscriber key and the service group that it hears of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -74,7 +79,7 @@ impl Subscription {
     }
 }
 
-/// What a record costs a log beside the [`Difference`] itself, if nobody else has it.
+/// What a record takes in memory if nobody else has it, at most.
 fn record_bytes(service: &ServiceInfo) -> usize {
     let registration = service.registration();
     let texts = [
@@ -82,6 +87,7 @@ fn record_bytes(service: &ServiceInfo) -> usize {
         &registration.pod_name,
         &registration.health_check_url,
         &registration.notification_url,
+        &registration.zone,
     ];
     let names: usize = texts.into_iter().map(String::len).sum();
     let providers = size_of_val(&*registration.providers);
@@ -93,26 +99,24 @@ fn record_bytes(service: &ServiceInfo) -> usize {
         .map(|(key, value)| key.len() + value.len() + 2 * size_of::<String>())
         .sum();
     // The key is a text of its own.
-    200 + names + service.key().len() + providers + groups + metadata
+    400 + names + service.key().len() + providers + groups + metadata
 }
 
 impl Difference {
-    /// How many bytes it keeps in memory, at most.
+    /// How many bytes it keeps in memory beside itself and what the store has, at most.
+    ///
+    /// A record that a difference brings is in the store until a later difference takes it
+    /// away, which counts it, and which a log forgets later.
     pub(crate) fn bytes(&self) -> usize {
-        size_of::<Difference>()
-            + match self {
-                Difference::Added(service) | Difference::Removed { last: service, .. } => {
-                    record_bytes(service)
-                }
-                // They share the registration, as a rule: then it counts once.
-                Difference::Changed { before, after } => {
-                    let shared = std::ptr::eq(before.registration(), after.registration());
-                    record_bytes(after) + if shared { 0 } else { record_bytes(before) }
-                }
-                Difference::Subscribed { subscriber, group }
-                | Difference::Unsubscribed { subscriber, group } => {
-                    subscriber.len() + group.len() + 32
-                }
+        match self {
+            Difference::Added(_) => 0,
+            Difference::Changed { before, after } => {
+                let is_shared = std::ptr::eq(before.registration(), after.registration());
+                if is_shared { 0 } else { record_bytes(before) }
             }
+            Difference::Removed { last, .. } => record_bytes(last),
+            Difference::Subscribed { subscriber, group }
+            | Difference::Unsubscribed { subscriber, group } => subscriber.len() + group.len() + 64,
+        }
     }
 }

@@ -15,16 +15,17 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::topic::{Entry, Topics};
-use super::{Cursor, Difference, Reason, Selection, State, Watch, fold};
+use smallvec::SmallVec;
+
+use super::topic::{Entry, Topics, Wakers};
+use super::{Cursor, Difference, Differences, Reason, Selection, State, Watch, fold};
 use crate::changes::watch::ReadState;
 use crate::model::error::Result;
 use crate::model::revision::Revision;
-use crate::sync::atomic::AtomicBool;
-use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How much a [`Log`] remembers.
@@ -70,6 +71,9 @@ struct Shared {
     store: u64,
     options: LogOptions,
     recording: AtomicBool,
+    /// The newest revision that the log was told of. Nothing that concerns a watch up to
+    /// here is still to come: what a commit changes is appended before.
+    head: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -81,8 +85,6 @@ pub(super) struct Inner {
     pub(super) closed: bool,
     /// Nothing is missing behind this revision; `None` before the first turn.
     lost: Option<Revision>,
-    /// The newest revision that the log was told of.
-    pub(super) head: Revision,
     /// The revision at which the store was last filled anew.
     pub(super) restored: Revision,
     entries: VecDeque<Arc<Entry>>,
@@ -105,8 +107,8 @@ pub(super) struct Inner {
 #[derive(Default)]
 #[must_use = "drop it when the turn has been given back"]
 pub struct Aftermath {
-    wake: Vec<Waker>,
-    forgotten: Vec<Arc<Entry>>,
+    wake: Wakers,
+    forgotten: SmallVec<[Arc<Entry>; 1]>,
     checkpoint: Option<Arc<State>>,
 }
 
@@ -128,6 +130,7 @@ impl Log {
                 store: RandomState::new().hash_one(0),
                 options,
                 recording: AtomicBool::new(false),
+                head: AtomicU64::new(0),
                 inner: Mutex::new(Inner::default()),
             }),
         }
@@ -151,8 +154,40 @@ impl Log {
     /// Appends what the commit that led to `revision` changed, in order; nothing where it
     /// changed only times of checks. To be called in its turn, when it can be read.
     /// O(differences), and one waker for each watch that sleeps for them.
-    pub fn append(&self, revision: Revision, changes: Vec<Difference>) -> Aftermath {
+    pub fn append(
+        &self,
+        revision: Revision,
+        changes: impl IntoIterator<Item = Difference>,
+    ) -> Aftermath {
+        self.append_all(revision, changes.into_iter().collect())
+    }
+
+    /// As [`append`](Self::append), of what need not be collected.
+    pub(crate) fn append_all(&self, revision: Revision, changes: Differences) -> Aftermath {
         self.append_to(&mut self.lock(), revision, changes)
+    }
+
+    /// Notes that a commit has led to `revision`, and changed nothing but times of checks.
+    #[inline]
+    pub(crate) fn pass(&self, revision: Revision) {
+        // Release: pairs with the Acquire in `head`, so that whoever is told this revision
+        // can read it.
+        self.pass_in(revision, Release);
+    }
+
+    /// As [`pass`](Self::pass), in an order that a model chooses.
+    #[inline]
+    pub(super) fn pass_in(&self, revision: Revision, order: Ordering) {
+        self.shared.head.store(revision.as_u64(), order);
+    }
+
+    /// The newest revision that the log was told of.
+    ///
+    /// Under the lock it tells as well that whatever was appended up to it is there: a
+    /// commit appends under the lock, and moves the head on afterwards.
+    pub(super) fn head(&self) -> Revision {
+        // Acquire: pairs with the Release in `pass` and in `watch`.
+        self.shared.head.load(Acquire).into()
     }
 
     /// As [`append`](Self::append), for a store whose state a watch cannot read: where the
@@ -161,10 +196,11 @@ impl Log {
     pub fn append_with(
         &self,
         revision: Revision,
-        changes: Vec<Difference>,
+        changes: impl IntoIterator<Item = Difference>,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
         let mut inner = self.lock();
+        let changes = changes.into_iter().collect();
         let mut aftermath = self.append_to(&mut inner, revision, changes);
         let reaches = inner.checkpoint.as_ref().map(|state| state.revision) >= inner.lost;
         if inner.recording && !reaches {
@@ -178,7 +214,7 @@ impl Log {
         &self,
         inner: &mut Inner,
         revision: Revision,
-        changes: Vec<Difference>,
+        mut changes: Differences,
     ) -> Aftermath {
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
@@ -191,22 +227,15 @@ impl Log {
         }
         let before = Revision::from(revision.as_u64().saturating_sub(1));
         inner.lost.get_or_insert(before);
-        inner.head = revision;
-        let changes = if changes.len() > 1 {
-            fold(&changes)
-        } else {
-            changes
-        };
+        self.pass(revision);
+        if changes.len() > 1 {
+            changes = fold(&changes).into();
+        }
         if changes.is_empty() {
             return aftermath;
         }
-        let bytes = changes.iter().map(Difference::bytes).sum::<usize>() + size_of::<Entry>();
-        let entry = Arc::new(Entry {
-            revision,
-            changes,
-            bytes,
-        });
-        inner.bytes += bytes;
+        let entry = Arc::new(Entry::new(revision, changes));
+        inner.bytes += entry.bytes;
         inner.topics.note(&entry, &mut aftermath.wake);
         inner.entries.push_back(entry);
         while inner.bytes + inner.topics.bytes > self.shared.options.bytes
@@ -226,7 +255,7 @@ impl Log {
         let mut aftermath = Aftermath::default();
         let inner = &mut *self.lock();
         if inner.recording {
-            inner.head = revision;
+            self.pass(revision);
             inner.lost = Some(revision);
             inner.restored = revision;
             self.forget_all(inner, &mut aftermath);
@@ -273,11 +302,12 @@ impl Log {
         let present = turn()?;
         let inner = &mut *self.lock();
         let lost = *inner.lost.get_or_insert(present);
-        inner.head = inner.head.max(present);
+        // Release: as in `pass`. A commit whose turn came later may have moved it on.
+        self.shared.head.fetch_max(present.as_u64(), Release);
         let Some(from) = from.filter(|from| from.store == self.shared.store) else {
             return Ok(watch);
         };
-        if from.revision > inner.head {
+        if from.revision > self.head() {
             return Ok(watch);
         }
         if from.revision < inner.restored {
@@ -310,7 +340,7 @@ impl Log {
         let state = inner.checkpoint.clone()?;
         let since = inner.entries.iter();
         let since = since.filter(|entry| entry.revision > state.revision);
-        let revision = inner.head.max(state.revision);
+        let revision = self.head().max(state.revision);
         Some((state.clone(), since.cloned().collect(), revision))
     }
 
@@ -323,7 +353,7 @@ impl Log {
             // Relaxed: the turn that follows orders it.
             self.shared.recording.store(true, Relaxed);
         }
-        inner.topics.enter(selection, inner.head);
+        inner.topics.enter(selection, self.head());
         inner.next += 1;
         inner.next
     }
@@ -381,7 +411,7 @@ impl Log {
     #[cfg(feature = "versioned")]
     pub(crate) fn between(&self, from: Revision, to: Revision) -> Option<Vec<Difference>> {
         let inner = self.lock();
-        if !inner.recording || from < inner.lost? || to > inner.head {
+        if !inner.recording || from < inner.lost? || to > self.head() {
             return None;
         }
         let first = inner

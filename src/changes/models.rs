@@ -15,6 +15,8 @@ use super::board::{Board, Step};
 use super::*;
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{self, Relaxed, Release};
 
 const NO_LIMIT: LogOptions = LogOptions {
     bytes: usize::MAX,
@@ -187,7 +189,7 @@ fn models_twin_closing_without_waking_is_rejected() {
 
 /// Room for one entry.
 const SHORT: LogOptions = LogOptions {
-    bytes: 900,
+    bytes: 300,
     retain: Duration::ZERO,
 };
 
@@ -236,7 +238,7 @@ fn models_a_watch_that_falls_behind_is_told_the_state() {
 #[should_panic(expected = "a gap")]
 fn models_twin_going_on_from_now_is_rejected() {
     lag_against_append(|watch| {
-        let head = watch.log().lock().head;
+        let head = watch.log().head();
         watch.go_on_from(head);
     });
 }
@@ -274,6 +276,39 @@ fn models_whoever_is_told_of_a_commit_can_read_it() {
         commit(&board, 0);
         reader.join().unwrap();
     });
+}
+
+/// A commit that changes nothing but the time of a check takes no lock of the log: what
+/// orders it is the head alone. `read` is what a reader that takes no lock can know.
+fn pass_against_look(order: Ordering) {
+    loom::model(move || {
+        let board = board(NO_LIMIT);
+        let mut watch = watch(&board);
+        watch.try_recv().unwrap();
+        let readable = Arc::new(AtomicU64::new(0));
+        let writer = thread::spawn({
+            let (board, readable) = (board.clone(), readable.clone());
+            move || {
+                readable.store(1, Relaxed);
+                board.log.pass_in(Revision::from(1), order);
+            }
+        });
+        assert_eq!(watch.try_recv(), Ok(None));
+        let seen = Revision::from(readable.load(Relaxed));
+        assert!(seen >= watch.revision(), "told before it can be read");
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn models_a_watch_moves_on_to_what_can_be_read() {
+    pass_against_look(Release);
+}
+
+#[test]
+#[should_panic(expected = "told before it can be read")]
+fn models_twin_a_head_that_releases_nothing_is_rejected() {
+    pass_against_look(Relaxed);
 }
 
 #[test]

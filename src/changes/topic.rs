@@ -7,25 +7,47 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use hashbrown::{Equivalent, HashMap};
+use smallvec::SmallVec;
 
-use super::{Difference, Selection};
+use super::{Difference, Differences, Selection};
 use crate::hash::RandomState;
 use crate::model::revision::Revision;
 
 /// The differences of one commit.
 pub(super) struct Entry {
     pub(super) revision: Revision,
-    pub(super) changes: Vec<Difference>,
+    pub(super) changes: Differences,
     /// What it keeps in memory, at most.
     pub(super) bytes: usize,
 }
 
+impl Entry {
+    pub(super) fn new(revision: Revision, changes: Differences) -> Entry {
+        // Its counters, its place in the log, and what an allocator adds.
+        const BESIDE: usize = 64;
+        let own = size_of::<Entry>() + BESIDE;
+        let spilled = if changes.spilled() {
+            changes.capacity() * size_of::<Difference>()
+        } else {
+            0
+        };
+        let held: usize = changes.iter().map(Difference::bytes).sum();
+        Entry {
+            revision,
+            changes,
+            bytes: own + spilled + held,
+        }
+    }
+}
+
 /// An entry, and which of its differences concern a topic, in order.
+#[derive(Clone)]
 pub(super) struct Pending {
     pub(super) entry: Arc<Entry>,
     which: Which,
 }
 
+#[derive(Clone)]
 enum Which {
     All,
     One(u32),
@@ -56,6 +78,9 @@ impl Pending {
     }
 }
 
+/// Those who are to be woken: mostly one, or nobody.
+pub(super) type Wakers = SmallVec<[Waker; 1]>;
+
 /// One selection that somebody watches.
 #[derive(Default)]
 pub(super) struct Topic {
@@ -77,12 +102,12 @@ impl Topic {
     }
 
     /// Takes all who sleep.
-    pub(super) fn wake_all(&mut self, wake: &mut Vec<Waker>) {
+    pub(super) fn wake_all(&mut self, wake: &mut Wakers) {
         wake.extend(self.sleepers.drain().map(|(_, waker)| waker));
     }
 
     /// Notes a difference of `entry`; answers with the bytes that this takes.
-    fn note(&mut self, entry: &Arc<Entry>, at: Option<u32>, wake: &mut Vec<Waker>) -> isize {
+    fn note(&mut self, entry: &Arc<Entry>, at: Option<u32>, wake: &mut Wakers) -> isize {
         self.wake_all(wake);
         let before = match self.pending.back_mut() {
             Some(last) if Arc::ptr_eq(&last.entry, entry) => {
@@ -110,8 +135,19 @@ impl Topic {
 #[derive(Default)]
 pub(super) struct Topics {
     all: HashMap<Selection, Topic, RandomState>,
+    /// How many there are of each [`Kind`].
+    of_kind: [usize; 4],
     /// What their pending entries keep in memory.
     pub(super) bytes: usize,
+}
+
+/// The kinds of selections.
+#[derive(Clone, Copy)]
+enum Kind {
+    All,
+    Service,
+    Pod,
+    Group,
 }
 
 /// A selection, by reference.
@@ -123,13 +159,23 @@ enum Named<'a> {
     Group(&'a str),
 }
 
+impl Named<'_> {
+    fn kind(&self) -> Kind {
+        match self {
+            Named::All => Kind::All,
+            Named::Service(_) => Kind::Service,
+            Named::Pod(_) => Kind::Pod,
+            Named::Group(_) => Kind::Group,
+        }
+    }
+}
+
 impl Hash for Named<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // A service and a group of one name share a hash; the comparison tells them apart.
         match self {
-            Named::All => state.write_u8(0),
-            Named::Service(name) => (1_u8, name).hash(state),
-            Named::Pod(name) => (2_u8, name).hash(state),
-            Named::Group(name) => (3_u8, name).hash(state),
+            Named::All => "".hash(state),
+            Named::Service(name) | Named::Pod(name) | Named::Group(name) => name.hash(state),
         }
     }
 }
@@ -189,9 +235,13 @@ impl Topics {
 
     /// Has one more watch of a selection. A topic that is new has nothing up to `head`.
     pub(super) fn enter(&mut self, selection: &Selection, head: Revision) {
-        let topic = self.all.entry(selection.clone()).or_insert_with(|| Topic {
-            lost: head,
-            ..Topic::default()
+        let of_kind = &mut self.of_kind[Named::from(selection).kind() as usize];
+        let topic = self.all.entry(selection.clone()).or_insert_with(|| {
+            *of_kind += 1;
+            Topic {
+                lost: head,
+                ..Topic::default()
+            }
         });
         topic.watches += 1;
     }
@@ -205,6 +255,7 @@ impl Topics {
             return Some((waker, None));
         }
         let topic = self.all.remove(selection)?;
+        self.of_kind[Named::from(selection).kind() as usize] -= 1;
         self.bytes -= topic.pending.iter().map(Pending::bytes).sum::<usize>();
         if self.all.capacity() > 64 && self.all.len() < self.all.capacity() / 8 {
             self.all.shrink_to(2 * self.all.len());
@@ -214,22 +265,9 @@ impl Topics {
 
     /// Notes an entry with all topics that it concerns; takes those who sleep for it.
     /// O(differences), whatever else is watched.
-    pub(super) fn note(&mut self, entry: &Arc<Entry>, wake: &mut Vec<Waker>) {
+    pub(super) fn note(&mut self, entry: &Arc<Entry>, wake: &mut Wakers) {
         let mut bytes = 0;
-        if let Some(all) = self.all.get_mut(&Named::All) {
-            bytes += all.note(entry, None, wake);
-        }
-        let alone = self.all.len() == usize::from(self.all.contains_key(&Named::All));
-        let changes = if alone { &[] } else { &entry.changes[..] };
-        for (at, change) in changes.iter().enumerate() {
-            // No commit has so many changes that their number takes more.
-            let at = u32::try_from(at).ok();
-            for name in named(change).into_iter().flatten() {
-                if let Some(topic) = self.all.get_mut(&name) {
-                    bytes += topic.note(entry, at, wake);
-                }
-            }
-        }
+        self.concerned(entry, |topic, at| bytes += topic.note(entry, at, wake));
         self.bytes = self.bytes.wrapping_add_signed(bytes);
     }
 
@@ -270,23 +308,45 @@ impl Topics {
     /// Forgets the oldest entry.
     pub(super) fn forget(&mut self, entry: &Arc<Entry>) {
         let mut bytes = 0;
-        let mut forget = |topic: &mut Topic| {
+        // A topic that has it pending holds on to it.
+        if Arc::strong_count(entry) == 1 {
+            return;
+        }
+        self.concerned(entry, |topic, _| {
             topic.lost = topic.lost.max(entry.revision);
             let first = topic.pending.front();
             if first.is_some_and(|first| Arc::ptr_eq(&first.entry, entry)) {
                 bytes += topic.pending.pop_front().map_or(0, |first| first.bytes());
             }
-        };
-        if let Some(all) = self.all.get_mut(&Named::All) {
-            forget(all);
+        });
+        self.bytes -= bytes;
+    }
+
+    /// Shows each topic that an entry concerns, with the number of the difference that
+    /// does, or none for all of them. O(differences), whatever else is watched.
+    fn concerned(&mut self, entry: &Entry, mut show: impl FnMut(&mut Topic, Option<u32>)) {
+        let is_watched = |kind: Kind| self.of_kind[kind as usize] > 0;
+        if is_watched(Kind::All)
+            && let Some(all) = self.all.get_mut(&Named::All)
+        {
+            show(all, None);
         }
-        for change in &entry.changes {
+        if ![Kind::Service, Kind::Pod, Kind::Group]
+            .into_iter()
+            .any(is_watched)
+        {
+            return;
+        }
+        for (at, change) in entry.changes.iter().enumerate() {
+            // No commit has so many changes that their number takes more.
+            let at = u32::try_from(at).ok();
             for name in named(change).into_iter().flatten() {
-                if let Some(topic) = self.all.get_mut(&name) {
-                    forget(topic);
+                if is_watched(name.kind())
+                    && let Some(topic) = self.all.get_mut(&name)
+                {
+                    show(topic, at);
                 }
             }
         }
-        self.bytes -= bytes;
     }
 }

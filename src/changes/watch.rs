@@ -7,6 +7,8 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::replica::Replica;
+use smallvec::SmallVec;
+
 use super::topic::Pending;
 use super::{Cursor, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
@@ -220,7 +222,8 @@ impl Watch {
             if let Some(reason) = self.state_for {
                 return self.state(reason).map(Some);
             }
-            let inner = &mut *self.log.lock();
+            let mut guard = self.log.lock();
+            let inner = &mut *guard;
             if self.shown < inner.restored {
                 self.state_for = Some(Reason::Restored);
                 continue;
@@ -235,14 +238,20 @@ impl Watch {
             let first = topic
                 .pending
                 .partition_point(|pending| pending.entry.revision <= self.shown);
-            let mut pending = topic.pending.range(first..);
-            if let Some(next) = pending.next() {
+            let most = match portion {
+                Portion::All => usize::MAX,
+                Portion::Commit => 1,
+            };
+            let pending = topic.pending.range(first..).take(most).cloned();
+            let pending: SmallVec<[Pending; 1]> = pending.collect();
+            let head = self.log.head();
+            if let Some(next) = pending.first() {
+                // Commits do not wait while it is folded.
+                drop(guard);
                 let (changes, shown) = match portion {
+                    Portion::All => (fold(pending.iter().flat_map(Pending::changes)), head),
+                    // A commit has been folded when it was appended.
                     Portion::Commit => (next.changes().cloned().collect(), next.entry.revision),
-                    Portion::All => {
-                        let all = std::iter::once(next).chain(pending);
-                        (fold(all.flat_map(Pending::changes)), inner.head)
-                    }
                 };
                 self.shown = shown;
                 if changes.is_empty() {
@@ -254,7 +263,7 @@ impl Watch {
                     changes,
                 }));
             }
-            self.shown = self.shown.max(inner.head);
+            self.shown = self.shown.max(head);
             if inner.closed {
                 return Err(StoreError::Closed);
             }

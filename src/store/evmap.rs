@@ -32,7 +32,6 @@ use super::tables::prelude::*;
 use super::write::{Before, ClearTables};
 use crate::changes::OwnLog;
 use crate::hash::RandomState;
-use crate::model::record::Effect;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{Mutex, MutexGuard};
@@ -167,7 +166,7 @@ impl EvmapStore {
         let revision = writer.settle();
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append(revision, changes)
+            log.append_all(revision, changes)
         });
         drop(lock);
         drop(left);
@@ -298,10 +297,14 @@ impl WriteTables for Writer {
         key: &str,
         status: ServiceStatus,
         checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
-        let effect = self.tables.record(key)?.effect(status, checked_at);
-        let update = self.tables.set_health(key, status, checked_at);
-        if effect == Effect::Some {
+        let mut is_replaced = false;
+        let update = self.tables.set_health(key, status, checked_at, |known| {
+            is_replaced = true;
+            see(known);
+        });
+        if is_replaced {
             self.copy(key);
         }
         update

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::write::{Before, ClearTables, Put, WriteTables};
-use crate::changes::{Aftermath, Difference, Log, fold};
+use crate::changes::{Aftermath, Difference, Differences, Log, fold};
 use crate::model::cause::Cause;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
@@ -15,7 +15,7 @@ use crate::model::time::Moment;
 /// Tables in a turn of writing, with what has changed in them if somebody wants to know.
 pub(crate) struct Noted<'t, T> {
     tables: &'t mut T,
-    changes: Option<Vec<Difference>>,
+    changes: Option<Differences>,
 }
 
 /// What a commit has led to.
@@ -51,11 +51,11 @@ impl<'l> Telling<'l> {
         self,
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
-    ) -> Result<(R, Option<Vec<Difference>>)> {
+    ) -> Result<(R, Option<Differences>)> {
         let is_wanted = self.log.is_some() || self.is_asked;
         let mut noted = Noted {
             tables,
-            changes: is_wanted.then(Vec::new),
+            changes: is_wanted.then(Differences::new),
         };
         let answer = write(&mut noted)?;
         Ok((answer, noted.changes))
@@ -67,29 +67,25 @@ impl<'l> Telling<'l> {
     pub(crate) fn tell(
         self,
         (before, revision): (Revision, Revision),
-        changes: Option<Vec<Difference>>,
-        append: impl FnOnce(&Log, Vec<Difference>) -> Aftermath,
+        changes: Option<Differences>,
+        append: impl FnOnce(&Log, Differences) -> Aftermath,
     ) -> (Vec<Difference>, Option<Aftermath>) {
-        match changes {
-            Some(changes) => self.tell_changes(before != revision, changes, append),
-            None => (Vec::new(), None),
-        }
-    }
-
-    #[cold]
-    fn tell_changes(
-        self,
-        is_new: bool,
-        changes: Vec<Difference>,
-        append: impl FnOnce(&Log, Vec<Difference>) -> Aftermath,
-    ) -> (Vec<Difference>, Option<Aftermath>) {
+        let Some(changes) = changes else {
+            return (Vec::new(), None);
+        };
         let asked = if self.is_asked {
             fold(&changes)
         } else {
             Vec::new()
         };
-        let log = self.log.filter(|_| is_new);
-        (asked, log.map(|log| append(log, changes)))
+        let Some(log) = self.log.filter(|_| before != revision) else {
+            return (asked, None);
+        };
+        if changes.is_empty() {
+            log.pass(revision);
+            return (asked, None);
+        }
+        (asked, Some(append(log, changes)))
     }
 }
 
@@ -191,18 +187,22 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         key: &str,
         status: ServiceStatus,
         checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
-        if self.changes.is_none() {
-            return self.tables.set_health(key, status, checked_at);
-        }
-        let before = self.tables.record(key)?;
-        // A newer time by itself is no difference.
-        let before = (before.status() != status).then(|| before.clone());
-        let update = self.tables.set_health(key, status, checked_at);
-        if let Some(before) = before {
-            self.note(|tables| step(before, tables.record(key)?.clone()));
-        }
-        update
+        let next = self.next_revision();
+        let Noted { tables, changes } = self;
+        tables.set_health(key, status, checked_at, |known| {
+            see(known);
+            // A newer time by itself is no difference.
+            if let Some(changes) = changes
+                && known.status() != status
+            {
+                let mut after = known.clone();
+                after.set_health(status, checked_at, next);
+                let before = known.clone();
+                changes.push(Difference::Changed { before, after });
+            }
+        })
     }
 
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {

@@ -145,7 +145,7 @@ impl SnapshotStore {
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append(revision, changes)
+            log.append_all(revision, changes)
         });
         drop(turn);
         drop((replaced, left));
@@ -371,7 +371,7 @@ mod models {
         let mut root = Root::clone(&cell.load());
         let turn = cell.turn();
         let moment = Moment::new("checked_at", SystemTime::UNIX_EPOCH)?;
-        let update = root.set_health(key, status, moment);
+        let update = root.set_health(key, status, moment, |_| ());
         root.settle();
         drop(turn.publish(root));
         match update {

@@ -103,7 +103,7 @@ macro_rules! impl_registry_store {
                 let written = self.write(false, |tables| {
                     let checked_at = Moment::new("checked_at", checked_at)?;
                     tables
-                        .set_health(key, status, checked_at)
+                        .set_health(key, status, checked_at, |_| ())
                         .ok_or_else(|| missing(key))
                 })?;
                 Ok(written.answer)
@@ -303,12 +303,14 @@ impl WriteTables for Tables {
         key: &str,
         status: ServiceStatus,
         checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
         let revision = self.next_revision();
         let known = self.services.get_mut(key)?;
         let effect = known.effect(status, checked_at);
         let answer = known.answer(effect);
         if effect == Effect::Some {
+            see(known);
             known.set_health(status, checked_at, revision);
             self.dirty = true;
         }

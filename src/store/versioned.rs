@@ -210,7 +210,7 @@ impl VersionedStore {
         let revision = commit.settle();
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append(revision, changes)
+            log.append_all(revision, changes)
         });
         let is_large = commit.is_large();
         drop(commit);
@@ -337,12 +337,14 @@ impl WriteTables for Commit<'_> {
         key: &str,
         status: ServiceStatus,
         checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
         let spot = self.spot::<Services, _>(key);
         let known = self.newest(&spot)?;
         let effect = known.effect(status, checked_at);
         let answer = known.answer(effect);
         if effect == Effect::Some {
+            see(known);
             self.put_health(&spot, (status, checked_at));
         }
         Some(answer)

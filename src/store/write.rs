@@ -97,12 +97,13 @@ pub(crate) trait WriteTables {
     /// `Conflict` where that is another source's.
     fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before>;
     fn delete(&mut self, key: &str) -> Option<ServiceInfo>;
-    /// `None` where there is no such record.
+    /// `None` where there is no such record. `see` sees the one that is replaced, if one is.
     fn set_health(
         &mut self,
         key: &str,
         status: ServiceStatus,
         checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate>;
     /// Whether the subscription is new.
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool;
@@ -179,7 +180,8 @@ pub(crate) trait WriteTables {
                 checked_at,
                 ..
             } => {
-                self.set_health(&key, status, Moment::new("checked_at", checked_at)?);
+                let checked_at = Moment::new("checked_at", checked_at)?;
+                self.set_health(&key, status, checked_at, |_| ());
             }
             Change::ReplaceSource {
                 source, services, ..

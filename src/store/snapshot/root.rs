@@ -289,11 +289,13 @@ impl WriteTables for Root {
         key: &str,
         status: ServiceStatus,
         checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
         let known = self.find(key)?;
         let effect = known.info.effect(status, checked_at);
         let answer = known.info.answer(effect);
         if effect == Effect::Some {
+            see(&known.info);
             let mut info = known.info.clone();
             info.set_health(status, checked_at, self.next_revision());
             let updated = Service {
