@@ -46,12 +46,6 @@ impl<'a> Book<'a> {
         self.infos.get(id).map_or(id, |(info, _)| &info.name)
     }
 
-    /// The names of some contenders, between words.
-    pub(crate) fn names(&self, ids: &[String], between: &str) -> String {
-        let names: Vec<&str> = ids.iter().map(|id| self.name(id)).collect();
-        names.join(between)
-    }
-
     pub(crate) fn look(&self, id: &str) -> Look {
         self.infos.get(id).map_or(Look::Outside(0), |(_, look)| *look)
     }

@@ -71,7 +71,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
         id => figures::name_of(answer),
         need => &*answer.question,
         decided => answer.decided,
-        verdict => story::verdict(book, answer),
+        verdict => story::verdict(answer, |id| book.name(id)),
         margin => story::margin(answer),
         sentence => story::answer(book, answer),
         chart => chart.map(figure),

@@ -54,16 +54,14 @@ fn ratio(interval: Interval) -> String {
 }
 
 /// The answer itself, in few words: `VersionedStore = SnapshotStore`.
-pub(crate) fn verdict(book: &Book<'_>, answer: &Answer) -> String {
+pub(crate) fn verdict<'a>(answer: &'a Answer, name: impl Fn(&'a str) -> &'a str) -> String {
     if !answer.decided || answer.stores.is_empty() {
         return "not decided".into();
     }
-    let between = if answer.by_promise { " or " } else { " = " };
     // Of more than two, the names would not fit beside the question; ids do.
-    if answer.stores.len() > 2 {
-        return answer.stores.join(between);
-    }
-    book.names(&answer.stores, between)
+    let few = answer.stores.len() <= 2;
+    let names = answer.stores.iter().map(|id| if few { name(id) } else { id });
+    names.collect::<Vec<_>>().join(if answer.by_promise { " or " } else { " = " })
 }
 
 /// How near the next one is, in few words.
