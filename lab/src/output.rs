@@ -9,7 +9,7 @@ pub(crate) mod json;
 mod page;
 pub mod progress;
 mod story;
-mod templates;
+pub(crate) mod templates;
 pub(crate) mod terminal;
 pub(crate) mod words;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::chart::Look;
 use super::words;
-use crate::model::{ContenderInfo, Interval, Kind, Place, Report, Row, ScenarioRun};
+use crate::model::{ContenderInfo, Kind, Place, Report, Row, ScenarioRun};
 
 /// A report with an index.
 #[derive(Debug)]
@@ -90,8 +90,7 @@ impl Row {
 
     /// The value with its interval: `9.81 ns (9.70 ns–9.92 ns)`.
     pub(crate) fn said(&self) -> String {
-        let Interval { value, low, high } = self.value;
-        let [value, low, high] = [value, low, high].map(|end| words::value(self.unit, end));
+        let [value, low, high] = self.value.map(|end| words::value(self.unit, end));
         if low == high {
             return value;
         }

@@ -105,14 +105,13 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Valu
         return Some((name_of(answer), dots(book, place, title, STEP)));
     };
     let dot = |id: &str, figure| Dot { name: words::short(id, NAME), look: book.look(id), figure };
-    let one = Interval { value: 1.0, low: 1.0, high: 1.0 };
     let others = answer.comparisons.iter().filter(|other| other.to == first.to);
     let others = others.map(|other| dot(&other.contender, other.ratio));
     let chart = Dots {
         title,
         unit: None,
         axis: format!("cost next to {}", words::short(&first.to, NAME)),
-        rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
+        rows: std::iter::once(dot(&first.to, Interval::exact(1.0))).chain(others).collect(),
         step: STEP,
     };
     Some((name_of(answer), chart.draw()))

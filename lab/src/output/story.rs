@@ -48,8 +48,7 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
 
 /// `1.12 times (1.08 to 1.16)`
 fn ratio(interval: Interval) -> String {
-    let Interval { value, low, high } = interval;
-    let [value, low, high] = [value, low, high].map(words::significant);
+    let [value, low, high] = interval.map(words::significant);
     format!("{value} times ({low} to {high})")
 }
 

@@ -8,7 +8,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use crate::fault::Fault;
 
 /// Each with its name, whose ending says how values are escaped.
-const ALL: [(&str, &str); 9] = [
+const ALL: [(&str, &str); 10] = [
     ("page.html", include_str!("templates/page.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("page.css", include_str!("templates/page.css")),
@@ -17,6 +17,7 @@ const ALL: [(&str, &str); 9] = [
     ("file.svg", include_str!("templates/file.svg")),
     ("marks.svg", include_str!("templates/marks.svg")),
     ("report.md", include_str!("templates/report.md")),
+    ("rules.txt", include_str!("templates/rules.txt")),
     ("readme.md", include_str!("templates/readme.md")),
 ];
 
@@ -38,7 +39,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
 });
 
 /// Fills a template.
-fn render(name: &str, values: Value) -> Result<String, Fault> {
+pub(crate) fn render(name: &str, values: Value) -> Result<String, Fault> {
     let templates = TEMPLATES.as_ref().map_err(Fault::new)?;
     let template = templates.get_template(name);
     let text = template.and_then(|template| template.render(values));

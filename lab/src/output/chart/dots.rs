@@ -41,7 +41,7 @@ impl Dots {
     /// Draws it.
     pub(crate) fn draw(&self) -> Value {
         let figures = self.rows.iter().map(|row| row.figure);
-        let ends = figures.flat_map(|figure| [figure.low, figure.value, figure.high]);
+        let ends = figures.flat_map(|figure| figure.map(|end| end));
         let ratios = self.unit.is_none();
         // Ratios lie around 1, and 3 % of it is what counts as equal.
         let around = ratios.then_some([0.95, 1.1]);
