@@ -47,7 +47,7 @@ impl Report {
 }
 
 /// One question of "which store should I use?", and what the run says to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The need, in words: `Many threads, reads on every request, few writes`.
