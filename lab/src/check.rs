@@ -93,7 +93,7 @@ fn clean(value: &mut Value) {
     match value {
         Value::String(text) => {
             // A text that nobody reads to its end would keep whoever draws it busy.
-            *text = words::clean(&words::short(text, 10_000)).replace(words::MARKS, "\u{FFFD}");
+            *text = words::clean(&words::short(text, 10_000));
         }
         Value::Array(values) => values.iter_mut().for_each(clean),
         Value::Object(fields) => {
@@ -101,7 +101,7 @@ fn clean(value: &mut Value) {
             *fields = all
                 .map(|(name, mut value)| {
                     clean(&mut value);
-                    (words::clean(&name).replace(words::MARKS, "\u{FFFD}"), value)
+                    (words::clean(&name), value)
                 })
                 .collect();
         }

@@ -1,7 +1,7 @@
 //! The process that measures: what it is told, and what it says.
 //!
 //! The program calls itself with [`ARGUMENT`] and a [`Task`], opens a [`Stage`], and says
-//! [`Reply::Ready`]. Then it does a slice for each line `slice NANOSECONDS` on its standard
+//! that it is ready. Then it does a slice for each line `slice NANOSECONDS` on its standard
 //! input, and answers with a line. At `finish` it looks at what the store holds, and ends.
 //! It ends as well when its input does: its parent is gone.
 
@@ -33,18 +33,9 @@ pub struct Task {
     pub processors: Vec<usize>,
 }
 
-/// What it says to its parent, each on a line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Reply {
-    /// The stage is open.
-    Ready,
-    /// What a slice has yielded.
-    Slice(Slice),
-    /// The store holds what it should.
-    Finished,
-    /// The store did not do what it was to do.
-    Fault(String),
-}
+/// What it says to its parent, each on a line: what a slice has yielded, nothing in it where
+/// the stage is open or has ended well, or why the store did not do what it was to do.
+pub(crate) type Reply = Result<Slice, Fault>;
 
 /// Measures as the parent says, until it says no more.
 pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Fault>) -> ExitCode {
@@ -52,23 +43,20 @@ pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Faul
     let task = serde_json::from_str(task).map_err(|error| Fault::new(format!("no task: {error}")));
     let mut stage = match task.and_then(|task| open(&task)) {
         Ok(stage) => stage,
-        Err(fault) => return say(&Reply::Fault(fault.0)),
+        Err(fault) => return say(&Err(fault)),
     };
-    say(&Reply::Ready);
+    say(&Ok(Slice::default()));
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         let reply = match line.strip_prefix("slice ").map(str::parse) {
-            Some(Ok(length)) => stage.slice(Duration::from_nanos(length)).map(Reply::Slice),
-            _ if line == "finish" => {
-                let end = stage.finish().map(|()| Reply::Finished);
-                return say(&end.unwrap_or_else(|fault| Reply::Fault(fault.0)));
-            }
+            Some(Ok(length)) => stage.slice(Duration::from_nanos(length)),
+            _ if line == "finish" => return say(&stage.finish().map(|()| Slice::default())),
             _ => Err(Fault::new(format!("{line:?} is nothing that a parent says"))),
         };
-        match reply {
-            Ok(reply) => say(&reply),
-            Err(fault) => return say(&Reply::Fault(fault.0)),
-        };
+        say(&reply);
+        if reply.is_err() {
+            return ExitCode::SUCCESS;
+        }
     }
     // Not by returning: threads of the stage may still wait at a barrier.
     std::process::exit(0);

@@ -244,11 +244,8 @@ mod tests {
         let mut report = report.clone();
         let rows = report.rows.iter_mut();
         for row in rows.filter(|row| row.contender == contender && row.id.scenario == "sustained") {
-            for own in [Some(&mut row.value), row.ratio.as_mut()].into_iter().flatten() {
-                for end in [&mut own.value, &mut own.low, &mut own.high] {
-                    *end *= by;
-                }
-            }
+            synthetic::scale(&mut row.value, by);
+            row.ratio.iter_mut().for_each(|ratio| synthetic::scale(ratio, by));
         }
         report
     }
@@ -279,9 +276,7 @@ mod tests {
         let mut new = old.clone();
         new.context.machine.cpu = "abacus".into();
         for row in new.rows.iter_mut().filter(|row| !row.unit.is_counted()) {
-            for end in [&mut row.value.value, &mut row.value.low, &mut row.value.high] {
-                *end *= 2.0;
-            }
+            synthetic::scale(&mut row.value, 2.0);
         }
         let changes = compare(&old, &new);
         assert!(changes.warnings.iter().any(|said| said.contains("abacus")));

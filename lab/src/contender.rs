@@ -10,7 +10,7 @@ pub mod dash_registry;
 pub mod evmap;
 pub mod floor;
 pub mod go;
-mod null;
+pub(crate) mod null;
 mod ours;
 
 use std::sync::OnceLock;

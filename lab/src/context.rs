@@ -68,13 +68,13 @@ pub fn context(
         machine: machine(),
         toolchain: toolchain(),
         allocator: format!("mimalloc {allocator}"),
-        hasher: format!("foldhash {hasher} (fast), seeded at random for each store"),
+        hasher: format!("foldhash {hasher} (fast), seeded anew in each life"),
         keys: "service:pod, ten pods a service, registered in random order; asked for uniformly \
                at random unless a scenario says otherwise, with texts that are never the store's \
                own"
         .into(),
-        copies: "get_* clone a record (one reference count, a few words); with_service, reader \
-                 handles and views borrow it"
+        copies: "get_* clone a record (one reference count, a few words); with_service and \
+                 views borrow it"
             .into(),
         rules,
         lacks: lacks(),

@@ -17,24 +17,6 @@ use ratios::{log, ratio};
 
 pub use answer::{Open, open};
 
-/// The rules by which figures are judged, as they stand in a report.
-pub fn rules() -> Vec<String> {
-    [
-        "A ratio is taken within a round; that of a cell is the median over the rounds of all \
-         lives. Its 95 % interval comes from a bootstrap that draws lives with all their rounds, \
-         widened for their number by Student's t.",
-        "A question is decided where the interval between the best store and each other one \
-         lies wholly outside 3 % (one is better) or wholly inside (they are equal); over several \
-         cells it is the geometric mean of their ratios. Which cells those are was fixed before \
-         the run.",
-        "The noise floor of a scenario is how far the reference is from itself, in two processes \
-         that take turns like any two contenders: the farther end of that interval, the median \
-         over the cells.",
-    ]
-    .map(String::from)
-    .to_vec()
-}
-
 /// Computes everything in a report that follows from its samples, and rules on the questions.
 pub fn complete(report: &mut Report) {
     figures(report);
@@ -74,7 +56,7 @@ fn value(row: &Row) -> Interval {
     }
     let logs = |life: &Vec<Option<f64>>| life.iter().flatten().map(|own| log(*own)).collect();
     let lives: Vec<Vec<f64>> = row.samples.iter().map(logs).collect();
-    Estimate::of(&lives).map_or(Interval { value: 0.0, low: 0.0, high: 0.0 }, Estimate::interval)
+    Estimate::of(&lives).map_or(Interval::default(), Estimate::interval)
 }
 
 /// How far the reference of each scenario is from itself.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub const SCHEMA_VERSION: u32 = 3;
 
 /// All of `report.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
     /// [`SCHEMA_VERSION`]
@@ -39,18 +39,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report of nothing.
-    pub(crate) fn begun(context: Context) -> Report {
-        Report {
-            schema_version: SCHEMA_VERSION,
-            context,
-            answers: Vec::new(),
-            noise: Vec::new(),
-            scenarios: Vec::new(),
-            rows: Vec::new(),
-        }
-    }
-
     /// Takes out the scenarios of which nothing was measured.
     pub(crate) fn drop_empty(&mut self) {
         let rows = &self.rows;
@@ -59,7 +47,7 @@ impl Report {
 }
 
 /// One question of "which store should I use?", and what the run says to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// The need, in words: `Many threads, reads on every request, few writes`.
@@ -102,7 +90,7 @@ pub struct Comparison {
 }
 
 /// A figure with its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Interval {
     /// The figure.
@@ -111,6 +99,18 @@ pub struct Interval {
     pub low: f64,
     /// The upper end.
     pub high: f64,
+}
+
+impl Interval {
+    /// What is known exactly.
+    pub(crate) fn exact(value: f64) -> Interval {
+        Interval { value, low: value, high: value }
+    }
+
+    /// The same of the figure and both ends.
+    pub(crate) fn map<T>(self, each: impl FnMut(f64) -> T) -> [T; 3] {
+        [self.value, self.low, self.high].map(each)
+    }
 }
 
 /// How far the reference is from itself, in two processes that take turns like any two
@@ -187,7 +187,7 @@ pub struct Place {
 }
 
 /// One contender in one metric of one cell.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
     /// The cell.
@@ -217,20 +217,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row without samples, of which nothing follows.
-    pub(crate) fn begun(id: CellId, metric: &str, contender: &str, unit: Unit) -> Row {
-        Row {
-            id,
-            metric: metric.into(),
-            contender: contender.into(),
-            unit,
-            value: Interval { value: 0.0, low: 0.0, high: 0.0 },
-            ratio: None,
-            samples: Vec::new(),
-            again: Vec::new(),
-        }
-    }
-
     /// Where it stands.
     pub fn place(&self) -> Place {
         Place { id: self.id.clone(), metric: self.metric.clone() }
@@ -271,7 +257,7 @@ pub enum Level {
 }
 
 /// Where, with what and how it was measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Context {
     /// The version of this crate.
@@ -324,7 +310,7 @@ pub struct Context {
 }
 
 /// What it ran on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     /// The model of the processor.
@@ -347,7 +333,7 @@ pub struct Machine {
 }
 
 /// What it was built with.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Toolchain {
     /// `rustc -V`, as found when it was built.

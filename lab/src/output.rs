@@ -9,7 +9,7 @@ pub(crate) mod json;
 mod page;
 pub mod progress;
 mod story;
-mod templates;
+pub(crate) mod templates;
 pub(crate) mod terminal;
 pub(crate) mod words;
 
@@ -72,7 +72,7 @@ pub fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fa
         // The page shows one chart of a scenario; what it does not show is not kept.
         let shown = benchmarks.contains(&format!("(img/{name}.svg)"));
         if shown && !files.iter().any(|(known, _)| *known == path) {
-            files.push((path, drawing.file().into_bytes()));
+            files.push((path, templates::svg(&drawing)?.into_bytes()));
         }
     }
     files.push((docs.join("benchmarks.md"), benchmarks.into_bytes()));

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use minijinja::context;
+
+use crate::fault::Fault;
+use crate::output::templates;
 use crate::scenario::{Cell, Effort, Orchestration};
 
 /// How much a run takes upon itself.
@@ -100,51 +104,26 @@ impl Plan {
         lives > 0 && (lives as f64) < due
     }
 
-    /// What is fixed, as sentences for the report.
-    pub fn rules(&self) -> Vec<String> {
-        let slice = self.slice.as_millis();
-        vec![
-            format!(
-                "All contenders of a cell are alive at once, each in a process of its own, opened \
-                 and warmed by a slice that does not count. A round is one slice of {slice} ms \
-                 for each of them, one after the other in random order; the reference runs in two \
-                 processes. Slices of an open loop and of bursts are {LONG} times as long, and the percentiles \
-                 of an open loop are those of all slices of a life, one figure a life."
-            ),
-            format!(
-                "A life of a cell has {} rounds, twice as many with at most {FEW} processes, up to {} where opening the stores takes longer than \
-                 those, {FEW_ROUNDS} while the run is late; then all processes are replaced. The cells take turns in \
-                 random order, a life each, so that all of them meet the same hours. What is counted \
-                 (bytes, instructions, allocations) has no noise, and is measured once.",
-                self.rounds,
-                self.rounds * MANY
-            ),
-            format!(
-                "A slice is dropped where other programs and the host took {} % more of its processor \
-                 time than they usually (in the median) took of that contender in that cell. What \
-                 they took is steal, and the time in which its threads waited for a processor \
-                 while the processors did not work for it (/proc). Nothing that was measured is \
-                 looked at. Open loops, and processes of more than a hundred threads, keep all slices.",
-                DROP * 100.0
-            ),
-            format!(
-                "Every cell gets {} lives. After these a contender goes on only in cells that need \
-                 it: where a question is undecided, the best store and those not told from it; in every second turn the \
-                 reference where it is farther than {:.0} % from itself ({:.0} % in an open loop); in every \
-                 {TABLES}th turn also those whose interval next to it is wider than {} % to a side. \
-                 The run ends when nobody is needed, after {} lives, or when the next life would \
-                 not end within {} s.",
-                self.lives,
-                (QUIET - 1.0) * 100.0,
-                (QUIET_TAIL - 1.0) * 100.0,
-                match self.narrow {
-                    narrow if narrow.is_finite() => format!("{:.0}", (narrow - 1.0) * 100.0),
-                    _ => "any".into(),
-                },
-                self.most,
-                self.budget.as_secs()
-            ),
-        ]
+    /// What is fixed before a run, as sentences for the report.
+    pub(crate) fn rules(&self) -> Result<Vec<String>, Fault> {
+        let percent = |factor: f64| format!("{:.0}", (factor - 1.0) * 100.0);
+        let rules = templates::render(
+            "rules.txt",
+            context! {
+                LONG, FEW, FEW_ROUNDS, TABLES,
+                slice => self.slice.as_millis(),
+                rounds => self.rounds,
+                most_rounds => self.rounds * MANY,
+                drop => DROP * 100.0,
+                lives => self.lives,
+                most_lives => self.most,
+                quiet => percent(QUIET),
+                quiet_tail => percent(QUIET_TAIL),
+                narrow => if self.narrow.is_finite() { percent(self.narrow) } else { "any".into() },
+                budget => self.budget.as_secs(),
+            },
+        );
+        Ok(rules?.lines().map(String::from).collect())
     }
 }
 

@@ -76,28 +76,19 @@ impl Process {
 
     /// Waits until the stage is open.
     pub(crate) fn ready(&mut self, waiting: Waiting<'_>) -> Result<(), End> {
-        match self.reply(waiting, Duration::ZERO)? {
-            Reply::Ready => Ok(()),
-            other => Err(self.confused(&other)),
-        }
+        self.reply(waiting, Duration::ZERO).map(drop)
     }
 
     /// Lets it work for a slice.
     pub(crate) fn slice(&mut self, length: Duration, waiting: Waiting<'_>) -> Result<Slice, End> {
         self.tell(&format!("slice {}\n", length.as_nanos()));
-        match self.reply(waiting, length)? {
-            Reply::Slice(slice) => Ok(slice),
-            other => Err(self.confused(&other)),
-        }
+        self.reply(waiting, length)
     }
 
     /// Lets it end, after a look at what its store holds.
     pub(crate) fn finish(mut self, waiting: Waiting<'_>) -> Result<(), End> {
         self.tell("finish\n");
-        match self.reply(waiting, Duration::ZERO)? {
-            Reply::Finished => Ok(()),
-            other => Err(self.confused(&other)),
-        }
+        self.reply(waiting, Duration::ZERO).map(drop)
     }
 
     /// Of a process that has ended, waiting for its reply says how.
@@ -107,7 +98,7 @@ impl Process {
         }
     }
 
-    fn reply(&mut self, waiting: Waiting<'_>, length: Duration) -> Result<Reply, End> {
+    fn reply(&mut self, waiting: Waiting<'_>, length: Duration) -> Result<Slice, End> {
         const LOOK: Duration = Duration::from_millis(100);
         let patience = waiting.patience + 20 * length;
         let begun = Instant::now();
@@ -117,11 +108,9 @@ impl Process {
             }
             match self.replies.recv_timeout(LOOK) {
                 Ok(line) => {
-                    return match serde_json::from_str(&line) {
-                        Ok(Reply::Fault(what)) => Err(self.fault(what)),
-                        Ok(reply) => Ok(reply),
-                        Err(_) => Err(self.fault(format!("said {line:?} on its standard output"))),
-                    };
+                    let strange = |_| Fault(format!("said {line:?} on its standard output"));
+                    let reply = serde_json::from_str::<Reply>(&line).map_err(strange);
+                    return reply.and_then(|reply| reply).map_err(|fault| self.fault(fault.0));
                 }
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() < patience => {}
                 Err(RecvTimeoutError::Timeout) => {
@@ -152,10 +141,6 @@ impl Process {
             "" => format!("the measuring process ended with {status}"),
             said => format!("the measuring process ended with {status}: {said}"),
         })
-    }
-
-    fn confused(&self, reply: &Reply) -> End {
-        self.fault(format!("answered {reply:?}, which was not asked for"))
     }
 
     fn fault(&self, what: String) -> End {

@@ -8,7 +8,7 @@ use crate::child::Task;
 use crate::fault::Fault;
 use crate::judge;
 use crate::machine::{self, Quiet, Used};
-use crate::model::{CellId, Context, Interval, Report, Row, Unit, rounded};
+use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, Unit, rounded};
 use crate::output::progress::Progress;
 use crate::plan::{DROP, FLOORS, Plan, QUIET, QUIET_TAIL, TABLES};
 use crate::process::{End, Process, Waiting};
@@ -104,7 +104,7 @@ struct Desk<'a> {
 
 impl<'a> Desk<'a> {
     fn new(run: &'a Run<'a>, context: Context) -> Desk<'a> {
-        let mut report = Report::begun(context);
+        let mut report = Report { schema_version: SCHEMA_VERSION, context, ..Report::default() };
         let mut seats = Vec::new();
         for (at, scenario) in run.scenarios.iter().enumerate() {
             report.scenarios.push(scenario.begun());
@@ -121,7 +121,13 @@ impl<'a> Desk<'a> {
                     lost: BTreeMap::new(),
                 });
                 for (metric, unit) in &place.metrics {
-                    let row = |contender: &&str| Row::begun(id.clone(), metric, contender, *unit);
+                    let row = |contender: &&str| Row {
+                        id: id.clone(),
+                        metric: (*metric).into(),
+                        contender: (*contender).into(),
+                        unit: *unit,
+                        ..Row::default()
+                    };
                     report.rows.extend(scenario.contenders.iter().map(row));
                 }
             }
@@ -164,7 +170,7 @@ impl<'a> Desk<'a> {
                 }
                 let id = &self.seats[seat].id;
                 let what = format!("{}, {}, life {}", id.scenario, id.cell, pass + 1);
-                progress.at(&what, None);
+                progress.at(&what);
                 self.life(seat, &contenders)?;
                 measured = true;
             }

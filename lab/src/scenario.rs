@@ -1,9 +1,12 @@
 //! What a scenario is: data. It is described here, not programmed; `workload` runs it.
 
+use serde::Deserialize;
+
 use crate::model::{CellId, Level, ScenarioRun, Unit};
 
 /// A question that is answered by measuring.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// The name on the command line and in the rows.
     pub name: &'static str,
@@ -14,6 +17,7 @@ pub struct Scenario {
     /// What is compared.
     pub level: Level,
     /// The contender ids that take part, in the order of the tables.
+    #[serde(borrow)]
     pub contenders: Vec<&'static str>,
     /// The contender that the others are compared with; it runs twice in each round.
     pub reference: &'static str,
@@ -48,7 +52,8 @@ impl Scenario {
 }
 
 /// How much a run takes upon itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effort {
     /// Whether everything works; no figure means anything. Some seconds.
     Smoke,
@@ -60,8 +65,10 @@ pub enum Effort {
     Full,
 }
 
-/// One situation.
-#[derive(Clone, Debug, PartialEq)]
+/// One situation: by default reads in place, on one thread, of 1,000 services with uniform
+/// keys.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Cell {
     /// What is done, in a word or two: `with_service`, `95/5`.
     pub name: String,
@@ -80,11 +87,29 @@ pub struct Cell {
     /// What goes on beside it.
     pub background: Option<Background>,
     /// What comes out: a name and a unit for each metric of a slice.
+    #[serde(borrow)]
     pub metrics: Vec<(&'static str, Unit)>,
 }
 
-/// What a store holds before it is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl Default for Cell {
+    fn default() -> Cell {
+        Cell {
+            name: String::new(),
+            from: Effort::Full,
+            holds: Holds::default(),
+            mix: vec![(Op::With, 1)],
+            keys: Keys::Uniform,
+            threads: 1,
+            orchestration: Orchestration::Sustained,
+            background: None,
+            metrics: vec![("time", Unit::NsPerOp)],
+        }
+    }
+}
+
+/// What a store holds before it is measured: by default 1,000 services, ten of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Holds {
     /// Services.
     pub services: usize,
@@ -94,8 +119,15 @@ pub struct Holds {
     pub subscribers_per_group: usize,
 }
 
+impl Default for Holds {
+    fn default() -> Holds {
+        Holds { services: 1_000, pods_per_name: 10, subscribers_per_group: 10 }
+    }
+}
+
 /// What can be done to a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// Reads a record in place, by `with_service`.
     With,
@@ -128,7 +160,8 @@ pub enum Op {
 }
 
 /// Which keys are asked for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Keys {
     /// Each as likely as any other.
     Uniform,
@@ -141,7 +174,8 @@ pub enum Keys {
 }
 
 /// How the threads of a cell are set to work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Orchestration {
     /// Each thread does one operation after the other for as long as a slice lasts.
     Sustained,
@@ -168,7 +202,8 @@ pub enum Orchestration {
 }
 
 /// What goes on beside the measured threads.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Background {
     /// Which operations, by weights.
     pub mix: Vec<(Op, u32)>,

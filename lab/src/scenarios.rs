@@ -1,43 +1,37 @@
-//! What is measured: every scenario, as data.
+//! What is measured: every scenario, as data, in `scenarios.json`.
 //!
-//! A scenario is a function in a folder's file that answers with a [`Scenario`]; it is named
-//! in [`all`], and the one runner in [`crate::workload`] does the rest.
+//! The one runner in [`crate::workload`] does the rest. What a cell does not say is as
+//! [`Cell::default`](crate::scenario::Cell) has it.
 
-mod growth;
-mod latency;
-mod map;
-mod one_thread;
-mod parts;
-mod threads;
+use std::collections::HashMap;
+
+use serde::Deserialize;
 
 use crate::contender;
 use crate::scenario::Scenario;
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// Contenders that often take part together.
+    #[serde(borrow)]
+    groups: HashMap<&'static str, Vec<&'static str>>,
+    scenarios: Vec<Scenario>,
+}
+
 /// All scenarios, in the order in which they are run and shown.
+///
+/// # Panics
+///
+/// Where the file is not well-formed, which a test looks at.
 pub fn all() -> Vec<Scenario> {
-    let mut all = vec![
-        one_thread::operations(),
-        threads::sustained(),
-        threads::burst(),
-        threads::hot_key(),
-        threads::zipf(),
-        latency::writer_storm(),
-        latency::health_sweep(),
-        latency::visibility(),
-        one_thread::views(),
-        threads::snapshot_scan(),
-        one_thread::by_name(),
-        one_thread::subscriptions(),
-        growth::fill_and_drop(),
-        growth::memory(),
-        growth::size(),
-        map::one_thread(),
-        map::two_threads(),
-        map::beside_a_writer(),
-        map::idle_threads(),
-        growth::allocations(),
-        growth::instructions(),
-    ];
+    let file = serde_json::from_str(include_str!("scenarios.json"));
+    let File { groups, scenarios: mut all } = file.expect("scenarios.json holds scenarios");
+    for scenario in &mut all {
+        let members = |name| groups.get(name).cloned().unwrap_or_else(|| vec![name]);
+        let named = std::mem::take(&mut scenario.contenders);
+        scenario.contenders = named.into_iter().flat_map(members).collect();
+    }
     for (level, guest) in contender::guests() {
         let with =
             |own: &&mut Scenario| own.level == *level && own.contenders.contains(&"thread-safe");

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::judge::{self, complete};
-use crate::model::{Report, Row, ScenarioRun, Unit, rounded};
+use crate::judge::complete;
+use crate::model::{Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit, rounded};
 use crate::output::json;
 use crate::plan::Plan;
 use crate::scenario::{Cell, Effort, Op, Scenario};
@@ -81,6 +81,12 @@ pub(crate) fn empty() -> Report {
     report
 }
 
+/// Makes a figure so many times as large.
+pub(crate) fn scale(own: &mut Interval, by: f64) {
+    let [value, low, high] = own.map(|end| end * by);
+    *own = Interval { value, low, high };
+}
+
 /// A report in which every text is changed, numbers are not.
 pub(crate) fn with_texts(report: &Report, texts: impl Fn(&str) -> String) -> Value {
     let mut value = serde_json::to_value(report).expect("a report is JSON");
@@ -96,12 +102,12 @@ pub(crate) fn with_texts(report: &Report, texts: impl Fn(&str) -> String) -> Val
 fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     let infos = contender::all().into_iter().map(|own| own.info).collect();
     let command = format!("cargo lab --{name} --seed 1");
-    let rules = Plan::of(effort).rules().into_iter().chain(judge::rules()).collect();
+    let rules = Plan::of(effort).rules().unwrap();
     let mut context = context::context(command, name, 1, rules, infos);
     (context.machine.load_before, context.seconds) = (0.1, 97.4);
     context.toolchain.profile = "release".into();
     context.lacks.clear();
-    let mut report = Report::begun(context);
+    let mut report = Report { schema_version: SCHEMA_VERSION, context, ..Report::default() };
     for scenario in scenarios::all() {
         for cell in scenario.cells.iter().filter(|cell| cell.from <= effort) {
             for (metric, unit) in &cell.metrics {
@@ -140,7 +146,11 @@ fn rows(
         Row {
             samples: sample(cost, place),
             again: if twice(id) { sample(cost, place + 1) } else { Vec::new() },
-            ..Row::begun(scenario.id(cell), metric, id, unit)
+            id: scenario.id(cell),
+            metric: metric.into(),
+            contender: (*id).into(),
+            unit,
+            ..Row::default()
         }
     };
     let took_part = |who: &(usize, &(&str, f64, f64))| scenario.contenders.contains(&who.1.0);

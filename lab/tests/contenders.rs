@@ -17,7 +17,7 @@ use service_registry_lab::contender::dash_registry::DashRegistry;
 use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
 use service_registry_lab::fleet::{Fleet, epoch};
 use service_registry_lab::model::Kind;
-use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Op, Orchestration};
+use service_registry_lab::scenario::{Cell, Holds, Op};
 use service_registry_lab::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
 const FLEET: Fleet = Fleet(Holds { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
@@ -251,17 +251,7 @@ impl<const WHAT: u8> Map for Wrong<WHAT> {
 /// Runs an operation on a subject for a slice; what became of it.
 fn outcome<S: Shared>(op: Op, threads: usize) -> Result<(), String> {
     let contender = Contender::shared::<S>(info("wrong", "wrong", "", Kind::Outside));
-    let cell = Cell {
-        name: "test".into(),
-        from: Effort::Smoke,
-        holds: FLEET.0,
-        mix: vec![(op, 1)],
-        keys: Keys::Uniform,
-        threads,
-        orchestration: Orchestration::Sustained,
-        background: None,
-        metrics: vec![("time", service_registry_lab::model::Unit::NsPerOp)],
-    };
+    let cell = Cell { holds: FLEET.0, mix: vec![(op, 1)], threads, ..Cell::default() };
     let run = || {
         let mut stage = contender.open(&cell, 1)?;
         let mut operations = 0;
@@ -294,8 +284,7 @@ fn wrong_answers_are_found() {
 #[test]
 fn what_cannot_be_shared_is_refused() {
     let alone = Contender::alone::<Store<MemoryStore>>(info("m", "m", "", Kind::Ours));
-    let cell =
-        |threads| Cell { threads, ..service_registry_lab::scenarios::all()[0].cells[0].clone() };
+    let cell = |threads| Cell { threads, ..Cell::default() };
     assert!(alone.open(&cell(1), 1).is_ok());
     let refused = alone.open(&cell(2), 1).err().expect("two threads");
     assert_eq!(refused.0, "m: cannot be shared between threads");

@@ -16,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 use service_registry_lab::child::{self, Task};
+use service_registry_lab::contender::info;
 use service_registry_lab::context::context;
 use service_registry_lab::fault::Fault;
-use service_registry_lab::model::{ContenderInfo, Interval, Kind, Level, Report, Row, Unit};
+use service_registry_lab::model::{Interval, Kind, Level, Report, Row};
 use service_registry_lab::output::progress::Progress;
 use service_registry_lab::plan::Plan;
 use service_registry_lab::run::Run;
-use service_registry_lab::scenario::{Cell, Effort, Holds, Keys, Orchestration, Scenario};
+use service_registry_lab::scenario::{Cell, Effort, Orchestration, Scenario};
 use service_registry_lab::stage::{Slice, Stage};
 
 /// How a contender behaves.
@@ -110,17 +111,7 @@ fn memory(run: u32) -> PathBuf {
 }
 
 fn cell(at: usize, orchestration: Orchestration) -> Cell {
-    Cell {
-        name: format!("cell {at}"),
-        from: Effort::Smoke,
-        holds: Holds { services: 1, pods_per_name: 1, subscribers_per_group: 0 },
-        mix: Vec::new(),
-        keys: Keys::Uniform,
-        threads: 1,
-        orchestration,
-        background: None,
-        metrics: vec![("time", Unit::NsPerOp)],
-    }
+    Cell { name: format!("cell {at}"), orchestration, ..Cell::default() }
 }
 
 fn scenario(name: &'static str, contenders: &[&'static str], cells: Vec<Cell>) -> Scenario {
@@ -149,15 +140,8 @@ fn run(scenarios: Vec<Scenario>, lives: usize) -> Report {
     };
     let cells = scenarios.iter().enumerate();
     let cells = cells.flat_map(|(at, own)| (0..own.cells.len()).map(move |cell| (at, cell)));
-    let infos = scenarios[0].contenders.iter().map(|id| ContenderInfo {
-        id: (*id).into(),
-        name: (*id).into(),
-        about: String::new(),
-        kind: Kind::Outside,
-        crate_name: None,
-        promises: None,
-    });
-    let context = context(String::new(), "default", 1, plan.rules(), infos.collect());
+    let infos = scenarios[0].contenders.iter().map(|id| info(id, id, "", Kind::Outside));
+    let context = context(String::new(), "default", 1, Vec::new(), infos.collect());
     let run = Run {
         cells: cells.collect(),
         scenarios,

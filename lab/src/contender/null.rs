@@ -9,7 +9,7 @@ use crate::fleet::epoch;
 use crate::subject::{Hand, Newcomer, Shared, Subject};
 
 /// Nothing, and how much of it there is said to be.
-pub(super) struct Null(usize);
+pub(crate) struct Null(usize);
 
 impl Subject for Null {
     type Hand<'a> = &'a Null;

@@ -39,13 +39,8 @@ pub(super) fn answers(report: &Report) -> Vec<Answer> {
             let mut answer = Answer {
                 question: question.need.into(),
                 group: question.group.into(),
-                decided: false,
-                stores: Vec::new(),
                 by_promise: question.who.by_promise(),
-                cells: Vec::new(),
-                evidence: Vec::new(),
-                comparisons: Vec::new(),
-                caveats: Vec::new(),
+                ..Answer::default()
             };
             if answer.by_promise {
                 by_promise(report, question, &mut answer);
@@ -98,18 +93,13 @@ impl<'a> Weighed<'a> {
         let mut able: Vec<&str> = table.contenders().into_iter().filter(may).collect();
         let most = able.iter().map(|id| table.cells_of(id)).max()?;
         able.retain(|id| table.cells_of(id) == most);
-        // All next to one of them, to find the best; then all next to that one.
-        let anchor = *able.first()?;
-        let cost = |id: &str| {
-            if id == anchor { Some(0.0) } else { table.compare(id, anchor).map(|own| own.log) }
-        };
-        let rated = able.iter().filter_map(|id| Some((*id, cost(id)?)));
-        let (mut best, _) = rated.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        // Two that went on side by side for longer are told apart by their own rounds.
-        for _ in 0..able.len() {
-            let direct = able.iter().filter(|id| **id != best);
-            let direct = direct.filter_map(|id| Some((*id, table.compare(id, best)?.log)));
-            match direct.min_by(|a, b| a.1.total_cmp(&b.1)) {
+        // Whoever is the cheapest next to the best so far is the best, until nobody is cheaper:
+        // two that went on side by side for longer are told apart by their own rounds.
+        let mut best = *able.first()?;
+        for _ in 0..=able.len() {
+            let others = able.iter().filter(|id| **id != best);
+            let others = others.filter_map(|id| Some((*id, table.compare(id, best)?.log)));
+            match others.min_by(|a, b| a.1.total_cmp(&b.1)) {
                 Some((better, log)) if log < 0.0 => best = better,
                 _ => break,
             }
@@ -194,33 +184,21 @@ impl<'a> Table<'a> {
                 let other = other.iter().find(|other| other.metric == own.metric)?;
                 Some((own.unit, pairs(&own.samples, &other.samples)))
             });
-            let both: Vec<_> = both.collect();
-            let logs: Vec<&Logs> = both.iter().map(|(_, logs)| logs).collect();
-            let (unit, _) = both.first()?;
-            cells.push(estimate(*unit, &mean(&logs))?);
+            let (units, logs): (Vec<_>, Vec<_>) = both.unzip();
+            cells.push(estimate(*units.first()?, &mean(&logs))?);
         }
         Estimate::mean(&cells)
     }
 }
 
 /// The mean of several metrics in each round.
-fn mean(of: &[&Logs]) -> Logs {
-    let n = of.len() as f64;
-    let Some((first, more)) = of.split_first() else {
-        return Logs::new();
+fn mean(of: &[Logs]) -> Logs {
+    let round = |life: usize, round: usize| {
+        let all: Option<Vec<f64>> = of.iter().map(|logs| *logs.get(life)?.get(round)?).collect();
+        all.map(|all| all.iter().sum::<f64>() / of.len() as f64)
     };
-    let mut sum: Logs = (*first).clone();
-    for logs in more {
-        for (life, other) in sum.iter_mut().zip(*logs) {
-            for (own, other) in life.iter_mut().zip(other) {
-                *own = own.zip(*other).map(|(own, other)| own + other);
-            }
-        }
-    }
-    for own in sum.iter_mut().flatten().flatten() {
-        *own /= n;
-    }
-    sum
+    let lives = of.first().into_iter().flatten().enumerate();
+    lives.map(|(life, own)| (0..own.len()).map(|at| round(life, at)).collect()).collect()
 }
 
 fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
@@ -333,14 +311,12 @@ fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
     for row in &report.rows {
         if weighed.places.contains(&row.place()) && answer.stores.contains(&row.contender) {
             answer.evidence.push(format!(
-                "{}, {}, {} services: {} takes {} ({}–{}).",
+                "{}, {}, {} services: {} takes {}.",
                 row.id.scenario,
                 row.id.cell,
                 words::thousands(row.id.services as u64),
                 name(report, &row.contender),
-                words::value(row.unit, row.value.value),
-                words::value(row.unit, row.value.low),
-                words::value(row.unit, row.value.high),
+                row.said(),
             ));
         }
     }

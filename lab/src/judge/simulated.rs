@@ -88,10 +88,8 @@ fn report(samples: &[Vec<Vec<Option<f64>>>]) -> Report {
         metric: "time".into(),
         contender: id.clone(),
         unit: Unit::NsPerOp,
-        value: Interval { value: 0.0, low: 0.0, high: 0.0 },
-        ratio: None,
         samples: samples.clone(),
-        again: Vec::new(),
+        ..Row::default()
     };
     report.rows = ids.zip(&samples[..TRUTH.len()]).map(row).collect();
     report.rows[0].again = samples[TRUTH.len()].clone();

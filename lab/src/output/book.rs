@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::chart::Look;
 use super::words;
-use crate::model::{ContenderInfo, Interval, Kind, Place, Report, Row, ScenarioRun};
+use crate::model::{ContenderInfo, Kind, Place, Report, Row, ScenarioRun};
 
 /// A report with an index.
 #[derive(Debug)]
@@ -44,12 +44,6 @@ impl<'a> Book<'a> {
     /// The name of a contender in tables and answers.
     pub(crate) fn name<'b>(&'b self, id: &'b str) -> &'b str {
         self.infos.get(id).map_or(id, |(info, _)| &info.name)
-    }
-
-    /// The names of some contenders, between words.
-    pub(crate) fn names(&self, ids: &[String], between: &str) -> String {
-        let names: Vec<&str> = ids.iter().map(|id| self.name(id)).collect();
-        names.join(between)
     }
 
     pub(crate) fn look(&self, id: &str) -> Look {
@@ -96,8 +90,7 @@ impl Row {
 
     /// The value with its interval: `9.81 ns (9.70 ns–9.92 ns)`.
     pub(crate) fn said(&self) -> String {
-        let Interval { value, low, high } = self.value;
-        let [value, low, high] = [value, low, high].map(|end| words::value(self.unit, end));
+        let [value, low, high] = self.value.map(|end| words::value(self.unit, end));
         if low == high {
             return value;
         }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use minijinja::Value;
+
 use super::book::Book;
-use super::chart::{Dot, Dots, Drawing, Lines, Look, Series};
+use super::chart::{Dot, Dots, Lines, Look, Series};
 use super::words::{self, plural};
 use crate::model::{Answer, Interval, Place, Row};
 
@@ -95,7 +97,7 @@ struct Panel {
 
 /// The chart of a question: the cost of each store next to the best, or the first of its
 /// figures where nothing was compared.
-pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Drawing)> {
+pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Value)> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
         let place = answer.cells.iter().find(|place| !book.rows(place).is_empty())?;
@@ -103,14 +105,13 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Draw
         return Some((name_of(answer), dots(book, place, title, STEP)));
     };
     let dot = |id: &str, figure| Dot { name: words::short(id, NAME), look: book.look(id), figure };
-    let one = Interval { value: 1.0, low: 1.0, high: 1.0 };
     let others = answer.comparisons.iter().filter(|other| other.to == first.to);
     let others = others.map(|other| dot(&other.contender, other.ratio));
     let chart = Dots {
         title,
         unit: None,
         axis: format!("cost next to {}", words::short(&first.to, NAME)),
-        rows: std::iter::once(dot(&first.to, one)).chain(others).collect(),
+        rows: std::iter::once(dot(&first.to, Interval::exact(1.0))).chain(others).collect(),
         step: STEP,
     };
     Some((name_of(answer), chart.draw()))
@@ -122,14 +123,14 @@ pub(crate) fn name_of(answer: &Answer) -> String {
 }
 
 /// All charts of the pages, with names for files.
-pub(crate) fn all(book: &Book<'_>) -> Vec<(String, Drawing)> {
+pub(crate) fn all(book: &Book<'_>) -> Vec<(String, Value)> {
     let questions = book.report.answers.iter().filter_map(|own| question(book, own));
     let scenarios = book.report.scenarios.iter().flat_map(|run| scenario(book, &run.name));
     first(book).into_iter().chain(questions).chain(scenarios).collect()
 }
 
 /// The charts of a scenario, with names for files.
-pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Drawing)> {
+pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> {
     let mut panels = panels(book, scenario);
     panels.sort_by_key(|panel| std::cmp::Reverse(panel.places.len()));
     panels.truncate(PANELS);
@@ -146,7 +147,7 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Drawing)
 
 /// The two charts of the first screen: time over the share of writes, and what a read
 /// costs.
-pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Drawing)> {
+pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
     let writes = || {
         let names = ["sustained", "burst-30x100"].into_iter();
         let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
@@ -232,7 +233,7 @@ impl Panel {
     }
 }
 
-fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Drawing {
+fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
     let mut rows: Vec<&Row> = book.rows(place).to_vec();
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
@@ -251,7 +252,7 @@ fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Drawing {
     chart.draw()
 }
 
-fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64) -> Drawing {
+fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64) -> Value {
     let mut series: Vec<Series> = book
         .took_part(&panel.places)
         .into_iter()

@@ -3,7 +3,6 @@
 use minijinja::{Value, context};
 
 use super::book::Book;
-use super::chart::Drawing;
 use super::{figures, story, words};
 use crate::model::{Answer, Interval, Place, Report, Row, ScenarioRun};
 
@@ -24,7 +23,7 @@ pub(crate) fn page(book: &Book<'_>) -> Value {
         decided => report.answers.iter().filter(|answer| answer.decided).count(),
         warnings => story::warnings(report),
         groups => groups.collect::<Vec<_>>(),
-        first => first.map(|(file, drawing)| figure(&file, &drawing, "")).collect::<Vec<_>>(),
+        first => first.map(figure).collect::<Vec<_>>(),
         parts => report.scenarios.iter().map(|run| part(book, run)).collect::<Vec<_>>(),
         promises => promises(report),
         contenders => contenders(report),
@@ -36,15 +35,9 @@ pub(crate) fn page(book: &Book<'_>) -> Value {
     }
 }
 
-/// A chart; above it stands what its surroundings do not say.
-fn figure(file: &str, drawing: &Drawing, surroundings: &str) -> Value {
-    let rest = drawing.title.strip_prefix(surroundings).and_then(|rest| rest.strip_prefix(", "));
-    context! {
-        title => &*drawing.title,
-        caption => rest.unwrap_or(&drawing.title),
-        svg => drawing.inline(file),
-        file,
-    }
+/// A chart with the name of its file.
+fn figure((file, chart): (String, Value)) -> Value {
+    context! { file, chart }
 }
 
 /// Rows and columns; the first column names the rows.
@@ -78,10 +71,10 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
         id => figures::name_of(answer),
         need => &*answer.question,
         decided => answer.decided,
-        verdict => story::verdict(book, answer),
+        verdict => story::verdict(answer, |id| book.name(id)),
         margin => story::margin(answer),
         sentence => story::answer(book, answer),
-        chart => chart.map(|(file, drawing)| figure(&file, &drawing, "")),
+        chart => chart.map(figure),
         evidence => stopped(&answer.evidence),
         caveats => stopped(&answer.caveats),
         comparisons => table(["store", &cost, "95 % interval", "cells", ""], comparisons),
@@ -115,7 +108,7 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
             book.name(&run.reference)
         ),
         sentence => story::scenario(book, places),
-        charts => charts.map(|(file, own)| figure(&file, &own, &run.name)).collect::<Vec<_>>(),
+        charts => charts.map(figure).collect::<Vec<_>>(),
         table => cells(book, places, false),
     }
 }

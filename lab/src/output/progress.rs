@@ -27,26 +27,16 @@ impl Progress {
         Progress { bar, begun: Instant::now(), budget }
     }
 
-    /// Says what comes next, `burst-30x100, 95/5, round 12`, and that the rest takes about
-    /// `left`; `None` where only the budget tells.
-    pub fn at(&self, what: &str, left: Option<Duration>) {
+    /// Says what comes next, `burst-30x100, 95/5, life 12`, and how much the budget leaves.
+    pub fn at(&self, what: &str) {
         if self.bar.is_hidden() {
             return;
         }
         let done = self.begun.elapsed();
-        let left = left.unwrap_or_else(|| self.budget.saturating_sub(done));
+        let left = self.budget.saturating_sub(done);
         self.bar.set_length(millis(done + left).max(1));
         self.bar.set_position(millis(done));
         self.bar.set_message(format!("{what}; {} left", FormattedDuration(left)));
-    }
-
-    /// Shows a line above the bar, and on a pipe as well: a dropped process, a cell that
-    /// is given up.
-    pub fn note(&self, line: &str) {
-        self.bar.suspend(|| {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "{line}");
-        });
     }
 
     /// Takes the bar away.

@@ -48,22 +48,19 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
 
 /// `1.12 times (1.08 to 1.16)`
 fn ratio(interval: Interval) -> String {
-    let Interval { value, low, high } = interval;
-    let [value, low, high] = [value, low, high].map(words::significant);
+    let [value, low, high] = interval.map(words::significant);
     format!("{value} times ({low} to {high})")
 }
 
 /// The answer itself, in few words: `VersionedStore = SnapshotStore`.
-pub(crate) fn verdict(book: &Book<'_>, answer: &Answer) -> String {
+pub(crate) fn verdict<'a>(answer: &'a Answer, name: impl Fn(&'a str) -> &'a str) -> String {
     if !answer.decided || answer.stores.is_empty() {
         return "not decided".into();
     }
-    let between = if answer.by_promise { " or " } else { " = " };
     // Of more than two, the names would not fit beside the question; ids do.
-    if answer.stores.len() > 2 {
-        return answer.stores.join(between);
-    }
-    book.names(&answer.stores, between)
+    let few = answer.stores.len() <= 2;
+    let names = answer.stores.iter().map(|id| if few { name(id) } else { id });
+    names.collect::<Vec<_>>().join(if answer.by_promise { " or " } else { " = " })
 }
 
 /// How near the next one is, in few words.

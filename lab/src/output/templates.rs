@@ -5,15 +5,19 @@ use std::sync::LazyLock;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::chart;
 use crate::fault::Fault;
 
 /// Each with its name, whose ending says how values are escaped.
-const ALL: [(&str, &str); 5] = [
+const ALL: [(&str, &str); 10] = [
     ("page.html", include_str!("templates/page.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("page.css", include_str!("templates/page.css")),
+    ("chart.css", include_str!("templates/chart.css")),
+    ("chart.svg", include_str!("templates/chart.svg")),
+    ("file.svg", include_str!("templates/file.svg")),
+    ("marks.svg", include_str!("templates/marks.svg")),
     ("report.md", include_str!("templates/report.md")),
+    ("rules.txt", include_str!("templates/rules.txt")),
     ("readme.md", include_str!("templates/readme.md")),
 ];
 
@@ -22,10 +26,12 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     templates.set_syntax(syntax.map_err(|error| format!("{error:#}"))?);
     templates.set_auto_escape_callback(|name| match name.rsplit_once('.') {
-        Some((_, "html")) => AutoEscape::Html,
+        Some((_, "html" | "svg")) => AutoEscape::Html,
         _ => AutoEscape::None,
     });
     templates.add_filter("md", |text: &str| plain(text));
+    // A coordinate without digits that nobody sees.
+    templates.add_filter("short", |at: f64| format!("{at:.1}").trim_end_matches(".0").to_owned());
     for (name, text) in ALL {
         templates.add_template(name, text).map_err(|error| format!("{error:#}"))?;
     }
@@ -33,7 +39,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
 });
 
 /// Fills a template.
-fn render(name: &str, values: Value) -> Result<String, Fault> {
+pub(crate) fn render(name: &str, values: Value) -> Result<String, Fault> {
     let templates = TEMPLATES.as_ref().map_err(Fault::new)?;
     let template = templates.get_template(name);
     let text = template.and_then(|template| template.render(values));
@@ -42,8 +48,12 @@ fn render(name: &str, values: Value) -> Result<String, Fault> {
 
 /// `report.html`: one file that needs nothing else, no script and no font from elsewhere.
 pub(crate) fn html(page: &Value) -> Result<String, Fault> {
-    let values = context! { page, marks => chart::MARKS, chart_style => chart::STYLE };
-    render("page.html", values)
+    render("page.html", context! { page })
+}
+
+/// A chart as a file of its own.
+pub(crate) fn svg(chart: &Value) -> Result<String, Fault> {
+    Ok(render("file.svg", context! { chart })? + "\n")
 }
 
 /// `report.md`, with every table; where `brief`, `docs/benchmarks.md`, with charts instead.

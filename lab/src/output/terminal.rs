@@ -2,11 +2,12 @@
 
 use std::io;
 
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement};
+use comfy_table::{LineStyle, Table};
 
 use super::book::Book;
-use super::words::{self, clean};
-use super::{page, story};
+use super::{page, story, words};
 use crate::compare::Changes;
 use crate::model::{Answer, Report};
 
@@ -27,12 +28,6 @@ const MOST: usize = 57;
 /// Below this width tables become lists.
 const NARROW: usize = 64;
 
-/// Where bold letters begin and end, in what is composed here. Both become escape codes at
-/// the very end, after everything that commands a terminal has been taken out, so that no
-/// text of a report can do so.
-const BOLD: char = words::MARKS[0];
-const PLAIN: char = words::MARKS[1];
-
 /// The tables, a question group each, the answers last: at most 57 lines at 80 columns
 /// unless `verbose`. Control characters of the report do not reach `out`.
 ///
@@ -41,29 +36,29 @@ const PLAIN: char = words::MARKS[1];
 /// Those of `out`.
 pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
     let book = Book::of(report);
-    let width = options.width.max(20);
+    let options = Options { width: options.width.max(20), ..options };
+    let is_wide = options.width >= NARROW;
     let mut answers = vec![String::new()];
-    answers.extend(wrapped(&story::run(report), width, 0));
-    if width >= NARROW && report.answers.iter().any(|answer| !answer.comparisons.is_empty()) {
+    answers.extend(paragraph(&story::run(report), options));
+    if is_wide && report.answers.iter().any(|answer| !answer.comparisons.is_empty()) {
         let how = "In the tables: costs next to the best of a row; = where equal within 3 %.";
-        answers.extend(wrapped(how, width, 0));
+        answers.extend(paragraph(how, options));
     }
     for warning in story::warnings(report) {
-        answers.extend(wrapped(&format!("Mind: {warning}"), width, 2));
+        answers.extend(paragraph(&format!("Mind: {warning}"), options));
     }
     if !report.answers.is_empty() {
         answers.push(String::new());
-        answers.extend(wrapped(&format!("{BOLD}Which store should I use?{PLAIN}"), width, 0));
-        answers.extend(answer_lines(&book, width));
+        answers.extend(lines(&columns([vec![bold("Which store should I use?")]], options)));
+        answers.extend(answer_lines(&report.answers, options));
     }
     let mut tables: Vec<Vec<String>> = Vec::new();
     if options.verbose {
-        tables.extend(report.scenarios.iter().map(|run| everything(&book, &run.name, width)));
+        tables.extend(report.scenarios.iter().map(|run| everything(&book, &run.name, options)));
     }
-    if width >= NARROW {
-        tables.extend(
-            story::groups(report).into_iter().filter_map(|group| overview(&book, group, width)),
-        );
+    if is_wide {
+        let groups = story::groups(report).into_iter();
+        tables.extend(groups.filter_map(|group| overview(&book, group, options)));
     }
     let mut lines: Vec<String> = Vec::new();
     for table in tables {
@@ -75,12 +70,12 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
         }
     }
     // A narrow terminal gets the answers in as many lines as they take.
-    if !options.verbose && width >= NARROW && lines.len() + answers.len() > MOST {
+    if !options.verbose && is_wide && lines.len() + answers.len() > MOST {
         answers.truncate(MOST.saturating_sub(lines.len() + 1));
         answers.push("... and more: --verbose".into());
     }
     lines.extend(answers);
-    write(&lines, out, options.colour)
+    write(&lines, out)
 }
 
 /// What changed, and what speaks against comparing: at most 60 lines unless `verbose`.
@@ -94,14 +89,11 @@ pub(crate) fn changes(
     out: &mut impl io::Write,
     options: Options,
 ) -> io::Result<()> {
-    let width = options.width.max(20);
-    let mut lines = wrapped(&format!("From {} to {}", names[0], names[1]), width, 2);
-    for warning in &changes.warnings {
-        lines.extend(wrapped(&format!("Mind: {warning}"), width, 2));
-    }
-    for sentence in changes.sentences() {
-        lines.extend(wrapped(&sentence, width, 0));
-    }
+    let options = Options { width: options.width.max(20), ..options };
+    let mut said = vec![format!("From {} to {}", names[0], names[1])];
+    said.extend(changes.warnings.iter().map(|warning| format!("Mind: {warning}")));
+    said.extend(changes.sentences());
+    let mut lines: Vec<String> = said.iter().flat_map(|text| paragraph(text, options)).collect();
     let found: Vec<_> = changes.changed().collect();
     if !found.is_empty() {
         lines.push(String::new());
@@ -109,12 +101,12 @@ pub(crate) fn changes(
         let shown = if options.verbose { found.len() } else { room };
         let rows = found.iter().take(shown).map(|change| {
             vec![
-                words::short(&change.name(), width.saturating_sub(25).max(12)),
+                words::short(&change.name(), options.width.saturating_sub(25).max(12)),
                 words::times(change.ratio.value),
                 words::ends(change.ratio),
             ]
         });
-        lines.extend(table(&["what changed", "now", "95 % interval"], rows.collect(), width));
+        lines.extend(table(&["what changed", "now", "95 % interval"], rows, options));
         if let Some(more @ 1..) = found.len().checked_sub(shown) {
             lines.push(format!("... and {more} more: --verbose"));
         }
@@ -122,53 +114,39 @@ pub(crate) fn changes(
     if !options.verbose {
         lines.truncate(MOST);
     }
-    write(&lines, out, options.colour)
+    write(&lines, out)
 }
 
-fn write(lines: &[String], out: &mut impl io::Write, colour: bool) -> io::Result<()> {
-    let [bold, plain] = if colour { ["\u{1b}[1m", "\u{1b}[0m"] } else { [""; 2] };
-    for line in lines {
-        let line = clean(line).replace(BOLD, bold).replace(PLAIN, plain);
-        writeln!(out, "{}", line.trim_end())?;
-    }
+fn write(lines: &[String], out: &mut impl io::Write) -> io::Result<()> {
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
     out.flush()
 }
 
 /// Each question with its answer; on a narrow terminal below it.
-fn answer_lines(book: &Book<'_>, width: usize) -> Vec<String> {
-    let answers = &book.report.answers;
-    let questions = answers.iter().map(|answer| answer.question.chars().count());
-    let indent = questions.max().unwrap_or(0).min(50) + 2;
-    let mut lines = Vec::new();
-    for answer in answers {
-        let verdict = verdict(answer);
-        let question = &answer.question;
-        let count = question.chars().count();
-        if width < NARROW || count + 2 > indent {
-            lines.extend(wrapped(question, width, 2));
-            lines.extend(wrapped(&format!("  {BOLD}{verdict}{PLAIN}"), width, 4));
-        } else {
-            let pad = " ".repeat(indent - count);
-            let line = format!("{question}{pad}{BOLD}{verdict}{PLAIN}");
-            lines.extend(wrapped(&line, width, indent));
-        }
+fn answer_lines(answers: &[Answer], options: Options) -> Vec<String> {
+    let both = answers.iter().map(|answer| [cell(&answer.question), bold(&verdict(answer))]);
+    if options.width < NARROW {
+        let below = |[question, verdict]: [Cell; 2]| {
+            let question = lines(&columns([vec![question]], options));
+            question.into_iter().chain(lines(&columns([vec![cell(""), verdict]], options)))
+        };
+        return both.flat_map(below).collect();
     }
-    lines
+    let mut table = columns(both.map(Vec::from), options);
+    table.set_constraints([ColumnConstraint::ContentWidth]);
+    lines(&table)
 }
 
 /// The answer by ids, which are shorter than names: `snapshot = versioned`.
 fn verdict(answer: &Answer) -> String {
-    if !answer.decided || answer.stores.is_empty() {
-        let nearest = answer.comparisons.first();
-        return nearest.map_or("not decided".into(), |own| {
-            format!("not decided: {} or {}", own.to, own.contender)
-        });
+    match answer.comparisons.first() {
+        Some(own) if !answer.decided => format!("not decided: {} or {}", own.to, own.contender),
+        _ => story::verdict(answer, |id| id),
     }
-    answer.stores.join(if answer.by_promise { " or " } else { " = " })
 }
 
 /// What each store costs next to the best, a question a row.
-fn overview(book: &Book<'_>, group: &str, width: usize) -> Option<Vec<String>> {
+fn overview(book: &Book<'_>, group: &str, options: Options) -> Option<Vec<String>> {
     let answers: Vec<&Answer> = book
         .report
         .answers
@@ -179,14 +157,11 @@ fn overview(book: &Book<'_>, group: &str, width: usize) -> Option<Vec<String>> {
     let ids: Vec<&str> =
         infos.filter(|id| answers.iter().any(|answer| cost(answer, id).is_some())).collect();
     let head: Vec<&str> = std::iter::once(group).chain(ids.iter().copied()).collect();
-    let rows: Vec<Vec<String>> = answers
-        .iter()
-        .map(|answer| {
-            let costs = ids.iter().map(|id| cost(answer, id).unwrap_or_default());
-            std::iter::once(answer.question.clone()).chain(costs).collect()
-        })
-        .collect();
-    (!rows.is_empty()).then(|| table(&head, rows, width))
+    let rows = answers.iter().map(|answer| {
+        let costs = ids.iter().map(|id| cost(answer, id).unwrap_or_default());
+        std::iter::once(answer.question.clone()).chain(costs).collect()
+    });
+    (!answers.is_empty()).then(|| table(&head, rows, options))
 }
 
 fn cost(answer: &Answer, id: &str) -> Option<String> {
@@ -199,85 +174,60 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
 }
 
 /// All rows of a scenario.
-fn everything(book: &Book<'_>, scenario: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
+fn everything(book: &Book<'_>, scenario: &str, options: Options) -> Vec<String> {
+    let mut all = Vec::new();
     for place in book.places(scenario) {
         let rows = book.rows(place).iter().map(|row| page::figures_of(book, row).to_vec());
-        let title = format!("{BOLD}{scenario}: {}{PLAIN}, {}", place.what(), place.where_());
-        lines.extend(wrapped(&title, width, 2));
-        lines.extend(table(&["", "median (95 %)", "to the reference"], rows.collect(), width));
-        lines.push(String::new());
+        let title = format!("{scenario}: {}, {}", place.what(), place.where_());
+        all.extend(lines(&columns([vec![bold(&title)]], options)));
+        all.extend(table(&["", "median (95 %)", "to the reference"], rows, options));
+        all.push(String::new());
     }
-    lines.pop();
-    lines
+    all.pop();
+    all
 }
 
-fn table(head: &[&str], rows: Vec<Vec<String>>, width: usize) -> Vec<String> {
+/// A text without what would command a terminal.
+fn cell(text: &str) -> Cell {
+    Cell::new(words::clean(text))
+}
+
+fn bold(text: &str) -> Cell {
+    cell(text).add_attribute(Attribute::Bold)
+}
+
+/// Rows in columns, which take no more room than there is.
+fn columns(rows: impl IntoIterator<Item = Vec<Cell>>, options: Options) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─')))
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(u16::try_from(width).unwrap_or(u16::MAX))
-        .force_no_tty();
-    table.set_header(head.iter().map(|head| clean(head)));
-    for row in rows {
-        table.add_row(row.iter().map(|text| clean(text)));
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(options.width).unwrap_or(u16::MAX)).add_rows(rows);
+    table.style_text_only();
+    if options.colour {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
     }
     for (at, column) in table.column_iter_mut().enumerate() {
-        if at > 0 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        column.set_padding((u16::from(at > 0), u16::from(at == 0)));
+        column.set_padding((if at > 0 { 2 } else { 0 }, 0));
     }
+    table
+}
+
+fn lines(table: &Table) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-/// A text in lines that fit; all but the first stand `indent` columns to the right.
-fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
-    let indent = if indent + 10 > width { 0 } else { indent };
-    let length =
-        |text: &str| text.chars().filter(|letter| !matches!(*letter, BOLD | PLAIN)).count();
-    let mut lines = vec![String::new()];
-    for word in text.split_inclusive(' ') {
-        let mut word = word.to_owned();
-        loop {
-            let last = lines.last_mut().expect("there is one");
-            let room = width.saturating_sub(length(last));
-            if length(word.trim_end()) <= room {
-                last.push_str(&word);
-                break;
-            }
-            // A word longer than a line is broken where the line ends.
-            if length(&word) > width.saturating_sub(indent) && last.trim().is_empty() {
-                let at = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
-                let rest = word.split_off(at);
-                last.push_str(&word);
-                word = rest;
-            }
-            lines.push(" ".repeat(indent));
-        }
-    }
-    lines
+fn paragraph(text: &str, options: Options) -> Vec<String> {
+    lines(&columns([vec![cell(text)]], options))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_fit_whatever_stands_in_them() {
-        let text =
-            "Many threads, reads on every request: VersionedStore_of_a_very_long_name_indeed";
-        for width in [20, 40, 80] {
-            for indent in [0, 4, 60] {
-                let lines = wrapped(text, width, indent);
-                assert!(
-                    lines.iter().all(|line| line.trim_end().chars().count() <= width),
-                    "{lines:?}"
-                );
-                let all: String = lines.concat().split_whitespace().collect();
-                assert_eq!(all, text.split_whitespace().collect::<String>());
-            }
-        }
+fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>, options: Options) -> Vec<String> {
+    let rows = rows.map(|row| row.iter().map(|text| cell(text)).collect());
+    let mut table = columns(rows, options);
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(NOTHING.header_separator(line)).set_header(head.iter().map(|own| cell(own)));
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
     }
+    lines(&table)
 }

@@ -302,10 +302,7 @@ fn a_page_has_its_parts_in_order_and_needs_nothing_else() {
 fn a_comparison_fits_a_terminal() {
     let (old, mut new) = (synthetic::quick(), synthetic::quick());
     let rows = new.rows.iter_mut().filter(|row| row.contender == "versioned");
-    for ratio in rows.filter_map(|row| row.ratio.as_mut()) {
-        (ratio.value, ratio.low, ratio.high) =
-            (ratio.value * 2.0, ratio.low * 2.0, ratio.high * 2.0);
-    }
+    rows.filter_map(|row| row.ratio.as_mut()).for_each(|ratio| synthetic::scale(ratio, 2.0));
     let found = compare(&old, &new);
     let mut out = Vec::new();
     let options = Options { verbose: false, width: 80, colour: false };

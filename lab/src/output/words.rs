@@ -166,9 +166,6 @@ pub(crate) fn is_hostile(letter: char) -> bool {
         || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
-/// What the terminal's own writing sets words off with; see `terminal`.
-pub(crate) const MARKS: [char; 2] = ['\u{E000}', '\u{E001}'];
-
 /// At most so many letters, the last of them `…` where there were more.
 pub(crate) fn short(text: &str, most: usize) -> String {
     if text.chars().count() <= most {

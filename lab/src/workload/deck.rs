@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn some_keys_are_asked_for_more_than_others_only_where_they_should_be() {
-        let fleet = Fleet(Holds { services: 1_000, pods_per_name: 10, subscribers_per_group: 0 });
+        let fleet = Fleet(Holds::default());
         let mut dice = dice(1, "test");
         let popular = Deck::popularity(fleet, &mut dice);
         let mut most = |keys| {

@@ -70,57 +70,23 @@ impl Caller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{Fleet, dice, epoch};
-    use crate::scenario::{Holds, Keys, Op};
-    use crate::subject::Newcomer;
-    use crate::workload::deck::{Deck, Draw};
-    use crate::workload::worker::Pace;
-    use service_registry::ServiceStatus;
+    use crate::contender::null::Null;
+    use crate::scenario::{Cell, Orchestration};
+    use crate::subject::Subject;
+    use crate::workload::task::tasks;
 
-    /// A map that stands still once, for a while.
-    struct Stalls(Option<Duration>);
-
-    impl Hand for Stalls {
-        fn with(&mut self, _: &str) -> Option<ServiceStatus> {
-            if let Some(stall) = self.0.take() {
-                std::thread::sleep(stall);
-            }
-            Some(ServiceStatus::Healthy)
-        }
-        fn get(&mut self, key: &str) -> bool {
-            self.with(key).is_some()
-        }
-        fn checked_at(&mut self, _: &str) -> Option<std::time::SystemTime> {
-            Some(epoch())
-        }
-        fn update(&mut self, _: &str, _: ServiceStatus, _: std::time::SystemTime) -> bool {
-            true
-        }
-        fn insert(&mut self, _: &Newcomer) -> bool {
-            true
-        }
-        fn remove(&mut self, _: &str) -> bool {
-            true
-        }
-        fn len(&mut self) -> usize {
-            1
-        }
-    }
-
-    fn slice(stall: Duration, length: Duration) -> Share {
-        let fleet = Fleet(Holds { services: 10, pods_per_name: 10, subscribers_per_group: 0 });
-        let mut dice = dice(1, "test");
-        let draw = Draw { mix: &[(Op::With, 1)], keys: Keys::Uniform, popular: &[0], hand: None };
-        let deck = Deck::new(fleet, &draw, 1, &mut dice);
-        let worker = Worker::new(deck, Pace::Unthrottled);
-        let mut caller = Caller::new(worker, 10_000.0, &mut dice);
-        caller.slice(&mut Stalls(Some(stall)), &Order::now(length))
+    /// Ten thousand calls a second, to which the caller comes only after a while.
+    fn slice(late: Duration, length: Duration) -> Share {
+        let orchestration = Orchestration::OpenLoop { rate: 10_000 };
+        let mut caller = tasks(&Cell { orchestration, ..Cell::default() }, 1).remove(0);
+        let from = Instant::now().checked_sub(late).expect("not so long ago");
+        caller.slice(&mut Null::create(1).alone(), &Order { from, until: from + length })
     }
 
     #[test]
     fn a_stall_is_felt_by_every_call_that_was_due_meanwhile() {
-        let share = slice(Duration::from_millis(10), Duration::from_millis(25));
-        // 200 calls on average, with a standard deviation of 14; about a hundred were due.
+        let share = slice(Duration::from_millis(10), Duration::from_millis(20));
+        // 200 calls on average, with a standard deviation of 14; half of them were due.
         let waited = share.latencies.iter().filter(|latency| **latency > 5_000_000);
         assert!((100..300).contains(&share.latencies.len()));
         assert!(waited.count() > 20);

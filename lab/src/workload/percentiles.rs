@@ -47,13 +47,12 @@ impl Percentiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenarios;
+    use crate::model::Unit;
 
     #[test]
     fn a_percentile_is_a_latency_that_there_was() {
-        let all = scenarios::all();
-        let storm = all.iter().find(|own| own.name == "writer-storm").expect("a scenario");
-        let mut percentiles = Percentiles::new(&storm.cells[0], true);
+        let metrics = ["p50", "p99", "p99.9"].map(|metric| (metric, Unit::Ns)).into();
+        let mut percentiles = Percentiles::new(&Cell { metrics, ..Cell::default() }, true);
         let mut latencies = vec![250; 985];
         latencies.extend([40_000; 10]);
         latencies.extend([50_000_000; 5]);

@@ -33,8 +33,9 @@ impl Scale {
         Scale { low: least / margin, high: (most * margin).min(f64::MAX), logarithmic: true }
     }
 
-    pub(super) fn is_logarithmic(&self) -> bool {
-        self.logarithmic
+    /// What the name of the axis has at its end.
+    pub(super) fn says_log(&self) -> &'static str {
+        if self.logarithmic { " (log)" } else { "" }
     }
 
     /// Where a value lies: 0 at the low end, 1 at the high one.
