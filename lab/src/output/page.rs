@@ -1,5 +1,6 @@
 //! What the templates of the pages are filled with.
 
+use minijinja::value::Serde;
 use minijinja::{Value, context};
 
 use super::book::Book;
@@ -28,7 +29,8 @@ pub(crate) fn page(book: &Book<'_>) -> Value {
         promises => promises(report),
         contenders => contenders(report),
         noise => noise(book),
-        facts => facts(report),
+        context => Value::from(Serde(report.context.clone())),
+        took => story::duration(report.context.seconds),
         rules => rules.collect::<Vec<_>>(),
         command => &*report.context.command,
         five => five.collect::<Vec<_>>(),
@@ -201,39 +203,6 @@ fn noise(book: &Book<'_>) -> Value {
         ]
     });
     table(["scenario", "reference", "median floor", "worst cell", "slices", "dropped"], rows)
-}
-
-fn facts(report: &Report) -> Value {
-    let context = &report.context;
-    let (machine, toolchain) = (&context.machine, &context.toolchain);
-    let revision = match (&context.git_revision, context.git_modified) {
-        (None, _) => "unknown".into(),
-        (Some(revision), Some(true)) => format!("{revision}, with changes that no commit holds"),
-        (Some(revision), _) => revision.clone(),
-    };
-    let threads = words::plural(machine.cores, "thread");
-    let crates = context.crates.iter().map(|(name, version)| format!("{name} {version}"));
-    let crates: Vec<String> = crates.collect();
-    let [before, after] = [machine.load_before, machine.load_after];
-    let build = [&*toolchain.rustc, &toolchain.target, &toolchain.profile].join(", ");
-    let facts: [(&str, String); 15] = [
-        ("Processor", format!("{}, {threads} at once", machine.cpu)),
-        ("Memory", format!("{} MiB", words::thousands(machine.memory_bytes >> 20))),
-        ("System", format!("{}, kernel {}", machine.os, machine.kernel)),
-        ("Load", format!("{before:.2} before, {after:.2} after")),
-        ("Toolchain", format!("{build} build")),
-        ("Allocator", context.allocator.clone()),
-        ("Hasher", context.hasher.clone()),
-        ("Keys", context.keys.clone()),
-        ("Copies", context.copies.clone()),
-        ("Crates", crates.join(", ")),
-        ("Started", format!("{}, took {}", context.started_at, story::duration(context.seconds))),
-        ("Revision", revision),
-        ("Cargo.lock", format!("SHA-256 {}", context.lock_file)),
-        ("Command", context.command.clone()),
-        ("Seed", context.seed.to_string()),
-    ];
-    table([""; 2], facts.into_iter().map(|(what, how)| [what.to_owned(), how]))
 }
 
 /// A row of the report as a line of figures, for whoever wants all of them.

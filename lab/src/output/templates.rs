@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Value, context};
 
+use super::words;
 use crate::fault::Fault;
 
 /// Each with its name, whose ending says how values are escaped.
-const ALL: [(&str, &str); 10] = [
+const ALL: [(&str, &str); 11] = [
     ("page.html", include_str!("templates/page.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("page.css", include_str!("templates/page.css")),
@@ -17,6 +18,7 @@ const ALL: [(&str, &str); 10] = [
     ("file.svg", include_str!("templates/file.svg")),
     ("marks.svg", include_str!("templates/marks.svg")),
     ("report.md", include_str!("templates/report.md")),
+    ("facts.txt", include_str!("templates/facts.txt")),
     ("rules.txt", include_str!("templates/rules.txt")),
     ("readme.md", include_str!("templates/readme.md")),
 ];
@@ -30,6 +32,8 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
         _ => AutoEscape::None,
     });
     templates.add_filter("md", |text: &str| plain(text));
+    templates.add_filter("plural", words::plural);
+    templates.add_filter("thousands", |number: i64| words::thousands(number));
     // A coordinate without digits that nobody sees.
     templates.add_filter("short", |at: f64| format!("{at:.1}").trim_end_matches(".0").to_owned());
     for (name, text) in ALL {

@@ -30,10 +30,6 @@ const NARROW: usize = 64;
 
 /// The tables, a question group each, the answers last: at most 57 lines at 80 columns
 /// unless `verbose`. Control characters of the report do not reach `out`.
-///
-/// # Errors
-///
-/// Those of `out`.
 pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
     let book = Book::of(report);
     let options = Options { width: options.width.max(20), ..options };
@@ -79,10 +75,6 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
 }
 
 /// What changed, and what speaks against comparing: at most 60 lines unless `verbose`.
-///
-/// # Errors
-///
-/// Those of `out`.
 pub(crate) fn changes(
     changes: &Changes,
     names: [&str; 2],
