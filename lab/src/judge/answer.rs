@@ -37,8 +37,8 @@ pub(super) fn answers(report: &Report) -> Vec<Answer> {
         .iter()
         .map(|question| {
             let mut answer = Answer {
-                question: question.need.into(),
-                group: question.group.into(),
+                question: question.need.clone(),
+                group: question.group.clone(),
                 by_promise: question.who.by_promise(),
                 ..Answer::default()
             };
@@ -81,10 +81,10 @@ struct Weighed<'a> {
 impl<'a> Weighed<'a> {
     fn of(report: &'a Report, question: &'a Question) -> Option<Weighed<'a>> {
         let mut trials = question.trials.iter();
-        trials.find_map(|trial| Weighed::by(report, question.who, trial))
+        trials.find_map(|trial| Weighed::by(report, &question.who, trial))
     }
 
-    fn by(report: &'a Report, who: Who, trial: &'a Trial) -> Option<Weighed<'a>> {
+    fn by(report: &'a Report, who: &Who, trial: &'a Trial) -> Option<Weighed<'a>> {
         let infos: BTreeMap<&str, &ContenderInfo> =
             report.context.contenders.iter().map(|info| (&*info.id, info)).collect();
         let table = Table::of(report, trial);
@@ -140,7 +140,7 @@ impl<'a> Table<'a> {
     fn of(report: &'a Report, trial: &Trial) -> Table<'a> {
         let mut table: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
         for row in &report.rows {
-            if row.id.scenario == trial.scenario && (trial.wanted)(&row.place()) {
+            if trial.wants(row) {
                 let cell = table.entry(&row.id).or_default();
                 cell.entry(&*row.contender).or_default().push(row);
             }
@@ -204,7 +204,7 @@ fn mean(of: &[Logs]) -> Logs {
 fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
     let Some(weighed) = Weighed::of(report, question) else {
         let mut names: Vec<String> =
-            question.trials.iter().map(|own| own.scenario.into()).collect();
+            question.trials.iter().map(|own| own.scenario.clone()).collect();
         names.dedup();
         let names = words::list(&names, "or");
         answer.evidence.push(format!("This run has no figures for it: that takes {names}."));
@@ -292,7 +292,7 @@ fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
         return;
     }
     answer.stores = fits.iter().map(|info| info.id.clone()).collect();
-    answer.evidence.push(if let Who::Views = question.who {
+    answer.evidence.push(if question.who == Who::Views {
         let costs = |info: &&ContenderInfo| {
             let snapshot = info.promises.as_ref().map_or("", |own| &own.snapshot);
             format!("{}, {snapshot}", info.name)
@@ -335,7 +335,7 @@ fn caveats(report: &Report, question: &Question, answer: &mut Answer) {
         }
     }
     if !question.caveat.is_empty() {
-        answer.caveats.push(question.caveat.into());
+        answer.caveats.push(question.caveat.clone());
     }
 }
 

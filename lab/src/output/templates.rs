@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Value, context};
 
 use super::words;
@@ -18,7 +19,7 @@ const ALL: [(&str, &str); 11] = [
     ("file.svg", include_str!("templates/file.svg")),
     ("marks.svg", include_str!("templates/marks.svg")),
     ("report.md", include_str!("templates/report.md")),
-    ("facts.txt", include_str!("templates/facts.txt")),
+    ("tables.txt", include_str!("templates/tables.txt")),
     ("rules.txt", include_str!("templates/rules.txt")),
     ("readme.md", include_str!("templates/readme.md")),
 ];
@@ -32,6 +33,12 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
         _ => AutoEscape::None,
     });
     templates.add_filter("md", |text: &str| plain(text));
+    // What stands in a table for a value.
+    templates.add_filter("said", |value: Value| match bool::try_from(value.clone()) {
+        Ok(kept) if value.kind() == ValueKind::Bool => if kept { "yes" } else { "no" }.into(),
+        _ if value.is_none() || value.is_undefined() => String::new(),
+        _ => value.to_string(),
+    });
     templates.add_filter("plural", words::plural);
     templates.add_filter("thousands", |number: i64| words::thousands(number));
     // A coordinate without digits that nobody sees.
