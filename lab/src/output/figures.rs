@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use minijinja::Value;
 
 use super::book::Book;
-use super::chart::{Dot, Dots, Lines, Look, Series};
+use super::chart::{self, Dot, Dots, Look, Series};
 use super::words::{self, plural};
 use crate::model::{Answer, Interval, Place, Row};
 
@@ -137,7 +137,7 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> 
     let draw = |panel: &Panel| {
         let title = panel.title(scenario);
         let drawing = match panel.axis {
-            Some(axis) => lines(book, panel, axis, title.clone(), HEIGHT),
+            Some(axis) => lines(book, panel, axis, &title, HEIGHT),
             None => dots(book, &panel.places[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
@@ -165,7 +165,7 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
             "Time for an operation by {}, over the share of writes",
             plural(panel.rest.id.threads, "thread")
         );
-        Some(lines(book, &panel, Axis::Writes, title, 190.0))
+        Some(lines(book, &panel, Axis::Writes, &title, 190.0))
     };
     let read = || {
         let is_read = |place: &&Place| {
@@ -252,7 +252,7 @@ fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
     chart.draw()
 }
 
-fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64) -> Value {
+fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: &str, height: f64) -> Value {
     let mut series: Vec<Series> = book
         .took_part(&panel.places)
         .into_iter()
@@ -265,15 +265,8 @@ fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64)
     series.sort_by_key(|series| matches!(series.look, Look::Ours(_)));
     let unit = book.rows(&panel.places[0])[0].unit;
     let labels = panel.places.iter().filter_map(|place| axis.of(place));
-    let chart = Lines {
-        title,
-        across: axis.name().into(),
-        places: labels.map(|value| axis.label(value)).collect(),
-        unit,
-        series,
-        height,
-    };
-    chart.draw()
+    let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();
+    chart::lines(title, axis.name(), &labels, unit, &series, height)
 }
 
 #[cfg(test)]
