@@ -90,22 +90,16 @@ fn parse(value: Value) -> Result<Report, String> {
 
 /// Replaces in every text what would command a terminal.
 fn clean(value: &mut Value) {
-    match value {
-        Value::String(text) => {
+    json::change(value, "", &mut |_, leaf| {
+        if let Value::String(text) = leaf {
             // A text that nobody reads to its end would keep whoever draws it busy.
             *text = words::clean(&words::short(text, 10_000));
         }
-        Value::Array(values) => values.iter_mut().for_each(clean),
-        Value::Object(fields) => {
-            let all = std::mem::take(fields).into_iter();
-            *fields = all
-                .map(|(name, mut value)| {
-                    clean(&mut value);
-                    (words::clean(&name), value)
-                })
-                .collect();
-        }
-        _ => {}
+    });
+    // The only names that are not those of fields.
+    if let Some(crates) = value.pointer_mut("/context/crates").and_then(Value::as_object_mut) {
+        let all = std::mem::take(crates).into_iter();
+        *crates = all.map(|(name, version)| (words::clean(&name), version)).collect();
     }
 }
 
@@ -118,7 +112,9 @@ fn validate(value: &Value, faults: &mut Faults) {
         return;
     };
     for error in validator.iter_errors(value) {
-        faults.0.push(format!("{}: {error}", error.instance_path()));
+        let at = error.instance_path().to_string();
+        let at = if at.is_empty() { "the report" } else { &at };
+        faults.0.push(format!("{at}: {error}"));
     }
 }
 
@@ -142,11 +138,9 @@ fn hostile(value: &Value, faults: &mut Faults) {
     let mut all = Map::new();
     leaves("", value, &mut all);
     for (at, value) in all {
-        faults.expect(!at.contains(words::is_hostile), || {
-            format!("{at}: a control character in the name {at:?}")
-        });
-        faults.expect(!value.as_str().is_some_and(|own| own.contains(words::is_hostile)), || {
-            format!("{at}: a control character in {value:?}")
+        let text = value.as_str().unwrap_or_default();
+        faults.expect(!at.contains(words::is_hostile) && !text.contains(words::is_hostile), || {
+            format!("{at}: a control character in its name or in {value:?}")
         });
     }
 }

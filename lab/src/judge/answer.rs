@@ -98,7 +98,7 @@ impl<'a> Weighed<'a> {
         let mut best = *able.first()?;
         for _ in 0..=able.len() {
             let others = able.iter().filter(|id| **id != best);
-            let others = others.filter_map(|id| Some((*id, table.compare(id, best)?.log)));
+            let others = others.filter_map(|id| Some((*id, table.compare(id, best)?.0.log)));
             match others.min_by(|a, b| a.1.total_cmp(&b.1)) {
                 Some((better, log)) if log < 0.0 => best = better,
                 _ => break,
@@ -108,12 +108,13 @@ impl<'a> Weighed<'a> {
             let mut all: Vec<Comparison> = ids
                 .filter(|id| *id != best)
                 .filter_map(|id| {
-                    let ratio = table.compare(id, best)?.interval();
+                    let (ratio, cells) = table.compare(id, best)?;
+                    let ratio = ratio.interval();
                     Some(Comparison {
                         contender: id.into(),
                         to: best.into(),
                         ratio,
-                        cells: table.common(id, best),
+                        cells,
                         equal: is_equal(ratio),
                     })
                 })
@@ -167,14 +168,9 @@ impl<'a> Table<'a> {
         rows.map(|row| row.samples.iter().flatten().flatten().count()).sum()
     }
 
-    fn common(&self, id: &str, to: &str) -> usize {
-        let both = |cell: &&BTreeMap<_, _>| cell.contains_key(id) && cell.contains_key(to);
-        self.0.values().filter(both).count()
-    }
-
     /// The geometric mean of the ratios of all cells that both have; of several metrics of
-    /// a cell, which share their luck, the mean within each round.
-    fn compare(&self, id: &str, to: &str) -> Option<Estimate> {
+    /// a cell, which share their luck, the mean within each round. With the number of cells.
+    fn compare(&self, id: &str, to: &str) -> Option<(Estimate, usize)> {
         let mut cells = Vec::new();
         for cell in self.0.values() {
             let (Some(own), Some(other)) = (cell.get(id), cell.get(to)) else {
@@ -187,7 +183,7 @@ impl<'a> Table<'a> {
             let (units, logs): (Vec<_>, Vec<_>) = both.unzip();
             cells.push(estimate(*units.first()?, &mean(&logs))?);
         }
-        Estimate::mean(&cells)
+        Some((Estimate::mean(&cells)?, cells.len()))
     }
 }
 
