@@ -84,22 +84,15 @@ fn anchor(run: &ScenarioRun) -> String {
 fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
     let places = book.places(&run.name);
     let charts = figures::scenario(book, &run.name).into_iter();
-    let dropped = match run.dropped {
-        0 => "none was dropped".to_owned(),
-        1 => "1 was dropped".to_owned(),
-        dropped => format!("{} were dropped", words::thousands(dropped)),
-    };
     context! {
         id => anchor(run),
         name => &*run.name,
         about => words::stopped(&run.about),
         method => words::stopped(&run.method),
-        extent => format!(
-            "{} slices in {}, of which {dropped}. Ratios are to {}.",
-            words::thousands(run.slices),
-            story::duration(run.seconds),
-            book.name(&run.reference)
-        ),
+        slices => run.slices,
+        dropped => run.dropped,
+        took => story::duration(run.seconds),
+        reference => book.name(&run.reference),
         sentence => story::scenario(book, places),
         charts => charts.map(figure).collect::<Vec<_>>(),
         table => cells(book, places, false),
