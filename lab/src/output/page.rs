@@ -5,7 +5,7 @@ use minijinja::{Value, context};
 
 use super::book::Book;
 use super::{figures, story, words};
-use crate::model::{Answer, ContenderInfo, Interval, Place, Report, Row, ScenarioRun};
+use crate::model::{Answer, ContenderInfo, Place, Report, ScenarioRun};
 
 /// All that a page shows.
 pub(crate) fn page(book: &Book<'_>) -> Value {
@@ -160,10 +160,4 @@ fn noise(book: &Book<'_>) -> Vec<Value> {
         }
     });
     rows.collect()
-}
-
-/// A row of the report as a line of figures, for whoever wants all of them.
-pub(crate) fn figures_of(book: &Book<'_>, row: &Row) -> [String; 3] {
-    let ratio = row.ratio.filter(|ratio: &Interval| ratio.value.is_finite());
-    [book.name(&row.contender).into(), row.said(), ratio.map_or(String::new(), words::ratio)]
 }

@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArran
 use comfy_table::{LineStyle, Table};
 
 use super::book::Book;
-use super::{page, story, words};
+use super::{story, words};
 use crate::compare::Changes;
 use crate::model::{Answer, Report};
 
@@ -169,7 +169,10 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
 fn everything(book: &Book<'_>, scenario: &str, options: Options) -> Vec<String> {
     let mut all = Vec::new();
     for place in book.places(scenario) {
-        let rows = book.rows(place).iter().map(|row| page::figures_of(book, row).to_vec());
+        let rows = book.rows(place).iter().map(|row| {
+            let ratio = row.ratio.map_or(String::new(), words::ratio);
+            vec![book.name(&row.contender).into(), row.said(), ratio]
+        });
         let title = format!("{scenario}: {}, {}", place.what(), place.where_());
         all.extend(lines(&columns([vec![bold(&title)]], options)));
         all.extend(table(&["", "median (95 %)", "to the reference"], rows, options));
