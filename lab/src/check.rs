@@ -16,7 +16,7 @@ const MOST: usize = 40;
 ///
 /// # Errors
 ///
-/// Each fault, with where it stands: `cells[3].rows[0].value.low: ...`. What they quote of the file
+/// Each fault, with where it stands: `/cells/3/rows/0/value/low: ...`. What they quote of the file
 /// holds no control characters.
 pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec<String>> {
     let value = json(bytes).map_err(|fault| vec![fault])?;
@@ -90,22 +90,16 @@ fn parse(value: Value) -> Result<Report, String> {
 
 /// Replaces in every text what would command a terminal.
 fn clean(value: &mut Value) {
-    match value {
-        Value::String(text) => {
+    json::change(value, "", &mut |_, leaf| {
+        if let Value::String(text) = leaf {
             // A text that nobody reads to its end would keep whoever draws it busy.
             *text = words::clean(&words::short(text, 10_000));
         }
-        Value::Array(values) => values.iter_mut().for_each(clean),
-        Value::Object(fields) => {
-            let all = std::mem::take(fields).into_iter();
-            *fields = all
-                .map(|(name, mut value)| {
-                    clean(&mut value);
-                    (words::clean(&name), value)
-                })
-                .collect();
-        }
-        _ => {}
+    });
+    // The only names that are not those of fields.
+    if let Some(crates) = value.pointer_mut("/context/crates").and_then(Value::as_object_mut) {
+        let all = std::mem::take(crates).into_iter();
+        *crates = all.map(|(name, version)| (words::clean(&name), version)).collect();
     }
 }
 
@@ -118,18 +112,10 @@ fn validate(value: &Value, faults: &mut Faults) {
         return;
     };
     for error in validator.iter_errors(value) {
-        faults.0.push(format!("{}: {error}", place(&error.instance_path().to_string())));
+        let at = error.instance_path().to_string();
+        let at = if at.is_empty() { "the report" } else { &at };
+        faults.0.push(format!("{at}: {error}"));
     }
-}
-
-/// `/cells/3/unit` as `cells[3].unit`.
-fn place(pointer: &str) -> String {
-    let part = |part: &str| match part.parse::<usize>() {
-        Ok(index) => format!("[{index}]"),
-        Err(_) => format!(".{part}"),
-    };
-    let place: String = pointer.split('/').skip(1).map(part).collect();
-    if place.is_empty() { "the report".into() } else { place.trim_start_matches('.').into() }
 }
 
 /// Each text, number and truth by its place, and how long each list is.
@@ -138,12 +124,11 @@ fn leaves(at: &str, value: &Value, found: &mut Map<String, Value>) {
         Value::Array(values) => {
             found.insert(at.into(), values.len().into());
             for (index, value) in values.iter().enumerate() {
-                leaves(&format!("{at}[{index}]"), value, found);
+                leaves(&format!("{at}/{index}"), value, found);
             }
         }
         Value::Object(fields) => {
-            let dot = if at.is_empty() { "" } else { "." };
-            fields.iter().for_each(|(name, own)| leaves(&format!("{at}{dot}{name}"), own, found));
+            fields.iter().for_each(|(name, own)| leaves(&format!("{at}/{name}"), own, found));
         }
         leaf => drop(found.insert(at.into(), leaf.clone())),
     }
@@ -153,11 +138,9 @@ fn hostile(value: &Value, faults: &mut Faults) {
     let mut all = Map::new();
     leaves("", value, &mut all);
     for (at, value) in all {
-        faults.expect(!at.contains(words::is_hostile), || {
-            format!("{at}: a control character in the name {at:?}")
-        });
-        faults.expect(!value.as_str().is_some_and(|own| own.contains(words::is_hostile)), || {
-            format!("{at}: a control character in {value:?}")
+        let text = value.as_str().unwrap_or_default();
+        faults.expect(!at.contains(words::is_hostile) && !text.contains(words::is_hostile), || {
+            format!("{at}: a control character in its name or in {value:?}")
         });
     }
 }
@@ -168,27 +151,27 @@ fn context(report: &Report, faults: &mut Faults) {
     let efforts = ["smoke", "quick", "full"].map(|effort| (effort, format!("--{effort}")));
     for (effort, option) in efforts {
         faults.expect(asked(&option) == (context.effort == effort), || {
-            format!("context.effort: {:?} is not what {:?} does", context.effort, context.command)
+            format!("/context/effort: {:?} is not what {:?} does", context.effort, context.command)
         });
     }
     faults.expect(context.command.ends_with(&format!("--seed {}", context.seed)), || {
-        format!("context.seed: {} is not that of {:?}", context.seed, context.command)
+        format!("/context/seed: {} is not that of {:?}", context.seed, context.command)
     });
     let all: f64 = report.scenarios.iter().map(|run| run.seconds).sum();
     faults.expect(all <= context.seconds * 1.01 + 1.0, || {
-        format!("context.seconds: {} for scenarios that took {all:.1}", context.seconds)
+        format!("/context/seconds: {} for scenarios that took {all:.1}", context.seconds)
     });
     faults.expect(context.git_revision.is_some() || context.git_modified.is_none(), || {
-        "context.git_modified: nobody can know without a revision".into()
+        "/context/git_modified: nobody can know without a revision".into()
     });
     let mut seen = HashSet::new();
     for (at, info) in context.contenders.iter().enumerate() {
-        let at = format!("context.contenders[{at}]");
+        let at = format!("/context/contenders/{at}");
         faults
-            .expect(seen.insert(&info.id), || format!("{at}.id: {:?} stands there twice", info.id));
+            .expect(seen.insert(&info.id), || format!("{at}/id: {:?} stands there twice", info.id));
         let known = info.crate_name.as_ref().is_none_or(|name| context.crates.contains_key(name));
         faults.expect(known, || {
-            format!("{at}.crate_name: {:?} is not among context.crates", info.crate_name)
+            format!("{at}/crate_name: {:?} is not among context.crates", info.crate_name)
         });
     }
 }
@@ -200,14 +183,14 @@ fn is_known(report: &Report, id: &str) -> bool {
 fn scenarios(report: &Report, faults: &mut Faults) {
     let mut seen = HashSet::new();
     for (at, run) in report.scenarios.iter().enumerate() {
-        let at = format!("scenarios[{at}]");
+        let at = format!("/scenarios/{at}");
         let name = &run.name;
-        faults.expect(seen.insert(name), || format!("{at}.name: {name:?} stands there twice"));
+        faults.expect(seen.insert(name), || format!("{at}/name: {name:?} stands there twice"));
         faults.expect(is_known(report, &run.reference), || {
-            format!("{at}.reference: {:?} is not among context.contenders", run.reference)
+            format!("{at}/reference: {:?} is not among context.contenders", run.reference)
         });
         faults.expect(run.dropped <= run.slices, || {
-            format!("{at}.dropped: {} of {} slices", run.dropped, run.slices)
+            format!("{at}/dropped: {} of {} slices", run.dropped, run.slices)
         });
         // An open loop has one figure for all slices of a life; one slice yields every metric.
         let mut kept = HashMap::new();
@@ -217,7 +200,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
         }
         let kept: u64 = kept.into_values().sum();
         faults.expect(kept + run.dropped <= run.slices, || {
-            format!("{at}.slices: {} for {kept} samples and {} dropped", run.slices, run.dropped)
+            format!("{at}/slices: {} for {kept} samples and {} dropped", run.slices, run.dropped)
         });
         let has_rows = report.rows.iter().any(|row| row.id.scenario == *name);
         faults.expect(has_rows || report.context.ended_early.is_some(), || {
@@ -232,23 +215,23 @@ fn rows(report: &Report, faults: &mut Faults) {
     for (row, at) in report.rows.iter().zip(cells::places(&report.rows)) {
         let run = report.scenarios.iter().find(|run| run.name == row.id.scenario);
         faults.expect(run.is_some(), || {
-            format!("{at}.scenario: {:?} is not among scenarios", row.id.scenario)
+            format!("{at}/scenario: {:?} is not among scenarios", row.id.scenario)
         });
         faults.expect(is_known(report, &row.contender), || {
-            format!("{at}.contender: {:?} is not among context.contenders", row.contender)
+            format!("{at}/contender: {:?} is not among context.contenders", row.contender)
         });
         faults.expect(seen.insert((row.place(), &row.contender)), || {
             format!("{at}: {} in {:?} stands there twice", row.contender, row.place())
         });
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
         faults.expect(is_reference || row.again.is_empty(), || {
-            format!("{at}.again: only the reference runs twice")
+            format!("{at}/again: only the reference runs twice")
         });
         faults.expect(row.slices() > 0, || {
-            format!("{at}.samples: a value of nothing that was measured")
+            format!("{at}/samples: a value of nothing that was measured")
         });
         faults.expect(row.again.is_empty() || shape(&row.samples) == shape(&row.again), || {
-            format!("{at}.again: the reference ran twice in other rounds than once")
+            format!("{at}/again: the reference ran twice in other rounds than once")
         });
     }
 }
@@ -264,7 +247,7 @@ fn derived(report: &Report, complete: impl Fn(&mut Report), faults: &mut Faults)
         let mut all = Map::new();
         let value = json::value(report).unwrap_or_default();
         for part in ["cells", "noise", "answers"] {
-            leaves(part, &value[part], &mut all);
+            leaves(&format!("/{part}"), &value[part], &mut all);
         }
         all
     });

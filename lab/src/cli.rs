@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::fault::Fault;
@@ -88,7 +88,7 @@ pub(crate) struct Options {
 
     /// Measure this store of the crate; may be given several times. What stores are
     /// compared with takes part in any case [default: all]
-    #[arg(long = "store", value_name = "ID", value_parser = store_names(), ignore_case = true)]
+    #[arg(long = "store", value_name = "ID", value_parser = store_names())]
     stores: Vec<String>,
 
     /// Make keys, operations and the order of the slices from this number
@@ -114,19 +114,11 @@ pub(crate) fn contenders() -> Vec<ContenderInfo> {
     contender::all().into_iter().map(|own| own.info).collect()
 }
 
-/// Stores by id or by name; what becomes of them are ids.
-fn store_names() -> impl TypedValueParser<Value = String> {
+fn store_names() -> PossibleValuesParser {
     let stores = contenders().into_iter().filter(|info| info.kind == Kind::Ours);
-    let stores = stores.map(|info| {
-        let value = PossibleValue::new(&*info.id.leak()).alias(&*info.name.leak());
-        value.help(info.about)
-    });
-    PossibleValuesParser::new(stores).map(|given| {
-        let named = |own: &ContenderInfo| {
-            given.eq_ignore_ascii_case(&own.id) || given.eq_ignore_ascii_case(&own.name)
-        };
-        contenders().into_iter().find(named).map_or(given.clone(), |own| own.id)
-    })
+    PossibleValuesParser::new(
+        stores.map(|info| PossibleValue::new(&*info.id.leak()).help(info.about)),
+    )
 }
 
 /// Scenarios, and which of their cells: scenario and cell, by place.
@@ -224,10 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn a_store_goes_by_either_name() {
-        let given = ["lab", "--store", "SnapshotStore", "--store", "memory"];
+    fn a_command_says_how_to_run_the_same_again() {
+        let given = ["lab", "--quick", "--store", "snapshot", "--store", "memory"];
         let options = Cli::parse_from(given).options;
-        assert_eq!(options.command(), "cargo lab --store snapshot --store memory --seed 1");
+        let command = "cargo lab --quick --store snapshot --store memory --seed 1";
+        assert_eq!(options.command(), command);
     }
 
     #[test]

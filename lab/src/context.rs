@@ -57,8 +57,6 @@ pub fn context(
     Context {
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: now(),
-        seconds: 0.0,
-        ended_early: None,
         command,
         effort: effort.into(),
         seed,
@@ -80,6 +78,7 @@ pub fn context(
         lacks: lacks(),
         crates,
         contenders,
+        ..Context::default()
     }
 }
 
@@ -99,9 +98,6 @@ fn lacks() -> Vec<String> {
              (/proc/PID/task/*/schedstat): no slice is dropped."
                 .into(),
         );
-    }
-    if cfg!(debug_assertions) {
-        lacks.push("It was built without optimisation: no figure means anything.".into());
     }
     lacks
 }

@@ -26,12 +26,13 @@ pub fn complete(report: &mut Report) {
 
 /// The values and ratios of the rows.
 fn figures(report: &mut Report) {
-    let mut references: HashMap<Place, Row> = HashMap::new();
-    for row in &report.rows {
-        if is_reference(report, row) {
-            references.insert(row.place(), row.clone());
-        }
-    }
+    let runs = &report.scenarios;
+    let is_reference = |row: &&Row| {
+        runs.iter().any(|run| run.name == row.id.scenario && run.reference == row.contender)
+    };
+    let references = report.rows.iter().filter(is_reference);
+    let references: HashMap<Place, Row> =
+        references.map(|row| (row.place(), row.clone())).collect();
     for row in &mut report.rows {
         row.value = value(row);
         row.ratio = references
@@ -40,11 +41,6 @@ fn figures(report: &mut Report) {
             .and_then(|reference| ratio(row.unit, &row.samples, &reference.samples))
             .map(Estimate::interval);
     }
-}
-
-fn is_reference(report: &Report, row: &Row) -> bool {
-    let mut runs = report.scenarios.iter();
-    runs.any(|run| run.name == row.id.scenario && run.reference == row.contender)
 }
 
 fn value(row: &Row) -> Interval {

@@ -430,10 +430,10 @@ pub(crate) mod cells {
         rows.chunk_by(|a, b| (&a.id, &a.metric, a.unit) == (&b.id, &b.metric, b.unit))
     }
 
-    /// Where each row stands in the file: `cells[3].rows[0]`.
+    /// Where each row stands in the file: `/cells/3/rows/0`.
     pub(crate) fn places(rows: &[Row]) -> Vec<String> {
         let in_group = |(at, group): (usize, &[Row])| {
-            (0..group.len()).map(move |row| format!("cells[{at}].rows[{row}]")).collect::<Vec<_>>()
+            (0..group.len()).map(move |row| format!("/cells/{at}/rows/{row}")).collect::<Vec<_>>()
         };
         groups(rows).enumerate().flat_map(in_group).collect()
     }

@@ -120,16 +120,7 @@ impl<'a> Desk<'a> {
                     each: Duration::ZERO,
                     lost: BTreeMap::new(),
                 });
-                for (metric, unit) in &place.metrics {
-                    let row = |contender: &&str| Row {
-                        id: id.clone(),
-                        metric: (*metric).into(),
-                        contender: (*contender).into(),
-                        unit: *unit,
-                        ..Row::default()
-                    };
-                    report.rows.extend(scenario.contenders.iter().map(row));
-                }
+                report.rows.extend(scenario.rows(place));
             }
         }
         Desk {

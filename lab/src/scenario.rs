@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::model::{CellId, Level, ScenarioRun, Unit};
+use crate::model::{CellId, Level, Row, ScenarioRun, Unit};
 
 /// A question that is answered by measuring.
 #[derive(Clone, Debug, Deserialize)]
@@ -34,6 +34,20 @@ impl Scenario {
             threads: cell.threads,
             services: cell.holds.services,
         }
+    }
+
+    /// What a report has of one of its cells before anything was measured: for each metric a row
+    /// for each contender.
+    pub(crate) fn rows(&self, cell: &Cell) -> Vec<Row> {
+        let row = |(metric, unit): &(&str, Unit), contender: &&str| Row {
+            id: self.id(cell),
+            metric: (*metric).into(),
+            contender: (*contender).into(),
+            unit: *unit,
+            ..Row::default()
+        };
+        let of = |metric| self.contenders.iter().map(move |contender| row(metric, contender));
+        cell.metrics.iter().flat_map(of).collect()
     }
 
     /// What a report says of it before anything was measured.

@@ -76,8 +76,13 @@ pub trait Subject: Sized + 'static {
     /// An empty one. `seed` is for the hasher.
     fn create(seed: u64) -> Self;
 
+    /// The hand of one of several threads.
+    fn hand(&self) -> Self::Hand<'_>;
+
     /// The hand of the only thread.
-    fn alone(&mut self) -> Self::Hand<'_>;
+    fn alone(&mut self) -> Self::Hand<'_> {
+        self.hand()
+    }
 
     /// Registers pods with their subscriptions, many at a time where that is quicker.
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
@@ -89,10 +94,9 @@ pub trait Subject: Sized + 'static {
 }
 
 /// One that threads can share.
-pub trait Shared: Subject + Send + Sync {
-    /// The hand of one of several threads.
-    fn hand(&self) -> Self::Hand<'_>;
-}
+pub trait Shared: Subject + Send + Sync {}
+
+impl<S: Subject + Send + Sync> Shared for S {}
 
 /// What one thread does.
 ///

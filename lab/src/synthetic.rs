@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use crate::judge::complete;
-use crate::model::{Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, Unit, rounded};
+use crate::model::{Interval, Report, Row, SCHEMA_VERSION, ScenarioRun, rounded};
 use crate::output::json;
 use crate::plan::Plan;
 use crate::scenario::{Cell, Effort, Op, Scenario};
@@ -110,51 +110,35 @@ fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     let mut report = Report { schema_version: SCHEMA_VERSION, context, ..Report::default() };
     for scenario in scenarios::all() {
         for cell in scenario.cells.iter().filter(|cell| cell.from <= effort) {
-            for (metric, unit) in &cell.metrics {
-                report.rows.extend(rows(&scenario, cell, metric, *unit, extent));
-            }
+            let rows = scenario.rows(cell).into_iter();
+            report.rows.extend(rows.map(|row| measured(row, &scenario, cell, extent)));
         }
-        let measured =
-            ScenarioRun { slices: 24_000, dropped: 31, seconds: 4.2, ..scenario.begun() };
-        report.scenarios.push(measured);
+        let begun = scenario.begun();
+        report.scenarios.push(ScenarioRun { slices: 24_000, dropped: 31, seconds: 4.2, ..begun });
     }
     report.drop_empty();
     complete(&mut report);
     report
 }
 
-fn rows(
-    scenario: &Scenario,
-    cell: &Cell,
-    metric: &str,
-    unit: Unit,
-    extent: [usize; 2],
-) -> Vec<Row> {
-    let [lives, rounds] = if unit.is_counted() { [1, 1] } else { extent };
-    let sample = |cost: f64, place: usize| -> Vec<Vec<Option<f64>>> {
+/// The row with as many samples as a run of that extent has.
+fn measured(row: Row, scenario: &Scenario, cell: &Cell, extent: [usize; 2]) -> Row {
+    let is_counted = row.unit.is_counted();
+    let [lives, rounds] = if is_counted { [1, 1] } else { extent };
+    let place = COSTS.iter().position(|(id, ..)| *id == row.contender).expect("its costs");
+    let cost = cost(cell, &row.metric, COSTS[place].1, COSTS[place].2);
+    let sample = |place: usize| -> Vec<Vec<Option<f64>>> {
         let round = |life: usize, round: usize| {
             // Every eleventh slice was dropped; the rest is noise that looks like it.
             let turn = life * 7 + round * 5 + place * 3;
             let value = cost * (1.0 + (turn % 13) as f64 / 260.0 - 0.023);
-            (turn % 11 != 4 || unit.is_counted()).then(|| rounded(value))
+            (turn % 11 != 4 || is_counted).then(|| rounded(value))
         };
         (0..lives).map(|life| (0..rounds).map(|at| round(life, at)).collect()).collect()
     };
-    let twice = |id: &str| id == scenario.reference && !unit.is_counted();
-    let row = |(place, (id, read, write)): (usize, &(&str, f64, f64))| {
-        let cost = cost(cell, metric, *read, *write);
-        Row {
-            samples: sample(cost, place),
-            again: if twice(id) { sample(cost, place + 1) } else { Vec::new() },
-            id: scenario.id(cell),
-            metric: metric.into(),
-            contender: (*id).into(),
-            unit,
-            ..Row::default()
-        }
-    };
-    let took_part = |who: &(usize, &(&str, f64, f64))| scenario.contenders.contains(&who.1.0);
-    COSTS.iter().enumerate().filter(took_part).map(row).collect()
+    let twice = row.contender == scenario.reference && !is_counted;
+    let again = if twice { sample(place + 1) } else { Vec::new() };
+    Row { samples: sample(place), again, ..row }
 }
 
 fn cost(cell: &Cell, metric: &str, read: f64, write: f64) -> f64 {

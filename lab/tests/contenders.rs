@@ -86,17 +86,27 @@ fn is_a_registry<S: Subject>() {
 }
 
 /// Whatever is promised to readers while others write: a pod is never missing while it is
-/// changed, by key nor by name nor in a scan; no update is lost.
-fn keeps_its_promises<S: Shared>(registry: bool) {
+/// changed, by key nor by name nor in a scan; no update is lost; and of an atomic batch nobody
+/// sees a part.
+fn keeps_its_promises<S: Shared>(registry: bool, atomic: bool) {
     let subject = filled::<S>();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let write = |thread: usize| {
             let mut hand = subject.hand();
             for round in 1..=200 {
-                for pod in (thread..100).step_by(2) {
-                    let key = FLEET.key(pod);
-                    assert!(hand.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
+                let pods = (thread..100).step_by(2);
+                if atomic && round % 2 == 0 {
+                    let mut batch = Batch::new();
+                    for key in pods.map(|pod| FLEET.key(pod)) {
+                        batch.update_health_status(&key, ServiceStatus::Healthy, later(round));
+                    }
+                    assert!(hand.commit(batch));
+                } else {
+                    // The last one first: so the first is newer only in a part of a batch.
+                    for key in pods.rev().map(|pod| FLEET.key(pod)) {
+                        assert!(hand.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
+                    }
                 }
                 // One that comes and goes disturbs nobody.
                 let new = Newcomer::new(FLEET.record(1_000 + thread));
@@ -115,6 +125,10 @@ fn keeps_its_promises<S: Shared>(registry: bool) {
                         std::any::type_name::<S>()
                     );
                 }
+                if atomic {
+                    let [first, last] = [0, 98].map(|pod| hand.checked_at(&FLEET.key(pod)));
+                    assert!(first <= last, "half of a batch was seen");
+                }
                 if registry {
                     assert_eq!(hand.by_name(&name), 10);
                     assert!((100..=102).contains(&hand.scan()));
@@ -132,41 +146,11 @@ fn keeps_its_promises<S: Shared>(registry: bool) {
     }
 }
 
-/// Two pods whose checks are always set in one batch have always the same.
-fn has_atomic_batches<S: Shared>() {
-    let subject = filled::<S>();
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut hand = subject.hand();
-            for round in 1..=2_000 {
-                let mut batch = Batch::new();
-                for pod in [7, 77] {
-                    batch.update_health_status(
-                        &FLEET.key(pod),
-                        ServiceStatus::Healthy,
-                        later(round),
-                    );
-                }
-                assert!(hand.commit(batch));
-            }
-            done.store(true, Relaxed);
-        });
-        let mut hand = subject.hand();
-        while !done.load(Relaxed) {
-            // The batch changes 7 before 77: one by one, a new 7 could stand beside an old 77.
-            let first = hand.checked_at(&FLEET.key(7));
-            let next = hand.checked_at(&FLEET.key(77));
-            assert!(first <= next, "half of a batch was seen");
-        }
-    });
-}
-
 #[test]
 fn maps_are_maps() {
     fn check<S: Shared>() {
         is_a_map::<S>();
-        keeps_its_promises::<S>(false);
+        keeps_its_promises::<S>(false, false);
     }
     is_a_map::<Floor>();
     // Whoever replaces a value makes it vanish for a moment.
@@ -185,10 +169,7 @@ fn maps_are_maps() {
 fn registries_are_registries() {
     fn check<S: Shared>(atomic: bool) {
         is_a_registry::<S>();
-        keeps_its_promises::<S>(true);
-        if atomic {
-            has_atomic_batches::<S>();
-        }
+        keeps_its_promises::<S>(true, atomic);
     }
     is_a_registry::<Store<MemoryStore>>();
     check::<Store<ThreadSafeMemoryStore>>(true);

@@ -17,7 +17,7 @@ use scc::HashIndex;
 use scc::hash_index::OccupiedEntry;
 use service_registry::ServiceStatus;
 
-use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Pod, Subject};
 
 /// The hasher of them all, with the seed of the run.
 pub type Hasher = FixedState;
@@ -52,12 +52,6 @@ impl<M: Map> Subject for M {
         M::empty(Hasher::with_seed(seed))
     }
 
-    fn alone(&mut self) -> &M {
-        self
-    }
-}
-
-impl<M: Map> Shared for M {
     fn hand(&self) -> &M {
         self
     }

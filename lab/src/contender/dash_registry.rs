@@ -14,7 +14,7 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
 
-use crate::subject::{Hand, Newcomer, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Subject};
 
 type Map<K, V> = DashMap<K, V, FixedState>;
 
@@ -127,7 +127,7 @@ impl Subject for DashRegistry {
         }
     }
 
-    fn alone(&mut self) -> &DashRegistry {
+    fn hand(&self) -> &DashRegistry {
         self
     }
 
@@ -138,12 +138,6 @@ impl Subject for DashRegistry {
             }
             self.save(info);
         }
-    }
-}
-
-impl Shared for DashRegistry {
-    fn hand(&self) -> &DashRegistry {
-        self
     }
 }
 

@@ -10,7 +10,7 @@ use ::evmap::handles::{ReadHandle, WriteHandle};
 use service_registry::{ServiceInfo, ServiceStatus};
 
 use super::bare::{Hasher, Key};
-use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Pod, Subject};
 
 type Reader = ReadHandle<Key, Pod, (), Hasher>;
 type Writer = WriteHandle<Key, Pod, (), Hasher>;
@@ -50,8 +50,9 @@ impl Subject for Evmap {
         Evmap { reader: Mutex::new(reader), writer: Mutex::new(writer) }
     }
 
-    fn alone(&mut self) -> EvmapHand<'_> {
-        self.hand()
+    fn hand(&self) -> EvmapHand<'_> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        EvmapHand { writer: &self.writer, reader: reader.clone() }
     }
 
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
@@ -61,13 +62,6 @@ impl Subject for Evmap {
             writer.update(info.key().as_str().into(), Pod::of(&info));
         }
         writer.publish();
-    }
-}
-
-impl Shared for Evmap {
-    fn hand(&self) -> EvmapHand<'_> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        EvmapHand { writer: &self.writer, reader: reader.clone() }
     }
 }
 

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use service_registry::ServiceStatus;
 
 use super::bare::{Hasher, Key};
-use crate::subject::{Hand, Newcomer, Pod, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Pod, Subject};
 
 type Map = HashMap<Key, Pod, Hasher>;
 
@@ -49,9 +49,7 @@ impl Subject for Floor {
     fn alone(&mut self) -> FloorHand<'_> {
         FloorHand::Own(&mut self.0)
     }
-}
 
-impl Shared for Floor {
     fn hand(&self) -> FloorHand<'_> {
         FloorHand::Read(&self.0)
     }

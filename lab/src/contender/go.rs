@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use service_registry::{Batch, Change, Revision, ServiceInfo, ServiceKey, ServiceStatus};
 
-use crate::subject::{Hand, Newcomer, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Subject};
 
 /// The registry.
 pub struct Go(RwLock<Tables>);
@@ -93,7 +93,7 @@ impl Subject for Go {
         }))
     }
 
-    fn alone(&mut self) -> &Go {
+    fn hand(&self) -> &Go {
         self
     }
 
@@ -105,12 +105,6 @@ impl Subject for Go {
             }
             tables.services.insert(info.key().clone(), info);
         }
-    }
-}
-
-impl Shared for Go {
-    fn hand(&self) -> &Go {
-        self
     }
 }
 

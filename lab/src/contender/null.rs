@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use service_registry::{ServiceInfo, ServiceStatus};
 
 use crate::fleet::epoch;
-use crate::subject::{Hand, Newcomer, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Subject};
 
 /// Nothing, and how much of it there is said to be.
 pub(crate) struct Null(usize);
@@ -20,18 +20,12 @@ impl Subject for Null {
         Null(0)
     }
 
-    fn alone(&mut self) -> &Null {
+    fn hand(&self) -> &Null {
         self
     }
 
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
         self.0 = pods.count();
-    }
-}
-
-impl Shared for Null {
-    fn hand(&self) -> &Null {
-        self
     }
 }
 

@@ -9,7 +9,7 @@ use service_registry::{
 };
 
 use crate::fleet::register;
-use crate::subject::{Hand, Newcomer, Shared, Subject};
+use crate::subject::{Hand, Newcomer, Subject};
 
 /// How many pods of a large fleet one commit registers.
 const BATCH: usize = 4_096;
@@ -55,19 +55,15 @@ held_by_snapshot!(SnapshotStore, VersionedStore);
 #[derive(Debug, Default)]
 pub struct Store<S>(pub S);
 
-/// What a thread has of a store: nothing of its own.
-#[derive(Debug)]
-pub struct StoreHand<'a, S>(&'a S);
-
 impl<S: Held> Subject for Store<S> {
-    type Hand<'a> = StoreHand<'a, S>;
+    type Hand<'a> = &'a Store<S>;
 
     fn create(_: u64) -> Store<S> {
         Store(S::default())
     }
 
-    fn alone(&mut self) -> StoreHand<'_, S> {
-        StoreHand(&self.0)
+    fn hand(&self) -> &Store<S> {
+        self
     }
 
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
@@ -85,13 +81,7 @@ impl<S: Held> Subject for Store<S> {
     }
 }
 
-impl<S: Held + Send + Sync> Shared for Store<S> {
-    fn hand(&self) -> StoreHand<'_, S> {
-        StoreHand(&self.0)
-    }
-}
-
-impl<S: Held> Hand for StoreHand<'_, S> {
+impl<S: Held> Hand for &Store<S> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.0.with_service(key, ServiceInfo::status).ok()

@@ -37,8 +37,8 @@ pub(super) fn answers(report: &Report) -> Vec<Answer> {
         .iter()
         .map(|question| {
             let mut answer = Answer {
-                question: question.need.into(),
-                group: question.group.into(),
+                question: question.need.clone(),
+                group: question.group.clone(),
                 by_promise: question.who.by_promise(),
                 ..Answer::default()
             };
@@ -81,10 +81,10 @@ struct Weighed<'a> {
 impl<'a> Weighed<'a> {
     fn of(report: &'a Report, question: &'a Question) -> Option<Weighed<'a>> {
         let mut trials = question.trials.iter();
-        trials.find_map(|trial| Weighed::by(report, question.who, trial))
+        trials.find_map(|trial| Weighed::by(report, &question.who, trial))
     }
 
-    fn by(report: &'a Report, who: Who, trial: &'a Trial) -> Option<Weighed<'a>> {
+    fn by(report: &'a Report, who: &Who, trial: &'a Trial) -> Option<Weighed<'a>> {
         let infos: BTreeMap<&str, &ContenderInfo> =
             report.context.contenders.iter().map(|info| (&*info.id, info)).collect();
         let table = Table::of(report, trial);
@@ -98,7 +98,7 @@ impl<'a> Weighed<'a> {
         let mut best = *able.first()?;
         for _ in 0..=able.len() {
             let others = able.iter().filter(|id| **id != best);
-            let others = others.filter_map(|id| Some((*id, table.compare(id, best)?.log)));
+            let others = others.filter_map(|id| Some((*id, table.compare(id, best)?.0.log)));
             match others.min_by(|a, b| a.1.total_cmp(&b.1)) {
                 Some((better, log)) if log < 0.0 => best = better,
                 _ => break,
@@ -108,12 +108,13 @@ impl<'a> Weighed<'a> {
             let mut all: Vec<Comparison> = ids
                 .filter(|id| *id != best)
                 .filter_map(|id| {
-                    let ratio = table.compare(id, best)?.interval();
+                    let (ratio, cells) = table.compare(id, best)?;
+                    let ratio = ratio.interval();
                     Some(Comparison {
                         contender: id.into(),
                         to: best.into(),
                         ratio,
-                        cells: table.common(id, best),
+                        cells,
                         equal: is_equal(ratio),
                     })
                 })
@@ -140,7 +141,7 @@ impl<'a> Table<'a> {
     fn of(report: &'a Report, trial: &Trial) -> Table<'a> {
         let mut table: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
         for row in &report.rows {
-            if row.id.scenario == trial.scenario && (trial.wanted)(&row.place()) {
+            if trial.wants(row) {
                 let cell = table.entry(&row.id).or_default();
                 cell.entry(&*row.contender).or_default().push(row);
             }
@@ -167,14 +168,9 @@ impl<'a> Table<'a> {
         rows.map(|row| row.samples.iter().flatten().flatten().count()).sum()
     }
 
-    fn common(&self, id: &str, to: &str) -> usize {
-        let both = |cell: &&BTreeMap<_, _>| cell.contains_key(id) && cell.contains_key(to);
-        self.0.values().filter(both).count()
-    }
-
     /// The geometric mean of the ratios of all cells that both have; of several metrics of
-    /// a cell, which share their luck, the mean within each round.
-    fn compare(&self, id: &str, to: &str) -> Option<Estimate> {
+    /// a cell, which share their luck, the mean within each round. With the number of cells.
+    fn compare(&self, id: &str, to: &str) -> Option<(Estimate, usize)> {
         let mut cells = Vec::new();
         for cell in self.0.values() {
             let (Some(own), Some(other)) = (cell.get(id), cell.get(to)) else {
@@ -187,7 +183,7 @@ impl<'a> Table<'a> {
             let (units, logs): (Vec<_>, Vec<_>) = both.unzip();
             cells.push(estimate(*units.first()?, &mean(&logs))?);
         }
-        Estimate::mean(&cells)
+        Some((Estimate::mean(&cells)?, cells.len()))
     }
 }
 
@@ -204,7 +200,7 @@ fn mean(of: &[Logs]) -> Logs {
 fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
     let Some(weighed) = Weighed::of(report, question) else {
         let mut names: Vec<String> =
-            question.trials.iter().map(|own| own.scenario.into()).collect();
+            question.trials.iter().map(|own| own.scenario.clone()).collect();
         names.dedup();
         let names = words::list(&names, "or");
         answer.evidence.push(format!("This run has no figures for it: that takes {names}."));
@@ -292,7 +288,7 @@ fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
         return;
     }
     answer.stores = fits.iter().map(|info| info.id.clone()).collect();
-    answer.evidence.push(if let Who::Views = question.who {
+    answer.evidence.push(if question.who == Who::Views {
         let costs = |info: &&ContenderInfo| {
             let snapshot = info.promises.as_ref().map_or("", |own| &own.snapshot);
             format!("{}, {snapshot}", info.name)
@@ -335,7 +331,7 @@ fn caveats(report: &Report, question: &Question, answer: &mut Answer) {
         }
     }
     if !question.caveat.is_empty() {
-        answer.caveats.push(question.caveat.into());
+        answer.caveats.push(question.caveat.clone());
     }
 }
 

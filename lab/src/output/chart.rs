@@ -9,5 +9,5 @@ mod look;
 mod scale;
 
 pub(crate) use dots::{Dot, Dots};
-pub(crate) use lines::{Lines, Series};
+pub(crate) use lines::{Series, lines};
 pub(crate) use look::Look;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use minijinja::Value;
 
 use super::book::Book;
-use super::chart::{Dot, Dots, Lines, Look, Series};
+use super::chart::{self, Dot, Dots, Look, Series};
 use super::words::{self, plural};
 use crate::model::{Answer, Interval, Place, Row};
 
@@ -32,23 +32,23 @@ enum Axis {
 impl Axis {
     const ALL: [Axis; 3] = [Axis::Writes, Axis::Services, Axis::Threads];
 
-    fn of(self, place: &Place) -> Option<usize> {
-        match self {
-            Axis::Writes => mix(&place.id.cell),
-            Axis::Services => Some(place.id.services),
-            Axis::Threads => Some(place.id.threads),
-        }
+    /// Where on it a place lies, and what is the same along a line.
+    fn split(self, place: &Place) -> Option<(usize, Place)> {
+        let mut rest = place.clone();
+        let at = match self {
+            Axis::Writes => {
+                let (writes, cell) = mix(&place.id.cell)?;
+                rest.id.cell = cell;
+                writes
+            }
+            Axis::Services => std::mem::take(&mut rest.id.services),
+            Axis::Threads => std::mem::take(&mut rest.id.threads),
+        };
+        Some((at, rest))
     }
 
-    /// What is the same along a line.
-    fn rest(self, place: &Place) -> Place {
-        let mut rest = place.clone();
-        match self {
-            Axis::Writes => rest.id.cell = without_mix(&place.id.cell),
-            Axis::Services => rest.id.services = 0,
-            Axis::Threads => rest.id.threads = 0,
-        }
-        rest
+    fn at(self, place: &Place) -> Option<usize> {
+        self.split(place).map(|(at, _)| at)
     }
 
     fn name(self) -> &'static str {
@@ -67,25 +67,16 @@ impl Axis {
     }
 }
 
-/// The word `95/5` of a cell's name.
-fn mix_word(cell: &str) -> Option<&str> {
-    let mut words = cell.split([' ', '_', ',']);
-    words.find(|word| {
-        let parts = word
-            .split_once('/')
-            .map(|(reads, writes)| (reads.parse::<usize>(), writes.parse::<usize>()));
-        matches!(parts, Some((Ok(reads), Ok(writes))) if reads + writes == 100)
+/// How many of a hundred operations are writes, by the word `95/5` of a cell's name, and the
+/// rest of the name.
+fn mix(cell: &str) -> Option<(usize, String)> {
+    const BETWEEN: [char; 3] = [' ', '_', ','];
+    cell.split(BETWEEN).find_map(|word| {
+        let (reads, writes) = word.split_once('/')?;
+        let (reads, writes) = (reads.parse::<usize>().ok()?, writes.parse().ok()?);
+        let rest = || cell.replacen(word, "", 1).trim_matches(BETWEEN).to_owned();
+        (reads + writes == 100).then(|| (writes, rest()))
     })
-}
-
-/// How many of a hundred operations are writes.
-fn mix(cell: &str) -> Option<usize> {
-    mix_word(cell)?.split_once('/')?.1.parse().ok()
-}
-
-fn without_mix(cell: &str) -> String {
-    let rest = mix_word(cell).map_or(cell.into(), |word| cell.replacen(word, "", 1));
-    rest.trim_matches([' ', '_', ',']).into()
 }
 
 /// A chart of a scenario with the places that it shows.
@@ -104,14 +95,13 @@ pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Valu
         let title = format!("{title}: {}", place.what());
         return Some((name_of(answer), dots(book, place, title, STEP)));
     };
-    let dot = |id: &str, figure| Dot { name: words::short(id, NAME), look: book.look(id), figure };
     let others = answer.comparisons.iter().filter(|other| other.to == first.to);
-    let others = others.map(|other| dot(&other.contender, other.ratio));
+    let others = others.map(|other| dot(book, &other.contender, other.ratio));
     let chart = Dots {
         title,
         unit: None,
         axis: format!("cost next to {}", words::short(&first.to, NAME)),
-        rows: std::iter::once(dot(&first.to, Interval::exact(1.0))).chain(others).collect(),
+        rows: std::iter::once(dot(book, &first.to, Interval::exact(1.0))).chain(others).collect(),
         step: STEP,
     };
     Some((name_of(answer), chart.draw()))
@@ -137,7 +127,7 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> 
     let draw = |panel: &Panel| {
         let title = panel.title(scenario);
         let drawing = match panel.axis {
-            Some(axis) => lines(book, panel, axis, title.clone(), HEIGHT),
+            Some(axis) => lines(book, panel, axis, &title, HEIGHT),
             None => dots(book, &panel.places[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
@@ -165,7 +155,7 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
             "Time for an operation by {}, over the share of writes",
             plural(panel.rest.id.threads, "thread")
         );
-        Some(lines(book, &panel, Axis::Writes, title, 190.0))
+        Some(lines(book, &panel, Axis::Writes, &title, 190.0))
     };
     let read = || {
         let is_read = |place: &&Place| {
@@ -191,13 +181,13 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
 fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
     let places = book.places(scenario);
     let along = |axis: Axis| -> BTreeSet<usize> {
-        places.iter().filter_map(|place| axis.of(place)).collect()
+        places.iter().filter_map(|place| axis.at(place)).collect()
     };
     let axis = Axis::ALL.into_iter().find(|axis| along(*axis).len() >= 3);
     let mut panels: Vec<Panel> = Vec::new();
     for place in places {
-        let own = axis.filter(|axis| axis.of(place).is_some());
-        let rest = own.map_or_else(|| place.clone(), |axis| axis.rest(place));
+        let split = axis.and_then(|axis| Some((Some(axis), axis.split(place)?.1)));
+        let (own, rest) = split.unwrap_or_else(|| (None, place.clone()));
         let known = panels.iter_mut().find(|panel| panel.axis == own && panel.rest == rest);
         match known {
             Some(panel) => panel.places.push(place.clone()),
@@ -207,7 +197,7 @@ fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
     for panel in &mut panels {
         match panel.axis {
             Some(axis) if panel.places.len() > 1 => {
-                panel.places.sort_by_key(|place| axis.of(place));
+                panel.places.sort_by_key(|place| axis.at(place));
             }
             _ => panel.axis = None,
         }
@@ -233,26 +223,25 @@ impl Panel {
     }
 }
 
+fn dot(book: &Book<'_>, id: &str, figure: Interval) -> Dot {
+    Dot { name: words::short(id, NAME), look: book.look(id), figure }
+}
+
 fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
     let mut rows: Vec<&Row> = book.rows(place).to_vec();
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
-    let row = |row: &&Row| Dot {
-        name: words::short(&row.contender, NAME),
-        look: book.look(&row.contender),
-        figure: row.value,
-    };
     let chart = Dots {
         title,
         unit,
         axis: unit.map_or("", words::measures).into(),
-        rows: rows.iter().map(row).collect(),
+        rows: rows.iter().map(|row| dot(book, &row.contender, row.value)).collect(),
         step,
     };
     chart.draw()
 }
 
-fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64) -> Value {
+fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: &str, height: f64) -> Value {
     let mut series: Vec<Series> = book
         .took_part(&panel.places)
         .into_iter()
@@ -264,16 +253,9 @@ fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: String, height: f64)
         .collect();
     series.sort_by_key(|series| matches!(series.look, Look::Ours(_)));
     let unit = book.rows(&panel.places[0])[0].unit;
-    let labels = panel.places.iter().filter_map(|place| axis.of(place));
-    let chart = Lines {
-        title,
-        across: axis.name().into(),
-        places: labels.map(|value| axis.label(value)).collect(),
-        unit,
-        series,
-        height,
-    };
-    chart.draw()
+    let labels = panel.places.iter().filter_map(|place| axis.at(place));
+    let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();
+    chart::lines(title, axis.name(), &labels, unit, &series, height)
 }
 
 #[cfg(test)]
@@ -282,10 +264,8 @@ mod tests {
 
     #[test]
     fn a_mix_is_found_in_the_name_of_a_cell() {
-        assert_eq!(mix("95/5"), Some(5));
-        assert_eq!(mix("1 key, 90/10"), Some(10));
-        assert_eq!(mix("with_service"), None);
-        assert_eq!(mix("3/4"), None);
-        assert_eq!(without_mix("1 key, 90/10"), "1 key");
+        assert_eq!(mix("95/5"), Some((5, String::new())));
+        assert_eq!(mix("1 key, 90/10"), Some((10, "1 key".into())));
+        assert_eq!([mix("with_service"), mix("3/4")], [None, None]);
     }
 }

@@ -1,10 +1,11 @@
 //! What the templates of the pages are filled with.
 
+use minijinja::value::Serde;
 use minijinja::{Value, context};
 
 use super::book::Book;
 use super::{figures, story, words};
-use crate::model::{Answer, Interval, Place, Report, Row, ScenarioRun};
+use crate::model::{Answer, ContenderInfo, Place, Report, ScenarioRun};
 
 /// All that a page shows.
 pub(crate) fn page(book: &Book<'_>) -> Value {
@@ -28,7 +29,8 @@ pub(crate) fn page(book: &Book<'_>) -> Value {
         promises => promises(report),
         contenders => contenders(report),
         noise => noise(book),
-        facts => facts(report),
+        context => Value::from(Serde(report.context.clone())),
+        took => story::duration(report.context.seconds),
         rules => rules.collect::<Vec<_>>(),
         command => &*report.context.command,
         five => five.collect::<Vec<_>>(),
@@ -40,27 +42,17 @@ fn figure((file, chart): (String, Value)) -> Value {
     context! { file, chart }
 }
 
-/// Rows and columns; the first column names the rows.
-fn table<const N: usize, T: Into<Value>>(
-    head: [&str; N],
-    rows: impl Iterator<Item = [T; N]>,
-) -> Value {
-    let rows = rows.map(|row| row.map(Into::into).to_vec());
-    context! { head => head.map(Value::from).to_vec(), rows => rows.collect::<Vec<Vec<Value>>>() }
-}
-
 fn question(book: &Book<'_>, answer: &Answer) -> Value {
-    let comparisons = answer.comparisons.iter().map(|comparison| {
-        [
-            book.name(&comparison.contender).into(),
-            words::times(comparison.ratio.value),
-            words::ends(comparison.ratio),
-            words::thousands(comparison.cells as u64),
-            if comparison.equal { "equal" } else { "" }.into(),
-        ]
+    let comparisons = answer.comparisons.iter().map(|own| {
+        context! {
+            store => book.name(&own.contender),
+            cost => words::times(own.ratio.value),
+            ends => words::ends(own.ratio),
+            cells => own.cells,
+            equal => if own.equal { "equal" } else { "" },
+        }
     });
     let best = answer.comparisons.first().map_or("", |own| &own.to);
-    let cost = format!("cost next to {}", book.name(best));
     let scenarios = answer.cells.iter().map(|place| place.id.scenario.as_str());
     let methods = words::distinct(scenarios).into_iter().filter_map(|name| book.run(name)).map(|run| {
         context! { id => anchor(run), scenario => &*run.name, how => words::stopped(&run.method) }
@@ -77,7 +69,8 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
         chart => chart.map(figure),
         evidence => stopped(&answer.evidence),
         caveats => stopped(&answer.caveats),
-        comparisons => table(["store", &cost, "95 % interval", "cells", ""], comparisons),
+        best => book.name(best),
+        comparisons => comparisons.collect::<Vec<_>>(),
         cells => cells(book, &answer.cells, true),
         methods => methods.collect::<Vec<_>>(),
     }
@@ -91,22 +84,15 @@ fn anchor(run: &ScenarioRun) -> String {
 fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
     let places = book.places(&run.name);
     let charts = figures::scenario(book, &run.name).into_iter();
-    let dropped = match run.dropped {
-        0 => "none was dropped".to_owned(),
-        1 => "1 was dropped".to_owned(),
-        dropped => format!("{} were dropped", words::thousands(dropped)),
-    };
     context! {
         id => anchor(run),
         name => &*run.name,
         about => words::stopped(&run.about),
         method => words::stopped(&run.method),
-        extent => format!(
-            "{} slices in {}, of which {dropped}. Ratios are to {}.",
-            words::thousands(run.slices),
-            story::duration(run.seconds),
-            book.name(&run.reference)
-        ),
+        slices => run.slices,
+        dropped => run.dropped,
+        took => story::duration(run.seconds),
+        reference => book.name(&run.reference),
         sentence => story::scenario(book, places),
         charts => charts.map(figure).collect::<Vec<_>>(),
         table => cells(book, places, false),
@@ -141,103 +127,37 @@ fn cells(book: &Book<'_>, places: &[Place], of_question: bool) -> Value {
     context! { head, rows }
 }
 
-fn promises(report: &Report) -> Value {
-    let yes = |kept: bool| if kept { "yes" } else { "no" };
-    let rows = report.context.contenders.iter().filter_map(|info| {
-        let own = info.promises.as_ref()?;
-        Some([
-            info.name.as_str(),
-            &own.readers,
-            &own.writers,
-            &own.batch,
-            &own.scan,
-            yes(own.indexes_agree),
-            yes(own.never_missing),
-            &own.snapshot,
-            yes(own.linearizable),
-            &own.caveat,
-        ])
-    });
-    let head = [
-        "store",
-        "readers",
-        "writers",
-        "several changes",
-        "scans",
-        "indexes agree",
-        "never missing",
-        "snapshot",
-        "linearizable",
-        "to mind",
-    ];
-    table(head, rows)
+/// What stores promise, each with its name.
+fn promises(report: &Report) -> Vec<Value> {
+    let of = |info: &ContenderInfo| {
+        let promises = Value::from(Serde(info.promises.clone()?));
+        Some(context! { store => &*info.name, ..promises })
+    };
+    report.context.contenders.iter().filter_map(of).collect()
 }
 
-fn contenders(report: &Report) -> Value {
+fn contenders(report: &Report) -> Vec<Value> {
     let context = &report.context;
-    let rows = context.contenders.iter().map(|info| {
-        let built_on = info.crate_name.as_ref().map_or(String::new(), |name| {
-            let version = context.crates.get(name).map_or("", String::as_str);
-            format!("{name} {version}").trim_end().to_owned()
-        });
-        [info.id.clone(), info.name.clone(), info.about.clone(), built_on]
-    });
-    table(["in charts", "name", "what it is", "built on"], rows)
+    let of = |info: &ContenderInfo| {
+        let version = context.crates.get(info.crate_name.as_ref()?);
+        let built_on = format!("{} {}", info.crate_name.as_ref()?, version.map_or("", |own| own));
+        Some(built_on.trim_end().to_owned())
+    };
+    let all = context.contenders.iter();
+    all.map(|info| context! { built_on => of(info), ..Value::from(Serde(info.clone())) }).collect()
 }
 
-fn noise(book: &Book<'_>) -> Value {
+fn noise(book: &Book<'_>) -> Vec<Value> {
     let rows = book.report.noise.iter().map(|noise| {
         let run = book.run(&noise.scenario);
-        let count = |of: fn(&ScenarioRun) -> u64| {
-            run.map_or(String::new(), |run| words::thousands(of(run)))
-        };
-        [
-            noise.scenario.clone(),
-            run.map_or("", |run| book.name(&run.reference)).into(),
-            words::times(noise.floor),
-            words::times(noise.worst),
-            count(|run| run.slices),
-            count(|run| run.dropped),
-        ]
+        context! {
+            scenario => &*noise.scenario,
+            reference => run.map(|run| book.name(&run.reference)),
+            floor => words::times(noise.floor),
+            worst => words::times(noise.worst),
+            slices => run.map(|run| words::thousands(run.slices)),
+            dropped => run.map(|run| words::thousands(run.dropped)),
+        }
     });
-    table(["scenario", "reference", "median floor", "worst cell", "slices", "dropped"], rows)
-}
-
-fn facts(report: &Report) -> Value {
-    let context = &report.context;
-    let (machine, toolchain) = (&context.machine, &context.toolchain);
-    let revision = match (&context.git_revision, context.git_modified) {
-        (None, _) => "unknown".into(),
-        (Some(revision), Some(true)) => format!("{revision}, with changes that no commit holds"),
-        (Some(revision), _) => revision.clone(),
-    };
-    let threads = words::plural(machine.cores, "thread");
-    let crates = context.crates.iter().map(|(name, version)| format!("{name} {version}"));
-    let crates: Vec<String> = crates.collect();
-    let [before, after] = [machine.load_before, machine.load_after];
-    let build = [&*toolchain.rustc, &toolchain.target, &toolchain.profile].join(", ");
-    let facts: [(&str, String); 15] = [
-        ("Processor", format!("{}, {threads} at once", machine.cpu)),
-        ("Memory", format!("{} MiB", words::thousands(machine.memory_bytes >> 20))),
-        ("System", format!("{}, kernel {}", machine.os, machine.kernel)),
-        ("Load", format!("{before:.2} before, {after:.2} after")),
-        ("Toolchain", format!("{build} build")),
-        ("Allocator", context.allocator.clone()),
-        ("Hasher", context.hasher.clone()),
-        ("Keys", context.keys.clone()),
-        ("Copies", context.copies.clone()),
-        ("Crates", crates.join(", ")),
-        ("Started", format!("{}, took {}", context.started_at, story::duration(context.seconds))),
-        ("Revision", revision),
-        ("Cargo.lock", format!("SHA-256 {}", context.lock_file)),
-        ("Command", context.command.clone()),
-        ("Seed", context.seed.to_string()),
-    ];
-    table([""; 2], facts.into_iter().map(|(what, how)| [what.to_owned(), how]))
-}
-
-/// A row of the report as a line of figures, for whoever wants all of them.
-pub(crate) fn figures_of(book: &Book<'_>, row: &Row) -> [String; 3] {
-    let ratio = row.ratio.filter(|ratio: &Interval| ratio.value.is_finite());
-    [book.name(&row.contender).into(), row.said(), ratio.map_or(String::new(), words::ratio)]
+    rows.collect()
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::book::Book;
 use super::words::{self, list, plural, stopped};
-use crate::model::{Answer, Comparison, Interval, Place, Report};
+use crate::model::{Answer, Comparison, Interval, Place, Report, Row};
 
 /// What the answer to a question is, in one sentence.
 pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
@@ -82,46 +82,37 @@ pub(crate) fn margin(answer: &Answer) -> String {
 
 /// What the figures of a scenario show: who leads how often, and how far they lie apart.
 pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
-    let mut leads: Vec<(&str, usize)> = Vec::new();
-    let (mut cells, mut far) = (0, None::<(f64, &Place)>);
-    for place in places {
+    let compared = places.iter().filter_map(|place| {
         let ours = book.rows(place).iter().filter(|row| book.is_ours(&row.contender));
-        let mut values: Vec<(f64, &str)> =
-            ours.map(|row| (row.value.value, row.contender.as_str())).collect();
-        values.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let ([(least, best), ..], Some((most, _))) = (&values[..], values.last()) else {
-            continue;
-        };
-        if values.len() < 2 {
-            continue;
-        }
-        cells += 1;
-        match leads.iter_mut().find(|(id, _)| id == best) {
-            Some((_, times)) => *times += 1,
-            None => leads.push((best, 1)),
-        }
-        if *least > 0.0 && far.is_none_or(|(ratio, _)| most / least > ratio) {
-            far = Some((most / least, place));
-        }
-    }
-    leads.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
-    let Some(&(best, times)) = leads.first() else {
+        let mut ours: Vec<&Row> = ours.copied().collect();
+        ours.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
+        let [best, .., last] = ours[..] else { return None };
+        let apart = last.value.value / best.value.value;
+        Some((&*best.contender, if best.value.value > 0.0 { apart } else { 1.0 }, place))
+    });
+    let compared: Vec<(&str, f64, &Place)> = compared.collect();
+    let leads = words::distinct(compared.iter().map(|(best, ..)| *best));
+    let times = |id: &str| compared.iter().filter(|(best, ..)| *best == id).count();
+    // Of several that lead as often, the first.
+    let Some(best) = leads.iter().rev().max_by_key(|id| times(id)) else {
         return "No two stores of this crate were measured here.".into();
     };
     let mut said = if leads.len() == 1 {
         format!("Of the stores of this crate, {} has the lowest median everywhere", book.name(best))
     } else {
         format!(
-            "Of the stores of this crate, {} has the lowest median most often, in {times} of {}",
+            "Of the stores of this crate, {} has the lowest median most often, in {} of {}",
             book.name(best),
-            plural(cells, "figure")
+            times(best),
+            plural(compared.len(), "figure")
         )
     };
-    if let Some((ratio, place)) = far.filter(|(ratio, _)| *ratio >= 1.05) {
+    let far = compared.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1));
+    if let Some((_, ratio, place)) = far.filter(|(_, ratio, _)| *ratio >= 1.05) {
         let _ = write!(
             said,
             "; the lowest and the highest lie up to a factor of {} apart ({}, {})",
-            words::significant(ratio),
+            words::significant(*ratio),
             place.what(),
             place.where_()
         );

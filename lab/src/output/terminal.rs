@@ -7,7 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArran
 use comfy_table::{LineStyle, Table};
 
 use super::book::Book;
-use super::{page, story, words};
+use super::{story, words};
 use crate::compare::Changes;
 use crate::model::{Answer, Report};
 
@@ -30,10 +30,6 @@ const NARROW: usize = 64;
 
 /// The tables, a question group each, the answers last: at most 57 lines at 80 columns
 /// unless `verbose`. Control characters of the report do not reach `out`.
-///
-/// # Errors
-///
-/// Those of `out`.
 pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
     let book = Book::of(report);
     let options = Options { width: options.width.max(20), ..options };
@@ -79,10 +75,6 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
 }
 
 /// What changed, and what speaks against comparing: at most 60 lines unless `verbose`.
-///
-/// # Errors
-///
-/// Those of `out`.
 pub(crate) fn changes(
     changes: &Changes,
     names: [&str; 2],
@@ -177,7 +169,10 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
 fn everything(book: &Book<'_>, scenario: &str, options: Options) -> Vec<String> {
     let mut all = Vec::new();
     for place in book.places(scenario) {
-        let rows = book.rows(place).iter().map(|row| page::figures_of(book, row).to_vec());
+        let rows = book.rows(place).iter().map(|row| {
+            let ratio = row.ratio.map_or(String::new(), words::ratio);
+            vec![book.name(&row.contender).into(), row.said(), ratio]
+        });
         let title = format!("{scenario}: {}, {}", place.what(), place.where_());
         all.extend(lines(&columns([vec![bold(&title)]], options)));
         all.extend(table(&["", "median (95 %)", "to the reference"], rows, options));

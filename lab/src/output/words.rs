@@ -65,16 +65,13 @@ pub(crate) fn significant(value: f64) -> String {
 
 /// The same without zeros at the end of a fraction, for the label of a tick.
 pub(crate) fn bare(text: &str) -> String {
-    let (number, unit) = text.split_once(' ').map_or((text, ""), |(n, u)| (n, u));
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
     let number = if number.contains('.') {
         number.trim_end_matches('0').trim_end_matches('.')
     } else {
         number
     };
-    match unit {
-        "" => number.into(),
-        unit => format!("{number} {unit}"),
-    }
+    format!("{number} {unit}").trim_end().into()
 }
 
 /// A whole number with its thousands kept apart: `100,000`.
@@ -137,27 +134,16 @@ pub(crate) fn stopped(text: &str) -> String {
 
 /// A name for an anchor or a file: lower-case letters, digits and hyphens.
 pub(crate) fn slug(text: &str) -> String {
-    let mut slug = String::new();
-    for letter in text.chars().take(120) {
-        if letter.is_ascii_alphanumeric() {
-            slug.push(letter.to_ascii_lowercase());
-        } else if !slug.ends_with('-') && !slug.is_empty() {
-            slug.push('-');
-        }
-    }
-    let slug = slug.trim_end_matches('-');
-    if slug.is_empty() { "x".into() } else { slug.into() }
+    let text: String = text.chars().take(120).collect();
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "x".into() } else { words.join("-").to_ascii_lowercase() }
 }
 
 /// The text with U+FFFD for whatever would command a terminal or turn its writing round:
 /// control characters, and marks of direction.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|letter| match letter {
-            letter if is_hostile(letter) => '\u{FFFD}',
-            letter => letter,
-        })
-        .collect()
+    text.replace(is_hostile, "\u{FFFD}")
 }
 
 /// Whether [`clean`] replaces it.

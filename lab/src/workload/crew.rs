@@ -13,7 +13,7 @@ use super::percentiles::Percentiles;
 use super::task::{Task, tasks};
 use super::verify::verify;
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, epoch};
+use crate::fleet::{Fleet, dice, epoch, shuffled};
 use crate::scenario::{Background, Cell, Orchestration};
 use crate::seat;
 use crate::stage::{Slice, Stage};
@@ -169,7 +169,7 @@ fn idlers<S: Shared>(
     let draw = Draw {
         mix: &beside.mix,
         keys: cell.keys,
-        popular: &Deck::popularity(fleet, &mut dice),
+        popular: &shuffled(fleet.0.services, &mut dice),
         hand: None,
     };
     let deck = Arc::new(Deck::new(fleet, &draw, beside.threads, &mut dice));

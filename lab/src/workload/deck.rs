@@ -16,7 +16,7 @@ use rand::seq::SliceRandom;
 use rand_distr::Zipf;
 use service_registry::{Batch, ServiceInfo, ServiceStatus};
 
-use crate::fleet::{Dice, Fleet, shuffled};
+use crate::fleet::{Dice, Fleet};
 use crate::scenario::{Keys, Op};
 use crate::subject::Hand;
 
@@ -126,11 +126,6 @@ impl Deck {
             known.entry(like).or_insert(step);
         }
         deck
-    }
-
-    /// The pods of a fleet, the most popular first.
-    pub(super) fn popularity(fleet: Fleet, dice: &mut Dice) -> Vec<usize> {
-        shuffled(fleet.0.services, dice)
     }
 
     /// Appends a step. `known` is one with the same text, which is quicker to copy than to
@@ -303,7 +298,7 @@ fn status_at(at: u32) -> ServiceStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::dice;
+    use crate::fleet::{dice, shuffled};
     use crate::scenario::Holds;
 
     #[test]
@@ -329,7 +324,7 @@ mod tests {
     fn some_keys_are_asked_for_more_than_others_only_where_they_should_be() {
         let fleet = Fleet(Holds::default());
         let mut dice = dice(1, "test");
-        let popular = Deck::popularity(fleet, &mut dice);
+        let popular = shuffled(1_000, &mut dice);
         let mut most = |keys| {
             let draw = Draw { mix: &[(Op::With, 1)], keys, popular: &popular, hand: None };
             let deck = Deck::new(fleet, &draw, 1, &mut dice);

@@ -15,19 +15,6 @@ use crate::subject::{Hand, Newcomer, Subject};
 /// same ones are there.
 const TURNS: usize = 4;
 
-/// A stage whose slices each begin with nothing.
-struct Anew<F>(F);
-
-impl<F: FnMut(Duration) -> Result<Slice, Fault>> Stage for Anew<F> {
-    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        (self.0)(length)
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Fault> {
-        Ok(())
-    }
-}
-
 fn slice(values: Vec<f64>, operations: usize, start: Instant) -> Slice {
     let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     Slice { values, operations: operations as u64, nanoseconds }
@@ -43,7 +30,7 @@ pub(super) fn fill_and_drop<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage
     let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
     let pods = order.into_iter().map(|pod| Newcomer::new(fleet.record(pod)));
     let pods: Vec<Newcomer> = pods.collect();
-    Box::new(Anew(move |length| {
+    Box::new(move |length| {
         let start = Instant::now();
         let mut runs = Vec::new();
         while runs.is_empty() || start.elapsed() < length {
@@ -55,7 +42,7 @@ pub(super) fn fill_and_drop<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage
             values[values.len() / 2]
         };
         Ok(slice((0..3).map(median).collect(), runs.len() * pods.len(), start))
-    }))
+    })
 }
 
 fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
@@ -92,10 +79,10 @@ fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
 /// are made one by one and given away.
 pub(super) fn memory<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
     let fleet = Fleet(cell.holds);
-    Box::new(Anew(move |_| {
+    Box::new(move |_| {
         let start = Instant::now();
         Ok(slice(bytes::<S>(fleet, seed)?, fleet.0.services, start))
-    }))
+    })
 }
 
 fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {

@@ -8,8 +8,8 @@ use super::order::{Order, Share};
 use super::swing::Swing;
 use super::verify::Checks;
 use super::visibility;
-use super::worker::{Pace, Worker};
-use crate::fleet::{Fleet, dice};
+use super::worker::Worker;
+use crate::fleet::{Fleet, dice, shuffled};
 use crate::scenario::{Background, Cell, Op, Orchestration};
 use crate::subject::Hand;
 
@@ -83,10 +83,10 @@ pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
     }
     let none = Background { mix: Vec::new(), threads: 0, rate: Some(0) };
     let beside = cell.background.as_ref().unwrap_or(&none);
-    let popular = Deck::popularity(fleet, &mut dice);
+    let popular = shuffled(fleet.0.services, &mut dice);
     let beside_threads = if beside.rate == Some(0) { 0 } else { beside.threads };
     let all = cell.threads + beside_threads;
-    let mut task = |thread: usize, mix: &[(Op, u32)], pace| {
+    let mut task = |thread: usize, mix: &[(Op, u32)], rate| {
         if let Some(swing) = Swing::new(fleet, mix, thread, &mut dice) {
             return Task::Swing(swing);
         }
@@ -99,12 +99,11 @@ pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
                 _ => None,
             },
         };
-        Task::Steps(Worker::new(Deck::new(fleet, &draw, all, &mut dice), pace))
+        Task::Steps(Worker::new(Deck::new(fleet, &draw, all, &mut dice), rate))
     };
-    let measured = (0..cell.threads).map(|thread| task(thread, &cell.mix, Pace::Unthrottled));
+    let measured = (0..cell.threads).map(|thread| task(thread, &cell.mix, None));
     let mut tasks: Vec<Task> = measured.collect();
-    let pace = beside.rate.map_or(Pace::Unthrottled, Pace::PerSecond);
-    tasks.extend((cell.threads..all).map(|thread| task(thread, &beside.mix, pace)));
+    tasks.extend((cell.threads..all).map(|thread| task(thread, &beside.mix, beside.rate)));
     if let Orchestration::OpenLoop { rate } = cell.orchestration {
         let rate = f64::from(rate) / cell.threads as f64;
         let timed = |(at, task)| match task {

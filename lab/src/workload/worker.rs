@@ -11,20 +11,13 @@ use crate::subject::Hand;
 /// operations that takes: long against the 25 ns of a look, short against a slice.
 const BETWEEN: Duration = Duration::from_micros(20);
 
-/// How often a thread works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pace {
-    /// As fast as it can.
-    Unthrottled,
-    /// At even distances, this many times a second.
-    PerSecond(u32),
-}
-
 /// What a thread does, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Worker {
     deck: Deck,
-    pace: Pace,
+    /// How often it works, in steps a second at even distances; as fast as it can where that is
+    /// not said.
+    rate: Option<u32>,
     /// Steps that it has done in its life.
     done: u64,
     /// How many it does between two looks at the clock.
@@ -37,10 +30,10 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(deck: Deck, pace: Pace) -> Worker {
+    pub(super) fn new(deck: Deck, rate: Option<u32>) -> Worker {
         Worker {
             deck,
-            pace,
+            rate,
             done: 0,
             batch: 1,
             stamps: VecDeque::new(),
@@ -59,7 +52,7 @@ impl Worker {
         let mut due = Instant::now();
         let mut before = due;
         while before < order.until {
-            if let Pace::PerSecond(rate) = self.pace {
+            if let Some(rate) = self.rate {
                 due += Duration::from_secs(1) / rate;
                 if !wait_until(due.min(order.until), || false) || due >= order.until {
                     break;

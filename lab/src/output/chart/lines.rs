@@ -7,23 +7,6 @@ use super::scale::{Scale, apart};
 use crate::model::{Interval, Unit};
 use crate::output::words;
 
-/// Some contenders over the same places.
-#[derive(Clone, Debug)]
-pub(crate) struct Lines {
-    /// What it shows.
-    pub(crate) title: String,
-    /// What lies from left to right.
-    pub(crate) across: String,
-    /// The places from left to right.
-    pub(crate) places: Vec<String>,
-    /// The unit of the values, of which less is better.
-    pub(crate) unit: Unit,
-    /// Who is drawn, those from outside first: what comes later lies above.
-    pub(crate) series: Vec<Series>,
-    /// How high the plot is at least, in pixels.
-    pub(crate) height: f64,
-}
-
 /// One contender.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
@@ -42,53 +25,59 @@ const TOP: f64 = 24.0;
 /// Below it: the ticks, and what lies across.
 const BELOW: f64 = 40.0;
 
-impl Lines {
-    /// Draws it.
-    pub(crate) fn draw(&self) -> Value {
-        let values = self.series.iter().flat_map(|series| &series.points);
-        let scale = Scale::holding(values.flatten().map(|point| point.value));
-        let height = self.height.max(self.series.len() as f64 * NAME);
-        let bottom = TOP + height;
-        let y = |value: f64| bottom - scale.share(value) * height;
-        // The middle of a place, in per cent.
-        let x = |place: usize| match self.places.len() {
-            0 | 1 => 50.0,
-            many => 3.0 + 94.0 * place as f64 / (many - 1) as f64,
+/// Draws some contenders over the same places, which lie from left to right; those of
+/// `series` that come later lie above. The plot is at least so high, in pixels.
+pub(crate) fn lines(
+    title: &str,
+    across: &str,
+    places: &[String],
+    unit: Unit,
+    series: &[Series],
+    height: f64,
+) -> Value {
+    let values = series.iter().flat_map(|series| &series.points);
+    let scale = Scale::holding(values.flatten().map(|point| point.value));
+    let height = height.max(series.len() as f64 * NAME);
+    let bottom = TOP + height;
+    let y = |value: f64| bottom - scale.share(value) * height;
+    // The middle of a place, in per cent.
+    let x = |place: usize| match places.len() {
+        0 | 1 => 50.0,
+        many => 3.0 + 94.0 * place as f64 / (many - 1) as f64,
+    };
+    let value = |value: f64| words::value(unit, value);
+    let last = |series: &Series| Some(y(series.points.iter().rev().flatten().next()?.value));
+    let wanted: Vec<f64> = series.iter().filter_map(last).collect();
+    let mut ends = apart(&wanted, NAME, TOP, bottom).into_iter();
+    let drawn = series.iter().map(|own| {
+        let known = own.points.iter().zip(places).enumerate();
+        let point = |(at, (point, place)): (usize, (&Option<Interval>, &String))| {
+            let point = (*point)?;
+            let (low, high) = (y(point.low), y(point.high));
+            let text = value(point.value);
+            Some(context! { x => x(at), y => y(point.value), low, high, text, place })
         };
-        let value = |value: f64| words::value(self.unit, value);
-        let last = |series: &Series| Some(y(series.points.iter().rev().flatten().next()?.value));
-        let wanted: Vec<f64> = self.series.iter().filter_map(last).collect();
-        let mut ends = apart(&wanted, NAME, TOP, bottom).into_iter();
-        let series = self.series.iter().map(|own| {
-            let known = own.points.iter().zip(&self.places).enumerate();
-            let point = |(at, (point, place)): (usize, (&Option<Interval>, &String))| {
-                let point = (*point)?;
-                let (low, high) = (y(point.low), y(point.high));
-                let text = value(point.value);
-                Some(context! { x => x(at), y => y(point.value), low, high, text, place })
-            };
-            context! {
-                name => &*own.name, ours => own.look.is_ours(),
-                class => own.look.class(), mark => own.look.mark(),
-                points => known.filter_map(point).collect::<Vec<_>>(),
-                end => last(own).and_then(|_| ends.next()),
-            }
-        });
-        let series: Vec<Value> = series.collect();
-        let tick = |tick: f64| context! { y => y(tick), label => words::bare(&value(tick)) };
-        let place = |(at, label): (usize, &String)| context! { x => x(at), label };
-        let names = self.series.iter().map(|series| series.look.width(&series.name));
-        let right = names.fold(30.0, f64::max) + 26.0;
         context! {
-            title => &*self.title, across => &*self.across, series, bottom,
-            measures => words::measures(self.unit),
-            ticks => scale.ticks(6).into_iter().map(tick).collect::<Vec<_>>(),
-            places => self.places.iter().enumerate().map(place).collect::<Vec<_>>(),
-            log => scale.says_log(),
-            height => bottom + BELOW,
-            left => 58.0,
-            right => [right, right],
+            name => &*own.name, ours => own.look.is_ours(),
+            class => own.look.class(), mark => own.look.mark(),
+            points => known.filter_map(point).collect::<Vec<_>>(),
+            end => last(own).and_then(|_| ends.next()),
         }
+    });
+    let drawn: Vec<Value> = drawn.collect();
+    let tick = |tick: f64| context! { y => y(tick), label => words::bare(&value(tick)) };
+    let place = |(at, label): (usize, &String)| context! { x => x(at), label };
+    let names = series.iter().map(|series| series.look.width(&series.name));
+    let right = names.fold(30.0, f64::max) + 26.0;
+    context! {
+        title, across, series => drawn, bottom,
+        measures => words::measures(unit),
+        ticks => scale.ticks(6).into_iter().map(tick).collect::<Vec<_>>(),
+        places => places.iter().enumerate().map(place).collect::<Vec<_>>(),
+        log => scale.says_log(),
+        height => bottom + BELOW,
+        left => 58.0,
+        right => [right, right],
     }
 }
 
@@ -97,28 +86,26 @@ mod tests {
     use super::*;
     use crate::output::templates;
 
-    fn chart(series: usize) -> Lines {
-        let points = [50.0, 51.0, 150.0]
-            .map(|value| Some(Interval { value, low: value * 0.5, high: value * 1.5 }));
-        Lines {
-            title: "p99.9 & rate".into(),
-            across: "share of writes".into(),
-            places: ["0 %", "5 %", "<100> %"].map(String::from).into(),
-            unit: Unit::NsPerOp,
-            series: (0..series)
-                .map(|place| Series {
-                    name: format!("store <{place}>"),
-                    look: Look::Outside(place),
-                    points: points.into(),
-                })
-                .collect(),
-            height: 180.0,
-        }
+    fn chart(series: usize, values: [Option<f64>; 3]) -> String {
+        let around = |value| Interval { value, low: value * 0.5, high: value * 1.5 };
+        let points: Vec<_> = values.into_iter().map(|value| value.map(around)).collect();
+        let named = |place: usize| Series {
+            name: format!("store <{place}>"),
+            look: Look::Outside(place),
+            points: points.clone(),
+        };
+        let series: Vec<Series> = (0..series).map(named).collect();
+        let places = ["0 %", "5 %", "<100> %"].map(String::from);
+        let drawn =
+            lines("p99.9 & rate", "share of writes", &places, Unit::NsPerOp, &series, 180.0);
+        templates::svg(&drawn).unwrap()
     }
+
+    const VALUES: [Option<f64>; 3] = [Some(50.0), Some(51.0), Some(150.0)];
 
     #[test]
     fn every_line_is_named_at_its_end_and_no_name_covers_another() {
-        let svg = templates::svg(&chart(15).draw()).unwrap();
+        let svg = chart(15, VALUES);
         let mut heights: Vec<f64> = svg
             .split("class=\"end ")
             .skip(1)
@@ -136,10 +123,7 @@ mod tests {
 
     #[test]
     fn what_has_no_figures_is_drawn_empty() {
-        let mut empty = chart(1);
-        empty.series[0].points = vec![None; 3];
-        for chart in [chart(0), empty] {
-            let svg = templates::svg(&chart.draw()).unwrap();
+        for svg in [chart(0, VALUES), chart(1, [None; 3])] {
             assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"));
         }
     }

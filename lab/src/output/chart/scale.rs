@@ -51,8 +51,8 @@ impl Scale {
     /// At most `most` round values to draw lines at, evenly dense.
     pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
         if !self.logarithmic {
-            let step = step_up((self.high - self.low) / as_f64(most.max(2)));
-            let steps = (0..=most).map(|at| self.low + as_f64(at) * step);
+            let step = step_up((self.high - self.low) / most.max(2) as f64);
+            let steps = (0..=most).map(|at| self.low + at as f64 * step);
             return steps.filter(|tick| *tick <= self.high).collect();
         }
         #[allow(clippy::cast_possible_truncation)] // a number of decades
@@ -78,10 +78,6 @@ impl Scale {
     }
 }
 
-fn as_f64(count: usize) -> f64 {
-    count as f64
-}
-
 /// The next of 1, 2, 5, 10, 20, ... that is not below `value`.
 fn step_up(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
@@ -95,7 +91,7 @@ fn step_up(value: f64) -> f64 {
 pub(super) fn apart(wanted: &[f64], distance: f64, top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
-    let half = |many: usize| as_f64(many - 1) * distance / 2.0;
+    let half = |many: usize| (many - 1) as f64 * distance / 2.0;
     let within = |middle: f64, many: usize| {
         let room = half(many);
         middle.min(bottom - room).max(top + room)
@@ -110,7 +106,7 @@ pub(super) fn apart(wanted: &[f64], distance: f64, top: f64, bottom: f64) -> Vec
             }
             stacks.truncate(stacks.len() - 2);
             let all = many + more;
-            let mean = (above * as_f64(many) + below * as_f64(more)) / as_f64(all);
+            let mean = (above * many as f64 + below * more as f64) / all as f64;
             stacks.push((within(mean, all), all));
         }
     }
@@ -118,7 +114,7 @@ pub(super) fn apart(wanted: &[f64], distance: f64, top: f64, bottom: f64) -> Vec
     let mut next = order.into_iter();
     for (middle, many) in stacks {
         for (step, at) in next.by_ref().take(many).enumerate() {
-            places[at] = middle - half(many) + as_f64(step) * distance;
+            places[at] = middle - half(many) + step as f64 * distance;
         }
     }
     places
