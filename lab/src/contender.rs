@@ -6,12 +6,15 @@
 //! hasher and allocator. What they are called and promise stands in `contender/who.json`.
 
 pub mod bare;
+mod broadcast;
 pub mod dash_registry;
 pub mod evmap;
 pub mod floor;
 pub mod go;
 pub(crate) mod null;
 mod ours;
+mod wakers;
+mod watched;
 
 use std::sync::OnceLock;
 
@@ -118,7 +121,7 @@ pub fn all() -> Vec<Contender> {
 /// Those of this program.
 fn own() -> Vec<Contender> {
     use workload::{alone, shared};
-    let subjects: [(&str, workload::Open); 19] = [
+    let subjects: [(&str, workload::Open); 24] = [
         ("memory", alone::<Store<MemoryStore>>),
         ("thread-safe", shared::<Store<ThreadSafeMemoryStore>>),
         ("evmap", shared::<Store<EvmapStore>>),
@@ -138,6 +141,11 @@ fn own() -> Vec<Contender> {
         ("imbl", shared::<bare::Persistent>),
         ("concread", shared::<bare::Concread>),
         ("null", shared::<null::Null>),
+        ("versioned-1", shared::<watched::Watched<VersionedStore, 1>>),
+        ("versioned-10k", shared::<watched::Watched<VersionedStore, 10_000>>),
+        ("broadcast-rwlock", shared::<broadcast::Broadcast<bare::Locked>>),
+        ("broadcast-dashmap", shared::<broadcast::Broadcast<bare::Dash>>),
+        ("wakers", shared::<wakers::Wakers>),
     ];
     let infos = serde_json::from_str::<Vec<ContenderInfo>>(include_str!("contender/who.json"));
     let infos = infos.expect("a list of contenders").into_iter().zip(subjects);

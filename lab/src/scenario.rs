@@ -147,7 +147,7 @@ pub enum Op {
     With,
     /// Takes a clone of a record, by `get_service`.
     Get,
-    /// Asks for a key that is not there.
+    /// Asks for a key that is not there, by `find_service`.
     Miss,
     /// Changes a health status, to a new time: always a real change.
     Update,
@@ -207,12 +207,32 @@ pub enum Orchestration {
     FillAndDrop,
     /// One thread writes, the others wait for it to be seen.
     Visibility,
+    /// One thread changes a pod, others are told of it.
+    Told {
+        /// How many watches its name has.
+        watches: usize,
+        /// How they sleep.
+        by: Sleep,
+    },
+    /// What differs between two snapshots that are so many changes apart.
+    Differences(usize),
     /// What the store occupies, by an allocator that counts.
     Memory,
     /// Instructions of one operation, under valgrind.
     Instructions,
     /// Calls of one operation that get memory, by an allocator that counts.
     Allocations,
+}
+
+/// How those sleep who wait for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sleep {
+    /// A waker that counts is left behind, and nobody sleeps: what telling costs.
+    Wakers,
+    /// Each is a thread. Of one thread the time until it has been told is measured, of
+    /// several what telling them costs.
+    Threads,
 }
 
 /// What goes on beside the measured threads.

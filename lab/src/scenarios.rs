@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::contender;
-use crate::scenario::Scenario;
+use crate::scenario::{Cell, Orchestration, Scenario};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,8 +33,13 @@ pub fn all() -> Vec<Scenario> {
         scenario.contenders = named.into_iter().flat_map(members).collect();
     }
     for (level, guest) in contender::guests() {
-        let with =
-            |own: &&mut Scenario| own.level == *level && own.contenders.contains(&"thread-safe");
+        // A guest need not be one that can be watched.
+        let told = |cell: &Cell| matches!(cell.orchestration, Orchestration::Told { .. });
+        let with = |own: &&mut Scenario| {
+            own.level == *level
+                && own.contenders.contains(&"thread-safe")
+                && !own.cells.iter().any(told)
+        };
         for scenario in all.iter_mut().filter(with) {
             scenario.contenders.push(&guest.info.id);
         }

@@ -6,8 +6,9 @@
 //! All of it is dispatched statically.
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use service_registry::{Batch, ServiceInfo, ServiceRegistration, ServiceStatus};
 
@@ -91,7 +92,24 @@ pub trait Subject: Sized + 'static {
             hand.insert(&Newcomer::new(info));
         }
     }
+
+    /// A task that calls `told` for each change of a pod of this name from now on; `None`
+    /// where there is no such thing.
+    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        let _ = (name, told);
+        None
+    }
+
+    /// Takes a snapshot before and one after `change`; how long it takes to find what
+    /// differs, and how much that is. `None` where there is no such thing.
+    fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
+        let _ = change;
+        None
+    }
 }
+
+/// A task that is told of changes, and never comes to an end.
+pub type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One that threads can share.
 pub trait Shared: Subject + Send + Sync {}
@@ -109,6 +127,12 @@ pub trait Hand {
 
     /// Takes a clone of a record, and drops it. Whether it was there.
     fn get(&mut self, key: &str) -> bool;
+
+    /// Asks for a key that is not there. Whether it is not.
+    #[inline]
+    fn miss(&mut self, key: &str) -> bool {
+        self.with(key).is_none()
+    }
 
     /// When a record was last checked.
     fn checked_at(&mut self, key: &str) -> Option<SystemTime>;

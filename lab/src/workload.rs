@@ -9,12 +9,14 @@ mod burst;
 mod callgrind;
 mod crew;
 mod deck;
+mod differences;
 mod growth;
 mod open_loop;
 mod order;
 mod percentiles;
 mod swing;
 mod task;
+mod told;
 mod verify;
 mod visibility;
 mod worker;
@@ -48,6 +50,12 @@ pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
     Ok(match cell.orchestration {
         Orchestration::Burst { operations } => {
             Box::new(burst::Burst::new(subject(), cell, operations, seed)?)
+        }
+        Orchestration::Told { watches, by } => {
+            Box::new(told::Told::new(subject(), cell, (watches, by), seed)?)
+        }
+        Orchestration::Differences(many) => {
+            Box::new(differences::Differences::new(subject(), cell, many, seed))
         }
         Orchestration::OpenLoop { .. } | Orchestration::Visibility => {
             Box::new(crew::Crew::new(subject(), cell, seed)?)

@@ -145,7 +145,7 @@ pub struct Locked(RwLock<HashMap<Key, Pod, Hasher>>);
 
 impl Locked {
     #[inline]
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Pod, Hasher>> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Pod, Hasher>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

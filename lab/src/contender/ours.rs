@@ -1,15 +1,17 @@
 //! The stores of this crate, and any other `RegistryStore`, by their public interface.
 
 use std::any::Any;
-use std::time::SystemTime;
+use std::future::poll_fn;
+use std::time::{Duration, Instant, SystemTime};
 
+use service_registry::changes::{Event, Selection};
 use service_registry::{
     Batch, EvmapStore, MemoryStore, RegistryStore, RegistryView, ServiceInfo, ServiceStatus,
     SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
 };
 
 use crate::fleet::register;
-use crate::subject::{Hand, Newcomer, Subject};
+use crate::subject::{Follower, Hand, Newcomer, Subject};
 
 /// How many pods of a large fleet one commit registers.
 const BATCH: usize = 4_096;
@@ -20,6 +22,12 @@ pub trait Held: RegistryStore + Default + 'static {
     fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
         let _ = keys;
         usize::MAX
+    }
+
+    /// What differs between snapshots from before and after `change`.
+    fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
+        let _ = change;
+        None
     }
 
     /// Keeps what is there now; by default clones of all records.
@@ -40,6 +48,15 @@ macro_rules! held_by_snapshot {
             fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
                 let view = self.snapshot();
                 keys.filter(|key| view.get(key).is_some()).count()
+            }
+
+            fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
+                let before = self.snapshot();
+                change();
+                let after = self.snapshot();
+                let began = Instant::now();
+                let differences = after.changes_since(&before).ok()?;
+                Some((began.elapsed(), differences.len()))
             }
 
             fn hold(&self) -> Box<dyn Any> {
@@ -79,6 +96,23 @@ impl<S: Held> Subject for Store<S> {
             let _ = self.0.commit(batch);
         }
     }
+
+    fn follow(&self, name: &str, mut told: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        let mut watch = self.0.watch(Selection::service(name)).ok()?;
+        // The state.
+        watch.try_recv().ok()?;
+        Some(Box::pin(async move {
+            while let Ok(event) = poll_fn(|context| watch.poll_recv(context)).await {
+                if let Event::Changes { changes, .. } = event {
+                    changes.iter().for_each(|_| told());
+                }
+            }
+        }))
+    }
+
+    fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
+        self.0.differences(change)
+    }
 }
 
 impl<S: Held> Hand for &Store<S> {
@@ -90,6 +124,11 @@ impl<S: Held> Hand for &Store<S> {
     #[inline]
     fn get(&mut self, key: &str) -> bool {
         self.0.get_service(key).is_ok()
+    }
+
+    #[inline]
+    fn miss(&mut self, key: &str) -> bool {
+        matches!(self.0.find_service(key), Ok(None))
     }
 
     #[inline]

@@ -196,7 +196,7 @@ impl Deck {
             [Op::With] if self.chained => self.chain(hand, from, count),
             [Op::With] => self.each(from, count, |key, _| with(hand, key)),
             [Op::Get] => self.each(from, count, |key, _| hand.get(key)),
-            [Op::Miss] => self.each(from, count, |key, _| !with(hand, key)),
+            [Op::Miss] => self.each(from, count, |key, _| hand.miss(key)),
             [Op::Update] => self.each(from, count, |key, at| {
                 hand.update(key, status_at(at), now + Duration::new(0, at))
             }),
@@ -238,7 +238,7 @@ impl Deck {
             let right = match self.ops[usize::from(step.op)] {
                 Op::With => with(hand, self.text(step)),
                 Op::Get => hand.get(self.text(step)),
-                Op::Miss => !with(hand, self.text(step)),
+                Op::Miss => hand.miss(self.text(step)),
                 Op::Update => hand.update(self.text(step), status_at(at), time()),
                 Op::Replace => hand.replace(self.replacement(step, time())),
                 Op::ByName => hand.by_name(self.text(step)) == self.fleet.0.pods_per_name,

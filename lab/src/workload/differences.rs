@@ -1,0 +1,69 @@
+//! What differs between two snapshots, a few changes apart.
+
+use std::time::{Duration, Instant};
+
+use service_registry::ServiceStatus;
+
+use super::order::Order;
+use crate::fault::Fault;
+use crate::fleet::{Dice, Fleet, dice, epoch, shuffled};
+use crate::scenario::Cell;
+use crate::stage::{Slice, Stage};
+use crate::subject::{Hand, Shared};
+
+/// A subject, of which some pods change again and again.
+pub(super) struct Differences<S> {
+    subject: S,
+    fleet: Fleet,
+    many: usize,
+    rounds: u32,
+    dice: Dice,
+}
+
+impl<S: Shared> Differences<S> {
+    pub(super) fn new(subject: S, cell: &Cell, many: usize, seed: u64) -> Differences<S> {
+        let (fleet, dice) = (Fleet(cell.holds), dice(seed, "differences"));
+        Differences { subject, fleet, many, rounds: 0, dice }
+    }
+
+    fn once(&mut self) -> Result<f64, Fault> {
+        self.rounds += 1;
+        let mut pods = shuffled(self.fleet.0.services, &mut self.dice);
+        pods.truncate(self.many);
+        let keys: Vec<String> = pods.into_iter().map(|pod| self.fleet.key(pod)).collect();
+        // Its own status for each round, so that each of them is another one.
+        let status = [ServiceStatus::Unhealthy, ServiceStatus::Draining][self.rounds as usize % 2];
+        let at = epoch() + Duration::from_secs(self.rounds.into());
+        let mut hand = self.subject.hand();
+        let mut wrong = 0;
+        let answer = self.subject.differences(&mut || {
+            wrong = keys.iter().filter(|key| !hand.update(key, status, at)).count();
+        });
+        let (took, found) = answer.ok_or_else(|| Fault::new("has no snapshots"))?;
+        if wrong > 0 || found == 0 || found > self.many {
+            return Err(Fault(format!("{found} differences found of {}", self.many)));
+        }
+        Ok(took.as_nanos() as f64)
+    }
+}
+
+impl<S: Shared> Stage for Differences<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        let order = Order::now(length);
+        let mut values = Vec::new();
+        while values.is_empty() || Instant::now() < order.until {
+            values.push(self.once()?);
+        }
+        values.sort_unstable_by(f64::total_cmp);
+        Ok(Slice {
+            operations: values.len() as u64,
+            nanoseconds: order.window().as_nanos() as u64,
+            values: vec![values[values.len() / 2]],
+        })
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Fault> {
+        let held = self.subject.hand().len();
+        (held == self.fleet.0.services).then_some(()).ok_or_else(|| Fault::new("has lost pods"))
+    }
+}

@@ -1,0 +1,241 @@
+//! From a change of one pod to those who wait for it: what that costs the thread that makes
+//! it, and how long it takes until they know.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Builder, JoinHandle, Thread};
+use std::time::{Duration, Instant, SystemTime};
+
+use rand::RngExt;
+use service_registry::ServiceStatus;
+
+use super::order::{self, Order};
+use super::verify::{Checks, verify};
+use super::worker::wait_until;
+use crate::fault::Fault;
+use crate::fleet::{Dice, Fleet, dice, epoch};
+use crate::scenario::{Cell, Sleep};
+use crate::stage::{Slice, Stage};
+use crate::subject::{Follower, Hand, Shared};
+
+/// Nobody needs longer to be told, unless it is never told.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a thread needs at most, as a rule, until it sleeps again, in microseconds.
+const TO_SLEEP: u64 = 100;
+
+/// What those who follow leave behind.
+#[derive(Debug)]
+struct Board {
+    start: Instant,
+    /// How many wakers were called.
+    woken: AtomicU64,
+    /// How many changes were told, to all together.
+    told: AtomicU64,
+    /// When the last one was, in nanoseconds from the start.
+    told_at: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// A waker that counts.
+struct Count(Arc<Board>);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.woken.fetch_add(1, Relaxed);
+    }
+}
+
+/// A waker of a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+enum Followers {
+    /// They are polled when they should be armed again.
+    Counted(Vec<Follower>, Waker),
+    /// Each is a thread.
+    Asleep(Vec<JoinHandle<()>>),
+}
+
+/// A subject, those who follow one of its names, and the thread that changes a pod of it.
+pub(super) struct Told<S> {
+    followers: Followers,
+    board: Arc<Board>,
+    subject: S,
+    fleet: Fleet,
+    pod: usize,
+    key: String,
+    many: usize,
+    /// Whether the latency is asked for, rather than what it costs.
+    is_latency: bool,
+    changes: u64,
+    dice: Dice,
+}
+
+fn time_of(change: u64) -> SystemTime {
+    epoch() + Duration::from_secs(change)
+}
+
+fn sleep(mut follower: Follower, board: &Board) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    while follower.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        // Acquire: pairs with the Release in `finish`.
+        if board.is_over.load(Acquire) {
+            return;
+        }
+        thread::park();
+    }
+}
+
+impl<S: Shared> Told<S> {
+    pub(super) fn new(
+        subject: S,
+        cell: &Cell,
+        (many, sleep_by): (usize, Sleep),
+        seed: u64,
+    ) -> Result<Told<S>, Fault> {
+        let fleet = Fleet(cell.holds);
+        let mut dice = dice(seed, "told");
+        let pod = dice.random_range(0..fleet.0.services);
+        let board = Arc::new(Board {
+            start: Instant::now(),
+            woken: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            told_at: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        });
+        let follower = || {
+            let board = board.clone();
+            let told = Box::new(move || {
+                let now = u64::try_from(board.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                board.told_at.store(now, Relaxed);
+                // Release: pairs with the Acquire in `is_told`.
+                board.told.fetch_add(1, Release);
+            });
+            let follower = subject.follow(&fleet.name(pod), told);
+            follower.ok_or_else(|| Fault::new("cannot be watched"))
+        };
+        let followers = if sleep_by == Sleep::Wakers {
+            let all = (0..many).map(|_| follower()).collect::<Result<_, _>>()?;
+            Followers::Counted(all, Waker::from(Arc::new(Count(board.clone()))))
+        } else {
+            let (ready, are_ready) = mpsc::channel::<()>();
+            let thread = |_| {
+                let (follower, board, ready) = (follower()?, board.clone(), ready.clone());
+                let work = move || {
+                    drop(ready);
+                    sleep(follower, &board);
+                };
+                let spawned = Builder::new().stack_size(256 << 10).spawn(work);
+                spawned.map_err(|error| Fault(format!("no thread could be had: {error}")))
+            };
+            let all = (0..many).map(thread).collect::<Result<_, _>>()?;
+            drop(ready);
+            // Ends when each of them has begun.
+            let _ = are_ready.recv();
+            Followers::Asleep(all)
+        };
+        Ok(Told {
+            followers,
+            board,
+            subject,
+            fleet,
+            pod,
+            key: fleet.key(pod),
+            many,
+            is_latency: sleep_by == Sleep::Threads && many == 1,
+            changes: 0,
+            dice,
+        })
+    }
+
+    /// Waits until everybody has been told of all changes, and waits for the next.
+    fn rest(&mut self) -> Result<(), Fault> {
+        if let Followers::Counted(all, waker) = &mut self.followers {
+            for follower in all {
+                if follower.as_mut().poll(&mut Context::from_waker(waker)).is_ready() {
+                    return Err(Fault::new("a watch has ended"));
+                }
+            }
+        }
+        let expected = self.changes * self.many as u64;
+        // Acquire: pairs with the Release of whoever is told.
+        let is_told = || self.board.told.load(Acquire) >= expected;
+        wait_until(Instant::now() + PATIENCE, is_told);
+        let told = self.board.told.load(Acquire);
+        if told != expected {
+            return Err(Fault(format!("{expected} changes, of which {told} were told")));
+        }
+        if matches!(self.followers, Followers::Asleep(_)) {
+            let many = self.many as u64;
+            let pause = self.dice.random_range(TO_SLEEP..2 * TO_SLEEP) + 5 * (many - 1);
+            thread::sleep(Duration::from_micros(pause));
+        }
+        Ok(())
+    }
+
+    /// Changes the pod, and answers with how long that took, and when it began.
+    fn change(&mut self) -> Result<(Duration, Instant), Fault> {
+        self.changes += 1;
+        let statuses = [ServiceStatus::Healthy, ServiceStatus::Unhealthy];
+        let status = statuses[self.changes as usize % 2];
+        let woken = self.board.woken.load(Relaxed);
+        let (mut hand, at) = (self.subject.hand(), time_of(self.changes));
+        let began = Instant::now();
+        let done = hand.update(&self.key, status, at);
+        let took = began.elapsed();
+        let woken = self.board.woken.load(Relaxed) - woken;
+        if matches!(self.followers, Followers::Counted(..)) && woken != self.many as u64 {
+            return Err(Fault(format!("{woken} of {} were woken", self.many)));
+        }
+        done.then_some((took, began)).ok_or_else(|| Fault::new("a change was refused"))
+    }
+}
+
+impl<S: Shared> Stage for Told<S> {
+    fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
+        order::patiently(length, |length| {
+            let order = Order::now(length);
+            let mut values = Vec::new();
+            while values.is_empty() || Instant::now() < order.until {
+                self.rest()?;
+                let (took, began) = self.change()?;
+                if self.is_latency {
+                    self.rest()?;
+                    let told_at = Duration::from_nanos(self.board.told_at.load(Relaxed));
+                    let told_at = self.board.start + told_at;
+                    values.push(told_at.saturating_duration_since(began).as_nanos() as f64);
+                } else {
+                    values.push(took.as_nanos() as f64 / self.many as f64);
+                }
+            }
+            values.sort_unstable_by(f64::total_cmp);
+            Ok(Slice {
+                operations: values.len() as u64,
+                nanoseconds: order.window().as_nanos() as u64,
+                values: vec![values[values.len() / 2]],
+            })
+        })
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), Fault> {
+        self.rest()?;
+        // Release: pairs with the Acquire of the sleepers.
+        self.board.is_over.store(true, Release);
+        if let Followers::Asleep(threads) = self.followers {
+            for thread in threads {
+                thread.thread().unpark();
+                thread.join().map_err(|_| Fault::new("a thread panicked at its end"))?;
+            }
+        }
+        let last = (self.changes > 0).then(|| (self.pod, time_of(self.changes)));
+        let last: Checks = last.into_iter().collect();
+        verify::<S>(&mut self.subject.hand(), self.fleet, &[last])
+    }
+}
