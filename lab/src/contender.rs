@@ -6,14 +6,13 @@
 //! hasher and allocator. What they are called and promise stands in `contender/who.json`.
 
 pub mod bare;
-mod broadcast;
 pub mod dash_registry;
 pub mod evmap;
 pub mod floor;
 pub mod go;
 pub(crate) mod null;
 mod ours;
-mod wakers;
+mod telling;
 mod watched;
 
 use std::sync::OnceLock;
@@ -26,7 +25,7 @@ use crate::fault::Fault;
 use crate::model::{ContenderInfo, Kind, Level};
 use crate::scenario::Cell;
 use crate::stage::Stage;
-use crate::subject::{Shared, Subject};
+use crate::subject::{Pod, Shared, Subject};
 use crate::workload;
 
 pub use ours::{Held, Store};
@@ -120,6 +119,8 @@ pub fn all() -> Vec<Contender> {
 
 /// Those of this program.
 fn own() -> Vec<Contender> {
+    use telling::Telling;
+    use tokio::sync::broadcast::Sender;
     use workload::{alone, shared};
     let subjects: [(&str, workload::Open); 24] = [
         ("memory", alone::<Store<MemoryStore>>),
@@ -143,9 +144,9 @@ fn own() -> Vec<Contender> {
         ("null", shared::<null::Null>),
         ("versioned-1", shared::<watched::Watched<VersionedStore, 1>>),
         ("versioned-10k", shared::<watched::Watched<VersionedStore, 10_000>>),
-        ("broadcast-rwlock", shared::<broadcast::Broadcast<bare::Locked>>),
-        ("broadcast-dashmap", shared::<broadcast::Broadcast<bare::Dash>>),
-        ("wakers", shared::<wakers::Wakers>),
+        ("broadcast-rwlock", shared::<Telling<bare::Locked, Sender<Pod>>>),
+        ("broadcast-dashmap", shared::<Telling<bare::Dash, Sender<Pod>>>),
+        ("wakers", shared::<Telling<bare::Locked, telling::Wakers>>),
     ];
     let infos = serde_json::from_str::<Vec<ContenderInfo>>(include_str!("contender/who.json"));
     let infos = infos.expect("a list of contenders").into_iter().zip(subjects);

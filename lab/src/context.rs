@@ -33,6 +33,7 @@ const CRATES: &[&str] = &[
     "sdd",
     "seize",
     "service-registry",
+    "tokio",
 ];
 
 const LOCK_FILE: &str = include_str!("../../Cargo.lock");

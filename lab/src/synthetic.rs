@@ -14,14 +14,15 @@ use crate::{contender, context, scenarios};
 
 /// What a read and what a write costs, in nanoseconds on one thread.
 #[rustfmt::skip] // a table
-const COSTS: [(&str, f64, f64); 19] = [
+const COSTS: [(&str, f64, f64); 24] = [
     ("memory", 20.0, 60.0), ("thread-safe", 24.0, 80.0), ("evmap", 33.0, 800.0),
     ("snapshot", 31.0, 2_600.0), ("versioned", 25.0, 190.0), ("worker", 4_000.0, 4_400.0),
     ("go", 23.0, 70.0), ("dashmap-registry", 27.0, 90.0), ("floor", 18.0, 40.0),
     ("rwlock", 23.0, 70.0), ("dashmap", 27.0, 90.0), ("papaya", 30.0, 300.0),
     ("scc-index", 28.0, 220.0), ("scc-map", 35.0, 100.0), ("bare-evmap", 32.0, 700.0),
     ("skiplist", 140.0, 500.0), ("imbl", 38.0, 2_500.0), ("concread", 60.0, 3_000.0),
-    ("null", 1.5, 1.5),
+    ("null", 1.5, 1.5), ("versioned-1", 25.0, 210.0), ("versioned-10k", 25.0, 215.0),
+    ("broadcast-rwlock", 23.0, 110.0), ("broadcast-dashmap", 27.0, 120.0), ("wakers", 23.0, 90.0),
 ];
 
 static QUICK: LazyLock<Report> = LazyLock::new(|| report(Effort::Quick, "quick", [2, 12]));

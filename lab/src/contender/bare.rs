@@ -17,7 +17,7 @@ use scc::HashIndex;
 use scc::hash_index::OccupiedEntry;
 use service_registry::ServiceStatus;
 
-use crate::subject::{Hand, Newcomer, Pod, Subject};
+use crate::subject::{Follower, Hand, Newcomer, Pod, Subject};
 
 /// The hasher of them all, with the seed of the run.
 pub type Hasher = FixedState;
@@ -43,6 +43,12 @@ pub trait Map: Send + Sync + Sized + 'static {
 
     /// How many pods there are.
     fn count(&self) -> usize;
+
+    /// As [`Subject::follow`].
+    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        let _ = (name, told);
+        None
+    }
 }
 
 impl<M: Map> Subject for M {
@@ -54,6 +60,10 @@ impl<M: Map> Subject for M {
 
     fn hand(&self) -> &M {
         self
+    }
+
+    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        Map::follow(self, name, told)
     }
 }
 

@@ -1,9 +1,9 @@
 //! From a change of one pod to those who wait for it: what that costs the thread that makes
 //! it, and how long it takes until they know.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Builder, JoinHandle, Thread};
 use std::time::{Duration, Instant, SystemTime};
@@ -39,11 +39,9 @@ struct Board {
 }
 
 /// A waker that counts.
-struct Count(Arc<Board>);
-
-impl Wake for Count {
+impl Wake for Board {
     fn wake(self: Arc<Self>) {
-        self.0.woken.fetch_add(1, Relaxed);
+        self.woken.fetch_add(1, Relaxed);
     }
 }
 
@@ -123,23 +121,15 @@ impl<S: Shared> Told<S> {
         };
         let followers = if sleep_by == Sleep::Wakers {
             let all = (0..many).map(|_| follower()).collect::<Result<_, _>>()?;
-            Followers::Counted(all, Waker::from(Arc::new(Count(board.clone()))))
+            Followers::Counted(all, Waker::from(board.clone()))
         } else {
-            let (ready, are_ready) = mpsc::channel::<()>();
             let thread = |_| {
-                let (follower, board, ready) = (follower()?, board.clone(), ready.clone());
-                let work = move || {
-                    drop(ready);
-                    sleep(follower, &board);
-                };
+                let (follower, board) = (follower()?, board.clone());
+                let work = move || sleep(follower, &board);
                 let spawned = Builder::new().stack_size(256 << 10).spawn(work);
                 spawned.map_err(|error| Fault(format!("no thread could be had: {error}")))
             };
-            let all = (0..many).map(thread).collect::<Result<_, _>>()?;
-            drop(ready);
-            // Ends when each of them has begun.
-            let _ = are_ready.recv();
-            Followers::Asleep(all)
+            Followers::Asleep((0..many).map(thread).collect::<Result<_, _>>()?)
         };
         Ok(Told {
             followers,
