@@ -270,6 +270,8 @@ impl Watch {
             let before = waker
                 .take()
                 .and_then(|waker| topic.sleep(self.number, waker));
+            // A waker is code of others: what it drops may ask for the lock.
+            drop(guard);
             drop(before);
             return Ok(None);
         }
