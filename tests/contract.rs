@@ -334,6 +334,7 @@ macro_rules! snapshot_store {
                 ;
                 from make:
                 views_tell_what_changed_between_them
+                views_tell_of_a_subscription_that_began_again
             }
         }
     };

@@ -342,6 +342,26 @@ pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> 
     }
 }
 
+/// Nobody watches, so that no log reaches back.
+pub(crate) fn views_tell_of_a_subscription_that_began_again<S: Views>(make: impl Fn() -> S) {
+    let store = make();
+    store.add_subscription("a:1", "a").unwrap();
+    let older = store.snapshot();
+    store.remove_subscription("a:1", "a").unwrap();
+    store.add_subscription("a:1", "a").unwrap();
+    let changes = store.snapshot().changes_since(&older).unwrap();
+    assert!(
+        matches!(
+            &changes[..],
+            [
+                Difference::Unsubscribed { .. },
+                Difference::Subscribed { .. }
+            ]
+        ),
+        "{changes:?}"
+    );
+}
+
 pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
     let mut dice = Dice::new(3);
     for _ in 0..50 {
