@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use service_registry::{RegistryStore, StoreError};
-use support::{CALLS, GROUPS, KEY, observe, pod, set_the_table};
+use support::{CALLS, GROUPS, KEY, WATCHES, observe, pod, set_the_table};
 
 /// How often a test forks beside busy threads.
 const FORKS: usize = 100;
@@ -181,6 +181,7 @@ mod worker {
     fn is_closed(store: WorkerStore, revision: Option<u64>) -> bool {
         let is_refused = CALLS
             .iter()
+            .chain(WATCHES)
             .all(|(_, call)| call(&store) == Err(StoreError::Closed));
         let is_read = store.with_service(KEY, |_| ()) == Err(StoreError::Closed);
         let is_last = revision.is_none_or(|revision| store.revision().as_u64() == revision);
