@@ -15,7 +15,7 @@
         feature = "snapshot",
         feature = "versioned"
     )),
-    allow(dead_code, unused_macros)
+    allow(dead_code, unused_imports, unused_macros)
 )]
 
 #[macro_use]

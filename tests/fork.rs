@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use service_registry::{RegistryStore, StoreError};
-use support::{CALLS, GROUPS, KEY, WATCHES, observe, pod, set_the_table};
+use support::{CALLS, GROUPS, KEY, observe, pod, set_the_table};
 
 /// How often a test forks beside busy threads.
 const FORKS: usize = 100;
@@ -176,6 +176,7 @@ lock_free! { "versioned" versioned VersionedStore }
 mod worker {
     use super::*;
     use service_registry::WorkerStore;
+    use support::WATCHES;
 
     /// Every call, and the end of the store.
     fn is_closed(store: WorkerStore, revision: Option<u64>) -> bool {
