@@ -71,8 +71,31 @@
 //! between its call and its return. That holds for scans
 //! ([`get_all_services`](RegistryStore::get_all_services) and the others that
 //! answer with several records) and for a whole [`Batch`]. Two *separate* calls
-//! are two moments; for several answers of one moment take a snapshot, which is
-//! a [`RegistryView`].
+//! are two moments. Several answers of one moment come from a [`RegistryView`]: a
+//! snapshot where the store has them, or [`with_view`](RegistryStore::with_view) on every
+//! store.
+//!
+//! # Changes
+//!
+//! [`watch`](RegistryStore::watch) tells the state of a service, a pod, a group or
+//! everything, and then every change of it, without a gap; see [`changes`].
+//!
+//! ```
+//! use service_registry::changes::{Event, Selection};
+//! use service_registry::{MemoryStore, Registry, ServiceRegistration};
+//!
+//! let registry = Registry::new(MemoryStore::new());
+//! let mut watch = registry.watch(Selection::service("user-service"))?;
+//! assert!(matches!(watch.recv()?, Event::State { .. }));
+//! registry.register(ServiceRegistration::new("user-service", "pod-1"))?;
+//! assert!(matches!(watch.recv()?, Event::Changes { .. }));
+//! # Ok::<(), service_registry::StoreError>(())
+//! ```
+//!
+//! A [`Batch`] can demand what was there before it, [`require`](Batch::require), and remove a
+//! record only if it is still the one that was looked at, [`remove_if`](Batch::remove_if).
+//! [`replace_source`](Registry::replace_source) makes the records of one source those of a
+//! list.
 //!
 //! # Copies
 //!

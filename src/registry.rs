@@ -129,8 +129,8 @@ impl<S: RegistryStore> Registry<S> {
     }
 
     /// Makes the records of `source` these and no others, in one commit:
-    /// [`Batch::replace_source`]. Answers with what that changed. A pod that says the same as before keeps the time at
-    /// which it registered. O(*n*) for all records of the store.
+    /// [`Batch::replace_source`]. Answers with what that changed. A pod that says the same
+    /// as before is not touched. O(*n*) for all records of the store.
     ///
     /// # Errors
     ///
@@ -143,15 +143,7 @@ impl<S: RegistryStore> Registry<S> {
         registrations: impl IntoIterator<Item = ServiceRegistration>,
         on_foreign: OnForeign,
     ) -> Result<Vec<Difference>> {
-        let services = registrations.into_iter().map(|registration| {
-            let service = ServiceInfo::new(registration)?;
-            match self.store.find_service(service.key())? {
-                Some(known) if known.registration() == service.registration() => {
-                    service.with_registered_at(known.registered_at())
-                }
-                _ => Ok(service),
-            }
-        });
+        let services = registrations.into_iter().map(ServiceInfo::new);
         let services = services.collect::<Result<_>>()?;
         let mut batch = Batch::with_capacity(1);
         batch.replace_source(source, services, on_foreign);

@@ -15,7 +15,7 @@
         feature = "snapshot",
         feature = "versioned"
     )),
-    allow(dead_code, unused_macros)
+    allow(dead_code, unused_imports, unused_macros)
 )]
 
 #[macro_use]
@@ -181,6 +181,7 @@ macro_rules! every_store {
                 a_key_of_another_source_rejects_or_is_skipped
                 a_source_is_replaced_in_the_order_of_the_batch
                 a_list_that_contradicts_itself_is_refused
+                an_older_list_of_a_source_is_refused
                 a_registry_replaces_a_source
                 a_malformed_condition_rejects_the_batch
             }
@@ -243,6 +244,7 @@ macro_rules! watched_store {
                 a_key_that_is_made_again_is_a_change
                 who_falls_behind_is_told_the_state_and_holds_up_nobody
                 a_closed_store_ends_its_watches
+                a_watch_from_inside_a_closure_is_begun_or_refused
                 who_watches_other_names_sleeps_on;
                 from make:
                 what_is_applied_is_the_state_of_that_revision
@@ -334,6 +336,7 @@ macro_rules! snapshot_store {
                 ;
                 from make:
                 views_tell_what_changed_between_them
+                views_tell_of_a_subscription_that_began_again
             }
         }
     };
@@ -448,6 +451,8 @@ mod required_methods_only {
 mod unbroken {
     every_store!(crate::broken::broken(crate::broken::Fault::None));
     shared_store!(crate::broken::broken(crate::broken::Fault::None));
+    watched_store!(crate::broken::broken(crate::broken::Fault::None));
+    shared_watched_store!(crate::broken::broken(crate::broken::Fault::None));
 }
 
 /// A reference that lives for as long as any thread may want it.

@@ -176,11 +176,13 @@ lock_free! { "versioned" versioned VersionedStore }
 mod worker {
     use super::*;
     use service_registry::WorkerStore;
+    use support::WATCHES;
 
     /// Every call, and the end of the store.
     fn is_closed(store: WorkerStore, revision: Option<u64>) -> bool {
         let is_refused = CALLS
             .iter()
+            .chain(WATCHES)
             .all(|(_, call)| call(&store) == Err(StoreError::Closed));
         let is_read = store.with_service(KEY, |_| ()) == Err(StoreError::Closed);
         let is_last = revision.is_none_or(|revision| store.revision().as_u64() == revision);

@@ -28,7 +28,7 @@ use service_registry::{
     Protocol, Provider, Registry, RegistryStore, Revision, ServiceInfo, ServiceKey,
     ServiceRegistration, ServiceStatus, StoreError, StoreKind, StoreStats,
 };
-use support::{at, pod};
+use support::{at, pod, registration};
 
 // --- checked when this file compiles
 
@@ -239,7 +239,8 @@ mod pointers {
     use service_registry::Result;
 
     use super::*;
-    use support::{CALLS, KEY};
+    use service_registry::changes::{Cursor, Difference, Selection, Watch};
+    use support::{CALLS, KEY, WATCHES};
 
     /// Writes down what it is asked.
     #[derive(Default)]
@@ -300,6 +301,15 @@ mod pointers {
         fn commit(&self, _: Batch) -> Result<Revision> {
             self.note("commit")
         }
+        fn commit_changes(&self, _: Batch) -> Result<(Revision, Vec<Difference>)> {
+            self.note("commit_changes")
+        }
+        fn watch(&self, _: Selection) -> Result<Watch> {
+            self.note("watch")
+        }
+        fn watch_from(&self, _: Selection, _: Cursor) -> Result<Watch> {
+            self.note("watch_from")
+        }
         fn revision(&self) -> Revision {
             self.0.borrow_mut().push("revision");
             Revision::from(7)
@@ -331,7 +341,7 @@ mod pointers {
     /// it, once and under its name.
     fn passes_on(store: &impl RegistryStore, listening: &Listening) {
         let heard = |call: &str| assert_eq!(listening.0.take(), [call]);
-        for (name, call) in CALLS {
+        for (name, call) in CALLS.iter().chain(WATCHES) {
             assert_eq!(call(store), Err(StoreError::Closed));
             // "commit of nothing" is a call of `commit`.
             heard(name.split([',', ' ']).next().unwrap());
@@ -363,6 +373,34 @@ mod pointers {
         let nested: Arc<Box<dyn RegistryStore + '_>> = Arc::new(Box::new(&shared));
         passes_on(&nested, &shared);
     }
+}
+
+/// A store from elsewhere that tells no changes.
+struct Untold(MemoryStore);
+
+impl RegistryStore for Untold {
+    service_registry::delegate_store!(self => self.0; except commit_changes, watch, watch_from);
+}
+
+#[test]
+fn a_store_that_tells_no_changes_says_so_and_changes_nothing() {
+    let store = Untold(MemoryStore::new());
+    let told = |answer: service_registry::Result<()>| match answer {
+        Err(StoreError::Failed(failure)) => failure.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let mut batch = Batch::new();
+    batch.save_service(pod("db", "1"));
+    let registry = Registry::new(&store);
+    let list = [registration("db", "1", &[])];
+    let replaced = registry.replace_source("file", list, service_registry::OnForeign::Skip);
+    let calls = support::WATCHES.iter().map(|(_, call)| call(&store));
+    let answers = [store.commit_changes(batch).map(drop), replaced.map(drop)];
+    for answer in answers.into_iter().chain(calls) {
+        assert_eq!(told(answer), "this store tells no changes");
+    }
+    assert_eq!(store.revision(), Revision::ZERO);
+    assert_eq!(store.stats(), Ok(StoreStats::new(0, 0)));
 }
 
 /// An error above another one.
@@ -426,7 +464,14 @@ fn an_error_shows_a_little_of_a_large_input() {
             key: key.clone(),
             expected: Expected::Present,
         }),
+        service_registry::InvalidInput::new("zone", &large, Problem::Padded).into(),
+        ServiceInfo::new(registration("db", "1", &[]).with_metadata(
+            "x".repeat(service_registry::MAX_METADATA_KEY_LEN),
+            large.as_str(),
+        ))
+        .unwrap_err(),
     ];
+    let longest = |shown: &str| shown.split(|c| c != 'x').map(str::len).max();
     for error in errors {
         let rejected = StoreError::BatchRejected {
             index: 0,
@@ -439,8 +484,18 @@ fn an_error_shows_a_little_of_a_large_input() {
             format!("{rejected}"),
             format!("{rejected:#?}"),
         ] {
-            assert!(shown.len() < 600, "{} bytes: {:.300}", shown.len(), shown);
+            assert_eq!(longest(&shown), Some(64), "{shown:.300}");
             assert!(shown.contains("xxx\"..."), "{shown}");
+        }
+        if let StoreError::Conflict(conflict) = &error {
+            let found = Found::Record {
+                revision: Revision::ZERO,
+                incarnation: Revision::ZERO,
+                source: Some(key.clone()),
+            };
+            for shown in [format!("{:?}", conflict.condition()), format!("{found:?}")] {
+                assert_eq!(longest(&shown), Some(64), "{shown:.300}");
+            }
         }
     }
 }

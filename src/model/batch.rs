@@ -151,8 +151,15 @@ impl Batch {
     /// Each of `services` becomes a record of `source`, if it is not one already. One
     /// that says the same as the record that is there is not touched; one that says
     /// something else keeps the incarnation, and the health of the later check of the
-    /// two. What goes takes its subscriptions along; otherwise subscriptions stay as they
-    /// are, and nobody is subscribed. O(*n*) for all records of the store.
+    /// two. One with the registration that is there keeps the time at which that was made,
+    /// so that a list can be made anew each time. What goes takes its subscriptions along;
+    /// otherwise subscriptions stay as they are, and nobody is subscribed. O(*n*) for all
+    /// records of the store.
+    ///
+    /// The store does not know which of two lists of a source is the newer one. Where
+    /// several threads or processes bring them, let the list have a record that tells its
+    /// version, and [`require`](Self::require) in the same batch that this is still the one
+    /// that was looked at.
     ///
     /// [`Invalid`](crate::StoreError::Invalid) where `source` is no name, a key is there
     /// twice, or a record is of another source.

@@ -44,8 +44,9 @@ pub enum OnForeign {
     Skip,
 }
 
-/// A condition that can fail with a [`Conflict`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A condition that can fail with a [`Conflict`]. `Debug` shows no more than 64 characters
+/// of a text.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
     /// [`require`](crate::Batch::require).
@@ -66,17 +67,18 @@ pub enum Condition {
     },
 }
 
-/// What was there instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What was there instead. `Debug` shows no more than 64 characters of a text.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
     /// No record.
     Absent,
     /// A record.
     Record {
-        /// When it was last changed.
+        /// When it was last changed; [`Revision::ZERO`] where an earlier change of the same
+        /// batch saved it.
         revision: Revision,
-        /// When it was registered.
+        /// When it was registered; [`Revision::ZERO`] as above.
         incarnation: Revision,
         /// Whose it is; `None` for no source.
         source: Option<Box<str>>,
@@ -153,6 +155,49 @@ impl fmt::Display for Conflict {
                 "; there is one of revision {revision}, incarnation {incarnation} and {}",
                 Source(source)
             ),
+        }
+    }
+}
+
+fn excerpt(text: Option<&str>) -> Option<Excerpt<'_>> {
+    text.map(Excerpt::new)
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::Expected { key, expected } => f
+                .debug_struct("Expected")
+                .field("key", &Excerpt::new(key))
+                .field("expected", expected)
+                .finish(),
+            Condition::UnchangedSince(revision) => {
+                f.debug_tuple("UnchangedSince").field(revision).finish()
+            }
+            Condition::Source { key, source } => f
+                .debug_struct("Source")
+                .field("key", &Excerpt::new(key))
+                .field("source", &excerpt(source.as_deref()))
+                .finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Found::Absent => f.write_str("Absent"),
+            Found::Record {
+                revision,
+                incarnation,
+                source,
+            } => f
+                .debug_struct("Record")
+                .field("revision", revision)
+                .field("incarnation", incarnation)
+                .field("source", &excerpt(source.as_deref()))
+                .finish(),
+            Found::Revision(revision) => f.debug_tuple("Revision").field(revision).finish(),
         }
     }
 }

@@ -46,10 +46,15 @@ pub(super) fn problem_of_service_name(name: &str) -> Option<Problem> {
 }
 
 pub(super) fn problem_of_name(name: &str) -> Option<Problem> {
-    if name.is_empty() {
+    problem_of_text(name, MAX_NAME_LEN)
+}
+
+/// What is wrong with a text that is shown and compared: a name, or what is like one.
+pub(super) fn problem_of_text(text: &str, max: usize) -> Option<Problem> {
+    if text.is_empty() {
         return Some(Problem::Empty);
     }
-    problem_of_length(name, MAX_NAME_LEN).or_else(|| problem_of_characters(name))
+    problem_of_length(text, max).or_else(|| problem_of_characters(text))
 }
 
 pub(super) fn problem_of_length(text: &str, max: usize) -> Option<Problem> {

@@ -23,7 +23,10 @@ pub enum Protocol {
     Gtp,
     /// `udp`
     Udp,
-    /// Any other name, as it came.
+    /// Any other name, as it came. When a [`ServiceInfo`](crate::ServiceInfo) is made of it,
+    /// it is refused where it is empty, longer than
+    /// [`MAX_PROTOCOL_LEN`](crate::MAX_PROTOCOL_LEN), holds a control character, or begins or
+    /// ends with white space.
     Other(String),
 }
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::error::{InvalidInput, Problem, Result, StoreError};
 use super::host::Host;
+use super::limits::{MAX_PROTOCOL_LEN, problem_of_text};
 use super::protocol::Protocol;
 
 /// One address under which a pod can be reached.
@@ -97,6 +98,9 @@ impl FromStr for Provider {
         let expected = "`protocol://host:port`";
         let malformed = || InvalidInput::new("provider", text, Problem::Unknown { expected });
         let (protocol, address) = text.split_once("://").ok_or_else(malformed)?;
+        if let Some(problem) = problem_of_text(protocol, MAX_PROTOCOL_LEN) {
+            return Err(InvalidInput::new("protocol", protocol, problem).into());
+        }
         let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
         let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         let port = port.parse().ok().filter(|_| is_port);
@@ -141,6 +145,8 @@ mod tests {
             "http://::1:80",
             "http://a b:1",
             "http://:1",
+            "://a:1",
+            "\u{1b}[31m://a:1",
         ] {
             assert!(bad.parse::<Provider>().is_err(), "{bad:?}");
         }

@@ -281,9 +281,13 @@ impl ServiceInfo {
                     && one.registration == two.registration)
     }
 
-    /// Takes over the health of another record of the same pod, if that is of a later
-    /// check.
-    pub(crate) fn keep_later_health(&mut self, known: &ServiceInfo) {
+    /// Takes over from an earlier record of the same pod and source what a list of the source
+    /// does not know: the health, if that is of a later check; and where the registration is
+    /// the same, the time at which it registered.
+    pub(crate) fn keep_what_is_known(&mut self, known: &ServiceInfo) {
+        if self.registration() == known.registration() {
+            self.record = known.record.clone();
+        }
         let is_later = known.checked_at != Moment::NEVER
             && (self.checked_at == Moment::NEVER || known.checked_at > self.checked_at);
         if is_later {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::error::{InvalidInput, Problem};
+use super::excerpt::Excerpt;
 use super::limits::{
     MAX_METADATA, MAX_METADATA_KEY_LEN, MAX_METADATA_VALUE_LEN, MAX_PROTOCOL_LEN, MAX_PROVIDERS,
     MAX_SUBSCRIPTIONS, MAX_URL_LEN, check_count, check_name, problem_of_length,
-    problem_of_service_name, refuse,
+    problem_of_service_name, problem_of_text, refuse,
 };
 use super::provider::Provider;
 
@@ -146,7 +147,7 @@ impl ServiceRegistration {
                 return Err(InvalidInput::new(field, &host, problem));
             }
             let protocol = provider.protocol.as_str();
-            if let Some(problem) = problem_of_length(protocol, MAX_PROTOCOL_LEN) {
+            if let Some(problem) = problem_of_text(protocol, MAX_PROTOCOL_LEN) {
                 let field = format!("providers[{at}].protocol");
                 return Err(InvalidInput::new(field, protocol, problem));
             }
@@ -174,8 +175,7 @@ impl ServiceRegistration {
             refuse("metadata key", key, problem)?;
             let problem = problem_of_length(value, MAX_METADATA_VALUE_LEN);
             if problem.is_some() {
-                // The key is short: it has been checked.
-                refuse(format!("metadata[{key:?}]"), value, problem)?;
+                refuse(format!("metadata[{}]", Excerpt::new(key)), value, problem)?;
             }
         }
         Ok(())

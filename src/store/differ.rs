@@ -11,8 +11,26 @@ use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 
+/// The subscribers of a group with the numbers of their subscriptions, which grow in the order
+/// of subscription.
+pub(crate) type Numbers = Vec<(u64, ServiceKey)>;
+
 /// What differs, by a look at everything in both. O(*n*).
+///
+/// A subscription that ended and began again in the same place of its group is not seen.
 pub(crate) fn differences<V: RegistryView>(older: &V, newer: &V) -> Vec<Difference> {
+    differences_by(older, newer, |group| {
+        number(older.subscribers(group), newer.subscribers(group))
+    })
+}
+
+/// The same for views whose subscriptions have numbers: `numbered` answers with those of a
+/// group in `older` and in `newer`. What began again has another number, and is seen.
+pub(crate) fn differences_by<V: RegistryView>(
+    older: &V,
+    newer: &V,
+    numbered: impl Fn(&str) -> [Numbers; 2],
+) -> Vec<Difference> {
     let mut changes = Vec::new();
     for after in newer.services() {
         changes.extend(record(older.get(after.key()), Some(after)));
@@ -22,19 +40,12 @@ pub(crate) fn differences<V: RegistryView>(older: &V, newer: &V) -> Vec<Differen
             changes.extend(record(Some(before), None));
         }
     }
+    let ended = older.groups();
+    let ended = ended.filter(|group| newer.subscribers(group).next().is_none());
     let mut begun = Vec::new();
-    for group in newer.groups() {
-        let before: Vec<&ServiceKey> = older.subscribers(group).collect();
-        let after: Vec<&ServiceKey> = newer.subscribers(group).collect();
-        let [before, after] = number(&before, &after);
+    for group in newer.groups().chain(ended) {
+        let [before, after] = numbered(group);
         subscriptions(group, &before, &after, &mut changes, &mut begun);
-    }
-    for group in older.groups() {
-        if newer.subscribers(group).next().is_none() {
-            let gone = (0..).zip(older.subscribers(group).cloned());
-            let gone: Numbers = gone.collect();
-            subscriptions(group, &gone, &[], &mut changes, &mut begun);
-        }
     }
     changes.append(&mut begun);
     changes
@@ -88,17 +99,18 @@ pub(crate) fn subscriptions(
     );
 }
 
-type Numbers = Vec<(u64, ServiceKey)>;
-
 /// Numbers for subscriptions that have none. Those that stay are in their old order, in front
 /// of those that have begun since; so where that order ends, new ones begin.
-fn number(before: &[&ServiceKey], after: &[&ServiceKey]) -> [Numbers; 2] {
-    let old: Numbers = (0..).zip(before.iter().copied().cloned()).collect();
+fn number<'a>(
+    before: impl Iterator<Item = &'a ServiceKey>,
+    after: impl Iterator<Item = &'a ServiceKey>,
+) -> [Numbers; 2] {
+    let old: Numbers = (0..).zip(before.cloned()).collect();
     let mut left = old.iter();
     let fresh = old.len() as u64..;
     let new = fresh.zip(after).map(|(fresh, key)| {
-        let known = left.find(|(_, known)| known == *key);
-        (known.map_or(fresh, |(number, _)| *number), (*key).clone())
+        let known = left.find(|(_, known)| known == key);
+        (known.map_or(fresh, |(number, _)| *number), key.clone())
     });
     let new = new.collect();
     [old, new]

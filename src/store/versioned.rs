@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::Snapshots;
-use super::differ::differences;
+use super::differ::{Numbers, differences_by};
 use super::tables::prelude::*;
 use super::view::{check_order, check_store};
 use super::write::{Before, ClearTables};
@@ -480,7 +480,7 @@ macro_rules! impl_registry_view {
                 &'a self,
                 service_group: &str,
             ) -> impl Iterator<Item = &'a ServiceKey> + use<'a $(, $store)?> {
-                self.state.subscribers(service_group)
+                self.state.subscribers(service_group).map(|(_, key)| key)
             }
 
             fn names(&self) -> impl Iterator<Item = &str> {
@@ -503,7 +503,15 @@ macro_rules! impl_registry_view {
                     let log = self.state.log();
                     log.between(older.revision(), self.revision())
                 });
-                Ok(told.flatten().unwrap_or_else(|| differences(older, self)))
+                Ok(told.flatten().unwrap_or_else(|| {
+                    differences_by(older, self, |group| {
+                        [&older.state, &self.state].map(|state| {
+                            let subscribers = state.subscribers(group);
+                            let owned = subscribers.map(|(number, key)| (number, key.clone()));
+                            owned.collect::<Numbers>()
+                        })
+                    })
+                }))
             }
         }
 

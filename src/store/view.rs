@@ -73,6 +73,13 @@ pub trait RegistryView {
     /// does while somebody watches; otherwise, and in all other views, it is O(*n*). Only
     /// the log knows causes; otherwise they are [`Unknown`](crate::Cause::Unknown).
     ///
+    /// A view from elsewhere that has this method as it stands here compares groups by the
+    /// order of their subscribers: a subscription that ended and began again in the same place
+    /// of its group is not told. `dyn DynView` does not have the method: it is lent for a
+    /// moment, and two of them are never there to be compared. Stores without snapshots tell
+    /// what changed through [`watch`](RegistryStore::watch) and
+    /// [`commit_changes`](RegistryStore::commit_changes).
+    ///
     /// ```
     /// # #[cfg(feature = "snapshot")] {
     /// use service_registry::changes::Difference;

@@ -25,7 +25,8 @@ use crate::model::time::Moment;
 pub(crate) enum Put {
     /// Where it says something else, in the incarnation that is there.
     Save,
-    /// The same, and the later health of the two stays.
+    /// The same; the later health of the two stays, and with an equal registration the time
+    /// at which that was made.
     Refresh,
     /// As a new incarnation.
     Register,
@@ -65,7 +66,7 @@ impl Put {
                 service.stamp(revision, revision);
                 return Ok(true);
             }
-            Put::Refresh => service.keep_later_health(known),
+            Put::Refresh => service.keep_what_is_known(known),
             Put::Save => {}
         }
         if service.says_the_same(known) {
@@ -127,9 +128,9 @@ pub(crate) trait WriteTables {
         Some(taken)
     }
 
-    /// Makes the records of a source these and no others; answers with how many were
-    /// left out, since their keys are others'.
-    fn replace_source(&mut self, source: &str, services: Vec<ServiceInfo>) -> usize {
+    /// Makes the records of a source these and no others. Those whose keys are another
+    /// source's are left out.
+    fn replace_source(&mut self, source: &str, services: Vec<ServiceInfo>) {
         let mut gone: Vec<ServiceKey> = Vec::new();
         let kept = services.iter().map(|service| &**service.key());
         let kept: HashSet<&str, RandomState> = kept.collect();
@@ -143,15 +144,14 @@ pub(crate) trait WriteTables {
             self.take(&key, Cause::Replaced);
         }
         let source: Arc<str> = source.into();
-        let mut left_out = 0;
         for service in services {
             let service = match service.source() {
                 Some(_) => service,
                 None => service.into_source(source.clone()),
             };
-            left_out += usize::from(self.put_record(service, Put::Refresh).is_err());
+            // A conflict: the batch said that such a record is to be skipped.
+            let _ = self.put_record(service, Put::Refresh);
         }
-        left_out
     }
 
     /// Applies one change of a batch that has been checked.

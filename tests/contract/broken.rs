@@ -2,19 +2,26 @@
 //! test that has to notice.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use service_registry::changes::{
+    Cursor, Difference, Event, Log, LogOptions, ReadState, Selection, State, Subscription, Watch,
+};
 use service_registry::{
-    Batch, Change, HealthUpdate, MemoryStore, RegistryStore, Result, Revision, ServiceInfo,
-    ServiceKey, ServiceStatus, StoreError, StoreStats,
+    Batch, Change, DynView, Expected, HealthUpdate, MemoryStore, OnForeign, RegistryStore,
+    RegistryView, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
 
 use crate::support::failing::{must_fail, must_hang};
-use crate::{batches, closing, closures, registry, revisions, services, shared, subscriptions};
+use crate::{
+    batches, closing, closures, conditions, registry, revisions, services, shared, subscriptions,
+    watches,
+};
 
 /// What a [`Broken`] store gets wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +61,58 @@ pub(crate) enum Fault {
     RevisionRunsAhead,
     RevisionGoesBackwards,
     CloseForgetsWhatItAccepted,
+
+    RequirementsAreIgnored,
+    ConditionsAreJudgedInTurn,
+    RemovesWhateverIsThere,
+    ForeignKeysAreSkipped,
+    SourcesOnlyGrow,
+
+    TellsTooSoon,
+    LosesChanges,
+    TellsTwice,
+    TellsEverybody,
+    LeavesWatchesAsleep,
 }
 
-/// A `MemoryStore` behind a mutex, with a fault.
+/// A `MemoryStore` behind a mutex, with a fault, and with a log of its own: as a store from
+/// elsewhere has one.
 pub(crate) struct Broken {
     fault: Fault,
-    inner: Mutex<MemoryStore>,
+    inner: Arc<Mutex<Told>>,
+    log: Log,
+    /// The revision that reads show, with [`Fault::TellsTooSoon`].
+    shown: AtomicU64,
     /// Added to the revision of `inner`.
     extra: AtomicU64,
     /// Answers of reads that are stale.
     stale: Mutex<HashMap<String, (u32, ServiceInfo)>>,
 }
 
+/// The store inside, and what it has told of its changes.
+struct Told {
+    store: MemoryStore,
+    watch: Watch,
+    /// What was last told.
+    last: Vec<Difference>,
+    commits: u64,
+}
+
 pub(crate) fn broken(fault: Fault) -> Broken {
+    let store = MemoryStore::new();
+    let mut watch = store.watch(Selection::All).unwrap();
+    drop(watch.recv().unwrap());
+    let told = Told {
+        store,
+        watch,
+        last: Vec::new(),
+        commits: 0,
+    };
     Broken {
         fault,
-        inner: Mutex::default(),
+        inner: Arc::new(Mutex::new(told)),
+        log: Log::new(LogOptions::default()),
+        shown: AtomicU64::new(0),
         extra: AtomicU64::new(0),
         stale: Mutex::default(),
     }
@@ -80,9 +123,220 @@ fn pause() {
     thread::sleep(Duration::from_micros(100));
 }
 
+/// The store inside. When it goes, what was changed goes to the log, and then the lock back.
+struct Inner<'a> {
+    broken: &'a Broken,
+    told: Option<MutexGuard<'a, Told>>,
+}
+
+impl Deref for Inner<'_> {
+    type Target = MemoryStore;
+
+    fn deref(&self) -> &MemoryStore {
+        &self.told.as_ref().expect("there until the end").store
+    }
+}
+
+impl DerefMut for Inner<'_> {
+    fn deref_mut(&mut self) -> &mut MemoryStore {
+        &mut self.told.as_mut().expect("there until the end").store
+    }
+}
+
+impl Drop for Inner<'_> {
+    fn drop(&mut self) {
+        let Broken {
+            fault, log, shown, ..
+        } = self.broken;
+        let mut told = self.told.take().expect("there until the end");
+        let mut left = Vec::new();
+        while let Ok(Some(event)) = told.watch.try_recv_commit() {
+            let Event::Changes {
+                revision, changes, ..
+            } = event
+            else {
+                panic!("nobody waits so long: {event:?}");
+            };
+            told.commits += 1;
+            let changes = match fault {
+                Fault::LosesChanges if told.commits.is_multiple_of(5) => Vec::new(),
+                Fault::TellsTwice => {
+                    let last = std::mem::replace(&mut told.last, changes.clone());
+                    last.into_iter().chain(changes).collect()
+                }
+                _ => changes,
+            };
+            left.push(log.append(revision, changes));
+        }
+        let revision = told.store.revision();
+        left.push(log.append(revision, []));
+        drop(told);
+        drop(left);
+        if *fault == Fault::TellsTooSoon {
+            pause();
+            shown.fetch_max(revision.as_u64(), SeqCst);
+        }
+    }
+}
+
+/// A copy of a state, so that the store is free while somebody looks at it.
+struct Copied {
+    revision: Revision,
+    services: Vec<ServiceInfo>,
+    groups: Vec<(String, Vec<ServiceKey>)>,
+}
+
+impl Copied {
+    fn of(view: &dyn DynView) -> Copied {
+        let subscribers = |group| view.subscribers(group).cloned().collect();
+        let groups = view
+            .groups()
+            .map(|group| (group.to_owned(), subscribers(group)));
+        Copied {
+            revision: view.revision(),
+            services: view.services().cloned().collect(),
+            groups: groups.collect(),
+        }
+    }
+}
+
+impl RegistryView for Copied {
+    fn revision(&self) -> Revision {
+        self.revision
+    }
+    fn get(&self, key: &str) -> Option<&ServiceInfo> {
+        self.services.iter().find(|info| *info.key() == key)
+    }
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.services.iter()
+    }
+    fn services_by_name<'a>(
+        &'a self,
+        service_name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
+        let of_name = |info: &&ServiceInfo| info.service_name() == service_name;
+        let found: Vec<_> = self.services.iter().filter(of_name).collect();
+        found.into_iter()
+    }
+    fn subscribers<'a>(
+        &'a self,
+        service_group: &str,
+    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
+        let group = self.groups.iter().find(|(name, _)| name == service_group);
+        group.into_iter().flat_map(|(_, subscribers)| subscribers)
+    }
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let names: BTreeSet<&str> = self
+            .services
+            .iter()
+            .map(ServiceInfo::service_name)
+            .collect();
+        names.into_iter()
+    }
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(|(name, _)| &**name)
+    }
+    fn stats(&self) -> StoreStats {
+        let subscriptions = self.groups.iter().map(|(_, all)| all.len()).sum();
+        StoreStats::new(self.services.len(), subscriptions)
+    }
+}
+
+/// How a watch reads the state of a store that may have gone.
+struct OfBroken(Weak<Mutex<Told>>);
+
+impl ReadState for OfBroken {
+    fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
+        let inner = self.0.upgrade().ok_or(StoreError::Closed)?;
+        let told = inner.lock().unwrap_or_else(PoisonError::into_inner);
+        told.store.with_view(|view| {
+            let services = view.services().filter(|info| selection.holds(info));
+            let mut state = State {
+                revision: view.revision(),
+                services: services.cloned().collect(),
+                ..State::default()
+            };
+            for group in view.groups() {
+                let held = view
+                    .subscribers(group)
+                    .filter(|key| selection.holds_subscription(key, group));
+                let held = held.map(|key| Subscription::new(key.clone(), group));
+                state.subscriptions.extend(held);
+            }
+            Some(state)
+        })
+    }
+}
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        drop(self.log.close());
+    }
+}
+
 impl Broken {
-    fn inner(&self) -> MutexGuard<'_, MemoryStore> {
+    fn lock(&self) -> MutexGuard<'_, Told> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inner(&self) -> Inner<'_> {
+        Inner {
+            broken: self,
+            told: Some(self.lock()),
+        }
+    }
+
+    fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
+        let selection = match self.fault {
+            Fault::TellsEverybody => Selection::All,
+            _ => selection,
+        };
+        let read = Arc::new(OfBroken(Arc::downgrade(&self.inner)));
+        self.log.watch(selection, from, read, || {
+            let told = self.lock();
+            told.store.ping()?;
+            Ok(told.store.revision())
+        })
+    }
+
+    /// The batch as it is made with a fault in conditions or sources.
+    fn spoil(&self, batch: Batch) -> Batch {
+        let spoil = |change| match (self.fault, change) {
+            (
+                Fault::RequirementsAreIgnored,
+                Change::Require { .. } | Change::RequireUnchangedSince { .. },
+            ) => vec![],
+            (Fault::RemovesWhateverIsThere, Change::RemoveIf { key, cause, .. }) => {
+                let expected = Expected::Present;
+                vec![Change::RemoveIf {
+                    key,
+                    expected,
+                    cause,
+                }]
+            }
+            (
+                Fault::ForeignKeysAreSkipped,
+                Change::ReplaceSource {
+                    source, services, ..
+                },
+            ) => vec![Change::ReplaceSource {
+                source,
+                services,
+                on_foreign: OnForeign::Skip,
+            }],
+            (
+                Fault::SourcesOnlyGrow,
+                Change::ReplaceSource {
+                    source, services, ..
+                },
+            ) => {
+                let own = |info: ServiceInfo| info.with_source(&source).unwrap();
+                let own = services.into_iter().map(own);
+                own.map(Change::SaveService).collect()
+            }
+            (_, change) => vec![change],
+        };
+        batch.into_iter().flat_map(spoil).collect()
     }
 
     fn has(&self, fault: Fault) -> bool {
@@ -298,15 +552,22 @@ impl RegistryStore for Broken {
         self.inner().get_subscriber_services(service_group)
     }
 
-    fn visit_view(&self, visit: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
-        self.inner().visit_view(visit)
+    fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
+        let copied = self.inner().with_view(Copied::of)?;
+        visit(&copied);
+        Ok(())
     }
 
-    fn commit_changes(
-        &self,
-        batch: Batch,
-    ) -> Result<(Revision, Vec<service_registry::changes::Difference>)> {
+    fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
         self.inner().commit_changes(batch)
+    }
+
+    fn watch(&self, selection: Selection) -> Result<Watch> {
+        self.begin_watch(selection, None)
+    }
+
+    fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+        self.begin_watch(selection, Some(cursor))
     }
 
     fn commit(&self, batch: Batch) -> Result<Revision> {
@@ -380,11 +641,21 @@ impl RegistryStore for Broken {
                 let kept: Batch = kept.collect();
                 self.inner().commit(kept)
             }
-            _ => self.inner().commit(batch),
+            Fault::ConditionsAreJudgedInTurn => {
+                let inner = self.inner();
+                for change in batch {
+                    inner.commit(change.into())?;
+                }
+                Ok(inner.revision())
+            }
+            _ => self.inner().commit(self.spoil(batch)),
         }
     }
 
     fn revision(&self) -> Revision {
+        if self.has(Fault::TellsTooSoon) {
+            return self.shown.load(SeqCst).into();
+        }
         let revision = self.inner().revision().as_u64();
         let extra = match self.fault {
             Fault::RevisionRunsAhead => u64::from(revision > 0),
@@ -449,7 +720,11 @@ impl RegistryStore for Broken {
             self.extra.store(0_u64.wrapping_sub(n.min(3)), SeqCst);
             return inner.close();
         }
-        self.inner().close()
+        let closed = self.inner().close();
+        if !self.has(Fault::LeavesWatchesAsleep) {
+            drop(self.log.close());
+        }
+        closed
     }
 
     fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
@@ -683,16 +958,35 @@ noticed! { must_fail:
     a_stale_read: StaleReads by shared::a_write_that_returned_is_seen_by_every_read;
     a_revision_that_goes_backwards: RevisionGoesBackwards by shared::revisions_never_go_backwards;
     a_revision_ahead_of_its_state: RevisionRunsAhead by shared::a_state_lies_between_the_revisions_around_it;
+
+    a_requirement_ignored: RequirementsAreIgnored by conditions::a_requirement_that_does_not_hold_rejects_the_batch;
+    a_store_that_changed_unasked: RequirementsAreIgnored by conditions::a_store_that_has_changed_since_rejects_the_batch;
+    an_older_list: RequirementsAreIgnored by conditions::an_older_list_of_a_source_is_refused;
+    conditions_judged_in_turn: ConditionsAreJudgedInTurn by conditions::requirements_are_judged_against_the_state_before_the_batch;
+    a_successor_removed: RemovesWhateverIsThere by conditions::what_does_not_hold_is_left_out_and_the_rest_is_done;
+    a_foreign_key_passed_over: ForeignKeysAreSkipped by conditions::a_key_of_another_source_rejects_or_is_skipped;
+    what_a_source_no_longer_has: SourcesOnlyGrow by conditions::a_source_is_replaced_by_what_it_has;
+
+    changes_told_too_soon: TellsTooSoon by watches::watches_of_many_threads_miss_nothing;
+    changes_lost_among_threads: LosesChanges by watches::watches_of_many_threads_miss_nothing;
+    everybody_woken: TellsEverybody by watches::who_watches_other_names_sleeps_on;
 }
 
 noticed! { must_fail, from make:
     an_accepted_write_lost: CloseForgetsWhatItAccepted by shared::closing_among_thirty_threads_hangs_nobody;
+    a_change_lost: LosesChanges by watches::what_is_applied_is_the_state_of_that_revision;
+    a_change_told_twice: TellsTwice by watches::what_is_applied_is_the_state_of_that_revision;
+    a_selection_ignored: TellsEverybody by watches::what_is_applied_is_the_state_of_that_revision;
 }
 
 noticed! { must_hang:
     a_call_from_inside: HoldsItsLockInClosures by closures::a_write_from_inside_is_seen_from_inside;
     a_reader_beside_a_closure: HoldsItsLockInClosures by shared::every_thread_has_closures_of_its_own;
     a_call_past_a_waiting_writer: HoldsItsLockInClosures by shared::a_call_from_inside_passes_a_waiting_writer;
+}
+
+noticed! { must_hang:
+    a_watch_without_an_end: LeavesWatchesAsleep by watches::a_closed_store_ends_its_watches;
 }
 
 noticed! { must_hang, from make:

@@ -254,7 +254,8 @@ pub(crate) fn nobody_saves_over_another_source(store: &impl RegistryStore) {
     batch
         .save_service(of("etcd", pod("db", "new")))
         .save_service(of("file", pod("db", "new")));
-    conflict(rejected(store, batch, 1));
+    let told = conflict(rejected(store, batch, 1));
+    assert_eq!(told.found(), &record(0, 0, Some("etcd")), "not committed");
     // Health is anybody's.
     swap(store, "db:etcd", ServiceStatus::Healthy, at(1));
 }
@@ -319,6 +320,12 @@ pub(crate) fn replacing_a_source_keeps_what_was_observed_here(store: &impl Regis
     let before = store.revision();
     let list = vec![pod("db", "1"), pod("db", "2")];
     assert_eq!(replace(store, list, reject), Ok(before));
+    // So does a list that was made anew, later.
+    let anew = |name| pod("db", name).with_registered_at(at(7)).unwrap();
+    let list = vec![anew("1"), anew("2")];
+    assert_eq!(replace(store, list, reject), Ok(before));
+    let found = store.get_service("db:1").unwrap();
+    assert_eq!((found.registered_at(), found.status()), (at(0), Healthy));
     // Another registration, and an older check.
     let older = version("db", "1", 1).with_health(Unhealthy, at(4)).unwrap();
     replace(store, vec![older, pod("db", "2")], reject).unwrap();
@@ -406,6 +413,29 @@ pub(crate) fn a_list_that_contradicts_itself_is_refused(store: &impl RegistrySto
         let error = rejected(store, batch, 0);
         assert_refused(Err::<(), _>(error), field, value, &problem);
     }
+}
+
+/// Two feeders of one source have looked at the same version; the one that is late may not
+/// overwrite the newer list. The list has a record that tells its version.
+pub(crate) fn an_older_list_of_a_source_is_refused(store: &impl RegistryStore) {
+    const VERSION: &str = "source:etcd";
+    let list = |of: u64| vec![version("source", "etcd", of), version("db", "1", of)];
+    let publish = |of: u64, expected: Expected| {
+        let mut batch = Batch::new();
+        batch
+            .require(VERSION, expected)
+            .replace_source("etcd", list(of), OnForeign::Reject);
+        batch
+    };
+    store.commit(publish(1, Expected::Absent)).unwrap();
+    let looked_at = Expected::Revision(store.get_service(VERSION).unwrap().revision());
+    store.commit(publish(3, looked_at)).unwrap();
+    let told = conflict(rejected(store, publish(2, looked_at), 0));
+    assert_eq!(told.found(), &record(2, 1, Some("etcd")));
+    assert_eq!(
+        store.get_service("db:1"),
+        Ok(of("etcd", version("db", "1", 3)))
+    );
 }
 
 pub(crate) fn a_registry_replaces_a_source(store: &impl RegistryStore) {

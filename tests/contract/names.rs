@@ -287,6 +287,16 @@ fn what_a_peer_sends_is_limited_and_the_field_is_named() {
         let refused = crate::support::refused(ServiceInfo::new(with(key)));
         assert_eq!(refused.field(), "metadata key");
     }
+    for (protocol, problem) in [
+        ("", Problem::Empty),
+        ("a\u{1b}[31m", Problem::Control { at: 1 }),
+        (" a", Problem::Padded),
+    ] {
+        let mut asked = registration("s", "p", &[]);
+        asked.providers[0].protocol = Protocol::Other(protocol.into());
+        let refused = ServiceInfo::new(asked);
+        assert_refused(refused, "providers[0].protocol", protocol, &problem);
+    }
     for host in ["", "a b", "10.0.0.256", "x\n"] {
         let mut asked = registration("s", "p", &[]);
         asked.providers[0].host = Host::Name(host.into());

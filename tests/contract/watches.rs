@@ -18,7 +18,7 @@ use service_registry::{
 
 use crate::support::dice::Dice;
 use crate::support::views::Views;
-use crate::support::{at, key, pod, registration, revision};
+use crate::support::{WATCHES, at, key, pod, registration, revision};
 
 // --- the law
 
@@ -127,6 +127,8 @@ impl Copied {
 
 const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
 const GROUPS: [&str; 3] = ["a", "b", "x"];
+/// The keys of the source `file`: a record under one of them is always its own.
+const OF_FILE: [&str; 2] = ["a:2", "b:1"];
 
 fn selections() -> Vec<Selection> {
     vec![
@@ -142,21 +144,36 @@ fn some(dice: &mut Dice, texts: &[&'static str]) -> &'static str {
     texts[dice.roll(texts.len())]
 }
 
-/// Adds a change that no state refuses.
-fn change(dice: &mut Dice, batch: &mut Batch) {
-    let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
+/// One of several records of a key.
+fn any_record(dice: &mut Dice, name: &str) -> ServiceInfo {
     let named = key(name);
     let mut info = registration(named.service_name(), named.pod_name(), &[]);
     info.weight = u32::try_from(dice.roll(3)).unwrap();
     let info = ServiceInfo::new(info).unwrap().with_registered_at(at(1));
     let info = info.unwrap();
+    if OF_FILE.contains(&name) {
+        info.with_source("file").unwrap()
+    } else {
+        info
+    }
+}
+
+/// Adds a change that no state refuses.
+fn change(dice: &mut Dice, batch: &mut Batch) {
+    let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
+    let info = any_record(dice, name);
     let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][dice.roll(2)];
     match dice.roll(12) {
         0 | 1 => batch.save_service(info),
         2 | 3 => batch.register_service(info),
         4 => batch.remove_if(name, Expected::Present, Cause::Expired),
         5 | 6 => batch.update_health_if(name, Expected::Present, status, at(dice.roll(99) as u64)),
-        7 => batch.replace_source("file", vec![], OnForeign::Skip),
+        7 => {
+            let listed = OF_FILE.iter().filter(|_| dice.roll(2) == 0);
+            let listed: Vec<&str> = listed.copied().collect();
+            let list = listed.into_iter().map(|name| any_record(dice, name));
+            batch.replace_source("file", list.collect(), OnForeign::Reject)
+        }
         8 | 9 => batch.add_subscription(name, group),
         10 => batch.remove_subscription(name, group),
         _ => batch.remove_all_subscriptions(name),
@@ -177,6 +194,8 @@ struct Follower {
     selection: Selection,
     copied: Copied,
     began: bool,
+    /// How many removals by a source it was told of.
+    replaced: usize,
 }
 
 impl Follower {
@@ -186,6 +205,7 @@ impl Follower {
             selection,
             copied: Copied::default(),
             began: false,
+            replaced: 0,
         }
     }
 
@@ -209,6 +229,13 @@ impl Follower {
         assert!(is_state || self.began, "no state before {event:?}");
         self.began = true;
         self.copied.follow(&event);
+        if let Event::Changes { changes, .. } = &event {
+            let by_source = |change: &&Difference| {
+                let cause = Cause::Replaced;
+                matches!(change, Difference::Removed { cause: told, .. } if *told == cause)
+            };
+            self.replaced += changes.iter().filter(by_source).count();
+        }
         let state = &states[usize::try_from(event.revision().as_u64()).unwrap()];
         assert_eq!(
             self.copied, state[&which],
@@ -241,6 +268,7 @@ pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
     make: impl Fn() -> S,
 ) {
     let selections = selections();
+    let mut replaced = 0;
     for seed in 0..40 {
         let (store, mut dice) = (make(), Dice::new(seed));
         let mut states = vec![now(&store, &selections)];
@@ -289,8 +317,10 @@ pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
         store.close().unwrap();
         for (_, follower) in &mut followers {
             assert_eq!(follower.watch.recv(), Err(StoreError::Closed));
+            replaced += follower.replaced;
         }
     }
+    assert!(replaced > 0, "no history removed a record by its source");
 }
 
 pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl RegistryStore) {
@@ -340,6 +370,26 @@ pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> 
             Err(StoreError::Invalid(_))
         ));
     }
+}
+
+/// Nobody watches, so that no log reaches back.
+pub(crate) fn views_tell_of_a_subscription_that_began_again<S: Views>(make: impl Fn() -> S) {
+    let store = make();
+    store.add_subscription("a:1", "a").unwrap();
+    let older = store.snapshot();
+    store.remove_subscription("a:1", "a").unwrap();
+    store.add_subscription("a:1", "a").unwrap();
+    let changes = store.snapshot().changes_since(&older).unwrap();
+    assert!(
+        matches!(
+            &changes[..],
+            [
+                Difference::Unsubscribed { .. },
+                Difference::Subscribed { .. }
+            ]
+        ),
+        "{changes:?}"
+    );
 }
 
 pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
@@ -434,8 +484,9 @@ pub(crate) fn a_newer_time_by_itself_is_no_difference(store: &impl RegistryStore
 /// A delete that a shared stream never told of.
 pub(crate) fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
     let mut watches = [(); 3].map(|()| begun(store, Selection::pod("a:1")));
+    let of_file = || pod("a", "1").with_source("file").unwrap();
     let mut cause_of = |remove: &dyn Fn(), expected: Cause| {
-        store.save_service(pod("a", "1")).unwrap();
+        store.save_service(of_file()).unwrap();
         remove();
         for watch in &mut watches {
             let added = changes(watch.recv_commit().unwrap());
@@ -456,6 +507,12 @@ pub(crate) fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
         store.commit(batch).unwrap();
     };
     cause_of(&expired, Cause::Expired);
+    let replaced = || {
+        let mut batch = Batch::new();
+        batch.replace_source("file", vec![], OnForeign::Reject);
+        store.commit(batch).unwrap();
+    };
+    cause_of(&replaced, Cause::Replaced);
 }
 
 pub(crate) fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore) {
@@ -539,7 +596,8 @@ pub(crate) fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() 
     let mut other = store.watch_from(Selection::pod("b:1"), cursor).unwrap();
     let told = changes(other.recv().unwrap());
     assert!(matches!(&told[..], [Difference::Added(info)] if &**info.key() == "b:1"));
-    // Of another store, and ahead of a store.
+    // Of another store. (Nobody gets a cursor that is ahead of its store; the tests of the
+    // log make one.)
     let another = make();
     let mut anew = another.watch_from(Selection::All, cursor).unwrap();
     let is_begin = |event: Event| {
@@ -561,8 +619,24 @@ pub(crate) fn a_closed_store_ends_its_watches(store: &impl RegistryStore) {
     assert_eq!(changes(watch.recv().unwrap()).len(), 1);
     assert_eq!(watch.recv(), Err(StoreError::Closed));
     assert_eq!(watch.try_recv_commit(), Err(StoreError::Closed));
-    let late = store.watch(Selection::All).map(drop);
-    assert_eq!(late, Err(StoreError::Closed));
+    for (name, call) in WATCHES {
+        assert_eq!(call(store), Err(StoreError::Closed), "{name}");
+    }
+}
+
+pub(crate) fn a_watch_from_inside_a_closure_is_begun_or_refused(store: &impl RegistryStore) {
+    store.save_service(pod("a", "1")).unwrap();
+    for (name, call) in WATCHES {
+        assert_eq!(call(store), Ok(()), "{name}");
+        for inside in [
+            store.with_service("a:1", |_| call(store)).unwrap(),
+            store.with_view(|_| call(store)).unwrap(),
+        ] {
+            let refused = inside == Err(StoreError::Reentrant);
+            assert!(refused || inside == Ok(()), "{name}: {inside:?}");
+        }
+        assert_eq!(call(store), Ok(()), "{name}");
+    }
 }
 
 pub(crate) fn a_store_that_is_dropped_ends_its_watches<S: RegistryStore>(make: impl Fn() -> S) {
@@ -623,14 +697,15 @@ pub(crate) fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
     assert_eq!(waker.woken.load(SeqCst), 1);
 }
 
-/// Each watch panics or calls the store; the others, and the writer, notice nothing.
+/// A thousand watches, of which each panics or calls the store; the others, and the writer,
+/// notice nothing.
 pub(crate) fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
 {
     let store = Arc::new(make());
     let mut watches = Vec::new();
-    for n in 0..40 {
+    for n in 0..1_000 {
         let inside = Arc::downgrade(&store);
         let waker = woken(move || match n % 2 {
             0 => std::panic::resume_unwind(Box::new("on purpose")),
@@ -656,7 +731,7 @@ where
         assert_eq!(waker.woken.load(SeqCst), 1);
         assert_eq!(changes(watch.recv().unwrap()).len(), 1);
     }
-    assert_eq!(store.stats().unwrap().subscriptions, 20);
+    assert_eq!(store.stats().unwrap().subscriptions, 500);
 }
 
 // --- threads

@@ -9,6 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use service_registry::changes::Selection;
 use service_registry::{
     Batch, HealthUpdate, InvalidInput, Problem, Protocol, Provider, RegistryStore, RegistryView,
     Result, Revision, ServiceInfo, ServiceKey, ServiceRegistration, ServiceStatus, StoreError,
@@ -291,12 +292,28 @@ pub(crate) const CALLS: &[Call] = &[
             .remove_all_subscriptions(KEY);
         s.commit(batch).map(drop)
     }),
+    ("commit_changes", |s| {
+        let mut batch = Batch::new();
+        batch.save_service(pod("db", "saved by a batch that is told"));
+        s.commit_changes(batch).map(drop)
+    }),
     ("commit of nothing", |s| s.commit(Batch::new()).map(drop)),
     ("take_service", |s| s.take_service(KEY).map(drop)),
     ("clear", |s| s.clear()),
     ("stats", |s| s.stats().map(drop)),
     ("ping", |s| s.ping()),
     ("visit_service", |s| s.visit_service(KEY, &mut |_| ())),
+    ("visit_view", |s| s.visit_view(&mut |_| ())),
+];
+
+/// The calls that begin a watch, which a store that tells of changes has besides.
+pub(crate) const WATCHES: &[Call] = &[
+    ("watch", |s| s.watch(Selection::All).map(drop)),
+    ("watch_from", |s| {
+        let other = service_registry::MemoryStore::new();
+        let cursor = other.watch(Selection::All)?.cursor();
+        s.watch_from(Selection::All, cursor).map(drop)
+    }),
 ];
 
 /// The input that was refused, or a panic that shows what happened instead.

@@ -213,6 +213,11 @@ impl Model {
         }
         for mut info in own {
             if let Some(known) = self.services.get(&**info.key())
+                && known.registration() == info.registration()
+            {
+                info = info.with_registered_at(known.registered_at()).unwrap();
+            }
+            if let Some(known) = self.services.get(&**info.key())
                 && let Some(last) = known.last_health_check()
                 && info.last_health_check().is_none_or(|own| own < last)
             {

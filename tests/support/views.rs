@@ -71,6 +71,7 @@ pub(crate) mod twin {
     use std::thread;
     use std::time::{Duration, SystemTime};
 
+    use service_registry::changes::Difference;
     use service_registry::{
         Batch, Change, RegistryStore, RegistryView, Result, Revision, ServiceInfo, ServiceKey,
         ServiceStatus, Snapshot, SnapshotReader, SnapshotStore, StoreError, StoreStats,
@@ -241,6 +242,9 @@ pub(crate) mod twin {
                 }
                 _ => self.inner.commit(batch),
             }
+        }
+        fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
+            self.inner.commit_changes(batch)
         }
         fn revision(&self) -> Revision {
             self.inner.revision()

@@ -744,17 +744,18 @@ impl Pinned<'_> {
         .map(registered)
     }
 
+    /// The subscribers of a group, with the numbers of their subscriptions.
     pub(super) fn subscribers<'a>(
         &'a self,
         group: &str,
-    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
+    ) -> impl Iterator<Item = (u64, &'a ServiceKey)> + use<'a> {
         let tables = self.tables();
         // SAFETY: as in `get`.
         let subscribers: Option<&'a Subscribers> = unsafe {
             let groups = &tables.indexes.groups;
             groups.get(tables.hash(group), group, self.revision)
         };
-        subscribers.into_iter().flat_map(Subscribers::iter)
+        subscribers.into_iter().flat_map(Subscribers::numbered)
     }
 
     pub(super) fn stats(&self) -> StoreStats {
@@ -948,13 +949,14 @@ impl Registered {
         })
     }
 
+    /// The subscribers of a group, with the numbers of their subscriptions.
     pub(super) fn subscribers<'a>(
         &'a self,
         group: &str,
-    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
+    ) -> impl Iterator<Item = (u64, &'a ServiceKey)> + use<'a> {
         let hash = self.tables.hash(group);
         let subscribers = self.find(|indexes| &indexes.groups, hash, group);
-        subscribers.into_iter().flat_map(Subscribers::iter)
+        subscribers.into_iter().flat_map(Subscribers::numbered)
     }
 
     pub(super) fn stats(&self) -> StoreStats {

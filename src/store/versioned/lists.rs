@@ -168,12 +168,7 @@ impl Subscribers {
         }
     }
 
-    /// In the order of subscription.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &ServiceKey> {
-        self.numbered().map(|(_, key)| key)
-    }
-
-    /// The same, with the numbers of the subscriptions.
+    /// In the order of subscription, with the numbers of the subscriptions.
     pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &ServiceKey)> {
         let (few, many) = match self {
             Subscribers::Few(few) => (&**few, None),
