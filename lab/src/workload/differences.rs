@@ -16,6 +16,8 @@ pub(super) struct Differences<S> {
     subject: S,
     fleet: Fleet,
     many: usize,
+    /// Which pods are healthy: each change is one.
+    healthy: Vec<bool>,
     rounds: u32,
     dice: Dice,
 }
@@ -23,25 +25,30 @@ pub(super) struct Differences<S> {
 impl<S: Shared> Differences<S> {
     pub(super) fn new(subject: S, cell: &Cell, many: usize, seed: u64) -> Differences<S> {
         let (fleet, dice) = (Fleet(cell.holds), dice(seed, "differences"));
-        Differences { subject, fleet, many, rounds: 0, dice }
+        let healthy = vec![true; cell.holds.services];
+        Differences { subject, fleet, many, healthy, rounds: 0, dice }
     }
 
     fn once(&mut self) -> Result<f64, Fault> {
         self.rounds += 1;
         let mut pods = shuffled(self.fleet.0.services, &mut self.dice);
         pods.truncate(self.many);
-        let keys: Vec<String> = pods.into_iter().map(|pod| self.fleet.key(pod)).collect();
-        // Its own status for each round, so that each of them is another one.
-        let status = [ServiceStatus::Unhealthy, ServiceStatus::Draining][self.rounds as usize % 2];
+        let healthy = &mut self.healthy;
+        let change = |pod: usize| {
+            healthy[pod] = !healthy[pod];
+            let status = [ServiceStatus::Unhealthy, ServiceStatus::Healthy];
+            (self.fleet.key(pod), status[usize::from(healthy[pod])])
+        };
+        let changes: Vec<(String, ServiceStatus)> = pods.into_iter().map(change).collect();
         let at = epoch() + Duration::from_secs(self.rounds.into());
         let mut hand = self.subject.hand();
         let mut wrong = 0;
         let answer = self.subject.differences(&mut || {
-            wrong = keys.iter().filter(|key| !hand.update(key, status, at)).count();
+            wrong = changes.iter().filter(|(key, status)| !hand.update(key, *status, at)).count();
         });
         let (took, found) = answer.ok_or_else(|| Fault::new("has no snapshots"))?;
-        if wrong > 0 || found == 0 || found > self.many {
-            return Err(Fault(format!("{found} differences found of {}", self.many)));
+        if wrong > 0 || found != changes.len() {
+            return Err(Fault(format!("{found} differences found of {}", changes.len())));
         }
         Ok(took.as_nanos() as f64)
     }
