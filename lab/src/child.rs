@@ -53,9 +53,9 @@ pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Faul
             _ if line == "finish" => return say(&stage.finish().map(|()| Slice::default())),
             _ => Err(Fault::new(format!("{line:?} is nothing that a parent says"))),
         };
-        say(&reply);
+        let said = say(&reply);
         if reply.is_err() {
-            return ExitCode::SUCCESS;
+            return said;
         }
     }
     // Not by returning: threads of the stage may still wait at a barrier.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use minijinja::Value;
 
 use super::book::Book;
-use super::chart::{self, Dot, Dots, Look, Series};
+use super::chart::{self, Dot, Dots, Series};
 use super::words::{self, plural};
 use crate::model::{Answer, Interval, Place, Row};
 
@@ -251,7 +251,7 @@ fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: &str, height: f64) -
             points: panel.places.iter().map(|place| Some(book.row(place, id)?.value)).collect(),
         })
         .collect();
-    series.sort_by_key(|series| matches!(series.look, Look::Ours(_)));
+    series.sort_by_key(|series| series.look.is_ours());
     let unit = book.rows(&panel.places[0])[0].unit;
     let labels = panel.places.iter().filter_map(|place| axis.at(place));
     let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();

@@ -54,7 +54,8 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
     });
     let best = answer.comparisons.first().map_or("", |own| &own.to);
     let scenarios = answer.cells.iter().map(|place| place.id.scenario.as_str());
-    let methods = words::distinct(scenarios).into_iter().filter_map(|name| book.run(name)).map(|run| {
+    let runs = words::distinct(scenarios).into_iter().filter_map(|name| book.run(name));
+    let methods = runs.map(|run| {
         context! { id => anchor(run), scenario => &*run.name, how => words::stopped(&run.method) }
     });
     let stopped = |all: &[String]| all.iter().map(|said| words::stopped(said)).collect::<Vec<_>>();
@@ -139,8 +140,9 @@ fn promises(report: &Report) -> Vec<Value> {
 fn contenders(report: &Report) -> Vec<Value> {
     let context = &report.context;
     let of = |info: &ContenderInfo| {
-        let version = context.crates.get(info.crate_name.as_ref()?);
-        let built_on = format!("{} {}", info.crate_name.as_ref()?, version.map_or("", |own| own));
+        let name = info.crate_name.as_ref()?;
+        let version = context.crates.get(name);
+        let built_on = format!("{name} {}", version.map_or("", |own| own));
         Some(built_on.trim_end().to_owned())
     };
     let all = context.contenders.iter();

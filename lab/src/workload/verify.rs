@@ -14,9 +14,9 @@ pub(super) type Checks = BTreeMap<usize, SystemTime>;
 /// milliseconds, and a second life tells more than the last pods of the first.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Looks at every pod, in random order, as long as there is time. Each health that is there must be the last one that some thread has
-/// set, or the first one where none has: a store that loses a change, or does it twice, or
-/// late, holds another.
+/// Looks at every pod, in random order, as long as there is time. Each health that is there
+/// must be the last one that some thread has set, or the first one where none has: a store
+/// that loses a change, or does it twice, or late, holds another.
 ///
 /// # Errors
 ///

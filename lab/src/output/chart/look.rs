@@ -14,7 +14,7 @@ pub(crate) enum Look {
 const MARKS: usize = 6;
 
 impl Look {
-    pub(super) fn is_ours(self) -> bool {
+    pub(crate) fn is_ours(self) -> bool {
         matches!(self, Look::Ours(_))
     }
 
