@@ -200,7 +200,11 @@ impl Log {
         if changes.is_empty() {
             return aftermath;
         }
-        let bytes = changes.iter().map(Difference::bytes).sum::<usize>() + size_of::<Entry>();
+        // The room that is not used counts: of one change, a `Vec` has room for four. So do
+        // the two counts of the `Arc` and the places in two queues, which may be half empty.
+        let spare = (changes.capacity() - changes.len()) * size_of::<Difference>();
+        let around = size_of::<Entry>() + 6 * size_of::<usize>();
+        let bytes = changes.iter().map(Difference::bytes).sum::<usize>() + spare + around;
         let entry = Arc::new(Entry {
             revision,
             changes,

@@ -47,10 +47,10 @@ impl Pending {
 
     /// What it keeps in memory beside the entry.
     fn bytes(&self) -> usize {
-        size_of::<Pending>()
+        // What grows by doubling has at most twice the room.
+        2 * size_of::<Pending>()
             + match &self.which {
                 Which::All | Which::One(_) => 0,
-                // What grows by doubling has at most twice the room.
                 Which::Some(at) => 2 * size_of_val(&**at),
             }
     }
