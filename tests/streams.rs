@@ -47,9 +47,9 @@ async fn next<S: Stream<Item = Result<Event>> + Unpin>(stream: &mut S) -> Option
     next.map(Result::unwrap)
 }
 
-fn begins(event: Option<Event>) -> bool {
+fn begins(event: Option<&Event>) -> bool {
     let begin = Reason::Begin;
-    matches!(event, Some(Event::State { reason, .. }) if reason == begin)
+    matches!(event, Some(Event::State { reason, .. }) if *reason == begin)
 }
 
 fn added(event: Option<Event>) -> Vec<String> {
@@ -67,8 +67,8 @@ fn a_stream_tells_what_its_watch_tells_and_ends_with_the_store(store: &impl Regi
     let mut folded = store.watch(Selection::All).unwrap().into_stream();
     let mut commits = store.watch(Selection::All).unwrap().into_commit_stream();
     block_on(async {
-        assert!(begins(next(&mut folded).await));
-        assert!(begins(next(&mut commits).await));
+        assert!(begins(next(&mut folded).await.as_ref()));
+        assert!(begins(next(&mut commits).await.as_ref()));
         store.save_service(pod("a", "1")).unwrap();
         store.save_service(pod("a", "2")).unwrap();
         assert_eq!(added(next(&mut folded).await), ["a:1", "a:2"]);
@@ -91,27 +91,27 @@ fn a_stream_tells_what_its_watch_tells_and_ends_with_the_store(store: &impl Regi
 fn a_stream_that_waits_is_woken(store: &(impl RegistryStore + Sync)) {
     let mut folded = store.watch(Selection::All).unwrap().into_stream();
     let mut commits = store.watch(Selection::All).unwrap().into_commit_stream();
-    let (began, begun) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::channel();
     thread::scope(|scope| {
-        let also_began = began.clone();
+        let tell_too = tell.clone();
         let one = scope.spawn(move || {
             block_on(async {
-                assert!(begins(next(&mut folded).await));
-                began.send(()).unwrap();
+                assert!(begins(next(&mut folded).await.as_ref()));
+                tell.send(()).unwrap();
                 let told = added(next(&mut folded).await);
                 (told, next(&mut folded).await)
             })
         });
         let other = scope.spawn(move || {
             block_on(async {
-                assert!(begins(next(&mut commits).await));
-                also_began.send(()).unwrap();
+                assert!(begins(next(&mut commits).await.as_ref()));
+                tell_too.send(()).unwrap();
                 let told = added(next(&mut commits).await);
                 (told, next(&mut commits).await)
             })
         });
-        begun.recv().unwrap();
-        begun.recv().unwrap();
+        told.recv().unwrap();
+        told.recv().unwrap();
         store.save_service(pod("a", "1")).unwrap();
         store.close().unwrap();
         for waiter in [one, other] {
