@@ -342,7 +342,22 @@ macro_rules! snapshot_store {
     };
 }
 
+/// Each store with logs of several sizes.
+macro_rules! with_logs {
+    ($store:ident) => {
+        #[test]
+        fn who_falls_behind_at_random_has_the_state_of_that_revision() {
+            crate::within_patience(|| {
+                crate::watches::who_falls_behind_at_random_has_the_state_of_that_revision(
+                    service_registry::$store::with_log,
+                );
+            });
+        }
+    };
+}
+
 mod memory {
+    with_logs!(MemoryStore);
     mod plain {
         every_store!(service_registry::MemoryStore::new());
         watched_store!(service_registry::MemoryStore::new());
@@ -364,6 +379,7 @@ macro_rules! suite {
     ($feature:literal $module:ident $kind:ident $store:ident) => {
         #[cfg(feature = $feature)]
         mod $module {
+            with_logs!($store);
             mod plain {
                 every_store!(service_registry::$store::new());
                 shared_store!(service_registry::$store::new());

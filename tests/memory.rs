@@ -37,6 +37,8 @@ mod kept;
 mod records;
 #[path = "memory/threads.rs"]
 mod threads;
+#[path = "memory/watches.rs"]
+mod watches;
 
 use std::collections::BTreeSet;
 
@@ -226,6 +228,19 @@ macro_rules! tests {
     )+)+};
 }
 
+/// Tests that say how large the log is. The long runs take minutes.
+macro_rules! watched {
+    ($store:ident => $($test:ident)+) => {$(
+        #[test]
+        fn $test() {
+            let _alone = crate::heap::alone();
+            crate::support::within(crate::support::PATIENCE * 20, || {
+                crate::watches::$test(service_registry::$store::with_log);
+            });
+        }
+    )+};
+}
+
 /// What every store promises.
 macro_rules! every_store {
     ($make:expr) => {
@@ -262,6 +277,10 @@ macro_rules! shared_store {
 
 mod memory {
     every_store!(service_registry::MemoryStore::new());
+    watched! { MemoryStore =>
+        watches_that_are_never_read_cost_the_bound_of_the_log
+        watches_that_come_and_go_leave_nothing
+    }
 }
 
 macro_rules! shared {
@@ -270,6 +289,11 @@ macro_rules! shared {
         mod $module {
             every_store!(service_registry::$store::new());
             shared_store!(service_registry::$store::new());
+            watched! { $store =>
+                watches_that_are_never_read_cost_the_bound_of_the_log
+                watches_that_come_and_go_leave_nothing
+                watches_of_many_threads_leave_nothing
+            }
         }
     };
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use service_registry::changes::{Cursor, Difference, Event, Reason, Selection, Watch};
+use service_registry::changes::{Cursor, Difference, Event, LogOptions, Reason, Selection, Watch};
 use service_registry::{
     Batch, Cause, DynView, Expected, OnForeign, Registry, RegistryStore, RegistryView, ServiceInfo,
     ServiceStatus, StoreError,
@@ -196,6 +196,7 @@ struct Follower {
     began: bool,
     /// How many removals by a source it was told of.
     replaced: usize,
+    lagged: usize,
 }
 
 impl Follower {
@@ -206,6 +207,7 @@ impl Follower {
             copied: Copied::default(),
             began: false,
             replaced: 0,
+            lagged: 0,
         }
     }
 
@@ -228,6 +230,9 @@ impl Follower {
         let is_state = matches!(event, Event::State { .. });
         assert!(is_state || self.began, "no state before {event:?}");
         self.began = true;
+        let reason = Reason::Lagged;
+        self.lagged +=
+            usize::from(matches!(event, Event::State { reason: of, .. } if of == reason));
         self.copied.follow(&event);
         if let Event::Changes { changes, .. } = &event {
             let by_source = |change: &&Difference| {
@@ -267,9 +272,34 @@ fn now(store: &impl RegistryStore, selections: &[Selection]) -> BTreeMap<usize, 
 pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
     make: impl Fn() -> S,
 ) {
+    assert_eq!(law(make), 0, "fell behind a log that holds everything");
+}
+
+/// The same with a log that holds some commits: watches that sleep fall behind, and cursors
+/// grow too old.
+pub(crate) fn who_falls_behind_at_random_has_the_state_of_that_revision<S: RegistryStore>(
+    make: impl Fn(LogOptions) -> S,
+) {
+    for (bytes, retain) in [(6_000, 3_600), (20_000, 3_600), (6_000, 0), (0, 0)] {
+        let retain = Duration::from_secs(retain);
+        let lagged = law(|| make(LogOptions { bytes, retain }));
+        assert!(lagged > 10, "fell behind {lagged} times only");
+    }
+}
+
+/// Random histories; answers with how often a watch fell behind.
+fn law<S: RegistryStore>(make: impl Fn() -> S) -> usize {
     let selections = selections();
-    let mut replaced = 0;
+    // Of another store, and of a later revision than most here.
+    let other = make();
+    let mut stray = other.watch(Selection::All).unwrap();
+    let (mut replaced, mut lagged) = (0, 0);
     for seed in 0..40 {
+        other.clear().unwrap();
+        for n in 0..10 {
+            other.save_service(pod("a", &n.to_string())).unwrap();
+        }
+        stray.try_recv().unwrap();
         let (store, mut dice) = (make(), Dice::new(seed));
         let mut states = vec![now(&store, &selections)];
         let mut followers: Vec<(usize, Follower)> = Vec::new();
@@ -297,6 +327,12 @@ pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
                     (follower.copied, follower.began) = (copied, true);
                     followers.push((which, follower));
                 }
+                3 if dice.roll(2) == 0 => {
+                    let which = dice.roll(selections.len());
+                    let selection = selections[which].clone();
+                    let watch = store.watch_from(selection.clone(), stray.cursor()).unwrap();
+                    followers.push((which, Follower::new(watch, selection)));
+                }
                 3 => store.clear().unwrap(),
                 _ => {
                     store.commit(batch(&mut dice)).unwrap();
@@ -318,9 +354,11 @@ pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
         for (_, follower) in &mut followers {
             assert_eq!(follower.watch.recv(), Err(StoreError::Closed));
             replaced += follower.replaced;
+            lagged += follower.lagged;
         }
     }
     assert!(replaced > 0, "no history removed a record by its source");
+    lagged
 }
 
 pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl RegistryStore) {

@@ -1,0 +1,150 @@
+//! What people write by hand: a map, and beside it something that tells of every change.
+//!
+//! A change is told after the lock of the map has been given back. So two of them can be told
+//! in the other order, a reader that begins in between can miss one, and a receiver that is
+//! slow loses some: this does less than a watch. Whoever wants to hear of one name hears of
+//! all, and throws the rest away.
+
+use std::future::poll_fn;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::SystemTime;
+
+use service_registry::ServiceStatus;
+use tokio::sync::broadcast::{Sender, error::RecvError};
+
+use super::bare::{Dash, Hasher, Key, Locked, Map};
+use crate::subject::{Follower, Pod};
+
+/// A map that hands out what it has changed.
+pub(super) trait Changed: Map {
+    fn changed(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod>;
+}
+
+impl Changed for Locked {
+    #[inline]
+    fn changed(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod> {
+        let mut map = self.write();
+        let pod = map.get_mut(key)?;
+        pod.set_health(status, at);
+        Some(pod.clone())
+    }
+}
+
+impl Changed for Dash {
+    #[inline]
+    fn changed(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod> {
+        let mut pod = self.get_mut(key)?;
+        pod.set_health(status, at);
+        Some(pod.clone())
+    }
+}
+
+/// What tells of changes.
+pub(super) trait Channel: Send + Sync + 'static {
+    fn new() -> Self;
+    fn send(&self, pod: Pod);
+    fn follow(&self, name: String, told: Box<dyn FnMut() + Send>) -> Follower;
+}
+
+/// A channel that keeps the last changes for everybody.
+impl Channel for Sender<Pod> {
+    fn new() -> Sender<Pod> {
+        Sender::new(1_024)
+    }
+
+    #[inline]
+    fn send(&self, pod: Pod) {
+        // Fails where nobody listens.
+        let _ = Sender::send(self, pod);
+    }
+
+    fn follow(&self, name: String, mut told: Box<dyn FnMut() + Send>) -> Follower {
+        let mut receiver = self.subscribe();
+        Box::pin(async move {
+            loop {
+                match receiver.recv().await {
+                    Ok(pod) if pod.registration.service_name == name => told(),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    Err(RecvError::Closed) => return,
+                }
+            }
+        })
+    }
+}
+
+/// A counter, and a list of whom to wake when it has moved: the least that telling costs. With
+/// a thread that sleeps it is a bare `unpark`.
+#[derive(Clone)]
+pub(super) struct Wakers(Arc<(AtomicU64, Mutex<Vec<Waker>>)>);
+
+impl Channel for Wakers {
+    fn new() -> Wakers {
+        Wakers(Arc::default())
+    }
+
+    #[inline]
+    fn send(&self, _: Pod) {
+        let (changes, wakers) = &*self.0;
+        // Release: pairs with the Acquire in `follow`.
+        changes.fetch_add(1, Release);
+        let woken = std::mem::take(&mut *wakers.lock().unwrap_or_else(PoisonError::into_inner));
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn follow(&self, _: String, mut told: Box<dyn FnMut() + Send>) -> Follower {
+        let board = self.0.clone();
+        let mut seen = 0;
+        Box::pin(poll_fn(move |context| {
+            let mut wakers = board.1.lock().unwrap_or_else(PoisonError::into_inner);
+            wakers.push(context.waker().clone());
+            drop(wakers);
+            // Acquire: pairs with the Release in `send`.
+            let changes = board.0.load(Acquire);
+            (seen..changes).for_each(|_| told());
+            seen = changes;
+            Poll::Pending
+        }))
+    }
+}
+
+/// The map and what tells of its changes.
+pub(super) struct Telling<M, C> {
+    map: M,
+    channel: C,
+}
+
+impl<M: Changed, C: Channel> Map for Telling<M, C> {
+    fn empty(hasher: Hasher) -> Telling<M, C> {
+        Telling { map: M::empty(hasher), channel: C::new() }
+    }
+
+    fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
+        self.map.read(key, read)
+    }
+
+    #[inline]
+    fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
+        let changed = self.map.changed(key, status, at);
+        changed.map(|pod| self.channel.send(pod)).is_some()
+    }
+
+    /// Fills the map, and tells nobody: only updates are measured with it.
+    fn put(&self, key: Key, pod: Pod) -> bool {
+        self.map.put(key, pod)
+    }
+
+    fn take(&self, key: &str) -> bool {
+        self.map.take(key)
+    }
+
+    fn count(&self) -> usize {
+        self.map.count()
+    }
+
+    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        Some(self.channel.follow(name.into(), told))
+    }
+}

@@ -1,0 +1,201 @@
+//! Watches that nobody reads cost the bound of the log and no more; watches that have gone
+//! leave nothing.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
+
+use service_registry::changes::{Event, LogOptions, Reason, Selection, Watch};
+use service_registry::{RegistryStore, ServiceStatus};
+
+use crate::heap::counts;
+use crate::support::{at, pod};
+use crate::{noise, nudge};
+
+/// Small, so that what goes beyond it shows.
+const BYTES: usize = 1 << 20;
+const PODS: usize = 100;
+
+fn options(retain: Duration) -> LogOptions {
+    LogOptions {
+        bytes: BYTES,
+        retain,
+    }
+}
+
+/// So many, or as many as the environment variable `name` asks for.
+fn asked(name: &str, otherwise: usize) -> usize {
+    let given = std::env::var(name).ok();
+    given.map_or(otherwise, |given| given.parse().expect(name))
+}
+
+fn key(n: usize) -> String {
+    format!("s-{}:{n}", n % 10)
+}
+
+fn fill(store: &impl RegistryStore) {
+    for n in 0..PODS {
+        store
+            .save_service(pod(&format!("s-{}", n % 10), &n.to_string()))
+            .unwrap();
+    }
+}
+
+/// The `n`th of many commits that each change one record.
+fn turn(store: &impl RegistryStore, n: usize) {
+    let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][n / PODS % 2];
+    let moment = at(u64::try_from(n / PODS).unwrap());
+    store
+        .update_health_status(&key(n % PODS), status, moment)
+        .unwrap();
+}
+
+/// Watches of everything, of services, of pods and of groups.
+fn selection(n: usize) -> Selection {
+    match n % 4 {
+        0 => Selection::All,
+        1 => Selection::service(format!("s-{}", n % 10)),
+        2 => Selection::pod(key(n % PODS)),
+        _ => Selection::group(format!("g-{n}")),
+    }
+}
+
+/// Fails unless the process holds less than `most` bytes within a while: a worker drops
+/// what it has replaced after it has answered, an epoch passes with commits.
+#[track_caller]
+fn settles_below(store: &impl RegistryStore, most: i64, what: &str) {
+    for _ in 0..10_000 {
+        if counts::live() <= most {
+            return;
+        }
+        nudge(store);
+    }
+    panic!("{what}: {} bytes more than {most}", counts::live() - most);
+}
+
+pub(crate) fn watches_that_are_never_read_cost_the_bound_of_the_log<S: RegistryStore>(
+    make: impl Fn(LogOptions) -> S,
+) {
+    let commits = asked("WATCHED_COMMITS", 20_000);
+    let store = make(options(Duration::ZERO));
+    fill(&store);
+    let empty = counts::live();
+    let mut watches: Vec<Watch> = (0..1_000)
+        .map(|n| store.watch(selection(n)).unwrap())
+        .collect();
+    // Half of them have shown their first state, and then nobody asks any more.
+    for watch in watches.iter_mut().skip(500) {
+        assert!(matches!(watch.recv(), Ok(Event::State { .. })));
+    }
+    let before = counts::live();
+    let bound = i64::try_from(BYTES).unwrap();
+    // Records, and then subscriptions, which are the smallest of changes.
+    let fills = |what: &str, commit: &dyn Fn(usize)| {
+        let mut largest = 0;
+        for n in 0..commits / 2 {
+            commit(n);
+            if n % 100 == 0 {
+                largest = largest.max(counts::live() - before);
+            }
+        }
+        println!("{what}: at most {largest} bytes, of {bound}");
+        assert!(largest <= bound + noise::<S>(), "{what}: {largest} bytes");
+        // There was something to be bounded.
+        assert!(largest > bound / 8, "{what}: a log of {largest} bytes");
+    };
+    fills("records", &|n| turn(&store, n));
+    fills("subscriptions", &|_| nudge(&store));
+    let behind = watches[999 - 3].recv().unwrap();
+    let lagged = Reason::Lagged;
+    assert!(matches!(behind, Event::State { reason, .. } if reason == lagged));
+    drop(behind);
+    drop(watches);
+    settles_below(&store, empty + noise::<S>(), "the watches have gone");
+}
+
+pub(crate) fn watches_that_come_and_go_leave_nothing<S: RegistryStore>(
+    make: impl Fn(LogOptions) -> S,
+) {
+    let rounds = asked("WATCHES", 20_000);
+    // The log stays between them, and is full before the count begins.
+    let store = make(options(Duration::from_secs(3_600)));
+    fill(&store);
+    let come_and_go = |n: usize| {
+        let name = match n % 3 {
+            0 => Selection::service(format!("nobody-{n}")),
+            1 => Selection::pod(format!("nobody:{n}")),
+            _ => selection(n),
+        };
+        let mut watch = store.watch(name.clone()).unwrap();
+        if n.is_multiple_of(2) {
+            assert!(matches!(watch.recv(), Ok(Event::State { .. })));
+        }
+        if n.is_multiple_of(2) {
+            turn(&store, n / 2);
+            drop(store.watch_from(name, watch.cursor()).unwrap().try_recv());
+        }
+    };
+    let full = 10_000;
+    (0..full).for_each(come_and_go);
+    let before = counts::live();
+    let mut largest = 0;
+    for n in full..full + rounds {
+        come_and_go(n);
+        if n % 100 == 0 {
+            largest = largest.max(counts::live() - before);
+        }
+    }
+    // The log is as full as it was.
+    println!("{rounds} watches: at most {largest} bytes");
+    assert!(largest <= noise::<S>(), "{largest} bytes");
+}
+
+pub(crate) fn watches_of_many_threads_leave_nothing<S: RegistryStore + Sync>(
+    make: impl Fn(LogOptions) -> S,
+) {
+    const THREADS: usize = 4;
+    let rounds = asked("WATCHES", 20_000) / THREADS;
+    let store = make(options(Duration::ZERO));
+    fill(&store);
+    let run = |rounds: usize| {
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let turns = (0..).take_while(|_| !done.load(SeqCst));
+                turns.inspect(|n| turn(&store, *n)).count()
+            });
+            let watchers: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let store = &store;
+                    scope.spawn(move || {
+                        for n in 0..rounds {
+                            let mut watch = store.watch(selection(n + thread)).unwrap();
+                            if n % 2 == 0 {
+                                drop(watch.recv().unwrap());
+                            }
+                            if n % 4 == 0 {
+                                drop(watch.try_recv().unwrap());
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for watcher in watchers {
+                watcher.join().unwrap();
+            }
+            done.store(true, SeqCst);
+            assert!(writer.join().unwrap() > 0);
+        });
+    };
+    run(200);
+    settled(&store);
+    let before = counts::live();
+    run(rounds);
+    settles_below(&store, before + noise::<S>(), "the watches have gone");
+}
+
+/// Lets go of what waits for its turn to be freed.
+fn settled(store: &impl RegistryStore) {
+    (0..1_000).for_each(|_| nudge(store));
+}
