@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Difference;
+use super::{Difference, Differences};
 use crate::hash::RandomState;
 use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
@@ -46,6 +46,14 @@ pub(crate) fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) ->
         folding.add(difference);
     }
     folding.finish()
+}
+
+/// The same of one commit.
+pub(crate) fn net(changes: Differences) -> Differences {
+    match changes.len() {
+        0 | 1 => changes,
+        _ => fold(&changes).into(),
+    }
 }
 
 #[derive(Default)]
