@@ -29,9 +29,7 @@ mod watch;
 pub(crate) use difference::Differences;
 pub use difference::{Difference, Subscription};
 pub use event::{Cursor, Event, Reason, State};
-#[cfg(feature = "versioned")]
-pub(crate) use fold::fold;
-pub(crate) use fold::{changed, net};
+pub(crate) use fold::{changed, fold, net};
 pub(crate) use log::OwnLog;
 pub use log::{Aftermath, Log, LogOptions};
 pub use selection::Selection;
