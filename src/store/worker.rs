@@ -996,8 +996,8 @@ mod models {
     fn models_twin_a_worker_that_panics_and_goes_is_rejected() {
         a_worker_that_panics_leaves_nobody_waiting(|queue, published| {
             let log = Log::new(LogOptions::default());
-            let store = Box::new(MemoryStore::owned(log, published.clone()));
-            let _ = catch_unwind(AssertUnwindSafe(|| serve(&queue, store)));
+            let mut store = Box::new(MemoryStore::owned(log, published.clone()));
+            let _ = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
         });
     }
 }
