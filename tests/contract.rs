@@ -421,21 +421,27 @@ mod viewed {
 /// Queues whose bound is felt, and one that has none.
 #[cfg(feature = "worker")]
 mod worker_with_a_queue_of {
+    use service_registry::changes::LogOptions;
+    use service_registry::{RegistryStore, WorkerStore};
+
+    fn queue_of(length: usize) -> WorkerStore {
+        WorkerStore::with_queue(length, LogOptions::default())
+    }
+
     mod none {
-        every_store!(service_registry::WorkerStore::with_queue(0));
-        shared_store!(service_registry::WorkerStore::with_queue(0));
+        every_store!(crate::worker_with_a_queue_of::queue_of(0));
+        shared_store!(crate::worker_with_a_queue_of::queue_of(0));
     }
     mod one {
-        shared_store!(service_registry::WorkerStore::with_queue(1));
+        shared_store!(crate::worker_with_a_queue_of::queue_of(1));
     }
     mod any_length {
-        every_store!(service_registry::WorkerStore::with_queue(usize::MAX));
-        shared_store!(service_registry::WorkerStore::with_queue(usize::MAX));
+        every_store!(crate::worker_with_a_queue_of::queue_of(usize::MAX));
+        shared_store!(crate::worker_with_a_queue_of::queue_of(usize::MAX));
     }
 
     #[test]
     fn every_length_works() {
-        use service_registry::{RegistryStore, WorkerStore};
         const LONG: usize = 1 << 16;
         let lengths = [
             2,
@@ -448,7 +454,7 @@ mod worker_with_a_queue_of {
             usize::MAX - 1,
         ];
         for length in lengths {
-            let store = WorkerStore::with_queue(length);
+            let store = queue_of(length);
             std::thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(|| store.ping().unwrap());

@@ -161,6 +161,7 @@ impl MemoryStore {
 
     /// Does what is left to do when the turn is over, or leaves it to the worker.
     #[inline]
+    #[cfg_attr(not(feature = "worker"), allow(clippy::unused_self))]
     fn leave(&self, left: Option<Aftermath>) {
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
