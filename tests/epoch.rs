@@ -14,8 +14,10 @@ use std::time::{Duration, SystemTime};
 
 use heap::counts;
 use heap::ledger::{self, mark, number};
+use service_registry::changes::{Event, Selection};
 use service_registry::{
-    RegistryStore, RegistryView, ServiceInfo, ServiceRegistration, ServiceStatus, VersionedStore,
+    RegistryStore, RegistryView, ServiceInfo, ServiceRegistration, ServiceStatus, StoreError,
+    VersionedStore,
 };
 
 fn marked(pod: usize) -> ServiceInfo {
@@ -159,6 +161,36 @@ fn a_view_outlives_a_panic_of_others_while_its_records_are_replaced() {
     a_view_outlives_a_panic_in(|store| {
         (0..1_000).for_each(|n| store.save_service(marked(n % 5)).unwrap());
     });
+}
+
+/// A watch that sleeps is told that the store is closed, whoever's function panics meanwhile.
+#[test]
+fn a_panic_of_others_leaves_no_watch_asleep() {
+    let _alone = alone();
+    let ends: [fn(VersionedStore); 3] = [
+        |store| store.close().unwrap(),
+        drop,
+        // Closed by the panic, as far as the next one to write can see.
+        |store| {
+            let grows = || (5..40).for_each(|pod| store.save_service(marked(pod)).unwrap());
+            assert!(catch_unwind(AssertUnwindSafe(grows)).is_err());
+            assert!(store.watch(Selection::All).is_err());
+            std::mem::forget(store);
+            panic!("as the others");
+        },
+    ];
+    for end in ends {
+        let store = VersionedStore::new();
+        let view = store.snapshot();
+        let mut watch = store.watch(Selection::All).unwrap();
+        watch.recv().unwrap();
+        (0..200).for_each(|pod| store.save_service(marked(pod)).unwrap());
+        plant();
+        assert!(panics(move || end(store)), "the function was not run");
+        assert!(matches!(watch.try_recv(), Ok(Some(Event::Changes { .. }))));
+        assert_eq!(watch.try_recv(), Err(StoreError::Closed));
+        drop(view);
+    }
 }
 
 /// A panic leaves the store as it was, and what waited comes back all the same.

@@ -279,6 +279,7 @@ mod memory {
     every_store!(service_registry::MemoryStore::new());
     watched! { MemoryStore =>
         watches_that_are_never_read_cost_the_bound_of_the_log
+        a_record_that_says_nothing_new_is_kept_once
         watches_that_come_and_go_leave_nothing
     }
 }
@@ -291,6 +292,7 @@ macro_rules! shared {
             shared_store!(service_registry::$store::new());
             watched! { $store =>
                 watches_that_are_never_read_cost_the_bound_of_the_log
+                a_record_that_says_nothing_new_is_kept_once
                 watches_that_come_and_go_leave_nothing
                 watches_of_many_threads_leave_nothing
             }

@@ -195,6 +195,29 @@ impl Board {
         next
     }
 
+    /// Fills it anew, as from a dump.
+    #[cfg(not(loom))]
+    pub(super) fn restore(&self, steps: &[Step]) {
+        let turn = self.turn();
+        let mut held = self.held();
+        let next = held.revision.next();
+        held.services.clear();
+        held.subscriptions.clear();
+        for step in steps {
+            held.step(*step, next);
+        }
+        held.revision = next;
+        drop(held);
+        let aftermath = if self.readable {
+            self.log.restored(next)
+        } else {
+            let state = || self.held().state(&Selection::All);
+            self.log.restored_with(next, state)
+        };
+        drop(turn);
+        drop(aftermath);
+    }
+
     pub(super) fn watch(&self, selection: Selection) -> Watch {
         self.watch_from(selection, None)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::Difference;
+use super::{Difference, Differences};
 use crate::hash::RandomState;
 use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
@@ -61,6 +61,14 @@ pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Di
         folding.add(difference);
     }
     folding.finish()
+}
+
+/// The same of one commit.
+pub(crate) fn net(changes: Differences) -> Differences {
+    match changes.len() {
+        0 | 1 => changes,
+        _ => fold(&changes).into(),
+    }
 }
 
 #[derive(Default)]

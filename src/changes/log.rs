@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::fold::{fold, net};
 use super::topic::{Entry, Topics, Wakers};
-use super::{Cursor, Difference, Differences, Reason, Selection, State, Watch, fold};
+use super::{Cursor, Difference, Differences, Reason, Selection, State, Watch};
 use crate::changes::watch::ReadState;
 use crate::model::error::Result;
 use crate::model::revision::Revision;
@@ -31,8 +32,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// How much a [`Log`] remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// The most that all entries together keep in memory, in bytes. A record that the store
-    /// has as well counts in full, so that this is an upper bound.
+    /// The most that all entries together keep in memory beside what the store itself holds,
+    /// in bytes.
     pub bytes: usize,
     /// How long the log goes on without any watch, so that a client that comes back need not
     /// begin anew. It is looked at when something is committed: of an idle store the
@@ -71,6 +72,8 @@ struct Shared {
     store: u64,
     options: LogOptions,
     recording: AtomicBool,
+    /// Whether it records without a watch.
+    idle: AtomicBool,
     /// The newest revision that the log was told of. Nothing that concerns a watch up to
     /// here is still to come: what a commit changes is appended before.
     head: AtomicU64,
@@ -130,6 +133,7 @@ impl Log {
                 store: RandomState::new().hash_one(0),
                 options,
                 recording: AtomicBool::new(false),
+                idle: AtomicBool::new(false),
                 head: AtomicU64::new(0),
                 inner: Mutex::new(Inner::default()),
             }),
@@ -137,7 +141,7 @@ impl Log {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code of others runs under this lock, but for `state` of `append_with`, which
+        // No code of others runs under this lock, but for the `state` of a checkpoint, which
         // comes last.
         let inner = self.shared.inner.lock();
         inner.unwrap_or_else(PoisonError::into_inner)
@@ -151,6 +155,15 @@ impl Log {
         self.shared.recording.load(Relaxed)
     }
 
+    /// Whether nobody watches, and the log goes on for those who come back. A commit asks in
+    /// its turn, and then appends even where it has changed nothing but times of checks: so
+    /// the log finds out that it is no longer wanted.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        // Relaxed: who finds it out late is followed by others.
+        self.shared.idle.load(Relaxed)
+    }
+
     /// Appends what the commit that led to `revision` changed, in order; nothing where it
     /// changed only times of checks. To be called in its turn, when it can be read.
     /// O(differences), and one waker for each watch that sleeps for them.
@@ -159,11 +172,11 @@ impl Log {
         revision: Revision,
         changes: impl IntoIterator<Item = Difference>,
     ) -> Aftermath {
-        self.append_all(revision, changes.into_iter().collect())
+        self.append_net(revision, net(changes.into_iter().collect()))
     }
 
-    /// As [`append`](Self::append), of what need not be collected.
-    pub(crate) fn append_all(&self, revision: Revision, changes: Differences) -> Aftermath {
+    /// As [`append`](Self::append), of a net effect.
+    pub(crate) fn append_net(&self, revision: Revision, changes: Differences) -> Aftermath {
         self.append_to(&mut self.lock(), revision, changes)
     }
 
@@ -184,7 +197,8 @@ impl Log {
     /// The newest revision that the log was told of.
     ///
     /// Under the lock it tells as well that whatever was appended up to it is there: a
-    /// commit appends under the lock, and moves the head on afterwards.
+    /// commit that appends moves the head on under the same lock, and one that does not comes
+    /// after the turns of all that did.
     pub(super) fn head(&self) -> Revision {
         // Acquire: pairs with the Release in `pass` and in `watch`.
         self.shared.head.load(Acquire).into()
@@ -199,8 +213,17 @@ impl Log {
         changes: impl IntoIterator<Item = Difference>,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
+        self.append_net_with(revision, net(changes.into_iter().collect()), state)
+    }
+
+    /// As [`append_with`](Self::append_with), of a net effect.
+    pub(crate) fn append_net_with(
+        &self,
+        revision: Revision,
+        changes: Differences,
+        state: impl FnOnce() -> State,
+    ) -> Aftermath {
         let mut inner = self.lock();
-        let changes = changes.into_iter().collect();
         let mut aftermath = self.append_to(&mut inner, revision, changes);
         let reaches = inner.checkpoint.as_ref().map(|state| state.revision) >= inner.lost;
         if inner.recording && !reaches {
@@ -210,12 +233,7 @@ impl Log {
         aftermath
     }
 
-    fn append_to(
-        &self,
-        inner: &mut Inner,
-        revision: Revision,
-        mut changes: Differences,
-    ) -> Aftermath {
+    fn append_to(&self, inner: &mut Inner, revision: Revision, changes: Differences) -> Aftermath {
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
             return aftermath;
@@ -228,9 +246,6 @@ impl Log {
         let before = Revision::from(revision.as_u64().saturating_sub(1));
         inner.lost.get_or_insert(before);
         self.pass(revision);
-        if changes.len() > 1 {
-            changes = fold(&changes).into();
-        }
         if changes.is_empty() {
             return aftermath;
         }
@@ -250,14 +265,29 @@ impl Log {
     }
 
     /// Tells every watch to begin anew: the store has been filled from a dump, by the commit
-    /// that led to `revision`. In place of [`append`](Self::append).
+    /// that led to `revision`. In place of [`append`](Self::append), and to be called whether
+    /// or not it [is recording](Self::is_recording), for cursors from before.
     pub fn restored(&self, revision: Revision) -> Aftermath {
+        self.restore(&mut self.lock(), revision)
+    }
+
+    /// As [`restored`](Self::restored), for a store whose state a watch cannot read: the log
+    /// keeps what `state` answers, if it is recording.
+    pub fn restored_with(&self, revision: Revision, state: impl FnOnce() -> State) -> Aftermath {
+        let mut inner = self.lock();
+        let aftermath = self.restore(&mut inner, revision);
+        if inner.recording {
+            inner.checkpoint = Some(Arc::new(state()));
+        }
+        aftermath
+    }
+
+    fn restore(&self, inner: &mut Inner, revision: Revision) -> Aftermath {
         let mut aftermath = Aftermath::default();
-        let inner = &mut *self.lock();
+        inner.restored = revision;
         if inner.recording {
             self.pass(revision);
             inner.lost = Some(revision);
-            inner.restored = revision;
             self.forget_all(inner, &mut aftermath);
             for topic in inner.topics.iter_mut() {
                 topic.lost = revision;
@@ -268,12 +298,17 @@ impl Log {
     }
 
     /// Ends the log with its store: watches show what is there, and then that the store is
-    /// closed. To be called in the last turn.
+    /// closed. To be called in the last turn. What no watch can ask for is forgotten at once,
+    /// and the rest when the last watch goes.
     pub fn close(&self) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let inner = &mut *self.lock();
         inner.closed = true;
         self.shared.recording.store(false, Relaxed);
+        aftermath.checkpoint = inner.checkpoint.take();
+        if inner.watches == 0 {
+            self.stop(inner, &mut aftermath);
+        }
         for topic in inner.topics.iter_mut() {
             topic.wake_all(&mut aftermath.wake);
         }
@@ -286,9 +321,12 @@ impl Log {
     /// It is called without a lock of the log, after which every commit appends. `read` reads
     /// the state when the watch needs it.
     ///
+    /// From a cursor it looks at the whole log, under its lock: O(log).
+    ///
     /// # Errors
     ///
-    /// What `turn` answers.
+    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, where that names
+    /// what no store can hold; what `turn` answers.
     pub fn watch(
         &self,
         selection: Selection,
@@ -296,6 +334,7 @@ impl Log {
         read: Arc<dyn ReadState>,
         turn: impl FnOnce() -> Result<Revision>,
     ) -> Result<Watch> {
+        selection.check()?;
         let number = self.enter(&selection);
         // From here on it leaves when it is dropped, also where `turn` fails.
         let mut watch = Watch::new(self.clone(), selection, number, read);
@@ -347,7 +386,7 @@ impl Log {
     fn enter(&self, selection: &Selection) -> u64 {
         let inner = &mut *self.lock();
         inner.watches += 1;
-        inner.idle_since = None;
+        self.set_idle(inner, None);
         if !inner.recording && !inner.closed {
             inner.recording = true;
             // Relaxed: the turn that follows orders it.
@@ -364,14 +403,20 @@ impl Log {
         let left = inner.topics.leave(selection, number);
         inner.watches -= 1;
         if inner.watches == 0 {
-            if self.shared.options.retain.is_zero() {
+            if inner.closed || self.shared.options.retain.is_zero() {
                 self.stop(&mut inner, &mut aftermath);
             } else {
-                inner.idle_since = Some(Instant::now());
+                self.set_idle(&mut inner, Some(Instant::now()));
             }
         }
         drop(inner);
         drop((left, aftermath));
+    }
+
+    fn set_idle(&self, inner: &mut Inner, since: Option<Instant>) {
+        inner.idle_since = since;
+        // Relaxed: see `is_idle`.
+        self.shared.idle.store(since.is_some(), Relaxed);
     }
 
     /// Ends the recording: there is nobody to record for.
@@ -379,7 +424,7 @@ impl Log {
         inner.recording = false;
         self.shared.recording.store(false, Relaxed);
         inner.lost = None;
-        inner.idle_since = None;
+        self.set_idle(inner, None);
         self.forget_all(inner, aftermath);
     }
 
@@ -390,7 +435,9 @@ impl Log {
             aftermath.forgotten.push(entry);
         }
         inner.bytes = 0;
-        aftermath.checkpoint = inner.checkpoint.take();
+        if let Some(checkpoint) = inner.checkpoint.take() {
+            aftermath.checkpoint = Some(checkpoint);
+        }
     }
 
     /// The number of the store.

@@ -1,7 +1,9 @@
 //! What a watch is about.
 
-use crate::changes::Difference;
-use crate::model::key::ServiceKey;
+use crate::changes::{Difference, State, Subscription};
+use crate::model::error::Result;
+use crate::model::key::{ServiceKey, check_key};
+use crate::model::limits::check_service_name;
 use crate::model::record::ServiceInfo;
 
 /// The part of a registry that a [`Watch`](super::Watch) tells of.
@@ -34,6 +36,18 @@ impl Selection {
         Selection::Group(name.into())
     }
 
+    /// Checks that it names what a store can hold.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Selection::All => {}
+            Selection::Service(name) | Selection::Group(name) => {
+                check_service_name("selection", name)?;
+            }
+            Selection::Pod(key) => check_key("selection", key)?,
+        }
+        Ok(())
+    }
+
     /// Whether it holds this record.
     pub fn holds(&self, service: &ServiceInfo) -> bool {
         match self {
@@ -51,6 +65,16 @@ impl Selection {
             Selection::Group(name) => group == &**name,
             Selection::Service(_) | Selection::Pod(_) => false,
         }
+    }
+
+    /// What of `state` is selected.
+    pub(crate) fn of(&self, mut state: State) -> State {
+        if *self != Selection::All {
+            state.services.retain(|service| self.holds(service));
+            let held = |one: &Subscription| self.holds_subscription(&one.subscriber, &one.group);
+            state.subscriptions.retain(held);
+        }
+        state
     }
 
     /// Whether it is about this difference.

@@ -1,5 +1,7 @@
 //! The log and its watches, on the smallest store that has them.
 
+mod life;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -225,6 +227,23 @@ fn a_pod_that_came_and_went_unseen_shows_nothing() {
     assert_eq!(watch.try_recv_commit(), Ok(None));
 }
 
+/// More than a watch takes over in one turn at the lock.
+#[test]
+fn whatever_is_pending_is_one_event() {
+    let board = board(NO_LIMIT);
+    let mut watch = board.watch(Selection::All);
+    watch.recv().unwrap();
+    for n in 0..1_000_u16 {
+        let [high, low] = n.to_be_bytes();
+        board.commit(&[Step::Register(high, low)]);
+    }
+    let Event::Changes { revision, changes } = watch.recv().unwrap() else {
+        panic!("a state");
+    };
+    assert_eq!((revision, changes.len()), (Revision::from(1_000), 1_000));
+    assert_eq!(watch.try_recv().unwrap(), None);
+}
+
 #[test]
 fn a_key_that_was_registered_anew_is_a_change_even_if_equal() {
     let board = board(NO_LIMIT);
@@ -284,72 +303,6 @@ fn a_cursor_of_another_store_or_of_the_future_begins_with_a_state() {
     // Where nothing has happened since, there is nothing to tell.
     let mut again = one.watch_from(Selection::All, Some(here.cursor()));
     assert_eq!(again.try_recv(), Ok(None));
-}
-
-#[test]
-fn a_log_that_nobody_watches_ends_after_its_time_and_says_so() {
-    let retain = Duration::from_millis(50);
-    let board = board(LogOptions { retain, ..NO_LIMIT });
-    let mut watch = board.watch(Selection::All);
-    watch.recv().unwrap();
-    let cursor = watch.cursor();
-    drop(watch);
-    board.commit(&[Step::Register(0, 0)]);
-    let mut again = board.watch_from(Selection::All, Some(cursor));
-    assert!(matches!(again.recv(), Ok(Event::Changes { .. })));
-    drop(again);
-    thread::sleep(2 * retain);
-    board.commit(&[Step::Register(0, 1)]);
-    assert!(!board.log.is_recording());
-    let mut late = board.watch_from(Selection::All, Some(cursor));
-    let event = late.recv().unwrap();
-    assert!(
-        matches!(
-            event,
-            Event::State {
-                reason: Reason::Lagged,
-                ..
-            }
-        ),
-        "{event:?}"
-    );
-}
-
-#[test]
-fn a_closed_store_shows_the_rest_and_then_that_it_is_closed() {
-    let board = board(NO_LIMIT);
-    let mut watch = board.watch(Selection::All);
-    watch.recv().unwrap();
-    board.commit(&[Step::Register(0, 0)]);
-    board.close();
-    assert!(matches!(watch.recv(), Ok(Event::Changes { .. })));
-    assert_eq!(watch.recv(), Err(StoreError::Closed));
-    assert_eq!(watch.try_recv_commit(), Err(StoreError::Closed));
-}
-
-#[test]
-fn restoring_begins_anew() {
-    let board = board(NO_LIMIT);
-    let mut watch = board.watch(Selection::service("s0"));
-    watch.recv().unwrap();
-    let cursor = watch.cursor();
-    let revision = board.commit(&[Step::Register(1, 0)]);
-    drop(board.log.restored(revision));
-    let is_restored = |event| {
-        matches!(
-            event,
-            Ok(Event::State {
-                reason: Reason::Restored,
-                ..
-            })
-        )
-    };
-    assert!(is_restored(watch.recv()));
-    assert!(is_restored(
-        board.watch_from(Selection::All, Some(cursor)).recv()
-    ));
-    board.commit(&[Step::Register(0, 0)]);
-    assert!(matches!(watch.recv(), Ok(Event::Changes { .. })));
 }
 
 /// Counts how often it was woken.

@@ -103,6 +103,10 @@ impl Topic {
 
     /// Takes all who sleep.
     pub(super) fn wake_all(&mut self, wake: &mut Wakers) {
+        // Emptying a map costs its capacity.
+        if self.sleepers.is_empty() {
+            return;
+        }
         wake.extend(self.sleepers.drain().map(|(_, waker)| waker));
     }
 
@@ -219,6 +223,13 @@ fn named(difference: &Difference) -> [Option<Named<'_>>; 2] {
     }
 }
 
+/// Gives back the room of a map that has much more than `wanted` would take.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V, RandomState>, wanted: usize) {
+    if map.capacity() > 64 && wanted < map.capacity() / 8 {
+        map.shrink_to(2 * wanted);
+    }
+}
+
 impl Topics {
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn len(&self) -> usize {
@@ -252,14 +263,14 @@ impl Topics {
         let waker = topic.sleepers.remove(&number);
         topic.watches -= 1;
         if topic.watches > 0 {
+            shrink(&mut topic.sleepers, topic.watches);
             return Some((waker, None));
         }
         let topic = self.all.remove(selection)?;
         self.of_kind[Named::from(selection).kind() as usize] -= 1;
         self.bytes -= topic.pending.iter().map(Pending::bytes).sum::<usize>();
-        if self.all.capacity() > 64 && self.all.len() < self.all.capacity() / 8 {
-            self.all.shrink_to(2 * self.all.len());
-        }
+        let left = self.all.len();
+        shrink(&mut self.all, left);
         Some((waker, Some(topic)))
     }
 

@@ -16,7 +16,8 @@ use crate::model::revision::Revision;
 
 /// How a watch reads the state of its store, on whatever thread it is.
 pub trait ReadState: Send + Sync {
-    /// The state, at one revision, of what is selected; more is passed over. `None` where the
+    /// The state, at one revision, of what is selected; what else there is, is left out of the
+    /// event. `None` where the
     /// state cannot be read from another thread: then the store keeps
     /// [checkpoints](Log::append_with) in its log.
     ///
@@ -64,6 +65,9 @@ pub struct Watch {
     /// Why a state comes next, if it does.
     state_for: Option<Reason>,
 }
+
+/// How many pending commits a watch takes over in one turn at the lock of the log.
+const AT_ONCE: usize = 256;
 
 /// How much of what is pending an event has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -218,6 +222,7 @@ impl Watch {
     fn next(&mut self, portion: Portion, waker: Option<&Waker>) -> Result<Option<Event>> {
         // Cloned and dropped without the lock: a waker is code of others.
         let mut waker = waker.cloned();
+        let mut pending: SmallVec<[Pending; 1]> = SmallVec::new();
         loop {
             if let Some(reason) = self.state_for {
                 return self.state(reason).map(Some);
@@ -231,19 +236,25 @@ impl Watch {
             let Some(topic) = inner.topics.get_mut(&self.selection) else {
                 unreachable!("a topic stays while it has a watch");
             };
-            if self.shown < topic.lost {
+            let found = pending.last().map(|last| last.entry.revision);
+            let found = found.unwrap_or(self.shown);
+            if found < topic.lost {
                 self.state_for = Some(Reason::Lagged);
                 continue;
             }
             let first = topic
                 .pending
-                .partition_point(|pending| pending.entry.revision <= self.shown);
+                .partition_point(|pending| pending.entry.revision <= found);
             let most = match portion {
-                Portion::All => usize::MAX,
+                Portion::All => AT_ONCE,
                 Portion::Commit => 1,
             };
-            let pending = topic.pending.range(first..).take(most).cloned();
-            let pending: SmallVec<[Pending; 1]> = pending.collect();
+            let more = topic.pending.len() - first > most;
+            pending.extend(topic.pending.range(first..).take(most).cloned());
+            if more && portion == Portion::All {
+                // Those who commit come in between.
+                continue;
+            }
             let head = self.log.head();
             if let Some(next) = pending.first() {
                 // Commits do not wait while it is folded.
@@ -256,6 +267,7 @@ impl Watch {
                 self.shown = shown;
                 if changes.is_empty() {
                     // It came and went.
+                    pending.clear();
                     continue;
                 }
                 return Ok(Some(Event::Changes {
@@ -280,7 +292,7 @@ impl Watch {
     /// Reads the state, from the store or from what it has left in the log.
     fn state(&mut self, reason: Reason) -> Result<Event> {
         let state = match self.read.read_state(&self.selection)? {
-            Some(state) => state,
+            Some(state) => self.selection.of(state),
             None => self.replay()?,
         };
         self.shown = state.revision;

@@ -293,6 +293,15 @@ impl ServiceInfo {
                     && one.registration == two.registration)
     }
 
+    /// Becomes the record `known`, which says the same, but for the time of the last check. So
+    /// there is one copy of what both say.
+    pub(crate) fn become_known(&mut self, known: &ServiceInfo) {
+        *self = ServiceInfo {
+            checked_at: self.checked_at,
+            ..known.clone()
+        };
+    }
+
     /// Takes over from an earlier record of the same pod and source what a list of the source
     /// does not know: the health, if that is of a later check; and where the registration is
     /// the same, the time at which it registered.

@@ -166,7 +166,7 @@ impl EvmapStore {
         let revision = writer.settle();
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_all(revision, changes)
+            log.append_net(revision, changes)
         });
         drop(lock);
         drop(left);

@@ -148,7 +148,7 @@ impl MemoryStore {
             owner.published.store(revision.as_u64(), Release);
         }
         let (changes, left) = telling.tell((before, revision), changes, |log, changes| {
-            log.append_with(revision, changes, || state_of(tables, &Selection::All))
+            log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);
         self.leave(left);

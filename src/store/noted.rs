@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::write::{Before, ClearTables, Put, WriteTables};
-use crate::changes::{Aftermath, Difference, Differences, Log, fold};
+use crate::changes::{Aftermath, Difference, Differences, Log, net};
 use crate::model::cause::Cause;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
@@ -70,18 +70,18 @@ impl<'l> Telling<'l> {
         changes: Option<Differences>,
         append: impl FnOnce(&Log, Differences) -> Aftermath,
     ) -> (Vec<Difference>, Option<Aftermath>) {
-        let Some(changes) = changes else {
+        let Some(changes) = changes.map(net) else {
             return (Vec::new(), None);
         };
         let asked = if self.is_asked {
-            fold(&changes)
+            changes.to_vec()
         } else {
             Vec::new()
         };
         let Some(log) = self.log.filter(|_| before != revision) else {
             return (asked, None);
         };
-        if changes.is_empty() {
+        if changes.is_empty() && !log.is_idle() {
             log.pass(revision);
             return (asked, None);
         }

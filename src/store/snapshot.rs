@@ -145,7 +145,7 @@ impl SnapshotStore {
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_all(revision, changes)
+            log.append_net(revision, changes)
         });
         drop(turn);
         drop((replaced, left));

@@ -149,7 +149,7 @@ impl ThreadSafeMemoryStore {
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_all(revision, changes)
+            log.append_net(revision, changes)
         });
         drop(state);
         drop(left);

@@ -191,6 +191,19 @@ impl VersionedStore {
         self.read(read)
     }
 
+    /// A turn of a store that is open.
+    #[inline]
+    fn open_turn(&self) -> Result<Commit<'_>> {
+        let commit = self.engine.commit();
+        if commit.is_closed() {
+            drop(commit);
+            // Where a panic has closed the store, watches do not know yet.
+            drop(self.engine.log.close());
+            return Err(StoreError::Closed);
+        }
+        Ok(commit)
+    }
+
     #[inline]
     fn write<'e, R>(
         &'e self,
@@ -198,19 +211,14 @@ impl VersionedStore {
         write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
     ) -> Result<Written<R>> {
         let log = &self.engine.log;
-        let mut commit = self.engine.commit();
-        if commit.is_closed() {
-            drop(commit);
-            drop(log.close());
-            return Err(StoreError::Closed);
-        }
+        let mut commit = self.open_turn()?;
         let before = commit.current();
         let telling = Telling::new(log, is_asked);
         let (answer, changes) = telling.note(&mut commit, write)?;
         let revision = commit.settle();
         let revisions = (before, revision);
         let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_all(revision, changes)
+            log.append_net(revision, changes)
         });
         let is_large = commit.is_large();
         drop(commit);
@@ -228,12 +236,12 @@ impl VersionedStore {
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let read = OfStore(Arc::downgrade(&self.engine));
         self.engine.log.watch(selection, from, Arc::new(read), || {
-            let commit = self.engine.commit();
-            if commit.is_closed() {
-                return Err(StoreError::Closed);
-            }
-            Ok(commit.current())
+            self.open_turn().map(|commit| commit.current())
         })
+    }
+
+    fn own_log(&self) -> OwnLog {
+        OwnLog::from(self.engine.log.clone())
     }
 
     fn current_revision(&self) -> Revision {
@@ -242,18 +250,18 @@ impl VersionedStore {
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
+        // Ends when this does, also where a foreign function in the epoch panics.
+        let _log = self.own_log();
         self.engine.close();
-        drop(self.engine.log.close());
         Ok(())
     }
 }
 
 impl Drop for VersionedStore {
     fn drop(&mut self) {
+        // As above.
+        let _log = self.own_log();
         engine::quietly(|| self.engine.abandon());
-        if !engine::has_failed() {
-            drop(self.engine.log.close());
-        }
     }
 }
 

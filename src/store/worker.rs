@@ -356,10 +356,15 @@ impl WorkerStore {
 /// send one and all that were sent are done.
 #[allow(clippy::needless_pass_by_value)] // the worker owns its end of the queue
 fn work(queue: Receiver<Request>, published: &Arc<AtomicU64>, log: Log) -> Vec<Aftermath> {
-    let store = MemoryStore::owned(log, published.clone());
-    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, Box::new(store))));
+    // Not in what unwinds: dropping it wakes its watches.
+    let mut store = Box::new(MemoryStore::owned(log.clone(), published.clone()));
+    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
     served.unwrap_or_else(|_| {
-        // A bug, or no memory. The tables are gone, and nobody shall wait for them.
+        // A bug, or no memory. Nobody shall wait for the tables any more.
+        let left = (store.take_left(), log.close());
+        // A waker may call the store, and then waits for this thread. Where no other can be
+        // started, they run here.
+        let _ = Builder::new().spawn(move || drop(left));
         for request in &queue {
             send_home(Err(StoreError::Closed), request.envelope, Vec::new());
         }
@@ -367,13 +372,13 @@ fn work(queue: Receiver<Request>, published: &Arc<AtomicU64>, log: Log) -> Vec<A
     })
 }
 
-fn serve(queue: &Receiver<Request>, mut store: Box<MemoryStore>) -> Vec<Aftermath> {
+fn serve(queue: &Receiver<Request>, store: &mut Box<MemoryStore>) -> Vec<Aftermath> {
     for request in queue {
         if matches!(request.operation, Operation::Lend) {
-            store = lend(store, request.envelope);
+            *store = lend(mem::take(store), request.envelope);
             continue;
         }
-        let answer = perform(&store, request.operation, &request.envelope);
+        let answer = perform(store, request.operation, &request.envelope);
         // The store has told its revision, before the answer is sent.
         send_home(answer, request.envelope, store.take_left());
     }
@@ -635,6 +640,30 @@ mod tests {
         assert_eq!(store.stats(), Err(StoreError::Closed));
         assert_eq!(store.revision(), Revision::from(1));
         store.close().unwrap();
+    }
+
+    /// A waker that calls the store waits for the worker, which must not be what wakes it.
+    #[test]
+    fn a_worker_that_panics_wakes_those_who_watch() {
+        struct Calls(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
+        impl std::task::Wake for Calls {
+            fn wake(self: Arc<Self>) {
+                self.1.send(self.0.ping()).unwrap();
+            }
+        }
+        let (tell, told) = std::sync::mpsc::channel();
+        let caller = Arc::new(Calls(WorkerStore::new(), tell));
+        let mut watch = caller.0.watch(Selection::All).unwrap();
+        watch.recv().unwrap();
+        let waker = caller.clone().into();
+        let mut context = std::task::Context::from_waker(&waker);
+        assert!(watch.poll_recv(&mut context).is_pending());
+        let answer = caller.0.call(Operation::Panic, "", "").map(drop);
+        assert_eq!(answer, Err(StoreError::Closed));
+        let patience = std::time::Duration::from_secs(60);
+        assert_eq!(told.recv_timeout(patience), Ok(Err(StoreError::Closed)));
+        assert_eq!(watch.recv(), Err(StoreError::Closed));
+        caller.0.close().unwrap();
     }
 
     /// A write that was accepted and not done yet, when the store was closed, once

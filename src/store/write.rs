@@ -70,7 +70,7 @@ impl Put {
             Put::Save => {}
         }
         if service.says_the_same(known) {
-            service.stamp(known.revision(), known.incarnation());
+            service.become_known(known);
             return Ok(service.last_health_check() != known.last_health_check());
         }
         service.stamp(revision, known.incarnation());

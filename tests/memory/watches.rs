@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use service_registry::changes::{Event, LogOptions, Reason, Selection, Watch};
-use service_registry::{RegistryStore, ServiceStatus};
+use service_registry::{RegistryStore, ServiceInfo, ServiceStatus};
 
 use crate::heap::counts;
 use crate::support::{at, pod};
@@ -112,6 +112,36 @@ pub(crate) fn watches_that_are_never_read_cost_the_bound_of_the_log<S: RegistryS
     drop(behind);
     drop(watches);
     settles_below(&store, empty + noise::<S>(), "the watches have gone");
+}
+
+/// A log does not count a record that the store has as well: so the store has to keep that one.
+pub(crate) fn a_record_that_says_nothing_new_is_kept_once<S: RegistryStore>(
+    make: impl Fn(LogOptions) -> S,
+) {
+    const RECORDS: usize = 200;
+    const SIZE: usize = 2_000;
+    let store = make(options(Duration::ZERO));
+    let save = |moment| {
+        for n in 0..RECORDS {
+            let mut registration = pod("big", &n.to_string()).registration().clone();
+            registration.zone = "z".repeat(200);
+            registration.notification_url = format!("http://{}", "u".repeat(SIZE));
+            let big = ServiceInfo::new(registration).unwrap();
+            let big = big.with_registered_at(at(0)).unwrap();
+            let healthy = ServiceStatus::Healthy;
+            store
+                .save_service(big.with_health(healthy, at(moment)).unwrap())
+                .unwrap();
+        }
+    };
+    let watch = store.watch(Selection::All).unwrap();
+    save(1);
+    settled(&store);
+    let before = counts::live();
+    save(2);
+    let twice = before + i64::try_from(RECORDS * SIZE / 2).unwrap();
+    settles_below(&store, twice, "a newer time");
+    drop(watch);
 }
 
 pub(crate) fn watches_that_come_and_go_leave_nothing<S: RegistryStore>(
