@@ -299,7 +299,11 @@ pub trait RegistryStore {
     ///
     /// # Errors
     ///
-    /// [`Failed`](crate::StoreError::Failed) where a store from elsewhere tells no changes.
+    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, where no store can
+    /// hold what that names; [`Closed`](crate::StoreError::Closed);
+    /// [`Reentrant`](crate::StoreError::Reentrant) inside a read closure of a store that
+    /// refuses writes there; [`Failed`](crate::StoreError::Failed) where a store from elsewhere
+    /// tells no changes.
     fn watch(&self, selection: Selection) -> Result<Watch> {
         let _ = selection;
         Err(untold())
@@ -308,7 +312,7 @@ pub trait RegistryStore {
     /// Begins a watch behind `cursor`, the place of an earlier watch of this store, if the
     /// log still reaches back so far. Otherwise, and where the cursor is of another store
     /// or ahead of this one, it begins with the state. Never with a gap. O(1), a turn of
-    /// writing, and for a selection that nobody watches O(log).
+    /// writing, and for a selection that nobody watches O(log), while commits wait.
     ///
     /// # Errors
     ///

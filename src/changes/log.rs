@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::fold::{fold, net};
 use super::topic::{Entry, Topics, Wakers};
-use super::{Cursor, Difference, Differences, Reason, Selection, State, Watch};
+use super::{Cursor, Difference, Differences, Reason, Selection, State, Watch, net};
 use crate::changes::watch::ReadState;
 use crate::model::error::Result;
 use crate::model::revision::Revision;
@@ -467,7 +466,7 @@ impl Log {
         let entries: Vec<Arc<Entry>> = inner.entries.range(first..).cloned().collect();
         drop(inner);
         let entries = entries.iter().take_while(|entry| entry.revision <= to);
-        Some(fold(entries.flat_map(|entry| &entry.changes)))
+        Some(super::fold(entries.flat_map(|entry| &entry.changes)))
     }
 }
 

@@ -221,7 +221,7 @@ macro_rules! impl_registry_store {
 /// What [`impl_registry_store!`] names.
 pub(crate) mod prelude {
     pub(crate) use crate::changes::{
-        Cursor, Difference, LogOptions, OwnLog, Selection, State as Selected, Watch,
+        Cursor, Difference, LogOptions, Selection, State as Selected, Watch,
     };
     pub(crate) use crate::model::batch::Batch;
     pub(crate) use crate::model::cause::Cause;

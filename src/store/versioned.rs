@@ -14,7 +14,7 @@ use super::differ::{Numbers, differences_by};
 use super::tables::prelude::*;
 use super::view::{check_order, check_store};
 use super::write::{Before, ClearTables};
-use crate::changes::ReadState;
+use crate::changes::{OwnLog, ReadState};
 use crate::model::record::Effect;
 use engine::{Engine, Pinned, Registered};
 use lists::{Members, Pod, Subscribers};
