@@ -33,6 +33,8 @@ mod closures;
 mod conditions;
 #[path = "contract/copies.rs"]
 mod copies;
+#[path = "contract/elsewhere.rs"]
+mod from_elsewhere;
 #[path = "contract/names.rs"]
 mod names;
 #[path = "contract/registry.rs"]
@@ -344,20 +346,18 @@ macro_rules! snapshot_store {
 
 /// Each store with logs of several sizes.
 macro_rules! with_logs {
-    ($store:ident) => {
+    ($make:expr) => {
         #[test]
         fn who_falls_behind_at_random_has_the_state_of_that_revision() {
             crate::within_patience(|| {
-                crate::watches::who_falls_behind_at_random_has_the_state_of_that_revision(
-                    service_registry::$store::with_log,
-                );
+                crate::watches::who_falls_behind_at_random_has_the_state_of_that_revision($make);
             });
         }
     };
 }
 
 mod memory {
-    with_logs!(MemoryStore);
+    with_logs!(service_registry::MemoryStore::with_log);
     mod plain {
         every_store!(service_registry::MemoryStore::new());
         watched_store!(service_registry::MemoryStore::new());
@@ -379,7 +379,7 @@ macro_rules! suite {
     ($feature:literal $module:ident $kind:ident $store:ident) => {
         #[cfg(feature = $feature)]
         mod $module {
-            with_logs!($store);
+            with_logs!(service_registry::$store::with_log);
             mod plain {
                 every_store!(service_registry::$store::new());
                 shared_store!(service_registry::$store::new());
@@ -464,9 +464,13 @@ mod worker_with_a_queue_of {
     }
 }
 
-/// The provided methods of the trait.
-mod required_methods_only {
-    every_store!(crate::support::stores::Required::new());
+/// A store from elsewhere, and the provided methods of the trait.
+mod elsewhere {
+    with_logs!(crate::from_elsewhere::Elsewhere::with_log);
+    every_store!(crate::from_elsewhere::Elsewhere::new());
+    shared_store!(crate::from_elsewhere::Elsewhere::new());
+    watched_store!(crate::from_elsewhere::Elsewhere::new());
+    shared_watched_store!(crate::from_elsewhere::Elsewhere::new());
 }
 
 /// The stores of `broken.rs`, without a fault.
