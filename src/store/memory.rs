@@ -54,7 +54,8 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 ///
 /// A [`Watch`] may go to another thread, where the state of this store cannot be read. So
 /// the store copies its state into the log for the first watch, and again when the log has
-/// been filled, in O(*n*) each time.
+/// been filled, in O(*n*) each time; where the log does not hold one commit, with each commit
+/// (see [`LogOptions`]).
 #[derive(Default)]
 pub struct MemoryStore {
     state: RefCell<State>,

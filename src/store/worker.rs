@@ -83,6 +83,12 @@ const KEPT_TEXT: usize = 1024;
 /// same store from inside it, but for `revision`, is refused with
 /// [`Reentrant`](StoreError::Reentrant).
 ///
+/// # Watches
+///
+/// As those of [`MemoryStore`]: the worker copies the state into the log, in O(*n*), for the
+/// first watch and each time that the log has been filled; where the log does not hold one
+/// commit, with each commit (see [`LogOptions`]).
+///
 /// # Closing
 ///
 /// `close` waits until the worker has done all that was accepted before; later
