@@ -129,8 +129,9 @@ impl<S: RegistryStore> Registry<S> {
     }
 
     /// Makes the records of `source` these and no others, in one commit:
-    /// [`Batch::replace_source`]. Answers with what that changed. A pod that says the same
-    /// as before is not touched. O(*n*) for all records of the store.
+    /// [`Batch::replace_source`]. Answers with what that changed. A pod with the registration
+    /// that it has is not touched, and keeps the time at which that was made. O(*n*) for all
+    /// records of the store.
     ///
     /// # Errors
     ///

@@ -33,6 +33,8 @@ mod closures;
 mod conditions;
 #[path = "contract/copies.rs"]
 mod copies;
+#[path = "contract/elsewhere.rs"]
+mod from_elsewhere;
 #[path = "contract/names.rs"]
 mod names;
 #[path = "contract/registry.rs"]
@@ -344,20 +346,18 @@ macro_rules! snapshot_store {
 
 /// Each store with logs of several sizes.
 macro_rules! with_logs {
-    ($store:ident) => {
+    ($make:expr) => {
         #[test]
         fn who_falls_behind_at_random_has_the_state_of_that_revision() {
             crate::within_patience(|| {
-                crate::watches::who_falls_behind_at_random_has_the_state_of_that_revision(
-                    service_registry::$store::with_log,
-                );
+                crate::watches::who_falls_behind_at_random_has_the_state_of_that_revision($make);
             });
         }
     };
 }
 
 mod memory {
-    with_logs!(MemoryStore);
+    with_logs!(service_registry::MemoryStore::with_log);
     mod plain {
         every_store!(service_registry::MemoryStore::new());
         watched_store!(service_registry::MemoryStore::new());
@@ -379,7 +379,7 @@ macro_rules! suite {
     ($feature:literal $module:ident $kind:ident $store:ident) => {
         #[cfg(feature = $feature)]
         mod $module {
-            with_logs!($store);
+            with_logs!(service_registry::$store::with_log);
             mod plain {
                 every_store!(service_registry::$store::new());
                 shared_store!(service_registry::$store::new());
@@ -421,21 +421,27 @@ mod viewed {
 /// Queues whose bound is felt, and one that has none.
 #[cfg(feature = "worker")]
 mod worker_with_a_queue_of {
+    use service_registry::changes::LogOptions;
+    use service_registry::{RegistryStore, WorkerStore};
+
+    fn queue_of(length: usize) -> WorkerStore {
+        WorkerStore::with_queue(length, LogOptions::default())
+    }
+
     mod none {
-        every_store!(service_registry::WorkerStore::with_queue(0));
-        shared_store!(service_registry::WorkerStore::with_queue(0));
+        every_store!(crate::worker_with_a_queue_of::queue_of(0));
+        shared_store!(crate::worker_with_a_queue_of::queue_of(0));
     }
     mod one {
-        shared_store!(service_registry::WorkerStore::with_queue(1));
+        shared_store!(crate::worker_with_a_queue_of::queue_of(1));
     }
     mod any_length {
-        every_store!(service_registry::WorkerStore::with_queue(usize::MAX));
-        shared_store!(service_registry::WorkerStore::with_queue(usize::MAX));
+        every_store!(crate::worker_with_a_queue_of::queue_of(usize::MAX));
+        shared_store!(crate::worker_with_a_queue_of::queue_of(usize::MAX));
     }
 
     #[test]
     fn every_length_works() {
-        use service_registry::{RegistryStore, WorkerStore};
         const LONG: usize = 1 << 16;
         let lengths = [
             2,
@@ -448,7 +454,7 @@ mod worker_with_a_queue_of {
             usize::MAX - 1,
         ];
         for length in lengths {
-            let store = WorkerStore::with_queue(length);
+            let store = queue_of(length);
             std::thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(|| store.ping().unwrap());
@@ -458,9 +464,13 @@ mod worker_with_a_queue_of {
     }
 }
 
-/// The provided methods of the trait.
-mod required_methods_only {
-    every_store!(crate::support::stores::Required::new());
+/// A store from elsewhere, and the provided methods of the trait.
+mod elsewhere {
+    with_logs!(crate::from_elsewhere::Elsewhere::with_log);
+    every_store!(crate::from_elsewhere::Elsewhere::new());
+    shared_store!(crate::from_elsewhere::Elsewhere::new());
+    watched_store!(crate::from_elsewhere::Elsewhere::new());
+    shared_watched_store!(crate::from_elsewhere::Elsewhere::new());
 }
 
 /// The stores of `broken.rs`, without a fault.

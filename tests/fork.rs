@@ -176,6 +176,7 @@ lock_free! { "versioned" versioned VersionedStore }
 mod worker {
     use super::*;
     use service_registry::WorkerStore;
+    use service_registry::changes::LogOptions;
     use support::WATCHES;
 
     /// Every call, and the end of the store.
@@ -195,7 +196,7 @@ mod worker {
     #[test]
     fn a_worker_store_is_closed_in_a_forked_child() {
         for length in [0, 1024, usize::MAX] {
-            let store = WorkerStore::with_queue(length);
+            let store = WorkerStore::with_queue(length, LogOptions::default());
             set_the_table(&store);
             let before = observe(&store, GROUPS);
             let store = in_a_fork(store, |store| is_closed(store, Some(before.revision)));
@@ -210,7 +211,7 @@ mod worker {
 
     #[test]
     fn a_worker_store_is_closed_in_a_child_whatever_others_did_at_the_fork() {
-        let store = WorkerStore::with_queue(1);
+        let store = WorkerStore::with_queue(1, LogOptions::default());
         set_the_table(&store);
         beside_busy_threads(&store, || {
             for _ in 0..FORKS {
@@ -226,7 +227,7 @@ mod worker {
     #[test]
     #[allow(unsafe_code)]
     fn a_worker_store_drops_in_a_child_whatever_others_did_at_the_fork() {
-        let store = WorkerStore::with_queue(1);
+        let store = WorkerStore::with_queue(1, LogOptions::default());
         set_the_table(&store);
         beside_busy_threads(&store, || {
             for _ in 0..FORKS {

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, from_str, from_value, json, to_string, to_value};
+use service_registry::changes::{Cursor, Selection};
 use service_registry::{
-    MAX_NAME_LEN, MemoryStore, Protocol, Provider, Registry, ServiceInfo, ServiceKey,
-    ServiceRegistration, ServiceStatus,
+    MAX_NAME_LEN, MemoryStore, Protocol, Provider, Registry, RegistryStore, ServiceInfo,
+    ServiceKey, ServiceRegistration, ServiceStatus,
 };
 use support::{at, registration};
 
@@ -450,6 +451,18 @@ fn texts_of_every_kind_come_back() {
         assert_eq!(read, info);
         assert_eq!(read.key(), info.key());
     }
+}
+
+#[test]
+fn a_cursor_is_its_text() {
+    let cursor = MemoryStore::new().watch(Selection::All).unwrap().cursor();
+    let written = to_value(cursor).unwrap();
+    assert_eq!(written, json!(cursor.to_string()));
+    assert_eq!(from_value::<Cursor>(written).unwrap(), cursor);
+    let message = refused::<Cursor>(json!("00000000000000ff-x"));
+    assert!(message.starts_with("cursor.revision \"x\""), "{message}");
+    let message = refused::<Cursor>(json!(7));
+    assert!(message.contains("expected a string"), "{message}");
 }
 
 #[test]

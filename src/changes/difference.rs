@@ -56,6 +56,31 @@ pub enum Difference {
     },
 }
 
+/// For stores from elsewhere, which cannot write these variants out: they may get more fields.
+impl Difference {
+    /// The record under a key was `before`, and is `after`.
+    pub fn changed(before: ServiceInfo, after: ServiceInfo) -> Difference {
+        Difference::Changed { before, after }
+    }
+
+    /// A key has no record any more; `last` was the last one.
+    pub fn removed(last: ServiceInfo, cause: Cause) -> Difference {
+        Difference::Removed { last, cause }
+    }
+
+    /// `subscriber` hears of `group` from now on.
+    pub fn subscribed(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Difference {
+        let group = group.into();
+        Difference::Subscribed { subscriber, group }
+    }
+
+    /// `subscriber` hears of `group` no longer.
+    pub fn unsubscribed(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Difference {
+        let group = group.into();
+        Difference::Unsubscribed { subscriber, group }
+    }
+}
+
 /// The differences of one commit: mostly one.
 pub(crate) type Differences = SmallVec<[Difference; 1]>;
 

@@ -34,7 +34,22 @@ struct Side {
 ///
 /// Records come first, in the order of the first difference about each; then subscriptions
 /// that have ended; then those that have begun, in the order in which they began.
-pub(crate) fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Difference> {
+///
+/// Two records of one key are told apart by their revisions and incarnations, so that a store
+/// from elsewhere has to [stamp](ServiceInfo::stamped) what it keeps.
+///
+/// ```
+/// use service_registry::changes::{Difference, fold};
+/// use service_registry::{Cause, ServiceInfo, ServiceRegistration};
+///
+/// let pod = ServiceInfo::new(ServiceRegistration::new("web", "pod-1"))?.stamped(1.into(), 1.into());
+/// let came = Difference::Added(pod.clone());
+/// let went = Difference::removed(pod, Cause::Deleted);
+/// assert_eq!(fold([&came]), [came.clone()]);
+/// assert_eq!(fold([&came, &went]), []);
+/// # Ok::<(), service_registry::StoreError>(())
+/// ```
+pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Difference> {
     let mut differences = differences.into_iter();
     let first = match (differences.next(), differences.next()) {
         (None, _) => return Vec::new(),

@@ -29,6 +29,13 @@ use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, MutexGuard};
 
 /// How much a [`Log`] remembers.
+///
+/// The logs of `MemoryStore` and `WorkerStore` keep a [checkpoint](Log::append_with) besides,
+/// which is not part of `bytes`: 40 bytes for each record of the store and some more for each
+/// subscription, and those records of it that the store has replaced since. A new one is made
+/// when the log has forgotten what came after the last one, in O(*n*). So give these stores
+/// many times what one commit changes: where `bytes` do not hold a single commit, each commit
+/// makes a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// The most that all entries together keep in memory beside what the store itself holds,
@@ -60,6 +67,99 @@ impl Default for LogOptions {
 /// - it drops the [`Aftermath`] when its turn has been given back;
 /// - its `watch` and `watch_from` call [`watch`](Self::watch), its `close` calls
 ///   [`close`](Self::close).
+///
+/// Its records are [stamped](crate::ServiceInfo::stamped), since watches tell records of one
+/// key apart by that; its `commit_changes` [folds](super::fold) what a batch changed.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::sync::{Arc, Mutex, Weak};
+///
+/// use service_registry::changes::{
+///     Difference, Event, Log, LogOptions, ReadState, Selection, State, Watch,
+/// };
+/// use service_registry::{
+///     Result, Revision, ServiceInfo, ServiceKey, ServiceRegistration, StoreError,
+/// };
+///
+/// #[derive(Default)]
+/// struct Tables {
+///     revision: Revision,
+///     services: BTreeMap<ServiceKey, ServiceInfo>,
+/// }
+///
+/// /// What of a store has to do with watches.
+/// struct Store {
+///     tables: Arc<Mutex<Tables>>,
+///     log: Log,
+/// }
+///
+/// impl Store {
+///     fn register(&self, service: ServiceInfo) {
+///         let mut tables = self.tables.lock().unwrap();
+///         let revision = tables.revision.next();
+///         let after = service.stamped(revision, revision);
+///         let before = tables.services.insert(after.key().clone(), after.clone());
+///         tables.revision = revision;
+///         let change = match before {
+///             None => Difference::Added(after),
+///             Some(before) => Difference::changed(before, after),
+///         };
+///         let is_recording = self.log.is_recording();
+///         let aftermath = is_recording.then(|| self.log.append(revision, [change]));
+///         // The turn first: what is woken may call the store.
+///         drop(tables);
+///         drop(aftermath);
+///     }
+///
+///     fn watch(&self, selection: Selection) -> Result<Watch> {
+///         let read = Arc::new(Reading(Arc::downgrade(&self.tables)));
+///         let turn = || Ok(self.tables.lock().unwrap().revision);
+///         self.log.watch(selection, None, read, turn)
+///     }
+/// }
+///
+/// impl Drop for Store {
+///     fn drop(&mut self) {
+///         drop(self.log.close());
+///     }
+/// }
+///
+/// /// How a watch reads the state of a store that may have gone.
+/// struct Reading(Weak<Mutex<Tables>>);
+///
+/// impl ReadState for Reading {
+///     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
+///         let tables = self.0.upgrade().ok_or(StoreError::Closed)?;
+///         let tables = tables.lock().unwrap();
+///         let services = tables.services.values();
+///         Ok(Some(State {
+///             revision: tables.revision,
+///             services: services.filter(|pod| selection.holds(pod)).cloned().collect(),
+///             ..State::default()
+///         }))
+///     }
+/// }
+///
+/// let log = Log::new(LogOptions::default());
+/// let store = Store { tables: Arc::default(), log };
+/// let mut watch = store.watch(Selection::service("web"))?;
+/// assert!(matches!(watch.recv()?, Event::State { .. }));
+///
+/// let pod = ServiceInfo::new(ServiceRegistration::new("web", "pod-1"))?;
+/// store.register(pod.clone());
+/// store.register(pod);
+/// let Event::Changes { changes, .. } = watch.recv_commit()? else { unreachable!() };
+/// assert!(matches!(changes[..], [Difference::Added(_)]));
+/// let Event::Changes { changes, .. } = watch.recv_commit()? else { unreachable!() };
+/// assert!(matches!(changes[..], [Difference::Changed { .. }]));
+///
+/// drop(store);
+/// assert_eq!(watch.recv(), Err(StoreError::Closed));
+/// # Ok::<(), StoreError>(())
+/// ```
+///
+/// `tests/contract/elsewhere.rs` in the repository is a whole store of this kind.
 ///
 /// Clones are handles of one log.
 #[derive(Clone, Debug)]

@@ -122,6 +122,12 @@ impl Watch {
     /// Everything that is pending, as its net effect: for each record at most one difference.
     /// A pod that came and went unseen shows nothing. Sleeps until there is something.
     ///
+    /// So it sleeps for ever where nobody else can write meanwhile: on the only thread that
+    /// has the store, as that of a `MemoryStore` is; and inside a read closure
+    /// ([`with_service`](crate::RegistryStore::with_service),
+    /// [`with_view`](crate::RegistryStore::with_view)) of a store whose writers wait for
+    /// that. There, call [`try_recv`](Self::try_recv).
+    ///
     /// # Errors
     ///
     /// [`Closed`](StoreError::Closed) after the last event of a closed store;

@@ -258,9 +258,21 @@ impl ServiceInfo {
         self.stamped(Revision::ZERO, Revision::ZERO)
     }
 
-    /// The same record as a store has it.
+    /// For stores from elsewhere: the same record as a store has it that changed it last at
+    /// `revision`, and registered it at `incarnation`. O(1), allocates nothing.
+    ///
+    /// A store of this crate stamps what it takes in itself, whatever was there before.
+    ///
+    /// ```
+    /// use service_registry::{ServiceInfo, ServiceRegistration};
+    ///
+    /// let pod = ServiceInfo::new(ServiceRegistration::new("web", "pod-1"))?;
+    /// let kept = pod.stamped(7.into(), 3.into());
+    /// assert_eq!((kept.revision(), kept.incarnation()), (7.into(), 3.into()));
+    /// # Ok::<(), service_registry::StoreError>(())
+    /// ```
     #[must_use]
-    pub(crate) fn stamped(mut self, revision: Revision, incarnation: Revision) -> ServiceInfo {
+    pub fn stamped(mut self, revision: Revision, incarnation: Revision) -> ServiceInfo {
         self.stamp(revision, incarnation);
         self
     }

@@ -54,7 +54,8 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 ///
 /// A [`Watch`] may go to another thread, where the state of this store cannot be read. So
 /// the store copies its state into the log for the first watch, and again when the log has
-/// been filled, in O(*n*) each time.
+/// been filled, in O(*n*) each time; where the log does not hold one commit, with each commit
+/// (see [`LogOptions`]).
 #[derive(Default)]
 pub struct MemoryStore {
     state: RefCell<State>,
@@ -161,6 +162,7 @@ impl MemoryStore {
 
     /// Does what is left to do when the turn is over, or leaves it to the worker.
     #[inline]
+    #[cfg_attr(not(feature = "worker"), allow(clippy::unused_self))]
     fn leave(&self, left: Option<Aftermath>) {
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {

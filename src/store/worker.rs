@@ -83,6 +83,12 @@ const KEPT_TEXT: usize = 1024;
 /// same store from inside it, but for `revision`, is refused with
 /// [`Reentrant`](StoreError::Reentrant).
 ///
+/// # Watches
+///
+/// As those of [`MemoryStore`]: the worker copies the state into the log, in O(*n*), for the
+/// first watch and each time that the log has been filled; where the log does not hold one
+/// commit, with each commit (see [`LogOptions`]).
+///
 /// # Closing
 ///
 /// `close` waits until the worker has done all that was accepted before; later
@@ -224,20 +230,7 @@ impl WorkerStore {
     ///
     /// Where the system cannot start a thread.
     pub fn new() -> WorkerStore {
-        WorkerStore::with_queue(DEFAULT_QUEUE)
-    }
-
-    /// The same, with a queue of `capacity` calls; any number works. With 0 a caller hands
-    /// its call to the worker in person, and waits until it is free.
-    ///
-    /// Up to 65,536 the queue is allocated at once, with some 150 bytes for each call.
-    /// Beyond, it has no bound but the number of threads that call, and grows as it fills.
-    ///
-    /// # Panics
-    ///
-    /// Where the system cannot start a thread.
-    pub fn with_queue(capacity: usize) -> WorkerStore {
-        WorkerStore::start(capacity, LogOptions::default(), work)
+        WorkerStore::with_log(LogOptions::default())
     }
 
     /// An empty store with a log of its own kind, and a queue of 1024 calls.
@@ -246,7 +239,21 @@ impl WorkerStore {
     ///
     /// Where the system cannot start a thread.
     pub fn with_log(options: LogOptions) -> WorkerStore {
-        WorkerStore::start(DEFAULT_QUEUE, options, work)
+        WorkerStore::with_queue(DEFAULT_QUEUE, options)
+    }
+
+    /// An empty store with a log of its own kind, and a queue of `capacity` calls; any number
+    /// works. With 0 a caller hands its call to the worker in person, and waits until it is
+    /// free.
+    ///
+    /// Up to 65,536 the queue is allocated at once, with some 150 bytes for each call.
+    /// Beyond, it has no bound but the number of threads that call, and grows as it fills.
+    ///
+    /// # Panics
+    ///
+    /// Where the system cannot start a thread.
+    pub fn with_queue(capacity: usize, options: LogOptions) -> WorkerStore {
+        WorkerStore::start(capacity, options, work)
     }
 
     fn start(capacity: usize, options: LogOptions, work: impl Work) -> WorkerStore {
@@ -731,7 +738,7 @@ mod models {
         Calls {
             looks: 2,
             preemptions: Some(2),
-            ..Calls::real(|| WorkerStore::with_queue(1))
+            ..Calls::real(|| WorkerStore::with_queue(1, LogOptions::default()))
         }
     }
 

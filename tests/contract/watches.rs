@@ -636,10 +636,13 @@ pub(crate) fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() 
     let mut other = store.watch_from(Selection::pod("b:1"), cursor).unwrap();
     let told = changes(other.recv().unwrap());
     assert!(matches!(&told[..], [Difference::Added(info)] if &**info.key() == "b:1"));
-    // Of another store. (Nobody gets a cursor that is ahead of its store; the tests of the
-    // log make one.)
+    // Of another store, or ahead of this one: made up, in its text form.
     let another = make();
-    let mut anew = another.watch_from(Selection::All, cursor).unwrap();
+    let text = cursor.to_string();
+    let (number, _) = text.split_once('-').unwrap();
+    let ahead = [4, u64::MAX].map(|at| format!("{number}-{at}").parse().unwrap());
+    let [next, last] = ahead.map(|cursor| store.watch_from(Selection::All, cursor).unwrap());
+    let anew = another.watch_from(Selection::All, cursor).unwrap();
     let is_begin = |event: Event| {
         matches!(
             event,
@@ -649,7 +652,13 @@ pub(crate) fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() 
             }
         )
     };
-    assert!(is_begin(anew.recv().unwrap()));
+    for mut watch in [next, last, anew] {
+        assert!(is_begin(watch.recv().unwrap()));
+    }
+    // That of the present goes on.
+    let present = format!("{number}-3").parse().unwrap();
+    let mut here = store.watch_from(Selection::All, present).unwrap();
+    assert_eq!(here.try_recv().unwrap(), None);
 }
 
 pub(crate) fn a_closed_store_ends_its_watches(store: &impl RegistryStore) {
