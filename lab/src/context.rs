@@ -11,29 +11,18 @@ use sysinfo::System;
 use crate::machine::{Used, processors};
 use crate::model::{ContenderInfo, Context, Machine, Toolchain};
 
-/// The crates that are compared, or that measure.
-const CRATES: &[&str] = &[
+/// The crates that measure, and on which those stand that contenders are built on.
+const CRATES: [&str; 10] = [
     "arc-swap",
-    "concread",
-    "crossbeam-channel",
-    "crossbeam-epoch",
-    "crossbeam-skiplist",
-    "dashmap",
-    "evmap",
     "foldhash",
-    "hashbrown",
-    "imbl",
     "left-right",
     "mimalloc",
-    "papaya",
     "rand",
     "rand_distr",
     "rayon",
-    "scc",
     "sdd",
     "seize",
     "service-registry",
-    "tokio",
 ];
 
 const LOCK_FILE: &str = include_str!("../../Cargo.lock");
@@ -47,7 +36,8 @@ pub fn context(
     rules: Vec<String>,
     contenders: Vec<ContenderInfo>,
 ) -> Context {
-    let crates = versions(LOCK_FILE, CRATES);
+    let compared = contenders.iter().filter_map(|info| info.crate_name.as_deref());
+    let crates = versions(LOCK_FILE, &compared.chain(CRATES).collect::<Vec<_>>());
     let version = |name| crates.get(name).map_or("", String::as_str);
     let (hasher, allocator) = (version("foldhash"), version("mimalloc"));
     let git_revision = git(&["rev-parse", "HEAD"]);
@@ -208,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_file_of_this_crate_names_what_is_compared() {
-        let read = versions(LOCK_FILE, CRATES);
+    fn the_lock_file_of_this_crate_names_what_measures() {
+        let read = versions(LOCK_FILE, &CRATES);
         assert_eq!(read.len(), CRATES.len(), "{read:?}");
     }
 
