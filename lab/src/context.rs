@@ -165,15 +165,12 @@ fn answer(command: &mut Command) -> Option<String> {
 /// The versions of some crates from a lock file. Where there are several, all.
 fn versions(lock: &str, crates: &[&str]) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
-    let mut name = "";
-    for line in lock.lines() {
-        let value = |key: &str| line.strip_prefix(key)?.trim().strip_prefix("= ");
-        if let Some(text) = value("name ") {
-            name = text.trim_matches('"');
-        } else if let Some(version) = value("version ")
+    for package in lock.split("[[package]]") {
+        let value = |key: &str| package.lines().find_map(|line| line.strip_prefix(key));
+        if let (Some(name), Some(version)) = (value("name = "), value("version = "))
+            && let [name, version] = [name, version].map(|text| text.trim_matches('"'))
             && crates.contains(&name)
         {
-            let version = version.trim_matches('"');
             versions
                 .entry(name.to_owned())
                 .and_modify(|all: &mut String| *all = format!("{all}, {version}"))

@@ -116,7 +116,9 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
         Some(Box::pin(async move {
             while let Ok(event) = poll_fn(|context| watch.poll_recv(context)).await {
                 if let Event::Changes { changes, .. } = event {
-                    changes.iter().for_each(|_| told());
+                    for _ in &*changes {
+                        told();
+                    }
                 }
             }
         }))

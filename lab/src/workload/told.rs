@@ -143,7 +143,7 @@ impl<S: Shared> Told<S> {
             Followers::Asleep((0..many).map(thread).collect::<Result<_, _>>()?)
         };
         seats.into_iter().take(1).for_each(seat::take);
-        Ok(Told {
+        let mut told = Told {
             followers,
             board,
             subject,
@@ -153,7 +153,9 @@ impl<S: Shared> Told<S> {
             many,
             changes: 0,
             dice,
-        })
+        };
+        told.rest()?;
+        Ok(told)
     }
 
     /// Waits until everybody has been told of all changes, and waits for the next.
@@ -185,8 +187,8 @@ impl<S: Shared> Told<S> {
     /// Changes the pod, and answers with how long that took, and when it began.
     fn change(&mut self) -> Result<(Duration, Instant), Fault> {
         self.changes += 1;
-        let statuses = [ServiceStatus::Healthy, ServiceStatus::Unhealthy];
-        let status = statuses[self.changes as usize % 2];
+        let is_even = self.changes.is_multiple_of(2);
+        let status = if is_even { ServiceStatus::Healthy } else { ServiceStatus::Unhealthy };
         let woken = self.board.woken.load(Relaxed);
         let (mut hand, at) = (self.subject.hand(), later(self.changes));
         let began = Instant::now();
@@ -202,7 +204,6 @@ impl<S: Shared> Told<S> {
 
 impl<S: Shared> Stage for Told<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        self.rest()?;
         order::medians(length, || {
             let (took, began) = self.change()?;
             self.rest()?;
