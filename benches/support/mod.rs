@@ -13,8 +13,7 @@ const SLICE: Duration = Duration::from_millis(5);
 
 /// Measures the timed cells of some scenarios; an iteration is so many operations.
 pub(super) fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
-    let contenders = contender::all();
-    let all = scenarios::all().into_iter();
+    let all = scenarios::all().iter();
     for scenario in all.filter(|scenario| names.contains(&scenario.name)) {
         for cell in &scenario.cells {
             let (services, threads) = (cell.holds.services, cell.threads);
@@ -22,7 +21,7 @@ pub(super) fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
             let mut group = c.benchmark_group(name);
             group.throughput(Throughput::Elements(operations));
             for id in &scenario.contenders {
-                let contender = contender::find(&contenders, id).expect("a contender of the lab");
+                let contender = contender::find(id).expect("a contender of the lab");
                 // Opened by whoever passes the filter, and only then.
                 let mut stage = None;
                 group.bench_function(BenchmarkId::from_parameter(id), |b| {
@@ -30,7 +29,7 @@ pub(super) fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
                     let stage = stage.get_or_insert_with(open);
                     b.iter_custom(|count| {
                         let slice = stage.slice(SLICE).expect("right answers");
-                        let nanoseconds = slice.values[0] * (operations * count) as f64;
+                        let nanoseconds = slice[0] * (operations * count) as f64;
                         Duration::from_secs_f64(nanoseconds / 1e9)
                     });
                 });

@@ -45,12 +45,12 @@ pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Faul
         Ok(stage) => stage,
         Err(fault) => return say(&Err(fault)),
     };
-    say(&Ok(Slice::default()));
+    say(&Ok(Slice::new()));
     for line in io::stdin().lock().lines() {
         let Ok(line) = line else { break };
         let reply = match line.strip_prefix("slice ").map(str::parse) {
             Some(Ok(length)) => stage.slice(Duration::from_nanos(length)),
-            _ if line == "finish" => return say(&stage.finish().map(|()| Slice::default())),
+            _ if line == "finish" => return say(&stage.finish().map(|()| Slice::new())),
             _ => Err(Fault::new(format!("{line:?} is nothing that a parent says"))),
         };
         let said = say(&reply);

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::fault::Fault;
-use crate::model::{ContenderInfo, Kind};
+use crate::model::Kind;
 use crate::scenario::{Effort, Scenario};
 use crate::{contender, scenarios};
 
@@ -106,19 +106,14 @@ pub(crate) struct Options {
 }
 
 fn scenario_names() -> PossibleValuesParser {
-    let all = scenarios::all().into_iter();
+    let all = scenarios::all().iter();
     PossibleValuesParser::new(all.map(|own| PossibleValue::new(own.name).help(own.about)))
 }
 
-pub(crate) fn contenders() -> Vec<ContenderInfo> {
-    contender::all().into_iter().map(|own| own.info).collect()
-}
-
 fn store_names() -> PossibleValuesParser {
-    let stores = contenders().into_iter().filter(|info| info.kind == Kind::Ours);
-    PossibleValuesParser::new(
-        stores.map(|info| PossibleValue::new(&*info.id.leak()).help(info.about)),
-    )
+    let all = contender::all().iter().map(|own| &own.info);
+    let stores = all.filter(|info| info.kind == Kind::Ours);
+    PossibleValuesParser::new(stores.map(|info| PossibleValue::new(&*info.id).help(&*info.about)))
 }
 
 /// Scenarios, and which of their cells: scenario and cell, by place.
@@ -150,8 +145,8 @@ impl Options {
     }
 
     /// The scenarios that were asked for, with those who take part, and the cells.
-    pub(crate) fn chosen(&self, contenders: &[ContenderInfo]) -> Result<Chosen, Fault> {
-        let mut chosen = scenarios::all();
+    pub(crate) fn chosen(&self) -> Result<Chosen, Fault> {
+        let mut chosen = scenarios::all().to_vec();
         chosen.retain(|own| {
             self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == own.name)
         });
@@ -163,8 +158,7 @@ impl Options {
                 )));
             }
         }
-        let is_ours =
-            |id: &str| contenders.iter().any(|own| own.id == id && own.kind == Kind::Ours);
+        let is_ours = |id| contender::find(id).is_ok_and(|own| own.info.kind == Kind::Ours);
         for scenario in &mut chosen {
             let reference = scenario.reference;
             scenario.contenders.retain(|id| {
@@ -238,7 +232,7 @@ mod tests {
     fn a_store_that_takes_no_part_is_refused() {
         let options =
             Cli::parse_from(["lab", "--scenario", "sustained", "--store", "memory"]).options;
-        let fault = options.chosen(&contenders()).unwrap_err();
+        let fault = options.chosen().unwrap_err();
         assert!(fault.0.contains("memory takes part in none"), "{fault}");
     }
 }

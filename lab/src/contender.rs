@@ -13,9 +13,8 @@ pub mod go;
 pub(crate) mod null;
 mod ours;
 mod telling;
-mod watched;
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use service_registry::{
     EvmapStore, MemoryStore, SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
@@ -65,10 +64,10 @@ impl Contender {
 /// # Errors
 ///
 /// Where there is none, with the ids that there are.
-pub fn find<'a>(contenders: &'a [Contender], id: &str) -> Result<&'a Contender, Fault> {
-    let found = contenders.iter().find(|contender| contender.info.id == id);
+pub fn find(id: &str) -> Result<&'static Contender, Fault> {
+    let found = all().iter().find(|contender| contender.info.id == id);
     found.ok_or_else(|| {
-        let ids: Vec<&str> = contenders.iter().map(|known| &*known.info.id).collect();
+        let ids: Vec<&str> = all().iter().map(|known| &*known.info.id).collect();
         Fault(format!("no contender is called {id:?}; there are {}", ids.join(", ")))
     })
 }
@@ -112,9 +111,13 @@ pub fn guests() -> &'static [(Level, Contender)] {
     GUESTS.get().map_or(&[], Vec::as_slice)
 }
 
-/// All contenders, in the order of the tables.
-pub fn all() -> Vec<Contender> {
-    own().into_iter().chain(guests().iter().map(|(_, guest)| guest.clone())).collect()
+/// All contenders, in the order of the tables. Nobody is invited any more then.
+pub fn all() -> &'static [Contender] {
+    static ALL: LazyLock<Vec<Contender>> = LazyLock::new(|| {
+        let guests = guests().iter().map(|(_, guest)| guest.clone());
+        own().into_iter().chain(guests).collect()
+    });
+    &ALL
 }
 
 /// Those of this program.
@@ -142,8 +145,8 @@ fn own() -> Vec<Contender> {
         ("imbl", shared::<bare::Persistent>),
         ("concread", shared::<bare::Concread>),
         ("null", shared::<null::Null>),
-        ("versioned-1", shared::<watched::Watched<VersionedStore, 1>>),
-        ("versioned-10k", shared::<watched::Watched<VersionedStore, 10_000>>),
+        ("versioned-1", shared::<Store<VersionedStore, 1>>),
+        ("versioned-10k", shared::<Store<VersionedStore, 10_000>>),
         ("broadcast-rwlock", shared::<Telling<bare::Locked, Sender<Pod>>>),
         ("broadcast-dashmap", shared::<Telling<bare::Dash, Sender<Pod>>>),
         ("wakers", shared::<Telling<bare::Locked, telling::Wakers>>),

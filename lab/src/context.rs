@@ -11,29 +11,18 @@ use sysinfo::System;
 use crate::machine::{Used, processors};
 use crate::model::{ContenderInfo, Context, Machine, Toolchain};
 
-/// The crates that are compared, or that measure.
-const CRATES: &[&str] = &[
+/// The crates that measure, and on which those stand that contenders are built on.
+const CRATES: [&str; 10] = [
     "arc-swap",
-    "concread",
-    "crossbeam-channel",
-    "crossbeam-epoch",
-    "crossbeam-skiplist",
-    "dashmap",
-    "evmap",
     "foldhash",
-    "hashbrown",
-    "imbl",
     "left-right",
     "mimalloc",
-    "papaya",
     "rand",
     "rand_distr",
     "rayon",
-    "scc",
     "sdd",
     "seize",
     "service-registry",
-    "tokio",
 ];
 
 const LOCK_FILE: &str = include_str!("../../Cargo.lock");
@@ -47,7 +36,8 @@ pub fn context(
     rules: Vec<String>,
     contenders: Vec<ContenderInfo>,
 ) -> Context {
-    let crates = versions(LOCK_FILE, CRATES);
+    let compared = contenders.iter().filter_map(|info| info.crate_name.as_deref());
+    let crates = versions(LOCK_FILE, &compared.chain(CRATES).collect::<Vec<_>>());
     let version = |name| crates.get(name).map_or("", String::as_str);
     let (hasher, allocator) = (version("foldhash"), version("mimalloc"));
     let git_revision = git(&["rev-parse", "HEAD"]);
@@ -175,15 +165,12 @@ fn answer(command: &mut Command) -> Option<String> {
 /// The versions of some crates from a lock file. Where there are several, all.
 fn versions(lock: &str, crates: &[&str]) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
-    let mut name = "";
-    for line in lock.lines() {
-        let value = |key: &str| line.strip_prefix(key)?.trim().strip_prefix("= ");
-        if let Some(text) = value("name ") {
-            name = text.trim_matches('"');
-        } else if let Some(version) = value("version ")
+    for package in lock.split("[[package]]") {
+        let value = |key: &str| package.lines().find_map(|line| line.strip_prefix(key));
+        if let (Some(name), Some(version)) = (value("name = "), value("version = "))
+            && let [name, version] = [name, version].map(|text| text.trim_matches('"'))
             && crates.contains(&name)
         {
-            let version = version.trim_matches('"');
             versions
                 .entry(name.to_owned())
                 .and_modify(|all: &mut String| *all = format!("{all}, {version}"))
@@ -208,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_file_of_this_crate_names_what_is_compared() {
-        let read = versions(LOCK_FILE, CRATES);
+    fn the_lock_file_of_this_crate_names_what_measures() {
+        let read = versions(LOCK_FILE, &CRATES);
         assert_eq!(read.len(), CRATES.len(), "{read:?}");
     }
 

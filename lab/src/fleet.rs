@@ -38,6 +38,11 @@ pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
+/// So many seconds after it.
+pub fn later(seconds: u64) -> SystemTime {
+    epoch() + Duration::from_secs(seconds)
+}
+
 /// Pods by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fleet(pub Holds);

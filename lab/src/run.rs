@@ -356,7 +356,7 @@ impl<'a> Desk<'a> {
         for (metric, _) in cell.metrics.iter().enumerate() {
             let of = |kept: Option<&Vec<Option<&Slice>>>| -> Vec<Option<f64>> {
                 let kept = kept.into_iter().flatten();
-                kept.map(|slice| slice.map(|own| rounded(own.values[metric]))).collect()
+                kept.map(|slice| slice.map(|own| rounded(own[metric]))).collect()
             };
             for (place, contender) in scenario.contenders.iter().enumerate() {
                 let row = &mut self.report.rows[seat.rows + metric * contenders + place];
@@ -375,12 +375,12 @@ fn is_pooled(cell: &Cell) -> bool {
 }
 
 /// Whether a slice can be what it says.
-fn possible(slice: &Slice, metrics: &[(&'static str, Unit)]) -> Result<(), Fault> {
-    if slice.values.len() != metrics.len() {
-        let (own, all) = (slice.values.len(), metrics.len());
+fn possible(slice: &[f64], metrics: &[(&'static str, Unit)]) -> Result<(), Fault> {
+    if slice.len() != metrics.len() {
+        let (own, all) = (slice.len(), metrics.len());
         return Err(Fault::new(format!("a slice yielded {own} figures for {all} metrics")));
     }
-    for (value, (metric, unit)) in slice.values.iter().zip(metrics) {
+    for (value, (metric, unit)) in slice.iter().zip(metrics) {
         if !value.is_finite() || *value < 0.0 {
             return Err(Fault::new(format!("{metric} is {value}, which is no figure")));
         }

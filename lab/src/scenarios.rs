@@ -4,6 +4,7 @@
 //! [`Cell::default`](crate::scenario::Cell) has it.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 
@@ -24,7 +25,12 @@ struct File {
 /// # Panics
 ///
 /// Where the file is not well-formed, which a test looks at.
-pub fn all() -> Vec<Scenario> {
+pub fn all() -> &'static [Scenario] {
+    static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(read);
+    &ALL
+}
+
+fn read() -> Vec<Scenario> {
     let file = serde_json::from_str(include_str!("scenarios.json"));
     let File { groups, scenarios: mut all } = file.expect("scenarios.json holds scenarios");
     for scenario in &mut all {

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::fault::Fault;
+
+/// What one slice yields: a figure for each metric of the cell, in its order and unit.
+pub type Slice = Vec<f64>;
 
 /// A contender in a cell, ready to be measured.
 pub trait Stage {
@@ -42,15 +43,4 @@ impl<F: FnMut(Duration) -> Result<Slice, Fault>> Stage for F {
     fn finish(self: Box<Self>) -> Result<(), Fault> {
         Ok(())
     }
-}
-
-/// What one slice yields.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Slice {
-    /// One figure for each metric of the cell, in its order and unit.
-    pub values: Vec<f64>,
-    /// Operations that were counted.
-    pub operations: u64,
-    /// How long the counted part took, in nanoseconds.
-    pub nanoseconds: u64,
 }

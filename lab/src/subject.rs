@@ -89,6 +89,10 @@ pub trait Subject: Sized + 'static {
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
         let mut hand = self.alone();
         for info in pods {
+            // A bare map has no groups.
+            for group in info.subscriptions() {
+                hand.subscribe(info.key(), group);
+            }
             hand.insert(&Newcomer::new(info));
         }
     }

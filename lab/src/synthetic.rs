@@ -101,7 +101,7 @@ pub(crate) fn with_texts(report: &Report, texts: impl Fn(&str) -> String) -> Val
 
 /// All cells of an effort, each with so many lives of so many rounds.
 fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
-    let infos = contender::all().into_iter().map(|own| own.info).collect();
+    let infos = contender::all().iter().map(|own| own.info.clone()).collect();
     let command = format!("cargo lab --{name} --seed 1");
     let rules = Plan::of(effort).rules().unwrap();
     let mut context = context::context(command, name, 1, rules, infos);
@@ -112,7 +112,7 @@ fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     for scenario in scenarios::all() {
         for cell in scenario.cells.iter().filter(|cell| cell.from <= effort) {
             let rows = scenario.rows(cell).into_iter();
-            report.rows.extend(rows.map(|row| measured(row, &scenario, cell, extent)));
+            report.rows.extend(rows.map(|row| measured(row, scenario, cell, extent)));
         }
         let begun = scenario.begun();
         report.scenarios.push(ScenarioRun { slices: 24_000, dropped: 31, seconds: 4.2, ..begun });

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::cli::{self, Cli, Options, Subtask, contenders};
+use crate::cli::{self, Cli, Options, Subtask};
+use crate::contender::{self, Contender};
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Report};
 use crate::output::progress::Progress;
@@ -21,7 +22,7 @@ use crate::plan::Plan;
 use crate::run::Run;
 use crate::save::{self, Saved};
 use crate::scenario::Effort;
-use crate::{check, child, compare, contender, context, judge, output, scenarios, seat, workload};
+use crate::{check, child, compare, context, judge, output, scenarios, seat, workload};
 
 /// Set when the user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -64,14 +65,13 @@ pub(crate) fn complain(what: &str) {
 }
 
 fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
-    let all = scenarios::all();
-    let scenario = all.iter().find(|own| own.name == task.scenario);
+    let scenario = scenarios::all().iter().find(|own| own.name == task.scenario);
     let cell = scenario.and_then(|own| own.cells.get(task.cell));
     let cell = cell.ok_or_else(|| Fault::new(format!("there is no such cell: {task:?}")))?;
     if !task.processors.is_empty() {
         seat::prefer(task.processors.clone());
     }
-    contender::find(&contender::all(), &task.contender)?.open(cell, task.seed)
+    contender::find(&task.contender)?.open(cell, task.seed)
 }
 
 /// The folder of the repository.
@@ -236,15 +236,14 @@ fn list(out: &mut impl Write) -> io::Result<ExitCode> {
         writeln!(out, "      {}", scenario.contenders.join(", "))?;
     }
     writeln!(out, "Contenders:")?;
-    for info in contenders() {
+    for Contender { info, .. } in contender::all() {
         writeln!(out, "  {}: {}, {}", info.id, info.name, info.about)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn measure(options: &Options) -> io::Result<ExitCode> {
-    let contenders = contenders();
-    let (scenarios, mut cells) = options.chosen(&contenders)?;
+    let (scenarios, mut cells) = options.chosen()?;
     let folder = options.out.clone().unwrap_or_else(|| target().join("report"));
     save::prepare(&folder, &output::NAMES).map_err(|error| {
         let folder = shown(&folder);
@@ -268,8 +267,9 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
     let rules = plan.rules()?;
     let effort = cli::name(options.effort());
     let taking_part =
-        |info: &ContenderInfo| scenarios.iter().any(|own| own.contenders.contains(&&*info.id));
-    let contenders = contenders.into_iter().filter(taking_part).collect();
+        |info: &&ContenderInfo| scenarios.iter().any(|own| own.contenders.contains(&&*info.id));
+    let contenders = contender::all().iter().map(|own| &own.info);
+    let contenders = contenders.filter(taking_part).cloned().collect();
     let mut context = context::context(options.command(), effort, options.seed, rules, contenders);
     cells.retain(|&(scenario, cell)| {
         let lack = workload::lacks(&scenarios[scenario].cells[cell]);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use service_registry_lab::contender::{all, find};
-use service_registry_lab::scenario::{Cell, Effort, Orchestration, Scenario};
+use service_registry_lab::contender::find;
+use service_registry_lab::scenario::{Cell, Effort, Orchestration};
 use service_registry_lab::scenarios;
 
 /// The same with few services, and few threads.
@@ -23,7 +23,6 @@ fn small(cell: &Cell) -> Cell {
 /// metric, and leaves what it should. How large the figures are is nobody's business here.
 #[test]
 fn every_cell_runs_with_every_contender() {
-    let contenders = all();
     for scenario in scenarios::all() {
         let mut seen = Vec::new();
         for cell in scenario.cells.iter().map(small) {
@@ -41,13 +40,13 @@ fn every_cell_runs_with_every_contender() {
                 }
                 let place =
                     format!("{}, {}, {} threads, {id}", scenario.name, cell.name, cell.threads);
-                let contender = find(&contenders, id).expect("a contender");
+                let contender = find(id).expect("a contender");
                 let mut stage = contender.open(&cell, 1).expect(&place);
                 for _ in 0..2 {
                     let slice = stage.slice(Duration::from_millis(1));
                     let slice = slice.unwrap_or_else(|fault| panic!("{place}: {fault}"));
-                    assert_eq!(slice.values.len(), cell.metrics.len(), "{place}");
-                    for (value, (metric, unit)) in slice.values.iter().zip(&cell.metrics) {
+                    assert_eq!(slice.len(), cell.metrics.len(), "{place}");
+                    for (value, (metric, unit)) in slice.iter().zip(&cell.metrics) {
                         let good = *value > 0.0 || (*value >= 0.0 && unit.is_counted());
                         assert!(value.is_finite() && good, "{place}: {metric} is {value}");
                     }
@@ -61,14 +60,13 @@ fn every_cell_runs_with_every_contender() {
 /// Names, contenders and cells are told apart, and a quick run stays small.
 #[test]
 fn scenarios_are_well_formed() {
-    let contenders = all();
-    let all: Vec<Scenario> = scenarios::all();
+    let all = scenarios::all();
     for (at, scenario) in all.iter().enumerate() {
         let name = scenario.name;
         assert!(all[..at].iter().all(|other| other.name != name), "{name} twice");
         assert!(scenario.contenders.contains(&scenario.reference), "{name}");
         for id in &scenario.contenders {
-            find(&contenders, id).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            find(id).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         }
         let id = |cell: &Cell| (cell.name.clone(), cell.threads, cell.holds.services);
         for (at, cell) in scenario.cells.iter().enumerate() {

@@ -130,15 +130,6 @@ impl Subject for DashRegistry {
     fn hand(&self) -> &DashRegistry {
         self
     }
-
-    fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
-        for info in pods {
-            for group in info.subscriptions() {
-                self.join(info.key(), group);
-            }
-            self.save(info);
-        }
-    }
 }
 
 impl Hand for &DashRegistry {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ::evmap::handles::{ReadHandle, WriteHandle};
-use service_registry::{ServiceInfo, ServiceStatus};
+use service_registry::ServiceStatus;
 
 use super::bare::{Hasher, Key};
 use crate::subject::{Hand, Newcomer, Pod, Subject};
@@ -53,15 +53,6 @@ impl Subject for Evmap {
     fn hand(&self) -> EvmapHand<'_> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         EvmapHand { writer: &self.writer, reader: reader.clone() }
-    }
-
-    fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
-        let hand = self.hand();
-        let mut writer = hand.write();
-        for info in pods {
-            writer.update(info.key().as_str().into(), Pod::of(&info));
-        }
-        writer.publish();
     }
 }
 

@@ -96,16 +96,6 @@ impl Subject for Go {
     fn hand(&self) -> &Go {
         self
     }
-
-    fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
-        let mut tables = self.write();
-        for info in pods {
-            for group in info.subscriptions() {
-                tables.subscribe(info.key(), group);
-            }
-            tables.services.insert(info.key().clone(), info);
-        }
-    }
 }
 
 impl Hand for &Go {

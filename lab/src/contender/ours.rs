@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::future::poll_fn;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
-use service_registry::changes::{Event, Selection};
+use service_registry::changes::{Event, Selection, Watch};
 use service_registry::{
     Batch, EvmapStore, MemoryStore, RegistryStore, RegistryView, ServiceInfo, ServiceStatus,
     SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
@@ -68,18 +69,29 @@ macro_rules! held_by_snapshot {
 
 held_by_snapshot!(SnapshotStore, VersionedStore);
 
-/// A store as a subject.
-#[derive(Debug, Default)]
-pub struct Store<S>(pub S);
+/// A store as a subject, beside so many watches that sleep and never hear of anything.
+pub struct Store<S, const WATCHES: usize = 0>(S, #[allow(dead_code)] Vec<Watch>);
 
-impl<S: Held> Subject for Store<S> {
-    type Hand<'a> = &'a Store<S>;
+/// A watch of a name that no pod has.
+fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
+    let watch = store.watch(Selection::service(format!("nobody-{number}")));
+    let mut watch = watch.expect("an open store");
+    assert!(matches!(watch.try_recv(), Ok(Some(Event::State { .. }))));
+    let told = watch.poll_recv(&mut Context::from_waker(Waker::noop()));
+    assert!(told.is_pending(), "told of nothing");
+    watch
+}
 
-    fn create(_: u64) -> Store<S> {
-        Store(S::default())
+impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
+    type Hand<'a> = &'a Store<S, WATCHES>;
+
+    fn create(_: u64) -> Store<S, WATCHES> {
+        let store = S::default();
+        let watches = (0..WATCHES).map(|number| asleep(&store, number)).collect();
+        Store(store, watches)
     }
 
-    fn hand(&self) -> &Store<S> {
+    fn hand(&self) -> &Store<S, WATCHES> {
         self
     }
 
@@ -104,7 +116,9 @@ impl<S: Held> Subject for Store<S> {
         Some(Box::pin(async move {
             while let Ok(event) = poll_fn(|context| watch.poll_recv(context)).await {
                 if let Event::Changes { changes, .. } = event {
-                    changes.iter().for_each(|_| told());
+                    for _ in &*changes {
+                        told();
+                    }
                 }
             }
         }))
@@ -115,7 +129,7 @@ impl<S: Held> Subject for Store<S> {
     }
 }
 
-impl<S: Held> Hand for &Store<S> {
+impl<S: Held, const WATCHES: usize> Hand for &Store<S, WATCHES> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.0.with_service(key, ServiceInfo::status).ok()

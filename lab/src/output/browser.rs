@@ -42,21 +42,10 @@ fn pages_fit_and_nothing_overlaps() {
         return;
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/pages");
-    let pages = [
-        ("quick", synthetic::quick()),
-        ("full", synthetic::full()),
-        ("interrupted", synthetic::interrupted()),
-        ("undecided", synthetic::undecided()),
-        ("empty", synthetic::empty()),
-        (
-            "hostile",
-            serde_json::from_value(synthetic::with_texts(&synthetic::quick(), |text| {
-                format!("{text}<b>{}", "x".repeat(90))
-            }))
-            .unwrap(),
-        ),
-    ];
-    for (name, report) in pages {
+    let hostile =
+        synthetic::with_texts(&synthetic::quick(), |text| format!("{text}<b>{}", "x".repeat(90)));
+    let hostile = ("hostile", serde_json::from_value(hostile).unwrap());
+    for (name, report) in tests::all().into_iter().chain([hostile]) {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         for (name, bytes) in files(&report).unwrap() {

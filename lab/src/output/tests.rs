@@ -25,7 +25,7 @@ fn file(report: &Report, name: &str) -> String {
 }
 
 /// Every report that a test might want to draw.
-fn all() -> [(&'static str, Report); 5] {
+pub(super) fn all() -> [(&'static str, Report); 5] {
     [
         ("quick", synthetic::quick()),
         ("full", synthetic::full()),

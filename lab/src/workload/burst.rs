@@ -77,22 +77,19 @@ impl<S: Shared> Stage for Burst<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
         let order = Order::now(length);
         let operations = f64::from(self.operations) * self.workers.len() as f64;
-        let mut share = Share::default();
-        let mut times = Vec::new();
+        let (mut share, mut times) = (Share::default(), Vec::new());
         while times.is_empty() || Instant::now() < order.until {
             let warm = Instant::now() < order.from;
             let (took, wrong) = self.once();
             share.wrong += wrong;
-            if !warm {
-                times.push(took);
-                share.operations += operations;
-            }
+            times.extend((!warm).then_some(took));
         }
         times.sort_unstable();
         // What others do only adds: beside a busy program the middle one is now a burst that
         // they left alone, now one that waited for them.
         let quartile = times[times.len() / 4].as_nanos() as f64;
-        order::slice(&order, vec![quartile / operations], &[share])
+        order::right(&[share])?;
+        Ok(vec![quartile / operations])
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {

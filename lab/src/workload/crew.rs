@@ -107,17 +107,14 @@ impl<S: Shared> Crew<S> {
         let order = Order::now(length);
         let shares = self.shares(&order)?;
         let (measured, beside) = shares.split_at(self.measured);
-        order::slice(&order, Vec::new(), beside).map_err(|fault| fault.at("beside"))?;
-        let values = if let Some(percentiles) = &mut self.percentiles {
-            percentiles.values(measured)
-        } else {
-            let mut values = vec![order::together(measured)];
-            if self.background_counts {
-                values.push(order::together(beside));
-            }
-            values
-        };
-        order::slice(&order, values, measured)
+        order::right(beside).map_err(|fault| fault.at("beside"))?;
+        order::right(measured)?;
+        if let Some(percentiles) = &mut self.percentiles {
+            return Ok(percentiles.values(measured));
+        }
+        let mut values = vec![order::together(measured)];
+        values.extend(self.background_counts.then(|| order::together(beside)));
+        Ok(values)
     }
 }
 
@@ -135,7 +132,7 @@ impl<S: Shared> Stage for Crew<S> {
 }
 
 /// Starts a thread.
-fn spawn<T: Send + 'static>(
+pub(super) fn spawn<T: Send + 'static>(
     builder: Builder,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, Fault> {

@@ -1,12 +1,12 @@
 //! What differs between two snapshots, a few changes apart.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use service_registry::ServiceStatus;
 
-use super::order::Order;
+use super::order;
 use crate::fault::Fault;
-use crate::fleet::{Dice, Fleet, dice, epoch, shuffled};
+use crate::fleet::{Dice, Fleet, dice, later, shuffled};
 use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
 use crate::subject::{Hand, Shared};
@@ -18,7 +18,7 @@ pub(super) struct Differences<S> {
     many: usize,
     /// Which pods are healthy: each change is one.
     healthy: Vec<bool>,
-    rounds: u32,
+    rounds: u64,
     dice: Dice,
 }
 
@@ -29,7 +29,7 @@ impl<S: Shared> Differences<S> {
         Differences { subject, fleet, many, healthy, rounds: 0, dice }
     }
 
-    fn once(&mut self) -> Result<f64, Fault> {
+    fn once(&mut self) -> Result<Vec<f64>, Fault> {
         self.rounds += 1;
         let mut pods = shuffled(self.fleet.0.services, &mut self.dice);
         pods.truncate(self.many);
@@ -40,7 +40,7 @@ impl<S: Shared> Differences<S> {
             (self.fleet.key(pod), status[usize::from(healthy[pod])])
         };
         let changes: Vec<(String, ServiceStatus)> = pods.into_iter().map(change).collect();
-        let at = epoch() + Duration::from_secs(self.rounds.into());
+        let at = later(self.rounds);
         let mut hand = self.subject.hand();
         let mut wrong = 0;
         let answer = self.subject.differences(&mut || {
@@ -50,23 +50,13 @@ impl<S: Shared> Differences<S> {
         if wrong > 0 || found != changes.len() {
             return Err(Fault(format!("{found} differences found of {}", changes.len())));
         }
-        Ok(took.as_nanos() as f64)
+        Ok(vec![took.as_nanos() as f64])
     }
 }
 
 impl<S: Shared> Stage for Differences<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        let order = Order::now(length);
-        let mut values = Vec::new();
-        while values.is_empty() || Instant::now() < order.until {
-            values.push(self.once()?);
-        }
-        values.sort_unstable_by(f64::total_cmp);
-        Ok(Slice {
-            operations: values.len() as u64,
-            nanoseconds: order.window().as_nanos() as u64,
-            values: vec![values[values.len() / 2]],
-        })
+        order::medians(length, || self.once())
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {

@@ -4,21 +4,17 @@ use std::time::{Duration, Instant};
 
 use service_registry::Batch;
 
+use super::order::medians;
 use crate::counting::Count;
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, epoch, register, shuffled};
+use crate::fleet::{Fleet, dice, later, register, shuffled};
 use crate::scenario::Cell;
-use crate::stage::{Slice, Stage};
+use crate::stage::Stage;
 use crate::subject::{Hand, Newcomer, Subject};
 
 /// How often all pods are replaced by others: an even number, so that in the end the
 /// same ones are there.
 const TURNS: usize = 4;
-
-fn slice(values: Vec<f64>, operations: usize, start: Instant) -> Slice {
-    let nanoseconds = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    Slice { values, operations: operations as u64, nanoseconds }
-}
 
 /// Fills stores and drops them.
 ///
@@ -30,22 +26,10 @@ pub(super) fn fill_and_drop<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage
     let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
     let pods = order.into_iter().map(|pod| Newcomer::new(fleet.record(pod)));
     let pods: Vec<Newcomer> = pods.collect();
-    Box::new(move |length| {
-        let start = Instant::now();
-        let mut runs = Vec::new();
-        while runs.is_empty() || start.elapsed() < length {
-            runs.push(times::<S>(&pods, seed)?);
-        }
-        let median = |which: usize| {
-            let mut values: Vec<f64> = runs.iter().map(|run| run[which]).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            values[values.len() / 2]
-        };
-        Ok(slice((0..3).map(median).collect(), runs.len() * pods.len(), start))
-    })
+    Box::new(move |length| medians(length, || times::<S>(&pods, seed)))
 }
 
-fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
+fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<Vec<f64>, Fault> {
     let each = pods.len() as f64;
     let mut store = S::create(seed);
     let start = Instant::now();
@@ -72,17 +56,14 @@ fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<[f64; 3], Fault> {
         before = after;
     }
     let nanoseconds = |time: Duration| time.as_nanos() as f64;
-    Ok([nanoseconds(filled) / each, nanoseconds(dropped) / each, nanoseconds(worst)])
+    Ok(vec![nanoseconds(filled) / each, nanoseconds(dropped) / each, nanoseconds(worst)])
 }
 
 /// Counts what a store asks for and does not give back: all of it, records as well, which
 /// are made one by one and given away.
 pub(super) fn memory<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
     let fleet = Fleet(cell.holds);
-    Box::new(move |_| {
-        let start = Instant::now();
-        Ok(slice(bytes::<S>(fleet, seed)?, fleet.0.services, start))
-    })
+    Box::new(move |_| bytes::<S>(fleet, seed))
 }
 
 fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
@@ -121,9 +102,8 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     // What is held shows what is replaced meanwhile. Once more without it, since some of
     // what it kept may be given back only at later writes.
     let replace_all = |hand: &mut S::Hand<'_>, turn| {
-        let at = epoch() + Duration::from_secs(turn);
         let record = |pod: &usize| {
-            let fresh = fleet.record(*pod).with_registered_at(at);
+            let fresh = fleet.record(*pod).with_registered_at(later(turn));
             fresh.expect("a good time")
         };
         let replaced = order.iter().all(|pod| hand.replace(record(pod)));

@@ -48,7 +48,6 @@ impl Caller {
             due.push(order.from + Duration::from_secs_f64(at).min(window));
         }
         let mut share = Share {
-            nanoseconds: window.as_nanos() as f64,
             // Written to already, so that no page is touched for the first time meanwhile.
             latencies: vec![0; due.len()],
             ..Share::default()

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fault::Fault;
 use crate::stage::Slice;
+use crate::stats::middle;
 
 /// Of a slice, how much warms caches and does not count: one part in so many.
 const WARM: u32 = 5;
@@ -81,7 +82,7 @@ pub(super) fn patiently(
     let mut length = length;
     while length < MOST {
         let slice = measure(length)?;
-        if slice.values.iter().all(|value| value.is_finite() && *value > 0.0) {
+        if slice.iter().all(|value| value.is_finite() && *value > 0.0) {
             return Ok(slice);
         }
         length *= 2;
@@ -89,21 +90,33 @@ pub(super) fn patiently(
     Err(Fault(format!("nothing was done within {MOST:?}")))
 }
 
-/// What threads did, as one figure.
+/// Does something until the slice is over, and at least once: of each figure that it yields
+/// the median.
+///
+/// # Errors
+///
+/// Those of `once`.
+pub(super) fn medians(
+    length: Duration,
+    mut once: impl FnMut() -> Result<Vec<f64>, Fault>,
+) -> Result<Slice, Fault> {
+    let order = Order::now(length);
+    let mut runs = vec![once()?];
+    while Instant::now() < order.until {
+        runs.push(once()?);
+    }
+    let median = |figure: usize| middle(runs.iter().map(|run| run[figure]));
+    Ok((0..runs[0].len()).filter_map(median).collect())
+}
+
+/// Looks at what threads were answered.
 ///
 /// # Errors
 ///
 /// Where one of them got a wrong answer.
-pub(super) fn slice(order: &Order, values: Vec<f64>, shares: &[Share]) -> Result<Slice, Fault> {
-    let wrong: u64 = shares.iter().map(|share| share.wrong).sum();
-    if wrong > 0 {
-        return Err(Fault(format!("{wrong} wrong answers in one slice")));
+pub(super) fn right(shares: &[Share]) -> Result<(), Fault> {
+    match shares.iter().map(|share| share.wrong).sum::<u64>() {
+        0 => Ok(()),
+        wrong => Err(Fault(format!("{wrong} wrong answers in one slice"))),
     }
-    let operations: f64 = shares.iter().map(|share| share.operations).sum();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small, and not negative
-    Ok(Slice {
-        values,
-        operations: operations.round() as u64,
-        nanoseconds: order.window().as_nanos() as u64,
-    })
 }

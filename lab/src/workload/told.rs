@@ -6,17 +6,19 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::task::{Context, Wake, Waker};
 use std::thread::{self, Builder, JoinHandle, Thread};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use service_registry::ServiceStatus;
 
-use super::order::{self, Order};
+use super::crew::spawn;
+use super::order;
 use super::verify::{Checks, verify};
 use super::worker::wait_until;
 use crate::fault::Fault;
-use crate::fleet::{Dice, Fleet, dice, epoch};
+use crate::fleet::{Dice, Fleet, dice, later};
 use crate::scenario::{Cell, Sleep};
+use crate::seat;
 use crate::stage::{Slice, Stage};
 use crate::subject::{Follower, Hand, Shared};
 
@@ -31,6 +33,8 @@ struct Board {
     start: Instant,
     /// How many wakers were called.
     woken: AtomicU64,
+    /// When that of a thread was.
+    woken_at: AtomicU64,
     /// How many changes were told, to all together.
     told: AtomicU64,
     /// When the last one was, in nanoseconds from the start.
@@ -45,11 +49,19 @@ impl Wake for Board {
     }
 }
 
+impl Board {
+    /// Takes down when something happens, in nanoseconds from the start.
+    fn note(&self, at: &AtomicU64) {
+        at.store(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+}
+
 /// A waker of a thread.
-struct Unpark(Thread);
+struct Unpark(Thread, Arc<Board>);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
+        self.1.note(&self.1.woken_at);
         self.0.unpark();
     }
 }
@@ -70,18 +82,12 @@ pub(super) struct Told<S> {
     pod: usize,
     key: String,
     many: usize,
-    /// Whether the latency is asked for, rather than what it costs.
-    is_latency: bool,
     changes: u64,
     dice: Dice,
 }
 
-fn time_of(change: u64) -> SystemTime {
-    epoch() + Duration::from_secs(change)
-}
-
-fn sleep(mut follower: Follower, board: &Board) {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+fn sleep(mut follower: Follower, board: &Arc<Board>) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current(), board.clone())));
     while follower.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         // Acquire: pairs with the Release in `finish`.
         if board.is_over.load(Acquire) {
@@ -104,6 +110,7 @@ impl<S: Shared> Told<S> {
         let board = Arc::new(Board {
             start: Instant::now(),
             woken: AtomicU64::new(0),
+            woken_at: AtomicU64::new(0),
             told: AtomicU64::new(0),
             told_at: AtomicU64::new(0),
             is_over: AtomicBool::new(false),
@@ -111,27 +118,32 @@ impl<S: Shared> Told<S> {
         let follower = || {
             let board = board.clone();
             let told = Box::new(move || {
-                let now = u64::try_from(board.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                board.told_at.store(now, Relaxed);
+                board.note(&board.told_at);
                 // Release: pairs with the Acquire in `is_told`.
                 board.told.fetch_add(1, Release);
             });
             let follower = subject.follow(&fleet.name(pod), told);
             follower.ok_or_else(|| Fault::new("cannot be watched"))
         };
+        // The two must not wait for each other's processor, as a thousand have to.
+        let seats = if many == 1 { seat::seats() } else { Vec::new() };
         let followers = if sleep_by == Sleep::Wakers {
             let all = (0..many).map(|_| follower()).collect::<Result<_, _>>()?;
             Followers::Counted(all, Waker::from(board.clone()))
         } else {
             let thread = |_| {
                 let (follower, board) = (follower()?, board.clone());
-                let work = move || sleep(follower, &board);
-                let spawned = Builder::new().stack_size(256 << 10).spawn(work);
-                spawned.map_err(|error| Fault(format!("no thread could be had: {error}")))
+                let seat = seats.get(1).copied();
+                let work = move || {
+                    seat.into_iter().for_each(seat::take);
+                    sleep(follower, &board);
+                };
+                spawn(Builder::new().stack_size(256 << 10), work)
             };
             Followers::Asleep((0..many).map(thread).collect::<Result<_, _>>()?)
         };
-        Ok(Told {
+        seats.into_iter().take(1).for_each(seat::take);
+        let mut told = Told {
             followers,
             board,
             subject,
@@ -139,10 +151,11 @@ impl<S: Shared> Told<S> {
             pod,
             key: fleet.key(pod),
             many,
-            is_latency: sleep_by == Sleep::Threads && many == 1,
             changes: 0,
             dice,
-        })
+        };
+        told.rest()?;
+        Ok(told)
     }
 
     /// Waits until everybody has been told of all changes, and waits for the next.
@@ -165,7 +178,8 @@ impl<S: Shared> Told<S> {
         if matches!(self.followers, Followers::Asleep(_)) {
             let many = self.many as u64;
             let pause = self.dice.random_range(TO_SLEEP..2 * TO_SLEEP) + 5 * (many - 1);
-            thread::sleep(Duration::from_micros(pause));
+            // A processor that sleeps as well would need some time to wake up for the change.
+            wait_until(Instant::now() + Duration::from_micros(pause), || false);
         }
         Ok(())
     }
@@ -173,10 +187,10 @@ impl<S: Shared> Told<S> {
     /// Changes the pod, and answers with how long that took, and when it began.
     fn change(&mut self) -> Result<(Duration, Instant), Fault> {
         self.changes += 1;
-        let statuses = [ServiceStatus::Healthy, ServiceStatus::Unhealthy];
-        let status = statuses[self.changes as usize % 2];
+        let is_even = self.changes.is_multiple_of(2);
+        let status = if is_even { ServiceStatus::Healthy } else { ServiceStatus::Unhealthy };
         let woken = self.board.woken.load(Relaxed);
-        let (mut hand, at) = (self.subject.hand(), time_of(self.changes));
+        let (mut hand, at) = (self.subject.hand(), later(self.changes));
         let began = Instant::now();
         let done = hand.update(&self.key, status, at);
         let took = began.elapsed();
@@ -190,27 +204,16 @@ impl<S: Shared> Told<S> {
 
 impl<S: Shared> Stage for Told<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        order::patiently(length, |length| {
-            let order = Order::now(length);
-            let mut values = Vec::new();
-            while values.is_empty() || Instant::now() < order.until {
-                self.rest()?;
-                let (took, began) = self.change()?;
-                if self.is_latency {
-                    self.rest()?;
-                    let told_at = Duration::from_nanos(self.board.told_at.load(Relaxed));
-                    let told_at = self.board.start + told_at;
-                    values.push(told_at.saturating_duration_since(began).as_nanos() as f64);
-                } else {
-                    values.push(took.as_nanos() as f64 / self.many as f64);
-                }
+        order::medians(length, || {
+            let (took, began) = self.change()?;
+            self.rest()?;
+            if matches!(self.followers, Followers::Counted(..)) || self.many > 1 {
+                return Ok(vec![took.as_nanos() as f64 / self.many as f64]);
             }
-            values.sort_unstable_by(f64::total_cmp);
-            Ok(Slice {
-                operations: values.len() as u64,
-                nanoseconds: order.window().as_nanos() as u64,
-                values: vec![values[values.len() / 2]],
-            })
+            let time = |at: &AtomicU64| self.board.start + Duration::from_nanos(at.load(Relaxed));
+            let [told, woken] = [&self.board.told_at, &self.board.woken_at].map(time);
+            let since = |at| told.saturating_duration_since(at).as_nanos() as f64;
+            Ok(vec![since(began), since(woken)])
         })
     }
 
@@ -224,7 +227,7 @@ impl<S: Shared> Stage for Told<S> {
                 thread.join().map_err(|_| Fault::new("a thread panicked at its end"))?;
             }
         }
-        let last = (self.changes > 0).then(|| (self.pod, time_of(self.changes)));
+        let last = (self.changes > 0).then(|| (self.pod, later(self.changes)));
         let last: Checks = last.into_iter().collect();
         verify::<S>(&mut self.subject.hand(), self.fleet, &[last])
     }

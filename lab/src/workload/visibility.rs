@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 use service_registry::ServiceStatus;
@@ -18,7 +18,7 @@ use service_registry::ServiceStatus;
 use super::order::{Order, Share};
 use super::verify::Checks;
 use super::worker::wait_until;
-use crate::fleet::{Dice, Fleet, epoch};
+use crate::fleet::{Dice, Fleet, epoch, later};
 use crate::subject::Hand;
 
 /// The longest that the writer waits before a write, in nanoseconds.
@@ -48,10 +48,6 @@ pub(super) fn pair(fleet: Fleet, dice: &mut Dice) -> (Reader, Writer) {
     (reader, writer)
 }
 
-fn time_of(write: u64) -> SystemTime {
-    epoch() + Duration::from_secs(write)
-}
-
 /// The one who writes.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -65,12 +61,12 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn last_checks(&self) -> Checks {
-        let written = (self.written > 0).then_some((self.pod, time_of(self.written)));
+        let written = (self.written > 0).then_some((self.pod, later(self.written)));
         written.into_iter().collect()
     }
 
     pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
+        let mut share = Share::default();
         while Instant::now() < order.until {
             let pause = Duration::from_nanos(self.dice.random_range(0..PAUSE));
             wait_until(Instant::now() + pause, || false);
@@ -80,12 +76,11 @@ impl Writer {
             // own orderings see to that.
             self.board.began.store(nanoseconds, Relaxed);
             self.written += 1;
-            let at = time_of(self.written);
+            let at = later(self.written);
             share.wrong += u64::from(!hand.update(&self.key, ServiceStatus::Healthy, at));
             // Acquire: pairs with the Release store of the reader.
             let seen = || self.board.seen.load(Acquire) >= self.written;
             wait_until(order.until, seen);
-            share.operations += 1.0;
             if !seen() {
                 break;
             }
@@ -104,7 +99,7 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
+        let mut share = Share::default();
         let mut known = self.board.seen.load(Relaxed);
         let mut patience = PATIENCE;
         // A little longer than the writer, so that it is not left alone with a write.
@@ -123,7 +118,6 @@ impl Reader {
                 if now >= order.from {
                     let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
                     share.latencies.push(took);
-                    share.operations += 1.0;
                 }
                 // Release: pairs with the Acquire load of the writer.
                 self.board.seen.store(known, Release);
