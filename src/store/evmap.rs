@@ -161,13 +161,12 @@ impl EvmapStore {
         let mut lock = self.lock();
         let writer = lock.as_mut().ok_or(StoreError::Closed)?;
         let before = writer.current();
-        let telling = Telling::new(&*self.log, is_asked);
-        let (answer, changes) = telling.note(writer, write)?;
+        let mut telling = Telling::new(&*self.log, is_asked);
+        let answer = telling.note(writer, write)?;
         let revision = writer.settle();
         let revisions = (before, revision);
-        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_net(revision, changes)
-        });
+        let (changes, left) =
+            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(lock);
         drop(left);
         Ok(Written {

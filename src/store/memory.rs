@@ -138,8 +138,8 @@ impl MemoryStore {
         let mut state = state.map_err(|_| StoreError::Reentrant)?;
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let telling = Telling::new(self.log.get().map(|log| &**log), is_asked);
-        let (answer, changes) = telling.note(tables, write)?;
+        let mut telling = Telling::new(self.log.get().map(|log| &**log), is_asked);
+        let answer = telling.note(tables, write)?;
         let revision = tables.settle();
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
@@ -148,7 +148,7 @@ impl MemoryStore {
             // it there.
             owner.published.store(revision.as_u64(), Release);
         }
-        let (changes, left) = telling.tell((before, revision), changes, |log, changes| {
+        let (changes, left) = telling.tell((before, revision), |log, changes| {
             log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);

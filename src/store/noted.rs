@@ -15,7 +15,7 @@ use crate::model::time::Moment;
 /// Tables in a turn of writing, with what has changed in them if somebody wants to know.
 pub(crate) struct Noted<'t, T> {
     tables: &'t mut T,
-    changes: Option<Differences>,
+    changes: Option<&'t mut Differences>,
 }
 
 /// What a commit has led to.
@@ -27,50 +27,47 @@ pub(crate) struct Written<R> {
 }
 
 /// What a turn does with its log.
-#[derive(Clone, Copy)]
 pub(crate) struct Telling<'l> {
     /// `None` where nothing is recorded.
     log: Option<&'l Log>,
     is_asked: bool,
+    /// `None` where nobody wants to know.
+    changes: Option<Differences>,
 }
 
 impl<'l> Telling<'l> {
     /// To be made in the turn. `is_asked` has the differences answered.
     #[inline]
     pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Telling<'l> {
+        let log = log.into().filter(|log| log.is_recording());
+        let is_wanted = log.is_some() || is_asked;
         Telling {
-            log: log.into().filter(|log| log.is_recording()),
+            log,
             is_asked,
+            changes: is_wanted.then(Differences::new),
         }
     }
 
-    /// Has `write` change the tables; answers with what it answers and with what it has
-    /// changed.
+    /// Has `write` change the tables, notes what it changes, and answers with what it answers.
     #[inline]
     pub(crate) fn note<T, R>(
-        self,
+        &mut self,
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
-    ) -> Result<(R, Option<Differences>)> {
-        let is_wanted = self.log.is_some() || self.is_asked;
-        let mut noted = Noted {
-            tables,
-            changes: is_wanted.then(Differences::new),
-        };
-        let answer = write(&mut noted)?;
-        Ok((answer, noted.changes))
+    ) -> Result<R> {
+        let changes = self.changes.as_mut();
+        write(&mut Noted { tables, changes })
     }
 
     /// Tells of a commit that can be read by now, in its turn. Answers with what was asked
     /// for, and with what is left to do when the turn has been given back.
     #[inline]
     pub(crate) fn tell(
-        self,
+        &mut self,
         (before, revision): (Revision, Revision),
-        changes: Option<Differences>,
         append: impl FnOnce(&Log, Differences) -> Aftermath,
     ) -> (Vec<Difference>, Option<Aftermath>) {
-        let Some(changes) = changes.map(net) else {
+        let Some(changes) = self.changes.take().map(net) else {
             return (Vec::new(), None);
         };
         let asked = if self.is_asked {

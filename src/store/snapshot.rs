@@ -139,14 +139,13 @@ impl SnapshotStore {
             return Err(StoreError::Closed);
         }
         let before = root.current();
-        let telling = Telling::new(&*self.log, is_asked);
-        let (answer, changes) = telling.note(&mut root, write)?;
+        let mut telling = Telling::new(&*self.log, is_asked);
+        let answer = telling.note(&mut root, write)?;
         let revision = root.settle();
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
-        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_net(revision, changes)
-        });
+        let (changes, left) =
+            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
         drop((replaced, left));
         Ok(Written {

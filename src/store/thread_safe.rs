@@ -140,17 +140,16 @@ impl ThreadSafeMemoryStore {
         let mut state = self.shared.exclusive()?;
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let telling = Telling::new(&*self.log, is_asked);
-        let (answer, changes) = telling.note(tables, write)?;
+        let mut telling = Telling::new(&*self.log, is_asked);
+        let answer = telling.note(tables, write)?;
         let revision = tables.settle();
         // Release, under the lock: pairs with the Acquire load in
         // `current_revision`, so that whoever learns this revision there
         // happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
-        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_net(revision, changes)
-        });
+        let (changes, left) =
+            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
         drop(left);
         Ok(Written {

@@ -213,13 +213,12 @@ impl VersionedStore {
         let log = &self.engine.log;
         let mut commit = self.open_turn()?;
         let before = commit.current();
-        let telling = Telling::new(log, is_asked);
-        let (answer, changes) = telling.note(&mut commit, write)?;
+        let mut telling = Telling::new(log, is_asked);
+        let answer = telling.note(&mut commit, write)?;
         let revision = commit.settle();
         let revisions = (before, revision);
-        let (changes, left) = telling.tell(revisions, changes, |log, changes| {
-            log.append_net(revision, changes)
-        });
+        let (changes, left) =
+            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         let is_large = commit.is_large();
         drop(commit);
         drop(left);
