@@ -13,7 +13,7 @@ use service_registry::{
 };
 
 use crate::support::{self, linear::Plain};
-use crate::{Deck, HISTORIES, Meeting, Shape, check, every_history_has_an_order};
+use crate::{Besides, Deck, HISTORIES, Meeting, Shape, check, every_history_has_an_order};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -370,7 +370,7 @@ const AT_ONCE: usize = 20;
 /// any took.
 fn notices(fault: Fault, shape: Shape) {
     support::within(4 * support::PATIENCE, move || {
-        let mut deck = Deck::new(&[shape], false);
+        let mut deck = Deck::new(&[shape], Besides::Nothing);
         let mut recorded = 0;
         for _ in 0..2_000 {
             match check(|| Plain(wrong(fault)), &mut deck, AT_ONCE) {
@@ -425,7 +425,7 @@ noticed! {
 
 /// Everything that any shape does, by one thread.
 fn alone(fault: Fault) {
-    let mut deck = Deck::new(&crate::SHAPES, false);
+    let mut deck = Deck::new(&crate::SHAPES, Besides::Nothing);
     for n in 0..100 {
         let mut store = wrong(fault);
         store.alone = true;
@@ -445,7 +445,7 @@ fn alone(fault: Fault) {
 #[test]
 fn one_lock_around_everything_has_an_order() {
     let make = || Plain(wrong(Fault::None));
-    every_history_has_an_order("one lock", false, HISTORIES / 4, make);
+    every_history_has_an_order("one lock", Besides::Nothing, HISTORIES / 4, make);
 }
 
 /// Views of a store that are wrong, each in one way.
@@ -454,11 +454,11 @@ mod views {
     use crate::support;
     use crate::support::linear::Viewed;
     use crate::support::views::twin::{Fault, twin};
-    use crate::{Deck, HISTORIES, Shape, check};
+    use crate::{Besides, Deck, HISTORIES, Shape, check};
 
     fn notices(fault: Fault, shape: Shape) {
         support::within(4 * support::PATIENCE, move || {
-            let mut deck = Deck::new(&[shape], true);
+            let mut deck = Deck::new(&[shape], Besides::Views);
             for _ in 0..2_000 {
                 if let Err(history) = check(|| Viewed(twin(fault)), &mut deck, super::AT_ONCE) {
                     assert!(history.contains("no order explains this"), "{history}");
@@ -488,6 +488,6 @@ mod views {
     #[test]
     fn a_store_with_right_views_has_an_order() {
         let make = || Viewed(twin(Fault::None));
-        crate::every_history_has_an_order("right views", true, HISTORIES / 4, make);
+        crate::every_history_has_an_order("right views", Besides::Views, HISTORIES / 4, make);
     }
 }

@@ -17,6 +17,7 @@ use service_registry::{
 };
 
 pub(crate) mod child;
+pub(crate) mod copied;
 pub(crate) mod dice;
 pub(crate) mod failing;
 pub(crate) mod late;
