@@ -26,6 +26,7 @@ pub(crate) mod model;
 pub(crate) mod race;
 #[macro_use]
 pub(crate) mod stores;
+pub(crate) mod teller;
 #[macro_use]
 pub(crate) mod views;
 
