@@ -1,6 +1,6 @@
 //! A store from elsewhere that has a log of its own, and tells of its changes with a fault.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use service_registry::changes::{
@@ -95,14 +95,19 @@ struct OfTeller(Arc<Mutex<MemoryStore>>);
 
 impl ReadState for OfTeller {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
-        let shown = self.0.lock().unwrap();
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shown.with_view(|view| Some(state_of(view, selection)))
     }
 }
 
 impl Teller {
     fn shown(&self) -> MutexGuard<'_, MemoryStore> {
-        self.shown.lock().unwrap()
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes poisoning over, so that a panic that ends a test stays the only one.
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write<R>(&self, write: impl Fn(&MemoryStore) -> Result<R>) -> Result<R> {
@@ -111,7 +116,7 @@ impl Teller {
             pause();
             is_recording
         };
-        let mut turn = self.turn.lock().unwrap();
+        let mut turn = self.turn();
         write(&turn.ahead)?;
         let changes = match turn.watch.try_recv_commit()? {
             None => Vec::new(),
@@ -146,7 +151,7 @@ impl Teller {
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let read = Arc::new(OfTeller(self.shown.clone()));
         self.log.watch(selection, from, read, || {
-            let turn = self.turn.lock().unwrap();
+            let turn = self.turn();
             turn.ahead.ping()?;
             Ok(turn.ahead.revision())
         })
@@ -199,7 +204,7 @@ impl RegistryStore for Teller {
         self.write(MemoryStore::clear)
     }
     fn close(&self) -> Result<()> {
-        let turn = self.turn.lock().unwrap();
+        let turn = self.turn();
         turn.ahead.close()?;
         self.shown().close()?;
         if self.fault != Fault::LeavesSleepers {
