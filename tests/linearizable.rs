@@ -7,7 +7,8 @@
 //! searched for (`support/linear.rs`), with the model of `support/model.rs` as
 //! the sequential store. A snapshot is a read of the whole state at one moment,
 //! and so is each renewal of a reader handle's view; both take part, where a store
-//! has them.
+//! has them. What a watch tells is a read of the state of its revision, which may lag
+//! behind commits that have not returned, and nothing else.
 //!
 //! `HISTORIES=100000 cargo test --release --test linearizable` looks further;
 //! `-- --nocapture` tells how many histories overlapped.
@@ -37,12 +38,15 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use service_registry::changes::Selection;
 use service_registry::{Change, RegistryStore};
 use support::linear::{
-    Action, Clock, Event, Log, Plain, Rest, Seen, Shared, Subject, Viewed, change, explain_store,
+    Action, Clock, Event, Log, Plain, Polled, Rest, Seen, Shared, Subject, Viewed, Watched, change,
+    explain_store,
 };
 use support::model::{
     GROUPS, Model, Operation, SERVICES, any_change, any_concurrent_operation, any_group,
@@ -245,6 +249,32 @@ fn any_view() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Reads by way of watches.
+fn any_poll() -> impl Strategy<Value = Action> {
+    let selection = select(vec![
+        Selection::All,
+        Selection::All,
+        Selection::service("a"),
+        Selection::pod(KEY),
+        Selection::group("g"),
+    ]);
+    let how = select(vec![
+        Polled::All,
+        Polled::All,
+        Polled::Commit,
+        Polled::Resumed,
+    ]);
+    (selection, how).prop_map(|(selection, how)| Action::Poll(selection, how))
+}
+
+/// What threads do besides what a shape has them do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Besides {
+    Nothing,
+    Views,
+    Watches,
+}
+
 /// Actions of some shapes to draw from, and of beginnings.
 struct Deck {
     runner: TestRunner,
@@ -258,9 +288,8 @@ fn sample<T: fmt::Debug>(runner: &mut TestRunner, strategy: &impl Strategy<Value
 }
 
 impl Deck {
-    /// Of each shape, one action in twelve lingers. With views, a third are reads
-    /// through them.
-    fn new(shapes: &[Shape], views: bool) -> Deck {
+    /// Of each shape, one action in twelve lingers. A third are what there is besides.
+    fn new(shapes: &[Shape], besides: Besides) -> Deck {
         let mut runner = TestRunner::new(ProptestConfig::default());
         let beginnings = any_operation();
         let beginnings = (0..POOL)
@@ -271,10 +300,10 @@ impl Deck {
             .map(|&shape| {
                 let linger = text(&[KEY, "b:1"]).prop_map(Action::Linger);
                 let plain = prop_oneof![11 => shape.actions(), 1 => linger].boxed();
-                let actions = if views {
-                    prop_oneof![2 => plain, 1 => any_view()].boxed()
-                } else {
-                    plain
+                let actions = match besides {
+                    Besides::Nothing => plain,
+                    Besides::Views => prop_oneof![2 => plain, 1 => any_view()].boxed(),
+                    Besides::Watches => prop_oneof![2 => plain, 1 => any_poll()].boxed(),
                 };
                 let pool = (0..POOL).map(|_| sample(&mut runner, &actions));
                 (shape, pool.collect())
@@ -527,7 +556,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 fn every_history_has_an_order<S: Subject + 'static>(
     name: &'static str,
-    views: bool,
+    besides: Besides,
     histories: usize,
     make: fn() -> S,
 ) {
@@ -537,7 +566,7 @@ fn every_history_has_an_order<S: Subject + 'static>(
         .max(1);
     support::within(support::PATIENCE * 2 * times, move || {
         let begun = Instant::now();
-        let mut deck = Deck::new(&SHAPES, views);
+        let mut deck = Deck::new(&SHAPES, besides);
         match check(make, &mut deck, histories) {
             Ok(counts) => {
                 for (shape, count) in &counts {
@@ -558,7 +587,16 @@ macro_rules! linearizable {
             fn every_history_has_an_order() {
                 let make = || crate::Plain(service_registry::$store::new());
                 let (name, histories) = (stringify!($store), crate::histories());
-                crate::every_history_has_an_order(name, false, histories, make);
+                let besides = crate::Besides::Nothing;
+                crate::every_history_has_an_order(name, besides, histories, make);
+            }
+
+            #[test]
+            fn every_history_with_watches_has_an_order() {
+                let make = || crate::Watched(service_registry::$store::new());
+                let name = concat!(stringify!($store), " with watches");
+                let besides = crate::Besides::Watches;
+                crate::every_history_has_an_order(name, besides, crate::histories(), make);
             }
         }
     };
@@ -576,7 +614,8 @@ mod views {
                 fn every_history_has_an_order() {
                     let make = || crate::Viewed(service_registry::$store::new());
                     let name = concat!(stringify!($store), " with views");
-                    crate::every_history_has_an_order(name, true, crate::histories(), make);
+                    let besides = crate::Besides::Views;
+                    crate::every_history_has_an_order(name, besides, crate::histories(), make);
                 }
             }
         };

@@ -41,6 +41,9 @@ use support::linear::{Action, Clock, Log, Plain, Rest, Shared, Subject, Viewed, 
 use support::model::{Model, any_concurrent_operation, any_key};
 use support::views::Views;
 
+#[path = "schedules/watches.rs"]
+mod watches;
+
 /// How large a history is.
 #[derive(Clone, Copy)]
 struct Size {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use service_registry::changes::{
-    Cursor, Difference, Event, Log, LogOptions, ReadState, Selection, State, Subscription, Watch,
+    Cursor, Difference, Event, Log, LogOptions, ReadState, Selection, State, Watch,
 };
 use service_registry::{
     Batch, Change, DynView, Expected, HealthUpdate, MemoryStore, OnForeign, RegistryStore,
@@ -18,6 +18,7 @@ use service_registry::{
 };
 
 use crate::support::failing::{must_fail, must_hang};
+use crate::support::teller::state_of;
 use crate::{
     batches, closing, closures, conditions, registry, revisions, services, shared, subscriptions,
     watches,
@@ -249,22 +250,7 @@ impl ReadState for OfBroken {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         let inner = self.0.upgrade().ok_or(StoreError::Closed)?;
         let told = inner.lock().unwrap_or_else(PoisonError::into_inner);
-        told.store.with_view(|view| {
-            let services = view.services().filter(|info| selection.holds(info));
-            let mut state = State {
-                revision: view.revision(),
-                services: services.cloned().collect(),
-                ..State::default()
-            };
-            for group in view.groups() {
-                let held = view
-                    .subscribers(group)
-                    .filter(|key| selection.holds_subscription(key, group));
-                let held = held.map(|key| Subscription::new(key.clone(), group));
-                state.subscriptions.extend(held);
-            }
-            Some(state)
-        })
+        told.store.with_view(|view| Some(state_of(view, selection)))
     }
 }
 

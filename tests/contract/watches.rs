@@ -16,119 +16,12 @@ use service_registry::{
     ServiceStatus, StoreError,
 };
 
+use crate::support::copied::{Copied, GROUPS, batch};
 use crate::support::dice::Dice;
 use crate::support::views::Views;
-use crate::support::{WATCHES, at, key, pod, registration, revision};
+use crate::support::{WATCHES, at, pod, registration, revision};
 
 // --- the law
-
-/// What is selected, as whoever follows a watch has it: records with their stamps, but
-/// without times of checks; the subscribers of each group in their order.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Copied {
-    records: BTreeMap<String, Stamped>,
-    groups: BTreeMap<String, Vec<String>>,
-}
-
-/// Texts that say all of a record but the time of its last check.
-type Stamped = (String, ServiceStatus, u64, u64);
-
-fn stamped(info: &ServiceInfo) -> Stamped {
-    let said = (info.registration(), info.registered_at(), info.source());
-    let stamps = (info.revision().as_u64(), info.incarnation().as_u64());
-    (format!("{said:?}"), info.status(), stamps.0, stamps.1)
-}
-
-impl Copied {
-    fn of(view: &dyn DynView, selection: &Selection) -> Copied {
-        let mut copied = Copied::default();
-        for info in view.services().filter(|info| selection.holds(info)) {
-            copied.records.insert(info.key().to_string(), stamped(info));
-        }
-        for group in view.groups() {
-            let subscribers = view.subscribers(group);
-            let held: Vec<String> = subscribers
-                .filter(|key| selection.holds_subscription(key, group))
-                .map(ToString::to_string)
-                .collect();
-            if !held.is_empty() {
-                copied.groups.insert(group.into(), held);
-            }
-        }
-        copied
-    }
-
-    fn apply_all(&mut self, changes: &[Difference]) {
-        for change in changes {
-            self.apply(change);
-        }
-    }
-
-    fn apply(&mut self, difference: &Difference) {
-        match difference {
-            Difference::Added(info) => {
-                let before = self.records.insert(info.key().to_string(), stamped(info));
-                assert_eq!(before, None, "added twice: {difference:?}");
-            }
-            Difference::Changed { before, after, .. } => {
-                let known = self.records.insert(after.key().to_string(), stamped(after));
-                assert_eq!(known, Some(stamped(before)), "{difference:?}");
-            }
-            Difference::Removed { last, .. } => {
-                let known = self.records.remove(&**last.key());
-                assert_eq!(known, Some(stamped(last)), "{difference:?}");
-            }
-            Difference::Subscribed {
-                subscriber, group, ..
-            } => {
-                let group = self.groups.entry(group.to_string()).or_default();
-                let subscriber = subscriber.to_string();
-                assert!(!group.contains(&subscriber), "twice: {difference:?}");
-                group.push(subscriber);
-            }
-            Difference::Unsubscribed {
-                subscriber, group, ..
-            } => {
-                let of = self.groups.get_mut(&**group).expect("somebody is there");
-                let at = of.iter().position(|key| **subscriber == **key);
-                of.remove(at.expect("was subscribed"));
-                if of.is_empty() {
-                    self.groups.remove(&**group);
-                }
-            }
-            other => panic!("unknown: {other:?}"),
-        }
-    }
-
-    fn follow(&mut self, event: &Event) {
-        match event {
-            Event::State {
-                services,
-                subscriptions,
-                ..
-            } => {
-                *self = Copied::default();
-                for info in services {
-                    self.records.insert(info.key().to_string(), stamped(info));
-                }
-                for subscription in subscriptions {
-                    let group = self.groups.entry(subscription.group.to_string());
-                    group.or_default().push(subscription.subscriber.to_string());
-                }
-            }
-            Event::Changes { changes, .. } => {
-                assert!(!changes.is_empty(), "an event of nothing");
-                self.apply_all(changes);
-            }
-            other => panic!("unknown: {other:?}"),
-        }
-    }
-}
-
-const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
-const GROUPS: [&str; 3] = ["a", "b", "x"];
-/// The keys of the source `file`: a record under one of them is always its own.
-const OF_FILE: [&str; 2] = ["a:2", "b:1"];
 
 fn selections() -> Vec<Selection> {
     vec![
@@ -138,54 +31,6 @@ fn selections() -> Vec<Selection> {
         Selection::pod("a:1"),
         Selection::group("a"),
     ]
-}
-
-fn some(dice: &mut Dice, texts: &[&'static str]) -> &'static str {
-    texts[dice.roll(texts.len())]
-}
-
-/// One of several records of a key.
-fn any_record(dice: &mut Dice, name: &str) -> ServiceInfo {
-    let named = key(name);
-    let mut info = registration(named.service_name(), named.pod_name(), &[]);
-    info.weight = u32::try_from(dice.roll(3)).unwrap();
-    let info = ServiceInfo::new(info).unwrap().with_registered_at(at(1));
-    let info = info.unwrap();
-    if OF_FILE.contains(&name) {
-        info.with_source("file").unwrap()
-    } else {
-        info
-    }
-}
-
-/// Adds a change that no state refuses.
-fn change(dice: &mut Dice, batch: &mut Batch) {
-    let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
-    let info = any_record(dice, name);
-    let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][dice.roll(2)];
-    match dice.roll(12) {
-        0 | 1 => batch.save_service(info),
-        2 | 3 => batch.register_service(info),
-        4 => batch.remove_if(name, Expected::Present, Cause::Expired),
-        5 | 6 => batch.update_health_if(name, Expected::Present, status, at(dice.roll(99) as u64)),
-        7 => {
-            let listed = OF_FILE.iter().filter(|_| dice.roll(2) == 0);
-            let listed: Vec<&str> = listed.copied().collect();
-            let list = listed.into_iter().map(|name| any_record(dice, name));
-            batch.replace_source("file", list.collect(), OnForeign::Reject)
-        }
-        8 | 9 => batch.add_subscription(name, group),
-        10 => batch.remove_subscription(name, group),
-        _ => batch.remove_all_subscriptions(name),
-    };
-}
-
-fn batch(dice: &mut Dice) -> Batch {
-    let mut batch = Batch::new();
-    for _ in 0..=dice.roll(4) {
-        change(dice, &mut batch);
-    }
-    batch
 }
 
 /// A watch, and what follows it.
@@ -233,7 +78,7 @@ impl Follower {
         let reason = Reason::Lagged;
         self.lagged +=
             usize::from(matches!(event, Event::State { reason: of, .. } if of == reason));
-        self.copied.follow(&event);
+        self.copied.follow(&event).unwrap();
         if let Event::Changes { changes, .. } = &event {
             let by_source = |change: &&Difference| {
                 let cause = Cause::Replaced;
@@ -370,7 +215,7 @@ pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &imp
         let mut copied = now(store, &all).remove(&0).unwrap();
         let (revision, changes) = store.commit_changes(batch(&mut dice)).unwrap();
         assert_eq!(revision, store.revision());
-        copied.apply_all(&changes);
+        copied.apply_all(&changes).unwrap();
         assert_eq!(Some(copied), now(store, &all).remove(&0), "{changes:?}");
     }
     let mut refused = Batch::new();
@@ -397,7 +242,7 @@ pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> 
             let older = &views[dice.roll(views.len())];
             let mut copied = Copied::of(older, &all);
             let changes = newer.changes_since(older).unwrap();
-            copied.apply_all(&changes);
+            copied.apply_all(&changes).unwrap();
             assert_eq!(copied, Copied::of(newer, &all), "{changes:?}");
             let backwards = older.changes_since(newer);
             assert_eq!(backwards.is_err(), older.revision() < newer.revision());
@@ -820,7 +665,7 @@ where
                         assert!(event.revision() > last || last == revision(0));
                         last = event.revision();
                         assert!(store.revision() >= last, "told before it can be read");
-                        copied.follow(&event);
+                        copied.follow(&event).unwrap();
                     }
                     (last, copied)
                 })

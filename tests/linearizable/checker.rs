@@ -35,19 +35,20 @@ impl Specification for Register {
     type Operation = Call;
     type Answer = u8;
 
-    fn step(state: &u8, call: &Call, answer: Option<&u8>) -> Option<u8> {
-        let (expected, after) = match call {
+    fn step(state: &u8, event: &Event<Call, u8>) -> Option<u8> {
+        let (expected, after) = match &event.operation {
             Read => (*state, *state),
             Write(value) => (*value, *value),
             Add(value) => (state.wrapping_add(*value), state.wrapping_add(*value)),
         };
+        let answer = event.answer();
         answer
             .is_none_or(|answer| *answer == expected)
             .then_some(after)
     }
 
-    fn only_reads(call: &Call, _: Option<&u8>) -> bool {
-        *call == Read
+    fn only_reads(event: &Event<Call, u8>) -> bool {
+        event.operation == Read
     }
 }
 
@@ -244,9 +245,8 @@ fn explained_plainly(state: u8, left: &[Event<Call, u8>], end: u8) -> bool {
         let mut later = left.to_vec();
         let event = later.remove(n);
         let in_time = later.iter().all(|other| end_of(other) > event.called);
-        let answer = event.outcome.map(|(answer, _)| answer);
         in_time
-            && Register::step(&state, &event.operation, answer.as_ref())
+            && Register::step(&state, &event)
                 .is_some_and(|after| explained_plainly(after, &later, end))
     })
 }

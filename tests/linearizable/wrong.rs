@@ -2,6 +2,7 @@
 //! The search has to notice.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
@@ -12,8 +13,9 @@ use service_registry::{
     StoreError, StoreStats,
 };
 
-use crate::support::{self, linear::Plain};
-use crate::{Deck, HISTORIES, Meeting, Shape, check, every_history_has_an_order};
+use crate::support;
+use crate::support::linear::{Plain, Subject};
+use crate::{Besides, Deck, HISTORIES, Meeting, Shape, check, every_history_has_an_order};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -368,12 +370,17 @@ const AT_ONCE: usize = 20;
 
 /// A wrong store may be lucky; so it goes on until it is noticed, far longer than
 /// any took.
-fn notices(fault: Fault, shape: Shape) {
+fn notices<S: Subject + 'static>(
+    fault: impl fmt::Debug + Send + 'static,
+    shape: Shape,
+    besides: Besides,
+    make: impl Fn() -> S + Send + 'static,
+) {
     support::within(4 * support::PATIENCE, move || {
-        let mut deck = Deck::new(&[shape], false);
+        let mut deck = Deck::new(&[shape], besides);
         let mut recorded = 0;
         for _ in 0..2_000 {
-            match check(|| Plain(wrong(fault)), &mut deck, AT_ONCE) {
+            match check(&make, &mut deck, AT_ONCE) {
                 Ok(counts) => recorded += counts[0].1.histories,
                 Err(history) => {
                     println!(
@@ -393,7 +400,8 @@ macro_rules! noticed {
         $(
             #[test]
             fn $test() {
-                $(notices(Fault::$fault, Shape::$shape);)+
+                let make = || Plain(wrong(Fault::$fault));
+                $(notices(Fault::$fault, Shape::$shape, Besides::Nothing, make);)+
             }
         )+
 
@@ -401,7 +409,11 @@ macro_rules! noticed {
         #[test]
         fn a_wrong_store_is_right_for_one_thread() {
             support::within(support::PATIENCE, || {
-                $(alone(Fault::$fault);)+
+                $(alone(Fault::$fault, Besides::Nothing, || {
+                    let mut store = wrong(Fault::$fault);
+                    store.alone = true;
+                    Plain(store)
+                });)+
             });
         }
     };
@@ -424,17 +436,16 @@ noticed! {
 }
 
 /// Everything that any shape does, by one thread.
-fn alone(fault: Fault) {
-    let mut deck = Deck::new(&crate::SHAPES, false);
+fn alone<S: Subject>(fault: impl fmt::Debug, besides: Besides, make: impl Fn() -> S) {
+    let mut deck = Deck::new(&crate::SHAPES, besides);
     for n in 0..100 {
-        let mut store = wrong(fault);
-        store.alone = true;
-        let mut scene = crate::Scene::new(Plain(store), &mut deck, n);
+        let mut scene = crate::Scene::new(make(), &mut deck, n);
         let scripts = std::mem::take(&mut scene.scripts);
         scene.scripts = vec![scripts.concat()];
         scene.meeting = Meeting::of(1);
-        let history: Vec<_> = scene.play(0);
-        let after = crate::Rest::of(&scene.subject.0);
+        let history = scene.play(0).into_iter();
+        let history: Vec<_> = history.map(|event| event.map(S::learn)).collect();
+        let after = crate::Rest::of(scene.subject.store());
         let before = crate::Shared::new(scene.before);
         if let Err(history) = crate::explain_store(&before, &history, &after) {
             panic!("{fault:?}: {history}");
@@ -445,28 +456,74 @@ fn alone(fault: Fault) {
 #[test]
 fn one_lock_around_everything_has_an_order() {
     let make = || Plain(wrong(Fault::None));
-    every_history_has_an_order("one lock", false, HISTORIES / 4, make);
+    every_history_has_an_order("one lock", Besides::Nothing, HISTORIES / 4, make);
+}
+
+/// Watches of a store that are wrong, each in one way.
+mod watches {
+    use crate::support;
+    use crate::support::linear::Watched;
+    use crate::support::teller::{Fault, teller};
+    use crate::{Besides, HISTORIES, Shape};
+
+    fn notices(fault: Fault, shape: Shape) {
+        super::notices(fault, shape, Besides::Watches, move || {
+            Watched(teller(fault))
+        });
+    }
+
+    #[test]
+    fn a_commit_that_is_told_before_it_can_be_read_is_noticed() {
+        notices(Fault::TellsTooSoon, Shape::OneKey);
+        notices(Fault::TellsTooSoon, Shape::Subscriptions);
+    }
+
+    #[test]
+    fn commits_that_are_told_out_of_order_are_noticed() {
+        notices(Fault::TellsAfterItsTurn, Shape::OneKey);
+        notices(Fault::TellsAfterItsTurn, Shape::BatchesAndScans);
+    }
+
+    #[test]
+    fn a_commit_that_is_told_late_is_noticed() {
+        notices(Fault::TellsLate, Shape::Mixed);
+    }
+
+    #[test]
+    fn a_gap_where_a_watch_begins_is_noticed() {
+        notices(Fault::AsksBeforeItsTurn, Shape::OneKey);
+    }
+
+    #[test]
+    fn a_store_that_tells_wrongly_is_right_for_one_thread() {
+        support::within(support::PATIENCE, || {
+            for fault in [
+                Fault::TellsTooSoon,
+                Fault::TellsAfterItsTurn,
+                Fault::AsksBeforeItsTurn,
+            ] {
+                super::alone(fault, Besides::Watches, || Watched(teller(fault)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_store_that_tells_in_its_turn_has_an_order() {
+        let make = || Watched(teller(Fault::None));
+        let besides = Besides::Watches;
+        crate::every_history_has_an_order("tells in its turn", besides, HISTORIES / 4, make);
+    }
 }
 
 /// Views of a store that are wrong, each in one way.
 #[cfg(feature = "snapshot")]
 mod views {
-    use crate::support;
     use crate::support::linear::Viewed;
     use crate::support::views::twin::{Fault, twin};
-    use crate::{Deck, HISTORIES, Shape, check};
+    use crate::{Besides, HISTORIES, Shape};
 
     fn notices(fault: Fault, shape: Shape) {
-        support::within(4 * support::PATIENCE, move || {
-            let mut deck = Deck::new(&[shape], true);
-            for _ in 0..2_000 {
-                if let Err(history) = check(|| Viewed(twin(fault)), &mut deck, super::AT_ONCE) {
-                    assert!(history.contains("no order explains this"), "{history}");
-                    return;
-                }
-            }
-            panic!("{fault:?} was not noticed");
-        });
+        super::notices(fault, shape, Besides::Views, move || Viewed(twin(fault)));
     }
 
     #[test]
@@ -488,6 +545,6 @@ mod views {
     #[test]
     fn a_store_with_right_views_has_an_order() {
         let make = || Viewed(twin(Fault::None));
-        crate::every_history_has_an_order("right views", true, HISTORIES / 4, make);
+        crate::every_history_has_an_order("right views", Besides::Views, HISTORIES / 4, make);
     }
 }

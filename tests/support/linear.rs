@@ -18,14 +18,17 @@
 use std::collections::HashMap;
 use std::fmt::{Debug, Write};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
+use service_registry::changes::{self, Selection, Watch};
 use service_registry::{Change, RegistryStore, StoreError};
 
 use super::State;
+use super::copied::Copied;
 use super::model::{Answer, Failure, GROUPS, Model, Operation, ask, expect};
 use super::{observe, observe_view};
 
@@ -62,6 +65,11 @@ pub(crate) struct Event<O, A> {
 }
 
 impl<O, A> Event<O, A> {
+    /// The answer, if it came.
+    pub(crate) fn answer(&self) -> Option<&A> {
+        self.outcome.as_ref().map(|(answer, _)| answer)
+    }
+
     fn returned(&self) -> u64 {
         self.outcome
             .as_ref()
@@ -134,22 +142,20 @@ pub(crate) trait Specification {
     type Operation;
     type Answer;
 
-    /// The state after `operation`, if in `state` the answer may be this one.
+    /// The state after `event`, if in `state` the answer may be this one.
     /// Where nobody has learnt the answer, any will do.
-    fn step(
-        state: &Self::State,
-        operation: &Self::Operation,
-        answer: Option<&Self::Answer>,
-    ) -> Option<Self::State>;
+    fn step(state: &Self::State, event: &EventOf<Self>) -> Option<Self::State>;
 
     /// Whether an operation with this answer changes nothing, in no state. (One
     /// that changes nothing here may do so elsewhere: it is no read.)
-    fn only_reads(operation: &Self::Operation, answer: Option<&Self::Answer>) -> bool;
+    fn only_reads(event: &EventOf<Self>) -> bool;
 }
 
+/// A call of a [`Specification`].
+pub(crate) type EventOf<S> = Event<<S as Specification>::Operation, <S as Specification>::Answer>;
+
 /// A history of a [`Specification`].
-pub(crate) type History<S> =
-    [Event<<S as Specification>::Operation, <S as Specification>::Answer>];
+pub(crate) type History<S> = [EventOf<S>];
 
 /// An order that explains a history: the places of its events. Calls that have
 /// not returned stand in it only where they had an effect that was seen.
@@ -240,12 +246,11 @@ impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
         let mut changes = Vec::new();
         for place in next {
             let event = &self.history[place];
-            let answer = event.outcome.as_ref().map(|(answer, _)| answer);
             self.steps += 1;
-            match S::step(state, &event.operation, answer) {
+            match S::step(state, event) {
                 None => {}
                 // If it may come later, it may as well come now.
-                Some(after) if S::only_reads(&event.operation, answer) => {
+                Some(after) if S::only_reads(event) => {
                     return self.put(place, &after);
                 }
                 Some(after) => changes.push((place, after)),
@@ -324,6 +329,17 @@ pub(crate) enum Action {
     /// meanwhile, they get at once when it ends; and calls overlap where there is
     /// one processor to run them, too.
     Linger(String),
+    /// Ask the thread's own watch of this selection for what is new.
+    Poll(Selection, Polled),
+}
+
+/// How a watch is polled. A thread that has none of the selection begins one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polled {
+    All,
+    Commit,
+    /// By another watch, which goes on where the thread's own one was.
+    Resumed,
 }
 
 /// How long a read lingers.
@@ -334,7 +350,11 @@ impl Action {
     pub(crate) fn writes(&self) -> bool {
         match self {
             Action::Close => true,
-            Action::Snapshot | Action::View | Action::Read(_) | Action::Linger(_) => false,
+            Action::Snapshot
+            | Action::View
+            | Action::Read(_)
+            | Action::Linger(_)
+            | Action::Poll(..) => false,
             Action::Ask(operation) => !is_read(operation),
         }
     }
@@ -369,6 +389,26 @@ pub(crate) enum Seen {
     Answer(Result<Answer, Failure>),
     /// All that a view shows.
     State(Box<State>),
+    /// What a watch has told.
+    Told(Box<Told>),
+}
+
+/// What a poll of a watch answered, and what the watch has told up to then.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) answer: Poll,
+    /// Up to which revision it had told everything before, and has now.
+    pub(crate) since: u64,
+    pub(crate) revision: u64,
+    /// What its events make of each other; why they do not fit; nothing before the first.
+    pub(crate) copied: Option<Result<Copied, String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poll {
+    Event,
+    Nothing,
+    Closed,
 }
 
 /// The model as a [`Specification`]. Its states are shared, so that a search may
@@ -376,17 +416,76 @@ pub(crate) enum Seen {
 pub(crate) struct Sequential;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Shared(pub(crate) Rc<Model>);
+pub(crate) struct Shared {
+    model: Rc<Model>,
+    /// The states that there were, this one included: where there are watches, which may
+    /// tell what was a while ago.
+    past: Option<Rc<Past>>,
+}
+
+#[derive(Debug)]
+struct Past {
+    model: Rc<Model>,
+    /// When the call returned that led here.
+    returned: u64,
+    before: Option<Rc<Past>>,
+}
 
 impl Shared {
     pub(crate) fn new(model: Model) -> Shared {
-        Shared(Rc::new(model))
+        Shared {
+            model: Rc::new(model),
+            past: None,
+        }
+    }
+
+    /// The same, with a past that begins here.
+    fn remembered(&self) -> Shared {
+        let past = Past {
+            model: self.model.clone(),
+            returned: 0,
+            before: None,
+        };
+        Shared {
+            model: self.model.clone(),
+            past: Some(Rc::new(past)),
+        }
+    }
+
+    /// What comes of a call that returned at this time.
+    fn then(&self, model: Rc<Model>, returned: u64) -> Shared {
+        let is_same = (model.revision, model.closed) == (self.model.revision, self.model.closed);
+        let past = self.past.clone().map(|before| {
+            if is_same {
+                return before;
+            }
+            Rc::new(Past {
+                model: model.clone(),
+                returned,
+                before: Some(before),
+            })
+        });
+        Shared { model, past }
+    }
+
+    /// From the newest state to the oldest.
+    fn past(&self) -> impl Iterator<Item = &Past> {
+        assert!(self.past.is_some(), "watches look back");
+        std::iter::successors(self.past.as_deref(), |past| past.before.as_deref())
     }
 }
 
 impl PartialEq for Shared {
     fn eq(&self, other: &Shared) -> bool {
-        Rc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        (Rc::ptr_eq(&self.model, &other.model) || self.model == other.model)
+            && self.past == other.past
+    }
+}
+
+impl PartialEq for Past {
+    fn eq(&self, other: &Past) -> bool {
+        let one = (&self.model, self.returned, &self.before);
+        one == (&other.model, other.returned, &other.before)
     }
 }
 
@@ -397,10 +496,13 @@ impl Specification for Sequential {
 
     /// A registration has to have returned: what it wrote, its answer tells. A
     /// `Report` takes a moment from the clock that nothing tells.
-    fn step(state: &Shared, action: &Action, seen: Option<&Seen>) -> Option<Shared> {
-        let model = &*state.0;
-        let expected = match action {
-            Action::Ask(operation) => return answer(state, operation, seen),
+    fn step(state: &Shared, event: &Event<Action, Seen>) -> Option<Shared> {
+        let (model, seen) = (&*state.model, event.answer());
+        let expected = match &event.operation {
+            Action::Ask(operation) => {
+                let after = answer(&state.model, operation, seen)?;
+                return Some(state.then(after, event.returned()));
+            }
             Action::Close => {
                 let after = Model {
                     revision: model.revision,
@@ -408,7 +510,16 @@ impl Specification for Sequential {
                     ..Model::default()
                 };
                 let done = Seen::Answer(Ok(Answer::Done));
-                return matches(seen, &done).then(|| Shared::new(after));
+                let after = state.then(Rc::new(after), event.returned());
+                return matches(seen, &done).then_some(after);
+            }
+            Action::Poll(selection, how) => {
+                let may_be = match seen {
+                    None => true,
+                    Some(Seen::Told(told)) => told.may_be(state, selection, *how, event.called),
+                    Some(seen) => panic!("a watch answered {seen:?}"),
+                };
+                return may_be.then(|| state.clone());
             }
             Action::Snapshot | Action::View => Seen::State(Box::new(model.state())),
             Action::Read(_) | Action::Linger(_) if model.closed => {
@@ -421,8 +532,51 @@ impl Specification for Sequential {
         matches(seen, &expected).then(|| state.clone())
     }
 
-    fn only_reads(action: &Action, seen: Option<&Seen>) -> bool {
-        !action.writes() || matches!(seen, Some(Seen::Answer(Err(_))))
+    fn only_reads(event: &Event<Action, Seen>) -> bool {
+        !event.operation.writes() || matches!(event.answer(), Some(Seen::Answer(Err(_))))
+    }
+}
+
+impl Told {
+    /// Whether a watch may tell this in `state`: it shows the state of its revision, which
+    /// can be read by then; and it has seen what had returned when it was called.
+    ///
+    /// It may lag behind a commit that has not returned: others can read that before the
+    /// watch is told of it.
+    fn may_be(&self, state: &Shared, selection: &Selection, how: Polled, called: u64) -> bool {
+        if self.answer == Poll::Closed && !state.model.closed {
+            return false;
+        }
+        let copied = match &self.copied {
+            None => return self.answer == Poll::Closed,
+            Some(Ok(copied)) if self.revision >= self.since => copied,
+            // What its events tell does not fit, or it went back.
+            Some(_) => return false,
+        };
+        let (mut missed, mut open) = (Vec::new(), None);
+        for past in state.past() {
+            if past.model.closed {
+                // Then there is an event, or the end.
+                if self.answer == Poll::Nothing && past.returned < called {
+                    return false;
+                }
+            } else if past.model.revision > self.revision {
+                missed.push(past.returned);
+            } else {
+                open = Some(past);
+                break;
+            }
+        }
+        let in_time = match (self.answer, how) {
+            (Poll::Closed, _) => missed.is_empty(),
+            (Poll::Event, Polled::Commit) => true,
+            (Poll::Event | Poll::Nothing, _) => missed.iter().all(|returned| *returned > called),
+        };
+        in_time
+            && open.is_some_and(|open| {
+                open.model.revision == self.revision
+                    && *copied == Copied::of_model(&open.model).part(selection)
+            })
     }
 }
 
@@ -430,18 +584,18 @@ fn matches(seen: Option<&Seen>, expected: &Seen) -> bool {
     seen.is_none_or(|seen| seen == expected)
 }
 
-fn answer(state: &Shared, operation: &Operation, seen: Option<&Seen>) -> Option<Shared> {
+fn answer(model: &Rc<Model>, operation: &Operation, seen: Option<&Seen>) -> Option<Rc<Model>> {
     let given = match seen {
         Some(Seen::Answer(given)) => Some(given),
         None => None,
-        Some(Seen::State(_)) => panic!("a store answered {operation:?} with a view"),
+        Some(seen) => panic!("a store answered {operation:?} with {seen:?}"),
     };
     // The model takes for granted that an open store accepts a registration.
-    if given == Some(&Err(Failure::Closed)) && !state.0.closed {
+    if given == Some(&Err(Failure::Closed)) && !model.closed {
         return None;
     }
     let unknown = Err(Failure::Closed);
-    let mut after = Rc::clone(&state.0);
+    let mut after = Rc::clone(model);
     let expected = expect(
         Rc::make_mut(&mut after),
         operation,
@@ -453,7 +607,7 @@ fn answer(state: &Shared, operation: &Operation, seen: Option<&Seen>) -> Option<
     }
     // What reads lead to is the very state that they came from.
     let reads = is_read(operation) || expected.is_err();
-    Some(if reads { state.clone() } else { Shared(after) })
+    Some(if reads { model.clone() } else { after })
 }
 
 // --- histories of stores
@@ -503,7 +657,7 @@ fn perform(store: &impl RegistryStore, action: &Action) -> Result<Answer, Failur
             });
             found.map(Answer::Service).map_err(Failure::from)
         }
-        other => panic!("a store without views cannot do {other:?}"),
+        other => panic!("a store without views or watches cannot do {other:?}"),
     }
 }
 
@@ -535,7 +689,7 @@ impl<S: super::views::Views> Subject for Viewed<S> {
             Action::Read(key) => S::read(reader, key, Clone::clone)
                 .map(Answer::Service)
                 .map_err(Failure::from),
-            Action::Ask(_) | Action::Close | Action::Linger(_) => perform(&self.0, action),
+            other => perform(&self.0, other),
         }))
     }
     fn learn(raw: RawView<S::View>) -> Seen {
@@ -544,6 +698,114 @@ impl<S: super::views::Views> Subject for Viewed<S> {
             RawView::View(view) => Seen::State(Box::new(observe_view(&view, GROUPS))),
         }
     }
+}
+
+/// A store with watches; each thread has its own.
+pub(crate) struct Watched<S>(pub(crate) S);
+
+/// A watch of one thread.
+pub(crate) struct Own {
+    selection: Selection,
+    watch: Watch,
+    events: Option<Arc<Events>>,
+}
+
+/// The events of a watch, the last one first.
+pub(crate) struct Events {
+    last: changes::Event,
+    before: Option<Arc<Events>>,
+}
+
+/// What a watch has told is put together when all threads are done.
+pub(crate) enum RawTold {
+    Seen(Seen),
+    Told(Poll, [u64; 2], Option<Arc<Events>>),
+}
+
+impl<S: RegistryStore + Sync> Subject for Watched<S> {
+    type Store = S;
+    type Hand = Vec<Own>;
+    type Raw = RawTold;
+
+    fn store(&self) -> &S {
+        &self.0
+    }
+    fn hand(&self) -> Vec<Own> {
+        Vec::new()
+    }
+    fn perform(&self, hand: &mut Vec<Own>, action: &Action) -> RawTold {
+        match action {
+            Action::Poll(selection, how) => poll(&self.0, hand, selection, *how)
+                .unwrap_or(RawTold::Told(Poll::Closed, [0, 0], None)),
+            other => RawTold::Seen(Seen::Answer(perform(&self.0, other))),
+        }
+    }
+    fn learn(raw: RawTold) -> Seen {
+        let (answer, [since, revision], last) = match raw {
+            RawTold::Seen(seen) => return seen,
+            RawTold::Told(answer, revisions, last) => (answer, revisions, last),
+        };
+        let events = std::iter::successors(last.as_deref(), |events| events.before.as_deref());
+        let mut events: Vec<&changes::Event> = events.map(|events| &events.last).collect();
+        events.reverse();
+        let copied = (!events.is_empty()).then(|| {
+            let mut copied = Copied::default();
+            let follows = events.iter().try_for_each(|event| copied.follow(event));
+            follows.map(|()| copied)
+        });
+        Seen::Told(Box::new(Told {
+            answer,
+            since,
+            revision,
+            copied,
+        }))
+    }
+}
+
+/// `None` where a closed store refuses a watch.
+fn poll(
+    store: &impl RegistryStore,
+    hand: &mut Vec<Own>,
+    selection: &Selection,
+    how: Polled,
+) -> Option<RawTold> {
+    fn open<T>(answer: service_registry::Result<T>) -> Option<T> {
+        assert!(answer.is_ok() || answer.as_ref().err() == Some(&StoreError::Closed));
+        answer.ok()
+    }
+    let place = hand.iter().position(|own| own.selection == *selection);
+    let mut own = if let Some(place) = place {
+        hand.swap_remove(place)
+    } else {
+        Own {
+            selection: selection.clone(),
+            watch: open(store.watch(selection.clone()))?,
+            events: None,
+        }
+    };
+    let since = own.watch.revision().as_u64();
+    if how == Polled::Resumed && own.events.is_some() {
+        let cursor = own.watch.cursor();
+        own.watch = open(store.watch_from(selection.clone(), cursor))?;
+    }
+    let polled = match how {
+        Polled::All | Polled::Resumed => own.watch.try_recv(),
+        Polled::Commit => own.watch.try_recv_commit(),
+    };
+    let revision = own.watch.revision().as_u64();
+    let answer = match open(polled) {
+        None => Poll::Closed,
+        Some(None) => Poll::Nothing,
+        Some(Some(last)) => {
+            assert_eq!(last.revision().as_u64(), revision);
+            let before = own.events.take();
+            own.events = Some(Arc::new(Events { last, before }));
+            Poll::Event
+        }
+    };
+    let events = own.events.clone();
+    hand.push(own);
+    Some(RawTold::Told(answer, [since, revision], events))
 }
 
 /// What is left of a store when all threads are done.
@@ -584,8 +846,14 @@ pub(crate) fn explain_store(
     history: &[Event<Action, Seen>],
     after: &Rest,
 ) -> Result<Order, String> {
-    explain::<Sequential>(before, history, |model| after.is_of(&model.0))
-        .map_err(|unexplained| tell(&before.0.state(), history, &unexplained, after))
+    let polls = |event: &Event<Action, Seen>| matches!(event.operation, Action::Poll(..));
+    let initial = if history.iter().any(polls) {
+        before.remembered()
+    } else {
+        before.clone()
+    };
+    explain::<Sequential>(&initial, history, |end| after.is_of(&end.model))
+        .map_err(|unexplained| tell(&before.model.state(), history, &unexplained, after))
 }
 
 /// A change as an action.

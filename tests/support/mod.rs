@@ -17,6 +17,7 @@ use service_registry::{
 };
 
 pub(crate) mod child;
+pub(crate) mod copied;
 pub(crate) mod dice;
 pub(crate) mod failing;
 pub(crate) mod late;
@@ -25,6 +26,7 @@ pub(crate) mod model;
 pub(crate) mod race;
 #[macro_use]
 pub(crate) mod stores;
+pub(crate) mod teller;
 #[macro_use]
 pub(crate) mod views;
 

@@ -1,0 +1,252 @@
+//! Two writers and three watches of different selections: one that is polled, one that
+//! sleeps, one that comes and goes.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_registry::changes::{Difference, Event, LogOptions, Selection, Watch};
+use service_registry::{RegistryStore, StoreError};
+use shuttle::future::block_on;
+use shuttle::rand::RngCore;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Runner, thread};
+
+use crate::support::copied::{Copied, batch};
+use crate::support::dice::Dice;
+use crate::support::teller::{Fault, teller};
+use crate::{DEPTH, ENOUGH, SEED, config, try_schedules};
+
+/// Of each writer.
+const COMMITS: usize = 3;
+
+const WRONG: &str = "a watch told wrongly";
+
+/// The last watch that goes ends the log.
+const OPTIONS: LogOptions = LogOptions {
+    bytes: 4 << 20,
+    retain: Duration::ZERO,
+};
+
+/// What somebody who follows watches of one selection has been told.
+struct Follower<S> {
+    store: Arc<S>,
+    selection: Selection,
+    copied: Copied,
+    /// What was copied at each revision.
+    told: Vec<(u64, Copied)>,
+}
+
+impl<S: RegistryStore> Follower<S> {
+    fn new(store: &Arc<S>, selection: Selection) -> Follower<S> {
+        Follower {
+            store: store.clone(),
+            selection,
+            copied: Copied::default(),
+            told: Vec::new(),
+        }
+    }
+
+    fn follow(&mut self, event: &Event) {
+        let revision = event.revision();
+        assert!(self.store.revision() >= revision, "{WRONG}: too soon");
+        let last = self.told.last().map(|(last, _)| *last);
+        assert!(last <= Some(revision.as_u64()), "{WRONG}: it went back");
+        let follows = self.copied.follow(event);
+        assert_eq!(follows, Ok(()), "{WRONG}");
+        self.told.push((revision.as_u64(), self.copied.clone()));
+    }
+
+    /// Takes what there is; whether the store is still open.
+    fn poll(&mut self, watch: &mut Watch, by_commit: bool) -> bool {
+        let answer = if by_commit {
+            watch.try_recv_commit()
+        } else {
+            watch.try_recv()
+        };
+        match answer {
+            Ok(event) => {
+                event.iter().for_each(|event| self.follow(event));
+                true
+            }
+            Err(error) => {
+                assert_eq!(error, StoreError::Closed);
+                false
+            }
+        }
+    }
+
+    /// Checks all that was told against what there was.
+    fn check(&self, states: &BTreeMap<u64, Copied>) {
+        for (revision, copied) in &self.told {
+            let (_, state) = states.range(..=revision).next_back().unwrap();
+            let expected = state.clone().part(&self.selection);
+            assert_eq!(*copied, expected, "{WRONG}: at {revision}");
+        }
+    }
+
+    /// Checks that the end was told, too.
+    fn check_end(&self, states: &BTreeMap<u64, Copied>) {
+        self.check(states);
+        if !self.told.is_empty() {
+            let (_, last) = states.last_key_value().unwrap();
+            let expected = last.clone().part(&self.selection);
+            assert_eq!(self.copied, expected, "{WRONG}: at the end");
+        }
+    }
+}
+
+fn write<S: RegistryStore>(store: &S, seed: u64) -> Vec<(u64, Vec<Difference>)> {
+    let mut dice = Dice::new(seed);
+    let commits = (0..COMMITS).map(|_| {
+        let (revision, changes) = store.commit_changes(batch(&mut dice)).unwrap();
+        (revision.as_u64(), changes)
+    });
+    commits.collect()
+}
+
+/// Sleeps for each event, to the end of the store: as a task, since a thread that shuttle
+/// parks may wake up by itself, and would not miss a wake-up that is lost.
+fn sleep<S: RegistryStore>(mut follower: Follower<S>) -> Follower<S> {
+    let Ok(mut watch) = follower.store.watch(follower.selection.clone()) else {
+        return follower;
+    };
+    loop {
+        match block_on(poll_fn(|context| watch.poll_recv(context))) {
+            Ok(event) => follower.follow(&event),
+            Err(error) => {
+                assert_eq!(error, StoreError::Closed);
+                return follower;
+            }
+        }
+    }
+}
+
+/// Comes back to where it was three times.
+fn come_and_go<S: RegistryStore>(mut follower: Follower<S>) -> Follower<S> {
+    let mut cursor = None;
+    for round in 0..4 {
+        let selection = follower.selection.clone();
+        let watch = match cursor {
+            None => follower.store.watch(selection),
+            Some(cursor) => follower.store.watch_from(selection, cursor),
+        };
+        let Ok(mut watch) = watch else {
+            break;
+        };
+        if !follower.poll(&mut watch, round % 2 == 1) {
+            break;
+        }
+        cursor = Some(watch.cursor());
+    }
+    follower
+}
+
+fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S) {
+    let store = Arc::new(make());
+    let seed = shuttle::rand::thread_rng().next_u64();
+    let writers: Vec<_> = (0..2)
+        .map(|number| {
+            let store = store.clone();
+            thread::spawn(move || write(&*store, seed.wrapping_add(number)))
+        })
+        .collect();
+    let mut poller = Follower::new(&store, Selection::All);
+    let poller = thread::spawn(move || {
+        let mut watch = poller.store.watch(Selection::All).ok()?;
+        for n in 0..5 {
+            poller.poll(&mut watch, n % 2 == 1);
+        }
+        Some((poller, watch))
+    });
+    let sleeper = Follower::new(&store, Selection::service("a"));
+    let sleeper = thread::spawn(move || sleep(sleeper));
+    let visitor = Follower::new(&store, Selection::group("a"));
+    let visitor = thread::spawn(move || come_and_go(visitor));
+
+    // What there was at each revision, as the writers were told.
+    let mut states = BTreeMap::from([(0, Copied::default())]);
+    let commits = writers
+        .into_iter()
+        .flat_map(|writer| writer.join().unwrap());
+    let commits: BTreeMap<u64, _> = commits.filter(|(_, changes)| !changes.is_empty()).collect();
+    let mut state = Copied::default();
+    for (revision, changes) in commits {
+        state.apply_all(&changes).unwrap();
+        states.insert(revision, state.clone());
+    }
+    let end = store.with_view(|view| Copied::of(view, &Selection::All));
+    assert_eq!(end, Ok(state));
+    store.close().unwrap();
+
+    if let Some((mut poller, mut watch)) = poller.join().unwrap() {
+        while let Ok(Some(event)) = watch.try_recv() {
+            poller.follow(&event);
+        }
+        poller.check_end(&states);
+    }
+    sleeper.join().unwrap().check_end(&states);
+    visitor.join().unwrap().check(&states);
+}
+
+macro_rules! watches {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
+        #[cfg(feature = $feature)]
+        mod $module {
+            #[test]
+            fn every_watch_is_told_what_there_was() {
+                let make = || service_registry::$store::with_log(super::OPTIONS);
+                crate::try_schedules(move || super::play(make));
+            }
+        }
+    };
+}
+
+shared_stores!(watches);
+
+// --- stores that tell wrongly
+
+#[test]
+fn a_store_that_tells_in_its_turn_tells_what_there_was() {
+    try_schedules(|| play(|| teller(Fault::None)));
+}
+
+/// By both schedulers.
+fn is_noticed(fault: Fault, by: &str) {
+    let random = || {
+        let scheduler = RandomScheduler::new_from_seed(SEED, ENOUGH);
+        Runner::new(scheduler, config()).run(move || play(move || teller(fault)));
+    };
+    let pct = || {
+        let scheduler = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
+        Runner::new(scheduler, config()).run(move || play(move || teller(fault)));
+    };
+    let runs: [&dyn Fn(); 2] = [&random, &pct];
+    for run in runs {
+        let panic = catch_unwind(AssertUnwindSafe(run)).expect_err("it goes unnoticed");
+        let told = panic.downcast_ref::<String>().expect("a panic with a text");
+        assert!(told.contains(by), "{told}");
+    }
+}
+
+#[test]
+fn a_commit_that_is_told_before_it_can_be_read_is_noticed() {
+    is_noticed(Fault::TellsTooSoon, WRONG);
+}
+
+#[test]
+fn commits_that_are_told_out_of_order_are_noticed() {
+    is_noticed(Fault::TellsAfterItsTurn, WRONG);
+}
+
+#[test]
+fn a_gap_where_a_watch_begins_is_noticed() {
+    is_noticed(Fault::AsksBeforeItsTurn, WRONG);
+}
+
+#[test]
+fn a_sleeper_that_is_not_told_of_the_end_is_noticed() {
+    is_noticed(Fault::LeavesSleepers, "deadlock");
+}

@@ -1,0 +1,226 @@
+//! What whoever follows a watch has, and what there is to follow.
+
+use std::collections::BTreeMap;
+
+use service_registry::changes::{Difference, Event, Selection};
+use service_registry::{
+    Batch, Cause, DynView, Expected, OnForeign, RegistryView, ServiceInfo, ServiceStatus,
+};
+
+use super::dice::Dice;
+use super::model::Model;
+use super::{at, key, registration};
+
+/// What is selected, as whoever follows a watch has it: records with their stamps, but
+/// without times of checks; the subscribers of each group in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Copied {
+    pub(crate) records: BTreeMap<String, Stamped>,
+    pub(crate) groups: BTreeMap<String, Vec<String>>,
+}
+
+/// Texts that say all of a record but the time of its last check; its revision and its
+/// incarnation.
+type Stamped = (String, ServiceStatus, u64, u64);
+
+fn with_stamps(info: &ServiceInfo, (revision, incarnation): (u64, u64)) -> Stamped {
+    let said = (info.registration(), info.registered_at(), info.source());
+    (format!("{said:?}"), info.status(), revision, incarnation)
+}
+
+fn stamped(info: &ServiceInfo) -> Stamped {
+    let stamps = (info.revision().as_u64(), info.incarnation().as_u64());
+    with_stamps(info, stamps)
+}
+
+impl Copied {
+    pub(crate) fn of(view: &dyn DynView, selection: &Selection) -> Copied {
+        let mut copied = Copied::default();
+        for info in view.services().filter(|info| selection.holds(info)) {
+            copied.records.insert(info.key().to_string(), stamped(info));
+        }
+        for group in view.groups() {
+            let subscribers = view.subscribers(group);
+            let held: Vec<String> = subscribers
+                .filter(|key| selection.holds_subscription(key, group))
+                .map(ToString::to_string)
+                .collect();
+            if !held.is_empty() {
+                copied.groups.insert(group.into(), held);
+            }
+        }
+        copied
+    }
+
+    /// All that a model holds.
+    pub(crate) fn of_model(model: &Model) -> Copied {
+        let mut copied = Copied::default();
+        for (name, info) in &model.services {
+            let said = with_stamps(info, model.stamps[name]);
+            copied.records.insert(name.clone(), said);
+        }
+        for (subscriber, group) in &model.subscriptions {
+            let group = copied.groups.entry(group.clone());
+            group.or_default().push(subscriber.clone());
+        }
+        copied
+    }
+
+    /// What of it is selected, where it is all.
+    pub(crate) fn part(mut self, selection: &Selection) -> Copied {
+        match selection {
+            Selection::All => {}
+            Selection::Service(service) => {
+                self.records
+                    .retain(|name, _| key(name).service_name() == &**service);
+                self.groups.clear();
+            }
+            Selection::Pod(pod) => {
+                self.records.retain(|name, _| *name == **pod);
+                self.groups.clear();
+            }
+            Selection::Group(group) => {
+                self.groups.retain(|name, _| *name == **group);
+                self.records.clear();
+            }
+            other => panic!("unknown: {other:?}"),
+        }
+        self
+    }
+
+    /// Applies differences, in order.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them does not begin with what is there.
+    pub(crate) fn apply_all(&mut self, changes: &[Difference]) -> Result<(), String> {
+        changes.iter().try_for_each(|change| {
+            let applies = self.apply(change);
+            applies.ok_or_else(|| format!("{change:?} of {self:?}"))
+        })
+    }
+
+    /// `None` where the difference does not begin with what is there.
+    fn apply(&mut self, difference: &Difference) -> Option<()> {
+        match difference {
+            Difference::Added(info) => {
+                let before = self.records.insert(info.key().to_string(), stamped(info));
+                before.is_none().then_some(())
+            }
+            Difference::Changed { before, after, .. } => {
+                let known = self.records.insert(after.key().to_string(), stamped(after));
+                (known == Some(stamped(before))).then_some(())
+            }
+            Difference::Removed { last, .. } => {
+                let known = self.records.remove(&**last.key());
+                (known == Some(stamped(last))).then_some(())
+            }
+            Difference::Subscribed {
+                subscriber, group, ..
+            } => {
+                let group = self.groups.entry(group.to_string()).or_default();
+                let subscriber = subscriber.to_string();
+                let is_new = !group.contains(&subscriber);
+                group.push(subscriber);
+                is_new.then_some(())
+            }
+            Difference::Unsubscribed {
+                subscriber, group, ..
+            } => {
+                let of = self.groups.get_mut(&**group)?;
+                let at = of.iter().position(|key| **subscriber == **key)?;
+                of.remove(at);
+                if of.is_empty() {
+                    self.groups.remove(&**group);
+                }
+                Some(())
+            }
+            other => panic!("unknown: {other:?}"),
+        }
+    }
+
+    /// Applies an event.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply_all`](Self::apply_all), and where an event tells nothing.
+    pub(crate) fn follow(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::State {
+                services,
+                subscriptions,
+                ..
+            } => {
+                *self = Copied::default();
+                for info in services {
+                    self.records.insert(info.key().to_string(), stamped(info));
+                }
+                for subscription in subscriptions {
+                    let group = self.groups.entry(subscription.group.to_string());
+                    group.or_default().push(subscription.subscriber.to_string());
+                }
+                Ok(())
+            }
+            Event::Changes { changes, .. } if changes.is_empty() => {
+                Err(String::from("an event of nothing"))
+            }
+            Event::Changes { changes, .. } => self.apply_all(changes),
+            other => panic!("unknown: {other:?}"),
+        }
+    }
+}
+
+// --- batches at random
+
+pub(crate) const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
+pub(crate) const GROUPS: [&str; 3] = ["a", "b", "x"];
+/// The keys of the source `file`: a record under one of them is always its own.
+const OF_FILE: [&str; 2] = ["a:2", "b:1"];
+
+fn some(dice: &mut Dice, texts: &[&'static str]) -> &'static str {
+    texts[dice.roll(texts.len())]
+}
+
+/// One of several records of a key.
+fn any_record(dice: &mut Dice, name: &str) -> ServiceInfo {
+    let named = key(name);
+    let mut info = registration(named.service_name(), named.pod_name(), &[]);
+    info.weight = u32::try_from(dice.roll(3)).unwrap();
+    let info = ServiceInfo::new(info).unwrap().with_registered_at(at(1));
+    let info = info.unwrap();
+    if OF_FILE.contains(&name) {
+        info.with_source("file").unwrap()
+    } else {
+        info
+    }
+}
+
+/// Adds a change that no state refuses.
+fn change(dice: &mut Dice, batch: &mut Batch) {
+    let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
+    let info = any_record(dice, name);
+    let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][dice.roll(2)];
+    match dice.roll(12) {
+        0 | 1 => batch.save_service(info),
+        2 | 3 => batch.register_service(info),
+        4 => batch.remove_if(name, Expected::Present, Cause::Expired),
+        5 | 6 => batch.update_health_if(name, Expected::Present, status, at(dice.roll(99) as u64)),
+        7 => {
+            let listed = OF_FILE.iter().filter(|_| dice.roll(2) == 0);
+            let listed: Vec<&str> = listed.copied().collect();
+            let list = listed.into_iter().map(|name| any_record(dice, name));
+            batch.replace_source("file", list.collect(), OnForeign::Reject)
+        }
+        8 | 9 => batch.add_subscription(name, group),
+        10 => batch.remove_subscription(name, group),
+        _ => batch.remove_all_subscriptions(name),
+    };
+}
+
+pub(crate) fn batch(dice: &mut Dice) -> Batch {
+    let mut batch = Batch::new();
+    for _ in 0..=dice.roll(4) {
+        change(dice, &mut batch);
+    }
+    batch
+}
