@@ -6,7 +6,7 @@ use minijinja::context;
 
 use crate::fault::Fault;
 use crate::output::templates;
-use crate::scenario::{Cell, Effort, Orchestration};
+use crate::scenario::{Cell, Effort, Orchestration, QUIET, Scenario};
 
 /// How much a run takes upon itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,27 +29,21 @@ pub struct Plan {
 /// Of a life whose stores take long to open, so many times the rounds.
 const MANY: usize = 3;
 
-/// Rounds of a life while a run is behind its time.
+/// Rounds of a life of few processes, and of any while a run is behind its time.
 const FEW_ROUNDS: usize = 2;
 
-/// Up to which noise floor a cell is quiet enough.
-pub(crate) const QUIET: f64 = 1.04;
-
-/// The same of the percentiles of an open loop.
-pub(crate) const QUIET_TAIL: f64 = 1.12;
-
-/// After the lives that everybody gets, one of so many turns is for the noise floors as well.
+/// In a turn, a reference that goes on for its noise floor alone gets so many lives.
 pub(crate) const FLOORS: usize = 2;
 
-/// The same for the tables.
+/// After the lives that everybody gets, one of so many turns is for the tables as well.
 pub(crate) const TABLES: usize = 12;
 
 /// A slice of an open loop is so many times as long, since its tail shows only in many operations,
 /// and one of bursts, since a burst takes a part of a slice.
 const LONG: u32 = 4;
 
-/// A life of at most so many processes has twice the rounds: they are cheap.
-const FEW: usize = 4;
+/// A life of at most so many processes is cheap: another one tells more than more of its rounds.
+pub(crate) const FEW: usize = 4;
 
 impl Plan {
     /// The plan of an effort.
@@ -79,11 +73,11 @@ impl Plan {
     }
 
     /// Rounds of a life of a cell whose contenders took so long to open: as many as take
-    /// about that long, too, so that starting is at most half of the time; fewer where the
-    /// run is behind its time.
+    /// about that long, too, so that starting is at most half of the time; few where another
+    /// life is cheap, and where the run is behind its time.
     pub(crate) fn rounds(
         &self,
-        processes: usize,
+        is_cheap: bool,
         opening: Duration,
         round: Duration,
         is_behind: bool,
@@ -93,7 +87,7 @@ impl Plan {
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped next
         let worth = (opening.as_secs_f64() / round.as_secs_f64().max(1e-6)).ceil() as usize;
-        let least = if processes <= FEW { self.rounds * 2 } else { self.rounds };
+        let least = if is_cheap { FEW_ROUNDS.min(self.rounds) } else { self.rounds };
         worth.clamp(least, self.rounds * MANY)
     }
 
@@ -105,12 +99,14 @@ impl Plan {
     }
 
     /// What is fixed before a run, as sentences for the report.
-    pub(crate) fn rules(&self) -> Result<Vec<String>, Fault> {
+    pub(crate) fn rules(&self, scenarios: &[Scenario]) -> Result<Vec<String>, Fault> {
         let percent = |factor: f64| format!("{:.0}", (factor - 1.0) * 100.0);
+        let quieter = scenarios.iter().filter(|own| own.quiet < QUIET);
+        let quieter = quieter.map(|own| format!("{} % in {}", percent(own.quiet), own.name));
         let rules = templates::render(
             "rules.txt",
             context! {
-                LONG, FEW, FEW_ROUNDS, TABLES,
+                LONG, FEW, FEW_ROUNDS, FLOORS, TABLES,
                 slice => self.slice.as_millis(),
                 rounds => self.rounds,
                 most_rounds => self.rounds * MANY,
@@ -118,7 +114,7 @@ impl Plan {
                 lives => self.lives,
                 most_lives => self.most,
                 quiet => percent(QUIET),
-                quiet_tail => percent(QUIET_TAIL),
+                quieter => quieter.collect::<Vec<_>>(),
                 narrow => if self.narrow.is_finite() { percent(self.narrow) } else { "any".into() },
                 budget => self.budget.as_secs(),
             },
@@ -138,10 +134,10 @@ mod tests {
     fn stores_that_take_long_to_open_get_more_rounds_unless_time_is_short() {
         let plan = Plan::of(Effort::Quick);
         let round = Duration::from_millis(80);
-        let rounds = |millis, late| plan.rounds(8, Duration::from_millis(millis), round, late);
+        let rounds = |millis, late| plan.rounds(false, Duration::from_millis(millis), round, late);
         assert_eq!([rounds(20, false), rounds(400, false), rounds(60_000, false)], [3, 5, 9]);
         assert_eq!(rounds(60_000, true), FEW_ROUNDS);
-        assert_eq!(plan.rounds(FEW, Duration::ZERO, round, false), 6);
+        assert_eq!(plan.rounds(true, Duration::ZERO, round, false), FEW_ROUNDS);
         let half = plan.budget / 2;
         assert!(plan.is_behind(half, 19, 20) && !plan.is_behind(half, 21, 20));
     }

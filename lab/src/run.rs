@@ -1,6 +1,7 @@
 //! A run: hands out tokens, gathers what comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat_n;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::judge;
 use crate::machine::{self, Quiet, Used};
 use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, Unit, rounded};
 use crate::output::progress::Progress;
-use crate::plan::{DROP, FLOORS, Plan, QUIET, QUIET_TAIL, TABLES};
+use crate::plan::{DROP, FEW, FLOORS, Plan, TABLES};
 use crate::process::{End, Process, Waiting};
 use crate::scenario::{Cell, Orchestration, Scenario};
 use crate::stage::Slice;
@@ -24,7 +25,7 @@ const IMPOSSIBLE: f64 = 0.1;
 const MANY_THREADS: usize = 100;
 
 /// After so many slices it is known what others usually take.
-const USUAL: usize = 6;
+const USUAL: usize = 4;
 
 /// What is measured, and how.
 #[derive(Debug)]
@@ -145,12 +146,12 @@ impl<'a> Desk<'a> {
             } else {
                 judge::complete(&mut self.report);
                 let turn = pass - plan.lives;
-                let mut turns =
-                    self.needed(turn % FLOORS == FLOORS - 1, turn % TABLES == TABLES - 1);
+                let mut turns = self.needed(turn % TABLES == TABLES - 1);
                 if turns.is_empty() {
-                    turns = self.needed(true, true);
+                    turns = self.needed(true);
                 }
-                turns.into_iter().collect()
+                let times = |all: &BTreeSet<_>| if all.len() == 1 { FLOORS } else { 1 };
+                turns.into_iter().flat_map(|own| repeat_n(own.clone(), times(&own.1))).collect()
             };
             self.dice.shuffle(&mut turns);
             let mut measured = false;
@@ -186,20 +187,19 @@ impl<'a> Desk<'a> {
         metrics.iter().all(|(_, unit)| unit.is_counted())
     }
 
-    /// Who needs more rounds in which cell: for the questions, and where it is asked for, for
-    /// the noise floors and for the tables.
-    fn needed(&self, floors: bool, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
+    /// Who needs more rounds in which cell: for the questions, for the noise floors, and where
+    /// it is asked for, for the tables.
+    fn needed(&self, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
         let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         for (at, seat) in self.seats.iter().enumerate().filter(|(at, _)| !self.is_counted(*at)) {
             let scenario = self.scenario(at);
-            let quiet = if is_pooled(&scenario.cells[seat.cell]) { QUIET_TAIL } else { QUIET };
             let mut all = BTreeSet::new();
             let asked = open.iter().filter(|own| own.cells.contains(&seat.id));
             all.extend(asked.flat_map(|own| &own.contenders).cloned());
             for row in self.rows_of(seat) {
                 let is_wide = |own: Interval| own.high / own.value > self.run.plan.narrow;
-                if floors && judge::floor(row).is_some_and(|floor| floor > quiet) {
+                if judge::floor(row).is_some_and(|floor| floor > scenario.quiet) {
                     all.insert(row.contender.clone());
                 }
                 if tables && row.ratio.is_some_and(is_wide) {
@@ -291,7 +291,8 @@ impl<'a> Desk<'a> {
             let lives = self.seats.iter().map(|own| own.lives).sum();
             let late = self.run.plan.is_behind(self.begun.elapsed(), lives, self.seats.len());
             let round = warming.elapsed() * 2;
-            self.run.plan.rounds(entries.len(), warming - begun, round, late)
+            let is_cheap = entries.len() <= FEW && !is_pooled(cell);
+            self.run.plan.rounds(is_cheap, warming - begun, round, late)
         };
         let threads = cell.threads + cell.background.as_ref().map_or(0, |own| own.threads);
         let looked_at = !counted && threads <= MANY_THREADS;

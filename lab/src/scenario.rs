@@ -21,8 +21,18 @@ pub struct Scenario {
     pub contenders: Vec<&'static str>,
     /// The contender that the others are compared with; it runs twice in each round.
     pub reference: &'static str,
+    /// Up to which noise floor its cells are quiet enough: nobody goes on for the sake of that.
+    #[serde(default = "quiet")]
+    pub quiet: f64,
     /// The situations that are measured.
     pub cells: Vec<Cell>,
+}
+
+/// Up to which noise floor the cells of a scenario are quiet enough that says nothing of it.
+pub(crate) const QUIET: f64 = 1.12;
+
+fn quiet() -> f64 {
+    QUIET
 }
 
 impl Scenario {

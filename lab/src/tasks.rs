@@ -264,7 +264,7 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
         complain(&format!("Ctrl-C will lose what has been measured: {error}"));
     }
     let plan = Plan::of(options.effort());
-    let rules = plan.rules()?;
+    let rules = plan.rules(&scenarios)?;
     let effort = cli::name(options.effort());
     let taking_part =
         |info: &&ContenderInfo| scenarios.iter().any(|own| own.contenders.contains(&&*info.id));

@@ -119,6 +119,7 @@ fn scenario(name: &'static str, contenders: &[&'static str], cells: Vec<Cell>) -
         level: Level::Map,
         contenders: contenders.into(),
         reference: "base",
+        quiet: 1.0,
         cells,
     }
 }
@@ -206,7 +207,7 @@ fn who_fails_is_named() {
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
         // The rounds of its first life, more of them where opening took long.
-        assert!(kept[0].samples.iter().flatten().count() >= 4, "{name}");
+        assert!(kept[0].samples.iter().flatten().count() >= 2, "{name}");
         assert!(kept[0].ratio.is_some());
     }
 }
