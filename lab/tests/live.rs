@@ -159,15 +159,17 @@ fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row>
 }
 
 /// How many intervals miss the truth: those of the slower one, of the same.
-fn misses(cells: usize) -> [usize; 2] {
-    let cells = (0..cells).map(|at| cell(at, Orchestration::Sustained)).collect();
+fn misses(asked: usize) -> [usize; 2] {
+    let cells = (0..asked).map(|at| cell(at, Orchestration::Sustained)).collect();
     let report = run(vec![scenario("work", &["base", "slower", "same"], cells)], 6);
     assert_eq!(report.context.ended_early, None);
     [("slower", 1.05), ("same", 1.0)].map(|(contender, truth)| {
         let ratios = rows(&report, "work", contender).into_iter().filter_map(|row| row.ratio);
         let misses = |own: &Interval| !(own.low..=own.high).contains(&truth);
         let ratios: Vec<Interval> = ratios.collect();
-        assert!(ratios.iter().all(|own| own.low > 0.2 && own.high < 5.0), "{ratios:?}");
+        let is_whole =
+            |own: &Interval| 0.0 < own.low && own.low <= own.value && own.value <= own.high;
+        assert!(ratios.iter().all(is_whole) && ratios.len() == asked, "{ratios:?}");
         ratios.iter().filter(|own| misses(own)).count()
     })
 }
