@@ -136,7 +136,7 @@ impl<S: RegistryStore> Registry<S> {
     /// # Errors
     ///
     /// [`Invalid`](StoreError::Invalid) for a registration that [`ServiceInfo::new`]
-    /// refuses; [`BatchRejected`](StoreError::BatchRejected) with the reason, a
+    /// refuses, which its field names: `registrations[2].pod_name`; [`BatchRejected`](StoreError::BatchRejected) with the reason, a
     /// [`Conflict`](StoreError::Conflict) among them; [`Closed`](StoreError::Closed).
     pub fn replace_source(
         &self,
@@ -144,7 +144,13 @@ impl<S: RegistryStore> Registry<S> {
         registrations: impl IntoIterator<Item = ServiceRegistration>,
         on_foreign: OnForeign,
     ) -> Result<Vec<Difference>> {
-        let services = registrations.into_iter().map(ServiceInfo::new);
+        let registrations = registrations.into_iter().enumerate();
+        let services = registrations.map(|(at, registration)| {
+            ServiceInfo::new(registration).map_err(|error| match error {
+                StoreError::Invalid(input) => input.inside(&format!("registrations[{at}]")).into(),
+                other => other,
+            })
+        });
         let services = services.collect::<Result<_>>()?;
         let mut batch = Batch::with_capacity(1);
         batch.replace_source(source, services, on_foreign);

@@ -138,6 +138,29 @@ fn a_child_reads_whatever_others_did_at_the_fork(store: impl RegistryStore + Syn
     });
 }
 
+/// A forked child has the random keys of its parent. A cursor of its next store is not taken for
+/// one of the parent's next store.
+#[test]
+fn stores_that_parent_and_child_open_are_two_stores() {
+    use service_registry::MemoryStore;
+    use service_registry::changes::Selection;
+    use std::io::{Read, Write};
+
+    let cursor = || {
+        let watch = MemoryStore::new().watch(Selection::All);
+        watch.unwrap().cursor().to_string()
+    };
+    // Has the keys of this thread made.
+    let first = cursor();
+    let (mut read, mut write) = std::io::pipe().unwrap();
+    in_a_fork((), |()| write.write_all(cursor().as_bytes()).is_ok());
+    drop(write);
+    let mut of_child = String::new();
+    read.read_to_string(&mut of_child).unwrap();
+    assert_eq!(of_child.len(), first.len());
+    assert_ne!(of_child, cursor());
+}
+
 #[test]
 fn a_memory_store_is_copied() {
     a_child_of_a_quiet_fork_has_a_copy(service_registry::MemoryStore::new());

@@ -280,6 +280,7 @@ mod memory {
     watched! { MemoryStore =>
         watches_that_are_never_read_cost_the_bound_of_the_log
         a_record_that_says_nothing_new_is_kept_once
+        large_records_cost_the_bound_of_the_log
         watches_that_come_and_go_leave_nothing
     }
 }
@@ -293,6 +294,7 @@ macro_rules! shared {
             watched! { $store =>
                 watches_that_are_never_read_cost_the_bound_of_the_log
                 a_record_that_says_nothing_new_is_kept_once
+                large_records_cost_the_bound_of_the_log
                 watches_that_come_and_go_leave_nothing
                 watches_of_many_threads_leave_nothing
             }

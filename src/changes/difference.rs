@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
+use crate::model::provider::Provider;
 use crate::model::record::ServiceInfo;
 
 /// One thing that differs between two states of a registry.
@@ -106,6 +107,11 @@ impl Subscription {
 
 /// What a record takes in memory if nobody else has it, at most.
 fn record_bytes(service: &ServiceInfo) -> usize {
+    // What an allocator adds to a text.
+    const BESIDE: usize = 16;
+    // A node of a `BTreeMap` has room for 11 entries and 12 children, and all but one hold at
+    // least 5.
+    const NODE: usize = 11 * 2 * size_of::<String>() + 12 * size_of::<usize>() + 2 * BESIDE;
     let registration = service.registration();
     let texts = [
         &registration.service_name,
@@ -114,17 +120,20 @@ fn record_bytes(service: &ServiceInfo) -> usize {
         &registration.notification_url,
         &registration.zone,
     ];
-    let names: usize = texts.into_iter().map(String::len).sum();
-    let providers = size_of_val(&*registration.providers);
-    let groups: usize = registration.subscriptions.iter().map(String::len).sum();
-    let groups = groups + registration.subscriptions.len() * size_of::<String>();
-    let metadata: usize = registration
-        .metadata
-        .iter()
-        .map(|(key, value)| key.len() + value.len() + 2 * size_of::<String>())
-        .sum();
+    let groups = &registration.subscriptions;
+    let metadata = &registration.metadata;
+    let entries = metadata.iter().flat_map(|(key, value)| [key, value]);
+    let texts = texts.into_iter().chain(groups).chain(entries);
+    let texts: usize = texts.map(|text| text.capacity() + BESIDE).sum();
+    let providers = registration.providers.capacity() * size_of::<Provider>();
+    let groups = groups.capacity() * size_of::<String>();
+    let nodes = if metadata.is_empty() {
+        0
+    } else {
+        metadata.len() / 5 + 1
+    };
     // The key is a text of its own.
-    400 + names + service.key().len() + providers + groups + metadata
+    400 + texts + service.key().len() + providers + groups + nodes * NODE
 }
 
 impl Difference {

@@ -15,7 +15,8 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+use std::{mem, process};
 
 use smallvec::SmallVec;
 
@@ -218,7 +219,10 @@ impl Drop for Aftermath {
     fn drop(&mut self) {
         for waker in self.wake.drain(..) {
             // What a waker does is its own; the others are to be woken.
-            let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                // Dropping it may panic as well.
+                mem::forget(payload);
+            }
         }
     }
 }
@@ -228,8 +232,9 @@ impl Log {
     pub fn new(options: LogOptions) -> Log {
         Log {
             shared: Arc::new(Shared {
-                // Two stores have the same number in one of 2^64 cases.
-                store: RandomState::new().hash_one(0),
+                // Two stores have the same number in one of 2^64 cases. What is hashed tells
+                // a forked child from its parent, which has the same keys.
+                store: RandomState::new().hash_one((process::id(), SystemTime::now())),
                 options,
                 recording: AtomicBool::new(false),
                 idle: AtomicBool::new(false),
@@ -529,7 +534,7 @@ impl Log {
 
     #[allow(clippy::unused_self)] // as the others
     fn forget_all(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
-        for entry in std::mem::take(&mut inner.entries) {
+        for entry in mem::take(&mut inner.entries) {
             inner.topics.forget(&entry);
             aftermath.forgotten.push(entry);
         }
@@ -600,6 +605,15 @@ impl Drop for OwnLog {
         if !(cfg!(loom) && std::thread::panicking()) {
             drop(self.0.close());
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+impl Log {
+    /// Ends the recording without a look at who watches.
+    pub(super) fn stop_unasked(&self) {
+        let mut aftermath = Aftermath::default();
+        self.stop(&mut self.lock(), &mut aftermath);
     }
 }
 

@@ -243,18 +243,38 @@ fn models_twin_going_on_from_now_is_rejected() {
     });
 }
 
-#[test]
-fn models_the_last_watch_goes_while_another_comes_and_others_commit() {
-    loom::model(|| {
-        let board = board(NO_LIMIT);
-        let first = watch(&board);
+/// The last watch `goes` while another one comes and somebody commits.
+fn last_against_first(options: LogOptions, goes: fn(Watch)) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let board = board(options);
+        let last = watch(&board);
+        let goes = thread::spawn(move || goes(last));
         let writer = thread::spawn({
             let board = board.clone();
-            move || (0..2).for_each(|pod| commit(&board, pod))
+            move || commit(&board, 0)
         });
-        drop(first);
-        follow(watch(&board), Revision::from(2), recv_commit);
+        follow(watch(&board), Revision::from(1), recv_commit);
         writer.join().unwrap();
+        goes.join().unwrap();
+    });
+}
+
+#[test]
+fn models_the_last_watch_goes_while_another_comes_and_others_commit() {
+    last_against_first(NO_LIMIT, drop);
+}
+
+#[test]
+#[should_panic]
+fn models_twin_ending_a_log_without_a_look_at_who_came_is_rejected() {
+    let retain = Duration::from_secs(3_600);
+    last_against_first(LogOptions { retain, ..NO_LIMIT }, |last| {
+        let log = last.log().clone();
+        drop(last);
+        // As if the watch had been counted off in a turn of its own.
+        log.stop_unasked();
     });
 }
 

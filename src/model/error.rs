@@ -181,6 +181,14 @@ impl InvalidInput {
         }
     }
 
+    /// The same as a part of something: of `services[3]`, say.
+    pub(crate) fn inside(self, whole: &str) -> InvalidInput {
+        InvalidInput {
+            field: format!("{whole}.{}", self.field).into(),
+            ..self
+        }
+    }
+
     /// The input that was refused: `service_name`, `subscriptions[2]`, `subscriber key`, ...
     pub fn field(&self) -> &str {
         &self.field

@@ -458,8 +458,9 @@ pub(crate) fn a_registry_replaces_a_source(store: &impl RegistryStore) {
     };
     assert_eq!((&**last.key(), *cause), ("db:2", Cause::Replaced));
     assert_eq!(registry.get_service("db:1").unwrap().source(), Some("file"));
-    let bad = vec![registration("db", "", &[])];
-    assert_refused(replace(bad), "pod_name", "", &Problem::Empty);
+    let bad = vec![registration("db", "3", &[]), registration("db", "", &[])];
+    let field = "registrations[1].pod_name";
+    assert_refused(replace(bad), field, "", &Problem::Empty);
     let batch = Batch::new()
         .remove_if("db:1", Expected::Present, Cause::Deleted)
         .take();

@@ -223,14 +223,19 @@ pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &imp
     assert!(store.commit_changes(refused).is_err());
 }
 
-/// With somebody who watches and without, and with many changes in between or few.
+/// With somebody who watches from the start, from some time on, or never, and with many changes
+/// in between or few.
 pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> S) {
     let all = Selection::All;
-    for seed in 0..20 {
+    for seed in 0..30 {
         let (store, mut dice) = (make(), Dice::new(seed));
-        let _watch = (seed % 2 == 0).then(|| store.watch(Selection::service("nobody")));
+        let since = [Some(0), Some(30), None][usize::try_from(seed % 3).unwrap()];
+        let mut watch = None;
         let mut views = vec![store.snapshot()];
-        for _ in 0..60 {
+        for turn in 0..60 {
+            if since == Some(turn) {
+                watch = Some(store.watch(Selection::service("nobody")).unwrap());
+            }
             for _ in 0..=dice.roll(3) {
                 store.commit(batch(&mut dice)).unwrap();
             }
@@ -254,6 +259,7 @@ pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> 
             same.changes_since(&other),
             Err(StoreError::Invalid(_))
         ));
+        drop(watch);
     }
 }
 
@@ -593,6 +599,15 @@ pub(crate) fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
 
 /// A thousand watches, of which each panics or calls the store; the others, and the writer,
 /// notice nothing.
+/// What a panic leaves, and panics itself when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("on purpose, too");
+    }
+}
+
 pub(crate) fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
@@ -602,7 +617,7 @@ where
     for n in 0..1_000 {
         let inside = Arc::downgrade(&store);
         let waker = woken(move || match n % 2 {
-            0 => std::panic::resume_unwind(Box::new("on purpose")),
+            0 => std::panic::resume_unwind(Box::new(Bomb)),
             _ => {
                 if let Some(store) = inside.upgrade() {
                     store.add_subscription("a:1", &format!("g-{n}")).unwrap();

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use service_registry::changes::{Event, LogOptions, Reason, Selection, Watch};
-use service_registry::{RegistryStore, ServiceInfo, ServiceStatus};
+use service_registry::{RegistryStore, ServiceInfo, ServiceRegistration, ServiceStatus};
 
 use crate::heap::counts;
 use crate::support::{at, pod};
@@ -112,6 +112,58 @@ pub(crate) fn watches_that_are_never_read_cost_the_bound_of_the_log<S: RegistryS
     drop(behind);
     drop(watches);
     settles_below(&store, empty + noise::<S>(), "the watches have gone");
+}
+
+/// Records that hold more than their texts are long: room that is not used, and the nodes of a
+/// map.
+pub(crate) fn large_records_cost_the_bound_of_the_log<S: RegistryStore>(
+    make: impl Fn(LogOptions) -> S,
+) {
+    let store = make(options(Duration::ZERO));
+    let kinds: [fn(&mut ServiceRegistration, usize); 3] = [
+        |own, n| {
+            own.metadata = (0..12)
+                .map(|at| (format!("k-{at}"), n.to_string()))
+                .collect();
+        },
+        |own, n| {
+            own.zone = String::with_capacity(20_000);
+            own.zone.push_str(&n.to_string());
+        },
+        |own, n| {
+            own.weight = u32::try_from(n).unwrap();
+            own.subscriptions.reserve(1_000);
+        },
+    ];
+    for (kind, grow) in kinds.into_iter().enumerate() {
+        let save = |n: usize| {
+            let mut registration = pod("big", &(n % 10).to_string()).registration().clone();
+            grow(&mut registration, n);
+            store
+                .save_service(ServiceInfo::new(registration).unwrap())
+                .unwrap();
+        };
+        (0..10).for_each(save);
+        settled(&store);
+        let before = counts::live();
+        let watch = store.watch(Selection::All).unwrap();
+        let mut largest = 0;
+        for n in 10..3_000 {
+            save(n);
+            if n % 100 == 0 {
+                settled(&store);
+                largest = largest.max(counts::live() - before);
+            }
+        }
+        let bound = i64::try_from(BYTES).unwrap();
+        println!("kind {kind}: at most {largest} bytes, of {bound}");
+        assert!(
+            largest <= bound + noise::<S>(),
+            "kind {kind}: {largest} bytes"
+        );
+        drop(watch);
+        settled(&store);
+    }
 }
 
 /// A log does not count a record that the store has as well: so the store has to keep that one.
