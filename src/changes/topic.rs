@@ -23,8 +23,9 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(revision: Revision, changes: Differences) -> Entry {
-        // Its counters, its place in the log, and what an allocator adds.
-        const BESIDE: usize = 64;
+        // Its counters, its place in the log, which may be half empty, and what an allocator
+        // adds.
+        const BESIDE: usize = 80;
         let own = size_of::<Entry>() + BESIDE;
         let spilled = if changes.spilled() {
             changes.capacity() * size_of::<Difference>()
@@ -69,10 +70,10 @@ impl Pending {
 
     /// What it keeps in memory beside the entry.
     fn bytes(&self) -> usize {
-        size_of::<Pending>()
+        // What grows by doubling has at most twice the room.
+        2 * size_of::<Pending>()
             + match &self.which {
                 Which::All | Which::One(_) => 0,
-                // What grows by doubling has at most twice the room.
                 Which::Some(at) => 2 * size_of_val(&**at),
             }
     }

@@ -218,7 +218,7 @@ pub(crate) fn watches_that_come_and_go_leave_nothing<S: RegistryStore>(
             drop(store.watch_from(name, watch.cursor()).unwrap().try_recv());
         }
     };
-    let full = 10_000;
+    let full = 20_000;
     (0..full).for_each(come_and_go);
     let before = counts::live();
     let mut largest = 0;
