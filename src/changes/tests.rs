@@ -358,7 +358,7 @@ impl Wake for Commits {
 }
 
 #[test]
-fn wakers_that_panic_or_call_the_store_harm_nobody() {
+fn a_panic_of_others_while_waking_harms_nobody() {
     let board = Arc::new(board(NO_LIMIT));
     let count: Arc<Count> = Arc::default();
     let mut watches = Vec::new();
