@@ -78,6 +78,7 @@ mod difference;
 mod event;
 mod fold;
 mod log;
+mod options;
 mod replica;
 mod selection;
 #[cfg(feature = "stream")]
@@ -91,7 +92,8 @@ pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
 pub(crate) use fold::{changed, net};
 pub(crate) use log::OwnLog;
-pub use log::{Aftermath, Log, LogOptions};
+pub use log::{Aftermath, Log};
+pub use options::LogOptions;
 pub use selection::Selection;
 #[cfg(feature = "stream")]
 pub use stream::{CommitStream, EventStream};

@@ -15,48 +15,17 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use std::{mem, process};
 
 use smallvec::SmallVec;
 
 use super::topic::{Entry, Topics, Wakers};
-use super::{Cursor, Difference, Differences, Reason, Selection, State, Watch, net};
-use crate::changes::watch::ReadState;
-use crate::model::error::Result;
+use super::{Cursor, Difference, Differences, LogOptions, Reason, Selection, State, net};
 use crate::model::revision::Revision;
 use crate::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, MutexGuard};
-
-/// How much a [`Log`] remembers.
-///
-/// The logs of `MemoryStore` and `WorkerStore` keep a [checkpoint](Log::append_with) besides,
-/// which is not part of `bytes`: 40 bytes for each record of the store and some more for each
-/// subscription, and those records of it that the store has replaced since. A new one is made
-/// when the log has forgotten what came after the last one, in O(*n*). So give these stores
-/// many times what one commit changes: where `bytes` do not hold a single commit, each commit
-/// makes a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogOptions {
-    /// The most that all entries together keep in memory beside what the store itself holds,
-    /// in bytes.
-    pub bytes: usize,
-    /// How long the log goes on without any watch, so that a client that comes back need not
-    /// begin anew. It is looked at when something is committed: of an idle store the
-    /// log stays until then.
-    pub retain: Duration,
-}
-
-impl Default for LogOptions {
-    /// 4 MiB; ten seconds.
-    fn default() -> LogOptions {
-        LogOptions {
-            bytes: 4 << 20,
-            retain: Duration::from_secs(10),
-        }
-    }
-}
 
 /// The log of one store: what its commits changed, for its watches.
 ///
@@ -419,49 +388,31 @@ impl Log {
         aftermath
     }
 
-    /// Begins a watch.
-    ///
-    /// `turn` waits for a turn of writing of the store, and answers with the revision there.
-    /// It is called without a lock of the log, after which every commit appends. `read` reads
-    /// the state when the watch needs it.
+    /// Where a watch that has [entered](Self::enter) begins: behind the revision of its cursor,
+    /// or with a state, and why. `present` is the revision in a turn since it entered.
     ///
     /// From a cursor it looks at the whole log, under its lock: O(log).
-    ///
-    /// # Errors
-    ///
-    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, where that names
-    /// what no store can hold; what `turn` answers.
-    pub fn watch(
+    pub(super) fn begin(
         &self,
-        selection: Selection,
+        selection: &Selection,
         from: Option<Cursor>,
-        read: Arc<dyn ReadState>,
-        turn: impl FnOnce() -> Result<Revision>,
-    ) -> Result<Watch> {
-        selection.check()?;
-        let number = self.enter(&selection);
-        // From here on it leaves when it is dropped, also where `turn` fails.
-        let mut watch = Watch::new(self.clone(), selection, number, read);
-        let present = turn()?;
+        present: Revision,
+    ) -> std::result::Result<Revision, Reason> {
         let inner = &mut *self.lock();
         let lost = *inner.lost.get_or_insert(present);
         // Release: as in `pass`. A commit whose turn came later may have moved it on.
         self.shared.head.fetch_max(present.as_u64(), Release);
-        let Some(from) = from.filter(|from| from.store == self.shared.store) else {
-            return Ok(watch);
-        };
-        if from.revision > self.head() {
-            return Ok(watch);
+        let is_of_here =
+            |from: &Cursor| from.store == self.shared.store && from.revision <= self.head();
+        let from = from.filter(is_of_here).ok_or(Reason::Begin)?.revision;
+        if from < inner.restored {
+            return Err(Reason::Restored);
         }
-        if from.revision < inner.restored {
-            watch.begin_with(Reason::Restored);
-        } else if from.revision < lost {
-            watch.begin_with(Reason::Lagged);
-        } else {
-            watch.go_on_from(from.revision);
-            inner.look_back(watch.selection(), from.revision);
+        if from < lost {
+            return Err(Reason::Lagged);
         }
-        Ok(watch)
+        inner.look_back(selection, from);
+        Ok(from)
     }
 
     /// Keeps `state` for the watches of a store whose state they cannot read, if they have
@@ -487,7 +438,8 @@ impl Log {
         Some((state.clone(), since.cloned().collect(), revision))
     }
 
-    fn enter(&self, selection: &Selection) -> u64 {
+    /// Counts a watch, and has the commits of later turns record; answers with its number.
+    pub(super) fn enter(&self, selection: &Selection) -> u64 {
         let inner = &mut *self.lock();
         inner.watches += 1;
         self.set_idle(inner, None);
@@ -501,6 +453,7 @@ impl Log {
         inner.next
     }
 
+    /// Counts a watch that [entered](Self::enter) no more.
     pub(super) fn leave(&self, selection: &Selection, number: u64) {
         let mut aftermath = Aftermath::default();
         let mut inner = self.lock();
@@ -622,6 +575,12 @@ impl Log {
     /// How many topics somebody watches.
     pub(super) fn topics(&self) -> usize {
         self.lock().topics.len()
+    }
+
+    /// How many watches are to be woken.
+    pub(super) fn sleepers(&self) -> usize {
+        let mut inner = self.lock();
+        inner.topics.iter_mut().map(|topic| topic.sleepers()).sum()
     }
 
     /// What it keeps in memory, as it counts.

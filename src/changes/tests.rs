@@ -381,6 +381,17 @@ fn a_panic_of_others_while_waking_harms_nobody() {
 }
 
 #[test]
+fn a_watch_that_has_waited_in_vain_is_not_woken() {
+    let board = board(NO_LIMIT);
+    let mut watch = board.watch(Selection::service("s0"));
+    watch.recv().unwrap();
+    sleep(&mut watch, Waker::noop());
+    assert_eq!(board.log.sleepers(), 1);
+    assert_eq!(watch.recv_timeout(Duration::from_millis(1)).unwrap(), None);
+    assert_eq!(board.log.sleepers(), 0);
+}
+
+#[test]
 fn watches_that_come_and_go_leave_nothing() {
     let board = board(LogOptions {
         retain: Duration::from_secs(60),

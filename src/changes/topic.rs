@@ -102,6 +102,16 @@ impl Topic {
         self.sleepers.insert(number, waker)
     }
 
+    /// Has the watch `number` not woken any more; answers as [`sleep`](Self::sleep).
+    pub(super) fn rise(&mut self, number: u64) -> Option<Waker> {
+        self.sleepers.remove(&number)
+    }
+
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn sleepers(&self) -> usize {
+        self.sleepers.len()
+    }
+
     /// Takes all who sleep.
     pub(super) fn wake_all(&mut self, wake: &mut Wakers) {
         // Emptying a map costs its capacity.

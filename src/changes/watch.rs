@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::replica::Replica;
 use smallvec::SmallVec;
 
+use super::replica::Replica;
 use super::topic::Pending;
 use super::{Cursor, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
@@ -17,8 +17,7 @@ use crate::model::revision::Revision;
 /// How a watch reads the state of its store, on whatever thread it is.
 pub trait ReadState: Send + Sync {
     /// The state, at one revision, of what is selected; what else there is, is left out of the
-    /// event. `None` where the
-    /// state cannot be read from another thread: then the store keeps
+    /// event. `None` where the state cannot be read from another thread: then the store keeps
     /// [checkpoints](Log::append_with) in its log.
     ///
     /// # Errors
@@ -66,6 +65,48 @@ pub struct Watch {
     state_for: Option<Reason>,
 }
 
+impl Log {
+    /// Begins a watch.
+    ///
+    /// `turn` waits for a turn of writing of the store, and answers with the revision there.
+    /// It is called without a lock of the log, after which every commit appends. `read` reads
+    /// the state when the watch needs it.
+    ///
+    /// From a cursor it looks at the whole log, under its lock: O(log).
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, where that names
+    /// what no store can hold; what `turn` answers.
+    pub fn watch(
+        &self,
+        selection: Selection,
+        from: Option<Cursor>,
+        read: Arc<dyn ReadState>,
+        turn: impl FnOnce() -> Result<Revision>,
+    ) -> Result<Watch> {
+        selection.check()?;
+        let number = self.enter(&selection);
+        // From here on it leaves when it is dropped, also where `turn` fails.
+        let mut watch = Watch {
+            log: self.clone(),
+            selection,
+            number,
+            read,
+            shown: Revision::ZERO,
+            state_for: Some(Reason::Begin),
+        };
+        match self.begin(&watch.selection, from, turn()?) {
+            Ok(revision) => {
+                watch.shown = revision;
+                watch.state_for = None;
+            }
+            Err(reason) => watch.state_for = Some(reason),
+        }
+        Ok(watch)
+    }
+}
+
 /// How many pending commits a watch takes over in one turn at the lock of the log.
 const AT_ONCE: usize = 256;
 
@@ -77,31 +118,6 @@ enum Portion {
 }
 
 impl Watch {
-    pub(super) fn new(
-        log: Log,
-        selection: Selection,
-        number: u64,
-        read: Arc<dyn ReadState>,
-    ) -> Watch {
-        Watch {
-            log,
-            selection,
-            number,
-            read,
-            shown: Revision::ZERO,
-            state_for: Some(Reason::Begin),
-        }
-    }
-
-    pub(super) fn begin_with(&mut self, reason: Reason) {
-        self.state_for = Some(reason);
-    }
-
-    pub(super) fn go_on_from(&mut self, revision: Revision) {
-        self.shown = revision;
-        self.state_for = None;
-    }
-
     /// What it is about.
     pub fn selection(&self) -> &Selection {
         &self.selection
@@ -130,7 +146,9 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// [`Closed`](StoreError::Closed) after the last event of a closed store;
+    /// [`Closed`](StoreError::Closed) after the last event of a closed store, and where the
+    /// store was closed before this watch has read a state that it needs, as the first one or
+    /// after it has fallen behind;
     /// [`Reentrant`](StoreError::Reentrant) inside a read closure of a store that refuses
     /// reads there.
     pub fn recv(&mut self) -> Result<Event> {
@@ -154,6 +172,9 @@ impl Watch {
     }
 
     /// As [`recv`](Self::recv); `None` where there is nothing within `timeout`.
+    ///
+    /// It takes the place of the waker of an earlier [`poll_recv`](Self::poll_recv), as every
+    /// call does that sleeps.
     ///
     /// # Errors
     ///
@@ -216,6 +237,7 @@ impl Watch {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
+                        self.rise();
                         return Ok(None);
                     }
                     thread::park_timeout(left);
@@ -224,11 +246,22 @@ impl Watch {
         }
     }
 
+    /// Sleeps no more.
+    fn rise(&self) {
+        let mut inner = self.log.lock();
+        let topic = inner.topics.get_mut(&self.selection);
+        let waker = topic.and_then(|topic| topic.rise(self.number));
+        drop(inner);
+        drop(waker);
+    }
+
     /// The next event, if there is one; else `waker` is woken when there may be one.
     fn next(&mut self, portion: Portion, waker: Option<&Waker>) -> Result<Option<Event>> {
         // Cloned and dropped without the lock: a waker is code of others.
         let mut waker = waker.cloned();
         let mut pending: SmallVec<[Pending; 1]> = SmallVec::new();
+        // What is committed while it takes over what is pending comes with the next event.
+        let mut until = None;
         loop {
             if let Some(reason) = self.state_for {
                 return self.state(reason).map(Some);
@@ -255,13 +288,15 @@ impl Watch {
                 Portion::All => AT_ONCE,
                 Portion::Commit => 1,
             };
-            let more = topic.pending.len() - first > most;
-            pending.extend(topic.pending.range(first..).take(most).cloned());
-            if more && portion == Portion::All {
-                // Those who commit come in between.
+            let head = *until.get_or_insert_with(|| self.log.head());
+            let before = pending.len();
+            let wanted = topic.pending.range(first..);
+            let wanted = wanted.take_while(|pending| pending.entry.revision <= head);
+            pending.extend(wanted.take(most).cloned());
+            if portion == Portion::All && pending.len() - before == most {
+                // There may be more. Those who commit come in between.
                 continue;
             }
-            let head = self.log.head();
             if let Some(next) = pending.first() {
                 // Commits do not wait while it is folded.
                 drop(guard);
@@ -274,6 +309,7 @@ impl Watch {
                 if changes.is_empty() {
                     // It came and went.
                     pending.clear();
+                    until = None;
                     continue;
                 }
                 return Ok(Some(Event::Changes {

@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::Snapshots;
-use super::differ::{Numbers, differences_by};
+use super::differ::Numbers;
 use super::tables::prelude::*;
-use super::view::{check_order, check_store};
+use super::view::{check_order, check_store, differences_by};
 use super::write::{Before, ClearTables};
 use crate::changes::{OwnLog, ReadState};
 use crate::model::record::Effect;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::collect::clone_all;
-use super::differ::differences;
+use super::differ::{Numbers, record, subscriptions};
 use super::{RegistryStore, StoreStats};
 use crate::changes::{Difference, Selection, State, Subscription};
 use crate::model::error::{InvalidInput, Problem, Result};
@@ -274,6 +274,59 @@ pub(crate) fn check_store(is_same: bool, older: Revision) -> Result<()> {
         return Err(InvalidInput::new("older", &older.to_string(), Problem::OtherStore).into());
     }
     Ok(())
+}
+
+/// What differs, by a look at everything in both. O(*n*).
+///
+/// A subscription that ended and began again in the same place of its group is not seen.
+pub(crate) fn differences<V: RegistryView>(older: &V, newer: &V) -> Vec<Difference> {
+    differences_by(older, newer, |group| {
+        number(older.subscribers(group), newer.subscribers(group))
+    })
+}
+
+/// The same for views whose subscriptions have numbers: `numbered` answers with those of a
+/// group in `older` and in `newer`. What began again has another number, and is seen.
+pub(crate) fn differences_by<V: RegistryView>(
+    older: &V,
+    newer: &V,
+    numbered: impl Fn(&str) -> [Numbers; 2],
+) -> Vec<Difference> {
+    let mut changes = Vec::new();
+    for after in newer.services() {
+        changes.extend(record(older.get(after.key()), Some(after)));
+    }
+    for before in older.services() {
+        if newer.get(before.key()).is_none() {
+            changes.extend(record(Some(before), None));
+        }
+    }
+    let ended = older.groups();
+    let ended = ended.filter(|group| newer.subscribers(group).next().is_none());
+    let mut begun = Vec::new();
+    for group in newer.groups().chain(ended) {
+        let [before, after] = numbered(group);
+        subscriptions(group, &before, &after, &mut changes, &mut begun);
+    }
+    changes.append(&mut begun);
+    changes
+}
+
+/// Numbers for subscriptions that have none. Those that stay are in their old order, in front
+/// of those that have begun since; so where that order ends, new ones begin.
+fn number<'a>(
+    before: impl Iterator<Item = &'a ServiceKey>,
+    after: impl Iterator<Item = &'a ServiceKey>,
+) -> [Numbers; 2] {
+    let old: Numbers = (0..).zip(before.cloned()).collect();
+    let mut left = old.iter();
+    let fresh = old.len() as u64..;
+    let new = fresh.zip(after).map(|(fresh, key)| {
+        let known = left.find(|(_, known)| known == key);
+        (known.map_or(fresh, |(number, _)| *number), key.clone())
+    });
+    let new = new.collect();
+    [old, new]
 }
 
 /// What is selected of a state.
