@@ -33,7 +33,7 @@ const MANY: usize = 3;
 const FEW_ROUNDS: usize = 2;
 
 /// In a turn, a reference that goes on for its noise floor alone gets so many lives.
-pub(crate) const FLOORS: usize = 2;
+pub(crate) const FLOORS: usize = 3;
 
 /// After the lives that everybody gets, one of so many turns is for the tables as well.
 pub(crate) const TABLES: usize = 12;
