@@ -142,6 +142,9 @@ pub enum Unit {
     InstructionsPerOp,
     /// Allocations for an operation. Less is better.
     AllocationsPerOp,
+    /// Operations a second. More is better. Drawn, and never written: the time says it.
+    #[serde(skip)]
+    OpsPerSecond,
 }
 
 impl Unit {

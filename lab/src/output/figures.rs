@@ -7,7 +7,7 @@ use minijinja::Value;
 use super::book::Book;
 use super::chart::{self, Dot, Dots, Series};
 use super::words::{self, plural};
-use crate::model::{Answer, Interval, Place, Row};
+use crate::model::{Answer, Interval, Place, Row, Unit};
 
 /// Of a scenario with more charts than this the tables hold the rest.
 const PANELS: usize = 4;
@@ -127,7 +127,10 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> 
     let draw = |panel: &Panel| {
         let title = panel.title(scenario);
         let drawing = match panel.axis {
-            Some(axis) => lines(book, panel, axis, &title, HEIGHT),
+            Some(axis) => {
+                let unit = book.rows(&panel.places[0])[0].unit;
+                lines(book, panel, axis, &title, HEIGHT, unit)
+            }
             None => dots(book, &panel.places[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
@@ -135,7 +138,7 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> 
     panels.iter().map(draw).collect()
 }
 
-/// The two charts of the first screen: time over the share of writes, and what a read
+/// The two charts of the first screen: throughput over the share of writes, and what a read
 /// costs.
 pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
     let writes = || {
@@ -152,10 +155,10 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
         });
         let panel = found?;
         let title = format!(
-            "Time for an operation by {}, over the share of writes",
+            "Operations a second of {}, over the share of writes",
             plural(panel.rest.id.threads, "thread")
         );
-        Some(lines(book, &panel, Axis::Writes, &title, 190.0))
+        Some(lines(book, &panel, Axis::Writes, &title, 190.0, Unit::OpsPerSecond))
     };
     let read = || {
         let is_read = |place: &&Place| {
@@ -241,18 +244,33 @@ fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
     chart.draw()
 }
 
-fn lines(book: &Book<'_>, panel: &Panel, axis: Axis, title: &str, height: f64) -> Value {
+/// A line for each who took part, of the figures or of the throughput that they say.
+fn lines(
+    book: &Book<'_>,
+    panel: &Panel,
+    axis: Axis,
+    title: &str,
+    height: f64,
+    unit: Unit,
+) -> Value {
+    let figure = |place: &Place, id: &str| {
+        let Interval { value, low, high } = book.row(place, id)?.value;
+        let rate = |time: f64| place.id.threads as f64 * 1e9 / time;
+        Some(match unit {
+            Unit::OpsPerSecond => Interval { value: rate(value), low: rate(high), high: rate(low) },
+            _ => Interval { value, low, high },
+        })
+    };
     let mut series: Vec<Series> = book
         .took_part(&panel.places)
         .into_iter()
         .map(|id| Series {
             name: words::short(id, NAME),
             look: book.look(id),
-            points: panel.places.iter().map(|place| Some(book.row(place, id)?.value)).collect(),
+            points: panel.places.iter().map(|place| figure(place, id)).collect(),
         })
         .collect();
     series.sort_by_key(|series| series.look.is_ours());
-    let unit = book.rows(&panel.places[0])[0].unit;
     let labels = panel.places.iter().filter_map(|place| axis.at(place));
     let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();
     chart::lines(title, axis.name(), &labels, unit, &series, height)

@@ -12,6 +12,9 @@ pub(crate) fn value(unit: Unit, value: f64) -> String {
             value,
             &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)],
         ),
+        Unit::OpsPerSecond => {
+            scaled(value, &[("a second", 1.0), ("thousand/s", 1e3), ("million/s", 1e6)])
+        }
         Unit::InstructionsPerOp | Unit::AllocationsPerOp => significant(value),
     }
 }
@@ -24,6 +27,7 @@ pub(crate) fn measures(unit: Unit) -> &'static str {
         Unit::BytesPerService => "memory for a service",
         Unit::InstructionsPerOp => "instructions for an operation",
         Unit::AllocationsPerOp => "allocations for an operation",
+        Unit::OpsPerSecond => "operations a second",
     }
 }
 
