@@ -12,9 +12,7 @@ pub(crate) fn value(unit: Unit, value: f64) -> String {
             value,
             &[("B", 1.0), ("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0)],
         ),
-        Unit::OpsPerSecond => {
-            scaled(value, &[("a second", 1.0), ("thousand/s", 1e3), ("million/s", 1e6)])
-        }
+        Unit::OpsPerSecond => scaled(value, &[("/s", 1.0), ("k/s", 1e3), ("M/s", 1e6)]),
         Unit::InstructionsPerOp | Unit::AllocationsPerOp => significant(value),
     }
 }
