@@ -129,7 +129,8 @@ impl<S: RegistryStore> Registry<S> {
     }
 
     /// Makes the records of `source` these and no others, in one commit:
-    /// [`Batch::replace_source`]. Answers with what that changed. A pod with the registration
+    /// [`Batch::replace_source`]. Answers with what that changed, and with one
+    /// [`Skipped`](Difference::Skipped) for each record that was left out. A pod with the registration
     /// that it has is not touched, and keeps the time at which that was made. O(*n*) for all
     /// records of the store.
     ///

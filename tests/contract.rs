@@ -181,6 +181,7 @@ macro_rules! every_store {
                 a_source_is_replaced_by_what_it_has
                 replacing_a_source_keeps_what_was_observed_here
                 a_key_of_another_source_rejects_or_is_skipped
+                what_is_skipped_is_told_to_who_commits
                 a_source_is_replaced_in_the_order_of_the_batch
                 a_list_that_contradicts_itself_is_refused
                 an_older_list_of_a_source_is_refused

@@ -16,7 +16,9 @@ use crate::model::record::ServiceInfo;
 /// The differences from one state to a later one, applied to the first in their order,
 /// give the second: its records, their revisions and incarnations, its subscriptions and
 /// the order of subscribers in each group. Times of health checks are not part of it: a
-/// check that brings nothing but a newer time is no difference.
+/// check that brings nothing but a newer time is no difference. A [`Skipped`](Self::Skipped)
+/// record changes nothing when it is applied; no watch tells it, nor does
+/// [`changes_since`](crate::RegistryView::changes_since).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
@@ -55,6 +57,16 @@ pub enum Difference {
         /// The group that it no longer hears of.
         group: Arc<str>,
     },
+    /// A record that [`replace_source`](crate::Batch::replace_source) brought was left out,
+    /// since its key belongs to another source:
+    /// [`OnForeign::Skip`](crate::OnForeign::Skip). Only the answer of the commit has it, one
+    /// for each record that was left out.
+    #[non_exhaustive]
+    Skipped {
+        /// The record that stays under the key. Its [`source`](ServiceInfo::source) is the
+        /// owner.
+        kept: ServiceInfo,
+    },
 }
 
 /// For stores from elsewhere, which cannot write these variants out: they may get more fields.
@@ -79,6 +91,15 @@ impl Difference {
     pub fn unsubscribed(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Difference {
         let group = group.into();
         Difference::Unsubscribed { subscriber, group }
+    }
+
+    /// A record for the key of `kept`, which is another source's, was left out.
+    pub fn skipped(kept: ServiceInfo) -> Difference {
+        Difference::Skipped { kept }
+    }
+
+    pub(crate) fn is_skipped(&self) -> bool {
+        matches!(self, Difference::Skipped { .. })
     }
 }
 
@@ -143,7 +164,7 @@ impl Difference {
     /// away, which counts it, and which a log forgets later.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Difference::Added(_) => 0,
+            Difference::Added(_) | Difference::Skipped { .. } => 0,
             Difference::Changed { before, after } => {
                 let is_shared = std::ptr::eq(before.registration(), after.registration());
                 if is_shared { 0 } else { record_bytes(before) }

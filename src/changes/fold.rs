@@ -33,7 +33,8 @@ struct Side {
 /// came and went leaves nothing. O(differences).
 ///
 /// Records come first, in the order of the first difference about each; then subscriptions
-/// that have ended; then those that have begun, in the order in which they began.
+/// that have ended; then those that have begun, in the order in which they began; then the
+/// [skipped](Difference::Skipped) records, all of them.
 ///
 /// Two records of one key are told apart by their revisions and incarnations, so that a store
 /// from elsewhere has to [stamp](ServiceInfo::stamped) what it keeps.
@@ -63,12 +64,16 @@ pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Di
     folding.finish()
 }
 
-/// The same of one commit.
+/// The same of one commit, without what was skipped: what a log keeps.
 pub(crate) fn net(changes: Differences) -> Differences {
-    match changes.len() {
+    let mut net = match changes.len() {
         0 | 1 => changes,
         _ => fold(&changes).into(),
+    };
+    while net.last().is_some_and(Difference::is_skipped) {
+        net.pop();
     }
+    net
 }
 
 #[derive(Default)]
@@ -78,6 +83,7 @@ struct Folding {
     at_side: HashMap<(ServiceKey, Arc<str>), usize, RandomState>,
     sides: Vec<Side>,
     turns: usize,
+    skipped: Vec<Difference>,
 }
 
 impl Folding {
@@ -104,6 +110,7 @@ impl Folding {
             Difference::Unsubscribed { subscriber, group } => {
                 self.side(subscriber, group, true).after = false;
             }
+            Difference::Skipped { .. } => self.skipped.push(difference.clone()),
         }
     }
 
@@ -140,7 +147,10 @@ impl Folding {
 
     fn finish(self) -> Vec<Difference> {
         let Folding {
-            records, mut sides, ..
+            records,
+            mut sides,
+            skipped,
+            ..
         } = self;
         let mut net: Vec<Difference> = records.into_iter().filter_map(Record::net).collect();
         let ended = sides.iter().filter(|side| side.before);
@@ -155,6 +165,7 @@ impl Folding {
             subscriber: side.subscriber,
             group: side.group,
         }));
+        net.extend(skipped);
         net
     }
 }

@@ -52,6 +52,7 @@ impl Replica {
                     self.subscriptions[at] = None;
                 }
             }
+            Difference::Skipped { .. } => {}
         }
     }
 

@@ -82,7 +82,8 @@ impl Selection {
         match difference {
             Difference::Added(service)
             | Difference::Removed { last: service, .. }
-            | Difference::Changed { after: service, .. } => self.holds(service),
+            | Difference::Changed { after: service, .. }
+            | Difference::Skipped { kept: service } => self.holds(service),
             Difference::Subscribed { subscriber, group }
             | Difference::Unsubscribed { subscriber, group } => {
                 self.holds_subscription(subscriber, group)

@@ -224,7 +224,8 @@ fn named(difference: &Difference) -> [Option<Named<'_>>; 2] {
     match difference {
         Difference::Added(service)
         | Difference::Removed { last: service, .. }
-        | Difference::Changed { after: service, .. } => [
+        | Difference::Changed { after: service, .. }
+        | Difference::Skipped { kept: service } => [
             Some(Named::Service(service.service_name())),
             Some(Named::Pod(service.key())),
         ],

@@ -40,7 +40,8 @@ impl fmt::Display for Expected {
 pub enum OnForeign {
     /// Reject the batch with a [`Conflict`].
     Reject,
-    /// Leave that record alone, and go on.
+    /// Leave that record alone, and go on. The answer of the commit counts it: one
+    /// [`Skipped`](crate::changes::Difference::Skipped) for each.
     Skip,
 }
 

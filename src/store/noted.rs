@@ -67,13 +67,20 @@ impl<'l> Telling<'l> {
         (before, revision): (Revision, Revision),
         append: impl FnOnce(&Log, Differences) -> Aftermath,
     ) -> (Vec<Difference>, Option<Aftermath>) {
-        let Some(changes) = self.changes.take().map(net) else {
+        let Some(changes) = self.changes.take() else {
             return (Vec::new(), None);
         };
-        let asked = if self.is_asked {
-            changes.to_vec()
+        let (changes, asked) = if self.is_asked {
+            let skipped: Vec<_> = changes
+                .iter()
+                .filter(|it| it.is_skipped())
+                .cloned()
+                .collect();
+            let changes = net(changes);
+            let asked = changes.iter().cloned().chain(skipped).collect();
+            (changes, asked)
         } else {
-            Vec::new()
+            (net(changes), Vec::new())
         };
         let Some(log) = self.log.filter(|_| before != revision) else {
             return (asked, None);
@@ -176,6 +183,13 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         let taken = self.remove(key, cause)?;
         self.unsubscribe_all(key);
         Some(taken)
+    }
+
+    fn skip(&mut self, key: &str) {
+        self.note(|tables| {
+            let kept = tables.record(key)?.clone();
+            Some(Difference::Skipped { kept })
+        });
     }
 
     #[inline]

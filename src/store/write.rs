@@ -128,6 +128,9 @@ pub(crate) trait WriteTables {
         Some(taken)
     }
 
+    /// Passes over a record for a key that is another source's, for who tells of it.
+    fn skip(&mut self, _key: &str) {}
+
     /// Makes the records of a source these and no others. Those whose keys are another
     /// source's are left out.
     fn replace_source(&mut self, source: &str, services: Vec<ServiceInfo>) {
@@ -149,8 +152,11 @@ pub(crate) trait WriteTables {
                 Some(_) => service,
                 None => service.into_source(source.clone()),
             };
+            let key = service.key().clone();
             // A conflict: the batch said that such a record is to be skipped.
-            let _ = self.put_record(service, Put::Refresh);
+            if self.put_record(service, Put::Refresh).is_err() {
+                self.skip(&key);
+            }
         }
     }
 

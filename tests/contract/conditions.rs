@@ -1,6 +1,6 @@
 //! What a batch may demand, what is done only if, and whose a record is.
 
-use service_registry::changes::Difference;
+use service_registry::changes::{Difference, Event, Selection};
 use service_registry::{
     Batch, Cause, Condition, Conflict, Expected, Found, OnForeign, Problem, Registry,
     RegistryStore, ServiceInfo, ServiceStatus, StoreError,
@@ -358,6 +358,61 @@ pub(crate) fn a_key_of_another_source_rejects_or_is_skipped(store: &impl Registr
         assert_eq!(left["db:file"], of("file", pod("db", "file")));
         assert_eq!(left["db:1"], of("etcd", pod("db", "1")));
     }
+}
+
+pub(crate) fn what_is_skipped_is_told_to_who_commits(store: &impl RegistryStore) {
+    let (local, file) = (pod("db", "local"), of("file", pod("db", "file")));
+    store.save_service(local.clone()).unwrap();
+    store.save_service(file.clone()).unwrap();
+    let mut watch = store.watch(Selection::All).unwrap();
+    assert!(matches!(watch.recv(), Ok(Event::State { .. })));
+    let kept = |change: &Difference| match change {
+        Difference::Skipped { kept, .. } => Some(kept.clone()),
+        _ => None,
+    };
+    let registry = Registry::new(store);
+    let replace = |names: &[&str]| {
+        let list: Vec<_> = names
+            .iter()
+            .map(|name| registration("db", name, &[]))
+            .collect();
+        registry.replace_source("etcd", list, OnForeign::Skip)
+    };
+
+    let told = replace(&["local", "1", "file"]).unwrap();
+    assert!(
+        matches!(&told[0], Difference::Added(new) if &**new.key() == "db:1"),
+        "{told:?}"
+    );
+    let skipped: Vec<_> = told[1..].iter().filter_map(kept).collect();
+    assert_eq!(
+        (told.len(), skipped),
+        (3, vec![local.clone(), file.clone()])
+    );
+    let Ok(Event::Changes { changes, .. }) = watch.recv() else {
+        panic!("no changes");
+    };
+    assert_eq!(changes, told[..1], "nothing has changed for a watch");
+
+    // Nothing but what is skipped, and that is no change.
+    let before = store.revision();
+    let told = replace(&["local", "1"]).unwrap();
+    assert_eq!(told.iter().map(kept).collect::<Vec<_>>(), [Some(local)]);
+    assert_eq!(store.revision(), before);
+    assert_eq!(watch.try_recv(), Ok(None));
+
+    // What the same batch has put in the way, with changes before and behind.
+    let new = of("file", pod("db", "new"));
+    let mut batch = Batch::new();
+    batch
+        .save_service(new.clone())
+        .replace_source("etcd", vec![pod("db", "new")], OnForeign::Skip)
+        .add_subscription("db:new", "g");
+    let (revision, told) = store.commit_changes(batch).unwrap();
+    assert_eq!(revision, before.next());
+    let (skipped, changes) = told.split_last().unwrap();
+    assert_eq!((changes.len(), kept(skipped)), (3, Some(new)));
+    assert!(changes.iter().all(|change| kept(change).is_none()));
 }
 
 pub(crate) fn a_source_is_replaced_in_the_order_of_the_batch(store: &impl RegistryStore) {

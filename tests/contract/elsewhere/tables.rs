@@ -175,6 +175,7 @@ impl Turn<'_> {
             if let Some(known) = self.known(service.key()) {
                 if known.source() != Some(source) {
                     // The batch said that such a record is to be skipped.
+                    self.changes.push(Difference::skipped(known));
                     continue;
                 }
                 if known.registration() == service.registration() {
