@@ -2,9 +2,15 @@
 //! views tell has the state of that revision, and is told nothing else.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "stream")]
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+#[cfg(feature = "stream")]
+use futures_core::Stream;
+#[cfg(feature = "stream")]
+use service_registry::changes::{CommitStream, EventStream};
 use service_registry::changes::{Cursor, Difference, Event, LogOptions, Reason, Selection, Watch};
 use service_registry::{Batch, Cause, DynView, RegistryStore, RegistryView, StoreError};
 
@@ -23,9 +29,13 @@ fn selections() -> Vec<Selection> {
     ]
 }
 
+/// In how many ways an event can be taken.
+const WAYS: usize = if cfg!(feature = "stream") { 7 } else { 5 };
+
 /// A watch, and what follows it.
 struct Follower {
-    watch: Watch,
+    /// Away only while it is a stream.
+    watch: Option<Watch>,
     selection: Selection,
     copied: Copied,
     began: bool,
@@ -37,7 +47,7 @@ struct Follower {
 impl Follower {
     fn new(watch: Watch, selection: Selection) -> Follower {
         Follower {
-            watch,
+            watch: Some(watch),
             selection,
             copied: Copied::default(),
             began: false,
@@ -46,21 +56,49 @@ impl Follower {
         }
     }
 
+    fn watch(&mut self) -> &mut Watch {
+        self.watch.as_mut().expect("no stream for now")
+    }
+
+    /// Takes an event in one of the ways, if there is one.
+    fn take(&mut self, dice: &mut Dice) -> Option<Event> {
+        let mut context = Context::from_waker(Waker::noop());
+        let watch = self.watch();
+        match dice.roll(WAYS) {
+            0 => watch.try_recv().unwrap(),
+            1 => watch.try_recv_commit().unwrap(),
+            2 => watch.recv_timeout(Duration::ZERO).unwrap(),
+            3 => ready(watch.poll_recv(&mut context)),
+            4 => ready(watch.poll_recv_commit(&mut context)),
+            #[cfg(feature = "stream")]
+            5 => self.take_streamed(Watch::into_stream, EventStream::into_watch),
+            #[cfg(feature = "stream")]
+            6 => self.take_streamed(Watch::into_commit_stream, CommitStream::into_watch),
+            _ => unreachable!("no such way"),
+        }
+    }
+
+    /// The same as a stream, which is a watch again afterwards.
+    #[cfg(feature = "stream")]
+    fn take_streamed<S>(&mut self, into: fn(Watch) -> S, back: fn(S) -> Watch) -> Option<Event>
+    where
+        S: Stream<Item = service_registry::Result<Event>> + Unpin,
+    {
+        let mut stream = into(self.watch.take().expect("no stream for now"));
+        let mut context = Context::from_waker(Waker::noop());
+        let next = Pin::new(&mut stream).poll_next(&mut context);
+        self.watch = Some(back(stream));
+        ready(next.map(|event| event.expect("the store is open")))
+    }
+
     /// Takes an event in one of the ways, and checks it against the states that there were.
     fn look(&mut self, dice: &mut Dice, states: &[BTreeMap<usize, Copied>], which: usize) -> bool {
-        let before = self.watch.revision();
-        let mut context = Context::from_waker(Waker::noop());
-        let event = match dice.roll(5) {
-            0 => self.watch.try_recv().unwrap(),
-            1 => self.watch.try_recv_commit().unwrap(),
-            2 => self.watch.recv_timeout(Duration::ZERO).unwrap(),
-            3 => ready(self.watch.poll_recv(&mut context)),
-            _ => ready(self.watch.poll_recv_commit(&mut context)),
-        };
+        let before = self.watch().revision();
+        let event = self.take(dice);
         let Some(event) = event else {
             return false;
         };
-        assert_eq!(event.revision(), self.watch.revision());
+        assert_eq!(event.revision(), self.watch().revision());
         assert!(event.revision() > before || !self.began, "{event:?}");
         let is_state = matches!(event, Event::State { .. });
         assert!(is_state || self.began, "no state before {event:?}");
@@ -151,9 +189,9 @@ fn law<S: RegistryStore>(make: impl Fn() -> S) -> (usize, usize) {
                     followers.push((which, Follower::new(watch, selection)));
                 }
                 1 if !followers.is_empty() => {
-                    let (which, gone) = followers.swap_remove(dice.roll(followers.len()));
+                    let (which, mut gone) = followers.swap_remove(dice.roll(followers.len()));
                     if gone.began {
-                        cursors.push((which, gone.watch.cursor(), gone.copied));
+                        cursors.push((which, gone.watch().cursor(), gone.copied));
                     }
                 }
                 2 if !cursors.is_empty() => {
@@ -186,11 +224,11 @@ fn law<S: RegistryStore>(make: impl Fn() -> S) -> (usize, usize) {
         let end = store.revision();
         for (which, follower) in &mut followers {
             while follower.look(&mut dice, &states, *which) {}
-            assert_eq!(follower.watch.revision(), end);
+            assert_eq!(follower.watch().revision(), end);
         }
         store.close().unwrap();
         for (_, follower) in &mut followers {
-            assert_eq!(follower.watch.recv(), Err(StoreError::Closed));
+            assert_eq!(follower.watch().recv(), Err(StoreError::Closed));
             replaced += follower.replaced;
             lagged += follower.lagged;
         }
