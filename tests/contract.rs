@@ -250,6 +250,7 @@ macro_rules! watched_store {
                 a_removal_is_told_with_its_cause
                 what_came_and_went_unseen_shows_nothing
                 a_key_that_is_made_again_is_a_change
+                what_a_source_no_longer_has_is_removed_even_unread
                 who_falls_behind_is_told_the_state_and_holds_up_nobody
                 a_closed_store_ends_its_watches
                 a_watch_from_inside_a_closure_is_begun_or_refused

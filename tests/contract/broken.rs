@@ -977,6 +977,7 @@ noticed! { must_fail:
     changes_told_too_soon: TellsTooSoon by watches::watches_of_many_threads_miss_nothing;
     changes_lost_among_threads: LosesChanges by watches::watches_of_many_threads_miss_nothing;
     an_answer_of_steps: AnswersStepByStep by law::what_a_commit_answers_leads_from_one_state_to_the_next;
+    a_relist_without_a_removal: SourcesOnlyGrow by watches::what_a_source_no_longer_has_is_removed_even_unread;
     everybody_woken: TellsEverybody by watches::who_watches_other_names_sleeps_on;
 }
 

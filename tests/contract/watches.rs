@@ -177,11 +177,46 @@ pub(crate) fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
     assert!(matches!(anew[0], Difference::Changed { .. }), "{anew:?}");
 }
 
-/// A gap was handled by going on from now; a slow reader held up the others, or kept
-/// everything that was removed.
+/// A list that came anew told of no removal of what was still in the queue, so that it stayed
+/// for ever: kubernetes#115658.
+pub(crate) fn what_a_source_no_longer_has_is_removed_even_unread(store: &impl RegistryStore) {
+    let list = |name: &str| {
+        let mut batch = Batch::new();
+        batch.replace_source("file", vec![pod("a", name)], OnForeign::Reject);
+        store.commit(batch).unwrap();
+    };
+    let mut stepping = begun(store, Selection::service("a"));
+    let mut folding = begun(store, Selection::service("a"));
+    list("1");
+    list("2");
+    let told = changes(stepping.recv_commit().unwrap());
+    assert!(
+        matches!(&told[..], [Difference::Added(info)] if &**info.key() == "a:1"),
+        "{told:?}"
+    );
+    let told = changes(stepping.recv_commit().unwrap());
+    let is_removal = |change: &Difference| match change {
+        Difference::Removed { last, cause, .. } => {
+            (&**last.key(), *cause) == ("a:1", Cause::Replaced)
+        }
+        _ => false,
+    };
+    assert!(told.iter().any(is_removal), "{told:?}");
+    let told = changes(folding.recv().unwrap());
+    assert!(
+        matches!(&told[..], [Difference::Added(info)] if &**info.key() == "a:2"),
+        "{told:?}"
+    );
+}
+
+/// A gap was handled by going on from now, or a delete within it was never told
+/// (kubernetes#115658); a slow reader held up the others, or kept everything that was removed.
 pub(crate) fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &impl RegistryStore) {
+    store.save_service(pod("b", "1")).unwrap();
     let mut stuck = begun(store, Selection::All);
     let mut quick = begun(store, Selection::All);
+    store.delete_service("b:1").unwrap();
+    assert_eq!(changes(quick.recv_commit().unwrap()).len(), 1);
     let mut large = registration("a", "1", &[]);
     large.health_check_url = "x".repeat(8_000);
     let mut told = 0;
@@ -199,6 +234,7 @@ pub(crate) fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &imp
     else {
         panic!("a gap was passed over");
     };
+    // What was deleted meanwhile is not among them.
     assert_eq!((reason, services.len()), (Reason::Lagged, 1));
     assert_eq!(services[0].weight(), 1_499);
     store.delete_service("a:1").unwrap();
