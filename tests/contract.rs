@@ -35,6 +35,8 @@ mod conditions;
 mod copies;
 #[path = "contract/elsewhere.rs"]
 mod from_elsewhere;
+#[path = "contract/law.rs"]
+mod law;
 #[path = "contract/names.rs"]
 mod names;
 #[path = "contract/registry.rs"]
@@ -51,7 +53,7 @@ mod snapshots;
 mod subscriptions;
 #[path = "contract/watches.rs"]
 mod watches;
-use watches as differences;
+use law as differences;
 use watches as threads_that_watch;
 use watches as views;
 
@@ -238,19 +240,23 @@ macro_rules! every_store {
 macro_rules! watched_store {
     ($make:expr) => {
         tests! { $make =>
+            law {
+                what_a_commit_answers_leads_from_one_state_to_the_next;
+                from make:
+                what_is_applied_is_the_state_of_that_revision
+            }
             watches {
-                what_a_commit_answers_leads_from_one_state_to_the_next
                 a_call_from_inside_a_view_is_done_or_refused
                 a_newer_time_by_itself_is_no_difference
                 a_removal_is_told_with_its_cause
                 what_came_and_went_unseen_shows_nothing
                 a_key_that_is_made_again_is_a_change
+                what_a_source_no_longer_has_is_removed_even_unread
                 who_falls_behind_is_told_the_state_and_holds_up_nobody
                 a_closed_store_ends_its_watches
                 a_watch_from_inside_a_closure_is_begun_or_refused
                 who_watches_other_names_sleeps_on;
                 from make:
-                what_is_applied_is_the_state_of_that_revision
                 a_cursor_goes_on_or_begins_anew
                 a_store_that_is_dropped_ends_its_watches
             }
@@ -351,7 +357,7 @@ macro_rules! with_logs {
         #[test]
         fn who_falls_behind_at_random_has_the_state_of_that_revision() {
             crate::within_patience(|| {
-                crate::watches::who_falls_behind_at_random_has_the_state_of_that_revision($make);
+                crate::law::who_falls_behind_at_random_has_the_state_of_that_revision($make);
             });
         }
     };

@@ -13,6 +13,8 @@ use super::board::{Board, Shown, Step};
 use super::replica::Replica;
 use super::*;
 use crate::model::error::StoreError;
+use crate::model::record::ServiceInfo;
+use crate::model::registration::ServiceRegistration;
 use crate::model::revision::Revision;
 
 const NO_LIMIT: LogOptions = LogOptions {
@@ -421,6 +423,50 @@ fn a_log_keeps_no_more_than_its_bound() {
     }
     drop((watches, all));
     assert_eq!(board.log.bytes(), 0);
+}
+
+/// A store whose state its watches cannot read is asked for it once for each filling of the log,
+/// and not by each commit.
+#[test]
+fn a_checkpoint_is_made_once_for_each_filling_of_the_log() {
+    const FILLINGS: usize = 5;
+    let commit = |n: u64| {
+        let info = ServiceInfo::new(ServiceRegistration::new("s0", "p0")).unwrap();
+        Difference::Added(info.stamped(n.into(), n.into()))
+    };
+    // How many of these commits the log holds, counted with a log that forgets nothing.
+    let entry = {
+        let log = Log::new(NO_LIMIT);
+        let board = Board::new(log.clone(), false);
+        let _watch = board.watch(Selection::All);
+        drop(log.append(1.into(), [commit(1)]));
+        let first = log.bytes();
+        drop(log.append(2.into(), [commit(2)]));
+        log.bytes() - first
+    };
+    let holds = 50;
+    let log = Log::new(LogOptions {
+        bytes: entry * holds,
+        ..NO_LIMIT
+    });
+    let board = Board::new(log.clone(), false);
+    let _watch = board.watch(Selection::All);
+    let calls = AtomicUsize::new(0);
+    let commits = holds * FILLINGS;
+    for n in 1..=commits as u64 {
+        let state = || {
+            calls.fetch_add(1, Relaxed);
+            State {
+                revision: n.into(),
+                ..State::default()
+            }
+        };
+        drop(log.append_with(n.into(), [commit(n)], state));
+    }
+    let calls = calls.load(Relaxed);
+    println!("{calls} states for {commits} commits, of which the log holds about {holds}");
+    // It forgets, so that it needs some; and what it has begun to fill is no filling yet.
+    assert!((FILLINGS - 2..=FILLINGS).contains(&calls), "{calls}");
 }
 
 #[test]

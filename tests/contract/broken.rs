@@ -20,8 +20,8 @@ use service_registry::{
 use crate::support::failing::{must_fail, must_hang};
 use crate::support::teller::state_of;
 use crate::{
-    batches, closing, closures, conditions, registry, revisions, services, shared, subscriptions,
-    watches,
+    batches, closing, closures, conditions, law, registry, revisions, services, shared,
+    subscriptions, watches,
 };
 
 /// What a [`Broken`] store gets wrong.
@@ -72,6 +72,8 @@ pub(crate) enum Fault {
     TellsTooSoon,
     LosesChanges,
     TellsTwice,
+    TellsOfTimes,
+    AnswersStepByStep,
     TellsEverybody,
     LeavesWatchesAsleep,
 }
@@ -96,6 +98,8 @@ struct Told {
     watch: Watch,
     /// What was last told.
     last: Vec<Difference>,
+    /// Up to where it has told.
+    revision: Revision,
     commits: u64,
 }
 
@@ -107,6 +111,7 @@ pub(crate) fn broken(fault: Fault) -> Broken {
         store,
         watch,
         last: Vec::new(),
+        revision: Revision::ZERO,
         commits: 0,
     };
     Broken {
@@ -170,7 +175,14 @@ impl Drop for Inner<'_> {
             left.push(log.append(revision, changes));
         }
         let revision = told.store.revision();
-        left.push(log.append(revision, []));
+        // Where there are no differences, it brought newer times only.
+        let is_time = left.is_empty() && revision > told.revision;
+        told.revision = revision;
+        let same = (is_time && *fault == Fault::TellsOfTimes)
+            .then(|| told.store.get_all_services().unwrap().pop())
+            .flatten();
+        let same = same.map(|info| Difference::changed(info.clone(), info));
+        left.push(log.append(revision, same));
         drop(told);
         drop(left);
         if *fault == Fault::TellsTooSoon {
@@ -545,7 +557,16 @@ impl RegistryStore for Broken {
     }
 
     fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
-        self.inner().commit_changes(batch)
+        let inner = self.inner();
+        if self.has(Fault::AnswersStepByStep) {
+            let mut steps = Vec::new();
+            for change in batch {
+                let (_, changes) = inner.commit_changes([change].into_iter().collect())?;
+                steps.extend(changes);
+            }
+            return Ok((inner.revision(), steps));
+        }
+        inner.commit_changes(batch)
     }
 
     fn watch(&self, selection: Selection) -> Result<Watch> {
@@ -955,14 +976,17 @@ noticed! { must_fail:
 
     changes_told_too_soon: TellsTooSoon by watches::watches_of_many_threads_miss_nothing;
     changes_lost_among_threads: LosesChanges by watches::watches_of_many_threads_miss_nothing;
+    an_answer_of_steps: AnswersStepByStep by law::what_a_commit_answers_leads_from_one_state_to_the_next;
+    a_relist_without_a_removal: SourcesOnlyGrow by watches::what_a_source_no_longer_has_is_removed_even_unread;
     everybody_woken: TellsEverybody by watches::who_watches_other_names_sleeps_on;
 }
 
 noticed! { must_fail, from make:
     an_accepted_write_lost: CloseForgetsWhatItAccepted by shared::closing_among_thirty_threads_hangs_nobody;
-    a_change_lost: LosesChanges by watches::what_is_applied_is_the_state_of_that_revision;
-    a_change_told_twice: TellsTwice by watches::what_is_applied_is_the_state_of_that_revision;
-    a_selection_ignored: TellsEverybody by watches::what_is_applied_is_the_state_of_that_revision;
+    a_change_lost: LosesChanges by law::what_is_applied_is_the_state_of_that_revision;
+    a_change_told_twice: TellsTwice by law::what_is_applied_is_the_state_of_that_revision;
+    a_time_told: TellsOfTimes by law::what_is_applied_is_the_state_of_that_revision;
+    a_selection_ignored: TellsEverybody by law::what_is_applied_is_the_state_of_that_revision;
 }
 
 noticed! { must_hang:

@@ -1,6 +1,6 @@
 //! What whoever follows a watch has, and what there is to follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use service_registry::changes::{Difference, Event, Selection};
 use service_registry::{
@@ -92,8 +92,10 @@ impl Copied {
     ///
     /// # Errors
     ///
-    /// Where one of them does not begin with what is there.
+    /// Where one of them does not begin with what is there, and where they are not a
+    /// [net effect](net).
     pub(crate) fn apply_all(&mut self, changes: &[Difference]) -> Result<(), String> {
+        net(changes)?;
         changes.iter().try_for_each(|change| {
             let applies = self.apply(change);
             applies.ok_or_else(|| format!("{change:?} of {self:?}"))
@@ -143,7 +145,8 @@ impl Copied {
     ///
     /// # Errors
     ///
-    /// As [`apply_all`](Self::apply_all), and where an event tells nothing.
+    /// As [`apply_all`](Self::apply_all), and where an event tells nothing, or a state tells
+    /// of a record twice.
     pub(crate) fn follow(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::State {
@@ -153,7 +156,10 @@ impl Copied {
             } => {
                 *self = Copied::default();
                 for info in services {
-                    self.records.insert(info.key().to_string(), stamped(info));
+                    let twice = self.records.insert(info.key().to_string(), stamped(info));
+                    if twice.is_some() {
+                        return Err(format!("{info:?} is told twice in {event:?}"));
+                    }
                 }
                 for subscription in subscriptions {
                     let group = self.groups.entry(subscription.group.to_string());
@@ -168,6 +174,34 @@ impl Copied {
             other => panic!("unknown: {other:?}"),
         }
     }
+}
+
+/// Checks that differences are a net effect: one for a record at most, for a subscription its
+/// end at most and then its new beginning, and none that says nothing.
+///
+/// # Errors
+///
+/// Which of them says what another says, or nothing.
+fn net(changes: &[Difference]) -> Result<(), String> {
+    let (mut records, mut ended, mut begun) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    changes.iter().try_for_each(|change| {
+        let is_net = match change {
+            Difference::Added(info) => records.insert(info.key()),
+            Difference::Changed { before, after, .. } => {
+                records.insert(after.key()) && stamped(before) != stamped(after)
+            }
+            Difference::Removed { last, .. } => records.insert(last.key()),
+            Difference::Unsubscribed {
+                subscriber, group, ..
+            } => !begun.contains(&(subscriber, group)) && ended.insert((subscriber, group)),
+            Difference::Subscribed {
+                subscriber, group, ..
+            } => begun.insert((subscriber, group)),
+            other => panic!("unknown: {other:?}"),
+        };
+        let told = || format!("{change:?} is no net effect in {changes:?}");
+        is_net.then_some(()).ok_or_else(told)
+    })
 }
 
 // --- batches at random
