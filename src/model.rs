@@ -29,7 +29,7 @@ pub(crate) mod change;
 pub(crate) mod check;
 pub(crate) mod condition;
 pub(crate) mod error;
-mod excerpt;
+pub(crate) mod excerpt;
 pub(crate) mod host;
 pub(crate) mod key;
 pub(crate) mod limits;

@@ -413,6 +413,10 @@ pub trait RegistryStore {
     ///     (view.revision(), view.subscribers("user-service").count())
     /// })?;
     /// assert_eq!((revision.as_u64(), waiting), (1, 1));
+    ///
+    /// // Through `dyn`, a reference is the store.
+    /// let any: &dyn RegistryStore = &store;
+    /// assert_eq!((&any).with_view(|view| view.groups().count())?, 1);
     /// # Ok::<(), service_registry::StoreError>(())
     /// ```
     ///

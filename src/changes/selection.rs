@@ -1,13 +1,17 @@
 //! What a watch is about.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
 use crate::changes::{Difference, State, Subscription};
 use crate::model::error::Result;
+use crate::model::excerpt::Excerpt;
 use crate::model::key::{ServiceKey, check_key};
 use crate::model::limits::check_service_name;
 use crate::model::record::ServiceInfo;
 
 /// The part of a registry that a [`Watch`](super::Watch) tells of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Selection {
     /// Every record and every subscription.
@@ -89,5 +93,30 @@ impl Selection {
                 self.holds_subscription(subscriber, group)
             }
         }
+    }
+}
+
+/// A service and a group of one name share a hash; the comparison tells them apart.
+impl Hash for Selection {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Selection::All => "".hash(state),
+            Selection::Service(name) | Selection::Pod(name) | Selection::Group(name) => {
+                name.hash(state);
+            }
+        }
+    }
+}
+
+/// Shows at most 64 characters of a name.
+impl fmt::Debug for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = match self {
+            Selection::All => return f.write_str("All"),
+            Selection::Service(name) => ("Service", name),
+            Selection::Pod(key) => ("Pod", key),
+            Selection::Group(name) => ("Group", name),
+        };
+        f.debug_tuple(kind).field(&Excerpt::new(name)).finish()
     }
 }

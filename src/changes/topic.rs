@@ -187,7 +187,7 @@ impl Named<'_> {
 
 impl Hash for Named<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // A service and a group of one name share a hash; the comparison tells them apart.
+        // As a `Selection`, which `Equivalent` asks for.
         match self {
             Named::All => "".hash(state),
             Named::Service(name) | Named::Pod(name) | Named::Group(name) => name.hash(state),
@@ -203,13 +203,6 @@ impl<'a> From<&'a Selection> for Named<'a> {
             Selection::Pod(name) => Named::Pod(name),
             Selection::Group(name) => Named::Group(name),
         }
-    }
-}
-
-// As `Equivalent` asks for: a selection hashes as its name.
-impl Hash for Selection {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Named::from(self).hash(state);
     }
 }
 

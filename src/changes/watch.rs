@@ -363,6 +363,12 @@ impl Watch {
 
 #[cfg(all(test, loom))]
 impl Watch {
+    /// Has shown everything up to `revision`.
+    pub(super) fn go_on_from(&mut self, revision: Revision) {
+        self.shown = revision;
+        self.state_for = None;
+    }
+
     /// Has `waker` woken, without a look at what is pending.
     pub(super) fn lie_down(&self, waker: Waker) {
         let mut inner = self.log.lock();

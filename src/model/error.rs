@@ -39,7 +39,8 @@ pub enum StoreError {
     /// is a `WorkerStore`, whose worker is in the parent.
     Closed,
     /// The operation was called from inside a read closure of the same store
-    /// ([`with_service`](crate::RegistryStore::with_service)), where it would
+    /// ([`with_service`](crate::RegistryStore::with_service),
+    /// [`with_view`](crate::RegistryStore::with_view) and their like), where it would
     /// wait for itself. Return what you need from the closure, then call again.
     Reentrant,
     /// A store from elsewhere failed in a way of its own: its disk, its network. No
@@ -324,7 +325,10 @@ impl fmt::Display for Problem {
             Problem::NoPod => f.write_str("names no pod after its `:`; a key reads `service:pod`"),
             Problem::NoHost => f.write_str("is neither an IP address nor a DNS name"),
             Problem::NoAddress => f.write_str("is a name, which has to be resolved first"),
-            Problem::OutOfTime => f.write_str("from 1970 on is not between 1970 and 9999"),
+            Problem::OutOfTime => f.write_str(
+                "from 1970 on is not between 1970 and 9999; a time that is not there is left \
+                 out, and is no zero time of the year 1",
+            ),
             Problem::Repeated => f.write_str("was given before in the same list"),
             Problem::OtherSource => f.write_str("is another source than that of its list"),
             Problem::LaterView => f.write_str("is the revision of a later view"),

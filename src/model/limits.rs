@@ -62,16 +62,23 @@ pub(super) fn problem_of_length(text: &str, max: usize) -> Option<Problem> {
     (len > max).then_some(Problem::TooLong { len, max })
 }
 
+/// What is wrong with a text that goes into headers and logs, and may be empty.
+pub(super) fn problem_of_line(text: &str, max: usize) -> Option<Problem> {
+    problem_of_length(text, max).or_else(|| problem_of_control(text))
+}
+
+fn problem_of_control(text: &str) -> Option<Problem> {
+    let control = text.char_indices().find(|(_, c)| c.is_control());
+    control.map(|(at, _)| Problem::Control { at })
+}
+
 fn problem_of_characters(name: &str) -> Option<Problem> {
     // Most names are of this kind, which one pass over the bytes tells.
     if name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
-    if let Some((at, _)) = name.char_indices().find(|(_, c)| c.is_control()) {
-        return Some(Problem::Control { at });
-    }
     let is_padded = name.starts_with(char::is_whitespace) || name.ends_with(char::is_whitespace);
-    is_padded.then_some(Problem::Padded)
+    problem_of_control(name).or_else(|| is_padded.then_some(Problem::Padded))
 }
 
 /// Checks how many entries a field has.

@@ -6,7 +6,7 @@ use super::error::{InvalidInput, Problem};
 use super::excerpt::Excerpt;
 use super::limits::{
     MAX_METADATA, MAX_METADATA_KEY_LEN, MAX_METADATA_VALUE_LEN, MAX_PROTOCOL_LEN, MAX_PROVIDERS,
-    MAX_SUBSCRIPTIONS, MAX_URL_LEN, check_count, check_name, problem_of_length,
+    MAX_SUBSCRIPTIONS, MAX_URL_LEN, check_count, check_name, problem_of_length, problem_of_line,
     problem_of_service_name, problem_of_text, refuse,
 };
 use super::provider::Provider;
@@ -156,7 +156,7 @@ impl ServiceRegistration {
             ("health_check_url", &self.health_check_url),
             ("notification_url", &self.notification_url),
         ] {
-            refuse(field, url, problem_of_length(url, MAX_URL_LEN))?;
+            refuse(field, url, problem_of_line(url, MAX_URL_LEN))?;
         }
         check_count("subscriptions", self.subscriptions.len(), MAX_SUBSCRIPTIONS)?;
         for (at, group) in self.subscriptions.iter().enumerate() {
@@ -171,7 +171,7 @@ impl ServiceRegistration {
         check_count("metadata", self.metadata.len(), MAX_METADATA)?;
         for (key, value) in &self.metadata {
             let empty = key.is_empty().then_some(Problem::Empty);
-            let problem = empty.or_else(|| problem_of_length(key, MAX_METADATA_KEY_LEN));
+            let problem = empty.or_else(|| problem_of_line(key, MAX_METADATA_KEY_LEN));
             refuse("metadata key", key, problem)?;
             let problem = problem_of_length(value, MAX_METADATA_VALUE_LEN);
             if problem.is_some() {

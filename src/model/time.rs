@@ -89,6 +89,10 @@ pub(super) mod wire {
         },
     }
 
+    fn untold<E: serde::de::Error>() -> E {
+        E::custom("a time that this system cannot tell")
+    }
+
     impl Read {
         fn time<E: serde::de::Error>(self) -> Result<SystemTime, E> {
             match self {
@@ -97,7 +101,14 @@ pub(super) mod wire {
                         let text = super::super::excerpt::Excerpt::new(&text);
                         E::custom(format_args!("{text} is no RFC 3339 time: {error}"))
                     })?;
-                    Ok(time.into())
+                    let since = time - OffsetDateTime::UNIX_EPOCH;
+                    let away = since.unsigned_abs();
+                    let time = if since.is_negative() {
+                        SystemTime::UNIX_EPOCH.checked_sub(away)
+                    } else {
+                        SystemTime::UNIX_EPOCH.checked_add(away)
+                    };
+                    time.ok_or_else(untold)
                 }
                 Read::Since {
                     secs_since_epoch: seconds,
@@ -107,7 +118,7 @@ pub(super) mod wire {
                     let since = Duration::from_secs(seconds)
                         .checked_add(Duration::from_nanos(nanos.into()));
                     let time = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-                    time.ok_or_else(|| E::custom("a time that this system cannot tell"))
+                    time.ok_or_else(untold)
                 }
             }
         }

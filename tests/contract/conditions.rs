@@ -256,6 +256,13 @@ pub(crate) fn nobody_saves_over_another_source(store: &impl RegistryStore) {
         .save_service(of("file", pod("db", "new")));
     let told = conflict(rejected(store, batch, 1));
     assert_eq!(told.found(), &record(0, 0, Some("etcd")), "not committed");
+    // The stamps of what a caller has from here are not those of what it saves.
+    let known = store.get_service("db:etcd").unwrap();
+    assert_ne!(known.revision(), revision(0));
+    let mut batch = Batch::new();
+    batch.save_service(known).save_service(pod("db", "etcd"));
+    let told = conflict(rejected(store, batch, 1));
+    assert_eq!(told.found(), &record(0, 0, Some("file")), "not committed");
     // Health is anybody's.
     swap(store, "db:etcd", ServiceStatus::Healthy, at(1));
 }

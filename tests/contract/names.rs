@@ -309,6 +309,37 @@ fn what_a_peer_sends_is_limited_and_the_field_is_named() {
 }
 
 #[test]
+fn what_goes_into_a_line_holds_no_control_characters() {
+    let ask = |change: fn(&mut ServiceRegistration)| {
+        let mut asked = registration("s", "p", &[]);
+        change(&mut asked);
+        crate::support::refused(ServiceInfo::new(asked))
+    };
+    for (field, value, refused) in [
+        (
+            "health_check_url",
+            "http://a/\r\nx: y",
+            ask(|of| of.health_check_url = "http://a/\r\nx: y".into()),
+        ),
+        (
+            "notification_url",
+            "\u{85}",
+            ask(|of| of.notification_url = "\u{85}".into()),
+        ),
+        (
+            "metadata key",
+            "a\nb",
+            ask(|of| drop(of.metadata.insert("a\nb".into(), String::new()))),
+        ),
+    ] {
+        assert_eq!((refused.field(), refused.value()), (field, value));
+    }
+    // A value may be a text of several lines.
+    let asked = registration("s", "p", &[]).with_metadata("a", "b\nc");
+    assert!(ServiceInfo::new(asked).is_ok());
+}
+
+#[test]
 fn a_key_reads_back_from_its_text() {
     for (service, name) in [
         ("s", "p"),
