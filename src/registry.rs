@@ -130,14 +130,15 @@ impl<S: RegistryStore> Registry<S> {
 
     /// Makes the records of `source` these and no others, in one commit:
     /// [`Batch::replace_source`]. Answers with what that changed, and with one
-    /// [`Skipped`](Difference::Skipped) for each record that was left out. A pod with the registration
-    /// that it has is not touched, and keeps the time at which that was made. O(*n*) for all
-    /// records of the store.
+    /// [`Skipped`](Difference::Skipped) for each record that was left out. A pod with the
+    /// registration that it has is not touched, and keeps the time at which that was made.
+    /// O(*n*) for all records of the store.
     ///
     /// # Errors
     ///
     /// [`Invalid`](StoreError::Invalid) for a registration that [`ServiceInfo::new`]
-    /// refuses, which its field names: `registrations[2].pod_name`; [`BatchRejected`](StoreError::BatchRejected) with the reason, a
+    /// refuses, which its field names: `registrations[2].pod_name`;
+    /// [`BatchRejected`](StoreError::BatchRejected) with the reason, a
     /// [`Conflict`](StoreError::Conflict) among them; [`Closed`](StoreError::Closed).
     pub fn replace_source(
         &self,

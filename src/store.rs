@@ -269,7 +269,8 @@ pub trait RegistryStore {
     fn commit(&self, batch: Batch) -> Result<Revision>;
 
     /// As [`commit`](Self::commit), and answers with what it changed besides, as the net
-    /// effect of the whole batch, and with what it [skipped](Difference::Skipped). The cost of a commit, and O(differences).
+    /// effect of the whole batch, and with what it [skipped](Difference::Skipped). The cost of
+    /// a commit, and O(differences).
     ///
     /// # Errors
     ///

@@ -64,16 +64,12 @@ pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Di
     folding.finish()
 }
 
-/// The same of one commit, without what was skipped: what a log keeps.
+/// The same of one commit.
 pub(crate) fn net(changes: Differences) -> Differences {
-    let mut net = match changes.len() {
+    match changes.len() {
         0 | 1 => changes,
         _ => fold(&changes).into(),
-    };
-    while net.last().is_some_and(Difference::is_skipped) {
-        net.pop();
     }
-    net
 }
 
 #[derive(Default)]

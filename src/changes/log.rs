@@ -306,7 +306,12 @@ impl Log {
         aftermath
     }
 
-    fn append_to(&self, inner: &mut Inner, revision: Revision, changes: Differences) -> Aftermath {
+    fn append_to(
+        &self,
+        inner: &mut Inner,
+        revision: Revision,
+        mut changes: Differences,
+    ) -> Aftermath {
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
             return aftermath;
@@ -319,6 +324,10 @@ impl Log {
         let before = Revision::from(revision.as_u64().saturating_sub(1));
         inner.lost.get_or_insert(before);
         self.pass(revision);
+        // Only who commits is told of these, which are the last of a net effect.
+        while changes.last().is_some_and(Difference::is_skipped) {
+            changes.pop();
+        }
         if changes.is_empty() {
             return aftermath;
         }

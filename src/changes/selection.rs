@@ -3,6 +3,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use hashbrown::Equivalent;
+
 use crate::changes::{Difference, State, Subscription};
 use crate::model::error::Result;
 use crate::model::excerpt::Excerpt;
@@ -96,15 +98,10 @@ impl Selection {
     }
 }
 
-/// A service and a group of one name share a hash; the comparison tells them apart.
+// As `Equivalent` asks for: a selection hashes as its name.
 impl Hash for Selection {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Selection::All => "".hash(state),
-            Selection::Service(name) | Selection::Pod(name) | Selection::Group(name) => {
-                name.hash(state);
-            }
-        }
+        Named::from(self).hash(state);
     }
 }
 
@@ -118,5 +115,61 @@ impl fmt::Debug for Selection {
             Selection::Group(name) => ("Group", name),
         };
         f.debug_tuple(kind).field(&Excerpt::new(name)).finish()
+    }
+}
+
+/// The kinds of selections.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    All,
+    Service,
+    Pod,
+    Group,
+}
+
+/// A selection, by reference.
+#[derive(PartialEq, Eq)]
+pub(super) enum Named<'a> {
+    All,
+    Service(&'a str),
+    Pod(&'a str),
+    Group(&'a str),
+}
+
+impl Named<'_> {
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Named::All => Kind::All,
+            Named::Service(_) => Kind::Service,
+            Named::Pod(_) => Kind::Pod,
+            Named::Group(_) => Kind::Group,
+        }
+    }
+}
+
+impl Hash for Named<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // A service and a group of one name share a hash; the comparison tells them apart.
+        match self {
+            Named::All => "".hash(state),
+            Named::Service(name) | Named::Pod(name) | Named::Group(name) => name.hash(state),
+        }
+    }
+}
+
+impl<'a> From<&'a Selection> for Named<'a> {
+    fn from(selection: &'a Selection) -> Named<'a> {
+        match selection {
+            Selection::All => Named::All,
+            Selection::Service(name) => Named::Service(name),
+            Selection::Pod(name) => Named::Pod(name),
+            Selection::Group(name) => Named::Group(name),
+        }
+    }
+}
+
+impl Equivalent<Selection> for Named<'_> {
+    fn equivalent(&self, key: &Selection) -> bool {
+        *self == Named::from(key)
     }
 }

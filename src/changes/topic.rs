@@ -2,13 +2,14 @@
 //! sleeps until there is one.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::task::Waker;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::selection::{Kind, Named};
 use super::{Difference, Differences, Selection};
 use crate::hash::RandomState;
 use crate::model::revision::Revision;
@@ -154,62 +155,6 @@ pub(super) struct Topics {
     of_kind: [usize; 4],
     /// What their pending entries keep in memory.
     pub(super) bytes: usize,
-}
-
-/// The kinds of selections.
-#[derive(Clone, Copy)]
-enum Kind {
-    All,
-    Service,
-    Pod,
-    Group,
-}
-
-/// A selection, by reference.
-#[derive(PartialEq, Eq)]
-enum Named<'a> {
-    All,
-    Service(&'a str),
-    Pod(&'a str),
-    Group(&'a str),
-}
-
-impl Named<'_> {
-    fn kind(&self) -> Kind {
-        match self {
-            Named::All => Kind::All,
-            Named::Service(_) => Kind::Service,
-            Named::Pod(_) => Kind::Pod,
-            Named::Group(_) => Kind::Group,
-        }
-    }
-}
-
-impl Hash for Named<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // As a `Selection`, which `Equivalent` asks for.
-        match self {
-            Named::All => "".hash(state),
-            Named::Service(name) | Named::Pod(name) | Named::Group(name) => name.hash(state),
-        }
-    }
-}
-
-impl<'a> From<&'a Selection> for Named<'a> {
-    fn from(selection: &'a Selection) -> Named<'a> {
-        match selection {
-            Selection::All => Named::All,
-            Selection::Service(name) => Named::Service(name),
-            Selection::Pod(name) => Named::Pod(name),
-            Selection::Group(name) => Named::Group(name),
-        }
-    }
-}
-
-impl Equivalent<Selection> for Named<'_> {
-    fn equivalent(&self, key: &Selection) -> bool {
-        *self == Named::from(key)
-    }
 }
 
 /// The selections that a difference concerns, but for [`Selection::All`].

@@ -97,10 +97,7 @@ impl Log {
             state_for: Some(Reason::Begin),
         };
         match self.begin(&watch.selection, from, turn()?) {
-            Ok(revision) => {
-                watch.shown = revision;
-                watch.state_for = None;
-            }
+            Ok(revision) => watch.go_on_from(revision),
             Err(reason) => watch.state_for = Some(reason),
         }
         Ok(watch)
@@ -118,6 +115,12 @@ enum Portion {
 }
 
 impl Watch {
+    /// Has shown everything up to `revision`.
+    pub(super) fn go_on_from(&mut self, revision: Revision) {
+        self.shown = revision;
+        self.state_for = None;
+    }
+
     /// What it is about.
     pub fn selection(&self) -> &Selection {
         &self.selection
@@ -363,12 +366,6 @@ impl Watch {
 
 #[cfg(all(test, loom))]
 impl Watch {
-    /// Has shown everything up to `revision`.
-    pub(super) fn go_on_from(&mut self, revision: Revision) {
-        self.shown = revision;
-        self.state_for = None;
-    }
-
     /// Has `waker` woken, without a look at what is pending.
     pub(super) fn lie_down(&self, waker: Waker) {
         let mut inner = self.log.lock();

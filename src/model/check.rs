@@ -95,17 +95,16 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
     fn check_owner(&self, key: &str, source: Option<&str>) -> Result<()> {
         self.look(key, |found| match found {
             Some((found, owner)) if owner != source => {
-                let mut found = describe(found, owner);
-                if let Found::Record {
-                    revision,
-                    incarnation,
-                    ..
-                } = &mut found
-                    && self.own.contains_key(key)
-                {
+                let found = if self.own.contains_key(key) {
                     // Its stamps are those of where the caller has it from.
-                    (*revision, *incarnation) = (Revision::ZERO, Revision::ZERO);
-                }
+                    Found::Record {
+                        revision: Revision::ZERO,
+                        incarnation: Revision::ZERO,
+                        source: owner.map(Box::from),
+                    }
+                } else {
+                    describe(found, owner)
+                };
                 Err(conflict_of_source(key, source, found))
             }
             _ => Ok(()),

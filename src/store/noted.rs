@@ -67,20 +67,13 @@ impl<'l> Telling<'l> {
         (before, revision): (Revision, Revision),
         append: impl FnOnce(&Log, Differences) -> Aftermath,
     ) -> (Vec<Difference>, Option<Aftermath>) {
-        let Some(changes) = self.changes.take() else {
+        let Some(changes) = self.changes.take().map(net) else {
             return (Vec::new(), None);
         };
-        let (changes, asked) = if self.is_asked {
-            let skipped: Vec<_> = changes
-                .iter()
-                .filter(|it| it.is_skipped())
-                .cloned()
-                .collect();
-            let changes = net(changes);
-            let asked = changes.iter().cloned().chain(skipped).collect();
-            (changes, asked)
+        let asked = if self.is_asked {
+            changes.to_vec()
         } else {
-            (net(changes), Vec::new())
+            Vec::new()
         };
         let Some(log) = self.log.filter(|_| before != revision) else {
             return (asked, None);
