@@ -370,7 +370,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Whether the percentiles of a cell are those of all slices of a life.
+/// Whether a cell has one figure a life.
 fn is_pooled(cell: &Cell) -> bool {
     matches!(cell.orchestration, Orchestration::OpenLoop { .. })
 }

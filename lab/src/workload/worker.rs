@@ -23,20 +23,28 @@ pub(super) struct Worker {
     /// How many it does between two looks at the clock.
     batch: u32,
     /// The last batches, as far back as each step of the deck was done last: from which
-    /// step on, how many, and when.
+    /// step on, how many, and when. Of a deck that changes nothing none are kept.
     stamps: VecDeque<(u64, u32, SystemTime)>,
+    keeps_stamps: bool,
     /// One moment on both clocks.
     clocks: (Instant, SystemTime),
 }
 
 impl Worker {
     pub(super) fn new(deck: Deck, rate: Option<u32>) -> Worker {
+        let keeps_stamps = (0..deck.len() as u64).any(|step| deck.changes(step).next().is_some());
+        // At a pace each step has a stamp. Room for them is made and written to now: growing
+        // later would hold up an operation for milliseconds.
+        let most = if keeps_stamps && rate.is_some() { deck.len() + 1 } else { 0 };
+        let mut stamps = vec![(1, 1, SystemTime::now()); most];
+        stamps.clear();
         Worker {
             deck,
             rate,
             done: 0,
             batch: 1,
-            stamps: VecDeque::new(),
+            stamps: stamps.into(),
+            keeps_stamps,
             clocks: (Instant::now(), SystemTime::now()),
         }
     }
@@ -79,12 +87,15 @@ impl Worker {
     #[inline]
     pub(super) fn step(&mut self, hand: &mut impl Hand, count: u32, now: Instant) -> u64 {
         let now = self.clocks.1 + (now - self.clocks.0);
-        self.stamps.push_back((self.done, count, now));
         let wrong = self.deck.run(hand, self.done, count, now);
+        let first = self.done;
         self.done += u64::from(count);
-        let oldest = self.done.saturating_sub(self.deck.len() as u64);
-        while self.stamps.get(1).is_some_and(|(from, ..)| *from <= oldest) {
-            self.stamps.pop_front();
+        if self.keeps_stamps {
+            let oldest = self.done.saturating_sub(self.deck.len() as u64);
+            while self.stamps.get(1).is_some_and(|(from, ..)| *from <= oldest) {
+                self.stamps.pop_front();
+            }
+            self.stamps.push_back((first, count, now));
         }
         wrong
     }
