@@ -230,9 +230,8 @@ mod tests {
 
     #[test]
     fn a_store_that_takes_no_part_is_refused() {
-        let options =
-            Cli::parse_from(["lab", "--scenario", "sustained", "--store", "memory"]).options;
-        let fault = options.chosen().unwrap_err();
+        let own = Cli::parse_from(["lab", "--scenario", "sustained", "--store", "memory"]).options;
+        let fault = own.chosen().unwrap_err();
         assert!(fault.0.contains("memory takes part in none"), "{fault}");
     }
 }

@@ -260,11 +260,8 @@ mod tests {
             assert_eq!(change.contender, "snapshot");
             assert!((change.ratio.value - 1.5).abs() < 1e-9, "{change:?}");
         }
-        assert!(
-            changes.sentences()[0].contains("none costs less now"),
-            "{:?}",
-            changes.sentences()
-        );
+        let said = changes.sentences();
+        assert!(said[0].contains("none costs less now"), "{said:?}");
         let near = compare(&old, &scaled(&old, "snapshot", 1.02));
         assert_eq!(near.changed().count(), 0);
     }
@@ -295,13 +292,9 @@ mod tests {
         };
         warned("cores", |new| new.context.machine.cores += 1);
         warned("kernel", |new| new.context.machine.kernel = "0.1".into());
-        warned("rustc", |new| {
-            new.context.toolchain.rustc = "rustc 2".into();
-        });
+        warned("rustc", |new| new.context.toolchain.rustc = "rustc 2".into());
         warned("allocator", |new| new.context.allocator = "bump".into());
         warned("lock file", |new| new.context.lock_file = "0".into());
-        warned("ended before", |new| {
-            new.context.ended_early = Some("interrupted".into());
-        });
+        warned("ended before", |new| new.context.ended_early = Some("interrupted".into()));
     }
 }

@@ -31,8 +31,7 @@ fn figures(report: &mut Report) {
         runs.iter().any(|run| run.name == row.id.scenario && run.reference == row.contender)
     };
     let references = report.rows.iter().filter(is_reference);
-    let references: HashMap<Place, Row> =
-        references.map(|row| (row.place(), row.clone())).collect();
+    let references: HashMap<_, _> = references.map(|row| (row.place(), row.clone())).collect();
     for row in &mut report.rows {
         row.value = value(row);
         row.ratio = references

@@ -140,13 +140,8 @@ mod tests {
     /// Ten milliseconds in which a process ran and waited for so many.
     fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
         let begin = Used { at: Instant::now(), ran: 0, waited: 0, stolen: 0 };
-        let millis = |n: u64| n * 1_000_000;
-        let end = Used {
-            at: begin.at + Duration::from_millis(10),
-            ran: millis(ran),
-            waited: millis(waited),
-            stolen: millis(stolen),
-        };
+        let [ran, waited, stolen] = [ran, waited, stolen].map(|millis| millis * 1_000_000);
+        let end = Used { at: begin.at + Duration::from_millis(10), ran, waited, stolen };
         (begin.lost_until(&end, threads, 2) * 100.0).round() / 100.0
     }
 

@@ -340,8 +340,7 @@ impl<'a> Desk<'a> {
             // Of a few slices nobody knows what is usual.
             let usual = middle(known.iter().copied()).filter(|_| known.len() >= USUAL);
             let most = usual.unwrap_or(1.0) + DROP;
-            let keeps =
-                |lost: Option<f64>| pooled || counted || lost.is_none_or(|lost| lost <= most);
+            let keeps = |lost: Option<f64>| pooled || counted || lost.is_none_or(|own| own <= most);
             let kept = entry.slices.iter().map(|(slice, lost)| keeps(*lost).then_some(slice));
             let mut kept: Vec<Option<&Slice>> = kept.collect();
             run.slices += kept.len() as u64;

@@ -198,8 +198,7 @@ fn docs(only_check: bool) -> io::Result<ExitCode> {
     // Charts of an older report, which nothing shows any more.
     let charts = fs::read_dir(root().join("docs/img")).into_iter().flatten().flatten();
     let charts = charts.map(|own| Path::new("docs/img").join(own.file_name()));
-    let old: Vec<PathBuf> =
-        charts.filter(|own| !files.iter().any(|(known, _)| known == own)).collect();
+    let old: Vec<_> = charts.filter(|own| !files.iter().any(|(known, _)| known == own)).collect();
     if !only_check {
         for path in &old {
             fs::remove_file(root().join(path)).map_err(|error| Fault::new(error.to_string()))?;

@@ -167,9 +167,8 @@ fn misses(asked: usize) -> [usize; 2] {
         let ratios = rows(&report, "work", contender).into_iter().filter_map(|row| row.ratio);
         let misses = |own: &Interval| !(own.low..=own.high).contains(&truth);
         let ratios: Vec<Interval> = ratios.collect();
-        let is_whole =
-            |own: &Interval| 0.0 < own.low && own.low <= own.value && own.value <= own.high;
-        assert!(ratios.iter().all(is_whole) && ratios.len() == asked, "{ratios:?}");
+        let whole = |own: &Interval| 0.0 < own.low && own.low <= own.value && own.value <= own.high;
+        assert!(ratios.iter().all(whole) && ratios.len() == asked, "{ratios:?}");
         ratios.iter().filter(|own| misses(own)).count()
     })
 }

@@ -181,8 +181,7 @@ impl Hand for &DashRegistry {
 
     fn subscribers(&mut self, group: &str) -> usize {
         let members = self.groups.get(group);
-        let found: Vec<_> =
-            members.map_or_else(Vec::new, |members| members.values().cloned().collect());
+        let found: Vec<_> = members.map_or_else(Vec::new, |own| own.values().cloned().collect());
         found.len()
     }
 

@@ -199,8 +199,7 @@ fn mean(of: &[Logs]) -> Logs {
 
 fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
     let Some(weighed) = Weighed::of(report, question) else {
-        let mut names: Vec<String> =
-            question.trials.iter().map(|own| own.scenario.clone()).collect();
+        let mut names: Vec<_> = question.trials.iter().map(|own| own.scenario.clone()).collect();
         names.dedup();
         let names = words::list(&names, "or");
         answer.evidence.push(format!("This run has no figures for it: that takes {names}."));

@@ -199,9 +199,7 @@ fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
     }
     for panel in &mut panels {
         match panel.axis {
-            Some(axis) if panel.places.len() > 1 => {
-                panel.places.sort_by_key(|place| axis.at(place));
-            }
+            Some(axis) if panel.places.len() > 1 => panel.places.sort_by_key(|own| axis.at(own)),
             _ => panel.axis = None,
         }
     }

@@ -62,15 +62,20 @@ mod tests {
     use super::*;
     use crate::model::Unit;
 
+    fn of(metrics: &[&'static str]) -> Percentiles {
+        let metrics = metrics.iter().map(|metric| (*metric, Unit::Ns)).collect();
+        Percentiles::new(&Cell { metrics, ..Cell::default() }, true)
+    }
+
+    fn slice(parts: &[(u64, usize)]) -> [Share; 1] {
+        let latencies = parts.iter().flat_map(|(took, many)| vec![*took; *many]).collect();
+        [Share { latencies, ..Share::default() }]
+    }
+
     #[test]
     fn a_percentile_is_a_latency_that_there_was() {
-        let metrics = ["p50", "p99", "p99.9"].map(|metric| (metric, Unit::Ns)).into();
-        let mut percentiles = Percentiles::new(&Cell { metrics, ..Cell::default() }, true);
-        let mut latencies = vec![250; 985];
-        latencies.extend([40_000; 10]);
-        latencies.extend([50_000_000; 5]);
-        let share = Share { latencies, ..Share::default() };
-        let found = percentiles.values(&[share]);
+        let slice = slice(&[(250, 985), (40_000, 10), (50_000_000, 5)]);
+        let found = of(&["p50", "p99", "p99.9"]).values(&slice);
         for (found, there) in found.iter().zip([250.0, 40_000.0, 50_000_000.0]) {
             assert!((found / there - 1.0).abs() < 2e-3, "{found} for {there}");
         }
@@ -78,14 +83,9 @@ mod tests {
 
     #[test]
     fn what_holds_up_one_slice_shows_in_the_tail_of_the_life_alone() {
-        let metrics = ["p99", "p99.9"].map(|metric| (metric, Unit::Ns)).into();
-        let mut percentiles = Percentiles::new(&Cell { metrics, ..Cell::default() }, true);
-        let slice = |late| {
-            let latencies = [vec![250; 1_000 - late], vec![3_000_000; late]].concat();
-            [Share { latencies, ..Share::default() }]
-        };
-        let found = [900, 0, 20, 0].map(|late| percentiles.values(&slice(late)));
-        let [_, _, half, last] = found;
+        let mut percentiles = of(&["p99", "p99.9"]);
+        let slice = |late| slice(&[(250, 1_000 - late), (3_000_000, late)]);
+        let [_, _, half, last] = [900, 0, 20, 0].map(|late| percentiles.values(&slice(late)));
         assert!(half[0] > 250.0 && half[1] > 2_990_000.0, "{half:?}");
         assert!(last[0] < 251.0 && last[1] > 2_990_000.0, "{last:?}");
     }

@@ -113,9 +113,7 @@ impl Dots {
             Some(unit) => {
                 let [low, high] = [figure.low, figure.high].map(|end| words::value(unit, end));
                 match (low.rsplit_once(' '), high.rsplit_once(' ')) {
-                    (Some((low, one)), Some((high, other))) if one == other => {
-                        format!("{low}–{high}")
-                    }
+                    (Some((low, one)), Some((high, two))) if one == two => format!("{low}–{high}"),
                     _ => format!("{low}–{high}"),
                 }
             }
