@@ -368,8 +368,6 @@ pub(crate) fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
     assert_eq!(waker.woken.load(SeqCst), 1);
 }
 
-/// A thousand watches, of which each panics or calls the store; the others, and the writer,
-/// notice nothing.
 /// What a panic leaves, and panics itself when it is dropped.
 struct Bomb;
 
@@ -379,6 +377,8 @@ impl Drop for Bomb {
     }
 }
 
+/// A thousand watches, of which each panics or calls the store; the others, and the writer,
+/// notice nothing.
 pub(crate) fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
