@@ -11,7 +11,7 @@ mod simulated;
 
 use std::collections::HashMap;
 
-use crate::model::{Interval, Noise, Place, Report, Row};
+use crate::model::{Interval, Noise, Report, Row};
 use crate::stats::{Estimate, middle};
 use ratios::{log, ratio};
 
