@@ -35,19 +35,19 @@ fn every_cell_runs_with_every_contender() {
                 if *id == "memory" && cell.threads > 1 {
                     continue;
                 }
-                let place = format!("{}, {}, {}, {id}", scenario.name, cell.name, cell.threads);
+                let at = format!("{} {}, {} threads, {id}", scenario.name, cell.name, cell.threads);
                 let contender = find(id).expect("a contender");
-                let mut stage = contender.open(&cell, 1).expect(&place);
+                let mut stage = contender.open(&cell, 1).expect(&at);
                 for _ in 0..2 {
                     let slice = stage.slice(Duration::from_millis(1));
-                    let slice = slice.unwrap_or_else(|fault| panic!("{place}: {fault}"));
-                    assert_eq!(slice.len(), cell.metrics.len(), "{place}");
+                    let slice = slice.unwrap_or_else(|fault| panic!("{at}: {fault}"));
+                    assert_eq!(slice.len(), cell.metrics.len(), "{at}");
                     for (value, (metric, unit)) in slice.iter().zip(&cell.metrics) {
                         let good = *value > 0.0 || (*value >= 0.0 && unit.is_counted());
-                        assert!(value.is_finite() && good, "{place}: {metric} is {value}");
+                        assert!(value.is_finite() && good, "{at}: {metric} is {value}");
                     }
                 }
-                stage.finish().unwrap_or_else(|fault| panic!("{place}: {fault}"));
+                stage.finish().unwrap_or_else(|fault| panic!("{at}: {fault}"));
             }
         }
     }
