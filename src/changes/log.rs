@@ -298,8 +298,7 @@ impl Log {
     ) -> Aftermath {
         let mut inner = self.lock();
         let mut aftermath = self.append_to(&mut inner, revision, changes);
-        let reaches = inner.checkpoint.as_ref().map(|state| state.revision) >= inner.lost;
-        if inner.recording && !reaches {
+        if inner.recording && !inner.checkpoint_reaches() {
             aftermath.checkpoint = inner.checkpoint.replace(Arc::new(state()));
         }
         drop(inner);
@@ -428,8 +427,7 @@ impl Log {
     /// none. To be called in the turn in which a watch begins.
     pub fn checkpoint(&self, state: impl FnOnce() -> State) {
         let mut inner = self.lock();
-        let reaches = inner.checkpoint.as_ref().map(|state| state.revision) >= inner.lost;
-        if inner.lost.is_none() || !reaches {
+        if inner.lost.is_none() || !inner.checkpoint_reaches() {
             inner.checkpoint = Some(Arc::new(state()));
         }
     }
@@ -600,6 +598,11 @@ impl Log {
 }
 
 impl Inner {
+    /// Whether the log has every change since the checkpoint; true as well where there is neither.
+    fn checkpoint_reaches(&self) -> bool {
+        self.checkpoint.as_ref().map(|state| state.revision) >= self.lost
+    }
+
     /// Has the topic of a watch that goes on from `from` know what happened since.
     fn look_back(&mut self, selection: &Selection, from: Revision) {
         let lost = self.lost.unwrap_or_default();
