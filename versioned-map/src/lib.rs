@@ -1,0 +1,14 @@
+//! Hash maps of many versions.
+//!
+//! What is here so far is what they will stand on: the reclamation of memory that readers may
+//! still be looking at, which `service-registry` uses for its `VersionedStore`. It is no public
+//! interface, and changes without notice.
+
+#[doc(hidden)]
+pub mod reclaim;
+mod sync;
+
+#[cfg(all(test, loom))]
+mod models;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

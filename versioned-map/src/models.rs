@@ -1,0 +1,472 @@
+//! What the reclamation promises, as models for loom.
+//!
+//! An owner publishes one value after the other, and retires the one before. Readers look at what
+//! is published, for as long as they are pinned. In a model nothing is really freed: what would
+//! have been is marked, and a reader who comes to it fails. That the marking comes behind all
+//! reading, and not only happens later, is found out by a cell that loom watches. When the readers
+//! have gone, everything that was retired has to be freed.
+//!
+//! A [`Twin`] is the same with one step left out or done too early, and loom has to find out.
+
+use std::sync::atomic::{AtomicBool as Seen, Ordering::Relaxed as Unseen};
+use std::sync::{Arc, Mutex as PlainMutex};
+
+use loom::cell::UnsafeCell;
+use loom::sync::Mutex;
+use loom::sync::atomic::AtomicUsize;
+use loom::sync::atomic::Ordering::{Acquire, Release};
+use loom::thread;
+
+use crate::reclaim::barrier::{KERNEL, Kernel, has_seen_failure};
+use crate::reclaim::threads::count;
+use crate::reclaim::twin::{TWIN, Twin};
+use crate::reclaim::{Domain, Guard, Reclaimer};
+
+const FREED: &str = "a reader stood on what had been freed";
+const HELD: &str = "something is held for nobody";
+
+fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_on(Kernel::Works, Twin::None, model);
+}
+
+fn check_on(kernel: Kernel, twin: Twin, model: impl Fn() + Send + Sync + 'static) {
+    KERNEL.set(kernel);
+    TWIN.set(twin);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.check(model);
+}
+
+/// A value that a reader may look at.
+#[derive(Default)]
+struct Value {
+    is_freed: Seen,
+    /// What a reader reads, and freeing writes to.
+    memory: UnsafeCell<()>,
+}
+
+// SAFETY: loom watches who comes to the cell.
+#[allow(unsafe_code)]
+unsafe impl Sync for Value {}
+
+impl Value {
+    fn read(&self) {
+        assert!(!self.is_freed.load(Unseen), "{FREED}");
+        self.memory.with(|_| ());
+    }
+
+    fn free(&self) {
+        assert!(!self.is_freed.swap(true, Unseen), "freed twice");
+        self.memory.with_mut(|_| ());
+    }
+}
+
+struct Shared {
+    domain: Domain,
+    published: AtomicUsize,
+    values: [Value; 4],
+}
+
+impl Shared {
+    fn new() -> Arc<Shared> {
+        Arc::new(Shared {
+            domain: Domain::new(),
+            published: AtomicUsize::new(0),
+            values: Default::default(),
+        })
+    }
+
+    /// Reads under a guard.
+    fn read(&self, _guard: &Guard) -> &Value {
+        let value = &self.values[self.published.load(Acquire)];
+        value.read();
+        value
+    }
+
+    fn pin_and_read(&self) {
+        let guard = self.domain.pin();
+        self.read(&guard);
+    }
+
+    /// Whether all have been freed but the one that is published.
+    fn has_freed_all(&self) -> bool {
+        let last = self.published.load(Acquire);
+        let freed = |value: &Value| value.is_freed.load(Unseen);
+        self.values[..last].iter().all(freed)
+    }
+}
+
+struct Owner {
+    shared: Arc<Shared>,
+    reclaimer: Reclaimer<usize>,
+}
+
+impl Owner {
+    fn new(shared: &Arc<Shared>) -> Owner {
+        Owner {
+            shared: shared.clone(),
+            reclaimer: Reclaimer::new(shared.domain),
+        }
+    }
+
+    /// Publishes the next value.
+    fn replace(&mut self) {
+        let before = self.shared.published.load(Acquire);
+        self.shared.published.store(before + 1, Release);
+        self.reclaimer.retire(before);
+    }
+
+    /// Ends the period, and takes what can be freed.
+    fn advance(&mut self) -> Vec<usize> {
+        self.reclaimer.advance(0);
+        self.reclaimer.take(usize::MAX).collect()
+    }
+
+    fn free(&mut self) {
+        for at in self.advance() {
+            self.shared.values[at].free();
+        }
+    }
+
+    /// Frees what is left, when nobody is pinned any more.
+    fn finish(mut self) {
+        self.free();
+        assert!(self.shared.has_freed_all(), "{HELD}");
+        assert!(self.reclaimer.is_empty());
+    }
+}
+
+/// One thread reads while another one replaces what it reads, and frees it.
+fn beside(read: fn(&Shared)) -> impl Fn() + Send + Sync + 'static {
+    move || {
+        let shared = Shared::new();
+        let reader = thread::spawn({
+            let shared = shared.clone();
+            move || read(&shared)
+        });
+        let mut owner = Owner::new(&shared);
+        owner.replace();
+        owner.free();
+        owner.replace();
+        owner.free();
+        reader.join().unwrap();
+        owner.finish();
+    }
+}
+
+fn read_once(shared: &Shared) {
+    shared.pin_and_read();
+}
+
+/// The value that it has found stays, and so does the one that it finds later.
+fn read_twice(shared: &Shared) {
+    let guard = shared.domain.pin();
+    let first = shared.read(&guard);
+    shared.read(&guard);
+    first.read();
+}
+
+fn read_in_two_pins(shared: &Shared) {
+    shared.pin_and_read();
+    shared.pin_and_read();
+}
+
+/// Guards that are dropped in the order in which they came.
+fn read_inside(shared: &Shared) {
+    let outside = shared.domain.pin();
+    let inside = shared.domain.pin();
+    drop(outside);
+    shared.read(&inside);
+}
+
+/// Inside of a pin of another domain.
+fn read_inside_of_another(shared: &Shared) {
+    let outside = Domain::new().pin();
+    let inside = shared.domain.pin();
+    drop(outside);
+    shared.read(&inside);
+}
+
+/// A pin of another domain inside of its own.
+fn read_around_another(shared: &Shared) {
+    let outside = shared.domain.pin();
+    let first = shared.read(&outside);
+    drop(Domain::new().pin());
+    first.read();
+}
+
+#[test]
+fn models_a_pinned_reader_keeps_what_it_finds() {
+    check(beside(read_twice));
+}
+
+#[test]
+fn models_a_pinned_reader_keeps_what_it_finds_without_membarrier() {
+    check_on(Kernel::Missing, Twin::None, beside(read_twice));
+}
+
+/// One that was pinned before anything was unlinked.
+#[test]
+fn models_a_reader_from_before_keeps_what_it_has() {
+    check(|| {
+        let shared = Shared::new();
+        let guard = shared.domain.pin();
+        let value = shared.read(&guard);
+        let freeing = thread::spawn({
+            let shared = shared.clone();
+            move || {
+                let mut owner = Owner::new(&shared);
+                owner.replace();
+                owner.free();
+                owner.replace();
+                owner.free();
+                owner
+            }
+        });
+        value.read();
+        drop(guard);
+        freeing.join().unwrap().finish();
+    });
+}
+
+#[test]
+fn models_a_second_pin_is_not_taken_for_the_first() {
+    check(beside(read_in_two_pins));
+}
+
+#[test]
+fn models_the_last_of_several_guards_ends_the_pin() {
+    check(beside(read_inside));
+}
+
+#[test]
+fn models_guards_of_two_domains_hold_up_both() {
+    check(beside(read_inside_of_another));
+    check(beside(read_around_another));
+}
+
+/// Who is pinned for another domain only is not waited for.
+#[test]
+fn models_a_reader_of_another_domain_is_not_waited_for() {
+    check(|| {
+        let shared = Shared::new();
+        let sleeper = thread::spawn(|| std::mem::forget(Domain::new().pin()));
+        let mut owner = Owner::new(&shared);
+        owner.replace();
+        owner.free();
+        assert!(shared.has_freed_all(), "{HELD}");
+        sleeper.join().unwrap();
+        owner.finish();
+    });
+}
+
+#[test]
+fn models_two_readers_are_both_waited_for() {
+    check(|| {
+        let shared = Shared::new();
+        let readers = [(); 2].map(|()| {
+            let shared = shared.clone();
+            thread::spawn(move || shared.pin_and_read())
+        });
+        let mut owner = Owner::new(&shared);
+        owner.replace();
+        owner.free();
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        owner.finish();
+    });
+}
+
+/// Two writers have the lock in turn, and free what they have taken when they have given it back.
+#[test]
+fn models_two_owners_in_turn_free_nothing_too_early() {
+    check(two_owners);
+}
+
+fn two_owners() {
+    let shared = Shared::new();
+    let owner = Arc::new(Mutex::new(Owner::new(&shared)));
+    let turn = |owner: &Mutex<Owner>, shared: &Shared| {
+        let taken = {
+            let mut owner = owner.lock().unwrap();
+            owner.replace();
+            owner.advance()
+        };
+        for at in taken {
+            shared.values[at].free();
+        }
+    };
+    let reader = thread::spawn({
+        let shared = shared.clone();
+        move || shared.pin_and_read()
+    });
+    let other = thread::spawn({
+        let (shared, owner) = (shared.clone(), owner.clone());
+        move || turn(&owner, &shared)
+    });
+    turn(&owner, &shared);
+    reader.join().unwrap();
+    other.join().unwrap();
+    let Ok(owner) = Arc::try_unwrap(owner).map(Mutex::into_inner) else {
+        unreachable!("the others have ended");
+    };
+    owner.unwrap().finish();
+}
+
+/// A thread ends, and another one begins, which may take over its record.
+fn hand_over() {
+    let shared = Shared::new();
+    let readers = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            let first = thread::spawn({
+                let shared = shared.clone();
+                move || shared.pin_and_read()
+            });
+            first.join().unwrap();
+            shared.pin_and_read();
+        }
+    });
+    let mut owner = Owner::new(&shared);
+    owner.replace();
+    owner.free();
+    readers.join().unwrap();
+    assert!(count() <= 2);
+    owner.finish();
+}
+
+#[test]
+fn models_a_record_is_handed_over_as_it_was_left() {
+    check(hand_over);
+}
+
+/// A guard that is forgotten by a thread that ends holds up its domain for good, whoever is pinned
+/// next.
+fn forgotten() {
+    let shared = Shared::new();
+    let found = Arc::new(PlainMutex::new(0));
+    let forgetful = thread::spawn({
+        let (shared, found) = (shared.clone(), found.clone());
+        move || {
+            let guard = shared.domain.pin();
+            *found.lock().unwrap() = shared.published.load(Acquire);
+            std::mem::forget(guard);
+        }
+    });
+    let next = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            forgetful.join().unwrap();
+            shared.pin_and_read();
+        }
+    });
+    let mut owner = Owner::new(&shared);
+    owner.replace();
+    owner.free();
+    next.join().unwrap();
+    owner.free();
+    owner.free();
+    let found = *found.lock().unwrap();
+    shared.values[found].read();
+}
+
+#[test]
+fn models_a_guard_that_is_forgotten_holds_for_good() {
+    check(forgotten);
+}
+
+/// The kernel begins to refuse.
+fn failing() {
+    let shared = Shared::new();
+    let reader = thread::spawn({
+        let shared = shared.clone();
+        move || {
+            shared.pin_and_read();
+            has_seen_failure(false);
+            shared.pin_and_read();
+            has_seen_failure(true);
+        }
+    });
+    let mut owner = Owner::new(&shared);
+    owner.replace();
+    owner.free();
+    owner.replace();
+    owner.free();
+    reader.join().unwrap();
+    owner.free();
+    owner.finish();
+}
+
+#[test]
+fn models_a_kernel_that_begins_to_refuse_frees_nothing_too_early() {
+    check_on(Kernel::Fails, Twin::None, failing);
+}
+
+// --- what loom has to find out
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_without_a_heavy_fence_is_rejected() {
+    check_on(Kernel::Works, Twin::NoHeavyFence, beside(read_once));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_a_pin_without_its_fence_is_rejected() {
+    check_on(Kernel::Works, Twin::NoLightFence, beside(read_once));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_a_pin_without_its_fence_is_rejected_without_membarrier() {
+    check_on(Kernel::Missing, Twin::NoLightFence, beside(read_once));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_relying_on_fences_that_readers_do_not_know_of_is_rejected() {
+    check_on(Kernel::Fails, Twin::NoDrain, failing);
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_freeing_a_period_too_early_is_rejected() {
+    check_on(Kernel::Works, Twin::FreedTooEarly, beside(read_twice));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_a_record_that_is_overlooked_is_rejected() {
+    check_on(Kernel::Works, Twin::SkippedRecord, beside(read_twice));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_waiting_for_readers_of_other_domains_is_rejected() {
+    check_on(Kernel::Works, Twin::WrongDomain, beside(read_twice));
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn models_twin_leaving_without_release_is_rejected() {
+    check_on(Kernel::Works, Twin::LeftRelaxed, beside(read_once));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_leaving_with_the_first_guard_is_rejected() {
+    check_on(Kernel::Works, Twin::LeftFirst, beside(read_inside));
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_a_record_that_is_given_back_too_early_is_rejected() {
+    check_on(Kernel::Works, Twin::GivenBackPinned, forgotten);
+}
+
+#[test]
+#[should_panic(expected = "something is held for nobody")]
+fn models_twin_a_record_that_is_not_taken_as_it_was_left_is_rejected() {
+    check_on(Kernel::Works, Twin::TakenRelaxed, hand_over);
+}

@@ -1,0 +1,45 @@
+//! The only place that switches between the standard library, loom and shuttle.
+//!
+//! Models run with
+//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib -p versioned-map models`.
+
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use std::{sync::atomic, thread_local};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::{sync::atomic, thread_local};
+
+#[cfg(loom)]
+pub(crate) use {local_of_loom as thread_local, loom::sync::atomic};
+
+/// A `static`, which a model makes anew each time that it runs.
+macro_rules! global {
+    ($(#[$attribute:meta])* static $name:ident: $type:ty = $new:expr;) => {
+        #[cfg(not(any(loom, shuttle)))]
+        $(#[$attribute])*
+        static $name: $type = $new;
+
+        #[cfg(loom)]
+        loom::lazy_static! {
+            $(#[$attribute])*
+            static ref $name: $type = $new;
+        }
+
+        #[cfg(shuttle)]
+        shuttle::lazy_static! {
+            $(#[$attribute])*
+            static ref $name: $type = $new;
+        }
+    };
+}
+pub(crate) use global;
+
+/// `thread_local!` of loom, which knows no `const` blocks.
+#[cfg(loom)]
+macro_rules! local_of_loom {
+    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty = const $first:block;)*) => {
+        loom::thread_local! { $($(#[$attribute])* $visibility static $name: $type = $first;)* }
+    };
+}
+#[cfg(loom)]
+pub(crate) use local_of_loom;
