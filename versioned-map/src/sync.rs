@@ -12,7 +12,8 @@ pub(crate) use shuttle::{sync::atomic, thread_local};
 #[cfg(loom)]
 pub(crate) use {local_of_loom as thread_local, loom::sync::atomic};
 
-/// A `static`, which a model makes anew each time that it runs.
+/// A `static`, which a model makes anew each time that it runs. There it is leaked, because threads
+/// end after the model has.
 macro_rules! global {
     ($(#[$attribute:meta])* static $name:ident: $type:ty = $new:expr;) => {
         #[cfg(not(any(loom, shuttle)))]
@@ -22,13 +23,13 @@ macro_rules! global {
         #[cfg(loom)]
         loom::lazy_static! {
             $(#[$attribute])*
-            static ref $name: $type = $new;
+            static ref $name: &'static $type = Box::leak(Box::new($new));
         }
 
         #[cfg(shuttle)]
         shuttle::lazy_static! {
             $(#[$attribute])*
-            static ref $name: $type = $new;
+            static ref $name: &'static $type = Box::leak(Box::new($new));
         }
     };
 }

@@ -57,9 +57,14 @@ thread_local! {
 }
 
 /// Gives the record back when the thread ends.
-struct End(Cell<Option<&'static Record>>);
+struct End(Cell<Option<(&'static Threads, &'static Record)>>);
 
 impl Threads {
+    /// In a model, that of its present run.
+    fn of_now(&'static self) -> &'static Threads {
+        self
+    }
+
     fn newest(&self) -> Option<&'static Record> {
         // Acquire: pairs with the Release in `add`.
         // SAFETY: records are never freed, and nothing else is ever stored there.
@@ -75,12 +80,12 @@ impl Threads {
     fn take(&self) -> &'static Record {
         // Relaxed: who misses one here makes another one. That can happen only while others take
         // and give back, so that there are never many more than threads at once.
-        if self.free.load(Relaxed) > 0
+        if self.free.fetch_sub(1, Relaxed) > 0
             && let Some(record) = self.all().find(|record| record.take())
         {
-            self.free.fetch_sub(1, Relaxed);
             return record;
         }
+        self.free.fetch_add(1, Relaxed);
         self.add()
     }
 
@@ -111,19 +116,6 @@ impl Threads {
     }
 }
 
-/// A model makes the list anew each time that it runs.
-#[cfg(loom)]
-impl Drop for Threads {
-    fn drop(&mut self) {
-        let mut next = self.newest.with_mut(|newest| newest.cast_const());
-        while !next.is_null() {
-            // SAFETY: all threads of the model have ended.
-            let record = unsafe { Box::from_raw(next.cast_mut()) };
-            next = record.next.map_or(ptr::null(), ptr::from_ref);
-        }
-    }
-}
-
 impl Record {
     /// That of this thread.
     #[inline]
@@ -137,11 +129,14 @@ impl Record {
     #[cold]
     fn first_own() -> &'static Record {
         barrier::ask();
-        let record = THREADS.take();
-        if END.try_with(|end| end.0.set(Some(record))).is_err() {
+        let threads = THREADS.of_now();
+        let record = threads.take();
+        let end = END.try_with(|end| end.0.set(Some((threads, record))));
+        if end.is_err() {
             // The thread is about to end, and nobody will be asked when it does.
             let word = record.word.load(Relaxed);
-            record.word.store(word | LAST, Relaxed);
+            // Release: as in `enter`.
+            record.word.store(word | LAST, Release);
         }
         OWN.with(|own| own.set(Some(record)));
         record
@@ -150,15 +145,22 @@ impl Record {
     /// Notes one more pin.
     #[inline]
     pub(super) fn enter(&self, first_pin: u64) {
-        // Relaxed: this thread's own, or seen by `take`. Who frees sees it by the fences. A
-        // signal handler that comes between the two leaves as many pins as it has found.
+        // Relaxed: this thread's own, or seen by `take`. A signal handler that comes between this
+        // and the store leaves as many pins as it has found.
         let word = self.word.load(Relaxed);
         let word = if word::is_pinned(word) {
             word::deeper(word, first_pin)
         } else {
             word + first_pin
         };
-        self.word.store(word, Relaxed);
+        let order = if twin::is(Twin::EnteredRelaxed) {
+            Relaxed
+        } else {
+            // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: who sees this
+            // pin sees that the ones before have ended, and that comes behind all their reading.
+            Release
+        };
+        self.word.store(word, order);
         barrier::light();
     }
 
@@ -190,13 +192,13 @@ impl Record {
     fn leave_others(&self, word: u64) {
         let inside = word::shallower(word);
         if word::is_pinned(inside) {
-            // Relaxed: as in `enter`.
-            self.word.store(inside, Relaxed);
+            // Release: as in `enter`.
+            self.word.store(inside, Release);
         } else {
             // The thread has no destructor any more that would give it back.
             let _ = OWN.try_with(|own| own.set(None));
             self.store_left(word);
-            self.give_back();
+            self.give_back(THREADS.of_now());
         }
     }
 
@@ -214,11 +216,29 @@ impl Record {
                 .is_ok()
     }
 
-    fn give_back(&self) {
+    fn give_back(&self, threads: &Threads) {
         // Release: pairs with the Acquire in `take`.
         self.is_taken.store(false, Release);
         // Relaxed: see `Threads::take`.
-        THREADS.free.fetch_add(1, Relaxed);
+        threads.free.fetch_add(1, Relaxed);
+    }
+}
+
+impl End {
+    fn come(&self) {
+        let Some((threads, record)) = self.0.take() else {
+            return;
+        };
+        // Relaxed: this thread's own.
+        let word = record.word.load(Relaxed);
+        if word::is_pinned(word) && !twin::is(Twin::GivenBackPinned) {
+            // By a destructor that has yet to run, or for good. It stays this thread's.
+            // Release: as in `Record::enter`.
+            record.word.store(word | LAST, Release);
+        } else {
+            let _ = OWN.try_with(|own| own.set(None));
+            record.give_back(threads);
+        }
     }
 }
 
@@ -228,19 +248,14 @@ impl Drop for End {
             // The model has failed: its atomics cannot be used any more.
             return;
         }
-        let Some(record) = self.0.take() else {
-            return;
-        };
-        // Relaxed: this thread's own.
-        let word = record.word.load(Relaxed);
-        if word::is_pinned(word) && !twin::is(Twin::GivenBackPinned) {
-            // By a destructor that has yet to run, or for good. It stays this thread's.
-            record.word.store(word | LAST, Relaxed);
-        } else {
-            let _ = OWN.try_with(|own| own.set(None));
-            record.give_back();
-        }
+        self.come();
     }
+}
+
+/// Does what happens at the end of a thread before its other destructors run.
+#[cfg(all(test, loom))]
+pub(crate) fn begin_to_end() {
+    END.with(End::come);
 }
 
 /// A reader who was found to be pinned.
@@ -252,7 +267,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether it has left since.
     pub(super) fn has_left(&self) -> bool {
-        // Acquire: pairs with the Release in `Record::store_left`.
+        // Acquire: pairs with the Release in `Record::store_left` and `enter`.
         word::has_left(self.word, self.record.word.load(Acquire))
     }
 }
@@ -260,7 +275,7 @@ impl Seen {
 /// Finds who is pinned, and may read values of the domain. To be asked after the heavy fence.
 pub(super) fn find_pinned(first_pin: u64, found: &mut Vec<Seen>) {
     for record in THREADS.all() {
-        // Acquire: pairs with the Release in `Record::store_left`.
+        // Acquire: pairs with the Release in `Record::store_left` and `enter`.
         let word = record.word.load(Acquire);
         if word::may_read(word, first_pin) != twin::is(Twin::WrongDomain) {
             found.push(Seen { record, word });

@@ -16,7 +16,9 @@ pub(crate) enum Twin {
     SkippedRecord,
     /// or takes only those for pinned that read another domain.
     WrongDomain,
-    /// A reader leaves without telling that it has read,
+    /// A reader comes again without telling that it has read before,
+    EnteredRelaxed,
+    /// or leaves without telling that it has read,
     LeftRelaxed,
     /// or with the first of several pins.
     LeftFirst,
