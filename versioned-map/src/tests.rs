@@ -5,6 +5,7 @@
 
 use std::env;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
 use std::time::{Duration, Instant};
@@ -94,6 +95,12 @@ impl Shared {
     fn reclaimer(&self) -> Reclaimer<Unlinked> {
         Reclaimer::new(self.domain)
     }
+}
+
+/// What threads read that outlive the test.
+fn shared_by_all() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(Shared::new)
 }
 
 impl Drop for Shared {
@@ -231,9 +238,9 @@ fn ten_thousand_threads_share_a_few_records() {
     let domain = Domain::new();
     for _ in 0..2_500 {
         let threads = [(); 4].map(|()| thread::spawn(move || drop(domain.pin())));
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
     }
     // Four at once, and a few more where they missed what was just given back.
     assert!(count() <= 16, "{}", count());
@@ -418,7 +425,7 @@ fn destructors_of_thread_locals_may_pin() {
     if !is_child("tests::destructors_of_thread_locals_may_pin") {
         return;
     }
-    let shared: &'static Shared = Box::leak(Box::new(Shared::new()));
+    let shared = shared_by_all();
     let mut reclaimer = shared.reclaimer();
     for round in 0..400 {
         let thread = thread::spawn(move || {
@@ -461,7 +468,7 @@ fn a_guard_that_is_forgotten_holds_up_for_good() {
     if !is_child("tests::a_guard_that_is_forgotten_holds_up_for_good") {
         return;
     }
-    let shared: &'static Shared = Box::leak(Box::new(Shared::new()));
+    let shared = shared_by_all();
     let forgetful = || {
         let guard = shared.domain.pin();
         let found = ptr::from_ref(shared.find(0)).addr();
@@ -480,4 +487,6 @@ fn a_guard_that_is_forgotten_holds_up_for_good() {
     // SAFETY: the guard has never been dropped.
     #[allow(unsafe_code)]
     unsafe { &*found }.check();
+    // Only this test knows that nobody looks at it any more.
+    drop(reclaimer.drain());
 }

@@ -134,6 +134,6 @@ impl<T> Reclaimer<T> {
 
 impl<T> Drop for Reclaimer<T> {
     fn drop(&mut self) {
-        std::mem::forget(self.drain());
+        self.drain().for_each(std::mem::forget);
     }
 }

@@ -1,26 +1,18 @@
 //! Signals, forks, and a kernel that refuses.
 #![allow(unsafe_code)]
 
-use std::sync::OnceLock;
-
 use super::*;
 
-static SHARED: OnceLock<Shared> = OnceLock::new();
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
-fn shared() -> &'static Shared {
-    SHARED.get_or_init(Shared::new)
-}
-
 extern "C" fn handle(_: libc::c_int) {
-    if let Some(shared) = SHARED.get() {
-        let guard = shared.domain.pin();
-        let found = shared.find(0);
-        shared.read(1);
-        found.check();
-        drop(guard);
-        HANDLED.fetch_add(1, Relaxed);
-    }
+    let shared = shared_by_all();
+    let guard = shared.domain.pin();
+    let found = shared.find(0);
+    shared.read(1);
+    found.check();
+    drop(guard);
+    HANDLED.fetch_add(1, Relaxed);
 }
 
 /// The handler comes in the midst of pins, and of what ends them.
@@ -29,7 +21,7 @@ fn a_signal_handler_may_read() {
     if !is_child("tests::process::a_signal_handler_may_read") {
         return;
     }
-    let shared = shared();
+    let shared = shared_by_all();
     let handler = handle as extern "C" fn(libc::c_int);
     // SAFETY: the handler calls nothing but what may be called there: it pins, and reads.
     unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
@@ -91,7 +83,7 @@ fn a_process_that_is_forked_off_reads_on_and_frees_nothing() {
     if !is_child("tests::process::a_process_that_is_forked_off_reads_on_and_frees_nothing") {
         return;
     }
-    let shared = shared();
+    let shared = shared_by_all();
     let mut reclaimer = shared.reclaimer();
     let is_over = AtomicBool::new(false);
     thread::scope(|threads| {
@@ -192,7 +184,7 @@ mod sandbox {
             return;
         }
         let had_fences = has_fences();
-        let shared = shared();
+        let shared = shared_by_all();
         let mut reclaimer = shared.reclaimer();
         let is_over = AtomicBool::new(false);
         thread::scope(|threads| {
@@ -250,7 +242,7 @@ mod sandbox {
             return;
         }
         refuse();
-        let shared = shared();
+        let shared = shared_by_all();
         let mut reclaimer = shared.reclaimer();
         shared.read(0);
         assert!(has_fences());
