@@ -86,3 +86,4 @@ mod word;
 
 pub use period::Reclaimer;
 pub use pin::{Domain, Guard};
+pub use threads::Awaited;

@@ -13,7 +13,7 @@ use std::{ptr, thread};
 
 use crate::reclaim::barrier::has_fences;
 use crate::reclaim::threads::count;
-use crate::reclaim::{Domain, Reclaimer};
+use crate::reclaim::{Awaited, Domain, Reclaimer};
 
 #[cfg(unix)]
 mod process;
@@ -325,6 +325,31 @@ fn a_sleeper_holds_up_what_was_retired_after_it_was_pinned() {
         assert_eq!((reclaimer.passed(), reclaimer.ready()), (2, 10));
         free_all(&mut reclaimer);
     });
+}
+
+/// Who comes by learns when there is something to do, and does not go to see in vain.
+#[test]
+fn whoever_comes_by_learns_when_the_reader_has_left() {
+    let shared = Shared::new();
+    let mut reclaimer = shared.reclaimer();
+    let awaited = Awaited::default();
+    assert!(!awaited.is_due());
+    let guard = shared.domain.pin();
+    shared.replace(0, &mut reclaimer);
+    assert!(reclaimer.advance(1));
+    reclaimer.call(&awaited);
+    shared.read(1);
+    assert!(!awaited.is_due(), "the reader is still there");
+    drop(guard);
+    assert!(awaited.is_due());
+    let _again = shared.domain.pin();
+    assert!(awaited.is_due(), "this is another pin");
+    awaited.clear();
+    assert!(!awaited.is_due());
+    assert!(reclaimer.settle());
+    reclaimer.call(&awaited);
+    assert!(awaited.is_due(), "there is nobody to wait for");
+    assert_eq!(reclaimer.take(1).count(), 1);
 }
 
 #[test]

@@ -62,7 +62,7 @@ global! {
 pub(super) fn light() {
     std::sync::atomic::compiler_fence(SeqCst);
     // Relaxed: see above, "when it begins to fail".
-    if MODE.0.load(Relaxed) != MEMBARRIER || kernel::needs_light_fences() {
+    if kernel::needs_light_fences() || MODE.0.load(Relaxed) != MEMBARRIER {
         if twin::is(Twin::NoLightFence) {
             return;
         }

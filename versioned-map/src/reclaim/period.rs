@@ -5,7 +5,7 @@ use std::process;
 
 use super::barrier;
 use super::pin::Domain;
-use super::threads::{Seen, find_pinned};
+use super::threads::{Awaited, Seen, find_pinned};
 use super::twin::{self, Twin};
 
 /// Owns what has been unlinked in a domain, until no reader can be looking at it.
@@ -56,9 +56,14 @@ impl<T> Reclaimer<T> {
         self.fresh.len()
     }
 
-    /// How many wait for a reader, or to be taken.
+    /// How many have not been taken yet.
+    pub fn len(&self) -> usize {
+        self.fresh.len() + self.waiting.len() + self.ready.len()
+    }
+
+    /// Whether all have been taken.
     pub fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.waiting.is_empty() && self.ready.is_empty()
+        self.len() == 0
     }
 
     /// The newest mark that no reader is left from: whoever is pinned was so after
@@ -98,6 +103,15 @@ impl<T> Reclaimer<T> {
         find_pinned(self.domain.first_pin(), &mut self.readers);
         self.settle();
         true
+    }
+
+    /// Calls for whoever comes by: when one of the readers has left whom the period before the
+    /// present one waits for, or at once where it waits for nobody.
+    pub fn call(&self, awaited: &Awaited) {
+        match self.readers.first() {
+            Some(reader) => awaited.call_after(reader),
+            None => awaited.call(),
+        }
     }
 
     /// Hands out what nobody can be looking at, the oldest first, and at most so many. The caller

@@ -272,6 +272,71 @@ impl Seen {
     }
 }
 
+/// Something is left to do for whoever comes by, as soon as a reader has left.
+///
+/// Whoever lets go looks here, at a line that it has read from anyway and that changes rarely, so
+/// that a domain whose owner does nothing for a while is not left with what waited for a reader.
+/// Nobody has to come: what is said here is a hint, and stays until somebody does.
+#[derive(Debug)]
+pub struct Awaited {
+    /// Null where there is nothing to do.
+    record: AtomicPtr<Record>,
+    word: AtomicU64,
+}
+
+impl Default for Awaited {
+    fn default() -> Awaited {
+        Awaited {
+            record: AtomicPtr::new(ptr::null_mut()),
+            word: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Awaited {
+    /// Nothing is left to do.
+    pub fn clear(&self) {
+        // Relaxed: a hint.
+        self.record.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Something is left to do at once.
+    pub fn call(&self) {
+        let record = Record::own();
+        // A word in which nobody is pinned.
+        self.set(record, 0);
+    }
+
+    pub(super) fn call_after(&self, reader: &Seen) {
+        self.set(reader.record, reader.word);
+    }
+
+    fn set(&self, record: &'static Record, word: u64) {
+        // Relaxed: of two calls at once the word of one may meet the record of the other, which
+        // makes for a look in vain, or for one that comes later.
+        self.word.store(word, Relaxed);
+        // Release: pairs with the Acquire in `is_due`.
+        self.record.store(ptr::from_ref(record).cast_mut(), Release);
+    }
+
+    /// Whether there is something to do, and the reader has left.
+    #[inline]
+    pub fn is_due(&self) -> bool {
+        // Acquire: pairs with the Release in `set`.
+        let record = self.record.load(Acquire);
+        !record.is_null() && self.has_left(record)
+    }
+
+    #[cold]
+    fn has_left(&self, record: *const Record) -> bool {
+        // Relaxed: see `set`.
+        let word = self.word.load(Relaxed);
+        // SAFETY: `set` has stored it, and records are never freed.
+        let record = unsafe { &*record };
+        !word::is_pinned(word) || word::has_left(word, record.word.load(Relaxed))
+    }
+}
+
 /// Finds who is pinned, and may read values of the domain. To be asked after the heavy fence.
 pub(super) fn find_pinned(first_pin: u64, found: &mut Vec<Seen>) {
     for record in THREADS.all() {
