@@ -173,6 +173,7 @@ impl VersionedStore {
     pub fn pinned(&self) -> VersionedView<'_> {
         VersionedView {
             state: self.engine.pin(),
+            _after: Some(ComeBy(&self.engine)),
         }
     }
 
@@ -185,10 +186,17 @@ impl VersionedStore {
         Ok(read(&view))
     }
 
-    /// A read that runs a closure of the caller.
+    /// A read that runs a closure of the caller, who may be a signal handler: nothing is freed.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
-        self.read(read)
+        let view = VersionedView {
+            state: self.engine.pin(),
+            _after: None,
+        };
+        if view.state.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        Ok(read(&view))
     }
 
     /// A turn of a store that is open.
@@ -223,7 +231,7 @@ impl VersionedStore {
         drop(commit);
         drop(left);
         if is_large {
-            self.engine.tidy_up_after();
+            self.engine.tidy_up();
         }
         Ok(Written {
             answer,
@@ -249,7 +257,7 @@ impl VersionedStore {
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
-        // Ends when this does, also where a foreign function in the epoch panics.
+        // Ends when this does, whatever unwinds.
         let _log = self.own_log();
         self.engine.close();
         Ok(())
@@ -260,7 +268,7 @@ impl Drop for VersionedStore {
     fn drop(&mut self) {
         // As above.
         let _log = self.own_log();
-        engine::quietly(|| self.engine.abandon());
+        self.engine.abandon();
     }
 }
 
@@ -433,6 +441,18 @@ fn leave(commit: &mut Commit<'_>, service_group: &str, number: u64) {
 /// ```
 pub struct VersionedView<'store> {
     state: Pinned<'store>,
+    /// Dropped when the thread is pinned no more.
+    _after: Option<ComeBy<'store>>,
+}
+
+/// Sees to what has waited for a reader to leave.
+struct ComeBy<'store>(&'store Arc<Engine>);
+
+impl Drop for ComeBy<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.come_by();
+    }
 }
 
 /// A state of a [`VersionedStore`] that stays.
@@ -609,7 +629,7 @@ impl Clone for VersionedReader {
 
 impl Drop for VersionedReader {
     fn drop(&mut self) {
-        engine::quietly(|| self.newest.state.engine().leave());
+        self.newest.state.engine().leave();
     }
 }
 

@@ -344,7 +344,7 @@ fn whoever_comes_by_learns_when_the_reader_has_left() {
     assert!(awaited.is_due());
     let _again = shared.domain.pin();
     assert!(awaited.is_due(), "this is another pin");
-    awaited.clear();
+    awaited.take();
     assert!(!awaited.is_due());
     assert!(reclaimer.settle());
     reclaimer.call(&awaited);

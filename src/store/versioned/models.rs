@@ -90,7 +90,7 @@ fn take(store: &VersionedStore, step: Step) {
             store.commit(batch).map(drop)
         }
         Tidy => {
-            store.engine.tidy_up_after();
+            store.engine.tidy_up();
             Ok(())
         }
     };

@@ -294,10 +294,13 @@ impl Default for Awaited {
 }
 
 impl Awaited {
-    /// Nothing is left to do.
-    pub fn clear(&self) {
-        // Relaxed: a hint.
-        self.record.store(ptr::null_mut(), Relaxed);
+    /// Takes the call, if there is one. Who has called has done so before whatever comes next here:
+    /// what is left to do can be looked for afterwards, and none of it is missed.
+    pub fn take(&self) {
+        if !self.record.load(Relaxed).is_null() {
+            // Acquire: pairs with the Release in `set`.
+            self.record.swap(ptr::null_mut(), Acquire);
+        }
     }
 
     /// Something is left to do at once.
@@ -315,7 +318,7 @@ impl Awaited {
         // Relaxed: of two calls at once the word of one may meet the record of the other, which
         // makes for a look in vain, or for one that comes later.
         self.word.store(word, Relaxed);
-        // Release: pairs with the Acquire in `is_due`.
+        // Release: pairs with the Acquire in `is_due` and `take`.
         self.record.store(ptr::from_ref(record).cast_mut(), Release);
     }
 
