@@ -143,12 +143,14 @@ pub(super) enum Twin {
     UnlinkedAtOnce,
     /// or freed as soon as they have been unlinked.
     FreedAtOnce,
-    /// A snapshot does not look whether it was overlooked,
-    Unconfirmed,
-    /// or whether its tables are still the newest,
-    TablesUnconfirmed,
-    /// or the pruner looks at no snapshot.
+    /// A snapshot begins when it is pinned no more,
+    RegisteredLate,
+    /// or the pruner looks at no snapshot,
     Overlooked,
+    /// or it looks before those who are pinned have left,
+    ScannedFirst,
+    /// or what is removed does not wait until they have.
+    RemovedAtOnce,
     /// A slot dies when its key is deleted.
     KilledAtOnce,
     /// A version that has lent its value drops it all the same.
@@ -405,40 +407,26 @@ impl Engine {
         }
     }
 
-    /// The newest state, for as long as it is registered. Lock-free: it is tried again
-    /// only when a commit was published meanwhile.
+    /// The newest state, for as long as it is registered.
     pub(super) fn register(self: &Arc<Engine>) -> Registered {
         let pinned = self.pin();
-        let place = self.registrations.claim(pinned.revision);
-        let mut registered = Registered {
+        if self.is(Twin::RegisteredLate) {
+            let (revision, tables) = (pinned.revision, pinned.share());
+            drop(pinned);
+            return Registered {
+                revision,
+                tables,
+                place: self.registrations.claim(revision),
+                engine: self.clone(),
+            };
+        }
+        // The place is taken before the pin ends: see [`registrations`](super::registrations).
+        Registered {
             revision: pinned.revision,
             tables: pinned.share(),
-            place,
+            place: self.registrations.claim(pinned.revision),
             engine: self.clone(),
-        };
-        drop(pinned);
-        let tables = Arc::as_ptr(&registered.tables);
-        if !self.confirms(registered.revision, tables) {
-            registered.renew();
         }
-        registered
-    }
-
-    /// Whether nobody can have overlooked a registration of this revision, for whoever
-    /// reads these tables.
-    ///
-    /// The tables belong to the handshake: a writer gives an index another layout without a
-    /// new revision as well, and what it removes after that dies in the new layout only.
-    /// Where the writer's fence is the first, its scan may have overlooked the reader, who
-    /// then finds that the tables are others.
-    fn confirms(&self, revision: u64, tables: *const Tables) -> bool {
-        self.is(Twin::Unconfirmed)
-            || Registrations::confirm(revision, &self.published)
-                && (self.is(Twin::TablesUnconfirmed)
-                // Relaxed: only compared, and ordered by the fence in `confirm`, which pairs
-                // with the one in `Registrations::held`. Tables that somebody holds, or is
-                // pinned for, have their address to themselves.
-                || std::ptr::eq(self.tables.load(Relaxed), tables))
     }
 
     /// The right to write, when its turn comes.
@@ -525,7 +513,7 @@ impl Engine {
     }
 
     /// Whether whoever comes by is to see to something.
-    #[cfg(test)]
+    #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn is_called(&self) -> bool {
         self.awaited.is_due()
     }
@@ -534,6 +522,7 @@ impl Engine {
     #[cold]
     fn go_on(self: &Arc<Engine>) {
         if let Some(mut commit) = self.try_commit() {
+            commit.note_visit();
             commit.tidy(LARGE, true);
         }
     }
@@ -789,27 +778,20 @@ impl Registered {
             place,
             engine,
         } = self;
-        // Pins that follow run no function of others, which may panic: what is announced is
-        // either what it was, or confirmed.
-        let guard = engine.guard();
-        let mut is_kept = false;
-        if engine.registrations.is_shared(*place) {
+        let pinned = engine.pin();
+        let registrations = &engine.registrations;
+        let is_kept = if registrations.is_shared(*place) {
             // The others stay where they are.
-            let own = engine.registrations.claim(*revision);
-            is_kept = engine.registrations.release(std::mem::replace(place, own));
+            let own = registrations.claim(pinned.revision);
+            registrations.release(std::mem::replace(place, own))
+        } else {
+            registrations.renew(*place, pinned.revision)
+        };
+        *revision = pinned.revision;
+        if pinned.tables.as_ptr().cast_const() != Arc::as_ptr(tables) {
+            *tables = pinned.share();
         }
-        loop {
-            let pinned = engine.pin();
-            *revision = pinned.revision;
-            is_kept |= engine.registrations.renew(*place, *revision);
-            if engine.confirms(*revision, pinned.tables.as_ptr()) {
-                if pinned.tables.as_ptr().cast_const() != Arc::as_ptr(tables) {
-                    *tables = pinned.share();
-                }
-                break;
-            }
-        }
-        drop(guard);
+        drop(pinned);
         if is_kept {
             engine.let_go();
         }
@@ -823,7 +805,7 @@ impl Registered {
 
     #[inline]
     fn find<V>(&self, index: fn(&Indexes) -> &Table<V>, hash: u64, key: &str) -> Option<&V> {
-        // SAFETY: the revision is registered and confirmed, and the tables were loaded after it
+        // SAFETY: the revision is registered, and the tables were loaded under the same pin, after it
         // was published (or are those that began with it); all for as long as `self` is
         // borrowed.
         match unsafe { index(&self.tables.indexes).glance(hash, key, self.revision) } {

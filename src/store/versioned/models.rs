@@ -47,9 +47,11 @@ enum Step {
     DeleteAll,
     /// Old versions are looked at, at the same revision.
     Tidy,
+    /// A period ends, and nobody looks yet.
+    EndPeriod,
 }
 
-use Step::{Check, Clear, Delete, DeleteAll, Nudge, Save, Tidy};
+use Step::{Check, Clear, Delete, DeleteAll, EndPeriod, Nudge, Save, Tidy};
 
 fn key(pod: u8) -> String {
     format!("a:{pod}")
@@ -93,6 +95,10 @@ fn take(store: &VersionedStore, step: Step) {
             store.engine.tidy_up();
             Ok(())
         }
+        EndPeriod => {
+            store.engine.commit().end_period();
+            Ok(())
+        }
     };
     answer.unwrap();
 }
@@ -114,7 +120,7 @@ fn states(steps: &[Step]) -> Vec<State> {
             Nudge | Check(_) => {}
             Clear | DeleteAll => state.clear(),
             // No commit.
-            Tidy => continue,
+            Tidy | EndPeriod => continue,
         }
         states.push(state);
     }
@@ -181,7 +187,7 @@ impl Model {
     fn check_on(self, twin: Twin) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(3));
-        // Shrinking and then nudging the epoch takes more steps than loom allows by itself.
+        // Shrinking and then tidying up takes more steps than loom allows by itself.
         builder.max_branches = 4_000;
         let states = states(&[self.before, self.beside].concat());
         builder.check(move || self.run(twin, &states));
@@ -223,8 +229,8 @@ impl Model {
         }
         writer.join().unwrap();
         check(&store.pinned(), states, self.look);
-        // Whoever was registered has gone, and nobody writes any more: what is left to the epoch
-        // is done by whoever is pinned.
+        // Whoever was registered has gone, and nobody writes any more: what is left to do is done
+        // by whoever comes by.
         for _ in 0..4 {
             drop(store.pinned());
         }
@@ -327,14 +333,20 @@ fn models_pruning_leaves_a_reader_handle_what_it_shows() {
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_registration_that_is_not_confirmed_is_rejected() {
-    REGISTER.check_on(Twin::Unconfirmed);
+fn models_twin_a_snapshot_that_begins_when_it_is_pinned_no_more_is_rejected() {
+    REGISTER.check_on(Twin::RegisteredLate);
 }
 
 #[test]
-#[should_panic(expected = "a reader stood on what had been freed")]
+#[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_pruner_that_asks_nobody_is_rejected() {
     REGISTER.check_on(Twin::Overlooked);
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_scan_that_waits_for_nobody_is_rejected() {
+    REGISTER.check_on(Twin::ScannedFirst);
 }
 
 /// A snapshot that goes while a writer looks for whom to keep versions, just after it has been
@@ -382,6 +394,7 @@ const SHRINK: Model = Model {
         Save(3, "x"),
         Save(4, "x"),
         DeleteAll,
+        EndPeriod,
     ],
     beside: &[Tidy, Tidy],
     view: View::Registered,
@@ -395,8 +408,8 @@ fn models_shrinking_leaves_a_snapshot_nothing_that_was_freed() {
 
 #[test]
 #[should_panic(expected = "a reader stood on what had been freed")]
-fn models_twin_tables_that_are_not_confirmed_are_rejected() {
-    SHRINK.check_on(Twin::TablesUnconfirmed);
+fn models_twin_a_removal_that_waits_for_nobody_is_rejected() {
+    SHRINK.check_on(Twin::RemovedAtOnce);
 }
 
 // --- removal and re-insertion

@@ -102,7 +102,7 @@ fn what_waited_for_a_view_goes_with_it() {
     for _ in 0..10 {
         drop(store.snapshot());
     }
-    assert!(store.engine.commit().left() <= engine::DEBT);
+    assert!(store.engine.commit().is_tidy());
     assert!(!store.engine.is_called(), "it goes on for ever");
 }
 
@@ -115,8 +115,10 @@ fn a_view_that_ends_waits_for_no_lock() {
     drop(view);
     drop(turn);
     assert!(store.engine.is_called());
-    assert!(store.get_service("a:1").is_ok());
-    assert!(store.engine.commit().left() <= 2 * engine::DEBT);
+    for _ in 0..10 {
+        assert!(store.get_service("a:1").is_ok());
+    }
+    assert!(store.engine.commit().is_tidy());
 }
 
 /// A signal handler may call this, in the midst of the allocator.

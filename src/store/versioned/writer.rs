@@ -1,7 +1,7 @@
 //! The writer's side: what is put, published, kept, unlinked and retired.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub(super) struct Writer {
     groups: Usage,
     /// Versions that have been replaced, in that order.
     pub(super) replaced: Queue,
-    /// Cells that have just been removed, by their last versions, which then stand there, too.
-    removed: Vec<Old>,
+    /// Cells that have been removed, by their last versions, and the period in which that was.
+    removed: VecDeque<(u64, Old)>,
     /// Versions that snapshots need, by the oldest such revision.
     pub(super) kept: BTreeMap<u64, Vec<Old>>,
     links: Links,
@@ -54,6 +54,8 @@ pub(super) struct Writer {
     pub(super) reclaimer: Reclaimer<Garbage>,
     /// The revision at which somebody wanted to get rid of everything.
     emptied_at: Option<u64>,
+    /// The revision at which somebody came by.
+    visited_at: Option<u64>,
     spares: Vec<Spare>,
     subscriptions: Subscriptions,
 }
@@ -70,13 +72,14 @@ impl Writer {
             names: Usage::default(),
             groups: Usage::default(),
             replaced: Queue::default(),
-            removed: Vec::new(),
+            removed: VecDeque::new(),
             kept: BTreeMap::new(),
             links: Links::default(),
             since_tidy: 0,
             in_period: 0,
             reclaimer: Reclaimer::new(domain),
             emptied_at: None,
+            visited_at: None,
             spares: Vec::new(),
             subscriptions: Subscriptions::default(),
         }
@@ -86,9 +89,10 @@ impl Writer {
     /// any more.
     pub(super) fn forget_old(&mut self) -> Vec<Old> {
         self.links = Links::default();
+        self.replaced.clear();
         let kept = std::mem::take(&mut self.kept).into_values().flatten();
-        let old = self.replaced.drain().chain(kept);
-        old.filter(Old::is_removed).collect()
+        let removed = self.removed.drain(..).map(|(_, old)| old);
+        removed.chain(kept.filter(Old::is_removed)).collect()
     }
 }
 
@@ -522,7 +526,22 @@ impl<'e> Commit<'e> {
 
     /// Whether nothing is left that could be freed.
     pub(super) fn is_tidy(&self) -> bool {
-        self.writer.replaced.is_empty() && self.writer.reclaimer.is_empty()
+        let Writer {
+            replaced,
+            removed,
+            reclaimer,
+            ..
+        } = &*self.writer;
+        replaced.is_empty() && removed.is_empty() && reclaimer.is_empty()
+    }
+
+    /// Notes that somebody has come by. Where no commit has followed the last one who did, none
+    /// is to be expected.
+    pub(super) fn note_visit(&mut self) {
+        let revision = self.writer.revision;
+        if self.writer.visited_at.replace(revision) == Some(revision) {
+            self.empty_out();
+        }
     }
 
     /// Notes that nothing is to be left that can be freed, unless other commits follow.
@@ -531,7 +550,7 @@ impl<'e> Commit<'e> {
     }
 
     /// About how many versions have not been freed.
-    #[cfg(test)]
+    #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn left(&self) -> usize {
         let Writer {
             replaced,
@@ -539,6 +558,17 @@ impl<'e> Commit<'e> {
             ..
         } = &*self.writer;
         (replaced.len() + reclaimer.len()) * CHUNK
+    }
+
+    /// Ends the period.
+    #[cfg(all(test, loom))]
+    pub(super) fn end_period(&mut self) {
+        let Writer {
+            reclaimer,
+            revision,
+            ..
+        } = &mut *self.writer;
+        reclaimer.advance(*revision);
     }
 
     /// Whether nothing is kept for a snapshot.
@@ -558,6 +588,8 @@ impl<'e> Commit<'e> {
         let since = std::mem::take(&mut self.writer.since_tidy);
         let most = most.max(SHARE * since);
         self.writer.in_period += since;
+        let early = self.engine.is(Twin::ScannedFirst);
+        let early = early.then(|| self.engine.registrations.held());
         let ends = self.writer.in_period >= PERIOD || must && !self.is_tidy();
         let Writer {
             reclaimer,
@@ -570,19 +602,8 @@ impl<'e> Commit<'e> {
         } else if reclaimer.advance(*revision) {
             *in_period = 0;
         }
-        let mut passed = reclaimer.passed();
-        if self.engine.is(Twin::UnlinkedAtOnce) {
-            passed = self.writer.revision;
-        }
         self.restock();
-        // What ends after the scan, or may still be seen by a pinned reader, waits; but not
-        // what had been removed before the scan, which nobody has found since but whom it
-        // shows, or who is pinned. What is removed in the course of this was there when the
-        // places were read: it comes behind the others afterwards.
-        let is_over = |old: &Old| old.until() <= passed || old.is_removed();
-        if !self.writer.kept.is_empty() || self.writer.replaced.is_first(is_over) {
-            self.look(most, is_over);
-        }
+        self.look(most, early);
         let is_full = must || self.writer.reclaimer.ready() > 2 * PERIOD / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
         self.left.garbage.extend(self.writer.reclaimer.take(lists));
@@ -600,12 +621,40 @@ impl<'e> Commit<'e> {
         }
     }
 
-    /// Asks who is registered, and lets go of what nobody needs.
-    fn look(&mut self, mut most: usize, is_over: impl Fn(&Old) -> bool) {
-        let mut held = self.engine.registrations.held();
+    /// Lets go of what nobody needs, by a scan that is made here, unless it was made too early.
+    fn look(&mut self, mut most: usize, early: Option<Vec<Held>>) {
+        let Writer {
+            reclaimer,
+            replaced,
+            removed,
+            kept,
+            revision,
+            ..
+        } = &*self.writer;
+        // Before the places are read: whoever is older has taken one.
+        let passed = if self.engine.is(Twin::UnlinkedAtOnce) {
+            *revision
+        } else {
+            reclaimer.passed()
+        };
+        // What may still be seen by a pinned reader waits.
+        let is_over = |old: &Old| old.until() <= passed;
+        let at_once = self.engine.is(Twin::RemovedAtOnce);
+        let is_past = |(period, _): &(u64, Old)| at_once || reclaimer.has_passed(*period);
+        let past = removed
+            .iter()
+            .take_while(|removed| is_past(removed))
+            .count();
+        if kept.is_empty() && past == 0 && !replaced.is_first(is_over) {
+            return;
+        }
+        let mut held = early.unwrap_or_else(|| self.engine.registrations.held());
         if self.engine.is(Twin::Overlooked) {
             held.clear();
         }
+        let past = self.writer.removed.drain(..past).map(|(_, old)| old);
+        let past: Vec<Old> = past.collect();
+        self.keep_or_let_go(past, &held);
         let (mut gone, mut unmarked) = (Vec::new(), Vec::new());
         for revision in self.writer.kept.keys() {
             match held.binary_search_by_key(revision, |held| held.revision) {
@@ -624,15 +673,10 @@ impl<'e> Commit<'e> {
             }
         }
         while most > 0
-            && let Some(list) = self.writer.replaced.pop_if(&is_over)
+            && let Some(list) = self.writer.replaced.pop_if(is_over)
         {
             most = most.saturating_sub(list.len());
             self.keep_or_let_go(list, &held);
-        }
-        let removed = std::mem::take(&mut self.writer.removed);
-        self.own += removed.len();
-        for old in removed {
-            self.writer.replaced.push(old);
         }
         self.writer.replaced.tidy();
         self.writer.links.tidy();
@@ -755,17 +799,20 @@ impl<'e> Commit<'e> {
         let usage = I::usage(&mut self.writer);
         usage.live -= 1;
         let live = usage.live;
-        // A snapshot of the present revision may have found it still. One that the next scan
-        // does not find confirms tables in which the slot is dead.
+        // A snapshot of the present revision may have found it still, and keeps it. Who is pinned
+        // from now on finds the slot dead, in these tables or in others.
         let until = self.next();
-        self.writer.removed.push(I::old(OldVersion {
+        let period = self.writer.reclaimer.period();
+        let old = I::old(OldVersion {
             version: last,
             cell,
             newer: last,
             until,
             removed: true,
             is_lent: false,
-        }));
+        });
+        self.writer.removed.push_back((period, old));
+        self.own += 1;
         if I::table(&self.tables().indexes).is_wide(live) {
             self.lay_out_anew::<I, V>(live);
         }

@@ -186,10 +186,11 @@ mod kernel {
     pub(super) use call::{membarrier, register};
 }
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use kernel::{KERNEL, Kernel, has_seen_failure};
 
 #[cfg(loom)]
+#[cfg_attr(not(test), allow(dead_code))]
 mod kernel {
     //! What stands in for the kernel in a model.
     //!

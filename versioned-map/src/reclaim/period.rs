@@ -16,7 +16,9 @@ pub struct Reclaimer<T> {
     domain: Domain,
     /// A process that was forked off has records of threads that it has not got.
     process: u32,
-    /// Unlinked in the present period.
+    /// The number of the present period.
+    period: u64,
+    /// Unlinked in it.
     fresh: Vec<T>,
     /// Unlinked in the period before, whose readers may still be there.
     waiting: Vec<T>,
@@ -36,6 +38,7 @@ impl<T> Reclaimer<T> {
         Reclaimer {
             domain,
             process: process::id(),
+            period: 0,
             fresh: Vec::new(),
             waiting: Vec::new(),
             readers: Vec::new(),
@@ -72,6 +75,16 @@ impl<T> Reclaimer<T> {
         self.passed
     }
 
+    /// The number of the present period, which [`advance`](Self::advance) ends.
+    pub fn period(&self) -> u64 {
+        self.period
+    }
+
+    /// Whether no reader is left from a period, as far as is known.
+    pub fn has_passed(&self, period: u64) -> bool {
+        period + u64::from(!self.readers.is_empty()) < self.period
+    }
+
     /// Looks whether the readers have left for whom the period before the present one waits, and
     /// answers whether it waits for nobody any more. Looks at those readers, and at nothing else.
     pub fn settle(&mut self) -> bool {
@@ -100,6 +113,7 @@ impl<T> Reclaimer<T> {
         // Whoever is pinned and not found was pinned after the fence, and finds nothing of this.
         std::mem::swap(&mut self.fresh, &mut self.waiting);
         self.mark = mark;
+        self.period += 1;
         find_pinned(self.domain.first_pin(), &mut self.readers);
         self.settle();
         true

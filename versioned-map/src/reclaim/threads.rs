@@ -15,7 +15,7 @@ use std::ptr;
 use super::barrier;
 use super::twin::{self, Twin};
 use super::word::{self, LAST};
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64};
 use crate::sync::{global, thread_local};
 
@@ -318,8 +318,9 @@ impl Awaited {
         // Relaxed: of two calls at once the word of one may meet the record of the other, which
         // makes for a look in vain, or for one that comes later.
         self.word.store(word, Relaxed);
-        // Release: pairs with the Acquire in `is_due` and `take`.
-        self.record.store(ptr::from_ref(record).cast_mut(), Release);
+        // Release: pairs with the Acquire in `is_due` and `take`. Acquire: pairs with the Release of
+        // another call, which this one takes the place of: whoever takes this has taken both.
+        self.record.swap(ptr::from_ref(record).cast_mut(), AcqRel);
     }
 
     /// Whether there is something to do, and the reader has left.
