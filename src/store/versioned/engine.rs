@@ -8,7 +8,7 @@
 //! puts versions with the revision `published + 1` in front of chains, where readers
 //! pass over them, and then stores `published`, which makes all of them visible at once.
 //!
-//! A **pinned** reader pins the epoch, loads `published`, then the tables, and takes
+//! A **pinned** reader pins its thread, loads `published`, then the tables, and takes
 //! from each chain the first version that is not newer.
 //!
 //! A **registered** reader has told its revision (see [`registrations`]) and holds the
@@ -24,42 +24,33 @@
 //! readers of an older revision than that of the next one, who have told nobody. The
 //! writer takes a version out of its chain when
 //!
-//! 1. no registered reader is in between, by a scan that was made when the next one had
-//!    been published: who registers later is not older than the scan;
-//! 2. a *grace period* has passed since the next one was published: whoever was pinned
-//!    then has left, and who was pinned later has loaded a later revision. The writer
-//!    learns of it by a function that it hands to the epoch, which notes the revision in
-//!    `passed`.
+//! 1. a period has passed since the next one was published: whoever was pinned then has
+//!    left, and who was pinned later has loaded a later revision;
+//! 2. no registered reader is in between, by a scan that is made after that: whoever was pinned
+//!    has registered before it left.
 //!
-//! Then it is unlinked, and handed to the epoch to be freed after another grace period,
+//! Then it is unlinked, and retired, to be freed after another period,
 //! because who follows the chain to an older version may be on it. A version that a
 //! registered reader needs is *kept*, under the oldest revision that needs it, and looked
 //! at again when that one is registered no more, which whoever gives back its place sees by a
 //! mark: what a snapshot keeps is what it can see, however much is written meanwhile.
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and
-//! the cell is treated as one more version, which ends now. It needs no unlinking, so that
-//! the next scan decides: a snapshot that this one does not find has confirmed its tables
-//! later, and finds the slot dead in them.
+//! the cell is treated as one more version, which ends now. It needs no unlinking, but a period as
+//! well: who was pinned before, and has loaded tables in which it lives, may register yet.
 //!
 //! All of this is done every few commits, by the writer, for [`SHARE`] times as many versions
-//! as have been replaced since. Where more than [`DEBT`] wait, and on a store that is closed,
-//! cleared or dropped, the epoch is asked to see to them as well, [`LARGE`] at a time, by
-//! whoever is pinned when a grace period has passed. `clear` and `close` put new tables in
+//! as have been replaced since; a period ends every [`PERIOD`] versions. Where more than [`DEBT`]
+//! wait, and on a store that is cleared or closed, whoever lets go of a view or a snapshot, or reads
+//! without a closure, sees to them, [`LARGE`] at a time, as soon as a reader has left whom they
+//! wait for. `clear` and `close` put new tables in
 //! the place of the old ones, which go, with all that is in them, with their last reader.
 //!
 //! # Panics
 //!
-//! The epoch runs functions of others in every pin and flush, and they may panic. So
-//!
-//! - nothing is pinned under the commit lock, nor between the two steps of a registration;
-//! - what has been unlinked lies in a `ManuallyDrop` until the epoch has it ([`Garbage`]):
-//!   whatever unwinds leaks it. So does a function that is lost because one beside it in the
-//!   epoch panicked;
-//! - what a panic interrupts may also be the request to look again at what was kept, which then
-//!   stays until commits have replaced some more;
-//! - under the lock nothing is known to panic. What does all the same has the next one to take
-//!   the lock close the store (`Commit::give_up`): the half-written commit is never published.
+//! What has been unlinked is leaked by whatever unwinds. Under the lock nothing is known to panic.
+//! What does all the same has the next one to take the lock close the store (`Commit::give_up`):
+//! the half-written commit is never published.
 //!
 //! # Invariants
 //!
