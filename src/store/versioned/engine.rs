@@ -140,8 +140,6 @@ pub(super) enum Twin {
     Overlooked,
     /// or it looks before those who are pinned have left,
     ScannedFirst,
-    /// or what is removed does not wait until they have.
-    RemovedAtOnce,
     /// A slot dies when its key is deleted.
     KilledAtOnce,
     /// A version that has lent its value drops it all the same.

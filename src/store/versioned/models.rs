@@ -47,11 +47,9 @@ enum Step {
     DeleteAll,
     /// Old versions are looked at, at the same revision.
     Tidy,
-    /// A period ends, and nobody looks yet.
-    EndPeriod,
 }
 
-use Step::{Check, Clear, Delete, DeleteAll, EndPeriod, Nudge, Save, Tidy};
+use Step::{Check, Clear, Delete, DeleteAll, Nudge, Save, Tidy};
 
 fn key(pod: u8) -> String {
     format!("a:{pod}")
@@ -95,10 +93,6 @@ fn take(store: &VersionedStore, step: Step) {
             store.engine.tidy_up();
             Ok(())
         }
-        EndPeriod => {
-            store.engine.commit().end_period();
-            Ok(())
-        }
     };
     answer.unwrap();
 }
@@ -120,7 +114,7 @@ fn states(steps: &[Step]) -> Vec<State> {
             Nudge | Check(_) => {}
             Clear | DeleteAll => state.clear(),
             // No commit.
-            Tidy | EndPeriod => continue,
+            Tidy => continue,
         }
         states.push(state);
     }
@@ -394,7 +388,6 @@ const SHRINK: Model = Model {
         Save(3, "x"),
         Save(4, "x"),
         DeleteAll,
-        EndPeriod,
     ],
     beside: &[Tidy, Tidy],
     view: View::Registered,
@@ -404,12 +397,6 @@ const SHRINK: Model = Model {
 #[test]
 fn models_shrinking_leaves_a_snapshot_nothing_that_was_freed() {
     SHRINK.check();
-}
-
-#[test]
-#[should_panic(expected = "a reader stood on what had been freed")]
-fn models_twin_a_removal_that_waits_for_nobody_is_rejected() {
-    SHRINK.check_on(Twin::RemovedAtOnce);
 }
 
 // --- removal and re-insertion

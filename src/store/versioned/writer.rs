@@ -560,17 +560,6 @@ impl<'e> Commit<'e> {
         (replaced.len() + reclaimer.len()) * CHUNK
     }
 
-    /// Ends the period.
-    #[cfg(all(test, loom))]
-    pub(super) fn end_period(&mut self) {
-        let Writer {
-            reclaimer,
-            revision,
-            ..
-        } = &mut *self.writer;
-        reclaimer.advance(*revision);
-    }
-
     /// Whether nothing is kept for a snapshot.
     #[cfg(test)]
     pub(super) fn keeps_nothing(&self) -> bool {
@@ -639,8 +628,7 @@ impl<'e> Commit<'e> {
         };
         // What may still be seen by a pinned reader waits.
         let is_over = |old: &Old| old.until() <= passed;
-        let at_once = self.engine.is(Twin::RemovedAtOnce);
-        let is_past = |(period, _): &(u64, Old)| at_once || reclaimer.has_passed(*period);
+        let is_past = |(period, _): &(u64, Old)| reclaimer.has_passed(*period);
         let past = removed
             .iter()
             .take_while(|removed| is_past(removed))

@@ -34,7 +34,7 @@ pub(super) fn run(twin: Twin, seed: u64) {
         scope.spawn(|| {
             while is_driven && !over.load(Relaxed) {
                 store.engine.tidy_up();
-                thread::sleep(Duration::from_micros(20));
+                thread::sleep(Duration::from_micros(500));
             }
         });
         let _over = Set(&over);
