@@ -568,9 +568,9 @@ impl<'e> Commit<'e> {
 
     /// Looks which of the versions that have been replaced can go, at most so many of them,
     /// and which of those that were kept. Ends the period when enough have been replaced in it, or
-    /// if it must.
+    /// where this may be the last look for a while.
     #[cold]
-    pub(super) fn tidy(&mut self, most: usize, must: bool) {
+    pub(super) fn tidy(&mut self, most: usize, is_last: bool) {
         // Before it is looked for anything.
         self.engine.awaited.take();
         // As many as have come, and more: what waits does not grow with what is written.
@@ -579,7 +579,7 @@ impl<'e> Commit<'e> {
         self.writer.in_period += since;
         let early = self.engine.is(Twin::ScannedFirst);
         let early = early.then(|| self.engine.registrations.held());
-        let ends = self.writer.in_period >= PERIOD || must && !self.is_tidy();
+        let ends = self.writer.in_period >= PERIOD || is_last && !self.is_tidy();
         let Writer {
             reclaimer,
             in_period,
@@ -593,7 +593,7 @@ impl<'e> Commit<'e> {
         }
         self.restock();
         self.look(most, early);
-        let is_full = must || self.writer.reclaimer.ready() > 2 * PERIOD / CHUNK;
+        let is_full = is_last || self.writer.reclaimer.ready() > 2 * PERIOD / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
         self.left.garbage.extend(self.writer.reclaimer.take(lists));
         self.call();
