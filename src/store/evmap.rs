@@ -388,6 +388,7 @@ mod models {
 
     use super::*;
     use crate::model::change::Change;
+    use crate::store::models::watched::tell_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
@@ -472,6 +473,26 @@ mod models {
             ..real()
         }
         .a_commit_that_has_returned_is_seen();
+    }
+
+    fn tell_before_the_maps_are_published(
+        subject: &Subject<EvmapStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let store = &*subject.store;
+        open(store, |writer| {
+            tell_and_publish(&store.log, writer, batch, Writer::settle)
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_log_that_is_told_before_the_maps_are_published_is_rejected() {
+        Calls {
+            commit: tell_before_the_maps_are_published,
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
     }
 
     /// Beside a writer that has to wait for it.

@@ -346,6 +346,7 @@ mod models {
     //! that overwrites a value in place.
 
     use super::*;
+    use crate::store::models::watched::tell_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
@@ -387,6 +388,28 @@ mod models {
             ..real()
         }
         .no_update_is_lost_between_two_writers();
+    }
+
+    fn tell_before_the_turn_publishes(
+        subject: &Subject<SnapshotStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let SnapshotStore { log, newest, .. } = &*subject.store;
+        let turn = newest.turn();
+        let mut root = Root::clone(&newest.load());
+        let revision = tell_and_publish(log, &mut root, batch, Root::settle)?;
+        drop(turn.publish(root));
+        Ok(revision)
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_log_that_is_told_before_the_root_is_published_is_rejected() {
+        Calls {
+            commit: tell_before_the_turn_publishes,
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
     }
 
     fn close_with_a_revision_from_before_the_turn(subject: &Subject<SnapshotStore>) {

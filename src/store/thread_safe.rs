@@ -198,6 +198,7 @@ mod models {
     //! with the Acquire load in `current_revision`, as `write` does.
 
     use super::*;
+    use crate::store::models::watched::tell_and_publish;
     use crate::store::models::{Calls, Subject};
     use crate::sync::atomic::Ordering::Relaxed;
 
@@ -234,6 +235,29 @@ mod models {
             ..real()
         }
         .revisions_never_go_back();
+    }
+
+    fn tell_before_the_revision(
+        subject: &Subject<ThreadSafeMemoryStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let ThreadSafeMemoryStore { log, shared } = &*subject.store;
+        let mut state = shared.exclusive()?;
+        tell_and_publish(log, state.tables_mut()?, batch, |tables| {
+            let revision = tables.settle();
+            shared.revision.store(revision.as_u64(), Release);
+            revision
+        })
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_log_that_is_told_before_the_revision_is_stored_is_rejected() {
+        Calls {
+            commit: tell_before_the_revision,
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
     }
 
     fn store_before_the_lock(
