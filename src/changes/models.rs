@@ -136,6 +136,7 @@ fn sleep_against_commit(recv: fn(&mut Watch) -> Result<Event>) {
 #[test]
 fn models_a_wake_up_is_never_lost() {
     sleep_against_commit(recv_commit);
+    sleep_against_commit(Watch::recv_commit);
 }
 
 #[test]
