@@ -128,30 +128,44 @@ impl SnapshotStore {
         self.read(read)
     }
 
-    fn write<R>(
+    fn write<R, A>(
         &self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
         let turn = self.newest.turn();
+        match Telling::new(&*self.log, is_asked) {
+            None => self.write_in(turn, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(turn, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_in<R>(
+        &self,
+        turn: published::Turn<'_, Root>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
+    ) -> Result<Written<R>> {
         let mut root = Root::clone(&self.newest.load());
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
         let before = root.current();
-        let mut telling = Telling::new(&*self.log, is_asked);
         let answer = telling.note(&mut root, write)?;
         let revision = root.settle();
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
-        let (changes, left) =
-            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
         drop((replaced, left));
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 

@@ -49,8 +49,7 @@ macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
             fn save_service(&self, service: ServiceInfo) -> Result<()> {
-                self.write(false, |tables| tables.put_record(service, Put::Save))?;
-                Ok(())
+                self.write(false, |tables| tables.put_record(service, Put::Save), drop)
             }
 
             #[inline]
@@ -86,11 +85,14 @@ macro_rules! impl_registry_store {
             }
 
             fn delete_service(&self, key: &str) -> Result<()> {
-                self.write(false, |tables| match tables.delete(key) {
-                    Some(_) => Ok(()),
-                    None => Err(missing(key)),
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| match tables.delete(key) {
+                        Some(_) => Ok(()),
+                        None => Err(missing(key)),
+                    },
+                    drop,
+                )
             }
 
             #[inline]
@@ -100,40 +102,52 @@ macro_rules! impl_registry_store {
                 status: ServiceStatus,
                 checked_at: SystemTime,
             ) -> Result<HealthUpdate> {
-                let written = self.write(false, |tables| {
-                    let checked_at = Moment::new("checked_at", checked_at)?;
-                    tables
-                        .set_health(key, status, checked_at, |_| ())
-                        .ok_or_else(|| missing(key))
-                })?;
-                Ok(written.answer)
+                self.write(
+                    false,
+                    |tables| {
+                        let checked_at = Moment::new("checked_at", checked_at)?;
+                        tables
+                            .set_health(key, status, checked_at, |_| ())
+                            .ok_or_else(|| missing(key))
+                    },
+                    |written| written.answer,
+                )
             }
 
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                self.write(false, |tables| {
-                    check_subscription(subscriber_key, service_group)?;
-                    tables.subscribe(subscriber_key, service_group);
-                    Ok(())
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscription(subscriber_key, service_group)?;
+                        tables.subscribe(subscriber_key, service_group);
+                        Ok(())
+                    },
+                    drop,
+                )
             }
 
             fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                self.write(false, |tables| {
-                    check_subscription(subscriber_key, service_group)?;
-                    tables.unsubscribe(subscriber_key, service_group);
-                    Ok(())
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscription(subscriber_key, service_group)?;
+                        tables.unsubscribe(subscriber_key, service_group);
+                        Ok(())
+                    },
+                    drop,
+                )
             }
 
             fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-                self.write(false, |tables| {
-                    check_subscriber(subscriber_key)?;
-                    tables.unsubscribe_all(subscriber_key);
-                    Ok(())
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscriber(subscriber_key)?;
+                        tables.unsubscribe_all(subscriber_key);
+                        Ok(())
+                    },
+                    drop,
+                )
             }
 
             fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
@@ -145,13 +159,19 @@ macro_rules! impl_registry_store {
             }
 
             fn commit(&self, batch: Batch) -> Result<Revision> {
-                let written = self.write(false, |tables| tables.apply_batch(batch))?;
-                Ok(written.revision)
+                self.write(
+                    false,
+                    |tables| tables.apply_batch(batch),
+                    |written| written.revision,
+                )
             }
 
             fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
-                let written = self.write(true, |tables| tables.apply_batch(batch))?;
-                Ok((written.revision, written.changes))
+                self.write(
+                    true,
+                    |tables| tables.apply_batch(batch),
+                    |written| (written.revision, written.changes),
+                )
             }
 
             fn watch(&self, selection: Selection) -> Result<Watch> {
@@ -167,16 +187,15 @@ macro_rules! impl_registry_store {
             }
 
             fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-                let written = self.write(false, |tables| {
-                    tables.take(key, Cause::Deleted).ok_or_else(|| missing(key))
-                })?;
-                Ok(written.answer)
+                self.write(
+                    false,
+                    |tables| tables.take(key, Cause::Deleted).ok_or_else(|| missing(key)),
+                    |written| written.answer,
+                )
             }
 
             fn clear(&self) -> Result<()> {
-                let cleared = self.write(false, |tables| Ok(tables.clear()))?;
-                drop(cleared);
-                Ok(())
+                self.write(false, |tables| Ok(tables.clear()), drop)
             }
 
             fn stats(&self) -> Result<StoreStats> {
@@ -234,7 +253,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::status::ServiceStatus;
     pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::store::collect::clone_all;
-    pub(crate) use crate::store::noted::{Noted, Telling, Written};
+    pub(crate) use crate::store::noted::{Nobody, Noted, Tell, Telling, Written, aside};
     pub(crate) use crate::store::view::state_of;
     pub(crate) use crate::store::write::{Put, WriteTables};
     pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};

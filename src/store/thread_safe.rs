@@ -132,15 +132,30 @@ impl ThreadSafeMemoryStore {
     }
 
     #[inline]
-    fn write<R>(
+    fn write<R, A>(
         &self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
+        let state = self.shared.exclusive()?;
+        match Telling::new(&*self.log, is_asked) {
+            None => self.write_in(state, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(state, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_in<R>(
+        &self,
+        mut state: RwLockWriteGuard<'_, State>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
     ) -> Result<Written<R>> {
-        let mut state = self.shared.exclusive()?;
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let mut telling = Telling::new(&*self.log, is_asked);
         let answer = telling.note(tables, write)?;
         let revision = tables.settle();
         // Release, under the lock: pairs with the Acquire load in
@@ -148,14 +163,13 @@ impl ThreadSafeMemoryStore {
         // happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
-        let (changes, left) =
-            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
         drop(left);
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 
