@@ -31,11 +31,12 @@ use crate::model::time::Moment;
 /// ```text
 /// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
 /// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
-/// fn write<R>(
+/// fn write<R, A>(
 ///     &self,
 ///     is_asked: bool,
 ///     write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-/// ) -> Result<Written<R>>;
+///     finish: impl FnOnce(Written<R>) -> A,
+/// ) -> Result<A>;
 /// fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch>;
 /// fn current_revision(&self) -> Revision;
 /// fn close_tables(&self) -> Result<()>;
@@ -43,8 +44,9 @@ use crate::model::time::Moment;
 ///
 /// of which `read_foreign` runs a closure of the caller, who may call the store
 /// again, and `write` makes one commit of what its closure does, or none if the
-/// closure fails, having changed nothing; it answers with the differences if it is
-/// asked for them.
+/// closure fails, having changed nothing; it hands `finish` the differences if it is
+/// asked for them. (`finish` is called within, since a large answer of two functions
+/// would be copied.)
 macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
