@@ -25,6 +25,8 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use arbitrary::{Arbitrary, Unstructured};
+
 /// How long a target draws random input under `cargo test`, and how often at
 /// most. `BOLERO_RANDOM_TEST_TIME_MS` and `BOLERO_RANDOM_ITERATIONS` go further.
 const SHORT: Duration = Duration::from_millis(2_500);
@@ -57,19 +59,25 @@ fn watched(target: impl FnOnce() + Send + 'static) {
     support::within(support::PATIENCE + Duration::from_millis(longer), target);
 }
 
-/// Draws input as a target does, from a seed, until a property fails, which it
-/// must; answers after how many tries.
-#[track_caller]
-fn found<T: for<'a> arbitrary::Arbitrary<'a>>(tries: usize, property: impl Fn(&T)) -> usize {
+/// Input as a target draws it, from a seed.
+fn drawn<T: for<'a> Arbitrary<'a>>(tries: usize) -> impl Iterator<Item = T> {
     use proptest::prelude::Rng;
     use proptest::test_runner::{RngAlgorithm, TestRng};
     let mut random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    for n in 0..tries {
+    (0..tries).map(move |_| {
         let mut bytes = vec![0; random.next_u32() as usize % 1_024];
         random.fill_bytes(&mut bytes);
-        let input = T::arbitrary(&mut arbitrary::Unstructured::new(&bytes)).unwrap();
-        if catch_unwind(AssertUnwindSafe(|| property(&input))).is_err() {
-            return n;
+        T::arbitrary(&mut Unstructured::new(&bytes)).unwrap()
+    })
+}
+
+/// Feeds a property with such input until it fails, which it must; answers after how many
+/// tries, and with what it says.
+#[track_caller]
+fn found<T: for<'a> Arbitrary<'a>>(tries: usize, property: impl Fn(&T)) -> (usize, String) {
+    for (n, input) in drawn(tries).enumerate() {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| property(&input))) {
+            return (n, support::failing::text(panic));
         }
     }
     panic!("the fault was not found in {tries} inputs");
@@ -88,5 +96,7 @@ mod faults;
 mod programs;
 #[path = "fuzz/text.rs"]
 mod text;
+#[path = "fuzz/watching.rs"]
+mod watching;
 #[path = "fuzz/words.rs"]
 mod words;

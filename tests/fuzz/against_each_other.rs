@@ -4,7 +4,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use service_registry::{Change, MemoryStore, RegistryStore};
 
 use crate::against_model::Named;
-use crate::programs::{Names, WORKER, is_looked_at, operations};
+use crate::programs::{Names, WORKER, is_looked_at, until_the_end};
 use crate::support::model::{Answer, Failure, Operation, ask};
 use crate::support::stores::Required;
 use crate::support::{at, observe};
@@ -15,7 +15,7 @@ pub(crate) struct Odd(pub(crate) Vec<Operation>);
 
 impl<'a> Arbitrary<'a> for Odd {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Odd> {
-        operations(u, Names::Odd).map(Odd)
+        until_the_end(u, |u| Names::Odd.operation(u)).map(Odd)
     }
 }
 

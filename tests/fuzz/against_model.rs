@@ -1,23 +1,26 @@
 //! Programs on a store and on the model.
 
-use service_registry::{MemoryStore, RegistryStore, StoreError};
+use service_registry::changes::Difference;
+use service_registry::{Change, MemoryStore, RegistryStore, StoreError};
 
 use crate::programs::{Program, WORKER, is_looked_at};
-use crate::support::model::{GROUPS, Model, PODS, SERVICES, ask, expect};
+use crate::support::model::{GROUPS, Model, Operation, PODS, SERVICES, ask, expect};
 use crate::support::stores::Required;
 use crate::support::{State, observe};
+use crate::watching::{Reached, Watchers};
 
 /// Runs a program on a store and on the model, and compares every answer and,
-/// after an operation, everything that can be asked. `watch` is shown the
-/// store and the state that the model expects.
+/// after an operation, everything that can be asked, and what watches tell. `watch`
+/// is shown the store and the state that the model expects.
 pub(crate) fn run<S: RegistryStore>(
     name: &str,
     store: &S,
     program: &Program,
     mut watch: impl FnMut(&S, &State),
-) {
+) -> Reached {
     let mut model = Model::default();
-    for (n, operation) in program.operations.iter().enumerate() {
+    let mut watchers = Watchers::new(program.log);
+    for (n, (operation, steps)) in program.operations.iter().enumerate() {
         if program.close_at == Some(n) {
             store.close().unwrap();
             model.closed = true;
@@ -41,7 +44,9 @@ pub(crate) fn run<S: RegistryStore>(
             holds_nothing_else(store, &state);
             watch(store, &state);
         }
+        watchers.act(store, &model, steps);
     }
+    watchers.end(&model)
 }
 
 fn holds_nothing_else(store: &impl RegistryStore, state: &State) {
@@ -68,10 +73,17 @@ fn run_on_one(name: &str, run: &dyn Fn()) {
 
 fn run_on_every_store(program: &Program) {
     run_on_one("MemoryStore", &|| {
-        run("MemoryStore", &MemoryStore::new(), program, |_, _| ());
+        let store = MemoryStore::with_log(program.log);
+        run("MemoryStore", &store, program, |_, _| ());
     });
     run_on_one("Required", &|| {
-        run("Required", &Required::new(), program, |_, _| ());
+        // It tells no changes.
+        let mut unwatched = program.clone();
+        unwatched
+            .operations
+            .iter_mut()
+            .for_each(|(_, steps)| steps.clear());
+        run("Required", &Required::new(), &unwatched, |_, _| ());
     });
     macro_rules! run_on {
         ($feature:literal $module:ident $kind:ident $store:ident) => {
@@ -79,7 +91,8 @@ fn run_on_every_store(program: &Program) {
             if stringify!($store) != WORKER {
                 let name = stringify!($store);
                 run_on_one(name, &|| {
-                    run(name, &service_registry::$store::new(), program, |_, _| ());
+                    let store = service_registry::$store::with_log(program.log);
+                    run(name, &store, program, |_, _| ());
                 });
             }
         };
@@ -109,7 +122,8 @@ mod worker {
     use super::*;
 
     target!(a_worker_is_the_model, Program, |program| {
-        run(WORKER, &WorkerStore::new(), program, |_, _| ());
+        let store = WorkerStore::with_log(program.log);
+        run(WORKER, &store, program, |_, _| ());
     });
 }
 
@@ -144,7 +158,7 @@ mod views {
             ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
                 #[cfg(feature = $feature)]
                 run_on_one(concat!("the views of ", stringify!($store)), &|| {
-                    let store = service_registry::$store::new();
+                    let store = service_registry::$store::with_log(program.log);
                     agree(program, stringify!($store), &store, Views::snapshot);
                 });
             };
@@ -166,5 +180,64 @@ mod views {
                 }
             });
         });
+    }
+}
+
+/// Conditions, sources, batches and watches are in the programs, and come to something.
+#[test]
+fn programs_reach_what_they_are_about() {
+    let mut watched = Reached::default();
+    let (mut conflicts, mut conditions, mut sources, mut skipped) = (0, 0, 0, 0);
+    for program in crate::drawn::<Program>(300) {
+        let store = MemoryStore::with_log(program.log);
+        watched += run("MemoryStore", &store, &program, |_, _| ());
+        let store = MemoryStore::new();
+        for (operation, _) in &program.operations {
+            let Operation::Commit(changes) = operation else {
+                let _ = ask(&store, operation);
+                continue;
+            };
+            let before = store.revision();
+            match store.commit_changes(changes.iter().cloned().collect()) {
+                Ok((_, told)) => {
+                    let is_skipped =
+                        |told: &&Difference| matches!(told, Difference::Skipped { .. });
+                    skipped += told.iter().filter(is_skipped).count();
+                }
+                Err(StoreError::BatchRejected { source, .. }) => {
+                    conflicts += usize::from(matches!(*source, StoreError::Conflict(_)));
+                }
+                Err(error) => panic!("{error}"),
+            }
+            if store.revision() > before {
+                let is_source = |change: &Change| matches!(change, Change::ReplaceSource { .. });
+                sources += usize::from(changes.iter().any(is_source));
+                let is_condition = |change: &Change| {
+                    use Change::{RemoveIf, Require, RequireUnchangedSince, UpdateHealthIf};
+                    matches!(
+                        change,
+                        Require { .. }
+                            | RequireUnchangedSince { .. }
+                            | RemoveIf { .. }
+                            | UpdateHealthIf { .. }
+                    )
+                };
+                conditions += usize::from(changes.iter().any(is_condition));
+            }
+        }
+    }
+    println!(
+        "{watched:?}, {conflicts} conflicts, {conditions} conditions, {sources} sources, {skipped} skipped"
+    );
+    let Reached {
+        lagged,
+        replaced,
+        went_on,
+        ended,
+    } = watched;
+    for often in [
+        lagged, replaced, went_on, ended, conflicts, conditions, sources, skipped,
+    ] {
+        assert!(often > 3, "{often} times only");
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
+use service_registry::changes::{Cursor, Selection, Watch};
 use service_registry::{
     Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
     StoreStats,
@@ -11,6 +12,7 @@ use service_registry::{
 use crate::against_each_other::{Odd, answer_alike};
 use crate::against_model::run;
 use crate::programs::Program;
+use crate::support::teller::{self, teller};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -52,6 +54,12 @@ impl RegistryStore for Faulty {
     forward_required!(reads self => self.inner);
     fn revision(&self) -> Revision {
         self.inner.revision()
+    }
+    fn watch(&self, selection: Selection) -> Result<Watch> {
+        self.inner.watch(selection)
+    }
+    fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+        self.inner.watch_from(selection, cursor)
     }
     fn commit(&self, batch: Batch) -> Result<Revision> {
         let first = batch.changes().first().cloned();
@@ -115,7 +123,7 @@ impl RegistryStore for Faulty {
 #[test]
 fn a_store_with_a_fault_is_found_by_the_model() {
     for fault in [Fault::LastStays, Fault::RareSequence, Fault::HalfABatch] {
-        let tries = crate::found::<Program>(5_000, |program| {
+        let (tries, _) = crate::found::<Program>(5_000, |program| {
             run("Faulty", &Faulty::new(fault), program, |_, _| ());
         });
         println!("{fault:?}: program {tries}");
@@ -127,10 +135,25 @@ fn a_store_with_a_fault_is_found_by_another_store() {
     // The rare sequence takes four names in a row that are accepted, and odd ones
     // seldom are.
     for fault in [Fault::LastStays, Fault::HalfABatch] {
-        let tries = crate::found::<Odd>(5_000, |program| {
+        let (tries, _) = crate::found::<Odd>(5_000, |program| {
             let faulty = Faulty::new(fault);
             answer_alike("Faulty", &MemoryStore::new(), &faulty, &program.0);
         });
         println!("{fault:?}: program {tries}");
     }
+}
+
+#[test]
+fn a_store_that_tells_late_is_found_by_its_watches() {
+    for program in crate::drawn::<Program>(100) {
+        let store = teller(teller::Fault::None);
+        run("Teller", &store, &program, |_, _| ());
+    }
+    let (tries, said) = crate::found::<Program>(100, |program| {
+        let store = teller(teller::Fault::TellsLate);
+        run("Teller", &store, program, |_, _| ());
+    });
+    println!("program {tries}: {said}");
+    let expected = "has nothing to tell at revision";
+    assert!(said.contains(expected), "{said}");
 }

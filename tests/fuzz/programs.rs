@@ -1,17 +1,22 @@
 //! Programs of operations.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
+use service_registry::changes::LogOptions;
 use service_registry::{
     Cause, Change, Expected, OnForeign, ServiceInfo, ServiceKey, ServiceStatus,
 };
 
 use crate::support::model::{GROUPS, Operation, PODS, SERVICES};
 use crate::support::{at, version};
+use crate::watching::{self, Step};
 
-/// The operations of a program, and where in between the store is closed.
-#[derive(Debug)]
+/// The operations of a program, what those do who watch, and where in between the store is
+/// closed.
+#[derive(Clone, Debug)]
 pub(crate) struct Program {
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) log: LogOptions,
+    /// Each with the steps of watches behind it.
+    pub(crate) operations: Vec<(Operation, Vec<Step>)>,
     pub(crate) close_at: Option<usize>,
 }
 
@@ -24,8 +29,14 @@ impl<'a> Arbitrary<'a> for Program {
             .ratio(1, 8)?
             .then(|| u.choose_index(LONGEST))
             .transpose()?;
+        let log = watching::log(u)?;
+        let operation = |u: &mut Unstructured<'_>| {
+            let operation = Names::Few.operation(u)?;
+            Ok((operation, watching::steps(u)?))
+        };
         Ok(Program {
-            operations: operations(u, Names::Few)?,
+            log,
+            operations: until_the_end(u, operation)?,
             close_at,
         })
     }
@@ -40,10 +51,14 @@ pub(crate) enum Names {
     Odd,
 }
 
-pub(crate) fn operations(u: &mut Unstructured<'_>, names: Names) -> Result<Vec<Operation>> {
+/// Draws operations while there are bytes.
+pub(crate) fn until_the_end<T>(
+    u: &mut Unstructured<'_>,
+    mut operation: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
     let mut operations = Vec::new();
     while !u.is_empty() && operations.len() < LONGEST {
-        operations.push(names.operation(u)?);
+        operations.push(operation(u)?);
     }
     Ok(operations)
 }
@@ -144,7 +159,7 @@ impl Names {
 
     /// A change, a condition, or what a source has.
     fn change_of_batch(self, u: &mut Unstructured<'_>) -> Result<Change> {
-        Ok(match u.int_in_range(0..=19)? {
+        Ok(match u.int_in_range(0..=23)? {
             0..=10 => self.change(u)?,
             11 => Change::RegisterService(self.record(u)?),
             12 | 13 => Change::RemoveIf {
@@ -183,7 +198,7 @@ impl Names {
         })
     }
 
-    fn operation(self, u: &mut Unstructured<'_>) -> Result<Operation> {
+    pub(crate) fn operation(self, u: &mut Unstructured<'_>) -> Result<Operation> {
         Ok(match u.int_in_range(0..=49)? {
             0..=21 => Operation::Change(self.change(u)?),
             22..=28 => {
