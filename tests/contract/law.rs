@@ -6,8 +6,9 @@ use std::time::Duration;
 use service_registry::changes::{Cursor, Difference, LogOptions, Selection};
 use service_registry::{Batch, DynView, RegistryStore, RegistryView, StoreError};
 
-use crate::support::copied::{Copied, batch};
+use crate::support::copied::{Copied, batch_that_skips, split_skipped};
 use crate::support::dice::Dice;
+use crate::support::follower::wrong::Fault;
 use crate::support::follower::{Follower, WAYS};
 use crate::support::pod;
 use crate::support::views::Views;
@@ -31,7 +32,7 @@ pub(crate) fn now(store: &impl RegistryStore) -> Copied {
 pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
     make: impl Fn() -> S,
 ) {
-    let (lagged, replaced) = law(make);
+    let (lagged, replaced) = law(Fault::None, make);
     assert_eq!(lagged, 0, "fell behind a log that holds everything");
     assert!(replaced > 0, "no history removed a record by its source");
 }
@@ -43,14 +44,14 @@ pub(crate) fn who_falls_behind_at_random_has_the_state_of_that_revision<S: Regis
 ) {
     for (bytes, retain) in [(6_000, 3_600), (20_000, 3_600), (6_000, 0), (0, 0)] {
         let retain = Duration::from_secs(retain);
-        let (lagged, _) = law(|| make(LogOptions { bytes, retain }));
+        let (lagged, _) = law(Fault::None, || make(LogOptions { bytes, retain }));
         assert!(lagged > 10, "fell behind {lagged} times only");
     }
 }
 
 /// Random histories; answers with how often a watch fell behind, and of how many removals by
-/// a source watches were told.
-fn law<S: RegistryStore>(make: impl Fn() -> S) -> (usize, usize) {
+/// a source watches were told. Who follows a watch hears with a fault, if there is one.
+pub(crate) fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usize, usize) {
     let selections = selections();
     // Of another store, and of a later revision than most here.
     let other = make();
@@ -70,7 +71,8 @@ fn law<S: RegistryStore>(make: impl Fn() -> S) -> (usize, usize) {
             match dice.roll(10) {
                 0 if followers.len() < 12 => {
                     let selection = selections[dice.roll(selections.len())].clone();
-                    followers.push(Follower::new(store.watch(selection).unwrap()));
+                    let watch = store.watch(selection).unwrap();
+                    followers.push(Follower::new(watch).with(fault));
                 }
                 1 if !followers.is_empty() => {
                     let mut goes = followers.swap_remove(dice.roll(followers.len()));
@@ -83,16 +85,18 @@ fn law<S: RegistryStore>(make: impl Fn() -> S) -> (usize, usize) {
                 2 if !gone.is_empty() => {
                     let (selection, cursor, copied) = gone.swap_remove(dice.roll(gone.len()));
                     let watch = store.watch_from(selection, cursor).unwrap();
-                    followers.push(Follower::behind(copied, watch));
+                    followers.push(Follower::behind(copied, watch).with(fault));
                 }
                 3 if dice.roll(2) == 0 => {
                     let selection = selections[dice.roll(selections.len())].clone();
                     let watch = store.watch_from(selection, stray.cursor()).unwrap();
-                    followers.push(Follower::new(watch));
+                    followers.push(Follower::new(watch).with(fault));
                 }
                 3 => store.clear().unwrap(),
                 _ => {
-                    store.commit(batch(&mut dice)).unwrap();
+                    let now = states.last().expect("there is one from the start");
+                    let (batch, _) = batch_that_skips(&mut dice, now);
+                    store.commit(batch).unwrap();
                 }
             }
             let last = usize::try_from(store.revision().as_u64()).unwrap();
@@ -117,13 +121,24 @@ fn law<S: RegistryStore>(make: impl Fn() -> S) -> (usize, usize) {
 
 pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl RegistryStore) {
     let mut dice = Dice::new(7);
+    let (mut skipped, mut unchanged) = (0, 0);
     for _ in 0..300 {
         let mut copied = now(store);
-        let (revision, changes) = store.commit_changes(batch(&mut dice)).unwrap();
+        let (batch, kept) = batch_that_skips(&mut dice, &copied);
+        let before = store.revision();
+        let (revision, mut changes) = store.commit_changes(batch).unwrap();
         assert_eq!(revision, store.revision());
+        let told = split_skipped(&mut changes);
+        assert_eq!(told, kept, "what was skipped, before {changes:?}");
+        skipped += kept.len();
+        unchanged += usize::from(!kept.is_empty() && revision == before);
         copied.apply_all(&changes).unwrap();
         assert_eq!(copied, now(store), "{changes:?}");
     }
+    assert!(
+        skipped > 10 && unchanged > 0,
+        "{skipped} skipped, {unchanged} times nothing else"
+    );
     let mut refused = Batch::new();
     refused.delete_service("nobody:1");
     assert!(store.commit_changes(refused).is_err());
@@ -143,7 +158,8 @@ pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> 
                 watch = Some(store.watch(Selection::service("nobody")).unwrap());
             }
             for _ in 0..=dice.roll(3) {
-                store.commit(batch(&mut dice)).unwrap();
+                let (batch, _) = batch_that_skips(&mut dice, &now(&store));
+                store.commit(batch).unwrap();
             }
             if dice.roll(20) == 0 {
                 store.clear().unwrap();

@@ -1,6 +1,7 @@
 //! Whoever follows a watch, held to the law: what was applied so far is what the store showed
 //! of that revision.
 
+use std::ops::Range;
 #[cfg(feature = "stream")]
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -11,12 +12,20 @@ use futures_core::Stream;
 #[cfg(feature = "stream")]
 use service_registry::changes::{CommitStream, EventStream};
 use service_registry::changes::{Difference, Event, Reason, Watch};
-use service_registry::{Cause, Result, StoreError};
+use service_registry::{Cause, Result, Revision, StoreError};
 
 use super::copied::Copied;
 
+pub(crate) mod wrong;
+use wrong::{Fault, Twin};
+
 /// In how many ways an event can be taken.
-pub(crate) const WAYS: usize = if cfg!(feature = "stream") { 7 } else { 5 };
+pub(crate) const WAYS: usize = STREAMS.end;
+/// Those that make a stream of the watch.
+const STREAMS: Range<usize> = 5..if cfg!(feature = "stream") { 7 } else { 5 };
+const STREAM_OF_COMMITS: usize = 6;
+/// Those that take one commit at a time.
+const OF_COMMITS: [usize; 3] = [1, 4, STREAM_OF_COMMITS];
 
 /// A watch, and what follows it.
 pub(crate) struct Follower {
@@ -28,6 +37,7 @@ pub(crate) struct Follower {
     pub(crate) replaced: usize,
     /// How often it fell behind.
     pub(crate) lagged: usize,
+    twin: Twin,
 }
 
 impl Follower {
@@ -39,6 +49,7 @@ impl Follower {
             began: false,
             replaced: 0,
             lagged: 0,
+            twin: Twin::default(),
         }
     }
 
@@ -49,6 +60,12 @@ impl Follower {
             began: true,
             ..Follower::new(watch)
         }
+    }
+
+    /// Hears with a fault.
+    pub(crate) fn with(mut self, fault: Fault) -> Follower {
+        self.twin = Twin::new(fault);
+        self
     }
 
     /// What it has when it goes.
@@ -101,14 +118,28 @@ impl Follower {
     /// up to the last state has to have been shown.
     pub(crate) fn look(&mut self, way: usize, states: &[Copied]) -> Result<bool> {
         let before = self.watch().revision();
-        let Some(event) = self.take(way)? else {
+        let event = match self.twin.fault {
+            Fault::None => self.take(way)?,
+            _ => self.take_wrongly(way)?,
+        };
+        let Some(event) = event else {
             self.has_shown_all(states);
             return Ok(false);
         };
-        assert_eq!(event.revision(), self.watch().revision());
-        assert!(event.revision() > before || !self.began, "{event:?}");
+        let at = self.watch().revision();
+        assert!(
+            event.revision() == at,
+            "told by a watch that is at revision {at}: {event:?}"
+        );
+        assert!(
+            event.revision() > before || !self.began,
+            "told at revision {before}: {event:?}"
+        );
         let is_state = matches!(event, Event::State { .. });
         assert!(is_state || self.began, "no state before {event:?}");
+        if !is_state && OF_COMMITS.contains(&way) {
+            self.passed_nothing(before, event.revision(), states);
+        }
         self.began = true;
         let reason = Reason::Lagged;
         self.lagged +=
@@ -123,6 +154,18 @@ impl Follower {
         }
         self.shows(states, &format!("after {event:?}"));
         Ok(true)
+    }
+
+    /// Checks that no commit between these two concerns this watch.
+    fn passed_nothing(&mut self, before: Revision, told: Revision, states: &[Copied]) {
+        let selection = self.watch().selection().clone();
+        let between = index(before)..index(told);
+        for state in &states[between] {
+            assert!(
+                state.clone().part(&selection) == self.copied,
+                "{selection:?} was told of several commits as one, from {before} to {told}"
+            );
+        }
     }
 
     /// Checks that nothing is missing up to the last of the states.
@@ -140,10 +183,15 @@ impl Follower {
     /// Checks that what was applied is the state of the revision up to which all was shown.
     fn shows(&mut self, states: &[Copied], when: &str) {
         let watch = self.watch();
-        let (selection, shown) = (watch.selection().clone(), watch.revision().as_u64());
-        let state = states[usize::try_from(shown).unwrap()].clone();
+        let (selection, shown) = (watch.selection().clone(), watch.revision());
+        let state = states[index(shown)].clone();
         assert_eq!(self.copied, state.part(&selection), "{selection:?} {when}");
     }
+}
+
+/// Where the state of a revision is.
+fn index(revision: Revision) -> usize {
+    usize::try_from(revision.as_u64()).unwrap()
 }
 
 fn ready(poll: Poll<Result<Event>>) -> Result<Option<Event>> {
