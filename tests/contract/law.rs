@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use service_registry::changes::{Cursor, Difference, LogOptions, Selection};
+use service_registry::changes::{Difference, LogOptions, Selection};
 use service_registry::{Batch, DynView, RegistryStore, RegistryView, StoreError};
 
 use crate::support::copied::{Copied, batch_that_skips, split_skipped};
 use crate::support::dice::Dice;
 use crate::support::follower::wrong::Fault;
-use crate::support::follower::{Follower, WAYS};
+use crate::support::follower::{Follower, Gone, WAYS};
 use crate::support::pod;
 use crate::support::views::Views;
 
@@ -66,31 +66,29 @@ pub(crate) fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usiz
         let (store, mut dice) = (make(), Dice::new(seed));
         let mut states = vec![now(&store)];
         let mut followers: Vec<Follower> = Vec::new();
-        let mut gone: Vec<(Selection, Cursor, Copied)> = Vec::new();
+        let mut gone: Vec<Gone> = Vec::new();
         for _ in 0..120 {
             match dice.roll(10) {
                 0 if followers.len() < 12 => {
                     let selection = selections[dice.roll(selections.len())].clone();
-                    let watch = store.watch(selection).unwrap();
-                    followers.push(Follower::new(watch).with(fault));
+                    let watch = store.watch(selection.clone()).unwrap();
+                    followers.push(Follower::new(watch, selection).with(fault));
                 }
                 1 if !followers.is_empty() => {
-                    let mut goes = followers.swap_remove(dice.roll(followers.len()));
+                    let goes = followers.swap_remove(dice.roll(followers.len()));
                     if goes.began {
-                        let watch = goes.watch();
-                        let (selection, cursor) = (watch.selection().clone(), watch.cursor());
-                        gone.push((selection, cursor, goes.into_copied()));
+                        gone.push(goes.go());
                     }
                 }
                 2 if !gone.is_empty() => {
-                    let (selection, cursor, copied) = gone.swap_remove(dice.roll(gone.len()));
-                    let watch = store.watch_from(selection, cursor).unwrap();
-                    followers.push(Follower::behind(copied, watch).with(fault));
+                    let was = gone.swap_remove(dice.roll(gone.len()));
+                    let watch = store.watch_from(was.selection.clone(), was.cursor).unwrap();
+                    followers.push(Follower::behind(was, watch).with(fault));
                 }
                 3 if dice.roll(2) == 0 => {
                     let selection = selections[dice.roll(selections.len())].clone();
-                    let watch = store.watch_from(selection, stray.cursor()).unwrap();
-                    followers.push(Follower::new(watch).with(fault));
+                    let watch = store.watch_from(selection.clone(), stray.cursor()).unwrap();
+                    followers.push(Follower::new(watch, selection).with(fault));
                 }
                 3 => store.clear().unwrap(),
                 _ => {

@@ -4,11 +4,11 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
-use service_registry::changes::{Cursor, LogOptions, Selection};
+use service_registry::changes::{LogOptions, Selection};
 use service_registry::{RegistryStore, StoreError};
 
 use crate::support::copied::Copied;
-use crate::support::follower::{Follower, WAYS};
+use crate::support::follower::{Follower, Gone, WAYS};
 use crate::support::model::{GROUPS, Model, PODS, SERVICES};
 
 /// What one of them does.
@@ -73,8 +73,7 @@ pub(crate) struct Watchers {
     /// By revision.
     states: Vec<Copied>,
     followers: Vec<Follower>,
-    /// What those had who have left, and where.
-    left: Vec<(Selection, Cursor, Copied)>,
+    left: Vec<Gone>,
     /// Whether nobody can fall behind.
     all_is_held: bool,
     reached: Reached,
@@ -126,24 +125,24 @@ impl Watchers {
         match step {
             Step::Begin(which) => {
                 let selection = selections()[which].clone();
-                let watch = is_refused_if_closed(model, store.watch(selection));
-                self.followers.extend(watch.map(Follower::new));
+                let watch = is_refused_if_closed(model, store.watch(selection.clone()));
+                let follower = watch.map(|watch| Follower::new(watch, selection));
+                self.followers.extend(follower);
             }
             Step::Go(which) if !self.followers.is_empty() => {
                 let which = which % self.followers.len();
-                let mut goes = self.followers.swap_remove(which);
+                let goes = self.followers.swap_remove(which);
                 self.count(&goes);
                 if goes.began {
-                    let watch = goes.watch();
-                    let (selection, cursor) = (watch.selection().clone(), watch.cursor());
-                    self.left.push((selection, cursor, goes.into_copied()));
+                    self.left.push(goes.go());
                 }
             }
             Step::GoOn(which) if !self.left.is_empty() => {
                 let which = which % self.left.len();
-                let (selection, cursor, copied) = self.left.swap_remove(which);
-                let watch = is_refused_if_closed(model, store.watch_from(selection, cursor));
-                let follower = watch.map(|watch| Follower::behind(copied, watch));
+                let gone = self.left.swap_remove(which);
+                let watch = store.watch_from(gone.selection.clone(), gone.cursor);
+                let watch = is_refused_if_closed(model, watch);
+                let follower = watch.map(|watch| Follower::behind(gone, watch));
                 self.reached.went_on += usize::from(follower.is_some());
                 self.followers.extend(follower);
             }

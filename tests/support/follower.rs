@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 #[cfg(feature = "stream")]
 use service_registry::changes::{CommitStream, EventStream};
-use service_registry::changes::{Difference, Event, Reason, Watch};
+use service_registry::changes::{Cursor, Difference, Event, Reason, Selection, Watch};
 use service_registry::{Cause, Result, Revision, StoreError};
 
 use super::copied::Copied;
@@ -27,10 +27,19 @@ const STREAM_OF_COMMITS: usize = 6;
 /// Those that take one commit at a time.
 const OF_COMMITS: [usize; 3] = [1, 4, STREAM_OF_COMMITS];
 
+/// What one had who has gone, and where.
+pub(crate) struct Gone {
+    pub(crate) selection: Selection,
+    pub(crate) cursor: Cursor,
+    copied: Copied,
+}
+
 /// A watch, and what follows it.
 pub(crate) struct Follower {
     /// Away only while it is a stream.
     watch: Option<Watch>,
+    /// What was asked for, which a watch need not have.
+    selection: Selection,
     copied: Copied,
     pub(crate) began: bool,
     /// How many removals by a source it was told of.
@@ -42,9 +51,10 @@ pub(crate) struct Follower {
 
 impl Follower {
     /// Begins with a state.
-    pub(crate) fn new(watch: Watch) -> Follower {
+    pub(crate) fn new(watch: Watch, selection: Selection) -> Follower {
         Follower {
             watch: Some(watch),
+            selection,
             copied: Copied::default(),
             began: false,
             replaced: 0,
@@ -54,11 +64,11 @@ impl Follower {
     }
 
     /// Goes on where another one of the same selection was, or begins anew.
-    pub(crate) fn behind(gone: Copied, watch: Watch) -> Follower {
+    pub(crate) fn behind(gone: Gone, watch: Watch) -> Follower {
         Follower {
-            copied: gone,
+            copied: gone.copied,
             began: true,
-            ..Follower::new(watch)
+            ..Follower::new(watch, gone.selection)
         }
     }
 
@@ -68,9 +78,13 @@ impl Follower {
         self
     }
 
-    /// What it has when it goes.
-    pub(crate) fn into_copied(self) -> Copied {
-        self.copied
+    /// Goes.
+    pub(crate) fn go(mut self) -> Gone {
+        Gone {
+            cursor: self.watch().cursor(),
+            selection: self.selection,
+            copied: self.copied,
+        }
     }
 
     pub(crate) fn watch(&mut self) -> &mut Watch {
@@ -157,35 +171,33 @@ impl Follower {
     }
 
     /// Checks that no commit between these two concerns this watch.
-    fn passed_nothing(&mut self, before: Revision, told: Revision, states: &[Copied]) {
-        let selection = self.watch().selection().clone();
-        let between = index(before)..index(told);
-        for state in &states[between] {
+    fn passed_nothing(&self, before: Revision, told: Revision, states: &[Copied]) {
+        for state in &states[index(before)..index(told)] {
             assert!(
-                state.clone().part(&selection) == self.copied,
-                "{selection:?} was told of several commits as one, from {before} to {told}"
+                state.clone().part(&self.selection) == self.copied,
+                "{:?} was told of several commits as one, from {before} to {told}",
+                self.selection
             );
         }
     }
 
     /// Checks that nothing is missing up to the last of the states.
     pub(crate) fn has_shown_all(&mut self, states: &[Copied]) {
-        let watch = self.watch();
-        let (shown, now) = (watch.revision().as_u64(), states.len() as u64 - 1);
-        let selection = watch.selection();
+        let (shown, now) = (index(self.watch().revision()), states.len() - 1);
         assert!(
             shown == now,
-            "a watch of {selection:?} has nothing to tell at revision {shown} of {now}"
+            "a watch of {:?} has nothing to tell at revision {shown} of {now}",
+            self.selection
         );
         self.shows(states, "where nothing is left to tell");
     }
 
     /// Checks that what was applied is the state of the revision up to which all was shown.
     fn shows(&mut self, states: &[Copied], when: &str) {
-        let watch = self.watch();
-        let (selection, shown) = (watch.selection().clone(), watch.revision());
-        let state = states[index(shown)].clone();
-        assert_eq!(self.copied, state.part(&selection), "{selection:?} {when}");
+        let state = states[index(self.watch().revision())].clone();
+        let selection = &self.selection;
+        let state = state.part(selection);
+        assert_eq!(self.copied, state, "{selection:?} {when}");
     }
 }
 
