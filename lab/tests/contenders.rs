@@ -32,7 +32,7 @@ fn filled<S: Subject>() -> S {
 fn is_a_map<S: Subject>() {
     let mut subject = filled::<S>();
     let mut hand = subject.alone();
-    assert_eq!(hand.len(), 100);
+    assert_eq!(hand.pods(), 100);
     for pod in 0..100 {
         let key = FLEET.key(pod);
         assert_eq!(hand.with(&key), Some(ServiceStatus::Healthy));
@@ -49,8 +49,8 @@ fn is_a_map<S: Subject>() {
     assert_eq!(hand.checked_at(&one), Some(later(9)));
     assert_eq!(hand.checked_at(&other), Some(epoch()));
     let new = Newcomer::new(FLEET.record(500));
-    assert!(hand.insert(&new) && hand.len() == 101 && hand.get(&new.key));
-    assert!(hand.remove(&new.key) && hand.len() == 100 && !hand.get(&new.key));
+    assert!(hand.insert(&new) && hand.pods() == 101 && hand.get(&new.key));
+    assert!(hand.remove(&new.key) && hand.pods() == 100 && !hand.get(&new.key));
 }
 
 /// What a registry has to do besides.
@@ -66,7 +66,7 @@ fn is_a_registry<S: Subject>() {
     assert!(hand.unsubscribe("someone:else", &group) && hand.subscribers(&group) == 20);
     let checked = FLEET.record(1).with_health(ServiceStatus::Healthy, later(3));
     assert!(hand.replace(checked.unwrap()));
-    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.len()), (Some(later(3)), 100));
+    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.pods()), (Some(later(3)), 100));
     let new = Newcomer::new(FLEET.record(5).with_registered_at(later(1)).unwrap());
     assert!(hand.remove(&new.key) && hand.by_name(&name) == 9 && hand.scan() == 99);
     assert!(hand.insert(&new) && hand.by_name(&name) == 10);
@@ -77,7 +77,7 @@ fn is_a_registry<S: Subject>() {
     batch.remove_subscription(&FLEET.key(0), &FLEET.groups(0)[0]);
     assert!(hand.commit(batch));
     assert_eq!(hand.checked_at(&FLEET.key(2)), Some(later(4)));
-    assert_eq!((hand.by_name(&name), hand.len()), (9, 100));
+    assert_eq!((hand.by_name(&name), hand.pods()), (9, 100));
     assert!(hand.get(&FLEET.key(100)));
 }
 
@@ -133,7 +133,7 @@ fn keeps_its_promises<S: Shared>(registry: bool, atomic: bool) {
         assert!(writers.into_iter().all(|writer| writer.is_ok()));
     });
     let mut hand = subject.hand();
-    assert_eq!(hand.len(), 100);
+    assert_eq!(hand.pods(), 100);
     for pod in 0..100 {
         assert_eq!(hand.checked_at(&FLEET.key(pod)), Some(later(200)), "pod {pod}");
     }

@@ -29,7 +29,7 @@ pub(super) fn verify<S: Subject>(
     if !S::REMEMBERS {
         return Ok(());
     }
-    let pods = hand.len();
+    let pods = hand.pods();
     if pods != fleet.0.services {
         let services = fleet.0.services;
         return Err(Fault(format!("{pods} pods are there, and not {services}")));
