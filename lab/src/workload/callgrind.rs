@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::fault::Fault;
@@ -30,8 +31,8 @@ pub(super) fn count() -> Result<i64, Fault> {
     let failed = |what: &str| Fault(format!("valgrind {what}"));
     let out =
         std::env::temp_dir().join(format!("service-registry-lab-{}.callgrind", std::process::id()));
-    let program =
-        std::env::current_exe().map_err(|error| failed(&format!("has no program: {error}")))?;
+    // This program, even where its file was replaced since; "self" would be valgrind there.
+    let program = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
     let mut child = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no"])
         .arg("--toggle-collect=*counted_by_callgrind*")
