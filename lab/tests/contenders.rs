@@ -15,7 +15,7 @@ use service_registry_lab::contender::bare::{
 };
 use service_registry_lab::contender::dash_registry::DashRegistry;
 use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
-use service_registry_lab::fleet::{Fleet, epoch, later};
+use service_registry_lab::fleet::{Fleet, first_check, later};
 use service_registry_lab::model::{Kind, Unit};
 use service_registry_lab::scenario::{Cell, Holds, Op, Orchestration};
 use service_registry_lab::subject::{Hand, Newcomer, Pod, Shared, Subject};
@@ -36,7 +36,7 @@ fn is_a_map<S: Subject>() {
     for pod in 0..100 {
         let key = FLEET.key(pod);
         assert_eq!(hand.with(&key), Some(ServiceStatus::Healthy));
-        assert!(hand.get(&key) && hand.checked_at(&key) == Some(epoch()));
+        assert!(hand.get(&key) && hand.checked_at(&key) == Some(first_check(pod)));
         let absent = FLEET.absent_key(pod);
         assert_eq!(hand.with(&absent), None);
         assert!(!hand.get(&absent));
@@ -47,7 +47,7 @@ fn is_a_map<S: Subject>() {
     assert!(hand.update(&one, ServiceStatus::Unhealthy, later(9)));
     assert_eq!(hand.with(&one), Some(ServiceStatus::Unhealthy));
     assert_eq!(hand.checked_at(&one), Some(later(9)));
-    assert_eq!(hand.checked_at(&other), Some(epoch()));
+    assert_eq!(hand.checked_at(&other), Some(first_check(4)));
     let new = Newcomer::new(FLEET.record(500));
     assert!(hand.insert(&new) && hand.pods() == 101 && hand.get(&new.key));
     assert!(hand.remove(&new.key) && hand.pods() == 100 && !hand.get(&new.key));
