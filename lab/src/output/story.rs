@@ -35,7 +35,7 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
     }
     let first = match names.len() {
         0 => return "This run names no store.".into(),
-        1 => format!("{} costs least", names[0]),
+        1 => format!("{} costs least of this crate's stores", names[0]),
         _ => format!("{} cost the same within 3 %", list(&names, "and")),
     };
     match next {
