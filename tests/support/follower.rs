@@ -12,7 +12,7 @@ use futures_core::Stream;
 #[cfg(feature = "stream")]
 use service_registry::changes::{CommitStream, EventStream};
 use service_registry::changes::{Cursor, Difference, Event, Reason, Selection, Watch};
-use service_registry::{Cause, Result, Revision, StoreError};
+use service_registry::{Cause, Result, Revision};
 
 use super::copied::Copied;
 
@@ -124,7 +124,7 @@ impl Follower {
         let next = Pin::new(&mut stream).poll_next(&mut context);
         self.watch = Some(back(stream));
         // A stream ends where a watch says that the store is closed.
-        ready(next.map(|event| event.unwrap_or(Err(StoreError::Closed))))
+        ready(next.map(|event| event.unwrap_or(Err(service_registry::StoreError::Closed))))
     }
 
     /// Takes an event in one of the [`WAYS`], and checks it against the states that there
