@@ -1,5 +1,5 @@
 //! Single operations, hot keys and sizes under criterion, by the definitions of `cargo lab`
-//! (`lab/src/scenarios/`). Criterion adds its own statistics, its history from one run to the
+//! (`lab/src/scenarios.json`). Criterion adds its own statistics, its history from one run to the
 //! next, and a filter:
 //!
 //! ```text

@@ -102,6 +102,6 @@ pub use watch::{ReadState, Watch};
 #[cfg(all(test, not(shuttle)))]
 mod board;
 #[cfg(all(test, loom))]
-mod models;
+pub(crate) mod models;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

@@ -14,6 +14,13 @@
 #![allow(unused_imports)]
 
 #[cfg(not(any(loom, shuttle)))]
+pub(crate) mod thread {
+    //! How a thread sleeps until another one wakes it.
+
+    pub(crate) use std::thread::{Thread, current, park, park_timeout};
+}
+
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use {
     std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
     std::thread::{Builder, JoinHandle},
@@ -73,6 +80,54 @@ mod stand_in {
     pub(crate) use arc_swap::{ArcSwap, Cache};
     #[cfg(feature = "worker")]
     pub(crate) use channel::{Receiver, Sender, bounded, unbounded};
+
+    pub(crate) mod thread {
+        //! For `std::thread::park`. That of shuttle may return by itself, as the real one may,
+        //! which hides a wake-up that is lost; this one returns when it has to.
+
+        use crate::sync::{Condvar, Mutex, thread_local};
+        use std::cell::OnceCell;
+        use std::sync::Arc;
+        use std::time::Duration;
+
+        #[derive(Default)]
+        struct Parked {
+            /// Whether the thread was woken since it last lay down.
+            token: Mutex<bool>,
+            given: Condvar,
+        }
+
+        #[derive(Clone, Default)]
+        pub(crate) struct Thread(Arc<Parked>);
+
+        thread_local! {
+            static OWN: OnceCell<Thread> = const { OnceCell::new() };
+        }
+
+        pub(crate) fn current() -> Thread {
+            OWN.with(|own| own.get_or_init(Thread::default).clone())
+        }
+
+        pub(crate) fn park() {
+            let Parked { token, given } = &*current().0;
+            let mut token = token.lock().unwrap();
+            while !*token {
+                token = given.wait(token).unwrap();
+            }
+            *token = false;
+        }
+
+        pub(crate) fn park_timeout(_: Duration) {
+            unimplemented!("a model knows no time");
+        }
+
+        impl Thread {
+            pub(crate) fn unpark(&self) {
+                *self.0.token.lock().unwrap() = true;
+                self.0.given.notify_one();
+            }
+        }
+    }
 
     #[cfg(feature = "snapshot")]
     mod arc_swap {

@@ -37,6 +37,8 @@ mod copies;
 mod from_elsewhere;
 #[path = "contract/law.rs"]
 mod law;
+#[path = "contract/misheard.rs"]
+mod misheard;
 #[path = "contract/names.rs"]
 mod names;
 #[path = "contract/registry.rs"]

@@ -152,7 +152,9 @@ fn what_waits_for_many_stores_does_not_pile_up_on_one_stack() {
             assert_eq!(book.alive().len(), 6_000);
             drop(views);
             // Those that went before the last have left nobody to see to their stores.
-            stores.iter().for_each(|store| reads(store, 2));
+            for store in &stores {
+                reads(store, 2);
+            }
         };
         small.spawn_scoped(threads, work).unwrap();
     });

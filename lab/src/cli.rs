@@ -179,10 +179,12 @@ impl Options {
             let tried = (smoke && own.peek().is_none()).then_some(0);
             cells.extend(own.chain(tried).map(|cell| (at, cell)));
         }
-        if cells.is_empty() {
+        let has_cells = |at: usize| cells.iter().any(|(own, _)| *own == at);
+        let asked = 0..if self.scenarios.is_empty() { 0 } else { chosen.len() };
+        if let Some(without) = asked.into_iter().find(|at| !has_cells(*at)) {
             return Err(Fault::new(format!(
                 "{} is measured with more effort only: without --{}, or with --full",
-                self.scenarios.join(", "),
+                chosen[without].name,
                 name(self.effort())
             )));
         }
@@ -190,13 +192,8 @@ impl Options {
     }
 }
 
-pub(crate) fn name(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Smoke => "smoke",
-        Effort::Quick => "quick",
-        Effort::Default => "default",
-        Effort::Full => "full",
-    }
+pub(crate) fn name(effort: Effort) -> String {
+    format!("{effort:?}").to_lowercase()
 }
 
 #[cfg(test)]

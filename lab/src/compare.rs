@@ -121,10 +121,9 @@ fn over(old: Interval, new: Interval) -> Interval {
 }
 
 /// What a context says that a run of other code has in common with this one.
-const FACTS: [&str; 14] = [
+const FACTS: [&str; 13] = [
     "/machine/cpu",
     "/machine/cores",
-    "/machine/memory_bytes",
     "/machine/os",
     "/machine/kernel",
     "/toolchain/rustc",

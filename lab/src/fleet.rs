@@ -43,6 +43,11 @@ pub fn later(seconds: u64) -> SystemTime {
     epoch() + Duration::from_secs(seconds)
 }
 
+/// When a pod was checked first: each at a time of its own.
+pub fn first_check(pod: usize) -> SystemTime {
+    epoch() + Duration::from_nanos(pod as u64)
+}
+
 /// Pods by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fleet(pub Holds);
@@ -100,7 +105,7 @@ impl Fleet {
         };
         ServiceInfo::new(registration)
             .and_then(|info| info.with_registered_at(epoch()))
-            .and_then(|info| info.with_health(ServiceStatus::Healthy, epoch()))
+            .and_then(|info| info.with_health(ServiceStatus::Healthy, first_check(pod)))
             .expect("good names and times")
     }
 }

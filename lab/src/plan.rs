@@ -106,7 +106,7 @@ impl Plan {
         let rules = templates::render(
             "rules.txt",
             context! {
-                LONG, FEW, FEW_ROUNDS, FLOORS, TABLES,
+                LONG, FEW, FEW_ROUNDS, FLOORS, TABLES, USUAL,
                 slice => self.slice.as_millis(),
                 rounds => self.rounds,
                 most_rounds => self.rounds * MANY,
@@ -125,6 +125,9 @@ impl Plan {
 
 /// How much more than usually a slice may lose to others, as a part of its processor time.
 pub(crate) const DROP: f64 = 0.1;
+
+/// After so many slices it is known what others usually take.
+pub(crate) const USUAL: usize = 4;
 
 #[cfg(test)]
 mod tests {

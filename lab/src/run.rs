@@ -11,7 +11,7 @@ use crate::judge;
 use crate::machine::{self, Quiet, Used};
 use crate::model::{CellId, Context, Interval, Report, Row, SCHEMA_VERSION, Unit, rounded};
 use crate::output::progress::Progress;
-use crate::plan::{DROP, FEW, FLOORS, Plan, TABLES};
+use crate::plan::{DROP, FEW, FLOORS, Plan, TABLES, USUAL};
 use crate::process::{End, Process, Waiting};
 use crate::scenario::{Cell, Orchestration, Scenario};
 use crate::stage::Slice;
@@ -23,9 +23,6 @@ const IMPOSSIBLE: f64 = 0.1;
 /// Of a process with more threads than these nobody asks what each of them waited for: it
 /// would take longer than a slice.
 const MANY_THREADS: usize = 100;
-
-/// After so many slices it is known what others usually take.
-const USUAL: usize = 4;
 
 /// What is measured, and how.
 #[derive(Debug)]

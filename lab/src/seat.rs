@@ -25,36 +25,15 @@ pub(crate) fn seats() -> Vec<usize> {
 }
 
 /// The processors that this process may use.
-#[cfg(target_os = "linux")]
 pub(crate) fn usable() -> Vec<usize> {
-    use nix::sched::{CpuSet, sched_getaffinity};
-    let Ok(allowed) = sched_getaffinity(nix::unistd::Pid::from_raw(0)) else {
-        return Vec::new();
-    };
-    let usable = |cpu: &usize| allowed.is_set(*cpu) == Ok(true);
-    (0..CpuSet::count()).filter(usable).collect()
+    core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|own| own.id).collect()
 }
 
 /// Keeps the calling thread on the processor of this number, for good. Where the system
 /// refuses, it runs where it runs.
-#[cfg(target_os = "linux")]
 pub(crate) fn take(cpu: usize) {
-    use nix::sched::{CpuSet, sched_setaffinity};
-    let mut own = CpuSet::new();
-    if own.set(cpu).is_ok() {
-        let _ = sched_setaffinity(nix::unistd::Pid::from_raw(0), &own);
-    }
+    core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
 }
-
-/// Elsewhere the system decides.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn usable() -> Vec<usize> {
-    Vec::new()
-}
-
-/// Nothing.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn take(_: usize) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

@@ -151,12 +151,7 @@ pub trait Hand {
     fn remove(&mut self, key: &str) -> bool;
 
     /// How many pods there are.
-    fn len(&mut self) -> usize;
-
-    /// Whether there are none.
-    fn is_empty(&mut self) -> bool {
-        self.len() == 0
-    }
+    fn pods(&mut self) -> usize;
 
     /// Replaces the whole record of a pod.
     fn replace(&mut self, info: ServiceInfo) -> bool {

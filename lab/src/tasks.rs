@@ -113,7 +113,13 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
 }
 
 fn read(path: &Path) -> Result<Report, Fault> {
-    check::read(&bytes(path)?).map_err(|fault| Fault::new(fault).at(shown(path)))
+    let bytes = bytes(path)?;
+    let report = check::read(&bytes).map_err(|fault| Fault::new(fault).at(shown(path)))?;
+    if let Err(faults) = check::check(&bytes, judge::complete) {
+        let path = shown(path);
+        let _ = writeln!(io::stderr(), "warning: {path} is not whole, see `check`: {}", faults[0]);
+    }
+    Ok(report)
 }
 
 /// How the terminal wants it.
@@ -137,7 +143,9 @@ fn tell(saved: &Saved) -> io::Result<ExitCode> {
         let names = own.iter().filter_map(|path| path.file_name());
         let names: Vec<_> = names.map(|name| shown(Path::new(name))).collect();
         let folder = own[0].parent().unwrap_or(Path::new("."));
-        said = said.and_then(|()| writeln!(out, "wrote {} to {}", names.join(", "), shown(folder)));
+        let wrote = format!("wrote {} to {}", names.join(", "), shown(folder));
+        let lines = terminal::paragraph(&wrote, looks(false)).join("\n");
+        said = said.and_then(|()| writeln!(out, "{lines}"));
     }
     for (path, error) in &saved.failed {
         complain(&format!("{} was not written: {error}", shown(path)));
@@ -269,13 +277,16 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
         |info: &&ContenderInfo| scenarios.iter().any(|own| own.contenders.contains(&&*info.id));
     let contenders = contender::all().iter().map(|own| &own.info);
     let contenders = contenders.filter(taking_part).cloned().collect();
-    let mut context = context::context(options.command(), effort, options.seed, rules, contenders);
+    let mut context = context::context(options.command(), &effort, options.seed, rules, contenders);
     cells.retain(|&(scenario, cell)| {
         let lack = workload::lacks(&scenarios[scenario].cells[cell]);
         let new = lack.clone().filter(|own| !context.lacks.contains(own));
         context.lacks.extend(new);
         lack.is_none()
     });
+    if cells.is_empty() {
+        return Err(Fault(context.lacks.join("; ")).into());
+    }
     let run = Run {
         scenarios,
         cells,
@@ -304,16 +315,19 @@ fn finish(report: &Report, folder: &Path, verbose: bool) -> io::Result<ExitCode>
     SAVING.store(false, Relaxed);
     let printed = terminal::print(report, &mut io::stdout().lock(), looks(verbose));
     let told = tell(&saved);
-    printed?;
-    let code = told?;
-    match &report.context.ended_early {
-        Some(_) if interrupted => Ok(ExitCode::from(130)),
+    let code = match &report.context.ended_early {
+        Some(_) if interrupted => ExitCode::from(130),
         Some(fault) => {
             complain(&format!(
                 "the run ended, and the report holds what was measured before: {fault}"
             ));
-            Ok(ExitCode::FAILURE)
+            ExitCode::FAILURE
         }
-        None => Ok(code),
+        None if saved.failed.is_empty() => ExitCode::SUCCESS,
+        None => ExitCode::from(2),
+    };
+    match printed.and(told) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(code),
     }
 }

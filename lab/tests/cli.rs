@@ -159,7 +159,7 @@ fn a_program_that_is_replaced_meanwhile_measures_on() {
     let program = folder.join("lab");
     fs::copy(env!("CARGO_BIN_EXE_lab"), &program).unwrap();
     let mut run = Command::new(&program);
-    run.args(SMOKE).arg("--out").arg(&folder);
+    run.args(SMOKE).args(["--scenario", "instructions", "--out"]).arg(&folder);
     let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     fs::remove_file(&program).unwrap();
     fs::write(&program, "no program").unwrap();

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use service_registry::{
     Batch, EvmapStore, MemoryStore, ServiceStatus, SnapshotStore, ThreadSafeMemoryStore,
@@ -15,9 +15,9 @@ use service_registry_lab::contender::bare::{
 };
 use service_registry_lab::contender::dash_registry::DashRegistry;
 use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
-use service_registry_lab::fleet::{Fleet, epoch, later};
-use service_registry_lab::model::Kind;
-use service_registry_lab::scenario::{Cell, Holds, Op};
+use service_registry_lab::fleet::{Fleet, first_check, later};
+use service_registry_lab::model::{Kind, Unit};
+use service_registry_lab::scenario::{Cell, Holds, Op, Orchestration};
 use service_registry_lab::subject::{Hand, Newcomer, Pod, Shared, Subject};
 
 const FLEET: Fleet = Fleet(Holds { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
@@ -32,11 +32,11 @@ fn filled<S: Subject>() -> S {
 fn is_a_map<S: Subject>() {
     let mut subject = filled::<S>();
     let mut hand = subject.alone();
-    assert_eq!(hand.len(), 100);
+    assert_eq!(hand.pods(), 100);
     for pod in 0..100 {
         let key = FLEET.key(pod);
         assert_eq!(hand.with(&key), Some(ServiceStatus::Healthy));
-        assert!(hand.get(&key) && hand.checked_at(&key) == Some(epoch()));
+        assert!(hand.get(&key) && hand.checked_at(&key) == Some(first_check(pod)));
         let absent = FLEET.absent_key(pod);
         assert_eq!(hand.with(&absent), None);
         assert!(!hand.get(&absent));
@@ -47,10 +47,10 @@ fn is_a_map<S: Subject>() {
     assert!(hand.update(&one, ServiceStatus::Unhealthy, later(9)));
     assert_eq!(hand.with(&one), Some(ServiceStatus::Unhealthy));
     assert_eq!(hand.checked_at(&one), Some(later(9)));
-    assert_eq!(hand.checked_at(&other), Some(epoch()));
+    assert_eq!(hand.checked_at(&other), Some(first_check(4)));
     let new = Newcomer::new(FLEET.record(500));
-    assert!(hand.insert(&new) && hand.len() == 101 && hand.get(&new.key));
-    assert!(hand.remove(&new.key) && hand.len() == 100 && !hand.get(&new.key));
+    assert!(hand.insert(&new) && hand.pods() == 101 && hand.get(&new.key));
+    assert!(hand.remove(&new.key) && hand.pods() == 100 && !hand.get(&new.key));
 }
 
 /// What a registry has to do besides.
@@ -66,7 +66,7 @@ fn is_a_registry<S: Subject>() {
     assert!(hand.unsubscribe("someone:else", &group) && hand.subscribers(&group) == 20);
     let checked = FLEET.record(1).with_health(ServiceStatus::Healthy, later(3));
     assert!(hand.replace(checked.unwrap()));
-    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.len()), (Some(later(3)), 100));
+    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.pods()), (Some(later(3)), 100));
     let new = Newcomer::new(FLEET.record(5).with_registered_at(later(1)).unwrap());
     assert!(hand.remove(&new.key) && hand.by_name(&name) == 9 && hand.scan() == 99);
     assert!(hand.insert(&new) && hand.by_name(&name) == 10);
@@ -77,7 +77,7 @@ fn is_a_registry<S: Subject>() {
     batch.remove_subscription(&FLEET.key(0), &FLEET.groups(0)[0]);
     assert!(hand.commit(batch));
     assert_eq!(hand.checked_at(&FLEET.key(2)), Some(later(4)));
-    assert_eq!((hand.by_name(&name), hand.len()), (9, 100));
+    assert_eq!((hand.by_name(&name), hand.pods()), (9, 100));
     assert!(hand.get(&FLEET.key(100)));
 }
 
@@ -133,7 +133,7 @@ fn keeps_its_promises<S: Shared>(registry: bool, atomic: bool) {
         assert!(writers.into_iter().all(|writer| writer.is_ok()));
     });
     let mut hand = subject.hand();
-    assert_eq!(hand.len(), 100);
+    assert_eq!(hand.pods(), 100);
     for pod in 0..100 {
         assert_eq!(hand.checked_at(&FLEET.key(pod)), Some(later(200)), "pod {pod}");
     }
@@ -186,23 +186,30 @@ fn snapshots_answer() {
     check::<Store<VersionedStore>>();
 }
 
-/// A map that does not do what it says, with the updates that it was asked for.
-struct Wrong<const WHAT: u8>(Dash, AtomicU32);
+/// A map that does not do what it says; what it counts, and since when.
+struct Wrong<const WHAT: u8>(Dash, AtomicU32, Instant);
 
 const LOSES: u8 = 0;
 const FINDS_NOTHING: u8 = 1;
 const INVENTS: u8 = 2;
 const PANICS: u8 = 3;
+const STALLS: u8 = 4;
 
 impl<const WHAT: u8> Map for Wrong<WHAT> {
     fn empty(hasher: Hasher) -> Self {
-        Wrong(Map::empty(hasher), AtomicU32::new(0))
+        Wrong(Map::empty(hasher), AtomicU32::new(0), Instant::now())
     }
     fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
         match WHAT {
             FINDS_NOTHING => None,
             INVENTS => Map::read(&self.0, &FLEET.key(0), read),
             PANICS => panic!("as it was told"),
+            // Now and then, for 50 ms.
+            STALLS if self.2.elapsed().as_millis() / 400 > self.1.load(Relaxed).into() => {
+                self.1.fetch_add(1, Relaxed);
+                thread::sleep(Duration::from_millis(50));
+                Map::read(&self.0, key, read)
+            }
             _ => Map::read(&self.0, key, read),
         }
     }
@@ -243,14 +250,32 @@ fn wrong_answers_are_found() {
             assert_eq!(outcome::<Store<ThreadSafeMemoryStore>>(op, threads), Ok(()));
         }
         for (found, words) in [
-            (outcome::<Wrong<LOSES>>(Op::Update, threads), "lacks the last change"),
+            (outcome::<Wrong<LOSES>>(Op::Update, threads), "is not what was put there last"),
             (outcome::<Wrong<FINDS_NOTHING>>(Op::With, threads), "wrong answers"),
             (outcome::<Wrong<INVENTS>>(Op::Miss, threads), "wrong answers"),
+            (outcome::<Wrong<INVENTS>>(Op::With, threads), "is not what was put there last"),
             (outcome::<Wrong<PANICS>>(Op::With, 2), "a thread panicked: as it was told"),
         ] {
             assert!(found.clone().is_err_and(|fault| fault.contains(words)), "{found:?}: {words}");
         }
     }
+}
+
+#[test]
+fn a_stall_shows_in_the_latency_and_not_in_the_median() {
+    let figures = |orchestration, metric| {
+        let contender = Contender::shared::<Wrong<STALLS>>(info("stalls", "", "", Kind::Outside));
+        let metrics = vec![(metric, Unit::Ns)];
+        let mix = vec![(Op::With, 1)];
+        let cell = Cell { holds: FLEET.0, mix, orchestration, metrics, ..Cell::default() };
+        let mut stage = contender.open(&cell, 1).unwrap();
+        let slices = (0..20).map(|_| stage.slice(Duration::from_millis(60)).unwrap()[0]);
+        slices.collect::<Vec<f64>>()
+    };
+    let mut times = figures(Orchestration::Sustained, "time");
+    times.sort_unstable_by(f64::total_cmp);
+    let tail = figures(Orchestration::OpenLoop { rate: 20_000 }, "p99");
+    assert!(times[10] < 1e6 && tail[19] > 1e7, "time {}, tail {}", times[10], tail[19]);
 }
 
 #[test]

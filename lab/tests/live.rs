@@ -23,7 +23,7 @@ use service_registry_lab::model::{Interval, Kind, Level, Report, Row};
 use service_registry_lab::output::progress::Progress;
 use service_registry_lab::plan::Plan;
 use service_registry_lab::run::Run;
-use service_registry_lab::scenario::{Cell, Effort, Orchestration, Scenario};
+use service_registry_lab::scenario::{Cell, Effort, Scenario};
 use service_registry_lab::stage::{Slice, Stage};
 
 /// How a contender behaves.
@@ -31,16 +31,13 @@ struct Contender {
     name: String,
     /// Multiplications of an operation.
     work: u32,
-    pooled: bool,
     /// Slices so far; the first warms.
     slices: u32,
-    latencies: Vec<f64>,
     /// Whether this is a second life, in which some fail.
     again: bool,
 }
 
 const WORK: u32 = 2_000;
-const STALL: Duration = Duration::from_millis(50);
 
 #[allow(clippy::unnecessary_wraps)] // what a child wants
 fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
@@ -50,9 +47,7 @@ fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
     Ok(Box::new(Contender {
         work: if task.contender == "slower" { WORK * 21 / 20 } else { WORK },
         name: task.contender.clone(),
-        pooled: task.scenario == "latency",
         slices: 0,
-        latencies: Vec::new(),
         again,
     }))
 }
@@ -71,30 +66,14 @@ impl Stage for Contender {
         }
         let begun = Instant::now();
         let (mut operations, mut state) = (0_u64, 1_u64);
-        if self.slices == 1 {
-            self.latencies.clear();
-        }
         while begun.elapsed() < length {
-            let each = Instant::now();
             for _ in 0..self.work {
                 state = black_box(state.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1);
             }
-            if self.name == "stalls" && self.slices % 5 == 4 && operations == 0 {
-                sleep(STALL);
-                // Whoever was due meanwhile, 20,000 a second, waited for the rest of it.
-                let each = STALL.as_nanos() as f64 / 1_000.0;
-                self.latencies.extend((1..=1_000).map(|due| each * f64::from(due)));
-            }
             operations += 1;
-            self.latencies.push(each.elapsed().as_nanos() as f64);
         }
         let nanoseconds = begun.elapsed().as_nanos() as f64;
-        Ok(vec![if self.pooled {
-            self.latencies.sort_by(f64::total_cmp);
-            self.latencies[self.latencies.len() - 1 - self.latencies.len() / 1_000]
-        } else {
-            nanoseconds / operations as f64
-        }])
+        Ok(vec![nanoseconds / operations as f64])
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
@@ -107,8 +86,8 @@ fn memory(run: u32) -> PathBuf {
     std::env::temp_dir().join(format!("lab-live-{run}"))
 }
 
-fn cell(at: usize, orchestration: Orchestration) -> Cell {
-    Cell { name: format!("cell {at}"), orchestration, ..Cell::default() }
+fn cell(at: usize) -> Cell {
+    Cell { name: format!("cell {at}"), ..Cell::default() }
 }
 
 fn scenario(name: &'static str, contenders: &[&'static str], cells: Vec<Cell>) -> Scenario {
@@ -160,7 +139,7 @@ fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row>
 
 /// How many intervals miss the truth: those of the slower one, of the same.
 fn misses(asked: usize) -> [usize; 2] {
-    let cells = (0..asked).map(|at| cell(at, Orchestration::Sustained)).collect();
+    let cells = (0..asked).map(cell).collect();
     let report = run(vec![scenario("work", &["base", "slower", "same"], cells)], 6);
     assert_eq!(report.context.ended_early, None);
     [("slower", 1.05), ("same", 1.0)].map(|(contender, truth)| {
@@ -183,18 +162,6 @@ fn five_percent_and_nothing() {
     assert!(missed.iter().all(|own| *own <= 6), "{missed:?} of 40 each");
 }
 
-fn a_stall() {
-    let open_loop = Orchestration::OpenLoop { rate: 1 };
-    let cells = |orchestration| vec![cell(0, orchestration)];
-    let contenders = &["base", "stalls"];
-    let work = scenario("work", contenders, cells(Orchestration::Sustained));
-    let report = run(vec![work, scenario("latency", contenders, cells(open_loop))], 3);
-    let value = |scenario| rows(&report, scenario, "stalls")[0].value.value;
-    let (time, tail) = (value("work"), value("latency"));
-    assert!(time < 1e7 && tail > 4e7, "time {time}, tail {tail}");
-    assert_eq!(rows(&report, "latency", "base")[0].samples[0].len(), 1);
-}
-
 fn who_fails_is_named() {
     for (name, says) in [
         ("crashes", "on purpose"),
@@ -202,7 +169,7 @@ fn who_fails_is_named() {
         ("lies", "found 1 of 2 pods"),
         ("empty", "compiler has most likely removed the work"),
     ] {
-        let cells = vec![cell(0, Orchestration::Sustained)];
+        let cells = vec![cell(0)];
         let report = run(vec![scenario("work", &["base", name], cells)], 3);
         let why = report.context.ended_early.clone().unwrap();
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
@@ -228,7 +195,6 @@ fn main() -> ExitCode {
         test("intervals_are_found", intervals_are_found),
         test("five_percent_and_nothing_are_missed_in_at_most_6_of_40", five_percent_and_nothing)
             .with_ignored_flag(true),
-        test("a_stall_shows_in_the_latency_and_not_in_the_median", a_stall),
         test("who_fails_is_named_and_what_was_measured_is_kept", who_fails_is_named),
     ];
     // One after the other: each wants the machine for itself.

@@ -56,7 +56,7 @@ pub(super) fn key(service: u8, pod: u8) -> ServiceKey {
     ServiceKey::new(&format!("s{service}"), &format!("p{pod}")).unwrap()
 }
 
-fn record(service: u8, pod: u8) -> ServiceInfo {
+pub(super) fn record(service: u8, pod: u8) -> ServiceInfo {
     ServiceInfo::new(ServiceRegistration {
         service_name: format!("s{service}"),
         pod_name: format!("p{pod}"),

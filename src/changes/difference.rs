@@ -5,7 +5,9 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::model::cause::Cause;
+use crate::model::host::Host;
 use crate::model::key::ServiceKey;
+use crate::model::protocol::Protocol;
 use crate::model::provider::Provider;
 use crate::model::record::ServiceInfo;
 
@@ -146,7 +148,20 @@ fn record_bytes(service: &ServiceInfo) -> usize {
     let entries = metadata.iter().flat_map(|(key, value)| [key, value]);
     let texts = texts.into_iter().chain(groups).chain(entries);
     let texts: usize = texts.map(|text| text.capacity() + BESIDE).sum();
-    let providers = registration.providers.capacity() * size_of::<Provider>();
+    let providers = &registration.providers;
+    let names = providers.iter().map(|provider| {
+        let protocol = match &provider.protocol {
+            Protocol::Other(name) => name.capacity() + BESIDE,
+            _ => 0,
+        };
+        let host = match &provider.host {
+            Host::Name(name) => name.capacity() + BESIDE,
+            Host::Ip(_) => 0,
+        };
+        protocol + host
+    });
+    let providers = providers.capacity() * size_of::<Provider>() + names.sum::<usize>();
+    let source = service.source().map_or(0, |source| source.len() + BESIDE);
     let groups = groups.capacity() * size_of::<String>();
     let nodes = if metadata.is_empty() {
         0
@@ -154,7 +169,7 @@ fn record_bytes(service: &ServiceInfo) -> usize {
         metadata.len() / 5 + 1
     };
     // The key is a text of its own.
-    400 + texts + service.key().len() + providers + groups + nodes * NODE
+    400 + texts + service.key().len() + source + providers + groups + nodes * NODE
 }
 
 impl Difference {

@@ -12,6 +12,7 @@ use loom::sync::Notify;
 use loom::thread;
 
 use super::board::{Board, Step};
+use super::topic::Wakers;
 use super::*;
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
@@ -37,7 +38,7 @@ impl Wake for Bell {
 }
 
 /// As `Watch::recv_commit`, with a thread of the model.
-fn recv_commit(watch: &mut Watch) -> Result<Event> {
+pub(crate) fn recv_commit(watch: &mut Watch) -> Result<Event> {
     let bell = Arc::new(Bell(Notify::new()));
     let waker = Waker::from(bell.clone());
     loop {
@@ -135,6 +136,7 @@ fn sleep_against_commit(recv: fn(&mut Watch) -> Result<Event>) {
 #[test]
 fn models_a_wake_up_is_never_lost() {
     sleep_against_commit(recv_commit);
+    sleep_against_commit(Watch::recv_commit);
 }
 
 #[test]
@@ -185,6 +187,21 @@ fn models_a_watch_learns_that_the_store_is_closed() {
 #[should_panic(expected = "deadlock")]
 fn models_twin_closing_without_waking_is_rejected() {
     close_against_sleep(|board| board.log.lock().closed = true);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn models_twin_closing_without_saying_so_leaves_sleepers_and_is_rejected() {
+    close_against_sleep(close_unsaid);
+}
+
+/// Whoever sleeps is woken, and the log stays open.
+fn close_unsaid(board: &Board) {
+    let mut wake = Wakers::new();
+    for topic in board.log.lock().topics.iter_mut() {
+        topic.wake_all(&mut wake);
+    }
+    wake.into_iter().for_each(Waker::wake);
 }
 
 /// Room for one entry.
@@ -278,24 +295,57 @@ fn models_twin_ending_a_log_without_a_look_at_who_came_is_rejected() {
     });
 }
 
-#[test]
-fn models_whoever_is_told_of_a_commit_can_read_it() {
-    loom::model(|| {
+/// Who is `told` of a commit looks for it.
+fn tell_against_look(tell: fn(&Board, u8), told: fn(&mut Watch) -> Option<Event>) {
+    loom::model(move || {
         let board = board(NO_LIMIT);
         let mut watch = watch(&board);
         watch.try_recv().unwrap();
         let reader = thread::spawn({
             let board = board.clone();
             move || {
-                if let Some(event) = watch.try_recv().unwrap() {
+                if let Some(event) = told(&mut watch) {
                     let now = board.shows(&Selection::All).revision;
-                    assert!(now >= event.revision());
+                    assert!(now >= event.revision(), "told before it can be read");
                 }
             }
         });
-        commit(&board, 0);
+        tell(&board, 0);
         reader.join().unwrap();
     });
+}
+
+fn looks(watch: &mut Watch) -> Option<Event> {
+    watch.try_recv().unwrap()
+}
+
+fn sleeps(watch: &mut Watch) -> Option<Event> {
+    Some(recv_commit(watch).unwrap())
+}
+
+#[test]
+fn models_whoever_is_told_of_a_commit_can_read_it() {
+    tell_against_look(commit, looks);
+    tell_against_look(commit, sleeps);
+}
+
+/// The log is told of the first commit, and then it is made.
+fn tell_first(board: &Board, pod: u8) {
+    let change = Difference::Added(board::record(0, pod));
+    drop(board.log.append(Revision::from(1), [change]));
+    board.commit_if(false, &[Step::Register(0, pod)]);
+}
+
+#[test]
+#[should_panic(expected = "told before it can be read")]
+fn models_twin_a_commit_that_is_told_before_it_is_published_is_rejected() {
+    tell_against_look(tell_first, looks);
+}
+
+#[test]
+#[should_panic(expected = "told before it can be read")]
+fn models_twin_a_sleeper_that_is_woken_before_it_is_published_is_rejected() {
+    tell_against_look(tell_first, sleeps);
 }
 
 /// A commit that changes nothing but the time of a check takes no lock of the log: what
@@ -331,13 +381,12 @@ fn models_twin_a_head_that_releases_nothing_is_rejected() {
     pass_against_look(Relaxed);
 }
 
-#[test]
-fn models_a_closed_store_refuses_watches() {
-    loom::model(|| {
+fn watch_against_close(close: fn(&Board)) {
+    loom::model(move || {
         let board = board(NO_LIMIT);
         let closer = thread::spawn({
             let board = board.clone();
-            move || board.close()
+            move || close(&board)
         });
         let mut watch = watch(&board);
         match watch.try_recv() {
@@ -345,6 +394,18 @@ fn models_a_closed_store_refuses_watches() {
             other => assert_eq!(other, Err(StoreError::Closed)),
         }
         closer.join().unwrap();
-        assert_eq!(watch.try_recv(), Err(StoreError::Closed));
+        let last = watch.try_recv();
+        assert_eq!(last, Err(StoreError::Closed), "a closed store is watched");
     });
+}
+
+#[test]
+fn models_a_closed_store_refuses_watches() {
+    watch_against_close(Board::close);
+}
+
+#[test]
+#[should_panic(expected = "a closed store is watched")]
+fn models_twin_closing_without_saying_so_is_rejected() {
+    watch_against_close(close_unsaid);
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -13,6 +12,7 @@ use super::topic::Pending;
 use super::{Cursor, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
+use crate::sync::thread::{self, Thread};
 
 /// How a watch reads the state of its store, on whatever thread it is.
 pub trait ReadState: Send + Sync {
@@ -381,7 +381,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // A model that has failed: its locks cannot be used any more.
-        if cfg!(loom) && thread::panicking() {
+        if cfg!(loom) && std::thread::panicking() {
             return;
         }
         self.log.leave(&self.selection, self.number);

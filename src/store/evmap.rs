@@ -152,27 +152,42 @@ impl EvmapStore {
         }
     }
 
-    fn write<R>(
+    fn write<R, A>(
         &self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
         self.refuse_inside()?;
-        let mut lock = self.lock();
+        let lock = self.lock();
+        match Telling::new(&*self.log, is_asked) {
+            None => self.write_in(lock, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(lock, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    #[allow(clippy::unused_self)] // as the others
+    fn write_in<R>(
+        &self,
+        mut lock: MutexGuard<'_, Option<Writer>>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
+    ) -> Result<Written<R>> {
         let writer = lock.as_mut().ok_or(StoreError::Closed)?;
         let before = writer.current();
-        let mut telling = Telling::new(&*self.log, is_asked);
         let answer = telling.note(writer, write)?;
         let revision = writer.settle();
         let revisions = (before, revision);
-        let (changes, left) =
-            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(lock);
         drop(left);
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 
@@ -388,6 +403,7 @@ mod models {
 
     use super::*;
     use crate::model::change::Change;
+    use crate::store::models::watched::tell_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
@@ -472,6 +488,26 @@ mod models {
             ..real()
         }
         .a_commit_that_has_returned_is_seen();
+    }
+
+    fn tell_before_the_maps_are_published(
+        subject: &Subject<EvmapStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let store = &*subject.store;
+        open(store, |writer| {
+            tell_and_publish(&store.log, writer, batch, Writer::settle)
+        })?
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_log_that_is_told_before_the_maps_are_published_is_rejected() {
+        Calls {
+            commit: tell_before_the_maps_are_published,
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
     }
 
     /// Beside a writer that has to wait for it.

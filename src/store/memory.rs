@@ -1,6 +1,6 @@
 //! [`MemoryStore`]: one thread, no synchronisation at all.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::sync::Arc;
 
@@ -129,16 +129,31 @@ impl MemoryStore {
     }
 
     #[inline]
-    fn write<R>(
+    fn write<R, A>(
         &self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
         let state = self.state.try_borrow_mut();
-        let mut state = state.map_err(|_| StoreError::Reentrant)?;
+        let state = state.map_err(|_| StoreError::Reentrant)?;
+        match Telling::new(self.log.get().map(|log| &**log), is_asked) {
+            None => self.write_in(state, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(state, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_in<R>(
+        &self,
+        mut state: RefMut<'_, State>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+    ) -> Result<Written<R>> {
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let mut telling = Telling::new(self.log.get().map(|log| &**log), is_asked);
         let answer = telling.note(tables, write)?;
         let revision = tables.settle();
         #[cfg(feature = "worker")]
@@ -148,7 +163,7 @@ impl MemoryStore {
             // it there.
             owner.published.store(revision.as_u64(), Release);
         }
-        let (changes, left) = telling.tell((before, revision), |log, changes| {
+        let left = telling.tell((before, revision), |log, changes| {
             log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);
@@ -156,7 +171,7 @@ impl MemoryStore {
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 

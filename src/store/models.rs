@@ -12,6 +12,8 @@
 //! the same one. Where a property or a twin is relaxed, it is so that nothing but the
 //! store under test orders what is seen.
 
+pub(super) mod watched;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::thread::{self, JoinHandle};
 
 use super::tables::prelude::*;
+use crate::changes::Log;
 use crate::model::registration::ServiceRegistration;
 
 /// Interruptions in a model of three threads or more.
@@ -38,6 +41,8 @@ pub(super) struct Subject<S> {
     pub(super) store: Kept<S>,
     /// A counter or a flag of a twin.
     pub(super) beside: AtomicU64,
+    /// The log of a twin.
+    log: Log,
     /// What a writer notes for a reader.
     note: AtomicU64,
     /// How many calls were begun, see [`Subject::call`].
@@ -87,6 +92,7 @@ pub(super) struct Calls<S> {
     pub(super) swap: fn(&Subject<S>, &str, ServiceStatus) -> Result<ServiceStatus>,
     pub(super) revision: fn(&Subject<S>) -> u64,
     pub(super) close: fn(&Subject<S>),
+    pub(super) watch: fn(&Subject<S>) -> Result<Watch>,
     /// How many commits a model may make beside a reader.
     pub(super) commits_beside_a_reader: u64,
     /// How many looks a reader takes of a commit.
@@ -119,6 +125,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             },
             revision: |subject| subject.store.revision().as_u64(),
             close: |subject| subject.store.close().unwrap(),
+            watch: |subject| subject.store.watch(Selection::All),
             commits_beside_a_reader: 2,
             looks: 4,
             preemptions: None,
@@ -137,6 +144,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             let subject = Arc::new(Subject {
                 store: Kept::new((self.make)()),
                 beside: AtomicU64::new(0),
+                log: Log::new(LogOptions::default()),
                 note: AtomicU64::new(0),
                 calls: AtomicU64::new(0),
             });
@@ -528,6 +536,34 @@ macro_rules! store_models {
             twin.commit = models::commit_unless_flagged;
             twin.close = models::close_by_a_flag;
             twin.a_closed_store_has_done_what_it_accepted_exactly_once();
+        }
+
+        #[test]
+        fn models_whoever_is_told_of_a_commit_can_read_it() {
+            $real.whoever_is_told_of_a_commit_can_read_it();
+        }
+
+        #[test]
+        #[should_panic(expected = "a watch told of a commit before it could be read")]
+        fn models_twin_a_commit_that_is_told_before_it_is_made_is_rejected() {
+            let mut twin = $real;
+            twin.watch = models::watched::watch_beside;
+            twin.commit = models::watched::tell_and_commit;
+            twin.whoever_is_told_of_a_commit_can_read_it();
+        }
+
+        #[test]
+        fn models_a_watch_ends_with_its_store() {
+            $real.a_watch_ends_with_its_store();
+        }
+
+        #[test]
+        #[should_panic(expected = "deadlock")]
+        fn models_twin_a_log_that_is_not_closed_is_rejected() {
+            let mut twin = $real;
+            twin.watch = models::watched::watch_beside;
+            twin.commit = models::watched::commit_and_tell;
+            twin.a_watch_ends_with_its_store();
         }
     };
 }

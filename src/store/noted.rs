@@ -1,5 +1,6 @@
 //! Noting what a commit changes, for the log and for whoever asked.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::write::{Before, ClearTables, Put, WriteTables};
@@ -26,70 +27,126 @@ pub(crate) struct Written<R> {
     pub(crate) changes: Vec<Difference>,
 }
 
+/// Whom a turn tells of its commit: somebody, with [`Telling`], or [`Nobody`].
+pub(crate) trait Tell {
+    /// Has `write` change the tables, notes what it changes, and answers with what it answers.
+    fn note<T, R>(
+        &mut self,
+        tables: &mut T,
+        write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
+    ) -> Result<R>;
+
+    /// Tells of a commit that can be read by now, in its turn. Answers with what is left to do
+    /// when the turn has been given back.
+    fn tell(
+        &mut self,
+        revisions: (Revision, Revision),
+        append: impl FnOnce(&Log, Differences) -> Aftermath,
+    ) -> Option<Aftermath>;
+
+    /// What was told, where that was asked for.
+    fn asked(self) -> Vec<Difference>;
+}
+
+pub(crate) struct Nobody;
+
+impl Tell for Nobody {
+    #[inline]
+    fn note<T, R>(
+        &mut self,
+        tables: &mut T,
+        write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
+    ) -> Result<R> {
+        let changes = None;
+        write(&mut Noted { tables, changes })
+    }
+
+    #[inline]
+    fn tell(
+        &mut self,
+        _: (Revision, Revision),
+        _: impl FnOnce(&Log, Differences) -> Aftermath,
+    ) -> Option<Aftermath> {
+        None
+    }
+
+    #[inline]
+    fn asked(self) -> Vec<Difference> {
+        Vec::new()
+    }
+}
+
 /// What a turn does with its log.
 pub(crate) struct Telling<'l> {
     /// `None` where nothing is recorded.
     log: Option<&'l Log>,
     is_asked: bool,
-    /// `None` where nobody wants to know.
-    changes: Option<Differences>,
+    noted: Differences,
+    asked: Vec<Difference>,
 }
 
 impl<'l> Telling<'l> {
-    /// To be made in the turn. `is_asked` has the differences answered.
+    /// `None` where nobody wants to know. To be made in the turn. `is_asked` has the
+    /// differences answered.
     #[inline]
-    pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Telling<'l> {
+    pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Option<Telling<'l>> {
         let log = log.into().filter(|log| log.is_recording());
-        let is_wanted = log.is_some() || is_asked;
-        Telling {
+        // Without changes at all a build is what `.ci/hook` compares with.
+        let is_wanted = !cfg!(no_changes) && (log.is_some() || is_asked);
+        is_wanted.then(|| Telling {
             log,
             is_asked,
-            changes: is_wanted.then(Differences::new),
-        }
+            noted: Differences::new(),
+            asked: Vec::new(),
+        })
     }
+}
 
-    /// Has `write` change the tables, notes what it changes, and answers with what it answers.
-    #[inline]
-    pub(crate) fn note<T, R>(
+impl Tell for Telling<'_> {
+    fn note<T, R>(
         &mut self,
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        let changes = self.changes.as_mut();
+        let changes = Some(&mut self.noted);
         write(&mut Noted { tables, changes })
     }
 
-    /// Tells of a commit that can be read by now, in its turn. Answers with what was asked
-    /// for, and with what is left to do when the turn has been given back.
-    #[inline]
-    pub(crate) fn tell(
+    fn tell(
         &mut self,
         (before, revision): (Revision, Revision),
         append: impl FnOnce(&Log, Differences) -> Aftermath,
-    ) -> (Vec<Difference>, Option<Aftermath>) {
-        let Some(changes) = self.changes.take().map(net) else {
-            return (Vec::new(), None);
-        };
-        let asked = if self.is_asked {
-            changes.to_vec()
-        } else {
-            Vec::new()
-        };
-        let Some(log) = self.log.filter(|_| before != revision) else {
-            return (asked, None);
-        };
+    ) -> Option<Aftermath> {
+        let changes = net(mem::take(&mut self.noted));
+        if self.is_asked {
+            self.asked = changes.to_vec();
+        }
+        let log = self.log.filter(|_| before != revision)?;
         if changes.is_empty() && !log.is_idle() {
             log.pass(revision);
-            return (asked, None);
+            return None;
         }
-        (asked, Some(append(log, changes)))
+        Some(append(log, changes))
+    }
+
+    fn asked(self) -> Vec<Difference> {
+        self.asked
     }
 }
 
+/// What is done where somebody wants to know, out of the way of what is done where nobody
+/// does.
+#[cold]
+#[inline(never)]
+pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 impl<T: WriteTables> Noted<'_, T> {
+    #[inline]
     fn note(&mut self, difference: impl FnOnce(&T) -> Option<Difference>) {
         if let Some(changes) = &mut self.changes {
-            changes.extend(difference(self.tables));
+            aside(|| changes.extend(difference(self.tables)));
         }
     }
 
@@ -155,17 +212,19 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         if self.changes.is_none() {
             return self.tables.put_record(service, how);
         }
-        let key = service.key().clone();
-        let before = self.tables.put_record(service, how)?;
-        self.note(|tables| {
-            let now = tables.record(&key)?.clone();
-            match &before {
-                Before::Same => None,
-                Before::Absent => Some(Difference::Added(now)),
-                Before::Other(before) => step(before.clone(), now),
-            }
-        });
-        Ok(before)
+        aside(|| {
+            let key = service.key().clone();
+            let before = self.tables.put_record(service, how)?;
+            self.note(|tables| {
+                let now = tables.record(&key)?.clone();
+                match &before {
+                    Before::Same => None,
+                    Before::Absent => Some(Difference::Added(now)),
+                    Before::Other(before) => step(before.clone(), now),
+                }
+            });
+            Ok(before)
+        })
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -195,17 +254,20 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
     ) -> Option<HealthUpdate> {
         let next = self.next_revision();
         let Noted { tables, changes } = self;
-        tables.set_health(key, status, checked_at, |known| {
-            see(known);
-            // A newer time by itself is no difference.
-            if let Some(changes) = changes
-                && known.status() != status
-            {
-                let mut after = known.clone();
-                after.set_health(status, checked_at, next);
-                let before = known.clone();
-                changes.push(Difference::Changed { before, after });
-            }
+        let Some(changes) = changes else {
+            return tables.set_health(key, status, checked_at, see);
+        };
+        aside(|| {
+            tables.set_health(key, status, checked_at, |known| {
+                see(known);
+                // A newer time by itself is no difference.
+                if known.status() != status {
+                    let mut after = known.clone();
+                    after.set_health(status, checked_at, next);
+                    let before = known.clone();
+                    changes.push(Difference::Changed { before, after });
+                }
+            })
         })
     }
 

@@ -128,30 +128,44 @@ impl SnapshotStore {
         self.read(read)
     }
 
-    fn write<R>(
+    fn write<R, A>(
         &self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
         let turn = self.newest.turn();
+        match Telling::new(&*self.log, is_asked) {
+            None => self.write_in(turn, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(turn, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_in<R>(
+        &self,
+        turn: published::Turn<'_, Root>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
+    ) -> Result<Written<R>> {
         let mut root = Root::clone(&self.newest.load());
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
         let before = root.current();
-        let mut telling = Telling::new(&*self.log, is_asked);
         let answer = telling.note(&mut root, write)?;
         let revision = root.settle();
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
-        let (changes, left) =
-            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
         drop((replaced, left));
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 
@@ -346,6 +360,7 @@ mod models {
     //! that overwrites a value in place.
 
     use super::*;
+    use crate::store::models::watched::tell_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
@@ -387,6 +402,28 @@ mod models {
             ..real()
         }
         .no_update_is_lost_between_two_writers();
+    }
+
+    fn tell_before_the_turn_publishes(
+        subject: &Subject<SnapshotStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let SnapshotStore { log, newest, .. } = &*subject.store;
+        let turn = newest.turn();
+        let mut root = Root::clone(&newest.load());
+        let revision = tell_and_publish(log, &mut root, batch, Root::settle)?;
+        drop(turn.publish(root));
+        Ok(revision)
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_log_that_is_told_before_the_root_is_published_is_rejected() {
+        Calls {
+            commit: tell_before_the_turn_publishes,
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
     }
 
     fn close_with_a_revision_from_before_the_turn(subject: &Subject<SnapshotStore>) {

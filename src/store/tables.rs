@@ -31,11 +31,12 @@ use crate::model::time::Moment;
 /// ```text
 /// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
 /// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
-/// fn write<R>(
+/// fn write<R, A>(
 ///     &self,
 ///     is_asked: bool,
 ///     write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-/// ) -> Result<Written<R>>;
+///     finish: impl FnOnce(Written<R>) -> A,
+/// ) -> Result<A>;
 /// fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch>;
 /// fn current_revision(&self) -> Revision;
 /// fn close_tables(&self) -> Result<()>;
@@ -43,14 +44,14 @@ use crate::model::time::Moment;
 ///
 /// of which `read_foreign` runs a closure of the caller, who may call the store
 /// again, and `write` makes one commit of what its closure does, or none if the
-/// closure fails, having changed nothing; it answers with the differences if it is
-/// asked for them.
+/// closure fails, having changed nothing; it hands `finish` the differences if it is
+/// asked for them. (`finish` is called within, since a large answer of two functions
+/// would be copied.)
 macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
             fn save_service(&self, service: ServiceInfo) -> Result<()> {
-                self.write(false, |tables| tables.put_record(service, Put::Save))?;
-                Ok(())
+                self.write(false, |tables| tables.put_record(service, Put::Save), drop)
             }
 
             #[inline]
@@ -86,11 +87,14 @@ macro_rules! impl_registry_store {
             }
 
             fn delete_service(&self, key: &str) -> Result<()> {
-                self.write(false, |tables| match tables.delete(key) {
-                    Some(_) => Ok(()),
-                    None => Err(missing(key)),
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| match tables.delete(key) {
+                        Some(_) => Ok(()),
+                        None => Err(missing(key)),
+                    },
+                    drop,
+                )
             }
 
             #[inline]
@@ -100,40 +104,52 @@ macro_rules! impl_registry_store {
                 status: ServiceStatus,
                 checked_at: SystemTime,
             ) -> Result<HealthUpdate> {
-                let written = self.write(false, |tables| {
-                    let checked_at = Moment::new("checked_at", checked_at)?;
-                    tables
-                        .set_health(key, status, checked_at, |_| ())
-                        .ok_or_else(|| missing(key))
-                })?;
-                Ok(written.answer)
+                self.write(
+                    false,
+                    |tables| {
+                        let checked_at = Moment::new("checked_at", checked_at)?;
+                        tables
+                            .set_health(key, status, checked_at, |_| ())
+                            .ok_or_else(|| missing(key))
+                    },
+                    |written| written.answer,
+                )
             }
 
             fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                self.write(false, |tables| {
-                    check_subscription(subscriber_key, service_group)?;
-                    tables.subscribe(subscriber_key, service_group);
-                    Ok(())
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscription(subscriber_key, service_group)?;
+                        tables.subscribe(subscriber_key, service_group);
+                        Ok(())
+                    },
+                    drop,
+                )
             }
 
             fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-                self.write(false, |tables| {
-                    check_subscription(subscriber_key, service_group)?;
-                    tables.unsubscribe(subscriber_key, service_group);
-                    Ok(())
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscription(subscriber_key, service_group)?;
+                        tables.unsubscribe(subscriber_key, service_group);
+                        Ok(())
+                    },
+                    drop,
+                )
             }
 
             fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-                self.write(false, |tables| {
-                    check_subscriber(subscriber_key)?;
-                    tables.unsubscribe_all(subscriber_key);
-                    Ok(())
-                })?;
-                Ok(())
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscriber(subscriber_key)?;
+                        tables.unsubscribe_all(subscriber_key);
+                        Ok(())
+                    },
+                    drop,
+                )
             }
 
             fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
@@ -145,13 +161,19 @@ macro_rules! impl_registry_store {
             }
 
             fn commit(&self, batch: Batch) -> Result<Revision> {
-                let written = self.write(false, |tables| tables.apply_batch(batch))?;
-                Ok(written.revision)
+                self.write(
+                    false,
+                    |tables| tables.apply_batch(batch),
+                    |written| written.revision,
+                )
             }
 
             fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
-                let written = self.write(true, |tables| tables.apply_batch(batch))?;
-                Ok((written.revision, written.changes))
+                self.write(
+                    true,
+                    |tables| tables.apply_batch(batch),
+                    |written| (written.revision, written.changes),
+                )
             }
 
             fn watch(&self, selection: Selection) -> Result<Watch> {
@@ -167,16 +189,15 @@ macro_rules! impl_registry_store {
             }
 
             fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-                let written = self.write(false, |tables| {
-                    tables.take(key, Cause::Deleted).ok_or_else(|| missing(key))
-                })?;
-                Ok(written.answer)
+                self.write(
+                    false,
+                    |tables| tables.take(key, Cause::Deleted).ok_or_else(|| missing(key)),
+                    |written| written.answer,
+                )
             }
 
             fn clear(&self) -> Result<()> {
-                let cleared = self.write(false, |tables| Ok(tables.clear()))?;
-                drop(cleared);
-                Ok(())
+                self.write(false, |tables| Ok(tables.clear()), drop)
             }
 
             fn stats(&self) -> Result<StoreStats> {
@@ -234,7 +255,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::status::ServiceStatus;
     pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::store::collect::clone_all;
-    pub(crate) use crate::store::noted::{Noted, Telling, Written};
+    pub(crate) use crate::store::noted::{Nobody, Noted, Tell, Telling, Written, aside};
     pub(crate) use crate::store::view::state_of;
     pub(crate) use crate::store::write::{Put, WriteTables};
     pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};

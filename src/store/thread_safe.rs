@@ -132,15 +132,30 @@ impl ThreadSafeMemoryStore {
     }
 
     #[inline]
-    fn write<R>(
+    fn write<R, A>(
         &self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
+        let state = self.shared.exclusive()?;
+        match Telling::new(&*self.log, is_asked) {
+            None => self.write_in(state, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(state, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_in<R>(
+        &self,
+        mut state: RwLockWriteGuard<'_, State>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
     ) -> Result<Written<R>> {
-        let mut state = self.shared.exclusive()?;
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let mut telling = Telling::new(&*self.log, is_asked);
         let answer = telling.note(tables, write)?;
         let revision = tables.settle();
         // Release, under the lock: pairs with the Acquire load in
@@ -148,14 +163,13 @@ impl ThreadSafeMemoryStore {
         // happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
-        let (changes, left) =
-            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
         drop(left);
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 
@@ -198,6 +212,7 @@ mod models {
     //! with the Acquire load in `current_revision`, as `write` does.
 
     use super::*;
+    use crate::store::models::watched::tell_and_publish;
     use crate::store::models::{Calls, Subject};
     use crate::sync::atomic::Ordering::Relaxed;
 
@@ -234,6 +249,29 @@ mod models {
             ..real()
         }
         .revisions_never_go_back();
+    }
+
+    fn tell_before_the_revision(
+        subject: &Subject<ThreadSafeMemoryStore>,
+        batch: Batch,
+    ) -> Result<Revision> {
+        let ThreadSafeMemoryStore { log, shared } = &*subject.store;
+        let mut state = shared.exclusive()?;
+        tell_and_publish(log, state.tables_mut()?, batch, |tables| {
+            let revision = tables.settle();
+            shared.revision.store(revision.as_u64(), Release);
+            revision
+        })
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_log_that_is_told_before_the_revision_is_stored_is_rejected() {
+        Calls {
+            commit: tell_before_the_revision,
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
     }
 
     fn store_before_the_lock(

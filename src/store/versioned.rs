@@ -211,20 +211,33 @@ impl VersionedStore {
     }
 
     #[inline]
-    fn write<'e, R>(
+    fn write<'e, R, A>(
         &'e self,
         is_asked: bool,
         write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
+        finish: impl FnOnce(Written<R>) -> A,
+    ) -> Result<A> {
+        let commit = self.open_turn()?;
+        match Telling::new(&self.engine.log, is_asked) {
+            None => self.write_in(commit, Nobody, write).map(finish),
+            Some(telling) => aside(|| self.write_in(commit, telling, write).map(finish)),
+        }
+    }
+
+    // For nobody it is another function, of which nothing is left that tells.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn write_in<'e, R>(
+        &self,
+        mut commit: Commit<'e>,
+        mut telling: impl Tell,
+        write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
     ) -> Result<Written<R>> {
-        let log = &self.engine.log;
-        let mut commit = self.open_turn()?;
         let before = commit.current();
-        let mut telling = Telling::new(log, is_asked);
         let answer = telling.note(&mut commit, write)?;
         let revision = commit.settle();
         let revisions = (before, revision);
-        let (changes, left) =
-            telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         let is_large = commit.is_large();
         drop(commit);
         drop(left);
@@ -234,7 +247,7 @@ impl VersionedStore {
         Ok(Written {
             answer,
             revision,
-            changes,
+            changes: telling.asked(),
         })
     }
 

@@ -779,6 +779,31 @@ mod models {
         .a_commit_that_has_returned_is_seen();
     }
 
+    #[allow(clippy::needless_pass_by_value)] // as `work`
+    fn tell_watches_before_the_revision(
+        queue: Receiver<Request>,
+        published: &Arc<AtomicU64>,
+        log: Log,
+    ) -> Vec<Aftermath> {
+        let store = MemoryStore::owned(log, Arc::default());
+        for request in &queue {
+            let answer = perform(&store, request.operation, &request.envelope);
+            published.store(store.revision().as_u64(), Release);
+            send_home(answer, request.envelope, store.take_left());
+        }
+        store.take_left()
+    }
+
+    #[test]
+    #[should_panic(expected = "a watch told of a commit before it could be read")]
+    fn models_twin_a_worker_that_tells_watches_before_the_revision_is_rejected() {
+        Calls {
+            make: || WorkerStore::start(1, LogOptions::default(), tell_watches_before_the_revision),
+            ..real()
+        }
+        .whoever_is_told_of_a_commit_can_read_it();
+    }
+
     fn tell_the_revision_relaxed(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let store = MemoryStore::new();
         for request in &queue {

@@ -68,6 +68,7 @@ pub(crate) enum Fault {
     RemovesWhateverIsThere,
     ForeignKeysAreSkipped,
     SourcesOnlyGrow,
+    SkipsInSilence,
 
     TellsTooSoon,
     LosesChanges,
@@ -566,7 +567,11 @@ impl RegistryStore for Broken {
             }
             return Ok((inner.revision(), steps));
         }
-        inner.commit_changes(batch)
+        let (revision, mut changes) = inner.commit_changes(batch)?;
+        if self.has(Fault::SkipsInSilence) {
+            changes.retain(|change| !matches!(change, Difference::Skipped { .. }));
+        }
+        Ok((revision, changes))
     }
 
     fn watch(&self, selection: Selection) -> Result<Watch> {
@@ -977,6 +982,8 @@ noticed! { must_fail:
     changes_told_too_soon: TellsTooSoon by watches::watches_of_many_threads_miss_nothing;
     changes_lost_among_threads: LosesChanges by watches::watches_of_many_threads_miss_nothing;
     an_answer_of_steps: AnswersStepByStep by law::what_a_commit_answers_leads_from_one_state_to_the_next;
+    a_skipped_record_untold: SkipsInSilence by conditions::what_is_skipped_is_told_to_who_commits;
+    skipped_records_untold: SkipsInSilence by law::what_a_commit_answers_leads_from_one_state_to_the_next;
     a_relist_without_a_removal: SourcesOnlyGrow by watches::what_a_source_no_longer_has_is_removed_even_unread;
     everybody_woken: TellsEverybody by watches::who_watches_other_names_sleeps_on;
 }

@@ -423,7 +423,9 @@ pub(crate) fn readers_race_with_the_end_of_their_store<S: Views>(make: impl Fn()
 /// Stores with views that break one promise each.
 #[cfg(feature = "snapshot")]
 mod twins {
-    use crate::support::failing::must_fail;
+    use crate::law::views_tell_what_changed_between_them as told;
+    use crate::support::PATIENCE;
+    use crate::support::failing::{failure, must_fail};
     use crate::support::views::twin::{Fault, twin};
 
     use super::*;
@@ -440,6 +442,15 @@ mod twins {
         must_fail(|| a_snapshot_is_what_the_store_is(&twin(Fault::LateReader)));
         a_reader_reads_like_the_store(&twin(Fault::None));
         a_snapshot_is_what_the_store_is(&twin(Fault::None));
+    }
+
+    #[test]
+    fn views_that_tell_changes_wrongly_are_noticed() {
+        let said = failure(PATIENCE, || told(|| twin(Fault::ChangesShowSkipped)));
+        assert!(said.contains("is no net effect"), "{said}");
+        let said = failure(PATIENCE, || told(|| twin(Fault::ChangesLose)));
+        assert!(said.contains("left == right"), "{said}");
+        told(|| twin(Fault::None));
     }
 
     #[test]

@@ -461,7 +461,7 @@ where
             writer.join().unwrap();
         }
         finish();
-        let all = now(store, &[Selection::All]).remove(&0).unwrap();
+        let all = now(store);
         for reader in readers {
             assert_eq!(reader.join().unwrap(), (store.revision(), all.clone()));
         }

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use service_registry::changes::{Event, LogOptions, Reason, Selection, Watch};
-use service_registry::{RegistryStore, ServiceInfo, ServiceRegistration, ServiceStatus};
+use service_registry::{
+    Host, Protocol, Provider, RegistryStore, ServiceInfo, ServiceRegistration, ServiceStatus,
+};
 
 use crate::heap::counts;
 use crate::support::{at, pod};
@@ -120,7 +122,7 @@ pub(crate) fn large_records_cost_the_bound_of_the_log<S: RegistryStore>(
     make: impl Fn(LogOptions) -> S,
 ) {
     let store = make(options(Duration::ZERO));
-    let kinds: [fn(&mut ServiceRegistration, usize); 3] = [
+    let kinds: [fn(&mut ServiceRegistration, usize); 4] = [
         |own, n| {
             own.metadata = (0..12)
                 .map(|at| (format!("k-{at}"), n.to_string()))
@@ -133,6 +135,15 @@ pub(crate) fn large_records_cost_the_bound_of_the_log<S: RegistryStore>(
         |own, n| {
             own.weight = u32::try_from(n).unwrap();
             own.subscriptions.reserve(1_000);
+        },
+        |own, n| {
+            let host = format!("{}.n{n}", "a".repeat(60));
+            let provider = Provider {
+                protocol: Protocol::Other("p".repeat(30)),
+                host: Host::Name(host),
+                port: 1,
+            };
+            own.providers = vec![provider; 200];
         },
     ];
     for (kind, grow) in kinds.into_iter().enumerate() {

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use service_registry::changes::{Difference, Event, LogOptions, Selection, Watch};
-use service_registry::{RegistryStore, StoreError};
+use service_registry::{RegistryStore, Result, StoreError};
 use shuttle::future::block_on;
 use shuttle::rand::RngCore;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::sync::{Condvar, Mutex};
 use shuttle::{Runner, thread};
 
 use crate::support::copied::{Copied, batch};
@@ -107,14 +109,20 @@ fn write<S: RegistryStore>(store: &S, seed: u64) -> Vec<(u64, Vec<Difference>)> 
     commits.collect()
 }
 
-/// Sleeps for each event, to the end of the store: as a task, since a thread that shuttle
-/// parks may wake up by itself, and would not miss a wake-up that is lost.
-fn sleep<S: RegistryStore>(mut follower: Follower<S>) -> Follower<S> {
+/// How a sleeper waits for an event.
+type Receive = fn(&mut Watch) -> Result<Event>;
+
+fn as_a_task(watch: &mut Watch) -> Result<Event> {
+    block_on(poll_fn(|context| watch.poll_recv(context)))
+}
+
+/// Sleeps for each event, to the end of the store.
+fn sleep<S: RegistryStore>(mut follower: Follower<S>, receive: Receive) -> Follower<S> {
     let Ok(mut watch) = follower.store.watch(follower.selection.clone()) else {
         return follower;
     };
     loop {
-        match block_on(poll_fn(|context| watch.poll_recv(context))) {
+        match receive(&mut watch) {
             Ok(event) => follower.follow(&event),
             Err(error) => {
                 assert_eq!(error, StoreError::Closed);
@@ -144,7 +152,7 @@ fn come_and_go<S: RegistryStore>(mut follower: Follower<S>) -> Follower<S> {
     follower
 }
 
-fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S) {
+fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S, receive: Receive) {
     let store = Arc::new(make());
     let seed = shuttle::rand::thread_rng().next_u64();
     let writers: Vec<_> = (0..2)
@@ -162,7 +170,7 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S) {
         Some((poller, watch))
     });
     let sleeper = Follower::new(&store, Selection::service("a"));
-    let sleeper = thread::spawn(move || sleep(sleeper));
+    let sleeper = thread::spawn(move || sleep(sleeper, receive));
     let visitor = Follower::new(&store, Selection::group("a"));
     let visitor = thread::spawn(move || come_and_go(visitor));
 
@@ -198,7 +206,13 @@ macro_rules! watches {
             #[test]
             fn every_watch_is_told_what_there_was() {
                 let make = || service_registry::$store::with_log(super::OPTIONS);
-                crate::try_schedules(move || super::play(make));
+                crate::try_schedules(move || super::play(make, super::as_a_task));
+            }
+
+            #[test]
+            fn a_thread_that_sleeps_is_told_what_there_was() {
+                let make = || service_registry::$store::with_log(super::OPTIONS);
+                crate::try_schedules(move || super::play(make, super::Watch::recv));
             }
         }
     };
@@ -210,18 +224,19 @@ shared_stores!(watches);
 
 #[test]
 fn a_store_that_tells_in_its_turn_tells_what_there_was() {
-    try_schedules(|| play(|| teller(Fault::None)));
+    try_schedules(|| play(|| teller(Fault::None), as_a_task));
+    try_schedules(|| play(|| teller(Fault::None), Watch::recv));
 }
 
 /// By both schedulers.
-fn is_noticed(fault: Fault, by: &str) {
+fn is_noticed(fault: Fault, receive: Receive, by: &str) {
     let random = || {
         let scheduler = RandomScheduler::new_from_seed(SEED, ENOUGH);
-        Runner::new(scheduler, config()).run(move || play(move || teller(fault)));
+        Runner::new(scheduler, config()).run(move || play(move || teller(fault), receive));
     };
     let pct = || {
         let scheduler = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
-        Runner::new(scheduler, config()).run(move || play(move || teller(fault)));
+        Runner::new(scheduler, config()).run(move || play(move || teller(fault), receive));
     };
     let runs: [&dyn Fn(); 2] = [&random, &pct];
     for run in runs {
@@ -233,20 +248,51 @@ fn is_noticed(fault: Fault, by: &str) {
 
 #[test]
 fn a_commit_that_is_told_before_it_can_be_read_is_noticed() {
-    is_noticed(Fault::TellsTooSoon, WRONG);
+    is_noticed(Fault::TellsTooSoon, as_a_task, WRONG);
 }
 
 #[test]
 fn commits_that_are_told_out_of_order_are_noticed() {
-    is_noticed(Fault::TellsAfterItsTurn, WRONG);
+    is_noticed(Fault::TellsAfterItsTurn, as_a_task, WRONG);
 }
 
 #[test]
 fn a_gap_where_a_watch_begins_is_noticed() {
-    is_noticed(Fault::AsksBeforeItsTurn, WRONG);
+    is_noticed(Fault::AsksBeforeItsTurn, as_a_task, WRONG);
 }
 
 #[test]
 fn a_sleeper_that_is_not_told_of_the_end_is_noticed() {
-    is_noticed(Fault::LeavesSleepers, "deadlock");
+    is_noticed(Fault::LeavesSleepers, as_a_task, "deadlock");
+    is_noticed(Fault::LeavesSleepers, Watch::recv, "deadlock");
+}
+
+/// Rings, and does not remember that it has.
+#[derive(Default)]
+struct Bell {
+    turn: Mutex<()>,
+    rung: Condvar,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.notify_all();
+    }
+}
+
+/// As `Watch::recv`, but lies down whether or not it has been woken since it looked.
+fn looks_and_lies_down(watch: &mut Watch) -> Result<Event> {
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    loop {
+        if let Poll::Ready(event) = watch.poll_recv(&mut Context::from_waker(&waker)) {
+            return event;
+        }
+        drop(bell.rung.wait(bell.turn.lock().unwrap()).unwrap());
+    }
+}
+
+#[test]
+fn a_wake_up_that_is_lost_is_noticed() {
+    is_noticed(Fault::None, looks_and_lies_down, "deadlock");
 }

@@ -21,7 +21,7 @@ pub(crate) struct Copied {
 
 /// Texts that say all of a record but the time of its last check; its revision and its
 /// incarnation.
-type Stamped = (String, ServiceStatus, u64, u64);
+pub(crate) type Stamped = (String, ServiceStatus, u64, u64);
 
 fn with_stamps(info: &ServiceInfo, (revision, incarnation): (u64, u64)) -> Stamped {
     let said = (info.registration(), info.registered_at(), info.source());
@@ -137,6 +137,7 @@ impl Copied {
                 }
                 Some(())
             }
+            Difference::Skipped { .. } => None,
             other => panic!("unknown: {other:?}"),
         }
     }
@@ -176,8 +177,21 @@ impl Copied {
     }
 }
 
+/// Takes the records that were skipped, which a commit answers with last.
+pub(crate) fn split_skipped(changes: &mut Vec<Difference>) -> Vec<Stamped> {
+    let is_skipped = |change: &Difference| matches!(change, Difference::Skipped { .. });
+    let first = changes.iter().rposition(|change| !is_skipped(change));
+    let skipped = changes.split_off(first.map_or(0, |last| last + 1));
+    let kept = skipped.iter().filter_map(|change| match change {
+        Difference::Skipped { kept, .. } => Some(stamped(kept)),
+        _ => None,
+    });
+    kept.collect()
+}
+
 /// Checks that differences are a net effect: one for a record at most, for a subscription its
-/// end at most and then its new beginning, and none that says nothing.
+/// end at most and then its new beginning, none that says nothing, and none of a record that
+/// was skipped.
 ///
 /// # Errors
 ///
@@ -197,6 +211,7 @@ fn net(changes: &[Difference]) -> Result<(), String> {
             Difference::Subscribed {
                 subscriber, group, ..
             } => begun.insert((subscriber, group)),
+            Difference::Skipped { .. } => false,
             other => panic!("unknown: {other:?}"),
         };
         let told = || format!("{change:?} is no net effect in {changes:?}");
@@ -257,4 +272,32 @@ pub(crate) fn batch(dice: &mut Dice) -> Batch {
         change(dice, &mut batch);
     }
     batch
+}
+
+/// The same where `now` is there. Perhaps it begins with a list of the source `file` that has
+/// keys of others as well: those records are skipped. Answers with them, too, in order.
+pub(crate) fn batch_that_skips(dice: &mut Dice, now: &Copied) -> (Batch, Vec<Stamped>) {
+    let mut skipped = Vec::new();
+    if dice.roll(3) > 0 {
+        return (batch(dice), skipped);
+    }
+    let mut list = Vec::new();
+    for name in KEYS {
+        let record = any_record(dice, name);
+        if OF_FILE.contains(&name) && dice.roll(2) == 0 {
+            list.push(record);
+        } else if !OF_FILE.contains(&name)
+            && dice.roll(2) == 0
+            && let Some(kept) = now.records.get(name)
+        {
+            list.push(record);
+            skipped.push(kept.clone());
+        }
+    }
+    let mut batch = Batch::new();
+    batch.replace_source("file", list, OnForeign::Skip);
+    for _ in 0..dice.roll(4) {
+        change(dice, &mut batch);
+    }
+    (batch, skipped)
 }

@@ -1,5 +1,6 @@
 //! Tests of tests: what has to fail, fails.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,14 @@ use super::{PATIENCE, within};
 /// they meet, and on a busy machine they seldom do.
 const ENOUGH: Duration = Duration::from_secs(120);
 
+/// What somebody panicked with.
+pub(crate) fn text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
+    }
+}
+
 /// Runs a test that must fail until it does, and answers with what it panicked with.
 #[track_caller]
 pub(crate) fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
@@ -16,10 +25,7 @@ pub(crate) fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static)
     while began.elapsed() < ENOUGH {
         let ended = catch_unwind(AssertUnwindSafe(|| within(limit, test.clone())));
         if let Err(panic) = ended {
-            return match panic.downcast::<String>() {
-                Ok(message) => *message,
-                Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
-            };
+            return text(panic);
         }
     }
     panic!("nobody noticed");

@@ -20,6 +20,7 @@ pub(crate) mod child;
 pub(crate) mod copied;
 pub(crate) mod dice;
 pub(crate) mod failing;
+pub(crate) mod follower;
 pub(crate) mod late;
 pub(crate) mod linear;
 pub(crate) mod model;

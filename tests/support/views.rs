@@ -71,7 +71,7 @@ pub(crate) mod twin {
     use std::thread;
     use std::time::{Duration, SystemTime};
 
-    use service_registry::changes::Difference;
+    use service_registry::changes::{Difference, Selection, Watch};
     use service_registry::{
         Batch, Change, RegistryStore, RegistryView, Result, Revision, ServiceInfo, ServiceKey,
         ServiceStatus, Snapshot, SnapshotReader, SnapshotStore, StoreError, StoreStats,
@@ -112,6 +112,10 @@ pub(crate) mod twin {
         LateStats,
         /// or the revision.
         LateRevision,
+        /// What has changed since an older view is told with records that were skipped,
+        ChangesShowSkipped,
+        /// or without the last of it.
+        ChangesLose,
         /// Where the store goes, its views go.
         EndsWithItsStore,
 
@@ -243,6 +247,9 @@ pub(crate) mod twin {
                 _ => self.inner.commit(batch),
             }
         }
+        fn watch(&self, selection: Selection) -> Result<Watch> {
+            self.inner.watch(selection)
+        }
         fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
             self.inner.commit_changes(batch)
         }
@@ -362,6 +369,17 @@ pub(crate) mod twin {
         }
         fn groups(&self) -> impl Iterator<Item = &str> {
             self.late(&[Fault::TwoMoments]).groups()
+        }
+        fn changes_since(&self, older: &View) -> Result<Vec<Difference>> {
+            let mut changes = self.moments[0].changes_since(&older.moments[0])?;
+            match (self.fault, changes.first()) {
+                (Fault::ChangesShowSkipped, Some(Difference::Added(info))) => {
+                    changes.push(Difference::skipped(info.clone()));
+                }
+                (Fault::ChangesLose, _) => drop(changes.pop()),
+                _ => {}
+            }
+            Ok(changes)
         }
         fn stats(&self) -> StoreStats {
             let services = self.late(&[Fault::LateStats]).stats().services;

@@ -97,7 +97,7 @@ impl<M: Map> Hand for &M {
         self.take(key)
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.count()
     }
 }

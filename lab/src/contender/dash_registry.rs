@@ -163,7 +163,7 @@ impl Hand for &DashRegistry {
         self.delete(key)
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.services.len()
     }
 

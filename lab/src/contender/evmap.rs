@@ -96,7 +96,7 @@ impl Hand for EvmapHand<'_> {
         known
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.reader.len()
     }
 }

@@ -87,7 +87,7 @@ impl Hand for FloorHand<'_> {
         self.own().and_then(|map| map.remove(key)).is_some()
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.map().len()
     }
 }

@@ -131,7 +131,7 @@ impl Hand for &Go {
         removed.is_some()
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.read().services.len()
     }
 

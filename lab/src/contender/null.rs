@@ -59,7 +59,7 @@ impl Hand for &Null {
         true
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.0
     }
 }

@@ -165,7 +165,7 @@ impl<S: Held, const WATCHES: usize> Hand for &Store<S, WATCHES> {
         self.0.delete_service(key).is_ok()
     }
 
-    fn len(&mut self) -> usize {
+    fn pods(&mut self) -> usize {
         self.0.stats().map_or(usize::MAX, |stats| stats.services)
     }
 

@@ -1,5 +1,6 @@
 //! What the templates of the pages are filled with.
 
+use itertools::Itertools as _;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 
@@ -54,7 +55,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
     });
     let best = answer.comparisons.first().map_or("", |own| &own.to);
     let scenarios = answer.cells.iter().map(|place| place.id.scenario.as_str());
-    let runs = words::distinct(scenarios).into_iter().filter_map(|name| book.run(name));
+    let runs = scenarios.unique().filter_map(|name| book.run(name));
     let methods = runs.map(|run| {
         context! { id => anchor(run), scenario => &*run.name, how => words::stopped(&run.method) }
     });

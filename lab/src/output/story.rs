@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use itertools::Itertools as _;
+
 use super::book::Book;
 use super::words::{self, list, plural, stopped};
 use crate::model::{Answer, Comparison, Interval, Place, Report, Row};
@@ -33,7 +35,7 @@ pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
     }
     let first = match names.len() {
         0 => return "This run names no store.".into(),
-        1 => format!("{} costs least", names[0]),
+        1 => format!("{} costs least of this crate's stores", names[0]),
         _ => format!("{} cost the same within 3 %", list(&names, "and")),
     };
     match next {
@@ -91,7 +93,7 @@ pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
         Some((&*best.contender, if best.value.value > 0.0 { apart } else { 1.0 }, place))
     });
     let compared: Vec<(&str, f64, &Place)> = compared.collect();
-    let leads = words::distinct(compared.iter().map(|(best, ..)| *best));
+    let leads = compared.iter().map(|(best, ..)| *best).unique().collect::<Vec<_>>();
     let times = |id: &str| compared.iter().filter(|(best, ..)| *best == id).count();
     // Of several that lead as often, the first.
     let Some(best) = leads.iter().rev().max_by_key(|id| times(id)) else {
@@ -166,7 +168,7 @@ pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
 
 /// The groups of the questions, in their order.
 pub(crate) fn groups(report: &Report) -> Vec<&str> {
-    words::distinct(report.answers.iter().map(|answer| answer.group.as_str()))
+    report.answers.iter().map(|answer| answer.group.as_str()).unique().collect()
 }
 
 /// What has to be known before a figure is believed.

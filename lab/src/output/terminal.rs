@@ -57,13 +57,21 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
         tables.extend(groups.filter_map(|group| overview(&book, group, options)));
     }
     let mut lines: Vec<String> = Vec::new();
+    let mut left_out = 0;
     for table in tables {
-        if options.verbose || lines.len() + table.len() + answers.len() < MOST {
+        // Two more lines say what is left out.
+        if options.verbose || lines.len() + table.len() + answers.len() + 2 < MOST {
             if !lines.is_empty() {
                 lines.push(String::new());
             }
             lines.extend(table);
+        } else {
+            left_out += 1;
         }
+    }
+    if left_out > 0 {
+        lines.push(String::new());
+        lines.push(format!("... and {}: --verbose", words::plural(left_out, "more table")));
     }
     // A narrow terminal gets the answers in as many lines as they take.
     if !options.verbose && is_wide && lines.len() + answers.len() > MOST {
@@ -212,7 +220,7 @@ fn lines(table: &Table) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-fn paragraph(text: &str, options: Options) -> Vec<String> {
+pub(crate) fn paragraph(text: &str, options: Options) -> Vec<String> {
     lines(&columns([vec![cell(text)]], options))
 }
 

@@ -114,17 +114,6 @@ pub(crate) fn list(words: &[String], last: &str) -> String {
     }
 }
 
-/// Each word once, in the order in which they come first.
-pub(crate) fn distinct<'a>(words: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut distinct = Vec::new();
-    for word in words {
-        if !distinct.contains(&word) {
-            distinct.push(word);
-        }
-    }
-    distinct
-}
-
 /// A text with a full stop at its end.
 pub(crate) fn stopped(text: &str) -> String {
     let text = text.trim_end();

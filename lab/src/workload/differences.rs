@@ -60,7 +60,7 @@ impl<S: Shared> Stage for Differences<S> {
     }
 
     fn finish(self: Box<Self>) -> Result<(), Fault> {
-        let held = self.subject.hand().len();
+        let held = self.subject.hand().pods();
         (held == self.fleet.0.services).then_some(()).ok_or_else(|| Fault::new("has lost pods"))
     }
 }

@@ -36,7 +36,7 @@ fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<Vec<f64>, Fault> {
     let mut hand = store.alone();
     let new = pods.iter().filter(|pod| hand.insert(pod)).count();
     let filled = start.elapsed();
-    let held = hand.len();
+    let held = hand.pods();
     drop(hand);
     if S::REMEMBERS && (new, held) != (pods.len(), pods.len()) {
         return Err(Fault(format!("{held} of {} pods are there", pods.len())));
@@ -117,7 +117,7 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     // Less than nothing where a store keeps more by itself than for whoever holds.
     let held = (with - count.live()).max(0);
 
-    let found = hand.len();
+    let found = hand.pods();
     if found != services {
         return Err(Fault(format!("{found} pods are there, and not {services}")));
     }

@@ -4,23 +4,16 @@ use hdrhistogram::Histogram;
 
 use super::order::Share;
 use crate::scenario::Cell;
-use crate::stats::middle;
 
 /// No latency counts as longer, in nanoseconds: a minute.
 const LONGEST: u64 = 60_000_000_000;
 
-/// So many operations of a slice must lie beyond a percentile, or it is that of all slices.
-const BEYOND: f64 = 5.0;
-
 /// Collects latencies.
 pub(super) struct Percentiles {
-    /// The percentiles that are asked for, `p99.9` being 99.9, and what they were in each slice.
-    wanted: Vec<(f64, Vec<f64>)>,
-    slice: Histogram<u64>,
-    /// Those of all slices but the first, which warms.
-    life: Histogram<u64>,
-    /// Whether there is one figure a life: the middle one of its slices, of a tail that shows only
-    /// in many operations that of all slices together.
+    /// The percentiles that are asked for, `p99.9` being 99.9.
+    wanted: Vec<f64>,
+    latencies: Histogram<u64>,
+    /// Whether those of all slices go together, but for the first, which warms.
     whole_life: bool,
     slices: u32,
 }
@@ -29,31 +22,25 @@ impl Percentiles {
     /// Those that a cell names.
     pub(super) fn new(cell: &Cell, whole_life: bool) -> Percentiles {
         let wanted = cell.metrics.iter().filter_map(|(name, _)| name.strip_prefix('p'));
-        let wanted = wanted.filter_map(|number| Some((number.parse().ok()?, Vec::new()))).collect();
-        let none = Histogram::new_with_max(LONGEST, 3).expect("three digits are possible");
-        Percentiles { wanted, slice: none.clone(), life: none, whole_life, slices: 0 }
+        Percentiles {
+            wanted: wanted.filter_map(|number| number.parse().ok()).collect(),
+            latencies: Histogram::new_with_max(LONGEST, 3).expect("three digits are possible"),
+            whole_life,
+            slices: 0,
+        }
     }
 
     /// Adds a slice, and answers with the percentiles so far.
     pub(super) fn values(&mut self, shares: &[Share]) -> Vec<f64> {
-        self.slice.reset();
-        for latency in shares.iter().flat_map(|share| &share.latencies) {
-            self.slice.saturating_record(*latency);
-        }
         if self.slices <= 1 || !self.whole_life {
-            self.life.reset();
-            self.wanted.iter_mut().for_each(|(_, slices)| slices.clear());
+            self.latencies.reset();
         }
         self.slices += 1;
-        self.life.add(&self.slice).expect("of one shape");
-        let (slice, life) = (&self.slice, &self.life);
-        let value = |(percent, slices): &mut (f64, Vec<f64>)| {
-            slices.push(slice.value_at_percentile(*percent) as f64);
-            let beyond = slice.len() as f64 * (1.0 - *percent / 100.0);
-            let all = || Some(life.value_at_percentile(*percent) as f64);
-            if beyond < BEYOND { all() } else { middle(slices.iter().copied()) }
-        };
-        self.wanted.iter_mut().filter_map(value).collect()
+        for latency in shares.iter().flat_map(|share| &share.latencies) {
+            self.latencies.saturating_record(*latency);
+        }
+        let value = |percent: &f64| self.latencies.value_at_percentile(*percent) as f64;
+        self.wanted.iter().map(value).collect()
     }
 }
 
@@ -82,11 +69,10 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_up_one_slice_shows_in_the_tail_of_the_life_alone() {
-        let mut percentiles = of(&["p99", "p99.9"]);
+    fn the_slices_of_a_life_go_together_but_for_the_first() {
+        let mut percentiles = of(&["p99"]);
         let slice = |late| slice(&[(250, 1_000 - late), (3_000_000, late)]);
-        let [_, _, half, last] = [900, 0, 20, 0].map(|late| percentiles.values(&slice(late)));
-        assert!(half[0] > 250.0 && half[1] > 2_990_000.0, "{half:?}");
-        assert!(last[0] < 251.0 && last[1] > 2_990_000.0, "{last:?}");
+        let found = [900, 0, 40, 0].map(|late| percentiles.values(&slice(late))[0]);
+        assert_eq!(found.map(|own| own > 2_990_000.0), [true, false, true, true], "{found:?}");
     }
 }

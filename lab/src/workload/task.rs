@@ -66,7 +66,7 @@ impl Task {
     pub(super) fn last_checks(&self) -> Checks {
         match self {
             Task::Steps(worker) => worker.last_checks(),
-            Task::Calls(caller) => caller.worker().last_checks(),
+            Task::Calls(caller) => caller.worker.last_checks(),
             Task::Shows(writer) => writer.last_checks(),
             Task::Swing(_) | Task::Sees(_) => Checks::new(),
         }

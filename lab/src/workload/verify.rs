@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, epoch, shuffled};
+use crate::fleet::{Fleet, dice, epoch, first_check, shuffled};
 use crate::subject::{Hand, Subject};
 
 /// What a thread set last, by number of the pod.
@@ -29,15 +29,14 @@ pub(super) fn verify<S: Subject>(
     if !S::REMEMBERS {
         return Ok(());
     }
-    let pods = hand.len();
+    let pods = hand.pods();
     if pods != fleet.0.services {
         let services = fleet.0.services;
         return Err(Fault(format!("{pods} pods are there, and not {services}")));
     }
-    let never = epoch();
     let begun = Instant::now();
     // Others in each life, whatever the seed of the run.
-    let since = SystemTime::now().duration_since(never).unwrap_or_default();
+    let since = SystemTime::now().duration_since(epoch()).unwrap_or_default();
     let seed = u64::from(since.subsec_nanos());
     for pod in shuffled(fleet.0.services, &mut dice(seed, "verify")) {
         if begun.elapsed() > PATIENCE {
@@ -45,10 +44,10 @@ pub(super) fn verify<S: Subject>(
         }
         let key = fleet.key(pod);
         let found = hand.checked_at(&key);
-        let mut expected = checks.iter().filter_map(|checks| checks.get(&pod)).peekable();
-        let first = expected.peek().is_none().then_some(&never);
-        if !expected.chain(first).any(|expected| Some(*expected) == found) {
-            let what = found.map_or("is missing", |_| "lacks the last change that was made to it");
+        let mut expected = checks.iter().filter_map(|checks| checks.get(&pod).copied()).peekable();
+        let first = expected.peek().is_none().then(|| first_check(pod));
+        if !expected.chain(first).any(|expected| Some(expected) == found) {
+            let what = found.map_or("is missing", |_| "is not what was put there last");
             return Err(Fault(format!("{key} {what}")));
         }
     }

@@ -18,7 +18,8 @@ use loom::thread;
 use super::engine::Twin;
 use super::*;
 use crate::model::registration::ServiceRegistration;
-use crate::store::models::{Calls, Kept};
+use crate::store::models::watched::tell_and_publish;
+use crate::store::models::{Calls, Kept, Subject};
 
 const WRONG: &str = "a view does not show its revision";
 const KEPT: &str = "something is kept for nobody";
@@ -31,6 +32,25 @@ fn real() -> Calls<VersionedStore> {
 }
 
 store_models!(real());
+
+fn tell_before_the_commit_settles(
+    subject: &Subject<VersionedStore>,
+    batch: Batch,
+) -> Result<Revision> {
+    let mut commit = subject.store.open_turn()?;
+    let log = &subject.store.engine.log;
+    tell_and_publish(log, &mut commit, batch, Commit::settle)
+}
+
+#[test]
+#[should_panic(expected = "a watch told of a commit before it could be read")]
+fn models_twin_a_log_that_is_told_before_the_commit_settles_is_rejected() {
+    Calls {
+        commit: tell_before_the_commit_settles,
+        ..real()
+    }
+    .whoever_is_told_of_a_commit_can_read_it();
+}
 
 /// A commit.
 #[derive(Clone, Copy)]

@@ -1,0 +1,96 @@
+//! Commits to a store that nobody watches, for valgrind to count: `.ci/hook` compares what
+//! they cost with what they cost in a build that tells nobody of changes.
+//!
+//! ```console
+//! cargo build --release --example commits --features thread-safe,evmap,snapshot,versioned
+//! valgrind --tool=callgrind --collect-atstart=no --toggle-collect='*counted*' \
+//!     target/release/examples/commits thread-safe check
+//! ```
+
+use std::time::{Duration, SystemTime};
+
+use service_registry::{
+    EvmapStore, MemoryStore, RegistryStore, Result, ServiceInfo, ServiceRegistration,
+    ServiceStatus, SnapshotStore, ThreadSafeMemoryStore, VersionedStore,
+};
+
+const PODS: u32 = 1_000;
+/// Of each pod.
+const ROUNDS: u32 = 10;
+
+fn key(pod: u32) -> String {
+    format!("service-{}:pod-{pod}", pod % 50)
+}
+
+fn record(pod: u32, weight: u32) -> Result<ServiceInfo> {
+    let name = format!("service-{}", pod % 50);
+    let mut registration = ServiceRegistration::new(name, format!("pod-{pod}"));
+    registration.weight = weight;
+    ServiceInfo::new(registration)
+}
+
+/// Valgrind counts what happens within calls of this, by its name.
+#[inline(never)]
+fn counted(commits: &mut dyn FnMut()) {
+    commits();
+}
+
+fn run<S: RegistryStore>(store: &S, what: &str) -> Result<()> {
+    for pod in 0..PODS {
+        store.save_service(record(pod, 1)?)?;
+    }
+    let keys: Vec<String> = (0..PODS).map(key).collect();
+    for round in 1..=ROUNDS {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(round.into());
+        let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][round as usize % 2];
+        let records: Result<Vec<ServiceInfo>> =
+            (0..PODS).map(|pod| record(pod, 1 + round)).collect();
+        let mut records = records?.into_iter();
+        let mut keys = keys.iter();
+        // What is not counted makes room for what is.
+        if what == "insert" {
+            keys.clone().try_for_each(|key| store.delete_service(key))?;
+        }
+        let mut failed = Ok(());
+        counted(&mut || {
+            failed = match what {
+                "check" => keys.try_for_each(|key| {
+                    store
+                        .update_health_status(key, ServiceStatus::Healthy, at)
+                        .map(drop)
+                }),
+                "health" => {
+                    keys.try_for_each(|key| store.update_health_status(key, status, at).map(drop))
+                }
+                "save" | "insert" => records.try_for_each(|record| store.save_service(record)),
+                "delete" => keys.try_for_each(|key| store.delete_service(key)),
+                "subscribe" => keys.try_for_each(|key| {
+                    store.add_subscription(key, ["even", "odd"][round as usize % 2])?;
+                    store.remove_subscription(key, ["even", "odd"][round as usize % 2])
+                }),
+                _ => panic!("check, health, save, insert, delete or subscribe"),
+            };
+        });
+        failed?;
+        if what == "delete" {
+            (0..PODS).try_for_each(|pod| store.save_service(record(pod, 1)?))?;
+        }
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let (store, what) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    match &*store {
+        "memory" => run(&MemoryStore::new(), &what),
+        "thread-safe" => run(&ThreadSafeMemoryStore::new(), &what),
+        "evmap" => run(&EvmapStore::new(), &what),
+        "snapshot" => run(&SnapshotStore::new(), &what),
+        "versioned" => run(&VersionedStore::new(), &what),
+        _ => panic!("memory, thread-safe, evmap, snapshot or versioned"),
+    }
+}

@@ -1,0 +1,111 @@
+//! What the stores promise to watches beside other threads, and twins that any store could
+//! have. Those of one protocol stand in the `models` of its file.
+
+use std::sync::Arc;
+
+use super::{Calls, KEY, Subject, everything, looks, spawn};
+use crate::changes::models::recv_commit;
+use crate::changes::{Event, Log, ReadState};
+use crate::store::tables::prelude::*;
+
+const TOLD_EARLY: &str = "a watch told of a commit before it could be read";
+const WATCHED: &str = "a closed store is watched";
+
+impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
+    pub(in crate::store) fn whoever_is_told_of_a_commit_can_read_it(self) {
+        self.check(|calls, subject| {
+            let [look, ..] = looks::<S>();
+            let mut watch = begin_to_watch(calls, subject);
+            let writer = spawn(subject, move |subject| calls.write(subject, everything()));
+            if let Some(event) = watch.try_recv().unwrap() {
+                let now = (calls.revision)(subject.call());
+                assert!(now >= event.revision().as_u64(), "{TOLD_EARLY}");
+                assert_eq!(look(&subject.call().store), Some(true), "{TOLD_EARLY}");
+            }
+            writer.join().unwrap();
+        });
+    }
+
+    /// After it has told what was committed before; and there is no other.
+    pub(in crate::store) fn a_watch_ends_with_its_store(self) {
+        self.check(|calls, subject| {
+            let mut watch = begin_to_watch(calls, subject);
+            let writer = spawn(subject, move |subject| {
+                calls.write(subject, everything());
+                (calls.close)(subject.call());
+            });
+            let told = recv_commit(&mut watch);
+            assert_eq!(told.map(|event| event.revision().as_u64()), Ok(1));
+            assert_eq!(recv_commit(&mut watch), Err(StoreError::Closed));
+            writer.join().unwrap();
+            assert!((calls.watch)(subject).is_err(), "{WATCHED}");
+        });
+    }
+}
+
+/// A watch that has told that nothing is there.
+fn begin_to_watch<S>(calls: Calls<S>, subject: &Subject<S>) -> Watch {
+    let mut watch = (calls.watch)(subject).unwrap();
+    let first = watch.try_recv();
+    assert!(matches!(first, Ok(Some(Event::State { .. }))));
+    watch
+}
+
+struct Nothing;
+
+impl ReadState for Nothing {
+    fn read_state(&self, _: &Selection) -> Result<Option<Selected>> {
+        Ok(Some(Selected::default()))
+    }
+}
+
+/// Twin: watches hang on a log beside the store.
+pub(in crate::store) fn watch_beside<S: RegistryStore>(subject: &Subject<S>) -> Result<Watch> {
+    let log = &subject.log;
+    log.watch(Selection::All, None, Arc::new(Nothing), || {
+        Ok(subject.store.revision())
+    })
+}
+
+fn tell<S>(subject: &Subject<S>, revision: Revision) {
+    let change = Difference::Subscribed {
+        subscriber: KEY.parse().unwrap(),
+        group: "g".into(),
+    };
+    drop(subject.log.append(revision, [change]));
+}
+
+/// Twin: [that log](watch_beside) is told of a commit, and then it is made.
+pub(in crate::store) fn tell_and_commit<S: RegistryStore>(
+    subject: &Subject<S>,
+    batch: Batch,
+) -> Result<Revision> {
+    tell(subject, subject.store.revision().next());
+    subject.call().store.commit(batch)
+}
+
+/// Not a twin: [that log](watch_beside) is told of a commit that has been made.
+pub(in crate::store) fn commit_and_tell<S: RegistryStore>(
+    subject: &Subject<S>,
+    batch: Batch,
+) -> Result<Revision> {
+    let revision = subject.call().store.commit(batch)?;
+    tell(subject, revision);
+    Ok(revision)
+}
+
+/// A step of twins: commits in a turn as stores do, but tells the log before `publish`.
+pub(in crate::store) fn tell_and_publish<T: WriteTables>(
+    log: &Log,
+    tables: &mut T,
+    batch: Batch,
+    publish: impl FnOnce(&mut T) -> Revision,
+) -> Result<Revision> {
+    let revisions = (tables.current(), tables.next_revision());
+    let mut telling = Telling::new(log, false).expect("somebody watches");
+    telling.note(tables, |noted| noted.apply_batch(batch))?;
+    drop(telling.tell(revisions, |log, changes| {
+        log.append_net(revisions.1, changes)
+    }));
+    Ok(publish(tables))
+}

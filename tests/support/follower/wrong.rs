@@ -1,0 +1,88 @@
+//! Twins: what a watch tells arrives with a fault. No store can have these, since it is the
+//! log of this crate that tells, and its streams.
+
+use service_registry::Result;
+use service_registry::changes::{Difference, Event};
+
+use super::{Follower, STREAM_OF_COMMITS, STREAMS};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing to notice.
+    #[default]
+    None,
+    /// Whoever watches is told of skipped records.
+    ShowsSkipped,
+    /// A stream loses every fifth event,
+    StreamLoses,
+    /// or tells every event twice,
+    StreamTellsTwice,
+    /// or one before its predecessor,
+    StreamReorders,
+    /// or all that is pending as if it were one commit.
+    StreamFolds,
+}
+
+/// A fault, and how far it has come.
+#[derive(Default)]
+pub(crate) struct Twin {
+    pub(super) fault: Fault,
+    told: usize,
+    held: Option<Event>,
+}
+
+impl Twin {
+    pub(super) fn new(fault: Fault) -> Twin {
+        Twin {
+            fault,
+            ..Twin::default()
+        }
+    }
+}
+
+impl Follower {
+    /// As [`take`](Self::take), with the fault.
+    pub(super) fn take_wrongly(&mut self, way: usize) -> Result<Option<Event>> {
+        if self.twin.fault == Fault::ShowsSkipped {
+            let event = self.take(way)?;
+            return Ok(event.map(|mut event| {
+                if let Event::Changes { changes, .. } = &mut event
+                    && let Some(Difference::Added(info)) = changes.first().cloned()
+                {
+                    changes.push(Difference::skipped(info));
+                }
+                event
+            }));
+        }
+        if !STREAMS.contains(&way) {
+            return self.take(way);
+        }
+        if let Some(held) = self.twin.held.take() {
+            return Ok(Some(held));
+        }
+        if self.twin.fault == Fault::StreamFolds && way == STREAM_OF_COMMITS {
+            return self.take(STREAMS.start);
+        }
+        let event = self.take(way)?;
+        let Some(Event::Changes { .. }) = event else {
+            return Ok(event);
+        };
+        self.twin.told += 1;
+        match self.twin.fault {
+            Fault::StreamLoses if self.twin.told.is_multiple_of(5) => self.take(way),
+            Fault::StreamTellsTwice => {
+                self.twin.held.clone_from(&event);
+                Ok(event)
+            }
+            Fault::StreamReorders => {
+                let next = self.take(way)?;
+                if next.is_none() {
+                    return Ok(event);
+                }
+                self.twin.held = event;
+                Ok(next)
+            }
+            _ => Ok(event),
+        }
+    }
+}
