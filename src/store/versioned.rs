@@ -62,16 +62,17 @@ mod writer;
 /// # Memory
 ///
 /// What is replaced is freed some commits later, when nobody can see it any more: up to
-/// a few thousand versions wait for their turn. A [`VersionedSnapshot`] keeps what it
+/// a few thousand versions wait for their turn, and of a store that shrinks fewer, some hundreds
+/// in the end. A large commit frees what it has replaced itself. A [`VersionedSnapshot`] keeps what it
 /// shows, and nothing of what is written and replaced afterwards, however long it lives.
 /// A thread that sleeps inside of a read closure, or with a [`VersionedView`], holds
 /// nobody up, but everything that is replaced meanwhile stays in memory, in this store and in
 /// no other.
 ///
 /// When that thread has let go, each version that is replaced takes up to 32 of those that
-/// waited with it, once a thousand or two have been. Without commits, views, snapshots and
-/// reads (but those that call a closure) free it, up to 2,048 versions each, beginning with the
-/// view that was waited for. What was cleared or closed beside such a thread comes back
+/// waited with it, once a thousand or two have been. Without commits, where more than 8,192 wait,
+/// views, snapshots and reads (but those that call a closure) free it, up to 2,048 versions each,
+/// beginning with the view that was waited for. What was cleared or closed beside such a thread comes back
 /// in the same way. A store that is dropped leaves nothing.
 ///
 /// Readers pay a store to a line of their own thread and no fence, however many threads there

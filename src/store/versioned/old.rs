@@ -244,16 +244,20 @@ impl Queue {
         self.lists.len() >= versions / CHUNK
     }
 
-    /// Gives memory back where there was much more.
     pub(super) fn tidy(&mut self) {
-        if self.lists.capacity() > OFTEN && self.lists.len() < self.lists.capacity() / 8 {
-            self.lists.shrink_to(2 * self.lists.len());
-        }
+        shrink(&mut self.lists);
     }
 
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
         self.lists = VecDeque::new();
+    }
+}
+
+/// Gives memory back where there was much more.
+pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > OFTEN && queue.len() < queue.capacity() / 8 {
+        queue.shrink_to(2 * queue.len());
     }
 }
 

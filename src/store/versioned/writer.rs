@@ -13,7 +13,7 @@ use super::chain::{Cell, Version, succeed, succeed_with_health};
 use super::engine::{DEBT, Engine, Indexes, LARGE, OFTEN, PERIOD, SHARE, Tables, Twin, has_failed};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::old::{
-    CHUNK, Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare, Stash,
+    CHUNK, Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare, Stash, shrink,
 };
 use super::registrations::Held;
 use super::table::{Table, Taken};
@@ -50,6 +50,8 @@ pub(super) struct Writer {
     since_tidy: usize,
     /// and before that, since the period began.
     in_period: usize,
+    /// How many services and subscriptions there were when it began.
+    held_before: usize,
     /// What has been unlinked.
     pub(super) reclaimer: Reclaimer<Garbage>,
     /// The revision at which somebody wanted to get rid of everything.
@@ -77,12 +79,18 @@ impl Writer {
             links: Links::default(),
             since_tidy: 0,
             in_period: 0,
+            held_before: 0,
             reclaimer: Reclaimer::new(domain),
             emptied_at: None,
             visited_at: None,
             spares: Vec::new(),
             subscriptions: Subscriptions::default(),
         }
+    }
+
+    /// How many services and subscriptions there are.
+    fn held(&self) -> usize {
+        self.stats.services + self.stats.subscriptions
     }
 
     /// Forgets all versions that have been replaced; answers with those that no chain has
@@ -579,10 +587,18 @@ impl<'e> Commit<'e> {
         self.writer.in_period += since;
         let early = self.engine.is(Twin::ScannedFirst);
         let early = early.then(|| self.engine.registrations.held());
-        let ends = self.writer.in_period >= PERIOD || is_last && !self.is_tidy();
+        let held = self.writer.held();
+        // A store that shrinks is not left with more that waits than it holds.
+        let period = if held < self.writer.held_before {
+            held.clamp(OFTEN, PERIOD)
+        } else {
+            PERIOD
+        };
+        let ends = self.writer.in_period >= period || is_last && !self.is_tidy();
         let Writer {
             reclaimer,
             in_period,
+            held_before,
             revision,
             ..
         } = &mut *self.writer;
@@ -590,10 +606,11 @@ impl<'e> Commit<'e> {
             reclaimer.settle();
         } else if reclaimer.advance(*revision) {
             *in_period = 0;
+            *held_before = held;
         }
         self.restock();
         self.look(most, early);
-        let is_full = is_last || self.writer.reclaimer.ready() > 2 * PERIOD / CHUNK;
+        let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
         self.left.garbage.extend(self.writer.reclaimer.take(lists));
         self.call();
@@ -668,6 +685,7 @@ impl<'e> Commit<'e> {
         }
         self.writer.replaced.tidy();
         self.writer.links.tidy();
+        shrink(&mut self.writer.removed);
     }
 
     /// Calls for whoever comes by, where much waits, and this may have been the last commit for a

@@ -8,6 +8,9 @@ use super::pin::Domain;
 use super::threads::{Awaited, Seen, find_pinned};
 use super::twin::{self, Twin};
 
+/// For how many items room is kept when they have gone.
+const ROOM: usize = 256;
+
 /// Owns what has been unlinked in a domain, until no reader can be looking at it.
 ///
 /// A plain value without a lock of its own, which lies behind that of the writer. Whatever is
@@ -95,6 +98,9 @@ impl<T> Reclaimer<T> {
         }
         self.passed = self.mark;
         self.ready.extend(self.waiting.drain(..));
+        if self.waiting.capacity() > ROOM {
+            self.waiting = Vec::new();
+        }
         true
     }
 
@@ -136,7 +142,10 @@ impl<T> Reclaimer<T> {
         } else {
             most.min(self.ready.len())
         };
-        self.ready.drain(..most)
+        let gives_room_back = most == self.ready.len() && self.ready.capacity() > ROOM;
+        let all = gives_room_back.then(|| std::mem::take(&mut self.ready));
+        let some = ..if gives_room_back { 0 } else { most };
+        all.into_iter().flatten().chain(self.ready.drain(some))
     }
 
     /// How many [`take`](Self::take) would hand out.
