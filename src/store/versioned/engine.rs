@@ -547,11 +547,15 @@ impl Engine {
         commit
     }
 
-    /// Frees what only a snapshot had kept that has been registered no more.
+    /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
+    /// where this may be the last look for a while, and otherwise when the period ends.
     #[cold]
-    fn let_go(self: &Arc<Engine>) {
+    fn let_go(self: &Arc<Engine>, is_last: bool) {
         if let Some(mut commit) = self.try_commit_or_leave() {
             commit.tidy(0, false);
+            if is_last {
+                commit.tidy(LARGE, true);
+            }
         }
     }
 }
@@ -782,7 +786,7 @@ impl Registered {
         }
         drop(pinned);
         if is_kept {
-            engine.let_go();
+            engine.let_go(false);
         }
     }
 
@@ -903,9 +907,8 @@ impl Drop for Registered {
             return;
         }
         if self.engine.registrations.release(self.place) {
-            self.engine.let_go();
-        } else {
-            self.engine.come_by();
+            self.engine.let_go(true);
         }
+        self.engine.come_by();
     }
 }
