@@ -189,8 +189,10 @@ impl Drop for Aftermath {
         for waker in self.wake.drain(..) {
             // What a waker does is its own; the others are to be woken.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // Dropping it may panic as well.
-                mem::forget(payload);
+                // Dropping it may panic as well, with what is left alone then.
+                if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                    mem::forget(again);
+                }
             }
         }
     }
