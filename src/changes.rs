@@ -69,7 +69,7 @@
 //! A store hands each commit's [`Difference`]s to its [`Log`], after the commit can be read
 //! and before the next one can begin. A [`Watch`] starts with the state, which it reads from
 //! the store, and goes on with the entries behind it. The log is bounded: a watch that falls
-//! behind it reads the state again. Nobody waits for a watch.
+//! behind it reads the state again. No commit waits until a watch has read.
 //!
 //! What a watch is about is its *topic*. An entry is noted with the topics that it concerns
 //! and that somebody watches; a commit pays for these, and nothing for the others.

@@ -281,6 +281,7 @@ mod memory {
         watches_that_are_never_read_cost_the_bound_of_the_log
         a_record_that_says_nothing_new_is_kept_once
         large_records_cost_the_bound_of_the_log
+        topics_that_were_busy_keep_no_room
         watches_that_come_and_go_leave_nothing
     }
 }
@@ -295,6 +296,7 @@ macro_rules! shared {
                 watches_that_are_never_read_cost_the_bound_of_the_log
                 a_record_that_says_nothing_new_is_kept_once
                 large_records_cost_the_bound_of_the_log
+                topics_that_were_busy_keep_no_room
                 watches_that_come_and_go_leave_nothing
                 watches_of_many_threads_leave_nothing
             }

@@ -189,8 +189,10 @@ impl Drop for Aftermath {
         for waker in self.wake.drain(..) {
             // What a waker does is its own; the others are to be woken.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // Dropping it may panic as well.
-                mem::forget(payload);
+                // Dropping it may panic as well, with what is left alone then.
+                if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                    mem::forget(again);
+                }
             }
         }
     }
@@ -379,7 +381,7 @@ impl Log {
     }
 
     /// Ends the log with its store: watches show what is there, and then that the store is
-    /// closed. To be called in the last turn. What no watch can ask for is forgotten at once,
+    /// closed. To be called when the last commit has been appended. What no watch can ask for is forgotten at once,
     /// and the rest when the last watch goes.
     pub fn close(&self) -> Aftermath {
         let mut aftermath = Aftermath::default();

@@ -284,7 +284,7 @@ fn models_the_last_watch_goes_while_another_comes_and_others_commit() {
 }
 
 #[test]
-#[should_panic]
+#[should_panic(expected = "deadlock")]
 fn models_twin_ending_a_log_without_a_look_at_who_came_is_rejected() {
     let retain = Duration::from_secs(3_600);
     last_against_first(LogOptions { retain, ..NO_LIMIT }, |last| {

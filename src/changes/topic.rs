@@ -113,6 +113,15 @@ impl Topic {
         self.sleepers.len()
     }
 
+    /// Gives back room, of which there is at most twice as much as is counted.
+    fn give_back(&mut self) {
+        let (wanted, room) = (self.pending.len(), self.pending.capacity());
+        if room > 16 && room > 2 * wanted {
+            // A few may come before it grows again.
+            self.pending.shrink_to(wanted + wanted / 4);
+        }
+    }
+
     /// Takes all who sleep.
     pub(super) fn wake_all(&mut self, wake: &mut Wakers) {
         // Emptying a map costs its capacity.
@@ -278,6 +287,7 @@ impl Topics {
             let first = topic.pending.front();
             if first.is_some_and(|first| Arc::ptr_eq(&first.entry, entry)) {
                 bytes += topic.pending.pop_front().map_or(0, |first| first.bytes());
+                topic.give_back();
             }
         });
         self.bytes -= bytes;

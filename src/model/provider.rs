@@ -97,7 +97,7 @@ impl FromStr for Provider {
     fn from_str(text: &str) -> Result<Provider> {
         let expected = "`protocol://host:port`";
         let malformed = || InvalidInput::new("provider", text, Problem::Unknown { expected });
-        let (protocol, address) = text.split_once("://").ok_or_else(malformed)?;
+        let (protocol, address) = text.rsplit_once("://").ok_or_else(malformed)?;
         if let Some(problem) = problem_of_text(protocol, MAX_PROTOCOL_LEN) {
             return Err(InvalidInput::new("protocol", protocol, problem).into());
         }
@@ -126,6 +126,7 @@ mod tests {
             "http://10.0.0.7:8080",
             "tcp://[2001:db8::1]:0",
             "quic://a-b.example:65535",
+            "a://b://a.b:80",
         ] {
             let provider: Provider = text.parse().unwrap();
             assert_eq!(provider.to_string(), text);

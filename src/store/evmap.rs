@@ -66,7 +66,8 @@ mod map;
 ///
 /// # Inside a read closure
 ///
-/// While the closure of [`with_service`](RegistryStore::with_service) runs, its
+/// While the closure of [`with_service`](RegistryStore::with_service), or of
+/// [`with_view`](RegistryStore::with_view), runs, its
 /// thread holds a guard on the map that it reads. The next commit goes through,
 /// to the other map; **the one after it waits until the closure returns**, and
 /// with it every later writer, and every thread that reads this store for the

@@ -29,7 +29,8 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 ///
 /// # Inside a read closure
 ///
-/// The closure of [`with_service`](RegistryStore::with_service) runs under the
+/// The closure of [`with_service`](RegistryStore::with_service), or of
+/// [`with_view`](RegistryStore::with_view), runs under the
 /// shared lock: writers wait until it returns. Any call of the same store from
 /// inside it is refused with [`Reentrant`](StoreError::Reentrant), a read as
 /// well, because a reader that arrives behind a waiting writer waits for it,

@@ -68,7 +68,8 @@ pub trait RegistryView {
     /// order, give this view, but for times of health checks.
     ///
     /// `Snapshot`s share what has not changed, and this costs what has: O(differences ·
-    /// log *n*), and O(groups) where a subscription has changed. `VersionedSnapshot`s ask
+    /// log *n*), and O(groups) where a subscription has changed; O(*n*) where the tree was laid out
+    /// anew in between, as it is for a store that is cleared. `VersionedSnapshot`s ask
     /// the log of their store, O(changes since `older`), where it reaches back so far, as it
     /// does while somebody watches; otherwise, and in all other views, it is O(*n*). Only
     /// the log knows causes; otherwise they are [`Unknown`](crate::Cause::Unknown).

@@ -177,6 +177,35 @@ pub(crate) fn large_records_cost_the_bound_of_the_log<S: RegistryStore>(
     }
 }
 
+/// The log is that of one topic after the other, each of which is watched to the end.
+pub(crate) fn topics_that_were_busy_keep_no_room<S: RegistryStore>(make: impl Fn(LogOptions) -> S) {
+    const TOPICS: usize = 24;
+    let store = make(options(Duration::ZERO));
+    let names: Vec<String> = (0..TOPICS).map(|n| format!("busy-{n}")).collect();
+    for name in &names {
+        store.save_service(pod(name, "1")).unwrap();
+    }
+    let watch = |name: &String| store.watch(Selection::service(&**name)).unwrap();
+    let watches: Vec<Watch> = names.iter().map(watch).collect();
+    settled(&store);
+    let before = counts::live();
+    for name in &names {
+        // Enough to fill the log.
+        for n in 0..4_000 {
+            let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][n % 2];
+            let moment = at(u64::try_from(n).unwrap());
+            let key = format!("{name}:1");
+            store.update_health_status(&key, status, moment).unwrap();
+        }
+    }
+    settled(&store);
+    let kept = counts::live() - before;
+    let bound = i64::try_from(BYTES).unwrap();
+    println!("after {TOPICS} busy topics: {kept} bytes, of {bound}");
+    assert!(kept <= bound + noise::<S>(), "{kept} bytes");
+    drop(watches);
+}
+
 /// A log does not count a record that the store has as well: so the store has to keep that one.
 pub(crate) fn a_record_that_says_nothing_new_is_kept_once<S: RegistryStore>(
     make: impl Fn(LogOptions) -> S,

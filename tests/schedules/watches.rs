@@ -248,7 +248,7 @@ fn is_noticed(fault: Fault, receive: Receive, by: &str) {
 
 #[test]
 fn a_commit_that_is_told_before_it_can_be_read_is_noticed() {
-    is_noticed(Fault::TellsTooSoon, as_a_task, WRONG);
+    is_noticed(Fault::TellsTooSoon, as_a_task, ": too soon");
 }
 
 #[test]
