@@ -41,6 +41,40 @@ pub(crate) use arc_swap::{ArcSwap, Cache};
 #[cfg(all(feature = "worker", not(any(loom, shuttle))))]
 pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+#[cfg(all(feature = "versioned", not(any(loom, shuttle))))]
+pub(crate) mod epoch {
+    //! The default collector of `crossbeam-epoch`.
+
+    pub(crate) use crossbeam_epoch::Guard;
+
+    /// Whom a store asks to pin. All stores of a process share the collector.
+    #[derive(Clone)]
+    pub(crate) struct Epoch;
+
+    impl Epoch {
+        pub(crate) fn new() -> Epoch {
+            Epoch
+        }
+
+        #[inline]
+        #[allow(clippy::unused_self)] // a model has one for each store
+        #[cfg_attr(test, track_caller)]
+        pub(crate) fn pin(&self) -> Guard {
+            #[cfg(test)]
+            super::delayed::pause();
+            crossbeam_epoch::pin()
+        }
+
+        /// Whether this thread is pinned. It may then be inside of a function that the epoch
+        /// runs, where it must not have it run more: one inside of the other, they would take
+        /// all of the stack.
+        #[allow(clippy::unused_self)] // as above
+        pub(crate) fn is_pinned(&self) -> bool {
+            crossbeam_epoch::is_pinned()
+        }
+    }
+}
+
 #[cfg(loom)]
 pub(crate) use {
     local_of_loom as thread_local,
@@ -80,6 +114,132 @@ mod stand_in {
     pub(crate) use arc_swap::{ArcSwap, Cache};
     #[cfg(feature = "worker")]
     pub(crate) use channel::{Receiver, Sender, bounded, unbounded};
+
+    #[cfg(feature = "versioned")]
+    pub(crate) mod epoch {
+        //! For the default collector of `crossbeam-epoch`, of which each store has its own.
+        //!
+        //! A function that is deferred runs as soon as all guards have gone that were
+        //! there when it was deferred: no later than it must be expected, where the real
+        //! one takes its time; but none runs inside of another one, as in the real one, where a
+        //! grace period cannot pass meanwhile. Who is pinned is known at once, to a list that the model
+        //! checker does not see. What orders a reader that is pinned later behind what was
+        //! unlinked before is, as in the real one, a pair of fences; and what orders a
+        //! function behind the readers that it waited for is that unpinning releases, and
+        //! that running it acquires.
+
+        use crate::sync::atomic::Ordering::{AcqRel, SeqCst};
+        use crate::sync::atomic::{AtomicUsize, fence};
+        use crate::sync::{ThreadId, current};
+        use std::collections::BTreeSet;
+        use std::sync::{Arc, Mutex};
+
+        type Deferred = Box<dyn FnOnce() + Send>;
+
+        #[derive(Default)]
+        struct State {
+            next: u64,
+            pinned: BTreeSet<u64>,
+            /// With the guards that they wait for.
+            waiting: Vec<(BTreeSet<u64>, Deferred)>,
+            /// The threads that run functions.
+            running: Vec<ThreadId>,
+        }
+
+        struct Collector {
+            state: Mutex<State>,
+            unpinned: AtomicUsize,
+        }
+
+        #[derive(Clone)]
+        pub(crate) struct Epoch(Arc<Collector>);
+
+        pub(crate) struct Guard {
+            collector: Arc<Collector>,
+            own: u64,
+        }
+
+        impl Epoch {
+            pub(crate) fn new() -> Epoch {
+                Epoch(Arc::new(Collector {
+                    state: Mutex::default(),
+                    unpinned: AtomicUsize::new(0),
+                }))
+            }
+
+            pub(crate) fn pin(&self) -> Guard {
+                let collector = self.0.clone();
+                let own = {
+                    let mut state = collector.state.lock().unwrap();
+                    let own = state.next;
+                    state.next += 1;
+                    state.pinned.insert(own);
+                    own
+                };
+                // SeqCst: pairs with the fence in `defer`.
+                fence(SeqCst);
+                Guard { collector, own }
+            }
+        }
+
+        impl Epoch {
+            /// None runs inside of another one here.
+            #[allow(clippy::unused_self)] // as the real one
+            pub(crate) fn is_pinned(&self) -> bool {
+                false
+            }
+        }
+
+        impl Guard {
+            pub(crate) fn defer<R>(&self, function: impl FnOnce() -> R + Send + 'static) {
+                // SeqCst: pairs with the fence in `pin`.
+                fence(SeqCst);
+                let function = Box::new(|| drop(function()));
+                let mut state = self.collector.state.lock().unwrap();
+                let pinned = state.pinned.clone();
+                state.waiting.push((pinned, function));
+            }
+
+            #[allow(clippy::unused_self)] // there is nothing to hurry
+            pub(crate) fn flush(&self) {}
+        }
+
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                if std::thread::panicking() {
+                    return;
+                }
+                // Release and Acquire: pairs with itself: the last to leave runs what
+                // waited for all of them.
+                self.collector.unpinned.fetch_add(1, AcqRel);
+                let ready: Vec<(BTreeSet<u64>, Deferred)> = {
+                    let mut state = self.collector.state.lock().unwrap();
+                    state.pinned.remove(&self.own);
+                    for (guards, _) in &mut state.waiting {
+                        guards.remove(&self.own);
+                    }
+                    if state.running.contains(&current().id()) {
+                        return;
+                    }
+                    let waiting = std::mem::take(&mut state.waiting);
+                    let (ready, waiting) = waiting
+                        .into_iter()
+                        .partition(|(guards, _)| guards.is_empty());
+                    state.waiting = waiting;
+                    if ready.is_empty() {
+                        return;
+                    }
+                    state.running.push(current().id());
+                    ready
+                };
+                for (_, function) in ready {
+                    function();
+                }
+                let mut state = self.collector.state.lock().unwrap();
+                state.running.retain(|thread| *thread != current().id());
+            }
+        }
+    }
 
     pub(crate) mod thread {
         //! For `std::thread::park`. That of shuttle may return by itself, as the real one may,
