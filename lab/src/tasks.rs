@@ -114,12 +114,12 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
 
 fn read(path: &Path) -> Result<Report, Fault> {
     let bytes = bytes(path)?;
-    let report = check::read(&bytes).map_err(|fault| Fault::new(fault).at(shown(path)))?;
-    if let Err(faults) = check::check(&bytes, judge::complete) {
+    check::check(&bytes, judge::complete).or_else(|faults| {
         let path = shown(path);
+        let report = check::read(&bytes).map_err(|fault| Fault::new(fault).at(&path))?;
         let _ = writeln!(io::stderr(), "warning: {path} is not whole, see `check`: {}", faults[0]);
-    }
-    Ok(report)
+        Ok(report)
+    })
 }
 
 /// How the terminal wants it.

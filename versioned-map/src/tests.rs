@@ -78,6 +78,20 @@ impl Shared {
         self.find(at).check();
     }
 
+    /// Reads until it is over, each time with so many pins inside of its own.
+    fn read_until(&self, is_over: &AtomicBool, mut at: usize, inside: impl Fn(usize) -> usize) {
+        while !is_over.load(Relaxed) {
+            let guard = self.domain.pin();
+            let found = self.find(at);
+            for _ in 0..inside(at) {
+                self.read(at + 1);
+            }
+            found.check();
+            drop(guard);
+            at += 1;
+        }
+    }
+
     /// To be called by a thread that is pinned, for as long as it looks at the answer.
     fn find(&self, at: usize) -> &Canary {
         // SAFETY: the thread is pinned, and whoever frees waits for it.
@@ -167,19 +181,7 @@ fn readers_come_to_nothing_that_is_freed() {
     thread::scope(|threads| {
         for own in 0..3 {
             let (shared, is_over) = (&shared, &is_over);
-            threads.spawn(move || {
-                let mut at = own;
-                while !is_over.load(Relaxed) {
-                    let guard = shared.domain.pin();
-                    let first = shared.find(at);
-                    for _ in 0..at % 7 {
-                        shared.read(at + 1);
-                    }
-                    first.check();
-                    drop(guard);
-                    at += 1;
-                }
-            });
+            threads.spawn(move || shared.read_until(is_over, own, |at| at % 7));
         }
         let mut reclaimer = shared.reclaimer();
         let (mut freed, mut waited) = (0, 0);

@@ -32,15 +32,7 @@ fn a_signal_handler_may_read() {
             shared.read(0);
             // SAFETY: always.
             reader.get_or_init(|| unsafe { libc::pthread_self() });
-            let mut at = 0;
-            while !is_over.load(Relaxed) {
-                let guard = shared.domain.pin();
-                let found = shared.find(at);
-                shared.read(at + 1);
-                found.check();
-                drop(guard);
-                at += 1;
-            }
+            shared.read_until(&is_over, 0, |_| 1);
         });
         until("the reader begins", || reader.get().is_some());
         let mut reclaimer = shared.reclaimer();
@@ -190,17 +182,7 @@ mod sandbox {
         thread::scope(|threads| {
             for own in 0..2 {
                 let is_over = &is_over;
-                threads.spawn(move || {
-                    let mut at = own;
-                    while !is_over.load(Relaxed) {
-                        let guard = shared.domain.pin();
-                        let found = shared.find(at);
-                        shared.read(at + 1);
-                        found.check();
-                        drop(guard);
-                        at += 1;
-                    }
-                });
+                threads.spawn(move || shared.read_until(is_over, own, |_| 1));
             }
             let (mut freed, mut begin) = ([0; 2], Instant::now());
             let mut refused_for = Duration::ZERO;
