@@ -275,6 +275,7 @@ macro_rules! shared_watched_store {
                 a_sleeper_is_woken_by_a_change_and_by_the_end;
                 from make:
                 wakers_that_panic_or_call_the_store_harm_nobody
+                wakers_that_leave_a_panic_of_others_harm_nobody
             }
         }
     };

@@ -1,5 +1,6 @@
 //! Changes, told as they happen: the ways in which others got it wrong. `law.rs` has the law.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -383,12 +384,27 @@ pub(crate) fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn()
 where
     S: RegistryStore + Send + Sync + 'static,
 {
+    wakers_harm_nobody(make, || Box::new(()));
+}
+
+/// The same where the payload of each panic panics as it is dropped: what that leaves is leaked.
+pub(crate) fn wakers_that_leave_a_panic_of_others_harm_nobody<S>(make: impl Fn() -> S)
+where
+    S: RegistryStore + Send + Sync + 'static,
+{
+    wakers_harm_nobody(make, || Box::new(Bomb));
+}
+
+fn wakers_harm_nobody<S>(make: impl Fn() -> S, payload: fn() -> Box<dyn Any + Send>)
+where
+    S: RegistryStore + Send + Sync + 'static,
+{
     let store = Arc::new(make());
     let mut watches = Vec::new();
     for n in 0..1_000 {
         let inside = Arc::downgrade(&store);
         let waker = woken(move || match n % 2 {
-            0 => std::panic::resume_unwind(Box::new(Bomb)),
+            0 => std::panic::resume_unwind(payload()),
             _ => {
                 if let Some(store) = inside.upgrade() {
                     store.add_subscription("a:1", &format!("g-{n}")).unwrap();
