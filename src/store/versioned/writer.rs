@@ -6,7 +6,6 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use versioned_map::reclaim::{Domain, Reclaimer};
 
 use super::chain::{Cell, Version, succeed, succeed_with_health};
@@ -187,7 +186,7 @@ impl<'e> Commit<'e> {
             is_missed: false,
             left: Leftovers {
                 engine,
-                garbage: SmallVec::new(),
+                garbage: Vec::new(),
             },
         }
     }
@@ -861,7 +860,7 @@ fn push<V>(
 struct Leftovers<'e> {
     engine: &'e Engine,
     /// Nobody can come to it any more.
-    garbage: SmallVec<[Garbage; 4]>,
+    garbage: Vec<Garbage>,
 }
 
 impl Leftovers<'_> {
