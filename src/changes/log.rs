@@ -375,7 +375,7 @@ impl Log {
         if inner.recording {
             self.pass(revision);
             inner.lost = Some(revision);
-            self.forget_all(inner, &mut aftermath);
+            inner.forget_all(&mut aftermath);
             for topic in inner.topics.iter_mut() {
                 topic.lost = revision;
                 topic.wake_all(&mut aftermath.wake);
@@ -495,19 +495,7 @@ impl Log {
         self.shared.recording.store(false, Relaxed);
         inner.lost = None;
         self.set_idle(inner, None);
-        self.forget_all(inner, aftermath);
-    }
-
-    #[allow(clippy::unused_self)] // as the others
-    fn forget_all(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
-        for entry in mem::take(&mut inner.entries) {
-            inner.topics.forget(&entry);
-            aftermath.forgotten.push(entry);
-        }
-        inner.bytes = 0;
-        if let Some(checkpoint) = inner.checkpoint.take() {
-            aftermath.checkpoint = Some(checkpoint);
-        }
+        inner.forget_all(aftermath);
     }
 
     /// The number of the store.
@@ -538,39 +526,6 @@ impl Log {
         drop(inner);
         let entries = entries.iter().take_while(|entry| entry.revision <= to);
         Some(super::fold(entries.flat_map(|entry| &entry.changes)))
-    }
-}
-
-/// The log of a store, which ends with it.
-pub(crate) struct OwnLog(Log);
-
-impl OwnLog {
-    pub(crate) fn new(options: LogOptions) -> OwnLog {
-        OwnLog(Log::new(options))
-    }
-}
-
-impl From<Log> for OwnLog {
-    fn from(log: Log) -> OwnLog {
-        OwnLog(log)
-    }
-}
-
-impl std::ops::Deref for OwnLog {
-    type Target = Log;
-
-    #[inline]
-    fn deref(&self) -> &Log {
-        &self.0
-    }
-}
-
-impl Drop for OwnLog {
-    fn drop(&mut self) {
-        // A model that has failed: its locks cannot be used any more.
-        if !(cfg!(loom) && std::thread::panicking()) {
-            drop(self.0.close());
-        }
     }
 }
 
@@ -607,6 +562,17 @@ impl Inner {
     /// Whether the log has every change since the checkpoint; true as well where there is neither.
     fn checkpoint_reaches(&self) -> bool {
         self.checkpoint.as_ref().map(|state| state.revision) >= self.lost
+    }
+
+    fn forget_all(&mut self, aftermath: &mut Aftermath) {
+        for entry in mem::take(&mut self.entries) {
+            self.topics.forget(&entry);
+            aftermath.forgotten.push(entry);
+        }
+        self.bytes = 0;
+        if let Some(checkpoint) = self.checkpoint.take() {
+            aftermath.checkpoint = Some(checkpoint);
+        }
     }
 
     /// Has the topic of a watch that goes on from `from` know what happened since.
