@@ -4,15 +4,16 @@
 //! subscription for each edge of its call graph (`online-boutique.json`). Eight
 //! threads serve page views: each resolves the frontend and, down the call
 //! graph, everything that it needs. Meanwhile one thread checks the health of
-//! all pods and tells the subscribers what changed, and another rolls out one
-//! version after the other.
+//! all pods, another rolls out one version after the other, and a third watches
+//! the registry and tells the subscribers whose health has changed.
 //!
 //! Every page view checks what the registry promises. The program fails when
 //!
 //! - a name has fewer pods than the rolling update leaves it, or more,
 //! - a pod is seen without one of its subscriptions,
 //! - a subscriber is seen that is not registered,
-//! - or a reader sees time run backwards.
+//! - a reader sees time run backwards,
+//! - or a change of health is not told, or told twice.
 //!
 //! ```console
 //! cargo run --release --features snapshot,serde --example gateway
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
+use service_registry::changes::{Difference, Event, Reason, Selection, Watch};
 use service_registry::{
     Registry, RegistryView, Revision, ServiceInfo, ServiceRegistration, ServiceStatus, Snapshot,
     SnapshotReader, SnapshotStore, StoreError,
@@ -60,7 +62,10 @@ fn main() -> Outcome<()> {
 
     let stop = AtomicBool::new(false);
     let (registry, replicas, stop) = (&registry, &replicas, &stop);
-    let (views, health, replaced) = thread::scope(|scope| -> Outcome<_> {
+    let watch = registry.watch(Selection::All)?;
+    let (views, health, rollout, told) = thread::scope(|scope| -> Outcome<_> {
+        let notifier = scope.spawn(|| notify(registry, watch));
+        let open = Open(registry);
         let readers: Vec<_> = (0..READERS)
             .map(|first| {
                 // A reader belongs to its thread: it remembers the last
@@ -80,13 +85,19 @@ fn main() -> Outcome<()> {
             views.add(reader.join().expect("a reader does not panic")?);
         }
         let health = health.join().expect("the health checker does not panic")?;
-        let replaced = rollout.join().expect("the rollout does not panic")?;
-        Ok((views, health, replaced))
+        let rollout = rollout.join().expect("the rollout does not panic")?;
+        let now = registry.stats()?;
+        if now != at_first {
+            return Err(format!("the fleet changed its size: {at_first:?}, then {now:?}").into());
+        }
+        drop(open);
+        let told = notifier.join().expect("the notifier does not panic")?;
+        Ok((views, health, rollout, told))
     })?;
 
-    if registry.stats()? != at_first {
-        let now = registry.stats()?;
-        return Err(format!("the fleet changed its size: {at_first:?}, then {now:?}").into());
+    let changes = health.changes + rollout.changes;
+    if told.changes != changes && !told.fell_behind {
+        return Err(format!("{} changes of health were told, of {changes}", told.changes).into());
     }
 
     println!(
@@ -95,7 +106,8 @@ fn main() -> Outcome<()> {
          {:>10}  names resolved, {} of them with no healthy pod\n\
          {:>10}  revisions, {} of them seen by a reader\n\
          {:>10}  health checks, {} of them changed a status\n\
-         {:>10}  pods replaced, one by one",
+         {:>10}  pods replaced, one by one\n\
+         {:>10}  changes of health told",
         views.pages,
         views.lookups,
         views.without_health,
@@ -103,10 +115,11 @@ fn main() -> Outcome<()> {
         views.revisions.len(),
         health.checks,
         health.changes,
-        replaced,
+        rollout.replaced,
+        told.changes,
     );
     println!("\nnotified of a change:");
-    for (service, times) in &health.notified {
+    for (service, times) in &told.subscribers {
         println!("{times:>10}  {service}");
     }
     println!("\nno name was ever empty, and no pod without its subscriptions");
@@ -207,8 +220,6 @@ fn resolve<'a>(
 struct Health {
     checks: u64,
     changes: u64,
-    /// How often the pods of a service were told of a change.
-    notified: BTreeMap<String, u64>,
 }
 
 /// Checks all pods, over and over. Every seventh check finds its pod ill.
@@ -222,14 +233,7 @@ fn check_health(registry: &Registry<SnapshotStore>, stop: &AtomicBool) -> Outcom
                 _ => ServiceStatus::Healthy,
             };
             match registry.update_health_status(pod.key(), status) {
-                Ok(true) => {
-                    health.changes += 1;
-                    // Here a gateway would call `notification_url`.
-                    for subscriber in registry.get_subscriber_services(pod.service_name())? {
-                        let name = subscriber.service_name().to_owned();
-                        *health.notified.entry(name).or_default() += 1;
-                    }
-                }
+                Ok(true) => health.changes += 1,
                 // Replaced since the list was made.
                 Ok(false) | Err(StoreError::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -240,30 +244,90 @@ fn check_health(registry: &Registry<SnapshotStore>, stop: &AtomicBool) -> Outcom
     Ok(health)
 }
 
-/// Replaces pod after pod by one of the next version. Answers how many.
+/// Closes the registry when it goes, whatever happens: that ends its watches.
+struct Open<'r>(&'r Registry<SnapshotStore>);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.close();
+    }
+}
+
+/// What the notifier did.
+#[derive(Default)]
+struct Told {
+    changes: u64,
+    /// How often the pods of a service were told of a change.
+    subscribers: BTreeMap<String, u64>,
+    /// Whether it was too slow once, and was given the whole state in place of the changes.
+    fell_behind: bool,
+}
+
+/// Tells subscribers whose health has changed, until the registry is closed.
+fn notify(registry: &Registry<SnapshotStore>, mut watch: Watch) -> Outcome<Told> {
+    let mut told = Told::default();
+    loop {
+        let changes = match watch.recv_commit() {
+            Ok(Event::Changes { changes, .. }) => changes,
+            Ok(Event::State { reason, .. }) => {
+                told.fell_behind |= reason == Reason::Lagged;
+                continue;
+            }
+            Ok(_) => continue,
+            Err(StoreError::Closed) => return Ok(told),
+            Err(error) => return Err(error.into()),
+        };
+        for change in changes {
+            if let Difference::Changed { before, after, .. } = change
+                && before.status() != after.status()
+            {
+                told.changes += 1;
+                // Here a gateway would call `notification_url`.
+                for subscriber in registry
+                    .store()
+                    .snapshot()
+                    .subscribers(after.service_name())
+                {
+                    let name = subscriber.service_name().to_owned();
+                    *told.subscribers.entry(name).or_default() += 1;
+                }
+            }
+        }
+    }
+}
+
+/// What the rollout did.
+#[derive(Default)]
+struct Rollout {
+    replaced: u64,
+    changes: u64,
+}
+
+/// Replaces pod after pod by one of the next version.
 fn roll_out(
     registry: &Registry<SnapshotStore>,
     replicas: &Replicas,
     stop: &AtomicBool,
-) -> Outcome<u64> {
-    let mut replaced = 0;
+) -> Outcome<Rollout> {
+    let mut done = Rollout::default();
     for version in (2..=u8::MAX).cycle() {
         for service in replicas.keys() {
             for (number, old) in registry.get_services_by_name(service)?.iter().enumerate() {
                 if stop.load(Relaxed) {
-                    return Ok(replaced);
+                    return Ok(done);
                 }
                 let new = registry.register(next_version(old, version, number))?;
-                registry.update_health_status(new.key(), ServiceStatus::Healthy)?;
+                let is_new = registry.update_health_status(new.key(), ServiceStatus::Healthy)?;
+                done.changes += u64::from(is_new);
                 registry
                     .unregister(old.service_name(), old.pod_name())?
                     .ok_or("nobody else takes pods away")?;
-                replaced += 1;
+                done.replaced += 1;
                 thread::sleep(Duration::from_micros(500));
             }
         }
     }
-    Ok(replaced)
+    Ok(done)
 }
 
 /// The registration of a pod's successor: another name, and another address.

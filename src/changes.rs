@@ -79,6 +79,7 @@ mod event;
 mod fold;
 mod log;
 mod options;
+mod own_log;
 mod replica;
 mod selection;
 #[cfg(feature = "stream")]
@@ -91,9 +92,9 @@ pub use difference::{Difference, Subscription};
 pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
 pub(crate) use fold::{changed, net};
-pub(crate) use log::OwnLog;
 pub use log::{Aftermath, Log};
 pub use options::LogOptions;
+pub(crate) use own_log::OwnLog;
 pub use selection::Selection;
 #[cfg(feature = "stream")]
 pub use stream::{CommitStream, EventStream};

@@ -111,7 +111,7 @@
 //! | `worker` | `WorkerStore`, and `crossbeam-channel` |
 //! | `evmap` | `EvmapStore`, and `evmap` |
 //! | `snapshot` | `SnapshotStore`, and `arc-swap`, `arrayvec`, `imbl`, `wide` |
-//! | `versioned` | `VersionedStore`, and `crossbeam-epoch`, `imbl` |
+//! | `versioned` | `VersionedStore`, and `versioned-map`, `imbl` |
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `stream` | watches as `futures_core::Stream`s |

@@ -63,8 +63,6 @@ static FOREIGN: ThreadLocal<u8> = ThreadLocal::new();
 
 fn use_foreign() {
     FOREIGN.get_or(|| 1);
-    #[cfg(feature = "versioned")]
-    drop(crossbeam_epoch::pin());
 }
 
 /// Uses a store in every way, and answers with what calls inside of a read closure do.

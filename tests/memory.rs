@@ -68,7 +68,7 @@ fn commits_until_freed<S>() -> usize {
     match name {
         // The map that readers may still be in is brought up to date by the next.
         "EvmapStore" => 1,
-        // Epochs go by one after the other.
+        // A period takes a thousand versions, and some go by one after the other.
         "VersionedStore" => 10_000,
         _ => 0,
     }
@@ -78,7 +78,7 @@ fn commits_until_freed<S>() -> usize {
 fn noise<S>() -> i64 {
     match std::any::type_name::<S>() {
         // More or fewer of the versions that wait for their turn, or to be used again.
-        name if name.ends_with("VersionedStore") => 4 * heap::counts::NOISE,
+        name if name.ends_with("VersionedStore") => 20 * heap::counts::NOISE,
         _ => heap::counts::NOISE,
     }
 }

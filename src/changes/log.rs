@@ -247,11 +247,13 @@ impl Log {
         revision: Revision,
         changes: impl IntoIterator<Item = Difference>,
     ) -> Aftermath {
-        self.append_net(revision, net(changes.into_iter().collect()))
+        let mut changes = changes.into_iter().collect();
+        net(&mut changes);
+        self.append_net(revision, &mut changes)
     }
 
-    /// As [`append`](Self::append), of a net effect.
-    pub(crate) fn append_net(&self, revision: Revision, changes: Differences) -> Aftermath {
+    /// As [`append`](Self::append), of a net effect, which it takes.
+    pub(crate) fn append_net(&self, revision: Revision, changes: &mut Differences) -> Aftermath {
         self.append_to(&mut self.lock(), revision, changes)
     }
 
@@ -288,14 +290,16 @@ impl Log {
         changes: impl IntoIterator<Item = Difference>,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
-        self.append_net_with(revision, net(changes.into_iter().collect()), state)
+        let mut changes = changes.into_iter().collect();
+        net(&mut changes);
+        self.append_net_with(revision, &mut changes, state)
     }
 
-    /// As [`append_with`](Self::append_with), of a net effect.
+    /// As [`append_with`](Self::append_with), of a net effect, which it takes.
     pub(crate) fn append_net_with(
         &self,
         revision: Revision,
-        changes: Differences,
+        changes: &mut Differences,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
         let mut inner = self.lock();
@@ -311,7 +315,7 @@ impl Log {
         &self,
         inner: &mut Inner,
         revision: Revision,
-        mut changes: Differences,
+        changes: &mut Differences,
     ) -> Aftermath {
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
@@ -332,7 +336,7 @@ impl Log {
         if changes.is_empty() {
             return aftermath;
         }
-        let entry = Arc::new(Entry::new(revision, changes));
+        let entry = Arc::new(Entry::new(revision, mem::take(changes)));
         inner.bytes += entry.bytes;
         inner.topics.note(&entry, &mut aftermath.wake);
         inner.entries.push_back(entry);
@@ -371,7 +375,7 @@ impl Log {
         if inner.recording {
             self.pass(revision);
             inner.lost = Some(revision);
-            self.forget_all(inner, &mut aftermath);
+            inner.forget_all(&mut aftermath);
             for topic in inner.topics.iter_mut() {
                 topic.lost = revision;
                 topic.wake_all(&mut aftermath.wake);
@@ -491,19 +495,7 @@ impl Log {
         self.shared.recording.store(false, Relaxed);
         inner.lost = None;
         self.set_idle(inner, None);
-        self.forget_all(inner, aftermath);
-    }
-
-    #[allow(clippy::unused_self)] // as the others
-    fn forget_all(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
-        for entry in mem::take(&mut inner.entries) {
-            inner.topics.forget(&entry);
-            aftermath.forgotten.push(entry);
-        }
-        inner.bytes = 0;
-        if let Some(checkpoint) = inner.checkpoint.take() {
-            aftermath.checkpoint = Some(checkpoint);
-        }
+        inner.forget_all(aftermath);
     }
 
     /// The number of the store.
@@ -534,39 +526,6 @@ impl Log {
         drop(inner);
         let entries = entries.iter().take_while(|entry| entry.revision <= to);
         Some(super::fold(entries.flat_map(|entry| &entry.changes)))
-    }
-}
-
-/// The log of a store, which ends with it.
-pub(crate) struct OwnLog(Log);
-
-impl OwnLog {
-    pub(crate) fn new(options: LogOptions) -> OwnLog {
-        OwnLog(Log::new(options))
-    }
-}
-
-impl From<Log> for OwnLog {
-    fn from(log: Log) -> OwnLog {
-        OwnLog(log)
-    }
-}
-
-impl std::ops::Deref for OwnLog {
-    type Target = Log;
-
-    #[inline]
-    fn deref(&self) -> &Log {
-        &self.0
-    }
-}
-
-impl Drop for OwnLog {
-    fn drop(&mut self) {
-        // A model that has failed: its locks cannot be used any more.
-        if !(cfg!(loom) && std::thread::panicking()) {
-            drop(self.0.close());
-        }
     }
 }
 
@@ -603,6 +562,17 @@ impl Inner {
     /// Whether the log has every change since the checkpoint; true as well where there is neither.
     fn checkpoint_reaches(&self) -> bool {
         self.checkpoint.as_ref().map(|state| state.revision) >= self.lost
+    }
+
+    fn forget_all(&mut self, aftermath: &mut Aftermath) {
+        for entry in mem::take(&mut self.entries) {
+            self.topics.forget(&entry);
+            aftermath.forgotten.push(entry);
+        }
+        self.bytes = 0;
+        if let Some(checkpoint) = self.checkpoint.take() {
+            aftermath.checkpoint = Some(checkpoint);
+        }
     }
 
     /// Has the topic of a watch that goes on from `from` know what happened since.

@@ -47,15 +47,14 @@ mod writer;
 /// made. A reader sees the versions of one revision, in all indexes, however much is
 /// written meanwhile. Readers take no lock and never wait. A writer waits for other writers,
 /// and for whoever is freeing old versions at the moment: mostly that is a writer, too, but
-/// it can be a thread that drops a snapshot for which something was kept, or one that is
-/// pinned when a grace period has ended, each for up to some thousand versions and a look at
-/// every snapshot.
+/// it can be a thread that lets go of a snapshot, or of a view, for which something was kept,
+/// each for up to some thousand versions and a look at every snapshot.
 ///
 /// There are four ways to read:
 ///
 /// | | for | costs | holds up meanwhile |
 /// | --- | --- | --- | --- |
-/// | the methods of [`RegistryStore`] | one question | an epoch pin each | |
+/// | the methods of [`RegistryStore`] | one question | a pin each | |
 /// | [`pinned`](Self::pinned) | many questions in a row | one pin | the freeing of all that is replaced |
 /// | [`reader`](Self::reader) | a thread that reads a lot | a comparison, unless something was written | what it can see |
 /// | [`snapshot`](Self::snapshot) | answers that stay, on any thread | registering, once | what it can see |
@@ -63,23 +62,23 @@ mod writer;
 /// # Memory
 ///
 /// What is replaced is freed some commits later, when nobody can see it any more: up to
-/// a few hundred versions wait for their turn. A [`VersionedSnapshot`] keeps what it
+/// a few thousand versions wait for their turn, and of a store that shrinks fewer, some hundreds
+/// in the end. A large commit frees what it has replaced itself. A [`VersionedSnapshot`] keeps what it
 /// shows, and nothing of what is written and replaced afterwards, however long it lives.
 /// A thread that sleeps inside of a read closure, or with a [`VersionedView`], holds
-/// nobody up, but everything that is replaced meanwhile stays in memory, in this store
-/// and in everything else in the process that uses the default collector of
-/// `crossbeam-epoch`; and so the other way round.
+/// nobody up, but everything that is replaced meanwhile stays in memory, in this store and in
+/// no other.
 ///
 /// When that thread has let go, each version that is replaced takes up to 32 of those that
-/// waited with it: a backlog of *n* is gone after about *n* / 31 commits of one change. Without
-/// commits, reads free it: up to 2,048 versions a grace period, which takes some hundred
-/// reads. What was cleared, closed or dropped beside such a thread comes back in the same way,
-/// by the reads of any store. It does not where nobody in the process uses the collector any
-/// more: a store that is dropped frees all that it can reach at once, and leaves to the
-/// collector only what others, who are pinned at that moment, may still look at.
+/// waited with it, once a thousand or two have been. Without commits, where more than 8,192 wait,
+/// views, snapshots and reads (but those that call a closure) free it, up to 2,048 versions each,
+/// beginning with the view that was waited for. What was cleared or closed beside such a thread comes back
+/// in the same way. A store that is dropped leaves nothing.
 ///
-/// Where a function that somebody else has given to the collector panics, the call in which
-/// that happens panics, and what lies in the collector beside that function is never freed.
+/// Readers pay a store to a line of their own thread and no fence, however many threads there
+/// are; who writes pays for them once in 1,024 replaced versions, where the kernel has
+/// `membarrier(2)`. Elsewhere, and with `VERSIONED_MAP_MEMBARRIER=off` in the environment,
+/// a read has a fence. In a process that was forked off reads go on, and nothing is freed.
 ///
 /// # Consistency
 ///
@@ -173,6 +172,7 @@ impl VersionedStore {
     pub fn pinned(&self) -> VersionedView<'_> {
         VersionedView {
             state: self.engine.pin(),
+            _after: Some(ComeBy(&self.engine)),
         }
     }
 
@@ -185,10 +185,17 @@ impl VersionedStore {
         Ok(read(&view))
     }
 
-    /// A read that runs a closure of the caller.
+    /// A read that runs a closure of the caller, who may be a signal handler: nothing is freed.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
-        self.read(read)
+        let view = VersionedView {
+            state: self.engine.pin(),
+            _after: None,
+        };
+        if view.state.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        Ok(read(&view))
     }
 
     /// A turn of a store that is open.
@@ -213,8 +220,8 @@ impl VersionedStore {
     ) -> Result<A> {
         let commit = self.open_turn()?;
         match Telling::new(&self.engine.log, is_asked) {
-            None => self.write_in(commit, Nobody, write).map(finish),
-            Some(telling) => aside(|| self.write_in(commit, telling, write).map(finish)),
+            None => self.write_in(commit, &mut Nobody, write).map(finish),
+            Some(mut telling) => aside(|| self.write_in(commit, &mut telling, write).map(finish)),
         }
     }
 
@@ -224,7 +231,7 @@ impl VersionedStore {
     fn write_in<'e, R>(
         &self,
         mut commit: Commit<'e>,
-        mut telling: impl Tell,
+        telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
     ) -> Result<Written<R>> {
         let before = commit.current();
@@ -236,7 +243,7 @@ impl VersionedStore {
         drop(commit);
         drop(left);
         if is_large {
-            self.engine.tidy_up_after();
+            self.engine.tidy_up();
         }
         Ok(Written {
             answer,
@@ -262,7 +269,7 @@ impl VersionedStore {
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
-        // Ends when this does, also where a foreign function in the epoch panics.
+        // Ends when this does, whatever unwinds.
         let _log = self.own_log();
         self.engine.close();
         Ok(())
@@ -273,7 +280,7 @@ impl Drop for VersionedStore {
     fn drop(&mut self) {
         // As above.
         let _log = self.own_log();
-        engine::quietly(|| self.engine.abandon());
+        self.engine.abandon();
     }
 }
 
@@ -446,6 +453,18 @@ fn leave(commit: &mut Commit<'_>, service_group: &str, number: u64) {
 /// ```
 pub struct VersionedView<'store> {
     state: Pinned<'store>,
+    /// Dropped when the thread is pinned no more.
+    _after: Option<ComeBy<'store>>,
+}
+
+/// Sees to what has waited for a reader to leave.
+struct ComeBy<'store>(&'store Arc<Engine>);
+
+impl Drop for ComeBy<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.come_by();
+    }
 }
 
 /// A state of a [`VersionedStore`] that stays.
@@ -457,7 +476,7 @@ pub struct VersionedView<'store> {
 /// writer that is at work. Dropping another one is O(1).
 ///
 /// While nothing has been written since, reading it costs the look-up. A record that has
-/// been replaced is found behind its newer versions, which takes an epoch pin. All of its
+/// been replaced is found behind its newer versions, which takes a pin. All of its
 /// iterators can be sent to other threads; for that, those of
 /// [`services`](RegistryView::services), [`names`](RegistryView::names) and
 /// [`groups`](RegistryView::groups) have found everything, one pointer each, before they
@@ -622,7 +641,7 @@ impl Clone for VersionedReader {
 
 impl Drop for VersionedReader {
     fn drop(&mut self) {
-        engine::quietly(|| self.newest.state.engine().leave());
+        self.newest.state.engine().leave();
     }
 }
 

@@ -96,13 +96,6 @@ pub(crate) mod atomic {
 
     use super::pause;
 
-    #[track_caller]
-    pub(crate) fn fence(ordering: Ordering) {
-        pause();
-        atomic::fence(ordering);
-        pause();
-    }
-
     /// Writes an atomic that pauses before and after each of these accesses, and has the
     /// others by way of `Deref`.
     macro_rules! delayed {

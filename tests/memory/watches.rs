@@ -64,7 +64,7 @@ fn selection(n: usize) -> Selection {
 }
 
 /// Fails unless the process holds less than `most` bytes within a while: a worker drops
-/// what it has replaced after it has answered, an epoch passes with commits.
+/// what it has replaced after it has answered, a period passes with commits.
 #[track_caller]
 fn settles_below(store: &impl RegistryStore, most: i64, what: &str) {
     for _ in 0..10_000 {
@@ -319,5 +319,5 @@ pub(crate) fn watches_of_many_threads_leave_nothing<S: RegistryStore + Sync>(
 
 /// Lets go of what waits for its turn to be freed.
 fn settled(store: &impl RegistryStore) {
-    (0..1_000).for_each(|_| nudge(store));
+    (0..3_000).for_each(|_| nudge(store));
 }

@@ -1,8 +1,8 @@
 //! Hash maps of many versions.
 //!
 //! What is here so far is what they will stand on: the reclamation of memory that readers may
-//! still be looking at. Nothing uses it yet; the first to do so will be `VersionedStore` of
-//! `service-registry`. It is no public interface, and changes without notice.
+//! still be looking at, which `service-registry` uses for its `VersionedStore`. It is no public
+//! interface, and changes without notice.
 
 #[doc(hidden)]
 pub mod reclaim;

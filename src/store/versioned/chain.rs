@@ -316,8 +316,8 @@ impl<V> Head<'_, V> {
     ///
     /// # Safety
     ///
-    /// `revision` is registered and confirmed, for as long as `'a`, and the head lies in
-    /// tables that were confirmed with it, or in a cell that is visible at it.
+    /// `revision` is registered, for as long as `'a`, and the head lies in
+    /// tables that were loaded under the same pin, or in a cell that is visible at it.
     #[inline]
     pub(super) unsafe fn glance<'a>(&self, word: &Word<V>, revision: u64) -> Glance<'a, V> {
         let at = untagged(word.0);

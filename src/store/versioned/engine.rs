@@ -8,7 +8,7 @@
 //! puts versions with the revision `published + 1` in front of chains, where readers
 //! pass over them, and then stores `published`, which makes all of them visible at once.
 //!
-//! A **pinned** reader pins the epoch, loads `published`, then the tables, and takes
+//! A **pinned** reader pins its thread, loads `published`, then the tables, and takes
 //! from each chain the first version that is not newer.
 //!
 //! A **registered** reader has told its revision (see [`registrations`]) and holds the
@@ -24,42 +24,33 @@
 //! readers of an older revision than that of the next one, who have told nobody. The
 //! writer takes a version out of its chain when
 //!
-//! 1. no registered reader is in between, by a scan that was made when the next one had
-//!    been published: who registers later is not older than the scan;
-//! 2. a *grace period* has passed since the next one was published: whoever was pinned
-//!    then has left, and who was pinned later has loaded a later revision. The writer
-//!    learns of it by a function that it hands to the epoch, which notes the revision in
-//!    `passed`.
+//! 1. a period has passed since the next one was published: whoever was pinned then has
+//!    left, and who was pinned later has loaded a later revision;
+//! 2. no registered reader is in between, by a scan that is made after that: whoever was pinned
+//!    has registered before it left.
 //!
-//! Then it is unlinked, and handed to the epoch to be freed after another grace period,
+//! Then it is unlinked, and retired, to be freed after another period,
 //! because who follows the chain to an older version may be on it. A version that a
 //! registered reader needs is *kept*, under the oldest revision that needs it, and looked
 //! at again when that one is registered no more, which whoever gives back its place sees by a
 //! mark: what a snapshot keeps is what it can see, however much is written meanwhile.
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and
-//! the cell is treated as one more version, which ends now. It needs no unlinking, so that
-//! the next scan decides: a snapshot that this one does not find has confirmed its tables
-//! later, and finds the slot dead in them.
+//! the cell is treated as one more version, which ends now. It needs no unlinking, but a period as
+//! well: who was pinned before, and has loaded tables in which it lives, may register yet.
 //!
 //! All of this is done every few commits, by the writer, for [`SHARE`] times as many versions
-//! as have been replaced since. Where more than [`DEBT`] wait, and on a store that is closed,
-//! cleared or dropped, the epoch is asked to see to them as well, [`LARGE`] at a time, by
-//! whoever is pinned when a grace period has passed. `clear` and `close` put new tables in
+//! as have been replaced since; a period ends every [`PERIOD`] versions. Where more than [`DEBT`]
+//! wait, and on a store that is cleared or closed, whoever lets go of a view or a snapshot, or reads
+//! without a closure, sees to them, [`LARGE`] at a time, as soon as a reader has left whom they
+//! wait for. `clear` and `close` put new tables in
 //! the place of the old ones, which go, with all that is in them, with their last reader.
 //!
 //! # Panics
 //!
-//! The epoch runs functions of others in every pin and flush, and they may panic. So
-//!
-//! - nothing is pinned under the commit lock, nor between the two steps of a registration;
-//! - what has been unlinked lies in a `ManuallyDrop` until the epoch has it ([`Garbage`]):
-//!   whatever unwinds leaks it. So does a function that is lost because one beside it in the
-//!   epoch panicked;
-//! - what a panic interrupts may also be the request to look again at what was kept, which then
-//!   stays until commits have replaced some more;
-//! - under the lock nothing is known to panic. What does all the same has the next one to take
-//!   the lock close the store (`Commit::give_up`): the half-written commit is never published.
+//! What has been unlinked is leaked by whatever unwinds. Under the lock nothing is known to panic.
+//! What does all the same has the next one to take the lock close the store (`Commit::give_up`):
+//! the half-written commit is never published.
 //!
 //! # Invariants
 //!
@@ -77,24 +68,24 @@
 //! The model checker runs this file, see `models` in [`super`].
 
 use std::hash::BuildHasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex as PlainMutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
+
+use versioned_map::reclaim::{Awaited, Domain, Guard};
 
 use super::chain::{Cell, Glance, Version, free_chain, seek};
 use super::lists::{Members, Subscribers};
-use super::old::{Garbage, Old, Reclaimed};
+use super::old::{Garbage, Old, Stash};
 use super::registrations::{Registration, Registrations};
 use super::table::{Found, Table};
-use super::writer::{Commit, Writer, push_out};
+use super::writer::{Commit, Writer};
 use crate::changes::{Log, LogOptions};
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::store::StoreStats;
-use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence};
-use crate::sync::epoch::{Epoch, Guard};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 use crate::sync::{Mutex, MutexGuard};
 
 /// After how many replaced versions the writer looks what can go.
@@ -103,38 +94,32 @@ pub(super) const OFTEN: usize = 64;
 #[cfg(any(test, loom))]
 pub(super) const OFTEN: usize = 3;
 
-/// How often the epoch is asked to go on each time. It looks at every thread that was ever
-/// pinned, so that this is not for nothing; three steps are a grace period, where nobody is
-/// pinned for long.
-pub(super) const FLUSHES: usize = 1;
+/// After how many replaced versions a period ends. That takes a look at every thread that was ever
+/// pinned, and a system call that interrupts those that run.
+#[cfg(not(any(test, loom)))]
+pub(super) const PERIOD: usize = 1_024;
+#[cfg(any(test, loom))]
+pub(super) const PERIOD: usize = 2 * OFTEN;
 
 /// Replaced versions that a writer looks at for each that has come, and up to a list more. In
 /// this proportion goes what has waited for a reader who was pinned for long.
 pub(super) const SHARE: usize = 32;
 
-/// From how many versions on that wait for readers the epoch is asked to see to them, in case
-/// no commit follows.
+/// From how many versions on that wait for readers whoever comes by is asked to see to them, in
+/// case no commit follows. More than wait for their turn beside readers who do not sleep.
 #[cfg(not(loom))]
-pub(super) const DEBT: usize = 8 * OFTEN;
+pub(super) const DEBT: usize = 8 * PERIOD;
 /// A model has few versions, and too many steps with it.
 #[cfg(loom)]
 pub(super) const DEBT: usize = usize::MAX;
-
-/// How often a writer asks for a grace period whose end it is not told of, and every how many
-/// times it asks again afterwards.
-pub(super) const PATIENCE: usize = 8;
-pub(super) const REPEAT: usize = 64;
 
 /// From how many versions on that it has replaced a writer does not leave them to the next
 /// ones.
 pub(super) const LARGE: usize = 32 * OFTEN;
 
-/// How often the epoch is asked to go on, so that two grace periods pass where nobody is
-/// pinned.
-#[cfg(not(loom))]
-const STEPS: usize = 8;
-#[cfg(loom)]
-const STEPS: usize = 2;
+/// How often it takes to get rid of everything, where nobody is pinned: what was replaced is
+/// unlinked, then it is freed, and so is what was removed on the way.
+const STEPS: usize = 4;
 
 /// What a test breaks on purpose, to see that loom, or the stress, finds out.
 #[cfg_attr(not(test), allow(dead_code))]
@@ -149,29 +134,18 @@ pub(super) enum Twin {
     UnlinkedAtOnce,
     /// or freed as soon as they have been unlinked.
     FreedAtOnce,
-    /// A snapshot does not look whether it was overlooked,
-    Unconfirmed,
-    /// or whether its tables are still the newest,
-    TablesUnconfirmed,
-    /// or the pruner looks at no snapshot.
+    /// A snapshot begins when it is pinned no more,
+    RegisteredLate,
+    /// or the pruner looks at no snapshot,
     Overlooked,
+    /// or it looks before those who are pinned have left,
+    ScannedFirst,
     /// A slot dies when its key is deleted.
     KilledAtOnce,
     /// A version that has lent its value drops it all the same.
     NotGivenBack,
     /// A writer does not look again where a place was given back before it could be marked.
     Unmarked,
-}
-
-/// Runs what a destructor does with the epoch. Where something unwinds already, a function of
-/// somebody else's that panics would end the process: then its panic ends here, and what it
-/// interrupts is leaked.
-pub(super) fn quietly(work: impl FnOnce()) {
-    if std::thread::panicking() {
-        let _ = catch_unwind(AssertUnwindSafe(work));
-    } else {
-        work();
-    }
 }
 
 /// Whether a model has failed: its locks and atomics cannot be used any more.
@@ -215,7 +189,7 @@ pub(super) struct Generation {
     pub(super) newest: AtomicPtr<Indexes>,
     pub(super) stats: NonNull<Cell<StoreStats>>,
     /// What has been removed, and was not freed when this generation ended.
-    orphans: PlainMutex<Garbage>,
+    orphans: PlainMutex<Vec<Vec<Old>>>,
 }
 
 impl Tables {
@@ -266,7 +240,7 @@ impl Generation {
     pub(super) fn adopt(&self, removed: Vec<Old>) {
         let orphans = self.orphans.lock();
         let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
-        orphans.lists.push(removed);
+        orphans.push(removed);
     }
 
     /// The newest layout.
@@ -308,6 +282,12 @@ impl Drop for Generation {
             free_chain(&self.stats.as_ref().head());
             Cell::free(self.stats);
         }
+        let orphans = self.orphans.get_mut();
+        let orphans = orphans.unwrap_or_else(PoisonError::into_inner);
+        for orphans in orphans.drain(..) {
+            // SAFETY: as above.
+            unsafe { Garbage::Versions(orphans).free(None) };
+        }
     }
 }
 
@@ -321,39 +301,42 @@ pub(super) struct Engine {
     pub(super) published: AtomicU64,
     /// The newest tables; an `Arc`.
     pub(super) tables: AtomicPtr<Tables>,
-    pub(super) epoch: Epoch,
+    pub(super) domain: Domain,
+    /// Set where something is left to do when a reader has left.
+    pub(super) awaited: Awaited,
     pub(super) registrations: Registrations,
-    pub(super) reclaimed: Arc<Reclaimed>,
+    /// What comes from whoever frees, until the writer takes it.
+    stash: PlainMutex<Stash>,
     /// How many there are, the store and its reader handles, who may ask for the newest
     /// state.
     askers: AtomicUsize,
     writer: Mutex<Writer>,
     pub(super) log: Log,
-    /// Odd while the epoch has been asked to see to what is left; each time another number.
-    waiting: AtomicU64,
     #[cfg(test)]
     twin: Twin,
 }
 
-// Models have larger atomics, and another epoch.
+// Models have larger atomics.
 #[cfg(not(any(loom, shuttle)))]
 const _: () = {
     assert!(align_of::<Engine>() >= 128 && align_of::<Tables>() >= 128);
-    assert!(std::mem::offset_of!(Engine, reclaimed) >= 128);
+    assert!(std::mem::offset_of!(Engine, stash) >= 128);
+    assert!(std::mem::offset_of!(Engine, registrations) <= 64);
 };
 
 impl Engine {
     pub(super) fn new(options: LogOptions) -> Engine {
+        let domain = Domain::new();
         Engine {
             log: Log::new(options),
             published: AtomicU64::new(0),
             tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new(0, None))).cast_mut()),
-            epoch: Epoch::new(),
+            domain,
+            awaited: Awaited::default(),
             registrations: Registrations::new(),
-            reclaimed: Arc::new(Reclaimed::new()),
+            stash: PlainMutex::default(),
             askers: AtomicUsize::new(0),
-            writer: Mutex::new(Writer::default()),
-            waiting: AtomicU64::new(0),
+            writer: Mutex::new(Writer::new(domain)),
             #[cfg(test)]
             twin: Twin::None,
         }
@@ -381,10 +364,19 @@ impl Engine {
         false
     }
 
+    /// Pins the thread.
+    #[inline]
+    #[cfg_attr(test, track_caller)]
+    fn guard(&self) -> Guard {
+        #[cfg(all(test, not(any(loom, shuttle))))]
+        crate::sync::delayed::pause();
+        self.domain.pin()
+    }
+
     /// The newest state, for as long as the thread stays pinned.
     #[inline]
-    pub(super) fn pin(&self) -> Pinned<'_> {
-        let guard = self.epoch.pin();
+    pub(super) fn pin(self: &Arc<Engine>) -> Pinned<'_> {
+        let guard = self.guard();
         // Acquire: pairs with the Release store in `Commit::publish`. It comes before the
         // tables are loaded, so that these have all that was published.
         let mut published = self.published.load(Acquire);
@@ -404,40 +396,26 @@ impl Engine {
         }
     }
 
-    /// The newest state, for as long as it is registered. Lock-free: it is tried again
-    /// only when a commit was published meanwhile.
+    /// The newest state, for as long as it is registered.
     pub(super) fn register(self: &Arc<Engine>) -> Registered {
         let pinned = self.pin();
-        let place = self.registrations.claim(pinned.revision);
-        let mut registered = Registered {
+        if self.is(Twin::RegisteredLate) {
+            let (revision, tables) = (pinned.revision, pinned.share());
+            drop(pinned);
+            return Registered {
+                revision,
+                tables,
+                place: self.registrations.claim(revision),
+                engine: self.clone(),
+            };
+        }
+        // The place is taken before the pin ends: see [`registrations`](super::registrations).
+        Registered {
             revision: pinned.revision,
             tables: pinned.share(),
-            place,
+            place: self.registrations.claim(pinned.revision),
             engine: self.clone(),
-        };
-        drop(pinned);
-        let tables = Arc::as_ptr(&registered.tables);
-        if !self.confirms(registered.revision, tables) {
-            registered.renew();
         }
-        registered
-    }
-
-    /// Whether nobody can have overlooked a registration of this revision, for whoever
-    /// reads these tables.
-    ///
-    /// The tables belong to the handshake: a writer gives an index another layout without a
-    /// new revision as well, and what it removes after that dies in the new layout only.
-    /// Where the writer's fence is the first, its scan may have overlooked the reader, who
-    /// then finds that the tables are others.
-    fn confirms(&self, revision: u64, tables: *const Tables) -> bool {
-        self.is(Twin::Unconfirmed)
-            || Registrations::confirm(revision, &self.published)
-                && (self.is(Twin::TablesUnconfirmed)
-                // Relaxed: only compared, and ordered by the fence in `confirm`, which pairs
-                // with the one in `Registrations::held`. Tables that somebody holds, or is
-                // pinned for, have their address to themselves.
-                || std::ptr::eq(self.tables.load(Relaxed), tables))
     }
 
     /// The right to write, when its turn comes.
@@ -496,105 +474,55 @@ impl Engine {
         self.leave();
         if Arc::strong_count(self) > 1 {
             self.tidy_up();
-            return;
         }
-        self.drive_out();
     }
 
-    /// Has the epoch free what it has of this store, for nobody else may ask it to. Where
-    /// others are pinned, it stays until they have gone and some thread is pinned again.
-    fn drive_out(&self) {
-        for _ in 0..STEPS + self.reclaimed.pending.load(Relaxed) {
-            if self.reclaimed.pending.load(Relaxed) == 0 || self.epoch.is_pinned() {
+    /// Frees what can be freed, now that there may be no commit that would, at the expense of the
+    /// caller. What has to wait for a reader is left to whoever comes by when he has left.
+    #[cold]
+    pub(super) fn tidy_up(self: &Arc<Engine>) {
+        for _ in 0..STEPS {
+            let Some(mut commit) = self.try_commit_or_leave() else {
+                break;
+            };
+            commit.empty_out();
+            commit.tidy(usize::MAX, true);
+            if commit.is_tidy() {
                 break;
             }
-            self.epoch.pin().flush();
         }
     }
 
-    /// Frees what can be freed, now that there may be no commit that would. As many steps
-    /// as it takes where nobody is pinned: one grace period until what was replaced can be
-    /// unlinked, and another one until it can be freed. The rest the epoch sees to, when
-    /// whoever is pinned has gone.
-    pub(super) fn tidy_up(self: &Arc<Engine>) {
-        self.tidy_up_after();
-        self.tidy_up_later();
+    /// Sees to what is left, if that can be done now, at the expense of whoever lets go of a view.
+    #[inline]
+    pub(super) fn come_by(self: &Arc<Engine>) {
+        if self.awaited.is_due() && !has_failed() {
+            self.go_on();
+        }
     }
 
-    /// Frees what can be freed of a large commit, at the expense of its writer.
+    /// Whether whoever comes by is to see to something.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn is_called(&self) -> bool {
+        self.awaited.is_due()
+    }
+
+    /// Frees a part of what can be freed. If somebody has the lock, they or the next ones do.
     #[cold]
-    pub(super) fn tidy_up_after(self: &Arc<Engine>) {
-        for _ in 0..STEPS {
-            if let Some(mut commit) = self.try_commit_or_leave() {
-                commit.tidy(usize::MAX, 1);
-            }
+    fn go_on(self: &Arc<Engine>) {
+        if let Some(mut commit) = self.try_commit() {
+            commit.note_visit();
+            commit.tidy(LARGE, true);
         }
     }
 
-    /// Has the epoch see to what is left, when whoever is pinned now has gone.
-    #[cold]
-    pub(super) fn tidy_up_later(self: &Arc<Engine>) {
-        // Relaxed: a number, and nothing behind it. One function at a time is enough.
-        let before = self.waiting.load(Relaxed);
-        if before % 2 == 1 {
-            return;
-        }
-        // A pin may run a function of somebody else's that panics.
-        let guard = self.epoch.pin();
-        if !self.wait(before) {
-            return;
-        }
-        // Acquire: as in `pin`.
-        let revision = self.published.load(Acquire);
-        let engine = Arc::downgrade(self);
-        guard.defer(move || {
-            if let Some(engine) = engine.upgrade()
-                && engine.wait(before + 1)
-            {
-                engine.go_on(revision);
-            }
-        });
-        push_out(&guard);
-    }
-
-    /// Whether the epoch has been asked to see to what is left.
-    #[cfg(test)]
-    pub(super) fn is_waiting(&self) -> bool {
-        self.waits_for().is_some()
-    }
-
-    /// Goes on to the next number.
-    fn wait(&self, before: u64) -> bool {
-        let next = before + 1;
-        let set = self
-            .waiting
-            .compare_exchange(before, next, Relaxed, Relaxed);
-        set.is_ok()
-    }
-
-    /// The number of the function that the epoch has been given, if it has been given one.
-    pub(super) fn waits_for(&self) -> Option<u64> {
-        let number = self.waiting.load(Relaxed);
-        (number % 2 == 1).then_some(number)
-    }
-
-    /// Waits no more for the function that the epoch has been given, which may have been lost.
-    pub(super) fn wait_no_more(&self) {
-        if let Some(number) = self.waits_for() {
-            self.wait(number);
-        }
-    }
-
-    /// Frees a part of what can be freed, at the expense of whoever is pinned. Goes on with the
-    /// next grace period until nothing waits, or until so little waits that it can be left to
-    /// the next commits, where there are any.
-    fn go_on(self: &Arc<Engine>, revision: u64) {
-        if let Some(mut commit) = self.try_commit_or_leave() {
-            // The epoch is at work: it is not asked to go on.
-            commit.tidy(LARGE, 0);
-            // A model takes one step: going on until nothing waits would be too many.
-            let is_idle = !cfg!(loom) && commit.revision() == revision;
-            commit.left.later |= is_idle && !commit.is_tidy();
+    /// What comes from whoever frees, if nobody else is at it. What a panic has left there is
+    /// as good as any.
+    pub(super) fn stash(&self) -> Option<PlainGuard<'_, Stash>> {
+        match self.stash.try_lock() {
+            Ok(stash) => Some(stash),
+            Err(TryLockError::Poisoned(stash)) => Some(stash.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
@@ -609,26 +537,25 @@ impl Engine {
         }
     }
 
-    /// The right to write, if nobody has it; otherwise the epoch sees to what was to be done.
+    /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
+    /// done.
     fn try_commit_or_leave(self: &Arc<Engine>) -> Option<Commit<'_>> {
         let commit = self.try_commit();
         if commit.is_none() {
-            // SeqCst: pairs with the fence in `Registrations::held`. Where the epoch seems to
-            // have been asked before, it has yet to scan the places, and finds what has been
-            // given back.
-            fence(SeqCst);
-            self.tidy_up_later();
+            self.awaited.call();
         }
         commit
     }
 
-    /// Frees what only a snapshot had kept that has been registered no more.
+    /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
+    /// where this may be the last look for a while, and otherwise when the period ends.
     #[cold]
-    fn let_go(self: &Arc<Engine>) {
+    fn let_go(self: &Arc<Engine>, is_last: bool) {
         if let Some(mut commit) = self.try_commit_or_leave() {
-            commit.tidy(0, 1);
-            // Keys of which nothing else was left have been removed with it.
-            commit.left.later |= commit.is_large();
+            commit.tidy(0, false);
+            if is_last {
+                commit.tidy(LARGE, true);
+            }
         }
     }
 }
@@ -645,6 +572,10 @@ impl Drop for Engine {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         let removed = writer.forget_old();
+        for garbage in writer.reclaimer.drain() {
+            // SAFETY: nobody is left who could be pinned.
+            unsafe { garbage.free(None) };
+        }
         // SAFETY: there are always tables, and nobody replaces them now.
         let generation = &unsafe { &*self.tables.load(Relaxed) }.generation;
         generation.adopt(removed);
@@ -659,7 +590,7 @@ pub(super) struct Pinned<'e> {
     _guard: Guard,
     tables: NonNull<Tables>,
     revision: u64,
-    engine: &'e Engine,
+    engine: &'e Arc<Engine>,
 }
 
 impl Pinned<'_> {
@@ -705,7 +636,7 @@ impl Pinned<'_> {
     }
 
     pub(super) fn is_of_the_store_of(&self, other: &Pinned<'_>) -> bool {
-        std::ptr::eq(self.engine, other.engine)
+        Arc::ptr_eq(self.engine, other.engine)
     }
 
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
@@ -840,29 +771,22 @@ impl Registered {
             place,
             engine,
         } = self;
-        // Pins that follow run no function of others, which may panic: what is announced is
-        // either what it was, or confirmed.
-        let guard = engine.epoch.pin();
-        let mut is_kept = false;
-        if engine.registrations.is_shared(*place) {
+        let pinned = engine.pin();
+        let registrations = &engine.registrations;
+        let is_kept = if registrations.is_shared(*place) {
             // The others stay where they are.
-            let own = engine.registrations.claim(*revision);
-            is_kept = engine.registrations.release(std::mem::replace(place, own));
+            let own = registrations.claim(pinned.revision);
+            registrations.release(std::mem::replace(place, own))
+        } else {
+            registrations.renew(*place, pinned.revision)
+        };
+        *revision = pinned.revision;
+        if pinned.tables.as_ptr().cast_const() != Arc::as_ptr(tables) {
+            *tables = pinned.share();
         }
-        loop {
-            let pinned = engine.pin();
-            *revision = pinned.revision;
-            is_kept |= engine.registrations.renew(*place, *revision);
-            if engine.confirms(*revision, pinned.tables.as_ptr()) {
-                if pinned.tables.as_ptr().cast_const() != Arc::as_ptr(tables) {
-                    *tables = pinned.share();
-                }
-                break;
-            }
-        }
-        drop(guard);
+        drop(pinned);
         if is_kept {
-            engine.let_go();
+            engine.let_go(false);
         }
     }
 
@@ -874,7 +798,7 @@ impl Registered {
 
     #[inline]
     fn find<V>(&self, index: fn(&Indexes) -> &Table<V>, hash: u64, key: &str) -> Option<&V> {
-        // SAFETY: the revision is registered and confirmed, and the tables were loaded after it
+        // SAFETY: the revision is registered, and the tables were loaded under the same pin, after it
         // was published (or are those that began with it); all for as long as `self` is
         // borrowed.
         match unsafe { index(&self.tables.indexes).glance(hash, key, self.revision) } {
@@ -890,7 +814,7 @@ impl Registered {
         hash: u64,
         key: &str,
     ) -> Option<&V> {
-        let _guard = self.engine.epoch.pin();
+        let _guard = self.engine.guard();
         // SAFETY: the thread is pinned for as long as the table and the chain are looked
         // at. What is found is visible at a registered revision, and stays.
         unsafe { index(self.tables.generation.newest()).get(hash, key, self.revision) }
@@ -898,7 +822,7 @@ impl Registered {
 
     /// Every record. The iterator is pinned for as long as it lives.
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        let _guard = self.engine.epoch.pin();
+        let _guard = self.engine.guard();
         // SAFETY: the thread is pinned until all have been found, and what is found is
         // visible at a registered revision. All of that stands in the newest layout.
         let newest = unsafe { self.tables.generation.newest() };
@@ -908,7 +832,7 @@ impl Registered {
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        let _guard = self.engine.epoch.pin();
+        let _guard = self.engine.guard();
         // SAFETY: as in `services`.
         let newest = unsafe { self.tables.generation.newest() };
         // SAFETY: as above.
@@ -916,7 +840,7 @@ impl Registered {
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
-        let _guard = self.engine.epoch.pin();
+        let _guard = self.engine.guard();
         // SAFETY: as in `services`.
         let newest = unsafe { self.tables.generation.newest() };
         // SAFETY: as above.
@@ -939,7 +863,7 @@ impl Registered {
                 Glance::Seen(version) => registered(Some(version)),
                 Glance::Gone => registered(None),
                 Glance::Newer => {
-                    let _guard = self.engine.epoch.pin();
+                    let _guard = self.engine.guard();
                     // SAFETY: the thread is pinned.
                     let first = unsafe { head.first() };
                     // SAFETY: as above; what is found is visible at a registered revision.
@@ -960,7 +884,7 @@ impl Registered {
     }
 
     pub(super) fn stats(&self) -> StoreStats {
-        let _guard = self.engine.epoch.pin();
+        let _guard = self.engine.guard();
         // SAFETY: the thread is pinned.
         unsafe { stats_at(&self.tables.generation, self.revision) }
     }
@@ -982,14 +906,9 @@ impl Drop for Registered {
         if has_failed() {
             return;
         }
-        quietly(|| {
-            if self.engine.registrations.release(self.place) {
-                self.engine.let_go();
-            }
-            // The store has gone, and so have all other views.
-            if Arc::strong_count(&self.engine) == 1 {
-                self.engine.drive_out();
-            }
-        });
+        if self.engine.registrations.release(self.place) {
+            self.engine.let_go(true);
+        }
+        self.engine.come_by();
     }
 }

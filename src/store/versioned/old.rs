@@ -1,10 +1,10 @@
 //! Versions that have been replaced, until their memory is used again.
 
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::num::NonZero;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 
@@ -14,7 +14,6 @@ use super::lists::{Members, Subscribers};
 use crate::hash::RandomState;
 use crate::model::record::ServiceInfo;
 use crate::store::StoreStats;
-use crate::sync::atomic::AtomicU64;
 
 /// A version that has been replaced, or a cell that has been removed.
 pub(super) enum Old {
@@ -172,7 +171,7 @@ impl Links {
 pub(super) type Spare<V = ServiceInfo> = Box<Version<V>>;
 
 /// How many spares are kept of what is freed.
-pub(super) const SPARES: usize = 2 * OFTEN;
+pub(super) const SPARES: usize = 4 * OFTEN;
 
 /// How many spares are made while the store grows.
 pub(super) const STOCK: usize = 8 * OFTEN;
@@ -191,7 +190,7 @@ pub(super) struct Stash {
     pub(super) lists: Vec<Vec<Old>>,
 }
 
-/// Old versions in the order in which they were replaced, or removed. They stand in short lists, which
+/// Old versions in the order in which they were replaced. They stand in short lists, which
 /// are handed on whole: so nothing is copied, and no memory is asked for that many threads,
 /// each with an allocator's memory of its own, would ask for again and again.
 #[derive(Default)]
@@ -218,15 +217,26 @@ impl Queue {
         self.lists.push_back(list);
     }
 
+    /// Whether all in the first list are ready.
+    pub(super) fn is_first(&self, is_ready: impl Fn(&Old) -> bool) -> bool {
+        let first = self.lists.front();
+        // The last is the one that will be ready last, as a rule.
+        first.is_some_and(|first| first.iter().rev().all(is_ready))
+    }
+
     /// Takes the first list, if all in it are ready.
     pub(super) fn pop_if(&mut self, is_ready: impl Fn(&Old) -> bool) -> Option<Vec<Old>> {
-        // The last is the one that will be ready last, as a rule.
-        let is_ready = self.lists.front()?.iter().rev().all(is_ready);
-        is_ready.then(|| self.lists.pop_front())?
+        self.is_first(is_ready).then(|| self.lists.pop_front())?
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.lists.is_empty()
+    }
+
+    /// How many lists there are.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn len(&self) -> usize {
+        self.lists.len()
     }
 
     /// Whether so many versions, and up to a list more or less, wait.
@@ -234,87 +244,59 @@ impl Queue {
         self.lists.len() >= versions / CHUNK
     }
 
-    /// Gives memory back where there was much more.
     pub(super) fn tidy(&mut self) {
-        if self.lists.capacity() > OFTEN && self.lists.len() < self.lists.capacity() / 8 {
-            self.lists.shrink_to(2 * self.lists.len());
-        }
+        shrink(&mut self.lists);
     }
 
-    /// Takes all of them.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Old> {
-        std::mem::take(&mut self.lists).into_iter().flatten()
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.lists = VecDeque::new();
     }
 }
 
-/// What the epoch's functions have in common with the writer, and outlive it with.
-pub(super) struct Reclaimed {
-    /// No pinned reader has an older revision than this any more.
-    pub(super) passed: AtomicU64,
-    /// How many functions the epoch has not run yet; more where one of them panicked.
-    pub(super) pending: AtomicUsize,
-    pub(super) stash: Mutex<Stash>,
-}
-
-impl Reclaimed {
-    pub(super) fn new() -> Reclaimed {
-        Reclaimed {
-            passed: AtomicU64::new(0),
-            pending: AtomicUsize::new(0),
-            stash: Mutex::default(),
-        }
-    }
-
-    /// What comes from whoever frees, if nobody else is at it. What a panic has left there is
-    /// as good as any.
-    pub(super) fn stash(&self) -> Option<std::sync::MutexGuard<'_, Stash>> {
-        match self.stash.try_lock() {
-            Ok(stash) => Some(stash),
-            Err(TryLockError::Poisoned(stash)) => Some(PoisonError::into_inner(stash)),
-            Err(TryLockError::WouldBlock) => None,
-        }
+/// Gives memory back where there was much more.
+pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.capacity() > OFTEN && queue.len() < queue.capacity() / 8 {
+        queue.shrink_to(2 * queue.len());
     }
 }
 
-/// What has been unlinked, and is freed when this is dropped. Until a grace period has passed
-/// it lies in a [`ManuallyDrop`](std::mem::ManuallyDrop), so that whatever unwinds meanwhile
-/// leaks it: the epoch runs functions of others, which may panic, in the middle of a pin.
-#[derive(Default)]
-pub(super) struct Garbage {
-    pub(super) lists: Vec<Vec<Old>>,
-    pub(super) layouts: Vec<Arc<Indexes>>,
-    pub(super) tables: Vec<Arc<Tables>>,
-    /// Where its memory goes.
-    pub(super) to: Option<Arc<Reclaimed>>,
+/// What is freed when nobody can come to it any more. Where it is dropped instead, by whatever
+/// unwinds, it is leaked.
+pub(super) enum Garbage {
+    /// They have been unlinked, or removed.
+    Versions(Vec<Old>),
+    Layout(ManuallyDrop<Arc<Indexes>>),
+    Tables(ManuallyDrop<Arc<Tables>>),
 }
 
 impl Garbage {
-    pub(super) fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.layouts.is_empty() && self.tables.is_empty()
-    }
-}
-
-impl Drop for Garbage {
-    /// Where a value panics as it is dropped, those behind it in the lists are leaked.
-    fn drop(&mut self) {
-        // Whoever frees may be a reader, who waits for nobody: what cannot be left is freed.
-        let mut stash = self.to.as_ref().and_then(|to| to.stash());
-        for mut list in self.lists.drain(..) {
-            for old in list.drain(..) {
-                // SAFETY: who makes a `Garbage` of it hands it to the epoch, or is the last.
-                let spare = unsafe { old.free() };
-                if let (Some(stash), Some(spare)) = (&mut stash, spare)
-                    && stash.spares.len() < SPARES
+    /// Frees it; its memory may be used again.
+    ///
+    /// # Safety
+    ///
+    /// Nobody can come to it any more.
+    pub(super) unsafe fn free(self, mut stash: Option<&mut Stash>) {
+        match self {
+            Garbage::Versions(mut list) => {
+                for old in list.drain(..) {
+                    // SAFETY: the caller's.
+                    let spare = unsafe { old.free() };
+                    if let (Some(stash), Some(spare)) = (&mut stash, spare)
+                        && stash.spares.len() < SPARES
+                    {
+                        stash.spares.push(spare);
+                    }
+                }
+                if let Some(stash) = stash
+                    && stash.lists.len() < LISTS
+                    && list.capacity() == CHUNK
                 {
-                    stash.spares.push(spare);
+                    stash.lists.push(list);
                 }
             }
-            if let Some(stash) = &mut stash
-                && stash.lists.len() < LISTS
-                && list.capacity() == CHUNK
-            {
-                stash.lists.push(list);
-            }
+            Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
+            Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),
         }
     }
 }

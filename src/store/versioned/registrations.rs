@@ -1,23 +1,23 @@
 //! Which revisions snapshots hold on to.
 //!
 //! A snapshot announces its revision in a place of its own; whoever prunes reads
-//! all places. Neither waits for the other. What keeps the pruner from overlooking
-//! a snapshot is a handshake, of the kind that Dekker's algorithm has:
+//! all places. Neither waits for the other, and what keeps the pruner from overlooking
+//! a snapshot is the pin under which the snapshot begins:
 //!
 //! ```text
 //!  snapshot                          writer
 //!  --------                          ------
-//!  place <- r                        published <- p
-//!  fence                             fence
-//!  is published <= r?                read all places
-//!  else with r <- published again    prune what ends at p or before
+//!  pin                               published <- p
+//!  r <- published                    end the period
+//!  place <- r                        wait until who was pinned has left
+//!  unpin                             read all places
+//!                                    prune what ends at p or before
 //! ```
 //!
-//! The two fences are ordered, one way or the other. Where the snapshot's is the
-//! first, the writer finds `r`. Where the writer's is the first, the snapshot finds
-//! `p` published, and does not stay below it; what is visible at `p` or later does
-//! not end at `p` or before. So a scan made at `p` tells of *all* snapshots, present
-//! and future, that are older than `p`, and it stays true for as long as it is used.
+//! Who was pinned when the period ended, and is older than `p`, has announced its revision before it
+//! left, and the writer finds it. Who was pinned later has loaded `p` or more, and what is visible at
+//! `p` or later does not end at `p` or before. So a scan that is made after that period tells of *all*
+//! snapshots, present and future, that are older than `p`.
 //!
 //! Where the writer keeps versions for a snapshot, it [marks](Registrations::mark) the
 //! snapshot's place, in the word that has the revision. Whoever gives the place back takes
@@ -27,8 +27,8 @@
 
 use std::ptr;
 
-use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, fence};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 
 /// How many places the first segment has; each later one has twice as many as the
 /// one before.
@@ -119,8 +119,8 @@ impl Registrations {
         &self.segment(at.segment)[at.place]
     }
 
-    /// Takes a free place for a snapshot of `revision`, which has to be
-    /// [confirmed](Self::confirm). As a rule O(1): a thread begins to look behind the
+    /// Takes a free place for a snapshot of `revision`, for a thread that was pinned before it
+    /// loaded that, and still is. As a rule O(1): a thread begins to look behind the
     /// place that it took last, or at the one that it gave back last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
         let hint = Registration::near(hint());
@@ -144,8 +144,7 @@ impl Registrations {
         (from.place..places.len()).find_map(|place| {
             let free = &places[place].word;
             // Acquire: pairs with the Release of `release`: what the last one to have this
-            // place did with it is over. A place that is claimed is announced by the fence
-            // of `confirm`.
+            // place did with it is over. That the place is taken is told by the end of the pin.
             let claimed = free.load(Relaxed) == FREE
                 && free
                     .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
@@ -154,8 +153,8 @@ impl Registrations {
         })
     }
 
-    /// Moves a registration to another revision, to be confirmed. What it has protected so
-    /// far may go: answers whether versions were kept for it.
+    /// Moves a registration to another revision, as [`claim`](Self::claim) takes one. What it has
+    /// protected so far may go: answers whether versions were kept for it.
     pub(super) fn renew(&self, at: Registration, revision: u64) -> bool {
         // Release: pairs with the Acquire of `held`: reads of what the old revision
         // protected come before it is freed. Acquire: pairs with the Release of `mark`.
@@ -170,15 +169,6 @@ impl Registrations {
         // Release: pairs with the Acquire of `renew` and `release`.
         word.compare_exchange(found, found | MARK, Release, Relaxed)
             .is_ok()
-    }
-
-    /// Whether nobody can have overlooked the registration of `revision`: the
-    /// snapshot's side of the handshake.
-    pub(super) fn confirm(revision: u64, published: &AtomicU64) -> bool {
-        // SeqCst: pairs with the fence in `held`.
-        fence(SeqCst);
-        // Acquire: pairs with the Release store of `published` by the writer.
-        published.load(Acquire) <= revision
     }
 
     /// Shares a place: it has to be given back once more. (A second place for the same
@@ -217,16 +207,13 @@ impl Registrations {
         word & MARK != 0
     }
 
-    /// The revisions of all snapshots, in order; of those that are older than what is
-    /// published, none is missing. The writer's side of the handshake. O(places that were ever needed at
-    /// once).
+    /// The revisions of all snapshots, in order; none is missing that was pinned in a period that
+    /// has passed. O(places that were ever needed at once).
     pub(super) fn held(&self) -> Vec<Held> {
-        // SeqCst: pairs with the fence in `confirm`.
-        fence(SeqCst);
         let mut held: Vec<Held> = Vec::new();
         let mut last_word = FREE;
         for segment in 0..SEGMENTS {
-            // Whoever has a place behind this one has seen that it is made, before its fence.
+            // Whoever has a place behind this one has seen that it is made.
             let Some(places) = self.made(segment) else {
                 break;
             };
@@ -410,14 +397,6 @@ mod tests {
         assert!(!registrations.is_shared(place));
         registrations.release(place);
         assert!(registrations.held().is_empty());
-    }
-
-    #[test]
-    fn only_what_is_not_behind_is_confirmed() {
-        let published = AtomicU64::new(7);
-        assert!(!Registrations::confirm(6, &published));
-        assert!(Registrations::confirm(7, &published));
-        assert!(Registrations::confirm(8, &published));
     }
 }
 

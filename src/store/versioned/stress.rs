@@ -166,8 +166,9 @@ twins! {
     what_was_lent_and_not_given_back_is_noticed NotGivenBack,
     freeing_at_once_is_noticed FreedAtOnce,
     unlinking_at_once_is_noticed UnlinkedAtOnce,
-    a_handshake_that_is_not_confirmed_is_noticed Unconfirmed,
+    a_snapshot_that_begins_late_is_noticed RegisteredLate,
     a_revision_that_is_published_first_is_noticed PublishedFirst,
     a_pruner_that_asks_nobody_is_noticed Overlooked,
+    a_scan_that_is_made_too_early_is_noticed ScannedFirst,
     a_slot_that_dies_with_its_key_is_noticed KilledAtOnce,
 }

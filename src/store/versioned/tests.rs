@@ -23,13 +23,9 @@ fn kept() -> (VersionedStore, VersionedSnapshot) {
     store.save_service(pod("1", "new")).unwrap();
     let mut tries = 0;
     while store.engine.commit().keeps_nothing() {
-        store.engine.tidy_up_after();
+        store.engine.tidy_up();
         tries += 1;
-        assert!(tries < 10_000, "nothing was kept");
-    }
-    // The epoch has nothing to see to.
-    while store.engine.is_waiting() {
-        crossbeam_epoch::pin().flush();
+        assert!(tries < 10, "nothing was kept");
     }
     (store, view)
 }
@@ -40,18 +36,14 @@ fn a_clone_whose_place_stays_shared_asks_for_no_lock() {
     let other = view.clone();
     let turn = store.engine.commit();
     drop(other);
-    assert!(!store.engine.is_waiting(), "it wanted the lock");
+    assert!(!store.engine.is_called(), "it wanted the lock");
     // The last one frees what was kept. Who has the lock is not waited for, and does not go on
-    // for as long as others give back: the epoch sees to it.
+    // for as long as others give back: whoever comes by next sees to it.
     drop(view);
-    assert!(store.engine.is_waiting());
+    assert!(store.engine.is_called());
     drop(turn);
-    let mut pins = 0;
-    while store.engine.is_waiting() {
-        crossbeam_epoch::pin().flush();
-        pins += 1;
-        assert!(pins < 1_000_000, "the epoch was not asked");
-    }
+    assert!(!store.engine.commit().keeps_nothing());
+    drop(store.pinned());
     assert!(store.engine.commit().keeps_nothing());
 }
 
@@ -61,7 +53,7 @@ fn a_snapshot_that_keeps_nothing_asks_for_no_lock() {
     let newest = store.snapshot();
     let turn = store.engine.commit();
     drop(newest);
-    assert!(!store.engine.is_waiting(), "it wanted the lock");
+    assert!(!store.engine.is_called(), "it wanted the lock");
     drop(turn);
     assert_eq!(view.get("a:1").unwrap().notification_url(), "old");
 }
@@ -75,44 +67,90 @@ fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
         let mut views: Vec<_> = (0..2).map(|_| store.snapshot()).collect();
         views.push(view);
         store.save_service(pod("1", "newer")).unwrap();
-        for _ in 0..100 {
-            store.engine.tidy_up_after();
-        }
+        store.engine.tidy_up();
         drop(views.swap_remove(first));
         drop(views);
         assert!(store.engine.commit().keeps_nothing());
     }
 }
 
-/// A function that lies in the epoch beside one that panics is lost. The store does not wait
-/// for it for good.
-#[test]
-fn a_request_that_a_panic_of_others_has_lost_is_made_again() {
-    let (store, view) = kept();
-    let turn = store.engine.commit();
-    let guard = crossbeam_epoch::pin();
-    guard.defer(|| panic!("a function of somebody else's"));
-    // It finds the lock taken, and asks in the bag of that function.
-    drop(view);
-    drop(guard);
-    assert!(store.engine.is_waiting());
-    drop(turn);
-    for _ in 0..100 {
-        let _ = catch_unwind(|| crossbeam_epoch::pin().flush());
-    }
-    if !store.engine.is_waiting() {
-        // Another thread's functions came between: there is nothing to see.
-        return;
-    }
-    for number in 0..20_000 {
+fn replace(store: &VersionedStore, times: usize) {
+    for number in 0..times {
         let url = number.to_string();
-        let saved = catch_unwind(AssertUnwindSafe(|| store.save_service(pod("1", &url))));
-        saved.expect("the function has been run").unwrap();
-        if !store.engine.is_waiting() {
-            return;
-        }
+        store.save_service(pod("1", &url)).unwrap();
     }
-    panic!("the store waits for what was lost");
+}
+
+/// A store with so much that waits for a view that whoever comes by is called, when it has gone.
+fn in_debt(store: &VersionedStore) -> VersionedView<'_> {
+    let view = store.pinned();
+    replace(store, 3 * engine::DEBT);
+    assert!(store.engine.commit().left() > 2 * engine::DEBT);
+    assert!(!store.engine.is_called(), "there is nothing to do yet");
+    view
+}
+
+#[test]
+fn what_waited_for_a_view_goes_with_it() {
+    let store = VersionedStore::new();
+    let view = in_debt(&store);
+    let other = store.pinned();
+    drop(view);
+    // The thread is pinned still.
+    assert!(!store.engine.is_called() && store.engine.commit().left() > 2 * engine::DEBT);
+    drop(other);
+    for _ in 0..10 {
+        drop(store.snapshot());
+    }
+    assert!(store.engine.commit().is_tidy());
+    assert!(!store.engine.is_called(), "it goes on for ever");
+}
+
+/// Who has the lock is not waited for.
+#[test]
+fn a_view_that_ends_waits_for_no_lock() {
+    let store = VersionedStore::new();
+    let view = in_debt(&store);
+    let turn = store.engine.commit();
+    drop(view);
+    drop(turn);
+    assert!(store.engine.is_called());
+    for _ in 0..10 {
+        assert!(store.get_service("a:1").is_ok());
+    }
+    assert!(store.engine.commit().is_tidy());
+}
+
+/// A signal handler may call this, in the midst of the allocator.
+#[test]
+fn with_service_frees_nothing() {
+    let store = VersionedStore::new();
+    drop(in_debt(&store));
+    let view = in_debt(&store);
+    let turn = store.engine.commit();
+    drop(view);
+    drop(turn);
+    let before = store.engine.commit().left();
+    store.with_service("a:1", |_| ()).unwrap();
+    assert!(store.engine.is_called());
+    assert_eq!(store.engine.commit().left(), before);
+}
+
+/// What is cleared goes entirely, however little it is.
+#[test]
+fn what_is_cleared_beside_a_view_goes_with_it() {
+    let store = VersionedStore::new();
+    replace(&store, 2);
+    let view = store.pinned();
+    store.clear().unwrap();
+    assert!(!store.engine.commit().is_tidy());
+    drop(view);
+    assert!(store.engine.commit().is_tidy());
+    replace(&store, 2);
+    let view = store.pinned();
+    store.close().unwrap();
+    drop(view);
+    assert!(store.engine.commit().is_tidy());
 }
 
 #[test]

@@ -1,18 +1,19 @@
-//! The writer's side: what is put, published, kept, unlinked and handed to the epoch.
+//! The writer's side: what is put, published, kept, unlinked and retired.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use versioned_map::reclaim::{Domain, Reclaimer};
+
 use super::chain::{Cell, Version, succeed, succeed_with_health};
-use super::engine::{
-    DEBT, Engine, FLUSHES, Indexes, LARGE, OFTEN, PATIENCE, REPEAT, SHARE, Tables, Twin,
-    has_failed, quietly,
-};
+use super::engine::{DEBT, Engine, Indexes, LARGE, OFTEN, PERIOD, SHARE, Tables, Twin, has_failed};
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
-use super::old::{Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare};
+use super::old::{
+    CHUNK, Garbage, LISTS, Links, Old, OldVersion, Queue, SPARES, STOCK, Spare, Stash, shrink,
+};
 use super::registrations::Held;
 use super::table::{Table, Taken};
 use crate::model::key::ServiceKey;
@@ -22,11 +23,9 @@ use crate::model::status::ServiceStatus;
 use crate::model::time::Moment;
 use crate::store::StoreStats;
 use crate::sync::MutexGuard;
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::epoch::Guard;
+use crate::sync::atomic::Ordering::{Relaxed, Release};
 
 /// What only the writer has.
-#[derive(Default)]
 pub(super) struct Writer {
     /// The revision that is published.
     pub(super) revision: u64,
@@ -41,32 +40,66 @@ pub(super) struct Writer {
     groups: Usage,
     /// Versions that have been replaced, in that order.
     pub(super) replaced: Queue,
-    /// Cells that have just been removed, by their last versions, which then stand there, too.
-    removed: Vec<Old>,
+    /// Cells that have been removed, by their last versions, and the period in which that was.
+    removed: VecDeque<(u64, Old)>,
     /// Versions that snapshots need, by the oldest such revision.
     pub(super) kept: BTreeMap<u64, Vec<Old>>,
     links: Links,
-    /// How many have been replaced since it was last looked what can go.
+    /// How many have been replaced since it was last looked what can go,
     since_tidy: usize,
-    /// How often that was done since a grace period was last seen to have passed, and up to
-    /// which revision that was.
-    unanswered: usize,
-    /// The function that the epoch has been given, by its number, and how many grace periods
-    /// have passed since that was seen.
-    waited: (u64, usize),
-    passed: u64,
+    /// and before that, since the period began.
+    in_period: usize,
+    /// How many services and subscriptions there were when it began.
+    held_before: usize,
+    /// What has been unlinked.
+    pub(super) reclaimer: Reclaimer<Garbage>,
+    /// The revision at which somebody wanted to get rid of everything.
+    emptied_at: Option<u64>,
+    /// The revision at which somebody came by.
+    visited_at: Option<u64>,
     spares: Vec<Spare>,
     subscriptions: Subscriptions,
 }
 
 impl Writer {
+    pub(super) fn new(domain: Domain) -> Writer {
+        Writer {
+            revision: 0,
+            dirty: false,
+            closed: false,
+            stats: StoreStats::default(),
+            counted: false,
+            services: Usage::default(),
+            names: Usage::default(),
+            groups: Usage::default(),
+            replaced: Queue::default(),
+            removed: VecDeque::new(),
+            kept: BTreeMap::new(),
+            links: Links::default(),
+            since_tidy: 0,
+            in_period: 0,
+            held_before: 0,
+            reclaimer: Reclaimer::new(domain),
+            emptied_at: None,
+            visited_at: None,
+            spares: Vec::new(),
+            subscriptions: Subscriptions::default(),
+        }
+    }
+
+    /// How many services and subscriptions there are.
+    fn held(&self) -> usize {
+        self.stats.services + self.stats.subscriptions
+    }
+
     /// Forgets all versions that have been replaced; answers with those that no chain has
     /// any more.
     pub(super) fn forget_old(&mut self) -> Vec<Old> {
         self.links = Links::default();
+        self.replaced.clear();
         let kept = std::mem::take(&mut self.kept).into_values().flatten();
-        let old = self.replaced.drain().chain(kept);
-        old.filter(Old::is_removed).collect()
+        let removed = self.removed.drain(..).map(|(_, old)| old);
+        removed.chain(kept.filter(Old::is_removed)).collect()
     }
 }
 
@@ -130,8 +163,11 @@ pub(super) struct Commit<'e> {
     writer: MutexGuard<'e, Writer>,
     /// How many versions this commit has replaced.
     own: usize,
-    /// Dropped after the lock: the epoch may run functions of others.
-    pub(super) left: Leftovers<'e>,
+    /// Whether somebody is to look again, because a snapshot has gone that something was to be
+    /// kept for.
+    is_missed: bool,
+    /// Freed after the lock.
+    left: Leftovers<'e>,
 }
 
 /// Where a key stands, or would stand, until something is put into that index.
@@ -147,7 +183,11 @@ impl<'e> Commit<'e> {
             engine,
             writer,
             own: 0,
-            left: Leftovers::new(engine),
+            is_missed: false,
+            left: Leftovers {
+                engine,
+                garbage: Vec::new(),
+            },
         }
     }
 
@@ -331,11 +371,9 @@ impl<'e> Commit<'e> {
             generation: tables.generation.clone(),
         };
         // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
-        // the leftovers, which keep it for a grace period.
-        self.left
-            .garbage
-            .layouts
-            .push(unsafe { Arc::from_raw(old) });
+        // the reclaimer, which keeps it for a grace period.
+        let old = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(old) }));
+        self.writer.reclaimer.retire(old);
         self.set_tables(fresh);
         let usage = I::usage(&mut self.writer);
         usage.used = usage.live;
@@ -359,8 +397,9 @@ impl<'e> Commit<'e> {
         // Release: pairs with the Acquire in `Engine::pin`.
         let old = self.engine.tables.swap(fresh, Release);
         // SAFETY: it was made by `Arc::into_raw`, and its share goes from the engine to the
-        // leftovers, which keep it for a grace period.
-        self.left.garbage.tables.push(unsafe { Arc::from_raw(old) });
+        // reclaimer, which keeps it for a grace period.
+        let old = Garbage::Tables(ManuallyDrop::new(unsafe { Arc::from_raw(old) }));
+        self.writer.reclaimer.retire(old);
     }
 
     /// Publishes what was written, if anything was; answers with the newest revision.
@@ -376,7 +415,7 @@ impl<'e> Commit<'e> {
             // comes before.
             self.engine.published.store(revision, Release);
             if self.writer.since_tidy >= OFTEN {
-                self.tidy(0, FLUSHES);
+                self.tidy(0, false);
             }
         }
         self.writer.revision
@@ -442,8 +481,6 @@ impl<'e> Commit<'e> {
         }
         self.writer.stats = StoreStats::default();
         self.writer.spares = Vec::new();
-        // The next generation has asked for nothing yet.
-        self.writer.unanswered = 0;
         Cleared {
             engine: self.engine.clone(),
             _subscriptions: self.writer.subscriptions.empty(),
@@ -482,7 +519,7 @@ impl<'e> Commit<'e> {
         *self.writer = Writer {
             revision: last + 1,
             closed: true,
-            ..Writer::default()
+            ..Writer::new(self.engine.domain)
         };
         self.set_tables(Tables::new(last + 1, Some(last)));
         // Release: as in `publish`.
@@ -494,14 +531,40 @@ impl<'e> Commit<'e> {
         self.own >= LARGE
     }
 
-    /// Whether nothing is left that waits for its turn.
+    /// Whether nothing is left that could be freed.
     pub(super) fn is_tidy(&self) -> bool {
-        self.writer.replaced.is_empty()
+        let Writer {
+            replaced,
+            removed,
+            reclaimer,
+            ..
+        } = &*self.writer;
+        replaced.is_empty() && removed.is_empty() && reclaimer.is_empty()
     }
 
-    /// The revision that is published.
-    pub(super) fn revision(&self) -> u64 {
-        self.writer.revision
+    /// Notes that somebody has come by. Where no commit has followed the last one who did, none
+    /// is to be expected.
+    pub(super) fn note_visit(&mut self) {
+        let revision = self.writer.revision;
+        if self.writer.visited_at.replace(revision) == Some(revision) {
+            self.empty_out();
+        }
+    }
+
+    /// Notes that nothing is to be left that can be freed, unless other commits follow.
+    pub(super) fn empty_out(&mut self) {
+        self.writer.emptied_at = Some(self.writer.revision);
+    }
+
+    /// About how many versions have not been freed.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn left(&self) -> usize {
+        let Writer {
+            replaced,
+            reclaimer,
+            ..
+        } = &*self.writer;
+        (replaced.len() + reclaimer.len()) * CHUNK
     }
 
     /// Whether nothing is kept for a snapshot.
@@ -511,28 +574,91 @@ impl<'e> Commit<'e> {
     }
 
     /// Looks which of the versions that have been replaced can go, at most so many of them,
-    /// and which of those that were kept.
+    /// and which of those that were kept. Ends the period when enough have been replaced in it, or
+    /// where this may be the last look for a while.
     #[cold]
-    pub(super) fn tidy(&mut self, most: usize, flushes: usize) {
+    pub(super) fn tidy(&mut self, most: usize, is_last: bool) {
+        // Before it is looked for anything.
+        self.engine.awaited.take();
         // As many as have come, and more: what waits does not grow with what is written.
         let since = std::mem::take(&mut self.writer.since_tidy);
         let most = most.max(SHARE * since);
-        let mut held = self.engine.registrations.held();
-        if self.engine.is(Twin::Overlooked) {
-            held.clear();
+        self.writer.in_period += since;
+        let early = self.engine.is(Twin::ScannedFirst);
+        let early = early.then(|| self.engine.registrations.held());
+        let held = self.writer.held();
+        // A store that shrinks is not left with more that waits than it holds.
+        let period = if held < self.writer.held_before {
+            held.clamp(OFTEN, PERIOD)
+        } else {
+            PERIOD
+        };
+        let ends = self.writer.in_period >= period || is_last && !self.is_tidy();
+        let Writer {
+            reclaimer,
+            in_period,
+            held_before,
+            revision,
+            ..
+        } = &mut *self.writer;
+        if !ends {
+            reclaimer.settle();
+        } else if reclaimer.advance(*revision) {
+            *in_period = 0;
+            *held_before = held;
         }
-        // Acquire: pairs with the Release in `Leftovers::hand_over`.
-        let mut passed = self.engine.reclaimed.passed.load(Acquire);
-        if self.engine.is(Twin::UnlinkedAtOnce) {
-            passed = self.writer.revision;
-        }
-        if let Some(mut stash) = self.engine.reclaimed.stash() {
+        self.restock();
+        self.look(most, early);
+        let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
+        let lists = if is_full { most } else { since } / CHUNK + 1;
+        self.left.garbage.extend(self.writer.reclaimer.take(lists));
+        self.call();
+    }
+
+    /// Takes memory that can be used again.
+    fn restock(&mut self) {
+        if let Some(mut stash) = self.engine.stash() {
             let Writer {
                 spares, replaced, ..
             } = &mut *self.writer;
             refill(spares, &mut stash.spares, SPARES);
             refill(&mut replaced.spares, &mut stash.lists, LISTS);
         }
+    }
+
+    /// Lets go of what nobody needs, by a scan that is made here, unless it was made too early.
+    fn look(&mut self, mut most: usize, early: Option<Vec<Held>>) {
+        let Writer {
+            reclaimer,
+            replaced,
+            removed,
+            kept,
+            revision,
+            ..
+        } = &*self.writer;
+        // Before the places are read: whoever is older has taken one.
+        let passed = if self.engine.is(Twin::UnlinkedAtOnce) {
+            *revision
+        } else {
+            reclaimer.passed()
+        };
+        // What may still be seen by a pinned reader waits.
+        let is_over = |old: &Old| old.until() <= passed;
+        let is_past = |(period, _): &(u64, Old)| reclaimer.has_passed(*period);
+        let past = removed
+            .iter()
+            .take_while(|removed| is_past(removed))
+            .count();
+        if kept.is_empty() && past == 0 && !replaced.is_first(is_over) {
+            return;
+        }
+        let mut held = early.unwrap_or_else(|| self.engine.registrations.held());
+        if self.engine.is(Twin::Overlooked) {
+            held.clear();
+        }
+        let past = self.writer.removed.drain(..past).map(|(_, old)| old);
+        let past: Vec<Old> = past.collect();
+        self.keep_or_let_go(past, &held);
         let (mut gone, mut unmarked) = (Vec::new(), Vec::new());
         for revision in self.writer.kept.keys() {
             match held.binary_search_by_key(revision, |held| held.revision) {
@@ -550,68 +676,42 @@ impl<'e> Commit<'e> {
                 self.keep_or_let_go(kept, &held);
             }
         }
-        // What ends after the scan, or may still be seen by a pinned reader, waits; but not
-        // what had been removed before the scan, which nobody has found since but whom it
-        // shows, or who is pinned. What is removed in the course of this was there when the
-        // places were read: it comes behind the others afterwards.
-        let last = passed.min(self.writer.revision);
-        let is_over = |old: &Old| old.until() <= last || old.is_removed();
-        let mut most = most;
         while most > 0
             && let Some(list) = self.writer.replaced.pop_if(is_over)
         {
             most = most.saturating_sub(list.len());
             self.keep_or_let_go(list, &held);
         }
-        let removed = std::mem::take(&mut self.writer.removed);
-        self.own += removed.len();
-        for old in removed {
-            self.writer.replaced.push(old);
-        }
         self.writer.replaced.tidy();
         self.writer.links.tidy();
-        self.ask(passed);
-        self.left.flushes = flushes;
-        // Where much waits, and this was the last commit for a while, the epoch sees to it.
-        self.left.later |= self.writer.replaced.has(DEBT);
+        shrink(&mut self.writer.removed);
     }
 
-    /// Asks the epoch to tell when a grace period has passed. While somebody stays pinned,
-    /// the answers that are under way say all that there is to say: more of them would only
-    /// stand in the way of what is freed when that reader has gone. Now and then one is asked
-    /// for all the same: what lies in the epoch beside a function that panics is lost.
-    fn ask(&mut self, passed: u64) {
-        let writer = &mut *self.writer;
-        if passed > std::mem::replace(&mut writer.passed, passed) {
-            writer.unanswered = 0;
-            // What the epoch was given before these grace periods has run, or was lost.
-            match (self.engine.waits_for(), &mut writer.waited) {
-                (Some(number), (same, periods)) if number == *same => {
-                    *periods += 1;
-                    if *periods >= PATIENCE {
-                        self.engine.wait_no_more();
-                    }
-                }
-                (number, waited) => *waited = (number.unwrap_or(0), 0),
-            }
+    /// Calls for whoever comes by, where much waits, and this may have been the last commit for a
+    /// while.
+    fn call(&mut self) {
+        let Writer {
+            replaced,
+            reclaimer,
+            emptied_at,
+            revision,
+            ..
+        } = &*self.writer;
+        let is_idle = *emptied_at == Some(*revision);
+        let is_left = is_idle && !self.is_tidy();
+        if is_left || replaced.has(DEBT) || reclaimer.len() > DEBT / CHUNK {
+            reclaimer.call(&self.engine.awaited);
         }
-        if writer.revision > passed {
-            let is_repeated = writer.unanswered % REPEAT == REPEAT - 1;
-            if writer.unanswered < PATIENCE || is_repeated {
-                self.left.ask = Some(writer.revision);
-            }
-            if is_repeated {
-                self.engine.wait_no_more();
-            }
-            writer.unanswered += 1;
+        if std::mem::take(&mut self.is_missed) {
+            self.engine.awaited.call();
         }
     }
 
     /// Has whoever gives the place back look at what is kept for it. Where it has been given
-    /// back already, the epoch has somebody look again.
+    /// back already, whoever comes by is to look again.
     fn mark(&mut self, held: Held) {
         if !self.engine.registrations.mark(held) && !self.engine.is(Twin::Unmarked) {
-            self.left.later = true;
+            self.is_missed = true;
         }
     }
 
@@ -628,8 +728,14 @@ impl<'e> Commit<'e> {
                 Old::Stats(old) => unsafe { self.writer.links.unlink(old) },
             }
         }
-        if !list.is_empty() {
-            self.left.garbage.lists.push(list);
+        if list.is_empty() {
+            return;
+        }
+        let list = Garbage::Versions(list);
+        if self.engine.is(Twin::FreedAtOnce) {
+            self.left.garbage.push(list);
+        } else {
+            self.writer.reclaimer.retire(list);
         }
     }
 
@@ -698,17 +804,20 @@ impl<'e> Commit<'e> {
         let usage = I::usage(&mut self.writer);
         usage.live -= 1;
         let live = usage.live;
-        // A snapshot of the present revision may have found it still. One that the next scan
-        // does not find confirms tables in which the slot is dead.
+        // A snapshot of the present revision may have found it still, and keeps it. Who is pinned
+        // from now on finds the slot dead, in these tables or in others.
         let until = self.next();
-        self.writer.removed.push(I::old(OldVersion {
+        let period = self.writer.reclaimer.period();
+        let old = I::old(OldVersion {
             version: last,
             cell,
             newer: last,
             until,
             removed: true,
             is_lent: false,
-        }));
+        });
+        self.writer.removed.push_back((period, old));
+        self.own += 1;
         if I::table(&self.tables().indexes).is_wide(live) {
             self.lay_out_anew::<I, V>(live);
         }
@@ -747,86 +856,30 @@ fn push<V>(
     }
 }
 
-/// What is handed to the epoch once the lock has been given back.
-pub(super) struct Leftovers<'e> {
-    engine: &'e Arc<Engine>,
-    /// Leaked by whatever unwinds, as long as the epoch has not got it.
-    garbage: ManuallyDrop<Garbage>,
-    /// The revision of which to tell when a grace period has passed.
-    ask: Option<u64>,
-    /// How often the epoch is asked to go on.
-    flushes: usize,
-    /// Whether the epoch is to see to what is left.
-    pub(super) later: bool,
+/// What is freed once the lock has been given back.
+struct Leftovers<'e> {
+    engine: &'e Engine,
+    /// Nobody can come to it any more.
+    garbage: Vec<Garbage>,
 }
 
-impl<'e> Leftovers<'e> {
-    #[inline]
-    fn new(engine: &'e Arc<Engine>) -> Leftovers<'e> {
-        Leftovers {
-            engine,
-            garbage: ManuallyDrop::default(),
-            ask: None,
-            flushes: 0,
-            later: false,
-        }
-    }
-
+impl Leftovers<'_> {
     #[cold]
-    fn hand_over(&mut self) {
-        let epoch = &self.engine.epoch;
-        let flushes = if epoch.is_pinned() { 0 } else { self.flushes };
-        if !self.garbage.is_empty() || self.ask.is_some() {
-            let reclaimed = self.engine.reclaimed.clone();
-            let mut garbage = std::mem::take(&mut self.garbage);
-            garbage.to = Some(reclaimed.clone());
-            if self.engine.is(Twin::FreedAtOnce) {
-                drop(ManuallyDrop::into_inner(std::mem::take(&mut garbage)));
-            }
-            let ask = self.ask.take();
-            let guard = epoch.pin();
-            reclaimed.pending.fetch_add(1, Relaxed);
-            guard.defer(move || {
-                if let Some(revision) = ask {
-                    // Release: pairs with the Acquire in `Commit::tidy`.
-                    reclaimed.passed.fetch_max(revision, Release);
-                }
-                // It was unlinked, and nobody is left who has seen it.
-                drop(ManuallyDrop::into_inner(garbage));
-                reclaimed.pending.fetch_sub(1, Relaxed);
-            });
-            if flushes == 0 {
-                push_out(&guard);
-            }
+    fn free(&mut self) {
+        let mut stash = self.engine.stash();
+        for garbage in self.garbage.drain(..) {
+            let stash: Option<&mut Stash> = stash.as_deref_mut();
+            // SAFETY: the reclaimer has handed it out.
+            unsafe { garbage.free(stash) };
         }
-        for _ in 0..flushes {
-            epoch.pin().flush();
-        }
-    }
-}
-
-/// Makes what the thread has deferred everybody's, who may be the only one to be pinned
-/// henceforth. A flush would do that, and run functions of others besides, one of which may
-/// have called this. So the thread's bag is filled, which is then passed on.
-pub(super) fn push_out(guard: &Guard) {
-    /// So many functions fill a bag of `crossbeam_epoch`.
-    const BAG: usize = if cfg!(any(loom, shuttle)) { 0 } else { 64 };
-    for _ in 0..BAG {
-        guard.defer(|| ());
     }
 }
 
 impl Drop for Leftovers<'_> {
     #[inline]
     fn drop(&mut self) {
-        if has_failed() {
-            return;
-        }
-        if !self.garbage.is_empty() || self.ask.is_some() || self.flushes > 0 {
-            quietly(|| self.hand_over());
-        }
-        if self.later {
-            quietly(|| self.engine.tidy_up_later());
+        if !self.garbage.is_empty() && !has_failed() {
+            self.free();
         }
     }
 }
@@ -839,6 +892,6 @@ pub(super) struct Cleared {
 
 impl Drop for Cleared {
     fn drop(&mut self) {
-        quietly(|| self.engine.tidy_up());
+        self.engine.tidy_up();
     }
 }

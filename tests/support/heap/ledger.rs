@@ -123,27 +123,11 @@ impl<const N: usize> Book<'_, N> {
         );
     }
 
-    /// Those that are alive, where what waits for an epoch to pass, and for nothing else,
-    /// is given the time.
-    fn alive_in_the_end(&self, expected: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let mut alive = self.alive();
-        if cfg!(feature = "versioned") {
-            let mut patience = 1_000;
-            while alive != *expected && patience > 0 {
-                crossbeam_epoch::pin().flush();
-                std::thread::sleep(std::time::Duration::from_millis(1));
-                alive = self.alive();
-                patience -= 1;
-            }
-        }
-        alive
-    }
-
     /// Checks that exactly these are alive, and that nothing has died twice.
     #[track_caller]
     pub(crate) fn check(&self, expected: &BTreeSet<usize>, when: &str) {
         self.check_deaths();
-        let alive = self.alive_in_the_end(expected);
+        let alive = self.alive();
         let leaked: Vec<_> = alive.difference(expected).take(10).collect();
         let lost: Vec<_> = expected.difference(&alive).take(10).collect();
         assert!(

@@ -129,7 +129,7 @@ impl<'r> Worker<'r> {
             }
             11 => self.exchange(),
             12..15 => self.read(store),
-            15 => crossbeam_epoch::pin().flush(),
+            15 => drop(store.pinned()),
             16 => self.held.records.iter().for_each(is_unchanged),
             17 if deep => {
                 let view = self.fresh(|| store.pinned());
