@@ -13,7 +13,8 @@
 //! - a pod is seen without one of its subscriptions,
 //! - a subscriber is seen that is not registered,
 //! - a reader sees time run backwards,
-//! - or a change of health is not told, or told twice.
+//! - or a change of health is not told, or told twice (unless the notifier was too slow, and
+//!   has told all of them to look).
 //!
 //! ```console
 //! cargo run --release --features snapshot,serde --example gateway
@@ -263,14 +264,32 @@ struct Told {
     fell_behind: bool,
 }
 
+impl Told {
+    fn tell(&mut self, registry: &Registry<SnapshotStore>, pod: &ServiceInfo) {
+        // Here a gateway would call `notification_url`.
+        for subscriber in registry.store().snapshot().subscribers(pod.service_name()) {
+            let name = subscriber.service_name().to_owned();
+            *self.subscribers.entry(name).or_default() += 1;
+        }
+    }
+}
+
 /// Tells subscribers whose health has changed, until the registry is closed.
 fn notify(registry: &Registry<SnapshotStore>, mut watch: Watch) -> Outcome<Told> {
     let mut told = Told::default();
     loop {
         let changes = match watch.recv_commit() {
             Ok(Event::Changes { changes, .. }) => changes,
-            Ok(Event::State { reason, .. }) => {
-                told.fell_behind |= reason == Reason::Lagged;
+            // It was too slow, and does not know which pods have changed: it tells of all.
+            Ok(Event::State {
+                reason: Reason::Lagged,
+                services,
+                ..
+            }) => {
+                told.fell_behind = true;
+                for pod in &services {
+                    told.tell(registry, pod);
+                }
                 continue;
             }
             Ok(_) => continue,

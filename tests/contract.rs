@@ -298,6 +298,7 @@ macro_rules! shared_store {
                 a_pod_is_never_missing_while_it_registers_anew
                 a_pod_is_never_missing_while_others_come_and_go
                 no_reader_sees_half_a_registration
+                a_view_is_of_one_state_beside_writers
                 a_scan_sees_whole_commits
                 a_pod_that_moves_is_in_one_place
                 a_rejected_batch_is_never_seen

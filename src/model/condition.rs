@@ -6,7 +6,9 @@ use std::fmt;
 use super::excerpt::Excerpt;
 use super::revision::Revision;
 
-/// What a condition expects of the record under a key.
+/// What a condition expects of the record under a key. A newer time of its health check is no
+/// change of a record: only
+/// [`require_unchanged_since`](crate::Batch::require_unchanged_since) sees one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {

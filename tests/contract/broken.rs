@@ -54,6 +54,7 @@ pub(crate) enum Fault {
     TornTake,
     TornClear,
     TornScan,
+    TornView,
     SwapInTwoSteps,
     LosesSubscriptions,
     LosesRevisions,
@@ -552,7 +553,11 @@ impl RegistryStore for Broken {
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-        let copied = self.inner().with_view(Copied::of)?;
+        let mut copied = self.inner().with_view(Copied::of)?;
+        if self.has(Fault::TornView) {
+            pause();
+            copied.groups = self.inner().with_view(Copied::of)?.groups;
+        }
         visit(&copied);
         Ok(())
     }
@@ -955,6 +960,7 @@ noticed! { must_fail:
     half_a_registration: TornCommit by shared::no_reader_sees_half_a_registration;
     half_an_unregistration: TornTake by shared::no_reader_sees_half_a_registration;
     a_commit_in_two_scans: TornCommit by shared::a_scan_sees_whole_commits;
+    a_view_in_two_steps: TornView by shared::a_view_is_of_one_state_beside_writers;
     a_scan_in_two_steps: TornScan by shared::a_scan_sees_whole_commits;
     a_pod_in_two_places: TornCommit by shared::a_pod_that_moves_is_in_one_place;
     half_a_clear: TornClear by shared::clear_is_one_step;

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use service_registry::{
-    Batch, HealthUpdate, MemoryStore, Registry, RegistryStore, Result, ServiceInfo, ServiceStatus,
-    StoreError, StoreStats,
+    Batch, HealthUpdate, MemoryStore, Registry, RegistryStore, RegistryView, Result, ServiceInfo,
+    ServiceStatus, StoreError, StoreStats,
 };
 
 use crate::support::late::LATE;
@@ -346,6 +346,42 @@ pub(crate) fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store:
         );
     };
     race(1_000, &[&replaces, &comes_and_goes], &[&groups, &counts]);
+}
+
+pub(crate) fn a_view_is_of_one_state_beside_writers<S: RegistryStore + Sync>(store: &S) {
+    // Pods come and go, each with its subscription.
+    let write = |service: &str, round: usize| {
+        let name = (round % 8).to_string();
+        let key = format!("{service}:{name}");
+        let mut batch = Batch::new();
+        if round % 16 < 8 {
+            batch
+                .save_service(pod(service, &name))
+                .add_subscription(&key, "g");
+        } else {
+            batch.remove_all_subscriptions(&key).delete_service(&key);
+        }
+        store.commit(batch).unwrap();
+    };
+    let read = |_| {
+        let asked = store.with_view(|view| {
+            let subscribers: Vec<_> = view.subscribers("g").collect();
+            for key in &subscribers {
+                assert!(view.get(key).is_some(), "{key} came, or went, in two steps");
+            }
+            let of_name = |service| view.services_by_name(service).count();
+            let counted = of_name("a") + of_name("b");
+            assert_eq!(counted, subscribers.len());
+            assert_eq!(counted, view.services().count());
+            assert_eq!(view.stats(), StoreStats::new(counted, counted));
+        });
+        asked.unwrap();
+    };
+    race(
+        500,
+        &[&|round| write("a", round), &|round| write("b", round)],
+        &[&read, &read],
+    );
 }
 
 pub(crate) fn a_scan_sees_whole_commits<S: RegistryStore + Sync>(store: &S) {

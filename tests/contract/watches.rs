@@ -17,7 +17,7 @@ use service_registry::{
 use crate::law::now;
 use crate::support::copied::{Copied, GROUPS, batch};
 use crate::support::dice::Dice;
-use crate::support::{WATCHES, at, pod, registration, revision};
+use crate::support::{CALLS, WATCHES, at, pod, registration, revision, set_the_table};
 
 pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
     let mut dice = Dice::new(3);
@@ -57,9 +57,15 @@ pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
 }
 
 pub(crate) fn a_call_from_inside_a_view_is_done_or_refused(store: &impl RegistryStore) {
-    store.add_subscription("a:1", "g").unwrap();
-    let inside = store.with_view(|_| store.clear()).unwrap();
-    assert!(matches!(inside, Ok(()) | Err(StoreError::Reentrant)));
+    for (name, call) in CALLS {
+        set_the_table(store);
+        let inside = store.with_view(|_| call(store)).unwrap();
+        assert!(
+            matches!(inside, Ok(()) | Err(StoreError::Reentrant)),
+            "{name}: {inside:?}"
+        );
+        store.clear().unwrap();
+    }
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         store.with_view(|_| std::panic::resume_unwind(Box::new("on purpose")))
     }));
