@@ -1,5 +1,5 @@
-//! Commits to a store that nobody watches, for valgrind to count: `.ci/hook` compares what
-//! they cost with what they cost in a build that tells nobody of changes.
+//! Commits to a store that nobody watches, and reads of it, for valgrind to count: `.ci/hook`
+//! compares what they cost with what they cost in a build that tells nobody of changes.
 //!
 //! ```console
 //! cargo build --release --example commits --features thread-safe,evmap,snapshot,versioned
@@ -10,7 +10,7 @@
 use std::time::{Duration, SystemTime};
 
 use service_registry::{
-    EvmapStore, MemoryStore, RegistryStore, Result, ServiceInfo, ServiceRegistration,
+    Batch, EvmapStore, MemoryStore, RegistryStore, Result, ServiceInfo, ServiceRegistration,
     ServiceStatus, SnapshotStore, ThreadSafeMemoryStore, VersionedStore,
 };
 
@@ -62,13 +62,24 @@ fn run<S: RegistryStore>(store: &S, what: &str) -> Result<()> {
                 "health" => {
                     keys.try_for_each(|key| store.update_health_status(key, status, at).map(drop))
                 }
+                "batch" => (0..PODS as usize / 10).try_for_each(|_| {
+                    let mut batch = Batch::new();
+                    for key in keys.by_ref().take(10) {
+                        batch.update_health_status(key, ServiceStatus::Healthy, at);
+                    }
+                    store.commit(batch).map(drop)
+                }),
+                "get" => keys.try_for_each(|key| store.get_service(key).map(drop)),
+                "with" => {
+                    keys.try_for_each(|key| store.with_service(key, ServiceInfo::status).map(drop))
+                }
                 "save" | "insert" => records.try_for_each(|record| store.save_service(record)),
                 "delete" => keys.try_for_each(|key| store.delete_service(key)),
                 "subscribe" => keys.try_for_each(|key| {
                     store.add_subscription(key, ["even", "odd"][round as usize % 2])?;
                     store.remove_subscription(key, ["even", "odd"][round as usize % 2])
                 }),
-                _ => panic!("check, health, save, insert, delete or subscribe"),
+                _ => panic!("check, health, save, insert, delete, subscribe, batch, get or with"),
             };
         });
         failed?;

@@ -163,7 +163,9 @@ impl EvmapStore {
         let lock = self.lock();
         match Telling::new(&*self.log, is_asked) {
             None => self.write_in(lock, &mut Nobody, write).map(finish),
-            Some(mut telling) => aside(|| self.write_in(lock, &mut telling, write).map(finish)),
+            Some(mut telling) => {
+                aside(move || self.write_in(lock, &mut telling, write).map(finish))
+            }
         }
     }
 

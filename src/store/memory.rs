@@ -139,7 +139,9 @@ impl MemoryStore {
         let state = state.map_err(|_| StoreError::Reentrant)?;
         match Telling::new(self.log.get().map(|log| &**log), is_asked) {
             None => self.write_in(state, &mut Nobody, write).map(finish),
-            Some(mut telling) => aside(|| self.write_in(state, &mut telling, write).map(finish)),
+            Some(mut telling) => {
+                aside(move || self.write_in(state, &mut telling, write).map(finish))
+            }
         }
     }
 

@@ -137,7 +137,9 @@ impl SnapshotStore {
         let turn = self.newest.turn();
         match Telling::new(&*self.log, is_asked) {
             None => self.write_in(turn, &mut Nobody, write).map(finish),
-            Some(mut telling) => aside(|| self.write_in(turn, &mut telling, write).map(finish)),
+            Some(mut telling) => {
+                aside(move || self.write_in(turn, &mut telling, write).map(finish))
+            }
         }
     }
 

@@ -142,7 +142,9 @@ impl ThreadSafeMemoryStore {
         let state = self.shared.exclusive()?;
         match Telling::new(&*self.log, is_asked) {
             None => self.write_in(state, &mut Nobody, write).map(finish),
-            Some(mut telling) => aside(|| self.write_in(state, &mut telling, write).map(finish)),
+            Some(mut telling) => {
+                aside(move || self.write_in(state, &mut telling, write).map(finish))
+            }
         }
     }
 

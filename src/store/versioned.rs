@@ -221,7 +221,9 @@ impl VersionedStore {
         let commit = self.open_turn()?;
         match Telling::new(&self.engine.log, is_asked) {
             None => self.write_in(commit, &mut Nobody, write).map(finish),
-            Some(mut telling) => aside(|| self.write_in(commit, &mut telling, write).map(finish)),
+            Some(mut telling) => {
+                aside(move || self.write_in(commit, &mut telling, write).map(finish))
+            }
         }
     }
 
