@@ -47,8 +47,8 @@
 //!
 //! - One thread: [`MemoryStore`]. Nothing is quicker.
 //! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
-//! - Several threads that read and write, or answers that must agree with each
-//!   other: `VersionedStore`. What is replaced stays in memory for a few hundred
+//! - Several threads that mostly read, or answers that must agree with each
+//!   other: `VersionedStore`. Where more than a fifth of the calls are writes, measure. What is replaced stays in memory for a few hundred
 //!   commits, and longer while a thread stays inside a read.
 //! - The same with few writes, and memory that is given back at once:
 //!   `SnapshotStore`. Its writes cost more than those of any other store here but
@@ -117,6 +117,10 @@
 //! | `stream` | watches as `futures_core::Stream`s |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The files of `VersionedStore` say `im` so far.
+#[cfg(feature = "versioned")]
+extern crate imbl as im;
 
 pub mod changes;
 mod hash;
