@@ -386,8 +386,8 @@ impl Log {
     }
 
     /// Ends the log with its store: watches show what is there, and then that the store is
-    /// closed. To be called when the last commit has been appended. What no watch can ask for is forgotten at once,
-    /// and the rest when the last watch goes.
+    /// closed. To be called when the last commit has been appended. What no watch can ask for is
+    /// forgotten at once, and the rest when the last watch goes.
     pub fn close(&self) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let inner = &mut *self.lock();
