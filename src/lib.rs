@@ -48,9 +48,9 @@
 //! - One thread: [`MemoryStore`]. Nothing is quicker.
 //! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
 //! - Several threads that mostly read, or answers that must agree with each
-//!   other: `VersionedStore`. Where more than a fifth of the calls are writes, measure.
-//!   What is replaced stays in memory for a few thousand further replacements, and
-//!   longer while a thread stays inside a read.
+//!   other: `VersionedStore`. What is replaced is freed up to a few thousand
+//!   replaced versions later, and not while a thread stays inside a read. Where
+//!   more than a fifth of the calls are writes, measure.
 //! - The same with few writes, and memory that is given back at once:
 //!   `SnapshotStore`. Its writes cost more than those of any other store here but
 //!   `WorkerStore`.
