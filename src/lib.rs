@@ -47,9 +47,10 @@
 //!
 //! - One thread: [`MemoryStore`]. Nothing is quicker.
 //! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
-//! - Several threads that read and write, or answers that must agree with each
-//!   other: `VersionedStore`. What is replaced stays in memory for a few hundred
-//!   commits, and longer while a thread stays inside a read.
+//! - Several threads that mostly read, or answers that must agree with each
+//!   other: `VersionedStore`. What is replaced is freed up to a few thousand
+//!   replaced versions later, and not while a thread stays inside a read. Where
+//!   more than a fifth of the calls are writes, measure.
 //! - The same with few writes, and memory that is given back at once:
 //!   `SnapshotStore`. Its writes cost more than those of any other store here but
 //!   `WorkerStore`.
@@ -117,6 +118,10 @@
 //! | `stream` | watches as `futures_core::Stream`s |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+// The files of `VersionedStore` say `im` so far.
+#[cfg(feature = "versioned")]
+extern crate imbl as im;
 
 pub mod changes;
 mod hash;

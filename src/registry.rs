@@ -45,7 +45,7 @@ impl<S: RegistryStore> Registry<S> {
         Registry { store }
     }
 
-    /// The store, for everything that is not said here.
+    /// The underlying store, for operations that `Registry` does not expose.
     pub const fn store(&self) -> &S {
         &self.store
     }
@@ -159,135 +159,135 @@ impl<S: RegistryStore> Registry<S> {
         self.store.commit_changes(batch).map(|(_, changes)| changes)
     }
 
-    /// Applies a batch: see [`RegistryStore::commit`].
+    /// Applies a batch, whole or not at all, and returns the revision that it led to.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::commit`] does.
     pub fn commit(&self, batch: Batch) -> Result<Revision> {
         self.store.commit(batch)
     }
 
-    /// Applies a batch, and answers with what it changed: see
-    /// [`RegistryStore::commit_changes`].
+    /// Applies a batch, and returns what it changed, too.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::commit_changes`] does.
     pub fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
         self.store.commit_changes(batch)
     }
 
-    /// Begins a watch: see [`RegistryStore::watch`].
+    /// Begins a watch: the present state of what is selected, and then every change of it.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::watch`] does.
     pub fn watch(&self, selection: Selection) -> Result<Watch> {
         self.store.watch(selection)
     }
 
-    /// Begins a watch behind a cursor: see [`RegistryStore::watch_from`].
+    /// Begins a watch behind a cursor, or with the state where the log does not reach back.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::watch_from`] does.
     pub fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
         self.store.watch_from(selection, cursor)
     }
 
-    /// Ends the store: see [`RegistryStore::close`].
+    /// Ends the store.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::close`] does.
     pub fn close(&self) -> Result<()> {
         self.store.close()
     }
 
-    /// See [`RegistryStore::get_service`].
+    /// Returns the record under `key`.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::get_service`] does.
     pub fn get_service(&self, key: &str) -> Result<ServiceInfo> {
         self.store.get_service(key)
     }
 
-    /// See [`RegistryStore::find_service`].
+    /// Returns the record under `key`, or `None` where no pod has it.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::find_service`] does.
     pub fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
         self.store.find_service(key)
     }
 
-    /// See [`RegistryStore::contains_service`].
+    /// Whether a pod is registered under `key`.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::contains_service`] does.
     pub fn contains_service(&self, key: &str) -> Result<bool> {
         self.store.contains_service(key)
     }
 
-    /// See [`RegistryStore::with_service`].
+    /// Calls `read` with the record under `key`, without a copy but on `WorkerStore`.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::with_service`] does.
     #[inline]
     pub fn with_service<R>(&self, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R> {
         self.store.with_service(key, read)
     }
 
-    /// See [`RegistryStore::get_services_by_name`].
+    /// Returns the pods of a service, in no particular order.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::get_services_by_name`] does.
     pub fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
         self.store.get_services_by_name(service_name)
     }
 
-    /// See [`RegistryStore::get_all_services`].
+    /// Returns every record, in no particular order.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::get_all_services`] does.
     pub fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
         self.store.get_all_services()
     }
 
-    /// See [`RegistryStore::get_subscribers`].
+    /// Returns who is subscribed to a group, in the order of subscription.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::get_subscribers`] does.
     pub fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
         self.store.get_subscribers(service_group)
     }
 
-    /// See [`RegistryStore::get_subscriber_services`].
+    /// Returns the records of the registered subscribers of a group, in the order of
+    /// subscription.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::get_subscriber_services`] does.
     pub fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
         self.store.get_subscriber_services(service_group)
     }
 
-    /// See [`RegistryStore::stats`].
+    /// Returns how much the store holds.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Fails as [`RegistryStore::stats`] does.
     pub fn stats(&self) -> Result<StoreStats> {
         self.store.stats()
     }
 
-    /// See [`RegistryStore::revision`].
+    /// Returns the number of the present state; after `close`, that of the last one.
     pub fn revision(&self) -> Revision {
         self.store.revision()
     }

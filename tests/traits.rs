@@ -375,6 +375,21 @@ mod pointers {
     }
 }
 
+#[test]
+#[cfg(feature = "snapshot")]
+fn pointers_hand_out_the_snapshots_of_their_store() {
+    use service_registry::{RegistryView, SnapshotStore, Snapshots};
+
+    fn count<S: Snapshots>(store: &S) -> usize {
+        store.snapshot().services().count()
+    }
+    let store = SnapshotStore::new();
+    store.save_service(pod("db", "1")).unwrap();
+    assert_eq!((count(&store), count(&&store)), (1, 1));
+    let nested = Rc::new(Box::new(Arc::new(store)));
+    assert_eq!((count(&*nested), count(&nested)), (1, 1));
+}
+
 /// A store from elsewhere that tells no changes.
 struct Untold(MemoryStore);
 

@@ -53,7 +53,8 @@ pub enum Reason {
     Begin,
     /// The log does not reach back to where the watch was.
     Lagged,
-    /// The store was filled from a dump.
+    /// The store was filled from a dump. For stores from elsewhere: no store of this crate
+    /// does it yet.
     Restored,
 }
 

@@ -353,7 +353,8 @@ impl Log {
 
     /// Tells every watch to begin anew: the store has been filled from a dump, by the commit
     /// that led to `revision`. In place of [`append`](Self::append), and to be called whether
-    /// or not it [is recording](Self::is_recording), for cursors from before.
+    /// or not it [is recording](Self::is_recording), for cursors from before. For stores from
+    /// elsewhere: no store of this crate does it yet.
     pub fn restored(&self, revision: Revision) -> Aftermath {
         self.restore(&mut self.lock(), revision)
     }
@@ -385,8 +386,8 @@ impl Log {
     }
 
     /// Ends the log with its store: watches show what is there, and then that the store is
-    /// closed. To be called when the last commit has been appended. What no watch can ask for is forgotten at once,
-    /// and the rest when the last watch goes.
+    /// closed. To be called when the last commit has been appended. What no watch can ask for is
+    /// forgotten at once, and the rest when the last watch goes.
     pub fn close(&self) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let inner = &mut *self.lock();

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 /// How much a [`Log`](super::Log) remembers.
 ///
-/// The logs of `MemoryStore` and `WorkerStore` keep a [checkpoint](super::Log::append_with) besides,
-/// which is not part of `bytes`: 40 bytes for each record of the store and some more for each
-/// subscription, and those records of it that the store has replaced since. A new one is made
-/// when the log has forgotten what came after the last one, in O(*n*). So give these stores
-/// many times what one commit changes: where `bytes` do not hold a single commit, each commit
-/// makes a checkpoint.
+/// The logs of `MemoryStore` and `WorkerStore` keep a [checkpoint](super::Log::append_with)
+/// besides, which is not part of `bytes`: 40 bytes for each record of the store and some more for
+/// each subscription, and those records of it that the store has replaced since. A new one is made
+/// when the log has forgotten what came after the last one, in O(*n*). So give these stores many
+/// times what one commit changes: where `bytes` do not hold a single commit, each commit makes a
+/// checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// The most that all entries together keep in memory beside what the store itself holds,

@@ -36,8 +36,8 @@ pub trait ReadState: Send + Sync {
 /// It needs no runtime and spawns nothing; any thread may have it. A call that is given up,
 /// as a future is when it is dropped, loses nothing: what it would have told comes next.
 ///
-/// No commit waits until a watch has read. One that falls behind what the log of the store holds (see
-/// [`LogOptions`](super::LogOptions)) is told the state anew, with [`Reason::Lagged`].
+/// No commit waits until a watch has read. One that falls behind what the log of the store holds
+/// (see [`LogOptions`](super::LogOptions)) is told the state anew, with [`Reason::Lagged`].
 ///
 /// ```
 /// use service_registry::changes::{Event, Selection};

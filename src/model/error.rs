@@ -290,7 +290,8 @@ pub enum Problem {
         /// Those that are.
         expected: &'static str,
     },
-    /// Known, and not to be had here.
+    /// A store that is not compiled in (build with the feature `evmap`, say), or that
+    /// threads cannot share.
     Unavailable {
         /// Why, and what to do instead.
         because: &'static str,

@@ -95,7 +95,7 @@ impl SnapshotStore {
     /// The present state. O(1), allocates nothing, and costs the store nothing
     /// while it is kept, but for the memory of what has been replaced since.
     ///
-    /// Of a closed store it is empty, under the last revision.
+    /// After `close`, returns an empty view at the last revision.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {

@@ -321,3 +321,67 @@ pub(crate) fn watches_of_many_threads_leave_nothing<S: RegistryStore + Sync>(
 fn settled(store: &impl RegistryStore) {
     (0..3_000).for_each(|_| nudge(store));
 }
+
+/// Proof that these tests can fail.
+#[cfg(feature = "thread-safe")]
+mod broken {
+    use std::panic::catch_unwind;
+    use std::sync::{Mutex, PoisonError};
+    use std::time::SystemTime;
+
+    use service_registry::{HealthUpdate, Result, ThreadSafeMemoryStore, delegate_store};
+
+    use super::*;
+
+    /// Keeps a copy of each record that it is asked to save or to update.
+    struct Keeps(ThreadSafeMemoryStore, Mutex<Vec<ServiceRegistration>>);
+
+    impl Keeps {
+        fn keep(&self, service: &ServiceInfo) {
+            let mut kept = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push(service.registration().clone());
+        }
+    }
+
+    impl RegistryStore for Keeps {
+        delegate_store!(self => self.0; except save_service, update_health_status);
+
+        fn save_service(&self, service: ServiceInfo) -> Result<()> {
+            self.keep(&service);
+            self.0.save_service(service)
+        }
+        fn update_health_status(
+            &self,
+            key: &str,
+            status: ServiceStatus,
+            checked_at: SystemTime,
+        ) -> Result<HealthUpdate> {
+            self.keep(&self.0.get_service(key)?);
+            self.0.update_health_status(key, status, checked_at)
+        }
+    }
+
+    type Make = fn(LogOptions) -> Keeps;
+    type Test = (&'static str, fn(Make));
+
+    #[test]
+    fn a_store_that_keeps_what_it_has_told_is_noticed() {
+        let _alone = crate::heap::alone();
+        let make: Make =
+            |options| Keeps(ThreadSafeMemoryStore::with_log(options), Mutex::default());
+        let tests: &[Test] = &[
+            (
+                "never read",
+                watches_that_are_never_read_cost_the_bound_of_the_log,
+            ),
+            ("nothing new", a_record_that_says_nothing_new_is_kept_once),
+            ("large records", large_records_cost_the_bound_of_the_log),
+            ("busy topics", topics_that_were_busy_keep_no_room),
+            ("come and go", watches_that_come_and_go_leave_nothing),
+            ("many threads", watches_of_many_threads_leave_nothing),
+        ];
+        for (name, test) in tests {
+            assert!(catch_unwind(|| test(make)).is_err(), "{name}");
+        }
+    }
+}

@@ -39,8 +39,9 @@ macro_rules! impl_views {
             type View = service_registry::$snapshot;
             type Reader = service_registry::$reader;
 
+            // As generic code calls it.
             fn snapshot(&self) -> Self::View {
-                self.snapshot()
+                service_registry::Snapshots::snapshot(self)
             }
             fn reader(&self) -> Self::Reader {
                 self.reader()

@@ -9,8 +9,8 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use im::shared_ptr::DefaultSharedPtr;
-use im::{GenericHashMap, GenericOrdMap};
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, GenericOrdMap};
 
 use super::trie::{Entry, Trie};
 use crate::changes::Difference;
