@@ -114,7 +114,7 @@ impl Held {
                 .cloned()
                 .collect(),
             subscriptions: subscriptions
-                .filter(|(subscriber, group)| selection.holds_subscription(subscriber, group))
+                .filter(|(_, group)| selection.holds_subscription(group))
                 .map(|(subscriber, group)| Subscription::new(subscriber.clone(), group.clone()))
                 .collect(),
         }

@@ -27,7 +27,7 @@ impl Replica {
             }
         }
         for subscription in &state.subscriptions {
-            if selection.holds_subscription(&subscription.subscriber, &subscription.group) {
+            if selection.holds_subscription(&subscription.group) {
                 replica.subscribe(subscription.clone());
             }
         }

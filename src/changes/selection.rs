@@ -8,7 +8,7 @@ use hashbrown::Equivalent;
 use crate::changes::{Difference, State, Subscription};
 use crate::model::error::Result;
 use crate::model::excerpt::Excerpt;
-use crate::model::key::{ServiceKey, check_key};
+use crate::model::key::check_key;
 use crate::model::limits::check_service_name;
 use crate::model::record::ServiceInfo;
 
@@ -64,8 +64,8 @@ impl Selection {
         }
     }
 
-    /// Whether it holds this subscription.
-    pub fn holds_subscription(&self, _subscriber: &ServiceKey, group: &str) -> bool {
+    /// Whether it holds the subscriptions of this group.
+    pub fn holds_subscription(&self, group: &str) -> bool {
         match self {
             Selection::All => true,
             Selection::Group(name) => group == &**name,
@@ -77,7 +77,7 @@ impl Selection {
     pub(crate) fn of(&self, mut state: State) -> State {
         if *self != Selection::All {
             state.services.retain(|service| self.holds(service));
-            let held = |one: &Subscription| self.holds_subscription(&one.subscriber, &one.group);
+            let held = |one: &Subscription| self.holds_subscription(&one.group);
             state.subscriptions.retain(held);
         }
         state
@@ -90,9 +90,8 @@ impl Selection {
             | Difference::Removed { last: service, .. }
             | Difference::Changed { after: service, .. }
             | Difference::Skipped { kept: service } => self.holds(service),
-            Difference::Subscribed { subscriber, group }
-            | Difference::Unsubscribed { subscriber, group } => {
-                self.holds_subscription(subscriber, group)
+            Difference::Subscribed { group, .. } | Difference::Unsubscribed { group, .. } => {
+                self.holds_subscription(group)
             }
         }
     }

@@ -147,7 +147,7 @@ impl ReadState for OfElsewhere {
                 .cloned()
                 .collect(),
             subscriptions: sides
-                .filter(|(subscriber, group)| selection.holds_subscription(subscriber, group))
+                .filter(|(_, group)| selection.holds_subscription(group))
                 .map(|(subscriber, group)| Subscription::new(subscriber.clone(), group.clone()))
                 .collect(),
         }))

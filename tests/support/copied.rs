@@ -39,15 +39,12 @@ impl Copied {
         for info in view.services().filter(|info| selection.holds(info)) {
             copied.records.insert(info.key().to_string(), stamped(info));
         }
-        for group in view.groups() {
-            let subscribers = view.subscribers(group);
-            let held: Vec<String> = subscribers
-                .filter(|key| selection.holds_subscription(key, group))
-                .map(ToString::to_string)
-                .collect();
-            if !held.is_empty() {
-                copied.groups.insert(group.into(), held);
-            }
+        for group in view
+            .groups()
+            .filter(|group| selection.holds_subscription(group))
+        {
+            let held = view.subscribers(group).map(ToString::to_string).collect();
+            copied.groups.insert(group.into(), held);
         }
         copied
     }

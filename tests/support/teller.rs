@@ -81,10 +81,11 @@ pub(crate) fn state_of(view: &dyn DynView, selection: &Selection) -> State {
         services: services.cloned().collect(),
         ..State::default()
     };
-    for group in view.groups() {
-        let held = view
-            .subscribers(group)
-            .filter(|key| selection.holds_subscription(key, group));
+    for group in view
+        .groups()
+        .filter(|group| selection.holds_subscription(group))
+    {
+        let held = view.subscribers(group);
         let held = held.map(|key| Subscription::new(key.clone(), group));
         state.subscriptions.extend(held);
     }
