@@ -304,9 +304,9 @@ impl<'a> Desk<'a> {
                 let after = looked_at.then(|| Used::by(process.id())).flatten();
                 possible(&slice, &cell.metrics)
                     .map_err(|fault| End::Fault(fault.at(&entry.contender)))?;
-                let lost = before
-                    .zip(after)
-                    .map(|(before, after)| before.lost_until(&after, threads, self.processors));
+                let lost = before.zip(after).map(|(before, after)| {
+                    before.lost_until(&after, cell.working(), self.processors)
+                });
                 entry.slices.push((slice, lost));
             }
         }
@@ -350,6 +350,11 @@ impl<'a> Desk<'a> {
             values.insert((&entry.contender, entry.again), kept);
         }
         let contenders = scenario.contenders.len();
+        // A thread alone has nobody to run at once with.
+        let lost = middle(seat.lost.values().flatten().copied()).filter(|_| cell.working() > 1);
+        for row in &mut self.report.rows[seat.rows..][..contenders * cell.metrics.len()] {
+            row.lost = lost.map(rounded);
+        }
         for (metric, _) in cell.metrics.iter().enumerate() {
             let of = |kept: Option<&Vec<Option<&Slice>>>| -> Vec<Option<f64>> {
                 let kept = kept.into_iter().flatten();

@@ -6,6 +6,9 @@ use crate::stats::{Estimate, middle};
 /// Two that differ by less than this factor are equal: 3 %.
 pub(super) const EQUAL: f64 = 1.03;
 
+/// Threads that lost more than this part of their time to other programs seldom ran at once.
+pub(crate) const BUSY: f64 = 0.2;
+
 /// What a time counts as at least, in nanoseconds, where its logarithm is taken.
 pub(super) const LEAST: f64 = 1e-3;
 
