@@ -48,8 +48,8 @@
 //! - One thread: [`MemoryStore`]. Nothing is quicker.
 //! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
 //! - Several threads that read and write, or answers that must agree with each
-//!   other: `VersionedStore`. What is replaced stays in memory for a few hundred
-//!   commits, and longer while a thread stays inside a read.
+//!   other: `VersionedStore`. What is replaced is freed up to a few thousand
+//!   replaced versions later, and not while a thread stays inside a read.
 //! - The same with few writes, and memory that is given back at once:
 //!   `SnapshotStore`. Its writes cost more than those of any other store here but
 //!   `WorkerStore`.

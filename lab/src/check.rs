@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::model::{Report, SCHEMA_VERSION, cells};
-use crate::output::{json, words};
+use crate::output::json;
+use crate::words;
 
 /// So many faults are named, and the rest counted.
 const MOST: usize = 40;
@@ -211,7 +212,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
 
 fn rows(report: &Report, faults: &mut Faults) {
     let shape = |lives: &[Vec<Option<f64>>]| lives.iter().map(Vec::len).collect::<Vec<_>>();
-    let mut seen = HashSet::new();
+    let (mut seen, mut losses) = (HashSet::new(), HashMap::new());
     for (row, at) in report.rows.iter().zip(cells::places(&report.rows)) {
         let run = report.scenarios.iter().find(|run| run.name == row.id.scenario);
         faults.expect(run.is_some(), || {
@@ -226,6 +227,9 @@ fn rows(report: &Report, faults: &mut Faults) {
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
         faults.expect(is_reference || row.again.is_empty(), || {
             format!("{at}/again: only the reference runs twice")
+        });
+        faults.expect(*losses.entry(&row.id).or_insert(row.lost) == row.lost, || {
+            format!("{at}: lost to others is not the same in all metrics of {:?}", row.id)
         });
         faults.expect(row.slices() > 0, || {
             format!("{at}/samples: a value of nothing that was measured")

@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 
 use crate::model::{Interval, Place, Report, Row};
-use crate::output::words::{self, plural};
+use crate::words::{self, plural};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]

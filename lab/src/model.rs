@@ -208,8 +208,8 @@ pub struct Row {
     #[serde(skip)]
     pub unit: Unit,
     /// What other programs took of the processor time that the threads of the cell could have
-    /// had: the median over the slices of all contenders. Not of a thread alone, and not where
-    /// the system does not tell.
+    /// had: in the median over the slices of all contenders, and no more than these programs
+    /// ran. Not of a thread alone, and not where the system does not tell.
     #[serde(skip)]
     pub lost: Option<f64>,
     /// The contender id.
@@ -434,9 +434,9 @@ pub(crate) mod cells {
         metric: String,
         /// What the figures count.
         unit: Unit,
-        /// What other programs took of the processor time that its threads could have had: the
-        /// median over the slices of all contenders. Not of a thread alone, and not where the
-        /// system does not tell.
+        /// What other programs took of the processor time that its threads could have had: in
+        /// the median over the slices of all contenders, and no more than these programs ran.
+        /// Not of a thread alone, and not where the system does not tell.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[schemars(range(min = 0, max = 1))]
         lost: Option<f64>,

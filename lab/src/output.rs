@@ -11,7 +11,6 @@ pub mod progress;
 mod story;
 pub(crate) mod templates;
 pub(crate) mod terminal;
-pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -75,6 +75,8 @@ struct Seat {
     each: Duration,
     /// What others took of the slices of each contender, twice where it is the reference.
     lost: BTreeMap<(String, bool), Vec<f64>>,
+    /// What they ran in each slice at most.
+    others: Vec<f64>,
 }
 
 /// A contender in a life of a cell.
@@ -117,6 +119,7 @@ impl<'a> Desk<'a> {
                     lives: 0,
                     each: Duration::ZERO,
                     lost: BTreeMap::new(),
+                    others: Vec::new(),
                 });
                 report.rows.extend(scenario.rows(place));
             }
@@ -305,6 +308,8 @@ impl<'a> Desk<'a> {
                 possible(&slice, &cell.metrics)
                     .map_err(|fault| End::Fault(fault.at(&entry.contender)))?;
                 let lost = before.zip(after).map(|(before, after)| {
+                    let others = before.others_until(&after, cell.working(), self.processors);
+                    self.seats[at].others.push(others);
                     before.lost_until(&after, cell.working(), self.processors)
                 });
                 entry.slices.push((slice, lost));
@@ -351,7 +356,9 @@ impl<'a> Desk<'a> {
         }
         let contenders = scenario.contenders.len();
         // A thread alone has nobody to run at once with.
-        let lost = middle(seat.lost.values().flatten().copied()).filter(|_| cell.working() > 1);
+        let usual = middle(seat.lost.values().flatten().copied()).filter(|_| cell.working() > 1);
+        let others = seat.others.iter().sum::<f64>() / seat.others.len() as f64;
+        let lost = usual.map(|own| own.min(others.max(0.0)));
         for row in &mut self.report.rows[seat.rows..][..contenders * cell.metrics.len()] {
             row.lost = lost.map(rounded);
         }

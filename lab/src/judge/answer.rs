@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::questions::{self, Question, Trial, Who};
 use super::ratios::{BUSY, EQUAL, Logs, estimate, pairs};
 use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
-use crate::output::words::{self, plural};
 use crate::stats::Estimate;
+use crate::words::{self, plural};
 
 /// A question that is not decided yet: who needs more rounds in which cells.
 #[derive(Clone, Debug, PartialEq)]

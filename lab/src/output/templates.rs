@@ -6,8 +6,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::words;
 use crate::fault::Fault;
+use crate::words;
 
 /// Each with its name, whose ending says how values are escaped.
 const ALL: [(&str, &str); 11] = [

@@ -7,6 +7,7 @@ use serde_json::{Value, json as value};
 use crate::check::{check, read};
 use crate::compare::compare;
 use crate::judge::complete;
+use crate::model::Answer;
 use crate::synthetic;
 
 const README: &str = "# A\n\n<!-- figures:begin -->\nold\n<!-- figures:end -->\n\nB\n";
@@ -132,6 +133,53 @@ fn a_sentence_claims_no_more_than_its_interval() {
     let page = file(&synthetic::undecided(), "report.html");
     assert!(!page.contains("costs least") && page.contains("This run does not decide it"));
     assert!(page.contains("not decided"));
+}
+
+/// Where others took more than a fifth of the time of several threads, each page says so beside
+/// the answers that come from these, and of no other; and they are what they were.
+#[test]
+fn what_holds_for_a_busy_machine_only_is_marked() {
+    let about_threads = ["few writes", "mixed", "mostly writes"];
+    let pages = |report: &Report| {
+        let docs = docs(report, README).unwrap();
+        let of = |name| docs.iter().find(|(path, _)| path.ends_with(name)).unwrap().1.clone();
+        let made = ["README.md", "benchmarks.md"].map(|name| String::from_utf8(of(name)).unwrap());
+        let [html, markdown] = ["report.html", "report.md"].map(|name| file(report, name));
+        (shown(report, 80, false, false), html, markdown, made)
+    };
+    let said = "of the time of its threads, so that these often did not run at once";
+    for took in [0.02, 0.2] {
+        let (text, html, markdown, made) = pages(&synthetic::beside_others(took));
+        let all = [text, html, markdown, made.concat()].concat();
+        assert!(!all.contains("often did not run at once") && !all.contains(" *"), "{took}");
+    }
+    let (quiet, busy) = (synthetic::quick(), synthetic::beside_others(0.38));
+    for (was, is) in quiet.answers.iter().zip(&busy.answers) {
+        let marked = about_threads.iter().any(|end| is.question.ends_with(end));
+        assert_eq!(is.busy, marked.then_some(0.38), "{}", is.question);
+        assert_eq!(Answer { busy: None, ..is.clone() }, *was);
+    }
+    let faults = |report: &Report| check(&json::text(report).unwrap(), complete).err();
+    assert_eq!(faults(&busy), None);
+    let mut silent = busy.clone();
+    silent.answers[1].busy = None;
+    assert_eq!(
+        faults(&silent).unwrap(),
+        ["/answers/1/busy: null stands there, 0.38 follows from the samples"]
+    );
+    silent.rows.iter_mut().for_each(|row| row.lost = Some(1.5));
+    assert!(faults(&silent).unwrap()[0].contains("/cells/0/lost"));
+    let (text, html, markdown, made) = pages(&busy);
+    assert_eq!(text.lines().filter(|line| line.ends_with(" *")).count(), 3, "{text}");
+    assert!(text.contains("Mind: * Other programs took up to 38 %"), "{text}");
+    // In the list, at the head of its section, and once as a warning.
+    assert_eq!(html.matches(" *</b>").count(), 3);
+    assert_eq!(html.matches(" *</span>").count(), 3);
+    for page in [&html, &markdown, &made[1]] {
+        assert_eq!(page.matches(said).count(), 3 + 1, "{page}");
+    }
+    assert_eq!(markdown.matches(" \\* |").count(), 3);
+    assert_eq!(made[0].matches(said).count(), 1);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 use super::look::{Look, width};
 use super::scale::Scale;
 use crate::model::{Interval, Unit};
-use crate::output::words;
+use crate::words;
 
 /// Some contenders next to each other.
 #[derive(Clone, Debug)]

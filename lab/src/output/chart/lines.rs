@@ -5,7 +5,7 @@ use minijinja::{Value, context};
 use super::look::Look;
 use super::scale::{Scale, apart};
 use crate::model::{Interval, Unit};
-use crate::output::words;
+use crate::words;
 
 /// One contender.
 #[derive(Clone, Debug)]
