@@ -13,12 +13,8 @@ const MOST: usize = 40;
 
 /// Reads a report and looks for everything in it that cannot be. What follows from the
 /// samples is computed again by `complete`, which fills in the values and ratios of the
-/// rows, the noise and the answers.
-///
-/// # Errors
-///
-/// Each fault, with where it stands: `/cells/3/rows/0/value/low: ...`. What they quote of the file
-/// holds no control characters.
+/// rows, the noise and the answers. Each fault says where it stands:
+/// `/cells/3/rows/0/value/low: ...`; what it quotes of the file holds no control characters.
 pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec<String>> {
     let value = json(bytes).map_err(|fault| vec![fault])?;
     let mut faults = Faults::default();
@@ -39,10 +35,6 @@ pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Repo
 
 /// Reads a report that may contradict itself, to render or compare it: only its form is
 /// looked at. Control characters in its texts are replaced.
-///
-/// # Errors
-///
-/// Why it is not a report of this form, and where that shows.
 pub(crate) fn read(bytes: &[u8]) -> Result<Report, String> {
     let mut value = json(bytes)?;
     clean(&mut value);

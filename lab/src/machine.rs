@@ -47,25 +47,19 @@ impl Used {
         Some(Used { at: Instant::now(), ran, waited, busy, stolen })
     }
 
-    /// Which part of what `threads` could have had of `processors` since was lost to
-    /// others: from 0 to 1.
-    pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> f64 {
+    /// Of what `threads` could have had of `processors` since, which part was lost to others,
+    /// from 0 to 1; and which part others ran at most, with the host: of one slice that is a
+    /// guess, and may be less than nothing.
+    pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> [f64; 2] {
         let own = threads.min(processors).max(1) as f64;
-        let length = (end.at - self.at).as_nanos() as f64 * own;
+        let length = ((end.at - self.at).as_nanos() as f64 * own).max(1.0);
         let since = |end: u64, begin: u64| end.saturating_sub(begin) as f64;
-        let left = (length - since(end.ran, self.ran)).max(0.0);
-        let waited = since(end.waited, self.waited).min(left);
+        let ran = since(end.ran, self.ran);
+        let waited = since(end.waited, self.waited).min((length - ran).max(0.0));
         // Of all processors; how many of ours is not known.
         let stolen = since(end.stolen, self.stolen) * own / processors.max(1) as f64;
-        ((waited + stolen) / length.max(1.0)).min(1.0)
-    }
-
-    /// What others ran since, with the host, next to what `threads` could have had of
-    /// `processors`. Of one slice that is a guess, and may be less than nothing.
-    pub(crate) fn others_until(&self, end: &Used, threads: usize, processors: usize) -> f64 {
-        let length = (end.at - self.at).as_nanos() as f64 * threads.min(processors).max(1) as f64;
-        let all = (end.busy + end.stolen).saturating_sub(self.busy + self.stolen);
-        (all as f64 - end.ran.saturating_sub(self.ran) as f64) / length.max(1.0)
+        let others = since(end.busy, self.busy) - ran + since(end.stolen, self.stolen);
+        [((waited + stolen) / length).min(1.0), others / length]
     }
 }
 
@@ -151,27 +145,17 @@ mod tests {
         assert_eq!([all("cpu 1 2\n"), all("")], [None, None]);
     }
 
-    /// Ten milliseconds in which a process ran and waited for so many, others ran for five, and
-    /// the host took so many.
-    fn slice(ran: u64, waited: u64, stolen: u64) -> [Used; 2] {
+    /// Ten milliseconds in which a process ran and waited for so many, and others ran for five.
+    fn lost_and_run(ran: u64, waited: u64, stolen: u64, threads: usize) -> [f64; 2] {
         let begin = Used { at: Instant::now(), ran: 0, waited: 0, busy: 0, stolen: 0 };
         let [ran, waited, stolen] = [ran, waited, stolen].map(|millis| millis * 1_000_000);
         let at = begin.at + Duration::from_millis(10);
-        [begin, Used { at, ran, waited, busy: ran + 5_000_000, stolen }]
+        let end = Used { at, ran, waited, busy: ran + 5_000_000, stolen };
+        begin.lost_until(&end, threads, 2).map(|part| (part * 100.0).round() / 100.0)
     }
 
     fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
-        let [begin, end] = slice(ran, waited, stolen);
-        (begin.lost_until(&end, threads, 2) * 100.0).round() / 100.0
-    }
-
-    #[test]
-    fn what_others_ran_is_no_more_than_what_is_left() {
-        let others = |stolen, threads| {
-            let [begin, end] = slice(12, 300, stolen);
-            begin.others_until(&end, threads, 2)
-        };
-        assert_eq!([others(0, 30), others(5, 2), others(0, 1)], [0.25, 0.5, 0.5]);
+        lost_and_run(ran, waited, stolen, threads)[0]
     }
 
     #[test]
@@ -188,5 +172,7 @@ mod tests {
         assert_eq!(lost(1, 1, 0, 1), 0.1);
         assert_eq!(lost(20, 0, 10, 2), 0.5);
         assert_eq!(lost(9, 0, 20, 1), 1.0);
+        // Threads that queue for a lock wait for each other; others ran less than that.
+        assert_eq!(lost_and_run(10, 300, 0, 30), [0.5, 0.25]);
     }
 }

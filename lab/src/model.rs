@@ -5,9 +5,9 @@
 //! have several *metrics*: one slice of a latency cell yields p50, p99 and p99.9.
 //! A [`Row`] is one contender in one metric of one cell.
 //!
-//! Samples are the only thing that is measured; medians, ratios, intervals, noise and
-//! answers are computed from them by [`crate::judge`], and stand in the file so that a
-//! reader of the JSON need not. `lab check` computes them again.
+//! Samples are measured, and what other programs took meanwhile; medians, ratios, intervals,
+//! noise and answers are computed from them by [`crate::judge`], and stand in the file so that
+//! a reader of the JSON need not. `lab check` computes them again.
 
 use std::collections::BTreeMap;
 
@@ -207,9 +207,7 @@ pub struct Row {
     /// What `value` counts.
     #[serde(skip)]
     pub unit: Unit,
-    /// What other programs took of the processor time that the threads of the cell could have
-    /// had: in the median over the slices of all contenders, and no more than these programs
-    /// ran. Not of a thread alone, and not where the system does not tell.
+    /// What other programs took, as the file says of a cell.
     #[serde(skip)]
     pub lost: Option<f64>,
     /// The contender id.

@@ -308,9 +308,10 @@ impl<'a> Desk<'a> {
                 possible(&slice, &cell.metrics)
                     .map_err(|fault| End::Fault(fault.at(&entry.contender)))?;
                 let lost = before.zip(after).map(|(before, after)| {
-                    let others = before.others_until(&after, cell.working(), self.processors);
+                    let threads = cell.working();
+                    let [lost, others] = before.lost_until(&after, threads, self.processors);
                     self.seats[at].others.push(others);
-                    before.lost_until(&after, cell.working(), self.processors)
+                    lost
                 });
                 entry.slices.push((slice, lost));
             }

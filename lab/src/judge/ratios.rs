@@ -48,16 +48,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_that_one_of_two_missed_is_no_pair() {
-        let own = [vec![Some(2.0), None], vec![], vec![Some(8.0)]];
-        let other = [vec![Some(1.0), Some(1.0)], vec![Some(1.0)], vec![Some(2.0)]];
-        let logs = pairs(&own, &other);
-        assert_eq!(logs.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0, 1]);
-        assert_eq!(logs[0], [Some(2.0_f64.ln()), None]);
-        assert!((logs[2][0].unwrap() - 4.0_f64.ln()).abs() < 1e-12);
-    }
-
-    #[test]
     fn what_is_counted_has_no_noise() {
         let (own, other) = ([vec![Some(300.0)]], [vec![Some(100.0)]]);
         let ratio = ratio(Unit::BytesPerService, &own, &other).unwrap().interval();

@@ -2,7 +2,9 @@
 //! names intervals, and claims nothing that they leave open.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use indicatif::HumanDuration;
 use itertools::Itertools as _;
 
 use super::book::Book;
@@ -160,14 +162,10 @@ pub(crate) fn run(report: &Report) -> String {
     )
 }
 
-/// `58 s`, `9 minutes`.
+/// `58 seconds`, `9 minutes`; nothing takes none.
 pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 100.0 {
-        let s = if seconds < 1.5 { "" } else { "s" };
-        format!("{:.0} second{s}", seconds.max(1.0))
-    } else {
-        format!("{:.0} minutes", seconds / 60.0)
-    }
+    let time = Duration::try_from_secs_f64(seconds.max(1.0)).unwrap_or_default();
+    HumanDuration(time).to_string()
 }
 
 /// Five sentences: what was run, and of each of four groups the first answer that was

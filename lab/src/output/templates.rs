@@ -40,7 +40,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
         _ => value.to_string(),
     });
     templates.add_filter("plural", words::plural);
-    templates.add_filter("thousands", |number: i64| words::thousands(number));
+    templates.add_filter("thousands", words::thousands);
     // A coordinate without digits that nobody sees.
     templates.add_filter("short", |at: f64| format!("{at:.1}").trim_end_matches(".0").to_owned());
     for (name, text) in ALL {
