@@ -5,19 +5,16 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value};
 
 use crate::model::{Report, SCHEMA_VERSION, cells};
-use crate::output::{json, words};
+use crate::output::json;
+use crate::words;
 
 /// So many faults are named, and the rest counted.
 const MOST: usize = 40;
 
 /// Reads a report and looks for everything in it that cannot be. What follows from the
 /// samples is computed again by `complete`, which fills in the values and ratios of the
-/// rows, the noise and the answers.
-///
-/// # Errors
-///
-/// Each fault, with where it stands: `/cells/3/rows/0/value/low: ...`. What they quote of the file
-/// holds no control characters.
+/// rows, the noise and the answers. Each fault says where it stands:
+/// `/cells/3/rows/0/value/low: ...`; what it quotes of the file holds no control characters.
 pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec<String>> {
     let value = json(bytes).map_err(|fault| vec![fault])?;
     let mut faults = Faults::default();
@@ -38,10 +35,6 @@ pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Repo
 
 /// Reads a report that may contradict itself, to render or compare it: only its form is
 /// looked at. Control characters in its texts are replaced.
-///
-/// # Errors
-///
-/// Why it is not a report of this form, and where that shows.
 pub(crate) fn read(bytes: &[u8]) -> Result<Report, String> {
     let mut value = json(bytes)?;
     clean(&mut value);
@@ -211,7 +204,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
 
 fn rows(report: &Report, faults: &mut Faults) {
     let shape = |lives: &[Vec<Option<f64>>]| lives.iter().map(Vec::len).collect::<Vec<_>>();
-    let mut seen = HashSet::new();
+    let (mut seen, mut losses) = (HashSet::new(), HashMap::new());
     for (row, at) in report.rows.iter().zip(cells::places(&report.rows)) {
         let run = report.scenarios.iter().find(|run| run.name == row.id.scenario);
         faults.expect(run.is_some(), || {
@@ -226,6 +219,9 @@ fn rows(report: &Report, faults: &mut Faults) {
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
         faults.expect(is_reference || row.again.is_empty(), || {
             format!("{at}/again: only the reference runs twice")
+        });
+        faults.expect(*losses.entry(&row.id).or_insert(row.lost) == row.lost, || {
+            format!("{at}: lost to others is not the same in all metrics of {:?}", row.id)
         });
         faults.expect(row.slices() > 0, || {
             format!("{at}/samples: a value of nothing that was measured")

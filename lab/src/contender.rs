@@ -16,6 +16,7 @@ mod telling;
 
 use std::sync::{LazyLock, OnceLock};
 
+use itertools::Itertools as _;
 use service_registry::{
     EvmapStore, MemoryStore, SnapshotStore, ThreadSafeMemoryStore, VersionedStore, WorkerStore,
 };
@@ -94,12 +95,10 @@ static GUESTS: OnceLock<Vec<(Level, Contender)>> = OnceLock::new();
 ///
 /// Where one has the id of somebody who is there already.
 pub fn invite(guests: Vec<(Level, Contender)>) -> Result<(), Fault> {
-    let mut ids: Vec<String> = own().into_iter().map(|known| known.info.id).collect();
-    for (_, guest) in &guests {
-        if ids.contains(&guest.info.id) {
-            return Err(Fault(format!("there is a contender {:?} already", guest.info.id)));
-        }
-        ids.push(guest.info.id.clone());
+    let known = own().into_iter().map(|known| known.info.id);
+    let invited = guests.iter().map(|(_, guest)| guest.info.id.clone());
+    if let Some(id) = known.chain(invited).duplicates().next() {
+        return Err(Fault(format!("there is a contender {id:?} already")));
     }
     // Whoever calls again finds the first ones.
     let _ = GUESTS.set(guests);

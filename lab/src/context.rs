@@ -185,16 +185,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_from_a_lock_file() {
-        let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"1.0.2\"\n\n\
-                    [[package]]\nname = \"b\"\nversion = \"0.1.0\"\ndependencies = [\n \"a\",\n]\n\n\
-                    [[package]]\nname = \"a\"\nversion = \"2.0.0\"\n";
-        let read = versions(lock, &["a", "c"]);
-        assert_eq!(read.len(), 1);
-        assert_eq!(read["a"], "1.0.2, 2.0.0");
-    }
-
-    #[test]
     fn the_lock_file_of_this_crate_names_what_measures() {
         let read = versions(LOCK_FILE, &CRATES);
         assert_eq!(read.len(), CRATES.len(), "{read:?}");

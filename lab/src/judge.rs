@@ -16,6 +16,7 @@ use crate::stats::{Estimate, middle};
 use ratios::{log, ratio};
 
 pub use answer::{Open, open};
+pub(crate) use ratios::BUSY;
 
 /// Computes everything in a report that follows from its samples, and rules on the questions.
 pub fn complete(report: &mut Report) {

@@ -31,6 +31,7 @@ pub mod subject;
 #[cfg(test)]
 mod synthetic;
 pub mod tasks;
+mod words;
 pub mod workload;
 
 /// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`

@@ -5,6 +5,10 @@
 //! waited for a processor, as far as the processors did not work for the process itself:
 //! never more than the time that its own work left of them, and nothing while its threads
 //! slept. What the host took ("steal") comes on top.
+//!
+//! Threads that queue for a lock are woken onto processors that others of their own hold, so
+//! that many of them wait even on a quiet machine. What other programs took cannot be more than
+//! they ran; that is known in hundredths of a second only, and so over many slices.
 
 use std::fs;
 use std::thread;
@@ -20,6 +24,8 @@ pub(crate) struct Used {
     ran: u64,
     /// In which they were to run, and waited.
     waited: u64,
+    /// Of processors, by everybody.
+    busy: u64,
     /// By the host, of all processors.
     stolen: u64,
 }
@@ -37,33 +43,36 @@ impl Used {
             ran += numbers.next()?.ok()?;
             waited += numbers.next()?.ok()?;
         }
-        Some(Used {
-            at: Instant::now(),
-            ran,
-            waited,
-            stolen: stolen(&fs::read_to_string("/proc/stat").ok()?)?,
-        })
+        let (busy, stolen) = all(&fs::read_to_string("/proc/stat").ok()?)?;
+        Some(Used { at: Instant::now(), ran, waited, busy, stolen })
     }
 
-    /// Which part of what `threads` could have had of `processors` since was lost to
-    /// others: from 0 to 1.
-    pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> f64 {
+    /// Of what `threads` could have had of `processors` since, which part was lost to others,
+    /// from 0 to 1; and which part others ran at most, with the host: of one slice that is a
+    /// guess, and may be less than nothing.
+    pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> [f64; 2] {
         let own = threads.min(processors).max(1) as f64;
-        let length = (end.at - self.at).as_nanos() as f64 * own;
+        let length = ((end.at - self.at).as_nanos() as f64 * own).max(1.0);
         let since = |end: u64, begin: u64| end.saturating_sub(begin) as f64;
-        let left = (length - since(end.ran, self.ran)).max(0.0);
-        let waited = since(end.waited, self.waited).min(left);
+        let ran = since(end.ran, self.ran);
+        let waited = since(end.waited, self.waited).min((length - ran).max(0.0));
         // Of all processors; how many of ours is not known.
         let stolen = since(end.stolen, self.stolen) * own / processors.max(1) as f64;
-        ((waited + stolen) / length.max(1.0)).min(1.0)
+        let others = since(end.busy, self.busy) - ran + since(end.stolen, self.stolen);
+        [((waited + stolen) / length).min(1.0), others / length]
     }
 }
 
-/// The eighth number of the first line, in hundredths of a second.
-fn stolen(stat: &str) -> Option<u64> {
-    let numbers = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: u64 = numbers.split_whitespace().nth(7)?.parse().ok()?;
-    Some(ticks * 10_000_000)
+/// What everybody ran, and what the host took, of all processors: in nanoseconds, from numbers
+/// of the first line in hundredths of a second.
+fn all(stat: &str) -> Option<(u64, u64)> {
+    let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+    let ticks: Vec<u64> = numbers.map_while(|own| own.parse().ok()).collect();
+    let [user, nice, system, _idle, _waits, interrupts, soft, stolen, ..] = ticks[..] else {
+        return None;
+    };
+    let busy = user + nice + system + interrupts + soft;
+    Some((busy * 10_000_000, stolen * 10_000_000))
 }
 
 /// Threads that can run at once.
@@ -130,19 +139,23 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn the_time_that_the_host_took_is_read() {
+    fn what_everybody_ran_and_the_host_took_is_read() {
         let stat = "cpu  100 5 50 800 20 1 4 20 7 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n";
-        assert_eq!(stolen(stat), Some(200_000_000));
-        assert_eq!(stolen("cpu 1 2\n"), None);
-        assert_eq!(stolen(""), None);
+        assert_eq!(all(stat), Some((1_600_000_000, 200_000_000)));
+        assert_eq!([all("cpu 1 2\n"), all("")], [None, None]);
     }
 
-    /// Ten milliseconds in which a process ran and waited for so many.
-    fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
-        let begin = Used { at: Instant::now(), ran: 0, waited: 0, stolen: 0 };
+    /// Ten milliseconds in which a process ran and waited for so many, and others ran for five.
+    fn lost_and_run(ran: u64, waited: u64, stolen: u64, threads: usize) -> [f64; 2] {
+        let begin = Used { at: Instant::now(), ran: 0, waited: 0, busy: 0, stolen: 0 };
         let [ran, waited, stolen] = [ran, waited, stolen].map(|millis| millis * 1_000_000);
-        let end = Used { at: begin.at + Duration::from_millis(10), ran, waited, stolen };
-        (begin.lost_until(&end, threads, 2) * 100.0).round() / 100.0
+        let at = begin.at + Duration::from_millis(10);
+        let end = Used { at, ran, waited, busy: ran + 5_000_000, stolen };
+        begin.lost_until(&end, threads, 2).map(|part| (part * 100.0).round() / 100.0)
+    }
+
+    fn lost(ran: u64, waited: u64, stolen: u64, threads: usize) -> f64 {
+        lost_and_run(ran, waited, stolen, threads)[0]
     }
 
     #[test]
@@ -159,5 +172,7 @@ mod tests {
         assert_eq!(lost(1, 1, 0, 1), 0.1);
         assert_eq!(lost(20, 0, 10, 2), 0.5);
         assert_eq!(lost(9, 0, 20, 1), 1.0);
+        // Threads that queue for a lock wait for each other; others ran less than that.
+        assert_eq!(lost_and_run(10, 300, 0, 30), [0.5, 0.25]);
     }
 }

@@ -5,9 +5,9 @@
 //! have several *metrics*: one slice of a latency cell yields p50, p99 and p99.9.
 //! A [`Row`] is one contender in one metric of one cell.
 //!
-//! Samples are the only thing that is measured; medians, ratios, intervals, noise and
-//! answers are computed from them by [`crate::judge`], and stand in the file so that a
-//! reader of the JSON need not. `lab check` computes them again.
+//! Samples are measured, and what other programs took meanwhile; medians, ratios, intervals,
+//! noise and answers are computed from them by [`crate::judge`], and stand in the file so that
+//! a reader of the JSON need not. `lab check` computes them again.
 
 use std::collections::BTreeMap;
 
@@ -71,6 +71,11 @@ pub struct Answer {
     pub comparisons: Vec<Comparison>,
     /// What to mind: caveats, and stores from outside that were faster and promise less.
     pub caveats: Vec<String>,
+    /// What other programs took of the time of its threads, in the cell where they took most,
+    /// if that is so much that these seldom ran at once, by the rule in [`Context::rules`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub busy: Option<f64>,
 }
 
 /// How much one contender costs next to another, over all cells of a question.
@@ -202,6 +207,9 @@ pub struct Row {
     /// What `value` counts.
     #[serde(skip)]
     pub unit: Unit,
+    /// What other programs took, as the file says of a cell.
+    #[serde(skip)]
+    pub lost: Option<f64>,
     /// The contender id.
     pub contender: String,
     /// The median over the rounds, with its interval.
@@ -424,6 +432,12 @@ pub(crate) mod cells {
         metric: String,
         /// What the figures count.
         unit: Unit,
+        /// What other programs took of the processor time that its threads could have had: in
+        /// the median over the slices of all contenders, and no more than these programs ran.
+        /// Not of a thread alone, and not where the system does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(range(min = 0, max = 1))]
+        lost: Option<f64>,
         /// The contenders.
         rows: Vec<Row>,
     }
@@ -443,8 +457,8 @@ pub(crate) mod cells {
 
     pub(crate) fn serialize<S: Serializer>(rows: &[Row], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(groups(rows).map(|group| {
-            let Row { id, metric, unit, .. } = group[0].clone();
-            Cell { id, metric, unit, rows: group.to_vec() }
+            let Row { id, metric, unit, lost, .. } = group[0].clone();
+            Cell { id, metric, unit, lost, rows: group.to_vec() }
         }))
     }
 
@@ -452,11 +466,12 @@ pub(crate) mod cells {
         deserializer: D,
     ) -> Result<Vec<Row>, D::Error> {
         let cells = Vec::<Cell>::deserialize(deserializer)?;
-        let rows = cells.into_iter().flat_map(|Cell { id, metric, unit, rows }| {
+        let rows = cells.into_iter().flat_map(|Cell { id, metric, unit, lost, rows }| {
             rows.into_iter().map(move |row| Row {
                 id: id.clone(),
                 metric: metric.clone(),
                 unit,
+                lost,
                 ..row
             })
         });

@@ -11,7 +11,6 @@ pub mod progress;
 mod story;
 pub(crate) mod templates;
 pub(crate) mod terminal;
-pub(crate) mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -20,15 +19,11 @@ use crate::model::Report;
 use book::Book;
 
 /// What the files of a run are called. `report.json` is the first, as it cannot be made again.
-pub const NAMES: [&str; 5] =
+pub(crate) const NAMES: [&str; 5] =
     ["report.json", "report.schema.json", "report.html", "report.md", "report.csv"];
 
 /// The files of a run, by their [`NAMES`].
-///
-/// # Errors
-///
-/// Where a template does not fit the report: a fault of this program.
-pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
+pub(crate) fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
     let [text, schema, ..] = NAMES;
     let mut files = vec![(text, json::text(report)?), (schema, json::schema()?)];
     files.extend(rendered(report)?);
@@ -37,11 +32,7 @@ pub fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
 
 /// What can be made again from `report.json`: `report.html`, `report.md` and
 /// `report.csv`.
-///
-/// # Errors
-///
-/// As [`files`].
-pub fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
+pub(crate) fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
     let [.., html, markdown, table] = NAMES;
     let page = page::page(&Book::of(report));
     Ok(vec![
@@ -53,12 +44,9 @@ pub fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> 
 
 /// The pages of the repository that are made from `docs/report.json`, by their paths in
 /// it: `docs/benchmarks.md`, `docs/img/*.svg`, `docs/report.schema.json`, and `README.md`,
-/// whose text until now is `readme`.
-///
-/// # Errors
-///
-/// Where `readme` lacks the two marks between which the figures stand.
-pub fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fault> {
+/// whose text until now is `readme`. Fails where that lacks the two marks between which the
+/// figures stand.
+pub(crate) fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fault> {
     let book = Book::of(report);
     let page = page::page(&book);
     let benchmarks = templates::markdown(&page, true)?;

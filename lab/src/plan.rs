@@ -5,6 +5,7 @@ use std::time::Duration;
 use minijinja::context;
 
 use crate::fault::Fault;
+use crate::judge::BUSY;
 use crate::output::templates;
 use crate::scenario::{Cell, Effort, Orchestration, QUIET, Scenario};
 
@@ -111,6 +112,7 @@ impl Plan {
                 rounds => self.rounds,
                 most_rounds => self.rounds * MANY,
                 drop => DROP * 100.0,
+                busy => BUSY * 100.0,
                 lives => self.lives,
                 most_lives => self.most,
                 quiet => percent(QUIET),

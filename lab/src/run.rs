@@ -75,6 +75,8 @@ struct Seat {
     each: Duration,
     /// What others took of the slices of each contender, twice where it is the reference.
     lost: BTreeMap<(String, bool), Vec<f64>>,
+    /// What they ran in each slice at most.
+    others: Vec<f64>,
 }
 
 /// A contender in a life of a cell.
@@ -117,6 +119,7 @@ impl<'a> Desk<'a> {
                     lives: 0,
                     each: Duration::ZERO,
                     lost: BTreeMap::new(),
+                    others: Vec::new(),
                 });
                 report.rows.extend(scenario.rows(place));
             }
@@ -304,9 +307,12 @@ impl<'a> Desk<'a> {
                 let after = looked_at.then(|| Used::by(process.id())).flatten();
                 possible(&slice, &cell.metrics)
                     .map_err(|fault| End::Fault(fault.at(&entry.contender)))?;
-                let lost = before
-                    .zip(after)
-                    .map(|(before, after)| before.lost_until(&after, threads, self.processors));
+                let lost = before.zip(after).map(|(before, after)| {
+                    let threads = cell.working();
+                    let [lost, others] = before.lost_until(&after, threads, self.processors);
+                    self.seats[at].others.push(others);
+                    lost
+                });
                 entry.slices.push((slice, lost));
             }
         }
@@ -350,6 +356,13 @@ impl<'a> Desk<'a> {
             values.insert((&entry.contender, entry.again), kept);
         }
         let contenders = scenario.contenders.len();
+        // A thread alone has nobody to run at once with.
+        let usual = middle(seat.lost.values().flatten().copied()).filter(|_| cell.working() > 1);
+        let others = seat.others.iter().sum::<f64>() / seat.others.len() as f64;
+        let lost = usual.map(|own| own.min(others.max(0.0)));
+        for row in &mut self.report.rows[seat.rows..][..contenders * cell.metrics.len()] {
+            row.lost = lost.map(rounded);
+        }
         for (metric, _) in cell.metrics.iter().enumerate() {
             let of = |kept: Option<&Vec<Option<&Slice>>>| -> Vec<Option<f64>> {
                 let kept = kept.into_iter().flatten();

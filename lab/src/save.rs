@@ -15,10 +15,6 @@ pub(crate) struct Saved {
 
 /// Makes sure, before anything is measured, that a folder is there and can be written to, and
 /// that no folder is in the way of the files.
-///
-/// # Errors
-///
-/// Where it cannot.
 pub(crate) fn prepare(folder: &Path, files: &[&str]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     for name in files {
@@ -68,25 +64,4 @@ fn beside(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     path.with_file_name(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_written_leaves_the_old_file_and_nothing_else() {
-        let folder = std::env::temp_dir().join(format!("lab-save-{}", std::process::id()));
-        prepare(&folder, &["a"]).unwrap();
-        let files = || vec![("a", b"new".to_vec()), ("b", b"new".to_vec())];
-        fs::write(folder.join("a"), "old").unwrap();
-        // Nothing can be renamed onto a folder that is not empty.
-        fs::create_dir_all(folder.join("b/in the way")).unwrap();
-        let saved = save(&folder, files());
-        assert_eq!(saved.written, [folder.join("a")]);
-        assert_eq!(saved.failed[0].0, folder.join("b"));
-        assert_eq!(fs::read(folder.join("a")).unwrap(), b"new");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
-        fs::remove_dir_all(&folder).unwrap();
-    }
 }

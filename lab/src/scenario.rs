@@ -131,6 +131,18 @@ impl Default for Cell {
     }
 }
 
+impl Cell {
+    /// How many threads work in a slice, those of its background as well.
+    pub(crate) fn working(&self) -> usize {
+        match (&self.orchestration, &self.background) {
+            // One reads, the other one writes.
+            (Orchestration::Visibility, _) => 2,
+            (_, Some(beside)) if beside.rate != Some(0) => self.threads + beside.threads,
+            _ => self.threads,
+        }
+    }
+}
+
 /// What a store holds before it is measured: by default 1,000 services, ten of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -229,14 +229,6 @@ mod tests {
     }
 
     #[test]
-    fn rounds_of_one_life_do_not_make_it_surer_than_lives_do() {
-        // Four lives that differ, and hardly any noise within them.
-        let lives = [0.0, 0.1, 0.2, 0.3].map(|luck| vec![luck; 50]);
-        let error = Estimate::of(&lives).unwrap().error;
-        assert!(error > 0.05, "{error}");
-    }
-
-    #[test]
     fn a_mean_is_as_unsure_as_its_least_sure_part() {
         let sure = Estimate { log: 0.0, error: 0.001, freedom: 30.0 };
         let unsure = Estimate { log: 0.2, error: 0.1, freedom: 3.0 };

@@ -71,6 +71,15 @@ pub(crate) fn undecided() -> Report {
     report
 }
 
+/// A run in which others took so much of the time of the threads of *sustained*.
+pub(crate) fn beside_others(took: f64) -> Report {
+    let mut report = quick();
+    let own = |row: &&mut Row| row.id.scenario == "sustained" && row.lost.is_some();
+    report.rows.iter_mut().filter(own).for_each(|row| row.lost = Some(took));
+    complete(&mut report);
+    report
+}
+
 /// A run that was interrupted before anything was measured.
 pub(crate) fn empty() -> Report {
     let mut report = interrupted();
@@ -139,7 +148,8 @@ fn measured(row: Row, scenario: &Scenario, cell: &Cell, extent: [usize; 2]) -> R
     };
     let twice = row.contender == scenario.reference && !is_counted;
     let again = if twice { sample(place + 1) } else { Vec::new() };
-    Row { samples: sample(place), again, ..row }
+    let lost = (cell.working() > 1).then_some(0.02);
+    Row { samples: sample(place), again, lost, ..row }
 }
 
 fn cost(cell: &Cell, metric: &str, read: f64, write: f64) -> f64 {

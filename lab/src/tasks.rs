@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::run::Run;
 use crate::save::{self, Saved};
 use crate::scenario::Effort;
-use crate::{check, child, compare, context, judge, output, scenarios, seat, workload};
+use crate::{check, child, compare, context, judge, output, scenarios, seat, words, workload};
 
 /// Set when the user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -95,7 +95,7 @@ fn named(json: Option<&PathBuf>) -> PathBuf {
 
 /// A path as a terminal may have it.
 fn shown(path: &Path) -> String {
-    output::words::clean(&path.display().to_string())
+    words::clean(&path.display().to_string())
 }
 
 /// No report is so large, in bytes.

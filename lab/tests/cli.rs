@@ -139,6 +139,8 @@ fn what_cannot_be_written_or_said_is_an_error_and_no_panic() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("report.json") && !text.contains("wrote no"), "{text}");
     assert!(said(&output).contains("report.html was not written"), "{}", said(&output));
+    // What was written beside its place is gone.
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 5);
     fs::remove_dir_all(out).unwrap();
 }
 

@@ -174,18 +174,6 @@ fn registries_are_registries() {
     check::<DashRegistry>(false);
 }
 
-#[test]
-fn snapshots_answer() {
-    fn check<S: Subject>() {
-        let mut subject = filled::<S>();
-        let keys = [FLEET.key(1), FLEET.absent_key(1), FLEET.key(2)];
-        let found = subject.alone().view(keys.iter().map(|key| &**key));
-        assert_eq!(found, 2);
-    }
-    check::<Store<SnapshotStore>>();
-    check::<Store<VersionedStore>>();
-}
-
 /// A map that does not do what it says; what it counts, and since when.
 struct Wrong<const WHAT: u8>(Dash, AtomicU32, Instant);
 

@@ -54,64 +54,6 @@ impl DashRegistry {
             }
         }
     }
-
-    fn delete(&self, key: &str) -> bool {
-        let unlist = |key: &ServiceKey, info: &ServiceInfo| {
-            let name = info.service_name();
-            if let Some(mut pods) = self.names.get_mut(name) {
-                pods.retain(|pod| pod != key);
-            }
-            self.names.remove_if(name, |_, pods| pods.is_empty());
-            true
-        };
-        self.services.remove_if(key, unlist).is_some()
-    }
-
-    #[inline]
-    fn set_health(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        let known = self.services.get_mut(key);
-        known.is_some_and(|mut known| {
-            known.with_health(status, at).map(|fresh| *known = fresh).is_ok()
-        })
-    }
-
-    fn join(&self, subscriber: &str, group: &str) -> bool {
-        let mut own = match self.subscribers.get_mut(subscriber) {
-            Some(own) => own,
-            None => match subscriber.parse() {
-                Ok(key) => self.subscribers.entry(key).or_default(),
-                Err(_) => return false,
-            },
-        };
-        if own.contains_key(group) {
-            return false;
-        }
-        let mut members = match self.groups.get_mut(group) {
-            Some(members) => members,
-            None => self.groups.entry(group.into()).or_default(),
-        };
-        // Whoever holds a number is in the group, so the next is a new one.
-        let number = members.last_key_value().map_or(0, |(last, _)| last + 1);
-        members.insert(number, own.key().clone());
-        own.insert(members.key().clone(), number);
-        true
-    }
-
-    fn leave(&self, subscriber: &str, group: &str) -> bool {
-        let Some(mut own) = self.subscribers.get_mut(subscriber) else {
-            return false;
-        };
-        let Some(number) = own.remove(group) else {
-            return false;
-        };
-        if let Some(mut members) = self.groups.get_mut(group) {
-            members.remove(&number);
-        }
-        self.groups.remove_if(group, |_, members| members.is_empty());
-        drop(own);
-        self.subscribers.remove_if(subscriber, |_, own| own.is_empty());
-        true
-    }
 }
 
 impl Subject for DashRegistry {
@@ -150,7 +92,10 @@ impl Hand for &DashRegistry {
 
     #[inline]
     fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        self.set_health(key, status, at)
+        let known = self.services.get_mut(key);
+        known.is_some_and(|mut known| {
+            known.with_health(status, at).map(|fresh| *known = fresh).is_ok()
+        })
     }
 
     #[inline]
@@ -160,7 +105,15 @@ impl Hand for &DashRegistry {
 
     #[inline]
     fn remove(&mut self, key: &str) -> bool {
-        self.delete(key)
+        let unlist = |key: &ServiceKey, info: &ServiceInfo| {
+            let name = info.service_name();
+            if let Some(mut pods) = self.names.get_mut(name) {
+                pods.retain(|pod| pod != key);
+            }
+            self.names.remove_if(name, |_, pods| pods.is_empty());
+            true
+        };
+        self.services.remove_if(key, unlist).is_some()
     }
 
     fn pods(&mut self) -> usize {
@@ -186,11 +139,41 @@ impl Hand for &DashRegistry {
     }
 
     fn subscribe(&mut self, subscriber: &str, group: &str) -> bool {
-        self.join(subscriber, group)
+        let mut own = match self.subscribers.get_mut(subscriber) {
+            Some(own) => own,
+            None => match subscriber.parse() {
+                Ok(key) => self.subscribers.entry(key).or_default(),
+                Err(_) => return false,
+            },
+        };
+        if own.contains_key(group) {
+            return false;
+        }
+        let mut members = match self.groups.get_mut(group) {
+            Some(members) => members,
+            None => self.groups.entry(group.into()).or_default(),
+        };
+        // Whoever holds a number is in the group, so the next is a new one.
+        let number = members.last_key_value().map_or(0, |(last, _)| last + 1);
+        members.insert(number, own.key().clone());
+        own.insert(members.key().clone(), number);
+        true
     }
 
     fn unsubscribe(&mut self, subscriber: &str, group: &str) -> bool {
-        self.leave(subscriber, group)
+        let Some(mut own) = self.subscribers.get_mut(subscriber) else {
+            return false;
+        };
+        let Some(number) = own.remove(group) else {
+            return false;
+        };
+        if let Some(mut members) = self.groups.get_mut(group) {
+            members.remove(&number);
+        }
+        self.groups.remove_if(group, |_, members| members.is_empty());
+        drop(own);
+        self.subscribers.remove_if(subscriber, |_, own| own.is_empty());
+        true
     }
 
     fn scan(&mut self) -> usize {
@@ -203,15 +186,15 @@ impl Hand for &DashRegistry {
                 self.save(info);
                 true
             }
-            Change::DeleteService { key } => self.delete(&key),
+            Change::DeleteService { key } => self.remove(&key),
             Change::UpdateHealthStatus { key, status, checked_at } => {
-                self.set_health(&key, status, checked_at)
+                self.update(&key, status, checked_at)
             }
             Change::AddSubscription { subscriber_key, service_group } => {
-                self.join(&subscriber_key, &service_group)
+                self.subscribe(&subscriber_key, &service_group)
             }
             Change::RemoveSubscription { subscriber_key, service_group } => {
-                self.leave(&subscriber_key, &service_group)
+                self.unsubscribe(&subscriber_key, &service_group)
             }
             _ => false,
         })

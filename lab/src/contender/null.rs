@@ -54,8 +54,7 @@ impl Hand for &Null {
         true
     }
 
-    fn replace(&mut self, info: ServiceInfo) -> bool {
-        drop(info);
+    fn replace(&mut self, _: ServiceInfo) -> bool {
         true
     }
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::questions::{self, Question, Trial, Who};
-use super::ratios::{EQUAL, Logs, estimate, pairs};
+use super::ratios::{BUSY, EQUAL, Logs, estimate, pairs};
 use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
-use crate::output::words::{self, plural};
 use crate::stats::Estimate;
+use crate::words::{self, plural};
 
 /// A question that is not decided yet: who needs more rounds in which cells.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,7 @@ struct Weighed<'a> {
     outside: Vec<Comparison>,
     places: Vec<Place>,
     rounds: usize,
+    lost: Option<f64>,
 }
 
 impl<'a> Weighed<'a> {
@@ -130,6 +131,7 @@ impl<'a> Weighed<'a> {
             outside: next_to_best(&mut table.contenders().into_iter().filter(from_outside)),
             rounds: table.rounds(best),
             places: table.places(),
+            lost: table.lost(),
         })
     }
 }
@@ -166,6 +168,12 @@ impl<'a> Table<'a> {
     fn rounds(&self, id: &str) -> usize {
         let rows = self.0.values().filter_map(|cell| cell.get(id)?.first());
         rows.map(|row| row.samples.iter().flatten().flatten().count()).sum()
+    }
+
+    /// What other programs took of the time of several threads, in the cell where they took most.
+    fn lost(&self) -> Option<f64> {
+        let rows = self.0.values().flat_map(BTreeMap::values).flatten();
+        rows.filter_map(|row| row.lost).reduce(f64::max)
     }
 
     /// The geometric mean of the ratios of all cells that both have; of several metrics of
@@ -245,6 +253,7 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
             ));
         }
     }
+    answer.busy = weighed.lost.filter(|lost| *lost > BUSY);
     answer.cells = weighed.places;
     answer.comparisons = weighed.others;
 }

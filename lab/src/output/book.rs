@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::chart::Look;
-use super::words;
 use crate::model::{ContenderInfo, Kind, Place, Report, Row, ScenarioRun};
+use crate::words;
 
 /// A report with an index.
 #[derive(Debug)]

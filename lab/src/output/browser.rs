@@ -18,13 +18,10 @@ fn chromium() -> Option<PathBuf> {
 
 fn run(chromium: &Path, folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new(chromium)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args([
-            "--allow-file-access-from-files",
-            "--window-size=2000,1200",
-            "--virtual-time-budget=20000",
-        ])
+        .args("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run".split(' '))
+        .args("--disable-background-networking --disable-component-update".split(' '))
+        .args("--disable-sync --allow-file-access-from-files --window-size=2000,1200".split(' '))
+        .arg("--virtual-time-budget=20000")
         .arg(format!("--user-data-dir={}", folder.join("profile").display()))
         .args(arguments)
         .output()

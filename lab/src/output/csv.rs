@@ -9,7 +9,7 @@ use crate::fault::Fault;
 use crate::model::Report;
 
 /// What the columns are called, and where they stand in a row of the file or in its cell.
-const COLUMNS: [(&str, &str); 13] = [
+const COLUMNS: [(&str, &str); 14] = [
     ("scenario", "/scenario"),
     ("cell", "/cell"),
     ("threads", "/threads"),
@@ -23,6 +23,7 @@ const COLUMNS: [(&str, &str); 13] = [
     ("ratio", "/ratio/value"),
     ("ratio_low", "/ratio/low"),
     ("ratio_high", "/ratio/high"),
+    ("lost", "/lost"),
 ];
 
 /// The rows as a table.

@@ -6,8 +6,8 @@ use minijinja::Value;
 
 use super::book::Book;
 use super::chart::{self, Dot, Dots, Series};
-use super::words::{self, plural};
 use crate::model::{Answer, Interval, Place, Row, Unit};
+use crate::words::{self, plural};
 
 /// Of a scenario with more charts than this the tables hold the rest.
 const PANELS: usize = 4;

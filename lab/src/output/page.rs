@@ -5,8 +5,9 @@ use minijinja::value::Serde;
 use minijinja::{Value, context};
 
 use super::book::Book;
-use super::{figures, story, words};
+use super::{figures, story};
 use crate::model::{Answer, ContenderInfo, Place, Report, ScenarioRun};
+use crate::words;
 
 /// All that a page shows.
 pub(crate) fn page(book: &Book<'_>) -> Value {
@@ -24,6 +25,7 @@ pub(crate) fn page(book: &Book<'_>) -> Value {
         version => &*report.context.version,
         decided => report.answers.iter().filter(|answer| answer.decided).count(),
         warnings => story::warnings(report),
+        busy => report.answers.iter().any(|answer| answer.busy.is_some()),
         groups => groups.collect::<Vec<_>>(),
         first => first.map(figure).collect::<Vec<_>>(),
         parts => report.scenarios.iter().map(|run| part(book, run)).collect::<Vec<_>>(),
@@ -66,6 +68,7 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
         need => &*answer.question,
         decided => answer.decided,
         verdict => story::verdict(answer, |id| book.name(id)),
+        mark => story::mark(answer),
         margin => story::margin(answer),
         sentence => story::answer(book, answer),
         chart => chart.map(figure),
@@ -153,11 +156,14 @@ fn contenders(report: &Report) -> Vec<Value> {
 fn noise(book: &Book<'_>) -> Vec<Value> {
     let rows = book.report.noise.iter().map(|noise| {
         let run = book.run(&noise.scenario);
+        let own = book.report.rows.iter().filter(|row| row.id.scenario == noise.scenario);
+        let lost = own.filter_map(|row| row.lost).reduce(f64::max);
         context! {
             scenario => &*noise.scenario,
             reference => run.map(|run| book.name(&run.reference)),
             floor => words::times(noise.floor),
             worst => words::times(noise.worst),
+            lost => lost.map(|own| format!("{:.0} %", own * 100.0)),
             slices => run.map(|run| words::thousands(run.slices)),
             dropped => run.map(|run| words::thousands(run.dropped)),
         }

@@ -17,7 +17,7 @@ impl Progress {
     /// A bar for a run that takes at most `budget`.
     pub fn new(budget: Duration) -> Progress {
         let bar = ProgressBar::with_draw_target(
-            Some(millis(budget).max(1)),
+            Some(budget.as_secs().max(1)),
             ProgressDrawTarget::stderr_with_hz(4),
         );
         let style = ProgressStyle::with_template("{wide_bar} {percent:>3} %  {msg}");
@@ -34,8 +34,8 @@ impl Progress {
         }
         let done = self.begun.elapsed();
         let left = self.budget.saturating_sub(done);
-        self.bar.set_length(millis(done + left).max(1));
-        self.bar.set_position(millis(done));
+        self.bar.set_length((done + left).as_secs().max(1));
+        self.bar.set_position(done.as_secs());
         self.bar.set_message(format!("{what}; {} left", FormattedDuration(left)));
     }
 
@@ -43,8 +43,4 @@ impl Progress {
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

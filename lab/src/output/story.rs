@@ -2,15 +2,32 @@
 //! names intervals, and claims nothing that they leave open.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use indicatif::HumanDuration;
 use itertools::Itertools as _;
 
 use super::book::Book;
-use super::words::{self, list, plural, stopped};
 use crate::model::{Answer, Comparison, Interval, Place, Report, Row};
+use crate::words::{self, list, plural, stopped};
 
-/// What the answer to a question is, in one sentence.
+/// What the answer to a question is, in one sentence, and in another one what it does not hold
+/// for.
 pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
+    let sentence = sentence(book, answer);
+    answer.busy.map_or(sentence.clone(), |lost| format!("{sentence} {}", busy(lost)))
+}
+
+/// What it means that others took so much of the time of several threads.
+fn busy(lost: f64) -> String {
+    format!(
+        "Other programs took up to {:.0} % of the time of its threads, so that these often did not \
+         run at once: an answer for a machine that is as busy.",
+        lost * 100.0
+    )
+}
+
+fn sentence(book: &Book<'_>, answer: &Answer) -> String {
     let names: Vec<String> = answer.stores.iter().map(|id| book.name(id).to_owned()).collect();
     let next = answer.comparisons.iter().find(|next| !next.equal);
     if !answer.decided {
@@ -63,6 +80,11 @@ pub(crate) fn verdict<'a>(answer: &'a Answer, name: impl Fn(&'a str) -> &'a str)
     let few = answer.stores.len() <= 2;
     let names = answer.stores.iter().map(|id| if few { name(id) } else { id });
     names.collect::<Vec<_>>().join(if answer.by_promise { " or " } else { " = " })
+}
+
+/// What stands behind a verdict that holds for a busy machine only.
+pub(crate) fn mark(answer: &Answer) -> &'static str {
+    if answer.busy.is_some() { " *" } else { "" }
 }
 
 /// How near the next one is, in few words.
@@ -140,14 +162,10 @@ pub(crate) fn run(report: &Report) -> String {
     )
 }
 
-/// `58 s`, `9 minutes`.
+/// `58 seconds`, `9 minutes`; nothing takes none.
 pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 100.0 {
-        let s = if seconds < 1.5 { "" } else { "s" };
-        format!("{:.0} second{s}", seconds.max(1.0))
-    } else {
-        format!("{:.0} minutes", seconds / 60.0)
-    }
+    let time = Duration::try_from_secs_f64(seconds.max(1.0)).unwrap_or_default();
+    HumanDuration(time).to_string()
 }
 
 /// Five sentences: what was run, and of each of four groups the first answer that was
@@ -190,10 +208,13 @@ pub(crate) fn warnings(report: &Report) -> Vec<String> {
     let load = context.machine.load_before;
     if load > 0.5 * cores {
         warnings.push(format!(
-            "Other programs were at work: a load of {load:.1} on {} before the start. What \
-             is said of several threads holds beside these; times suffer more than ratios.",
+            "Other programs were at work: a load of {load:.1} on {} before the start. \
+             Times suffer more than ratios.",
             plural(context.machine.cores, "processor")
         ));
+    }
+    if let Some(lost) = report.answers.iter().filter_map(|own| own.busy).reduce(f64::max) {
+        warnings.push(format!("* {}", busy(lost)));
     }
     warnings.extend(context.lacks.iter().map(|lack| stopped(lack)));
     warnings

@@ -6,8 +6,8 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Value, context};
 
-use super::words;
 use crate::fault::Fault;
+use crate::words;
 
 /// Each with its name, whose ending says how values are escaped.
 const ALL: [(&str, &str); 11] = [
@@ -40,7 +40,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
         _ => value.to_string(),
     });
     templates.add_filter("plural", words::plural);
-    templates.add_filter("thousands", |number: i64| words::thousands(number));
+    templates.add_filter("thousands", words::thousands);
     // A coordinate without digits that nobody sees.
     templates.add_filter("short", |at: f64| format!("{at:.1}").trim_end_matches(".0").to_owned());
     for (name, text) in ALL {

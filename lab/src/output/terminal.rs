@@ -7,9 +7,10 @@ use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArran
 use comfy_table::{LineStyle, Table};
 
 use super::book::Book;
-use super::{story, words};
+use super::story;
 use crate::compare::Changes;
 use crate::model::{Answer, Report};
+use crate::words;
 
 /// How a terminal wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,10 +140,11 @@ fn answer_lines(answers: &[Answer], options: Options) -> Vec<String> {
 
 /// The answer by ids, which are shorter than names: `snapshot = versioned`.
 fn verdict(answer: &Answer) -> String {
-    match answer.comparisons.first() {
+    let verdict = match answer.comparisons.first() {
         Some(own) if !answer.decided => format!("not decided: {} or {}", own.to, own.contender),
         _ => story::verdict(answer, |id| id),
-    }
+    };
+    verdict + story::mark(answer)
 }
 
 /// What each store costs next to the best, a question a row.

@@ -69,11 +69,7 @@ pub(super) fn together(shares: &[Share]) -> f64 {
 }
 
 /// Measures, and again for twice as long where nobody came to a whole operation in time: the
-/// machine is busy, or the operation long.
-///
-/// # Errors
-///
-/// Those of `measure`, and where that does not help.
+/// machine is busy, or the operation long. Fails where that does not help.
 pub(super) fn patiently(
     length: Duration,
     mut measure: impl FnMut(Duration) -> Result<Slice, Fault>,
@@ -92,10 +88,6 @@ pub(super) fn patiently(
 
 /// Does something until the slice is over, and at least once: of each figure that it yields
 /// the median.
-///
-/// # Errors
-///
-/// Those of `once`.
 pub(super) fn medians(
     length: Duration,
     mut once: impl FnMut() -> Result<Vec<f64>, Fault>,
@@ -109,11 +101,7 @@ pub(super) fn medians(
     Ok((0..runs[0].len()).filter_map(median).collect())
 }
 
-/// Looks at what threads were answered.
-///
-/// # Errors
-///
-/// Where one of them got a wrong answer.
+/// Fails where one of the threads got a wrong answer.
 pub(super) fn right(shares: &[Share]) -> Result<(), Fault> {
     match shares.iter().map(|share| share.wrong).sum::<u64>() {
         0 => Ok(()),

@@ -17,10 +17,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Looks at every pod, in random order, as long as there is time. Each health that is there
 /// must be the last one that some thread has set, or the first one where none has: a store
 /// that loses a change, or does it twice, or late, holds another.
-///
-/// # Errors
-///
-/// Where something else is there, or a pod is missing.
 pub(super) fn verify<S: Subject>(
     hand: &mut impl Hand,
     fleet: Fleet,

@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 use super::look::{Look, width};
 use super::scale::Scale;
 use crate::model::{Interval, Unit};
-use crate::output::words;
+use crate::words;
 
 /// Some contenders next to each other.
 #[derive(Clone, Debug)]
@@ -118,32 +118,5 @@ impl Dots {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::templates;
-
-    #[test]
-    fn every_row_stands_with_its_figure() {
-        let row = |place: usize, value: f64| Dot {
-            name: format!("store {place}"),
-            look: Look::Ours(place),
-            figure: Interval { value, low: value * 0.9, high: value * 1.1 },
-        };
-        let dots = Dots {
-            title: "Reads".into(),
-            unit: None,
-            axis: "cost next to the best".into(),
-            rows: vec![row(0, 1.0), row(1, 2.0), row(2, 40.0)],
-            step: 20.0,
-        };
-        let svg = templates::svg(&dots.draw()).unwrap();
-        assert!(svg.contains("2.00×<tspan class=\"wide\" dx=\"6\">1.80–2.20</tspan>"), "{svg}");
-        assert_eq!(svg.matches("class=\"name ").count(), 3);
-        let empty = Dots { rows: Vec::new(), ..dots };
-        assert!(!templates::svg(&empty.draw()).unwrap().contains("NaN"));
     }
 }

@@ -1,25 +1,45 @@
-//! A cell of the laboratory under criterion.
+//! Single operations, hot keys, sizes and bursts under criterion, by the definitions of
+//! `cargo lab` (`lab/src/scenarios.json`). Criterion adds its own statistics, its history from one
+//! run to the next, and a filter:
+//!
+//! ```text
+//! cargo bench -p service-registry-lab --bench scenarios -- map/with_service
+//! cargo bench -p service-registry-lab --bench scenarios -- burst-30x100/80/20
+//! ```
 
 #![allow(clippy::cast_precision_loss)] // counts far below 2^52
 
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use service_registry_lab::contender;
 use service_registry_lab::scenarios;
 
 /// How long a slice is: what criterion is told is what so many operations take at its figure.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// Measures the timed cells of some scenarios; an iteration is so many operations.
-pub(super) fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
-    let all = scenarios::all().iter();
-    for scenario in all.filter(|scenario| names.contains(&scenario.name)) {
+/// In which scenarios, with the operations of an iteration: a burst is one.
+const MEASURED: [(&str, u64); 7] = [
+    ("operations", 1),
+    ("by-name", 1),
+    ("subscriptions", 1),
+    ("map", 1),
+    ("hot-key", 1),
+    ("size", 1),
+    ("burst-30x100", 3_000),
+];
+
+fn cells(c: &mut Criterion) {
+    for scenario in scenarios::all() {
+        let own = MEASURED.iter().find(|(name, _)| *name == scenario.name);
+        let Some((_, operations)) = own else {
+            continue;
+        };
         for cell in &scenario.cells {
             let (services, threads) = (cell.holds.services, cell.threads);
             let name = format!("{}/{}/{services}/{threads}", scenario.name, cell.name);
             let mut group = c.benchmark_group(name);
-            group.throughput(Throughput::Elements(operations));
+            group.throughput(Throughput::Elements(*operations));
             for id in &scenario.contenders {
                 let contender = contender::find(id).expect("a contender of the lab");
                 // Opened by whoever passes the filter, and only then.
@@ -43,10 +63,13 @@ pub(super) fn bench(c: &mut Criterion, names: &[&str], operations: u64) {
     }
 }
 
-/// Few samples, each of which is a slice.
-pub(super) fn config() -> Criterion {
-    Criterion::default()
+criterion_group! {
+    name = benches;
+    // Few samples, each of which is a slice.
+    config = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(50))
-        .measurement_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(300));
+    targets = cells
 }
+criterion_main!(benches);

@@ -1,5 +1,7 @@
 //! Numbers and names as people read them.
 
+use indicatif::HumanCount;
+
 use crate::model::{Interval, Unit};
 
 /// A value in its unit, with three digits: `9.81 ns`, `1.46 µs`, `340 B`.
@@ -58,8 +60,8 @@ pub(crate) fn significant(value: f64) -> String {
         v if v < 9.995 => 2,
         v if v < 99.95 => 1,
         v if v < 999.5 => 0,
-        #[allow(clippy::cast_possible_truncation)] // rounded, and far from the end of i64
-        v if v < 1e15 => return thousands(value.round() as i64),
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // figures are counts
+        v if v < 1e15 => return thousands(value.round() as u64),
         _ => return format!("{value:.2e}"),
     };
     format!("{value:.decimals$}")
@@ -77,17 +79,8 @@ pub(crate) fn bare(text: &str) -> String {
 }
 
 /// A whole number with its thousands kept apart: `100,000`.
-pub(crate) fn thousands(number: impl TryInto<i64>) -> String {
-    let number: i64 = number.try_into().unwrap_or(i64::MAX);
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
+pub(crate) fn thousands(number: u64) -> String {
+    HumanCount(number).to_string()
 }
 
 /// A round count in few letters: `1k`, `100k`, `1M`.
@@ -171,7 +164,7 @@ mod tests {
         ] {
             assert_eq!(significant(value), text);
         }
-        assert_eq!(thousands(-1_234_567), "-1,234,567");
+        assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!([10, 1_000, 1_500, 2_000_000].map(count), ["10", "1k", "1,500", "2M"]);
         assert_eq!(["1.00 µs", "10.0", "100", "0"].map(bare), ["1 µs", "10", "100", "0"]);
     }
