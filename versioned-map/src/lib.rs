@@ -5,8 +5,12 @@
 //! interface, and changes without notice.
 
 #[doc(hidden)]
+#[allow(unsafe_code)]
+pub mod raw;
+#[doc(hidden)]
 pub mod reclaim;
 mod sync;
+mod twin;
 
 #[cfg(all(test, loom))]
 mod models;

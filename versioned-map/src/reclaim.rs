@@ -81,7 +81,6 @@ mod period;
 mod pin;
 #[allow(unsafe_code)]
 pub(crate) mod threads;
-pub(crate) mod twin;
 mod word;
 
 pub use period::Reclaimer;

@@ -1,0 +1,31 @@
+//! The engine of the maps, for who builds something of their own on it. No public interface: it
+//! changes without notice.
+//!
+//! An owner of an [`Engine`] hashes its keys, counts what it wants to count, and says what belongs to
+//! a commit. What it can do that a [`VersionedMap`](crate::VersionedMap) cannot:
+//!
+//! - keys that are texts lie in their cells as bytes;
+//! - a value can hold [places](At) of another map's keys, and lead there without a look-up;
+//! - a value that is changed in part can be [lent](Entry::lend) to the version before, and not cloned;
+//! - it keeps [books](Owner) under the turn, and something shared beside them.
+
+mod cell;
+mod engine;
+mod old;
+mod panics;
+mod registrations;
+mod table;
+mod tables;
+mod tidy;
+mod turn;
+mod version;
+mod view;
+mod writer;
+
+pub use cell::{At, Cell, Key};
+pub use engine::{Engine, Owner};
+pub use tables::Map;
+pub use turn::{Cleared, Entry, Turn};
+pub use view::{Pinned, Registered};
+
+pub(crate) use turn::Spot;

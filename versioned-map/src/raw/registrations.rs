@@ -1,0 +1,488 @@
+//! Which revisions snapshots hold on to.
+//!
+//! A snapshot announces its revision in a place of its own; whoever prunes reads
+//! all places. Neither waits for the other, and what keeps the pruner from overlooking
+//! a snapshot is the pin under which the snapshot begins:
+//!
+//! ```text
+//!  snapshot                          writer
+//!  --------                          ------
+//!  pin                               published <- p
+//!  r <- published                    end the period
+//!  place <- r                        wait until who was pinned has left
+//!  unpin                             read all places
+//!                                    prune what ends at p or before
+//! ```
+//!
+//! Who was pinned when the period ended, and is older than `p`, has announced its revision before it
+//! left, and the writer finds it. Who was pinned later has loaded `p` or more, and what is visible at
+//! `p` or later does not end at `p` or before. So a scan that is made after that period tells of *all*
+//! snapshots, present and future, that are older than `p`.
+//!
+//! Where the writer keeps versions for a snapshot, it [marks](Registrations::mark) the
+//! snapshot's place, in the word that has the revision. Whoever gives the place back takes
+//! the whole word, and so learns of the mark; and where the place was given back first, the
+//! writer's mark fails. So nobody is missed, and who gives back a place without a mark, or a
+//! share of a place, has nothing else to do.
+
+use std::ptr;
+
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+
+/// How many places the first segment has; each later one has twice as many as the
+/// one before.
+#[cfg(not(any(test, loom)))]
+const FIRST: usize = 16;
+#[cfg(any(test, loom))]
+const FIRST: usize = 2;
+
+/// Enough for more places than there is memory for.
+const SEGMENTS: usize = 32;
+
+/// Nobody's.
+const FREE: u64 = 0;
+
+/// In the word of a place: that versions are kept for its snapshot.
+const MARK: u64 = 1 << 63;
+
+/// A place, alone in its cache line: those of two threads do not disturb each other.
+#[repr(align(64))]
+struct Place {
+    /// One more than the revision, perhaps with [`MARK`]; or [`FREE`].
+    word: AtomicU64,
+    /// How many others than the first one share it.
+    others: AtomicUsize,
+}
+
+/// The places of all snapshots.
+pub(super) struct Registrations {
+    /// The first place of each segment, or null. Made by whoever needs it first.
+    segments: [AtomicPtr<Place>; SEGMENTS],
+}
+
+/// A revision that a snapshot holds on to, as a scan found it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Held {
+    pub(super) revision: u64,
+    /// Whether one of its places is marked.
+    pub(super) is_marked: bool,
+    /// One of its places; a marked one if there is one.
+    place: usize,
+}
+
+/// The place of one snapshot. Whoever has it gives it back.
+#[derive(Clone, Copy)]
+pub(super) struct Registration {
+    segment: usize,
+    place: usize,
+}
+
+impl Registrations {
+    pub(super) fn new() -> Registrations {
+        Registrations {
+            segments: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+        }
+    }
+
+    /// The places of a segment, if it has been made.
+    fn made(&self, segment: usize) -> Option<&[Place]> {
+        // Acquire: pairs with the Release in `segment`: its places are there.
+        let first = self.segments[segment].load(Acquire);
+        // SAFETY: it was made in `segment`, of so many places, and is freed with `self`.
+        (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, FIRST << segment) })
+    }
+
+    /// The places of a segment. Lock-free: of several threads that make it one is the first,
+    /// and the others use that one's.
+    fn segment(&self, segment: usize) -> &[Place] {
+        if let Some(places) = self.made(segment) {
+            return places;
+        }
+        let free = |_| Place {
+            word: AtomicU64::new(FREE),
+            others: AtomicUsize::new(0),
+        };
+        let places: Box<[Place]> = (0..FIRST << segment).map(free).collect();
+        let own = Box::into_raw(places);
+        // Release and Acquire: pairs with itself, and with the Acquire in `made`.
+        let first = &self.segments[segment];
+        let set = first.compare_exchange(ptr::null_mut(), own.cast(), AcqRel, Acquire);
+        if set.is_err() {
+            // SAFETY: it was made above, and nobody else has seen it.
+            drop(unsafe { Box::from_raw(own) });
+        }
+        self.made(segment).expect("it has been made")
+    }
+
+    fn place(&self, at: Registration) -> &Place {
+        &self.segment(at.segment)[at.place]
+    }
+
+    /// Takes a free place for a snapshot of `revision`, for a thread that was pinned before it
+    /// loaded that, and still is. As a rule O(1): a thread begins to look behind the
+    /// place that it took last, or at the one that it gave back last.
+    pub(super) fn claim(&self, revision: u64) -> Registration {
+        let hint = Registration::near(hint());
+        let hint = Some(hint).filter(|at| self.made(at.segment).is_some());
+        // Then from the first one on, until one is free.
+        let all = (0..SEGMENTS).map(|segment| Registration { segment, place: 0 });
+        let claimed = hint
+            .into_iter()
+            .chain(all)
+            .find_map(|from| self.claim_in(from, revision));
+        let Some(at) = claimed else {
+            unreachable!("there is not so much memory");
+        };
+        set_hint(at.number() + 1);
+        at
+    }
+
+    /// Takes a free place of a segment, from a place on.
+    fn claim_in(&self, from: Registration, revision: u64) -> Option<Registration> {
+        let places = self.segment(from.segment);
+        (from.place..places.len()).find_map(|place| {
+            let free = &places[place].word;
+            // Acquire: pairs with the Release of `release`: what the last one to have this
+            // place did with it is over. That the place is taken is told by the end of the pin.
+            let claimed = free.load(Relaxed) == FREE
+                && free
+                    .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
+                    .is_ok();
+            claimed.then_some(Registration { place, ..from })
+        })
+    }
+
+    /// Moves a registration to another revision, as [`claim`](Self::claim) takes one. What it has
+    /// protected so far may go: answers whether versions were kept for it.
+    pub(super) fn renew(&self, at: Registration, revision: u64) -> bool {
+        // Release: pairs with the Acquire of `held`: reads of what the old revision
+        // protected come before it is freed. Acquire: pairs with the Release of `mark`.
+        self.place(at).word.swap(revision + 1, AcqRel) & MARK != 0
+    }
+
+    /// Notes that versions are kept for a snapshot that a scan has found. Where it has gone
+    /// meanwhile, or moved on, the answer is `false`, and the scan is to be made anew.
+    pub(super) fn mark(&self, held: Held) -> bool {
+        let word = &self.place(Registration::near(held.place)).word;
+        let found = held.revision + 1;
+        // Release: pairs with the Acquire of `renew` and `release`.
+        word.compare_exchange(found, found | MARK, Release, Relaxed)
+            .is_ok()
+    }
+
+    /// Shares a place: it has to be given back once more. (A second place for the same
+    /// revision would not do: whoever scans may look at it before it is taken, and at the
+    /// first one when that has been given back.)
+    pub(super) fn share(&self, at: Registration) {
+        // Relaxed: as for a reference count, whoever shares has a share.
+        self.place(at).others.fetch_add(1, Relaxed);
+    }
+
+    /// Whether a place is shared.
+    pub(super) fn is_shared(&self, at: Registration) -> bool {
+        // Acquire: pairs with the Release in `release`, of those who have left.
+        self.place(at).others.load(Acquire) > 0
+    }
+
+    /// Gives a place back, or a share of it. Answers whether it was the last share of a place
+    /// for which versions were kept.
+    pub(super) fn release(&self, at: Registration) -> bool {
+        let place = self.place(at);
+        // Who is alone stays alone: nobody else is left to share the place.
+        if self.is_shared(at) {
+            // Release and Acquire: pairs with itself, and with `is_shared`: what all others
+            // have done with the place comes before it is given back.
+            let others = place
+                .others
+                .fetch_update(AcqRel, Acquire, |others| others.checked_sub(1));
+            if others.is_ok() {
+                return false;
+            }
+        }
+        // Release: pairs with the Acquire of `held`, and of `claim`. Acquire: pairs with the
+        // Release of `mark`.
+        let word = place.word.swap(FREE, AcqRel);
+        set_hint(at.number());
+        word & MARK != 0
+    }
+
+    /// The revisions of all snapshots, in order; none is missing that was pinned in a period that
+    /// has passed. O(places that were ever needed at once).
+    pub(super) fn held(&self) -> Vec<Held> {
+        let mut held: Vec<Held> = Vec::new();
+        let mut last_word = FREE;
+        for segment in 0..SEGMENTS {
+            // Whoever has a place behind this one has seen that it is made.
+            let Some(places) = self.made(segment) else {
+                break;
+            };
+            let first = Registration { segment, place: 0 }.number();
+            for (number, place) in (first..).zip(places) {
+                // Acquire: pairs with the Release of `renew` and `release`.
+                let word = place.word.load(Acquire);
+                // Snapshots of one revision often stand together.
+                if word == last_word || word == FREE {
+                    continue;
+                }
+                last_word = word;
+                held.push(Held {
+                    revision: (word & !MARK) - 1,
+                    is_marked: word & MARK != 0,
+                    place: number,
+                });
+            }
+        }
+        // Of the places of a revision a marked one stays, or else the last.
+        held.sort_unstable_by(|one, other| other.cmp(one));
+        held.dedup_by_key(|held| held.revision);
+        held.reverse();
+        held
+    }
+}
+
+impl Drop for Registrations {
+    fn drop(&mut self) {
+        if cfg!(loom) {
+            // As the engine, whose models end in the middle of it.
+            return;
+        }
+        for (segment, first) in self.segments.iter().enumerate() {
+            let first = first.load(Relaxed);
+            if !first.is_null() {
+                let places = ptr::slice_from_raw_parts_mut(first, FIRST << segment);
+                // SAFETY: it was made in `segment`, and nobody else is left.
+                drop(unsafe { Box::from_raw(places) });
+            }
+        }
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+thread_local! {
+    /// The number of the place where this thread begins to look.
+    static HINT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(not(any(loom, shuttle)))]
+fn hint() -> usize {
+    HINT.try_with(std::cell::Cell::get).unwrap_or(0)
+}
+
+#[cfg(not(any(loom, shuttle)))]
+fn set_hint(number: usize) {
+    // A thread that is ending has none any more, and needs none.
+    let _ = HINT.try_with(|hint| hint.set(number));
+}
+
+/// In a model, whose threads are one thread of the system.
+#[cfg(any(loom, shuttle))]
+fn hint() -> usize {
+    0
+}
+
+#[cfg(any(loom, shuttle))]
+fn set_hint(_: usize) {}
+
+impl Registration {
+    /// Counted from the first place of the first segment.
+    fn number(self) -> usize {
+        (FIRST << self.segment) - FIRST + self.place
+    }
+
+    fn near(number: usize) -> Registration {
+        let segment = (number / FIRST + 1).ilog2() as usize;
+        Registration {
+            segment,
+            place: number + FIRST - (FIRST << segment),
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    fn revisions(registrations: &Registrations) -> Vec<u64> {
+        let held = registrations.held().into_iter();
+        held.map(|held| held.revision).collect()
+    }
+
+    /// A snapshot that goes while a scan is made is not missed: either the writer learns of it,
+    /// or it learns of the writer.
+    #[test]
+    fn a_mark_is_found_by_whoever_gives_the_place_back() {
+        let registrations = Registrations::new();
+        let place = registrations.claim(5);
+        let others = [registrations.claim(5), registrations.claim(5)];
+        registrations.share(place);
+        for at in others {
+            assert!(!registrations.release(at));
+        }
+        let [held] = registrations.held()[..] else {
+            panic!("one revision is held")
+        };
+        assert!(registrations.mark(held));
+        assert!(registrations.held()[0].is_marked);
+        assert!(!registrations.release(place), "its place stays shared");
+        assert!(registrations.release(place));
+        let place = registrations.claim(6);
+        let held = registrations.held()[0];
+        assert!(!registrations.renew(place, 7));
+        assert!(!registrations.mark(held), "it has moved on");
+        let held = registrations.held()[0];
+        assert!(!registrations.release(place));
+        assert!(!registrations.mark(held), "it has gone");
+    }
+
+    #[test]
+    fn a_marked_place_stands_for_its_revision() {
+        let registrations = Registrations::new();
+        let places = [1, 2, 2, 2, 3].map(|r| registrations.claim(r));
+        assert!(registrations.mark(registrations.held()[1]));
+        let held = registrations.held();
+        assert_eq!(held.len(), 3);
+        assert!(held[1].is_marked);
+        let marks = places.map(|at| registrations.release(at));
+        assert_eq!(marks.into_iter().filter(|is| *is).count(), 1);
+    }
+
+    #[test]
+    fn threads_that_need_a_segment_at_once_share_one() {
+        let registrations = Registrations::new();
+        std::thread::scope(|threads| {
+            for r in 0..8 {
+                let registrations = &registrations;
+                threads.spawn(move || (0..40).for_each(|_| _ = registrations.claim(r)));
+            }
+        });
+        let places = (0..SEGMENTS).filter_map(|segment| registrations.made(segment));
+        let taken = places.flatten().filter(|at| at.word.load(Relaxed) != FREE);
+        assert_eq!(taken.count(), 320);
+    }
+
+    #[test]
+    fn places_are_taken_given_back_and_taken_again() {
+        let registrations = Registrations::new();
+        let many: Vec<Registration> = (0..100).map(|r| registrations.claim(r)).collect();
+        assert_eq!(revisions(&registrations), (0..100).collect::<Vec<u64>>());
+        for at in &many[10..] {
+            registrations.release(*at);
+        }
+        assert_eq!(revisions(&registrations), (0..10).collect::<Vec<u64>>());
+        registrations.renew(many[0], 50);
+        assert_eq!(revisions(&registrations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 50]);
+        // The places that are free are the next ones to be taken.
+        for r in 0..90 {
+            registrations.claim(r);
+        }
+        assert!(registrations.made(6).is_none());
+    }
+
+    #[test]
+    fn places_are_numbered_through_all_segments() {
+        for number in 0..1_000 {
+            assert_eq!(Registration::near(number).number(), number);
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_shared_is_given_back_by_the_last() {
+        let registrations = Registrations::new();
+        let place = registrations.claim(5);
+        registrations.share(place);
+        assert!(registrations.is_shared(place));
+        assert!(!registrations.release(place));
+        assert_eq!(revisions(&registrations), [5]);
+        assert!(!registrations.is_shared(place));
+        registrations.release(place);
+        assert!(registrations.held().is_empty());
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    //! The places by themselves: a segment that two threads make at once, and a place that two
+    //! threads share. Each with a twin.
+    //!
+    //! Orderings: as of the functions whose place the twins take.
+
+    use std::sync::Arc;
+
+    use loom::thread;
+
+    use super::*;
+
+    fn two_claim(claim: fn(&Registrations, u64) -> Registration) {
+        loom::model(move || {
+            let all = Arc::new(Registrations::new());
+            let other = thread::spawn({
+                let all = all.clone();
+                move || claim(&all, 1)
+            });
+            let own = claim(&all, 2);
+            other.join().unwrap();
+            let held: Vec<u64> = all.held().into_iter().map(|held| held.revision).collect();
+            assert_eq!(held, [1, 2], "a place was lost");
+            all.release(own);
+        });
+    }
+
+    #[test]
+    fn models_two_threads_that_make_a_segment_find_each_other() {
+        two_claim(Registrations::claim);
+    }
+
+    #[test]
+    #[should_panic(expected = "a place was lost")]
+    fn models_twin_a_segment_that_is_stored_over_another_is_rejected() {
+        two_claim(|all, revision| {
+            if all.made(0).is_none() {
+                let free = |_| Place {
+                    word: AtomicU64::new(FREE),
+                    others: AtomicUsize::new(0),
+                };
+                let places: Box<[Place]> = (0..FIRST).map(free).collect();
+                all.segments[0].store(Box::into_raw(places).cast(), Release);
+            }
+            all.claim(revision)
+        });
+    }
+
+    fn two_release(release: fn(&Registrations, Registration) -> bool) {
+        loom::model(move || {
+            let all = Arc::new(Registrations::new());
+            let place = all.claim(5);
+            all.share(place);
+            assert!(all.mark(all.held()[0]));
+            let other = thread::spawn({
+                let all = all.clone();
+                move || release(&all, place)
+            });
+            let own = release(&all, place);
+            let told = usize::from(own) + usize::from(other.join().unwrap());
+            assert_eq!(told, 1, "not one was told of the mark");
+            assert!(all.held().is_empty(), "nobody gave the place back");
+        });
+    }
+
+    #[test]
+    fn models_the_last_of_two_clones_is_told_of_the_mark() {
+        two_release(Registrations::release);
+    }
+
+    #[test]
+    #[should_panic(expected = "not one was told of the mark")]
+    fn models_twin_a_share_that_is_given_back_in_two_steps_is_rejected() {
+        two_release(|all, at| {
+            let others = &all.place(at).others;
+            match others.load(Acquire) {
+                0 => all.release(at),
+                left => {
+                    others.store(left - 1, Release);
+                    false
+                }
+            }
+        });
+    }
+}
