@@ -4,6 +4,9 @@
 //! still be looking at, which `service-registry` uses for its `VersionedStore`. It is no public
 //! interface, and changes without notice.
 
+mod commit;
+mod domain;
+mod map;
 #[doc(hidden)]
 #[allow(unsafe_code)]
 pub mod raw;
@@ -11,6 +14,12 @@ pub mod raw;
 pub mod reclaim;
 mod sync;
 mod twin;
+mod view;
+
+pub use commit::Commit;
+pub use domain::{Domain, RandomState};
+pub use map::{Change, VersionedMap};
+pub use view::{MapReader, MapSnapshot, Pinned, PinnedMap, Reader, Snapshot};
 
 #[cfg(all(test, loom))]
 mod models;

@@ -22,8 +22,8 @@ use loom::thread;
 
 use crate::reclaim::barrier::{KERNEL, Kernel, has_seen_failure};
 use crate::reclaim::threads::{begin_to_end, count};
-use crate::twin::{self, Twin};
 use crate::reclaim::{Domain, Guard, Reclaimer};
+use crate::twin::{self, Twin};
 
 const FREED: &str = "a reader stood on what had been freed";
 const HELD: &str = "something is held for nobody";

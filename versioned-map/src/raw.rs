@@ -11,11 +11,19 @@
 
 mod cell;
 mod engine;
+#[cfg(all(test, loom))]
+mod models;
 mod old;
 mod panics;
 mod registrations;
+#[cfg(all(test, not(shuttle)))]
+mod sample;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod stress;
 mod table;
 mod tables;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
 mod tidy;
 mod turn;
 mod version;
@@ -25,7 +33,5 @@ mod writer;
 pub use cell::{At, Cell, Key};
 pub use engine::{Engine, Owner};
 pub use tables::Map;
-pub use turn::{Cleared, Entry, Turn};
+pub use turn::{Cleared, Entry, Spot, Turn};
 pub use view::{Pinned, Registered};
-
-pub(crate) use turn::Spot;

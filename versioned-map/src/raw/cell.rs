@@ -156,7 +156,9 @@ struct Of<K: ?Sized, V>(PhantomData<(fn(&K), V)>);
 
 impl<K: Key + ?Sized, V: 'static> Of<K, V> {
     const KIND: Kind = Kind {
-        make_absent: |memory, last, revision| version::make::<V>(memory, Some(last), None, revision),
+        make_absent: |memory, last, revision| {
+            version::make::<V>(memory, Some(last), None, revision)
+        },
         free_version: version::free::<V>,
         free_cell: K::free,
     };

@@ -124,9 +124,7 @@ impl<O: Owner> Engine<O> {
         V: Send + Sync + 'static,
     {
         let writer = self.writer.get_mut();
-        let number = writer
-            .unwrap_or_else(PoisonError::into_inner)
-            .add_map();
+        let number = writer.unwrap_or_else(PoisonError::into_inner).add_map();
         // SAFETY: it was made by `Arc::into_raw`, and goes back there.
         let mut tables = unsafe { Arc::from_raw(self.tables.load(Relaxed)) };
         let own = Arc::get_mut(&mut tables).expect("nobody has looked yet");
@@ -272,8 +270,7 @@ impl<O: Owner> Engine<O> {
     }
 
     /// Whether whoever comes by is to see to something.
-    #[cfg(all(test, not(any(loom, shuttle))))]
-    pub(crate) fn is_called(&self) -> bool {
+    pub fn is_called(&self) -> bool {
         self.awaited.is_due()
     }
 

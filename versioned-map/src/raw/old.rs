@@ -199,7 +199,6 @@ impl Queue {
     }
 
     /// How many lists there are.
-    #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn len(&self) -> usize {
         self.lists.len()
     }

@@ -31,9 +31,9 @@ pub(super) fn both(first: impl FnOnce(), second: impl FnOnce()) {
     let (mut first, mut second) = (Some(first), Some(second));
     all(0..2, |step| {
         if step == 0 {
-            first.take().map_or((), |first| first());
+            first.take().into_iter().for_each(|first| first());
         } else {
-            second.take().map_or((), |second| second());
+            second.take().into_iter().for_each(|second| second());
         }
     });
 }

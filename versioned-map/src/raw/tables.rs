@@ -18,7 +18,8 @@ const FEW: usize = 4;
 /// A map of an engine: its number there, and the types of its keys and values.
 pub struct Map<K: ?Sized, V> {
     number: u32,
-    _of: PhantomData<(fn(&K), fn() -> V)>,
+    /// Invariant in both: what goes in with one handle comes out with another.
+    _of: PhantomData<(fn(Box<K>) -> Box<K>, fn(V) -> V)>,
 }
 
 impl<K: ?Sized, V> Clone for Map<K, V> {
@@ -28,6 +29,14 @@ impl<K: ?Sized, V> Clone for Map<K, V> {
 }
 
 impl<K: ?Sized, V> Copy for Map<K, V> {}
+
+impl<K: ?Sized, V> Map<K, V> {
+    /// Its number.
+    #[inline]
+    pub const fn number(self) -> u32 {
+        self.number
+    }
+}
 
 impl<K: Key + Send + Sync + ?Sized, V: Send + Sync + 'static> Map<K, V> {
     /// The map of that number; the first one that is made in an engine has 0.
@@ -41,12 +50,6 @@ impl<K: Key + Send + Sync + ?Sized, V: Send + Sync + 'static> Map<K, V> {
             number,
             _of: PhantomData,
         }
-    }
-
-    /// Its number.
-    #[inline]
-    pub const fn number(self) -> u32 {
-        self.number
     }
 
     pub(super) fn kind() -> &'static Kind {

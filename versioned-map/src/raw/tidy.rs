@@ -39,8 +39,7 @@ impl<O: Owner> Turn<'_, O> {
     }
 
     /// About how many versions have not been freed.
-    #[cfg(all(test, not(any(loom, shuttle))))]
-    pub(crate) fn left(&self) -> usize {
+    pub fn left(&self) -> usize {
         let Writer {
             replaced,
             reclaimer,

@@ -34,14 +34,14 @@ pub struct Turn<'e, O: Owner> {
 
 /// Where a key stands, or would stand, in the newest table of its map.
 #[derive(Clone, Copy)]
-pub(crate) struct Spot {
+pub struct Spot {
     hash: u64,
     taken: Option<Taken>,
 }
 
 impl Spot {
     /// The address of its newest version, if the key has one that has a value.
-    pub(crate) fn version(&self) -> Option<NonNull<()>> {
+    pub(crate) fn version(self) -> Option<NonNull<()>> {
         let newest = self.taken.as_ref()?.newest;
         // SAFETY: it was found in this turn, and what stands in the newest table is not freed.
         let has_value = unsafe { newest.as_ref() }.has_value();
@@ -49,7 +49,7 @@ impl Spot {
     }
 
     /// Whether the key has to be put into the table.
-    pub(crate) fn is_vacant(&self) -> bool {
+    pub(crate) fn is_vacant(self) -> bool {
         self.taken.is_none()
     }
 }
@@ -70,6 +70,12 @@ impl<'e, O: Owner> Turn<'e, O> {
                 garbage: SmallVec::new(),
             },
         }
+    }
+
+    /// The engine.
+    #[inline]
+    pub fn engine(&self) -> &'e Arc<Engine<O>> {
+        self.engine
     }
 
     /// Whether the engine is closed: then nothing is to be put.
@@ -421,7 +427,8 @@ impl<'e, O: Owner> Turn<'e, O> {
         let last = self.writer.revision;
         self.writer.closed = true;
         self.begin();
-        let cleared = self.start_anew(Some(last));
+        let mut cleared = self.start_anew(Some(last));
+        cleared._books = Some(std::mem::take(&mut self.writer.books));
         self.publish();
         cleared
     }
@@ -456,6 +463,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
         Cleared {
             engine: self.engine.clone(),
+            _books: None,
         }
     }
 
@@ -630,6 +638,7 @@ impl<O: Owner> Drop for Leftovers<'_, O> {
 /// What was cleared. Dropping it frees it at once, unless somebody is still reading it.
 pub struct Cleared<O: Owner> {
     engine: Arc<Engine<O>>,
+    _books: Option<O::Books>,
 }
 
 impl<O: Owner> Drop for Cleared<O> {

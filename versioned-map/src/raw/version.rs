@@ -134,7 +134,12 @@ pub(super) fn make<V>(
     let last = last.map_or(std::ptr::null_mut(), NonNull::as_ptr);
     match value {
         Some(value) => write(memory, MaybeUninit::new(value), revision, last),
-        None => write::<V>(memory, MaybeUninit::uninit(), revision, tagged(last, ABSENT)),
+        None => write::<V>(
+            memory,
+            MaybeUninit::uninit(),
+            revision,
+            tagged(last, ABSENT),
+        ),
     }
 }
 
@@ -154,7 +159,8 @@ pub(super) unsafe fn succeed_lending<V>(
 ) -> NonNull<Version> {
     // SAFETY: the copy stands for the value from now on; what it was copied from is marked as
     // lent, and is not dropped.
-    let mut value = unsafe { std::ptr::read(&raw const (*last.cast::<Valued<V>>().as_ptr()).value) };
+    let mut value =
+        unsafe { std::ptr::read(&raw const (*last.cast::<Valued<V>>().as_ptr()).value) };
     // SAFETY: the caller's: `last` has a value.
     change(unsafe { value.assume_init_mut() });
     write(memory, value, revision, tagged(last.as_ptr(), LENT))

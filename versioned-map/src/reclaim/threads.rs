@@ -277,7 +277,6 @@ impl Seen {
 /// Whoever lets go looks here, at a line that it has read from anyway and that changes rarely, so
 /// that a domain whose owner does nothing for a while is not left with what waited for a reader.
 /// Nobody has to come: what is said here is a hint, and stays until somebody does.
-#[derive(Debug)]
 pub struct Awaited {
     /// Null where there is nothing to do.
     record: AtomicPtr<Record>,

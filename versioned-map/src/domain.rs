@@ -1,0 +1,239 @@
+//! What several maps have in common: one revision, and one writer at a time.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use crate::commit::Commit;
+use crate::map::VersionedMap;
+use crate::raw::{self, Map, Owner, Turn};
+use crate::view::{Pinned, Reader, Snapshot};
+
+/// The hasher of maps that are made without one: fast on short keys, and seeded at random for each
+/// map. It is not a cryptographic one.
+pub type RandomState = foldhash::fast::RandomState;
+
+/// How many keys each map has: the one map that every domain has.
+// SAFETY: `Handle::new` makes it first, in every engine of a `Shared`.
+#[allow(unsafe_code)]
+pub(crate) const LENGTHS: Map<u32, usize> = unsafe { Map::numbered(0) };
+
+/// Maps in a domain keep nothing for the whole.
+pub(crate) struct Shared;
+
+impl Owner for Shared {
+    type Books = ();
+}
+
+pub(crate) type Engine = raw::Engine<Shared>;
+
+/// One who may ask for the newest state.
+pub(crate) struct Handle(Arc<Engine>);
+
+impl Handle {
+    fn new() -> Handle {
+        let mut engine = Engine::new(Shared);
+        assert_eq!(engine.add::<u32, usize>().number(), LENGTHS.number());
+        engine.enter();
+        Handle(Arc::new(engine))
+    }
+
+    /// Another one.
+    pub(crate) fn of(engine: &Arc<Engine>) -> Handle {
+        engine.enter();
+        Handle(engine.clone())
+    }
+
+    #[inline]
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.0
+    }
+
+    /// The right to write. It waits for other writers.
+    pub(crate) fn turn(&self) -> Turn<'_, Shared> {
+        assert!(
+            !is_asked_in(&self.0),
+            "an `Eq` that is asked in the middle of a commit writes to its own domain"
+        );
+        let turn = self.0.turn();
+        assert!(
+            !turn.is_closed(),
+            "the domain was closed by a panic in the middle of a commit"
+        );
+        turn
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        Handle::of(&self.0)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+thread_local! {
+    /// The domains whose turns this thread has, while code of a caller runs.
+    static ASKED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether code of a caller runs in a turn of this domain.
+pub(crate) fn is_asked_in(engine: &Arc<Engine>) -> bool {
+    let at = Arc::as_ptr(engine).addr();
+    ASKED
+        .try_with(|asked| asked.borrow().contains(&at))
+        .unwrap_or(false)
+}
+
+/// Runs code of a caller in a turn.
+pub(crate) fn ask<R>(engine: &Arc<Engine>, code: impl FnOnce() -> R) -> R {
+    struct Asked;
+    impl Drop for Asked {
+        fn drop(&mut self) {
+            let _ = ASKED.try_with(|asked| asked.borrow_mut().pop());
+        }
+    }
+    let at = Arc::as_ptr(engine).addr();
+    let _asked = ASKED
+        .try_with(|asked| asked.borrow_mut().push(at))
+        .map(|()| Asked);
+    code()
+}
+
+/// Notes how many keys a map has.
+pub(crate) fn note_length(turn: &mut Turn<'_, Shared>, map: u32) {
+    let length = turn.len(map);
+    turn.entry(LENGTHS, hash_of(map), &map).insert(map, length);
+}
+
+/// The hash of a map's number.
+pub(crate) fn hash_of(map: u32) -> u64 {
+    // Spread over all bits, as by any hasher: the golden ratio.
+    u64::from(map).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Publishes; answers with the revision. What is to be freed is so when the turn has been given
+/// back.
+pub(crate) fn publish(mut turn: Turn<'_, Shared>) -> u64 {
+    let revision = turn.publish();
+    let (engine, is_large) = (turn.engine(), turn.is_large());
+    drop(turn);
+    if is_large {
+        engine.tidy_up();
+    }
+    revision
+}
+
+/// Maps that are changed together and seen together.
+///
+/// A domain has one revision, which grows by one with each commit that changes something in any
+/// of its maps, and one writer at a time. A [`Snapshot`] shows all of them at one revision.
+/// Maps that are never changed or looked at together are better off in domains of their own, which
+/// is what [`VersionedMap::new`] gives them.
+///
+/// A clone is another handle of the same domain.
+///
+/// ```
+/// use versioned_map::{Domain, VersionedMap};
+///
+/// let domain = Domain::new();
+/// let pods: VersionedMap<String, u16> = domain.map();
+/// let names: VersionedMap<&str, Vec<String>> = domain.map();
+///
+/// let mut commit = domain.commit();
+/// commit.insert(&pods, "a".to_string(), 8080);
+/// commit.insert(&names, "checkout", vec!["a".to_string()]);
+/// commit.publish();
+///
+/// let snapshot = domain.snapshot();
+/// pods.remove("a");
+/// assert_eq!(snapshot.get(&pods, "a"), Some(&8080));
+/// assert_eq!(domain.snapshot().get(&pods, "a"), None);
+/// ```
+#[derive(Clone)]
+pub struct Domain {
+    pub(crate) handle: Handle,
+}
+
+impl Domain {
+    /// One without maps.
+    pub fn new() -> Domain {
+        Domain {
+            handle: Handle::new(),
+        }
+    }
+
+    /// An empty map in this domain.
+    ///
+    /// A domain remembers a few bytes of each map that was ever made in it.
+    pub fn map<K, V>(&self) -> VersionedMap<K, V>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        self.map_with_hasher(RandomState::default())
+    }
+
+    /// The same with a hasher of its own.
+    pub fn map_with_hasher<K, V, S>(&self, hasher: S) -> VersionedMap<K, V, S>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+        S: BuildHasher,
+    {
+        let map = self.handle.turn().add();
+        VersionedMap::of(self.handle.clone(), map, hasher)
+    }
+
+    /// Begins a commit, which may change several maps at once. It takes nobody's turn yet.
+    pub fn commit(&self) -> Commit<'_> {
+        Commit::new(&self.handle)
+    }
+
+    /// The present state of all maps, for as long as one likes. O(1); allocates nothing, but for
+    /// more snapshots at once than there have been before.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.handle.engine())
+    }
+
+    /// A handle for a thread that reads a lot: a snapshot that moves on by itself. O(1).
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.handle.engine())
+    }
+
+    /// The present state of all maps, for a thread that asks several questions in a row and then
+    /// lets go of it: the cheapest consistent view. O(1), allocates nothing.
+    ///
+    /// While it is held, nothing that is replaced in this domain is freed.
+    #[inline]
+    #[must_use]
+    pub fn pinned(&self) -> Pinned<'_> {
+        Pinned::new(self.handle.engine())
+    }
+
+    /// The newest revision: 0 at first.
+    pub fn revision(&self) -> u64 {
+        self.handle.engine().pin().revision()
+    }
+}
+
+impl Default for Domain {
+    fn default() -> Domain {
+        Domain::new()
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Domain")
+            .field("revision", &self.revision())
+            .finish_non_exhaustive()
+    }
+}
