@@ -4,7 +4,6 @@ use std::any::Any;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
-use equivalent::Equivalent;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -197,20 +196,20 @@ impl<'d> Commit<'d> {
         self
     }
 
-    /// Removes a key, if it is there when the commit is published.
+    /// Removes a key, if it is there when the commit is published. It is noted as an owned one.
     ///
     /// # Panics
     ///
     /// If the map is of another domain.
-    pub fn remove<K, V, S, Q>(&mut self, map: &VersionedMap<K, V, S>, key: &Q) -> &mut Self
+    pub fn remove<K, V, S>(&mut self, map: &VersionedMap<K, V, S>, key: impl Into<K>) -> &mut Self
     where
         K: Hash + Eq + Send + Sync + 'static,
         V: Send + Sync + 'static,
         S: BuildHasher,
-        Q: Hash + Equivalent<K> + ToOwned<Owned = K> + ?Sized,
     {
-        let hash = map.hash(key);
-        self.of(map).note(hash, key.to_owned(), None);
+        let key = key.into();
+        let hash = map.hash(&key);
+        self.of(map).note(hash, key, None);
         self
     }
 

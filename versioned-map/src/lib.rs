@@ -12,6 +12,8 @@ mod map;
 pub mod raw;
 #[doc(hidden)]
 pub mod reclaim;
+#[cfg(feature = "serde")]
+mod serde;
 mod sync;
 mod twin;
 mod view;
