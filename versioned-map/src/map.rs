@@ -297,7 +297,12 @@ where
             if spot.version() == seen.map(|seen| seen.version()) {
                 return Some((turn, spot, decided));
             }
+            let is_lie = turn.published() == view.revision();
             drop(turn);
+            if is_lie {
+                // Nothing has been written since, and another key was equal to this one.
+                return None;
+            }
         }
     }
 

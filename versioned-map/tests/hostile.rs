@@ -259,8 +259,9 @@ static LIES: AtomicUsize = AtomicUsize::new(0);
 
 fn lie() -> usize {
     // Not by chance, and not in a short circle.
-    let count = LIES.fetch_add(1, Relaxed);
-    count.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40
+    let mut mixed = LIES.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 31
 }
 
 impl PartialEq for Liar {

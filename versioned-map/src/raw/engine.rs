@@ -342,7 +342,10 @@ impl<O: Owner> Drop for Engine<O> {
             of_map.generation.adopt(writer.forget(map).into_iter());
         }
         let garbage: Vec<_> = writer.reclaimer.drain().collect();
-        // SAFETY: nobody is left who could be pinned.
-        panics::all(garbage.into_iter(), |garbage| unsafe { garbage.free(None) });
+        let free_garbage = || {
+            // SAFETY: nobody is left who could be pinned.
+            panics::all(garbage.into_iter(), |garbage| unsafe { garbage.free(None) });
+        };
+        panics::both(free_garbage, || drop(tables));
     }
 }

@@ -8,7 +8,13 @@ use std::thread::panicking;
 pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
     let mut items = items;
     let mut first = None;
-    while let Err(payload) = catch_unwind(AssertUnwindSafe(|| items.by_ref().for_each(&mut work))) {
+    let mut go_on = || {
+        // Not `for_each`: adaptors may be out of step where that unwinds.
+        for item in items.by_ref() {
+            work(item);
+        }
+    };
+    while let Err(payload) = catch_unwind(AssertUnwindSafe(&mut go_on)) {
         if first.is_none() {
             first = Some(payload);
         } else {

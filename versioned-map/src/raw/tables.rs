@@ -187,21 +187,25 @@ impl Drop for Generation {
             let cell: NonNull<Cell> = cell.filter(|_| !slot.newest().is_null())?;
             Some((slot, cell))
         });
-        panics::all(cells, |(slot, cell)| {
-            // SAFETY: nobody else is left who could come to it.
-            let versions = unsafe { take_apart(&slot) };
-            let free_versions = || {
-                panics::all(versions, |(version, is_lent)| {
-                    // SAFETY: as above.
-                    drop(unsafe { kind.free_version(version, is_lent) });
-                });
-            };
-            // SAFETY: as above; its chain is gone.
-            panics::both(free_versions, || unsafe { kind.free_cell(cell) });
-        });
+        let free_cells = || {
+            panics::all(cells, |(slot, cell)| {
+                // SAFETY: nobody else is left who could come to it.
+                let versions = unsafe { take_apart(&slot) };
+                let free_versions = || {
+                    panics::all(versions, |(version, is_lent)| {
+                        // SAFETY: as above.
+                        drop(unsafe { kind.free_version(version, is_lent) });
+                    });
+                };
+                // SAFETY: as above; its chain is gone.
+                panics::both(free_versions, || unsafe { kind.free_cell(cell) });
+            });
+        };
         let orphans = self.orphans.get_mut();
         let orphans = std::mem::take(orphans.unwrap_or_else(PoisonError::into_inner));
         // SAFETY: as above.
-        unsafe { Garbage::Versions(orphans).free(None) };
+        panics::both(free_cells, || unsafe {
+            Garbage::Versions(orphans).free(None);
+        });
     }
 }
