@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::sample::{self, Pod, State as _, Store, WRONG};
+use super::sample::{self, Pod, Store, WRONG};
 use crate::twin::{self, Twin};
 
 const KEPT: &str = "something is kept for nobody";
@@ -44,7 +44,7 @@ const C: Pod = 12;
 const D: Pod = 16;
 
 fn take(store: &Store, step: Step) {
-    let commit = |steps: &[sample::Step]| drop(store.commit(steps).unwrap());
+    let commit = |steps: &[sample::Step]| assert!(store.commit(steps).is_ok());
     match step {
         Save(pod, stamp) => commit(&[sample::Step::Save(pod, stamp)]),
         Delete(pod) => commit(&[sample::Step::Delete(pod)]),
