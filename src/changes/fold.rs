@@ -65,10 +65,10 @@ pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Di
 }
 
 /// The same of one commit.
-pub(crate) fn net(changes: Differences) -> Differences {
-    match changes.len() {
-        0 | 1 => changes,
-        _ => fold(&changes).into(),
+#[inline]
+pub(crate) fn net(changes: &mut Differences) {
+    if changes.len() > 1 {
+        *changes = fold(&*changes).into();
     }
 }
 

@@ -247,11 +247,13 @@ impl Log {
         revision: Revision,
         changes: impl IntoIterator<Item = Difference>,
     ) -> Aftermath {
-        self.append_net(revision, net(changes.into_iter().collect()))
+        let mut changes = changes.into_iter().collect();
+        net(&mut changes);
+        self.append_net(revision, &mut changes)
     }
 
-    /// As [`append`](Self::append), of a net effect.
-    pub(crate) fn append_net(&self, revision: Revision, changes: Differences) -> Aftermath {
+    /// As [`append`](Self::append), of a net effect, which it takes.
+    pub(crate) fn append_net(&self, revision: Revision, changes: &mut Differences) -> Aftermath {
         self.append_to(&mut self.lock(), revision, changes)
     }
 
@@ -288,14 +290,16 @@ impl Log {
         changes: impl IntoIterator<Item = Difference>,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
-        self.append_net_with(revision, net(changes.into_iter().collect()), state)
+        let mut changes = changes.into_iter().collect();
+        net(&mut changes);
+        self.append_net_with(revision, &mut changes, state)
     }
 
-    /// As [`append_with`](Self::append_with), of a net effect.
+    /// As [`append_with`](Self::append_with), of a net effect, which it takes.
     pub(crate) fn append_net_with(
         &self,
         revision: Revision,
-        changes: Differences,
+        changes: &mut Differences,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
         let mut inner = self.lock();
@@ -311,7 +315,7 @@ impl Log {
         &self,
         inner: &mut Inner,
         revision: Revision,
-        mut changes: Differences,
+        changes: &mut Differences,
     ) -> Aftermath {
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
@@ -332,7 +336,7 @@ impl Log {
         if changes.is_empty() {
             return aftermath;
         }
-        let entry = Arc::new(Entry::new(revision, changes));
+        let entry = Arc::new(Entry::new(revision, mem::take(changes)));
         inner.bytes += entry.bytes;
         inner.topics.note(&entry, &mut aftermath.wake);
         inner.entries.push_back(entry);

@@ -9,7 +9,7 @@ use std::task::Waker;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::selection::{Kind, Named};
+use super::selection::Named;
 use super::{Difference, Differences, Selection};
 use crate::hash::RandomState;
 use crate::model::revision::Revision;
@@ -166,22 +166,6 @@ pub(super) struct Topics {
     pub(super) bytes: usize,
 }
 
-/// The selections that a difference concerns, but for [`Selection::All`].
-fn named(difference: &Difference) -> [Option<Named<'_>>; 2] {
-    match difference {
-        Difference::Added(service)
-        | Difference::Removed { last: service, .. }
-        | Difference::Changed { after: service, .. }
-        | Difference::Skipped { kept: service } => [
-            Some(Named::Service(service.service_name())),
-            Some(Named::Pod(service.key())),
-        ],
-        Difference::Subscribed { group, .. } | Difference::Unsubscribed { group, .. } => {
-            [Some(Named::Group(group)), None]
-        }
-    }
-}
-
 /// Gives back the room of a map that has much more than `wanted` would take.
 fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V, RandomState>, wanted: usize) {
     if map.capacity() > 64 && wanted < map.capacity() / 8 {
@@ -296,26 +280,27 @@ impl Topics {
     /// Shows each topic that an entry concerns, with the number of the difference that
     /// does, or none for all of them. O(differences), whatever else is watched.
     fn concerned(&mut self, entry: &Entry, mut show: impl FnMut(&mut Topic, Option<u32>)) {
-        let is_watched = |kind: Kind| self.of_kind[kind as usize] > 0;
-        if is_watched(Kind::All)
-            && let Some(all) = self.all.get_mut(&Named::All)
-        {
-            show(all, None);
-        }
-        if ![Kind::Service, Kind::Pod, Kind::Group]
-            .into_iter()
-            .any(is_watched)
-        {
-            return;
-        }
+        let mut show_at = |name: Named<'_>, at| {
+            if self.of_kind[name.kind() as usize] > 0
+                && let Some(topic) = self.all.get_mut(&name)
+            {
+                show(topic, at);
+            }
+        };
+        show_at(Named::All, None);
         for (at, change) in entry.changes.iter().enumerate() {
             // No commit has so many changes that their number takes more.
             let at = u32::try_from(at).ok();
-            for name in named(change).into_iter().flatten() {
-                if is_watched(name.kind())
-                    && let Some(topic) = self.all.get_mut(&name)
-                {
-                    show(topic, at);
+            match change {
+                Difference::Added(service)
+                | Difference::Removed { last: service, .. }
+                | Difference::Changed { after: service, .. }
+                | Difference::Skipped { kept: service } => {
+                    show_at(Named::Service(service.service_name()), at);
+                    show_at(Named::Pod(service.key()), at);
+                }
+                Difference::Subscribed { group, .. } | Difference::Unsubscribed { group, .. } => {
+                    show_at(Named::Group(group), at);
                 }
             }
         }

@@ -162,8 +162,8 @@ impl EvmapStore {
         self.refuse_inside()?;
         let lock = self.lock();
         match Telling::new(&*self.log, is_asked) {
-            None => self.write_in(lock, Nobody, write).map(finish),
-            Some(telling) => aside(|| self.write_in(lock, telling, write).map(finish)),
+            None => self.write_in(lock, &mut Nobody, write).map(finish),
+            Some(mut telling) => aside(|| self.write_in(lock, &mut telling, write).map(finish)),
         }
     }
 
@@ -174,7 +174,7 @@ impl EvmapStore {
     fn write_in<R>(
         &self,
         mut lock: MutexGuard<'_, Option<Writer>>,
-        mut telling: impl Tell,
+        telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
     ) -> Result<Written<R>> {
         let writer = lock.as_mut().ok_or(StoreError::Closed)?;

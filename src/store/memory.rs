@@ -138,8 +138,8 @@ impl MemoryStore {
         let state = self.state.try_borrow_mut();
         let state = state.map_err(|_| StoreError::Reentrant)?;
         match Telling::new(self.log.get().map(|log| &**log), is_asked) {
-            None => self.write_in(state, Nobody, write).map(finish),
-            Some(telling) => aside(|| self.write_in(state, telling, write).map(finish)),
+            None => self.write_in(state, &mut Nobody, write).map(finish),
+            Some(mut telling) => aside(|| self.write_in(state, &mut telling, write).map(finish)),
         }
     }
 
@@ -149,7 +149,7 @@ impl MemoryStore {
     fn write_in<R>(
         &self,
         mut state: RefMut<'_, State>,
-        mut telling: impl Tell,
+        telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
     ) -> Result<Written<R>> {
         let tables = state.tables_mut()?;

@@ -41,11 +41,11 @@ pub(crate) trait Tell {
     fn tell(
         &mut self,
         revisions: (Revision, Revision),
-        append: impl FnOnce(&Log, Differences) -> Aftermath,
+        append: impl FnOnce(&Log, &mut Differences) -> Aftermath,
     ) -> Option<Aftermath>;
 
     /// What was told, where that was asked for.
-    fn asked(self) -> Vec<Difference>;
+    fn asked(&mut self) -> Vec<Difference>;
 }
 
 pub(crate) struct Nobody;
@@ -65,13 +65,13 @@ impl Tell for Nobody {
     fn tell(
         &mut self,
         _: (Revision, Revision),
-        _: impl FnOnce(&Log, Differences) -> Aftermath,
+        _: impl FnOnce(&Log, &mut Differences) -> Aftermath,
     ) -> Option<Aftermath> {
         None
     }
 
     #[inline]
-    fn asked(self) -> Vec<Difference> {
+    fn asked(&mut self) -> Vec<Difference> {
         Vec::new()
     }
 }
@@ -115,9 +115,10 @@ impl Tell for Telling<'_> {
     fn tell(
         &mut self,
         (before, revision): (Revision, Revision),
-        append: impl FnOnce(&Log, Differences) -> Aftermath,
+        append: impl FnOnce(&Log, &mut Differences) -> Aftermath,
     ) -> Option<Aftermath> {
-        let changes = net(mem::take(&mut self.noted));
+        let changes = &mut self.noted;
+        net(changes);
         if self.is_asked {
             self.asked = changes.to_vec();
         }
@@ -129,8 +130,8 @@ impl Tell for Telling<'_> {
         Some(append(log, changes))
     }
 
-    fn asked(self) -> Vec<Difference> {
-        self.asked
+    fn asked(&mut self) -> Vec<Difference> {
+        mem::take(&mut self.asked)
     }
 }
 

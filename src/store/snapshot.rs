@@ -136,8 +136,8 @@ impl SnapshotStore {
     ) -> Result<A> {
         let turn = self.newest.turn();
         match Telling::new(&*self.log, is_asked) {
-            None => self.write_in(turn, Nobody, write).map(finish),
-            Some(telling) => aside(|| self.write_in(turn, telling, write).map(finish)),
+            None => self.write_in(turn, &mut Nobody, write).map(finish),
+            Some(mut telling) => aside(|| self.write_in(turn, &mut telling, write).map(finish)),
         }
     }
 
@@ -147,7 +147,7 @@ impl SnapshotStore {
     fn write_in<R>(
         &self,
         turn: published::Turn<'_, Root>,
-        mut telling: impl Tell,
+        telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
     ) -> Result<Written<R>> {
         let mut root = Root::clone(&self.newest.load());

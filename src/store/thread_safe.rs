@@ -141,8 +141,8 @@ impl ThreadSafeMemoryStore {
     ) -> Result<A> {
         let state = self.shared.exclusive()?;
         match Telling::new(&*self.log, is_asked) {
-            None => self.write_in(state, Nobody, write).map(finish),
-            Some(telling) => aside(|| self.write_in(state, telling, write).map(finish)),
+            None => self.write_in(state, &mut Nobody, write).map(finish),
+            Some(mut telling) => aside(|| self.write_in(state, &mut telling, write).map(finish)),
         }
     }
 
@@ -152,7 +152,7 @@ impl ThreadSafeMemoryStore {
     fn write_in<R>(
         &self,
         mut state: RwLockWriteGuard<'_, State>,
-        mut telling: impl Tell,
+        telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
     ) -> Result<Written<R>> {
         let tables = state.tables_mut()?;

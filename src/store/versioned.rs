@@ -204,8 +204,8 @@ impl VersionedStore {
     ) -> Result<A> {
         let commit = self.open_turn()?;
         match Telling::new(&self.engine.owner().log, is_asked) {
-            None => self.write_in(commit, Nobody, write).map(finish),
-            Some(telling) => aside(|| self.write_in(commit, telling, write).map(finish)),
+            None => self.write_in(commit, &mut Nobody, write).map(finish),
+            Some(mut telling) => aside(|| self.write_in(commit, &mut telling, write).map(finish)),
         }
     }
 
@@ -215,7 +215,7 @@ impl VersionedStore {
     fn write_in<'e, R>(
         &self,
         mut commit: Turn<'e>,
-        mut telling: impl Tell,
+        telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
     ) -> Result<Written<R>> {
         let before = commit.current();

@@ -5,7 +5,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use equivalent::Equivalent;
-use smallvec::SmallVec;
 
 use super::cell::{At, Cell, Key, Kind};
 use super::engine::{Engine, LARGE, OFTEN, Owner, has_failed};
@@ -67,7 +66,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             is_missed: false,
             left: Leftovers {
                 engine,
-                garbage: SmallVec::new(),
+                garbage: Vec::new(),
             },
         }
     }
@@ -611,7 +610,7 @@ where
 pub(super) struct Leftovers<'e, O: Owner> {
     engine: &'e Engine<O>,
     /// Nobody can come to it any more.
-    pub(super) garbage: SmallVec<[Garbage; 4]>,
+    pub(super) garbage: Vec<Garbage>,
 }
 
 impl<O: Owner> Leftovers<'_, O> {
