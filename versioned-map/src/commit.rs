@@ -263,8 +263,10 @@ impl<'d> Commit<'d> {
     }
 
     fn publish_in(mut self, mut turn: Turn<'_, Shared>) -> u64 {
-        let find = |of: &Box<dyn Changes>| ask(self.handle.engine(), || of.find(&mut turn));
-        let spots: Vec<Vec<Spot>> = self.maps.iter().map(find).collect();
+        let engine = self.handle.engine();
+        let maps = self.maps.iter();
+        let spots = maps.map(|of| ask(engine, || of.find(&mut turn)));
+        let spots: Vec<Vec<Spot>> = spots.collect();
         for (of, spots) in self.maps.iter_mut().zip(spots) {
             of.put(&mut turn, spots);
         }

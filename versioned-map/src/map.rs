@@ -348,14 +348,13 @@ where
         let Some((mut turn, spot, value)) = decided else {
             return false;
         };
-        let left = match value {
-            Some(value) => self.put(&mut turn, spot, key, value),
-            None => {
-                if spot.version().is_some() {
-                    self.take(&mut turn, spot);
-                }
-                Some(key)
+        let left = if let Some(value) = value {
+            self.put(&mut turn, spot, key, value)
+        } else {
+            if spot.version().is_some() {
+                self.take(&mut turn, spot);
             }
+            Some(key)
         };
         publish(turn);
         drop(left);

@@ -31,7 +31,9 @@ where
             6 => {
                 let known = model.get_mut(&key);
                 assert_eq!(map.update(&key, |_| value(step)), known.is_some());
-                known.into_iter().for_each(|known| *known = value(step));
+                if let Some(known) = known {
+                    *known = value(step);
+                }
             }
             7 => {
                 let changed = map.compute(key.clone(), |known| match known {
@@ -111,7 +113,7 @@ fn borrowed_texts() {
 
 #[test]
 fn shared_values() {
-    behaves_like_a_hash_map(|key| Arc::new(key), |value| Arc::new(vec![value]));
+    behaves_like_a_hash_map(Arc::new, |value| Arc::new(vec![value]));
 }
 
 #[test]

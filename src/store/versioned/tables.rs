@@ -121,7 +121,9 @@ macro_rules! impl_state {
             fn engine(&self) -> &Arc<Engine> {
                 self.engine()
             }
-            #[inline]
+            // Called on two paths each, it would be a function of its own.
+            #[allow(clippy::inline_always)]
+            #[inline(always)]
             fn service(&self, key: &str) -> Option<&ServiceInfo> {
                 let hash = self.engine().owner().hash(key);
                 self.get(SERVICES, hash, key)

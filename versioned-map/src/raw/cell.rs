@@ -145,14 +145,16 @@ unsafe impl Key for str {
     }
 }
 
-/// How the versions and cells of a map are freed.
+type MakeAbsent = fn(Option<Box<Block>>, NonNull<Version>, u64) -> NonNull<Version>;
+
+/// How the versions and cells of a map are made and freed, where their types are not known.
 pub(super) struct Kind {
-    make_absent: fn(Option<Box<Block>>, NonNull<Version>, u64) -> NonNull<Version>,
+    make_absent: MakeAbsent,
     free_version: unsafe fn(NonNull<Version>, bool) -> Option<Box<Block>>,
     free_cell: unsafe fn(NonNull<Cell>),
 }
 
-struct Of<K: ?Sized, V>(PhantomData<(fn(&K), V)>);
+struct Of<K: ?Sized, V>(PhantomData<V>, PhantomData<K>);
 
 impl<K: Key + ?Sized, V: 'static> Of<K, V> {
     const KIND: Kind = Kind {

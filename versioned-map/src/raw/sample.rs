@@ -25,11 +25,16 @@ pub(super) struct Item {
     pub(super) checked: Option<u64>,
 }
 
+// SAFETY: `Store::new` makes all five, in this order, and so for the others.
 const ITEMS: Map<str, Item> = unsafe { Map::numbered(0) };
+// SAFETY: as above.
 const LISTED: Map<u64, Vec<At<Item>>> = unsafe { Map::numbered(1) };
+// SAFETY: as above.
 const GROUPS: Map<usize, Vec<Pod>> = unsafe { Map::numbered(2) };
+// SAFETY: as above.
 const COUNT: Map<(), usize> = unsafe { Map::numbered(3) };
 /// One more than stand where readers look first.
+// SAFETY: as above.
 const NUDGES: Map<u64, Box<u64>> = unsafe { Map::numbered(4) };
 
 pub(super) struct Sample;

@@ -19,7 +19,8 @@ const FEW: usize = 4;
 pub struct Map<K: ?Sized, V> {
     number: u32,
     /// Invariant in both: what goes in with one handle comes out with another.
-    _of: PhantomData<(fn(Box<K>) -> Box<K>, fn(V) -> V)>,
+    _keys: PhantomData<fn(Box<K>) -> Box<K>>,
+    _values: PhantomData<fn(V) -> V>,
 }
 
 impl<K: ?Sized, V> Clone for Map<K, V> {
@@ -48,7 +49,8 @@ impl<K: Key + Send + Sync + ?Sized, V: Send + Sync + 'static> Map<K, V> {
     pub const unsafe fn numbered(number: u32) -> Map<K, V> {
         Map {
             number,
-            _of: PhantomData,
+            _keys: PhantomData,
+            _values: PhantomData,
         }
     }
 

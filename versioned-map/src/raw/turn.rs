@@ -427,7 +427,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.closed = true;
         self.begin();
         let mut cleared = self.start_anew(Some(last));
-        cleared._books = Some(std::mem::take(&mut self.writer.books));
+        cleared.books = Some(std::mem::take(&mut self.writer.books));
         self.publish();
         cleared
     }
@@ -462,7 +462,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
         Cleared {
             engine: self.engine.clone(),
-            _books: None,
+            books: None,
         }
     }
 
@@ -637,7 +637,9 @@ impl<O: Owner> Drop for Leftovers<'_, O> {
 /// What was cleared. Dropping it frees it at once, unless somebody is still reading it.
 pub struct Cleared<O: Owner> {
     engine: Arc<Engine<O>>,
-    _books: Option<O::Books>,
+    /// Of what is closed: dropped with this.
+    #[allow(dead_code)]
+    books: Option<O::Books>,
 }
 
 impl<O: Owner> Drop for Cleared<O> {

@@ -96,6 +96,7 @@ impl Version {
 
 impl Block {
     /// The memory of one.
+    #[allow(clippy::unnecessary_box_returns)] // it is about the memory
     pub(super) fn spare() -> Box<Block> {
         Box::new(Block(MaybeUninit::uninit()))
     }
@@ -113,14 +114,13 @@ pub(super) const fn fills_block<V>() -> bool {
 /// The version has not been freed, and is not for as long as `'a`; its values are of this type.
 #[inline]
 pub(super) unsafe fn value<'a, V>(version: NonNull<Version>) -> Option<&'a V> {
-    // SAFETY: the caller's; where there is a value, it was written before the version was put
-    // into its chain.
-    unsafe {
-        version.as_ref().has_value().then(|| {
-            let valued = version.cast::<Valued<V>>().as_ptr();
-            (*valued).value.assume_init_ref()
-        })
+    // SAFETY: the caller's.
+    if !unsafe { version.as_ref() }.has_value() {
+        return None;
     }
+    let valued = version.cast::<Valued<V>>().as_ptr();
+    // SAFETY: as above; the value was written before the version was put into its chain.
+    Some(unsafe { (*valued).value.assume_init_ref() })
 }
 
 /// Makes a version of its own, or one that is newer than `last`, in `memory`.
