@@ -77,7 +77,7 @@ impl Drop for Handle {
     }
 }
 
-thread_local! {
+crate::sync::thread_local! {
     /// The domains whose turns this thread has, while code of a caller runs.
     static ASKED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }

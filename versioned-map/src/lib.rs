@@ -98,6 +98,8 @@ pub use map::{Change, VersionedMap};
 pub use view::{MapReader, MapSnapshot, Pinned, PinnedMap, Reader, Snapshot};
 
 #[cfg(all(test, loom))]
+mod map_models;
+#[cfg(all(test, loom))]
 mod models;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;

@@ -11,6 +11,7 @@ use crate::domain::{
     publish,
 };
 use crate::raw::{Map, Spot, Turn};
+use crate::twin::{self, Twin};
 use crate::view::{MapReader, MapSnapshot, PinnedMap};
 
 /// A concurrent hash map of which consistent snapshots can be taken in O(1).
@@ -294,7 +295,8 @@ where
             };
             let mut turn = self.handle.turn();
             let spot = self.find(&mut turn, hash, key);
-            if spot.version() == seen.map(|seen| seen.version()) {
+            let is_same = spot.version() == seen.map(|seen| seen.version());
+            if is_same || twin::is(Twin::Uncompared) {
                 return Some((turn, spot, decided));
             }
             let is_lie = turn.published() == view.revision();

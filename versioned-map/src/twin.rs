@@ -47,6 +47,9 @@ pub(crate) enum Twin {
     NotGivenBack,
     /// A writer does not look again where a place was given back before it could be marked.
     Unmarked,
+
+    /// An update is put without a look whether the key has got another version meanwhile.
+    Uncompared,
 }
 
 #[cfg(all(test, loom))]

@@ -103,7 +103,12 @@ shared!(
     |map, key| map.peek_with(key, |_, value| see(value)).is_some(),
     map.insert_sync(*key, 0).is_ok(),
     map.remove_sync(key),
-    map.get_sync(key).map(|mut entry| { let next = *entry.get() + 1; entry.update(next); }).is_some()
+    map.get_sync(key)
+        .map(|mut entry| {
+            let next = *entry.get() + 1;
+            entry.update(next);
+        })
+        .is_some()
 );
 
 shared!(
@@ -121,19 +126,26 @@ shared!(
     |map, key| map.get(key, &map.guard()).map(see).is_some(),
     map.insert(*key, 0, &map.guard()).is_none(),
     map.remove(key, &map.guard()).is_some(),
-    map.compute_if_present(key, |_, value| Some(value + 1), &map.guard()).is_some()
+    map.compute_if_present(key, |_, value| Some(value + 1), &map.guard())
+        .is_some()
 );
 
 shared!(
     Locked(RwLock<hashbrown::HashMap<u64, u64, RandomState>>),
     |capacity| {
         let hasher = RandomState::default();
-        RwLock::new(hashbrown::HashMap::with_capacity_and_hasher(capacity, hasher))
+        RwLock::new(hashbrown::HashMap::with_capacity_and_hasher(
+            capacity, hasher,
+        ))
     },
     |map, key| map.read().unwrap().get(key).map(see).is_some(),
     map.write().unwrap().insert(*key, 0).is_none(),
     map.write().unwrap().remove(key).is_some(),
-    map.write().unwrap().get_mut(key).map(|value| *value += 1).is_some()
+    map.write()
+        .unwrap()
+        .get_mut(key)
+        .map(|value| *value += 1)
+        .is_some()
 );
 
 shared!(
@@ -226,11 +238,7 @@ impl Collection for Evmap {
         options = options.with_capacity(capacity);
         // SAFETY: numbers hash and compare the same each time.
         #[allow(unsafe_code)]
-        let (write, read) = unsafe {
-            options
-                .with_hasher(RandomState::default())
-                .assert_stable()
-        };
+        let (write, read) = unsafe { options.with_hasher(RandomState::default()).assert_stable() };
         Evmap {
             write: Arc::new(Mutex::new(write)),
             read: Mutex::new(read),
