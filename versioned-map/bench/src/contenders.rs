@@ -66,6 +66,7 @@ macro_rules! shared {
     };
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as the maps call it
 fn see(value: &u64) {
     std::hint::black_box(*value);
 }
