@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::domain::{Handle, Shared, ask, note_length, publish};
+use crate::handle::{Handle, Shared, ask, note_length, publish};
 use crate::map::VersionedMap;
 use crate::raw::{Map, Spot, Turn};
 
@@ -282,5 +282,47 @@ impl fmt::Debug for Commit<'_> {
             .field("maps", &self.maps.len())
             .field("changes", &changes)
             .finish_non_exhaustive()
+    }
+}
+
+impl<K, V, S> Extend<(K, V)> for &VersionedMap<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher,
+{
+    /// In one commit.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
+        let mut commit = Commit::new(self.handle());
+        for (key, value) in items {
+            commit.insert(self, key, value);
+        }
+        commit.publish();
+    }
+}
+
+impl<K, V, S> Extend<(K, V)> for VersionedMap<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher,
+{
+    /// In one commit.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
+        (&*self).extend(items);
+    }
+}
+
+impl<K, V, S> FromIterator<(K, V)> for VersionedMap<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher + Default,
+{
+    /// In a domain of its own.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> VersionedMap<K, V, S> {
+        let mut map = VersionedMap::default();
+        map.extend(items);
+        map
     }
 }

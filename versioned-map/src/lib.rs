@@ -80,7 +80,9 @@
 pub mod algorithm;
 mod commit;
 mod domain;
+mod handle;
 mod map;
+mod map_view;
 #[doc(hidden)]
 #[allow(unsafe_code)]
 pub mod raw;
@@ -93,9 +95,11 @@ mod twin;
 mod view;
 
 pub use commit::Commit;
-pub use domain::{Domain, RandomState};
+pub use domain::Domain;
+pub use handle::RandomState;
 pub use map::{Change, VersionedMap};
-pub use view::{MapReader, MapSnapshot, Pinned, PinnedMap, Reader, Snapshot};
+pub use map_view::{MapReader, MapSnapshot, PinnedMap};
+pub use view::{Pinned, Reader, Snapshot};
 
 #[cfg(all(test, loom))]
 mod map_models;

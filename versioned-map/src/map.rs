@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::domain::{
-    Domain, Engine, Handle, LENGTHS, RandomState, Shared, ask, hash_of, is_asked_in, note_length,
-    publish,
+use crate::handle::{
+    Engine, Handle, LENGTHS, RandomState, Shared, ask, hash_of, is_asked_in, note_length, publish,
 };
+use crate::map_view::{MapReader, MapSnapshot, PinnedMap};
 use crate::raw::{Map, Spot, Turn};
 use crate::twin::{self, Twin};
-use crate::view::{MapReader, MapSnapshot, PinnedMap};
 
 /// A concurrent hash map of which consistent snapshots can be taken in O(1).
 ///
@@ -73,7 +72,7 @@ where
 {
     /// An empty map, in a domain of its own.
     pub fn new() -> VersionedMap<K, V> {
-        Domain::new().map()
+        VersionedMap::with_hasher(RandomState::default())
     }
 }
 
@@ -105,11 +104,9 @@ impl<K, V, S> VersionedMap<K, V, S> {
         &self.hasher
     }
 
-    /// Its domain.
-    pub fn domain(&self) -> Domain {
-        Domain {
-            handle: self.handle.clone(),
-        }
+    #[inline]
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 }
 
@@ -121,7 +118,9 @@ where
 {
     /// An empty map with a hasher of its own, in a domain of its own.
     pub fn with_hasher(hasher: S) -> VersionedMap<K, V, S> {
-        Domain::new().map_with_hasher(hasher)
+        let handle = Handle::new();
+        let map = handle.turn().add();
+        VersionedMap::of(handle, map, hasher)
     }
 
     #[inline]
@@ -187,7 +186,7 @@ where
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> PinnedMap<'_, K, V, S> {
-        PinnedMap::new(self, self.handle.engine())
+        PinnedMap::new(self.handle.engine(), self.map, &self.hasher)
     }
 
     /// The present state, for as long as one likes. O(1); allocates nothing, but for more snapshots
@@ -446,49 +445,6 @@ where
 {
     fn default() -> VersionedMap<K, V, S> {
         VersionedMap::with_hasher(S::default())
-    }
-}
-
-impl<K, V, S> Extend<(K, V)> for &VersionedMap<K, V, S>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher,
-{
-    /// In one commit.
-    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
-        let domain = self.domain();
-        let mut commit = domain.commit();
-        for (key, value) in items {
-            commit.insert(self, key, value);
-        }
-        commit.publish();
-    }
-}
-
-impl<K, V, S> Extend<(K, V)> for VersionedMap<K, V, S>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher,
-{
-    /// In one commit.
-    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
-        (&*self).extend(items);
-    }
-}
-
-impl<K, V, S> FromIterator<(K, V)> for VersionedMap<K, V, S>
-where
-    K: Hash + Eq + Send + Sync + 'static,
-    V: Send + Sync + 'static,
-    S: BuildHasher + Default,
-{
-    /// In a domain of its own.
-    fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> VersionedMap<K, V, S> {
-        let mut map = VersionedMap::default();
-        map.extend(items);
-        map
     }
 }
 

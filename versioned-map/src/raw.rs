@@ -11,6 +11,9 @@
 
 mod cell;
 mod engine;
+mod entry;
+mod garbage;
+mod limits;
 #[cfg(all(test, loom))]
 mod models;
 mod old;
@@ -32,6 +35,7 @@ mod writer;
 
 pub use cell::{At, Cell, Key};
 pub use engine::{Engine, Owner};
+pub use entry::Entry;
 pub use tables::Map;
-pub use turn::{Cleared, Entry, Spot, Turn};
+pub use turn::{Cleared, Spot, Turn};
 pub use view::{Pinned, Registered};

@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use crate::commit::Commit;
 use crate::map::VersionedMap;
-use crate::view::{MapSnapshot, PinnedMap};
+use crate::map_view::{MapSnapshot, PinnedMap};
 
 macro_rules! impl_serialize {
     ($view:ident<$($lifetime:lifetime,)? K, V, S>) => {
@@ -63,8 +64,7 @@ where
 
             fn visit_map<A: MapAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let map = VersionedMap::default();
-                let domain = map.domain();
-                let mut commit = domain.commit();
+                let mut commit = Commit::new(map.handle());
                 while let Some((key, value)) = items.next_entry()? {
                     commit.insert(&map, key, value);
                 }

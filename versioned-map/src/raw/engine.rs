@@ -1,6 +1,5 @@
 //! What readers and writers share.
 
-use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
 
 use super::cell::Key;
@@ -8,47 +7,11 @@ use super::old::Stash;
 use super::panics;
 use super::registrations::Registrations;
 use super::tables::{Map, MapTable, Tables};
-use super::turn::Turn;
-use super::view::{Pinned, Registered};
 use super::writer::Writer;
 use crate::reclaim::{Awaited, Domain, Guard};
-use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
-use crate::sync::{Mutex, MutexGuard};
-use crate::twin::{self, Twin};
-
-/// Replaced versions between two reclamation passes.
-#[cfg(not(any(test, loom)))]
-pub(super) const OFTEN: usize = 64;
-#[cfg(any(test, loom))]
-pub(super) const OFTEN: usize = 3;
-
-/// Replaced versions between two periods' ends. That takes a look at every thread that was ever
-/// pinned, and a system call that interrupts those that run.
-#[cfg(not(any(test, loom)))]
-pub(super) const PERIOD: usize = 1_024;
-#[cfg(any(test, loom))]
-pub(super) const PERIOD: usize = 2 * OFTEN;
-
-/// Replaced versions that a writer looks at for each that has come, rounded up to a list. In
-/// this proportion goes what has waited for a reader who was pinned for long.
-pub(super) const SHARE: usize = 32;
-
-/// From how many versions on that wait for readers whoever comes by is asked to see to them, in
-/// case no commit follows. More than wait for their turn beside readers who do not sleep.
-#[cfg(not(loom))]
-pub(super) const DEBT: usize = 8 * PERIOD;
-/// A model has few versions, and too many steps with it.
-#[cfg(loom)]
-pub(super) const DEBT: usize = usize::MAX;
-
-/// From how many versions on that it has replaced a writer does not leave them to the next
-/// ones.
-pub(super) const LARGE: usize = 32 * OFTEN;
-
-/// How often it takes to get rid of everything, where nobody is pinned: what was replaced is
-/// unlinked, then it is freed, and so is what was removed on the way.
-const STEPS: usize = 4;
 
 /// Whether a model has failed: its locks and atomics cannot be used any more.
 pub(super) fn has_failed() -> bool {
@@ -88,8 +51,8 @@ pub struct Engine<O: Owner> {
     /// What comes from whoever frees, until the writer takes it.
     stash: PlainMutex<Stash>,
     /// How many there are who may ask for the newest state.
-    askers: AtomicUsize,
-    writer: Mutex<Writer<O::Books>>,
+    pub(super) askers: AtomicUsize,
+    pub(super) writer: Mutex<Writer<O::Books>>,
 }
 
 // Models have larger atomics.
@@ -151,136 +114,10 @@ impl<O: Owner> Engine<O> {
         self.domain.pin()
     }
 
-    /// The newest state, for as long as the thread stays pinned.
-    #[inline]
-    pub fn pin(self: &Arc<Engine<O>>) -> Pinned<'_, O> {
-        let guard = self.guard();
-        // Acquire: pairs with the Release store in `Turn::publish`. It comes before the
-        // tables are loaded, so that these have all that was published.
-        let mut published = self.published.load(Acquire);
-        // Acquire: pairs with the Release swap in `Turn::set_tables`.
-        let tables = NonNull::new(self.tables.load(Acquire)).expect("there are always tables");
-        if twin::is(Twin::TablesFirst) {
-            published = self.published.load(Acquire);
-        }
-        // SAFETY: tables are freed a grace period after they were replaced.
-        let since = unsafe { tables.as_ref() }.since;
-        // New tables may be seen before their revision is published.
-        Pinned::new(guard, tables, published.max(since), self)
-    }
-
-    /// The newest state, for as long as it is registered.
-    pub fn register(self: &Arc<Engine<O>>) -> Registered<O> {
-        let pinned = self.pin();
-        if twin::is(Twin::RegisteredLate) {
-            let (revision, tables) = (pinned.at(), pinned.share());
-            drop(pinned);
-            let place = self.registrations.claim(revision);
-            return Registered::new(revision, tables, place, self.clone());
-        }
-        // The place is taken before the pin ends: see `registrations`.
-        let place = self.registrations.claim(pinned.at());
-        Registered::new(pinned.at(), pinned.share(), place, self.clone())
-    }
-
-    /// The right to write, when its turn comes.
-    #[inline]
-    pub fn turn(self: &Arc<Engine<O>>) -> Turn<'_, O> {
-        match self.writer.lock() {
-            Ok(writer) => Turn::new(self, writer),
-            Err(poisoned) => self.turn_after_panic(poisoned.into_inner()),
-        }
-    }
-
-    /// Where somebody has panicked in the middle of a commit, which nothing is known to do, the next
-    /// one to take the lock closes everything.
-    #[cold]
-    #[inline(never)]
-    fn turn_after_panic<'e>(
-        self: &'e Arc<Engine<O>>,
-        writer: MutexGuard<'e, Writer<O::Books>>,
-    ) -> Turn<'e, O> {
-        #[cfg(not(any(loom, shuttle)))]
-        self.writer.clear_poison();
-        let mut turn = Turn::new(self, writer);
-        turn.recover();
-        turn
-    }
-
     /// Notes that there is one more who may ask for the newest state.
     pub fn enter(&self) {
         // Relaxed: as for a reference count, whoever comes is let in by one who is there.
         self.askers.fetch_add(1, Relaxed);
-    }
-
-    /// Notes that one of them has gone. With the last one goes what views do not show.
-    pub fn leave(self: &Arc<Engine<O>>) {
-        if has_failed() {
-            return;
-        }
-        // Release and Acquire: pairs with itself: the last one comes after all others.
-        let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
-        // Where there are no views either, all of it goes at once.
-        if is_last && Arc::strong_count(self) > 1 {
-            self.close();
-        }
-    }
-
-    /// Closes everything, unless it is closed already.
-    pub fn close(self: &Arc<Engine<O>>) {
-        let mut turn = self.turn();
-        let closed = (!turn.is_closed()).then(|| turn.close());
-        drop(turn);
-        drop(closed);
-    }
-
-    /// Notes that whoever commits has gone.
-    pub fn abandon(self: &Arc<Engine<O>>) {
-        if has_failed() {
-            return;
-        }
-        self.leave();
-        if Arc::strong_count(self) > 1 {
-            self.tidy_up();
-        }
-    }
-
-    /// Frees what can be freed, now that there may be no commit that would, at the expense of the
-    /// caller. What has to wait for a reader is left to whoever comes by when he has left.
-    #[cold]
-    pub fn tidy_up(self: &Arc<Engine<O>>) {
-        for _ in 0..STEPS {
-            let Some(mut turn) = self.try_turn_or_leave() else {
-                break;
-            };
-            turn.empty_out();
-            turn.tidy(usize::MAX, true);
-            if turn.is_tidy() {
-                break;
-            }
-        }
-    }
-
-    /// Sees to what is left, if that can be done now, at the expense of whoever lets go of a view.
-    #[inline]
-    pub fn come_by(self: &Arc<Engine<O>>) {
-        if self.awaited.is_due() && !has_failed() {
-            self.go_on();
-        }
-    }
-
-    /// Whether whoever comes by is to see to something.
-    pub fn is_called(&self) -> bool {
-        self.awaited.is_due()
-    }
-
-    /// Frees a part of what can be freed. If somebody has the lock, they or the next ones do.
-    #[cold]
-    fn go_on(self: &Arc<Engine<O>>) {
-        if let Some(mut turn) = self.try_turn() {
-            turn.note_visit();
-            turn.tidy(LARGE, true);
-        }
     }
 
     /// What comes from whoever frees, if nobody else is at it. What a panic has left there is
@@ -290,37 +127,6 @@ impl<O: Owner> Engine<O> {
             Ok(stash) => Some(stash),
             Err(TryLockError::Poisoned(stash)) => Some(stash.into_inner()),
             Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    /// The right to write, if nobody has it.
-    fn try_turn(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
-        match self.writer.try_lock() {
-            Ok(writer) => Some(Turn::new(self, writer)),
-            Err(TryLockError::Poisoned(writer)) => Some(self.turn_after_panic(writer.into_inner())),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
-    /// done.
-    fn try_turn_or_leave(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
-        let turn = self.try_turn();
-        if turn.is_none() {
-            self.awaited.call();
-        }
-        turn
-    }
-
-    /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
-    /// where this may be the last look for a while, and otherwise when the period ends.
-    #[cold]
-    pub(super) fn let_go(self: &Arc<Engine<O>>, is_last: bool) {
-        if let Some(mut turn) = self.try_turn_or_leave() {
-            turn.tidy(0, false);
-            if is_last {
-                turn.tidy(LARGE, true);
-            }
         }
     }
 }

@@ -1,16 +1,12 @@
 //! Versions that have been replaced, until their memory is used again.
 
 use std::collections::{HashMap, VecDeque};
-use std::mem::ManuallyDrop;
 use std::num::NonZero;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use super::cell::{Cell, Kind};
-use super::engine::OFTEN;
+use super::limits::OFTEN;
 use super::panics;
-use super::table::Table;
-use super::tables::Tables;
 use super::version::{Block, Version, unlink};
 
 /// A version that has been replaced, or a cell that has been removed, with its last version.
@@ -229,43 +225,26 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
     }
 }
 
-/// What is freed when nobody can come to it any more. Where it is dropped instead, by whatever
-/// unwinds, it is leaked.
-pub(super) enum Garbage {
-    /// They have been unlinked, or removed.
-    Versions(Vec<Old>),
-    Layout(ManuallyDrop<Arc<Table>>),
-    Tables(ManuallyDrop<Arc<Tables>>),
-}
-
-impl Garbage {
-    /// Frees it; its memory may be used again. Where a value panics, the rest is freed before
-    /// that goes on.
-    ///
-    /// # Safety
-    ///
-    /// Nobody can come to it any more.
-    pub(super) unsafe fn free(self, mut stash: Option<&mut Stash>) {
-        match self {
-            Garbage::Versions(mut list) => {
-                panics::all(list.drain(..), |old| {
-                    // SAFETY: the caller's.
-                    let spare = unsafe { old.free() };
-                    if let (Some(stash), Some(spare)) = (&mut stash, spare)
-                        && stash.spares.len() < SPARES
-                    {
-                        stash.spares.push(spare);
-                    }
-                });
-                if let Some(stash) = stash
-                    && stash.lists.len() < LISTS
-                    && list.capacity() == CHUNK
-                {
-                    stash.lists.push(list);
-                }
-            }
-            Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
-            Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),
+/// Frees versions, and has their memory used again. Where a value panics, the rest is freed before
+/// that goes on.
+///
+/// # Safety
+///
+/// They have been unlinked, or removed, and nobody can come to them any more.
+pub(super) unsafe fn free_all(mut list: Vec<Old>, mut stash: Option<&mut Stash>) {
+    panics::all(list.drain(..), |old| {
+        // SAFETY: the caller's.
+        let spare = unsafe { old.free() };
+        if let (Some(stash), Some(spare)) = (&mut stash, spare)
+            && stash.spares.len() < SPARES
+        {
+            stash.spares.push(spare);
         }
+    });
+    if let Some(stash) = stash
+        && stash.lists.len() < LISTS
+        && list.capacity() == CHUNK
+    {
+        stash.lists.push(list);
     }
 }

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
 use super::cell::{Cell, Key, Kind};
-use super::old::{Garbage, Old};
+use super::old::{Old, free_all};
 use super::panics;
 use super::table::Table;
 use super::version::take_apart;
@@ -206,8 +206,6 @@ impl Drop for Generation {
         let orphans = self.orphans.get_mut();
         let orphans = std::mem::take(orphans.unwrap_or_else(PoisonError::into_inner));
         // SAFETY: as above.
-        panics::both(free_cells, || unsafe {
-            Garbage::Versions(orphans).free(None);
-        });
+        panics::both(free_cells, || unsafe { free_all(orphans, None) });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::engine::DEBT;
+use super::limits::DEBT;
 use super::sample::{Closed, Item, Sample, State, Step, Store, View, apply};
 use super::{Engine, Registered};
 

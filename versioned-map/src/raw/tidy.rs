@@ -1,16 +1,81 @@
 //! What the writer keeps, unlinks and retires.
 
 use std::collections::btree_map::Entry;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 use super::cell::Cell;
-use super::engine::{DEBT, OFTEN, Owner, PERIOD, SHARE};
-use super::old::{CHUNK, Garbage, LISTS, Old, SPARES, shrink};
+use super::engine::{Engine, Owner, has_failed};
+use super::garbage::Garbage;
+use super::limits::{DEBT, LARGE, OFTEN, PERIOD, SHARE, STEPS};
+use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
 use super::registrations::Held;
 use super::turn::Turn;
 use super::version::Version;
 use super::writer::Writer;
 use crate::twin::{self, Twin};
-use std::ptr::NonNull;
+
+impl<O: Owner> Engine<O> {
+    /// Frees what can be freed, now that there may be no commit that would, at the expense of the
+    /// caller. What has to wait for a reader is left to whoever comes by when he has left.
+    #[cold]
+    pub fn tidy_up(self: &Arc<Engine<O>>) {
+        for _ in 0..STEPS {
+            let Some(mut turn) = self.try_turn_or_leave() else {
+                break;
+            };
+            turn.empty_out();
+            turn.tidy(usize::MAX, true);
+            if turn.is_tidy() {
+                break;
+            }
+        }
+    }
+
+    /// Sees to what is left, if that can be done now, at the expense of whoever lets go of a view.
+    #[inline]
+    pub fn come_by(self: &Arc<Engine<O>>) {
+        if self.awaited.is_due() && !has_failed() {
+            self.go_on();
+        }
+    }
+
+    /// Whether whoever comes by is to see to something.
+    pub fn is_called(&self) -> bool {
+        self.awaited.is_due()
+    }
+
+    /// Frees a part of what can be freed. If somebody has the lock, they or the next ones do.
+    #[cold]
+    fn go_on(self: &Arc<Engine<O>>) {
+        if let Some(mut turn) = self.try_turn() {
+            turn.note_visit();
+            turn.tidy(LARGE, true);
+        }
+    }
+
+    /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
+    /// done.
+    fn try_turn_or_leave(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
+        let turn = self.try_turn();
+        if turn.is_none() {
+            self.awaited.call();
+        }
+        turn
+    }
+
+    /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
+    /// where this may be the last look for a while, and otherwise when the period ends.
+    #[cold]
+    pub(super) fn let_go(self: &Arc<Engine<O>>, is_last: bool) {
+        if let Some(mut turn) = self.try_turn_or_leave() {
+            turn.tidy(0, false);
+            if is_last {
+                turn.tidy(LARGE, true);
+            }
+        }
+    }
+}
 
 impl<O: Owner> Turn<'_, O> {
     /// Whether nothing is left that could be freed.

@@ -2,20 +2,22 @@
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, TryLockError};
 
 use equivalent::Equivalent;
 
-use super::cell::{At, Cell, Key, Kind};
-use super::engine::{Engine, LARGE, OFTEN, Owner, has_failed};
-use super::old::{Garbage, Old, SPARES, STOCK, Spare, Stash};
+use super::cell::{Cell, Key, Kind};
+use super::engine::{Engine, Owner, has_failed};
+use super::garbage::Garbage;
+use super::limits::{LARGE, OFTEN};
+use super::old::{Old, SPARES, STOCK, Spare, Stash};
 use super::panics;
 use super::table::{Table, Taken};
 use super::tables::{Map, MapTable, Tables};
 use super::version::{self, Block, Version, fills_block};
 use super::writer::{Usage, Writer};
 use crate::sync::MutexGuard;
-use crate::sync::atomic::Ordering::{Relaxed, Release};
+use crate::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use crate::twin::{self, Twin};
 
 /// The right to write, and what is written until it is published.
@@ -34,8 +36,8 @@ pub struct Turn<'e, O: Owner> {
 /// Where a key stands, or would stand, in the newest table of its map.
 #[derive(Clone, Copy)]
 pub struct Spot {
-    hash: u64,
-    taken: Option<Taken>,
+    pub(super) hash: u64,
+    pub(super) taken: Option<Taken>,
 }
 
 impl Spot {
@@ -53,12 +55,76 @@ impl Spot {
     }
 }
 
-impl<'e, O: Owner> Turn<'e, O> {
+impl<O: Owner> Engine<O> {
+    /// The right to write, when its turn comes.
     #[inline]
-    pub(super) fn new(
-        engine: &'e Arc<Engine<O>>,
+    pub fn turn(self: &Arc<Engine<O>>) -> Turn<'_, O> {
+        match self.writer.lock() {
+            Ok(writer) => Turn::new(self, writer),
+            Err(poisoned) => self.turn_after_panic(poisoned.into_inner()),
+        }
+    }
+
+    /// Where somebody has panicked in the middle of a commit, which nothing is known to do, the next
+    /// one to take the lock closes everything.
+    #[cold]
+    #[inline(never)]
+    fn turn_after_panic<'e>(
+        self: &'e Arc<Engine<O>>,
         writer: MutexGuard<'e, Writer<O::Books>>,
     ) -> Turn<'e, O> {
+        #[cfg(not(any(loom, shuttle)))]
+        self.writer.clear_poison();
+        let mut turn = Turn::new(self, writer);
+        turn.recover();
+        turn
+    }
+
+    /// The right to write, if nobody has it.
+    pub(super) fn try_turn(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
+        match self.writer.try_lock() {
+            Ok(writer) => Some(Turn::new(self, writer)),
+            Err(TryLockError::Poisoned(writer)) => Some(self.turn_after_panic(writer.into_inner())),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Notes that one of them has gone. With the last one goes what views do not show.
+    pub fn leave(self: &Arc<Engine<O>>) {
+        if has_failed() {
+            return;
+        }
+        // Release and Acquire: pairs with itself: the last one comes after all others.
+        let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
+        // Where there are no views either, all of it goes at once.
+        if is_last && Arc::strong_count(self) > 1 {
+            self.close();
+        }
+    }
+
+    /// Closes everything, unless it is closed already.
+    pub fn close(self: &Arc<Engine<O>>) {
+        let mut turn = self.turn();
+        let closed = (!turn.is_closed()).then(|| turn.close());
+        drop(turn);
+        drop(closed);
+    }
+
+    /// Notes that whoever commits has gone.
+    pub fn abandon(self: &Arc<Engine<O>>) {
+        if has_failed() {
+            return;
+        }
+        self.leave();
+        if Arc::strong_count(self) > 1 {
+            self.tidy_up();
+        }
+    }
+}
+
+impl<'e, O: Owner> Turn<'e, O> {
+    #[inline]
+    fn new(engine: &'e Arc<Engine<O>>, writer: MutexGuard<'e, Writer<O::Books>>) -> Turn<'e, O> {
         Turn {
             engine,
             writer,
@@ -106,7 +172,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Notes that there is something to publish; answers with its revision.
     #[inline]
-    fn begin(&mut self) -> u64 {
+    pub(super) fn begin(&mut self) -> u64 {
         let revision = self.next();
         self.writer.dirty = true;
         if twin::is(Twin::PublishedFirst) {
@@ -179,22 +245,6 @@ impl<'e, O: Owner> Turn<'e, O> {
         let spot = self.find(map, hash, key);
         self.writer.asks_caller = false;
         spot
-    }
-
-    /// The same as [`find`](Self::find), to look at it and then put something there. Nothing else is put meanwhile.
-    #[inline]
-    pub fn entry<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Entry<'_, 'e, O, K, V>
-    where
-        K: Key + Send + Sync + ?Sized,
-        V: Send + Sync + 'static,
-        Q: Equivalent<K> + ?Sized,
-    {
-        let spot = self.find(map, hash, key);
-        Entry {
-            turn: self,
-            map,
-            spot,
-        }
     }
 
     /// The newest value under a key with that hash, which may not be published yet.
@@ -305,7 +355,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Memory for a version, if there is some to be used again.
     #[inline]
-    fn spare<V>(&mut self) -> Option<Spare> {
+    pub(super) fn spare<V>(&mut self) -> Option<Spare> {
         if fills_block::<V>() {
             self.writer.spares.pop()
         } else {
@@ -315,7 +365,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Puts a version in front of the newest one, which becomes old.
     #[inline]
-    fn push(
+    pub(super) fn push(
         &mut self,
         map: u32,
         kind: &'static Kind,
@@ -522,87 +572,6 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.set_tables(fresh);
         // Release: as in `publish`.
         self.engine.published.store(last + 1, Release);
-    }
-}
-
-/// Where a key stands, or would stand: found in a turn, which it borrows.
-pub struct Entry<'t, 'e, O: Owner, K: ?Sized, V> {
-    turn: &'t mut Turn<'e, O>,
-    map: Map<K, V>,
-    spot: Spot,
-}
-
-impl<O: Owner, K, V> Entry<'_, '_, O, K, V>
-where
-    K: Key + Send + Sync + ?Sized,
-    V: Send + Sync + 'static,
-{
-    /// The newest value there, which may not be published yet.
-    #[inline]
-    pub fn value(&self) -> Option<&V> {
-        let taken = self.spot.taken.as_ref()?;
-        // SAFETY: this is the writer, and nothing has been put there since.
-        unsafe { version::value(taken.newest) }
-    }
-
-    /// The revision that the commit leads to.
-    #[inline]
-    pub fn next_revision(&self) -> u64 {
-        self.turn.next()
-    }
-
-    /// Puts a value there; `key` is what the key is made of, where it was not there.
-    pub fn insert(self, key: K::New<'_>, value: V) -> At<V> {
-        let Entry { turn, map, spot } = self;
-        At::new(if spot.is_vacant() {
-            turn.add_key(map, &spot, key, value)
-        } else {
-            let cell = turn.replace(map, &spot, Some(value));
-            cell.expect("the key has a cell")
-        })
-    }
-
-    /// Puts another value in the place of the one that is there. Where there is none, it does
-    /// nothing.
-    #[inline]
-    pub fn replace(self, value: V) {
-        if self.value().is_some() {
-            self.turn.replace(self.map, &self.spot, Some(value));
-        }
-    }
-
-    /// Removes the key. Answers where it stood, if it was there.
-    pub fn remove(self) -> Option<At<V>> {
-        self.value()?;
-        let cell = self.turn.replace(self.map, &self.spot, None)?;
-        Some(At::new(cell))
-    }
-
-    /// Puts a changed copy of the value in the place of the one that is there, without cloning it:
-    /// the newer version takes over what both share, and lends it to the older one. Where there is
-    /// none, it does nothing.
-    ///
-    /// # Safety
-    ///
-    /// `change` changes plain data only: it drops nothing of the value, moves nothing out of it,
-    /// and stores nothing in it that wants to be dropped. It does not panic. Nothing in the value can be
-    /// changed through a shared reference but behind a pointer that both copies have.
-    #[inline]
-    pub unsafe fn lend(self, change: impl FnOnce(&mut V)) {
-        let Some(taken) = self.spot.taken else {
-            return;
-        };
-        if self.value().is_none() {
-            return;
-        }
-        let revision = self.turn.begin();
-        let spare = self.turn.spare::<V>();
-        // SAFETY: this is the writer; nothing has been put there since the spot was found; it
-        // is put in front at once; and the caller's.
-        let fresh = unsafe { version::succeed_lending(spare, taken.newest, revision, change) };
-        let kind = Map::<K, V>::kind();
-        let map = self.map.number();
-        self.turn.push(map, kind, self.spot.hash, &taken, fresh);
     }
 }
 

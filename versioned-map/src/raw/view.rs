@@ -13,6 +13,41 @@ use super::tables::{Map, Tables};
 use super::version::{Glance, Version, seek, value};
 use crate::reclaim::Guard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::twin::{self, Twin};
+
+impl<O: Owner> Engine<O> {
+    /// The newest state, for as long as the thread stays pinned.
+    #[inline]
+    pub fn pin(self: &Arc<Engine<O>>) -> Pinned<'_, O> {
+        let guard = self.guard();
+        // Acquire: pairs with the Release store in `Turn::publish`. It comes before the
+        // tables are loaded, so that these have all that was published.
+        let mut published = self.published.load(Acquire);
+        // Acquire: pairs with the Release swap in `Turn::set_tables`.
+        let tables = NonNull::new(self.tables.load(Acquire)).expect("there are always tables");
+        if twin::is(Twin::TablesFirst) {
+            published = self.published.load(Acquire);
+        }
+        // SAFETY: tables are freed a grace period after they were replaced.
+        let since = unsafe { tables.as_ref() }.since;
+        // New tables may be seen before their revision is published.
+        Pinned::new(guard, tables, published.max(since), self)
+    }
+
+    /// The newest state, for as long as it is registered.
+    pub fn register(self: &Arc<Engine<O>>) -> Registered<O> {
+        let pinned = self.pin();
+        if twin::is(Twin::RegisteredLate) {
+            let (revision, tables) = (pinned.at(), pinned.share());
+            drop(pinned);
+            let place = self.registrations.claim(revision);
+            return Registered::new(revision, tables, place, self.clone());
+        }
+        // The place is taken before the pin ends: see `registrations`.
+        let place = self.registrations.claim(pinned.at());
+        Registered::new(pinned.at(), pinned.share(), place, self.clone())
+    }
+}
 
 /// A pinned reader's view.
 pub struct Pinned<'e, O: Owner> {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::old::{Garbage, Links, Old, Queue, Spare};
+use super::garbage::Garbage;
+use super::old::{Links, Old, Queue, Spare};
 use crate::reclaim::{Domain, Reclaimer};
 
 pub(super) struct Writer<B> {
