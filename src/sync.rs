@@ -27,13 +27,8 @@ pub(crate) use {
     std::thread_local,
 };
 
-#[cfg(not(any(all(test, feature = "versioned"), loom, shuttle)))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic;
-
-#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
-pub(crate) use delayed::atomic;
-#[cfg(all(test, feature = "versioned", not(any(loom, shuttle))))]
-pub(crate) mod delayed;
 
 #[cfg(all(feature = "snapshot", not(any(loom, shuttle))))]
 pub(crate) use arc_swap::{ArcSwap, Cache};

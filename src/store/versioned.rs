@@ -1,10 +1,9 @@
 //! [`VersionedStore`]: many versions of every record, of which each reader sees those of
 //! one revision.
 //!
-//! How versions come, are found, and go, stands in [`engine`] and the files beside it,
-//! which have all of the `unsafe` code; how a snapshot tells that it is there, in
-//! [`registrations`]. Here are the changes of a registry, in terms of what the engine can
-//! put and find.
+//! How versions come, are found, and go, stands in the crate `versioned-map`. Here are the changes
+//! of a registry, in terms of what its engine can put and find; and in [`tables`] which maps it
+//! has.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -13,33 +12,18 @@ use super::Snapshots;
 use super::differ::Numbers;
 use super::tables::prelude::*;
 use super::view::{check_order, check_store, differences_by};
-use super::write::{Before, ClearTables};
 use crate::changes::{OwnLog, ReadState};
-use crate::model::record::Effect;
-use engine::{Engine, Pinned, Registered};
-use lists::{Members, Pod, Subscribers};
-use writer::{Commit, Groups, Names, Services};
+use tables::{Engine, Pinned, Registered, State, Turn};
 
-#[allow(unsafe_code)]
-mod chain;
-#[allow(unsafe_code)]
-mod engine;
-#[allow(unsafe_code)]
 mod lists;
 #[cfg(all(test, loom))]
 mod models;
 #[allow(unsafe_code)]
-mod old;
-#[allow(unsafe_code)]
-mod registrations;
-#[cfg(all(test, not(any(loom, shuttle))))]
-mod stress;
-#[allow(unsafe_code)]
-mod table;
+mod tables;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 #[allow(unsafe_code)]
-mod writer;
+mod turn;
 
 /// The store of many versions: a hash map's speed, and consistent snapshots.
 ///
@@ -134,7 +118,7 @@ impl VersionedStore {
 
     /// An empty store with a log of its own kind.
     pub fn with_log(options: LogOptions) -> VersionedStore {
-        let engine = Arc::new(Engine::new(options));
+        let engine = tables::new(options);
         engine.enter();
         VersionedStore { engine }
     }
@@ -200,12 +184,12 @@ impl VersionedStore {
 
     /// A turn of a store that is open.
     #[inline]
-    fn open_turn(&self) -> Result<Commit<'_>> {
-        let commit = self.engine.commit();
+    fn open_turn(&self) -> Result<Turn<'_>> {
+        let commit = self.engine.turn();
         if commit.is_closed() {
             drop(commit);
             // Where a panic has closed the store, watches do not know yet.
-            drop(self.engine.log.close());
+            drop(self.engine.owner().log.close());
             return Err(StoreError::Closed);
         }
         Ok(commit)
@@ -215,11 +199,11 @@ impl VersionedStore {
     fn write<'e, R, A>(
         &'e self,
         is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
+        write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
         let commit = self.open_turn()?;
-        match Telling::new(&self.engine.log, is_asked) {
+        match Telling::new(&self.engine.owner().log, is_asked) {
             None => self.write_in(commit, &mut Nobody, write).map(finish),
             Some(mut telling) => {
                 aside(move || self.write_in(commit, &mut telling, write).map(finish))
@@ -232,9 +216,9 @@ impl VersionedStore {
     #[inline(always)]
     fn write_in<'e, R>(
         &self,
-        mut commit: Commit<'e>,
+        mut commit: Turn<'e>,
         telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Commit<'e>>) -> Result<R>,
+        write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
     ) -> Result<Written<R>> {
         let before = commit.current();
         let answer = telling.note(&mut commit, write)?;
@@ -256,13 +240,16 @@ impl VersionedStore {
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let read = OfStore(Arc::downgrade(&self.engine));
-        self.engine.log.watch(selection, from, Arc::new(read), || {
-            self.open_turn().map(|commit| commit.current())
-        })
+        self.engine
+            .owner()
+            .log
+            .watch(selection, from, Arc::new(read), || {
+                self.open_turn().map(|commit| commit.current())
+            })
     }
 
     fn own_log(&self) -> OwnLog {
-        OwnLog::from(self.engine.log.clone())
+        OwnLog::from(self.engine.owner().log.clone())
     }
 
     fn current_revision(&self) -> Revision {
@@ -300,142 +287,6 @@ impl fmt::Debug for VersionedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         super::debug_store("VersionedStore", self, f)
     }
-}
-
-impl WriteTables for Commit<'_> {
-    fn record(&self, key: &str) -> Option<&ServiceInfo> {
-        self.newest(&self.spot::<Services, _>(key))
-    }
-
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.each_newest::<Services, _>(look);
-    }
-
-    fn current(&self) -> Revision {
-        self.published().into()
-    }
-
-    fn put_record(&mut self, mut service: ServiceInfo, how: Put) -> Result<Before> {
-        let spot = self.spot::<Services, _>(service.key());
-        let known = self.newest(&spot);
-        if !how.stamp(&mut service, known, self.next_revision())? {
-            return Ok(Before::Same);
-        }
-        if let Some(known) = known {
-            let before = Before::Other(known.clone());
-            // The slot knows its key.
-            self.put::<Services, _>(&spot, "", Some(service));
-            return Ok(before);
-        }
-        let (key, name) = (service.key().clone(), service.clone());
-        let pod = Pod(self.put::<Services, _>(&spot, &key, Some(service)));
-        let name = name.service_name();
-        let spot = self.spot::<Names, _>(name);
-        let first = Members::default();
-        let members = self.newest(&spot).unwrap_or(&first);
-        let (place, members) = (members.len(), members.with(pod));
-        self.set_place(pod, place);
-        self.put::<Names, _>(&spot, name, Some(members));
-        self.count(1, 0);
-        Ok(Before::Absent)
-    }
-
-    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
-        let spot = self.spot::<Services, _>(key);
-        let removed = self.newest(&spot)?.clone();
-        let pod = Pod(self.put::<Services, _>(&spot, key, None));
-        let name = removed.service_name();
-        let spot = self.spot::<Names, _>(name);
-        let Some(members) = self.newest(&spot) else {
-            unreachable!("a registered pod stands under its name");
-        };
-        let place = self.place(pod);
-        let (members, moved) = members.without(place);
-        if let Some(moved) = moved {
-            self.set_place(moved, place);
-        }
-        let members = Some(members).filter(|members| members.len() > 0);
-        self.put::<Names, _>(&spot, name, members);
-        self.count(-1, 0);
-        Some(removed)
-    }
-
-    #[inline]
-    fn set_health(
-        &mut self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: Moment,
-        see: impl FnOnce(&ServiceInfo),
-    ) -> Option<HealthUpdate> {
-        let spot = self.spot::<Services, _>(key);
-        let known = self.newest(&spot)?;
-        let effect = known.effect(status, checked_at);
-        let answer = known.answer(effect);
-        if effect == Effect::Some {
-            see(known);
-            self.put_health(&spot, (status, checked_at));
-        }
-        Some(answer)
-    }
-
-    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        let added = self.subscriptions().add(subscriber_key, service_group);
-        let Some((number, subscriber)) = added else {
-            return false;
-        };
-        let spot = self.spot::<Groups, _>(service_group);
-        let first = Subscribers::default();
-        let subscribers = self.newest(&spot).unwrap_or(&first);
-        let subscribers = subscribers.with(number, subscriber);
-        self.put::<Groups, _>(&spot, service_group, Some(subscribers));
-        self.count(0, 1);
-        true
-    }
-
-    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        let removed = self.subscriptions().remove(subscriber_key, service_group);
-        if let Some(number) = removed {
-            leave(self, service_group, number);
-        }
-        removed.is_some()
-    }
-
-    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
-        let removed = self.subscriptions().remove_all(subscriber_key);
-        let leave = |(group, number): (Arc<str>, u64)| {
-            leave(self, &group, number);
-            group
-        };
-        removed.into_iter().map(leave).collect()
-    }
-
-    fn settle(&mut self) -> Revision {
-        self.publish().into()
-    }
-}
-
-impl ClearTables for Commit<'_> {
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.subscribed(look);
-    }
-
-    #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
-    fn clear(&mut self) -> impl Sized + use<> {
-        (self.stats() != StoreStats::default()).then(|| self.empty())
-    }
-}
-
-/// Takes a subscription out of its group.
-fn leave(commit: &mut Commit<'_>, service_group: &str, number: u64) {
-    let spot = commit.spot::<Groups, _>(service_group);
-    let Some(subscribers) = commit.newest(&spot) else {
-        unreachable!("a subscription stands in its group");
-    };
-    let subscribers = subscribers.without(number);
-    let subscribers = Some(subscribers).filter(|subscribers| !subscribers.is_empty());
-    commit.put::<Groups, _>(&spot, service_group, subscribers);
-    commit.count(0, -1);
 }
 
 /// The state of a [`VersionedStore`] at one revision, for the thread that pinned it.
@@ -503,7 +354,7 @@ macro_rules! impl_registry_view {
 
             #[inline]
             fn get(&self, key: &str) -> Option<&ServiceInfo> {
-                self.state.get(key)
+                self.state.service(key)
             }
 
             fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
@@ -541,7 +392,7 @@ macro_rules! impl_registry_view {
                 check_order(older.revision(), self.revision())?;
                 let is_open = !self.state.is_closed() && !older.state.is_closed();
                 let told = is_open.then(|| {
-                    let log = self.state.log();
+                    let log = &self.state.engine().owner().log;
                     log.between(older.revision(), self.revision())
                 });
                 Ok(told.flatten().unwrap_or_else(|| {
@@ -624,7 +475,7 @@ impl VersionedReader {
         if view.state.is_closed() {
             return Err(StoreError::Closed);
         }
-        let answer = view.state.get(key).map(read);
+        let answer = view.state.service(key).map(read);
         answer.ok_or_else(|| missing(key))
     }
 }

@@ -22,8 +22,8 @@ use loom::thread;
 
 use crate::reclaim::barrier::{KERNEL, Kernel, has_seen_failure};
 use crate::reclaim::threads::{begin_to_end, count};
-use crate::reclaim::twin::{TWIN, Twin};
 use crate::reclaim::{Domain, Guard, Reclaimer};
+use crate::twin::{self, Twin};
 
 const FREED: &str = "a reader stood on what had been freed";
 const HELD: &str = "something is held for nobody";
@@ -34,7 +34,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 
 fn check_on(kernel: Kernel, twin: Twin, model: impl Fn() + Send + Sync + 'static) {
     KERNEL.set(kernel);
-    TWIN.set(twin);
+    twin::set(twin);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(model);

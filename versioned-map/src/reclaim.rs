@@ -12,7 +12,7 @@
 //!
 //! # The algorithm
 //!
-//! A thread has a [record](threads), which says in one [word](word) how deep it is pinned, for
+//! A thread has a *record*, which says in one word how deep it is pinned, for
 //! which domain, and how often it has been pinned before. A reader
 //!
 //! 1. stores in its word that it is pinned,
@@ -33,7 +33,7 @@
 //! # Why that is enough
 //!
 //! Let a reader look at a value that was unlinked before the heavy fence. The two fences (see
-//! [`barrier`]) let at most one of the two miss the other's store. If the reader has passed its
+//! `barrier`) let at most one of the two miss the other's store. If the reader has passed its
 //! light fence first, who frees sees its word, and waits. Otherwise the reader sees that the value
 //! was unlinked, and does not come to it. So each reader that can come to the value has been seen.
 //! That it has left is read with Acquire, so that all its reading comes before the freeing.
@@ -81,7 +81,6 @@ mod period;
 mod pin;
 #[allow(unsafe_code)]
 pub(crate) mod threads;
-pub(crate) mod twin;
 mod word;
 
 pub use period::Reclaimer;

@@ -4,13 +4,30 @@
 //! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib -p versioned-map models`.
 
 #[cfg(not(any(loom, shuttle)))]
-pub(crate) use std::{sync::atomic, thread_local};
+pub(crate) use std::{
+    sync::{Mutex, MutexGuard},
+    thread_local,
+};
+
+#[cfg(not(any(test, loom, shuttle)))]
+pub(crate) use std::sync::atomic;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) use delayed::atomic;
+#[cfg(all(test, not(any(loom, shuttle))))]
+pub(crate) mod delayed;
 
 #[cfg(shuttle)]
-pub(crate) use shuttle::{sync::atomic, thread_local};
+pub(crate) use shuttle::{
+    sync::{Mutex, MutexGuard, atomic},
+    thread_local,
+};
 
 #[cfg(loom)]
-pub(crate) use {local_of_loom as thread_local, loom::sync::atomic};
+pub(crate) use {
+    local_of_loom as thread_local,
+    loom::sync::{Mutex, MutexGuard, atomic},
+};
 
 /// A `static`, which a model makes anew each time that it runs. There it is leaked, because threads
 /// end after the model has.

@@ -169,6 +169,8 @@ fn all_of_this_holds_without_membarrier() {
         return;
     }
     let mut command = Command::new(env::current_exe().unwrap());
+    // What is known to be broken is so with fences, too.
+    command.args(["--skip", "is_noticed"]);
     let output = command.env("VERSIONED_MAP_MEMBARRIER", "off").output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -3,14 +3,13 @@
 //! whole, long ones share what has not changed.
 
 use std::collections::BTreeMap;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 use im::shared_ptr::DefaultSharedPtr;
 use im::{GenericOrdMap, GenericVector};
+use versioned_map::raw::At;
 
-use super::chain::Cell;
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
@@ -21,28 +20,8 @@ const FEW: usize = 32;
 #[cfg(all(test, not(loom)))]
 const FEW: usize = 4;
 
-/// A pod in the list of its name: its cell.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pod(pub(super) NonNull<Cell<ServiceInfo>>);
-
-// SAFETY: it is an address; who follows it says why it may.
-unsafe impl Send for Pod {}
-// SAFETY: as above.
-unsafe impl Sync for Pod {}
-
-impl Pod {
-    /// Its cell.
-    ///
-    /// # Safety
-    ///
-    /// The pod stands in a list that is visible to a reader, for as long as that lasts; or
-    /// in the newest one, and the writer asks.
-    #[inline]
-    pub(super) unsafe fn cell<'a>(self) -> &'a Cell<ServiceInfo> {
-        // SAFETY: cells are freed when no such list is visible any more.
-        unsafe { self.0.as_ref() }
-    }
-}
+/// A pod in the list of its name: where it stands among the services.
+pub(super) type Pod = At<ServiceInfo>;
 
 /// The pods of a name, in no particular order.
 pub(super) enum Members {

@@ -26,10 +26,10 @@
 
 use std::time::Duration;
 
-use super::twin::{self, Twin};
 use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crate::sync::atomic::{AtomicU8, fence};
 use crate::sync::global;
+use crate::twin::{self, Twin};
 
 /// How long who frees waits after `membarrier` has failed.
 #[cfg_attr(loom, allow(dead_code))]

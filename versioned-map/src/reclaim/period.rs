@@ -6,7 +6,7 @@ use std::process;
 use super::barrier;
 use super::pin::Domain;
 use super::threads::{Awaited, Seen, find_pinned};
-use super::twin::{self, Twin};
+use crate::twin::{self, Twin};
 
 /// For how many items room is kept when they have gone.
 const ROOM: usize = 256;

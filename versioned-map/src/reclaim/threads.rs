@@ -13,11 +13,11 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::barrier;
-use super::twin::{self, Twin};
 use super::word::{self, LAST};
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64};
 use crate::sync::{global, thread_local};
+use crate::twin::{self, Twin};
 
 /// What a thread says of itself. It has a line of its own, and the one beside it, which processors
 /// fetch together: nobody but its thread writes there, and only who frees looks.
@@ -277,7 +277,6 @@ impl Seen {
 /// Whoever lets go looks here, at a line that it has read from anyway and that changes rarely, so
 /// that a domain whose owner does nothing for a while is not left with what waited for a reader.
 /// Nobody has to come: what is said here is a hint, and stays until somebody does.
-#[derive(Debug)]
 pub struct Awaited {
     /// Null where there is nothing to do.
     record: AtomicPtr<Record>,

@@ -1,9 +1,8 @@
 //! The engine under stress: real threads, small constants, and delays at random between
 //! any two accesses of memory that they share.
 //!
-//! loom looks at every schedule of a few steps, over a collector that is a stand-in, and
-//! frees nothing. Here it is the other way round: some schedules of whatever can be done
-//! with a store, over the collector that users have, with memory that is freed. It is
+//! loom looks at every schedule of a few steps, and frees nothing. Here it is the other way round:
+//! some schedules of whatever can be done with an engine, with memory that is freed. It is
 //! worth most under `AddressSanitizer`.
 //!
 //! Rounds run in a process of their own, since what is broken may do anything. A [`Twin`]
@@ -16,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::engine::Twin;
+use crate::twin::{self, Twin};
 
 mod looks;
 mod round;
@@ -52,6 +51,7 @@ fn child() {
     let name = env::var(TWIN).unwrap_or_default();
     let twin = TWINS.iter().find(|twin| format!("{twin:?}") == name);
     let twin = *twin.unwrap_or(&Twin::None);
+    twin::set(twin);
     let limit = Duration::from_secs(number(SECONDS, 3));
     let rounds = number(ROUNDS, u64::MAX);
     let started = Instant::now();
@@ -79,7 +79,7 @@ fn run(twin: Twin, limit: Duration, rounds: u64) -> Outcome {
     let file = File::create(&path).expect("a file for the output");
     let mut child = Command::new(env::current_exe().expect("a test has a program"));
     child
-        .args(["--exact", "store::versioned::stress::child"])
+        .args(["--exact", "raw::stress::child"])
         .args(["--ignored", "--nocapture", "--test-threads=1"])
         .env(TWIN, format!("{twin:?}"))
         .env(SECONDS, limit.as_secs().to_string())

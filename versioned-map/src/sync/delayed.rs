@@ -13,7 +13,7 @@ use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[path = "../../tests/support/dice.rs"]
+#[path = "../../../tests/support/dice.rs"]
 pub(crate) mod dice;
 
 use dice::{Dice, nth};
@@ -48,8 +48,11 @@ pub(crate) fn begin(seed: u64, round: u64, focus: Option<&'static str>) {
 #[track_caller]
 pub(crate) fn pause() {
     let place = Location::caller();
-    // A thread that is ending has no delays any more.
-    let delay = DELAYS.try_with(|delays| Some(delays.borrow_mut().as_mut()?.next(place)));
+    // A thread that is ending has no delays any more, and a signal handler may come in between.
+    let delay = DELAYS.try_with(|delays| {
+        let mut delays = delays.try_borrow_mut().ok()?;
+        Some(delays.as_mut()?.next(place))
+    });
     match delay {
         Ok(Some(Some(Duration::ZERO))) => thread::yield_now(),
         Ok(Some(Some(delay))) => thread::sleep(delay),

@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use super::super::VersionedStore;
-use super::super::engine::{Engine, Twin};
+use super::super::sample::Store;
 use super::shared::Round;
 use super::worker::{Worker, is_registering};
 use crate::sync::delayed::dice::nth;
+use crate::twin::Twin;
 
 /// Threads at a time.
 const SEATS: u64 = 4;
@@ -23,8 +23,7 @@ const SHIFTS: u64 = 6;
 /// Runs one round; panics, or worse, where the engine is broken.
 pub(super) fn run(twin: Twin, seed: u64) {
     let round = Round::default();
-    let engine = Engine::with(twin);
-    let store = VersionedStore { engine };
+    let store = Store::new();
     // In every other round one of the last threads closes it.
     let closing = SEATS * (SHIFTS - 1) + nth(seed, 1) % (2 * SEATS);
     let over = AtomicBool::new(false);
@@ -60,7 +59,7 @@ impl Drop for Set<'_> {
     }
 }
 
-fn work(twin: Twin, seed: u64, round: &Round, store: &VersionedStore, closing: u64) {
+fn work(twin: Twin, seed: u64, round: &Round, store: &Store, closing: u64) {
     thread::scope(|scope| {
         for seat in 0..SEATS {
             scope.spawn(move || {

@@ -4,14 +4,11 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::{VersionedSnapshot, VersionedStore};
-use super::looks::{self, View, WRONG};
+use super::super::Registered;
+use super::super::sample::{self, Item, Pod, Sample, Step, Store, WRONG};
+use super::looks;
 use super::shared::{HELD, Held, Round, lock};
-use super::states::{PODS, Pod, Record, State, Step, batch, is, key};
-use crate::model::batch::Batch;
-use crate::model::error::StoreError;
-use crate::model::record::ServiceInfo;
-use crate::store::{RegistryStore, RegistryView};
+use super::states::{PODS, Record, State, is};
 use crate::sync::delayed;
 use crate::sync::delayed::dice::{Dice, nth};
 
@@ -52,7 +49,7 @@ impl<'r> Worker<'r> {
         }
     }
 
-    pub(super) fn work(mut self, store: &VersionedStore, seat: u64, closes: bool) {
+    pub(super) fn work(mut self, store: &Store, seat: u64, closes: bool) {
         let is_registering = is_registering(self.seed.1);
         let focus = is_registering.then_some("registrations.rs");
         delayed::begin(self.seed.0, self.seed.1, focus);
@@ -106,7 +103,7 @@ impl<'r> Worker<'r> {
             }
             if let Some((mut reader, shown)) = reader {
                 let view = reader.view();
-                assert!(view.revision().as_u64() >= shown, "a reader goes back");
+                assert!(view.revision() >= shown, "a reader goes back");
                 self.look(view);
             }
             if let Some(record) = record {
@@ -116,10 +113,10 @@ impl<'r> Worker<'r> {
     }
 
     /// Does something. `deep`: possibly with a view in hand while other things are done.
-    fn step(&mut self, store: &VersionedStore, deep: bool) {
+    fn step(&mut self, store: &Store, deep: bool) {
         match self.dice.roll(20) {
             0..6 => self.write(store),
-            6 => Self::is_refused(store),
+            6 => Self::is_idle(store),
             7..10 => self.register(store),
             10 => {
                 if let Some(at) = self.any_snapshot() {
@@ -145,7 +142,7 @@ impl<'r> Worker<'r> {
 
     // --- writing
 
-    fn write(&mut self, store: &VersionedStore) {
+    fn write(&mut self, store: &Store) {
         let mut turn = lock(&self.round.turn);
         let turn = &mut *turn;
         if self.dice.roll(8) == 0 {
@@ -153,19 +150,15 @@ impl<'r> Worker<'r> {
         }
         let mut state = turn.state.clone();
         if self.dice.roll(40) == 0 {
-            let is_empty = state.stats() == State::default().stats();
+            let is_empty = state == State::default();
             turn.announce(self.round, State::default(), !is_empty);
             let answer = store.clear();
-            turn.is_done(self.round, answer.map(|()| turn.revision.into()));
+            turn.is_done(self.round, answer.map(|()| turn.revision));
             return;
         }
         // As a rule a few, now and then all of them.
         let mut steps: Vec<Step> = match self.dice.roll(40) {
-            0 => state
-                .services
-                .keys()
-                .map(|pod| Step::Delete(*pod))
-                .collect(),
+            0 => state.items.keys().map(|pod| Step::Delete(*pod)).collect(),
             1 => (0..PODS).map(|pod| Step::Save(pod, turn.stamp)).collect(),
             _ => Vec::new(),
         };
@@ -180,54 +173,48 @@ impl<'r> Worker<'r> {
             steps.push(step);
         }
         turn.announce(self.round, state, effect);
-        let answer = store.commit(batch(&steps));
+        let answer = store.commit(&steps);
         turn.is_done(self.round, answer);
     }
 
     /// A commit that changes nothing takes no turn: it is in the way of those that do.
-    fn is_refused(store: &VersionedStore) {
-        let mut batch = Batch::new();
-        batch.add_subscription(key(0), "nothing");
-        batch.delete_service("nobody:here");
-        let refused = store.commit(batch).expect_err("there is nobody to delete");
-        let is_right = matches!(
-            refused,
-            StoreError::BatchRejected { .. } | StoreError::Closed
-        );
-        assert!(is_right, "{refused}");
+    fn is_idle(store: &Store) {
+        let before = sample::State::revision(&store.pinned());
+        let answer = store.commit(&[]);
+        assert!(answer.map_or(true, |now| now >= before), "{WRONG}");
     }
 
-    fn close(&self, store: &VersionedStore) {
+    fn close(&self, store: &Store) {
         let mut turn = lock(&self.round.turn);
         turn.closed = true;
-        store.close().expect("a store can be closed");
+        store.close();
         self.round.closed.store(true, Release);
     }
 
     // --- looking
 
     /// Takes a view, and sees that it is as new as it has to be.
-    fn fresh<V: View>(&self, take: impl FnOnce() -> V) -> V {
+    fn fresh<V: sample::State>(&self, take: impl FnOnce() -> V) -> V {
         let closed = self.round.closed.load(Acquire);
         let floor = self.round.floor.load(Acquire);
         let view = take();
-        let revision = view.revision().as_u64();
+        let revision = view.revision();
         assert!(revision >= floor, "{WRONG}: {revision} after {floor}");
         assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
         view
     }
 
-    fn pin(&mut self, store: &VersionedStore) {
+    fn pin(&mut self, store: &Store) {
         let view = self.fresh(|| store.pinned());
         self.look(&view);
     }
 
     /// Looks at all of a view, and now and then copies a record.
-    fn look(&mut self, view: &impl View) {
+    fn look(&mut self, view: &impl sample::State) {
         let state = self.round.state(view);
         looks::all(view, &state, &mut self.dice);
         let pod = self.dice.roll(PODS);
-        if let (Some(seen), Some(record)) = (view.get(key(pod)), state.services.get(&pod))
+        if let (Some(seen), Some(record)) = (view.item(pod), state.items.get(&pod))
             && self.held.records.len() < HELD
         {
             self.held.records.push((seen.clone(), pod, *record));
@@ -235,12 +222,12 @@ impl<'r> Worker<'r> {
     }
 
     /// Keeps what is borrowed from a view while other things are done.
-    fn linger(&mut self, store: &VersionedStore, view: &impl View) {
+    fn linger(&mut self, store: &Store, view: &impl sample::State) {
         let state = self.round.state(view);
-        let known = |(pod, record): (Pod, Record)| (view.get(key(pod)), pod, record);
+        let known = |(pod, record): (Pod, Record)| (view.item(pod), pod, record);
         let borrowed: Vec<_> = state.all().map(known).collect();
-        let mut scan = view.services();
-        let seen: Vec<&ServiceInfo> = scan.by_ref().take(self.dice.roll(PODS)).collect();
+        let mut scan = view.items().map(|(_, item)| item);
+        let seen: Vec<&Item> = scan.by_ref().take(self.dice.roll(PODS)).collect();
         let until = Instant::now() + Duration::from_micros(self.dice.roll(5_000) as u64);
         for _ in 0..self.dice.roll(8) {
             self.step(store, false);
@@ -263,7 +250,7 @@ impl<'r> Worker<'r> {
     }
 
     /// A handle looks, or is made, copied or dropped.
-    fn read(&mut self, store: &VersionedStore) {
+    fn read(&mut self, store: &Store) {
         let at = self.dice.roll(HELD);
         let Some((mut reader, shown)) =
             (at < self.held.readers.len()).then(|| self.held.readers.swap_remove(at))
@@ -276,7 +263,7 @@ impl<'r> Worker<'r> {
             self.round.floor.load(Acquire),
         );
         let view = reader.view();
-        let revision = view.revision().as_u64();
+        let revision = view.revision();
         assert!(
             revision >= floor.max(shown),
             "{WRONG}: {revision} after {floor}, {shown}"
@@ -304,7 +291,7 @@ impl<'r> Worker<'r> {
 
     // --- holding
 
-    fn register(&mut self, store: &VersionedStore) {
+    fn register(&mut self, store: &Store) {
         let snapshot = self.fresh(|| store.snapshot());
         self.hold(snapshot);
     }
@@ -314,7 +301,7 @@ impl<'r> Worker<'r> {
         (count > 0).then(|| self.dice.roll(count))
     }
 
-    fn hold(&mut self, snapshot: VersionedSnapshot) {
+    fn hold(&mut self, snapshot: Registered<Sample>) {
         self.held.snapshots.push(snapshot);
         let room = self.dice.roll(HELD);
         while self.held.snapshots.len() > room
@@ -344,6 +331,6 @@ fn swap<T>(own: &mut Vec<T>, others: &mut Vec<T>, dice: &mut Dice) {
 }
 
 /// A copy of a record never changes.
-fn is_unchanged((info, pod, record): &(ServiceInfo, Pod, Record)) {
+fn is_unchanged((info, pod, record): &(Item, Pod, Record)) {
     assert!(is(info, *pod, *record), "{WRONG}: a copy is no {record:?}");
 }

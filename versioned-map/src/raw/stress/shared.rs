@@ -6,12 +6,9 @@ use std::sync::atomic::Ordering::AcqRel;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::super::{VersionedReader, VersionedSnapshot};
-use super::looks::{View, WRONG};
-use super::states::{Pod, Record, State};
-use crate::model::error::{Result, StoreError};
-use crate::model::record::ServiceInfo;
-use crate::model::revision::Revision;
+use super::super::Registered;
+use super::super::sample::{self, Closed, Item, Pod, Reader, Sample, WRONG};
+use super::states::{Record, State};
 
 /// What a thread, or all of them together, hold on to at most.
 pub(super) const HELD: usize = 8;
@@ -47,10 +44,10 @@ pub(super) struct Turn {
 /// What somebody holds on to.
 #[derive(Default)]
 pub(super) struct Held {
-    pub(super) snapshots: Vec<VersionedSnapshot>,
+    pub(super) snapshots: Vec<Registered<Sample>>,
     /// With the revision that each has shown last.
-    pub(super) readers: Vec<(VersionedReader, u64)>,
-    pub(super) records: Vec<(ServiceInfo, Pod, Record)>,
+    pub(super) readers: Vec<(Reader, u64)>,
+    pub(super) records: Vec<(Item, Pod, Record)>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,8 +56,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Round {
     /// What is to be seen in a view.
-    pub(super) fn state(&self, view: &impl View) -> State {
-        let revision = view.revision().as_u64();
+    pub(super) fn state(&self, view: &impl sample::State) -> State {
+        let revision = view.revision();
         if view.is_closed() || revision == 0 {
             return State::default();
         }
@@ -86,12 +83,12 @@ impl Turn {
     }
 
     /// Sees that it was made.
-    pub(super) fn is_done(&self, round: &Round, answer: Result<Revision>) {
+    pub(super) fn is_done(&self, round: &Round, answer: Result<u64, Closed>) {
         if self.closed {
-            assert_eq!(answer.unwrap_err(), StoreError::Closed);
+            assert_eq!(answer.unwrap_err(), Closed);
             return;
         }
-        let revision = answer.expect("a commit that can be made").as_u64();
+        let revision = answer.expect("a commit that can be made");
         assert_eq!(
             revision, self.revision,
             "{WRONG}: another one was announced"

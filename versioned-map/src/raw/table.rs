@@ -2,7 +2,7 @@
 //!
 //! Open addressing, linear probing; a slot is the head of a key's chain, with six bits of
 //! the key's hash in the pointer, and beside it the key's cell. So a look-up fetches the
-//! version and the text of the key from memory at the same time, and not one after the
+//! version and the key from memory at the same time, and not one after the
 //! other, as it would in a plain hash table. What else belongs to a slot lies in arrays of
 //! its own. One writer at a time.
 //!
@@ -16,76 +16,71 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64 as PlainU64;
 
-use super::chain::{Cell, Glance, Head, TAG, Version, Word, seek};
+use equivalent::Equivalent;
+
+use super::cell::{Cell, Key};
+use super::version::{Glance, Head, TAG, Version, Word, seek};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU64};
 
 /// The fewest slots.
 #[cfg(not(any(test, loom)))]
-pub(super) const FEWEST: usize = 8;
+const FEWEST: usize = 8;
 #[cfg(any(test, loom))]
-pub(super) const FEWEST: usize = 4;
+const FEWEST: usize = 4;
 
 /// What a reader asks of a slot.
 #[repr(C, align(16))]
-struct Slot<V> {
-    newest: AtomicPtr<Version<V>>,
+struct Slot {
+    newest: AtomicPtr<Version>,
     /// The key's, once and for all.
-    cell: AtomicPtr<Cell<V>>,
+    cell: AtomicPtr<Cell>,
 }
 
-impl<V> Slot<V> {
+impl Slot {
     /// Whether the slot is that of this key.
     ///
     /// # Safety
     ///
     /// A version has been found here, which has not been freed, and will not be until this
-    /// is done.
+    /// is done. Keys are of this type.
     #[inline]
-    unsafe fn is_of(&self, key: &str) -> bool {
+    unsafe fn is_of<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
         // SAFETY: a cell is freed with its last version, and not before.
         self.cell()
-            .is_some_and(|cell| unsafe { Cell::key(cell) } == key.as_bytes())
+            .is_some_and(|cell| key.equivalent(unsafe { K::of(cell) }))
     }
 
     #[inline]
-    fn cell(&self) -> Option<NonNull<Cell<V>>> {
+    fn cell(&self) -> Option<NonNull<Cell>> {
         // Relaxed: it was put there before the first version, which was found by an Acquire.
         NonNull::new(self.cell.load(Relaxed))
     }
 }
 
-/// A table. Clones share it.
-pub(super) struct Table<V> {
-    slots: Arc<[Slot<V>]>,
+/// A table. Clones share it. It is asked about keys of the type that its cells were made with.
+#[derive(Clone)]
+pub(super) struct Table {
+    slots: Arc<[Slot]>,
     /// Asked by registered readers only.
     revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Asked by the writer only.
     hashes: Arc<[PlainU64]>,
 }
 
-impl<V> Clone for Table<V> {
-    fn clone(&self) -> Table<V> {
-        Table {
-            slots: self.slots.clone(),
-            revisions: self.revisions.clone(),
-            hashes: self.hashes.clone(),
-        }
-    }
-}
-
 /// What a registered reader finds in a table that may not be the newest.
-pub(super) enum Found<'a, V> {
-    Here(Option<&'a V>),
+pub(super) enum Found {
+    Here(Option<NonNull<Version>>),
     /// That can be told only in the newest one.
     Elsewhere,
 }
 
 /// A slot that has been taken, as the writer finds it.
-pub(super) struct Taken<V> {
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
     pub(super) at: usize,
-    pub(super) newest: NonNull<Version<V>>,
-    pub(super) cell: NonNull<Cell<V>>,
+    pub(super) newest: NonNull<Version>,
+    pub(super) cell: NonNull<Cell>,
 }
 
 /// The bits of a hash that stand in the pointer; those that the place of a slot is not
@@ -97,9 +92,9 @@ fn tag(hash: u64) -> usize {
     tag & TAG
 }
 
-impl<V> Table<V> {
+impl Table {
     /// An empty table for so many keys, and for some more.
-    pub(super) fn with_room(keys: usize) -> Table<V> {
+    pub(super) fn with_room(keys: usize) -> Table {
         let slots = (keys * 3 / 2).next_power_of_two().max(FEWEST);
         Table {
             slots: (0..slots)
@@ -130,7 +125,7 @@ impl<V> Table<V> {
 
     /// A slot.
     #[inline]
-    pub(super) fn slot(&self, at: usize) -> Head<'_, V> {
+    pub(super) fn slot(&self, at: usize) -> Head<'_> {
         Head {
             newest: &self.slots[at].newest,
             revision: &self.revisions[at],
@@ -138,16 +133,14 @@ impl<V> Table<V> {
     }
 
     /// All slots, with the cells of those that were ever taken.
-    pub(super) fn slots(
-        &self,
-    ) -> impl Iterator<Item = (usize, Head<'_, V>, Option<NonNull<Cell<V>>>)> {
+    pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Head<'_>, Option<NonNull<Cell>>)> {
         let slots = self.slots.iter().enumerate();
         slots.map(|(at, slot)| (at, self.slot(at), slot.cell()))
     }
 
     /// The slots that may be those of a key with this hash, up to the first free one.
     #[inline]
-    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (usize, &Slot<V>, Word<V>)> {
+    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (usize, &Slot, Word)> {
         let tag = tag(hash);
         let slots = &*self.slots;
         let mask = slots.len() - 1;
@@ -173,7 +166,7 @@ impl<V> Table<V> {
     /// tag. There most keys are found. Which of the two it is is a matter of chance, and no
     /// matter for a branch.
     #[inline]
-    fn near_home(&self, hash: u64) -> Option<(&Slot<V>, Word<V>)> {
+    fn near_home(&self, hash: u64) -> Option<(&Slot, Word)> {
         let tag = tag(hash);
         let slots = &*self.slots;
         let mask = slots.len() - 1;
@@ -188,14 +181,19 @@ impl<V> Table<V> {
         word.has(tag).then_some((slot, word))
     }
 
-    /// The value under a key at a revision.
+    /// The version under a key at a revision.
     ///
     /// # Safety
     ///
     /// As for [`seek`]; the table was loaded while the thread was pinned, after the
-    /// revision.
+    /// revision. Keys are of this type.
     #[inline]
-    pub(super) unsafe fn get<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
+    pub(super) unsafe fn get<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        revision: u64,
+    ) -> Option<NonNull<Version>> {
         if let Some((slot, word)) = self.near_home(hash)
             // SAFETY: the caller is pinned.
             && let Some(first) = unsafe { word.version() }
@@ -203,7 +201,7 @@ impl<V> Table<V> {
             && unsafe { slot.is_of(key) }
         {
             // SAFETY: the caller's.
-            return unsafe { seek(first, revision) }?.value();
+            return unsafe { seek(first, revision) };
         }
         // SAFETY: the caller's.
         unsafe { self.get_anywhere(hash, key, revision) }
@@ -215,7 +213,12 @@ impl<V> Table<V> {
     ///
     /// As for [`get`](Self::get).
     #[inline(never)]
-    unsafe fn get_anywhere<'a>(&self, hash: u64, key: &str, revision: u64) -> Option<&'a V> {
+    unsafe fn get_anywhere<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        revision: u64,
+    ) -> Option<NonNull<Version>> {
         for (_, slot, word) in self.with_hash(hash) {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
@@ -223,7 +226,7 @@ impl<V> Table<V> {
                 && unsafe { slot.is_of(key) }
             {
                 // SAFETY: the caller's.
-                return unsafe { seek(first, revision) }?.value();
+                return unsafe { seek(first, revision) };
             }
         }
         None
@@ -233,15 +236,20 @@ impl<V> Table<V> {
     ///
     /// # Safety
     ///
-    /// As for [`Head::glance`].
+    /// As for [`Head::glance`]. Keys are of this type.
     #[inline]
-    pub(super) unsafe fn glance<'a>(&self, hash: u64, key: &str, revision: u64) -> Found<'a, V> {
+    pub(super) unsafe fn glance<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+        revision: u64,
+    ) -> Found {
         for (at, slot, word) in self.with_hash(hash) {
             // SAFETY: the caller's.
-            match unsafe { self.slot(at).glance(&word, revision) } {
-                // SAFETY: what is seen stays for as long as `'a`.
+            match unsafe { self.slot(at).glance(word, revision) } {
+                // SAFETY: what is seen stays for as long as the caller reads.
                 Glance::Seen(version) if unsafe { slot.is_of(key) } => {
-                    return Found::Here(version.value());
+                    return Found::Here(Some(version));
                 }
                 // Another key, with the same tag.
                 Glance::Seen(_) | Glance::Gone => {}
@@ -251,43 +259,23 @@ impl<V> Table<V> {
         Found::Here(None)
     }
 
-    /// Every value at a revision.
+    /// Every cell that has a value at a revision, with that version.
     ///
     /// # Safety
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
-    pub(super) unsafe fn values(&self, revision: u64) -> impl Iterator<Item = &V> {
-        // SAFETY: the caller's.
-        unsafe { self.visible(revision) }.map(|(_, value)| value)
-    }
-
-    /// Every key that has a value at a revision.
-    ///
-    /// # Safety
-    ///
-    /// As for [`values`](Self::values).
-    pub(super) unsafe fn keys(&self, revision: u64) -> impl Iterator<Item = &str> {
-        // SAFETY: the caller's.
-        let visible = unsafe { self.visible(revision) };
-        visible.filter_map(|(slot, _)| {
-            // SAFETY: a cell is freed with its last version, and one that is visible stays.
-            let key = unsafe { Cell::key(slot.cell()?) };
-            Some(std::str::from_utf8(key).expect("a key is a text"))
-        })
-    }
-
-    /// Every slot that has a value at a revision.
-    ///
-    /// # Safety
-    ///
-    /// As for [`values`](Self::values).
-    unsafe fn visible(&self, revision: u64) -> impl Iterator<Item = (&Slot<V>, &V)> {
+    pub(super) unsafe fn visible(
+        &self,
+        revision: u64,
+    ) -> impl Iterator<Item = (NonNull<Cell>, NonNull<Version>)> {
         self.slots.iter().filter_map(move |slot| {
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(&slot.newest).version() }?;
             // SAFETY: the caller's.
-            let value = unsafe { seek(first, revision) }?.value()?;
-            Some((slot, value))
+            let version = unsafe { seek(first, revision) }?;
+            // SAFETY: as above.
+            let has_value = unsafe { version.as_ref() }.has_value();
+            Some((slot.cell()?, version)).filter(|_| has_value)
         })
     }
 
@@ -295,9 +283,13 @@ impl<V> Table<V> {
     ///
     /// # Safety
     ///
-    /// Only the writer asks, in the newest table.
+    /// Only the writer asks, in the newest table. Keys are of this type.
     #[inline]
-    pub(super) unsafe fn find(&self, hash: u64, key: &str) -> Option<Taken<V>> {
+    pub(super) unsafe fn find<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Taken> {
         self.with_hash(hash).find_map(|(at, slot, word)| {
             let newest = word.pointer()?;
             // Brought into the cache while the keys are compared, because what is stored there
@@ -310,12 +302,12 @@ impl<V> Table<V> {
         })
     }
 
-    /// The slot of a cell, for the writer.
+    /// The number of a cell's slot, for the writer.
     ///
     /// # Safety
     ///
     /// As for [`find`](Self::find).
-    pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell<V>>) -> Option<Head<'_, V>> {
+    pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell>) -> Option<usize> {
         // SAFETY: a cell has not been freed while it stands in the table.
         let hash = unsafe { cell.as_ref() }.hash;
         let mut slots = self.with_hash(hash);
@@ -323,12 +315,13 @@ impl<V> Table<V> {
             // A dead slot may have the cell of one that has been freed, at the same address.
             word.pointer().is_some() && slot.cell() == Some(cell)
         });
-        found.map(|(at, ..)| self.slot(at))
+        found.map(|(at, ..)| at)
     }
 
     /// Puts another version in front in a slot.
     #[inline]
-    pub(super) fn push(&self, at: usize, hash: u64, newest: *mut Version<V>, revision: u64) {
+    pub(super) fn push(&self, at: usize, hash: u64, newest: NonNull<Version>, revision: u64) {
+        let newest = newest.as_ptr();
         self.slot(at).push_with(newest, revision, tag(hash));
     }
 
@@ -336,8 +329,8 @@ impl<V> Table<V> {
     pub(super) fn take(
         &self,
         hash: u64,
-        cell: NonNull<Cell<V>>,
-        newest: *mut Version<V>,
+        cell: NonNull<Cell>,
+        newest: NonNull<Version>,
         revision: u64,
     ) {
         let mask = self.slots.len() - 1;
@@ -352,11 +345,11 @@ impl<V> Table<V> {
     }
 
     /// The same keys in another table, which nobody sees yet; for the writer.
-    pub(super) fn laid_out_anew(&self, room_for: usize) -> Table<V> {
+    pub(super) fn laid_out_anew(&self, room_for: usize) -> Table {
         let fresh = Table::with_room(room_for);
         for (at, slot, cell) in self.slots() {
             let (newest, revision) = slot.parts();
-            if let Some(cell) = cell.filter(|_| !newest.is_null()) {
+            if let (Some(cell), Some(newest)) = (cell, NonNull::new(newest)) {
                 fresh.take(self.hashes[at].load(Relaxed), cell, newest, revision);
             }
         }

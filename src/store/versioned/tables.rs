@@ -1,0 +1,164 @@
+//! The maps of a registry, and what it keeps beside them.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use versioned_map::raw::{self, Map, Owner};
+
+use super::lists::{Members, Pod, Subscribers, Subscriptions};
+use crate::changes::{Log, LogOptions};
+use crate::hash::RandomState;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::store::StoreStats;
+
+pub(super) type Engine = raw::Engine<Registry>;
+pub(super) type Turn<'e> = raw::Turn<'e, Registry>;
+pub(super) type Pinned<'e> = raw::Pinned<'e, Registry>;
+pub(super) type Registered = raw::Registered<Registry>;
+pub(super) type Cleared = raw::Cleared<Registry>;
+
+/// The services by key,
+// SAFETY: `new` makes all four, in this order, and an engine of a `Registry` is made there only.
+pub(super) const SERVICES: Map<str, ServiceInfo> = unsafe { Map::numbered(0) };
+/// the pods by service name,
+// SAFETY: as above.
+pub(super) const NAMES: Map<str, Members> = unsafe { Map::numbered(1) };
+/// the subscribers by group,
+// SAFETY: as above.
+pub(super) const GROUPS: Map<str, Subscribers> = unsafe { Map::numbered(2) };
+/// and how much there is, under a key that is always the same.
+// SAFETY: as above.
+pub(super) const STATS: Map<(), StoreStats> = unsafe { Map::numbered(3) };
+
+/// The hash of that key.
+pub(super) const OF_STATS: u64 = 0;
+
+/// What a registry keeps in its engine, for all.
+pub(super) struct Registry {
+    hasher: RandomState,
+    pub(super) log: Log,
+}
+
+/// What it keeps there for whoever writes.
+#[derive(Default)]
+pub(super) struct Books {
+    pub(super) stats: StoreStats,
+    /// Whether these are others than the published ones.
+    pub(super) counted: bool,
+    pub(super) subscriptions: Subscriptions,
+}
+
+impl Owner for Registry {
+    type Books = Books;
+
+    fn others(books: &Books) -> usize {
+        books.stats.subscriptions
+    }
+}
+
+/// The tables of an empty registry.
+pub(super) fn new(options: LogOptions) -> Arc<Engine> {
+    let mut engine = Engine::new(Registry {
+        hasher: RandomState::default(),
+        log: Log::new(options),
+    });
+    let numbers = [
+        engine.add::<str, ServiceInfo>().number(),
+        engine.add::<str, Members>().number(),
+        engine.add::<str, Subscribers>().number(),
+        engine.add::<(), StoreStats>().number(),
+    ];
+    assert_eq!(numbers, [0, 1, 2, 3]);
+    Arc::new(engine)
+}
+
+impl Registry {
+    #[inline]
+    pub(super) fn hash(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key)
+    }
+}
+
+/// A state of a registry, as a reader has it.
+pub(super) trait State {
+    fn engine(&self) -> &Arc<Engine>;
+    fn service(&self, key: &str) -> Option<&ServiceInfo>;
+    fn services(&self) -> impl Iterator<Item = &ServiceInfo>;
+    fn names(&self) -> impl Iterator<Item = &str>;
+    fn groups(&self) -> impl Iterator<Item = &str>;
+    fn members(&self, name: &str) -> Option<&Members>;
+    fn pod(&self, pod: Pod) -> &ServiceInfo;
+    fn group(&self, group: &str) -> Option<&Subscribers>;
+    fn stats(&self) -> StoreStats;
+
+    /// The subscribers of a group, with the numbers of their subscriptions.
+    fn subscribers<'a>(
+        &'a self,
+        group: &str,
+    ) -> impl Iterator<Item = (u64, &'a ServiceKey)> + use<'a, Self> {
+        let subscribers = self.group(group);
+        subscribers.into_iter().flat_map(Subscribers::numbered)
+    }
+
+    fn services_by_name<'a>(
+        &'a self,
+        name: &str,
+    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self> {
+        let pods = self.members(name).into_iter().flat_map(Members::iter);
+        pods.map(|pod| self.pod(pod))
+    }
+
+    fn is_of_the_store_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(self.engine(), other.engine())
+    }
+}
+
+macro_rules! impl_state {
+    ($state:ty) => {
+        impl State for $state {
+            #[inline]
+            fn engine(&self) -> &Arc<Engine> {
+                self.engine()
+            }
+            // Called on two paths each, it would be a function of its own.
+            #[allow(clippy::inline_always)]
+            #[inline(always)]
+            fn service(&self, key: &str) -> Option<&ServiceInfo> {
+                let hash = self.engine().owner().hash(key);
+                self.get(SERVICES, hash, key)
+            }
+            fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+                self.iter(SERVICES).map(|(_, service)| service)
+            }
+            fn names(&self) -> impl Iterator<Item = &str> {
+                self.iter(NAMES).map(|(name, _)| name)
+            }
+            fn groups(&self) -> impl Iterator<Item = &str> {
+                self.iter(GROUPS).map(|(group, _)| group)
+            }
+            fn members(&self, name: &str) -> Option<&Members> {
+                let hash = self.engine().owner().hash(name);
+                self.get(NAMES, hash, name)
+            }
+            #[inline]
+            fn pod(&self, pod: Pod) -> &ServiceInfo {
+                // SAFETY: it stands in a list that is visible, and whatever stands there is
+                // registered at the same revision.
+                let service = unsafe { self.at_cell(pod) };
+                service.expect("a pod that stands under its name is registered")
+            }
+            fn group(&self, group: &str) -> Option<&Subscribers> {
+                let hash = self.engine().owner().hash(group);
+                self.get(GROUPS, hash, group)
+            }
+            fn stats(&self) -> StoreStats {
+                let stats = self.get(STATS, OF_STATS, &());
+                stats.copied().unwrap_or_default()
+            }
+        }
+    };
+}
+
+impl_state!(Pinned<'_>);
+impl_state!(Registered);

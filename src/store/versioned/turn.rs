@@ -1,0 +1,200 @@
+//! The changes of a registry.
+
+use std::mem::take;
+use std::sync::Arc;
+
+use super::lists::{Members, Pod, Subscribers, Subscriptions};
+use super::tables::{Cleared, GROUPS, NAMES, OF_STATS, SERVICES, STATS, Turn};
+use crate::model::record::Effect;
+use crate::store::StoreStats;
+use crate::store::tables::prelude::*;
+use crate::store::write::{Before, ClearTables};
+
+fn hash(turn: &Turn<'_>, key: &str) -> u64 {
+    turn.engine().owner().hash(key)
+}
+
+/// Counts services and subscriptions that have come, or gone.
+fn count(turn: &mut Turn<'_>, services: isize, subscriptions: isize) {
+    let books = turn.books();
+    let stats = &mut books.stats;
+    stats.services = stats.services.wrapping_add_signed(services);
+    stats.subscriptions = stats.subscriptions.wrapping_add_signed(subscriptions);
+    books.counted = true;
+}
+
+/// Notes where a pod stands among those of its name.
+fn set_place(pod: Pod, place: usize) {
+    let place = u32::try_from(place).expect("fewer pods than bytes of memory");
+    // SAFETY: whoever calls this has the turn, and the pod is in a newest list.
+    unsafe { pod.set_note(place) };
+}
+
+/// Takes a subscription out of its group.
+fn leave(turn: &mut Turn<'_>, service_group: &str, number: u64) {
+    let hash = hash(turn, service_group);
+    let entry = turn.entry(GROUPS, hash, service_group);
+    let Some(subscribers) = entry.value() else {
+        unreachable!("a subscription stands in its group");
+    };
+    let subscribers = subscribers.without(number);
+    if subscribers.is_empty() {
+        entry.remove();
+    } else {
+        entry.replace(subscribers);
+    }
+    count(turn, 0, -1);
+}
+
+impl WriteTables for Turn<'_> {
+    fn record(&self, key: &str) -> Option<&ServiceInfo> {
+        self.newest(SERVICES, hash(self, key), key)
+    }
+
+    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
+        self.each_newest(SERVICES, look);
+    }
+
+    fn current(&self) -> Revision {
+        self.published().into()
+    }
+
+    fn put_record(&mut self, mut service: ServiceInfo, how: Put) -> Result<Before> {
+        let of_key = hash(self, service.key());
+        let entry = self.entry(SERVICES, of_key, &**service.key());
+        let revision = entry.next_revision().into();
+        let known = entry.value();
+        if !how.stamp(&mut service, known, revision)? {
+            return Ok(Before::Same);
+        }
+        if let Some(known) = known {
+            let before = Before::Other(known.clone());
+            entry.replace(service);
+            return Ok(before);
+        }
+        let (key, name) = (service.key().clone(), service.clone());
+        let pod = entry.insert(&key, service);
+        let name = name.service_name();
+        let of_name = hash(self, name);
+        let entry = self.entry(NAMES, of_name, name);
+        let first = Members::default();
+        let members = entry.value().unwrap_or(&first);
+        let (place, members) = (members.len(), members.with(pod));
+        set_place(pod, place);
+        entry.insert(name, members);
+        count(self, 1, 0);
+        Ok(Before::Absent)
+    }
+
+    fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
+        let of_key = hash(self, key);
+        let entry = self.entry(SERVICES, of_key, key);
+        let removed = entry.value()?.clone();
+        let pod = entry.remove()?;
+        let name = removed.service_name();
+        let of_name = hash(self, name);
+        let entry = self.entry(NAMES, of_name, name);
+        let Some(members) = entry.value() else {
+            unreachable!("a registered pod stands under its name");
+        };
+        // SAFETY: this is the turn that has taken it out.
+        let place = unsafe { pod.note() } as usize;
+        let (members, moved) = members.without(place);
+        if let Some(moved) = moved {
+            set_place(moved, place);
+        }
+        if members.len() > 0 {
+            entry.replace(members);
+        } else {
+            entry.remove();
+        }
+        count(self, -1, 0);
+        Some(removed)
+    }
+
+    #[inline]
+    fn set_health(
+        &mut self,
+        key: &str,
+        status: ServiceStatus,
+        checked_at: Moment,
+        see: impl FnOnce(&ServiceInfo),
+    ) -> Option<HealthUpdate> {
+        let of_key = hash(self, key);
+        let entry = self.entry(SERVICES, of_key, key);
+        let known = entry.value()?;
+        let effect = known.effect(status, checked_at);
+        let answer = known.answer(effect);
+        if effect == Effect::Some {
+            see(known);
+            let revision = entry.next_revision().into();
+            // SAFETY: a health is plain data. What else a record has lies behind a shared pointer,
+            // which stays as it is.
+            unsafe { entry.lend(|service| service.set_health(status, checked_at, revision)) };
+        }
+        Some(answer)
+    }
+
+    fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let subscriptions = &mut self.books().subscriptions;
+        let Some((number, subscriber)) = subscriptions.add(subscriber_key, service_group) else {
+            return false;
+        };
+        let of_group = hash(self, service_group);
+        let entry = self.entry(GROUPS, of_group, service_group);
+        let first = Subscribers::default();
+        let subscribers = entry.value().unwrap_or(&first);
+        let subscribers = subscribers.with(number, subscriber);
+        entry.insert(service_group, subscribers);
+        count(self, 0, 1);
+        true
+    }
+
+    fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
+        let subscriptions = &mut self.books().subscriptions;
+        let removed = subscriptions.remove(subscriber_key, service_group);
+        if let Some(number) = removed {
+            leave(self, service_group, number);
+        }
+        removed.is_some()
+    }
+
+    fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
+        let removed = self.books().subscriptions.remove_all(subscriber_key);
+        let leave = |(group, number): (Arc<str>, u64)| {
+            leave(self, &group, number);
+            group
+        };
+        removed.into_iter().map(leave).collect()
+    }
+
+    fn settle(&mut self) -> Revision {
+        let books = self.books();
+        if take(&mut books.counted) {
+            let stats = books.stats;
+            self.entry(STATS, OF_STATS, &()).insert((), stats);
+        }
+        self.publish().into()
+    }
+}
+
+impl ClearTables for Turn<'_> {
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.books_ref().subscriptions.each(look);
+    }
+
+    #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
+    fn clear(&mut self) -> impl Sized + use<> {
+        let books = self.books();
+        (books.stats != StoreStats::default()).then(|| empty(self))
+    }
+}
+
+/// Lets go of everything.
+fn empty(turn: &mut Turn<'_>) -> (Cleared, Subscriptions) {
+    let books = turn.books();
+    books.stats = StoreStats::default();
+    books.counted = false;
+    let subscriptions = books.subscriptions.empty();
+    (turn.clear(), subscriptions)
+}

@@ -1,0 +1,328 @@
+//! Several changes, in several maps, that become visible at once.
+
+use std::any::Any;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use crate::handle::{Handle, Shared, ask, note_length, publish};
+use crate::map::VersionedMap;
+use crate::raw::{Map, Spot, Turn};
+
+/// Changes that become visible at once, or not at all.
+///
+/// A commit notes what is to be done, and hashes keys as it does so; only
+/// [`publish`](Self::publish) takes the domain's turn. Dropped instead, it has done nothing. Of
+/// several changes of one key the last one counts. It shows nothing of what it notes: what it
+/// depends on is read from a view, and [`publish_if_unchanged_since`](Self::publish_if_unchanged_since)
+/// says whether that was still so.
+///
+/// ```
+/// use versioned_map::{Domain, VersionedMap};
+///
+/// let domain = Domain::new();
+/// let accounts: VersionedMap<&str, u64> = domain.map();
+/// accounts.insert("a", 10);
+/// accounts.insert("b", 0);
+/// let revision = loop {
+///     let before = domain.snapshot();
+///     let of = |name| *before.get(&accounts, name).unwrap();
+///     let mut commit = domain.commit();
+///     commit.insert(&accounts, "a", of("a") - 10);
+///     commit.insert(&accounts, "b", of("b") + 10);
+///     match commit.publish_if_unchanged_since(before.revision()) {
+///         Ok(revision) => break revision,
+///         Err(_) => continue,
+///     }
+/// };
+/// assert_eq!((accounts.get("a"), accounts.get("b")), (Some(0), Some(10)));
+/// assert_eq!(domain.revision(), revision);
+/// ```
+#[must_use = "a commit that is not published has done nothing"]
+pub struct Commit<'d> {
+    handle: &'d Handle,
+    /// One for each map, in the order of their first changes.
+    maps: Vec<Box<dyn Changes>>,
+}
+
+/// The changes of one map.
+trait Changes: Any + Send {
+    fn map(&self) -> u32;
+    /// Finds where the keys stand. The caller's `Eq` runs here, and nothing else.
+    fn find(&self, turn: &mut Turn<'_, Shared>) -> Vec<Spot>;
+    /// Makes the changes, where they were found. Nothing of the caller's runs here.
+    fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>);
+    /// How many keys are changed.
+    fn count(&self) -> usize;
+}
+
+struct Of<K, V> {
+    map: Map<K, V>,
+    /// Whether all that is there goes before.
+    clears: bool,
+    changes: Vec<Change<K, V>>,
+    /// Where in `changes` a key is.
+    places: HashTable<usize>,
+    /// Keys that were not needed, dropped after the turn.
+    left: Vec<K>,
+}
+
+struct Change<K, V> {
+    hash: u64,
+    key: K,
+    value: Option<V>,
+}
+
+impl<K, V> Of<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Notes a change. What it takes the place of is dropped here.
+    fn note(&mut self, hash: u64, key: K, value: Option<V>) {
+        let changes = &mut self.changes;
+        let place = self
+            .places
+            .entry(hash, |at| changes[*at].key == key, |at| changes[*at].hash);
+        match place {
+            Entry::Occupied(place) => changes[*place.get()].value = value,
+            Entry::Vacant(place) => {
+                place.insert(changes.len());
+                changes.push(Change { hash, key, value });
+            }
+        }
+    }
+}
+
+impl<K, V> Changes for Of<K, V>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    fn map(&self) -> u32 {
+        self.map.number()
+    }
+
+    fn find(&self, turn: &mut Turn<'_, Shared>) -> Vec<Spot> {
+        let changes = self.changes.iter();
+        let spots = changes.map(|Change { hash, key, .. }| turn.find_first(self.map, *hash, key));
+        spots.collect()
+    }
+
+    fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>) {
+        let map = self.map.number();
+        let before = turn.len(map);
+        if self.clears {
+            turn.put_nothing_everywhere(map);
+        }
+        let changes = self.changes.iter().zip(&spots);
+        let new = changes.filter(|(change, spot)| change.value.is_some() && spot.is_vacant());
+        turn.reserve(map, new.count());
+        self.left.reserve(self.changes.len());
+        for (Change { key, value, .. }, mut spot) in self.changes.drain(..).zip(spots) {
+            // An `Eq` that lies may have found one key for two.
+            turn.find_again(map, &mut spot);
+            match value {
+                Some(value) if spot.is_vacant() => {
+                    turn.add_key(self.map, &spot, key, value);
+                }
+                Some(value) => {
+                    turn.replace(self.map, &spot, Some(value));
+                    self.left.push(key);
+                }
+                None => {
+                    if spot.version().is_some() {
+                        turn.replace(self.map, &spot, None);
+                    }
+                    self.left.push(key);
+                }
+            }
+        }
+        if turn.len(map) != before {
+            note_length(turn, map);
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.changes.len()
+    }
+}
+
+impl<'d> Commit<'d> {
+    pub(crate) fn new(handle: &'d Handle) -> Commit<'d> {
+        Commit {
+            handle,
+            maps: Vec::new(),
+        }
+    }
+
+    fn of<K, V, S>(&mut self, map: &VersionedMap<K, V, S>) -> &mut Of<K, V>
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        let map = map.in_domain(self.handle.engine());
+        let place = self.maps.iter().position(|of| of.map() == map.number());
+        let place = place.unwrap_or_else(|| {
+            self.maps.push(Box::new(Of {
+                map,
+                clears: false,
+                changes: Vec::new(),
+                places: HashTable::new(),
+                left: Vec::new(),
+            }));
+            self.maps.len() - 1
+        });
+        let of: &mut dyn Any = &mut *self.maps[place];
+        of.downcast_mut()
+            .expect("a map has one type of keys and values")
+    }
+
+    /// Puts a value under a key.
+    ///
+    /// # Panics
+    ///
+    /// If the map is of another domain.
+    pub fn insert<K, V, S>(&mut self, map: &VersionedMap<K, V, S>, key: K, value: V) -> &mut Self
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+        S: BuildHasher,
+    {
+        let hash = map.hash(&key);
+        self.of(map).note(hash, key, Some(value));
+        self
+    }
+
+    /// Removes a key, if it is there when the commit is published. It is noted as an owned one.
+    ///
+    /// # Panics
+    ///
+    /// If the map is of another domain.
+    pub fn remove<K, V, S>(&mut self, map: &VersionedMap<K, V, S>, key: impl Into<K>) -> &mut Self
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+        S: BuildHasher,
+    {
+        let key = key.into();
+        let hash = map.hash(&key);
+        self.of(map).note(hash, key, None);
+        self
+    }
+
+    /// Removes all keys of a map, with what this commit has noted for it before. O(keys).
+    ///
+    /// # Panics
+    ///
+    /// If the map is of another domain.
+    pub fn clear<K, V, S>(&mut self, map: &VersionedMap<K, V, S>) -> &mut Self
+    where
+        K: Hash + Eq + Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        let of = self.of(map);
+        of.clears = true;
+        of.places.clear();
+        of.changes.clear();
+        self
+    }
+
+    /// Makes the changes visible, all at once; answers with the revision from which on they are.
+    /// Where nothing is changed, that is the present one. Waits for other writers.
+    ///
+    /// # Panics
+    ///
+    /// If a key's `Eq` does; then nothing has happened.
+    pub fn publish(self) -> u64 {
+        let turn = self.handle.turn();
+        self.publish_in(turn)
+    }
+
+    /// The same if nothing has been published in this domain since a revision: that of the view from
+    /// which the caller has learnt what it wanted to know. Otherwise nothing happens, and the commit is
+    /// given back. Whoever reads in views only, and publishes so, sees the same as if all commits were
+    /// made one after the other, each reading the newest state.
+    ///
+    /// # Errors
+    ///
+    /// The commit, unless that is still the newest revision.
+    ///
+    /// # Panics
+    ///
+    /// As for [`publish`](Self::publish).
+    pub fn publish_if_unchanged_since(self, revision: u64) -> Result<u64, Commit<'d>> {
+        let turn = self.handle.turn();
+        if turn.published() != revision {
+            drop(turn);
+            return Err(self);
+        }
+        Ok(self.publish_in(turn))
+    }
+
+    fn publish_in(mut self, mut turn: Turn<'_, Shared>) -> u64 {
+        let engine = self.handle.engine();
+        let maps = self.maps.iter();
+        let spots = maps.map(|of| ask(engine, || of.find(&mut turn)));
+        let spots: Vec<Vec<Spot>> = spots.collect();
+        for (of, spots) in self.maps.iter_mut().zip(spots) {
+            of.put(&mut turn, spots);
+        }
+        // What is left of the commit is dropped after the turn.
+        publish(turn)
+    }
+}
+
+impl fmt::Debug for Commit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let changes: usize = self.maps.iter().map(|of| of.count()).sum();
+        f.debug_struct("Commit")
+            .field("maps", &self.maps.len())
+            .field("changes", &changes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V, S> Extend<(K, V)> for &VersionedMap<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher,
+{
+    /// In one commit.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
+        let mut commit = Commit::new(self.handle());
+        for (key, value) in items {
+            commit.insert(self, key, value);
+        }
+        commit.publish();
+    }
+}
+
+impl<K, V, S> Extend<(K, V)> for VersionedMap<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher,
+{
+    /// In one commit.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
+        (&*self).extend(items);
+    }
+}
+
+impl<K, V, S> FromIterator<(K, V)> for VersionedMap<K, V, S>
+where
+    K: Hash + Eq + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+    S: BuildHasher + Default,
+{
+    /// In a domain of its own.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> VersionedMap<K, V, S> {
+        let mut map = VersionedMap::default();
+        map.extend(items);
+        map
+    }
+}

@@ -1,0 +1,41 @@
+//! The engine of the maps, for who builds something of their own on it. No public interface: it
+//! changes without notice.
+//!
+//! An owner of an [`Engine`] hashes its keys, counts what it wants to count, and says what belongs to
+//! a commit. What it can do that a [`VersionedMap`](crate::VersionedMap) cannot:
+//!
+//! - keys that are texts lie in their cells as bytes;
+//! - a value can hold [places](At) of another map's keys, and lead there without a look-up;
+//! - a value that is changed in part can be [lent](Entry::lend) to the version before, and not cloned;
+//! - it keeps [books](Owner) under the turn, and something shared beside them.
+
+mod cell;
+mod engine;
+mod entry;
+mod garbage;
+mod limits;
+#[cfg(all(test, loom))]
+mod models;
+mod old;
+mod panics;
+mod registrations;
+#[cfg(all(test, not(shuttle)))]
+mod sample;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod stress;
+mod table;
+mod tables;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+mod tidy;
+mod turn;
+mod version;
+mod view;
+mod writer;
+
+pub use cell::{At, Cell, Key};
+pub use engine::{Engine, Owner};
+pub use entry::Entry;
+pub use tables::Map;
+pub use turn::{Cleared, Spot, Turn};
+pub use view::{Pinned, Registered};

@@ -1,0 +1,157 @@
+//! What readers and writers share.
+
+use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
+
+use super::cell::Key;
+use super::old::Stash;
+use super::panics;
+use super::registrations::Registrations;
+use super::tables::{Map, MapTable, Tables};
+use super::writer::Writer;
+use crate::reclaim::{Awaited, Domain, Guard};
+use crate::sync::Mutex;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+
+/// Whether a model has failed: its locks and atomics cannot be used any more.
+pub(super) fn has_failed() -> bool {
+    cfg!(loom) && std::thread::panicking()
+}
+
+/// What the owner of an engine keeps in it, shared by all, and ...
+pub trait Owner: Send + Sync + 'static {
+    /// ... what it keeps there for whoever has the turn.
+    type Books: Default + Send;
+
+    /// How much there is beside keys. Where there is less and less, less may wait to be freed.
+    fn others(_: &Self::Books) -> usize {
+        0
+    }
+}
+
+impl Owner for () {
+    type Books = ();
+}
+
+/// The state of all maps of a domain, shared by readers and writers.
+///
+/// What every reader loads stands in front, on a line without the counts of its `Arc`, and
+/// without what the writer alone uses.
+#[repr(C, align(128))]
+pub struct Engine<O: Owner> {
+    /// The newest revision that readers may see.
+    pub(super) published: AtomicU64,
+    /// The newest tables; an `Arc`.
+    pub(super) tables: AtomicPtr<Tables>,
+    domain: Domain,
+    /// Set where something is left to do when a reader has left.
+    pub(super) awaited: Awaited,
+    owner: O,
+    pub(super) registrations: Registrations,
+    /// What comes from whoever frees, until the writer takes it.
+    stash: PlainMutex<Stash>,
+    /// How many there are who may ask for the newest state.
+    pub(super) askers: AtomicUsize,
+    pub(super) writer: Mutex<Writer<O::Books>>,
+}
+
+// Models have larger atomics.
+#[cfg(not(any(loom, shuttle)))]
+const _: () = {
+    assert!(align_of::<Engine<()>>() >= 128 && align_of::<Tables>() >= 128);
+    assert!(std::mem::offset_of!(Engine<()>, stash) >= 128);
+    assert!(std::mem::offset_of!(Engine<()>, registrations) <= 64);
+};
+
+impl<O: Owner> Engine<O> {
+    /// One without maps.
+    pub fn new(owner: O) -> Engine<O> {
+        let domain = Domain::new();
+        Engine {
+            published: AtomicU64::new(0),
+            tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new())).cast_mut()),
+            domain,
+            awaited: Awaited::default(),
+            owner,
+            registrations: Registrations::new(),
+            stash: PlainMutex::default(),
+            askers: AtomicUsize::new(0),
+            writer: Mutex::new(Writer::new(domain)),
+        }
+    }
+
+    /// Makes a map of an engine that nobody knows yet.
+    pub fn add<K, V>(&mut self) -> Map<K, V>
+    where
+        K: Key + Send + Sync + ?Sized,
+        V: Send + Sync + 'static,
+    {
+        let writer = self.writer.get_mut();
+        let number = writer.unwrap_or_else(PoisonError::into_inner).add_map();
+        // SAFETY: it was made by `Arc::into_raw`, and goes back there.
+        let mut tables = unsafe { Arc::from_raw(self.tables.load(Relaxed)) };
+        let own = Arc::get_mut(&mut tables).expect("nobody has looked yet");
+        own.set(number, Some(MapTable::new(Map::<K, V>::kind())));
+        let tables = Arc::into_raw(tables).cast_mut();
+        self.tables = AtomicPtr::new(tables);
+        // SAFETY: it has just been made, with these types, and numbers are given once.
+        unsafe { Map::numbered(number) }
+    }
+
+    /// What its owner keeps here.
+    #[inline]
+    pub fn owner(&self) -> &O {
+        &self.owner
+    }
+
+    pub(super) fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    /// Pins the thread.
+    #[inline]
+    pub(super) fn guard(&self) -> Guard {
+        self.domain.pin()
+    }
+
+    /// Notes that there is one more who may ask for the newest state.
+    pub fn enter(&self) {
+        // Relaxed: as for a reference count, whoever comes is let in by one who is there.
+        self.askers.fetch_add(1, Relaxed);
+    }
+
+    /// What comes from whoever frees, if nobody else is at it. What a panic has left there is
+    /// as good as any.
+    pub(super) fn stash(&self) -> Option<PlainGuard<'_, Stash>> {
+        match self.stash.try_lock() {
+            Ok(stash) => Some(stash),
+            Err(TryLockError::Poisoned(stash)) => Some(stash.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl<O: Owner> Drop for Engine<O> {
+    fn drop(&mut self) {
+        if cfg!(loom) {
+            // The reference counts of the standard library order nothing for the model
+            // checker, so that it is left as it is.
+            return;
+        }
+        let writer = self
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: it was made by `Arc::into_raw`, and nobody else can load it any more.
+        let tables = unsafe { Arc::from_raw(self.tables.load(Relaxed)) };
+        for (map, of_map) in tables.all() {
+            of_map.generation.adopt(writer.forget(map).into_iter());
+        }
+        let garbage: Vec<_> = writer.reclaimer.drain().collect();
+        let free_garbage = || {
+            // SAFETY: nobody is left who could be pinned.
+            panics::all(garbage.into_iter(), |garbage| unsafe { garbage.free(None) });
+        };
+        panics::both(free_garbage, || drop(tables));
+    }
+}

@@ -1,0 +1,33 @@
+//! What is freed when nobody can come to it any more.
+
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use super::old::{Old, Stash, free_all};
+use super::table::Table;
+use super::tables::Tables;
+
+/// Something of that. Where it is dropped instead, by whatever unwinds, it is leaked.
+pub(super) enum Garbage {
+    /// They have been unlinked, or removed.
+    Versions(Vec<Old>),
+    Layout(ManuallyDrop<Arc<Table>>),
+    Tables(ManuallyDrop<Arc<Tables>>),
+}
+
+impl Garbage {
+    /// Frees it; its memory may be used again. Where a value panics, the rest is freed before
+    /// that goes on.
+    ///
+    /// # Safety
+    ///
+    /// Nobody can come to it any more.
+    pub(super) unsafe fn free(self, stash: Option<&mut Stash>) {
+        match self {
+            // SAFETY: the caller's.
+            Garbage::Versions(list) => unsafe { free_all(list, stash) },
+            Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
+            Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! How often it is tidied up, and how much at a time.
+
+/// Replaced versions between two reclamation passes.
+#[cfg(not(any(test, loom)))]
+pub(super) const OFTEN: usize = 64;
+#[cfg(any(test, loom))]
+pub(super) const OFTEN: usize = 3;
+
+/// Replaced versions between two periods' ends. That takes a look at every thread that was ever
+/// pinned, and a system call that interrupts those that run.
+#[cfg(not(any(test, loom)))]
+pub(super) const PERIOD: usize = 1_024;
+#[cfg(any(test, loom))]
+pub(super) const PERIOD: usize = 2 * OFTEN;
+
+/// Replaced versions that a writer looks at for each that has come, rounded up to a list. In
+/// this proportion goes what has waited for a reader who was pinned for long.
+pub(super) const SHARE: usize = 32;
+
+/// From how many versions on that wait for readers whoever comes by is asked to see to them, in
+/// case no commit follows. More than wait for their turn beside readers who do not sleep.
+#[cfg(not(loom))]
+pub(super) const DEBT: usize = 8 * PERIOD;
+/// A model has few versions, and too many steps with it.
+#[cfg(loom)]
+pub(super) const DEBT: usize = usize::MAX;
+
+/// From how many versions on that it has replaced a writer does not leave them to the next
+/// ones.
+pub(super) const LARGE: usize = 32 * OFTEN;
+
+/// How often it takes to get rid of everything, where nobody is pinned: what was replaced is
+/// unlinked, then it is freed, and so is what was removed on the way.
+pub(super) const STEPS: usize = 4;

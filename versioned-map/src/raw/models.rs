@@ -1,0 +1,400 @@
+//! What the engine promises to threads, as models for loom.
+//!
+//! A writer makes its commits one by one; beside it a reader takes a view, and looks
+//! twice. What it sees has to be what was there at the view's revision, both times,
+//! whatever has been replaced, removed, freed or laid out anew meanwhile. What was there
+//! at which revision is known beforehand. In a model nothing is ever really freed: what
+//! would have been is marked, and a reader who comes to it fails.
+//!
+//! A [`Twin`] is the engine with one step of a protocol left out or done too early, and
+//! loom has to find out.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::sample::{self, Pod, Store, WRONG};
+use crate::twin::{self, Twin};
+
+const KEPT: &str = "something is kept for nobody";
+
+/// A commit.
+#[derive(Clone, Copy)]
+enum Step {
+    /// A pod of list 0 is saved, or replaced, with this stamp.
+    Save(Pod, u64),
+    Delete(Pod),
+    /// A pod is checked, which is a version with the same stamp, lent.
+    Check(Pod, u64),
+    /// Another map is written to, and old versions are looked at.
+    Nudge,
+    Clear,
+    /// Pods 4 to 16 are deleted in one commit.
+    DeleteAll,
+    /// Old versions are looked at, at the same revision.
+    Tidy,
+}
+
+use Step::{Check, Clear, Delete, DeleteAll, Nudge, Save, Tidy};
+
+/// Pods of one list.
+const A: Pod = 4;
+const B: Pod = 8;
+const C: Pod = 12;
+const D: Pod = 16;
+
+fn take(store: &Store, step: Step) {
+    let commit = |steps: &[sample::Step]| assert!(store.commit(steps).is_ok());
+    match step {
+        Save(pod, stamp) => commit(&[sample::Step::Save(pod, stamp)]),
+        Delete(pod) => commit(&[sample::Step::Delete(pod)]),
+        Check(pod, checked) => commit(&[sample::Step::Check(pod, checked)]),
+        Nudge => commit(&[sample::Step::Nudge]),
+        Clear => store.clear().unwrap(),
+        DeleteAll => commit(&[A, B, C, D].map(sample::Step::Delete)),
+        Tidy => store.engine.tidy_up(),
+    }
+}
+
+/// What is there: pods and their stamps.
+type State = Vec<(Pod, u64)>;
+
+/// The state at each revision.
+fn states(steps: &[Step]) -> Vec<State> {
+    let mut states = vec![State::new()];
+    for step in steps {
+        let mut state = states.last().unwrap().clone();
+        match *step {
+            Save(pod, stamp) => {
+                state.retain(|(own, _)| *own != pod);
+                state.push((pod, stamp));
+            }
+            Delete(pod) => state.retain(|(own, _)| *own != pod),
+            Nudge | Check(..) => {}
+            Clear | DeleteAll => state.clear(),
+            // No commit.
+            Tidy => continue,
+        }
+        states.push(state);
+    }
+    states
+}
+
+/// How the reader of a model looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    Pinned,
+    Registered,
+    /// A registered one, renewed before the second look.
+    Handle,
+}
+
+/// What is asked of a view.
+#[derive(Clone, Copy)]
+enum Look {
+    /// These pods by key.
+    Keys(&'static [Pod]),
+    /// All of them by their list.
+    List,
+    /// How many there are.
+    Count,
+}
+
+fn check(view: &impl sample::State, states: &[State], look: Look) {
+    let revision = usize::try_from(view.revision()).unwrap();
+    let state = &states[revision];
+    match look {
+        Look::Keys(pods) => {
+            for &pod in pods {
+                let seen = view.item(pod).map(|item| item.shared.stamp);
+                let there = state.iter().find(|(own, _)| *own == pod);
+                assert_eq!(seen, there.map(|(_, stamp)| *stamp), "{WRONG}: {revision}");
+            }
+        }
+        Look::List => {
+            let seen = view.list(0).map(|item| item.shared.key.clone());
+            let mut seen: Vec<String> = seen.collect();
+            let mut there: Vec<String> = state.iter().map(|(pod, _)| sample::key(*pod)).collect();
+            seen.sort_unstable();
+            there.sort_unstable();
+            assert_eq!(seen, there, "{WRONG}: {revision}");
+        }
+        Look::Count => assert_eq!(view.count(), state.len(), "{WRONG}: {revision}"),
+    }
+}
+
+/// A reader beside a writer.
+#[derive(Clone, Copy)]
+struct Model {
+    before: &'static [Step],
+    beside: &'static [Step],
+    view: View,
+    look: Look,
+}
+
+impl Model {
+    fn check(self) {
+        self.check_on(Twin::None);
+    }
+
+    fn check_on(self, twin: Twin) {
+        twin::set(twin);
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = builder.preemption_bound.or(Some(3));
+        // Shrinking and then tidying up takes more steps than loom allows by itself.
+        builder.max_branches = 4_000;
+        let states = states(&[self.before, self.beside].concat());
+        builder.check(move || self.run(&states));
+    }
+
+    fn run(self, states: &[State]) {
+        let store = Arc::new(Store::new());
+        for step in self.before {
+            take(&store, *step);
+        }
+        let writer = thread::spawn({
+            let store = store.clone();
+            move || {
+                for step in self.beside {
+                    take(&store, *step);
+                }
+            }
+        });
+        match self.view {
+            View::Pinned => {
+                let view = store.pinned();
+                check(&view, states, self.look);
+                check(&view, states, self.look);
+            }
+            View::Registered => {
+                let view = store.snapshot();
+                check(&view, states, self.look);
+                check(&view, states, self.look);
+            }
+            View::Handle => {
+                let mut reader = store.reader();
+                check(reader.view(), states, self.look);
+                let first = reader.shown();
+                check(reader.view(), states, self.look);
+                assert!(first <= reader.shown(), "{WRONG}: {first:?}");
+            }
+        }
+        writer.join().unwrap();
+        check(&store.pinned(), states, self.look);
+        // Whoever was registered has gone, and nobody writes any more: what is left to do is done
+        // by whoever comes by.
+        for _ in 0..4 {
+            drop(store.pinned());
+        }
+        assert!(store.engine.turn().keeps_nothing(), "{KEPT}");
+    }
+
+    fn seen_by(self, view: View) -> Model {
+        Model { view, ..self }
+    }
+
+    fn looked_at(self, look: Look) -> Model {
+        Model { look, ..self }
+    }
+}
+
+// --- publication
+
+/// A commit of one pod, in three maps.
+const PUBLISH: Model = Model {
+    before: &[],
+    beside: &[Save(A, 1), Save(A, 2)],
+    view: View::Pinned,
+    look: Look::Keys(&[A]),
+};
+
+#[test]
+fn models_a_published_commit_is_read_whole() {
+    PUBLISH.check();
+    PUBLISH.looked_at(Look::List).check();
+    PUBLISH.looked_at(Look::Count).check();
+}
+
+#[test]
+fn models_a_published_commit_is_read_whole_by_a_snapshot() {
+    PUBLISH.seen_by(View::Registered).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_revision_that_is_published_first_is_rejected() {
+    PUBLISH.check_on(Twin::PublishedFirst);
+}
+
+// --- pruning beside a pinned reader
+
+const PRUNE: Model = Model {
+    before: &[Save(A, 1)],
+    beside: &[Save(A, 2), Nudge, Save(A, 3), Nudge],
+    view: View::Pinned,
+    look: Look::Keys(&[A]),
+};
+
+#[test]
+fn models_pruning_leaves_a_pinned_reader_what_it_sees() {
+    PRUNE.check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_unlinking_without_a_grace_period_is_rejected() {
+    PRUNE.check_on(Twin::UnlinkedAtOnce);
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_freeing_without_a_grace_period_is_rejected() {
+    // Who follows a chain to what a snapshot shows passes over what nobody needs.
+    REGISTER.check_on(Twin::FreedAtOnce);
+}
+
+// --- pruning beside the registration of a snapshot
+
+const REGISTER: Model = Model {
+    beside: &[Save(A, 2), Nudge, Save(A, 3), Nudge, Nudge],
+    view: View::Registered,
+    ..PRUNE
+};
+
+#[test]
+fn models_pruning_leaves_a_snapshot_what_it_shows() {
+    REGISTER.check();
+}
+
+/// Versions that have lent their value are pruned as others are.
+#[test]
+fn models_pruning_leaves_a_snapshot_what_is_lent_to_it() {
+    let lent = Model {
+        beside: &[Check(A, 1), Check(A, 2), Save(A, 2), Nudge, Nudge],
+        ..REGISTER
+    };
+    lent.check();
+    lent.seen_by(View::Pinned).check();
+}
+
+#[test]
+fn models_pruning_leaves_a_reader_handle_what_it_shows() {
+    REGISTER.seen_by(View::Handle).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_snapshot_that_begins_when_it_is_pinned_no_more_is_rejected() {
+    REGISTER.check_on(Twin::RegisteredLate);
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_pruner_that_asks_nobody_is_rejected() {
+    REGISTER.check_on(Twin::Overlooked);
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_scan_that_waits_for_nobody_is_rejected() {
+    REGISTER.check_on(Twin::ScannedFirst);
+}
+
+/// A snapshot that goes while a writer looks for whom to keep versions, just after it has been
+/// found.
+#[test]
+#[should_panic(expected = "something is kept for nobody")]
+fn models_twin_keeping_for_a_snapshot_that_has_gone_is_rejected() {
+    REGISTER.check_on(Twin::Unmarked);
+}
+
+// --- growth beside a reader
+
+/// Three pods fill the smallest table.
+const GROW: Model = Model {
+    before: &[Save(A, 1), Save(B, 1), Save(C, 1)],
+    beside: &[Save(D, 1), Save(D, 2)],
+    view: View::Pinned,
+    look: Look::Keys(&[A, D]),
+};
+
+#[test]
+fn models_growth_hides_nothing_from_a_reader() {
+    GROW.check();
+}
+
+#[test]
+fn models_growth_hides_nothing_from_a_snapshot() {
+    GROW.seen_by(View::Registered).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
+    GROW.check_on(Twin::TablesFirst);
+}
+
+// --- shrinking beside the registration of a snapshot
+
+/// Removing four pods one after the other gives their table another layout on the way,
+/// and the last ones die in that only.
+const SHRINK: Model = Model {
+    before: &[Save(A, 1), Save(B, 1), Save(C, 1), Save(D, 1), DeleteAll],
+    beside: &[Tidy, Tidy],
+    view: View::Registered,
+    look: Look::Keys(&[A, B, C, D]),
+};
+
+#[test]
+fn models_shrinking_leaves_a_snapshot_nothing_that_was_freed() {
+    SHRINK.check();
+}
+
+// --- removal and re-insertion
+
+const REMOVE: Model = Model {
+    before: &[Save(A, 1)],
+    beside: &[Delete(A), Nudge, Nudge, Save(A, 2)],
+    view: View::Pinned,
+    look: Look::Keys(&[A]),
+};
+
+#[test]
+fn models_a_key_that_is_removed_and_comes_again_is_seen_as_it_was() {
+    REMOVE.check();
+}
+
+#[test]
+fn models_a_key_that_is_removed_and_comes_again_is_seen_so_by_a_snapshot() {
+    REMOVE.seen_by(View::Registered).check();
+}
+
+#[test]
+fn models_a_pod_that_is_removed_and_comes_again_stands_in_its_list() {
+    REMOVE.looked_at(Look::List).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
+    REMOVE.check_on(Twin::KilledAtOnce);
+}
+
+// --- clearing
+
+const CLEAR: Model = Model {
+    before: &[Save(A, 1)],
+    beside: &[Clear, Save(A, 2)],
+    view: View::Registered,
+    look: Look::Keys(&[A]),
+};
+
+#[test]
+fn models_clearing_leaves_a_snapshot_what_it_shows() {
+    CLEAR.check();
+}
+
+#[test]
+fn models_clearing_leaves_a_pinned_reader_what_it_sees() {
+    CLEAR.seen_by(View::Pinned).check();
+}

@@ -1,0 +1,377 @@
+//! A small owner of an engine, for tests: items under keys that are texts, lists of them, groups,
+//! and how many there are. It uses all that an owner can use.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::{At, Cleared, Engine, Map, Owner, Pinned, Registered, Turn};
+
+pub(super) type Pod = usize;
+
+/// The pods of a list have the same remainder.
+pub(super) const LISTS: usize = 4;
+
+/// What is shared by the versions of an item.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shared {
+    pub(super) key: String,
+    pub(super) stamp: u64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) shared: Arc<Shared>,
+    /// Plain data, which changes without the rest.
+    pub(super) checked: Option<u64>,
+}
+
+// SAFETY: `Store::new` makes all five, in this order, and so for the others.
+const ITEMS: Map<str, Item> = unsafe { Map::numbered(0) };
+// SAFETY: as above.
+const LISTED: Map<u64, Vec<At<Item>>> = unsafe { Map::numbered(1) };
+// SAFETY: as above.
+const GROUPS: Map<usize, Vec<Pod>> = unsafe { Map::numbered(2) };
+// SAFETY: as above.
+const COUNT: Map<(), usize> = unsafe { Map::numbered(3) };
+/// One more than stand where readers look first.
+// SAFETY: as above.
+const NUDGES: Map<u64, Box<u64>> = unsafe { Map::numbered(4) };
+
+pub(super) struct Sample;
+
+#[derive(Default)]
+pub(super) struct Books {
+    count: usize,
+    counted: bool,
+}
+
+impl Owner for Sample {
+    type Books = Books;
+}
+
+/// A change.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(loom, allow(dead_code))] // models make some of them
+pub(super) enum Step {
+    /// Saved with this stamp, and not checked.
+    Save(Pod, u64),
+    Delete(Pod),
+    Check(Pod, u64),
+    Join(Pod, usize),
+    Leave(Pod, usize),
+    /// Another map is written to, and old versions are looked at.
+    #[cfg_attr(not(loom), allow(dead_code))]
+    Nudge,
+}
+
+pub(super) fn key(pod: Pod) -> String {
+    format!("{}:p{pod}", list_of(pod))
+}
+
+pub(super) fn list_of(pod: Pod) -> usize {
+    pod % LISTS
+}
+
+fn hash(key: impl std::hash::Hash) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(key)
+}
+
+pub(super) struct Store {
+    pub(super) engine: Arc<Engine<Sample>>,
+}
+
+/// The store is closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Closed;
+
+impl Store {
+    pub(super) fn new() -> Store {
+        let mut engine = Engine::new(Sample);
+        let numbers = [
+            engine.add::<str, Item>().number(),
+            engine.add::<u64, Vec<At<Item>>>().number(),
+            engine.add::<usize, Vec<Pod>>().number(),
+            engine.add::<(), usize>().number(),
+            engine.add::<u64, Box<u64>>().number(),
+        ];
+        assert_eq!(numbers, [0, 1, 2, 3, 4]);
+        let engine = Arc::new(engine);
+        engine.enter();
+        Store { engine }
+    }
+
+    pub(super) fn commit(&self, steps: &[Step]) -> Result<u64, Closed> {
+        let mut turn = self.engine.turn();
+        if turn.is_closed() {
+            return Err(Closed);
+        }
+        for step in steps {
+            apply(&mut turn, *step);
+        }
+        let revision = settle(&mut turn);
+        let is_large = turn.is_large();
+        drop(turn);
+        if is_large {
+            self.engine.tidy_up();
+        }
+        Ok(revision)
+    }
+
+    pub(super) fn clear(&self) -> Result<(), Closed> {
+        let mut turn = self.engine.turn();
+        if turn.is_closed() {
+            return Err(Closed);
+        }
+        let cleared: Option<Cleared<Sample>> = (is_there(&mut turn)).then(|| {
+            *turn.books() = Books::default();
+            turn.clear()
+        });
+        turn.publish();
+        drop(turn);
+        drop(cleared);
+        Ok(())
+    }
+
+    #[cfg_attr(loom, allow(dead_code))]
+    pub(super) fn close(&self) {
+        self.engine.close();
+    }
+
+    pub(super) fn pinned(&self) -> View<'_> {
+        View {
+            state: self.engine.pin(),
+            _after: ComeBy(&self.engine),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Registered<Sample> {
+        self.engine.register()
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        self.engine.enter();
+        Reader(self.engine.register())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.engine.abandon();
+    }
+}
+
+/// A snapshot that moves on.
+pub(super) struct Reader(Registered<Sample>);
+
+impl Reader {
+    pub(super) fn view(&mut self) -> &Registered<Sample> {
+        if !self.0.is_newest() {
+            self.0.renew();
+        }
+        &self.0
+    }
+
+    /// What it has shown last.
+    #[cfg(loom)]
+    pub(super) fn shown(&self) -> u64 {
+        self.0.revision()
+    }
+}
+
+impl Clone for Reader {
+    fn clone(&self) -> Reader {
+        self.0.engine().enter();
+        Reader(self.0.engine().register())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.engine().leave();
+    }
+}
+
+fn settle(turn: &mut Turn<'_, Sample>) -> u64 {
+    let books = turn.books();
+    if std::mem::take(&mut books.counted) {
+        let count = books.count;
+        turn.entry(COUNT, 0, &()).insert((), count);
+    }
+    turn.publish()
+}
+
+/// Whether there is anything.
+fn is_there(turn: &mut Turn<'_, Sample>) -> bool {
+    let maps = [ITEMS.number(), GROUPS.number(), NUDGES.number()];
+    maps.into_iter().any(|map| turn.len(map) > 0)
+}
+
+fn count(turn: &mut Turn<'_, Sample>, change: isize) {
+    let books = turn.books();
+    books.count = books.count.wrapping_add_signed(change);
+    books.counted = true;
+}
+
+pub(super) fn apply(turn: &mut Turn<'_, Sample>, step: Step) {
+    match step {
+        Step::Save(pod, stamp) => save(turn, pod, stamp),
+        Step::Delete(pod) => delete(turn, pod),
+        Step::Check(pod, checked) => {
+            let key = key(pod);
+            let entry = turn.entry(ITEMS, hash(&*key), &*key);
+            if entry
+                .value()
+                .is_some_and(|known| known.checked != Some(checked))
+            {
+                // SAFETY: it is a number.
+                unsafe { entry.lend(|item| item.checked = Some(checked)) };
+            }
+        }
+        Step::Join(pod, group) => {
+            let entry = turn.entry(GROUPS, hash(group), &group);
+            let mut pods = entry.value().cloned().unwrap_or_default();
+            if !pods.contains(&pod) {
+                pods.push(pod);
+                entry.insert(group, pods);
+            }
+        }
+        Step::Leave(pod, group) => {
+            let entry = turn.entry(GROUPS, hash(group), &group);
+            let mut pods = entry.value().cloned().unwrap_or_default();
+            if pods.contains(&pod) {
+                pods.retain(|other| *other != pod);
+                if pods.is_empty() {
+                    entry.remove();
+                } else {
+                    entry.replace(pods);
+                }
+            }
+        }
+        Step::Nudge => {
+            for number in 0..3 {
+                let entry = turn.entry(NUDGES, hash(0_u64), &0);
+                entry.insert(0, Box::new(number));
+            }
+        }
+    }
+}
+
+fn save(turn: &mut Turn<'_, Sample>, pod: Pod, stamp: u64) {
+    let key = key(pod);
+    let shared = Shared {
+        key: key.clone(),
+        stamp,
+    };
+    let entry = turn.entry(ITEMS, hash(&*key), &*key);
+    let is_same = |known: &Item| *known.shared == shared && known.checked.is_none();
+    if entry.value().is_some_and(is_same) {
+        return;
+    }
+    let was_there = entry.value().is_some();
+    let item = Item {
+        shared: Arc::new(shared),
+        checked: None,
+    };
+    if was_there {
+        entry.replace(item);
+        return;
+    }
+    let at = entry.insert(&key, item);
+    let list = list_of(pod) as u64;
+    let entry = turn.entry(LISTED, hash(list), &list);
+    let mut pods = entry.value().cloned().unwrap_or_default();
+    // SAFETY: this is the turn.
+    unsafe { at.set_note(u32::try_from(pods.len()).unwrap()) };
+    pods.push(at);
+    entry.insert(list, pods);
+    count(turn, 1);
+}
+
+fn delete(turn: &mut Turn<'_, Sample>, pod: Pod) {
+    let key = key(pod);
+    let Some(at) = turn.entry(ITEMS, hash(&*key), &*key).remove() else {
+        return;
+    };
+    let list = list_of(pod) as u64;
+    let entry = turn.entry(LISTED, hash(list), &list);
+    let mut pods = entry.value().cloned().unwrap();
+    // SAFETY: this is the turn.
+    let place = unsafe { at.note() };
+    assert!(pods.swap_remove(place as usize) == at);
+    if let Some(moved) = pods.get(place as usize) {
+        // SAFETY: as above.
+        unsafe { moved.set_note(place) };
+    }
+    if pods.is_empty() {
+        entry.remove();
+    } else {
+        entry.replace(pods);
+    }
+    count(turn, -1);
+}
+
+/// A pinned view, and what is done when it has gone.
+pub(super) struct View<'s> {
+    state: Pinned<'s, Sample>,
+    _after: ComeBy<'s>,
+}
+
+struct ComeBy<'s>(&'s Arc<Engine<Sample>>);
+
+impl Drop for ComeBy<'_> {
+    fn drop(&mut self) {
+        self.0.come_by();
+    }
+}
+
+/// What is seen at a revision.
+#[cfg_attr(loom, allow(dead_code))] // models look at a part
+pub(super) trait State {
+    fn revision(&self) -> u64;
+    fn is_closed(&self) -> bool;
+    fn item(&self, pod: Pod) -> Option<&Item>;
+    fn items(&self) -> impl Iterator<Item = (&str, &Item)>;
+    fn list(&self, list: usize) -> impl Iterator<Item = &Item>;
+    fn group(&self, group: usize) -> &[Pod];
+    fn count(&self) -> usize;
+}
+
+macro_rules! impl_state {
+    ($type:ty $(, $state:ident)?) => {
+        impl State for $type {
+            fn revision(&self) -> u64 {
+                self $(.$state)?.revision()
+            }
+            fn is_closed(&self) -> bool {
+                self $(.$state)?.is_closed()
+            }
+            fn item(&self, pod: Pod) -> Option<&Item> {
+                let key = key(pod);
+                self $(.$state)?.get(ITEMS, hash(&*key), &*key)
+            }
+            fn items(&self) -> impl Iterator<Item = (&str, &Item)> {
+                self $(.$state)?.iter(ITEMS)
+            }
+            fn list(&self, list: usize) -> impl Iterator<Item = &Item> {
+                let list = list as u64;
+                let pods = self $(.$state)?.get(LISTED, hash(list), &list);
+                pods.into_iter().flatten().map(|at| {
+                    // SAFETY: it stands in a list that is visible, and what does is there.
+                    unsafe { self $(.$state)?.at_cell(*at) }.expect(WRONG)
+                })
+            }
+            fn group(&self, group: usize) -> &[Pod] {
+                let pods = self $(.$state)?.get(GROUPS, hash(group), &group);
+                pods.map_or(&[], |pods| &**pods)
+            }
+            fn count(&self) -> usize {
+                self $(.$state)?.get(COUNT, 0, &()).copied().unwrap_or(0)
+            }
+        }
+    };
+}
+
+impl_state!(View<'_>, state);
+impl_state!(Registered<Sample>);
+
+pub(super) const WRONG: &str = "a view does not show its revision";

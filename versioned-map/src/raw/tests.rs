@@ -1,0 +1,164 @@
+//! What cannot be seen from outside: who takes the lock, and what a panic under it leaves.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::limits::DEBT;
+use super::sample::{Closed, Item, Sample, State, Step, Store, View, apply};
+use super::{Engine, Registered};
+
+const POD: usize = 1;
+
+fn stamp(view: &impl State, pod: usize) -> Option<u64> {
+    view.item(pod).map(|item: &Item| item.shared.stamp)
+}
+
+/// A store that keeps a version for the snapshot.
+fn kept() -> (Store, Registered<Sample>) {
+    let store = Store::new();
+    store.commit(&[Step::Save(POD, 1)]).unwrap();
+    let view = store.snapshot();
+    store.commit(&[Step::Save(POD, 2)]).unwrap();
+    let mut tries = 0;
+    while store.engine.turn().keeps_nothing() {
+        store.engine.tidy_up();
+        tries += 1;
+        assert!(tries < 10, "nothing was kept");
+    }
+    (store, view)
+}
+
+#[test]
+fn a_clone_whose_place_stays_shared_asks_for_no_lock() {
+    let (store, view) = kept();
+    let other = view.clone();
+    let turn = store.engine.turn();
+    drop(other);
+    assert!(!store.engine.is_called(), "it wanted the lock");
+    // The last one frees what was kept. Who has the lock is not waited for, and does not go on
+    // for as long as others give back: whoever comes by next sees to it.
+    drop(view);
+    assert!(store.engine.is_called());
+    drop(turn);
+    assert!(!store.engine.turn().keeps_nothing());
+    drop(store.pinned());
+    assert!(store.engine.turn().keeps_nothing());
+}
+
+#[test]
+fn a_snapshot_that_keeps_nothing_asks_for_no_lock() {
+    let (store, view) = kept();
+    let newest = store.snapshot();
+    let turn = store.engine.turn();
+    drop(newest);
+    assert!(!store.engine.is_called(), "it wanted the lock");
+    drop(turn);
+    assert_eq!(stamp(&view, POD), Some(1));
+}
+
+/// The last of several snapshots of one revision frees what was kept for them, in whatever
+/// order they go.
+#[test]
+fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
+    for first in 0..3 {
+        let (store, view) = kept();
+        let mut views: Vec<_> = (0..2).map(|_| store.snapshot()).collect();
+        views.push(view);
+        store.commit(&[Step::Save(POD, 3)]).unwrap();
+        store.engine.tidy_up();
+        drop(views.swap_remove(first));
+        drop(views);
+        assert!(store.engine.turn().keeps_nothing());
+    }
+}
+
+fn replace(store: &Store, times: usize) {
+    for number in 0..times {
+        store.commit(&[Step::Save(POD, number as u64)]).unwrap();
+    }
+}
+
+/// A store with so much that waits for a view that whoever comes by is called, when it has gone.
+fn in_debt(store: &Store) -> View<'_> {
+    let view = store.pinned();
+    replace(store, 3 * DEBT);
+    assert!(store.engine.turn().left() > 2 * DEBT);
+    assert!(!store.engine.is_called(), "there is nothing to do yet");
+    view
+}
+
+#[test]
+fn what_waited_for_a_view_goes_with_it() {
+    let store = Store::new();
+    let view = in_debt(&store);
+    let other = store.pinned();
+    drop(view);
+    // The thread is pinned still.
+    assert!(!store.engine.is_called() && store.engine.turn().left() > 2 * DEBT);
+    drop(other);
+    for _ in 0..10 {
+        drop(store.snapshot());
+    }
+    assert!(store.engine.turn().is_tidy());
+    assert!(!store.engine.is_called(), "it goes on for ever");
+}
+
+/// Who has the lock is not waited for.
+#[test]
+fn a_view_that_ends_waits_for_no_lock() {
+    let store = Store::new();
+    let view = in_debt(&store);
+    let turn = store.engine.turn();
+    drop(view);
+    drop(turn);
+    assert!(store.engine.is_called());
+    for _ in 0..10 {
+        assert!(stamp(&store.pinned(), POD).is_some());
+    }
+    assert!(store.engine.turn().is_tidy());
+}
+
+/// What is cleared goes entirely, however little it is.
+#[test]
+fn what_is_cleared_beside_a_view_goes_with_it() {
+    let store = Store::new();
+    replace(&store, 2);
+    let view = store.pinned();
+    store.clear().unwrap();
+    assert!(!store.engine.turn().is_tidy());
+    drop(view);
+    assert!(store.engine.turn().is_tidy());
+    replace(&store, 2);
+    let view = store.pinned();
+    store.close();
+    drop(view);
+    assert!(store.engine.turn().is_tidy());
+}
+
+#[test]
+fn a_panic_under_the_lock_closes_the_store_and_publishes_nothing() {
+    let (store, view) = kept();
+    let before = store.pinned().revision();
+    let broken = catch_unwind(AssertUnwindSafe(|| {
+        let mut turn = store.engine.turn();
+        apply(&mut turn, Step::Save(2, 1));
+        apply(&mut turn, Step::Delete(POD));
+        panic!("under the lock");
+    }));
+    assert!(broken.is_err());
+    // Until somebody takes the lock, it is read as it was.
+    assert_eq!(store.pinned().revision(), before);
+    assert_eq!(store.pinned().items().count(), 1);
+    let late = store.snapshot();
+    assert_eq!(store.commit(&[Step::Save(3, 1)]), Err(Closed));
+    assert!(store.pinned().is_closed());
+    assert_eq!(store.pinned().revision(), before);
+    assert_eq!(store.snapshot().items().count(), 0);
+    assert_eq!(stamp(&view, POD), Some(1));
+    assert_eq!(stamp(&late, POD), Some(2));
+    assert_eq!(late.items().count(), 1);
+    store.close();
+}
+
+fn _is_shared_by_threads(engine: &Engine<Sample>) -> &(dyn Send + Sync) {
+    engine
+}

@@ -1,0 +1,380 @@
+//! What the writer keeps, unlinks and retires.
+
+use std::collections::btree_map::Entry;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::engine::{Engine, Owner, has_failed};
+use super::garbage::Garbage;
+use super::limits::{DEBT, LARGE, OFTEN, PERIOD, SHARE, STEPS};
+use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
+use super::registrations::Held;
+use super::turn::Turn;
+use super::version::Version;
+use super::writer::Writer;
+use crate::twin::{self, Twin};
+
+impl<O: Owner> Engine<O> {
+    /// Frees what can be freed, now that there may be no commit that would, at the expense of the
+    /// caller. What has to wait for a reader is left to whoever comes by when he has left.
+    #[cold]
+    pub fn tidy_up(self: &Arc<Engine<O>>) {
+        for _ in 0..STEPS {
+            let Some(mut turn) = self.try_turn_or_leave() else {
+                break;
+            };
+            turn.empty_out();
+            turn.tidy(usize::MAX, true);
+            if turn.is_tidy() {
+                break;
+            }
+        }
+    }
+
+    /// Sees to what is left, if that can be done now, at the expense of whoever lets go of a view.
+    #[inline]
+    pub fn come_by(self: &Arc<Engine<O>>) {
+        if self.awaited.is_due() && !has_failed() {
+            self.go_on();
+        }
+    }
+
+    /// Whether whoever comes by is to see to something.
+    pub fn is_called(&self) -> bool {
+        self.awaited.is_due()
+    }
+
+    /// Frees a part of what can be freed. If somebody has the lock, they or the next ones do.
+    #[cold]
+    fn go_on(self: &Arc<Engine<O>>) {
+        if let Some(mut turn) = self.try_turn() {
+            turn.note_visit();
+            turn.tidy(LARGE, true);
+        }
+    }
+
+    /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
+    /// done.
+    fn try_turn_or_leave(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
+        let turn = self.try_turn();
+        if turn.is_none() {
+            self.awaited.call();
+        }
+        turn
+    }
+
+    /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
+    /// where this may be the last look for a while, and otherwise when the period ends.
+    #[cold]
+    pub(super) fn let_go(self: &Arc<Engine<O>>, is_last: bool) {
+        if let Some(mut turn) = self.try_turn_or_leave() {
+            turn.tidy(0, false);
+            if is_last {
+                turn.tidy(LARGE, true);
+            }
+        }
+    }
+}
+
+impl<O: Owner> Turn<'_, O> {
+    /// Whether nothing is left that could be freed.
+    pub(crate) fn is_tidy(&self) -> bool {
+        let Writer {
+            replaced,
+            removed,
+            reclaimer,
+            ..
+        } = &*self.writer;
+        replaced.is_empty() && removed.is_empty() && reclaimer.is_empty()
+    }
+
+    /// Notes that somebody has come by. Where no commit has followed the last one who did, none
+    /// is to be expected.
+    pub(super) fn note_visit(&mut self) {
+        let revision = self.writer.revision;
+        if self.writer.visited_at.replace(revision) == Some(revision) {
+            self.empty_out();
+        }
+    }
+
+    /// Notes that nothing is to be left that can be freed, unless other commits follow.
+    pub(super) fn empty_out(&mut self) {
+        self.writer.emptied_at = Some(self.writer.revision);
+    }
+
+    /// About how many versions have not been freed.
+    pub fn left(&self) -> usize {
+        let Writer {
+            replaced,
+            reclaimer,
+            ..
+        } = &*self.writer;
+        (replaced.len() + reclaimer.len()) * CHUNK
+    }
+
+    /// Whether nothing is kept for a snapshot.
+    #[cfg(test)]
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        self.writer.kept.is_empty()
+    }
+
+    /// Looks which of the versions that have been replaced can go, at most so many of them,
+    /// and which of those that were kept. Ends the period when enough have been replaced in it, or
+    /// where this may be the last look for a while.
+    #[cold]
+    pub(super) fn tidy(&mut self, most: usize, is_last: bool) {
+        // Before it is looked for anything.
+        self.engine.awaited.take();
+        // As many as have come, and more: what waits does not grow with what is written.
+        let since = std::mem::take(&mut self.writer.since_tidy);
+        let most = most.max(SHARE * since);
+        self.writer.in_period += since;
+        let early = twin::is(Twin::ScannedFirst);
+        let early = early.then(|| self.engine.registrations.held());
+        let held = self.writer.keys() + O::others(&self.writer.books);
+        // Maps that shrink are not left with more that waits than they hold.
+        let period = if held < self.writer.held_before {
+            held.clamp(OFTEN, PERIOD)
+        } else {
+            PERIOD
+        };
+        let ends = self.writer.in_period >= period || is_last && !self.is_tidy();
+        let Writer {
+            reclaimer,
+            in_period,
+            held_before,
+            revision,
+            ..
+        } = &mut *self.writer;
+        if !ends {
+            reclaimer.settle();
+        } else if reclaimer.advance(*revision) {
+            *in_period = 0;
+            *held_before = held;
+        }
+        self.restock();
+        self.look(most, early);
+        let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
+        let lists = if is_full { most } else { since } / CHUNK + 1;
+        self.left.garbage.extend(self.writer.reclaimer.take(lists));
+        self.call();
+    }
+
+    /// Takes memory that can be used again.
+    fn restock(&mut self) {
+        if let Some(mut stash) = self.engine.stash() {
+            let Writer {
+                spares, replaced, ..
+            } = &mut *self.writer;
+            refill(spares, &mut stash.spares, SPARES);
+            refill(&mut replaced.spares, &mut stash.lists, LISTS);
+        }
+    }
+
+    /// Lets go of what nobody needs, by a scan that is made here, unless it was made too early.
+    fn look(&mut self, mut most: usize, early: Option<Vec<Held>>) {
+        let Writer {
+            reclaimer,
+            replaced,
+            removed,
+            kept,
+            revision,
+            ..
+        } = &*self.writer;
+        // Before the places are read: whoever is older has taken one.
+        let passed = if twin::is(Twin::UnlinkedAtOnce) {
+            *revision
+        } else {
+            reclaimer.passed()
+        };
+        // What may still be seen by a pinned reader waits.
+        let is_over = |old: &Old| old.until <= passed;
+        let is_past = |(period, _): &(u64, Old)| reclaimer.has_passed(*period);
+        let past = removed
+            .iter()
+            .take_while(|removed| is_past(removed))
+            .count();
+        if kept.is_empty() && past == 0 && !replaced.is_first(is_over) {
+            return;
+        }
+        let mut held = early.unwrap_or_else(|| self.engine.registrations.held());
+        if twin::is(Twin::Overlooked) {
+            held.clear();
+        }
+        let past = self.writer.removed.drain(..past).map(|(_, old)| old);
+        let past: Vec<Old> = past.collect();
+        self.keep_or_let_go(past, &held);
+        let (mut gone, mut unmarked) = (Vec::new(), Vec::new());
+        for revision in self.writer.kept.keys() {
+            match held.binary_search_by_key(revision, |held| held.revision) {
+                Err(_) => gone.push(*revision),
+                // The marked one of several that hold on to it has gone.
+                Ok(at) if !held[at].is_marked => unmarked.push(held[at]),
+                Ok(_) => {}
+            }
+        }
+        for held in unmarked {
+            self.mark(held);
+        }
+        for revision in gone {
+            if let Some(kept) = self.writer.kept.remove(&revision) {
+                self.keep_or_let_go(kept, &held);
+            }
+        }
+        while most > 0
+            && let Some(list) = self.writer.replaced.pop_if(is_over)
+        {
+            most = most.saturating_sub(list.len());
+            self.keep_or_let_go(list, &held);
+        }
+        self.writer.replaced.tidy();
+        self.writer.links.tidy();
+        shrink(&mut self.writer.removed);
+    }
+
+    /// Calls for whoever comes by, where much waits, and this may have been the last commit for a
+    /// while.
+    fn call(&mut self) {
+        let Writer {
+            replaced,
+            reclaimer,
+            emptied_at,
+            revision,
+            ..
+        } = &*self.writer;
+        let is_idle = *emptied_at == Some(*revision);
+        let is_left = is_idle && !self.is_tidy();
+        if is_left || replaced.has(DEBT) || reclaimer.len() > DEBT / CHUNK {
+            reclaimer.call(&self.engine.awaited);
+        }
+        if std::mem::take(&mut self.is_missed) {
+            self.engine.awaited.call();
+        }
+    }
+
+    /// Has whoever gives the place back look at what is kept for it. Where it has been given
+    /// back already, whoever comes by is to look again.
+    fn mark(&mut self, held: Held) {
+        if !self.engine.registrations.mark(held) && !twin::is(Twin::Unmarked) {
+            self.is_missed = true;
+        }
+    }
+
+    fn keep_or_let_go(&mut self, mut list: Vec<Old>, held: &[Held]) {
+        if !held.is_empty() {
+            list = self.keep(list, held);
+        }
+        for old in &mut list {
+            self.unlink(old);
+        }
+        if list.is_empty() {
+            return;
+        }
+        let list = Garbage::Versions(list);
+        if twin::is(Twin::FreedAtOnce) {
+            self.left.garbage.push(list);
+        } else {
+            self.writer.reclaimer.retire(list);
+        }
+    }
+
+    /// Keeps what somebody needs; answers with the others.
+    fn keep(&mut self, list: Vec<Old>, held: &[Held]) -> Vec<Old> {
+        let needs = |old: &Old| {
+            let oldest = held.get(held.partition_point(|held| held.revision < old.since()));
+            oldest.copied().filter(|held| held.revision < old.until)
+        };
+        // Readers are at the newest revision, as a rule.
+        if !list.iter().any(|old| needs(old).is_some()) {
+            return list;
+        }
+        let mut others = Vec::with_capacity(list.len());
+        for old in list {
+            let Some(held) = needs(&old) else {
+                others.push(old);
+                continue;
+            };
+            let Writer { kept, links, .. } = &mut *self.writer;
+            old.note_in(links);
+            match kept.entry(held.revision) {
+                Entry::Occupied(mut kept) => kept.get_mut().push(old),
+                Entry::Vacant(first) => {
+                    first.insert(vec![old]);
+                    if !held.is_marked {
+                        self.mark(held);
+                    }
+                }
+            }
+        }
+        others
+    }
+
+    #[inline]
+    fn unlink(&mut self, old: &mut Old) {
+        if old.removed {
+            return;
+        }
+        // SAFETY: this is the writer, and it has been replaced.
+        unsafe { self.writer.links.unlink(old) };
+        // SAFETY: what has been replaced has a newer one, which is linked.
+        let newer = unsafe { old.newer.as_ref() };
+        if twin::is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
+            old.is_lent = false;
+        }
+        if newer.has_value() || !newer.is_alone() {
+            return;
+        }
+        // SAFETY: its cell is freed with its last version.
+        let newest = unsafe { old.cell.as_ref() }.head().newest();
+        if newest == old.newer.as_ptr() {
+            self.remove(old, old.cell, old.newer);
+        }
+    }
+
+    /// Removes a key of which nothing is left but a version that says so.
+    #[cold]
+    fn remove(&mut self, old: &Old, cell: NonNull<Cell>, last: NonNull<Version>) {
+        if twin::is(Twin::KilledAtOnce) {
+            return;
+        }
+        let Old { kind, map, .. } = *old;
+        let table = self.table(map);
+        // SAFETY: this is the writer, and the newest table.
+        let Some(at) = (unsafe { table.slot_of(cell) }) else {
+            unreachable!("a cell stands in its table until it is removed");
+        };
+        table.slot(at).kill();
+        let usage = &mut self.writer.usages[map as usize];
+        usage.live -= 1;
+        let live = usage.live;
+        // A snapshot of the present revision may have found it still, and keeps it. Who is pinned
+        // from now on finds the slot dead, in these tables or in others.
+        let until = self.next();
+        let period = self.writer.reclaimer.period();
+        let old = Old {
+            kind,
+            map,
+            removed: true,
+            is_lent: false,
+            version: last,
+            cell,
+            newer: last,
+            until,
+        };
+        self.writer.removed.push_back((period, old));
+        self.own += 1;
+        if self.table(map).is_wide(live) {
+            self.lay_out_anew(map, live);
+        }
+    }
+}
+
+/// Takes from `others` what there is room for.
+fn refill<T>(own: &mut Vec<T>, others: &mut Vec<T>, most: usize) {
+    let room = most.saturating_sub(own.len());
+    let from = others.len().saturating_sub(room);
+    own.extend(others.drain(from..));
+    // Whoever leaves something there may be a reader, who asks for no memory.
+    others.reserve(most.saturating_sub(others.len()));
+}
