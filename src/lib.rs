@@ -119,10 +119,6 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The files of `VersionedStore` say `im` so far.
-#[cfg(feature = "versioned")]
-extern crate imbl as im;
-
 pub mod changes;
 mod hash;
 mod model;

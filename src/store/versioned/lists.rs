@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use im::shared_ptr::DefaultSharedPtr;
-use im::{GenericOrdMap, GenericVector};
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericOrdMap, GenericVector};
 use versioned_map::raw::At;
 
 use crate::hash::RandomState;
