@@ -7,8 +7,7 @@ use std::sync::Arc;
 use equivalent::Equivalent;
 
 use crate::domain::{
-    Domain, Engine, Handle, LENGTHS, RandomState, Shared, ask, hash_of, is_asked_in, note_length,
-    publish,
+    Domain, Engine, Handle, LENGTHS, RandomState, Shared, hash_of, note_length, publish,
 };
 use crate::raw::{Map, Spot, Turn};
 use crate::view::{MapReader, MapSnapshot, PinnedMap};
@@ -43,7 +42,9 @@ use crate::view::{MapReader, MapSnapshot, PinnedMap};
 /// # Code of a caller's
 ///
 /// `Hash`, `Clone` and closures run when nobody's turn is taken; so do `Drop`s, of keys and values alike,
-/// sometime later on whichever thread frees. `Eq` runs in the domain's turn, too: there it may read
+/// sometime later on whichever thread frees, one after the other: what can be freed since a `Drop` has
+/// written is freed after it, and not within it. (Where each `Drop` puts another value of its kind, that never
+/// ends.) `Eq` runs in the domain's turn, too: there it may read
 /// every map, and write to maps of other domains; one that writes to its own domain panics. One that waits
 /// for a lock whose holder writes to the same domain waits for ever.
 ///
@@ -216,9 +217,7 @@ where
     where
         Q: Equivalent<K> + ?Sized,
     {
-        ask(self.handle.engine(), || {
-            turn.find_first(self.map, hash, key)
-        })
+        turn.find_first(self.map, hash, key)
     }
 
     /// Puts a value where a key was looked for; answers with the key where it was not needed.
@@ -414,12 +413,13 @@ where
 }
 
 impl<K, V, S> Drop for VersionedMap<K, V, S> {
+    /// A commit, from which on the map is empty.
     fn drop(&mut self) {
         let engine = self.handle.engine();
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        if is_asked_in(engine) {
+        if engine.is_asking() {
             // The turn is taken. The map goes with its domain.
             return;
         }
@@ -429,8 +429,8 @@ impl<K, V, S> Drop for VersionedMap<K, V, S> {
         }
         let map = self.map.number();
         turn.entry(LENGTHS, hash_of(map), &map).remove();
-        turn.publish();
         turn.remove_map(map);
+        turn.publish();
         drop(turn);
         engine.tidy_up();
     }

@@ -11,6 +11,7 @@
 
 mod cell;
 mod engine;
+mod leftovers;
 #[cfg(all(test, loom))]
 mod models;
 mod old;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use equivalent::Equivalent;
 
 use super::cell::{At, Cell, Key, Kind};
-use super::engine::{Engine, LARGE, OFTEN, Owner, has_failed};
-use super::old::{Garbage, Old, SPARES, STOCK, Spare, Stash};
-use super::panics;
+use super::engine::{Engine, LARGE, OFTEN, Owner};
+use super::leftovers::Leftovers;
+use super::old::{Garbage, Old, SPARES, STOCK, Spare};
 use super::table::{Table, Taken};
 use super::tables::{Map, MapTable, Tables};
 use super::version::{self, Block, Version, fills_block};
@@ -64,10 +64,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             writer,
             own: 0,
             is_missed: false,
-            left: Leftovers {
-                engine,
-                garbage: Vec::new(),
-            },
+            left: Leftovers::new(engine),
         }
     }
 
@@ -130,6 +127,11 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- maps
 
+    /// Whether a map is there still.
+    pub(crate) fn has(&self, map: u32) -> bool {
+        self.tables().of(map).is_some()
+    }
+
     /// Makes another map.
     pub fn add<K, V>(&mut self) -> Map<K, V>
     where
@@ -144,10 +146,13 @@ impl<'e, O: Owner> Turn<'e, O> {
         unsafe { Map::numbered(number) }
     }
 
-    /// Lets go of a map. What is in it is freed with its last reader, outside of the turn.
+    /// Lets go of a map, as the last step of a commit: whoever sees the new tables sees the whole of it.
+    /// What is in the map is freed with its last reader, outside of the turn.
     pub fn remove_map(&mut self, map: u32) {
-        let mut fresh = self.tables().clone();
+        let revision = self.begin();
         self.bury(map);
+        let mut fresh = self.tables().clone();
+        fresh.since = revision;
         fresh.set(map, None);
         self.set_tables(fresh);
     }
@@ -176,7 +181,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         Q: Equivalent<K> + ?Sized,
     {
         self.writer.asks_caller = true;
+        let asking = self.engine.begin_to_ask();
         let spot = self.find(map, hash, key);
+        drop(asking);
         self.writer.asks_caller = false;
         spot
     }
@@ -603,34 +610,6 @@ where
         let kind = Map::<K, V>::kind();
         let map = self.map.number();
         self.turn.push(map, kind, self.spot.hash, &taken, fresh);
-    }
-}
-
-/// What is freed once the lock has been given back.
-pub(super) struct Leftovers<'e, O: Owner> {
-    engine: &'e Engine<O>,
-    /// Nobody can come to it any more.
-    pub(super) garbage: Vec<Garbage>,
-}
-
-impl<O: Owner> Leftovers<'_, O> {
-    #[cold]
-    fn free(&mut self) {
-        let mut stash = self.engine.stash();
-        panics::all(self.garbage.drain(..), |garbage| {
-            let stash: Option<&mut Stash> = stash.as_deref_mut();
-            // SAFETY: the reclaimer has handed it out.
-            unsafe { garbage.free(stash) };
-        });
-    }
-}
-
-impl<O: Owner> Drop for Leftovers<'_, O> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.garbage.is_empty() && !has_failed() {
-            self.free();
-        }
     }
 }
 
