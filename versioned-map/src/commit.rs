@@ -56,6 +56,8 @@ trait Changes: Any + Send {
     /// Finds where the keys stand, unless the map has gone. The caller's `Eq` runs here, and nothing
     /// else.
     fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Spot>>;
+    /// How many of the keys are new.
+    fn new_keys(&self, spots: &[Spot]) -> usize;
     /// Makes the changes, where they were found. Nothing of the caller's runs here.
     fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>);
     /// How many keys are changed.
@@ -118,15 +120,18 @@ where
         Some(spots.collect())
     }
 
+    fn new_keys(&self, spots: &[Spot]) -> usize {
+        let changes = self.changes.iter().zip(spots);
+        let new = changes.filter(|(change, spot)| change.value.is_some() && spot.is_vacant());
+        new.count()
+    }
+
     fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>) {
         let map = self.map.number();
         let before = turn.len(map);
         if self.clears {
             turn.put_nothing_everywhere(map);
         }
-        let changes = self.changes.iter().zip(&spots);
-        let new = changes.filter(|(change, spot)| change.value.is_some() && spot.is_vacant());
-        turn.reserve(map, new.count());
         self.left.reserve(self.changes.len());
         for (Change { key, value, .. }, mut spot) in self.changes.drain(..).zip(spots) {
             // An `Eq` that lies may have found one key for two.
@@ -272,6 +277,8 @@ impl<'d> Commit<'d> {
     fn publish_in(mut self, mut turn: Turn<'_, Shared>) -> u64 {
         let spots = self.maps.iter().map(|of| of.find(&mut turn));
         let spots: Vec<Option<Vec<Spot>>> = spots.collect();
+        let maps = self.maps.iter().zip(&spots);
+        turn.reserve(maps.filter_map(|(of, spots)| Some((of.map(), of.new_keys(spots.as_ref()?)))));
         for (of, spots) in self.maps.iter_mut().zip(spots) {
             if let Some(spots) = spots {
                 of.put(&mut turn, spots);

@@ -142,6 +142,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         let mut fresh = self.tables().clone();
         fresh.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         self.set_tables(fresh);
+        self.tidy_often();
         // SAFETY: it has just been made, with these types, and numbers are given once.
         unsafe { Map::numbered(number) }
     }
@@ -249,12 +250,17 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.usages[map as usize].present
     }
 
-    /// Has room for so many more keys in a map's table. O(keys) where it had not.
-    pub(crate) fn reserve(&mut self, map: u32, keys: usize) {
-        let Usage { used, live, .. } = self.writer.usages[map as usize];
-        if used + keys > self.table(map).room() {
-            self.lay_out_anew(map, live + keys);
+    /// Has room for so many more keys in the tables of some maps. O(keys) where it had not.
+    pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
+        let mut fresh = None;
+        for (map, keys) in maps {
+            let Usage { used, live, .. } = self.writer.usages[map as usize];
+            if used + keys > self.table(map).room() {
+                let fresh = fresh.get_or_insert_with(|| self.tables().clone());
+                self.lay_out_anew(fresh, map, live + keys);
+            }
         }
+        fresh.into_iter().for_each(|fresh| self.set_tables(fresh));
     }
 
     /// Puts another value, or that there is none, where a key stands.
@@ -295,7 +301,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
     {
-        self.reserve(map.number(), 1);
+        self.reserve([(map.number(), 1)]);
         let revision = self.begin();
         let cell = K::cell(key, spot.hash);
         let first = version::make(None, None, Some(value), revision);
@@ -349,10 +355,10 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.own += 1;
     }
 
-    /// Gives a map another table, with room for so many keys. O(keys).
+    /// Gives a map another table, with room for so many keys, in tables that are set before anything
+    /// else is written. O(keys).
     #[cold]
-    pub(super) fn lay_out_anew(&mut self, map: u32, keys: usize) {
-        let mut fresh = self.tables().clone();
+    pub(super) fn lay_out_anew(&mut self, fresh: &mut Tables, map: u32, keys: usize) {
         let of_map = fresh.of_mut(map).expect("the map is there");
         of_map.table = of_map.table.laid_out_anew(keys);
         let layout = Arc::into_raw(Arc::new(of_map.table.clone())).cast_mut();
@@ -362,7 +368,6 @@ impl<'e, O: Owner> Turn<'e, O> {
         // the reclaimer, which keeps it for a grace period.
         let old = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(old) }));
         self.writer.reclaimer.retire(old);
-        self.set_tables(fresh);
         let usage = &mut self.writer.usages[map as usize];
         usage.used = usage.live;
         self.stock_up();
@@ -380,6 +385,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
+        self.writer.since_tidy += fresh.weight();
         let fresh = Arc::into_raw(Arc::new(fresh)).cast_mut();
         // Release: pairs with the Acquire in `Engine::pin`.
         let old = self.engine.tables.swap(fresh, Release);
@@ -400,11 +406,16 @@ impl<'e, O: Owner> Turn<'e, O> {
             // Release: pairs with the Acquire loads of `published`. All that was written
             // comes before.
             self.engine.published.store(revision, Release);
-            if self.writer.since_tidy >= OFTEN {
-                self.tidy(0, false);
-            }
+            self.tidy_often();
         }
         self.writer.revision
+    }
+
+    #[inline]
+    fn tidy_often(&mut self) {
+        if self.writer.since_tidy >= OFTEN {
+            self.tidy(0, false);
+        }
     }
 
     /// Whether so much has been replaced that whoever did it should see to it.
