@@ -176,7 +176,7 @@ impl<'d> Commit<'d> {
         V: Send + Sync + 'static,
     {
         let map = map.in_domain(self.handle.engine());
-        let place = self.maps.iter().position(|of| of.map() == map.number());
+        let place = self.maps.iter().rposition(|of| of.map() == map.number());
         let place = place.unwrap_or_else(|| {
             self.maps.push(Box::new(Of {
                 map,
@@ -247,7 +247,7 @@ impl<'d> Commit<'d> {
     ///
     /// # Panics
     ///
-    /// If a key's `Eq` does; then nothing has happened.
+    /// If a key's `Eq` does; then nothing has happened. If a `Drop` does, of what was replaced; then it has been published.
     pub fn publish(self) -> u64 {
         let turn = self.handle.turn();
         self.publish_in(turn)

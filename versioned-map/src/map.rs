@@ -48,7 +48,16 @@ use crate::view::{MapReader, MapSnapshot, PinnedMap};
 /// every map, and write to maps of other domains; one that writes to its own domain panics. One that waits
 /// for a lock whose holder writes to the same domain waits for ever.
 ///
-/// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before.
+/// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before; but
+/// a `Drop` runs when the change has been published. Whoever reads without a view may be the one who frees, and meet such a
+/// panic of another's value.
+///
+/// # The end of a map
+///
+/// Dropping a map is a commit, from which on it is empty. What was in it is freed at once, or with the last
+/// view or snapshot from before: each of those keeps all of it. So snapshots that are values in a map of
+/// their own domain keep that map for good, and themselves, unless it is [cleared](Self::clear) before it is dropped. A map that is
+/// dropped by an `Eq` which its domain asks goes with the domain.
 pub struct VersionedMap<K, V, S = RandomState> {
     handle: Handle,
     map: Map<K, V>,
@@ -183,7 +192,8 @@ where
     /// The present state, for a thread that asks several questions in a row and then lets go of it:
     /// the cheapest consistent view. O(1), allocates nothing.
     ///
-    /// While it is held, nothing that is replaced in the domain is freed.
+    /// While it is held, nothing that is replaced in the domain is freed, nor in any other that the thread reads
+    /// meanwhile: see [`Pinned`](crate::Pinned).
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> PinnedMap<'_, K, V, S> {
@@ -413,7 +423,7 @@ where
 }
 
 impl<K, V, S> Drop for VersionedMap<K, V, S> {
-    /// A commit, from which on the map is empty.
+    /// A commit: see "The end of a map" above.
     fn drop(&mut self) {
         let engine = self.handle.engine();
         if cfg!(loom) && std::thread::panicking() {
