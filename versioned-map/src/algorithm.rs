@@ -61,7 +61,8 @@
 //! All of this is done every few commits, by the writer, for 32 times as many versions as have been replaced
 //! since. Where more than 8,192 wait, and where a map is cleared or a domain has lost its last owner, whoever lets go
 //! of a view or a snapshot, or reads without a closure, sees to them, 2,048 at a time, as soon as a reader has
-//! left whom they wait for. Values and keys are dropped when the turn has been given back.
+//! left whom they wait for. Values and keys are dropped when the turn has been given back,
+//! and never within one another: a thread that frees takes what its `Drop`s have left to be freed after them.
 //!
 //! Clearing a map puts another table in the place of the old one, which goes, with all that is in it, with its
 //! last reader; beside snapshots it puts a version in each chain that says that there is nothing, so that they
@@ -70,7 +71,7 @@
 //! # Commits and code of a caller's
 //!
 //! A [`Commit`](crate::Commit) notes its changes, hashes their keys, and compares keys among themselves. Publishing takes
-//! the turn, and then
+//! the turn, passes over the maps that have gone since, and then
 //!
 //! 1. finds where all keys stand: here the caller's `Eq` runs. Nothing has been written yet, so that a panic
 //!    leaves everything as it was. A write to the same domain from in here panics;

@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use crate::handle::{Handle, Shared, ask, note_length, publish};
+use crate::handle::{Handle, Shared, note_length, publish};
 use crate::map::VersionedMap;
 use crate::raw::{Map, Spot, Turn};
 
@@ -18,6 +18,9 @@ use crate::raw::{Map, Spot, Turn};
 /// several changes of one key the last one counts. It shows nothing of what it notes: what it
 /// depends on is read from a view, and [`publish_if_unchanged_since`](Self::publish_if_unchanged_since)
 /// says whether that was still so.
+///
+/// It borrows the domain, and none of the maps. The changes of a map that has been dropped before it is
+/// published are nothing.
 ///
 /// ```
 /// use versioned_map::{Domain, VersionedMap};
@@ -50,8 +53,11 @@ pub struct Commit<'d> {
 /// The changes of one map.
 trait Changes: Any + Send {
     fn map(&self) -> u32;
-    /// Finds where the keys stand. The caller's `Eq` runs here, and nothing else.
-    fn find(&self, turn: &mut Turn<'_, Shared>) -> Vec<Spot>;
+    /// Finds where the keys stand, unless the map has gone. The caller's `Eq` runs here, and nothing
+    /// else.
+    fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Spot>>;
+    /// How many of the keys are new.
+    fn new_keys(&self, spots: &[Spot]) -> usize;
     /// Makes the changes, where they were found. Nothing of the caller's runs here.
     fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>);
     /// How many keys are changed.
@@ -105,10 +111,19 @@ where
         self.map.number()
     }
 
-    fn find(&self, turn: &mut Turn<'_, Shared>) -> Vec<Spot> {
+    fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Spot>> {
+        if !turn.has(self.map.number()) {
+            return None;
+        }
         let changes = self.changes.iter();
         let spots = changes.map(|Change { hash, key, .. }| turn.find_first(self.map, *hash, key));
-        spots.collect()
+        Some(spots.collect())
+    }
+
+    fn new_keys(&self, spots: &[Spot]) -> usize {
+        let changes = self.changes.iter().zip(spots);
+        let new = changes.filter(|(change, spot)| change.value.is_some() && spot.is_vacant());
+        new.count()
     }
 
     fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>) {
@@ -117,9 +132,6 @@ where
         if self.clears {
             turn.put_nothing_everywhere(map);
         }
-        let changes = self.changes.iter().zip(&spots);
-        let new = changes.filter(|(change, spot)| change.value.is_some() && spot.is_vacant());
-        turn.reserve(map, new.count());
         self.left.reserve(self.changes.len());
         for (Change { key, value, .. }, mut spot) in self.changes.drain(..).zip(spots) {
             // An `Eq` that lies may have found one key for two.
@@ -164,7 +176,7 @@ impl<'d> Commit<'d> {
         V: Send + Sync + 'static,
     {
         let map = map.in_domain(self.handle.engine());
-        let place = self.maps.iter().position(|of| of.map() == map.number());
+        let place = self.maps.iter().rposition(|of| of.map() == map.number());
         let place = place.unwrap_or_else(|| {
             self.maps.push(Box::new(Of {
                 map,
@@ -235,7 +247,7 @@ impl<'d> Commit<'d> {
     ///
     /// # Panics
     ///
-    /// If a key's `Eq` does; then nothing has happened.
+    /// If a key's `Eq` does; then nothing has happened. If a `Drop` does, of what was replaced; then it has been published.
     pub fn publish(self) -> u64 {
         let turn = self.handle.turn();
         self.publish_in(turn)
@@ -263,12 +275,14 @@ impl<'d> Commit<'d> {
     }
 
     fn publish_in(mut self, mut turn: Turn<'_, Shared>) -> u64 {
-        let engine = self.handle.engine();
-        let maps = self.maps.iter();
-        let spots = maps.map(|of| ask(engine, || of.find(&mut turn)));
-        let spots: Vec<Vec<Spot>> = spots.collect();
+        let spots = self.maps.iter().map(|of| of.find(&mut turn));
+        let spots: Vec<Option<Vec<Spot>>> = spots.collect();
+        let maps = self.maps.iter().zip(&spots);
+        turn.reserve(maps.filter_map(|(of, spots)| Some((of.map(), of.new_keys(spots.as_ref()?)))));
         for (of, spots) in self.maps.iter_mut().zip(spots) {
-            of.put(&mut turn, spots);
+            if let Some(spots) = spots {
+                of.put(&mut turn, spots);
+            }
         }
         // What is left of the commit is dropped after the turn.
         publish(turn)

@@ -90,7 +90,8 @@ impl Domain {
     /// The present state of all maps, for a thread that asks several questions in a row and then
     /// lets go of it: the cheapest consistent view. O(1), allocates nothing.
     ///
-    /// While it is held, nothing that is replaced in this domain is freed.
+    /// While it is held, nothing that is replaced in this domain is freed, nor in any other that the thread reads
+    /// meanwhile: see [`Pinned`].
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> Pinned<'_> {

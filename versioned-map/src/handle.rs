@@ -1,6 +1,5 @@
 //! An engine of maps, and what all who have a handle of it share.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::raw::{self, Map, Owner, Turn};
@@ -48,7 +47,7 @@ impl Handle {
     /// The right to write. It waits for other writers.
     pub(crate) fn turn(&self) -> Turn<'_, Shared> {
         assert!(
-            !is_asked_in(&self.0),
+            !self.0.is_asking(),
             "an `Eq` that is asked in the middle of a commit writes to its own domain"
         );
         let turn = self.0.turn();
@@ -70,34 +69,6 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.0.leave();
     }
-}
-
-crate::sync::thread_local! {
-    /// The domains whose turns this thread has, while code of a caller runs.
-    static ASKED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Whether code of a caller runs in a turn of this domain.
-pub(crate) fn is_asked_in(engine: &Arc<Engine>) -> bool {
-    let at = Arc::as_ptr(engine).addr();
-    ASKED
-        .try_with(|asked| asked.borrow().contains(&at))
-        .unwrap_or(false)
-}
-
-/// Runs code of a caller in a turn.
-pub(crate) fn ask<R>(engine: &Arc<Engine>, code: impl FnOnce() -> R) -> R {
-    struct Asked;
-    impl Drop for Asked {
-        fn drop(&mut self) {
-            let _ = ASKED.try_with(|asked| asked.borrow_mut().pop());
-        }
-    }
-    let at = Arc::as_ptr(engine).addr();
-    let _asked = ASKED
-        .try_with(|asked| asked.borrow_mut().push(at))
-        .map(|()| Asked);
-    code()
 }
 
 /// Notes how many keys a map has.

@@ -30,8 +30,12 @@
 //! - **Memory.** A key takes a cell of 32 bytes and the key, rounded up to 32; a version of 16 bytes and the value,
 //!   rounded up to 64; 32 bytes for each slot, of which there are 1.25 to 3 a key, after removals more.
 //! - **A table that grows** is laid out anew by one commit, which is O(keys).
-//! - **A thread that sleeps with a pinned view** keeps everything in memory that is replaced meanwhile in that domain.
-//!   A snapshot keeps what it shows, and nothing else.
+//! - **A thread that sleeps with a pinned view** keeps everything in memory that is replaced meanwhile in that domain,
+//!   and in every other one that it has read while it held the view. One that is forgotten (`mem::forget`) holds up
+//!   its domain for good, and each that its thread reads from then on.
+//! - **A snapshot** keeps the versions that it shows, and the tables of its time: 32 bytes for each slot, which snapshots share
+//!   unless a table has grown or shrunk between them. Its end takes the domain's turn where something was kept for it,
+//!   and a look at all snapshots that there are: with thousands of them at once that is what they cost.
 //! - Without consistent snapshots or commits of several keys, `papaya` does with fewer words a key what this does.
 //!
 //! # What it gives
@@ -68,7 +72,7 @@
 //! # Panics, locks, forks
 //!
 //! What a caller's `Hash`, `Eq`, `Clone`, `Drop` and closures may do stands at [`VersionedMap`]. In a process that was forked off, reads
-//! go on and nothing is freed. A signal handler may read with [`with`](VersionedMap::with), after its thread's first read.
+//! go on and nothing is freed; who writes there, or drops a map, waits for ever where another thread was writing at the fork. A signal handler may read with [`with`](VersionedMap::with), after its thread's first read.
 //! `VERSIONED_MAP_MEMBARRIER=off` in the environment has pins with a fence, as on systems without that call.
 //!
 //! # Features

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::handle::{
-    Engine, Handle, LENGTHS, RandomState, Shared, ask, hash_of, is_asked_in, note_length, publish,
-};
+use crate::handle::{Engine, Handle, LENGTHS, RandomState, Shared, hash_of, note_length, publish};
 use crate::map_view::{MapReader, MapSnapshot, PinnedMap};
 use crate::raw::{Map, Spot, Turn};
 use crate::twin::{self, Twin};
@@ -43,11 +41,22 @@ use crate::twin::{self, Twin};
 /// # Code of a caller's
 ///
 /// `Hash`, `Clone` and closures run when nobody's turn is taken; so do `Drop`s, of keys and values alike,
-/// sometime later on whichever thread frees. `Eq` runs in the domain's turn, too: there it may read
+/// sometime later on whichever thread frees, one after the other: what can be freed since a `Drop` has
+/// written is freed after it, and not within it. (Where each `Drop` puts another value of its kind, that never
+/// ends.) `Eq` runs in the domain's turn, too: there it may read
 /// every map, and write to maps of other domains; one that writes to its own domain panics. One that waits
 /// for a lock whose holder writes to the same domain waits for ever.
 ///
-/// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before.
+/// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before; but
+/// a `Drop` runs when the change has been published. Whoever reads without a view may be the one who frees, and meet such a
+/// panic of another's value.
+///
+/// # The end of a map
+///
+/// Dropping a map is a commit, from which on it is empty. What was in it is freed at once, or with the last
+/// view or snapshot from before: each of those keeps all of it. So snapshots that are values in a map of
+/// their own domain keep that map for good, and themselves, unless it is [cleared](Self::clear) before it is dropped. A map that is
+/// dropped by an `Eq` which its domain asks goes with the domain.
 pub struct VersionedMap<K, V, S = RandomState> {
     handle: Handle,
     map: Map<K, V>,
@@ -137,7 +146,9 @@ where
         V: Clone,
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.with(key, V::clone)
+        let value = self.with(key, V::clone);
+        self.handle.engine().come_by();
+        value
     }
 
     /// Calls `read` with the value under a key, if there is one, and answers what it answers. O(1), and
@@ -148,14 +159,9 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = self.hash(key);
-        let answer = self
-            .handle
-            .engine()
-            .pin()
-            .get(self.map, hash, key)
-            .map(read);
-        self.handle.engine().come_by();
-        answer
+        let pinned = self.handle.engine().pin();
+        // Nothing is freed here: a signal handler may ask.
+        pinned.get(self.map, hash, key).map(read)
     }
 
     /// Whether a key is there. O(1).
@@ -182,7 +188,8 @@ where
     /// The present state, for a thread that asks several questions in a row and then lets go of it:
     /// the cheapest consistent view. O(1), allocates nothing.
     ///
-    /// While it is held, nothing that is replaced in the domain is freed.
+    /// While it is held, nothing that is replaced in the domain is freed, nor in any other that the thread reads
+    /// meanwhile: see [`Pinned`](crate::Pinned).
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> PinnedMap<'_, K, V, S> {
@@ -216,9 +223,7 @@ where
     where
         Q: Equivalent<K> + ?Sized,
     {
-        ask(self.handle.engine(), || {
-            turn.find_first(self.map, hash, key)
-        })
+        turn.find_first(self.map, hash, key)
     }
 
     /// Puts a value where a key was looked for; answers with the key where it was not needed.
@@ -415,12 +420,13 @@ where
 }
 
 impl<K, V, S> Drop for VersionedMap<K, V, S> {
+    /// A commit: see "The end of a map" above.
     fn drop(&mut self) {
         let engine = self.handle.engine();
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        if is_asked_in(engine) {
+        if engine.is_asking() {
             // The turn is taken. The map goes with its domain.
             return;
         }
@@ -430,8 +436,8 @@ impl<K, V, S> Drop for VersionedMap<K, V, S> {
         }
         let map = self.map.number();
         turn.entry(LENGTHS, hash_of(map), &map).remove();
-        turn.publish();
         turn.remove_map(map);
+        turn.publish();
         drop(turn);
         engine.tidy_up();
     }

@@ -13,6 +13,7 @@ mod cell;
 mod engine;
 mod entry;
 mod garbage;
+mod leftovers;
 mod limits;
 #[cfg(all(test, loom))]
 mod models;

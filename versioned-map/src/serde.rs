@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::commit::Commit;
 use crate::map::VersionedMap;
@@ -19,7 +19,12 @@ macro_rules! impl_serialize {
             V: Send + Sync + Serialize + 'static,
         {
             fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
-                serializer.collect_map(self.iter())
+                // Not `collect_map`: a pinned view's iterator does not know how many there are.
+                let mut map = serializer.serialize_map(Some(self.len()))?;
+                for (key, value) in self.iter() {
+                    map.serialize_entry(key, value)?;
+                }
+                map.end()
             }
         }
     };

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use versioned_map::{Domain, VersionedMap};
@@ -158,6 +158,68 @@ fn a_map_that_is_dropped_gives_back_what_was_in_it() {
     }
     drop((other, domain));
     assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// Whoever has a commit does not have its maps.
+#[test]
+fn changes_of_a_map_that_has_gone_are_nothing() {
+    let domain = Domain::new();
+    let other: VersionedMap<u8, u8> = domain.map();
+    for step in 0..3 {
+        let map: VersionedMap<u8, String> = domain.map();
+        map.insert(1, "a".into());
+        let mut commit = domain.commit();
+        match step {
+            0 => commit.insert(&map, 1, "b".into()),
+            1 => commit.remove(&map, 1),
+            _ => commit.clear(&map).insert(&map, 2, "b".into()),
+        };
+        commit.insert(&other, step, 1);
+        drop(map);
+        let before = domain.revision();
+        assert_eq!(commit.publish(), before + 1);
+        assert_eq!(
+            (other.get(&step), other.len()),
+            (Some(1), step as usize + 1)
+        );
+    }
+    let map: VersionedMap<u8, u8> = domain.map();
+    let mut commit = domain.commit();
+    commit.insert(&map, 1, 1);
+    drop(map);
+    let before = domain.revision();
+    assert_eq!(commit.publish(), before, "nothing was changed");
+}
+
+/// The length and what is there go at the same revision.
+#[test]
+fn views_of_a_map_that_is_dropped_agree_with_themselves() {
+    for _ in 0..500 {
+        let domain = Domain::new();
+        let map: VersionedMap<u64, u64> = domain.map();
+        map.insert(1, 1);
+        map.insert(2, 1);
+        let mut reader = map.reader();
+        let (looks, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let mut is_last = false;
+                while !is_last {
+                    is_last = is_over.load(Ordering::Acquire);
+                    let view = reader.view();
+                    let seen = (view.revision(), view.len(), view.iter().count());
+                    assert!([(2, 2, 2), (3, 0, 0)].contains(&seen), "{seen:?}");
+                    assert!(!is_last || seen.0 == 3);
+                    looks.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            while looks.load(Ordering::Relaxed) < 10 {
+                thread::yield_now();
+            }
+            drop(map);
+            is_over.store(true, Ordering::Release);
+        });
+    }
 }
 
 #[derive(Clone, Debug)]

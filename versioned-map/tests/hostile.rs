@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use versioned_map::{Change, Domain, VersionedMap};
 
@@ -216,6 +217,63 @@ fn an_eq_that_writes_to_its_own_domain_panics() {
     subject.end();
 }
 
+/// A thread that ends has no destructors of thread locals any more but those that are left.
+#[test]
+fn an_eq_that_writes_to_its_own_domain_panics_while_its_thread_ends() {
+    struct Ends(Cell<Option<Box<dyn FnOnce()>>>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.take().unwrap()();
+        }
+    }
+    thread_local! {
+        static ENDS: Ends = const { Ends(Cell::new(None)) };
+    }
+    let (told, text) = mpsc::channel();
+    let map = Arc::new(VersionedMap::new());
+    thread::spawn(move || {
+        // They run in the opposite order: this one after that of whatever is asked for later.
+        ENDS.with(|ends| {
+            let map = map.clone();
+            let ending = move || {
+                let inner = map.clone();
+                map.insert(InEq(1, None), 2);
+                let again = move || {
+                    let text = fails(|| inner.insert(InEq(1, None), 3));
+                    told.send(text).unwrap();
+                };
+                map.insert(InEq(1, Some(Mutex::new(Box::new(again)))), 4);
+            };
+            ends.0.set(Some(Box::new(ending)));
+        });
+        map.insert(InEq(1, None), 1);
+        map.insert(InEq(1, None), 1);
+    });
+    let text = text.recv_timeout(Duration::from_secs(60));
+    let text = text.expect("it waits for itself");
+    assert!(text.contains("writes to its own domain"), "{text}");
+}
+
+/// A key that does something each time that it is compared.
+struct InEq(u64, Option<Mutex<Box<dyn Fn() + Send>>>);
+
+impl PartialEq for InEq {
+    fn eq(&self, other: &InEq) -> bool {
+        if let Some(work) = &self.1 {
+            work.lock().unwrap()();
+        }
+        self.0 == other.0
+    }
+}
+
+impl Eq for InEq {}
+
+impl Hash for InEq {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
 #[test]
 fn hash_clone_and_closures_may_write() {
     let subject = Subject::new();
@@ -413,4 +471,60 @@ fn drops_may_write_to_the_domain_and_take_locks() {
     let dropped = *book.lock.lock().unwrap();
     assert_eq!(book.count.get(&0), Some(dropped));
     assert_eq!(dropped, 3 * 10_000 - 3 * 100);
+}
+
+thread_local! {
+    /// How many values are being dropped, one within the other.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A value that puts one into its own map when it is dropped, so many times.
+struct Again(usize, Weak<Retries>);
+
+struct Retries {
+    map: VersionedMap<usize, Again>,
+    dropped: AtomicUsize,
+    deepest: AtomicUsize,
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        let Some(retries) = self.1.upgrade() else {
+            return;
+        };
+        let count = retries.dropped.fetch_add(1, Relaxed);
+        DEPTH.set(DEPTH.get() + 1);
+        retries.deepest.fetch_max(DEPTH.get(), Relaxed);
+        if self.0 > 0 {
+            let again = Again(self.0 - 1, self.1.clone());
+            retries.map.insert(count % 100, again);
+        } else {
+            retries.map.with(&0, |_| ());
+        }
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// What is left to free while a thread frees is freed afterwards, not within.
+#[test]
+fn drops_that_write_do_not_nest() {
+    let retries = Arc::new(Retries {
+        map: VersionedMap::new(),
+        dropped: AtomicUsize::new(0),
+        deepest: AtomicUsize::new(0),
+    });
+    let put = |times| {
+        for step in 0..20_000 {
+            let again = Again(times, Arc::downgrade(&retries));
+            retries.map.insert(step % 100, again);
+        }
+    };
+    put(30);
+    // Much that has waited for a view.
+    let view = retries.map.pinned();
+    put(0);
+    drop(view);
+    put(0);
+    assert!(retries.dropped.load(Relaxed) > 600_000);
+    assert_eq!(retries.deepest.load(Relaxed), 1);
 }

@@ -230,4 +230,19 @@ fn it_goes_through_serde() {
     assert_eq!(serde_json::to_string(&map.snapshot()).unwrap(), text);
     let again: VersionedMap<String, u8> = serde_json::from_str(&text).unwrap();
     assert_eq!(again.get("a"), Some(1));
+    // A format that says how many keys there are before it comes to them.
+    let binary = |map: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        map(&mut bytes);
+        bytes
+    };
+    let model = HashMap::from([("a", 1)]);
+    let model = binary(&|bytes| ciborium::into_writer(&model, bytes).unwrap());
+    for bytes in [
+        binary(&|bytes| ciborium::into_writer(&map, bytes).unwrap()),
+        binary(&|bytes| ciborium::into_writer(&map.pinned(), bytes).unwrap()),
+        binary(&|bytes| ciborium::into_writer(&map.snapshot(), bytes).unwrap()),
+    ] {
+        assert_eq!(bytes, model);
+    }
 }

@@ -1,5 +1,7 @@
 //! What readers and writers share.
 
+use std::ptr;
+use std::sync::atomic::AtomicUsize as PlainUsize;
 use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
 
 use super::cell::Key;
@@ -12,6 +14,26 @@ use crate::reclaim::{Awaited, Domain, Guard};
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
+
+thread_local! {
+    /// Its address stands for the thread. Without a destructor, it is there until the thread has ended.
+    static THREAD: u8 = const { 0 };
+}
+
+fn this_thread() -> usize {
+    THREAD.with(|thread| ptr::from_ref(thread).addr())
+}
+
+/// While it lives, its thread asks a caller's `Eq`.
+pub(super) struct Asking<'e>(&'e PlainUsize);
+
+impl Drop for Asking<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // Relaxed: as in `Engine::is_asking`.
+        self.0.store(0, Relaxed);
+    }
+}
 
 /// Whether a model has failed: its locks and atomics cannot be used any more.
 pub(super) fn has_failed() -> bool {
@@ -52,6 +74,8 @@ pub struct Engine<O: Owner> {
     stash: PlainMutex<Stash>,
     /// How many there are who may ask for the newest state.
     pub(super) askers: AtomicUsize,
+    /// The thread that asks a caller's `Eq` in its turn; 0 where none does.
+    asking: PlainUsize,
     pub(super) writer: Mutex<Writer<O::Books>>,
 }
 
@@ -76,6 +100,7 @@ impl<O: Owner> Engine<O> {
             registrations: Registrations::new(),
             stash: PlainMutex::default(),
             askers: AtomicUsize::new(0),
+            asking: PlainUsize::new(0),
             writer: Mutex::new(Writer::new(domain)),
         }
     }
@@ -112,6 +137,22 @@ impl<O: Owner> Engine<O> {
     #[inline]
     pub(super) fn guard(&self) -> Guard {
         self.domain.pin()
+    }
+
+    /// Notes that this thread, which has the turn, asks a caller's `Eq`.
+    #[inline]
+    pub(super) fn begin_to_ask(&self) -> Asking<'_> {
+        // Relaxed: as in `is_asking`.
+        self.asking.store(this_thread(), Relaxed);
+        Asking(&self.asking)
+    }
+
+    /// Whether this thread has the turn, and a caller's `Eq` runs in it: who waits for the turn then waits
+    /// for ever.
+    #[inline]
+    pub(crate) fn is_asking(&self) -> bool {
+        // Relaxed: each thread compares with what it stores itself.
+        self.asking.load(Relaxed) == this_thread()
     }
 
     /// Notes that there is one more who may ask for the newest state.

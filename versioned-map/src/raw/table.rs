@@ -259,7 +259,7 @@ impl Table {
         Found::Here(None)
     }
 
-    /// Every cell that has a value at a revision, with that version.
+    /// Every cell with the version that it has at a revision, which may have no value.
     ///
     /// # Safety
     ///
@@ -272,10 +272,7 @@ impl Table {
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(&slot.newest).version() }?;
             // SAFETY: the caller's.
-            let version = unsafe { seek(first, revision) }?;
-            // SAFETY: as above.
-            let has_value = unsafe { version.as_ref() }.has_value();
-            Some((slot.cell()?, version)).filter(|_| has_value)
+            Some((slot.cell()?, unsafe { seek(first, revision) }?))
         })
     }
 

@@ -15,6 +15,10 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 /// The tables of so many maps stand where all readers look first.
 const FEW: usize = 4;
 
+/// Those of the others are shared, so many at once, by what readers start from before and after one of
+/// them has changed.
+const SHARED: usize = 32;
+
 /// A map of an engine: its number there, and the types of its keys and values.
 pub struct Map<K: ?Sized, V> {
     number: u32,
@@ -90,7 +94,7 @@ pub(super) struct Tables {
     /// Whether everything is closed, and the last revision that there was.
     pub(super) closed: Option<u64>,
     few: [Option<MapTable>; FEW],
-    more: Vec<Option<MapTable>>,
+    more: Vec<Arc<[Option<MapTable>; SHARED]>>,
 }
 
 impl Tables {
@@ -107,17 +111,20 @@ impl Tables {
     #[inline]
     pub(super) fn of(&self, number: u32) -> Option<&MapTable> {
         let number = number as usize;
-        match self.few.get(number) {
-            Some(table) => table.as_ref(),
-            None => self.more.get(number - FEW)?.as_ref(),
+        if let Some(table) = self.few.get(number) {
+            return table.as_ref();
         }
+        let number = number - FEW;
+        self.more.get(number / SHARED)?[number % SHARED].as_ref()
     }
 
     pub(super) fn of_mut(&mut self, number: u32) -> Option<&mut MapTable> {
         let number = number as usize;
         let place = match number.checked_sub(FEW) {
             None => &mut self.few[number],
-            Some(number) => self.more.get_mut(number)?,
+            Some(number) => {
+                &mut Arc::make_mut(self.more.get_mut(number / SHARED)?)[number % SHARED]
+            }
         };
         place.as_mut()
     }
@@ -127,16 +134,24 @@ impl Tables {
         match number.checked_sub(FEW) {
             None => self.few[number] = table,
             Some(number) => {
-                let count = self.more.len().max(number + 1);
-                self.more.resize_with(count, || None);
-                self.more[number] = table;
+                let count = self.more.len().max(number / SHARED + 1);
+                self.more
+                    .resize_with(count, || Arc::new([const { None }; SHARED]));
+                Arc::make_mut(&mut self.more[number / SHARED])[number % SHARED] = table;
             }
         }
     }
 
+    /// How many versions take about as much memory as what is not shared of the tables of many maps.
+    pub(super) fn weight(&self) -> usize {
+        let pointers = self.more.len() / 8;
+        pointers + if self.more.is_empty() { 0 } else { SHARED }
+    }
+
     /// The tables of all maps.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &MapTable)> {
-        let all = (0..).zip(self.few.iter().chain(&self.more));
+        let more = self.more.iter().flat_map(|shared| shared.iter());
+        let all = (0..).zip(self.few.iter().chain(more));
         all.filter_map(|(number, table)| Some((number, table.as_ref()?)))
     }
 }

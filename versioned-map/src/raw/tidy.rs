@@ -365,7 +365,9 @@ impl<O: Owner> Turn<'_, O> {
         self.writer.removed.push_back((period, old));
         self.own += 1;
         if self.table(map).is_wide(live) {
-            self.lay_out_anew(map, live);
+            let mut fresh = self.tables().clone();
+            self.lay_out_anew(&mut fresh, map, live);
+            self.set_tables(fresh);
         }
     }
 }

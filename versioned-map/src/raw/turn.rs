@@ -9,9 +9,9 @@ use equivalent::Equivalent;
 use super::cell::{Cell, Key, Kind};
 use super::engine::{Engine, Owner, has_failed};
 use super::garbage::Garbage;
+use super::leftovers::Leftovers;
 use super::limits::{LARGE, OFTEN};
-use super::old::{Old, SPARES, STOCK, Spare, Stash};
-use super::panics;
+use super::old::{Old, SPARES, STOCK, Spare};
 use super::table::{Table, Taken};
 use super::tables::{Map, MapTable, Tables};
 use super::version::{self, Block, Version, fills_block};
@@ -130,10 +130,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             writer,
             own: 0,
             is_missed: false,
-            left: Leftovers {
-                engine,
-                garbage: Vec::new(),
-            },
+            left: Leftovers::new(engine),
         }
     }
 
@@ -196,6 +193,11 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- maps
 
+    /// Whether a map is there still.
+    pub(crate) fn has(&self, map: u32) -> bool {
+        self.tables().of(map).is_some()
+    }
+
     /// Makes another map.
     pub fn add<K, V>(&mut self) -> Map<K, V>
     where
@@ -206,14 +208,18 @@ impl<'e, O: Owner> Turn<'e, O> {
         let mut fresh = self.tables().clone();
         fresh.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         self.set_tables(fresh);
+        self.tidy_often();
         // SAFETY: it has just been made, with these types, and numbers are given once.
         unsafe { Map::numbered(number) }
     }
 
-    /// Lets go of a map. What is in it is freed with its last reader, outside of the turn.
+    /// Lets go of a map, as the last step of a commit: whoever sees the new tables sees the whole of it.
+    /// What is in the map is freed with its last reader, outside of the turn.
     pub fn remove_map(&mut self, map: u32) {
-        let mut fresh = self.tables().clone();
+        let revision = self.begin();
         self.bury(map);
+        let mut fresh = self.tables().clone();
+        fresh.since = revision;
         fresh.set(map, None);
         self.set_tables(fresh);
     }
@@ -242,7 +248,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         Q: Equivalent<K> + ?Sized,
     {
         self.writer.asks_caller = true;
+        let asking = self.engine.begin_to_ask();
         let spot = self.find(map, hash, key);
+        drop(asking);
         self.writer.asks_caller = false;
         spot
     }
@@ -292,11 +300,18 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.usages[map as usize].present
     }
 
-    /// Has room for so many more keys in a map's table. O(keys) where it had not.
-    pub(crate) fn reserve(&mut self, map: u32, keys: usize) {
-        let Usage { used, live, .. } = self.writer.usages[map as usize];
-        if used + keys > self.table(map).room() {
-            self.lay_out_anew(map, live + keys);
+    /// Has room for so many more keys in the tables of some maps. O(keys) where it had not.
+    pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
+        let mut fresh = None;
+        for (map, keys) in maps {
+            let Usage { used, live, .. } = self.writer.usages[map as usize];
+            if used + keys > self.table(map).room() {
+                let fresh = fresh.get_or_insert_with(|| self.tables().clone());
+                self.lay_out_anew(fresh, map, live + keys);
+            }
+        }
+        if let Some(fresh) = fresh {
+            self.set_tables(fresh);
         }
     }
 
@@ -338,7 +353,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
     {
-        self.reserve(map.number(), 1);
+        self.reserve([(map.number(), 1)]);
         let revision = self.begin();
         let cell = K::cell(key, spot.hash);
         let first = version::make(None, None, Some(value), revision);
@@ -392,10 +407,10 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.own += 1;
     }
 
-    /// Gives a map another table, with room for so many keys. O(keys).
+    /// Gives a map another table, with room for so many keys, in tables that are set before anything
+    /// else is written. O(keys).
     #[cold]
-    pub(super) fn lay_out_anew(&mut self, map: u32, keys: usize) {
-        let mut fresh = self.tables().clone();
+    pub(super) fn lay_out_anew(&mut self, fresh: &mut Tables, map: u32, keys: usize) {
         let of_map = fresh.of_mut(map).expect("the map is there");
         of_map.table = of_map.table.laid_out_anew(keys);
         let layout = Arc::into_raw(Arc::new(of_map.table.clone())).cast_mut();
@@ -405,7 +420,6 @@ impl<'e, O: Owner> Turn<'e, O> {
         // the reclaimer, which keeps it for a grace period.
         let old = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(old) }));
         self.writer.reclaimer.retire(old);
-        self.set_tables(fresh);
         let usage = &mut self.writer.usages[map as usize];
         usage.used = usage.live;
         self.stock_up();
@@ -423,6 +437,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
+        self.writer.since_tidy += fresh.weight();
         let fresh = Arc::into_raw(Arc::new(fresh)).cast_mut();
         // Release: pairs with the Acquire in `Engine::pin`.
         let old = self.engine.tables.swap(fresh, Release);
@@ -443,11 +458,16 @@ impl<'e, O: Owner> Turn<'e, O> {
             // Release: pairs with the Acquire loads of `published`. All that was written
             // comes before.
             self.engine.published.store(revision, Release);
-            if self.writer.since_tidy >= OFTEN {
-                self.tidy(0, false);
-            }
+            self.tidy_often();
         }
         self.writer.revision
+    }
+
+    #[inline]
+    fn tidy_often(&mut self) {
+        if self.writer.since_tidy >= OFTEN {
+            self.tidy(0, false);
+        }
     }
 
     /// Whether so much has been replaced that whoever did it should see to it.
@@ -572,34 +592,6 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.set_tables(fresh);
         // Release: as in `publish`.
         self.engine.published.store(last + 1, Release);
-    }
-}
-
-/// What is freed once the lock has been given back.
-pub(super) struct Leftovers<'e, O: Owner> {
-    engine: &'e Engine<O>,
-    /// Nobody can come to it any more.
-    pub(super) garbage: Vec<Garbage>,
-}
-
-impl<O: Owner> Leftovers<'_, O> {
-    #[cold]
-    fn free(&mut self) {
-        let mut stash = self.engine.stash();
-        panics::all(self.garbage.drain(..), |garbage| {
-            let stash: Option<&mut Stash> = stash.as_deref_mut();
-            // SAFETY: the reclaimer has handed it out.
-            unsafe { garbage.free(stash) };
-        });
-    }
-}
-
-impl<O: Owner> Drop for Leftovers<'_, O> {
-    #[inline]
-    fn drop(&mut self) {
-        if !self.garbage.is_empty() && !has_failed() {
-            self.free();
-        }
     }
 }
 
