@@ -45,7 +45,8 @@ use crate::twin::{self, Twin};
 /// `Hash`, `Clone` and closures run when nobody's turn is taken; so do `Drop`s, of keys and values alike,
 /// sometime later on whichever thread frees. `Eq` runs in the domain's turn, too: there it may read
 /// every map, and write to maps of other domains; one that writes to its own domain panics. One that waits
-/// for a lock whose holder writes to the same domain waits for ever.
+/// for a lock whose holder writes to the same domain waits for ever, and so do two of two domains that
+/// write to each other's.
 ///
 /// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before.
 pub struct VersionedMap<K, V, S = RandomState> {
@@ -137,25 +138,25 @@ where
         V: Clone,
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.with(key, V::clone)
+        let value = self.with(key, V::clone);
+        self.handle.engine().come_by();
+        value
     }
 
     /// Calls `read` with the value under a key, if there is one, and answers what it answers. O(1), and
-    /// clones nothing. What is replaced meanwhile in the domain is freed after it.
+    /// clones nothing. It frees nothing either: a signal handler may call it, after its thread's first
+    /// read, if the key's `Hash` and `Eq` and `read` may run there.
     #[inline]
     pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = self.hash(key);
-        let answer = self
-            .handle
+        self.handle
             .engine()
             .pin()
             .get(self.map, hash, key)
-            .map(read);
-        self.handle.engine().come_by();
-        answer
+            .map(read)
     }
 
     /// Whether a key is there. O(1).
@@ -164,7 +165,9 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.with(key, |_| ()).is_some()
+        let is_there = self.with(key, |_| ()).is_some();
+        self.handle.engine().come_by();
+        is_there
     }
 
     /// How many keys there are. O(1).
