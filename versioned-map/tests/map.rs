@@ -208,7 +208,7 @@ fn threads_see_their_own_writes() {
                     // Now more and more keys, now fewer.
                     let range = if step / 2_000 % 2 == 0 { 2_000 } else { 20 };
                     let key = random % range * THREADS + own;
-                    if random / range % 3 == 0 {
+                    if (random / range).is_multiple_of(3) {
                         assert_eq!(map.remove(&key), model.remove(&key).is_some());
                     } else {
                         let is_new = model.insert(key, step).is_none();
