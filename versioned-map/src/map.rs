@@ -120,7 +120,7 @@ where
     /// An empty map with a hasher of its own, in a domain of its own.
     pub fn with_hasher(hasher: S) -> VersionedMap<K, V, S> {
         let handle = Handle::new();
-        let map = handle.turn().add();
+        let map = handle.add();
         VersionedMap::of(handle, map, hasher)
     }
 

@@ -196,8 +196,8 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- maps
 
-    /// Makes another map.
-    pub fn add<K, V>(&mut self) -> Map<K, V>
+    /// Makes another map; answers with its number.
+    pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
@@ -206,8 +206,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         let mut fresh = self.tables().clone();
         fresh.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         self.set_tables(fresh);
-        // SAFETY: it has just been made, with these types, and numbers are given once.
-        unsafe { Map::numbered(number) }
+        number
     }
 
     /// Lets go of a map. What is in it is freed with its last reader, outside of the turn.
