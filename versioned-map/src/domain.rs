@@ -65,7 +65,7 @@ impl Domain {
         V: Send + Sync + 'static,
         S: BuildHasher,
     {
-        let map = self.handle.turn().add();
+        let map = self.handle.add();
         VersionedMap::of(self.handle.clone(), map, hasher)
     }
 

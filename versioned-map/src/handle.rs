@@ -28,7 +28,7 @@ pub(crate) struct Handle(Arc<Engine>);
 impl Handle {
     pub(crate) fn new() -> Handle {
         let mut engine = Engine::new(Shared);
-        assert_eq!(engine.add::<u32, usize>().number(), LENGTHS.number());
+        assert_eq!(engine.add::<u32, usize>(), LENGTHS.number());
         engine.enter();
         Handle(Arc::new(engine))
     }
@@ -42,6 +42,19 @@ impl Handle {
     #[inline]
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.0
+    }
+
+    /// Makes another map.
+    #[allow(unsafe_code)]
+    pub(crate) fn add<K, V>(&self) -> Map<K, V>
+    where
+        K: Send + Sync + 'static,
+        V: Send + Sync + 'static,
+    {
+        let number = self.turn().add::<K, V>();
+        // SAFETY: it was made with these types just now, and only engines that `VersionedMap::in_domain`
+        // has compared with the map's own are asked about it.
+        unsafe { Map::numbered(number) }
     }
 
     /// The right to write. It waits for other writers.

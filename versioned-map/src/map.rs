@@ -45,7 +45,8 @@ use crate::twin::{self, Twin};
 /// written is freed after it, and not within it. (Where each `Drop` puts another value of its kind, that never
 /// ends.) `Eq` runs in the domain's turn, too: there it may read
 /// every map, and write to maps of other domains; one that writes to its own domain panics. One that waits
-/// for a lock whose holder writes to the same domain waits for ever.
+/// for a lock whose holder writes to the same domain waits for ever, and so do two of two domains that
+/// write to each other's.
 ///
 /// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before; but
 /// a `Drop` runs when the change has been published. Whoever reads without a view may be the one who frees, and meet such a
@@ -128,7 +129,7 @@ where
     /// An empty map with a hasher of its own, in a domain of its own.
     pub fn with_hasher(hasher: S) -> VersionedMap<K, V, S> {
         let handle = Handle::new();
-        let map = handle.turn().add();
+        let map = handle.add();
         VersionedMap::of(handle, map, hasher)
     }
 
@@ -152,7 +153,8 @@ where
     }
 
     /// Calls `read` with the value under a key, if there is one, and answers what it answers. O(1), and
-    /// clones nothing. What is replaced meanwhile in the domain is freed after it.
+    /// clones nothing. It frees nothing either: a signal handler may call it, after its thread's first
+    /// read, if the key's `Hash` and `Eq` and `read` may run there.
     #[inline]
     pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
@@ -170,7 +172,9 @@ where
     where
         Q: Hash + Equivalent<K> + ?Sized,
     {
-        self.with(key, |_| ()).is_some()
+        let is_there = self.with(key, |_| ()).is_some();
+        self.handle.engine().come_by();
+        is_there
     }
 
     /// How many keys there are. O(1).

@@ -191,6 +191,46 @@ fn updates_of_many_threads_all_count() {
     );
 }
 
+/// Each thread writes keys of its own, and knows what is under them, while the table that they share
+/// grows, shrinks and is looked at by all.
+#[test]
+fn threads_see_their_own_writes() {
+    const THREADS: u64 = 4;
+    let map = VersionedMap::new();
+    thread::scope(|threads| {
+        for own in 0..THREADS {
+            let map = &map;
+            threads.spawn(move || {
+                let mut model: HashMap<u64, u64> = HashMap::new();
+                let mut reader = map.reader();
+                for step in 0..20_000_u64 {
+                    let random = (step * THREADS + own).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8;
+                    // Now more and more keys, now fewer.
+                    let range = if step / 2_000 % 2 == 0 { 2_000 } else { 20 };
+                    let key = random % range * THREADS + own;
+                    if (random / range).is_multiple_of(3) {
+                        assert_eq!(map.remove(&key), model.remove(&key).is_some());
+                    } else {
+                        let is_new = model.insert(key, step).is_none();
+                        assert_eq!(map.insert(key, step), is_new);
+                    }
+                    assert_eq!(map.get(&key), model.get(&key).copied());
+                    assert_eq!(reader.get(&key), model.get(&key));
+                    if step % 1_000 == 999 {
+                        let snapshot = map.snapshot();
+                        let seen = snapshot.iter().filter(|(key, _)| **key % THREADS == own);
+                        let seen: HashMap<u64, u64> =
+                            seen.map(|(key, value)| (*key, *value)).collect();
+                        assert_eq!(seen, model);
+                        assert_eq!(snapshot.iter().count(), snapshot.len());
+                        model.retain(|key, _| key % 3 != 0 || !map.remove(key));
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// A table that grows and shrinks beside readers, who miss nothing that stays.
 #[test]
 fn a_key_that_stays_is_always_found() {

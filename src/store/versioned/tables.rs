@@ -64,10 +64,10 @@ pub(super) fn new(options: LogOptions) -> Arc<Engine> {
         log: Log::new(options),
     });
     let numbers = [
-        engine.add::<str, ServiceInfo>().number(),
-        engine.add::<str, Members>().number(),
-        engine.add::<str, Subscribers>().number(),
-        engine.add::<(), StoreStats>().number(),
+        engine.add::<str, ServiceInfo>(),
+        engine.add::<str, Members>(),
+        engine.add::<str, Subscribers>(),
+        engine.add::<(), StoreStats>(),
     ];
     assert_eq!(numbers, [0, 1, 2, 3]);
     Arc::new(engine)

@@ -105,8 +105,8 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Makes a map of an engine that nobody knows yet.
-    pub fn add<K, V>(&mut self) -> Map<K, V>
+    /// Makes a map of an engine that nobody knows yet; answers with its number.
+    pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
@@ -119,8 +119,7 @@ impl<O: Owner> Engine<O> {
         own.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         let tables = Arc::into_raw(tables).cast_mut();
         self.tables = AtomicPtr::new(tables);
-        // SAFETY: it has just been made, with these types, and numbers are given once.
-        unsafe { Map::numbered(number) }
+        number
     }
 
     /// What its owner keeps here.

@@ -88,11 +88,11 @@ impl Store {
     pub(super) fn new() -> Store {
         let mut engine = Engine::new(Sample);
         let numbers = [
-            engine.add::<str, Item>().number(),
-            engine.add::<u64, Vec<At<Item>>>().number(),
-            engine.add::<usize, Vec<Pod>>().number(),
-            engine.add::<(), usize>().number(),
-            engine.add::<u64, Box<u64>>().number(),
+            engine.add::<str, Item>(),
+            engine.add::<u64, Vec<At<Item>>>(),
+            engine.add::<usize, Vec<Pod>>(),
+            engine.add::<(), usize>(),
+            engine.add::<u64, Box<u64>>(),
         ];
         assert_eq!(numbers, [0, 1, 2, 3, 4]);
         let engine = Arc::new(engine);

@@ -198,8 +198,8 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.tables().of(map).is_some()
     }
 
-    /// Makes another map.
-    pub fn add<K, V>(&mut self) -> Map<K, V>
+    /// Makes another map; answers with its number.
+    pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
@@ -209,8 +209,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         fresh.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         self.set_tables(fresh);
         self.tidy_often();
-        // SAFETY: it has just been made, with these types, and numbers are given once.
-        unsafe { Map::numbered(number) }
+        number
     }
 
     /// Lets go of a map, as the last step of a commit: whoever sees the new tables sees the whole of it.
