@@ -301,15 +301,7 @@ fn notify(registry: &Registry<SnapshotStore>, mut watch: Watch) -> Outcome<Told>
                 && before.status() != after.status()
             {
                 told.changes += 1;
-                // Here a gateway would call `notification_url`.
-                for subscriber in registry
-                    .store()
-                    .snapshot()
-                    .subscribers(after.service_name())
-                {
-                    let name = subscriber.service_name().to_owned();
-                    *told.subscribers.entry(name).or_default() += 1;
-                }
+                told.tell(registry, &after);
             }
         }
     }
