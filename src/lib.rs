@@ -116,6 +116,7 @@
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `stream` | watches as `futures_core::Stream`s |
+//! | `tower` | a watch as the discovery of a balancer of `tower`, which tonic has, too |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -126,6 +127,8 @@ mod registry;
 mod select;
 mod store;
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 
 pub use model::batch::Batch;
 pub use model::cause::Cause;
