@@ -42,18 +42,24 @@
 //! });
 //! ```
 //!
+//! That channel reads what it is told when it is called. While nobody calls, changes wait in its
+//! queue, and behind that in the watch, which folds them: let the capacity hold those of a
+//! whole rollout, two for each pod, or the first calls go by what is old. A `p2c` over lazy
+//! channels, `Some(endpoint.connect_lazy())`, reads all there is before each call.
+//!
 //! # What to give the balancer
 //!
 //! - **A service that is never done for.** `p2c` drops a service whose `poll_ready` fails, and
 //!   has no way to ask for it again. Give it one that connects anew by itself, and tells of
-//!   a connection that failed in the answer: a client with a pool, as `hyper_util`'s, an
-//!   endpoint of tonic, or [`tower::reconnect`](https://docs.rs/tower/0.5/tower/reconnect).
+//!   a connection that failed in the answer: a client with a pool, as `hyper_util`'s, or an
+//!   endpoint of tonic. (`tower::reconnect` of tower 0.5 answers with the error of an attempt
+//!   that failed although a later one has succeeded.)
 //! - **A time-out around the whole.** A name without pods is not an error, and the
 //!   balancer waits until there is one. A time-out of an endpoint does not count then, since
 //!   there is no endpoint: put it around the balancer,
 //!   `ServiceBuilder::new().timeout(..).buffer(..).service(balancer)`, or around the call.
 //!
-//! `tests/tower` in the repository does all of this over real sockets.
+//! `tests/sockets` in the repository does all of this over real sockets.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -30,6 +30,9 @@ pub(crate) trait Protocol {
     /// Whether a task hands changes on to the balancer, which otherwise asks when it is called.
     const FORWARDS: bool;
 
+    /// The most connections that it opens to one pod under this load.
+    const CONNECTIONS: usize;
+
     /// Serves until it is dropped.
     fn serve(listener: TcpListener, server: Arc<Counts>) -> impl Future<Output = ()> + Send;
 

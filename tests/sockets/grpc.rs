@@ -44,6 +44,7 @@ impl Health for Pod {
 
 impl Protocol for Grpc {
     const FORWARDS: bool = true;
+    const CONNECTIONS: usize = 1;
 
     async fn serve(listener: TcpListener, counts: Arc<Counts>) {
         let counting = counts.clone();

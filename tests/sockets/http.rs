@@ -29,6 +29,9 @@ pub(crate) struct Http;
 
 impl Protocol for Http {
     const FORWARDS: bool = false;
+    // One for each request at a time, of which there are eight, and some that were begun
+    // while another became free.
+    const CONNECTIONS: usize = 24;
 
     async fn serve(listener: TcpListener, counts: Arc<Counts>) {
         loop {

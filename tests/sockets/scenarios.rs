@@ -80,14 +80,19 @@ pub(crate) async fn a_draining_pod_gets_nothing_new<P: Protocol>() {
 /// A registration that replaces another at another address: the old one is not called once
 /// more, as `p2c` would if it were told of the new one only.
 pub(crate) async fn a_pod_that_moves_is_left_at_once<P: Protocol>() {
-    let mut fleet = Fleet::of::<P>(&["a"]).await;
+    let mut fleet = Fleet::of::<P>(&["a", "b"]).await;
     let call = P::balance(&fleet, LONG);
-    call().await.unwrap();
     for _ in 0..20 {
+        // Whichever is not called last stays at hand.
+        for _ in 0..4 {
+            call().await.unwrap();
+        }
         let old = fleet.start::<P>("a").await.unwrap();
         fleet.forwarded::<P>("a").await;
         let before = old.requests();
-        call().await.unwrap();
+        for _ in 0..4 {
+            call().await.unwrap();
+        }
         assert_eq!(old.requests(), before, "it went to the old address");
     }
     assert_eq!(fleet.told.strays.load(SeqCst), 0);
@@ -128,9 +133,14 @@ pub(crate) async fn health_checks_cost_no_connection<P: Protocol>() {
         let counts = PODS.map(|pod| fleet.pods[pod].counts.connections.load(SeqCst));
         counts.iter().sum::<usize>()
     };
-    // A pool may open a connection for each of the eight that ask, of each pod.
-    let most = PODS.len() * 8;
+    let most = PODS.len() * P::CONNECTIONS;
     for _ in 0..100 {
+        for pod in PODS {
+            // A newer time, a check that found out nothing, and a check that did.
+            fleet.report(pod, ServiceStatus::Healthy);
+            fleet.report(pod, ServiceStatus::Unknown);
+        }
+        load.answers(5).await;
         for pod in PODS {
             fleet.report(pod, ServiceStatus::Healthy);
         }
