@@ -116,13 +116,18 @@
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `stream` | watches as `futures_core::Stream`s |
+//! | `metrics` | what commits and watches do, and how much there is, for the crate `metrics` |
+//! | `tracing` | an event of the crate `tracing` for each commit, and for each watch that fell behind |
 //! | `tower` | a watch as the discovery of a balancer of `tower`, which tonic has, too |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod changes;
 mod hash;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod model;
+mod observe;
 mod registry;
 mod select;
 mod store;
@@ -147,6 +152,7 @@ pub use model::record::ServiceInfo;
 pub use model::registration::ServiceRegistration;
 pub use model::revision::Revision;
 pub use model::status::{HealthUpdate, ServiceStatus};
+pub use model::upkeep::Upkeep;
 pub use registry::Registry;
 pub use select::{DefaultStore, StoreKind};
 pub use store::*;

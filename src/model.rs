@@ -40,3 +40,4 @@ pub(crate) mod registration;
 pub(crate) mod revision;
 pub(crate) mod status;
 pub(crate) mod time;
+pub(crate) mod upkeep;

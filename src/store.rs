@@ -11,6 +11,7 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
 use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::upkeep::Upkeep;
 
 #[macro_use]
 mod delegate;
@@ -350,6 +351,18 @@ pub trait RegistryStore {
     ///
     /// None of its own.
     fn stats(&self) -> Result<StoreStats>;
+
+    /// What the store keeps beside what it holds. O(1); `VersionedStore` takes a turn of
+    /// writing, and looks at its snapshots.
+    ///
+    /// A store that says nothing of it answers with nothing.
+    ///
+    /// # Errors
+    ///
+    /// None of its own.
+    fn upkeep(&self) -> Result<Upkeep> {
+        self.ping().map(|()| Upkeep::default())
+    }
 
     /// Whether the store answers. O(1).
     ///

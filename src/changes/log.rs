@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use super::topic::{Entry, Topics, Wakers};
 use super::{Cursor, Difference, Differences, LogOptions, Reason, Selection, State, net};
 use crate::model::revision::Revision;
+use crate::model::upkeep::Upkeep;
 use crate::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, MutexGuard};
@@ -497,6 +498,16 @@ impl Log {
         inner.lost = None;
         self.set_idle(inner, None);
         inner.forget_all(aftermath);
+    }
+
+    /// How many watches there are, and what is kept for them.
+    pub fn upkeep(&self) -> Upkeep {
+        let inner = self.lock();
+        Upkeep {
+            watches: inner.watches,
+            log_bytes: inner.bytes + inner.topics.bytes,
+            ..Upkeep::default()
+        }
     }
 
     /// The number of the store.

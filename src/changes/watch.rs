@@ -12,6 +12,7 @@ use super::topic::Pending;
 use super::{Cursor, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
+use crate::observe::{note_event, note_lagged};
 use crate::sync::thread::{self, Thread};
 
 /// How a watch reads the state of its store, on whatever thread it is.
@@ -303,6 +304,7 @@ impl Watch {
             if let Some(next) = pending.first() {
                 // Commits do not wait while it is folded.
                 drop(guard);
+                let before = self.shown;
                 let (changes, shown) = match portion {
                     Portion::All => (fold(pending.iter().flat_map(Pending::changes)), head),
                     // A commit has been folded when it was appended.
@@ -315,6 +317,7 @@ impl Watch {
                     until = None;
                     continue;
                 }
+                note_event(before, head);
                 return Ok(Some(Event::Changes {
                     revision: shown,
                     changes,
@@ -340,6 +343,9 @@ impl Watch {
             Some(state) => self.selection.of(state),
             None => self.replay()?,
         };
+        if reason == Reason::Lagged {
+            note_lagged(&self.selection, self.shown, state.revision);
+        }
         self.shown = state.revision;
         self.state_for = None;
         Ok(Event::State {

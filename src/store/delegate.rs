@@ -170,6 +170,12 @@ macro_rules! delegate_store {
                 $crate::RegistryStore::stats(&$inner)
             }
         });
+        $crate::delegate_store!(@unless upkeep [$($except)*] {
+            #[inline]
+            fn upkeep(&$self) -> $crate::Result<$crate::Upkeep> {
+                $crate::RegistryStore::upkeep(&$inner)
+            }
+        });
         $crate::delegate_store!(@unless ping [$($except)*] {
             #[inline]
             fn ping(&$self) -> $crate::Result<()> {
@@ -231,6 +237,7 @@ macro_rules! delegate_store {
     (@unless take_service [take_service $($except:ident)*] $written:tt) => {};
     (@unless clear [clear $($except:ident)*] $written:tt) => {};
     (@unless stats [stats $($except:ident)*] $written:tt) => {};
+    (@unless upkeep [upkeep $($except:ident)*] $written:tt) => {};
     (@unless ping [ping $($except:ident)*] $written:tt) => {};
     (@unless close [close $($except:ident)*] $written:tt) => {};
     (@unless with_service [with_service $($except:ident)*] $written:tt) => {};

@@ -32,6 +32,7 @@ use super::tables::prelude::*;
 use super::write::{Before, ClearTables};
 use crate::changes::OwnLog;
 use crate::hash::RandomState;
+use crate::observe::Observed;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{Mutex, MutexGuard};
@@ -160,12 +161,15 @@ impl EvmapStore {
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
         self.refuse_inside()?;
-        let lock = self.lock();
+        let (observed, lock) = Observed::at_turn(Some("evmap"), || Ok(self.lock()))?;
         match Telling::new(&*self.log, is_asked) {
-            None => self.write_in(lock, &mut Nobody, write).map(finish),
-            Some(mut telling) => {
-                aside(move || self.write_in(lock, &mut telling, write).map(finish))
-            }
+            None => self
+                .write_in(observed, lock, &mut Nobody, write)
+                .map(finish),
+            Some(mut telling) => aside(move || {
+                self.write_in(observed, lock, &mut telling, write)
+                    .map(finish)
+            }),
         }
     }
 
@@ -175,6 +179,7 @@ impl EvmapStore {
     #[allow(clippy::unused_self)] // as the others
     fn write_in<R>(
         &self,
+        mut observed: Observed,
         mut lock: MutexGuard<'_, Option<Writer>>,
         telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
@@ -186,6 +191,7 @@ impl EvmapStore {
         let revisions = (before, revision);
         let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(lock);
+        observed.made(before, revision);
         drop(left);
         Ok(Written {
             answer,
@@ -206,6 +212,11 @@ impl EvmapStore {
     fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
         // No code of a caller runs under this lock.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
+    fn own_upkeep(&self) -> Result<Upkeep> {
+        Ok(self.log.upkeep())
     }
 
     fn current_revision(&self) -> Revision {

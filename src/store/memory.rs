@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
-#[cfg(feature = "worker")]
 use crate::changes::Log;
 use crate::changes::{Aftermath, OwnLog, ReadState};
+#[cfg(feature = "worker")]
+use crate::observe::Observed;
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};
 
@@ -128,6 +129,17 @@ impl MemoryStore {
         owner.map_or_else(Vec::new, |owner| owner.left.take())
     }
 
+    /// Its name among the kinds of stores; none where a worker has it, whose caller tells.
+    #[inline]
+    #[cfg_attr(not(feature = "worker"), allow(clippy::unused_self))]
+    fn observed_as(&self) -> Option<&'static str> {
+        #[cfg(feature = "worker")]
+        if self.owner.is_some() {
+            return None;
+        }
+        Some("memory")
+    }
+
     #[inline]
     fn write<R, A>(
         &self,
@@ -135,13 +147,19 @@ impl MemoryStore {
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let state = self.state.try_borrow_mut();
-        let state = state.map_err(|_| StoreError::Reentrant)?;
+        let turn = || {
+            let state = self.state.try_borrow_mut();
+            state.map_err(|_| StoreError::Reentrant)
+        };
+        let (observed, state) = Observed::at_turn(self.observed_as(), turn)?;
         match Telling::new(self.log.get().map(|log| &**log), is_asked) {
-            None => self.write_in(state, &mut Nobody, write).map(finish),
-            Some(mut telling) => {
-                aside(move || self.write_in(state, &mut telling, write).map(finish))
-            }
+            None => self
+                .write_in(observed, state, &mut Nobody, write)
+                .map(finish),
+            Some(mut telling) => aside(move || {
+                self.write_in(observed, state, &mut telling, write)
+                    .map(finish)
+            }),
         }
     }
 
@@ -150,6 +168,7 @@ impl MemoryStore {
     #[inline(always)]
     fn write_in<R>(
         &self,
+        mut observed: Observed,
         mut state: RefMut<'_, State>,
         telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
@@ -169,6 +188,7 @@ impl MemoryStore {
             log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);
+        observed.made(before, revision);
         self.leave(left);
         Ok(Written {
             answer,
@@ -198,6 +218,11 @@ impl MemoryStore {
             log.checkpoint(|| state_of(tables, &Selection::All));
             Ok(tables.revision())
         })
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
+    fn own_upkeep(&self) -> Result<Upkeep> {
+        Ok(self.log.get().map(|log| log.upkeep()).unwrap_or_default())
     }
 
     fn current_revision(&self) -> Revision {

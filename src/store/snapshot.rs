@@ -15,6 +15,7 @@ use super::Snapshots;
 use super::tables::prelude::*;
 use super::view::{check_order, check_store};
 use crate::changes::{OwnLog, ReadState};
+use crate::observe::Observed;
 use published::{Published, Reader, Unpublished};
 use root::Root;
 
@@ -134,12 +135,16 @@ impl SnapshotStore {
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let turn = self.newest.turn();
+        let turn = || Ok(self.newest.turn());
+        let (observed, turn) = Observed::at_turn(Some("snapshot"), turn)?;
         match Telling::new(&*self.log, is_asked) {
-            None => self.write_in(turn, &mut Nobody, write).map(finish),
-            Some(mut telling) => {
-                aside(move || self.write_in(turn, &mut telling, write).map(finish))
-            }
+            None => self
+                .write_in(observed, turn, &mut Nobody, write)
+                .map(finish),
+            Some(mut telling) => aside(move || {
+                self.write_in(observed, turn, &mut telling, write)
+                    .map(finish)
+            }),
         }
     }
 
@@ -148,6 +153,7 @@ impl SnapshotStore {
     #[inline(always)]
     fn write_in<R>(
         &self,
+        mut observed: Observed,
         turn: published::Turn<'_, Root>,
         telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
@@ -163,6 +169,7 @@ impl SnapshotStore {
         let revisions = (before, revision);
         let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
+        observed.made(before, revision);
         drop((replaced, left));
         Ok(Written {
             answer,
@@ -180,6 +187,11 @@ impl SnapshotStore {
                 root => Ok(root.current()),
             }
         })
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
+    fn own_upkeep(&self) -> Result<Upkeep> {
+        Ok(self.log.upkeep())
     }
 
     fn current_revision(&self) -> Revision {

@@ -39,6 +39,7 @@ use crate::model::time::Moment;
 /// ) -> Result<A>;
 /// fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch>;
 /// fn current_revision(&self) -> Revision;
+/// fn own_upkeep(&self) -> Result<Upkeep>;
 /// fn close_tables(&self) -> Result<()>;
 /// ```
 ///
@@ -204,6 +205,11 @@ macro_rules! impl_registry_store {
                 self.read(|tables| tables.stats())
             }
 
+            fn upkeep(&self) -> Result<Upkeep> {
+                self.read(|_| ())?;
+                self.own_upkeep()
+            }
+
             fn ping(&self) -> Result<()> {
                 self.read(|_| ())
             }
@@ -254,6 +260,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::status::HealthUpdate;
     pub(crate) use crate::model::status::ServiceStatus;
     pub(crate) use crate::model::time::Moment;
+    pub(crate) use crate::model::upkeep::Upkeep;
     pub(crate) use crate::store::collect::clone_all;
     pub(crate) use crate::store::noted::{Nobody, Noted, Tell, Telling, Written, aside};
     pub(crate) use crate::store::view::state_of;

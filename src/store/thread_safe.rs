@@ -11,6 +11,7 @@ use super::reading::Reading;
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
 use crate::changes::{OwnLog, ReadState};
+use crate::observe::Observed;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -139,12 +140,16 @@ impl ThreadSafeMemoryStore {
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let state = self.shared.exclusive()?;
+        let turn = || self.shared.exclusive();
+        let (observed, state) = Observed::at_turn(Some("thread-safe"), turn)?;
         match Telling::new(&*self.log, is_asked) {
-            None => self.write_in(state, &mut Nobody, write).map(finish),
-            Some(mut telling) => {
-                aside(move || self.write_in(state, &mut telling, write).map(finish))
-            }
+            None => self
+                .write_in(observed, state, &mut Nobody, write)
+                .map(finish),
+            Some(mut telling) => aside(move || {
+                self.write_in(observed, state, &mut telling, write)
+                    .map(finish)
+            }),
         }
     }
 
@@ -153,6 +158,7 @@ impl ThreadSafeMemoryStore {
     #[inline(always)]
     fn write_in<R>(
         &self,
+        mut observed: Observed,
         mut state: RwLockWriteGuard<'_, State>,
         telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
@@ -168,6 +174,7 @@ impl ThreadSafeMemoryStore {
         let revisions = (before, revision);
         let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
+        observed.made(before, revision);
         drop(left);
         Ok(Written {
             answer,
@@ -182,6 +189,11 @@ impl ThreadSafeMemoryStore {
             let state = self.shared.exclusive()?;
             Ok(state.tables()?.revision())
         })
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
+    fn own_upkeep(&self) -> Result<Upkeep> {
+        Ok(self.log.upkeep())
     }
 
     fn current_revision(&self) -> Revision {

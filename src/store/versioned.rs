@@ -13,6 +13,7 @@ use super::differ::Numbers;
 use super::tables::prelude::*;
 use super::view::{check_order, check_store, differences_by};
 use crate::changes::{OwnLog, ReadState};
+use crate::observe::Observed;
 use tables::{Engine, Pinned, Registered, State, Turn};
 
 mod lists;
@@ -202,12 +203,16 @@ impl VersionedStore {
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let commit = self.open_turn()?;
+        let turn = || self.open_turn();
+        let (observed, commit) = Observed::at_turn(Some("versioned"), turn)?;
         match Telling::new(&self.engine.owner().log, is_asked) {
-            None => self.write_in(commit, &mut Nobody, write).map(finish),
-            Some(mut telling) => {
-                aside(move || self.write_in(commit, &mut telling, write).map(finish))
-            }
+            None => self
+                .write_in(observed, commit, &mut Nobody, write)
+                .map(finish),
+            Some(mut telling) => aside(move || {
+                self.write_in(observed, commit, &mut telling, write)
+                    .map(finish)
+            }),
         }
     }
 
@@ -216,6 +221,7 @@ impl VersionedStore {
     #[inline(always)]
     fn write_in<'e, R>(
         &self,
+        mut observed: Observed,
         mut commit: Turn<'e>,
         telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
@@ -227,6 +233,7 @@ impl VersionedStore {
         let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         let is_large = commit.is_large();
         drop(commit);
+        observed.made(before, revision);
         drop(left);
         if is_large {
             self.engine.tidy_up();
@@ -250,6 +257,17 @@ impl VersionedStore {
 
     fn own_log(&self) -> OwnLog {
         OwnLog::from(self.engine.owner().log.clone())
+    }
+
+    fn own_upkeep(&self) -> Result<Upkeep> {
+        let commit = self.open_turn()?;
+        let (old, oldest) = (commit.old(), commit.oldest());
+        drop(commit);
+        Ok(Upkeep {
+            old_versions: old,
+            oldest_snapshot: oldest.map(Revision::from),
+            ..self.engine.owner().log.upkeep()
+        })
     }
 
     fn current_revision(&self) -> Revision {

@@ -43,6 +43,7 @@ use super::memory::MemoryStore;
 use super::reading::Reading;
 use super::tables::prelude::*;
 use crate::changes::{Aftermath, Log};
+use crate::observe::{Asked, Served};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Acquire;
 use crate::sync::{
@@ -133,6 +134,7 @@ struct Envelope {
     key: String,
     group: String,
     home: Sender<Reply>,
+    served: Served,
 }
 
 struct Request {
@@ -177,6 +179,7 @@ enum Operation {
     TakeService,
     Clear,
     Stats,
+    Upkeep,
     Ping,
     Lend,
     #[cfg(test)]
@@ -195,6 +198,7 @@ enum Answer {
     Changes((Revision, Vec<Difference>)),
     Watch(Watch),
     Stats(StoreStats),
+    Upkeep(Upkeep),
     Lent(Lent),
 }
 
@@ -298,12 +302,14 @@ impl WorkerStore {
             operation,
             envelope,
         };
+        let asked = Asked::now();
         self.send(request)?;
         let Reply {
             answer,
             envelope,
             left,
         } = replies.recv().map_err(|_| StoreError::Closed)?;
+        asked.served("worker", &envelope.served);
         self.keep_lane(Lane { envelope, replies });
         drop(left);
         answer
@@ -340,6 +346,7 @@ impl WorkerStore {
                 key: String::new(),
                 group: String::new(),
                 home,
+                served: Served::none(),
             };
             Lane { envelope, replies }
         })
@@ -379,12 +386,15 @@ fn work(queue: Receiver<Request>, published: &Arc<AtomicU64>, log: Log) -> Vec<A
 }
 
 fn serve(queue: &Receiver<Request>, store: &mut Box<MemoryStore>) -> Vec<Aftermath> {
-    for request in queue {
+    for mut request in queue {
+        let served = &mut request.envelope.served;
+        served.begin(|| store.revision());
         if matches!(request.operation, Operation::Lend) {
             *store = lend(mem::take(store), request.envelope);
             continue;
         }
         let answer = perform(store, request.operation, &request.envelope);
+        request.envelope.served.end(|| store.revision());
         // The store has told its revision, before the answer is sent.
         send_home(answer, request.envelope, store.take_left());
     }
@@ -449,6 +459,7 @@ fn perform(store: &MemoryStore, operation: Operation, texts: &Envelope) -> Resul
         Operation::TakeService => store.take_service(key).map(Answer::Service),
         Operation::Clear => store.clear().map(done),
         Operation::Stats => store.stats().map(Answer::Stats),
+        Operation::Upkeep => store.upkeep().map(Answer::Upkeep),
         Operation::Ping => store.ping().map(done),
         Operation::Lend => unreachable!("`serve` has seen to it"),
         #[cfg(test)]
@@ -575,6 +586,10 @@ impl RegistryStore for WorkerStore {
         answer!(self.call(Operation::Stats, "", ""), Stats)
     }
 
+    fn upkeep(&self) -> Result<Upkeep> {
+        answer!(self.call(Operation::Upkeep, "", ""), Upkeep)
+    }
+
     fn ping(&self) -> Result<()> {
         self.call(Operation::Ping, "", "").map(drop)
     }
@@ -683,6 +698,7 @@ mod tests {
             key: String::new(),
             group: String::new(),
             home,
+            served: Served::none(),
         };
         let operation = Operation::Ping;
         let request = Request {
@@ -988,6 +1004,7 @@ mod models {
                 key: String::new(),
                 group: String::new(),
                 home: request.envelope.home.clone(),
+                served: Served::none(),
             };
             send_home(answer, request.envelope, store.take_left());
             send_home(Ok(Answer::Revision(revision)), again, Vec::new());

@@ -68,13 +68,11 @@ impl Protocol for Http {
             .service(Balance::new(pods));
         Arc::new(move || {
             let answer = service.clone().oneshot(());
-            answer.map(|answer| answer.map_err(told_of)).boxed()
+            answer
+                .map(|answer| answer.map_err(|error: BoxError| format!("{error:?}")))
+                .boxed()
         })
     }
-}
-
-fn told_of(error: BoxError) -> String {
-    format!("{error:?}")
 }
 
 /// A client of one pod, which is ready whatever becomes of its connections.

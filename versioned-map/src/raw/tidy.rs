@@ -113,6 +113,18 @@ impl<O: Owner> Turn<'_, O> {
         (replaced.len() + reclaimer.len()) * CHUNK
     }
 
+    /// About how many versions have been replaced, or removed, and not freed: those that
+    /// [are left](Self::left), and those that are kept for snapshots. O(snapshots).
+    pub fn old(&self) -> usize {
+        self.left() + self.writer.kept.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// The revision of the oldest snapshot. O(places of snapshots).
+    pub fn oldest(&self) -> Option<u64> {
+        let held = self.engine.registrations.held();
+        held.first().map(|held| held.revision)
+    }
+
     /// Whether nothing is kept for a snapshot.
     #[cfg(test)]
     pub(crate) fn keeps_nothing(&self) -> bool {

@@ -1,0 +1,41 @@
+//! What a store does, for Prometheus: counters and histograms by themselves, gauges with
+//! `metrics::report` before each scrape.
+//!
+//! ```console
+//! cargo run --features metrics,versioned --example metrics
+//! ```
+//!
+//! It prints what Prometheus would be answered. A program serves that text over HTTP, or has the
+//! exporter do so (its feature `http-listener`).
+
+use std::error::Error;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+use service_registry::changes::Selection;
+use service_registry::{Registry, ServiceRegistration, ServiceStatus, VersionedStore, metrics};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let times = [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0];
+    let revisions = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
+    let prometheus = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &times)?
+        .set_buckets_for_metric(Matcher::Suffix("_lag_revisions".into()), &revisions)?
+        .install_recorder()?;
+    metrics::describe();
+
+    let registry = Registry::new(VersionedStore::new());
+    let mut watch = registry.watch(Selection::service("checkout"))?;
+    let begun = registry.store().snapshot();
+    for pod in 0..100 {
+        let pod = format!("pod-{pod}");
+        registry.register(ServiceRegistration::new("checkout", &*pod))?;
+        registry.update_health_status(&format!("checkout:{pod}"), ServiceStatus::Healthy)?;
+    }
+    watch.recv()?;
+
+    // What a handler of `/metrics` does.
+    metrics::report("pods", registry.store())?;
+    print!("{}", prometheus.render());
+    drop(begun);
+    Ok(())
+}

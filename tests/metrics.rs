@@ -1,0 +1,261 @@
+//! What stores tell the crate `metrics`, by the names in the documentation of
+//! [`service_registry::metrics`], as Prometheus is told it.
+
+#![cfg(not(shuttle))]
+// Counts are whole numbers.
+#![allow(clippy::float_cmp)]
+// A build with fewer stores uses less of this file.
+#![allow(dead_code, unused_macros)]
+
+#[macro_use]
+mod support;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use service_registry::changes::{LogOptions, Selection};
+use service_registry::{
+    Batch, MemoryStore, RegistryStore, ServiceStatus, StoreError, metrics as ours,
+};
+
+use support::{at, pod};
+
+/// What is told while `work` runs on this thread, by series.
+fn told(work: impl FnOnce()) -> BTreeMap<String, f64> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, work);
+    let text = handle.render();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let series = lines.filter_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), value.parse().unwrap()))
+    });
+    series.collect()
+}
+
+/// Three commits, and writes that change nothing or fail.
+fn three_commits(store: &impl RegistryStore) {
+    store.save_service(pod("db", "pod-1")).unwrap();
+    store.save_service(pod("db", "pod-1")).unwrap();
+    let mut batch = Batch::new();
+    batch
+        .save_service(pod("db", "pod-2"))
+        .add_subscription("web:pod-1", "db");
+    store.commit(batch).unwrap();
+    store
+        .update_health_status("db:pod-1", ServiceStatus::Healthy, at(9))
+        .unwrap();
+    store.delete_service("db:gone").unwrap_err();
+    store.commit(Batch::new()).unwrap();
+    store.get_service("db:pod-1").unwrap();
+}
+
+fn commits_are_counted_and_timed(store: &impl RegistryStore, kind: &str) {
+    let told = told(|| three_commits(store));
+    let of = |name: &str| {
+        let series = format!("service_registry_{name}{{store=\"{kind}\"}}");
+        *told
+            .get(&series)
+            .unwrap_or_else(|| panic!("no {series} in {told:#?}"))
+    };
+    assert_eq!(of("commits_total"), 3.0);
+    assert_eq!(of("commit_seconds_count"), 3.0);
+    assert!(of("commit_seconds_sum") > 0.0);
+    // Each write has asked for a turn. A worker has a queue, in which reads wait as well.
+    let turns = of("turn_wait_seconds_count");
+    assert_eq!(turns, if kind == "worker" { 7.0 } else { 6.0 });
+    assert!(of("turn_wait_seconds_sum") <= 1.0);
+    // Of no other store, in particular not of the tables that a worker has.
+    let stores = told.keys().filter(|series| series.contains("store="));
+    let own = format!("store=\"{kind}\"");
+    assert!(
+        stores.clone().all(|series| series.contains(&own)),
+        "{told:?}"
+    );
+}
+
+fn what_there_is_is_reported(store: &impl RegistryStore, is_versioned: bool) {
+    three_commits(store);
+    let watches = [Selection::All, Selection::service("db")].map(|one| store.watch(one).unwrap());
+    for second in 0..10 {
+        let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][second % 2];
+        let time = at(10 + u64::try_from(second).unwrap());
+        store
+            .update_health_status("db:pod-2", status, time)
+            .unwrap();
+    }
+    let told = told(|| ours::report("here", store).unwrap());
+    let of = |name: &str| told[&format!("service_registry_{name}{{store=\"here\"}}")];
+    assert_eq!(of("records"), 2.0);
+    assert_eq!(of("subscriptions"), 1.0);
+    assert_eq!(of("revision"), 13.0);
+    assert_eq!(of("watches"), 2.0);
+    assert!(of("log_bytes") > 0.0);
+    assert_eq!(of("old_versions") > 0.0, is_versioned);
+    assert_eq!(of("oldest_snapshot_revisions"), 0.0);
+    let here = told
+        .keys()
+        .filter(|series| series.contains("store=\"here\""));
+    assert_eq!(here.count(), 7, "{told:?}");
+    drop(watches);
+    assert_eq!(store.upkeep().unwrap().watches, 0);
+    store.close().unwrap();
+    assert_eq!(ours::report("here", store), Err(StoreError::Closed));
+}
+
+macro_rules! every_kind {
+    ($($feature:literal $module:ident $kind:literal $store:ident $is_versioned:literal;)+) => {$(
+        #[cfg(feature = $feature)]
+        mod $module {
+            use service_registry::$store;
+
+            #[test]
+            fn commits_are_counted_and_timed() {
+                super::commits_are_counted_and_timed(&$store::new(), $kind);
+            }
+
+            #[test]
+            fn a_recorder_may_call_the_store() {
+                crate::support::within(crate::support::PATIENCE, || {
+                    super::a_recorder_may_call_the_store(&$store::new());
+                });
+            }
+
+            #[test]
+            fn what_there_is_is_reported() {
+                super::what_there_is_is_reported(&$store::new(), $is_versioned);
+            }
+        }
+    )+};
+}
+
+every_kind! {
+    "metrics" memory "memory" MemoryStore false;
+    "worker" worker "worker" WorkerStore false;
+    "thread-safe" thread_safe "thread-safe" ThreadSafeMemoryStore false;
+    "evmap" evmap "evmap" EvmapStore false;
+    "snapshot" snapshot "snapshot" SnapshotStore false;
+    "versioned" versioned "versioned" VersionedStore true;
+}
+
+#[cfg(feature = "versioned")]
+#[test]
+fn the_oldest_snapshot_is_told_by_its_age() {
+    let store = service_registry::VersionedStore::new();
+    three_commits(&store);
+    let snapshot = store.snapshot();
+    let other = store.snapshot();
+    for second in 10..20 {
+        let status = ServiceStatus::Healthy;
+        let updated = store.update_health_status("db:pod-2", status, at(second));
+        updated.unwrap();
+    }
+    let age = || {
+        let told = told(|| ours::report("here", &store).unwrap());
+        told["service_registry_oldest_snapshot_revisions{store=\"here\"}"]
+    };
+    assert_eq!(age(), 10.0);
+    assert_eq!(store.upkeep().unwrap().oldest_snapshot, Some(3.into()));
+    drop(other);
+    assert_eq!(age(), 10.0);
+    drop(snapshot);
+    assert_eq!(age(), 0.0);
+}
+
+#[test]
+fn lag_is_told_by_watches() {
+    let options = LogOptions {
+        bytes: 4_000,
+        ..LogOptions::default()
+    };
+    let store = MemoryStore::with_log(options);
+    let mut watch = store.watch(Selection::All).unwrap();
+    watch.recv().unwrap();
+    let told = told(|| {
+        for n in 0..5 {
+            store.save_service(pod("db", &n.to_string())).unwrap();
+        }
+        watch.recv().unwrap();
+        for n in 0..1_000 {
+            store.save_service(pod("db", &n.to_string())).unwrap();
+            store.delete_service(&format!("db:{n}")).unwrap();
+        }
+        watch.recv().unwrap();
+        store.save_service(pod("db", "last")).unwrap();
+        watch.recv_commit().unwrap();
+    });
+    assert_eq!(told["service_registry_states_for_lag_total"], 1.0);
+    let lag = |what: &str| told[&format!("service_registry_watch_lag_revisions_{what}")];
+    assert_eq!((lag("count"), lag("sum")), (2.0, 6.0));
+}
+
+/// Series grow with the names that are told, so no name of a pod or a service is.
+#[test]
+fn no_series_names_a_pod_or_a_service() {
+    let series = told(|| {
+        let store = MemoryStore::new();
+        three_commits(&store);
+        ours::report("here", &store).unwrap();
+    });
+    for name in series.keys() {
+        assert!(!name.contains("db") && !name.contains("pod"), "{name}");
+    }
+}
+
+/// A recorder that calls back, but for what that tells.
+struct Curious<F> {
+    ask: F,
+    is_asking: Cell<bool>,
+}
+
+impl<F: Fn()> Curious<F> {
+    fn asked(&self) {
+        if !self.is_asking.replace(true) {
+            (self.ask)();
+            self.is_asking.set(false);
+        }
+    }
+}
+
+impl<F: Fn()> Recorder for Curious<F> {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        self.asked();
+        Counter::noop()
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        self.asked();
+        Gauge::noop()
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        self.asked();
+        Histogram::noop()
+    }
+}
+
+/// It is code of others, and is called when the turn has been given back.
+fn a_recorder_may_call_the_store(store: &(impl RegistryStore + 'static)) {
+    let calls = Cell::new(0);
+    let recorder = Curious {
+        ask: || {
+            store.add_subscription("asked:by", "db").unwrap();
+            store.get_all_services().unwrap();
+            calls.set(calls.get() + 1);
+        },
+        is_asking: Cell::new(false),
+    };
+    let mut watch = store.watch(Selection::All).unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        three_commits(store);
+        store.clear().unwrap();
+        watch.recv().unwrap();
+        store.save_service(pod("db", "pod-1")).unwrap();
+        watch.recv().unwrap();
+    });
+    assert!(calls.get() > 10, "{}", calls.get());
+}
