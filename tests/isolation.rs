@@ -731,8 +731,8 @@ viewed_stores!(viewed);
 
 #[cfg(feature = "snapshot")]
 mod unbroken {
-    isolation!(crate::support::views::twin::twin(
-        crate::support::views::twin::Fault::None
+    isolation!(crate::support::twin::twin(
+        crate::support::twin::Fault::None
     ));
 }
 
@@ -740,7 +740,7 @@ mod unbroken {
 mod broken {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use crate::support::views::twin::{Fault, Twin, twin};
+    use crate::support::twin::{Fault, Twin, twin};
     use crate::support::{PATIENCE, within};
 
     /// A broken store may be lucky; so it goes on until it is noticed.

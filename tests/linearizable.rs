@@ -48,11 +48,11 @@ use support::linear::{
     Action, Clock, Event, Log, Plain, Polled, Rest, Seen, Shared, Subject, Viewed, Watched, change,
     explain_store,
 };
-use support::model::{
-    GROUPS, Model, Operation, SERVICES, any_change, any_concurrent_operation, any_group,
-    any_operation, any_status, ask, expect, text,
-};
+use support::model::{GROUPS, Model, Operation, SERVICES, ask, expect};
 use support::race::together;
+use support::random::{
+    any_change, any_concurrent_operation, any_group, any_operation, any_status, text,
+};
 use support::{at, version};
 
 #[path = "linearizable/checker.rs"]

@@ -33,10 +33,9 @@ use proptest::test_runner::{FileFailurePersistence, RngAlgorithm, TestError, Tes
 
 use service_registry::{Change, RegistryStore, StoreStats};
 use support::dice::Dice;
-use support::model::{
-    GROUPS, Model, Operation, any_operation, any_operation_with_conditions, assert_stamps, step,
-};
+use support::model::{GROUPS, Model, Operation, assert_stamps, step};
 use support::observe;
+use support::random::{any_operation, any_operation_with_conditions};
 
 fn config() -> ProptestConfig {
     ProptestConfig {

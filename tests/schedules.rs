@@ -38,7 +38,8 @@ use service_registry::{
     ServiceStatus, StoreError, StoreStats,
 };
 use support::linear::{Action, Clock, Log, Plain, Rest, Shared, Subject, Viewed, explain_store};
-use support::model::{Model, any_concurrent_operation, any_key};
+use support::model::Model;
+use support::random::{any_concurrent_operation, any_key};
 use support::views::Views;
 
 #[path = "schedules/watches.rs"]
@@ -410,7 +411,7 @@ fn a_mistake_that_takes_four_commits_is_noticed() {
 #[cfg(feature = "snapshot")]
 mod views {
     use super::*;
-    use crate::support::views::twin::{Fault, twin};
+    use crate::support::twin::{Fault, twin};
 
     #[test]
     fn without_a_fault_views_have_an_order() {

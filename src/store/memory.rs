@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::tables::prelude::*;
 use super::tables::{State, Tables};
+#[cfg(feature = "worker")]
 use crate::changes::Log;
 use crate::changes::{Aftermath, OwnLog, ReadState};
-#[cfg(feature = "worker")]
 use crate::observe::Observed;
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};

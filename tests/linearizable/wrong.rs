@@ -519,7 +519,7 @@ mod watches {
 #[cfg(feature = "snapshot")]
 mod views {
     use crate::support::linear::Viewed;
-    use crate::support::views::twin::{Fault, twin};
+    use crate::support::twin::{Fault, twin};
     use crate::{Besides, HISTORIES, Shape};
 
     fn notices(fault: Fault, shape: Shape) {

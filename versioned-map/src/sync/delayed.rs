@@ -13,7 +13,8 @@ use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[path = "../../../tests/support/dice.rs"]
+#[path = "../../../testkit/src/support/dice.rs"]
+#[allow(unreachable_pub)] // it is of a crate for others, too
 pub(crate) mod dice;
 
 use dice::{Dice, nth};

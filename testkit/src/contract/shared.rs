@@ -55,7 +55,7 @@ fn operation(store: &(impl RegistryStore + ?Sized), thread: usize, n: usize) -> 
     }
 }
 
-pub(crate) fn three_thousand_operations_end_in_the_exact_state<S: RegistryStore + Sync>(store: &S) {
+pub fn three_thousand_operations_end_in_the_exact_state<S: RegistryStore + Sync>(store: &S) {
     together(THREADS, |thread| {
         for n in 0..OPERATIONS {
             operation(store, thread, n).unwrap();
@@ -92,7 +92,7 @@ pub(crate) fn three_thousand_operations_end_in_the_exact_state<S: RegistryStore 
     assert_eq!(seen, expected);
 }
 
-pub(crate) fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync>(store: &S) {
+pub fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     let status = |n: usize| match n % 3 {
         0 => ServiceStatus::Healthy,
@@ -131,7 +131,7 @@ pub(crate) fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync
     assert_eq!(last.status(), status(OPERATIONS - 1));
 }
 
-pub(crate) fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(store: &S) {
+pub fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     let revisions = together(THREADS, |thread| {
         let mut own = Vec::new();
@@ -164,9 +164,7 @@ pub(crate) fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(st
 
 // --- exactly one
 
-pub(crate) fn one_thread_of_thirty_is_told_that_the_status_changed<S: RegistryStore + Sync>(
-    store: &S,
-) {
+pub fn one_thread_of_thirty_is_told_that_the_status_changed<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
     registry.register(registration("db", "1", &[])).unwrap();
     for round in 0..30 {
@@ -179,7 +177,7 @@ pub(crate) fn one_thread_of_thirty_is_told_that_the_status_changed<S: RegistrySt
     }
 }
 
-pub(crate) fn one_thread_of_thirty_takes_a_pod_away<S: RegistryStore + Sync>(store: &S) {
+pub fn one_thread_of_thirty_takes_a_pod_away<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
     for _ in 0..20 {
         let pod = registry
@@ -191,9 +189,7 @@ pub(crate) fn one_thread_of_thirty_takes_a_pod_away<S: RegistryStore + Sync>(sto
     }
 }
 
-pub(crate) fn a_pod_registered_by_thirty_threads_is_of_one_piece<S: RegistryStore + Sync>(
-    store: &S,
-) {
+pub fn a_pod_registered_by_thirty_threads_is_of_one_piece<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
     let names: Vec<String> = (0..THREADS)
         .map(|thread| format!("group-{thread}"))
@@ -248,15 +244,13 @@ fn never_missing<S: RegistryStore + Sync>(store: &S, write: impl Fn(usize) + Syn
     race(1_000, &[&write], &[&by_key, &in_scans]);
 }
 
-pub(crate) fn a_pod_is_never_missing_while_it_is_saved<S: RegistryStore + Sync>(store: &S) {
+pub fn a_pod_is_never_missing_while_it_is_saved<S: RegistryStore + Sync>(store: &S) {
     never_missing(store, |n| {
         store.save_service(version("db", "1", n as u64)).unwrap();
     });
 }
 
-pub(crate) fn a_pod_is_never_missing_while_its_health_is_updated<S: RegistryStore + Sync>(
-    store: &S,
-) {
+pub fn a_pod_is_never_missing_while_its_health_is_updated<S: RegistryStore + Sync>(store: &S) {
     never_missing(store, |n| {
         let moment = at(n as u64);
         store
@@ -267,7 +261,7 @@ pub(crate) fn a_pod_is_never_missing_while_its_health_is_updated<S: RegistryStor
     });
 }
 
-pub(crate) fn a_pod_is_never_missing_while_a_batch_replaces_it<S: RegistryStore + Sync>(store: &S) {
+pub fn a_pod_is_never_missing_while_a_batch_replaces_it<S: RegistryStore + Sync>(store: &S) {
     never_missing(store, |n| {
         let mut batch = Batch::new();
         batch
@@ -279,7 +273,7 @@ pub(crate) fn a_pod_is_never_missing_while_a_batch_replaces_it<S: RegistryStore 
     });
 }
 
-pub(crate) fn a_pod_is_never_missing_while_it_registers_anew<S: RegistryStore + Sync>(store: &S) {
+pub fn a_pod_is_never_missing_while_it_registers_anew<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
     never_missing(store, |n| {
         let also = ["g", ["x", "y"][n % 2]];
@@ -287,7 +281,7 @@ pub(crate) fn a_pod_is_never_missing_while_it_registers_anew<S: RegistryStore + 
     });
 }
 
-pub(crate) fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore + Sync>(store: &S) {
+pub fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore + Sync>(store: &S) {
     // Many others, so that tables grow and shrink around it.
     never_missing(store, |n| {
         let turn = n % 200;
@@ -307,7 +301,7 @@ pub(crate) fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore +
 
 // --- whole commits
 
-pub(crate) fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store: &S) {
+pub fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
     // A pod asks for the groups of its version and one more: two groups, always.
     let register = |service: &str, round: usize| {
@@ -348,7 +342,7 @@ pub(crate) fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store:
     race(1_000, &[&replaces, &comes_and_goes], &[&groups, &counts]);
 }
 
-pub(crate) fn a_view_is_of_one_state_beside_writers<S: RegistryStore + Sync>(store: &S) {
+pub fn a_view_is_of_one_state_beside_writers<S: RegistryStore + Sync>(store: &S) {
     // Pods come and go, each with its subscription.
     let write = |service: &str, round: usize| {
         let name = (round % 8).to_string();
@@ -384,7 +378,7 @@ pub(crate) fn a_view_is_of_one_state_beside_writers<S: RegistryStore + Sync>(sto
     );
 }
 
-pub(crate) fn a_scan_sees_whole_commits<S: RegistryStore + Sync>(store: &S) {
+pub fn a_scan_sees_whole_commits<S: RegistryStore + Sync>(store: &S) {
     const PODS: usize = 20;
     let names: Vec<String> = (0..PODS).map(|n| n.to_string()).collect();
     let sweep = |round: usize| {
@@ -428,7 +422,7 @@ pub(crate) fn a_scan_sees_whole_commits<S: RegistryStore + Sync>(store: &S) {
     race(500, &[&write], &[&read, &read]);
 }
 
-pub(crate) fn a_pod_that_moves_is_in_one_place<S: RegistryStore + Sync>(store: &S) {
+pub fn a_pod_that_moves_is_in_one_place<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "0")).unwrap();
     store.add_subscription("db:0", "0").unwrap();
     store.add_subscription("db:0", "g").unwrap();
@@ -458,7 +452,7 @@ pub(crate) fn a_pod_that_moves_is_in_one_place<S: RegistryStore + Sync>(store: &
     race(1_000, &[&write], &[&read, &read]);
 }
 
-pub(crate) fn a_rejected_batch_is_never_seen<S: RegistryStore + Sync>(store: &S) {
+pub fn a_rejected_batch_is_never_seen<S: RegistryStore + Sync>(store: &S) {
     set_the_table(store);
     let before = observe(store, &["g", "h", "new"]);
     let stats = store.stats().unwrap();
@@ -496,7 +490,7 @@ pub(crate) fn a_rejected_batch_is_never_seen<S: RegistryStore + Sync>(store: &S)
     assert_eq!(observe(store, &["g", "h", "new"]), before);
 }
 
-pub(crate) fn clear_is_one_step<S: RegistryStore + Sync>(store: &S) {
+pub fn clear_is_one_step<S: RegistryStore + Sync>(store: &S) {
     const PODS: usize = 50;
     let write = |_| {
         let mut batch = Batch::new();
@@ -523,7 +517,7 @@ pub(crate) fn clear_is_one_step<S: RegistryStore + Sync>(store: &S) {
 
 // --- subscriptions
 
-pub(crate) fn adding_races_with_removing_all<S: RegistryStore + Sync>(store: &S) {
+pub fn adding_races_with_removing_all<S: RegistryStore + Sync>(store: &S) {
     let groups: Vec<String> = (0..16).map(|n| format!("group-{n}")).collect();
     let names: Vec<&str> = groups.iter().map(String::as_str).collect();
     for round in 0..150 {
@@ -570,7 +564,7 @@ pub(crate) fn adding_races_with_removing_all<S: RegistryStore + Sync>(store: &S)
     }
 }
 
-pub(crate) fn adding_races_with_removing<S: RegistryStore + Sync>(store: &S) {
+pub fn adding_races_with_removing<S: RegistryStore + Sync>(store: &S) {
     let groups = ["g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7"];
     for round in 0..150 {
         together(3, |thread| {
@@ -601,7 +595,7 @@ pub(crate) fn adding_races_with_removing<S: RegistryStore + Sync>(store: &S) {
     }
 }
 
-pub(crate) fn adding_races_with_unregistering<S: RegistryStore + Sync>(store: &S) {
+pub fn adding_races_with_unregistering<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
     let names = ["g0", "g1", "g2", "g3", "g4", "g5", "g6", "g7"];
     for _ in 0..150 {
@@ -623,7 +617,7 @@ pub(crate) fn adding_races_with_unregistering<S: RegistryStore + Sync>(store: &S
     }
 }
 
-pub(crate) fn thirty_threads_fill_one_group<S: RegistryStore + Sync>(store: &S) {
+pub fn thirty_threads_fill_one_group<S: RegistryStore + Sync>(store: &S) {
     together(THREADS, |thread| {
         for n in 0..OPERATIONS {
             store
@@ -644,7 +638,7 @@ pub(crate) fn thirty_threads_fill_one_group<S: RegistryStore + Sync>(store: &S) 
     }
 }
 
-pub(crate) fn the_last_to_leave_meets_the_first_to_come<S: RegistryStore + Sync>(store: &S) {
+pub fn the_last_to_leave_meets_the_first_to_come<S: RegistryStore + Sync>(store: &S) {
     // A group, and a name, that keep falling empty are dropped and made anew
     // by threads that know nothing of each other.
     together(4, |thread| {
@@ -672,7 +666,7 @@ pub(crate) fn the_last_to_leave_meets_the_first_to_come<S: RegistryStore + Sync>
 
 // --- time
 
-pub(crate) fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(store: &S) {
+pub fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     store.add_subscription("db:1", "g").unwrap();
     let base = store.revision().as_u64() - 1;
@@ -730,7 +724,7 @@ pub(crate) fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Syn
     race(2_000, &[&write], &[&read, &read]);
 }
 
-pub(crate) fn a_state_lies_between_the_revisions_around_it<S: RegistryStore + Sync>(store: &S) {
+pub fn a_state_lies_between_the_revisions_around_it<S: RegistryStore + Sync>(store: &S) {
     // Each commit writes the revision that it will lead to: there is one writer.
     let record = |n: u64| {
         pod("db", "1")
@@ -768,7 +762,7 @@ pub(crate) fn a_state_lies_between_the_revisions_around_it<S: RegistryStore + Sy
     race(2_000, &[&write], &[&read, &read]);
 }
 
-pub(crate) fn revisions_never_go_backwards<S: RegistryStore + Sync>(store: &S) {
+pub fn revisions_never_go_backwards<S: RegistryStore + Sync>(store: &S) {
     thread_local! {
         static LAST: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
     }
@@ -800,9 +794,7 @@ pub(crate) fn revisions_never_go_backwards<S: RegistryStore + Sync>(store: &S) {
 
 // --- closing
 
-pub(crate) fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>(
-    make: impl Fn() -> S,
-) {
+pub fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>(make: impl Fn() -> S) {
     for round in 0..20_u64 {
         let store = make();
         store.save_service(pod("db", "1")).unwrap();
@@ -856,7 +848,7 @@ pub(crate) fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>
     }
 }
 
-pub(crate) fn thirty_threads_may_close_at_once<S: RegistryStore + Sync>(make: impl Fn() -> S) {
+pub fn thirty_threads_may_close_at_once<S: RegistryStore + Sync>(make: impl Fn() -> S) {
     for _ in 0..10 {
         let store = make();
         set_the_table(&store);
@@ -873,7 +865,7 @@ pub(crate) fn thirty_threads_may_close_at_once<S: RegistryStore + Sync>(make: im
 
 // --- closures
 
-pub(crate) fn panics_in_many_threads_leave_the_store_usable<S: RegistryStore + Sync>(store: &S) {
+pub fn panics_in_many_threads_leave_the_store_usable<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     together(8, |thread| {
         for n in 0..50 {
@@ -892,7 +884,7 @@ pub(crate) fn panics_in_many_threads_leave_the_store_usable<S: RegistryStore + S
     assert_eq!(store.revision().as_u64(), 1 + 8 * 50);
 }
 
-pub(crate) fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store: &S) {
+pub fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store: &S) {
     // A reader-writer lock that lets no reader past a waiting writer deadlocks
     // here, unless the store sees it coming.
     set_the_table(store);
@@ -923,7 +915,7 @@ pub(crate) fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync
     }
 }
 
-pub(crate) fn every_thread_has_closures_of_its_own<S: RegistryStore + Sync>(store: &S) {
+pub fn every_thread_has_closures_of_its_own<S: RegistryStore + Sync>(store: &S) {
     // That this thread is inside a closure says nothing about that one.
     store.save_service(pod("db", "1")).unwrap();
     store
@@ -943,7 +935,7 @@ pub(crate) fn every_thread_has_closures_of_its_own<S: RegistryStore + Sync>(stor
 
 // --- the end of a thread
 
-pub(crate) fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync + 'static>(
+pub fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync + 'static>(
     make: impl Fn() -> S,
 ) {
     let store = Arc::new(make());
@@ -980,9 +972,7 @@ pub(crate) fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync +
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 0)));
 }
 
-pub(crate) fn a_store_may_move_between_threads<S: RegistryStore + Send + 'static>(
-    make: impl Fn() -> S,
-) {
+pub fn a_store_may_move_between_threads<S: RegistryStore + Send + 'static>(make: impl Fn() -> S) {
     let store = make();
     store.save_service(pod("db", "1")).unwrap();
     let store = thread::spawn(move || {

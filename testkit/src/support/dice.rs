@@ -4,17 +4,17 @@
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
-pub(crate) struct Dice {
+pub struct Dice {
     state: u64,
 }
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
+    pub fn new(seed: u64) -> Dice {
         Dice { state: seed }
     }
 
     /// A number below `sides`.
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         let random = nth(self.state, 1);
         self.state = self.state.wrapping_add(GAMMA);
         usize::try_from(random % sides as u64).expect("less than `sides`")
@@ -22,7 +22,7 @@ impl Dice {
 }
 
 /// The number that comes `n`th of a seed.
-pub(crate) fn nth(seed: u64, n: u64) -> u64 {
+pub fn nth(seed: u64, n: u64) -> u64 {
     let mut mixed = seed.wrapping_add(n.wrapping_mul(GAMMA));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -9,7 +9,7 @@ fn subscribers(store: &impl RegistryStore, group: &str) -> Vec<String> {
     subscribers.iter().map(ToString::to_string).collect()
 }
 
-pub(crate) fn subscribing_twice_is_one_subscription(store: &impl RegistryStore) {
+pub fn subscribing_twice_is_one_subscription(store: &impl RegistryStore) {
     for _ in 0..3 {
         store.add_subscription("web:1", "db").unwrap();
     }
@@ -20,13 +20,13 @@ pub(crate) fn subscribing_twice_is_one_subscription(store: &impl RegistryStore) 
     assert_eq!(store.stats(), Ok(StoreStats::default()));
 }
 
-pub(crate) fn a_subscriber_need_not_be_registered(store: &impl RegistryStore) {
+pub fn a_subscriber_need_not_be_registered(store: &impl RegistryStore) {
     store.add_subscription("web:1", "db").unwrap();
     assert_eq!(subscribers(store, "db"), ["web:1"]);
     assert!(store.get_service("web:1").is_err());
 }
 
-pub(crate) fn removing_what_is_not_there_is_fine(store: &impl RegistryStore) {
+pub fn removing_what_is_not_there_is_fine(store: &impl RegistryStore) {
     store.add_subscription("web:1", "db").unwrap();
     let before = observe(store, &["db"]);
     store.remove_subscription("web:1", "cache").unwrap();
@@ -40,7 +40,7 @@ pub(crate) fn removing_what_is_not_there_is_fine(store: &impl RegistryStore) {
     assert!(observe(store, &["db"]).groups.is_empty());
 }
 
-pub(crate) fn a_group_that_nobody_subscribes_to_is_empty(store: &impl RegistryStore) {
+pub fn a_group_that_nobody_subscribes_to_is_empty(store: &impl RegistryStore) {
     store.add_subscription("web:1", "db").unwrap();
     store.remove_subscription("web:1", "db").unwrap();
     for group in ["", ":", "db", "never", "web:1", "d"] {
@@ -49,7 +49,7 @@ pub(crate) fn a_group_that_nobody_subscribes_to_is_empty(store: &impl RegistrySt
     }
 }
 
-pub(crate) fn subscribers_stand_in_the_order_of_subscription(store: &impl RegistryStore) {
+pub fn subscribers_stand_in_the_order_of_subscription(store: &impl RegistryStore) {
     // Neither sorted nor reversed, and not as their numbers sort.
     let order = ["web:9", "web:10", "a:1", "web:2", "z:1", "m:1"];
     for key in order {
@@ -62,7 +62,7 @@ pub(crate) fn subscribers_stand_in_the_order_of_subscription(store: &impl Regist
     assert_eq!(subscribers(store, "db"), order);
 }
 
-pub(crate) fn who_leaves_and_comes_back_stands_last(store: &impl RegistryStore) {
+pub fn who_leaves_and_comes_back_stands_last(store: &impl RegistryStore) {
     for key in ["a:1", "b:1", "c:1", "d:1"] {
         store.add_subscription(key, "db").unwrap();
     }
@@ -75,7 +75,7 @@ pub(crate) fn who_leaves_and_comes_back_stands_last(store: &impl RegistryStore) 
     assert_eq!(subscribers(store, "db"), ["c:1", "d:1", "b:1", "a:1"]);
 }
 
-pub(crate) fn each_group_has_an_order_of_its_own(store: &impl RegistryStore) {
+pub fn each_group_has_an_order_of_its_own(store: &impl RegistryStore) {
     store.add_subscription("a:1", "g").unwrap();
     store.add_subscription("b:1", "h").unwrap();
     store.add_subscription("b:1", "g").unwrap();
@@ -84,7 +84,7 @@ pub(crate) fn each_group_has_an_order_of_its_own(store: &impl RegistryStore) {
     assert_eq!(subscribers(store, "h"), ["b:1", "a:1"]);
 }
 
-pub(crate) fn subscriber_services_skips_who_is_not_registered(store: &impl RegistryStore) {
+pub fn subscriber_services_skips_who_is_not_registered(store: &impl RegistryStore) {
     for key in ["c:1", "a:1", "b:1"] {
         store.add_subscription(key, "db").unwrap();
     }
@@ -108,7 +108,7 @@ pub(crate) fn subscriber_services_skips_who_is_not_registered(store: &impl Regis
     assert_eq!(found(store), "c:1 a:1 b:1");
 }
 
-pub(crate) fn removing_all_touches_one_subscriber_only(store: &impl RegistryStore) {
+pub fn removing_all_touches_one_subscriber_only(store: &impl RegistryStore) {
     let groups: Vec<String> = (0..300).map(|n| format!("group-{n}")).collect();
     for group in &groups {
         for key in ["a:1", "b:1", "c:1"] {
@@ -125,7 +125,7 @@ pub(crate) fn removing_all_touches_one_subscriber_only(store: &impl RegistryStor
     assert!(observe(store, &names).groups.is_empty());
 }
 
-pub(crate) fn a_thousand_subscribers_keep_their_order(store: &impl RegistryStore) {
+pub fn a_thousand_subscribers_keep_their_order(store: &impl RegistryStore) {
     // 7 has no factor in common with 1000, so this is every number, shuffled.
     let order: Vec<String> = (0..1000).map(|n| format!("web:{}", n * 7 % 1000)).collect();
     for key in &order {
@@ -152,7 +152,7 @@ pub(crate) fn a_thousand_subscribers_keep_their_order(store: &impl RegistryStore
     observe(store, &["db", "other"]);
 }
 
-pub(crate) fn pairs_whose_texts_join_alike_are_different(store: &impl RegistryStore) {
+pub fn pairs_whose_texts_join_alike_are_different(store: &impl RegistryStore) {
     store.add_subscription("a:b", "cd").unwrap();
     store.add_subscription("a:bc", "d").unwrap();
     store.add_subscription("a:b:c", "d").unwrap();
@@ -163,7 +163,7 @@ pub(crate) fn pairs_whose_texts_join_alike_are_different(store: &impl RegistrySt
     assert_eq!(left.groups["d"], ["a:b:c"]);
 }
 
-pub(crate) fn groups_services_and_keys_do_not_mix(store: &impl RegistryStore) {
+pub fn groups_services_and_keys_do_not_mix(store: &impl RegistryStore) {
     // A group may be named like a service, like a pod, and like its subscriber's service.
     store.save_service(pod("db", "1")).unwrap();
     store.add_subscription("db:1", "db").unwrap();
@@ -179,7 +179,7 @@ pub(crate) fn groups_services_and_keys_do_not_mix(store: &impl RegistryStore) {
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 1)));
 }
 
-pub(crate) fn a_malformed_subscriber_is_refused_and_says_why(store: &impl RegistryStore) {
+pub fn a_malformed_subscriber_is_refused_and_says_why(store: &impl RegistryStore) {
     store.add_subscription("web:1", "db").unwrap();
     let before = observe(store, &["db"]);
     for (key, problem) in malformed_keys() {
@@ -191,7 +191,7 @@ pub(crate) fn a_malformed_subscriber_is_refused_and_says_why(store: &impl Regist
     }
 }
 
-pub(crate) fn an_empty_or_too_long_group_is_refused_and_says_why(store: &impl RegistryStore) {
+pub fn an_empty_or_too_long_group_is_refused_and_says_why(store: &impl RegistryStore) {
     store.add_subscription("web:1", "db").unwrap();
     let before = observe(store, &["db"]);
     let long = "x".repeat(MAX_NAME_LEN + 1);

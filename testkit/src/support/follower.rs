@@ -16,11 +16,11 @@ use service_registry::{Cause, Result, Revision};
 
 use super::copied::Copied;
 
-pub(crate) mod wrong;
+pub mod wrong;
 use wrong::{Fault, Twin};
 
 /// In how many ways an event can be taken.
-pub(crate) const WAYS: usize = STREAMS.end;
+pub const WAYS: usize = STREAMS.end;
 /// Those that make a stream of the watch.
 const STREAMS: Range<usize> = 5..if cfg!(feature = "stream") { 7 } else { 5 };
 const STREAM_OF_COMMITS: usize = 6;
@@ -28,30 +28,30 @@ const STREAM_OF_COMMITS: usize = 6;
 const OF_COMMITS: [usize; 3] = [1, 4, STREAM_OF_COMMITS];
 
 /// What one had who has gone, and where.
-pub(crate) struct Gone {
-    pub(crate) selection: Selection,
-    pub(crate) cursor: Cursor,
+pub struct Gone {
+    pub selection: Selection,
+    pub cursor: Cursor,
     copied: Copied,
 }
 
 /// A watch, and what follows it.
-pub(crate) struct Follower {
+pub struct Follower {
     /// Away only while it is a stream.
     watch: Option<Watch>,
     /// What was asked for, which a watch need not have.
     selection: Selection,
     copied: Copied,
-    pub(crate) began: bool,
+    pub began: bool,
     /// How many removals by a source it was told of.
-    pub(crate) replaced: usize,
+    pub replaced: usize,
     /// How often it fell behind.
-    pub(crate) lagged: usize,
+    pub lagged: usize,
     twin: Twin,
 }
 
 impl Follower {
     /// Begins with a state.
-    pub(crate) fn new(watch: Watch, selection: Selection) -> Follower {
+    pub fn new(watch: Watch, selection: Selection) -> Follower {
         Follower {
             watch: Some(watch),
             selection,
@@ -64,7 +64,7 @@ impl Follower {
     }
 
     /// Goes on where another one of the same selection was, or begins anew.
-    pub(crate) fn behind(gone: Gone, watch: Watch) -> Follower {
+    pub fn behind(gone: Gone, watch: Watch) -> Follower {
         Follower {
             copied: gone.copied,
             began: true,
@@ -73,13 +73,13 @@ impl Follower {
     }
 
     /// Hears with a fault.
-    pub(crate) fn with(mut self, fault: Fault) -> Follower {
+    pub fn with(mut self, fault: Fault) -> Follower {
         self.twin = Twin::new(fault);
         self
     }
 
     /// Goes.
-    pub(crate) fn go(mut self) -> Gone {
+    pub fn go(mut self) -> Gone {
         Gone {
             cursor: self.watch().cursor(),
             selection: self.selection,
@@ -87,7 +87,7 @@ impl Follower {
         }
     }
 
-    pub(crate) fn watch(&mut self) -> &mut Watch {
+    pub fn watch(&mut self) -> &mut Watch {
         self.watch.as_mut().expect("no stream for now")
     }
 
@@ -130,7 +130,7 @@ impl Follower {
     /// Takes an event in one of the [`WAYS`], and checks it against the states that there
     /// were, by their revisions; tells whether there was one. Where there is none, everything
     /// up to the last state has to have been shown.
-    pub(crate) fn look(&mut self, way: usize, states: &[Copied]) -> Result<bool> {
+    pub fn look(&mut self, way: usize, states: &[Copied]) -> Result<bool> {
         let before = self.watch().revision();
         let event = match self.twin.fault {
             Fault::None => self.take(way)?,
@@ -182,7 +182,7 @@ impl Follower {
     }
 
     /// Checks that nothing is missing up to the last of the states.
-    pub(crate) fn has_shown_all(&mut self, states: &[Copied]) {
+    pub fn has_shown_all(&mut self, states: &[Copied]) {
         let (shown, now) = (index(self.watch().revision()), states.len() - 1);
         assert!(
             shown == now,

@@ -18,7 +18,7 @@ use crate::support::{
 
 // --- one thread
 
-pub(crate) fn a_snapshot_of_a_new_store_is_empty<S: Views>(store: &S) {
+pub fn a_snapshot_of_a_new_store_is_empty<S: Views>(store: &S) {
     let snapshot = store.snapshot();
     assert_eq!(snapshot.revision(), revision(0));
     assert_eq!(snapshot.stats(), StoreStats::default());
@@ -29,7 +29,7 @@ pub(crate) fn a_snapshot_of_a_new_store_is_empty<S: Views>(store: &S) {
     assert_eq!(snapshot.subscriber_services("db").count(), 0);
 }
 
-pub(crate) fn a_snapshot_is_what_the_store_is<S: Views>(store: &S) {
+pub fn a_snapshot_is_what_the_store_is<S: Views>(store: &S) {
     let mut reader = store.reader();
     for (_, call) in CALLS {
         store.clear().unwrap();
@@ -41,7 +41,7 @@ pub(crate) fn a_snapshot_is_what_the_store_is<S: Views>(store: &S) {
     }
 }
 
-pub(crate) fn a_view_answers_like_the_store<S: Views>(store: &S) {
+pub fn a_view_answers_like_the_store<S: Views>(store: &S) {
     for name in ["1", "2", "3"] {
         store.save_service(pod("db", name)).unwrap();
     }
@@ -70,7 +70,7 @@ pub(crate) fn a_view_answers_like_the_store<S: Views>(store: &S) {
     assert_eq!(named.len(), 3);
 }
 
-pub(crate) fn a_snapshot_never_changes<S: Views>(store: &S) {
+pub fn a_snapshot_never_changes<S: Views>(store: &S) {
     // Of every state that the store goes through, kept to the end.
     let mut kept: Vec<(S::View, State)> = Vec::new();
     let mut keep = || kept.push((store.snapshot(), observe(store, GROUPS)));
@@ -116,7 +116,7 @@ pub(crate) fn a_snapshot_never_changes<S: Views>(store: &S) {
     }
 }
 
-pub(crate) fn a_large_snapshot_stays_while_the_store_shrinks<S: Views>(store: &S) {
+pub fn a_large_snapshot_stays_while_the_store_shrinks<S: Views>(store: &S) {
     const PODS: u64 = 3_000;
     let name = |n: u64| format!("service-{}", n % 7);
     for n in 0..PODS {
@@ -156,7 +156,7 @@ trait StatsLess: RegistryView {
 
 impl<V: RegistryView> StatsLess for V {}
 
-pub(crate) fn snapshots_and_readers_outlive_their_store<S: Views>(make: impl Fn() -> S) {
+pub fn snapshots_and_readers_outlive_their_store<S: Views>(make: impl Fn() -> S) {
     let store = make();
     set_the_table(&store);
     let state = observe(&store, GROUPS);
@@ -179,7 +179,7 @@ pub(crate) fn snapshots_and_readers_outlive_their_store<S: Views>(make: impl Fn(
     assert_eq!(snapshot.stats(), StoreStats::new(2, 3));
 }
 
-pub(crate) fn close_leaves_snapshots_and_ends_readers<S: Views>(store: &S) {
+pub fn close_leaves_snapshots_and_ends_readers<S: Views>(store: &S) {
     set_the_table(store);
     let state = observe(store, GROUPS);
     let (snapshot, mut reader, mut fresh) = (store.snapshot(), store.reader(), store.reader());
@@ -201,7 +201,7 @@ pub(crate) fn close_leaves_snapshots_and_ends_readers<S: Views>(store: &S) {
     assert_eq!(store.snapshot().revision().as_u64(), state.revision);
 }
 
-pub(crate) fn a_reader_reads_like_the_store<S: Views>(store: &S) {
+pub fn a_reader_reads_like_the_store<S: Views>(store: &S) {
     let mut reader = store.reader();
     assert_eq!(
         S::read(&mut reader, "db:1", |_| ()),
@@ -240,7 +240,7 @@ pub(crate) fn a_reader_reads_like_the_store<S: Views>(store: &S) {
     );
 }
 
-pub(crate) fn writing_from_inside_a_reader_closure_works<S: Views>(store: &S) {
+pub fn writing_from_inside_a_reader_closure_works<S: Views>(store: &S) {
     set_the_table(store);
     let mut reader = store.reader();
     for (name, call) in CALLS {
@@ -258,7 +258,7 @@ pub(crate) fn writing_from_inside_a_reader_closure_works<S: Views>(store: &S) {
 
 // --- threads
 
-pub(crate) fn a_kept_snapshot_holds_up_nobody<S: Views>(store: &S) {
+pub fn a_kept_snapshot_holds_up_nobody<S: Views>(store: &S) {
     set_the_table(store);
     let kept: Vec<_> = (0..100).map(|_| store.snapshot()).collect();
     let mut reader = store.reader();
@@ -317,7 +317,7 @@ fn register_and_unregister<S: Views>(store: &S, service: &str, round: usize) {
     }
 }
 
-pub(crate) fn every_snapshot_is_of_one_moment<S: Views>(store: &S) {
+pub fn every_snapshot_is_of_one_moment<S: Views>(store: &S) {
     let one = |round| register_and_unregister(store, "one", round);
     let other = |round| register_and_unregister(store, "other", round);
     let snapshots = |_| check_whole(&store.snapshot());
@@ -326,7 +326,7 @@ pub(crate) fn every_snapshot_is_of_one_moment<S: Views>(store: &S) {
     race(500, &[&one, &other], &[&snapshots, &reader]);
 }
 
-pub(crate) fn a_reader_never_goes_backwards<S: Views>(store: &S) {
+pub fn a_reader_never_goes_backwards<S: Views>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     let base = store.revision().as_u64();
     let record = |n: u64| {
@@ -374,7 +374,7 @@ pub(crate) fn a_reader_never_goes_backwards<S: Views>(store: &S) {
     race(3_000, &[&write], &[&one, &other]);
 }
 
-pub(crate) fn snapshots_can_be_shared_and_sent<S: Views>(store: &S) {
+pub fn snapshots_can_be_shared_and_sent<S: Views>(store: &S) {
     set_the_table(store);
     let state = observe(store, GROUPS);
     let snapshot = store.snapshot();
@@ -392,7 +392,7 @@ pub(crate) fn snapshots_can_be_shared_and_sent<S: Views>(store: &S) {
     thread::spawn(move || drop(snapshot)).join().unwrap();
 }
 
-pub(crate) fn readers_race_with_the_end_of_their_store<S: Views>(make: impl Fn() -> S) {
+pub fn readers_race_with_the_end_of_their_store<S: Views>(make: impl Fn() -> S) {
     for _ in 0..50 {
         let store = make();
         set_the_table(&store);
@@ -417,45 +417,5 @@ pub(crate) fn readers_race_with_the_end_of_their_store<S: Views>(make: impl Fn()
             store.close().unwrap();
             drop(store);
         });
-    }
-}
-
-/// Stores with views that break one promise each.
-#[cfg(feature = "snapshot")]
-mod twins {
-    use crate::law::views_tell_what_changed_between_them as told;
-    use crate::support::PATIENCE;
-    use crate::support::failing::{failure, must_fail};
-    use crate::support::views::twin::{Fault, twin};
-
-    use super::*;
-
-    #[test]
-    fn a_snapshot_of_two_moments_is_noticed() {
-        must_fail(|| every_snapshot_is_of_one_moment(&twin(Fault::TwoMoments)));
-        every_snapshot_is_of_one_moment(&twin(Fault::None));
-    }
-
-    #[test]
-    fn a_reader_that_is_late_is_noticed() {
-        must_fail(|| a_reader_reads_like_the_store(&twin(Fault::LateReader)));
-        must_fail(|| a_snapshot_is_what_the_store_is(&twin(Fault::LateReader)));
-        a_reader_reads_like_the_store(&twin(Fault::None));
-        a_snapshot_is_what_the_store_is(&twin(Fault::None));
-    }
-
-    #[test]
-    fn views_that_tell_changes_wrongly_are_noticed() {
-        let said = failure(PATIENCE, || told(|| twin(Fault::ChangesShowSkipped)));
-        assert!(said.contains("is no net effect"), "{said}");
-        let said = failure(PATIENCE, || told(|| twin(Fault::ChangesLose)));
-        assert!(said.contains("left == right"), "{said}");
-        told(|| twin(Fault::None));
-    }
-
-    #[test]
-    fn a_reader_that_goes_back_is_noticed() {
-        must_fail(|| a_reader_never_goes_backwards(&twin(Fault::ReaderGoesBack)));
-        a_reader_never_goes_backwards(&twin(Fault::None));
     }
 }

@@ -59,7 +59,7 @@ fn set(store: &impl RegistryStore) {
     store.save_service(version("db", "1", 1)).unwrap();
 }
 
-pub(crate) fn a_requirement_that_holds_lets_the_batch_through(store: &impl RegistryStore) {
+pub fn a_requirement_that_holds_lets_the_batch_through(store: &impl RegistryStore) {
     set(store);
     let mut batch = Batch::new();
     batch
@@ -75,7 +75,7 @@ pub(crate) fn a_requirement_that_holds_lets_the_batch_through(store: &impl Regis
     assert_eq!(store.commit(batch), Ok(revision(3)));
 }
 
-pub(crate) fn a_requirement_that_does_not_hold_rejects_the_batch(store: &impl RegistryStore) {
+pub fn a_requirement_that_does_not_hold_rejects_the_batch(store: &impl RegistryStore) {
     set(store);
     for (key, expected, found) in [
         ("db:1", Expected::Absent, record(2, 1, None)),
@@ -103,9 +103,7 @@ pub(crate) fn a_requirement_that_does_not_hold_rejects_the_batch(store: &impl Re
     }
 }
 
-pub(crate) fn requirements_are_judged_against_the_state_before_the_batch(
-    store: &impl RegistryStore,
-) {
+pub fn requirements_are_judged_against_the_state_before_the_batch(store: &impl RegistryStore) {
     set(store);
     let mut batch = Batch::new();
     batch
@@ -120,7 +118,7 @@ pub(crate) fn requirements_are_judged_against_the_state_before_the_batch(
     assert!(observe(store, &[]).services.is_empty());
 }
 
-pub(crate) fn a_store_that_has_changed_since_rejects_the_batch(store: &impl RegistryStore) {
+pub fn a_store_that_has_changed_since_rejects_the_batch(store: &impl RegistryStore) {
     set(store);
     for other in [0, 1, 3] {
         let mut batch = Batch::new();
@@ -136,7 +134,7 @@ pub(crate) fn a_store_that_has_changed_since_rejects_the_batch(store: &impl Regi
     }
 }
 
-pub(crate) fn what_is_removed_if_takes_its_subscriptions(store: &impl RegistryStore) {
+pub fn what_is_removed_if_takes_its_subscriptions(store: &impl RegistryStore) {
     set(store);
     store.add_subscription("db:1", "g").unwrap();
     store.add_subscription("db:2", "g").unwrap();
@@ -148,7 +146,7 @@ pub(crate) fn what_is_removed_if_takes_its_subscriptions(store: &impl RegistrySt
     assert_eq!(left.groups["g"], ["db:2"]);
 }
 
-pub(crate) fn what_does_not_hold_is_left_out_and_the_rest_is_done(store: &impl RegistryStore) {
+pub fn what_does_not_hold_is_left_out_and_the_rest_is_done(store: &impl RegistryStore) {
     set(store);
     store.add_subscription("db:1", "g").unwrap();
     let mut batch = Batch::new();
@@ -189,7 +187,7 @@ pub(crate) fn what_does_not_hold_is_left_out_and_the_rest_is_done(store: &impl R
     );
 }
 
-pub(crate) fn health_is_updated_if(store: &impl RegistryStore) {
+pub fn health_is_updated_if(store: &impl RegistryStore) {
     set(store);
     let status = || store.get_service("db:1").unwrap().status();
     let mut batch = Batch::new();
@@ -207,7 +205,7 @@ pub(crate) fn health_is_updated_if(store: &impl RegistryStore) {
     assert_eq!(status(), ServiceStatus::Healthy);
 }
 
-pub(crate) fn nobody_saves_over_another_source(store: &impl RegistryStore) {
+pub fn nobody_saves_over_another_source(store: &impl RegistryStore) {
     let own = version("db", "own", 0);
     let etcd = of("etcd", version("db", "etcd", 0));
     store.save_service(own.clone()).unwrap();
@@ -279,7 +277,7 @@ fn replace(
     )
 }
 
-pub(crate) fn a_source_is_replaced_by_what_it_has(store: &impl RegistryStore) {
+pub fn a_source_is_replaced_by_what_it_has(store: &impl RegistryStore) {
     store.save_service(pod("local", "1")).unwrap();
     store.save_service(of("file", pod("file", "1"))).unwrap();
     let reject = OnForeign::Reject;
@@ -318,7 +316,7 @@ pub(crate) fn a_source_is_replaced_by_what_it_has(store: &impl RegistryStore) {
     assert_eq!(replace(store, vec![], reject), Ok(revision(7)));
 }
 
-pub(crate) fn replacing_a_source_keeps_what_was_observed_here(store: &impl RegistryStore) {
+pub fn replacing_a_source_keeps_what_was_observed_here(store: &impl RegistryStore) {
     use ServiceStatus::{Healthy, Unhealthy};
     let reject = OnForeign::Reject;
     replace(store, vec![pod("db", "1"), pod("db", "2")], reject).unwrap();
@@ -346,7 +344,7 @@ pub(crate) fn replacing_a_source_keeps_what_was_observed_here(store: &impl Regis
     assert_eq!(store.get_service("db:1").unwrap().status(), Unhealthy);
 }
 
-pub(crate) fn a_key_of_another_source_rejects_or_is_skipped(store: &impl RegistryStore) {
+pub fn a_key_of_another_source_rejects_or_is_skipped(store: &impl RegistryStore) {
     store.save_service(pod("db", "local")).unwrap();
     store.save_service(of("file", pod("db", "file"))).unwrap();
     for name in ["local", "file"] {
@@ -367,7 +365,7 @@ pub(crate) fn a_key_of_another_source_rejects_or_is_skipped(store: &impl Registr
     }
 }
 
-pub(crate) fn what_is_skipped_is_told_to_who_commits(store: &impl RegistryStore) {
+pub fn what_is_skipped_is_told_to_who_commits(store: &impl RegistryStore) {
     let (local, file) = (pod("db", "local"), of("file", pod("db", "file")));
     store.save_service(local.clone()).unwrap();
     store.save_service(file.clone()).unwrap();
@@ -422,7 +420,7 @@ pub(crate) fn what_is_skipped_is_told_to_who_commits(store: &impl RegistryStore)
     assert!(changes.iter().all(|change| kept(change).is_none()));
 }
 
-pub(crate) fn a_source_is_replaced_in_the_order_of_the_batch(store: &impl RegistryStore) {
+pub fn a_source_is_replaced_in_the_order_of_the_batch(store: &impl RegistryStore) {
     store.save_service(of("etcd", pod("db", "old"))).unwrap();
     // What is gone can neither be deleted again nor is it in anybody's way.
     let mut batch = Batch::new();
@@ -451,7 +449,7 @@ pub(crate) fn a_source_is_replaced_in_the_order_of_the_batch(store: &impl Regist
     conflict(rejected(store, batch, 1));
 }
 
-pub(crate) fn a_list_that_contradicts_itself_is_refused(store: &impl RegistryStore) {
+pub fn a_list_that_contradicts_itself_is_refused(store: &impl RegistryStore) {
     for (source, list, field, value, problem) in [
         ("", vec![], "source", "", Problem::Empty),
         (" x", vec![], "source", " x", Problem::Padded),
@@ -479,7 +477,7 @@ pub(crate) fn a_list_that_contradicts_itself_is_refused(store: &impl RegistrySto
 
 /// Two feeders of one source have looked at the same version; the one that is late may not
 /// overwrite the newer list. The list has a record that tells its version.
-pub(crate) fn an_older_list_of_a_source_is_refused(store: &impl RegistryStore) {
+pub fn an_older_list_of_a_source_is_refused(store: &impl RegistryStore) {
     const VERSION: &str = "source:etcd";
     let list = |of: u64| vec![version("source", "etcd", of), version("db", "1", of)];
     let publish = |of: u64, expected: Expected| {
@@ -500,7 +498,7 @@ pub(crate) fn an_older_list_of_a_source_is_refused(store: &impl RegistryStore) {
     );
 }
 
-pub(crate) fn a_registry_replaces_a_source(store: &impl RegistryStore) {
+pub fn a_registry_replaces_a_source(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     let list = || [registration("db", "1", &[]), registration("db", "2", &[])];
     let replace = |list: Vec<_>| registry.replace_source("file", list, OnForeign::Reject);
@@ -529,7 +527,7 @@ pub(crate) fn a_registry_replaces_a_source(store: &impl RegistryStore) {
     assert_eq!(registry.commit(batch), Ok(revision(3)));
 }
 
-pub(crate) fn a_malformed_condition_rejects_the_batch(store: &impl RegistryStore) {
+pub fn a_malformed_condition_rejects_the_batch(store: &impl RegistryStore) {
     for (key, problem) in malformed_keys() {
         let absent = Expected::Absent;
         for batch in [

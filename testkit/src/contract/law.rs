@@ -24,14 +24,12 @@ fn selections() -> Vec<Selection> {
 }
 
 /// All that there is now.
-pub(crate) fn now(store: &impl RegistryStore) -> Copied {
+pub fn now(store: &impl RegistryStore) -> Copied {
     let all = |view: &dyn DynView| Copied::of(view, &Selection::All);
     store.with_view(all).unwrap()
 }
 
-pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
-    make: impl Fn() -> S,
-) {
+pub fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(make: impl Fn() -> S) {
     let (lagged, replaced) = law(Fault::None, make);
     assert_eq!(lagged, 0, "fell behind a log that holds everything");
     assert!(replaced > 0, "no history removed a record by its source");
@@ -39,7 +37,7 @@ pub(crate) fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(
 
 /// The same with a log that holds some commits: watches that sleep fall behind, and cursors
 /// grow too old.
-pub(crate) fn who_falls_behind_at_random_has_the_state_of_that_revision<S: RegistryStore>(
+pub fn who_falls_behind_at_random_has_the_state_of_that_revision<S: RegistryStore>(
     make: impl Fn(LogOptions) -> S,
 ) {
     for (bytes, retain) in [(6_000, 3_600), (20_000, 3_600), (6_000, 0), (0, 0)] {
@@ -51,7 +49,7 @@ pub(crate) fn who_falls_behind_at_random_has_the_state_of_that_revision<S: Regis
 
 /// Random histories; answers with how often a watch fell behind, and of how many removals by
 /// a source watches were told. Who follows a watch hears with a fault, if there is one.
-pub(crate) fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usize, usize) {
+pub fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usize, usize) {
     let selections = selections();
     // Of another store, and of a later revision than most here.
     let other = make();
@@ -117,7 +115,7 @@ pub(crate) fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usiz
     (lagged, replaced)
 }
 
-pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl RegistryStore) {
+pub fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl RegistryStore) {
     let mut dice = Dice::new(7);
     let (mut skipped, mut unchanged) = (0, 0);
     for _ in 0..300 {
@@ -144,7 +142,7 @@ pub(crate) fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &imp
 
 /// With somebody who watches from the start, from some time on, or never, and with many changes
 /// in between or few.
-pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> S) {
+pub fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> S) {
     let all = Selection::All;
     for seed in 0..30 {
         let (store, mut dice) = (make(), Dice::new(seed));
@@ -184,7 +182,7 @@ pub(crate) fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> 
 }
 
 /// Nobody watches, so that no log reaches back.
-pub(crate) fn views_tell_of_a_subscription_that_began_again<S: Views>(make: impl Fn() -> S) {
+pub fn views_tell_of_a_subscription_that_began_again<S: Views>(make: impl Fn() -> S) {
     let store = make();
     store.add_subscription("a:1", "a").unwrap();
     let older = store.snapshot();

@@ -34,7 +34,7 @@ fn not_found(key: &str) -> StoreError {
     StoreError::NotFound(key.into())
 }
 
-pub(crate) fn a_batch_applies_every_kind_of_change_in_order(store: &impl RegistryStore) {
+pub fn a_batch_applies_every_kind_of_change_in_order(store: &impl RegistryStore) {
     for n in ["1", "2", "3"] {
         store.save_service(pod("db", n)).unwrap();
         store.add_subscription(&format!("db:{n}"), "g").unwrap();
@@ -67,7 +67,7 @@ pub(crate) fn a_batch_applies_every_kind_of_change_in_order(store: &impl Registr
     assert_eq!(after.groups["h"], ["db:1", "db:3"]);
 }
 
-pub(crate) fn later_changes_build_on_earlier_ones(store: &impl RegistryStore) {
+pub fn later_changes_build_on_earlier_ones(store: &impl RegistryStore) {
     store.save_service(pod("db", "old")).unwrap();
     let mut batch = Batch::new();
     batch
@@ -110,7 +110,7 @@ pub(crate) fn later_changes_build_on_earlier_ones(store: &impl RegistryStore) {
     assert_eq!(after.groups["g"], ["db:old", "db:new"]);
 }
 
-pub(crate) fn the_first_change_that_fails_is_named(store: &impl RegistryStore) {
+pub fn the_first_change_that_fails_is_named(store: &impl RegistryStore) {
     store.save_service(pod("db", "1")).unwrap();
     store.add_subscription("db:1", "g").unwrap();
     let before = observe(store, &["g", "h"]);
@@ -162,7 +162,7 @@ pub(crate) fn the_first_change_that_fails_is_named(store: &impl RegistryStore) {
     unchanged();
 }
 
-pub(crate) fn malformed_changes_reject_a_batch_and_say_why(store: &impl RegistryStore) {
+pub fn malformed_changes_reject_a_batch_and_say_why(store: &impl RegistryStore) {
     store.add_subscription("web:1", "g").unwrap();
     let before = observe(store, &["g", "h"]);
     for (key, problem) in malformed_keys() {
@@ -214,7 +214,7 @@ pub(crate) fn malformed_changes_reject_a_batch_and_say_why(store: &impl Registry
     }
 }
 
-pub(crate) fn the_last_of_a_thousand_changes_undoes_them_all(store: &impl RegistryStore) {
+pub fn the_last_of_a_thousand_changes_undoes_them_all(store: &impl RegistryStore) {
     let groups = ["g", "h", "i"];
     for n in 0..300 {
         store
@@ -259,7 +259,7 @@ pub(crate) fn the_last_of_a_thousand_changes_undoes_them_all(store: &impl Regist
     assert_eq!(after.revision, before.revision + 1);
 }
 
-pub(crate) fn a_rejected_batch_does_not_spoil_the_next(store: &impl RegistryStore) {
+pub fn a_rejected_batch_does_not_spoil_the_next(store: &impl RegistryStore) {
     for n in 0..50 {
         let name = n.to_string();
         let mut batch = Batch::new();
@@ -278,7 +278,7 @@ pub(crate) fn a_rejected_batch_does_not_spoil_the_next(store: &impl RegistryStor
     assert_eq!((after.services.len(), after.groups["g"].len()), (50, 50));
 }
 
-pub(crate) fn subscriptions_of_a_batch_stand_in_its_order(store: &impl RegistryStore) {
+pub fn subscriptions_of_a_batch_stand_in_its_order(store: &impl RegistryStore) {
     let mut batch = Batch::new();
     for key in ["m:1", "a:1", "z:1", "a:1", "b:1"] {
         batch.add_subscription(key, "g");
@@ -297,7 +297,7 @@ pub(crate) fn subscriptions_of_a_batch_stand_in_its_order(store: &impl RegistryS
     assert_eq!(store.get_subscribers("g").unwrap(), ["a:1", "b:1", "m:1"]);
 }
 
-pub(crate) fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistryStore) {
+pub fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistryStore) {
     assert_eq!(store.commit(Batch::new()), Ok(revision(0)));
     assert_eq!(store.commit(Batch::with_capacity(10)), Ok(revision(0)));
     assert_eq!(store.commit(Batch::default()), Ok(revision(0)));
@@ -334,7 +334,7 @@ pub(crate) fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistrySt
     );
 }
 
-pub(crate) fn registering_by_hand_works_as_a_batch(store: &impl RegistryStore) {
+pub fn registering_by_hand_works_as_a_batch(store: &impl RegistryStore) {
     // What an application would write that does without `Registry`.
     let info = service_registry::ServiceInfo::new(registration("web", "1", &["db", "cache"]));
     let info = info.unwrap();

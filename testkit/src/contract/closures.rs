@@ -23,7 +23,7 @@ fn quiet(payload: &'static str) -> ! {
     resume_unwind(Box::new(payload))
 }
 
-pub(crate) fn a_panic_in_a_closure_leaves_the_store_usable(store: &impl RegistryStore) {
+pub fn a_panic_in_a_closure_leaves_the_store_usable(store: &impl RegistryStore) {
     set_the_table(store);
     let before = observe(store, GROUPS);
     for _ in 0..50 {
@@ -54,7 +54,7 @@ pub(crate) fn a_panic_in_a_closure_leaves_the_store_usable(store: &impl Registry
     assert_eq!(store.close(), Ok(()));
 }
 
-pub(crate) fn a_panic_with_a_hook_leaves_the_store_usable(store: &impl RegistryStore) {
+pub fn a_panic_with_a_hook_leaves_the_store_usable(store: &impl RegistryStore) {
     // `panic!` runs the panic hook while the closure is still on the stack.
     set_the_table(store);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -86,9 +86,7 @@ fn from_inside<S: RegistryStore>(
     assert_eq!(observe(store, GROUPS), observe(&twin, GROUPS), "{name}");
 }
 
-pub(crate) fn a_call_from_inside_a_closure_is_done_or_refused<S: RegistryStore>(
-    make: impl Fn() -> S,
-) {
+pub fn a_call_from_inside_a_closure_is_done_or_refused<S: RegistryStore>(make: impl Fn() -> S) {
     for call in CALLS {
         from_inside(&make(), call, |store, inside| {
             store.with_service(KEY, |_| inside()).unwrap();
@@ -113,7 +111,7 @@ pub(crate) fn a_call_from_inside_a_closure_is_done_or_refused<S: RegistryStore>(
     }
 }
 
-pub(crate) fn close_from_inside_a_closure_is_done_or_refused(store: &impl RegistryStore) {
+pub fn close_from_inside_a_closure_is_done_or_refused(store: &impl RegistryStore) {
     set_the_table(store);
     let held = pod("db", "pod-1");
     let closed = store
@@ -134,7 +132,7 @@ pub(crate) fn close_from_inside_a_closure_is_done_or_refused(store: &impl Regist
     }
 }
 
-pub(crate) fn a_write_from_inside_is_seen_from_inside(store: &impl RegistryStore) {
+pub fn a_write_from_inside_is_seen_from_inside(store: &impl RegistryStore) {
     let (first, second) = (version("db", "1", 1), version("db", "1", 2));
     store.save_service(first.clone()).unwrap();
     store
@@ -153,7 +151,7 @@ pub(crate) fn a_write_from_inside_is_seen_from_inside(store: &impl RegistryStore
         .unwrap();
 }
 
-pub(crate) fn the_revision_can_be_asked_from_inside(store: &impl RegistryStore) {
+pub fn the_revision_can_be_asked_from_inside(store: &impl RegistryStore) {
     set_the_table(store);
     let outside = store.revision();
     assert_eq!(store.with_service(KEY, |_| store.revision()), Ok(outside));
@@ -179,7 +177,7 @@ fn descend<S: RegistryStore>(stores: &[S]) -> Result<usize> {
     })?
 }
 
-pub(crate) fn a_closure_may_use_other_stores<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn a_closure_may_use_other_stores<S: RegistryStore>(make: impl Fn() -> S) {
     let stores: Vec<S> = (0..4).map(|_| make()).collect();
     for store in &stores {
         store.save_service(pod("db", "1")).unwrap();
@@ -192,7 +190,7 @@ pub(crate) fn a_closure_may_use_other_stores<S: RegistryStore>(make: impl Fn() -
 }
 
 /// Nine stores were one too many.
-pub(crate) fn closures_of_a_hundred_stores_nest<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn closures_of_a_hundred_stores_nest<S: RegistryStore>(make: impl Fn() -> S) {
     let stores: Vec<S> = (0..100).map(|_| make()).collect();
     for store in &stores {
         store.save_service(pod("db", "1")).unwrap();
@@ -200,7 +198,7 @@ pub(crate) fn closures_of_a_hundred_stores_nest<S: RegistryStore>(make: impl Fn(
     assert_eq!(descend(&stores), Ok(100));
 }
 
-pub(crate) fn a_refusal_inside_is_over_when_the_closure_is(store: &impl RegistryStore) {
+pub fn a_refusal_inside_is_over_when_the_closure_is(store: &impl RegistryStore) {
     store.save_service(pod("db", "1")).unwrap();
     for n in 0..20 {
         let inside = store
@@ -220,7 +218,7 @@ pub(crate) fn a_refusal_inside_is_over_when_the_closure_is(store: &impl Registry
 }
 
 /// `with_service` on a `dyn` store goes by way of `visit_service`.
-pub(crate) fn a_closure_works_through_dyn(store: &impl RegistryStore) {
+pub fn a_closure_works_through_dyn(store: &impl RegistryStore) {
     set_the_table(store);
     let through: &dyn RegistryStore = store;
     assert_eq!(

@@ -21,12 +21,12 @@ fn grows<T>(store: &impl RegistryStore, by: u64, change: impl FnOnce() -> Result
     }
 }
 
-pub(crate) fn a_new_store_is_at_revision_zero(store: &impl RegistryStore) {
+pub fn a_new_store_is_at_revision_zero(store: &impl RegistryStore) {
     assert_eq!(store.revision(), Revision::ZERO);
     assert_eq!(Revision::ZERO.as_u64(), 0);
 }
 
-pub(crate) fn every_change_grows_the_revision_by_one(store: &impl RegistryStore) {
+pub fn every_change_grows_the_revision_by_one(store: &impl RegistryStore) {
     grows(store, 1, || store.save_service(pod("db", "1")));
     grows(store, 1, || store.save_service(pod("db", "2")));
     grows(store, 1, || store.save_service(version("db", "1", 1)));
@@ -48,7 +48,7 @@ pub(crate) fn every_change_grows_the_revision_by_one(store: &impl RegistryStore)
     assert_eq!(store.revision(), revision(14));
 }
 
-pub(crate) fn a_change_of_any_one_field_is_a_change(store: &impl RegistryStore) {
+pub fn a_change_of_any_one_field_is_a_change(store: &impl RegistryStore) {
     let save = |info: ServiceInfo| store.save_service(info);
     let base = registration("db", "1", &["g"]);
     let info = |registration| {
@@ -94,7 +94,7 @@ pub(crate) fn a_change_of_any_one_field_is_a_change(store: &impl RegistryStore) 
     });
 }
 
-pub(crate) fn an_equal_record_keeps_the_revision(store: &impl RegistryStore) {
+pub fn an_equal_record_keeps_the_revision(store: &impl RegistryStore) {
     let saved = version("db", "1", 4)
         .with_health(ServiceStatus::Healthy, at(9))
         .unwrap();
@@ -125,7 +125,7 @@ fn stamped(store: &impl RegistryStore, revision: u64, incarnation: u64) {
     assert_eq!(all.iter().map(stamp).collect::<Vec<_>>(), [expected]);
 }
 
-pub(crate) fn a_record_has_the_revision_of_its_last_change(store: &impl RegistryStore) {
+pub fn a_record_has_the_revision_of_its_last_change(store: &impl RegistryStore) {
     let new = pod("db", "1");
     assert_eq!((new.revision(), new.incarnation()), Default::default());
     store.add_subscription("db:1", "g").unwrap();
@@ -166,7 +166,7 @@ pub(crate) fn a_record_has_the_revision_of_its_last_change(store: &impl Registry
     stamped(store, 9, 2);
 }
 
-pub(crate) fn an_incarnation_begins_where_a_key_is_registered(store: &impl RegistryStore) {
+pub fn an_incarnation_begins_where_a_key_is_registered(store: &impl RegistryStore) {
     let register = |info: ServiceInfo| {
         let batch = Batch::new().register_service(info).take();
         grows(store, 1, || store.commit(batch))
@@ -195,7 +195,7 @@ pub(crate) fn an_incarnation_begins_where_a_key_is_registered(store: &impl Regis
     stamped(store, 9, 9);
 }
 
-pub(crate) fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryStore) {
+pub fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryStore) {
     store.save_service(pod("db", "1")).unwrap();
     let report = |status, moment| store.update_health_status("db:1", status, at(moment));
     // The first report is one, even if it says what was assumed.
@@ -210,7 +210,7 @@ pub(crate) fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryS
     grows(store, 0, || store.commit(batch));
 }
 
-pub(crate) fn what_changes_nothing_keeps_the_revision(store: &impl RegistryStore) {
+pub fn what_changes_nothing_keeps_the_revision(store: &impl RegistryStore) {
     grows(store, 0, || store.clear());
     grows(store, 0, || store.remove_subscription("a:1", "g"));
     grows(store, 0, || store.remove_all_subscriptions("a:1"));
@@ -223,7 +223,7 @@ pub(crate) fn what_changes_nothing_keeps_the_revision(store: &impl RegistryStore
     grows(store, 0, || store.clear());
 }
 
-pub(crate) fn reads_keep_the_revision(store: &impl RegistryStore) {
+pub fn reads_keep_the_revision(store: &impl RegistryStore) {
     set_the_table(store);
     let reads = CALLS.iter().filter(|(name, _)| {
         name.starts_with("get_")
@@ -248,7 +248,7 @@ pub(crate) fn reads_keep_the_revision(store: &impl RegistryStore) {
     assert_eq!(observe(store, GROUPS), before);
 }
 
-pub(crate) fn a_failure_keeps_the_revision(store: &impl RegistryStore) {
+pub fn a_failure_keeps_the_revision(store: &impl RegistryStore) {
     set_the_table(store);
     let fails = |result: Result<()>| match result {
         Err(_) => Ok(()),
@@ -267,7 +267,7 @@ pub(crate) fn a_failure_keeps_the_revision(store: &impl RegistryStore) {
     grows(store, 0, || fails(store.commit(batch).map(drop)));
 }
 
-pub(crate) fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistryStore) {
+pub fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistryStore) {
     let commit = |by, build: &dyn Fn(&mut Batch)| {
         let mut batch = Batch::new();
         build(&mut batch);
@@ -319,7 +319,7 @@ pub(crate) fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistrySto
     });
 }
 
-pub(crate) fn clear_counts_on(store: &impl RegistryStore) {
+pub fn clear_counts_on(store: &impl RegistryStore) {
     set_the_table(store);
     let before = store.revision();
     store.clear().unwrap();
@@ -328,7 +328,7 @@ pub(crate) fn clear_counts_on(store: &impl RegistryStore) {
     assert_eq!(store.revision(), before.next().next());
 }
 
-pub(crate) fn the_last_revision_outlives_the_store(store: &impl RegistryStore) {
+pub fn the_last_revision_outlives_the_store(store: &impl RegistryStore) {
     set_the_table(store);
     let last = store.revision();
     store.close().unwrap();

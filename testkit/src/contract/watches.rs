@@ -19,7 +19,7 @@ use crate::support::copied::{Copied, GROUPS, batch};
 use crate::support::dice::Dice;
 use crate::support::{CALLS, WATCHES, at, pod, registration, revision, set_the_table};
 
-pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
+pub fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
     let mut dice = Dice::new(3);
     for _ in 0..50 {
         store.commit(batch(&mut dice)).unwrap();
@@ -56,7 +56,7 @@ pub(crate) fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
     assert_eq!(store.with_view(|_| ()), Err(StoreError::Closed));
 }
 
-pub(crate) fn a_call_from_inside_a_view_is_done_or_refused(store: &impl RegistryStore) {
+pub fn a_call_from_inside_a_view_is_done_or_refused(store: &impl RegistryStore) {
     for (name, call) in CALLS {
         set_the_table(store);
         let inside = store.with_view(|_| call(store)).unwrap();
@@ -98,7 +98,7 @@ fn begun(store: &impl RegistryStore, selection: Selection) -> Watch {
     watch
 }
 
-pub(crate) fn a_newer_time_by_itself_is_no_difference(store: &impl RegistryStore) {
+pub fn a_newer_time_by_itself_is_no_difference(store: &impl RegistryStore) {
     store.save_service(pod("a", "1")).unwrap();
     let mut watch = begun(store, Selection::service("a"));
     for seconds in [1, 2, 3] {
@@ -115,7 +115,7 @@ pub(crate) fn a_newer_time_by_itself_is_no_difference(store: &impl RegistryStore
 }
 
 /// A delete that a shared stream never told of.
-pub(crate) fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
+pub fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
     let mut watches = [(); 3].map(|()| begun(store, Selection::pod("a:1")));
     let of_file = || pod("a", "1").with_source("file").unwrap();
     let mut cause_of = |remove: &dyn Fn(), expected: Cause| {
@@ -148,7 +148,7 @@ pub(crate) fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
     cause_of(&replaced, Cause::Replaced);
 }
 
-pub(crate) fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore) {
+pub fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore) {
     let mut watch = begun(store, Selection::All);
     store.save_service(pod("a", "1")).unwrap();
     store.add_subscription("a:1", "g").unwrap();
@@ -159,7 +159,7 @@ pub(crate) fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore
 
 /// A key that is deleted and made again looked unchanged; so did a record that was
 /// registered anew.
-pub(crate) fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
+pub fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
     store.save_service(pod("a", "1")).unwrap();
     store.add_subscription("a:1", "g").unwrap();
     let mut watch = begun(store, Selection::All);
@@ -186,7 +186,7 @@ pub(crate) fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
 
 /// A list that came anew told of no removal of what was still in the queue, so that it stayed
 /// for ever: kubernetes#115658.
-pub(crate) fn what_a_source_no_longer_has_is_removed_even_unread(store: &impl RegistryStore) {
+pub fn what_a_source_no_longer_has_is_removed_even_unread(store: &impl RegistryStore) {
     let list = |name: &str| {
         let mut batch = Batch::new();
         batch.replace_source("file", vec![pod("a", name)], OnForeign::Reject);
@@ -218,7 +218,7 @@ pub(crate) fn what_a_source_no_longer_has_is_removed_even_unread(store: &impl Re
 
 /// A gap was handled by going on from now, or a delete within it was never told
 /// (kubernetes#115658); a slow reader held up the others, or kept everything that was removed.
-pub(crate) fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &impl RegistryStore) {
+pub fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &impl RegistryStore) {
     store.save_service(pod("b", "1")).unwrap();
     let mut stuck = begun(store, Selection::All);
     let mut quick = begun(store, Selection::All);
@@ -249,7 +249,7 @@ pub(crate) fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &imp
     assert!(matches!(told[..], [Difference::Removed { .. }]));
 }
 
-pub(crate) fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() -> S) {
     let store = make();
     let mut watch = begun(&store, Selection::service("a"));
     store.save_service(pod("a", "1")).unwrap();
@@ -290,7 +290,7 @@ pub(crate) fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() 
     assert_eq!(here.try_recv().unwrap(), None);
 }
 
-pub(crate) fn a_closed_store_ends_its_watches(store: &impl RegistryStore) {
+pub fn a_closed_store_ends_its_watches(store: &impl RegistryStore) {
     let mut watch = begun(store, Selection::All);
     store.save_service(pod("a", "1")).unwrap();
     store.close().unwrap();
@@ -302,7 +302,7 @@ pub(crate) fn a_closed_store_ends_its_watches(store: &impl RegistryStore) {
     }
 }
 
-pub(crate) fn a_watch_from_inside_a_closure_is_begun_or_refused(store: &impl RegistryStore) {
+pub fn a_watch_from_inside_a_closure_is_begun_or_refused(store: &impl RegistryStore) {
     store.save_service(pod("a", "1")).unwrap();
     for (name, call) in WATCHES {
         assert_eq!(call(store), Ok(()), "{name}");
@@ -317,7 +317,7 @@ pub(crate) fn a_watch_from_inside_a_closure_is_begun_or_refused(store: &impl Reg
     }
 }
 
-pub(crate) fn a_store_that_is_dropped_ends_its_watches<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn a_store_that_is_dropped_ends_its_watches<S: RegistryStore>(make: impl Fn() -> S) {
     let store = make();
     let mut watch = begun(&store, Selection::All);
     let mut unread = store.watch(Selection::All).unwrap();
@@ -349,7 +349,7 @@ fn woken(then: impl Fn() + Send + Sync + 'static) -> Arc<Woken<'static>> {
 }
 
 /// A change of any name once woke everybody.
-pub(crate) fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
+pub fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
     let waker = woken(|| ());
     let sleep = |watch: &mut Watch| {
         let waker = Waker::from(waker.clone());
@@ -386,7 +386,7 @@ impl Drop for Bomb {
 
 /// A thousand watches, of which each panics or calls the store; the others, and the writer,
 /// notice nothing.
-pub(crate) fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
+pub fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
 {
@@ -394,7 +394,7 @@ where
 }
 
 /// The same where the payload of each panic panics as it is dropped: what that leaves is leaked.
-pub(crate) fn wakers_that_leave_a_panic_of_others_harm_nobody<S>(make: impl Fn() -> S)
+pub fn wakers_that_leave_a_panic_of_others_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
 {
@@ -440,7 +440,7 @@ where
 
 /// An event that was lost between the state and the stream; a waiter that came after what it
 /// waited for; an event that was told before it could be read.
-pub(crate) fn watches_of_many_threads_miss_nothing<S>(store: &S)
+pub fn watches_of_many_threads_miss_nothing<S>(store: &S)
 where
     S: RegistryStore + Sync,
 {
@@ -490,7 +490,7 @@ where
     });
 }
 
-pub(crate) fn a_sleeper_is_woken_by_a_change_and_by_the_end<S>(store: &S)
+pub fn a_sleeper_is_woken_by_a_change_and_by_the_end<S>(store: &S)
 where
     S: RegistryStore + Sync,
 {

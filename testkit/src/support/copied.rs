@@ -14,14 +14,14 @@ use super::{at, key, registration};
 /// What is selected, as whoever follows a watch has it: records with their stamps, but
 /// without times of checks; the subscribers of each group in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Copied {
-    pub(crate) records: BTreeMap<String, Stamped>,
-    pub(crate) groups: BTreeMap<String, Vec<String>>,
+pub struct Copied {
+    pub records: BTreeMap<String, Stamped>,
+    pub groups: BTreeMap<String, Vec<String>>,
 }
 
 /// Texts that say all of a record but the time of its last check; its revision and its
 /// incarnation.
-pub(crate) type Stamped = (String, ServiceStatus, u64, u64);
+pub type Stamped = (String, ServiceStatus, u64, u64);
 
 fn with_stamps(info: &ServiceInfo, (revision, incarnation): (u64, u64)) -> Stamped {
     let said = (info.registration(), info.registered_at(), info.source());
@@ -34,7 +34,7 @@ fn stamped(info: &ServiceInfo) -> Stamped {
 }
 
 impl Copied {
-    pub(crate) fn of(view: &dyn DynView, selection: &Selection) -> Copied {
+    pub fn of(view: &dyn DynView, selection: &Selection) -> Copied {
         let mut copied = Copied::default();
         for info in view.services().filter(|info| selection.holds(info)) {
             copied.records.insert(info.key().to_string(), stamped(info));
@@ -50,7 +50,7 @@ impl Copied {
     }
 
     /// All that a model holds.
-    pub(crate) fn of_model(model: &Model) -> Copied {
+    pub fn of_model(model: &Model) -> Copied {
         let mut copied = Copied::default();
         for (name, info) in &model.services {
             let said = with_stamps(info, model.stamps[name]);
@@ -64,7 +64,7 @@ impl Copied {
     }
 
     /// What of it is selected, where it is all.
-    pub(crate) fn part(mut self, selection: &Selection) -> Copied {
+    pub fn part(mut self, selection: &Selection) -> Copied {
         match selection {
             Selection::All => {}
             Selection::Service(service) => {
@@ -91,7 +91,7 @@ impl Copied {
     ///
     /// Where one of them does not begin with what is there, and where they are not a
     /// [net effect](net).
-    pub(crate) fn apply_all(&mut self, changes: &[Difference]) -> Result<(), String> {
+    pub fn apply_all(&mut self, changes: &[Difference]) -> Result<(), String> {
         net(changes)?;
         changes.iter().try_for_each(|change| {
             let applies = self.apply(change);
@@ -145,7 +145,7 @@ impl Copied {
     ///
     /// As [`apply_all`](Self::apply_all), and where an event tells nothing, or a state tells
     /// of a record twice.
-    pub(crate) fn follow(&mut self, event: &Event) -> Result<(), String> {
+    pub fn follow(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::State {
                 services,
@@ -175,7 +175,7 @@ impl Copied {
 }
 
 /// Takes the records that were skipped, which a commit answers with last.
-pub(crate) fn split_skipped(changes: &mut Vec<Difference>) -> Vec<Stamped> {
+pub fn split_skipped(changes: &mut Vec<Difference>) -> Vec<Stamped> {
     let is_skipped = |change: &Difference| matches!(change, Difference::Skipped { .. });
     let first = changes.iter().rposition(|change| !is_skipped(change));
     let skipped = changes.split_off(first.map_or(0, |last| last + 1));
@@ -218,8 +218,8 @@ fn net(changes: &[Difference]) -> Result<(), String> {
 
 // --- batches at random
 
-pub(crate) const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
-pub(crate) const GROUPS: [&str; 3] = ["a", "b", "x"];
+pub const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
+pub const GROUPS: [&str; 3] = ["a", "b", "x"];
 /// The keys of the source `file`: a record under one of them is always its own.
 const OF_FILE: [&str; 2] = ["a:2", "b:1"];
 
@@ -263,7 +263,7 @@ fn change(dice: &mut Dice, batch: &mut Batch) {
     };
 }
 
-pub(crate) fn batch(dice: &mut Dice) -> Batch {
+pub fn batch(dice: &mut Dice) -> Batch {
     let mut batch = Batch::new();
     for _ in 0..=dice.roll(4) {
         change(dice, &mut batch);
@@ -273,7 +273,7 @@ pub(crate) fn batch(dice: &mut Dice) -> Batch {
 
 /// The same where `now` is there. Perhaps it begins with a list of the source `file` that has
 /// keys of others as well: those records are skipped. Answers with them, too, in order.
-pub(crate) fn batch_that_skips(dice: &mut Dice, now: &Copied) -> (Batch, Vec<Stamped>) {
+pub fn batch_that_skips(dice: &mut Dice, now: &Copied) -> (Batch, Vec<Stamped>) {
     let mut skipped = Vec::new();
     if dice.roll(3) > 0 {
         return (batch(dice), skipped);

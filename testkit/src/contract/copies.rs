@@ -4,7 +4,7 @@ use service_registry::{Batch, RegistryStore, ServiceInfo, ServiceStatus};
 
 use crate::support::{at, observe, pod, registration, version};
 
-pub(crate) fn nothing_done_to_an_answer_reaches_the_store(store: &impl RegistryStore) {
+pub fn nothing_done_to_an_answer_reaches_the_store(store: &impl RegistryStore) {
     for n in ["1", "2", "3"] {
         store.save_service(pod("db", n)).unwrap();
         store.add_subscription(&format!("db:{n}"), "g").unwrap();
@@ -47,7 +47,7 @@ pub(crate) fn nothing_done_to_an_answer_reaches_the_store(store: &impl RegistryS
     assert_eq!(observe(store, &["g"]), before);
 }
 
-pub(crate) fn no_caller_sees_what_another_does_to_its_answer(store: &impl RegistryStore) {
+pub fn no_caller_sees_what_another_does_to_its_answer(store: &impl RegistryStore) {
     store.save_service(pod("db", "1")).unwrap();
     let mut mine = store.get_services_by_name("db").unwrap();
     let yours = store.get_services_by_name("db").unwrap();
@@ -60,7 +60,7 @@ pub(crate) fn no_caller_sees_what_another_does_to_its_answer(store: &impl Regist
     assert_eq!(store.get_service("db:1"), Ok(pod("db", "1")));
 }
 
-pub(crate) fn nothing_done_to_what_was_saved_reaches_the_store(store: &impl RegistryStore) {
+pub fn nothing_done_to_what_was_saved_reaches_the_store(store: &impl RegistryStore) {
     let mut asked = registration("db", "1", &["g"]);
     let mut info = ServiceInfo::new(asked.clone())
         .unwrap()
@@ -82,7 +82,7 @@ pub(crate) fn nothing_done_to_what_was_saved_reaches_the_store(store: &impl Regi
     assert_eq!(store.get_service("db:1"), Ok(saved));
 }
 
-pub(crate) fn an_answer_stays_as_it_was_given(store: &impl RegistryStore) {
+pub fn an_answer_stays_as_it_was_given(store: &impl RegistryStore) {
     for n in ["1", "2"] {
         store.save_service(pod("db", n)).unwrap();
         store.add_subscription(&format!("db:{n}"), "g").unwrap();
@@ -119,7 +119,7 @@ pub(crate) fn an_answer_stays_as_it_was_given(store: &impl RegistryStore) {
     assert_eq!(services, [pod("db", "1"), pod("db", "2")]);
 }
 
-pub(crate) fn answers_outlive_their_store<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn answers_outlive_their_store<S: RegistryStore>(make: impl Fn() -> S) {
     let store = make();
     store.save_service(pod("db", "1")).unwrap();
     store.add_subscription("db:1", "g").unwrap();
@@ -130,7 +130,7 @@ pub(crate) fn answers_outlive_their_store<S: RegistryStore>(make: impl Fn() -> S
     assert_eq!(subscribers, ["db:1"]);
 }
 
-pub(crate) fn stores_share_nothing<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn stores_share_nothing<S: RegistryStore>(make: impl Fn() -> S) {
     let (one, other) = (make(), make());
     let info = pod("db", "1");
     one.save_service(info.clone()).unwrap();

@@ -12,7 +12,7 @@ use crate::support::{
     assert_refused, at, by_key, keys, malformed_keys, observe, pod, sorted_keys, swap, version,
 };
 
-pub(crate) fn a_new_store_is_empty(store: &impl RegistryStore) {
+pub fn a_new_store_is_empty(store: &impl RegistryStore) {
     assert_eq!(store.get_all_services(), Ok(vec![]));
     assert_eq!(store.get_services_by_name("db"), Ok(vec![]));
     assert_eq!(store.get_subscribers("db"), Ok(vec![]));
@@ -22,7 +22,7 @@ pub(crate) fn a_new_store_is_empty(store: &impl RegistryStore) {
     assert_eq!(store.ping(), Ok(()));
 }
 
-pub(crate) fn a_saved_record_is_found_in_every_way(store: &impl RegistryStore) {
+pub fn a_saved_record_is_found_in_every_way(store: &impl RegistryStore) {
     let saved = version("db", "pod-1", 3)
         .with_health(ServiceStatus::Unhealthy, at(5))
         .unwrap();
@@ -44,7 +44,7 @@ pub(crate) fn a_saved_record_is_found_in_every_way(store: &impl RegistryStore) {
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 0)));
 }
 
-pub(crate) fn saving_again_replaces_the_whole_record(store: &impl RegistryStore) {
+pub fn saving_again_replaces_the_whole_record(store: &impl RegistryStore) {
     let first = version("db", "pod-1", 1)
         .with_health(ServiceStatus::Healthy, at(5))
         .unwrap();
@@ -74,7 +74,7 @@ pub(crate) fn saving_again_replaces_the_whole_record(store: &impl RegistryStore)
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 0)));
 }
 
-pub(crate) fn saving_leaves_subscriptions_as_they_are(store: &impl RegistryStore) {
+pub fn saving_leaves_subscriptions_as_they_are(store: &impl RegistryStore) {
     store.add_subscription("web:pod-1", "db").unwrap();
     store.save_service(pod("web", "pod-1")).unwrap();
     store.save_service(version("web", "pod-1", 2)).unwrap();
@@ -90,7 +90,7 @@ pub(crate) fn saving_leaves_subscriptions_as_they_are(store: &impl RegistryStore
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 1)));
 }
 
-pub(crate) fn a_missing_key_is_not_found_and_named(store: &impl RegistryStore) {
+pub fn a_missing_key_is_not_found_and_named(store: &impl RegistryStore) {
     store.save_service(pod("db", "pod-1")).unwrap();
     store.save_service(pod("db", "gone")).unwrap();
     store.delete_service("db:gone").unwrap();
@@ -129,7 +129,7 @@ pub(crate) fn a_missing_key_is_not_found_and_named(store: &impl RegistryStore) {
     }
 }
 
-pub(crate) fn what_cannot_be_a_key_is_refused_and_says_why(store: &impl RegistryStore) {
+pub fn what_cannot_be_a_key_is_refused_and_says_why(store: &impl RegistryStore) {
     store.save_service(pod("db", "pod-1")).unwrap();
     let before = observe(store, &[]);
     let status = ServiceStatus::Healthy;
@@ -150,7 +150,7 @@ pub(crate) fn what_cannot_be_a_key_is_refused_and_says_why(store: &impl Registry
     assert!(format!("{error} {error:?}").len() < 500);
 }
 
-pub(crate) fn finding_is_getting_for_what_may_be_missing(store: &impl RegistryStore) {
+pub fn finding_is_getting_for_what_may_be_missing(store: &impl RegistryStore) {
     assert_eq!(store.find_service("db:pod-1"), Ok(None));
     let saved = pod("db", "pod-1");
     store.save_service(saved.clone()).unwrap();
@@ -160,7 +160,7 @@ pub(crate) fn finding_is_getting_for_what_may_be_missing(store: &impl RegistrySt
     assert_eq!(store.contains_service("db:pod-1"), Ok(false));
 }
 
-pub(crate) fn a_deleted_record_is_gone_in_every_way(store: &impl RegistryStore) {
+pub fn a_deleted_record_is_gone_in_every_way(store: &impl RegistryStore) {
     store.save_service(pod("db", "pod-1")).unwrap();
     store.save_service(pod("db", "pod-2")).unwrap();
     store.delete_service("db:pod-1").unwrap();
@@ -177,7 +177,7 @@ pub(crate) fn a_deleted_record_is_gone_in_every_way(store: &impl RegistryStore) 
     assert_eq!(store.stats(), Ok(StoreStats::default()));
 }
 
-pub(crate) fn a_deleted_record_can_be_saved_again(store: &impl RegistryStore) {
+pub fn a_deleted_record_can_be_saved_again(store: &impl RegistryStore) {
     for round in 0..3 {
         let saved = version("db", "pod-1", round);
         store.save_service(saved.clone()).unwrap();
@@ -188,7 +188,7 @@ pub(crate) fn a_deleted_record_can_be_saved_again(store: &impl RegistryStore) {
     }
 }
 
-pub(crate) fn deleting_leaves_subscriptions_alone(store: &impl RegistryStore) {
+pub fn deleting_leaves_subscriptions_alone(store: &impl RegistryStore) {
     store.save_service(pod("web", "pod-1")).unwrap();
     store.add_subscription("web:pod-1", "db").unwrap();
     store.delete_service("web:pod-1").unwrap();
@@ -197,7 +197,7 @@ pub(crate) fn deleting_leaves_subscriptions_alone(store: &impl RegistryStore) {
     assert_eq!(store.stats(), Ok(StoreStats::new(0, 1)));
 }
 
-pub(crate) fn a_name_finds_its_pods_and_no_others(store: &impl RegistryStore) {
+pub fn a_name_finds_its_pods_and_no_others(store: &impl RegistryStore) {
     for (service, name) in [
         ("user", "pod-1"),
         ("user", "pod-2"),
@@ -216,7 +216,7 @@ pub(crate) fn a_name_finds_its_pods_and_no_others(store: &impl RegistryStore) {
     observe(store, &[]);
 }
 
-pub(crate) fn a_health_update_changes_health_and_nothing_else(store: &impl RegistryStore) {
+pub fn a_health_update_changes_health_and_nothing_else(store: &impl RegistryStore) {
     let saved = version("db", "pod-1", 4);
     store.save_service(saved.clone()).unwrap();
     store.save_service(pod("db", "pod-2")).unwrap();
@@ -240,7 +240,7 @@ pub(crate) fn a_health_update_changes_health_and_nothing_else(store: &impl Regis
     observe(store, &[]);
 }
 
-pub(crate) fn a_health_update_copies_no_registration(store: &impl RegistryStore) {
+pub fn a_health_update_copies_no_registration(store: &impl RegistryStore) {
     let saved = pod("db", "pod-1");
     store.save_service(saved.clone()).unwrap();
     store
@@ -258,7 +258,7 @@ pub(crate) fn a_health_update_copies_no_registration(store: &impl RegistryStore)
     assert!(store.with_service("db:pod-1", same).unwrap());
 }
 
-pub(crate) fn a_health_update_answers_with_the_status_before(store: &impl RegistryStore) {
+pub fn a_health_update_answers_with_the_status_before(store: &impl RegistryStore) {
     use ServiceStatus::{Draining, Healthy, Unhealthy, Unknown};
     store.save_service(pod("db", "pod-1")).unwrap();
     let swap = |status, moment| swap(store, "db:pod-1", status, at(moment));
@@ -274,7 +274,7 @@ pub(crate) fn a_health_update_answers_with_the_status_before(store: &impl Regist
     );
 }
 
-pub(crate) fn health_that_is_late_changes_nothing_and_says_so(store: &impl RegistryStore) {
+pub fn health_that_is_late_changes_nothing_and_says_so(store: &impl RegistryStore) {
     use ServiceStatus::{Healthy, Unhealthy};
     store.save_service(pod("db", "pod-1")).unwrap();
     swap(store, "db:pod-1", Healthy, at(100));
@@ -306,7 +306,7 @@ pub(crate) fn health_that_is_late_changes_nothing_and_says_so(store: &impl Regis
     assert_eq!(store.get_service("db:pod-1").unwrap().status(), Unhealthy);
 }
 
-pub(crate) fn a_time_that_no_dump_can_tell_is_refused(store: &impl RegistryStore) {
+pub fn a_time_that_no_dump_can_tell_is_refused(store: &impl RegistryStore) {
     use std::time::Duration;
     store.save_service(pod("db", "pod-1")).unwrap();
     let before = observe(store, &[]);
@@ -340,7 +340,7 @@ pub(crate) fn a_time_that_no_dump_can_tell_is_refused(store: &impl RegistryStore
     assert_eq!(found.last_health_check(), Some(last));
 }
 
-pub(crate) fn taking_a_service_takes_its_subscriptions(store: &impl RegistryStore) {
+pub fn taking_a_service_takes_its_subscriptions(store: &impl RegistryStore) {
     let saved = pod("web", "pod-1")
         .with_health(ServiceStatus::Healthy, at(3))
         .unwrap();
@@ -357,7 +357,7 @@ pub(crate) fn taking_a_service_takes_its_subscriptions(store: &impl RegistryStor
     assert_eq!(left.groups["cache"], ["web:pod-2"]);
 }
 
-pub(crate) fn taking_what_is_not_there_leaves_its_subscriptions(store: &impl RegistryStore) {
+pub fn taking_what_is_not_there_leaves_its_subscriptions(store: &impl RegistryStore) {
     store.add_subscription("web:pod-1", "db").unwrap();
     let before = observe(store, &["db"]);
     assert_eq!(
@@ -367,7 +367,7 @@ pub(crate) fn taking_what_is_not_there_leaves_its_subscriptions(store: &impl Reg
     assert_eq!(observe(store, &["db"]), before);
 }
 
-pub(crate) fn a_read_closure_is_called_once_and_may_move_things(store: &impl RegistryStore) {
+pub fn a_read_closure_is_called_once_and_may_move_things(store: &impl RegistryStore) {
     store.save_service(pod("db", "pod-1")).unwrap();
     let moved_in = vec![String::from("text")];
     let out = store.with_service("db:pod-1", move |info| {
@@ -387,7 +387,7 @@ pub(crate) fn a_read_closure_is_called_once_and_may_move_things(store: &impl Reg
     assert_eq!(calls, 1);
 }
 
-pub(crate) fn clear_empties_and_leaves_a_store_to_work_with(store: &impl RegistryStore) {
+pub fn clear_empties_and_leaves_a_store_to_work_with(store: &impl RegistryStore) {
     for n in 0..100 {
         store.save_service(pod("db", &n.to_string())).unwrap();
         store.add_subscription(&format!("web:{n}"), "db").unwrap();
@@ -408,7 +408,7 @@ pub(crate) fn clear_empties_and_leaves_a_store_to_work_with(store: &impl Registr
     assert_eq!(observe(store, &["db"]).groups["db"], ["web:1"]);
 }
 
-pub(crate) fn stats_follow_every_operation(store: &impl RegistryStore) {
+pub fn stats_follow_every_operation(store: &impl RegistryStore) {
     let stats = |services, subscriptions| {
         let expected = StoreStats::new(services, subscriptions);
         assert_eq!(store.stats(), Ok(expected));
@@ -441,7 +441,7 @@ pub(crate) fn stats_follow_every_operation(store: &impl RegistryStore) {
     stats(0, 0);
 }
 
-pub(crate) fn thousands_of_pods_come_and_go(store: &impl RegistryStore) {
+pub fn thousands_of_pods_come_and_go(store: &impl RegistryStore) {
     const PODS: u64 = 6_000;
     const NAMES: u64 = 40;
     let name = |n: u64| format!("service-{}", n % NAMES);

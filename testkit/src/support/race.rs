@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// One round of a writer or a reader; it is given the number of the round.
-pub(crate) type Step<'a> = &'a (dyn Fn(usize) + Sync);
+pub type Step<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Writers go on after their last round until every reader has read this often,
 /// so that a reader that was late to start has seen something happen.
@@ -19,7 +19,7 @@ const OVERTIME: Duration = Duration::from_secs(2);
 /// Runs each writer for `rounds` rounds at least, while each reader reads over
 /// and over. All start together. A panic in any of them ends the race and comes
 /// out of here.
-pub(crate) fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
+pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
     let start = Barrier::new(writers.len() + readers.len());
     let writing = AtomicUsize::new(writers.len());
     let starved = AtomicUsize::new(readers.len());
@@ -70,7 +70,7 @@ impl Drop for Watch<'_> {
 
 /// Runs `work` on `threads` threads that start together, and collects what each
 /// answers, in the order of their numbers.
-pub(crate) fn together<R: Send>(threads: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+pub fn together<R: Send>(threads: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let start = Barrier::new(threads);
     thread::scope(|scope| {
         let running: Vec<_> = (0..threads)

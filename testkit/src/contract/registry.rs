@@ -11,7 +11,7 @@ use crate::support::{assert_refused, keys, observe, registration, revision};
 
 const GROUPS: &[&str] = &["db", "cache", "queue"];
 
-pub(crate) fn registering_answers_with_what_is_stored(store: &impl RegistryStore) {
+pub fn registering_answers_with_what_is_stored(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     let asked = registration("web", "1", &["db", "cache"]);
     let before = SystemTime::now();
@@ -30,7 +30,7 @@ pub(crate) fn registering_answers_with_what_is_stored(store: &impl RegistryStore
     assert_eq!(seen.groups.len(), 2);
 }
 
-pub(crate) fn registering_is_one_commit(store: &impl RegistryStore) {
+pub fn registering_is_one_commit(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db", "cache"]))
@@ -44,7 +44,7 @@ pub(crate) fn registering_is_one_commit(store: &impl RegistryStore) {
     assert_eq!(registry.revision().as_u64(), 3);
 }
 
-pub(crate) fn registering_anew_replaces_record_and_subscriptions(store: &impl RegistryStore) {
+pub fn registering_anew_replaces_record_and_subscriptions(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db", "cache"]))
@@ -79,7 +79,7 @@ pub(crate) fn registering_anew_replaces_record_and_subscriptions(store: &impl Re
     assert_eq!(registry.stats(), Ok(StoreStats::new(2, 2)));
 }
 
-pub(crate) fn a_group_named_twice_is_one_subscription(store: &impl RegistryStore) {
+pub fn a_group_named_twice_is_one_subscription(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db", "cache", "db", "db"]))
@@ -90,7 +90,7 @@ pub(crate) fn a_group_named_twice_is_one_subscription(store: &impl RegistryStore
     assert_eq!(registry.stats(), Ok(StoreStats::default()));
 }
 
-pub(crate) fn a_bad_registration_leaves_everything_as_it_was(store: &impl RegistryStore) {
+pub fn a_bad_registration_leaves_everything_as_it_was(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db"]))
@@ -123,7 +123,7 @@ pub(crate) fn a_bad_registration_leaves_everything_as_it_was(store: &impl Regist
     );
 }
 
-pub(crate) fn unregistering_answers_with_what_was_removed(store: &impl RegistryStore) {
+pub fn unregistering_answers_with_what_was_removed(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db", "cache"]))
@@ -145,7 +145,7 @@ pub(crate) fn unregistering_answers_with_what_was_removed(store: &impl RegistryS
     assert_eq!(observe(store, GROUPS), left);
 }
 
-pub(crate) fn unregistering_who_is_not_there_changes_nothing(store: &impl RegistryStore) {
+pub fn unregistering_who_is_not_there_changes_nothing(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     store.add_subscription("web:1", "db").unwrap();
     let before = observe(store, GROUPS);
@@ -166,7 +166,7 @@ pub(crate) fn unregistering_who_is_not_there_changes_nothing(store: &impl Regist
     assert_eq!(observe(store, GROUPS), before);
 }
 
-pub(crate) fn a_pod_with_colons_in_its_name_unregisters(store: &impl RegistryStore) {
+pub fn a_pod_with_colons_in_its_name_unregisters(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1:a", &["db"]))
@@ -179,7 +179,7 @@ pub(crate) fn a_pod_with_colons_in_its_name_unregisters(store: &impl RegistrySto
     assert_eq!(registry.get_subscribers("db").unwrap(), ["web:1"]);
 }
 
-pub(crate) fn a_health_report_says_whether_the_status_changed(store: &impl RegistryStore) {
+pub fn a_health_report_says_whether_the_status_changed(store: &impl RegistryStore) {
     use ServiceStatus::{Healthy, Unhealthy, Unknown};
     let registry = Registry::new(store);
     registry.register(registration("web", "1", &[])).unwrap();
@@ -206,7 +206,7 @@ pub(crate) fn a_health_report_says_whether_the_status_changed(store: &impl Regis
     );
 }
 
-pub(crate) fn a_clock_that_steps_back_freezes_nobody(store: &impl RegistryStore) {
+pub fn a_clock_that_steps_back_freezes_nobody(store: &impl RegistryStore) {
     use ServiceStatus::{Healthy, Unhealthy};
     let registry = Registry::new(store);
     registry.register(registration("web", "1", &[])).unwrap();
@@ -218,7 +218,7 @@ pub(crate) fn a_clock_that_steps_back_freezes_nobody(store: &impl RegistryStore)
     assert_eq!(found.last_health_check(), Some(ahead));
 }
 
-pub(crate) fn registering_answers_with_the_stamped_record(store: &impl RegistryStore) {
+pub fn registering_answers_with_the_stamped_record(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry.register(registration("db", "1", &[])).unwrap();
     for at in [2, 3] {
@@ -241,7 +241,7 @@ pub(crate) fn registering_answers_with_the_stamped_record(store: &impl RegistryS
     );
 }
 
-pub(crate) fn the_reads_are_those_of_the_store(store: &impl RegistryStore) {
+pub fn the_reads_are_those_of_the_store(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db"]))
@@ -268,7 +268,7 @@ pub(crate) fn the_reads_are_those_of_the_store(store: &impl RegistryStore) {
     );
 }
 
-pub(crate) fn registries_over_one_store_see_the_same(store: &impl RegistryStore) {
+pub fn registries_over_one_store_see_the_same(store: &impl RegistryStore) {
     let (one, other) = (Registry::new(store), Registry::new(store));
     one.register(registration("web", "1", &["db"])).unwrap();
     assert_eq!(
@@ -279,7 +279,7 @@ pub(crate) fn registries_over_one_store_see_the_same(store: &impl RegistryStore)
     assert_eq!(one.stats(), Ok(StoreStats::default()));
 }
 
-pub(crate) fn a_registry_gives_its_store_back<S: RegistryStore>(make: impl Fn() -> S) {
+pub fn a_registry_gives_its_store_back<S: RegistryStore>(make: impl Fn() -> S) {
     let registry = Registry::new(make());
     registry
         .register(registration("web", "1", &["db"]))
@@ -288,7 +288,7 @@ pub(crate) fn a_registry_gives_its_store_back<S: RegistryStore>(make: impl Fn() 
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 1)));
 }
 
-pub(crate) fn a_closed_registry_says_so(store: &impl RegistryStore) {
+pub fn a_closed_registry_says_so(store: &impl RegistryStore) {
     let registry = Registry::new(store);
     registry
         .register(registration("web", "1", &["db"]))

@@ -7,7 +7,7 @@ use service_registry::changes::{Difference, Event};
 use super::{Follower, STREAM_OF_COMMITS, STREAMS};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Nothing to notice.
     #[default]
     None,
@@ -25,7 +25,7 @@ pub(crate) enum Fault {
 
 /// A fault, and how far it has come.
 #[derive(Default)]
-pub(crate) struct Twin {
+pub struct Twin {
     pub(super) fault: Fault,
     told: usize,
     held: Option<Event>,

@@ -4,7 +4,7 @@ use service_registry::{Batch, MAX_NAME_LEN, RegistryStore, ServiceStatus, StoreE
 
 use crate::support::{CALLS, at, pod, set_the_table};
 
-pub(crate) fn every_call_succeeds_until_close_and_is_refused_after<S: RegistryStore>(
+pub fn every_call_succeeds_until_close_and_is_refused_after<S: RegistryStore>(
     make: impl Fn() -> S,
 ) {
     for (name, call) in CALLS {
@@ -16,7 +16,7 @@ pub(crate) fn every_call_succeeds_until_close_and_is_refused_after<S: RegistrySt
     }
 }
 
-pub(crate) fn all_calls_after_close_are_refused(store: &impl RegistryStore) {
+pub fn all_calls_after_close_are_refused(store: &impl RegistryStore) {
     set_the_table(store);
     assert_eq!(store.close(), Ok(()));
     for _ in 0..2 {
@@ -30,7 +30,7 @@ pub(crate) fn all_calls_after_close_are_refused(store: &impl RegistryStore) {
     assert_eq!(visited, Err(StoreError::Closed));
 }
 
-pub(crate) fn a_closed_store_says_so_before_anything_else(store: &impl RegistryStore) {
+pub fn a_closed_store_says_so_before_anything_else(store: &impl RegistryStore) {
     store.close().unwrap();
     // None of these would succeed on an open store either.
     let closed = StoreError::Closed;
@@ -71,7 +71,7 @@ pub(crate) fn a_closed_store_says_so_before_anything_else(store: &impl RegistryS
     }
 }
 
-pub(crate) fn closing_again_is_fine(store: &impl RegistryStore) {
+pub fn closing_again_is_fine(store: &impl RegistryStore) {
     set_the_table(store);
     for _ in 0..3 {
         assert_eq!(store.close(), Ok(()));
@@ -79,12 +79,7 @@ pub(crate) fn closing_again_is_fine(store: &impl RegistryStore) {
     }
 }
 
-pub(crate) fn an_empty_store_closes(store: &impl RegistryStore) {
+pub fn an_empty_store_closes(store: &impl RegistryStore) {
     assert_eq!(store.close(), Ok(()));
     assert_eq!(store.save_service(pod("db", "1")), Err(StoreError::Closed));
-}
-
-#[test]
-fn closed_reads_well() {
-    assert_eq!(StoreError::Closed.to_string(), "the store is closed");
 }

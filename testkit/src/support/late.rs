@@ -4,14 +4,14 @@ use std::cell::RefCell;
 
 /// Runs what it was given when it is dropped. As a thread local it is dropped before,
 /// or after, the others of its thread: the order is that in which they were first used.
-pub(crate) struct Late(RefCell<Vec<Box<dyn FnOnce()>>>);
+pub struct Late(RefCell<Vec<Box<dyn FnOnce()>>>);
 
 impl Late {
-    pub(crate) const fn new() -> Late {
+    pub const fn new() -> Late {
         Late(RefCell::new(Vec::new()))
     }
 
-    pub(crate) fn will(&self, last_words: impl FnOnce() + 'static) {
+    pub fn will(&self, last_words: impl FnOnce() + 'static) {
         self.0.borrow_mut().push(Box::new(last_words));
     }
 }
@@ -26,5 +26,5 @@ impl Drop for Late {
 }
 
 thread_local! {
-    pub(crate) static LATE: Late = const { Late::new() };
+    pub static LATE: Late = const { Late::new() };
 }

@@ -4,13 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::sample::select;
-
 use service_registry::{
-    Batch, Cause, Change, Condition, Expected, HealthUpdate, OnForeign, Problem, Registry,
-    RegistryStore, ServiceInfo, ServiceStatus, StoreError, StoreStats,
+    Batch, Change, Condition, Expected, HealthUpdate, OnForeign, Problem, Registry, RegistryStore,
+    ServiceInfo, ServiceStatus, StoreError, StoreStats,
 };
 
 use super::{State, at, registration};
@@ -18,19 +14,19 @@ use super::{State, at, registration};
 // --- the model
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Model {
-    pub(crate) services: BTreeMap<String, ServiceInfo>,
+pub struct Model {
+    pub services: BTreeMap<String, ServiceInfo>,
     /// Of each record, the revision of its last change and its incarnation.
-    pub(crate) stamps: BTreeMap<String, (u64, u64)>,
+    pub stamps: BTreeMap<String, (u64, u64)>,
     /// Subscriber and group, in the order of subscription.
-    pub(crate) subscriptions: Vec<(String, String)>,
-    pub(crate) revision: u64,
-    pub(crate) closed: bool,
+    pub subscriptions: Vec<(String, String)>,
+    pub revision: u64,
+    pub closed: bool,
 }
 
 /// An error, in a form that the model can make as well.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Failure {
+pub enum Failure {
     NotFound(String),
     Invalid {
         field: String,
@@ -72,11 +68,11 @@ impl From<StoreError> for Failure {
     }
 }
 
-pub(crate) fn check_key(key: &str) -> Result<(), Failure> {
+pub fn check_key(key: &str) -> Result<(), Failure> {
     check_key_of("subscriber key", key)
 }
 
-pub(crate) fn check_key_of(field: &str, key: &str) -> Result<(), Failure> {
+pub fn check_key_of(field: &str, key: &str) -> Result<(), Failure> {
     let problem = match key.split_once(':') {
         _ if key.is_empty() => Problem::Empty,
         None => Problem::NoColon,
@@ -91,7 +87,7 @@ pub(crate) fn check_key_of(field: &str, key: &str) -> Result<(), Failure> {
     })
 }
 
-pub(crate) fn check_group(group: &str) -> Result<(), Failure> {
+pub fn check_group(group: &str) -> Result<(), Failure> {
     if group.is_empty() {
         return Err(Failure::Invalid {
             field: "service group".into(),
@@ -110,7 +106,7 @@ pub(crate) fn check_group(group: &str) -> Result<(), Failure> {
 }
 
 impl Model {
-    pub(crate) fn get(&self, key: &str) -> Result<ServiceInfo, Failure> {
+    pub fn get(&self, key: &str) -> Result<ServiceInfo, Failure> {
         let found = self.services.get(key).cloned();
         found.ok_or_else(|| match check_key_of("key", key) {
             Ok(()) => Failure::NotFound(key.into()),
@@ -228,12 +224,12 @@ impl Model {
         Ok(effect)
     }
 
-    pub(crate) fn subscribers(&self, group: &str) -> Vec<String> {
+    pub fn subscribers(&self, group: &str) -> Vec<String> {
         let of_group = self.subscriptions.iter().filter(|(_, of)| of == group);
         of_group.map(|(key, _)| key.clone()).collect()
     }
 
-    pub(crate) fn stats(&self) -> StoreStats {
+    pub fn stats(&self) -> StoreStats {
         StoreStats::new(self.services.len(), self.subscriptions.len())
     }
 
@@ -320,7 +316,7 @@ impl Model {
     }
 
     /// Makes one commit of `changes`.
-    pub(crate) fn commit(&mut self, changes: &[Change]) -> Result<(), Failure> {
+    pub fn commit(&mut self, changes: &[Change]) -> Result<(), Failure> {
         let mut after = self.clone();
         let mut effect = false;
         for (index, change) in changes.iter().enumerate() {
@@ -338,7 +334,7 @@ impl Model {
     }
 
     /// A single operation is a commit, too.
-    pub(crate) fn change(&mut self, change: &Change) -> Result<(), Failure> {
+    pub fn change(&mut self, change: &Change) -> Result<(), Failure> {
         let before = self.clone();
         let effect = self.apply(change, &before)?;
         self.revision += u64::from(effect);
@@ -367,7 +363,7 @@ impl Model {
         }))
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub fn state(&self) -> State {
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, group) in &self.subscriptions {
             groups.entry(group.clone()).or_default().push(key.clone());
@@ -383,7 +379,7 @@ impl Model {
 // --- operations and their answers
 
 #[derive(Clone, Debug)]
-pub(crate) enum Operation {
+pub enum Operation {
     Change(Change),
     Commit(Vec<Change>),
     Swap(String, ServiceStatus, u64),
@@ -405,7 +401,7 @@ pub(crate) enum Operation {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Answer {
+pub enum Answer {
     Done,
     Revision(u64),
     Health(HealthUpdate),
@@ -419,7 +415,7 @@ pub(crate) enum Answer {
 }
 
 /// What the store answers.
-pub(crate) fn ask(store: &impl RegistryStore, operation: &Operation) -> Result<Answer, Failure> {
+pub fn ask(store: &impl RegistryStore, operation: &Operation) -> Result<Answer, Failure> {
     let registry = Registry::new(store);
     let done = |()| Answer::Done;
     let any_order = |records| Answer::InAnyOrder(super::by_key(records));
@@ -502,7 +498,7 @@ pub(crate) fn ask(store: &impl RegistryStore, operation: &Operation) -> Result<A
 /// What the model answers. The moments that a registry takes from the clock are
 /// taken over: that of a registration from `answer`, which is what the store
 /// answered, that of a health report from `checked_at`.
-pub(crate) fn expect(
+pub fn expect(
     model: &mut Model,
     operation: &Operation,
     answer: &Result<Answer, Failure>,
@@ -612,7 +608,7 @@ pub(crate) fn expect(
 }
 
 /// Does one operation on a store and on the model, and compares.
-pub(crate) fn step(store: &impl RegistryStore, model: &mut Model, operation: &Operation) {
+pub fn step(store: &impl RegistryStore, model: &mut Model, operation: &Operation) {
     let answer = ask(store, operation);
     let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
     let expected = expect(model, operation, &answer, checked_at);
@@ -624,143 +620,8 @@ pub(crate) fn step(store: &impl RegistryStore, model: &mut Model, operation: &Op
     );
 }
 
-// --- random operations
-
-pub(crate) const SERVICES: [&str; 2] = ["a", "b"];
-pub(crate) const PODS: [&str; 3] = ["1", "2", "2:x"];
-/// Also one that is named like a service.
-pub(crate) const GROUPS: &[&str] = &["g", "h", "a"];
-
-pub(crate) fn text(choices: &[&'static str]) -> impl Strategy<Value = String> + use<> {
-    select(choices.to_vec()).prop_map(String::from)
-}
-
-/// Mostly keys; now and then something that is none.
-pub(crate) fn any_key() -> impl Strategy<Value = String> {
-    prop_oneof![
-        20 => (text(&SERVICES), text(&PODS)).prop_map(|(service, pod)| format!("{service}:{pod}")),
-        1 => text(&["", "a", ":1", "a:", ":", "c:1"]),
-    ]
-}
-
-pub(crate) fn any_group() -> impl Strategy<Value = String> {
-    prop_oneof![20 => text(GROUPS), 1 => text(&["", "a:1"])]
-}
-
-pub(crate) fn any_status() -> impl Strategy<Value = ServiceStatus> {
-    select(vec![
-        ServiceStatus::Healthy,
-        ServiceStatus::Unhealthy,
-        ServiceStatus::Unknown,
-    ])
-}
-
-/// Few enough variants that equal records are saved twice.
-pub(crate) fn any_record() -> impl Strategy<Value = ServiceInfo> {
-    let health = prop_oneof![
-        Just(None),
-        (any_status(), 0_u64..2).prop_map(|(status, moment)| Some((status, at(moment)))),
-    ];
-    (text(&SERVICES), text(&PODS), 0_u64..2, health).prop_map(|(service, pod, version, health)| {
-        let record = super::version(&service, &pod, version);
-        match health {
-            Some((status, moment)) => record.with_health(status, moment).unwrap(),
-            None => record,
-        }
-    })
-}
-
-pub(crate) fn any_change() -> impl Strategy<Value = Change> {
-    let key = || any_key().prop_map(Box::<str>::from);
-    let group = || any_group().prop_map(Box::<str>::from);
-    prop_oneof![
-        4 => any_record().prop_map(Change::SaveService),
-        2 => key().prop_map(|key| Change::DeleteService { key }),
-        2 => (key(), any_status(), 0_u64..3).prop_map(|(key, status, moment)| {
-            Change::UpdateHealthStatus {
-                key,
-                status,
-                checked_at: at(moment),
-            }
-        }),
-        4 => (key(), group()).prop_map(|(subscriber_key, service_group)| {
-            Change::AddSubscription {
-                subscriber_key,
-                service_group,
-            }
-        }),
-        2 => (key(), group()).prop_map(|(subscriber_key, service_group)| {
-            Change::RemoveSubscription {
-                subscriber_key,
-                service_group,
-            }
-        }),
-        1 => key().prop_map(|subscriber_key| Change::RemoveAllSubscriptions { subscriber_key }),
-    ]
-}
-
-/// Conditions, sources and new incarnations, which stores only know that keep revisions
-/// and incarnations.
-pub(crate) fn any_conditional_change() -> impl Strategy<Value = Change> {
-    let key = || any_key().prop_map(Box::<str>::from);
-    let expected = || {
-        prop_oneof![
-            1 => Just(Expected::Absent),
-            3 => Just(Expected::Present),
-            3 => (0_u64..30).prop_map(|at| Expected::Revision(at.into())),
-            3 => (0_u64..30).prop_map(|at| Expected::Incarnation(at.into())),
-        ]
-    };
-    let source = || text(&["etcd", "file"]);
-    let on_foreign = select(vec![OnForeign::Reject, OnForeign::Skip]);
-    let owned = (any_record(), source());
-    let owned = owned.prop_map(|(record, source)| record.with_source(&source).unwrap());
-    prop_oneof![
-        4 => any_change(),
-        2 => any_record().prop_map(Change::RegisterService),
-        1 => owned.prop_map(Change::SaveService),
-        2 => (key(), expected()).prop_map(|(key, expected)| Change::RemoveIf {
-            key,
-            expected,
-            cause: Cause::Expired,
-        }),
-        2 => (key(), expected(), any_status(), 0_u64..3).prop_map(
-            |(key, expected, status, moment)| Change::UpdateHealthIf {
-                key,
-                expected,
-                status,
-                checked_at: at(moment),
-            },
-        ),
-        1 => (key(), expected()).prop_map(|(key, expected)| Change::Require { key, expected }),
-        1 => (0_u64..30).prop_map(|at| Change::RequireUnchangedSince { revision: at.into() }),
-        3 => (source(), vec(any_record(), 0..5), on_foreign).prop_map(
-            |(source, records, on_foreign)| {
-                // A key that is there twice is refused.
-                let records: BTreeMap<_, _> = records
-                    .into_iter()
-                    .map(|record| (record.key().clone(), record))
-                    .collect();
-                Change::ReplaceSource {
-                    source: source.into(),
-                    services: records.into_values().collect(),
-                    on_foreign,
-                }
-            },
-        ),
-    ]
-}
-
-/// The same operations, and commits with conditions among them.
-pub(crate) fn any_operation_with_conditions() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        3 => any_operation(),
-        2 => vec(any_conditional_change(), 1..5).prop_map(Operation::Commit),
-    ]
-}
-
 /// Compares what a store has noted of its records with the model.
-pub(crate) fn assert_stamps(store: &impl RegistryStore, model: &Model) {
+pub fn assert_stamps(store: &impl RegistryStore, model: &Model) {
     let records = store.get_all_services().unwrap();
     let stamps: BTreeMap<String, (u64, u64)> = records
         .iter()
@@ -772,51 +633,7 @@ pub(crate) fn assert_stamps(store: &impl RegistryStore, model: &Model) {
     assert_eq!(stamps, model.stamps, "revisions and incarnations");
 }
 
-pub(crate) fn any_operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        24 => any_change().prop_map(Operation::Change),
-        8 => vec(any_change(), 0..8).prop_map(Operation::Commit),
-        2 => (any_key(), any_status(), 0_u64..3)
-            .prop_map(|(key, status, moment)| Operation::Swap(key, status, moment)),
-        2 => any_key().prop_map(Operation::Take),
-        2 => any_key().prop_map(Operation::Get),
-        1 => any_key().prop_map(Operation::With),
-        1 => any_key().prop_map(Operation::Visit),
-        2 => text(&["a", "b", "c", "", "a:1"]).prop_map(Operation::ByName),
-        1 => Just(Operation::All),
-        2 => any_group().prop_map(Operation::Subscribers),
-        2 => any_group().prop_map(Operation::SubscriberServices),
-        1 => Just(Operation::Stats),
-        1 => Just(Operation::Revision),
-        1 => Just(Operation::Ping),
-        1 => Just(Operation::Clear),
-        3 => (text(&SERVICES), text(&PODS), vec(text(GROUPS), 0..3))
-            .prop_map(|(service, pod, groups)| Operation::Register(service, pod, groups)),
-        2 => (text(&SERVICES), text(&PODS))
-            .prop_map(|(service, pod)| Operation::Unregister(service, pod)),
-        1 => (any_key(), any_status()).prop_map(|(key, status)| Operation::Report(key, status)),
-    ]
-}
-
-/// Operations for threads that run beside each other: those that take no moment
-/// from the clock, and more of those that see or change several things at once.
-pub(crate) fn any_concurrent_operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        6 => any_change().prop_map(Operation::Change),
-        6 => vec(any_change(), 2..6).prop_map(Operation::Commit),
-        2 => (any_key(), any_status(), 0_u64..3)
-            .prop_map(|(key, status, moment)| Operation::Swap(key, status, moment)),
-        2 => any_key().prop_map(Operation::Take),
-        2 => any_key().prop_map(Operation::Get),
-        1 => any_key().prop_map(Operation::With),
-        2 => text(&SERVICES).prop_map(Operation::ByName),
-        3 => Just(Operation::All),
-        2 => any_group().prop_map(Operation::Subscribers),
-        3 => any_group().prop_map(Operation::SubscriberServices),
-        3 => Just(Operation::Stats),
-        2 => Just(Operation::Revision),
-        1 => Just(Operation::Clear),
-        1 => (text(&SERVICES), text(&PODS))
-            .prop_map(|(service, pod)| Operation::Unregister(service, pod)),
-    ]
-}
+pub const SERVICES: [&str; 2] = ["a", "b"];
+pub const PODS: [&str; 3] = ["1", "2", "2:x"];
+/// Also one that is named like a service.
+pub const GROUPS: &[&str] = &["g", "h", "a"];

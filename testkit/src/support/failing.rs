@@ -11,7 +11,7 @@ use super::{PATIENCE, within};
 const ENOUGH: Duration = Duration::from_secs(120);
 
 /// What somebody panicked with.
-pub(crate) fn text(panic: Box<dyn Any + Send>) -> String {
+pub fn text(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(message) => *message,
         Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
@@ -20,7 +20,7 @@ pub(crate) fn text(panic: Box<dyn Any + Send>) -> String {
 
 /// Runs a test that must fail until it does, and answers with what it panicked with.
 #[track_caller]
-pub(crate) fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
+pub fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
     let began = Instant::now();
     while began.elapsed() < ENOUGH {
         let ended = catch_unwind(AssertUnwindSafe(|| within(limit, test.clone())));
@@ -32,13 +32,13 @@ pub(crate) fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static)
 }
 
 #[track_caller]
-pub(crate) fn must_fail(test: impl Fn() + Send + Clone + 'static) {
+pub fn must_fail(test: impl Fn() + Send + Clone + 'static) {
     let failure = failure(PATIENCE, test);
     assert!(!failure.starts_with("a deadlock"), "{failure}");
 }
 
 #[track_caller]
-pub(crate) fn must_hang(test: impl Fn() + Send + Clone + 'static) {
+pub fn must_hang(test: impl Fn() + Send + Clone + 'static) {
     let failure = failure(Duration::from_secs(2), test);
     assert!(failure.starts_with("a deadlock"), "{failure}");
 }
