@@ -87,8 +87,9 @@ mod stream;
 mod topic;
 mod watch;
 
-pub(crate) use difference::Differences;
-pub use difference::{Difference, Subscription};
+pub use crate::model::subscription::Subscription;
+pub use difference::Difference;
+pub(crate) use difference::{Differences, Told};
 pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
 pub(crate) use fold::{changed, net};

@@ -116,10 +116,13 @@
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `stream` | watches as `futures_core::Stream`s |
+//! | `dump` | the module `dump`: a registry as a file, and back; adds `serde_json` and `crc32fast` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod changes;
+#[cfg(feature = "dump")]
+pub mod dump;
 mod hash;
 mod model;
 mod registry;

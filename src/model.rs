@@ -14,7 +14,7 @@
 //!     |     |      |    |
 //!  provider, registration
 //!     |                 |
-//!   record              |
+//!   record, subscription|
 //!     |                 |
 //!   change -------------'
 //!     |
@@ -39,4 +39,5 @@ pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod revision;
 pub(crate) mod status;
+pub(crate) mod subscription;
 pub(crate) mod time;

@@ -43,6 +43,8 @@ mod misheard;
 mod names;
 #[path = "contract/registry.rs"]
 mod registry;
+#[path = "contract/restoring.rs"]
+mod restoring;
 #[path = "contract/revisions.rs"]
 mod revisions;
 #[path = "contract/services.rs"]
@@ -56,6 +58,7 @@ mod subscriptions;
 #[path = "contract/watches.rs"]
 mod watches;
 use law as differences;
+use restoring as watched_restoring;
 use watches as threads_that_watch;
 use watches as views;
 
@@ -192,6 +195,12 @@ macro_rules! every_store {
                 a_registry_replaces_a_source
                 a_malformed_condition_rejects_the_batch
             }
+            restoring {
+                what_is_replaced_is_what_was_given
+                replacing_everything_is_one_commit
+                what_everything_cannot_be_replaced_by_is_refused
+                everything_is_replaced_in_the_order_of_the_batch
+            }
             registry {
                 registering_answers_with_what_is_stored
                 registering_is_one_commit
@@ -246,6 +255,11 @@ macro_rules! watched_store {
                 what_a_commit_answers_leads_from_one_state_to_the_next;
                 from make:
                 what_is_applied_is_the_state_of_that_revision
+            }
+            watched_restoring {
+                ;
+                from make:
+                a_watch_is_told_the_state_that_replaces_everything
             }
             watches {
                 a_call_from_inside_a_view_is_done_or_refused

@@ -10,7 +10,8 @@ pub enum Cause {
     Deleted,
     /// Its lease ended.
     Expired,
-    /// Its source does not have it any more.
+    /// Its source does not have it any more, or what the whole store was
+    /// [replaced](crate::Batch::replace_all) by.
     Replaced,
     /// The whole store was cleared.
     Cleared,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use service_registry::changes::{Difference, Event, Selection};
+use service_registry::changes::{Difference, Event, Selection, Subscription};
 use service_registry::{
     Batch, Cause, DynView, Expected, OnForeign, RegistryView, ServiceInfo, ServiceStatus,
 };
@@ -246,7 +246,7 @@ fn change(dice: &mut Dice, batch: &mut Batch) {
     let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
     let info = any_record(dice, name);
     let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][dice.roll(2)];
-    match dice.roll(12) {
+    match dice.roll(13) {
         0 | 1 => batch.save_service(info),
         2 | 3 => batch.register_service(info),
         4 => batch.remove_if(name, Expected::Present, Cause::Expired),
@@ -257,7 +257,18 @@ fn change(dice: &mut Dice, batch: &mut Batch) {
             let list = listed.into_iter().map(|name| any_record(dice, name));
             batch.replace_source("file", list.collect(), OnForeign::Reject)
         }
-        8 | 9 => batch.add_subscription(name, group),
+        8 if dice.roll(2) == 0 => {
+            let listed = KEYS.iter().filter(|_| dice.roll(2) == 0);
+            let listed: Vec<&str> = listed.copied().collect();
+            let list = listed.into_iter().map(|name| any_record(dice, name));
+            let list = list.collect();
+            let sides = (0..dice.roll(4)).map(|_| {
+                let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
+                Subscription::new(key(name), group)
+            });
+            batch.replace_all(list, sides.collect())
+        }
+        8 | 9 | 12 => batch.add_subscription(name, group),
         10 => batch.remove_subscription(name, group),
         _ => batch.remove_all_subscriptions(name),
     };
