@@ -92,6 +92,7 @@ pub enum Health {
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Header {
     format: String,
     version: u64,
@@ -102,6 +103,7 @@ struct Header {
 
 /// A line for a subscription.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Side<'a> {
     #[serde(borrow)]
     subscriber: std::borrow::Cow<'a, str>,

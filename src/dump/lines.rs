@@ -6,7 +6,7 @@ use super::{Error, Flaw};
 
 /// The longest line that is read, in bytes. The longest record that the limits of a registration
 /// allow takes less, with every character escaped.
-const LONGEST: usize = 24 << 20;
+const LONGEST: usize = 16 << 20;
 
 /// A writer that sums what it writes.
 pub(super) struct Checked<W> {

@@ -174,7 +174,7 @@ pub(crate) fn a_watch_is_told_the_state_that_replaces_everything<S: RegistryStor
         other => panic!("{other:?}"),
     };
     for (watch, told) in watches.iter_mut().zip(told) {
-        expect(watch.recv().unwrap(), told);
+        expect(watch.try_recv().unwrap().expect("a state"), told);
         assert_eq!(watch.try_recv(), Ok(None));
     }
     for ((watch, cursor), told) in watches.iter().zip(cursors).zip(told) {
