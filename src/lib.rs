@@ -120,6 +120,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod balance;
 pub mod changes;
 #[cfg(feature = "dump")]
 pub mod dump;
@@ -137,6 +138,7 @@ pub use model::condition::{Condition, Conflict, Expected, Found, OnForeign};
 pub use model::error::{Failure, InvalidInput, Problem, Result, StoreError};
 pub use model::host::Host;
 pub use model::key::ServiceKey;
+pub use model::labels::Labels;
 pub use model::limits::{
     MAX_HOST_LEN, MAX_METADATA, MAX_METADATA_KEY_LEN, MAX_METADATA_VALUE_LEN, MAX_NAME_LEN,
     MAX_PROTOCOL_LEN, MAX_PROVIDERS, MAX_SUBSCRIPTIONS, MAX_URL_LEN,

@@ -32,6 +32,7 @@ pub(crate) mod error;
 pub(crate) mod excerpt;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod protocol;
 pub(crate) mod provider;
