@@ -96,7 +96,7 @@ pub(crate) use fold::{changed, net};
 pub use log::{Aftermath, Log};
 pub use options::LogOptions;
 pub(crate) use own_log::OwnLog;
-pub use selection::Selection;
+pub use selection::{Labelled, Selection};
 #[cfg(feature = "stream")]
 pub use stream::{CommitStream, EventStream};
 pub use watch::{ReadState, Watch};

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::replica::Replica;
 use super::topic::Pending;
-use super::{Cursor, Event, Log, Reason, Selection, State, fold};
+use super::{Cursor, Difference, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
 use crate::sync::thread::{self, Thread};
@@ -86,7 +86,7 @@ impl Log {
         turn: impl FnOnce() -> Result<Revision>,
     ) -> Result<Watch> {
         selection.check()?;
-        let number = self.enter(&selection);
+        let number = self.enter(selection.topic());
         // From here on it leaves when it is dropped, also where `turn` fails.
         let mut watch = Watch {
             log: self.clone(),
@@ -96,7 +96,7 @@ impl Log {
             shown: Revision::ZERO,
             state_for: Some(Reason::Begin),
         };
-        match self.begin(&watch.selection, from, turn()?) {
+        match self.begin(watch.selection.topic(), from, turn()?) {
             Ok(revision) => watch.go_on_from(revision),
             Err(reason) => watch.state_for = Some(reason),
         }
@@ -252,7 +252,7 @@ impl Watch {
     /// Sleeps no more.
     fn rise(&self) {
         let mut inner = self.log.lock();
-        let topic = inner.topics.get_mut(&self.selection);
+        let topic = inner.topics.get_mut(self.selection.topic());
         let waker = topic.and_then(|topic| topic.rise(self.number));
         drop(inner);
         drop(waker);
@@ -275,7 +275,7 @@ impl Watch {
                 self.state_for = Some(Reason::Restored);
                 continue;
             }
-            let Some(topic) = inner.topics.get_mut(&self.selection) else {
+            let Some(topic) = inner.topics.get_mut(self.selection.topic()) else {
                 unreachable!("a topic stays while it has a watch");
             };
             let found = pending.last().map(|last| last.entry.revision);
@@ -308,9 +308,10 @@ impl Watch {
                     // A commit has been folded when it was appended.
                     Portion::Commit => (next.changes().cloned().collect(), next.entry.revision),
                 };
+                let changes = self.narrow(changes);
                 self.shown = shown;
                 if changes.is_empty() {
-                    // It came and went.
+                    // It came and went, or has other labels.
                     pending.clear();
                     until = None;
                     continue;
@@ -334,6 +335,19 @@ impl Watch {
         }
     }
 
+    /// What of these is selected.
+    fn narrow(&self, changes: Vec<Difference>) -> Vec<Difference> {
+        match &self.selection {
+            Selection::Labelled(labelled) => {
+                let changes = changes.into_iter();
+                changes
+                    .filter_map(|change| labelled.narrow(change))
+                    .collect()
+            }
+            _ => changes,
+        }
+    }
+
     /// Reads the state, from the store or from what it has left in the log.
     fn state(&mut self, reason: Reason) -> Result<Event> {
         let state = match self.read.read_state(&self.selection)? {
@@ -354,13 +368,15 @@ impl Watch {
         // A store that has watches keeps one, until it is closed.
         let checkpoint = self.log.last_checkpoint().ok_or(StoreError::Closed)?;
         let (state, since, revision) = checkpoint;
-        let mut replica = Replica::new(&state, &self.selection);
+        // What has other labels now is left out at the end.
+        let topic = self.selection.topic();
+        let mut replica = Replica::new(&state, topic);
         for change in since.iter().flat_map(|entry| &entry.changes) {
-            if self.selection.concerns(change) {
+            if topic.concerns(change) {
                 replica.apply(change);
             }
         }
-        Ok(replica.into_state(revision))
+        Ok(self.selection.of(replica.into_state(revision)))
     }
 }
 
@@ -369,7 +385,7 @@ impl Watch {
     /// Has `waker` woken, without a look at what is pending.
     pub(super) fn lie_down(&self, waker: Waker) {
         let mut inner = self.log.lock();
-        let topic = inner.topics.get_mut(&self.selection);
+        let topic = inner.topics.get_mut(self.selection.topic());
         drop(topic.and_then(|topic| topic.sleep(self.number, waker)));
     }
 
@@ -384,7 +400,7 @@ impl Drop for Watch {
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        self.log.leave(&self.selection, self.number);
+        self.log.leave(self.selection.topic(), self.number);
     }
 }
 

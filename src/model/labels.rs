@@ -53,7 +53,7 @@ impl Labels {
         Labels { all: Vec::new() }
     }
 
-    fn and(mut self, field: Field, test: Test) -> Labels {
+    fn ask(mut self, field: Field, test: Test) -> Labels {
         self.all.push(Requirement { field, test });
         self
     }
@@ -71,7 +71,7 @@ impl Labels {
         key: impl Into<Box<str>>,
         values: impl IntoIterator<Item = T>,
     ) -> Labels {
-        self.and(Field::Metadata(key.into()), Test::OneOf(texts(values)))
+        self.ask(Field::Metadata(key.into()), Test::OneOf(texts(values)))
     }
 
     /// Those whose metadata have none of these values under `key`: another one, or nothing.
@@ -81,19 +81,19 @@ impl Labels {
         key: impl Into<Box<str>>,
         values: impl IntoIterator<Item = T>,
     ) -> Labels {
-        self.and(Field::Metadata(key.into()), Test::NoneOf(texts(values)))
+        self.ask(Field::Metadata(key.into()), Test::NoneOf(texts(values)))
     }
 
     /// Those whose metadata have something under `key`.
     #[must_use]
     pub fn present(self, key: impl Into<Box<str>>) -> Labels {
-        self.and(Field::Metadata(key.into()), Test::Present)
+        self.ask(Field::Metadata(key.into()), Test::Present)
     }
 
     /// Those whose metadata have nothing under `key`.
     #[must_use]
     pub fn absent(self, key: impl Into<Box<str>>) -> Labels {
-        self.and(Field::Metadata(key.into()), Test::Absent)
+        self.ask(Field::Metadata(key.into()), Test::Absent)
     }
 
     /// Those of one zone.
@@ -105,13 +105,20 @@ impl Labels {
     /// Those of one of these zones.
     #[must_use]
     pub fn in_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
-        self.and(Field::Zone, Test::OneOf(texts(zones)))
+        self.ask(Field::Zone, Test::OneOf(texts(zones)))
     }
 
     /// Those of none of these zones. One whose zone is not known is of none.
     #[must_use]
     pub fn outside_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
-        self.and(Field::Zone, Test::NoneOf(texts(zones)))
+        self.ask(Field::Zone, Test::NoneOf(texts(zones)))
+    }
+
+    /// Those that others hold of as well.
+    #[must_use]
+    pub fn and(mut self, others: Labels) -> Labels {
+        self.all.extend(others.all);
+        self
     }
 
     /// Whether nothing is asked.

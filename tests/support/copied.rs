@@ -80,6 +80,13 @@ impl Copied {
                 self.groups.retain(|name, _| *name == **group);
                 self.records.clear();
             }
+            // By the zone.
+            Selection::Labelled(labelled) => {
+                self = self.part(labelled.of());
+                let zone = format!("zone: {OF_LABELS:?}");
+                self.records.retain(|_, (said, ..)| said.contains(&zone));
+                self.groups.clear();
+            }
             other => panic!("unknown: {other:?}"),
         }
         self
@@ -220,6 +227,8 @@ fn net(changes: &[Difference]) -> Result<(), String> {
 
 pub(crate) const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
 pub(crate) const GROUPS: [&str; 3] = ["a", "b", "x"];
+/// The zone that labelled selections ask for.
+pub(crate) const OF_LABELS: &str = "eu-1b";
 /// The keys of the source `file`: a record under one of them is always its own.
 const OF_FILE: [&str; 2] = ["a:2", "b:1"];
 
@@ -232,6 +241,9 @@ fn any_record(dice: &mut Dice, name: &str) -> ServiceInfo {
     let named = key(name);
     let mut info = registration(named.service_name(), named.pod_name(), &[]);
     info.weight = u32::try_from(dice.roll(3)).unwrap();
+    if info.weight == 2 {
+        info.zone = OF_LABELS.into();
+    }
     let info = ServiceInfo::new(info).unwrap().with_registered_at(at(1));
     let info = info.unwrap();
     if OF_FILE.contains(&name) {
