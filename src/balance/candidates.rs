@@ -175,8 +175,12 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         others: &mut O,
     ) -> Seen {
         let Balancer { labels, zone, .. } = self.balancer;
+        let panic_below = self.balancer.panic_below;
+        if zone.is_none() && panic_below.is_none() && out.is_none() && labels.is_empty() {
+            return self.pass_plainly(others);
+        }
         // Who is not healthy counts only where somebody asks how many there are.
-        let counts = zone.is_some() || self.balancer.panic_below.is_some();
+        let counts = zone.is_some() || panic_below.is_some();
         let mut seen = Seen::default();
         for pod in self.pods.pods() {
             let is_healthy = match pod.status() {
@@ -213,6 +217,20 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
             seen.healthy = [0, 1];
         }
         seen
+    }
+
+    /// The same where nothing is asked but health and a weight: there is nothing to count.
+    #[inline]
+    fn pass_plainly(&self, others: &mut impl Offer<'p>) -> Seen {
+        for pod in self.pods.pods() {
+            if pod.status() == ServiceStatus::Healthy {
+                let weight = pod.weight();
+                if weight > 0 {
+                    others.offer(pod, weight);
+                }
+            }
+        }
+        Seen::default()
     }
 
     fn leaves_out_too_many(&self, seen: &Seen) -> bool {

@@ -1,6 +1,6 @@
 //! Picking one of the pods that come one after the other, without a list of them.
 
-use super::hash::{below, mix, next, with};
+use super::hash::{Numbers, below, mix, with};
 use crate::model::record::ServiceInfo;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -48,7 +48,7 @@ pub(super) struct Random(pub(super) u64);
 /// Each pod takes the place of what was chosen before with the probability of its weight in the
 /// weight so far (Chao: *A general purpose unequal probability sampling plan*, 1982).
 pub(super) struct RandomChoice<'p> {
-    state: u64,
+    numbers: Numbers,
     total: u64,
     chosen: Option<&'p ServiceInfo>,
 }
@@ -58,7 +58,7 @@ impl<'p> Offer<'p> for RandomChoice<'p> {
     fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
         let weight = u64::from(weight);
         self.total += weight;
-        if below(next(&mut self.state), self.total) < weight {
+        if below(self.numbers.next(), self.total) < weight {
             self.chosen = Some(pod);
         }
     }
@@ -73,7 +73,7 @@ impl<'p> Policy<'p> for Random {
 
     fn begin(&self, _: Side) -> RandomChoice<'p> {
         RandomChoice {
-            state: self.0,
+            numbers: Numbers::new(self.0),
             total: 0,
             chosen: None,
         }
@@ -95,7 +95,7 @@ pub(super) struct TwoChoices<F> {
 /// Any two of those so far, each pair as likely as any other (Vitter: *Random sampling with a
 /// reservoir*, 1985).
 pub(super) struct Pair<'p> {
-    state: u64,
+    numbers: Numbers,
     seen: u64,
     two: [Option<&'p ServiceInfo>; 2],
 }
@@ -107,7 +107,7 @@ impl<'p> Offer<'p> for Pair<'p> {
         let place = match self.seen {
             1 => 0,
             2 => 1,
-            seen => below(next(&mut self.state), seen),
+            seen => below(self.numbers.next(), seen),
         };
         match place {
             0 => self.two[0] = Some(pod),
@@ -126,7 +126,7 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
 
     fn begin(&self, _: Side) -> Pair<'p> {
         Pair {
-            state: self.random,
+            numbers: Numbers::new(self.random),
             seen: 0,
             two: [None; 2],
         }
@@ -143,7 +143,7 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
             false
         } else {
             // Without a coin the first of the pods would get all that is equal.
-            next(&mut choice.state) & 1 == 1
+            choice.numbers.next() >> 63 == 1
         };
         Chosen::Pod(if takes_two { two } else { one })
     }
