@@ -98,6 +98,11 @@
 //! [`replace_source`](Registry::replace_source) makes the records of one source those of a
 //! list.
 //!
+//! # Which pod to call
+//!
+//! [`balance`] picks one of the pods of a name: in turn, at random by weight, the less loaded of
+//! two, or by a key; one's own zone first.
+//!
 //! # Copies
 //!
 //! A [`ServiceInfo`] is immutable, and cloning it bumps a reference count. What a
