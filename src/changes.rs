@@ -87,15 +87,16 @@ mod stream;
 mod topic;
 mod watch;
 
-pub(crate) use difference::Differences;
-pub use difference::{Difference, Subscription};
+pub use crate::model::subscription::Subscription;
+pub use difference::Difference;
+pub(crate) use difference::{Differences, Told};
 pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
 pub(crate) use fold::{changed, net};
 pub use log::{Aftermath, Log};
 pub use options::LogOptions;
 pub(crate) use own_log::OwnLog;
-pub use selection::Selection;
+pub use selection::{Labelled, Selection};
 #[cfg(feature = "stream")]
 pub use stream::{CommitStream, EventStream};
 pub use watch::{ReadState, Watch};

@@ -98,6 +98,11 @@
 //! [`replace_source`](Registry::replace_source) makes the records of one source those of a
 //! list.
 //!
+//! # Which pod to call
+//!
+//! [`balance`] picks one of the pods of a name: in turn, at random by weight, the less loaded of
+//! two, or by a key; one's own zone first.
+//!
 //! # Copies
 //!
 //! A [`ServiceInfo`] is immutable, and cloning it bumps a reference count. What a
@@ -119,10 +124,14 @@
 //! | `metrics` | what commits and watches do, and how much there is, for the crate `metrics` |
 //! | `tracing` | an event of the crate `tracing` for each commit, and for each watch that fell behind |
 //! | `tower` | a watch as the discovery of a balancer of `tower`, which tonic has, too |
+//! | `dump` | the module `dump`: a registry as a file, and back; adds `serde_json` and `crc32fast` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod balance;
 pub mod changes;
+#[cfg(feature = "dump")]
+pub mod dump;
 mod hash;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -142,6 +151,7 @@ pub use model::condition::{Condition, Conflict, Expected, Found, OnForeign};
 pub use model::error::{Failure, InvalidInput, Problem, Result, StoreError};
 pub use model::host::Host;
 pub use model::key::ServiceKey;
+pub use model::labels::Labels;
 pub use model::limits::{
     MAX_HOST_LEN, MAX_METADATA, MAX_METADATA_KEY_LEN, MAX_METADATA_VALUE_LEN, MAX_NAME_LEN,
     MAX_PROTOCOL_LEN, MAX_PROVIDERS, MAX_SUBSCRIPTIONS, MAX_URL_LEN,

@@ -14,7 +14,7 @@
 //!     |     |      |    |
 //!  provider, registration
 //!     |                 |
-//!   record              |
+//!   record, subscription|
 //!     |                 |
 //!   change -------------'
 //!     |
@@ -32,6 +32,7 @@ pub(crate) mod error;
 pub(crate) mod excerpt;
 pub(crate) mod host;
 pub(crate) mod key;
+pub(crate) mod labels;
 pub(crate) mod limits;
 pub(crate) mod protocol;
 pub(crate) mod provider;
@@ -39,5 +40,6 @@ pub(crate) mod record;
 pub(crate) mod registration;
 pub(crate) mod revision;
 pub(crate) mod status;
+pub(crate) mod subscription;
 pub(crate) mod time;
 pub(crate) mod upkeep;

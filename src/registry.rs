@@ -159,6 +159,77 @@ impl<S: RegistryStore> Registry<S> {
         self.store.commit_changes(batch).map(|(_, changes)| changes)
     }
 
+    /// Writes everything, of one state, and answers with its revision: see
+    /// [`dump`](crate::dump). O(*n*), and memory for one record. Meanwhile the store holds what
+    /// [`with_view`](RegistryStore::with_view) holds: on a lock-based store, writers wait for
+    /// `writer`.
+    ///
+    /// ```
+    /// use service_registry::{MemoryStore, Registry};
+    /// use std::fs::{self, File};
+    ///
+    /// let registry = Registry::new(MemoryStore::new());
+    /// # let folder = std::env::temp_dir().join(format!("dump-{}", std::process::id()));
+    /// # fs::create_dir_all(&folder)?;
+    /// // Beside the old one, so that one of them is always whole.
+    /// let (old, new) = (folder.join("registry"), folder.join("registry.new"));
+    /// let file = File::create(&new)?;
+    /// registry.dump(&file)?;
+    /// file.sync_all()?;
+    /// fs::rename(&new, &old)?;
+    ///
+    /// registry.restore(File::open(&old)?)?;
+    /// # fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Io`](crate::dump::Error::Io) as `writer` fails; [`Store`](crate::dump::Error::Store) where
+    /// the store is closed.
+    #[cfg(feature = "dump")]
+    pub fn dump(&self, writer: impl std::io::Write) -> Result<Revision, crate::dump::Error> {
+        self.store
+            .with_view(|view| crate::dump::write(view, writer))?
+    }
+
+    /// Makes the whole store what a [`dump`](Self::dump) shows, in one commit, or leaves it as it
+    /// is; answers with the revision that it led to, which is the revision and the incarnation of
+    /// every record. What else was there goes. Every pod is
+    /// [`Unknown`](crate::ServiceStatus::Unknown), and not checked yet. Watches are told the state.
+    ///
+    /// O(*n*), and as much memory as the records take; what was there goes when the new state is
+    /// in its place. `reader` is read to its end before the store is asked for anything.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`](crate::dump::Error::Refused), with the line, where the dump is cut short,
+    /// altered, or of another version; [`Io`](crate::dump::Error::Io) as `reader` fails;
+    /// [`Store`](crate::dump::Error::Store) where the store is closed.
+    #[cfg(feature = "dump")]
+    pub fn restore(&self, reader: impl std::io::Read) -> Result<Revision, crate::dump::Error> {
+        self.restore_with(reader, crate::dump::Health::Forget)
+    }
+
+    /// The same, with the health of every pod as `health` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    #[cfg(feature = "dump")]
+    pub fn restore_with(
+        &self,
+        reader: impl std::io::Read,
+        health: crate::dump::Health,
+    ) -> Result<Revision, crate::dump::Error> {
+        let batch = crate::dump::read(reader, health)?;
+        match self.store.commit(batch) {
+            // There is one change.
+            Err(StoreError::BatchRejected { source, .. }) => Err((*source).into()),
+            answer => Ok(answer?),
+        }
+    }
+
     /// Applies a batch, whole or not at all, and returns the revision that it led to.
     ///
     /// # Errors

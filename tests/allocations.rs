@@ -96,6 +96,67 @@ fn update(store: &impl RegistryStore, n: u64) {
         .unwrap();
 }
 
+/// A pick of each kind, from a view and from a list.
+#[cfg(feature = "versioned")]
+#[test]
+fn a_pick_allocates_nothing() {
+    use service_registry::balance::{Balancer, Ejections, RoundRobin};
+    use service_registry::{Labels, RegistryView};
+    use std::time::{Duration, Instant};
+
+    let _alone = alone();
+    let store = service_registry::VersionedStore::new();
+    for n in 0..200 {
+        let info = pod("s", &n.to_string());
+        let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][n % 2];
+        store
+            .save_service(info.with_health(status, at(0)).unwrap())
+            .unwrap();
+    }
+    let view = store.snapshot();
+    let list = store.get_services_by_name("s").unwrap();
+    let now = Instant::now();
+    let ejections = Ejections::new(0.2);
+    for info in &list {
+        ejections.eject(info, &list, now, Duration::from_secs(1));
+    }
+    let plain = Balancer::new();
+    let labelled = plain
+        .clone()
+        .with_labels(Labels::new().equal("version", "1.4.2"));
+    let balancers = [
+        labelled
+            .clone()
+            .with_zone("eu-1a", 0.8)
+            .with_subset("me", 64),
+        labelled.with_panic_below(0.9),
+        plain,
+    ];
+    let turns = RoundRobin::new();
+    let counts = here(|| {
+        for balancer in &balancers {
+            for n in 0..100 {
+                let of_view = balancer.among((&view, "s"));
+                let of_list = balancer.among(&list).sparing(&ejections, now);
+                for picked in [
+                    of_view.random(n),
+                    of_view.round_robin(&turns),
+                    of_view.two_choices(n, ServiceInfo::weight),
+                    of_view.rendezvous("key"),
+                    of_list.random(n),
+                    of_list.round_robin(&turns),
+                    of_list.two_choices(n, ServiceInfo::weight),
+                    of_list.rendezvous("key"),
+                ] {
+                    assert!(black_box(picked).is_some());
+                }
+            }
+        }
+    });
+    assert_eq!(counts, Counts::default());
+    assert_eq!(view.services_by_name("s").count(), 200);
+}
+
 fn waits_for_a_worker<S>() -> bool {
     let name = std::any::type_name::<S>();
     name.ends_with("::WorkerStore") || name.contains("dyn ")

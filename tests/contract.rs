@@ -46,6 +46,8 @@ mod misheard;
 mod names;
 #[path = "../testkit/src/contract/registry.rs"]
 mod registry;
+#[path = "../testkit/src/contract/restoring.rs"]
+mod restoring;
 #[path = "../testkit/src/contract/revisions.rs"]
 mod revisions;
 #[path = "../testkit/src/contract/services.rs"]
@@ -64,6 +66,7 @@ mod twins;
 #[path = "../testkit/src/contract/watches.rs"]
 mod watches;
 use law as differences;
+use restoring as watched_restoring;
 use watches as threads_that_watch;
 use watches as views;
 

@@ -108,24 +108,13 @@ impl Difference {
 /// The differences of one commit: mostly one.
 pub(crate) type Differences = SmallVec<[Difference; 1]>;
 
-/// A subscriber key and the service group that it hears of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Subscription {
-    /// `service:pod` of the subscriber.
-    pub subscriber: ServiceKey,
-    /// The group.
-    pub group: Arc<str>,
-}
-
-impl Subscription {
-    /// `subscriber` hears of `group`.
-    pub fn new(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Subscription {
-        Subscription {
-            subscriber,
-            group: group.into(),
-        }
-    }
+/// What a commit tells.
+#[derive(Default)]
+pub(crate) struct Told {
+    /// What it changed, as a net effect.
+    pub(crate) differences: Differences,
+    /// Whether it made the whole state another one, of which watches are told as a state.
+    pub(crate) is_restored: bool,
 }
 
 /// What a record takes in memory if nobody else has it, at most.

@@ -53,8 +53,9 @@ pub enum Reason {
     Begin,
     /// The log does not reach back to where the watch was.
     Lagged,
-    /// The store was filled from a dump. For stores from elsewhere: no store of this crate
-    /// does it yet.
+    /// The whole state was [replaced](crate::Batch::replace_all), by that of a dump for one. A
+    /// cursor from before is told so as long as the log goes on (see
+    /// [`LogOptions`](super::LogOptions)), and [`Lagged`](Self::Lagged) afterwards.
     Restored,
 }
 

@@ -21,7 +21,7 @@ use std::{mem, process};
 use smallvec::SmallVec;
 
 use super::topic::{Entry, Topics, Wakers};
-use super::{Cursor, Difference, Differences, LogOptions, Reason, Selection, State, net};
+use super::{Cursor, Difference, LogOptions, Reason, Selection, State, Told, net};
 use crate::model::revision::Revision;
 use crate::model::upkeep::Upkeep;
 use crate::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
@@ -248,14 +248,15 @@ impl Log {
         revision: Revision,
         changes: impl IntoIterator<Item = Difference>,
     ) -> Aftermath {
-        let mut changes = changes.into_iter().collect();
-        net(&mut changes);
-        self.append_net(revision, &mut changes)
+        self.append_net(revision, &mut told(changes))
     }
 
     /// As [`append`](Self::append), of a net effect, which it takes.
-    pub(crate) fn append_net(&self, revision: Revision, changes: &mut Differences) -> Aftermath {
-        self.append_to(&mut self.lock(), revision, changes)
+    pub(crate) fn append_net(&self, revision: Revision, told: &mut Told) -> Aftermath {
+        if told.is_restored {
+            return self.restored(revision);
+        }
+        self.append_to(&mut self.lock(), revision, told)
     }
 
     /// Notes that a commit has led to `revision`, and changed nothing but times of checks.
@@ -291,20 +292,21 @@ impl Log {
         changes: impl IntoIterator<Item = Difference>,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
-        let mut changes = changes.into_iter().collect();
-        net(&mut changes);
-        self.append_net_with(revision, &mut changes, state)
+        self.append_net_with(revision, &mut told(changes), state)
     }
 
     /// As [`append_with`](Self::append_with), of a net effect, which it takes.
     pub(crate) fn append_net_with(
         &self,
         revision: Revision,
-        changes: &mut Differences,
+        told: &mut Told,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
+        if told.is_restored {
+            return self.restored_with(revision, state);
+        }
         let mut inner = self.lock();
-        let mut aftermath = self.append_to(&mut inner, revision, changes);
+        let mut aftermath = self.append_to(&mut inner, revision, told);
         if inner.recording && !inner.checkpoint_reaches() {
             aftermath.checkpoint = inner.checkpoint.replace(Arc::new(state()));
         }
@@ -312,12 +314,8 @@ impl Log {
         aftermath
     }
 
-    fn append_to(
-        &self,
-        inner: &mut Inner,
-        revision: Revision,
-        changes: &mut Differences,
-    ) -> Aftermath {
+    fn append_to(&self, inner: &mut Inner, revision: Revision, told: &mut Told) -> Aftermath {
+        let changes = &mut told.differences;
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
             return aftermath;
@@ -354,8 +352,7 @@ impl Log {
 
     /// Tells every watch to begin anew: the store has been filled from a dump, by the commit
     /// that led to `revision`. In place of [`append`](Self::append), and to be called whether
-    /// or not it [is recording](Self::is_recording), for cursors from before. For stores from
-    /// elsewhere: no store of this crate does it yet.
+    /// or not it [is recording](Self::is_recording), for cursors from before.
     pub fn restored(&self, revision: Revision) -> Aftermath {
         self.restore(&mut self.lock(), revision)
     }
@@ -596,6 +593,16 @@ impl Inner {
         if topic.lost > from {
             self.topics.look_back(selection, self.entries.iter(), lost);
         }
+    }
+}
+
+/// A net effect.
+fn told(changes: impl IntoIterator<Item = Difference>) -> Told {
+    let mut differences = changes.into_iter().collect();
+    net(&mut differences);
+    Told {
+        differences,
+        is_restored: false,
     }
 }
 

@@ -6,9 +6,11 @@ use std::hash::{Hash, Hasher};
 use hashbrown::Equivalent;
 
 use crate::changes::{Difference, State, Subscription};
+use crate::model::cause::Cause;
 use crate::model::error::Result;
 use crate::model::excerpt::Excerpt;
 use crate::model::key::check_key;
+use crate::model::labels::Labels;
 use crate::model::limits::check_service_name;
 use crate::model::record::ServiceInfo;
 
@@ -24,6 +26,28 @@ pub enum Selection {
     Pod(Box<str>),
     /// The subscriptions of one service group.
     Group(Box<str>),
+    /// Those pods of another selection that labels hold of.
+    Labelled(Box<Labelled>),
+}
+
+/// A selection, and what the metadata and the zone of its pods have to say: see
+/// [`Selection::with_labels`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Labelled {
+    of: Selection,
+    labels: Labels,
+}
+
+impl Labelled {
+    /// The selection, without labels.
+    pub fn of(&self) -> &Selection {
+        &self.of
+    }
+
+    /// The labels.
+    pub fn labels(&self) -> &Labels {
+        &self.labels
+    }
 }
 
 impl Selection {
@@ -42,6 +66,52 @@ impl Selection {
         Selection::Group(name.into())
     }
 
+    /// Those of its pods that labels hold of, and no subscriptions.
+    ///
+    /// A pod whose metadata or zone change so that they hold no more is told as
+    /// [`Removed`](Difference::Removed), with [`Cause::Deselected`], and one of which they begin
+    /// to hold as [`Added`](Difference::Added). A watch looks at every change of the selection
+    /// without labels, and is woken by it.
+    ///
+    /// ```
+    /// use service_registry::changes::{Difference, Event, Selection};
+    /// use service_registry::{Cause, Labels, MemoryStore, Registry, ServiceRegistration};
+    ///
+    /// let registry = Registry::new(MemoryStore::new());
+    /// let canaries = Selection::service("web").with_labels(Labels::new().present("canary"));
+    /// let mut watch = registry.watch(canaries)?;
+    /// watch.recv()?;
+    ///
+    /// let pod = ServiceRegistration::new("web", "pod-1");
+    /// registry.register(pod.clone().with_metadata("canary", ""))?;
+    /// let Event::Changes { changes, .. } = watch.recv()? else { unreachable!() };
+    /// assert!(matches!(changes[..], [Difference::Added(_)]));
+    /// registry.register(pod)?;
+    /// let Event::Changes { changes, .. } = watch.recv()? else { unreachable!() };
+    /// let [Difference::Removed { cause: Cause::Deselected, .. }] = changes[..] else {
+    ///     unreachable!()
+    /// };
+    /// # Ok::<(), service_registry::StoreError>(())
+    /// ```
+    #[must_use]
+    pub fn with_labels(self, labels: Labels) -> Selection {
+        Selection::Labelled(Box::new(match self {
+            Selection::Labelled(known) => Labelled {
+                of: known.of,
+                labels: known.labels.and(labels),
+            },
+            of => Labelled { of, labels },
+        }))
+    }
+
+    /// The selection without labels, by which changes are noted.
+    pub(super) fn topic(&self) -> &Selection {
+        match self {
+            Selection::Labelled(labelled) => &labelled.of,
+            topic => topic,
+        }
+    }
+
     /// Checks that it names what a store can hold.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
@@ -50,6 +120,7 @@ impl Selection {
                 check_service_name("selection", name)?;
             }
             Selection::Pod(key) => check_key("selection", key)?,
+            Selection::Labelled(labelled) => labelled.of.check()?,
         }
         Ok(())
     }
@@ -61,6 +132,9 @@ impl Selection {
             Selection::Service(name) => service.service_name() == &**name,
             Selection::Pod(key) => service.key() == &**key,
             Selection::Group(_) => false,
+            Selection::Labelled(labelled) => {
+                labelled.of.holds(service) && labelled.labels.hold(service)
+            }
         }
     }
 
@@ -69,7 +143,7 @@ impl Selection {
         match self {
             Selection::All => true,
             Selection::Group(name) => group == &**name,
-            Selection::Service(_) | Selection::Pod(_) => false,
+            Selection::Service(_) | Selection::Pod(_) | Selection::Labelled(_) => false,
         }
     }
 
@@ -88,11 +162,35 @@ impl Selection {
         match difference {
             Difference::Added(service)
             | Difference::Removed { last: service, .. }
-            | Difference::Changed { after: service, .. }
             | Difference::Skipped { kept: service } => self.holds(service),
+            Difference::Changed { before, after } => self.holds(after) || self.holds(before),
             Difference::Subscribed { group, .. } | Difference::Unsubscribed { group, .. } => {
                 self.holds_subscription(group)
             }
+        }
+    }
+}
+
+impl Labelled {
+    /// What a difference is to who sees only what labels hold of.
+    pub(super) fn narrow(&self, difference: Difference) -> Option<Difference> {
+        let holds = |service| self.of.holds(service) && self.labels.hold(service);
+        match difference {
+            Difference::Changed { before, after } => match (holds(&before), holds(&after)) {
+                (true, true) => Some(Difference::Changed { before, after }),
+                (true, false) => Some(Difference::Removed {
+                    last: before,
+                    cause: Cause::Deselected,
+                }),
+                (false, true) => Some(Difference::Added(after)),
+                (false, false) => None,
+            },
+            Difference::Added(ref service)
+            | Difference::Removed {
+                last: ref service, ..
+            } => holds(service).then_some(difference),
+            // No watch tells of what was skipped, nor this one of subscriptions.
+            _ => None,
         }
     }
 }
@@ -112,8 +210,18 @@ impl fmt::Debug for Selection {
             Selection::Service(name) => ("Service", name),
             Selection::Pod(key) => ("Pod", key),
             Selection::Group(name) => ("Group", name),
+            Selection::Labelled(labelled) => return labelled.fmt(f),
         };
         f.debug_tuple(kind).field(&Excerpt::new(name)).finish()
+    }
+}
+
+impl fmt::Debug for Labelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Labels may be as long as one likes.
+        f.debug_tuple("Labelled")
+            .field(&self.of)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,6 +271,7 @@ impl<'a> From<&'a Selection> for Named<'a> {
             Selection::Service(name) => Named::Service(name),
             Selection::Pod(name) => Named::Pod(name),
             Selection::Group(name) => Named::Group(name),
+            Selection::Labelled(labelled) => Named::from(&labelled.of),
         }
     }
 }

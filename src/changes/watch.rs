@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::replica::Replica;
 use super::topic::Pending;
-use super::{Cursor, Event, Log, Reason, Selection, State, fold};
+use super::{Cursor, Difference, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
 use crate::observe::{note_event, note_lagged};
@@ -87,7 +87,7 @@ impl Log {
         turn: impl FnOnce() -> Result<Revision>,
     ) -> Result<Watch> {
         selection.check()?;
-        let number = self.enter(&selection);
+        let number = self.enter(selection.topic());
         // From here on it leaves when it is dropped, also where `turn` fails.
         let mut watch = Watch {
             log: self.clone(),
@@ -97,7 +97,7 @@ impl Log {
             shown: Revision::ZERO,
             state_for: Some(Reason::Begin),
         };
-        match self.begin(&watch.selection, from, turn()?) {
+        match self.begin(watch.selection.topic(), from, turn()?) {
             Ok(revision) => watch.go_on_from(revision),
             Err(reason) => watch.state_for = Some(reason),
         }
@@ -253,7 +253,7 @@ impl Watch {
     /// Sleeps no more.
     fn rise(&self) {
         let mut inner = self.log.lock();
-        let topic = inner.topics.get_mut(&self.selection);
+        let topic = inner.topics.get_mut(self.selection.topic());
         let waker = topic.and_then(|topic| topic.rise(self.number));
         drop(inner);
         drop(waker);
@@ -276,7 +276,7 @@ impl Watch {
                 self.state_for = Some(Reason::Restored);
                 continue;
             }
-            let Some(topic) = inner.topics.get_mut(&self.selection) else {
+            let Some(topic) = inner.topics.get_mut(self.selection.topic()) else {
                 unreachable!("a topic stays while it has a watch");
             };
             let found = pending.last().map(|last| last.entry.revision);
@@ -310,9 +310,10 @@ impl Watch {
                     // A commit has been folded when it was appended.
                     Portion::Commit => (next.changes().cloned().collect(), next.entry.revision),
                 };
+                let changes = self.narrow(changes);
                 self.shown = shown;
                 if changes.is_empty() {
-                    // It came and went.
+                    // It came and went, or has other labels.
                     pending.clear();
                     until = None;
                     continue;
@@ -334,6 +335,19 @@ impl Watch {
             drop(guard);
             drop(before);
             return Ok(None);
+        }
+    }
+
+    /// What of these is selected.
+    fn narrow(&self, changes: Vec<Difference>) -> Vec<Difference> {
+        match &self.selection {
+            Selection::Labelled(labelled) => {
+                let changes = changes.into_iter();
+                changes
+                    .filter_map(|change| labelled.narrow(change))
+                    .collect()
+            }
+            _ => changes,
         }
     }
 
@@ -360,13 +374,15 @@ impl Watch {
         // A store that has watches keeps one, until it is closed.
         let checkpoint = self.log.last_checkpoint().ok_or(StoreError::Closed)?;
         let (state, since, revision) = checkpoint;
-        let mut replica = Replica::new(&state, &self.selection);
+        // What has other labels now is left out at the end.
+        let topic = self.selection.topic();
+        let mut replica = Replica::new(&state, topic);
         for change in since.iter().flat_map(|entry| &entry.changes) {
-            if self.selection.concerns(change) {
+            if topic.concerns(change) {
                 replica.apply(change);
             }
         }
-        Ok(replica.into_state(revision))
+        Ok(self.selection.of(replica.into_state(revision)))
     }
 }
 
@@ -375,7 +391,7 @@ impl Watch {
     /// Has `waker` woken, without a look at what is pending.
     pub(super) fn lie_down(&self, waker: Waker) {
         let mut inner = self.log.lock();
-        let topic = inner.topics.get_mut(&self.selection);
+        let topic = inner.topics.get_mut(self.selection.topic());
         drop(topic.and_then(|topic| topic.sleep(self.number, waker)));
     }
 
@@ -390,7 +406,7 @@ impl Drop for Watch {
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        self.log.leave(&self.selection, self.number);
+        self.log.leave(self.selection.topic(), self.number);
     }
 }
 

@@ -8,6 +8,7 @@ use super::condition::{Expected, OnForeign};
 use super::record::ServiceInfo;
 use super::revision::Revision;
 use super::status::ServiceStatus;
+use super::subscription::Subscription;
 
 /// Changes that [`commit`](crate::RegistryStore::commit) applies in order, all
 /// or nothing.
@@ -173,6 +174,27 @@ impl Batch {
             source: source.into(),
             services,
             on_foreign,
+        })
+    }
+
+    /// Makes the records and the subscriptions of the whole store these and no others,
+    /// whatever their sources are. Every record is a new incarnation, with the health that it
+    /// comes with; the subscriptions of a group stand in the order of the list. A watch is told
+    /// the state, with [`Reason::Restored`](crate::changes::Reason::Restored). O(*n*), for what
+    /// was there and what comes.
+    ///
+    /// This is what restoring a dump does (feature `dump`).
+    ///
+    /// [`Invalid`](crate::StoreError::Invalid) where a key is there twice, or a group cannot be
+    /// the name of a service.
+    pub fn replace_all(
+        &mut self,
+        services: Vec<ServiceInfo>,
+        subscriptions: Vec<Subscription>,
+    ) -> &mut Batch {
+        self.push(Change::ReplaceAll {
+            services,
+            subscriptions,
         })
     }
 

@@ -10,22 +10,28 @@ pub enum Cause {
     Deleted,
     /// Its lease ended.
     Expired,
-    /// Its source does not have it any more.
+    /// Its source does not have it any more, or what the whole store was
+    /// [replaced](crate::Batch::replace_all) by.
     Replaced,
     /// The whole store was cleared.
     Cleared,
+    /// It is there, and what a watch [selects](crate::changes::Selection::with_labels) does not
+    /// hold of it any more.
+    Deselected,
     /// It cannot be told.
     Unknown,
 }
 
 impl Cause {
-    /// Its name: `deleted`, `expired`, `replaced`, `cleared` or `unknown`.
+    /// Its name: `deleted`, `expired`, `replaced`, `cleared`, `deselected` or
+    /// `unknown`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Cause::Deleted => "deleted",
             Cause::Expired => "expired",
             Cause::Replaced => "replaced",
             Cause::Cleared => "cleared",
+            Cause::Deselected => "deselected",
             Cause::Unknown => "unknown",
         }
     }

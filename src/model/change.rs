@@ -7,6 +7,7 @@ use super::condition::{Expected, OnForeign};
 use super::record::ServiceInfo;
 use super::revision::Revision;
 use super::status::ServiceStatus;
+use super::subscription::Subscription;
 
 /// One change of a registry, or one condition: what a [`Batch`](crate::Batch) is made
 /// of.
@@ -62,6 +63,13 @@ pub enum Change {
         /// What to do where a key belongs to another source.
         on_foreign: OnForeign,
     },
+    /// Make the records and the subscriptions of the whole store these and no others.
+    ReplaceAll {
+        /// The records, each as a new incarnation.
+        services: Vec<ServiceInfo>,
+        /// The subscriptions; those of one group in the order of subscription.
+        subscriptions: Vec<Subscription>,
+    },
     /// Subscribe a subscriber to a group.
     AddSubscription {
         /// `service:pod` of the subscriber
@@ -106,6 +114,7 @@ impl Change {
             Change::UpdateHealthStatus { .. } => "update_health_status",
             Change::UpdateHealthIf { .. } => "update_health_if",
             Change::ReplaceSource { .. } => "replace_source",
+            Change::ReplaceAll { .. } => "replace_all",
             Change::AddSubscription { .. } => "add_subscription",
             Change::RemoveSubscription { .. } => "remove_subscription",
             Change::RemoveAllSubscriptions { .. } => "remove_all_subscriptions",

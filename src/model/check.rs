@@ -9,9 +9,10 @@ use super::change::Change;
 use super::condition::{Condition, Conflict, Expected, Found, OnForeign};
 use super::error::{InvalidInput, Problem, Result, StoreError};
 use super::key::{check_key, check_subscriber, check_subscription, missing};
-use super::limits::check_name;
+use super::limits::{check_name, check_service_name};
 use super::record::ServiceInfo;
 use super::revision::Revision;
+use super::subscription::Subscription;
 use super::time::Moment;
 use crate::hash::RandomState;
 
@@ -67,6 +68,8 @@ struct Meeting<'b, F> {
     own: HashMap<&'b str, Option<(&'b ServiceInfo, Option<&'b str>)>, RandomState>,
     /// Sources of which nothing is left but what stands in `own`.
     replaced: Vec<&'b str>,
+    /// Nothing is left but what stands in `own`.
+    is_replaced: bool,
 }
 
 impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
@@ -79,6 +82,9 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
     ) -> T {
         if let Some(own) = self.own.get(key) {
             return look(*own);
+        }
+        if self.is_replaced {
+            return look(None);
         }
         let found = (self.find)(key);
         let found = found.as_ref().map(Borrow::borrow);
@@ -160,6 +166,10 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
                 services,
                 on_foreign,
             } => self.replace_source(source, services, *on_foreign)?,
+            Change::ReplaceAll {
+                services,
+                subscriptions,
+            } => self.replace_all(services, subscriptions)?,
             Change::AddSubscription {
                 subscriber_key,
                 service_group,
@@ -231,6 +241,30 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
     }
 }
 
+impl<'b, F> Meeting<'b, F> {
+    fn replace_all(
+        &mut self,
+        services: &'b [ServiceInfo],
+        subscriptions: &[Subscription],
+    ) -> Result<()> {
+        self.own.clear();
+        self.own.reserve(services.len());
+        self.is_replaced = true;
+        for (at, service) in services.iter().enumerate() {
+            let own = Some((service, service.source()));
+            if self.own.insert(service.key(), own).is_some() {
+                let field = format!("services[{at}]");
+                return Err(InvalidInput::new(field, service.key(), Problem::Repeated).into());
+            }
+        }
+        for (at, subscription) in subscriptions.iter().enumerate() {
+            check_service_name("group", &subscription.group)
+                .map_err(|invalid| invalid.inside(&format!("subscriptions[{at}]")))?;
+        }
+        Ok(())
+    }
+}
+
 impl Batch {
     /// Checks every change against the ones before it and against the store, which is at
     /// `revision` and of which `find` tells what stands under a key. After this a store
@@ -253,6 +287,7 @@ impl Batch {
             find,
             own: HashMap::default(),
             replaced: Vec::new(),
+            is_replaced: false,
         };
         let mut left_out = Vec::new();
         for (index, change) in self.into_iter().enumerate() {

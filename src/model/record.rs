@@ -249,6 +249,14 @@ impl ServiceInfo {
         Ok(self.into_source(source.into()))
     }
 
+    /// The same pod, not checked yet.
+    #[cfg(feature = "dump")]
+    pub(crate) fn without_health(mut self) -> ServiceInfo {
+        self.checked_at = Moment::NEVER;
+        self.status = ServiceStatus::Unknown;
+        self
+    }
+
     pub(crate) fn into_source(self, source: Arc<str>) -> ServiceInfo {
         self.edit(|record| record.source = Some(source))
     }

@@ -288,6 +288,10 @@ impl WriteTables for Writer {
         self.tables.each_record(look);
     }
 
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(look);
+    }
+
     fn current(&self) -> Revision {
         self.tables.current()
     }
@@ -388,10 +392,6 @@ impl WriteTables for Writer {
 }
 
 impl ClearTables for Writer {
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.tables.each_subscription(look);
-    }
-
     fn clear(&mut self) -> impl Sized + use<> {
         if self.tables.stats() != StoreStats::default() {
             self.map.purge();

@@ -3,20 +3,24 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::write::{Before, ClearTables, Put, WriteTables};
-use crate::changes::{Aftermath, Difference, Differences, Log, net};
+use super::write::{Before, ClearTables, Put, WriteTables, replace_all};
+use crate::changes::{Aftermath, Difference, Log, Told, net};
 use crate::model::cause::Cause;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
 use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::subscription::Subscription;
 use crate::model::time::Moment;
 
 /// Tables in a turn of writing, with what has changed in them if somebody wants to know.
 pub(crate) struct Noted<'t, T> {
     tables: &'t mut T,
-    changes: Option<&'t mut Differences>,
+    told: Option<&'t mut Told>,
+    /// Whether somebody has asked for the differences, which a restored store does not tell
+    /// otherwise.
+    is_asked: bool,
 }
 
 /// What a commit has led to.
@@ -41,7 +45,7 @@ pub(crate) trait Tell {
     fn tell(
         &mut self,
         revisions: (Revision, Revision),
-        append: impl FnOnce(&Log, &mut Differences) -> Aftermath,
+        append: impl FnOnce(&Log, &mut Told) -> Aftermath,
     ) -> Option<Aftermath>;
 
     /// What was told, where that was asked for.
@@ -57,15 +61,18 @@ impl Tell for Nobody {
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        let changes = None;
-        write(&mut Noted { tables, changes })
+        write(&mut Noted {
+            tables,
+            told: None,
+            is_asked: false,
+        })
     }
 
     #[inline]
     fn tell(
         &mut self,
         _: (Revision, Revision),
-        _: impl FnOnce(&Log, &mut Differences) -> Aftermath,
+        _: impl FnOnce(&Log, &mut Told) -> Aftermath,
     ) -> Option<Aftermath> {
         None
     }
@@ -81,7 +88,7 @@ pub(crate) struct Telling<'l> {
     /// `None` where nothing is recorded.
     log: Option<&'l Log>,
     is_asked: bool,
-    noted: Differences,
+    told: Told,
     asked: Vec<Difference>,
 }
 
@@ -96,7 +103,7 @@ impl<'l> Telling<'l> {
         is_wanted.then(|| Telling {
             log,
             is_asked,
-            noted: Differences::new(),
+            told: Told::default(),
             asked: Vec::new(),
         })
     }
@@ -108,26 +115,29 @@ impl Tell for Telling<'_> {
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        let changes = Some(&mut self.noted);
-        write(&mut Noted { tables, changes })
+        write(&mut Noted {
+            tables,
+            told: Some(&mut self.told),
+            is_asked: self.is_asked,
+        })
     }
 
     fn tell(
         &mut self,
         (before, revision): (Revision, Revision),
-        append: impl FnOnce(&Log, &mut Differences) -> Aftermath,
+        append: impl FnOnce(&Log, &mut Told) -> Aftermath,
     ) -> Option<Aftermath> {
-        let changes = &mut self.noted;
-        net(changes);
+        let told = &mut self.told;
+        net(&mut told.differences);
         if self.is_asked {
-            self.asked = changes.to_vec();
+            self.asked = told.differences.to_vec();
         }
         let log = self.log.filter(|_| before != revision)?;
-        if changes.is_empty() && !log.is_idle() {
+        if told.differences.is_empty() && !told.is_restored && !log.is_idle() {
             log.pass(revision);
             return None;
         }
-        Some(append(log, changes))
+        Some(append(log, told))
     }
 
     fn asked(&mut self) -> Vec<Difference> {
@@ -146,8 +156,8 @@ pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
 impl<T: WriteTables> Noted<'_, T> {
     #[inline]
     fn note(&mut self, difference: impl FnOnce(&T) -> Option<Difference>) {
-        if let Some(changes) = &mut self.changes {
-            aside(|| changes.extend(difference(self.tables)));
+        if let Some(told) = &mut self.told {
+            aside(|| told.differences.extend(difference(self.tables)));
         }
     }
 
@@ -164,7 +174,11 @@ impl<T: WriteTables> Noted<'_, T> {
 impl<T: ClearTables> Noted<'_, T> {
     /// As [`ClearTables::clear`].
     pub(crate) fn clear(&mut self) -> impl Sized + use<T> {
-        if let Some(changes) = &mut self.changes {
+        if let Some(Told {
+            differences: changes,
+            ..
+        }) = &mut self.told
+        {
             self.tables.each_record(|last| {
                 changes.push(Difference::Removed {
                     last: last.clone(),
@@ -204,13 +218,27 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         self.tables.each_record(look);
     }
 
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(look);
+    }
+
     fn current(&self) -> Revision {
         self.tables.current()
     }
 
+    fn replace_all(&mut self, services: Vec<ServiceInfo>, subscriptions: Vec<Subscription>) {
+        if let Some(told) = &mut self.told {
+            told.is_restored = true;
+        }
+        if !self.is_asked {
+            return self.tables.replace_all(services, subscriptions);
+        }
+        replace_all(self, services, subscriptions);
+    }
+
     #[inline]
     fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before> {
-        if self.changes.is_none() {
+        if self.told.is_none() {
             return self.tables.put_record(service, how);
         }
         aside(|| {
@@ -254,8 +282,12 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
         let next = self.next_revision();
-        let Noted { tables, changes } = self;
-        let Some(changes) = changes else {
+        let Noted { tables, told, .. } = self;
+        let Some(Told {
+            differences: changes,
+            ..
+        }) = told
+        else {
             return tables.set_health(key, status, checked_at, see);
         };
         aside(|| {
@@ -298,11 +330,12 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
 
     fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
         let groups = self.tables.unsubscribe_all(subscriber_key);
-        if let Some(changes) = &mut self.changes
+        if let Some(told) = &mut self.told
             && !groups.is_empty()
             && let Ok(subscriber) = subscriber_key.parse()
         {
-            changes.extend(groups.iter().map(|group| unsubscribed(&subscriber, group)));
+            told.differences
+                .extend(groups.iter().map(|group| unsubscribed(&subscriber, group)));
         }
         groups
     }

@@ -299,6 +299,10 @@ impl WriteTables for Tables {
         self.services.iter().for_each(look);
     }
 
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(look);
+    }
+
     fn current(&self) -> Revision {
         self.revision
     }
@@ -375,10 +379,6 @@ impl WriteTables for Tables {
 }
 
 impl ClearTables for Tables {
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.subscriptions.each(look);
-    }
-
     fn clear(&mut self) -> impl Sized + use<> {
         (self.stats() != StoreStats::default()).then(|| {
             let mut empty = Tables {

@@ -349,6 +349,9 @@ pub(crate) fn state_of<V: RegistryView>(view: &V, selection: &Selection) -> Stat
         Selection::Service(name) => state.services = clone_all(view.services_by_name(name)),
         Selection::Pod(key) => state.services = view.get(key).cloned().into_iter().collect(),
         Selection::Group(group) => state.subscriptions = subscriptions(group).collect(),
+        Selection::Labelled(labelled) => {
+            state = selection.of(state_of(view, labelled.of()));
+        }
     }
     state
 }

@@ -18,6 +18,7 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
 use crate::model::status::{HealthUpdate, ServiceStatus};
+use crate::model::subscription::Subscription;
 use crate::model::time::Moment;
 
 /// How a record is put in the place of another, or of none.
@@ -87,6 +88,8 @@ pub(crate) trait WriteTables {
     fn record(&self, key: &str) -> Option<&ServiceInfo>;
     /// Looks at every newest record. O(*n*).
     fn each_record(&self, look: impl FnMut(&ServiceInfo));
+    /// Looks at every subscription, in no particular order. O(subscriptions).
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>));
     /// The revision that is published.
     fn current(&self) -> Revision;
 
@@ -160,6 +163,11 @@ pub(crate) trait WriteTables {
         }
     }
 
+    /// Makes the records and the subscriptions these and no others.
+    fn replace_all(&mut self, services: Vec<ServiceInfo>, subscriptions: Vec<Subscription>) {
+        replace_all(self, services, subscriptions);
+    }
+
     /// Applies one change of a batch that has been checked.
     fn apply(&mut self, change: Change) -> Result<()> {
         match change {
@@ -194,6 +202,10 @@ pub(crate) trait WriteTables {
             } => {
                 self.replace_source(&source, services);
             }
+            Change::ReplaceAll {
+                services,
+                subscriptions,
+            } => self.replace_all(services, subscriptions),
             Change::AddSubscription {
                 subscriber_key,
                 service_group,
@@ -229,10 +241,50 @@ pub(crate) trait WriteTables {
     }
 }
 
+/// Makes the records and the subscriptions of `tables` these and no others, one by one: not
+/// all tables can be cleared and filled in one commit.
+pub(crate) fn replace_all<T: WriteTables + ?Sized>(
+    tables: &mut T,
+    services: Vec<ServiceInfo>,
+    subscriptions: Vec<Subscription>,
+) {
+    let mut subscribers: HashSet<ServiceKey, RandomState> = HashSet::default();
+    tables.each_subscription(|subscriber, _| {
+        if !subscribers.contains(&**subscriber) {
+            subscribers.insert(subscriber.clone());
+        }
+    });
+    for subscriber in subscribers {
+        tables.unsubscribe_all(&subscriber);
+    }
+    let coming = services.iter().map(|service| &**service.key());
+    let coming: HashSet<&str, RandomState> = coming.collect();
+    let mut gone: Vec<ServiceKey> = Vec::new();
+    tables.each_record(|known| {
+        if !coming.contains(&**known.key()) {
+            gone.push(known.key().clone());
+        }
+    });
+    drop(coming);
+    for key in gone {
+        tables.take(&key, Cause::Replaced);
+    }
+    for service in services {
+        // No source stands in the way: all of them are replaced.
+        let known = tables.record(service.key());
+        if known.is_some_and(|known| known.source() != service.source()) {
+            tables.take(service.key(), Cause::Replaced);
+        }
+        let put = tables.put_record(service, Put::Register);
+        debug_assert!(put.is_ok(), "nobody else owns it");
+    }
+    for Subscription { subscriber, group } in subscriptions {
+        tables.subscribe(&subscriber, &group);
+    }
+}
+
 /// Tables that can be emptied.
 pub(crate) trait ClearTables: WriteTables {
-    /// Looks at every subscription, in no particular order. O(subscriptions).
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>));
     /// Removes everything, and hands it out to be dropped outside of a lock.
     fn clear(&mut self) -> impl Sized + use<Self>;
 }

@@ -62,6 +62,9 @@ pub mod names;
 #[path = "contract/registry.rs"]
 pub mod registry;
 #[doc(hidden)]
+#[path = "contract/restoring.rs"]
+pub mod restoring;
+#[doc(hidden)]
 #[path = "contract/revisions.rs"]
 pub mod revisions;
 #[doc(hidden)]
@@ -82,6 +85,8 @@ pub mod watches;
 
 #[doc(hidden)]
 pub use law as differences;
+#[doc(hidden)]
+pub use restoring as watched_restoring;
 #[doc(hidden)]
 pub use watches as threads_that_watch;
 #[doc(hidden)]

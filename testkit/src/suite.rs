@@ -139,6 +139,12 @@ macro_rules! every_store {
                 a_registry_replaces_a_source
                 a_malformed_condition_rejects_the_batch
             }
+            restoring {
+                what_is_replaced_is_what_was_given
+                replacing_everything_is_one_commit
+                what_everything_cannot_be_replaced_by_is_refused
+                everything_is_replaced_in_the_order_of_the_batch
+            }
             registry {
                 registering_answers_with_what_is_stored
                 registering_is_one_commit
@@ -198,6 +204,11 @@ macro_rules! watched_store {
                 what_a_commit_answers_leads_from_one_state_to_the_next;
                 from make:
                 what_is_applied_is_the_state_of_that_revision
+            }
+            watched_restoring {
+                ;
+                from make:
+                a_watch_is_told_the_state_that_replaces_everything
             }
             watches {
                 a_call_from_inside_a_view_is_done_or_refused

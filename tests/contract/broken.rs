@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use service_registry::changes::{
-    Cursor, Difference, Event, Log, LogOptions, ReadState, Selection, State, Watch,
+    Cursor, Difference, Event, Log, LogOptions, ReadState, Reason, Selection, State, Watch,
 };
 use service_registry::{
     Batch, Change, DynView, Expected, HealthUpdate, MemoryStore, OnForeign, RegistryStore,
@@ -20,7 +20,7 @@ use service_registry::{
 use crate::support::failing::{must_fail, must_hang};
 use crate::support::teller::state_of;
 use crate::{
-    batches, closing, closures, conditions, law, registry, revisions, services, shared,
+    batches, closing, closures, conditions, law, registry, restoring, revisions, services, shared,
     subscriptions, watches,
 };
 
@@ -70,6 +70,8 @@ pub(crate) enum Fault {
     ForeignKeysAreSkipped,
     SourcesOnlyGrow,
     SkipsInSilence,
+    RestoresInSilence,
+    RestoresBackwards,
 
     TellsTooSoon,
     LosesChanges,
@@ -159,11 +161,21 @@ impl Drop for Inner<'_> {
         let mut told = self.told.take().expect("there until the end");
         let mut left = Vec::new();
         while let Ok(Some(event)) = told.watch.try_recv_commit() {
-            let Event::Changes {
-                revision, changes, ..
-            } = event
-            else {
-                panic!("nobody waits so long: {event:?}");
+            let (revision, changes) = match event {
+                Event::Changes {
+                    revision, changes, ..
+                } => (revision, changes),
+                Event::State {
+                    revision,
+                    reason: Reason::Restored,
+                    ..
+                } => {
+                    if *fault != Fault::RestoresInSilence {
+                        left.push(log.restored(revision));
+                    }
+                    continue;
+                }
+                event => panic!("nobody waits so long: {event:?}"),
             };
             told.commits += 1;
             let changes = match fault {
@@ -333,6 +345,19 @@ impl Broken {
                 let own = |info: ServiceInfo| info.with_source(&source).unwrap();
                 let own = services.into_iter().map(own);
                 own.map(Change::SaveService).collect()
+            }
+            (
+                Fault::RestoresBackwards,
+                Change::ReplaceAll {
+                    services,
+                    mut subscriptions,
+                },
+            ) => {
+                subscriptions.reverse();
+                vec![Change::ReplaceAll {
+                    services,
+                    subscriptions,
+                }]
             }
             (_, change) => vec![change],
         };
@@ -979,6 +1004,7 @@ noticed! { must_fail:
 
     a_requirement_ignored: RequirementsAreIgnored by conditions::a_requirement_that_does_not_hold_rejects_the_batch;
     a_store_that_changed_unasked: RequirementsAreIgnored by conditions::a_store_that_has_changed_since_rejects_the_batch;
+    an_order_turned_round: RestoresBackwards by restoring::what_is_replaced_is_what_was_given;
     an_older_list: RequirementsAreIgnored by conditions::an_older_list_of_a_source_is_refused;
     conditions_judged_in_turn: ConditionsAreJudgedInTurn by conditions::requirements_are_judged_against_the_state_before_the_batch;
     a_successor_removed: RemovesWhateverIsThere by conditions::what_does_not_hold_is_left_out_and_the_rest_is_done;
@@ -995,6 +1021,7 @@ noticed! { must_fail:
 }
 
 noticed! { must_fail, from make:
+    a_state_untold: RestoresInSilence by restoring::a_watch_is_told_the_state_that_replaces_everything;
     an_accepted_write_lost: CloseForgetsWhatItAccepted by shared::closing_among_thirty_threads_hangs_nobody;
     a_change_lost: LosesChanges by law::what_is_applied_is_the_state_of_that_revision;
     a_change_told_twice: TellsTwice by law::what_is_applied_is_the_state_of_that_revision;

@@ -61,19 +61,27 @@ impl Elsewhere {
             next,
             changes: Vec::new(),
             is_changed: false,
+            is_restored: false,
         };
         let answer = write(&mut turn)?;
         let Turn {
             changes,
             is_changed,
+            is_restored,
             ..
         } = turn;
         if is_changed {
             tables.revision = next;
         }
         let revision = tables.revision;
-        let is_told = is_changed && self.log.is_recording();
-        let left = is_told.then(|| self.log.append(revision, changes.iter().cloned()));
+        let left = match is_changed {
+            // Cursors from before are told, too.
+            true if is_restored => Some(self.log.restored(revision)),
+            true if self.log.is_recording() => {
+                Some(self.log.append(revision, changes.iter().cloned()))
+            }
+            _ => None,
+        };
         drop(shared);
         // Wakes watches, whose wakers may call the store.
         drop(left);
@@ -263,7 +271,7 @@ impl RegistryStore for Elsewhere {
 
     fn clear(&self) -> Result<()> {
         self.write(|turn| {
-            turn.clear();
+            turn.clear(Cause::Cleared);
             Ok(())
         })?;
         Ok(())

@@ -1,7 +1,7 @@
 //! Programs of operations.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
-use service_registry::changes::LogOptions;
+use service_registry::changes::{LogOptions, Subscription};
 use service_registry::{
     Cause, Change, Expected, OnForeign, ServiceInfo, ServiceKey, ServiceStatus,
 };
@@ -157,9 +157,34 @@ impl Names {
         }
     }
 
+    /// A few records, each of another key.
+    fn records(self, u: &mut Unstructured<'_>) -> Result<Vec<ServiceInfo>> {
+        let len = u.int_in_range(0..=4)?;
+        let mut services: Vec<ServiceInfo> = Vec::new();
+        for _ in 0..len {
+            let record = self.record(u)?;
+            if services.iter().all(|other| other.key() != record.key()) {
+                services.push(record);
+            }
+        }
+        Ok(services)
+    }
+
+    /// A few subscriptions of keys that can be one, in groups that can be named.
+    fn subscriptions(self, u: &mut Unstructured<'_>) -> Result<Vec<Subscription>> {
+        let len = u.int_in_range(0..=3)?;
+        let mut subscriptions = Vec::new();
+        for _ in 0..len {
+            if let Ok(subscriber) = self.key(u)?.parse() {
+                subscriptions.push(Subscription::new(subscriber, *u.choose(GROUPS)?));
+            }
+        }
+        Ok(subscriptions)
+    }
+
     /// A change, a condition, or what a source has.
     fn change_of_batch(self, u: &mut Unstructured<'_>) -> Result<Change> {
-        Ok(match u.int_in_range(0..=23)? {
+        Ok(match u.int_in_range(0..=24)? {
             0..=10 => self.change(u)?,
             11 => Change::RegisterService(self.record(u)?),
             12 | 13 => Change::RemoveIf {
@@ -180,15 +205,12 @@ impl Names {
             17 => Change::RequireUnchangedSince {
                 revision: u.int_in_range(0..=20)?.into(),
             },
+            18 => Change::ReplaceAll {
+                services: self.records(u)?,
+                subscriptions: self.subscriptions(u)?,
+            },
             _ => {
-                let len = u.int_in_range(0..=4)?;
-                let mut services: Vec<ServiceInfo> = Vec::new();
-                for _ in 0..len {
-                    let record = self.record(u)?;
-                    if services.iter().all(|other| other.key() != record.key()) {
-                        services.push(record);
-                    }
-                }
+                let services = self.records(u)?;
                 Change::ReplaceSource {
                     source: self.source(u)?.into(),
                     services,

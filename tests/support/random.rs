@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use service_registry::changes::Subscription;
 use service_registry::{Cause, Change, Expected, OnForeign, ServiceInfo, ServiceStatus};
 
 use super::at;
@@ -93,6 +94,10 @@ pub(crate) fn any_conditional_change() -> impl Strategy<Value = Change> {
     };
     let source = || text(&["etcd", "file"]);
     let on_foreign = select(vec![OnForeign::Reject, OnForeign::Skip]);
+    let all = (
+        vec(any_record(), 0..5),
+        vec((any_key(), text(GROUPS)), 0..4),
+    );
     let owned = (any_record(), source());
     let owned = owned.prop_map(|(record, source)| record.with_source(&source).unwrap());
     prop_oneof![
@@ -113,6 +118,20 @@ pub(crate) fn any_conditional_change() -> impl Strategy<Value = Change> {
             },
         ),
         1 => (key(), expected()).prop_map(|(key, expected)| Change::Require { key, expected }),
+        1 => all.prop_map(|(records, sides)| {
+            // A key that is there twice is refused.
+            let records: BTreeMap<_, _> = records
+                .into_iter()
+                .map(|record| (record.key().clone(), record))
+                .collect();
+            let sides = sides.into_iter().filter_map(|(subscriber, group)| {
+                Some(Subscription::new(subscriber.parse().ok()?, group))
+            });
+            Change::ReplaceAll {
+                services: records.into_values().collect(),
+                subscriptions: sides.collect(),
+            }
+        }),
         1 => (0_u64..30).prop_map(|at| Change::RequireUnchangedSince { revision: at.into() }),
         3 => (source(), vec(any_record(), 0..5), on_foreign).prop_map(
             |(source, records, on_foreign)| {

@@ -232,6 +232,10 @@ impl WriteTables for Root {
         self.services().for_each(look);
     }
 
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(look);
+    }
+
     fn current(&self) -> Revision {
         self.revision
     }
@@ -338,10 +342,6 @@ impl WriteTables for Root {
 }
 
 impl ClearTables for Root {
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.subscriptions.each(look);
-    }
-
     fn clear(&mut self) -> impl Sized + use<> {
         (self.stats() != StoreStats::default()).then(|| {
             let mut empty = Root {

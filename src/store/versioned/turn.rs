@@ -55,6 +55,10 @@ impl WriteTables for Turn<'_> {
         self.each_newest(SERVICES, look);
     }
 
+    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.books_ref().subscriptions.each(look);
+    }
+
     fn current(&self) -> Revision {
         self.published().into()
     }
@@ -179,10 +183,6 @@ impl WriteTables for Turn<'_> {
 }
 
 impl ClearTables for Turn<'_> {
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.books_ref().subscriptions.each(look);
-    }
-
     #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
     fn clear(&mut self) -> impl Sized + use<> {
         let books = self.books();

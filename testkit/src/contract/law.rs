@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use service_registry::changes::{Difference, LogOptions, Selection};
-use service_registry::{Batch, DynView, RegistryStore, RegistryView, StoreError};
+use service_registry::{Batch, DynView, Labels, RegistryStore, RegistryView, StoreError};
 
-use crate::support::copied::{Copied, batch_that_skips, split_skipped};
+use crate::support::copied::{Copied, OF_LABELS, batch_that_skips, split_skipped};
 use crate::support::dice::Dice;
 use crate::support::follower::wrong::Fault;
 use crate::support::follower::{Follower, Gone, WAYS};
@@ -20,6 +20,9 @@ fn selections() -> Vec<Selection> {
         Selection::service("nobody"),
         Selection::pod("a:1"),
         Selection::group("a"),
+        // Records change their zone at random.
+        Selection::service("a").with_labels(Labels::new().in_zone(OF_LABELS)),
+        Selection::All.with_labels(Labels::new().in_zone(OF_LABELS)),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use service_registry::changes::{Difference, Event, Selection};
+use service_registry::changes::{Difference, Event, Selection, Subscription};
 use service_registry::{
     Batch, Cause, DynView, Expected, OnForeign, RegistryView, ServiceInfo, ServiceStatus,
 };
@@ -79,6 +79,13 @@ impl Copied {
             Selection::Group(group) => {
                 self.groups.retain(|name, _| *name == **group);
                 self.records.clear();
+            }
+            // By the zone.
+            Selection::Labelled(labelled) => {
+                self = self.part(labelled.of());
+                let zone = format!("zone: {OF_LABELS:?}");
+                self.records.retain(|_, (said, ..)| said.contains(&zone));
+                self.groups.clear();
             }
             other => panic!("unknown: {other:?}"),
         }
@@ -220,6 +227,8 @@ fn net(changes: &[Difference]) -> Result<(), String> {
 
 pub const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
 pub const GROUPS: [&str; 3] = ["a", "b", "x"];
+/// The zone that labelled selections ask for.
+pub const OF_LABELS: &str = "eu-1b";
 /// The keys of the source `file`: a record under one of them is always its own.
 const OF_FILE: [&str; 2] = ["a:2", "b:1"];
 
@@ -232,6 +241,9 @@ fn any_record(dice: &mut Dice, name: &str) -> ServiceInfo {
     let named = key(name);
     let mut info = registration(named.service_name(), named.pod_name(), &[]);
     info.weight = u32::try_from(dice.roll(3)).unwrap();
+    if info.weight == 2 {
+        info.zone = OF_LABELS.into();
+    }
     let info = ServiceInfo::new(info).unwrap().with_registered_at(at(1));
     let info = info.unwrap();
     if OF_FILE.contains(&name) {
@@ -246,7 +258,7 @@ fn change(dice: &mut Dice, batch: &mut Batch) {
     let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
     let info = any_record(dice, name);
     let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][dice.roll(2)];
-    match dice.roll(12) {
+    match dice.roll(13) {
         0 | 1 => batch.save_service(info),
         2 | 3 => batch.register_service(info),
         4 => batch.remove_if(name, Expected::Present, Cause::Expired),
@@ -257,7 +269,18 @@ fn change(dice: &mut Dice, batch: &mut Batch) {
             let list = listed.into_iter().map(|name| any_record(dice, name));
             batch.replace_source("file", list.collect(), OnForeign::Reject)
         }
-        8 | 9 => batch.add_subscription(name, group),
+        8 if dice.roll(2) == 0 => {
+            let listed = KEYS.iter().filter(|_| dice.roll(2) == 0);
+            let listed: Vec<&str> = listed.copied().collect();
+            let list = listed.into_iter().map(|name| any_record(dice, name));
+            let list = list.collect();
+            let sides = (0..dice.roll(4)).map(|_| {
+                let (name, group) = (some(dice, &KEYS), some(dice, &GROUPS));
+                Subscription::new(key(name), group)
+            });
+            batch.replace_all(list, sides.collect())
+        }
+        8 | 9 | 12 => batch.add_subscription(name, group),
         10 => batch.remove_subscription(name, group),
         _ => batch.remove_all_subscriptions(name),
     };

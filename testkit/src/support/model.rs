@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use service_registry::changes::Subscription;
 use service_registry::{
     Batch, Change, Condition, Expected, HealthUpdate, OnForeign, Problem, Registry, RegistryStore,
     ServiceInfo, ServiceStatus, StoreError, StoreStats,
@@ -261,6 +262,25 @@ impl Model {
                 services,
                 on_foreign,
             } => self.replace_source(source, services, *on_foreign),
+            Change::ReplaceAll {
+                services,
+                subscriptions,
+            } => {
+                let was = self.stats();
+                self.services.clear();
+                self.stamps.clear();
+                self.subscriptions.clear();
+                for info in services {
+                    self.put(info, true)?;
+                }
+                for side in subscriptions {
+                    let pair = (side.subscriber.to_string(), side.group.to_string());
+                    if !self.subscriptions.contains(&pair) {
+                        self.subscriptions.push(pair);
+                    }
+                }
+                Ok(was != StoreStats::default() || self.stats() != was)
+            }
             Change::Require { key, expected } if before.holds(key, *expected)? => Ok(false),
             Change::Require { key, expected } => Err(Failure::Conflict(Condition::Expected {
                 key: key.clone(),

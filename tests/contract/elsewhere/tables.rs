@@ -28,6 +28,8 @@ pub(super) struct Turn<'t> {
     pub(super) changes: Vec<Difference>,
     /// A newer time of a check is no difference.
     pub(super) is_changed: bool,
+    /// Whether the whole state was replaced, of which watches are told as a state.
+    pub(super) is_restored: bool,
 }
 
 /// Whether both are equal, but for the time of the last check and their stamps.
@@ -80,6 +82,19 @@ impl Turn<'_> {
             Change::ReplaceSource {
                 source, services, ..
             } => self.replace_source(&source, services),
+            Change::ReplaceAll {
+                services,
+                subscriptions,
+            } => {
+                self.clear(Cause::Replaced);
+                for service in services {
+                    self.put(service.stamped(self.next, self.next));
+                }
+                for side in subscriptions {
+                    self.subscribe(&side.subscriber, &side.group);
+                }
+                self.is_restored = true;
+            }
             Change::AddSubscription {
                 subscriber_key,
                 service_group,
@@ -226,10 +241,10 @@ impl Turn<'_> {
         }
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, cause: Cause) {
         let keys: Vec<ServiceKey> = self.tables.services.keys().cloned().collect();
         for key in keys {
-            self.remove(&key, Cause::Cleared);
+            self.remove(&key, cause);
         }
         let groups = std::mem::take(&mut self.tables.groups);
         for (group, subscribers) in groups {

@@ -40,6 +40,8 @@ thread_local! {
 static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
 static ALLOCATED: AtomicI64 = AtomicI64::new(0);
 static LIVE: AtomicI64 = AtomicI64::new(0);
+/// The most that `LIVE` has been.
+static PEAK: AtomicI64 = AtomicI64::new(0);
 
 pub(super) fn count(got: usize, gave_back: usize) {
     let (got, gave_back) = (signed(got), signed(gave_back));
@@ -55,7 +57,8 @@ pub(super) fn count(got: usize, gave_back: usize) {
     CALLS.set(CALLS.get() + 1);
     ALLOCATIONS.fetch_add(i64::from(got > 0), SeqCst);
     ALLOCATED.fetch_add(got, SeqCst);
-    LIVE.fetch_add(got - gave_back, SeqCst);
+    let change = got - gave_back;
+    PEAK.fetch_max(LIVE.fetch_add(change, SeqCst) + change, SeqCst);
 }
 
 fn signed(bytes: usize) -> i64 {
@@ -85,6 +88,15 @@ pub(crate) fn everywhere<R>(work: impl FnOnce() -> R) -> Counts {
 /// The bytes of the process that were asked for and have not been given back.
 pub(crate) fn live() -> i64 {
     LIVE.load(SeqCst)
+}
+
+/// By how much the bytes of the process exceeded at most, while `work` ran, those before it;
+/// and what it answers.
+pub(crate) fn peak<R>(work: impl FnOnce() -> R) -> (i64, R) {
+    let before = live();
+    PEAK.store(before, SeqCst);
+    let answer = work();
+    (PEAK.load(SeqCst) - before, answer)
 }
 
 /// How often this thread has called the allocator, to get or to give back.

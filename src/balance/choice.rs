@@ -1,0 +1,296 @@
+//! Picking one of the pods that come one after the other, without a list of them.
+
+use super::hash::{Numbers, below, mix, with};
+use crate::model::record::ServiceInfo;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::Relaxed;
+
+/// Where pods are offered, one after the other.
+pub(super) trait Offer<'p> {
+    fn offer(&mut self, pod: &'p ServiceInfo, weight: u32);
+}
+
+/// A choice that has been made of what was offered.
+pub(super) enum Chosen<'p> {
+    Pod(&'p ServiceInfo),
+    /// Nobody was offered.
+    Nobody,
+    /// The pods have to be offered again, to this turn of a policy that knows more.
+    Again,
+}
+
+/// Which side of the zone a choice is for.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Own = 0,
+    Others = 1,
+}
+
+/// A way to pick, in one turn.
+pub(super) trait Policy<'p> {
+    type Choice: Offer<'p>;
+
+    /// What decides whether this pick spills out of the zone: any number, once for a turn.
+    fn toss(&self) -> u64;
+    fn begin(&self, side: Side) -> Self::Choice;
+    fn end(&mut self, choice: Self::Choice, side: Side) -> Chosen<'p>;
+}
+
+fn chosen(pod: Option<&ServiceInfo>) -> Chosen<'_> {
+    pod.map_or(Chosen::Nobody, Chosen::Pod)
+}
+
+// --- random
+
+/// A pod with the probability of its part of the weight.
+pub(super) struct Random(pub(super) u64);
+
+/// Each pod takes the place of what was chosen before with the probability of its weight in the
+/// weight so far (Chao: *A general purpose unequal probability sampling plan*, 1982).
+pub(super) struct RandomChoice<'p> {
+    numbers: Numbers,
+    total: u64,
+    chosen: Option<&'p ServiceInfo>,
+}
+
+impl<'p> Offer<'p> for RandomChoice<'p> {
+    #[inline]
+    fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
+        let weight = u64::from(weight);
+        self.total += weight;
+        if below(self.numbers.next(), self.total) < weight {
+            self.chosen = Some(pod);
+        }
+    }
+}
+
+impl<'p> Policy<'p> for Random {
+    type Choice = RandomChoice<'p>;
+
+    fn toss(&self) -> u64 {
+        mix(!self.0)
+    }
+
+    fn begin(&self, _: Side) -> RandomChoice<'p> {
+        RandomChoice {
+            numbers: Numbers::new(self.0),
+            total: 0,
+            chosen: None,
+        }
+    }
+
+    fn end(&mut self, choice: RandomChoice<'p>, _: Side) -> Chosen<'p> {
+        chosen(choice.chosen)
+    }
+}
+
+// --- two choices
+
+/// The less loaded of two different pods at random.
+pub(super) struct TwoChoices<F> {
+    pub(super) random: u64,
+    pub(super) load: F,
+}
+
+/// Any two of those so far, each pair as likely as any other (Vitter: *Random sampling with a
+/// reservoir*, 1985).
+pub(super) struct Pair<'p> {
+    numbers: Numbers,
+    seen: u64,
+    two: [Option<&'p ServiceInfo>; 2],
+}
+
+impl<'p> Offer<'p> for Pair<'p> {
+    #[inline]
+    fn offer(&mut self, pod: &'p ServiceInfo, _: u32) {
+        self.seen += 1;
+        let place = match self.seen {
+            1 => 0,
+            2 => 1,
+            seen => below(self.numbers.next(), seen),
+        };
+        match place {
+            0 => self.two[0] = Some(pod),
+            1 => self.two[1] = Some(pod),
+            _ => {}
+        }
+    }
+}
+
+impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F> {
+    type Choice = Pair<'p>;
+
+    fn toss(&self) -> u64 {
+        mix(!self.random)
+    }
+
+    fn begin(&self, _: Side) -> Pair<'p> {
+        Pair {
+            numbers: Numbers::new(self.random),
+            seen: 0,
+            two: [None; 2],
+        }
+    }
+
+    fn end(&mut self, mut choice: Pair<'p>, _: Side) -> Chosen<'p> {
+        let [Some(one), Some(two)] = choice.two else {
+            return chosen(choice.two[0]);
+        };
+        let loads = ((self.load)(one), (self.load)(two));
+        let takes_two = if loads.1 < loads.0 {
+            true
+        } else if loads.0 < loads.1 {
+            false
+        } else {
+            // Without a coin the first of the pods would get all that is equal.
+            choice.numbers.next() >> 63 == 1
+        };
+        Chosen::Pod(if takes_two { two } else { one })
+    }
+}
+
+// --- round robin
+
+/// Whose turn it is, for [`round_robin`](super::Candidates::round_robin). Threads may share one;
+/// each name should have its own.
+#[derive(Debug, Default)]
+pub struct RoundRobin {
+    next: AtomicU64,
+    /// How many pods there were the last time, on either side of the zone.
+    counts: [AtomicU64; 2],
+}
+
+impl RoundRobin {
+    /// Begins with the first pod.
+    #[must_use]
+    pub fn new() -> RoundRobin {
+        RoundRobin::default()
+    }
+
+    // Relaxed: the counter orders nothing but itself, and the counts are guesses.
+
+    pub(super) fn turn(&self) -> Turn<'_> {
+        let turn = self.next.fetch_add(1, Relaxed);
+        let counts = [0, 1].map(|side| self.counts[side].load(Relaxed).max(1));
+        Turn {
+            of: self,
+            turn,
+            counts,
+        }
+    }
+}
+
+/// One turn.
+pub(super) struct Turn<'r> {
+    of: &'r RoundRobin,
+    turn: u64,
+    /// How many pods are expected.
+    counts: [u64; 2],
+}
+
+/// The pod at a place.
+pub(super) struct Place<'p> {
+    place: u64,
+    seen: u64,
+    chosen: Option<&'p ServiceInfo>,
+}
+
+impl<'p> Offer<'p> for Place<'p> {
+    #[inline]
+    fn offer(&mut self, pod: &'p ServiceInfo, _: u32) {
+        if self.seen == self.place {
+            self.chosen = Some(pod);
+        }
+        self.seen += 1;
+    }
+}
+
+impl<'p> Policy<'p> for Turn<'_> {
+    type Choice = Place<'p>;
+
+    fn toss(&self) -> u64 {
+        // Turns that follow each other are far apart, and any many of them spread evenly.
+        self.turn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn begin(&self, side: Side) -> Place<'p> {
+        Place {
+            place: self.turn % self.counts[side as usize],
+            seen: 0,
+            chosen: None,
+        }
+    }
+
+    fn end(&mut self, choice: Place<'p>, side: Side) -> Chosen<'p> {
+        let (count, seen) = (&mut self.counts[side as usize], choice.seen);
+        if seen != *count && seen > 0 {
+            self.of.counts[side as usize].store(seen, Relaxed);
+            *count = seen;
+            return Chosen::Again;
+        }
+        chosen(choice.chosen)
+    }
+}
+
+// --- rendezvous
+
+/// The pod whose key hashes highest with the key that is asked for.
+pub(super) struct Rendezvous(pub(super) u64);
+
+/// The best so far.
+pub(super) struct Best<'p> {
+    key: u64,
+    hash: u64,
+    weight: u32,
+    chosen: Option<&'p ServiceInfo>,
+}
+
+/// What a hash is worth with a weight: so each pod wins in proportion to its weight (Schindelhauer,
+/// Schomaker: *Weighted distributed hash tables*, 2005).
+#[allow(clippy::cast_precision_loss)] // 53 bits are what a float has
+fn worth(hash: u64, weight: u32) -> f64 {
+    let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    f64::from(weight) / -uniform.ln()
+}
+
+impl<'p> Offer<'p> for Best<'p> {
+    #[inline]
+    fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
+        let hash = with(self.key, pod.key());
+        let is_better = match self.chosen {
+            None => true,
+            // What a hash is worth grows with it.
+            Some(_) if weight == self.weight => hash > self.hash,
+            Some(_) => worth(hash, weight) > worth(self.hash, self.weight),
+        };
+        if is_better {
+            *self = Best {
+                key: self.key,
+                hash,
+                weight,
+                chosen: Some(pod),
+            };
+        }
+    }
+}
+
+impl<'p> Policy<'p> for Rendezvous {
+    type Choice = Best<'p>;
+
+    fn toss(&self) -> u64 {
+        mix(self.0)
+    }
+
+    fn begin(&self, _: Side) -> Best<'p> {
+        Best {
+            key: self.0,
+            hash: 0,
+            weight: 0,
+            chosen: None,
+        }
+    }
+
+    fn end(&mut self, choice: Best<'p>, _: Side) -> Chosen<'p> {
+        chosen(choice.chosen)
+    }
+}

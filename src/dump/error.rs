@@ -1,0 +1,151 @@
+//! Why there is no dump, or why one was refused.
+
+use std::fmt;
+use std::io;
+
+use crate::model::error::{InvalidInput, StoreError};
+
+/// Why a dump could not be written, or was refused. Where it was refused, the store is as it was.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The reader or the writer failed.
+    Io(io::Error),
+    /// The store refused: it is closed, for one.
+    Store(StoreError),
+    /// The dump is not what [`write`](super::write()) has written.
+    Refused {
+        /// The line at which that shows, counted from 1. For a [`Checksum`](Flaw::Checksum) that
+        /// is the last line: what was altered stands above.
+        line: u64,
+        /// What is wrong there.
+        flaw: Flaw,
+    },
+}
+
+/// What is wrong with a line of a dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flaw {
+    /// The dump ends here, before its last line does.
+    CutShort,
+    /// There is more behind its last line.
+    GoesOn,
+    /// The line is longer than any that is written.
+    TooLong {
+        /// The longest that is accepted, in bytes.
+        max: usize,
+    },
+    /// It does not begin as a dump does.
+    NoDump,
+    /// It is of another version of the format.
+    Version {
+        /// The version that it has.
+        found: u64,
+        /// The only one that is accepted.
+        known: u64,
+    },
+    /// The line is not what should stand there.
+    Malformed {
+        /// The byte of the line at which that shows, counted from 1.
+        column: usize,
+        /// What is wrong, in at most 200 characters.
+        message: String,
+    },
+    /// The line reads well, and no store can hold what it says.
+    Invalid(InvalidInput),
+    /// The last line does not count the lines before it, or does not have their checksum.
+    Checksum,
+}
+
+impl Flaw {
+    /// What the parser says, without the place, which it counts within the line.
+    pub(super) fn malformed(error: &serde_json::Error) -> Flaw {
+        const SHOWN: usize = 200;
+        let message = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = message.strip_suffix(&*place).unwrap_or(&message);
+        // It may show what came from outside.
+        let is_shown = |c: char| if c.is_control() { '?' } else { c };
+        let mut shown: String = message.chars().take(SHOWN).map(is_shown).collect();
+        if shown.len() < message.len() {
+            shown.push_str("...");
+        }
+        Flaw::Malformed {
+            column: error.column(),
+            message: shown,
+        }
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Flaw::CutShort => f.write_str("the dump is cut short here"),
+            Flaw::GoesOn => f.write_str("there is something behind the end of the dump"),
+            Flaw::TooLong { max } => {
+                write!(
+                    f,
+                    "the line is longer than {max} bytes, the most that one has"
+                )
+            }
+            Flaw::NoDump => f.write_str("this is no dump of a service registry"),
+            Flaw::Version { found, known } => write!(
+                f,
+                "the dump is of version {found} of the format; this library reads version {known}"
+            ),
+            Flaw::Malformed { column, message } => write!(f, "column {column}: {message}"),
+            Flaw::Invalid(invalid) => invalid.fmt(f),
+            Flaw::Checksum => f.write_str(
+                "the number of lines or their checksum is another one: something above was altered",
+            ),
+        }
+    }
+}
+
+impl Error {
+    pub(super) fn at(line: u64, flaw: Flaw) -> Error {
+        Error::Refused { line, flaw }
+    }
+
+    /// The line at which a dump was refused, counted from 1.
+    pub fn line(&self) -> Option<u64> {
+        match self {
+            Error::Refused { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => error.fmt(f),
+            Error::Store(error) => error.fmt(f),
+            Error::Refused { line, flaw } => write!(f, "line {line}: {flaw}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    /// What lies below the cause that `Display` has told already.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Io(error) => error.source(),
+            Error::Store(error) => error.source(),
+            Error::Refused { .. } => None,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Error {
+        Error::Io(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Error {
+        Error::Store(error)
+    }
+}

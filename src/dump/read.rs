@@ -1,0 +1,154 @@
+//! Reading a dump.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use serde::Deserialize;
+use std::hash::BuildHasher;
+
+use super::lines::Lines;
+use super::{Error, FORMAT, Flaw, Header, Health, Side, VERSION, trailer};
+use crate::hash::RandomState;
+use crate::model::batch::Batch;
+use crate::model::error::{InvalidInput, Problem, StoreError};
+use crate::model::key::ServiceKey;
+use crate::model::limits::check_service_name;
+use crate::model::record::ServiceInfo;
+use crate::model::subscription::Subscription;
+
+/// How many entries are expected of a header, which may say anything.
+const EXPECTED: u64 = 1 << 16;
+
+/// Reads a dump as a batch that makes a store what the dump shows
+/// ([`replace_all`](Batch::replace_all)), so that conditions can be added before it is committed.
+/// It has been checked whole: what is cut short, altered, of another version, or not what a store
+/// can hold is refused. O(*n*), and as much memory as the records take.
+///
+/// ```
+/// use service_registry::dump::{self, Health};
+/// use service_registry::{MemoryStore, Registry, Revision, ServiceRegistration, StoreError};
+///
+/// let registry = Registry::new(MemoryStore::new());
+/// let mut file = Vec::new();
+/// registry.dump(&mut file)?;
+/// registry.register(ServiceRegistration::new("checkout", "pod-1"))?;
+///
+/// // Only a store that nothing has been written to yet.
+/// let mut batch = dump::read(&file[..], Health::Forget)?;
+/// batch.require_unchanged_since(Revision::ZERO);
+/// let refused = registry.commit(batch).unwrap_err();
+/// assert!(matches!(refused, StoreError::BatchRejected { .. }));
+/// assert!(registry.contains_service("checkout:pod-1")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It reads to the end of the reader.
+///
+/// # Errors
+///
+/// [`Refused`](Error::Refused), with the line; [`Io`](Error::Io) as the reader fails.
+pub fn read(reader: impl Read, health: Health) -> Result<Batch, Error> {
+    let mut lines = Lines::new(reader);
+    let header = header(&mut lines)?;
+    let services = services(&mut lines, header.services, health)?;
+    let subscriptions = subscriptions(&mut lines, header.subscriptions)?;
+    let (before, checksum) = lines.sum();
+    if lines.next()? != trailer(before, checksum).as_bytes() {
+        return Err(lines.refuse(Flaw::Checksum));
+    }
+    if !lines.is_at_end()? {
+        return Err(Error::at(lines.number() + 1, Flaw::GoesOn));
+    }
+    let mut batch = Batch::with_capacity(1);
+    batch.replace_all(services, subscriptions);
+    Ok(batch)
+}
+
+fn header(lines: &mut Lines<impl Read>) -> Result<Header, Error> {
+    /// What the first line has in every version.
+    #[derive(Deserialize)]
+    struct Version {
+        format: String,
+        version: u64,
+    }
+
+    let line = lines.next()?;
+    let version = serde_json::from_slice::<Version>(line);
+    let header = serde_json::from_slice::<Header>(line);
+    match (version, header) {
+        (Ok(named), _) if named.format != FORMAT => Err(lines.refuse(Flaw::NoDump)),
+        (Ok(named), _) if named.version != VERSION => Err(lines.refuse(Flaw::Version {
+            found: named.version,
+            known: VERSION,
+        })),
+        (Err(_), _) => Err(lines.refuse(Flaw::NoDump)),
+        (_, Err(error)) => Err(lines.refuse(Flaw::malformed(&error))),
+        (Ok(_), Ok(header)) => Ok(header),
+    }
+}
+
+fn parse<'l, T: Deserialize<'l>>(line: &'l [u8]) -> Result<T, Flaw> {
+    serde_json::from_slice(line).map_err(|error| Flaw::malformed(&error))
+}
+
+fn room_for(count: u64) -> usize {
+    usize::try_from(count.min(EXPECTED)).unwrap_or_default()
+}
+
+fn services(
+    lines: &mut Lines<impl Read>,
+    count: u64,
+    health: Health,
+) -> Result<Vec<ServiceInfo>, Error> {
+    let mut services: Vec<ServiceInfo> = Vec::with_capacity(room_for(count));
+    let hasher = RandomState::default();
+    let mut places: HashTable<usize> = HashTable::with_capacity(room_for(count));
+    for _ in 0..count {
+        let service = parse::<ServiceInfo>(lines.next()?);
+        let mut service = service.map_err(|flaw| lines.refuse(flaw))?;
+        if health == Health::Forget {
+            service = service.without_health();
+        }
+        let hash = |place: &usize| hasher.hash_one(services[*place].key());
+        let key = service.key();
+        let of_key = hasher.hash_one(key);
+        if places
+            .find(of_key, |place| services[*place].key() == key)
+            .is_some()
+        {
+            let repeated = InvalidInput::new("key", key, Problem::Repeated);
+            return Err(lines.refuse(Flaw::Invalid(repeated)));
+        }
+        places.insert_unique(of_key, services.len(), hash);
+        services.push(service);
+    }
+    Ok(services)
+}
+
+fn subscriptions(lines: &mut Lines<impl Read>, count: u64) -> Result<Vec<Subscription>, Error> {
+    let mut subscriptions: Vec<Subscription> = Vec::with_capacity(room_for(count));
+    for _ in 0..count {
+        // Those of a group stand beside each other, and share its name.
+        let last = subscriptions.last().map(|last| &last.group);
+        let subscription = parse(lines.next()?).and_then(|side| subscription(&side, last));
+        subscriptions.push(subscription.map_err(|flaw| lines.refuse(flaw))?);
+    }
+    Ok(subscriptions)
+}
+
+fn subscription(side: &Side<'_>, last: Option<&Arc<str>>) -> Result<Subscription, Flaw> {
+    let group = match last {
+        Some(last) if **last == *side.group => last.clone(),
+        _ => {
+            check_service_name("group", &side.group).map_err(Flaw::Invalid)?;
+            Arc::from(&*side.group)
+        }
+    };
+    let subscriber: Result<ServiceKey, StoreError> = side.subscriber.parse();
+    match subscriber {
+        Ok(subscriber) => Ok(Subscription::new(subscriber, group)),
+        Err(StoreError::Invalid(invalid)) => Err(Flaw::Invalid(*invalid)),
+        Err(other) => unreachable!("a key is refused as invalid, not with {other}"),
+    }
+}

@@ -1,0 +1,93 @@
+//! Writing a dump.
+
+use std::borrow::Cow;
+use std::io::{self, BufWriter, Write};
+
+use serde::Serialize;
+
+use super::lines::Checked;
+use super::{Error, FORMAT, Header, Side, VERSION, trailer};
+use crate::model::error::StoreError;
+use crate::model::revision::Revision;
+use crate::store::RegistryView;
+
+/// Writes what a view shows, and answers with its revision: of a snapshot, so that nobody waits
+/// while it is written. O(*n*), of which nothing is kept in memory but a buffer of 64 KiB, and
+/// what the iterators of the view keep.
+///
+/// ```
+/// # #[cfg(feature = "versioned")] {
+/// use service_registry::{Registry, ServiceRegistration, VersionedStore, dump};
+///
+/// let registry = Registry::new(VersionedStore::new());
+/// registry.register(ServiceRegistration::new("checkout", "pod-1"))?;
+/// let snapshot = registry.store().snapshot();
+/// registry.unregister("checkout", "pod-1")?;
+///
+/// let mut file = Vec::new();
+/// dump::write(&snapshot, &mut file)?;
+/// registry.restore(&file[..])?;
+/// assert!(registry.contains_service("checkout:pod-1")?);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Io`](Error::Io) as the writer fails; then what it has got so far is refused by
+/// [`read`](super::read()). [`Store`](Error::Store) where a view from elsewhere counts what it does
+/// not show.
+pub fn write<V: RegistryView + ?Sized>(view: &V, writer: impl Write) -> Result<Revision, Error> {
+    let (stats, revision) = (view.stats(), view.revision());
+    let mut lines = Lines {
+        writer: BufWriter::with_capacity(64 << 10, Checked::new(writer)),
+        written: 0,
+    };
+    lines.write(&Header {
+        format: FORMAT.into(),
+        version: VERSION,
+        revision: revision.as_u64(),
+        services: stats.services as u64,
+        subscriptions: stats.subscriptions as u64,
+    })?;
+    for service in view.services() {
+        lines.write(service)?;
+    }
+    let services = lines.written - 1;
+    for group in view.groups() {
+        for subscriber in view.subscribers(group) {
+            lines.write(&Side {
+                subscriber: Cow::Borrowed(subscriber),
+                group: Cow::Borrowed(group),
+            })?;
+        }
+    }
+    let subscriptions = lines.written - 1 - services;
+    if (services, subscriptions) != (stats.services as u64, stats.subscriptions as u64) {
+        return Err(StoreError::failed("the view does not show what it counts").into());
+    }
+    lines.finish()?;
+    Ok(revision)
+}
+
+struct Lines<W: Write> {
+    writer: BufWriter<Checked<W>>,
+    written: u64,
+}
+
+impl<W: Write> Lines<W> {
+    fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.writer, line)?;
+        self.writer.write_all(b"\n")?;
+        self.written += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> io::Result<()> {
+        let checked = self.writer.into_inner();
+        let checked = checked.map_err(io::IntoInnerError::into_error)?;
+        let (mut writer, checksum) = checked.into_parts();
+        writer.write_all(trailer(self.written, checksum).as_bytes())?;
+        writer.flush()
+    }
+}

@@ -1,0 +1,152 @@
+//! [`Labels`]: which pods are wanted, by their metadata and their zone.
+
+use super::record::ServiceInfo;
+
+/// What the metadata and the zone of a pod have to say; everything, if nothing is asked.
+///
+/// ```
+/// use service_registry::{Labels, ServiceInfo, ServiceRegistration};
+///
+/// let pod = ServiceRegistration::new("checkout", "pod-1")
+///     .with_zone("eu-1a")
+///     .with_metadata("version", "2.3");
+/// let pod = ServiceInfo::new(pod)?;
+///
+/// let wanted = Labels::new().one_of("version", ["2.2", "2.3"]).absent("canary").in_zone("eu-1a");
+/// assert!(wanted.hold(&pod));
+/// assert!(!wanted.none_of("version", ["2.3"]).hold(&pod));
+/// # Ok::<(), service_registry::StoreError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    all: Vec<Requirement>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Requirement {
+    field: Field,
+    test: Test,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Field {
+    Zone,
+    Metadata(Box<str>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Test {
+    OneOf(Box<[Box<str>]>),
+    NoneOf(Box<[Box<str>]>),
+    Present,
+    Absent,
+}
+
+fn texts<T: Into<Box<str>>>(values: impl IntoIterator<Item = T>) -> Box<[Box<str>]> {
+    values.into_iter().map(Into::into).collect()
+}
+
+impl Labels {
+    /// Every pod.
+    #[must_use]
+    pub const fn new() -> Labels {
+        Labels { all: Vec::new() }
+    }
+
+    fn ask(mut self, field: Field, test: Test) -> Labels {
+        self.all.push(Requirement { field, test });
+        self
+    }
+
+    /// Those whose metadata have this value under `key`.
+    #[must_use]
+    pub fn equal(self, key: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Labels {
+        self.one_of(key, [value])
+    }
+
+    /// Those whose metadata have one of these values under `key`.
+    #[must_use]
+    pub fn one_of<T: Into<Box<str>>>(
+        self,
+        key: impl Into<Box<str>>,
+        values: impl IntoIterator<Item = T>,
+    ) -> Labels {
+        self.ask(Field::Metadata(key.into()), Test::OneOf(texts(values)))
+    }
+
+    /// Those whose metadata have none of these values under `key`: another one, or nothing.
+    #[must_use]
+    pub fn none_of<T: Into<Box<str>>>(
+        self,
+        key: impl Into<Box<str>>,
+        values: impl IntoIterator<Item = T>,
+    ) -> Labels {
+        self.ask(Field::Metadata(key.into()), Test::NoneOf(texts(values)))
+    }
+
+    /// Those whose metadata have something under `key`.
+    #[must_use]
+    pub fn present(self, key: impl Into<Box<str>>) -> Labels {
+        self.ask(Field::Metadata(key.into()), Test::Present)
+    }
+
+    /// Those whose metadata have nothing under `key`.
+    #[must_use]
+    pub fn absent(self, key: impl Into<Box<str>>) -> Labels {
+        self.ask(Field::Metadata(key.into()), Test::Absent)
+    }
+
+    /// Those of one zone.
+    #[must_use]
+    pub fn in_zone(self, zone: impl Into<Box<str>>) -> Labels {
+        self.in_zones([zone])
+    }
+
+    /// Those of one of these zones.
+    #[must_use]
+    pub fn in_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
+        self.ask(Field::Zone, Test::OneOf(texts(zones)))
+    }
+
+    /// Those of none of these zones. One whose zone is not known is of none.
+    #[must_use]
+    pub fn outside_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
+        self.ask(Field::Zone, Test::NoneOf(texts(zones)))
+    }
+
+    /// Those that others hold of as well.
+    #[must_use]
+    pub fn and(mut self, others: Labels) -> Labels {
+        self.all.extend(others.all);
+        self
+    }
+
+    /// Whether nothing is asked.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Whether a pod is wanted. O(what is asked), allocates nothing.
+    pub fn hold(&self, pod: &ServiceInfo) -> bool {
+        self.all.iter().all(|requirement| requirement.holds(pod))
+    }
+}
+
+impl Requirement {
+    fn holds(&self, pod: &ServiceInfo) -> bool {
+        let found = match &self.field {
+            Field::Zone => Some(pod.zone()).filter(|zone| !zone.is_empty()),
+            Field::Metadata(key) => pod.metadata().get(&**key).map(String::as_str),
+        };
+        let is_among = |values: &[Box<str>]| {
+            found.is_some_and(|found| values.iter().any(|value| **value == *found))
+        };
+        match &self.test {
+            Test::OneOf(values) => is_among(values),
+            Test::NoneOf(values) => !is_among(values),
+            Test::Present => found.is_some(),
+            Test::Absent => found.is_none(),
+        }
+    }
+}
