@@ -121,6 +121,7 @@
 
 pub mod changes;
 mod hash;
+pub mod leases;
 mod model;
 mod registry;
 mod select;

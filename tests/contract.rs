@@ -37,6 +37,8 @@ mod copies;
 mod from_elsewhere;
 #[path = "contract/law.rs"]
 mod law;
+#[path = "contract/leases.rs"]
+mod leases;
 #[path = "contract/misheard.rs"]
 mod misheard;
 #[path = "contract/names.rs"]
@@ -261,6 +263,27 @@ macro_rules! watched_store {
                 from make:
                 a_cursor_goes_on_or_begins_anew
                 a_store_that_is_dropped_ends_its_watches
+            }
+            leases {
+                a_lease_ends_after_its_time_and_not_before
+                a_renewed_lease_ends_a_time_after_its_last_renewal
+                a_renewal_is_nothing_that_the_store_notices
+                a_renewal_comes_before_a_sweep_or_too_late
+                an_old_incarnation_does_nothing_to_its_successor
+                the_shortest_and_the_longest_times_to_live_work
+                a_wall_clock_that_jumps_moves_no_lease
+                what_expires_goes_in_one_commit
+                a_pod_that_others_removed_has_lost_its_lease
+                a_registered_pod_is_given_a_lease
+                leases_of_others_are_refused
+                everything_silent_is_withheld_and_goes_after_its_time
+                who_falls_silent_one_by_one_is_withheld
+                the_guard_forgets_who_left_long_ago
+                who_renews_while_withheld_stays
+                the_last_pod_of_a_name_is_withheld_and_goes
+                an_explicit_removal_of_the_last_pod_shows_as_empty
+                a_revoked_lease_is_lost
+                a_refused_registration_has_no_lease
             }
         }
     };
