@@ -39,6 +39,8 @@ mod from_elsewhere;
 mod law;
 #[path = "contract/leases.rs"]
 mod leases;
+#[path = "contract/leasing.rs"]
+mod leasing;
 #[path = "contract/misheard.rs"]
 mod misheard;
 #[path = "contract/names.rs"]
@@ -299,6 +301,13 @@ macro_rules! shared_watched_store {
                 from make:
                 wakers_that_panic_or_call_the_store_harm_nobody
                 wakers_that_leave_a_panic_of_others_harm_nobody
+            }
+            leasing {
+                of_a_renewal_and_a_sweep_one_wins
+                a_renewal_waits_neither_for_sweeps_nor_for_the_store
+                a_lease_is_lost_exactly_where_its_pod_is_another;
+                from make:
+                a_thread_sweeps_until_its_handle_is_dropped
             }
         }
     };
