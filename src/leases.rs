@@ -312,20 +312,24 @@ impl<S: RegistryStore> Inner<S> {
         self.nanos((self.clock)())
     }
 
-    /// Takes in the lease of a pod that was registered.
+    /// Gives a lease to a pod that was registered.
     fn enter(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+        let (slot, is_passed) = self.insert(service, ttl);
+        if is_passed {
+            self.check(&slot)?;
+        }
+        Ok(Lease(slot))
+    }
+
+    /// Takes a lease into the table. Answers besides whether a sweep has heard of everything
+    /// up to here already, so that none will hear it again if the pod has gone.
+    fn insert(&self, service: &ServiceInfo, ttl: Duration) -> (Arc<Slot>, bool) {
         let (key, incarnation) = (service.key().clone(), service.incarnation());
         let slot = Slot::new(key, incarnation, self.home, nanos(ttl), self.now());
         let slot = Arc::new(slot);
         let mut table = self.table();
         table.insert(slot.clone());
-        let is_passed = table.seen >= incarnation;
-        drop(table);
-        if is_passed {
-            // A sweep has heard of everything up to here while the lease was not in the table.
-            self.check(&slot)?;
-        }
-        Ok(Lease(slot))
+        (slot, table.seen >= incarnation)
     }
 
     /// Drops a lease whose pod is not there.

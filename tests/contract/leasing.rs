@@ -96,7 +96,9 @@ where
                             leases.revoke(lease).unwrap();
                         }
                     }
-                    _ => kept.iter().for_each(|lease| drop(leases.renew(lease))),
+                    _ => kept.iter().for_each(|lease| {
+                        let _ = leases.renew(lease);
+                    }),
                 }
             }
             kept
