@@ -98,6 +98,11 @@
 //! [`replace_source`](Registry::replace_source) makes the records of one source those of a
 //! list.
 //!
+//! # Leases
+//!
+//! A pod that is registered with a lease is removed when it does not renew it; see
+//! [`leases`].
+//!
 //! # Copies
 //!
 //! A [`ServiceInfo`] is immutable, and cloning it bumps a reference count. What a
@@ -160,4 +165,5 @@ pub use store::*;
 ))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/choosing.md")]
+#[doc = include_str!("../docs/leases.md")]
 struct Readme;

@@ -60,7 +60,7 @@ fn models_twin_a_renewal_that_looks_and_then_stores_is_rejected() {
 #[cfg(feature = "thread-safe")]
 fn registering_against_removal(register: fn(&Leases<&'static Store>) -> Lease) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(move || {
         let start = Instant::now();
         // A model that fails cannot drop it.

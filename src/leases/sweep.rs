@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use super::Inner;
 use super::guard::Guard;
 use super::slot::{Nanos, Slot};
+use super::table::AT_ONCE;
 use crate::changes::{Difference, Event, Watch};
 use crate::hash::RandomState;
 use crate::model::batch::Batch;
@@ -74,10 +75,12 @@ impl<S: RegistryStore> Inner<S> {
         for last in &expired {
             sweeper.guard.note_gone(now, last.key());
         }
-        let mut table = self.table();
-        for slot in sweeper.condemned.drain(..) {
-            table.remove(&slot);
+        for slots in sweeper.condemned.chunks(AT_ONCE) {
+            let mut table = self.table();
+            slots.iter().for_each(|slot| table.remove(slot));
         }
+        sweeper.condemned.clear();
+        let mut table = self.table();
         table.expired += expired.len() as u64;
         table.withheld = sweeper.withheld.len();
         let ends = sweeper.withheld.iter().map(|one| one.until);
@@ -100,49 +103,66 @@ impl<S: RegistryStore> Inner<S> {
         let head = self.registry.revision();
         let mut is_behind = true;
         while is_behind {
-            let event = sweeper.watch.try_recv_commit()?;
-            let mut table = self.table();
-            match &event {
+            match sweeper.watch.try_recv_commit()? {
                 Some(Event::State {
                     revision, services, ..
                 }) => {
-                    sweeper.guard.count_anew(services);
-                    let found: HashMap<&str, Revision, RandomState> = (services.iter())
-                        .map(|service| (&**service.key(), service.incarnation()))
-                        .collect();
-                    table.compare_all(|key| found.get(key).copied(), *revision);
+                    sweeper.guard.count_anew(&services);
+                    self.compare_all(&services, revision);
                 }
                 Some(Event::Changes { revision, changes }) => {
-                    for change in changes {
+                    let mut table = self.table();
+                    for change in &changes {
                         sweeper.guard.count(change);
                         match change {
                             Difference::Added(after) | Difference::Changed { after, .. } => {
-                                table.compare(after.key(), Some(after.incarnation()), *revision);
+                                table.compare(after.key(), Some(after.incarnation()), revision);
                             }
                             Difference::Removed { last, .. } => {
-                                table.compare(last.key(), None, *revision);
+                                table.compare(last.key(), None, revision);
                             }
                             _ => {}
                         }
                     }
+                    // Under the same lock: who comes next into the table knows that no sweep
+                    // hears of this again.
+                    table.seen = revision;
                 }
                 None => is_behind = false,
             }
-            table.seen = sweeper.watch.revision();
-            is_behind &= table.seen < head;
+            is_behind &= sweeper.watch.revision() < head;
         }
         Ok(())
     }
 
+    fn compare_all(&self, services: &[ServiceInfo], revision: Revision) {
+        let found: HashMap<&str, Revision, RandomState> = (services.iter())
+            .map(|service| (&**service.key(), service.incarnation()))
+            .collect();
+        let keys = {
+            let mut table = self.table();
+            // As for changes.
+            table.seen = revision;
+            table.keys()
+        };
+        for keys in keys.chunks(AT_ONCE) {
+            let mut table = self.table();
+            for key in keys {
+                table.compare(key, found.get(&**key).copied(), revision);
+            }
+        }
+    }
+
     /// Divides what is overdue into those who go and those who stay.
     fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
-        let mut table = self.table();
         let until = now.saturating_add(sweeper.guard.hold());
         let mut overdue = std::mem::take(&mut sweeper.withheld);
         for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
-            table.put_back(renewed.slot);
+            self.table().put_back(renewed.slot);
         }
-        overdue.extend(table.take_due(now).into_iter().map(|slot| Withheld {
+        let mut due = Vec::new();
+        while self.table().take_due(now, &mut due) {}
+        overdue.extend(due.into_iter().map(|slot| Withheld {
             ended: slot.ends(),
             slot,
             until,
@@ -156,7 +176,7 @@ impl<S: RegistryStore> Inner<S> {
                 sweeper.condemned.push(one.slot);
             } else {
                 // Renewed, or removed, just now.
-                table.put_back(one.slot);
+                self.table().put_back(one.slot);
             }
         }
     }

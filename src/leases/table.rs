@@ -10,6 +10,10 @@ use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
 
+/// How many leases a sweep deals with in one turn at the lock of the table. Registrations come
+/// in between.
+pub(super) const AT_ONCE: usize = 1024;
+
 /// The leases by key, and a queue of when to look at each of them.
 ///
 /// A renewal changes the slot only. The queue finds out when the old end of the lease has
@@ -98,25 +102,19 @@ impl Table {
         }
     }
 
-    /// The same for all keys.
-    pub(super) fn compare_all(
-        &mut self,
-        found: impl Fn(&str) -> Option<Revision>,
-        revision: Revision,
-    ) {
-        let keys: Vec<_> = self.entries.keys().cloned().collect();
-        for key in keys {
-            self.compare(&key, found(&key), revision);
-        }
+    pub(super) fn keys(&self) -> Vec<ServiceKey> {
+        self.entries.keys().cloned().collect()
     }
 
-    /// Takes out of the queue what is due, and moves what was renewed. O(log leases) for
-    /// each place that has come.
-    pub(super) fn take_due(&mut self, now: Nanos) -> Vec<Arc<Slot>> {
-        let mut due = Vec::new();
-        while let Some(first) = self.queue.first_entry() {
+    /// Takes out of the queue what is due, and moves what was renewed. Answers whether there is
+    /// more of it. O(log leases) for each place that has come.
+    pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<Arc<Slot>>) -> bool {
+        for _ in 0..AT_ONCE {
+            let Some(first) = self.queue.first_entry() else {
+                return false;
+            };
             if first.key().0 > now {
-                break;
+                return false;
             }
             let slot = first.remove();
             #[cfg(test)]
@@ -129,7 +127,7 @@ impl Table {
                 self.put_back(slot);
             }
         }
-        due
+        true
     }
 
     /// Puts an overdue lease that was renewed into the queue again, if it is still there.
