@@ -127,7 +127,7 @@ impl Model {
         let gone = count(&mut self.gone.iter().map(|(_, pod)| *pod));
         let lost = gone + count(&mut overdue.iter().copied());
         let all = gone + count(&mut self.pods.keys().copied());
-        lost as f64 / all as f64 > f64::from(percent) / 100.0
+        lost * 100 > all * usize::from(percent)
     }
 
     /// Answers with who expired and who is withheld.

@@ -77,7 +77,9 @@ impl<S: RegistryStore> Inner<S> {
         }
         for slots in sweeper.condemned.chunks(AT_ONCE) {
             let mut table = self.table();
-            slots.iter().for_each(|slot| table.remove(slot));
+            for slot in slots {
+                table.remove(slot);
+            }
         }
         sweeper.condemned.clear();
         let mut table = self.table();
@@ -192,10 +194,10 @@ impl<S: RegistryStore> Inner<S> {
         for one in sweeper.withheld.iter().filter(|one| !one.is_shown) {
             self.silence(&mut batch, &one.slot)?;
         }
-        let (_, changes) = match batch.is_empty() {
-            true => (Revision::ZERO, Vec::new()),
-            false => self.registry.commit_changes(batch)?,
-        };
+        let mut changes = Vec::new();
+        if !batch.is_empty() {
+            changes = self.registry.commit_changes(batch)?.1;
+        }
         for one in &mut sweeper.withheld {
             one.is_shown = true;
         }

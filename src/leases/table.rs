@@ -81,12 +81,10 @@ impl Table {
     /// Forgets a lease, which is lost from then on.
     pub(super) fn remove(&mut self, slot: &Arc<Slot>) {
         slot.lose();
-        if self
-            .get(&slot.key)
-            .is_some_and(|known| Arc::ptr_eq(known, slot))
-        {
-            let entry = self.entries.remove(&slot.key);
-            entry.iter().for_each(|entry| self.drop_from_queue(entry));
+        let is_known = (self.get(&slot.key)).is_some_and(|known| Arc::ptr_eq(known, slot));
+        let entry = is_known.then(|| self.entries.remove(&slot.key)).flatten();
+        if let Some(entry) = entry {
+            self.drop_from_queue(&entry);
         }
     }
 

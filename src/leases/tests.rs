@@ -38,9 +38,11 @@ fn a_sweep_looks_at_what_is_due_and_at_nothing_else() {
     assert_eq!(looks(start), (0, 0));
     // Renewals are not noticed, however many.
     for _ in 0..10 {
-        kept.iter().for_each(|lease| leases.renew(lease).unwrap());
+        for lease in &kept {
+            leases.renew(lease).unwrap();
+        }
     }
-    assert_eq!(looks(start + TTL - Duration::from_nanos(1)), (0, 0));
+    assert_eq!(looks(start + Duration::from_secs(29)), (0, 0));
     // The clock of the renewals stands still: these are due.
     assert_eq!(looks(start + TTL), (PODS / 100, PODS / 100));
     assert_eq!(looks(start + TTL), (0, 0));
