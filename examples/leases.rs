@@ -23,8 +23,8 @@ fn timed<R>(what: &str, count: u64, work: impl FnOnce() -> Result<R>) -> Result<
     let begun = Instant::now();
     let answer = work()?;
     let took = begun.elapsed();
-    let each = took.as_secs_f64() * 1e9 / count as f64;
-    println!("{what:<44} {took:>9.1?}  {each:>7.0} ns each");
+    let each = took.as_nanos() / u128::from(count);
+    println!("{what:<44} {took:>9.1?}  {each:>7} ns each");
     Ok(answer)
 }
 
@@ -64,8 +64,8 @@ fn main() -> Result<()> {
     passed.store(TTL.as_secs() - 1, Relaxed);
     let renew = |lease: &Lease| black_box(leases.renew(lease)).map_err(StoreError::failed);
     timed("renewing those that stay", PODS - PODS / ENDING, || {
-        let staying = kept.iter().filter(|lease| lease.ttl() > TTL);
-        staying.map(renew).collect::<Result<()>>()
+        let mut staying = kept.iter().filter(|lease| lease.ttl() > TTL);
+        staying.try_for_each(renew)
     })?;
     let system = Leases::new(Registry::new(DefaultStore::new()), LeaseOptions::default())?;
     let one = system.register(ServiceRegistration::new("web", "1"), TTL)?;
