@@ -101,7 +101,7 @@
 //! # Leases
 //!
 //! A pod that is registered with a lease is removed when it does not renew it; see
-//! [`leases`].
+//! [`leases`]. With the feature `checks`, the module `checks` probes what is registered.
 //!
 //! # Copies
 //!
@@ -121,10 +121,13 @@
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `stream` | watches as `futures_core::Stream`s |
+//! | `checks` | health checks, and `tokio` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod changes;
+#[cfg(feature = "checks")]
+pub mod checks;
 mod hash;
 pub mod leases;
 mod model;
