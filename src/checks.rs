@@ -74,6 +74,7 @@ impl Default for CheckOptions {
 /// - It learns by a [watch](RegistryStore::watch) whom to probe. A pod that leaves is probed no
 ///   more, and a probe of it that is under way is dropped. The pods that are there at the begin are
 ///   spread over an interval; one that comes later is first probed within a tenth of it.
+/// - A probe begins up to 20 ms, or a hundredth of an interval, after its time, together with others.
 /// - A check that comes late changes nothing: what a probe found is noted only if the pod is still
 ///   the same registration, and nobody has set another status or reported a later check while it ran.
 /// - A pod that is [`Draining`](crate::ServiceStatus::Draining) stays so, whatever a probe finds.
@@ -84,7 +85,8 @@ impl Default for CheckOptions {
 ///
 /// One look at the store for each probe; what was found at about the same time is one commit. O(log
 /// pods) for each probe and each pod that comes or goes. It spawns a task for each probe that is under
-/// way, on the runtime on which it [runs](Self::run).
+/// way, on the runtime on which it [runs](Self::run). A current-thread runtime on a thread of its own
+/// costs least: several threads wake each other.
 #[derive(Clone, Debug)]
 pub struct Checks<S, P> {
     registry: Registry<S>,

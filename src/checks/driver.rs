@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use hashbrown::HashMap;
@@ -25,6 +25,8 @@ use crate::model::status::ServiceStatus;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 
+/// How late a probe may begin.
+const LONGEST_NAP: Duration = Duration::from_millis(20);
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Driver<S, P> {
@@ -38,8 +40,11 @@ pub(super) struct Driver<S, P> {
     under_way: HashMap<Id, UnderWay, RandomState>,
     /// Whether a probe succeeded.
     probes: JoinSet<bool>,
-    /// Until the first of the queue is due.
+    /// Until the first of the queue is due, and a nap longer.
     sleep: Pin<Box<Sleep>>,
+    nap: Duration,
+    /// When that was over last.
+    awake: Instant,
     chance: Chance,
 }
 
@@ -106,6 +111,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             under_way: HashMap::default(),
             probes: JoinSet::new(),
             sleep: Box::pin(sleep_until(Instant::now())),
+            nap: LONGEST_NAP.min(options.interval / 100),
+            awake: Instant::now(),
             chance: Chance {
                 state: RandomState::default(),
                 drawn: 0,
@@ -143,10 +150,18 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         match self.queue.first() {
             Some((first, _)) if self.probes.len() < self.options.at_once.max(1) => {
-                if self.sleep.deadline() != *first {
-                    self.sleep.as_mut().reset(*first);
+                // Not at once where it has just slept: others will be due by then, and the
+                // thread is woken, and the store asked to commit, once for all of them.
+                let until = *first + self.nap;
+                if *first <= self.awake {
+                    return Poll::Ready(Step::Due);
                 }
-                self.sleep.as_mut().poll(context).map(|()| Step::Due)
+                if self.sleep.deadline() != until {
+                    self.sleep.as_mut().reset(until);
+                }
+                ready!(self.sleep.as_mut().poll(context));
+                self.awake = Instant::now();
+                Poll::Ready(Step::Due)
             }
             _ => Poll::Pending,
         }
@@ -274,9 +289,10 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             let Some(pod) = self.pods.get_mut(&ended.key) else {
                 continue;
             };
-            pod.streak = match is_well {
-                true => pod.streak.max(0) + 1,
-                false => pod.streak.min(0) - 1,
+            pod.streak = if is_well {
+                pod.streak.max(0) + 1
+            } else {
+                pod.streak.min(0) - 1
             };
             let CheckOptions { rise, fall, .. } = self.options;
             let status = match ended.status {

@@ -223,11 +223,11 @@ fn jitter_spreads_what_was_registered_at_once() {
 fn assert_spread(times: &[Duration], range: Duration, least: Duration) {
     let mut parts = [0; 10];
     for time in times {
-        // A timer may be late by a tick of a millisecond.
+        // A probe may begin late by a nap of the driver.
         let part = (*time - least).as_millis() * 10 / range.as_millis();
         parts[usize::try_from(part).unwrap().min(9)] += 1;
         assert!(
-            *time <= least + range + Duration::from_millis(2),
+            *time <= least + range + Duration::from_millis(25),
             "{time:?}"
         );
     }
