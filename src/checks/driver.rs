@@ -322,7 +322,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             ..
         } = self.options;
         let jitter = interval / 100 * u32::from(jitter_percent.min(100));
-        let pause = interval - jitter + self.chance.part(2 * jitter);
+        let pause = interval.saturating_sub(jitter) + self.chance.part(2 * jitter);
         (begun + pause).max(Instant::now())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::task::Poll;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -158,9 +159,11 @@ async fn get(target: &Target<'_>) -> io::Result<u16> {
     let mut head = Vec::with_capacity(512);
     loop {
         match final_status(&head) {
-            Some(status) => return status.ok_or_else(|| io::ErrorKind::InvalidData.into()),
-            None if head.len() > LONGEST_HEAD => return Err(io::ErrorKind::InvalidData.into()),
-            None => {}
+            Poll::Ready(status) => return status.ok_or_else(|| io::ErrorKind::InvalidData.into()),
+            Poll::Pending if head.len() > LONGEST_HEAD => {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            Poll::Pending => {}
         }
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -168,16 +171,21 @@ async fn get(target: &Target<'_>) -> io::Result<u16> {
     }
 }
 
-/// The status of an answer, behind those that are not final; `None` while there is too little
-/// of it, and `Some(None)` where it is no answer.
-fn final_status(mut head: &[u8]) -> Option<Option<u16>> {
+/// The status of an answer, behind those that are not final; pending while there is too little
+/// of it, and `None` where it is no answer.
+fn final_status(mut head: &[u8]) -> Poll<Option<u16>> {
+    let find = |head: &[u8], text: &[u8]| head.windows(text.len()).position(|part| part == text);
     loop {
-        let end = head.windows(2).position(|bytes| bytes == b"\r\n")?;
+        let Some(end) = find(head, b"\r\n") else {
+            return Poll::Pending;
+        };
         let status = status(&head[..end]);
         if !matches!(status, Some(100..=199)) {
-            return Some(status);
+            return Poll::Ready(status);
         }
-        let end = head.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+        let Some(end) = find(head, b"\r\n\r\n") else {
+            return Poll::Pending;
+        };
         head = &head[end + 4..];
     }
 }
@@ -251,22 +259,23 @@ mod tests {
 
     #[test]
     fn a_status_is_read_when_it_is_there() {
+        use Poll::{Pending, Ready};
         for (head, status) in [
-            ("HTTP/1.1 200 OK\r\n", Some(Some(200))),
-            ("HTTP/1.0 503\r\nx", Some(Some(503))),
+            ("HTTP/1.1 200 OK\r\n", Ready(Some(200))),
+            ("HTTP/1.0 503\r\nx", Ready(Some(503))),
             (
                 "HTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 204 No\r\n",
-                Some(Some(204)),
+                Ready(Some(204)),
             ),
-            ("HTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 20", None),
-            ("HTTP/1.1 100 Continue\r\n", None),
-            ("", None),
-            ("HTTP/1.1 200 OK", None),
-            ("HTTP/2 200\r\n", Some(None)),
-            ("HTTP/1.1 2000\r\n", Some(None)),
-            ("HTTP/1.1 2x0 OK\r\n", Some(None)),
-            ("HTTP/1.1 20\r\n", Some(None)),
-            ("SSH-2.0-OpenSSH\r\n", Some(None)),
+            ("HTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 20", Pending),
+            ("HTTP/1.1 100 Continue\r\n", Pending),
+            ("", Pending),
+            ("HTTP/1.1 200 OK", Pending),
+            ("HTTP/2 200\r\n", Ready(None)),
+            ("HTTP/1.1 2000\r\n", Ready(None)),
+            ("HTTP/1.1 2x0 OK\r\n", Ready(None)),
+            ("HTTP/1.1 20\r\n", Ready(None)),
+            ("SSH-2.0-OpenSSH\r\n", Ready(None)),
         ] {
             assert_eq!(final_status(head.as_bytes()), status, "{head}");
         }

@@ -120,7 +120,7 @@ pub(crate) fn slow(_: usize, stream: &mut TcpStream) {
 
 /// Well and not, by turns.
 pub(crate) fn flapping(number: usize, stream: &mut TcpStream) {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         well(0, stream);
     } else {
         failing(0, stream);
