@@ -74,15 +74,15 @@ fn check(probe: impl Probe, port: u16, seconds: u64) -> Result<(), Box<dyn Error
     std::thread::sleep(Duration::from_secs(seconds));
     let took = begun.elapsed().as_secs_f64();
     let [user, system] = processor_time()?;
-    let used = user + system - before[0] - before[1];
+    let spent = user + system - before[0] - before[1];
     let statuses = registry.get_all_services()?;
     let of = |status| statuses.iter().filter(|pod| pod.status() == status).count();
     println!(
-        "{PODS} pods, every {:?}: {:.1} % of a core ({used:.2} s in {took:.1} s, {:.0} % of it in the \
+        "{PODS} pods, every {:?}: {:.1} % of a core ({spent:.2} s in {took:.1} s, {:.0} % of it in the \
          system), {} commits",
         options.interval,
-        100.0 * used / took,
-        100.0 * (system - before[1]) / used,
+        100.0 * spent / took,
+        100.0 * (system - before[1]) / spent,
         registry.revision().as_u64() - revision.as_u64(),
     );
     let (healthy, unhealthy) = (of(ServiceStatus::Healthy), of(ServiceStatus::Unhealthy));
