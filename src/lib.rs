@@ -103,6 +103,11 @@
 //! [`balance`] picks one of the pods of a name: in turn, at random by weight, the less loaded of
 //! two, or by a key; one's own zone first.
 //!
+//! # Leases
+//!
+//! A pod that is registered with a lease is removed when it does not renew it; see
+//! [`leases`]. With the feature `checks`, the module `checks` probes what is registered.
+//!
 //! # Copies
 //!
 //! A [`ServiceInfo`] is immutable, and cloning it bumps a reference count. What a
@@ -125,14 +130,18 @@
 //! | `tracing` | an event of the crate `tracing` for each commit, and for each watch that fell behind |
 //! | `tower` | a watch as the discovery of a balancer of `tower`, which tonic has, too |
 //! | `dump` | the module `dump`: a registry as a file, and back; adds `serde_json` and `crc32fast` |
+//! | `checks` | health checks, and `tokio` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod balance;
 pub mod changes;
+#[cfg(feature = "checks")]
+pub mod checks;
 #[cfg(feature = "dump")]
 pub mod dump;
 mod hash;
+pub mod leases;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 mod model;
@@ -178,4 +187,5 @@ pub use store::*;
 ))]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/choosing.md")]
+#[doc = include_str!("../docs/leases.md")]
 struct Readme;

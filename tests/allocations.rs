@@ -22,7 +22,9 @@ mod heap;
 
 use std::hint::black_box;
 use std::thread;
+use std::time::Duration;
 
+use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{
     Batch, MemoryStore, Registry, RegistryStore, ServiceInfo, ServiceStatus, StoreStats,
 };
@@ -194,6 +196,22 @@ fn updates_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
     assert_eq!(here(updates), Counts::default());
     let counts = everywhere(updates);
     assert!(counts.allocations < 100, "{counts:?}");
+}
+
+fn renewals_allocate_nothing<S: RegistryStore>(make: fn() -> S) {
+    let _alone = alone();
+    let registry = Registry::new(filled(make()));
+    let leases = Leases::new(registry, LeaseOptions::default()).unwrap();
+    let ttl = Duration::from_secs(3600);
+    let own = registration("web", "1", &[]);
+    let lease = leases.register(own, ttl).unwrap();
+    let revision = leases.registry().revision();
+    let renewals = || (0..1000).all(|_| leases.renew(&lease).is_ok());
+    let counts = here(|| assert!(renewals()));
+    assert_eq!(counts, Counts::default());
+    let counts = everywhere(renewals);
+    assert!(counts.allocations < 100, "{counts:?}");
+    assert_eq!(leases.registry().revision(), revision);
 }
 
 /// A health update costs the same, however large the record is.
@@ -463,6 +481,7 @@ macro_rules! every_store {
         tests! { $make;
             reads_allocate_nothing
             updates_copy_no_registration
+            renewals_allocate_nothing
             unregistering_leaves_nothing
             removing_one_by_one_leaves_nothing
             clear_leaves_nothing

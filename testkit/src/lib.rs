@@ -56,6 +56,12 @@ pub mod copies;
 #[path = "contract/law.rs"]
 pub mod law;
 #[doc(hidden)]
+#[path = "contract/leases.rs"]
+pub mod leases;
+#[doc(hidden)]
+#[path = "contract/leasing.rs"]
+pub mod leasing;
+#[doc(hidden)]
 #[path = "contract/names.rs"]
 pub mod names;
 #[doc(hidden)]

@@ -225,6 +225,27 @@ macro_rules! watched_store {
                 a_cursor_goes_on_or_begins_anew
                 a_store_that_is_dropped_ends_its_watches
             }
+            leases {
+                a_lease_ends_after_its_time_and_not_before
+                a_renewed_lease_ends_a_time_after_its_last_renewal
+                a_renewal_is_nothing_that_the_store_notices
+                a_renewal_comes_before_a_sweep_or_too_late
+                an_old_incarnation_does_nothing_to_its_successor
+                the_shortest_and_the_longest_times_to_live_work
+                a_wall_clock_that_jumps_moves_no_lease
+                what_expires_goes_in_one_commit
+                a_pod_that_others_removed_has_lost_its_lease
+                a_registered_pod_is_given_a_lease
+                leases_of_others_are_refused
+                everything_silent_is_withheld_and_goes_after_its_time
+                who_falls_silent_one_by_one_is_withheld
+                the_guard_forgets_who_left_long_ago
+                who_renews_while_withheld_stays
+                the_last_pod_of_a_name_is_withheld_and_goes
+                an_explicit_removal_of_the_last_pod_shows_as_empty
+                a_revoked_lease_is_lost
+                a_refused_registration_has_no_lease
+            }
         }
     };
 }
@@ -244,6 +265,13 @@ macro_rules! shared_watched_store {
                 from make:
                 wakers_that_panic_or_call_the_store_harm_nobody
                 wakers_that_leave_a_panic_of_others_harm_nobody
+            }
+            leasing {
+                of_a_renewal_and_a_sweep_one_wins
+                a_renewal_waits_neither_for_sweeps_nor_for_the_store
+                a_lease_is_lost_exactly_where_its_pod_is_another;
+                from make:
+                a_thread_sweeps_until_its_handle_is_dropped
             }
         }
     };

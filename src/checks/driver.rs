@@ -1,0 +1,328 @@
+//! [`Driver`]: whom to probe when, and what to make of what was found.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::hash::BuildHasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use hashbrown::HashMap;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::{CheckOptions, Probe};
+use crate::changes::{Difference, Event, Watch};
+use crate::hash::RandomState;
+use crate::model::batch::Batch;
+use crate::model::condition::Expected;
+use crate::model::error::{Result, StoreError};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+use crate::model::status::ServiceStatus;
+use crate::registry::Registry;
+use crate::store::RegistryStore;
+
+/// How late a probe may begin.
+const LONGEST_NAP: Duration = Duration::from_millis(20);
+const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
+
+pub(super) struct Driver<S, P> {
+    registry: Registry<S>,
+    probe: Arc<P>,
+    options: CheckOptions,
+    watch: Watch,
+    pods: HashMap<ServiceKey, Pod, RandomState>,
+    /// Who is probed next. Nobody stands here whose probe is under way.
+    queue: BTreeSet<(Instant, ServiceKey)>,
+    under_way: HashMap<Id, UnderWay, RandomState>,
+    /// Whether a probe succeeded.
+    probes: JoinSet<bool>,
+    /// Until the first of the queue is due, and a nap longer.
+    sleep: Pin<Box<Sleep>>,
+    nap: Duration,
+    /// When that was over last.
+    awake: Instant,
+    chance: Chance,
+}
+
+struct Pod {
+    incarnation: Revision,
+    /// Probes in a row that succeeded, or, below zero, that failed.
+    streak: i64,
+    turn: Turn,
+}
+
+enum Turn {
+    /// Its place in the queue.
+    At(Instant),
+    Probed(AbortHandle),
+}
+
+/// A probe, and the record that it is of.
+struct UnderWay {
+    key: ServiceKey,
+    begun: Instant,
+    revision: Revision,
+    status: ServiceStatus,
+    checked_at: SystemTime,
+}
+
+/// Random numbers, for jitter.
+struct Chance {
+    state: RandomState,
+    drawn: u64,
+}
+
+impl Chance {
+    /// A part of `most`, evenly at random.
+    fn part(&mut self, most: Duration) -> Duration {
+        self.drawn += 1;
+        let random = self.state.hash_one(self.drawn) >> 11;
+        #[allow(clippy::cast_precision_loss)] // it has 53 bits
+        most.mul_f64(random as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+enum Step {
+    Heard(Result<Event>),
+    Found(Vec<(Id, bool)>),
+    Due,
+}
+
+impl<S: RegistryStore, P: Probe> Driver<S, P> {
+    pub(super) fn new(
+        registry: Registry<S>,
+        probe: P,
+        mut options: CheckOptions,
+        watch: Watch,
+    ) -> Driver<S, P> {
+        // Further than any clock goes would be no time.
+        options.interval = options.interval.min(LONGEST_INTERVAL);
+        Driver {
+            registry,
+            probe: Arc::new(probe),
+            options,
+            watch,
+            pods: HashMap::default(),
+            queue: BTreeSet::new(),
+            under_way: HashMap::default(),
+            probes: JoinSet::new(),
+            sleep: Box::pin(sleep_until(Instant::now())),
+            nap: LONGEST_NAP.min(options.interval / 100),
+            awake: Instant::now(),
+            chance: Chance {
+                state: RandomState::default(),
+                drawn: 0,
+            },
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Result<()> {
+        loop {
+            let answer = match poll_fn(|context| self.step(context)).await {
+                Step::Heard(event) => event.map(|event| self.hear(event)),
+                Step::Found(found) => self.note(found),
+                Step::Due => self.begin_due(),
+            };
+            match answer {
+                Err(StoreError::Closed) => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// What comes first: news of the store, probes that have ended, or one whose time has come.
+    fn step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        if let Poll::Ready(event) = self.watch.poll_recv(context) {
+            return Poll::Ready(Step::Heard(event));
+        }
+        let mut found = Vec::new();
+        while let Poll::Ready(Some(ended)) = self.probes.poll_join_next_with_id(context) {
+            // Whoever panics has failed. Those that were dropped are not under way any more.
+            found.push(ended.unwrap_or_else(|error| (error.id(), false)));
+        }
+        if !found.is_empty() {
+            return Poll::Ready(Step::Found(found));
+        }
+        match self.queue.first() {
+            Some((first, _)) if self.probes.len() < self.options.at_once.max(1) => {
+                // Not at once where it has just slept: others will be due by then, and the
+                // thread is woken, and the store asked to commit, once for all of them.
+                let until = *first + self.nap;
+                if *first <= self.awake {
+                    return Poll::Ready(Step::Due);
+                }
+                if self.sleep.deadline() != until {
+                    self.sleep.as_mut().reset(until);
+                }
+                ready!(self.sleep.as_mut().poll(context));
+                self.awake = Instant::now();
+                Poll::Ready(Step::Due)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    fn hear(&mut self, event: Event) {
+        let interval = self.options.interval;
+        match event {
+            Event::State { services, .. } => {
+                let found: HashMap<&ServiceKey, Revision, RandomState> = (services.iter())
+                    .map(|service| (service.key(), service.incarnation()))
+                    .collect();
+                let gone: Vec<ServiceKey> = (self.pods.keys())
+                    .filter(|key| !found.contains_key(key))
+                    .cloned()
+                    .collect();
+                for key in gone {
+                    self.remove(&key);
+                }
+                for service in &services {
+                    self.add(service, interval);
+                }
+            }
+            Event::Changes { changes, .. } => {
+                for change in &changes {
+                    match change {
+                        Difference::Added(service) | Difference::Changed { after: service, .. } => {
+                            self.add(service, interval / 10);
+                        }
+                        Difference::Removed { last, .. } => self.remove(last.key()),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in a pod, unless it is known.
+    fn add(&mut self, service: &ServiceInfo, spread: Duration) {
+        let (key, incarnation) = (service.key(), service.incarnation());
+        let known = self.pods.get(key);
+        if known.is_some_and(|pod| pod.incarnation == incarnation) {
+            return;
+        }
+        self.remove(key);
+        let pod = Pod {
+            incarnation,
+            streak: 0,
+            turn: Turn::At(Instant::now()),
+        };
+        self.pods.insert(key.clone(), pod);
+        let first = Instant::now() + self.chance.part(spread);
+        self.enqueue(key, first);
+    }
+
+    /// Gives a pod, which has no place in the queue, one.
+    fn enqueue(&mut self, key: &ServiceKey, at: Instant) {
+        if let Some(pod) = self.pods.get_mut(key) {
+            pod.turn = Turn::At(at);
+            self.queue.insert((at, key.clone()));
+        }
+    }
+
+    fn remove(&mut self, key: &ServiceKey) {
+        match self.pods.remove(key).map(|pod| pod.turn) {
+            Some(Turn::At(at)) => {
+                self.queue.remove(&(at, key.clone()));
+            }
+            Some(Turn::Probed(task)) => {
+                self.under_way.remove(&task.id());
+                task.abort();
+            }
+            None => {}
+        }
+    }
+
+    /// Begins the probe that is due.
+    fn begin_due(&mut self) -> Result<()> {
+        let Some((at, key)) = self.queue.pop_first() else {
+            return Ok(());
+        };
+        // The record of now: the watch does not tell of times of checks.
+        let Some(service) = self.registry.find_service(&key)? else {
+            // It has left, and the watch will say so. A place in the queue it must have.
+            self.enqueue(&key, at + self.options.interval);
+            return Ok(());
+        };
+        let Some(pod) = self.pods.get_mut(&key) else {
+            return Ok(());
+        };
+        if pod.incarnation != service.incarnation() {
+            // As if the watch had said so already.
+            pod.incarnation = service.incarnation();
+            pod.streak = 0;
+        }
+        let now = SystemTime::now();
+        let under_way = UnderWay {
+            key,
+            begun: Instant::now(),
+            revision: service.revision(),
+            status: service.status(),
+            // No earlier than what is there, so that a clock that steps back freezes nobody;
+            // and no later than the begin, so that who has checked meanwhile knows better.
+            checked_at: service
+                .last_health_check()
+                .map_or(now, |last| last.max(now)),
+        };
+        let (probe, limit) = (self.probe.clone(), self.options.timeout);
+        let task = self.probes.spawn(async move {
+            let answer = timeout(limit, probe.probe(&service)).await;
+            answer.unwrap_or(false)
+        });
+        self.under_way.insert(task.id(), under_way);
+        pod.turn = Turn::Probed(task);
+        Ok(())
+    }
+
+    /// Notes what probes have found, in one commit.
+    fn note(&mut self, found: Vec<(Id, bool)>) -> Result<()> {
+        let mut batch = Batch::with_capacity(found.len());
+        for (id, is_well) in found {
+            let Some(ended) = self.under_way.remove(&id) else {
+                continue;
+            };
+            let Some(pod) = self.pods.get_mut(&ended.key) else {
+                continue;
+            };
+            pod.streak = if is_well {
+                pod.streak.max(0) + 1
+            } else {
+                pod.streak.min(0) - 1
+            };
+            let CheckOptions { rise, fall, .. } = self.options;
+            let status = match ended.status {
+                ServiceStatus::Draining => ServiceStatus::Draining,
+                _ if pod.streak >= i64::from(rise.max(1)) => ServiceStatus::Healthy,
+                _ if -pod.streak >= i64::from(fall.max(1)) => ServiceStatus::Unhealthy,
+                status => status,
+            };
+            // Of another revision is a pod that was registered anew, or whose status somebody
+            // else has set.
+            let expected = Expected::Revision(ended.revision);
+            batch.update_health_if(&ended.key, expected, status, ended.checked_at);
+            let next = self.next_after(ended.begun);
+            self.enqueue(&ended.key, next);
+        }
+        match self.registry.commit(batch) {
+            Err(StoreError::Closed) => Err(StoreError::Closed),
+            // The next check brings what is newer.
+            _ => Ok(()),
+        }
+    }
+
+    fn next_after(&mut self, begun: Instant) -> Instant {
+        let CheckOptions {
+            interval,
+            jitter_percent,
+            ..
+        } = self.options;
+        let jitter = interval / 100 * u32::from(jitter_percent.min(100));
+        let pause = interval.saturating_sub(jitter) + self.chance.part(2 * jitter);
+        (begun + pause).max(Instant::now())
+    }
+}

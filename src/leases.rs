@@ -1,0 +1,392 @@
+//! Leases: the right of a pod to stay, which ends by itself unless it is renewed.
+//!
+//! A pod that crashes unregisters nobody. So it is registered with a time to live, renews its
+//! lease while it lives, and is removed when it does not: see [`Leases`].
+
+mod guard;
+#[cfg(all(test, loom))]
+mod models;
+mod slot;
+mod sweep;
+mod table;
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
+mod thread;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::changes::{Difference, Selection};
+use crate::model::batch::Batch;
+use crate::model::cause::Cause;
+use crate::model::condition::Expected;
+use crate::model::error::Result;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::registration::ServiceRegistration;
+use crate::model::revision::Revision;
+use crate::registry::Registry;
+use crate::store::RegistryStore;
+use crate::sync::{Mutex, MutexGuard};
+
+pub use guard::LeaseOptions;
+pub use sweep::Sweep;
+pub use thread::Sweeping;
+
+use guard::Guard;
+use slot::{NEVER, Nanos, Slot, nanos};
+use sweep::Sweeper;
+use table::Table;
+
+/// Registers pods for a time, and removes those that did not renew it.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use service_registry::leases::{LeaseOptions, Leases};
+/// use service_registry::{MemoryStore, Registry, ServiceRegistration};
+///
+/// // A clock that the program sets, as in a test; `Leases::new` takes the system's.
+/// let start = Instant::now();
+/// let leases = Leases::with_clock(
+///     Registry::new(MemoryStore::new()),
+///     LeaseOptions::default(),
+///     move || start,
+/// )?;
+/// let ttl = Duration::from_secs(30);
+/// let one = leases.register(ServiceRegistration::new("web", "pod-1"), ttl)?;
+/// let two = leases.register(ServiceRegistration::new("web", "pod-2"), 2 * ttl)?;
+/// leases.renew(&one)?;
+///
+/// let sweep = leases.sweep(start + ttl)?;
+/// assert_eq!(sweep.expired[0].key(), "web:pod-1");
+/// assert!(leases.renew(&one).is_err());
+/// assert_eq!(leases.registry().get_services_by_name("web")?.len(), 1);
+/// leases.revoke(two)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What it promises
+///
+/// - A lease ends its time to live after it was last renewed, or registered: not before, and the
+///   next sweep from then on removes the pod. So with a sweep in each tick a pod goes within a
+///   time to live and a tick.
+/// - Only the incarnation that the lease is of is ever removed. A renewal brings no pod back, and
+///   a lease of an incarnation before does nothing to the one that came in its place.
+/// - Of a renewal and a sweep that meet, one is first: the renewal counts, or it answers
+///   [`LeaseLost`].
+/// - A pod that was removed or registered anew by others, past its `Leases`, has lost its lease
+///   after the next sweep.
+/// - All times are of a monotonic clock. Whoever sets the time of the system changes nothing.
+///
+/// # Costs
+///
+/// [`renew`](Self::renew) is one atomic operation beside a look at the clock: no commit, no lock,
+/// no allocation. [`register`](Self::register) is one commit, and O(log leases). A
+/// [`sweep`](Self::sweep) is O(log leases) for each lease whose time to live has passed since it
+/// was last looked at, and for each change of the store since the last sweep; one commit for all
+/// that expired.
+///
+/// It [watches](RegistryStore::watch) the whole store, and commits pay for that watch. Where
+/// more was committed since the last sweep than the log of the store holds, the sweep looks at
+/// everything, in O(*n*).
+///
+/// # When everything falls silent at once
+///
+/// Where many pods of a name, or of all, expire within a short time, it is rather the network
+/// that has failed, and a list of pods that may be wrong is better than none.
+/// [`LeaseOptions`] says what is too many. Those that are overdue then are *withheld*: they stay,
+/// their status becomes [`Unknown`](crate::ServiceStatus::Unknown) (one that is
+/// [`Draining`](crate::ServiceStatus::Draining) stays so), and [`Sweep::withheld`] names them.
+/// Whoever renews goes on as before, and its status is what the next health check says. Others go
+/// as soon as they are not too many any more, or when they were withheld for
+/// [`hold`](LeaseOptions::hold). The last pod of a name is all of it, so it is withheld, too. A pod
+/// that is removed by [`revoke`](Self::revoke) or by the registry goes at once, always.
+///
+/// # Clones
+///
+/// A clone is a handle of the same leases.
+pub struct Leases<S> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    registry: Registry<S>,
+    /// Tells these leases from others.
+    home: u64,
+    clock: Box<dyn Fn() -> Instant + Send + Sync>,
+    origin: Instant,
+    /// Locked for moments, and not while the store is called.
+    table: Mutex<Table>,
+    /// Whoever sweeps.
+    sweeper: Mutex<Sweeper>,
+}
+
+/// The right of one registered pod to stay, see [`Leases`].
+///
+/// Dropping it changes nothing: the pod stays until the lease ends. A clone is the same lease.
+#[derive(Clone)]
+#[must_use = "a lease that nobody renews ends"]
+pub struct Lease(Arc<Slot>);
+
+/// The lease has ended, or its pod was removed or registered anew. A pod that wants to stay
+/// registers again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLost;
+
+/// How many leases there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeaseStats {
+    /// Leases that have not ended.
+    pub leases: usize,
+    /// Those of them whose pods the last sweep withheld.
+    pub withheld: usize,
+    /// Pods that sweeps have removed, ever.
+    pub expired: u64,
+}
+
+impl<S: RegistryStore> Leases<S> {
+    /// Leases for pods of `registry`.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistryStore::watch`] does.
+    pub fn new(registry: Registry<S>, options: LeaseOptions) -> Result<Leases<S>> {
+        Leases::with_clock(registry, options, Instant::now)
+    }
+
+    /// The same with a clock of the caller's, which must not go back.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistryStore::watch`] does.
+    pub fn with_clock(
+        registry: Registry<S>,
+        options: LeaseOptions,
+        clock: impl Fn() -> Instant + Send + Sync + 'static,
+    ) -> Result<Leases<S>> {
+        static HOMES: AtomicU64 = AtomicU64::new(0);
+        let watch = registry.watch(Selection::All)?;
+        let origin = clock();
+        let inner = Inner {
+            registry,
+            home: HOMES.fetch_add(1, Relaxed),
+            clock: Box::new(clock),
+            origin,
+            table: Mutex::new(Table::default()),
+            sweeper: Mutex::new(Sweeper::new(watch, Guard::new(options))),
+        };
+        Ok(Leases {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The registry whose pods these are.
+    pub fn registry(&self) -> &Registry<S> {
+        &self.inner.registry
+    }
+
+    /// Registers a pod, as [`Registry::register`] does, until `ttl` has passed without a
+    /// renewal. With a `ttl` of zero the next sweep finds it ended; one of 500 years or more
+    /// does not end. One commit.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Registry::register`] does.
+    pub fn register(&self, registration: ServiceRegistration, ttl: Duration) -> Result<Lease> {
+        let service = self.registry().register(registration)?;
+        self.inner.enter(&service, ttl)
+    }
+
+    /// Gives a lease to a pod that is registered, such as one that was restored from a dump;
+    /// a lease that it has is lost. No commit. Where `service` is not registered any more, or
+    /// anew, the answer is a lost lease.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistryStore::with_service`] does, but for a pod that is not there.
+    pub fn grant(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+        let lease = self.inner.enter(service, ttl)?;
+        self.inner.check(&lease.0)?;
+        Ok(lease)
+    }
+
+    /// Puts off the end of a lease: from now on it has its whole time to live again. O(1): one
+    /// atomic operation, no lock, no allocation, and nothing that the store notices.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLost`] where the pod has expired, was removed or was registered anew; and for a
+    /// lease of other `Leases`. A removal that went past these `Leases` is known after the next
+    /// sweep.
+    pub fn renew(&self, lease: &Lease) -> Result<(), LeaseLost> {
+        if lease.0.home != self.inner.home {
+            return Err(LeaseLost);
+        }
+        lease.0.renew(self.inner.now())
+    }
+
+    /// Removes the pod of a lease together with its subscriptions, if it is still the one that
+    /// the lease is of, and answers with what was removed. The guard has no say. One commit.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistryStore::commit_changes`] does; then the lease goes on.
+    pub fn revoke(&self, lease: Lease) -> Result<Option<ServiceInfo>> {
+        let slot = lease.0;
+        if slot.home != self.inner.home {
+            return Ok(None);
+        }
+        let expected = Expected::Incarnation(slot.incarnation);
+        let mut batch = Batch::with_capacity(1);
+        batch.remove_if(&slot.key, expected, Cause::Deleted);
+        let (_, changes) = self.registry().commit_changes(batch)?;
+        self.inner.table().remove(&slot);
+        Ok(changes.into_iter().find_map(|change| match change {
+            Difference::Removed { last, .. } => Some(last),
+            _ => None,
+        }))
+    }
+
+    /// The lease of the pod that is registered under `key`, for a caller that knows its pods by
+    /// their names: a server whose clients send heartbeats. Let it compare the
+    /// [`incarnation`](Lease::incarnation), so that a late heartbeat of a pod does not renew the
+    /// lease of the one that came in its place. O(1).
+    pub fn find(&self, key: &str) -> Option<Lease> {
+        self.inner.table().get(key).cloned().map(Lease)
+    }
+
+    /// Removes the pods whose leases have ended at `now`, a time of the
+    /// [clock](Self::with_clock), but for those that are withheld. One commit, if there is
+    /// anything to do. One sweep at a time: a second one waits.
+    ///
+    /// A pod whose removal fails has lost its lease, and the next sweep tries again. Do not call
+    /// it inside a read closure of the store: it may wait for a sweep that waits for the closure.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistryStore::commit_changes`] and [`Watch::try_recv`](
+    /// crate::changes::Watch::try_recv) do.
+    pub fn sweep(&self, now: Instant) -> Result<Sweep> {
+        let sweeper = self.inner.sweeper.lock();
+        let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
+        self.inner.sweep(&mut sweeper, self.inner.nanos(now))
+    }
+
+    fn sweep_now(&self) -> Result<Sweep> {
+        self.sweep((self.inner.clock)())
+    }
+
+    /// How many leases there are. O(1).
+    pub fn stats(&self) -> LeaseStats {
+        let table = self.inner.table();
+        LeaseStats {
+            leases: table.len(),
+            withheld: table.withheld,
+            expired: table.expired,
+        }
+    }
+}
+
+impl<S: RegistryStore> Inner<S> {
+    /// The table stays as it should be if somebody panics between two of its changes: each of
+    /// them is whole.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nanos(&self, time: Instant) -> Nanos {
+        // What never ends is later than any time.
+        nanos(time.saturating_duration_since(self.origin)).min(NEVER - 1)
+    }
+
+    fn instant(&self, time: Nanos) -> Option<Instant> {
+        let since = (time < NEVER).then_some(Duration::from_nanos(time))?;
+        self.origin.checked_add(since)
+    }
+
+    fn now(&self) -> Nanos {
+        self.nanos((self.clock)())
+    }
+
+    /// Gives a lease to a pod that was registered.
+    fn enter(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+        let (slot, is_passed) = self.insert(service, ttl);
+        if is_passed {
+            self.check(&slot)?;
+        }
+        Ok(Lease(slot))
+    }
+
+    /// Takes a lease into the table. Answers besides whether a sweep has heard of everything
+    /// up to here already, so that none will hear it again if the pod has gone.
+    fn insert(&self, service: &ServiceInfo, ttl: Duration) -> (Arc<Slot>, bool) {
+        let (key, incarnation) = (service.key().clone(), service.incarnation());
+        let slot = Slot::new(key, incarnation, self.home, nanos(ttl), self.now());
+        let slot = Arc::new(slot);
+        let mut table = self.table();
+        table.insert(slot.clone());
+        (slot, table.seen >= incarnation)
+    }
+
+    /// Drops a lease whose pod is not there.
+    fn check(&self, slot: &Arc<Slot>) -> Result<()> {
+        let found = self.registry.find_service(&slot.key)?;
+        if found.map(|found| found.incarnation()) != Some(slot.incarnation) {
+            self.table().remove(slot);
+        }
+        Ok(())
+    }
+}
+
+impl Lease {
+    /// `service:pod`
+    pub fn key(&self) -> &ServiceKey {
+        &self.0.key
+    }
+
+    /// The [incarnation](ServiceInfo::incarnation) of the pod that it is of.
+    pub fn incarnation(&self) -> Revision {
+        self.0.incarnation
+    }
+
+    /// How long it runs after each renewal.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_nanos(self.0.ttl)
+    }
+}
+
+impl<S> Clone for Leases<S> {
+    fn clone(&self) -> Leases<S> {
+        Leases {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<S: RegistryStore> fmt::Debug for Leases<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leases").field(&self.stats()).finish()
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("key", self.key())
+            .field("incarnation", &self.incarnation())
+            .field("ttl", &self.ttl())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for LeaseLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lease has ended, or its pod was removed or registered anew")
+    }
+}
+
+impl Error for LeaseLost {}

@@ -1,0 +1,173 @@
+//! [`Guard`]: whether so many pods fall silent that it is rather the network that failed.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::slot::{Nanos, nanos};
+use crate::changes::Difference;
+use crate::hash::RandomState;
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+
+/// How leases end where many do.
+///
+/// Where more pods of a name, or of all names, expire within [`window`](Self::window) than
+/// the stated part of those that were there, it may be the network that has failed, and not
+/// they. Then those that have not gone yet are withheld: see [`Leases`](super::Leases).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseOptions {
+    /// How many pods of a name may expire within the window, in per cent of those that are
+    /// registered or have expired in it. 100: all.
+    pub percent_of_name: u8,
+    /// How many of all.
+    pub percent_of_all: u8,
+    /// How long an expired pod is counted. Pods that fall silent together expire one after
+    /// the other, within a time to live: let this be no shorter. Zero: each sweep is judged
+    /// by itself.
+    pub window: Duration,
+    /// How long a pod is withheld at most. Zero: none is.
+    pub hold: Duration,
+}
+
+impl Default for LeaseOptions {
+    /// Half of a name, and half of all; a minute; a minute.
+    fn default() -> LeaseOptions {
+        LeaseOptions {
+            percent_of_name: 50,
+            percent_of_all: 50,
+            window: Duration::from_secs(60),
+            hold: Duration::from_secs(60),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// Pods that are registered, with a lease or without.
+    present: usize,
+    /// Pods that have expired within the window.
+    gone: usize,
+}
+
+impl Count {
+    /// Whether `percent` are not enough for those that have gone and those that are overdue.
+    fn is_exceeded(self, overdue: usize, percent: u8) -> bool {
+        let lost = self.gone + overdue;
+        lost * 100 > usize::from(percent) * (self.gone + self.present)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Guard {
+    options: LeaseOptions,
+    names: HashMap<String, Count, RandomState>,
+    all: Count,
+    /// Who has expired within the window, the first one first.
+    gone: VecDeque<(Nanos, ServiceKey)>,
+}
+
+/// What is withheld.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    everything: bool,
+    names: HashSet<String, RandomState>,
+}
+
+impl Verdict {
+    pub(super) fn withholds(&self, key: &ServiceKey) -> bool {
+        self.everything || self.names.contains(key.service_name())
+    }
+}
+
+impl Guard {
+    pub(super) fn new(options: LeaseOptions) -> Guard {
+        Guard {
+            options,
+            names: HashMap::default(),
+            all: Count::default(),
+            gone: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn hold(&self) -> Nanos {
+        nanos(self.options.hold)
+    }
+
+    /// Changes the count of a name, and that of all.
+    fn change(&mut self, name: &str, change: impl Fn(&mut Count)) {
+        change(&mut self.all);
+        let count = self.names.entry_ref(name).or_default();
+        change(count);
+        if count.present == 0 && count.gone == 0 {
+            self.names.remove(name);
+        }
+    }
+
+    /// Learns what has changed in the store.
+    pub(super) fn count(&mut self, difference: &Difference) {
+        match difference {
+            Difference::Added(service) => {
+                self.change(service.service_name(), |count| count.present += 1);
+            }
+            Difference::Removed { last, .. } => {
+                self.change(last.service_name(), |count| count.present -= 1);
+            }
+            _ => {}
+        }
+    }
+
+    /// Learns what the store has.
+    pub(super) fn count_anew(&mut self, services: &[ServiceInfo]) {
+        self.all.present = 0;
+        self.names.retain(|_, count| {
+            count.present = 0;
+            count.gone > 0
+        });
+        for service in services {
+            self.change(service.service_name(), |count| count.present += 1);
+        }
+    }
+
+    /// Learns that a pod has expired.
+    pub(super) fn note_gone(&mut self, now: Nanos, key: &ServiceKey) {
+        self.change(key.service_name(), |count| count.gone += 1);
+        self.gone.push_back((now, key.clone()));
+    }
+
+    /// Forgets who expired before the window.
+    pub(super) fn forget(&mut self, now: Nanos) {
+        let window = nanos(self.options.window);
+        while let Some((when, key)) = self.gone.front().cloned() {
+            if now.saturating_sub(when) < window {
+                break;
+            }
+            self.change(key.service_name(), |count| count.gone -= 1);
+            self.gone.pop_front();
+        }
+    }
+
+    /// Judges all that is overdue. O(overdue).
+    pub(super) fn judge<'a>(&self, overdue: impl Iterator<Item = &'a ServiceKey>) -> Verdict {
+        let LeaseOptions {
+            percent_of_name,
+            percent_of_all,
+            ..
+        } = self.options;
+        let mut names: HashMap<&str, usize, RandomState> = HashMap::default();
+        let mut all = 0;
+        for key in overdue {
+            *names.entry(key.service_name()).or_default() += 1;
+            all += 1;
+        }
+        let withheld = names.into_iter().filter(|(name, overdue)| {
+            let count = self.names.get(*name).copied().unwrap_or_default();
+            count.is_exceeded(*overdue, percent_of_name)
+        });
+        Verdict {
+            everything: all > 0 && self.all.is_exceeded(all, percent_of_all),
+            names: withheld.map(|(name, _)| name.into()).collect(),
+        }
+    }
+}

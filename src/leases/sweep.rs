@@ -1,0 +1,234 @@
+//! One sweep: hears what has happened in the store, judges what is due, and commits.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+
+use super::Inner;
+use super::guard::Guard;
+use super::slot::{Nanos, Slot};
+use super::table::AT_ONCE;
+use crate::changes::{Difference, Event, Watch};
+use crate::hash::RandomState;
+use crate::model::batch::Batch;
+use crate::model::cause::Cause;
+use crate::model::condition::Expected;
+use crate::model::error::{Result, StoreError};
+use crate::model::key::ServiceKey;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+use crate::model::status::ServiceStatus;
+use crate::store::RegistryStore;
+
+/// What a [`sweep`](super::Leases::sweep) did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sweep {
+    /// The pods that were removed, as they were last.
+    pub expired: Vec<ServiceInfo>,
+    /// The pods that are silent and stay for now, all of them, not only those that this
+    /// sweep found.
+    pub withheld: Vec<ServiceKey>,
+    /// When the next sweep may find something that is due; `None` where nothing ends.
+    pub next: Option<Instant>,
+}
+
+/// What sweeps remember. Whoever sweeps has it alone.
+#[derive(Debug)]
+pub(super) struct Sweeper {
+    watch: Watch,
+    guard: Guard,
+    withheld: Vec<Withheld>,
+    /// Those whose leases have ended, and whose removal is to be committed.
+    condemned: Vec<Arc<Slot>>,
+}
+
+#[derive(Debug)]
+struct Withheld {
+    slot: Arc<Slot>,
+    /// When its lease ended. Where that is another time now, it was renewed.
+    ended: Nanos,
+    /// When it goes all the same.
+    until: Nanos,
+    /// Whether its status tells that it is withheld.
+    is_shown: bool,
+}
+
+impl Sweeper {
+    pub(super) fn new(watch: Watch, guard: Guard) -> Sweeper {
+        Sweeper {
+            watch,
+            guard,
+            withheld: Vec::new(),
+            condemned: Vec::new(),
+        }
+    }
+}
+
+impl<S: RegistryStore> Inner<S> {
+    pub(super) fn sweep(&self, sweeper: &mut Sweeper, now: Nanos) -> Result<Sweep> {
+        self.hear(sweeper)?;
+        sweeper.guard.forget(now);
+        self.judge(sweeper, now);
+        let expired = self.carry_out(sweeper)?;
+        for last in &expired {
+            sweeper.guard.note_gone(now, last.key());
+        }
+        for slots in sweeper.condemned.chunks(AT_ONCE) {
+            let mut table = self.table();
+            for slot in slots {
+                table.remove(slot);
+            }
+        }
+        sweeper.condemned.clear();
+        let mut table = self.table();
+        table.expired += expired.len() as u64;
+        table.withheld = sweeper.withheld.len();
+        let ends = sweeper.withheld.iter().map(|one| one.until);
+        let next = ends.chain(table.next()).min();
+        Ok(Sweep {
+            expired,
+            withheld: (sweeper.withheld.iter())
+                .map(|one| one.slot.key.clone())
+                .collect(),
+            next: next.and_then(|next| self.instant(next)),
+        })
+    }
+
+    /// Learns what others have done to pods that have leases, and how many pods there are.
+    ///
+    /// Commit by commit: of a pod that came and went since the last sweep, several commits that
+    /// are told as one show nothing.
+    fn hear(&self, sweeper: &mut Sweeper) -> Result<()> {
+        // What is committed meanwhile is for the next sweep.
+        let head = self.registry.revision();
+        let mut is_behind = true;
+        while is_behind {
+            match sweeper.watch.try_recv_commit()? {
+                Some(Event::State {
+                    revision, services, ..
+                }) => {
+                    sweeper.guard.count_anew(&services);
+                    self.compare_all(&services, revision);
+                }
+                Some(Event::Changes { revision, changes }) => {
+                    let mut table = self.table();
+                    for change in &changes {
+                        sweeper.guard.count(change);
+                        match change {
+                            Difference::Added(after) | Difference::Changed { after, .. } => {
+                                table.compare(after.key(), Some(after.incarnation()), revision);
+                            }
+                            Difference::Removed { last, .. } => {
+                                table.compare(last.key(), None, revision);
+                            }
+                            _ => {}
+                        }
+                    }
+                    // Under the same lock: who comes next into the table knows that no sweep
+                    // hears of this again.
+                    table.seen = revision;
+                }
+                None => is_behind = false,
+            }
+            is_behind &= sweeper.watch.revision() < head;
+        }
+        Ok(())
+    }
+
+    fn compare_all(&self, services: &[ServiceInfo], revision: Revision) {
+        let found: HashMap<&str, Revision, RandomState> = (services.iter())
+            .map(|service| (&**service.key(), service.incarnation()))
+            .collect();
+        let keys = {
+            let mut table = self.table();
+            // As for changes.
+            table.seen = revision;
+            table.keys()
+        };
+        for keys in keys.chunks(AT_ONCE) {
+            let mut table = self.table();
+            for key in keys {
+                table.compare(key, found.get(&**key).copied(), revision);
+            }
+        }
+    }
+
+    /// Divides what is overdue into those who go and those who stay.
+    fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
+        let until = now.saturating_add(sweeper.guard.hold());
+        let mut overdue = std::mem::take(&mut sweeper.withheld);
+        for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
+            self.table().put_back(renewed.slot);
+        }
+        let mut due = Vec::new();
+        while self.table().take_due(now, &mut due) {}
+        overdue.extend(due.into_iter().map(|slot| Withheld {
+            ended: slot.ends(),
+            slot,
+            until,
+            is_shown: false,
+        }));
+        let verdict = sweeper.guard.judge(overdue.iter().map(|one| &one.slot.key));
+        for one in overdue {
+            if one.until > now && verdict.withholds(&one.slot.key) {
+                sweeper.withheld.push(one);
+            } else if one.slot.expire(now) {
+                sweeper.condemned.push(one.slot);
+            } else {
+                // Renewed, or removed, just now.
+                self.table().put_back(one.slot);
+            }
+        }
+    }
+
+    /// Removes those who go, and marks those who stay, in one commit. Where that fails, the
+    /// next sweep tries again.
+    fn carry_out(&self, sweeper: &mut Sweeper) -> Result<Vec<ServiceInfo>> {
+        let mut batch = Batch::with_capacity(sweeper.condemned.len());
+        for slot in &sweeper.condemned {
+            let expected = Expected::Incarnation(slot.incarnation);
+            batch.remove_if(&slot.key, expected, Cause::Expired);
+        }
+        for one in sweeper.withheld.iter().filter(|one| !one.is_shown) {
+            self.silence(&mut batch, &one.slot)?;
+        }
+        let mut changes = Vec::new();
+        if !batch.is_empty() {
+            changes = self.registry.commit_changes(batch)?.1;
+        }
+        for one in &mut sweeper.withheld {
+            one.is_shown = true;
+        }
+        let expired = changes.into_iter().filter_map(|change| match change {
+            Difference::Removed { last, .. } => Some(last),
+            _ => None,
+        });
+        Ok(expired.collect())
+    }
+
+    /// Nobody knows how a withheld pod is. One that drains goes on to: it wants nothing new.
+    ///
+    /// The time of its last check stays as it is, so that the next check applies, whatever the
+    /// clock says.
+    fn silence(&self, batch: &mut Batch, slot: &Slot) -> Result<()> {
+        let checked_at = self.registry.with_service(&slot.key, |service| {
+            use ServiceStatus::{Draining, Unknown};
+            let is_known = !matches!(service.status(), Draining | Unknown);
+            is_known.then(|| {
+                let checked = service.last_health_check();
+                checked.unwrap_or_else(|| service.registered_at())
+            })
+        });
+        match checked_at {
+            Ok(Some(checked_at)) => {
+                let expected = Expected::Incarnation(slot.incarnation);
+                batch.update_health_if(&slot.key, expected, ServiceStatus::Unknown, checked_at);
+                Ok(())
+            }
+            Ok(None) | Err(StoreError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a sweep looks at.
+
+use std::time::{Duration, Instant};
+
+use super::{LeaseOptions, Leases};
+use crate::model::batch::Batch;
+use crate::model::record::ServiceInfo;
+use crate::model::registration::ServiceRegistration;
+use crate::registry::Registry;
+use crate::store::MemoryStore;
+
+const TTL: Duration = Duration::from_secs(30);
+const PODS: usize = 20_000;
+
+#[test]
+fn a_sweep_looks_at_what_is_due_and_at_nothing_else() {
+    let start = Instant::now();
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let mut batch = Batch::new();
+    for pod in 0..PODS {
+        let registration = ServiceRegistration::new("web", pod.to_string());
+        batch.register_service(ServiceInfo::new(registration).unwrap());
+    }
+    leases.registry().commit(batch).unwrap();
+    let ttl = |pod| if pod % 100 == 0 { TTL } else { 100 * TTL };
+    let kept: Vec<_> = (0..PODS)
+        .map(|pod| {
+            let service = leases.registry().get_service(&format!("web:{pod}"));
+            leases.grant(&service.unwrap(), ttl(pod)).unwrap()
+        })
+        .collect();
+    let looks = |now| {
+        let before = leases.inner.table().looks;
+        let sweep = leases.sweep(now).unwrap();
+        (leases.inner.table().looks - before, sweep.expired.len())
+    };
+    assert_eq!(looks(start), (0, 0));
+    // Renewals are not noticed, however many.
+    for _ in 0..10 {
+        for lease in &kept {
+            leases.renew(lease).unwrap();
+        }
+    }
+    assert_eq!(looks(start + Duration::from_secs(29)), (0, 0));
+    // The clock of the renewals stands still: these are due.
+    assert_eq!(looks(start + TTL), (PODS / 100, PODS / 100));
+    assert_eq!(looks(start + TTL), (0, 0));
+}
+
+/// One that is renewed is looked at once in its time to live, however often sweeps come.
+#[test]
+fn a_renewed_lease_is_looked_at_once_in_its_time() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    let (start, passed) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let now = {
+        let passed = passed.clone();
+        move || start + Duration::from_secs(passed.load(Relaxed))
+    };
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), now.clone()).unwrap();
+    let lease = leases.register(ServiceRegistration::new("web", "1"), TTL);
+    let lease = lease.unwrap();
+    for second in 1..=300 {
+        passed.store(second, Relaxed);
+        leases.renew(&lease).unwrap();
+        assert_eq!(leases.sweep(now()).unwrap().expired.len(), 0);
+    }
+    // At 30 s, at 59 or 60 s, ...
+    assert!((10..=11).contains(&leases.inner.table().looks));
+}
+
+/// A store that fails keeps a pod; its lease is lost, and the next sweep removes it.
+#[test]
+fn a_removal_that_fails_is_tried_again() {
+    use crate::store::RegistryStore;
+    let start = Instant::now();
+    let store = MemoryStore::new();
+    let options = LeaseOptions {
+        hold: Duration::ZERO,
+        ..LeaseOptions::default()
+    };
+    let leases = Leases::with_clock(Registry::new(&store), options, move || start).unwrap();
+    let registration = ServiceRegistration::new("web", "1");
+    let lease = leases.register(registration, TTL).unwrap();
+    // It hears the state, which `MemoryStore` gives inside a closure, too.
+    leases.sweep(start).unwrap();
+    let inside = store.with_service("web:1", |_| leases.sweep(start + TTL));
+    assert_eq!(inside, Ok(Err(crate::StoreError::Reentrant)));
+    assert!(leases.renew(&lease).is_err());
+    assert!(store.contains_service("web:1").unwrap());
+    assert_eq!(leases.stats().expired, 0);
+    let sweep = leases.sweep(start + TTL).unwrap();
+    assert_eq!(sweep.expired.len(), 1);
+    assert_eq!((leases.stats().leases, leases.stats().expired), (0, 1));
+}
