@@ -12,7 +12,7 @@ use super::Snapshots;
 use super::differ::Numbers;
 use super::tables::prelude::*;
 use super::view::{check_order, check_store, differences_by};
-use crate::changes::{OwnLog, ReadState};
+use crate::changes::{Aftermath, OwnLog, ReadState};
 use tables::{Engine, Pinned, Registered, State, Turn};
 
 mod lists;
@@ -182,17 +182,12 @@ impl VersionedStore {
         Ok(read(&view))
     }
 
-    /// A turn of a store that is open.
-    #[inline]
-    fn open_turn(&self) -> Result<Turn<'_>> {
-        let commit = self.engine.turn();
-        if commit.is_closed() {
-            drop(commit);
-            // Where a panic has closed the store, watches do not know yet.
-            drop(self.engine.owner().log.close());
-            return Err(StoreError::Closed);
-        }
-        Ok(commit)
+    /// What a turn of a closed store leads to, when it has been given back. Where a panic has
+    /// closed the store, watches do not know yet.
+    #[cold]
+    fn closed(&self) -> StoreError {
+        drop(self.engine.owner().log.close());
+        StoreError::Closed
     }
 
     #[inline]
@@ -202,40 +197,27 @@ impl VersionedStore {
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let commit = self.open_turn()?;
-        match Telling::new(&self.engine.owner().log, is_asked) {
-            None => self.write_in(commit, &mut Nobody, write).map(finish),
-            Some(mut telling) => {
-                aside(move || self.write_in(commit, &mut telling, write).map(finish))
+        let (written, is_large, left);
+        {
+            // A turn is given back where it stands. Moved, it would be read in other pieces than it was
+            // written in a moment before, for which a processor has to wait.
+            let mut turn = self.engine.turn();
+            if turn.is_closed() {
+                drop(turn);
+                return Err(self.closed());
             }
+            let log = &self.engine.owner().log;
+            (written, left) = match Telling::new(log, is_asked) {
+                None => write_in(&mut turn, &mut Nobody, write)?,
+                Some(mut telling) => aside(|| write_in(&mut turn, &mut telling, write))?,
+            };
+            is_large = turn.is_large();
         }
-    }
-
-    // For nobody it is another function, of which nothing is left that tells.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    fn write_in<'e, R>(
-        &self,
-        mut commit: Turn<'e>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
-    ) -> Result<Written<R>> {
-        let before = commit.current();
-        let answer = telling.note(&mut commit, write)?;
-        let revision = commit.settle();
-        let revisions = (before, revision);
-        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
-        let is_large = commit.is_large();
-        drop(commit);
         drop(left);
         if is_large {
             self.engine.tidy_up();
         }
-        Ok(Written {
-            answer,
-            revision,
-            changes: telling.asked(),
-        })
+        Ok(finish(written))
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
@@ -244,7 +226,10 @@ impl VersionedStore {
             .owner()
             .log
             .watch(selection, from, Arc::new(read), || {
-                self.open_turn().map(|commit| commit.current())
+                let turn = self.engine.turn();
+                let current = (!turn.is_closed()).then(|| turn.current());
+                drop(turn);
+                current.ok_or_else(|| self.closed())
             })
     }
 
@@ -263,6 +248,29 @@ impl VersionedStore {
         self.engine.close();
         Ok(())
     }
+}
+
+/// Writes in a turn; answers with what is left to do when that has been given back.
+// For nobody it is another function, of which nothing is left that tells.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn write_in<'e, R>(
+    turn: &mut Turn<'e>,
+    telling: &mut impl Tell,
+    write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
+) -> Result<(Written<R>, Option<Aftermath>)> {
+    let before = turn.current();
+    let answer = telling.note(turn, write)?;
+    let revision = turn.settle();
+    let revisions = (before, revision);
+    let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+    let changes = telling.asked();
+    let written = Written {
+        answer,
+        revision,
+        changes,
+    };
+    Ok((written, left))
 }
 
 impl Drop for VersionedStore {

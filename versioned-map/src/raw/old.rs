@@ -165,7 +165,9 @@ impl Queue {
     #[inline]
     pub(super) fn push(&mut self, old: Old) {
         match self.lists.back_mut() {
-            Some(last) if last.len() < CHUNK => last.push(old),
+            // Asked so, `push` knows that it has room. Where it may have to make some, it has all of `old`
+            // in memory first, in pieces, and waits for them.
+            Some(last) if last.len() < last.capacity() => last.push(old),
             _ => self.push_list(old),
         }
     }
