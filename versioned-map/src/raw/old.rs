@@ -164,20 +164,29 @@ pub(super) struct Queue {
 impl Queue {
     #[inline]
     pub(super) fn push(&mut self, old: Old) {
-        match self.lists.back_mut() {
-            // Asked so, `push` knows that it has room. Where it may have to make some, it has all of `old`
-            // in memory first, in pieces, and waits for them.
-            Some(last) if last.len() < last.capacity() => last.push(old),
-            _ => self.push_list(old),
+        if self.with_room().is_none() {
+            self.add_list();
         }
+        // Known to have room, `push` writes `old` where it belongs. Otherwise it would have all of it in
+        // memory first, in pieces, and wait for them to copy them.
+        let Some(last) = self.with_room() else {
+            unreachable!("it was given one");
+        };
+        last.push(old);
+    }
+
+    /// The last list, if it has room.
+    #[inline]
+    fn with_room(&mut self) -> Option<&mut Vec<Old>> {
+        let last = self.lists.back_mut()?;
+        (last.len() < last.capacity()).then_some(last)
     }
 
     #[cold]
-    fn push_list(&mut self, old: Old) {
+    fn add_list(&mut self) {
         let list = self.spares.pop();
-        let mut list = list.unwrap_or_else(|| Vec::with_capacity(CHUNK));
-        list.push(old);
-        self.lists.push_back(list);
+        self.lists
+            .push_back(list.unwrap_or_else(|| Vec::with_capacity(CHUNK)));
     }
 
     /// Whether all in the first list are ready.

@@ -93,7 +93,13 @@ impl<T> Reclaimer<T> {
     pub fn settle(&mut self) -> bool {
         self.readers
             .retain(|reader| !reader.has_left() && !twin::is(Twin::FreedTooEarly));
-        if !self.readers.is_empty() || self.is_forked() {
+        if !self.readers.is_empty() {
+            return false;
+        }
+        if self.waiting.is_empty() && self.passed == self.mark {
+            return true;
+        }
+        if self.is_forked() {
             return false;
         }
         self.passed = self.mark;
@@ -113,7 +119,7 @@ impl<T> Reclaimer<T> {
     ///
     /// A period whose readers have all left already has passed when this returns.
     pub fn advance(&mut self, mark: u64) -> bool {
-        if !self.settle() || !barrier::heavy() {
+        if !self.settle() || self.is_forked() || !barrier::heavy() {
             return false;
         }
         // Whoever is pinned and not found was pinned after the fence, and finds nothing of this.
