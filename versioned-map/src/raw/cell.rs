@@ -14,13 +14,13 @@ use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 /// in front touch one place.
 #[repr(C)]
 pub struct Cell {
-    newest: AtomicPtr<Version>,
-    revision: AtomicU64,
     pub(super) hash: u64,
     /// What its owner notes.
     note: AtomicU32,
     /// The length of a key that is a text.
     length: u32,
+    newest: AtomicPtr<Version>,
+    revision: AtomicU64,
 }
 
 impl Cell {

@@ -20,7 +20,9 @@ struct Pair([AtomicPtr<Version>; 2]);
 #[derive(Clone)]
 pub(super) struct Slots {
     pairs: Arc<[Pair]>,
-    is_apart: bool,
+    mask: usize,
+    /// From one head to the next: 1 where cells lie apart, and otherwise 2.
+    stride: usize,
 }
 
 impl Slots {
@@ -30,7 +32,8 @@ impl Slots {
         let free = |_| Pair([AtomicPtr::default(), AtomicPtr::default()]);
         Slots {
             pairs: (0..count).map(free).collect(),
-            is_apart,
+            mask: count - 1,
+            stride: if is_apart { 1 } else { 2 },
         }
     }
 
@@ -41,42 +44,57 @@ impl Slots {
     /// What leaves the number of a slot of anything.
     #[inline]
     pub(super) fn mask(&self) -> usize {
-        self.pairs.len() - 1
+        self.mask
     }
 
     /// Whether cells lie apart from heads.
     #[inline]
     pub(super) fn is_apart(&self) -> bool {
-        self.is_apart
+        self.stride == 1
     }
 
+    /// # Safety
+    ///
+    /// There are two words for each slot.
     #[inline]
-    fn word(&self, number: usize) -> &AtomicPtr<Version> {
+    unsafe fn word(&self, number: usize) -> &AtomicPtr<Version> {
         debug_assert!(number < 2 * self.len());
-        // SAFETY: the functions below ask for one of two words of a slot whose number is masked, and
-        // pairs are nothing but their words.
+        // SAFETY: the caller's; pairs are nothing but their words.
         unsafe { &*self.pairs.as_ptr().cast::<AtomicPtr<Version>>().add(number) }
     }
 
-    /// The newest version of the key of a slot, with a tag. Whether cells lie apart is known to whoever
-    /// knows the types of a map, and not looked at again.
+    /// The newest version of the key of a slot, with a tag.
     #[inline]
-    pub(super) fn newest(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
-        debug_assert!(self.is_apart == is_apart);
-        let at = at & self.mask();
-        self.word(if is_apart { at } else { 2 * at })
+    pub(super) fn newest(&self, at: usize) -> &AtomicPtr<Version> {
+        // SAFETY: it is masked.
+        unsafe { self.newest_unmasked(at & self.mask, self.is_apart()) }
+    }
+
+    /// The same. Whether cells lie apart is known to whoever knows the types of a map, and not looked
+    /// at again.
+    ///
+    /// # Safety
+    ///
+    /// The number is masked.
+    #[inline]
+    pub(super) unsafe fn newest_unmasked(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
+        debug_assert_eq!(self.is_apart(), is_apart);
+        // SAFETY: the caller's.
+        unsafe { self.word(if is_apart { at } else { 2 * at }) }
     }
 
     /// Where the cell of a slot stands, as a pointer to something else.
     #[inline]
     fn beside(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
-        debug_assert!(self.is_apart == is_apart);
-        let at = at & self.mask();
-        self.word(if is_apart {
-            self.len() + at
+        debug_assert_eq!(self.is_apart(), is_apart);
+        let at = at & self.mask;
+        let word = if is_apart {
+            self.mask + 1 + at
         } else {
             2 * at + 1
-        })
+        };
+        // SAFETY: it is masked.
+        unsafe { self.word(word) }
     }
 
     /// The cell of a slot that was ever taken.
@@ -89,6 +107,6 @@ impl Slots {
     /// Has a slot be that of a cell, once and for all.
     pub(super) fn set_cell(&self, at: usize, cell: NonNull<Cell>) {
         let cell = cell.as_ptr().cast();
-        self.beside(at, self.is_apart).store(cell, Relaxed);
+        self.beside(at, self.is_apart()).store(cell, Relaxed);
     }
 }

@@ -65,44 +65,67 @@ impl Block {
         }
     }
 
-    fn layout(self) -> Layout {
+    #[inline]
+    const fn layout(self) -> Layout {
         let size = HALF << self.0;
-        Layout::from_size_align(size, size).expect("a power of two")
+        match Layout::from_size_align(size, size) {
+            Ok(layout) => layout,
+            Err(_) => panic!("a power of two"),
+        }
     }
 }
 
 /// Memory that is kept, by its size.
 #[derive(Default)]
-pub(super) struct Spares([Vec<Memory>; 2]);
+pub(super) struct Spares([Vec<Kept>; 2]);
+
+/// Memory whose list says how large it is.
+struct Kept(NonNull<u8>);
+
+// SAFETY: nobody else knows of it.
+unsafe impl Send for Kept {}
 
 impl Spares {
     /// Takes some.
     #[inline]
     pub(super) fn take(&mut self, block: Block) -> Option<Memory> {
-        self.0[block.0].pop()
+        let Kept(at) = self.0[block.0].pop()?;
+        // SAFETY: it was kept with this layout.
+        Some(unsafe { Memory::of(at, block.layout()) })
     }
 
     /// Keeps some, unless there is so much of its size.
+    #[inline]
     pub(super) fn keep(&mut self, memory: Memory, most: usize) {
         if let Some(Block(size)) = Block::of(memory.layout)
             && self.0[size].len() < most
         {
-            self.0[size].push(memory);
+            self.0[size].push(Kept(memory.into_raw()));
         }
     }
 
     /// Makes more of a size, until there is so much; gives back what is more than `most`.
     pub(super) fn stock_up(&mut self, block: Block, stock: usize, most: usize) {
+        while self.0[block.0].len() > stock.max(most) {
+            self.take(block);
+        }
         let all = &mut self.0[block.0];
-        all.truncate(stock.max(most));
         let missing = stock.saturating_sub(all.len());
-        all.extend((0..missing).map(|_| Memory::new(block.layout())));
+        all.extend((0..missing).map(|_| Kept(Memory::new(block.layout()).into_raw())));
     }
 
     /// Takes from `others` what there is room for.
     pub(super) fn refill(&mut self, others: &mut Spares, most: usize) {
         for (own, others) in self.0.iter_mut().zip(&mut others.0) {
             refill(own, others, most);
+        }
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        for block in [Block(0), Block(1)] {
+            while self.take(block).is_some() {}
         }
     }
 }

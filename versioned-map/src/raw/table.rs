@@ -68,7 +68,8 @@ fn tag(hash: u64) -> usize {
 impl Table {
     /// An empty table for so many keys, which are [copied](Key::COPIED) or not, and for some more.
     pub(super) fn with_room(keys: usize, is_copied: bool) -> Table {
-        let slots = (keys * 3 / 2).next_power_of_two().max(FEWEST);
+        let slots = if is_copied { keys * 2 } else { keys * 3 / 2 };
+        let slots = slots.next_power_of_two().max(FEWEST);
         Table {
             slots: Slots::new(slots, is_copied),
             revisions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
@@ -77,9 +78,9 @@ impl Table {
     }
 
     /// How many slots may be taken, dead ones included: four of five, so that every search
-    /// ends soon.
+    /// ends soon; where slots are half as wide, three, so that most of them end at once.
     pub(super) fn room(&self) -> usize {
-        self.slots.len() * 4 / 5
+        self.slots.len() * if self.slots.is_apart() { 3 } else { 4 } / 5
     }
 
     /// Whether it is far too large for so many keys.
@@ -95,7 +96,7 @@ impl Table {
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Head<'_> {
         Head {
-            newest: self.slots.newest(at, self.slots.is_apart()),
+            newest: self.slots.newest(at),
             revision: &self.revisions[at],
         }
     }
@@ -133,7 +134,8 @@ impl Table {
             loop {
                 let at = next;
                 next = self.after(at);
-                let word = Word::load(self.slots.newest(at, is_apart));
+                // SAFETY: `home` and `after` have masked it.
+                let word = Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
                 if word.is_free() {
                     return None;
                 }
@@ -152,7 +154,8 @@ impl Table {
         let tag = tag(hash);
         let home = self.home(hash);
         let next = self.after(home);
-        let load = |at| Word::load(self.slots.newest(at, is_apart));
+        // SAFETY: both have been masked.
+        let load = |at| Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
         let words = (load(home), load(next));
         let is_home = words.0.has(tag);
         let at = select_unpredictable(is_home, home, next);
@@ -261,12 +264,8 @@ impl Table {
         revision: u64,
     ) -> Found {
         for (at, word) in self.with_hash(hash, K::COPIED.is_some()) {
-            let head = Head {
-                newest: self.slots.newest(at, K::COPIED.is_some()),
-                revision: &self.revisions[at],
-            };
             // SAFETY: the caller's.
-            match unsafe { head.glance(word, revision) } {
+            match unsafe { self.slot(at).glance(word, revision) } {
                 // SAFETY: what is seen stays for as long as the caller reads.
                 Glance::Seen(version) if unsafe { self.is_of::<K, V, Q>(at, version, key) } => {
                     return Found::Here(Some(version));

@@ -44,6 +44,7 @@ pub struct Spot {
 
 impl Spot {
     /// The address of its newest version, if the key has one that has a value.
+    #[inline]
     pub(crate) fn version(self) -> Option<NonNull<()>> {
         let newest = self.taken.as_ref()?.newest;
         // SAFETY: it was found in this turn, and what stands in the newest table is not freed.

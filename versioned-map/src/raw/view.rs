@@ -25,7 +25,8 @@ impl<O: Owner> Engine<O> {
         // tables are loaded, so that these have all that was published.
         let mut published = self.published.load(Acquire);
         // Acquire: pairs with the Release swap in `Turn::set_tables`.
-        let tables = NonNull::new(self.tables.load(Acquire)).expect("there are always tables");
+        // SAFETY: there are always tables.
+        let tables = unsafe { NonNull::new_unchecked(self.tables.load(Acquire)) };
         if twin::is(Twin::TablesFirst) {
             published = self.published.load(Acquire);
         }
