@@ -13,6 +13,7 @@ mod cell;
 mod engine;
 mod entry;
 mod garbage;
+mod kind;
 mod leftovers;
 mod limits;
 #[cfg(all(test, loom))]
@@ -22,6 +23,8 @@ mod panics;
 mod registrations;
 #[cfg(all(test, not(shuttle)))]
 mod sample;
+mod slots;
+mod spares;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod stress;
 mod table;

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
-use super::cell::{Cell, Key, Kind};
+use super::cell::{Cell, Key};
+use super::kind::Kind;
 use super::old::{Old, free_all};
 use super::panics;
 use super::table::Table;
@@ -72,7 +73,7 @@ pub(super) struct MapTable {
 
 impl MapTable {
     pub(super) fn new(kind: &'static Kind) -> MapTable {
-        let table = Table::with_room(0);
+        let table = Table::with_room(0, kind.is_copied);
         let newest = Arc::into_raw(Arc::new(table.clone())).cast_mut();
         MapTable {
             table,

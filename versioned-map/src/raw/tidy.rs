@@ -10,6 +10,7 @@ use super::garbage::Garbage;
 use super::limits::{DEBT, LARGE, OFTEN, PERIOD, SHARE, STEPS};
 use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
 use super::registrations::Held;
+use super::spares::refill;
 use super::turn::Turn;
 use super::version::Version;
 use super::writer::Writer;
@@ -167,7 +168,7 @@ impl<O: Owner> Turn<'_, O> {
             let Writer {
                 spares, replaced, ..
             } = &mut *self.writer;
-            refill(spares, &mut stash.spares, SPARES);
+            spares.refill(&mut stash.spares, SPARES);
             refill(&mut replaced.spares, &mut stash.lists, LISTS);
         }
     }
@@ -370,13 +371,4 @@ impl<O: Owner> Turn<'_, O> {
             self.set_tables(fresh);
         }
     }
-}
-
-/// Takes from `others` what there is room for.
-fn refill<T>(own: &mut Vec<T>, others: &mut Vec<T>, most: usize) {
-    let room = most.saturating_sub(own.len());
-    let from = others.len().saturating_sub(room);
-    own.extend(others.drain(from..));
-    // Whoever leaves something there may be a reader, who asks for no memory.
-    others.reserve(most.saturating_sub(others.len()));
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::garbage::Garbage;
-use super::old::{Links, Old, Queue, Spare};
+use super::old::{Links, Old, Queue};
+use super::spares::Spares;
 use crate::reclaim::{Domain, Reclaimer};
 
 pub(super) struct Writer<B> {
@@ -35,7 +36,7 @@ pub(super) struct Writer<B> {
     pub(super) emptied_at: Option<u64>,
     /// The revision at which somebody came by.
     pub(super) visited_at: Option<u64>,
-    pub(super) spares: Vec<Spare>,
+    pub(super) spares: Spares,
     /// The owner's.
     pub(super) books: B,
 }
@@ -69,7 +70,7 @@ impl<B: Default> Writer<B> {
             reclaimer: Reclaimer::new(domain),
             emptied_at: None,
             visited_at: None,
-            spares: Vec::new(),
+            spares: Spares::default(),
             books: B::default(),
         }
     }
