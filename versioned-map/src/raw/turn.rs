@@ -13,7 +13,7 @@ use super::leftovers::Leftovers;
 use super::limits::{LARGE, OFTEN};
 use super::old::{Old, SPARES, STOCK, Spare};
 use super::table::{Table, Taken};
-use super::tables::{Map, MapTable, Tables};
+use super::tables::{Hasher, Map, MapTable, Tables};
 use super::version::{self, Block, Version, fills_block};
 use super::writer::{Usage, Writer};
 use crate::sync::MutexGuard;
@@ -265,6 +265,12 @@ impl<'e, O: Owner> Turn<'e, O> {
         let taken = self.find(map, hash, key).taken?;
         // SAFETY: this is the writer, and nothing is put there for as long as it is borrowed.
         unsafe { version::value(taken.newest) }
+    }
+
+    /// What hashes the keys of the newest tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables().hasher
     }
 
     /// Looks at every newest value of a map, which may not be published yet.
@@ -521,6 +527,10 @@ impl<'e, O: Owner> Turn<'e, O> {
             fresh.since = self.next();
             fresh.closed = closed;
             if !has_snapshots {
+                if maps.len() == fresh.all().count() {
+                    // No hash of the old ones is left.
+                    fresh.hasher = Hasher::default();
+                }
                 for map in maps {
                     self.bury(*map);
                     let of_map = fresh.of_mut(*map).expect("the map is there");

@@ -9,7 +9,7 @@ use super::cell::{At, Key};
 use super::engine::{Engine, Owner, has_failed};
 use super::registrations::Registration;
 use super::table::Found;
-use super::tables::{Map, Tables};
+use super::tables::{Hasher, Map, Tables};
 use super::version::{Glance, Version, seek, value};
 use crate::reclaim::Guard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -97,6 +97,12 @@ impl<'e, O: Owner> Pinned<'e, O> {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.tables().closed.is_some()
+    }
+
+    /// What hashes the keys of these tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables().hasher
     }
 
     /// The engine.
@@ -231,6 +237,12 @@ impl<O: Owner> Registered<O> {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.tables.closed.is_some()
+    }
+
+    /// What hashes the keys of these tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables.hasher
     }
 
     /// The engine.
