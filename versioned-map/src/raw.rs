@@ -11,9 +11,11 @@
 //! - it keeps [books](Owner) under the turn, and something shared beside them.
 
 mod cell;
+mod departed;
 mod engine;
 mod entry;
 mod garbage;
+mod kept;
 mod leftovers;
 mod limits;
 #[cfg(all(test, loom))]

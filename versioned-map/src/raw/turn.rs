@@ -26,9 +26,6 @@ pub struct Turn<'e, O: Owner> {
     pub(super) writer: MutexGuard<'e, Writer<O::Books>>,
     /// How many versions this turn has replaced.
     pub(super) own: usize,
-    /// Whether somebody is to look again, because a snapshot has gone that something was to be
-    /// kept for.
-    pub(super) is_missed: bool,
     /// Freed after the lock.
     pub(super) left: Leftovers<'e, O>,
 }
@@ -129,7 +126,6 @@ impl<'e, O: Owner> Turn<'e, O> {
             engine,
             writer,
             own: 0,
-            is_missed: false,
             left: Leftovers::new(engine),
         }
     }
@@ -514,7 +510,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     fn start_anew_in(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
-        let has_snapshots = !self.engine.registrations.held().is_empty();
+        let has_snapshots = self.engine.registrations.held().next().is_some();
         if has_snapshots {
             // They keep what they show, and nothing else.
             for map in maps {

@@ -273,6 +273,7 @@ impl<O: Owner> Registered<O> {
         } = self;
         let pinned = engine.pin();
         let registrations = &engine.registrations;
+        let before = *revision;
         let is_kept = if registrations.is_shared(*place) {
             // The others stay where they are.
             let own = registrations.claim(pinned.at());
@@ -285,7 +286,7 @@ impl<O: Owner> Registered<O> {
         let old = (!is_same).then(|| std::mem::replace(tables, pinned.share()));
         drop(pinned);
         if is_kept {
-            engine.let_go(false);
+            engine.let_go(before, false);
         }
         // With the last reader of a map that was cleared goes all that was in it.
         drop(old);
@@ -385,7 +386,7 @@ impl<O: Owner> Drop for Registered<O> {
             return;
         }
         if self.engine.registrations.release(self.place) {
-            self.engine.let_go(true);
+            self.engine.let_go(self.revision, true);
         }
         self.engine.come_by();
     }
