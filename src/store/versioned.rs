@@ -32,7 +32,7 @@ mod turn;
 /// written meanwhile. Readers take no lock and never wait. A writer waits for other writers,
 /// and for whoever is freeing old versions at the moment: mostly that is a writer, too, but
 /// it can be a thread that lets go of a snapshot, or of a view, for which something was kept,
-/// each for up to some thousand versions and a look at every snapshot.
+/// each for up to some thousand versions, or as many as the snapshot alone has kept.
 ///
 /// There are four ways to read:
 ///
@@ -333,8 +333,8 @@ impl Drop for ComeBy<'_> {
 /// It can be sent to and shared by threads, kept for as long as one likes, and outlives
 /// its store. It keeps the versions that it shows, and no others: what is written and
 /// replaced while it lives is freed as without it. The last of its clones to be dropped
-/// frees what they alone kept, O(that and the snapshots there are), or leaves it to the
-/// writer that is at work. Dropping another one is O(1).
+/// frees what they alone kept, O(that), or leaves it to the writer that is at work. Dropping
+/// another one is O(1).
 ///
 /// While nothing has been written since, reading it costs the look-up. A record that has
 /// been replaced is found behind its newer versions, which takes a pin. All of its

@@ -43,12 +43,15 @@
 //! 1. a period has passed since the next one was published: whoever was pinned then has left, and who
 //!    was pinned later has loaded a later revision;
 //! 2. no registered reader is in between, by a scan that is made after that: whoever was pinned has
-//!    registered before it left.
+//!    registered before it left. What a scan has found holds until another period has passed, but for those who
+//!    have gone since; so it is made once a period, and not before as much has been done as it costs.
 //!
 //! Then it is unlinked, and retired, to be freed after another period, because who follows the chain to an
 //! older version may be on it. A version that a registered reader needs is *kept*, under the oldest revision
-//! that needs it, and looked at again when that one is registered no more, which whoever gives back its place
-//! sees by a mark: what a snapshot keeps is what it can see, however much is written meanwhile.
+//! that needs it. When that one is registered no more, whoever gives back its place sees by a mark that something
+//! was kept, and tells the writer the revision: what ends before the next registered reader goes, and the rest is
+//! handed on to that one as a whole. So a snapshot keeps what it can see, however much is written
+//! meanwhile, and thousands of them go in O(what they kept, and a logarithm of it), in any order.
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and the cell is treated as one
 //! more version, which ends now. It needs no unlinking, but a period as well: who was pinned before, and has loaded

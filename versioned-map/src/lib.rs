@@ -35,7 +35,7 @@
 //!   its domain for good, and each that its thread reads from then on.
 //! - **A snapshot** keeps the versions that it shows, and the tables of its time: 32 bytes for each slot, which snapshots share
 //!   unless a table has grown or shrunk between them. Its end takes the domain's turn where something was kept for it,
-//!   and a look at all snapshots that there are: with thousands of them at once that is what they cost.
+//!   and costs what it kept alone, however many others there are.
 //! - Without consistent snapshots or commits of several keys, `papaya` does with fewer words a key what this does.
 //!
 //! # What it gives

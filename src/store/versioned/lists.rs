@@ -88,9 +88,14 @@ impl Members {
     pub(super) fn iter(&self) -> impl Iterator<Item = Pod> {
         let (few, many) = match self {
             Members::Few(few) => (&**few, None),
-            Members::Many(many) => (&[][..], Some(many.iter())),
+            Members::Many(many) => (&[][..], Some(many)),
         };
-        few.iter().chain(many.into_iter().flatten()).copied()
+        // One by one: an iterator of a vector counts references to its nodes, which readers share.
+        let many = many.into_iter().flat_map(|many| {
+            let places = 0..many.len();
+            places.map(|place| many.get(place).expect("it is that long"))
+        });
+        few.iter().chain(many).copied()
     }
 }
 

@@ -72,6 +72,12 @@ pub(super) fn list_of(pod: Pod) -> usize {
     pod % LISTS
 }
 
+/// In no order.
+#[cfg(not(loom))]
+pub(super) fn scattered(number: u64) -> u64 {
+    hash(number)
+}
+
 fn hash(key: impl std::hash::Hash) -> u64 {
     foldhash::fast::FixedState::default().hash_one(key)
 }

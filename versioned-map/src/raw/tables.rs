@@ -20,6 +20,13 @@ const FEW: usize = 4;
 /// them has changed.
 const SHARED: usize = 32;
 
+/// What hashes the keys of an owner who has no hasher of its own: seeded at random, and anew with the tables.
+/// In a model the same each time, which must not depend on chance.
+#[cfg(not(any(loom, shuttle)))]
+pub type Hasher = foldhash::fast::RandomState;
+#[cfg(any(loom, shuttle))]
+pub type Hasher = foldhash::fast::FixedState;
+
 /// A map of an engine: its number there, and the types of its keys and values.
 pub struct Map<K: ?Sized, V> {
     number: u32,
@@ -94,6 +101,8 @@ pub(super) struct Tables {
     pub(super) since: u64,
     /// Whether everything is closed, and the last revision that there was.
     pub(super) closed: Option<u64>,
+    /// Another one where all maps have begun anew, which is what makes another seed of use.
+    pub(super) hasher: Hasher,
     few: [Option<MapTable>; FEW],
     more: Vec<Arc<[Option<MapTable>; SHARED]>>,
 }
@@ -103,6 +112,7 @@ impl Tables {
         Tables {
             since: 0,
             closed: None,
+            hasher: Hasher::default(),
             few: [const { None }; FEW],
             more: Vec::new(),
         }

@@ -15,7 +15,7 @@ use super::limits::{LARGE, OFTEN};
 use super::old::{Old, SPARES, STOCK};
 use super::spares::{Block, Memory, Spares};
 use super::table::{Table, Taken};
-use super::tables::{Map, MapTable, Tables};
+use super::tables::{Hasher, Map, MapTable, Tables};
 use super::version::Version;
 use super::writer::{Usage, Writer};
 use crate::sync::MutexGuard;
@@ -28,9 +28,6 @@ pub struct Turn<'e, O: Owner> {
     pub(super) writer: MutexGuard<'e, Writer<O::Books>>,
     /// How many versions this turn has replaced.
     pub(super) own: usize,
-    /// Whether somebody is to look again, because a snapshot has gone that something was to be
-    /// kept for.
-    pub(super) is_missed: bool,
     /// Freed after the lock.
     pub(super) left: Leftovers<'e, O>,
 }
@@ -132,7 +129,6 @@ impl<'e, O: Owner> Turn<'e, O> {
             engine,
             writer,
             own: 0,
-            is_missed: false,
             left: Leftovers::new(engine),
         }
     }
@@ -268,6 +264,12 @@ impl<'e, O: Owner> Turn<'e, O> {
         let taken = self.find(map, hash, key).taken?;
         // SAFETY: this is the writer, and nothing is put there for as long as it is borrowed.
         unsafe { kind::value(taken.newest) }
+    }
+
+    /// What hashes the keys of the newest tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables().hasher
     }
 
     /// Looks at every newest value of a map, which may not be published yet.
@@ -513,7 +515,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     fn start_anew_in(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
-        let has_snapshots = !self.engine.registrations.held().is_empty();
+        let has_snapshots = self.engine.registrations.held().next().is_some();
         if has_snapshots {
             // They keep what they show, and nothing else.
             for map in maps {
@@ -526,6 +528,10 @@ impl<'e, O: Owner> Turn<'e, O> {
             fresh.since = self.next();
             fresh.closed = closed;
             if !has_snapshots {
+                if maps.len() == fresh.all().count() {
+                    // No hash of the old ones is left.
+                    fresh.hasher = Hasher::default();
+                }
                 for map in maps {
                     self.bury(*map);
                     let of_map = fresh.of_mut(*map).expect("the map is there");

@@ -10,7 +10,7 @@ use super::engine::{Engine, Owner, has_failed};
 use super::kind::value;
 use super::registrations::Registration;
 use super::table::Found;
-use super::tables::{Map, MapTable, Tables};
+use super::tables::{Hasher, Map, MapTable, Tables};
 use super::version::{Glance, Version, seek};
 use crate::reclaim::Guard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -99,6 +99,12 @@ impl<'e, O: Owner> Pinned<'e, O> {
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.tables().closed.is_some()
+    }
+
+    /// What hashes the keys of these tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables().hasher
     }
 
     /// The engine.
@@ -237,6 +243,12 @@ impl<O: Owner> Registered<O> {
         self.tables.closed.is_some()
     }
 
+    /// What hashes the keys of these tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables.hasher
+    }
+
     /// The engine.
     #[inline]
     pub fn engine(&self) -> &Arc<Engine<O>> {
@@ -265,6 +277,7 @@ impl<O: Owner> Registered<O> {
         } = self;
         let pinned = engine.pin();
         let registrations = &engine.registrations;
+        let before = *revision;
         let is_kept = if registrations.is_shared(*place) {
             // The others stay where they are.
             let own = registrations.claim(pinned.at());
@@ -277,7 +290,7 @@ impl<O: Owner> Registered<O> {
         let old = (!is_same).then(|| std::mem::replace(tables, pinned.share()));
         drop(pinned);
         if is_kept {
-            engine.let_go(false);
+            engine.let_go(before, false);
         }
         // With the last reader of a map that was cleared goes all that was in it.
         drop(old);
@@ -381,7 +394,7 @@ impl<O: Owner> Drop for Registered<O> {
             return;
         }
         if self.engine.registrations.release(self.place) {
-            self.engine.let_go(true);
+            self.engine.let_go(self.revision, true);
         }
         self.engine.come_by();
     }

@@ -85,7 +85,12 @@ impl<T> Reclaimer<T> {
 
     /// Whether no reader is left from a period, as far as is known.
     pub fn has_passed(&self, period: u64) -> bool {
-        period + u64::from(!self.readers.is_empty()) < self.period
+        period < self.passed_periods()
+    }
+
+    /// How many periods have passed.
+    pub fn passed_periods(&self) -> u64 {
+        self.period - u64::from(!self.readers.is_empty())
     }
 
     /// Looks whether the readers have left for whom the period before the present one waits, and
