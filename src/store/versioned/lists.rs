@@ -63,10 +63,13 @@ impl Members {
     pub(super) fn without(&self, place: usize) -> (Members, Option<Pod>) {
         match self {
             Members::Few(few) => {
-                let mut few = few.to_vec();
-                few.swap_remove(place);
-                let moved = few.get(place).copied();
-                (Members::Few(few.into()), moved)
+                let (last, others) = few.split_last().expect("a pod stands there");
+                let mut others: Box<[Pod]> = others.into();
+                let moved = others.get_mut(place).map(|place| {
+                    *place = *last;
+                    *last
+                });
+                (Members::Few(others), moved)
             }
             Members::Many(many) => {
                 let mut many = many.clone();

@@ -362,8 +362,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.reserve([(map.number(), 1)]);
         let revision = self.begin();
         let cell = K::cell(key, spot.hash);
+        let spare = self.spare::<K, V>();
         // SAFETY: the cell was made just now.
-        let first = unsafe { kind::make::<K, V>(None, cell, None, Some(value), revision) };
+        let first = unsafe { kind::make::<K, V>(spare, cell, None, Some(value), revision) };
         // SAFETY: as above.
         unsafe { cell.as_ref() }.head().push(first, revision);
         let table = self.table(map.number());
