@@ -15,8 +15,20 @@
 //!  [newest | revision | key]----'
 //! ```
 //!
-//! The table is an open one with linear probing. A slot has six bits of the hash in its pointer, so that a
-//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A slot
+//! The table is an open one with linear probing. A slot has five bits of the hash in its pointer, so that a
+//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A *small* key, of up to 16
+//! bytes without anything that wants to be dropped, stands in each version behind the value, and a look-up goes to no cell:
+//!
+//! ```text
+//!  slots of the table, by themselves    version               version
+//!  [newest+tag] [newest+tag] ...------->[ 52 | value | key ]->[ 47 | value | key ]
+//!  [cell] [cell] ...-->[revision | newest | key]
+//! ```
+//!
+//! The writer copies it bit by bit from the cell, where nobody else has ever seen it: whoever is lent a key is lent that of a
+//! version, so that nothing changes in the cell while it is copied.
+//!
+//! A slot
 //! that is taken stays its key's until the table is laid out anew, in another one that takes the
 //! place of this one at once; so no reader who goes from slot to slot misses a key that was there when it began.
 //! A table that is full is laid out anew by the commit that finds it so, which is O(keys).

@@ -109,6 +109,13 @@ impl<K: 'static> Keyed<K> {
     };
 }
 
+// Models have larger atomics.
+#[cfg(not(any(loom, shuttle)))]
+const _: () = {
+    assert!(Keyed::<u64>::LAYOUT.size() == 40);
+    assert!(Keyed::<String>::LAYOUT.size() == 64);
+};
+
 // SAFETY: all see a `Keyed<K>`, allocated with that layout.
 unsafe impl<K: 'static> Key for K {
     type New<'a> = K;

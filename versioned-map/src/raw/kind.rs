@@ -55,6 +55,14 @@ impl<K: Key + ?Sized, V> Shape<K, V> {
     }
 }
 
+// Models have larger atomics.
+#[cfg(not(any(loom, shuttle)))]
+const _: () = {
+    assert!(Shape::<u64, u64>::LAYOUT.size() == HALF && Shape::<u64, u64>::LAYOUT.align() == HALF);
+    assert!(Shape::<str, [u64; 6]>::LAYOUT.size() == LINE);
+    assert!(Shape::<u64, [u64; 5]>::LAYOUT.size() == LINE);
+};
+
 const fn most(one: usize, other: usize) -> usize {
     if one > other { one } else { other }
 }

@@ -84,29 +84,45 @@ impl Slots {
     }
 
     /// Where the cell of a slot stands, as a pointer to something else.
+    ///
+    /// # Safety
+    ///
+    /// The number is masked.
     #[inline]
-    fn beside(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
+    unsafe fn beside(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
         debug_assert_eq!(self.is_apart(), is_apart);
-        let at = at & self.mask;
-        let word = if is_apart {
+        let number = if is_apart {
             self.mask + 1 + at
         } else {
             2 * at + 1
         };
-        // SAFETY: it is masked.
-        unsafe { self.word(word) }
+        // SAFETY: the caller's.
+        unsafe { self.word(number) }
     }
 
     /// The cell of a slot that was ever taken.
     #[inline]
-    pub(super) fn cell(&self, at: usize, is_apart: bool) -> Option<NonNull<Cell>> {
+    pub(super) fn cell(&self, at: usize) -> Option<NonNull<Cell>> {
+        // SAFETY: it is masked.
+        unsafe { self.cell_unmasked(at & self.mask, self.is_apart()) }
+    }
+
+    /// The same, as for [`newest_unmasked`](Self::newest_unmasked).
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline]
+    pub(super) unsafe fn cell_unmasked(&self, at: usize, is_apart: bool) -> Option<NonNull<Cell>> {
         // Relaxed: it was put there before the first version, which was found by an Acquire.
-        NonNull::new(self.beside(at, is_apart).load(Relaxed).cast())
+        // SAFETY: the caller's.
+        NonNull::new(unsafe { self.beside(at, is_apart) }.load(Relaxed).cast())
     }
 
     /// Has a slot be that of a cell, once and for all.
     pub(super) fn set_cell(&self, at: usize, cell: NonNull<Cell>) {
-        let cell = cell.as_ptr().cast();
-        self.beside(at, self.is_apart()).store(cell, Relaxed);
+        // SAFETY: it is masked.
+        let beside = unsafe { self.beside(at & self.mask, self.is_apart()) };
+        beside.store(cell.as_ptr().cast(), Relaxed);
     }
 }

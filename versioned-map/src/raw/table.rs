@@ -101,15 +101,9 @@ impl Table {
         }
     }
 
-    /// The cell of a slot that was ever taken.
-    #[inline]
-    fn cell(&self, at: usize) -> Option<NonNull<Cell>> {
-        self.slots.cell(at, self.slots.is_apart())
-    }
-
     /// All slots, with the cells of those that were ever taken.
     pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Head<'_>, Option<NonNull<Cell>>)> {
-        (0..self.slots.len()).map(|at| (at, self.slot(at), self.cell(at)))
+        (0..self.slots.len()).map(|at| (at, self.slot(at), self.slots.cell(at)))
     }
 
     /// The home of a key with this hash.
@@ -168,7 +162,7 @@ impl Table {
     /// # Safety
     ///
     /// Keys and values are of these types; the version has not been freed, and is not for as long
-    /// as `'a`.
+    /// as `'a`. The number comes from one of the functions here.
     #[inline]
     pub(super) unsafe fn key<'a, K: Key + ?Sized, V>(
         &self,
@@ -181,7 +175,8 @@ impl Table {
         }
         // SAFETY: a cell is freed with its last version, and not before.
         let key = |cell| unsafe { K::of(cell) };
-        self.slots.cell(at, false).map(key)
+        // SAFETY: the number is masked.
+        unsafe { self.slots.cell_unmasked(at, false) }.map(key)
     }
 
     /// Whether a slot in which a version has been found is that of this key.
@@ -283,13 +278,15 @@ impl Table {
     /// # Safety
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
-    pub(super) unsafe fn visible(
+    pub(super) unsafe fn visible<K: Key + ?Sized>(
         &self,
         revision: u64,
     ) -> impl Iterator<Item = (usize, NonNull<Version>)> {
         (0..self.slots.len()).filter_map(move |at| {
+            // SAFETY: there is such a slot.
+            let newest = unsafe { self.slots.newest_unmasked(at, K::COPIED.is_some()) };
             // SAFETY: the caller is pinned.
-            let first = unsafe { self.slot(at).first() }?;
+            let first = unsafe { Word::load(newest).version() }?;
             // SAFETY: the caller's.
             Some((at, unsafe { seek(first, revision) }?))
         })
@@ -314,7 +311,8 @@ impl Table {
             std::hint::black_box(self.revisions[at].load(Relaxed));
             // SAFETY: what stands in the newest table has not been freed.
             let is_it = unsafe { self.is_of::<K, V, Q>(at, newest, key) };
-            let cell = self.slots.cell(at, is_apart).filter(|_| is_it)?;
+            // SAFETY: `with_hash` has masked it.
+            let cell = unsafe { self.slots.cell_unmasked(at, is_apart) }.filter(|_| is_it)?;
             Some(Taken { at, newest, cell })
         })
     }
@@ -330,7 +328,7 @@ impl Table {
         let mut slots = self.with_hash(hash, self.slots.is_apart());
         let found = slots.find(|(at, word)| {
             // A dead slot may have the cell of one that has been freed, at the same address.
-            word.pointer().is_some() && self.cell(*at) == Some(cell)
+            word.pointer().is_some() && self.slots.cell(*at) == Some(cell)
         });
         found.map(|(at, _)| at)
     }

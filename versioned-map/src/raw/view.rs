@@ -163,7 +163,7 @@ impl<'e, O: Owner> Pinned<'e, O> {
         let of_map = self.tables().of(map.number());
         of_map.into_iter().flat_map(|MapTable { table, .. }| {
             // SAFETY: as in `find`.
-            let all = unsafe { table.visible(self.revision) };
+            let all = unsafe { table.visible::<K>(self.revision) };
             // SAFETY: as above.
             all.filter_map(|(at, version)| unsafe {
                 Some((table.key::<K, V>(at, version)?, value(version)?))
@@ -346,7 +346,7 @@ impl<O: Owner> Registered<O> {
             // visible at a registered revision. All of that stands in the newest layout.
             let table = unsafe { of_map.generation.newest() };
             // SAFETY: as above.
-            let all = unsafe { table.visible(self.revision) };
+            let all = unsafe { table.visible::<K>(self.revision) };
             // SAFETY: as above.
             all.filter_map(|(at, version)| unsafe {
                 Some((table.key::<K, V>(at, version)?, value(version)?))
