@@ -75,8 +75,8 @@
 //!
 //! All of this is done every few commits, by the writer, for 32 times as many versions as have been replaced
 //! since. Where more than 8,192 wait, and where a map is cleared or a domain has lost its last owner, whoever lets go
-//! of a view or a snapshot, or reads without a closure, sees to them, 2,048 at a time, as soon as a reader has
-//! left whom they wait for. Values and keys are dropped when the turn has been given back,
+//! of a view or a snapshot sees to them, 2,048 at a time, as soon as a reader has left whom they wait for, and
+//! until all are gone or somebody commits. Who reads without a closure sees to 2,048. Values and keys are dropped when the turn has been given back,
 //! and never within one another: a thread that frees takes what its `Drop`s have left to be freed after them.
 //!
 //! Clearing a map puts another table in the place of the old one, which goes, with all that is in it, with its

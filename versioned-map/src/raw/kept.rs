@@ -165,6 +165,8 @@ impl Kept {
                 self.count(1 + moved);
             }
         }
+        // As many looks cost no more than that.
+        self.looks = self.looks.saturating_add(over.len());
         over
     }
 

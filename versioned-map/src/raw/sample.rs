@@ -326,7 +326,7 @@ struct ComeBy<'s>(&'s Arc<Engine<Sample>>);
 
 impl Drop for ComeBy<'_> {
     fn drop(&mut self) {
-        self.0.come_by();
+        self.0.end_view();
     }
 }
 

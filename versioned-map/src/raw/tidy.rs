@@ -31,11 +31,33 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Sees to what is left, if that can be done now, at the expense of whoever lets go of a view.
+    /// Sees to a part of what is left, if that can be done now, at the expense of whoever has read.
     #[inline]
     pub fn come_by(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
             self.go_on();
+        }
+    }
+
+    /// Sees to all of it, a part at a time, at the expense of whoever lets go of a view: unless somebody
+    /// commits or frees meanwhile, who then goes on with it.
+    #[inline]
+    pub fn end_view(self: &Arc<Engine<O>>) {
+        if self.awaited.is_due() && !has_failed() {
+            self.go_on_while_idle();
+        }
+    }
+
+    #[cold]
+    fn go_on_while_idle(self: &Arc<Engine<O>>) {
+        let mut first = None;
+        // What is unlinked is freed by another step, and more than there is to do is not done.
+        while let Some((revision, left)) = self.go_on() {
+            let (began_at, steps) = first.get_or_insert((revision, 2 * left / LARGE + STEPS));
+            if *began_at != revision || *steps == 0 || !self.awaited.is_due() {
+                break;
+            }
+            *steps -= 1;
         }
     }
 
@@ -44,13 +66,14 @@ impl<O: Owner> Engine<O> {
         self.awaited.is_due()
     }
 
-    /// Frees a part of what can be freed. If somebody has the lock, they or the next ones do.
+    /// Frees a part of what can be freed; answers with the revision, and how much is left. If somebody
+    /// has the lock, they or the next ones do.
     #[cold]
-    fn go_on(self: &Arc<Engine<O>>) {
-        if let Some(mut turn) = self.try_turn() {
-            turn.note_visit();
-            turn.tidy(LARGE, true);
-        }
+    fn go_on(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
+        let mut turn = self.try_turn()?;
+        turn.note_visit();
+        turn.tidy(LARGE, true);
+        Some((turn.published(), turn.left()))
     }
 
     /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
@@ -216,9 +239,11 @@ impl<O: Owner> Turn<'_, O> {
             .iter()
             .take_while(|removed| is_past(removed))
             .count();
-        if past == 0 && !replaced.is_first(is_over)
-            || !kept.find(reclaimer.passed_periods(), &self.engine.registrations)
-        {
+        if past == 0 && !replaced.is_first(is_over) {
+            return;
+        }
+        if !kept.find(reclaimer.passed_periods(), &self.engine.registrations) {
+            self.is_deferred = true;
             return;
         }
         let past = removed.drain(..past).map(|(_, old)| old);
@@ -246,7 +271,8 @@ impl<O: Owner> Turn<'_, O> {
             ..
         } = &*self.writer;
         let is_idle = *emptied_at == Some(*revision);
-        let is_left = is_idle && !self.is_tidy();
+        // Whoever lets go of the next snapshot sees to what is deferred.
+        let is_left = is_idle && !self.is_tidy() && !self.is_deferred;
         if is_left || replaced.has(DEBT) || reclaimer.len() > DEBT / CHUNK {
             reclaimer.call(&self.engine.awaited);
         }

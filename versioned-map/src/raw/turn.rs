@@ -28,6 +28,8 @@ pub struct Turn<'e, O: Owner> {
     pub(super) writer: MutexGuard<'e, Writer<O::Books>>,
     /// How many versions this turn has replaced.
     pub(super) own: usize,
+    /// Whether something waits for a look at all snapshots, which is not allowed yet.
+    pub(super) is_deferred: bool,
     /// Freed after the lock.
     pub(super) left: Leftovers<'e, O>,
 }
@@ -129,6 +131,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             engine,
             writer,
             own: 0,
+            is_deferred: false,
             left: Leftovers::new(engine),
         }
     }

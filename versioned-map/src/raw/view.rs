@@ -396,6 +396,6 @@ impl<O: Owner> Drop for Registered<O> {
         if self.engine.registrations.release(self.place) {
             self.engine.let_go(self.revision, true);
         }
-        self.engine.come_by();
+        self.engine.end_view();
     }
 }
