@@ -36,7 +36,7 @@ mod on {
 
     /// A turn of writing. It tells when it is dropped: after the turn has been given back.
     pub(crate) struct Observed {
-        /// `None` where somebody else tells.
+        /// `None` before it has begun, and where somebody else tells.
         store: Option<&'static str>,
         asked: Instant,
         waited: Duration,
@@ -44,19 +44,30 @@ mod on {
     }
 
     impl Observed {
+        /// Begins to wait for a turn. It tells nothing unless the turn [begins](Self::begin).
+        pub(crate) fn asking() -> Observed {
+            Observed {
+                store: None,
+                asked: Instant::now(),
+                waited: Duration::ZERO,
+                made: None,
+            }
+        }
+
+        /// Notes that the turn has come.
+        pub(crate) fn begin(&mut self, store: impl Into<Option<&'static str>>) {
+            self.store = store.into();
+            self.waited = self.asked.elapsed();
+        }
+
         /// Waits for a turn, and notes for how long.
         pub(crate) fn at_turn<T>(
             store: Option<&'static str>,
             turn: impl FnOnce() -> Result<T>,
         ) -> Result<(Observed, T)> {
-            let asked = Instant::now();
+            let mut observed = Observed::asking();
             let turn = turn()?;
-            let observed = Observed {
-                store,
-                asked,
-                waited: asked.elapsed(),
-                made: None,
-            };
+            observed.begin(store);
             Ok((observed, turn))
         }
 
@@ -182,6 +193,14 @@ mod off {
     pub(crate) struct Observed;
 
     impl Observed {
+        #[inline(always)]
+        pub(crate) fn asking() -> Observed {
+            Observed
+        }
+
+        #[inline(always)]
+        pub(crate) fn begin(&mut self, _: impl Into<Option<&'static str>>) {}
+
         #[inline(always)]
         pub(crate) fn at_turn<T>(
             _: Option<&'static str>,

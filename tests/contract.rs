@@ -40,10 +40,6 @@ mod copies;
 mod from_elsewhere;
 #[path = "../testkit/src/contract/law.rs"]
 mod law;
-#[path = "contract/leases.rs"]
-mod leases;
-#[path = "contract/leasing.rs"]
-mod leasing;
 #[path = "../testkit/src/contract/leases.rs"]
 mod leases;
 #[path = "../testkit/src/contract/leasing.rs"]

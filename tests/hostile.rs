@@ -623,6 +623,8 @@ fn two_tables_of_versions_are_not_seeded_alike() {
     // The pods of a name are a list, in which no hash has a part.
     assert_ne!(one[0], other[0]);
     assert_ne!(one[2], other[2]);
+    // Clearing makes new tables, with a new seed, where nobody looks at the old ones.
+    assert_ne!(one[0], one[2]);
 }
 
 #[test]

@@ -161,8 +161,8 @@ fn what_waits_for_many_stores_does_not_pile_up_on_one_stack() {
     assert_eq!(book.alive().len(), 0, "memory did not come back");
 }
 
-/// The bytes that `updates` of one record leave beside a view, and how many more there are
-/// after `then` than before them.
+/// The bytes that `updates` of one record leave beside a reader who sees to nothing when he has read, and
+/// how many more there are after `then` than before them.
 fn debt_after(
     updates: u64,
     then: impl FnOnce(VersionedStore) -> Option<VersionedStore>,
@@ -171,9 +171,8 @@ fn debt_after(
     store.save_service(marked(0)).unwrap();
     update(&store, 0, 1_000);
     let before = counts::live();
-    let view = store.pinned();
-    update(&store, 0, updates);
-    drop(view);
+    let read = store.with_service("n:p0", |_| update(&store, 0, updates));
+    assert!(read.is_ok());
     let debt = counts::live() - before;
     let _store = then(store);
     (debt, counts::live() - before)
@@ -196,6 +195,25 @@ fn what_waited_for_a_view_is_gone_after_commits_in_proportion() {
     assert!(left < 4_096 * 128, "{left} of {debt} bytes are left");
 }
 
+/// Nobody does anything afterwards.
+#[test]
+fn what_waited_for_a_view_goes_with_it_where_nobody_commits() {
+    let _alone = alone();
+    let store = VersionedStore::new();
+    store.save_service(marked(0)).unwrap();
+    update(&store, 0, 1_000);
+    let before = counts::live();
+    let view = store.pinned();
+    update(&store, 0, 50_000);
+    let debt = counts::live() - before;
+    drop(view);
+    let left = counts::live() - before;
+    assert!(
+        debt > 50_000 * 64 && left < 1_000 * 128,
+        "{left} of {debt} bytes are left"
+    );
+}
+
 #[test]
 fn what_waited_for_a_view_comes_back_to_a_store_that_is_only_read() {
     let _alone = alone();
@@ -215,4 +233,103 @@ fn a_store_that_is_dropped_in_debt_leaves_nothing() {
         None
     });
     assert!(left < debt / 100, "{left} of {debt} bytes are left");
+}
+
+// --- a record that is updated all the time
+
+/// Fewer where it takes long.
+const UPDATES: u64 = if cfg!(debug_assertions) {
+    200_000
+} else {
+    1_000_000
+};
+
+/// How many bytes more there are at most while a record is updated, a thousand times between two of
+/// `then`.
+fn most_beside(store: &VersionedStore, mut then: impl FnMut(u64)) -> i64 {
+    let (before, mut most) = (counts::live(), 0);
+    for thousand in 0..UPDATES / 1_000 {
+        then(thousand);
+        update(store, 0, 1_000);
+        most = most.max(counts::live() - before);
+    }
+    most
+}
+
+/// A thread that pins itself and leaves when it is told.
+struct Pinning {
+    orders: std::sync::mpsc::Sender<bool>,
+    done: std::sync::mpsc::Receiver<()>,
+}
+
+impl Pinning {
+    fn new<'s>(threads: &'s thread::Scope<'s, '_>, store: &'s VersionedStore) -> Pinning {
+        let (orders, told) = channel::<bool>();
+        let (tell, done) = channel();
+        threads.spawn(move || {
+            let mut view = None;
+            for pins in &told {
+                view = pins.then(|| store.pinned());
+                tell.send(()).unwrap();
+            }
+            drop(view);
+        });
+        Pinning { orders, done }
+    }
+
+    fn is_to(&self, pin: bool) {
+        self.orders.send(pin).unwrap();
+        self.done.recv().unwrap();
+    }
+}
+
+/// As the documents say: up to some thousand versions wait.
+const FEW: i64 = 4_096 * 128;
+
+/// There is always somebody pinned, and nobody for more than 2,000 updates.
+#[test]
+fn updates_of_one_record_leave_little_beside_readers_who_take_turns() {
+    let _alone = alone();
+    let store = VersionedStore::new();
+    store.save_service(marked(0)).unwrap();
+    update(&store, 0, 10_000);
+    let most = thread::scope(|threads| {
+        let readers: [Pinning; 2] = [(); 2].map(|()| Pinning::new(threads, &store));
+        most_beside(&store, |turn| {
+            let one = usize::from(turn % 2 == 0);
+            readers[one].is_to(true);
+            readers[1 - one].is_to(false);
+        })
+    });
+    println!("beside readers who take turns: {most} bytes more at most");
+    assert!(most < FEW, "{most} bytes more");
+}
+
+/// That is more than a snapshot leaves.
+#[test]
+fn updates_of_one_record_leave_little_beside_a_snapshot() {
+    let _alone = alone();
+    let store = VersionedStore::new();
+    store.save_service(marked(0)).unwrap();
+    update(&store, 0, 10_000);
+    let view = store.snapshot();
+    let most = most_beside(&store, |_| ());
+    println!("beside a snapshot: {most} bytes more at most");
+    assert!(most < FEW, "{most} bytes more");
+    assert_eq!(view.services().count(), 1);
+}
+
+/// How the two above could fail.
+#[test]
+fn updates_of_one_record_beside_a_reader_who_stays_are_noticed() {
+    let _alone = alone();
+    let store = VersionedStore::new();
+    store.save_service(marked(0)).unwrap();
+    update(&store, 0, 10_000);
+    let most = thread::scope(|threads| {
+        let reader = Pinning::new(threads, &store);
+        reader.is_to(true);
+        most_beside(&store, |_| ())
+    });
+    assert!(most > 4 * FEW, "{most} bytes more");
 }

@@ -7,14 +7,22 @@ use super::error::{InvalidInput, Problem};
 /// The last second of 9999, counted from 1970.
 const LAST: u64 = 253_402_300_799;
 
-/// A time between 1970 and 9999, in 12 bytes: the two halves of its seconds, and its
-/// nanoseconds.
+/// A time between 1970 and 9999, in 12 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment([u32; 3]);
+#[repr(C, packed(4))]
+pub(crate) struct Moment {
+    /// One word: halves would be written one by one and read together, for which a processor has to
+    /// wait.
+    seconds: u64,
+    nanos: u32,
+}
 
 impl Moment {
     /// No time at all.
-    pub(super) const NEVER: Moment = Moment([u32::MAX; 3]);
+    pub(super) const NEVER: Moment = Moment {
+        seconds: u64::MAX,
+        nanos: u32::MAX,
+    };
 
     /// Takes a time that came from outside.
     #[inline]
@@ -25,16 +33,16 @@ impl Moment {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation)] // the halves
     fn since_1970(since: Duration) -> Moment {
-        let seconds = since.as_secs();
-        Moment([(seconds >> 32) as u32, seconds as u32, since.subsec_nanos()])
+        Moment {
+            seconds: since.as_secs(),
+            nanos: since.subsec_nanos(),
+        }
     }
 
     #[inline]
     pub(super) fn time(self) -> SystemTime {
-        let [high, low, nanos] = self.0;
-        let seconds = u64::from(high) << 32 | u64::from(low);
+        let Moment { seconds, nanos } = self;
         SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos)
     }
 }

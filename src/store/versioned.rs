@@ -12,7 +12,7 @@ use super::Snapshots;
 use super::differ::Numbers;
 use super::tables::prelude::*;
 use super::view::{check_order, check_store, differences_by};
-use crate::changes::{OwnLog, ReadState};
+use crate::changes::{Aftermath, OwnLog, ReadState};
 use crate::observe::Observed;
 use tables::{Engine, Pinned, Registered, State, Turn};
 
@@ -33,7 +33,7 @@ mod turn;
 /// written meanwhile. Readers take no lock and never wait. A writer waits for other writers,
 /// and for whoever is freeing old versions at the moment: mostly that is a writer, too, but
 /// it can be a thread that lets go of a snapshot, or of a view, for which something was kept,
-/// each for up to some thousand versions and a look at every snapshot.
+/// each for up to some thousand versions, or as many as the snapshot alone has kept.
 ///
 /// There are four ways to read:
 ///
@@ -55,10 +55,12 @@ mod turn;
 /// no other.
 ///
 /// When that thread has let go, each version that is replaced takes up to 32 of those that
-/// waited with it, once a thousand or two have been. Without commits, where more than 8,192 wait,
-/// views, snapshots and reads (but those that call a closure) free it, up to 2,048 versions each,
-/// beginning with the view that was waited for. What was cleared or closed beside such a thread comes back
-/// in the same way. A store that is dropped leaves nothing.
+/// waited with it, once a thousand or two have been: half of a backlog is gone after a 62nd part as many
+/// commits and two thousand. Without commits, where more than 8,192 wait, whoever has let go frees all of it when it
+/// lets go (50 ms for a million), 2,048 versions at a time, between which others can commit. If they do, they go on
+/// with it; and afterwards views and snapshots that end, and reads (but those that call a closure), up to 2,048 versions
+/// each. What was cleared or closed beside such a thread comes back in the same way. A store that is dropped
+/// leaves nothing.
 ///
 /// Readers pay a store to a line of their own thread and no fence, however many threads there
 /// are; who writes pays for them once in 1,024 replaced versions, where the kernel has
@@ -126,8 +128,8 @@ impl VersionedStore {
 
     /// The present state, for as long as one likes. O(1) as a rule, and allocates nothing, but
     /// for more snapshots at once than there have been before. Where many are held, it may have
-    /// to look for a free place among theirs; these places stay until the store goes, and a
-    /// writer looks at all of them once in 64 replaced versions. It keeps what it shows: of each
+    /// to look for a free place among theirs; these places stay until the store goes, and writers
+    /// look at all of them, 4 for each replaced version. It keeps what it shows: of each
     /// record the one version.
     ///
     /// Of a closed store it is empty, under the last revision.
@@ -163,11 +165,9 @@ impl VersionedStore {
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
-        let view = self.pinned();
-        if view.state.is_closed() {
-            return Err(StoreError::Closed);
-        }
-        Ok(read(&view))
+        let answer = self.read_foreign(read);
+        self.engine.come_by();
+        answer
     }
 
     /// A read that runs a closure of the caller, who may be a signal handler: nothing is freed.
@@ -184,16 +184,21 @@ impl VersionedStore {
     }
 
     /// A turn of a store that is open.
-    #[inline]
     fn open_turn(&self) -> Result<Turn<'_>> {
-        let commit = self.engine.turn();
-        if commit.is_closed() {
-            drop(commit);
-            // Where a panic has closed the store, watches do not know yet.
-            drop(self.engine.owner().log.close());
-            return Err(StoreError::Closed);
+        let turn = self.engine.turn();
+        if turn.is_closed() {
+            drop(turn);
+            return Err(self.closed());
         }
-        Ok(commit)
+        Ok(turn)
+    }
+
+    /// What a turn of a closed store leads to, when it has been given back. Where a panic has
+    /// closed the store, watches do not know yet.
+    #[cold]
+    fn closed(&self) -> StoreError {
+        drop(self.engine.owner().log.close());
+        StoreError::Closed
     }
 
     #[inline]
@@ -203,46 +208,31 @@ impl VersionedStore {
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let turn = || self.open_turn();
-        let (observed, commit) = Observed::at_turn(Some("versioned"), turn)?;
-        match Telling::new(&self.engine.owner().log, is_asked) {
-            None => self
-                .write_in(observed, commit, &mut Nobody, write)
-                .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, commit, &mut telling, write)
-                    .map(finish)
-            }),
+        let mut observed = Observed::asking();
+        let (before, written, is_large, left);
+        {
+            // A turn is given back where it stands. Moved, it would be read in other pieces than it was
+            // written in a moment before, for which a processor has to wait.
+            let mut turn = self.engine.turn();
+            if turn.is_closed() {
+                drop(turn);
+                return Err(self.closed());
+            }
+            observed.begin("versioned");
+            before = turn.current();
+            let log = &self.engine.owner().log;
+            (written, left) = match Telling::new(log, is_asked) {
+                None => write_in(&mut turn, &mut Nobody, write)?,
+                Some(mut telling) => aside(|| write_in(&mut turn, &mut telling, write))?,
+            };
+            is_large = turn.is_large();
         }
-    }
-
-    // For nobody it is another function, of which nothing is left that tells.
-    #[allow(clippy::inline_always)]
-    #[inline(always)]
-    fn write_in<'e, R>(
-        &self,
-        mut observed: Observed,
-        mut commit: Turn<'e>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
-    ) -> Result<Written<R>> {
-        let before = commit.current();
-        let answer = telling.note(&mut commit, write)?;
-        let revision = commit.settle();
-        let revisions = (before, revision);
-        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
-        let is_large = commit.is_large();
-        drop(commit);
-        observed.made(before, revision);
+        observed.made(before, written.revision);
         drop(left);
         if is_large {
             self.engine.tidy_up();
         }
-        Ok(Written {
-            answer,
-            revision,
-            changes: telling.asked(),
-        })
+        Ok(finish(written))
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
@@ -281,6 +271,29 @@ impl VersionedStore {
         self.engine.close();
         Ok(())
     }
+}
+
+/// Writes in a turn; answers with what is left to do when that has been given back.
+// For nobody it is another function, of which nothing is left that tells.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn write_in<'e, R>(
+    turn: &mut Turn<'e>,
+    telling: &mut impl Tell,
+    write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
+) -> Result<(Written<R>, Option<Aftermath>)> {
+    let before = turn.current();
+    let answer = telling.note(turn, write)?;
+    let revision = turn.settle();
+    let revisions = (before, revision);
+    let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+    let changes = telling.asked();
+    let written = Written {
+        answer,
+        revision,
+        changes,
+    };
+    Ok((written, left))
 }
 
 impl Drop for VersionedStore {
@@ -334,7 +347,7 @@ struct ComeBy<'store>(&'store Arc<Engine>);
 impl Drop for ComeBy<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.come_by();
+        self.0.end_view();
     }
 }
 
@@ -343,8 +356,8 @@ impl Drop for ComeBy<'_> {
 /// It can be sent to and shared by threads, kept for as long as one likes, and outlives
 /// its store. It keeps the versions that it shows, and no others: what is written and
 /// replaced while it lives is freed as without it. The last of its clones to be dropped
-/// frees what they alone kept, O(that and the snapshots there are), or leaves it to the
-/// writer that is at work. Dropping another one is O(1).
+/// frees what they alone kept, O(that), or leaves it to the writer that is at work. Dropping
+/// another one is O(1).
 ///
 /// While nothing has been written since, reading it costs the look-up. A record that has
 /// been replaced is found behind its newer versions, which takes a pin. All of its

@@ -15,8 +15,20 @@
 //!  [newest | revision | key]----'
 //! ```
 //!
-//! The table is an open one with linear probing. A slot has six bits of the hash in its pointer, so that a
-//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A slot
+//! The table is an open one with linear probing. A slot has five bits of the hash in its pointer, so that a
+//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A *small* key, of up to 16
+//! bytes without anything that wants to be dropped, stands in each version behind the value, and a look-up goes to no cell:
+//!
+//! ```text
+//!  slots of the table, by themselves    version               version
+//!  [newest+tag] [newest+tag] ...------->[ 52 | value | key ]->[ 47 | value | key ]
+//!  [cell] [cell] ...-->[revision | newest | key]
+//! ```
+//!
+//! The writer copies it bit by bit from the cell, where nobody else has ever seen it: whoever is lent a key is lent that of a
+//! version, so that nothing changes in the cell while it is copied.
+//!
+//! A slot
 //! that is taken stays its key's until the table is laid out anew, in another one that takes the
 //! place of this one at once; so no reader who goes from slot to slot misses a key that was there when it began.
 //! A table that is full is laid out anew by the commit that finds it so, which is O(keys).
@@ -43,12 +55,15 @@
 //! 1. a period has passed since the next one was published: whoever was pinned then has left, and who
 //!    was pinned later has loaded a later revision;
 //! 2. no registered reader is in between, by a scan that is made after that: whoever was pinned has
-//!    registered before it left.
+//!    registered before it left. What a scan has found holds until another period has passed, but for those who
+//!    have gone since; so it is made once a period, and not before as much has been done as it costs.
 //!
 //! Then it is unlinked, and retired, to be freed after another period, because who follows the chain to an
 //! older version may be on it. A version that a registered reader needs is *kept*, under the oldest revision
-//! that needs it, and looked at again when that one is registered no more, which whoever gives back its place
-//! sees by a mark: what a snapshot keeps is what it can see, however much is written meanwhile.
+//! that needs it. When that one is registered no more, whoever gives back its place sees by a mark that something
+//! was kept, and tells the writer the revision: what ends before the next registered reader goes, and the rest is
+//! handed on to that one as a whole. So a snapshot keeps what it can see, however much is written
+//! meanwhile, and thousands of them go in O(what they kept, and a logarithm of it), in any order.
 //!
 //! A key whose only version says that it is not there is *removed*: its slot dies, and the cell is treated as one
 //! more version, which ends now. It needs no unlinking, but a period as well: who was pinned before, and has loaded
@@ -60,8 +75,8 @@
 //!
 //! All of this is done every few commits, by the writer, for 32 times as many versions as have been replaced
 //! since. Where more than 8,192 wait, and where a map is cleared or a domain has lost its last owner, whoever lets go
-//! of a view or a snapshot, or reads without a closure, sees to them, 2,048 at a time, as soon as a reader has
-//! left whom they wait for. Values and keys are dropped when the turn has been given back,
+//! of a view or a snapshot sees to them, 2,048 at a time, as soon as a reader has left whom they wait for, and
+//! until all are gone or somebody commits. Who reads without a closure sees to 2,048. Values and keys are dropped when the turn has been given back,
 //! and never within one another: a thread that frees takes what its `Drop`s have left to be freed after them.
 //!
 //! Clearing a map puts another table in the place of the old one, which goes, with all that is in it, with its

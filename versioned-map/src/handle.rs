@@ -114,6 +114,6 @@ pub(crate) struct ComeBy<'d>(pub(crate) &'d Arc<Engine>);
 impl Drop for ComeBy<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.come_by();
+        self.0.end_view();
     }
 }

@@ -7,12 +7,16 @@
 //! - keys that are texts lie in their cells as bytes;
 //! - a value can hold [places](At) of another map's keys, and lead there without a look-up;
 //! - a value that is changed in part can be [lent](Entry::lend) to the version before, and not cloned;
+//! - it can have the tables' [hasher](Hasher), whose seed is another one when everything was cleared;
 //! - it keeps [books](Owner) under the turn, and something shared beside them.
 
 mod cell;
+mod departed;
 mod engine;
 mod entry;
 mod garbage;
+mod kept;
+mod kind;
 mod leftovers;
 mod limits;
 #[cfg(all(test, loom))]
@@ -22,6 +26,8 @@ mod panics;
 mod registrations;
 #[cfg(all(test, not(shuttle)))]
 mod sample;
+mod slots;
+mod spares;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod stress;
 mod table;
@@ -37,6 +43,6 @@ mod writer;
 pub use cell::{At, Cell, Key};
 pub use engine::{Engine, Owner};
 pub use entry::Entry;
-pub use tables::Map;
+pub use tables::{Hasher, Map};
 pub use turn::{Cleared, Spot, Turn};
 pub use view::{Pinned, Registered};

@@ -45,8 +45,12 @@ pub(crate) enum Twin {
     KilledAtOnce,
     /// A version that has lent its value drops it all the same.
     NotGivenBack,
-    /// A writer does not look again where a place was given back before it could be marked.
+    /// A writer keeps something for a place that was given back before it could be marked,
     Unmarked,
+    /// or looks for snapshots once and for all.
+    ScannedOnce,
+    /// Who gives back a place with a mark tells nobody.
+    Untold,
 
     /// An update is put without a look whether the key has got another version meanwhile.
     Uncompared,

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -527,4 +527,36 @@ fn drops_that_write_do_not_nest() {
     put(0);
     assert!(retries.dropped.load(Relaxed) > 600_000);
     assert_eq!(retries.deepest.load(Relaxed), 1);
+}
+
+/// A small key stands in each version. What is changed in one is not changed in the key that the others
+/// are made of.
+#[test]
+fn what_is_changed_in_a_small_key_is_gone_with_the_next_version() {
+    #[derive(Default)]
+    struct Counted(u32, AtomicU32);
+
+    impl PartialEq for Counted {
+        fn eq(&self, other: &Counted) -> bool {
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Counted {}
+
+    impl Hash for Counted {
+        fn hash<H: Hasher>(&self, hasher: &mut H) {
+            self.0.hash(hasher);
+        }
+    }
+
+    let map = VersionedMap::new();
+    map.insert(Counted::default(), 1);
+    let before = map.snapshot();
+    before.keys().next().unwrap().1.store(7, Relaxed);
+    map.update(&Counted::default(), |value| value + 1);
+    let count = |key: &Counted| key.1.load(Relaxed);
+    assert_eq!(before.keys().map(count).collect::<Vec<_>>(), [7]);
+    assert_eq!(map.pinned().keys().map(count).collect::<Vec<_>>(), [0]);
+    assert_eq!(map.get(&Counted::default()), Some(2));
 }

@@ -130,6 +130,17 @@ fn keys_and_values_of_another_alignment() {
 }
 
 #[test]
+fn small_keys_of_all_sizes() {
+    #[allow(clippy::cast_possible_truncation)]
+    let byte = |number| number as u8;
+    behaves_like_a_hash_map(byte, |value| value);
+    behaves_like_a_hash_map(|key| [byte(key), 1, 2], |value| [byte(value); 5]);
+    behaves_like_a_hash_map(|key| key as u128, byte);
+    behaves_like_a_hash_map(|key| (byte(key), key as u64), |value| value.to_string());
+    behaves_like_a_hash_map(|key| [key; 2], |value| [value; 6]);
+}
+
+#[test]
 fn zero_sized_keys_and_values() {
     behaves_like_a_hash_map(|_| (), |_| ());
     behaves_like_a_hash_map(|key| key, |_| ());

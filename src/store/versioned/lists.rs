@@ -63,10 +63,13 @@ impl Members {
     pub(super) fn without(&self, place: usize) -> (Members, Option<Pod>) {
         match self {
             Members::Few(few) => {
-                let mut few = few.to_vec();
-                few.swap_remove(place);
-                let moved = few.get(place).copied();
-                (Members::Few(few.into()), moved)
+                let (last, others) = few.split_last().expect("a pod stands there");
+                let mut others: Box<[Pod]> = others.into();
+                let moved = others.get_mut(place).map(|place| {
+                    *place = *last;
+                    *last
+                });
+                (Members::Few(others), moved)
             }
             Members::Many(many) => {
                 let mut many = many.clone();
@@ -88,9 +91,14 @@ impl Members {
     pub(super) fn iter(&self) -> impl Iterator<Item = Pod> {
         let (few, many) = match self {
             Members::Few(few) => (&**few, None),
-            Members::Many(many) => (&[][..], Some(many.iter())),
+            Members::Many(many) => (&[][..], Some(many)),
         };
-        few.iter().chain(many.into_iter().flatten()).copied()
+        // One by one: an iterator of a vector counts references to its nodes, which readers share.
+        let many = many.into_iter().flat_map(|many| {
+            let places = 0..many.len();
+            places.map(|place| many.get(place).expect("it is that long"))
+        });
+        few.iter().chain(many).copied()
     }
 }
 

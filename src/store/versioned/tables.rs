@@ -7,7 +7,6 @@ use versioned_map::raw::{self, Map, Owner};
 
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use crate::changes::{Log, LogOptions};
-use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::store::StoreStats;
@@ -36,7 +35,6 @@ pub(super) const OF_STATS: u64 = 0;
 
 /// What a registry keeps in its engine, for all.
 pub(super) struct Registry {
-    hasher: RandomState,
     pub(super) log: Log,
 }
 
@@ -60,7 +58,6 @@ impl Owner for Registry {
 /// The tables of an empty registry.
 pub(super) fn new(options: LogOptions) -> Arc<Engine> {
     let mut engine = Engine::new(Registry {
-        hasher: RandomState::default(),
         log: Log::new(options),
     });
     let numbers = [
@@ -71,13 +68,6 @@ pub(super) fn new(options: LogOptions) -> Arc<Engine> {
     ];
     assert_eq!(numbers, [0, 1, 2, 3]);
     Arc::new(engine)
-}
-
-impl Registry {
-    #[inline]
-    pub(super) fn hash(&self, key: &str) -> u64 {
-        self.hasher.hash_one(key)
-    }
 }
 
 /// A state of a registry, as a reader has it.
@@ -125,7 +115,7 @@ macro_rules! impl_state {
             #[allow(clippy::inline_always)]
             #[inline(always)]
             fn service(&self, key: &str) -> Option<&ServiceInfo> {
-                let hash = self.engine().owner().hash(key);
+                let hash = self.hasher().hash_one(key);
                 self.get(SERVICES, hash, key)
             }
             fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
@@ -138,7 +128,7 @@ macro_rules! impl_state {
                 self.iter(GROUPS).map(|(group, _)| group)
             }
             fn members(&self, name: &str) -> Option<&Members> {
-                let hash = self.engine().owner().hash(name);
+                let hash = self.hasher().hash_one(name);
                 self.get(NAMES, hash, name)
             }
             #[inline]
@@ -149,7 +139,7 @@ macro_rules! impl_state {
                 service.expect("a pod that stands under its name is registered")
             }
             fn group(&self, group: &str) -> Option<&Subscribers> {
-                let hash = self.engine().owner().hash(group);
+                let hash = self.hasher().hash_one(group);
                 self.get(GROUPS, hash, group)
             }
             fn stats(&self) -> StoreStats {

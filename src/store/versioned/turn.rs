@@ -1,5 +1,6 @@
 //! The changes of a registry.
 
+use std::hash::BuildHasher;
 use std::mem::take;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::store::tables::prelude::*;
 use crate::store::write::{Before, ClearTables};
 
 fn hash(turn: &Turn<'_>, key: &str) -> u64 {
-    turn.engine().owner().hash(key)
+    turn.hasher().hash_one(key)
 }
 
 /// Counts services and subscriptions that have come, or gone.

@@ -138,9 +138,7 @@ pub fn everything_is_replaced_in_the_order_of_the_batch(store: &impl RegistrySto
     assert!(store.contains_service("stays:1").unwrap());
 }
 
-pub fn a_watch_is_told_the_state_that_replaces_everything<S: RegistryStore>(
-    make: impl Fn() -> S,
-) {
+pub fn a_watch_is_told_the_state_that_replaces_everything<S: RegistryStore>(make: impl Fn() -> S) {
     let store = make();
     set_the_table(&store);
     let selections = [

@@ -1,11 +1,12 @@
-//! What belongs to one key, and stays where it is for as long as the key has versions; and what
-//! is done with cells and versions according to their types.
+//! What belongs to one key, and stays where it is for as long as the key has versions.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::Layout;
 use std::marker::PhantomData;
+use std::mem::needs_drop;
 use std::ptr::NonNull;
 
-use super::version::{self, Block, Head, Version};
+use super::spares::Memory;
+use super::version::{Head, Version};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
@@ -13,13 +14,13 @@ use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 /// in front touch one place.
 #[repr(C)]
 pub struct Cell {
-    newest: AtomicPtr<Version>,
-    revision: AtomicU64,
     pub(super) hash: u64,
     /// What its owner notes.
     note: AtomicU32,
     /// The length of a key that is a text.
     length: u32,
+    newest: AtomicPtr<Version>,
+    revision: AtomicU64,
 }
 
 impl Cell {
@@ -51,6 +52,11 @@ pub unsafe trait Key: 'static {
     /// What a key is made of.
     type New<'a>;
 
+    /// Where each version has a copy of the key, bit by bit: how that lies in memory. Readers compare
+    /// the copy, and come to no cell. Nobody is ever lent the key in the cell: a `&K` leads to a copy, so that
+    /// whoever changes something through it (an atomic) disturbs nobody who makes another copy.
+    const COPIED: Option<Layout>;
+
     /// A cell with that key; to be freed.
     fn cell(new: Self::New<'_>, hash: u64) -> NonNull<Cell>;
 
@@ -61,6 +67,13 @@ pub unsafe trait Key: 'static {
     /// The cell comes from `cell`, and has not been freed, and is not for as long as `'a`.
     unsafe fn of<'a>(cell: NonNull<Cell>) -> &'a Self;
 
+    /// The key that a copy was made of.
+    ///
+    /// # Safety
+    ///
+    /// Keys are [copied](Self::COPIED), and it is one, for as long as `'a`.
+    unsafe fn copied<'a>(copy: NonNull<u8>) -> &'a Self;
+
     /// Frees a cell.
     ///
     /// # Safety
@@ -69,20 +82,59 @@ pub unsafe trait Key: 'static {
     unsafe fn free(cell: NonNull<Cell>);
 }
 
-#[repr(C, align(32))]
+#[repr(C)]
 struct Keyed<K> {
     cell: Cell,
     key: K,
 }
 
-// SAFETY: all three see a `Keyed<K>` in a box.
+/// Of cells that readers come to, which are so large that no allocator has to round up to align.
+const ALIGN: usize = 32;
+
+/// Keys of up to so many bytes are copied.
+const SMALL: usize = 16;
+
+impl<K: 'static> Keyed<K> {
+    const LAYOUT: Layout = {
+        let layout = Layout::new::<Keyed<K>>();
+        if <K as Key>::COPIED.is_some() {
+            // Only writers come there.
+            layout
+        } else {
+            match layout.align_to(ALIGN) {
+                Ok(layout) => layout.pad_to_align(),
+                Err(_) => panic!("memory holds it"),
+            }
+        }
+    };
+}
+
+// Models have larger atomics.
+#[cfg(not(any(loom, shuttle)))]
+const _: () = {
+    assert!(Keyed::<u64>::LAYOUT.size() == 40);
+    assert!(Keyed::<String>::LAYOUT.size() == 64);
+};
+
+// SAFETY: all see a `Keyed<K>`, allocated with that layout.
 unsafe impl<K: 'static> Key for K {
     type New<'a> = K;
 
+    const COPIED: Option<Layout> = {
+        let is_small = size_of::<K>() <= SMALL && align_of::<K>() <= SMALL;
+        if is_small && !needs_drop::<K>() {
+            Some(Layout::new::<K>())
+        } else {
+            None
+        }
+    };
+
     fn cell(key: K, hash: u64) -> NonNull<Cell> {
         let cell = Cell::new(hash, 0);
-        let keyed = Box::new(Keyed { cell, key });
-        NonNull::from(Box::leak(keyed)).cast()
+        let at = Memory::new(Keyed::<K>::LAYOUT).into_raw();
+        // SAFETY: it is memory for this, which nobody else knows of.
+        unsafe { at.cast().write(Keyed { cell, key }) };
+        at.cast()
     }
 
     #[inline]
@@ -92,33 +144,39 @@ unsafe impl<K: 'static> Key for K {
         unsafe { &(*keyed.as_ptr()).key }
     }
 
-    unsafe fn free(cell: NonNull<Cell>) {
+    #[inline]
+    unsafe fn copied<'a>(copy: NonNull<u8>) -> &'a K {
         // SAFETY: the caller's.
-        drop(unsafe { Box::from_raw(cell.cast::<Keyed<K>>().as_ptr()) });
+        unsafe { copy.cast::<K>().as_ref() }
+    }
+
+    unsafe fn free(cell: NonNull<Cell>) {
+        // SAFETY: the caller's: it was made in `cell`. What is in it is dropped before.
+        let _memory = unsafe { Memory::of(cell.cast(), Keyed::<K>::LAYOUT) };
+        // SAFETY: as above.
+        unsafe { cell.cast::<Keyed<K>>().drop_in_place() };
     }
 }
 
 fn layout_of_text(length: usize) -> Layout {
     let whole = size_of::<Keyed<()>>() + length;
-    let layout = Layout::from_size_align(whole, align_of::<Keyed<()>>());
-    // Sizes that no allocator has to round up to align.
+    let layout = Layout::from_size_align(whole, ALIGN);
     layout.expect("memory holds it").pad_to_align()
 }
 
-// SAFETY: all three see a `Keyed<()>`, and behind it as many bytes of a text as the cell says.
+// SAFETY: all see a `Keyed<()>`, and behind it as many bytes of a text as the cell says.
 unsafe impl Key for str {
     type New<'a> = &'a str;
+
+    const COPIED: Option<Layout> = None;
 
     fn cell(key: &str, hash: u64) -> NonNull<Cell> {
         let length = u32::try_from(key.len()).expect("a text of less than 4 GB");
         let cell = Cell::new(hash, length);
-        let layout = layout_of_text(key.len());
-        // SAFETY: the layout is not empty; what it is asked for is written before it is used:
-        // the cell, and behind it the bytes of the key.
+        let at = Memory::new(layout_of_text(key.len())).into_raw();
+        // SAFETY: it is memory for this, which nobody else knows of: the cell, and behind it the bytes
+        // of the key.
         unsafe {
-            let Some(at) = NonNull::new(alloc(layout)) else {
-                handle_alloc_error(layout);
-            };
             at.add(size_of::<Keyed<()>>())
                 .copy_from_nonoverlapping(NonNull::from(key.as_bytes()).cast(), key.len());
             at.cast().write(Keyed { cell, key: () });
@@ -136,74 +194,16 @@ unsafe impl Key for str {
         }
     }
 
+    unsafe fn copied<'a>(_: NonNull<u8>) -> &'a str {
+        unreachable!("a text is not copied")
+    }
+
     unsafe fn free(cell: NonNull<Cell>) {
         // SAFETY: the caller's. Nothing in it wants to be dropped.
         unsafe {
             let length = cell.as_ref().length as usize;
-            dealloc(cell.cast().as_ptr(), layout_of_text(length));
+            drop(Memory::of(cell.cast(), layout_of_text(length)));
         }
-    }
-}
-
-type MakeAbsent = fn(Option<Box<Block>>, NonNull<Version>, u64) -> NonNull<Version>;
-
-/// How the versions and cells of a map are made and freed, where their types are not known.
-pub(super) struct Kind {
-    make_absent: MakeAbsent,
-    free_version: unsafe fn(NonNull<Version>, bool) -> Option<Box<Block>>,
-    free_cell: unsafe fn(NonNull<Cell>),
-}
-
-struct Of<K: ?Sized, V>(PhantomData<V>, PhantomData<K>);
-
-impl<K: Key + ?Sized, V: 'static> Of<K, V> {
-    const KIND: Kind = Kind {
-        make_absent: |memory, last, revision| {
-            version::make::<V>(memory, Some(last), None, revision)
-        },
-        free_version: version::free::<V>,
-        free_cell: K::free,
-    };
-}
-
-impl Kind {
-    /// That of a map with such keys and values.
-    pub(super) fn of<K: Key + ?Sized, V: 'static>() -> &'static Kind {
-        &Of::<K, V>::KIND
-    }
-
-    /// A version that is newer than `last`, and says that there is no value.
-    pub(super) fn make_absent(
-        &self,
-        memory: Option<Box<Block>>,
-        last: NonNull<Version>,
-        revision: u64,
-    ) -> NonNull<Version> {
-        (self.make_absent)(memory, last, revision)
-    }
-
-    /// See [`version::free`].
-    ///
-    /// # Safety
-    ///
-    /// As there; the version is one of a map of this kind.
-    pub(super) unsafe fn free_version(
-        &self,
-        version: NonNull<Version>,
-        is_lent: bool,
-    ) -> Option<Box<Block>> {
-        // SAFETY: the caller's.
-        unsafe { (self.free_version)(version, is_lent) }
-    }
-
-    /// See [`Key::free`].
-    ///
-    /// # Safety
-    ///
-    /// As there; the cell is one of a map of this kind.
-    pub(super) unsafe fn free_cell(&self, cell: NonNull<Cell>) {
-        // SAFETY: the caller's.
-        unsafe { (self.free_cell)(cell) };
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize as PlainUsize;
 use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
 
 use super::cell::Key;
+use super::departed::Departed;
 use super::old::Stash;
 use super::panics;
 use super::registrations::Registrations;
@@ -72,6 +73,8 @@ pub struct Engine<O: Owner> {
     pub(super) registrations: Registrations,
     /// What comes from whoever frees, until the writer takes it.
     stash: PlainMutex<Stash>,
+    /// What whoever gives back a place tells the writer.
+    pub(super) departed: Departed,
     /// How many there are who may ask for the newest state.
     pub(super) askers: AtomicUsize,
     /// The thread that asks a caller's `Eq` in its turn; 0 where none does.
@@ -99,6 +102,7 @@ impl<O: Owner> Engine<O> {
             owner,
             registrations: Registrations::new(),
             stash: PlainMutex::default(),
+            departed: Departed::new(),
             askers: AtomicUsize::new(0),
             asking: PlainUsize::new(0),
             writer: Mutex::new(Writer::new(domain)),

@@ -4,9 +4,9 @@ use equivalent::Equivalent;
 
 use super::cell::{At, Key};
 use super::engine::Owner;
+use super::kind;
 use super::tables::Map;
 use super::turn::{Spot, Turn};
-use super::version;
 
 impl<'e, O: Owner> Turn<'e, O> {
     /// Where a key with that hash stands, to look at it and then put something there. Nothing else is
@@ -44,7 +44,7 @@ where
     pub fn value(&self) -> Option<&V> {
         let taken = self.spot.taken.as_ref()?;
         // SAFETY: this is the writer, and nothing has been put there since.
-        unsafe { version::value(taken.newest) }
+        unsafe { kind::value(taken.newest) }
     }
 
     /// The revision that the commit leads to.
@@ -98,10 +98,12 @@ where
             return;
         }
         let revision = self.turn.begin();
-        let spare = self.turn.spare::<V>();
+        let spare = self.turn.spare::<K, V>();
         // SAFETY: this is the writer; nothing has been put there since the spot was found; it
         // is put in front at once; and the caller's.
-        let fresh = unsafe { version::succeed_lending(spare, taken.newest, revision, change) };
+        let fresh = unsafe {
+            kind::succeed_lending::<K, V>(spare, taken.cell, taken.newest, revision, change)
+        };
         let kind = Map::<K, V>::kind();
         let map = self.map.number();
         self.turn.push(map, kind, self.spot.hash, &taken, fresh);

@@ -17,6 +17,9 @@ pub(super) const PERIOD: usize = 2 * OFTEN;
 /// this proportion goes what has waited for a reader who was pinned for long.
 pub(super) const SHARE: usize = 32;
 
+/// How many places of snapshots may be looked at, for each time that old versions are.
+pub(super) const LOOKS: usize = 4 * OFTEN;
+
 /// From how many versions on that wait for readers whoever comes by is asked to see to them, in
 /// case no commit follows. More than wait for their turn beside readers who do not sleep.
 #[cfg(not(loom))]

@@ -308,6 +308,30 @@ fn models_twin_keeping_for_a_snapshot_that_has_gone_is_rejected() {
     REGISTER.check_on(Twin::Unmarked);
 }
 
+/// It has been looked for snapshots already when one registers.
+const REGISTER_LATER: Model = Model {
+    before: &[Save(A, 1), Save(A, 2), Tidy],
+    beside: &[Save(A, 3), Tidy],
+    ..REGISTER
+};
+
+#[test]
+fn models_snapshots_that_are_known_are_looked_for_again() {
+    REGISTER_LATER.check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_scan_that_is_not_made_again_is_rejected() {
+    REGISTER_LATER.check_on(Twin::ScannedOnce);
+}
+
+#[test]
+#[should_panic(expected = "something is kept for nobody")]
+fn models_twin_a_snapshot_that_goes_and_tells_nobody_is_rejected() {
+    REGISTER.check_on(Twin::Untold);
+}
+
 // --- growth beside a reader
 
 /// Three pods fill the smallest table.

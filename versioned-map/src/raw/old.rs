@@ -4,10 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::num::NonZero;
 use std::ptr::NonNull;
 
-use super::cell::{Cell, Kind};
+use super::cell::Cell;
+use super::kind::Kind;
 use super::limits::OFTEN;
 use super::panics;
-use super::version::{Block, Version, unlink};
+use super::spares::{Memory, Spares};
+use super::version::{Version, unlink};
 
 /// A version that has been replaced, or a cell that has been removed, with its last version.
 pub(super) struct Old {
@@ -56,7 +58,7 @@ impl Old {
     ///
     /// It has been unlinked, or removed, and nobody can come to it any more.
     #[cfg(not(loom))]
-    unsafe fn free(self) -> Option<Box<Block>> {
+    unsafe fn free(self) -> Option<Memory> {
         if !self.removed {
             // SAFETY: the caller's.
             return unsafe { self.kind.free_version(self.version, self.is_lent) };
@@ -73,7 +75,7 @@ impl Old {
 
     /// Leaves it where it is, so that the model sees who comes to it.
     #[cfg(loom)]
-    unsafe fn free(self) -> Option<Box<Block>> {
+    unsafe fn free(self) -> Option<Memory> {
         self.version().free_in_model();
         None
     }
@@ -128,9 +130,6 @@ impl Links {
     }
 }
 
-/// The memory of a version, to be used again.
-pub(super) type Spare = Box<Block>;
-
 /// How many spares are kept of what is freed.
 pub(super) const SPARES: usize = 4 * OFTEN;
 
@@ -146,7 +145,7 @@ pub(super) const LISTS: usize = 8;
 /// What comes from whoever frees, until the writer takes it.
 #[derive(Default)]
 pub(super) struct Stash {
-    pub(super) spares: Vec<Spare>,
+    pub(super) spares: Spares,
     /// Empty ones.
     pub(super) lists: Vec<Vec<Old>>,
 }
@@ -164,18 +163,29 @@ pub(super) struct Queue {
 impl Queue {
     #[inline]
     pub(super) fn push(&mut self, old: Old) {
-        match self.lists.back_mut() {
-            Some(last) if last.len() < CHUNK => last.push(old),
-            _ => self.push_list(old),
+        if self.with_room().is_none() {
+            self.add_list();
         }
+        // Known to have room, `push` writes `old` where it belongs. Otherwise it would have all of it in
+        // memory first, in pieces, and wait for them to copy them.
+        let Some(last) = self.with_room() else {
+            unreachable!("it was given one");
+        };
+        last.push(old);
+    }
+
+    /// The last list, if it has room.
+    #[inline]
+    fn with_room(&mut self) -> Option<&mut Vec<Old>> {
+        let last = self.lists.back_mut()?;
+        (last.len() < last.capacity()).then_some(last)
     }
 
     #[cold]
-    fn push_list(&mut self, old: Old) {
+    fn add_list(&mut self) {
         let list = self.spares.pop();
-        let mut list = list.unwrap_or_else(|| Vec::with_capacity(CHUNK));
-        list.push(old);
-        self.lists.push_back(list);
+        self.lists
+            .push_back(list.unwrap_or_else(|| Vec::with_capacity(CHUNK)));
     }
 
     /// Whether all in the first list are ready.
@@ -235,10 +245,8 @@ pub(super) unsafe fn free_all(mut list: Vec<Old>, mut stash: Option<&mut Stash>)
     panics::all(list.drain(..), |old| {
         // SAFETY: the caller's.
         let spare = unsafe { old.free() };
-        if let (Some(stash), Some(spare)) = (&mut stash, spare)
-            && stash.spares.len() < SPARES
-        {
-            stash.spares.push(spare);
+        if let (Some(stash), Some(spare)) = (&mut stash, spare) {
+            stash.spares.keep(spare, SPARES);
         }
     });
     if let Some(stash) = stash

@@ -61,16 +61,6 @@ pub(super) struct Registrations {
     segments: [AtomicPtr<Place>; SEGMENTS],
 }
 
-/// A revision that a snapshot holds on to, as a scan found it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Held {
-    pub(super) revision: u64,
-    /// Whether one of its places is marked.
-    pub(super) is_marked: bool,
-    /// One of its places; a marked one if there is one.
-    place: usize,
-}
-
 /// The place of one snapshot. Whoever has it gives it back.
 #[derive(Clone, Copy)]
 pub(super) struct Registration {
@@ -162,13 +152,13 @@ impl Registrations {
     }
 
     /// Notes that versions are kept for a snapshot that a scan has found. Where it has gone
-    /// meanwhile, or moved on, the answer is `false`, and the scan is to be made anew.
-    pub(super) fn mark(&self, held: Held) -> bool {
-        let word = &self.place(Registration::near(held.place)).word;
-        let found = held.revision + 1;
+    /// meanwhile, or moved on, the answer is `false`.
+    pub(super) fn mark(&self, revision: u64, place: usize) -> bool {
+        let word = &self.place(Registration::near(place)).word;
+        let found = revision + 1;
         // Release: pairs with the Acquire of `renew` and `release`.
-        word.compare_exchange(found, found | MARK, Release, Relaxed)
-            .is_ok()
+        let marked = word.compare_exchange(found, found | MARK, Release, Relaxed);
+        marked.is_ok() || marked == Err(found | MARK)
     }
 
     /// Shares a place: it has to be given back once more. (A second place for the same
@@ -207,37 +197,29 @@ impl Registrations {
         word & MARK != 0
     }
 
-    /// The revisions of all snapshots, in order; none is missing that was pinned in a period that
-    /// has passed. O(places that were ever needed at once).
-    pub(super) fn held(&self) -> Vec<Held> {
-        let mut held: Vec<Held> = Vec::new();
-        let mut last_word = FREE;
-        for segment in 0..SEGMENTS {
-            // Whoever has a place behind this one has seen that it is made.
-            let Some(places) = self.made(segment) else {
-                break;
-            };
-            let first = Registration { segment, place: 0 }.number();
-            for (number, place) in (first..).zip(places) {
-                // Acquire: pairs with the Release of `renew` and `release`.
-                let word = place.word.load(Acquire);
-                // Snapshots of one revision often stand together.
-                if word == last_word || word == FREE {
-                    continue;
-                }
-                last_word = word;
-                held.push(Held {
-                    revision: (word & !MARK) - 1,
-                    is_marked: word & MARK != 0,
-                    place: number,
-                });
-            }
-        }
-        // Of the places of a revision a marked one stays, or else the last.
-        held.sort_unstable_by(|one, other| other.cmp(one));
-        held.dedup_by_key(|held| held.revision);
-        held.reverse();
-        held
+    /// The places that have been made, with their numbers. Whoever has one behind these has seen that
+    /// they are made.
+    fn segments(&self) -> impl Iterator<Item = (usize, &[Place])> {
+        let made = (0..SEGMENTS).map_while(|segment| Some((segment, self.made(segment)?)));
+        made.map(|(segment, places)| (Registration { segment, place: 0 }.number(), places))
+    }
+
+    /// How many places there are: more than were ever needed at once.
+    pub(super) fn places(&self) -> usize {
+        self.segments().map(|(_, places)| places.len()).sum()
+    }
+
+    /// The revisions of all snapshots, and their places; none is missing that was pinned in a period that
+    /// has passed. O(places).
+    pub(super) fn held(&self) -> impl Iterator<Item = (u64, usize)> {
+        let all = self
+            .segments()
+            .flat_map(|(first, places)| (first..).zip(places));
+        all.filter_map(|(number, place)| {
+            // Acquire: pairs with the Release of `renew` and `release`.
+            let word = place.word.load(Acquire);
+            (word != FREE).then(|| ((word & !MARK) - 1, number))
+        })
     }
 }
 
@@ -304,8 +286,9 @@ mod tests {
     use super::*;
 
     fn revisions(registrations: &Registrations) -> Vec<u64> {
-        let held = registrations.held().into_iter();
-        held.map(|held| held.revision).collect()
+        let mut revisions: Vec<u64> = registrations.held().map(|(revision, _)| revision).collect();
+        revisions.sort_unstable();
+        revisions
     }
 
     /// A snapshot that goes while a scan is made is not missed: either the writer learns of it,
@@ -314,37 +297,18 @@ mod tests {
     fn a_mark_is_found_by_whoever_gives_the_place_back() {
         let registrations = Registrations::new();
         let place = registrations.claim(5);
-        let others = [registrations.claim(5), registrations.claim(5)];
         registrations.share(place);
-        for at in others {
-            assert!(!registrations.release(at));
-        }
-        let [held] = registrations.held()[..] else {
-            panic!("one revision is held")
-        };
-        assert!(registrations.mark(held));
-        assert!(registrations.held()[0].is_marked);
+        let found = place.number();
+        assert!(registrations.mark(5, found));
+        assert!(registrations.mark(5, found), "it has a mark");
         assert!(!registrations.release(place), "its place stays shared");
         assert!(registrations.release(place));
         let place = registrations.claim(6);
-        let held = registrations.held()[0];
+        assert_eq!(place.number(), found);
         assert!(!registrations.renew(place, 7));
-        assert!(!registrations.mark(held), "it has moved on");
-        let held = registrations.held()[0];
+        assert!(!registrations.mark(6, found), "it has moved on");
         assert!(!registrations.release(place));
-        assert!(!registrations.mark(held), "it has gone");
-    }
-
-    #[test]
-    fn a_marked_place_stands_for_its_revision() {
-        let registrations = Registrations::new();
-        let places = [1, 2, 2, 2, 3].map(|r| registrations.claim(r));
-        assert!(registrations.mark(registrations.held()[1]));
-        let held = registrations.held();
-        assert_eq!(held.len(), 3);
-        assert!(held[1].is_marked);
-        let marks = places.map(|at| registrations.release(at));
-        assert_eq!(marks.into_iter().filter(|is| *is).count(), 1);
+        assert!(!registrations.mark(7, found), "it has gone");
     }
 
     #[test]
@@ -396,7 +360,7 @@ mod tests {
         assert_eq!(revisions(&registrations), [5]);
         assert!(!registrations.is_shared(place));
         registrations.release(place);
-        assert!(registrations.held().is_empty());
+        assert!(revisions(&registrations).is_empty());
     }
 }
 
@@ -422,7 +386,8 @@ mod models {
             });
             let own = claim(&all, 2);
             other.join().unwrap();
-            let held: Vec<u64> = all.held().into_iter().map(|held| held.revision).collect();
+            let mut held: Vec<u64> = all.held().map(|(revision, _)| revision).collect();
+            held.sort_unstable();
             assert_eq!(held, [1, 2], "a place was lost");
             all.release(own);
         });
@@ -454,7 +419,7 @@ mod models {
             let all = Arc::new(Registrations::new());
             let place = all.claim(5);
             all.share(place);
-            assert!(all.mark(all.held()[0]));
+            assert!(all.mark(5, place.number()));
             let other = thread::spawn({
                 let all = all.clone();
                 move || release(&all, place)
@@ -462,7 +427,7 @@ mod models {
             let own = release(&all, place);
             let told = usize::from(own) + usize::from(other.join().unwrap());
             assert_eq!(told, 1, "not one was told of the mark");
-            assert!(all.held().is_empty(), "nobody gave the place back");
+            assert!(all.held().next().is_none(), "nobody gave the place back");
         });
     }
 

@@ -72,6 +72,12 @@ pub(super) fn list_of(pod: Pod) -> usize {
     pod % LISTS
 }
 
+/// In no order.
+#[cfg(not(loom))]
+pub(super) fn scattered(number: u64) -> u64 {
+    hash(number)
+}
+
 fn hash(key: impl std::hash::Hash) -> u64 {
     foldhash::fast::FixedState::default().hash_one(key)
 }
@@ -320,7 +326,7 @@ struct ComeBy<'s>(&'s Arc<Engine<Sample>>);
 
 impl Drop for ComeBy<'_> {
     fn drop(&mut self) {
-        self.0.come_by();
+        self.0.end_view();
     }
 }
 

@@ -1,10 +1,10 @@
 //! A hash table that is read while it is written.
 //!
-//! Open addressing, linear probing; a slot is the head of a key's chain, with six bits of
-//! the key's hash in the pointer, and beside it the key's cell. So a look-up fetches the
-//! version and the key from memory at the same time, and not one after the
-//! other, as it would in a plain hash table. What else belongs to a slot lies in arrays of
-//! its own. One writer at a time.
+//! Open addressing, linear probing; a slot is the head of a key's chain, with five bits of
+//! the key's hash in the pointer. The key stands in the version where it is small, and otherwise in the
+//! key's cell, which stands beside the head: so a look-up fetches the version and the key from memory
+//! at the same time, and not one after the other, as it would in a plain hash table. What else
+//! belongs to a slot lies in arrays of its own. One writer at a time.
 //!
 //! A slot that has been taken stays that key's until the table is laid out anew, in
 //! another one, which takes the place of this one at once. A key whose last version is
@@ -19,9 +19,11 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 use equivalent::Equivalent;
 
 use super::cell::{Cell, Key};
+use super::kind::Shape;
+use super::slots::Slots;
 use super::version::{Glance, Head, TAG, Version, Word, seek};
+use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::atomic::{AtomicPtr, AtomicU64};
 
 /// The fewest slots.
 #[cfg(not(any(test, loom)))]
@@ -29,39 +31,10 @@ const FEWEST: usize = 8;
 #[cfg(any(test, loom))]
 const FEWEST: usize = 4;
 
-/// What a reader asks of a slot.
-#[repr(C, align(16))]
-struct Slot {
-    newest: AtomicPtr<Version>,
-    /// The key's, once and for all.
-    cell: AtomicPtr<Cell>,
-}
-
-impl Slot {
-    /// Whether the slot is that of this key.
-    ///
-    /// # Safety
-    ///
-    /// A version has been found here, which has not been freed, and will not be until this
-    /// is done. Keys are of this type.
-    #[inline]
-    unsafe fn is_of<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(&self, key: &Q) -> bool {
-        // SAFETY: a cell is freed with its last version, and not before.
-        self.cell()
-            .is_some_and(|cell| key.equivalent(unsafe { K::of(cell) }))
-    }
-
-    #[inline]
-    fn cell(&self) -> Option<NonNull<Cell>> {
-        // Relaxed: it was put there before the first version, which was found by an Acquire.
-        NonNull::new(self.cell.load(Relaxed))
-    }
-}
-
 /// A table. Clones share it. It is asked about keys of the type that its cells were made with.
 #[derive(Clone)]
 pub(super) struct Table {
-    slots: Arc<[Slot]>,
+    slots: Slots,
     /// Asked by registered readers only.
     revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Asked by the writer only.
@@ -87,31 +60,27 @@ pub(super) struct Taken {
 /// made of.
 #[inline]
 fn tag(hash: u64) -> usize {
-    #[allow(clippy::cast_possible_truncation)] // six bits
-    let tag = (hash >> 58) as usize;
-    tag & TAG
+    #[allow(clippy::cast_possible_truncation)] // five bits
+    let tag = (hash >> (u64::BITS - TAG.count_ones())) as usize;
+    tag
 }
 
 impl Table {
-    /// An empty table for so many keys, and for some more.
-    pub(super) fn with_room(keys: usize) -> Table {
-        let slots = (keys * 3 / 2).next_power_of_two().max(FEWEST);
+    /// An empty table for so many keys, which are [copied](Key::COPIED) or not, and for some more.
+    pub(super) fn with_room(keys: usize, is_copied: bool) -> Table {
+        let slots = if is_copied { keys * 2 } else { keys * 3 / 2 };
+        let slots = slots.next_power_of_two().max(FEWEST);
         Table {
-            slots: (0..slots)
-                .map(|_| Slot {
-                    newest: AtomicPtr::default(),
-                    cell: AtomicPtr::default(),
-                })
-                .collect(),
+            slots: Slots::new(slots, is_copied),
             revisions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
             hashes: (0..slots).map(|_| PlainU64::new(0)).collect(),
         }
     }
 
     /// How many slots may be taken, dead ones included: four of five, so that every search
-    /// ends soon.
+    /// ends soon; where slots are half as wide, three, so that most of them end at once.
     pub(super) fn room(&self) -> usize {
-        self.slots.len() * 4 / 5
+        self.slots.len() * if self.slots.is_apart() { 3 } else { 4 } / 5
     }
 
     /// Whether it is far too large for so many keys.
@@ -127,36 +96,45 @@ impl Table {
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Head<'_> {
         Head {
-            newest: &self.slots[at].newest,
+            newest: self.slots.newest(at),
             revision: &self.revisions[at],
         }
     }
 
     /// All slots, with the cells of those that were ever taken.
     pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Head<'_>, Option<NonNull<Cell>>)> {
-        let slots = self.slots.iter().enumerate();
-        slots.map(|(at, slot)| (at, self.slot(at), slot.cell()))
+        (0..self.slots.len()).map(|at| (at, self.slot(at), self.slots.cell(at)))
+    }
+
+    /// The home of a key with this hash.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        #[allow(clippy::cast_possible_truncation)] // masked
+        let home = hash as usize & self.slots.mask();
+        home
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & self.slots.mask()
     }
 
     /// The slots that may be those of a key with this hash, up to the first free one.
     #[inline]
-    fn with_hash(&self, hash: u64) -> impl Iterator<Item = (usize, &Slot, Word)> {
+    fn with_hash(&self, hash: u64, is_apart: bool) -> impl Iterator<Item = (usize, Word)> {
         let tag = tag(hash);
-        let slots = &*self.slots;
-        let mask = slots.len() - 1;
-        #[allow(clippy::cast_possible_truncation)] // masked
-        let mut next = hash as usize & mask;
+        let mut next = self.home(hash);
         std::iter::from_fn(move || {
             loop {
                 let at = next;
-                next = (next + 1) & mask;
-                let slot = &slots[at];
-                let word = Word::load(&slot.newest);
+                next = self.after(at);
+                // SAFETY: `home` and `after` have masked it.
+                let word = Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
                 if word.is_free() {
                     return None;
                 }
                 if word.has(tag) {
-                    return Some((at, slot, word));
+                    return Some((at, word));
                 }
             }
         })
@@ -166,19 +144,55 @@ impl Table {
     /// tag. There most keys are found. Which of the two it is is a matter of chance, and no
     /// matter for a branch.
     #[inline]
-    fn near_home(&self, hash: u64) -> Option<(&Slot, Word)> {
+    fn near_home(&self, hash: u64, is_apart: bool) -> Option<(usize, Word)> {
         let tag = tag(hash);
-        let slots = &*self.slots;
-        let mask = slots.len() - 1;
-        #[allow(clippy::cast_possible_truncation)] // masked
-        let home = hash as usize & mask;
-        let next = (home + 1) & mask;
-        let (first, second) = (&slots[home], &slots[next]);
-        let words = (Word::load(&first.newest), Word::load(&second.newest));
-        let is_first = words.0.has(tag);
-        let slot = select_unpredictable(is_first, first, second);
-        let word = select_unpredictable(is_first, words.0, words.1);
-        word.has(tag).then_some((slot, word))
+        let home = self.home(hash);
+        let next = self.after(home);
+        // SAFETY: both have been masked.
+        let load = |at| Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
+        let words = (load(home), load(next));
+        let is_home = words.0.has(tag);
+        let at = select_unpredictable(is_home, home, next);
+        let word = select_unpredictable(is_home, words.0, words.1);
+        word.has(tag).then_some((at, word))
+    }
+
+    /// The key of a slot in which a version has been found.
+    ///
+    /// # Safety
+    ///
+    /// Keys and values are of these types; the version has not been freed, and is not for as long
+    /// as `'a`. The number comes from one of the functions here.
+    #[inline]
+    pub(super) unsafe fn key<'a, K: Key + ?Sized, V>(
+        &self,
+        at: usize,
+        version: NonNull<Version>,
+    ) -> Option<&'a K> {
+        if K::COPIED.is_some() {
+            // SAFETY: the caller's.
+            return Some(unsafe { Shape::<K, V>::key(version) });
+        }
+        // SAFETY: a cell is freed with its last version, and not before.
+        let key = |cell| unsafe { K::of(cell) };
+        // SAFETY: the number is masked.
+        unsafe { self.slots.cell_unmasked(at, false) }.map(key)
+    }
+
+    /// Whether a slot in which a version has been found is that of this key.
+    ///
+    /// # Safety
+    ///
+    /// As for [`key`](Self::key).
+    #[inline]
+    unsafe fn is_of<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
+        &self,
+        at: usize,
+        version: NonNull<Version>,
+        key: &Q,
+    ) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.key::<K, V>(at, version) }.is_some_and(|own| key.equivalent(own))
     }
 
     /// The version under a key at a revision.
@@ -186,25 +200,25 @@ impl Table {
     /// # Safety
     ///
     /// As for [`seek`]; the table was loaded while the thread was pinned, after the
-    /// revision. Keys are of this type.
+    /// revision. Keys and values are of these types.
     #[inline]
-    pub(super) unsafe fn get<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+    pub(super) unsafe fn get<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        if let Some((slot, word)) = self.near_home(hash)
+        if let Some((at, word)) = self.near_home(hash, K::COPIED.is_some())
             // SAFETY: the caller is pinned.
             && let Some(first) = unsafe { word.version() }
             // SAFETY: as above.
-            && unsafe { slot.is_of(key) }
+            && unsafe { self.is_of::<K, V, Q>(at, first, key) }
         {
             // SAFETY: the caller's.
             return unsafe { seek(first, revision) };
         }
         // SAFETY: the caller's.
-        unsafe { self.get_anywhere(hash, key, revision) }
+        unsafe { self.get_anywhere::<K, V, Q>(hash, key, revision) }
     }
 
     /// The same for a key that may be far from home, or nowhere.
@@ -213,17 +227,17 @@ impl Table {
     ///
     /// As for [`get`](Self::get).
     #[inline(never)]
-    unsafe fn get_anywhere<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+    unsafe fn get_anywhere<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        for (_, slot, word) in self.with_hash(hash) {
+        for (at, word) in self.with_hash(hash, K::COPIED.is_some()) {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
                 // SAFETY: as above.
-                && unsafe { slot.is_of(key) }
+                && unsafe { self.is_of::<K, V, Q>(at, first, key) }
             {
                 // SAFETY: the caller's.
                 return unsafe { seek(first, revision) };
@@ -236,19 +250,19 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`Head::glance`]. Keys are of this type.
+    /// As for [`Head::glance`]. Keys and values are of these types.
     #[inline]
-    pub(super) unsafe fn glance<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+    pub(super) unsafe fn glance<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,
         revision: u64,
     ) -> Found {
-        for (at, slot, word) in self.with_hash(hash) {
+        for (at, word) in self.with_hash(hash, K::COPIED.is_some()) {
             // SAFETY: the caller's.
             match unsafe { self.slot(at).glance(word, revision) } {
                 // SAFETY: what is seen stays for as long as the caller reads.
-                Glance::Seen(version) if unsafe { slot.is_of(key) } => {
+                Glance::Seen(version) if unsafe { self.is_of::<K, V, Q>(at, version, key) } => {
                     return Found::Here(Some(version));
                 }
                 // Another key, with the same tag.
@@ -259,20 +273,22 @@ impl Table {
         Found::Here(None)
     }
 
-    /// Every cell with the version that it has at a revision, which may have no value.
+    /// Every slot with the version that its key has at a revision, which may have no value.
     ///
     /// # Safety
     ///
     /// As for [`get`](Self::get), for as long as the iterator is used.
-    pub(super) unsafe fn visible(
+    pub(super) unsafe fn visible<K: Key + ?Sized>(
         &self,
         revision: u64,
-    ) -> impl Iterator<Item = (NonNull<Cell>, NonNull<Version>)> {
-        self.slots.iter().filter_map(move |slot| {
+    ) -> impl Iterator<Item = (usize, NonNull<Version>)> {
+        (0..self.slots.len()).filter_map(move |at| {
+            // SAFETY: there is such a slot.
+            let newest = unsafe { self.slots.newest_unmasked(at, K::COPIED.is_some()) };
             // SAFETY: the caller is pinned.
-            let first = unsafe { Word::load(&slot.newest).version() }?;
+            let first = unsafe { Word::load(newest).version() }?;
             // SAFETY: the caller's.
-            Some((slot.cell()?, unsafe { seek(first, revision) }?))
+            Some((at, unsafe { seek(first, revision) }?))
         })
     }
 
@@ -280,21 +296,23 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// Only the writer asks, in the newest table. Keys are of this type.
+    /// Only the writer asks, in the newest table. Keys and values are of these types.
     #[inline]
-    pub(super) unsafe fn find<K: Key + ?Sized, Q: Equivalent<K> + ?Sized>(
+    pub(super) unsafe fn find<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,
     ) -> Option<Taken> {
-        self.with_hash(hash).find_map(|(at, slot, word)| {
+        let is_apart = K::COPIED.is_some();
+        self.with_hash(hash, is_apart).find_map(|(at, word)| {
             let newest = word.pointer()?;
             // Brought into the cache while the keys are compared, because what is stored there
             // has to arrive before the lock is given back.
             std::hint::black_box(self.revisions[at].load(Relaxed));
             // SAFETY: what stands in the newest table has not been freed.
-            let is_it = unsafe { slot.is_of(key) };
-            let cell = slot.cell().filter(|_| is_it)?;
+            let is_it = unsafe { self.is_of::<K, V, Q>(at, newest, key) };
+            // SAFETY: `with_hash` has masked it.
+            let cell = unsafe { self.slots.cell_unmasked(at, is_apart) }.filter(|_| is_it)?;
             Some(Taken { at, newest, cell })
         })
     }
@@ -307,12 +325,12 @@ impl Table {
     pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell>) -> Option<usize> {
         // SAFETY: a cell has not been freed while it stands in the table.
         let hash = unsafe { cell.as_ref() }.hash;
-        let mut slots = self.with_hash(hash);
-        let found = slots.find(|(_, slot, word)| {
+        let mut slots = self.with_hash(hash, self.slots.is_apart());
+        let found = slots.find(|(at, word)| {
             // A dead slot may have the cell of one that has been freed, at the same address.
-            word.pointer().is_some() && slot.cell() == Some(cell)
+            word.pointer().is_some() && self.slots.cell(*at) == Some(cell)
         });
-        found.map(|(at, ..)| at)
+        found.map(|(at, _)| at)
     }
 
     /// Puts another version in front in a slot.
@@ -330,20 +348,18 @@ impl Table {
         newest: NonNull<Version>,
         revision: u64,
     ) {
-        let mask = self.slots.len() - 1;
-        #[allow(clippy::cast_possible_truncation)] // masked
-        let mut at = hash as usize & mask;
-        while !Word::load(&self.slots[at].newest).is_free() {
-            at = (at + 1) & mask;
+        let mut at = self.home(hash);
+        while !self.slot(at).load().is_free() {
+            at = self.after(at);
         }
-        self.slots[at].cell.store(cell.as_ptr(), Relaxed);
+        self.slots.set_cell(at, cell);
         self.hashes[at].store(hash, Relaxed);
         self.push(at, hash, newest, revision);
     }
 
     /// The same keys in another table, which nobody sees yet; for the writer.
     pub(super) fn laid_out_anew(&self, room_for: usize) -> Table {
-        let fresh = Table::with_room(room_for);
+        let fresh = Table::with_room(room_for, self.slots.is_apart());
         for (at, slot, cell) in self.slots() {
             let (newest, revision) = slot.parts();
             if let (Some(cell), Some(newest)) = (cell, NonNull::new(newest)) {

@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
-use super::cell::{Cell, Key, Kind};
+use super::cell::{Cell, Key};
+use super::kind::Kind;
 use super::old::{Old, free_all};
 use super::panics;
 use super::table::Table;
@@ -18,6 +19,13 @@ const FEW: usize = 4;
 /// Those of the others are shared, so many at once, by what readers start from before and after one of
 /// them has changed.
 const SHARED: usize = 32;
+
+/// What hashes the keys of an owner who has no hasher of its own: seeded at random, and anew with the tables.
+/// In a model the same each time, which must not depend on chance.
+#[cfg(not(any(loom, shuttle)))]
+pub type Hasher = foldhash::fast::RandomState;
+#[cfg(any(loom, shuttle))]
+pub type Hasher = foldhash::fast::FixedState;
 
 /// A map of an engine: its number there, and the types of its keys and values.
 pub struct Map<K: ?Sized, V> {
@@ -72,7 +80,7 @@ pub(super) struct MapTable {
 
 impl MapTable {
     pub(super) fn new(kind: &'static Kind) -> MapTable {
-        let table = Table::with_room(0);
+        let table = Table::with_room(0, kind.is_copied);
         let newest = Arc::into_raw(Arc::new(table.clone())).cast_mut();
         MapTable {
             table,
@@ -93,6 +101,8 @@ pub(super) struct Tables {
     pub(super) since: u64,
     /// Whether everything is closed, and the last revision that there was.
     pub(super) closed: Option<u64>,
+    /// Another one where all maps have begun anew, which is what makes another seed of use.
+    pub(super) hasher: Hasher,
     few: [Option<MapTable>; FEW],
     more: Vec<Arc<[Option<MapTable>; SHARED]>>,
 }
@@ -102,6 +112,7 @@ impl Tables {
         Tables {
             since: 0,
             closed: None,
+            hasher: Hasher::default(),
             few: [const { None }; FEW],
             more: Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::limits::DEBT;
+use super::limits::{DEBT, LOOKS, STEPS};
 use super::sample::{Closed, Item, Sample, State, Step, Store, View, apply};
 use super::{Engine, Registered};
 
@@ -67,6 +67,59 @@ fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
         store.engine.tidy_up();
         drop(views.swap_remove(first));
         drop(views);
+        assert!(store.engine.turn().keeps_nothing());
+    }
+}
+
+/// Who gives a place back tells so, also where it cannot.
+#[test]
+fn what_was_kept_for_a_snapshot_whose_end_could_not_be_noted_is_freed() {
+    let (store, view) = kept();
+    let busy = store.engine.departed.keep_busy();
+    drop(view);
+    drop(busy);
+    drop(store.snapshot());
+    store.commit(&[Step::Save(2, 2)]).unwrap();
+    store.engine.tidy_up();
+    assert!(store.engine.turn().keeps_nothing());
+}
+
+/// Whatever the order, and whether what they keep is their own or the same.
+#[test]
+fn the_end_of_one_of_many_snapshots_costs_no_look_at_all_others() {
+    const MANY: usize = 1_000;
+    const SHARED: usize = 64;
+    for order in 0..3 {
+        let store = Store::new();
+        for pod in 0..SHARED {
+            store.commit(&[Step::Save(pod, 1)]).unwrap();
+        }
+        let mut views: Vec<_> = (0..MANY)
+            .map(|number| {
+                let own = SHARED + number;
+                store.commit(&[Step::Save(own, 1)]).unwrap();
+                let view = store.snapshot();
+                store.commit(&[Step::Delete(own)]).unwrap();
+                view
+            })
+            .collect();
+        for pod in 0..SHARED {
+            store.commit(&[Step::Save(pod, 2)]).unwrap();
+        }
+        store.engine.tidy_up();
+        match order {
+            0 => {}
+            1 => views.reverse(),
+            _ => views.sort_by_key(|view| super::sample::scattered(view.revision())),
+        }
+        let before = store.engine.turn().work_for_snapshots();
+        for (number, view) in views.into_iter().enumerate() {
+            assert_eq!(stamp(&view, 0), Some(1));
+            drop(view);
+            let spent = store.engine.turn().work_for_snapshots() - before;
+            let most = (number + 1) * ((3 + 2 * STEPS) * LOOKS + 32) + 16 * (SHARED + MANY);
+            assert!(spent <= most, "{spent} for {} in order {order}", number + 1);
+        }
         assert!(store.engine.turn().keeps_nothing());
     }
 }

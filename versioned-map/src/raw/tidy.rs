@@ -1,6 +1,5 @@
 //! What the writer keeps, unlinks and retires.
 
-use std::collections::btree_map::Entry;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::engine::{Engine, Owner, has_failed};
 use super::garbage::Garbage;
 use super::limits::{DEBT, LARGE, OFTEN, PERIOD, SHARE, STEPS};
 use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
-use super::registrations::Held;
+use super::spares::refill;
 use super::turn::Turn;
 use super::version::Version;
 use super::writer::Writer;
@@ -32,11 +31,33 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Sees to what is left, if that can be done now, at the expense of whoever lets go of a view.
+    /// Sees to a part of what is left, if that can be done now, at the expense of whoever has read.
     #[inline]
     pub fn come_by(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
             self.go_on();
+        }
+    }
+
+    /// Sees to all of it, a part at a time, at the expense of whoever lets go of a view: unless somebody
+    /// commits or frees meanwhile, who then goes on with it.
+    #[inline]
+    pub fn end_view(self: &Arc<Engine<O>>) {
+        if self.awaited.is_due() && !has_failed() {
+            self.go_on_while_idle();
+        }
+    }
+
+    #[cold]
+    fn go_on_while_idle(self: &Arc<Engine<O>>) {
+        let mut first = None;
+        // What is unlinked is freed by another step, and more than there is to do is not done.
+        while let Some((revision, left)) = self.go_on() {
+            let (began_at, steps) = first.get_or_insert((revision, 2 * left / LARGE + STEPS));
+            if *began_at != revision || *steps == 0 || !self.awaited.is_due() {
+                break;
+            }
+            *steps -= 1;
         }
     }
 
@@ -45,13 +66,14 @@ impl<O: Owner> Engine<O> {
         self.awaited.is_due()
     }
 
-    /// Frees a part of what can be freed. If somebody has the lock, they or the next ones do.
+    /// Frees a part of what can be freed; answers with the revision, and how much is left. If somebody
+    /// has the lock, they or the next ones do.
     #[cold]
-    fn go_on(self: &Arc<Engine<O>>) {
-        if let Some(mut turn) = self.try_turn() {
-            turn.note_visit();
-            turn.tidy(LARGE, true);
-        }
+    fn go_on(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
+        let mut turn = self.try_turn()?;
+        turn.note_visit();
+        turn.tidy(LARGE, true);
+        Some((turn.published(), turn.left()))
     }
 
     /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
@@ -67,7 +89,10 @@ impl<O: Owner> Engine<O> {
     /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
     /// where this may be the last look for a while, and otherwise when the period ends.
     #[cold]
-    pub(super) fn let_go(self: &Arc<Engine<O>>, is_last: bool) {
+    pub(super) fn let_go(self: &Arc<Engine<O>>, revision: u64, is_last: bool) {
+        if !twin::is(Twin::Untold) {
+            self.departed.note(revision);
+        }
         if let Some(mut turn) = self.try_turn_or_leave() {
             turn.tidy(0, false);
             if is_last {
@@ -116,19 +141,25 @@ impl<O: Owner> Turn<'_, O> {
     /// About how many versions have been replaced, or removed, and not freed: those that
     /// [are left](Self::left), and those that are kept for snapshots. O(snapshots).
     pub fn old(&self) -> usize {
-        self.left() + self.writer.kept.values().map(Vec::len).sum::<usize>()
+        self.left() + self.writer.kept.len()
     }
 
     /// The revision of the oldest snapshot. O(places of snapshots).
     pub fn oldest(&self) -> Option<u64> {
         let held = self.engine.registrations.held();
-        held.first().map(|held| held.revision)
+        held.map(|(revision, _)| revision).min()
     }
 
     /// Whether nothing is kept for a snapshot.
     #[cfg(test)]
     pub(crate) fn keeps_nothing(&self) -> bool {
         self.writer.kept.is_empty()
+    }
+
+    /// How much has been done for snapshots, in places looked at and versions kept and passed on.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn work_for_snapshots(&self) -> usize {
+        self.writer.kept.work
     }
 
     /// Looks which of the versions that have been replaced can go, at most so many of them,
@@ -142,8 +173,11 @@ impl<O: Owner> Turn<'_, O> {
         let since = std::mem::take(&mut self.writer.since_tidy);
         let most = most.max(SHARE * since);
         self.writer.in_period += since;
-        let early = twin::is(Twin::ScannedFirst);
-        let early = early.then(|| self.engine.registrations.held());
+        self.writer.kept.allow(most == usize::MAX);
+        if twin::is(Twin::ScannedFirst) {
+            self.writer.kept.scan(&self.engine.registrations);
+        }
+        self.see_off();
         let held = self.writer.keys() + O::others(&self.writer.books);
         // Maps that shrink are not left with more that waits than they hold.
         let period = if held < self.writer.held_before {
@@ -166,7 +200,7 @@ impl<O: Owner> Turn<'_, O> {
             *held_before = held;
         }
         self.restock();
-        self.look(most, early);
+        self.look(most);
         let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
         self.left.garbage.extend(self.writer.reclaimer.take(lists));
@@ -179,13 +213,24 @@ impl<O: Owner> Turn<'_, O> {
             let Writer {
                 spares, replaced, ..
             } = &mut *self.writer;
-            refill(spares, &mut stash.spares, SPARES);
+            spares.refill(&mut stash.spares, SPARES);
             refill(&mut replaced.spares, &mut stash.lists, LISTS);
         }
     }
 
-    /// Lets go of what nobody needs, by a scan that is made here, unless it was made too early.
-    fn look(&mut self, mut most: usize, early: Option<Vec<Held>>) {
+    /// Lets go of what was kept for snapshots that have gone.
+    fn see_off(&mut self) {
+        let registrations = &self.engine.registrations;
+        let kept = &mut self.writer.kept;
+        let departed = self.engine.departed.take();
+        for revision in departed.unwrap_or_else(|| kept.revisions().collect()) {
+            let list = self.writer.kept.pass_on(revision, registrations);
+            self.let_go_of(list);
+        }
+    }
+
+    /// Lets go of what nobody needs. What somebody may need who is not known of waits.
+    fn look(&mut self, mut most: usize) {
         let Writer {
             reclaimer,
             replaced,
@@ -193,8 +238,7 @@ impl<O: Owner> Turn<'_, O> {
             kept,
             revision,
             ..
-        } = &*self.writer;
-        // Before the places are read: whoever is older has taken one.
+        } = &mut *self.writer;
         let passed = if twin::is(Twin::UnlinkedAtOnce) {
             *revision
         } else {
@@ -207,38 +251,21 @@ impl<O: Owner> Turn<'_, O> {
             .iter()
             .take_while(|removed| is_past(removed))
             .count();
-        if kept.is_empty() && past == 0 && !replaced.is_first(is_over) {
+        if past == 0 && !replaced.is_first(is_over) {
             return;
         }
-        let mut held = early.unwrap_or_else(|| self.engine.registrations.held());
-        if twin::is(Twin::Overlooked) {
-            held.clear();
+        if !kept.find(reclaimer.passed_periods(), &self.engine.registrations) {
+            self.is_deferred = true;
+            return;
         }
-        let past = self.writer.removed.drain(..past).map(|(_, old)| old);
+        let past = removed.drain(..past).map(|(_, old)| old);
         let past: Vec<Old> = past.collect();
-        self.keep_or_let_go(past, &held);
-        let (mut gone, mut unmarked) = (Vec::new(), Vec::new());
-        for revision in self.writer.kept.keys() {
-            match held.binary_search_by_key(revision, |held| held.revision) {
-                Err(_) => gone.push(*revision),
-                // The marked one of several that hold on to it has gone.
-                Ok(at) if !held[at].is_marked => unmarked.push(held[at]),
-                Ok(_) => {}
-            }
-        }
-        for held in unmarked {
-            self.mark(held);
-        }
-        for revision in gone {
-            if let Some(kept) = self.writer.kept.remove(&revision) {
-                self.keep_or_let_go(kept, &held);
-            }
-        }
+        self.keep_or_let_go(past);
         while most > 0
             && let Some(list) = self.writer.replaced.pop_if(is_over)
         {
             most = most.saturating_sub(list.len());
-            self.keep_or_let_go(list, &held);
+            self.keep_or_let_go(list);
         }
         self.writer.replaced.tidy();
         self.writer.links.tidy();
@@ -256,27 +283,25 @@ impl<O: Owner> Turn<'_, O> {
             ..
         } = &*self.writer;
         let is_idle = *emptied_at == Some(*revision);
-        let is_left = is_idle && !self.is_tidy();
+        // Whoever lets go of the next snapshot sees to what is deferred.
+        let is_left = is_idle && !self.is_tidy() && !self.is_deferred;
         if is_left || replaced.has(DEBT) || reclaimer.len() > DEBT / CHUNK {
             reclaimer.call(&self.engine.awaited);
         }
-        if std::mem::take(&mut self.is_missed) {
-            self.engine.awaited.call();
-        }
     }
 
-    /// Has whoever gives the place back look at what is kept for it. Where it has been given
-    /// back already, whoever comes by is to look again.
-    fn mark(&mut self, held: Held) {
-        if !self.engine.registrations.mark(held) && !twin::is(Twin::Unmarked) {
-            self.is_missed = true;
+    /// Keeps what somebody needs, and lets go of the others.
+    fn keep_or_let_go(&mut self, mut list: Vec<Old>) {
+        let Writer { kept, links, .. } = &mut *self.writer;
+        if kept.has_snapshots() {
+            let registrations = &self.engine.registrations;
+            let keep = |old| kept.keep(old, links, registrations);
+            list = list.into_iter().filter_map(keep).collect();
         }
+        self.let_go_of(list);
     }
 
-    fn keep_or_let_go(&mut self, mut list: Vec<Old>, held: &[Held]) {
-        if !held.is_empty() {
-            list = self.keep(list, held);
-        }
+    fn let_go_of(&mut self, mut list: Vec<Old>) {
         for old in &mut list {
             self.unlink(old);
         }
@@ -289,37 +314,6 @@ impl<O: Owner> Turn<'_, O> {
         } else {
             self.writer.reclaimer.retire(list);
         }
-    }
-
-    /// Keeps what somebody needs; answers with the others.
-    fn keep(&mut self, list: Vec<Old>, held: &[Held]) -> Vec<Old> {
-        let needs = |old: &Old| {
-            let oldest = held.get(held.partition_point(|held| held.revision < old.since()));
-            oldest.copied().filter(|held| held.revision < old.until)
-        };
-        // Readers are at the newest revision, as a rule.
-        if !list.iter().any(|old| needs(old).is_some()) {
-            return list;
-        }
-        let mut others = Vec::with_capacity(list.len());
-        for old in list {
-            let Some(held) = needs(&old) else {
-                others.push(old);
-                continue;
-            };
-            let Writer { kept, links, .. } = &mut *self.writer;
-            old.note_in(links);
-            match kept.entry(held.revision) {
-                Entry::Occupied(mut kept) => kept.get_mut().push(old),
-                Entry::Vacant(first) => {
-                    first.insert(vec![old]);
-                    if !held.is_marked {
-                        self.mark(held);
-                    }
-                }
-            }
-        }
-        others
     }
 
     #[inline]
@@ -382,13 +376,4 @@ impl<O: Owner> Turn<'_, O> {
             self.set_tables(fresh);
         }
     }
-}
-
-/// Takes from `others` what there is room for.
-fn refill<T>(own: &mut Vec<T>, others: &mut Vec<T>, most: usize) {
-    let room = most.saturating_sub(own.len());
-    let from = others.len().saturating_sub(room);
-    own.extend(others.drain(from..));
-    // Whoever leaves something there may be a reader, who asks for no memory.
-    others.reserve(most.saturating_sub(others.len()));
 }

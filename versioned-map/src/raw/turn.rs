@@ -6,15 +6,17 @@ use std::sync::{Arc, TryLockError};
 
 use equivalent::Equivalent;
 
-use super::cell::{Cell, Key, Kind};
+use super::cell::{Cell, Key};
 use super::engine::{Engine, Owner, has_failed};
 use super::garbage::Garbage;
+use super::kind::{self, Kind, Shape};
 use super::leftovers::Leftovers;
 use super::limits::{LARGE, OFTEN};
-use super::old::{Old, SPARES, STOCK, Spare};
+use super::old::{Old, SPARES, STOCK};
+use super::spares::{Block, Memory, Spares};
 use super::table::{Table, Taken};
-use super::tables::{Map, MapTable, Tables};
-use super::version::{self, Block, Version, fills_block};
+use super::tables::{Hasher, Map, MapTable, Tables};
+use super::version::Version;
 use super::writer::{Usage, Writer};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
@@ -26,9 +28,8 @@ pub struct Turn<'e, O: Owner> {
     pub(super) writer: MutexGuard<'e, Writer<O::Books>>,
     /// How many versions this turn has replaced.
     pub(super) own: usize,
-    /// Whether somebody is to look again, because a snapshot has gone that something was to be
-    /// kept for.
-    pub(super) is_missed: bool,
+    /// Whether something waits for a look at all snapshots, which is not allowed yet.
+    pub(super) is_deferred: bool,
     /// Freed after the lock.
     pub(super) left: Leftovers<'e, O>,
 }
@@ -42,6 +43,7 @@ pub struct Spot {
 
 impl Spot {
     /// The address of its newest version, if the key has one that has a value.
+    #[inline]
     pub(crate) fn version(self) -> Option<NonNull<()>> {
         let newest = self.taken.as_ref()?.newest;
         // SAFETY: it was found in this turn, and what stands in the newest table is not freed.
@@ -129,7 +131,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             engine,
             writer,
             own: 0,
-            is_missed: false,
+            is_deferred: false,
             left: Leftovers::new(engine),
         }
     }
@@ -234,7 +236,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         Q: Equivalent<K> + ?Sized,
     {
         // SAFETY: this is the writer, the newest table, and the types are the map's.
-        let taken = unsafe { self.table(map.number()).find::<K, Q>(hash, key) };
+        let taken = unsafe { self.table(map.number()).find::<K, V, Q>(hash, key) };
         Spot { hash, taken }
     }
 
@@ -264,7 +266,13 @@ impl<'e, O: Owner> Turn<'e, O> {
     {
         let taken = self.find(map, hash, key).taken?;
         // SAFETY: this is the writer, and nothing is put there for as long as it is borrowed.
-        unsafe { version::value(taken.newest) }
+        unsafe { kind::value(taken.newest) }
+    }
+
+    /// What hashes the keys of the newest tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables().hasher
     }
 
     /// Looks at every newest value of a map, which may not be published yet.
@@ -276,7 +284,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         for (_, slot, _) in self.table(map.number()).slots() {
             if let Some(newest) = NonNull::new(slot.newest()) {
                 // SAFETY: this is the writer, and the newest table, of values of this type.
-                unsafe { version::value(newest) }.map(&mut look);
+                unsafe { kind::value(newest) }.map(&mut look);
             }
         }
     }
@@ -331,8 +339,10 @@ impl<'e, O: Owner> Turn<'e, O> {
         let (was_there, is_last) = (spot.version().is_some(), value.is_none());
         let usage = &mut self.writer.usages[map.number() as usize];
         usage.present = usage.present + usize::from(!is_last) - usize::from(was_there);
-        let spare = self.spare::<V>();
-        let fresh = version::make(spare, Some(taken.newest), value, revision);
+        let spare = self.spare::<K, V>();
+        let last = Some(taken.newest);
+        // SAFETY: the cell is one of this map, and is freed with its last version.
+        let fresh = unsafe { kind::make::<K, V>(spare, taken.cell, last, value, revision) };
         self.push(map.number(), Map::<K, V>::kind(), spot.hash, &taken, fresh);
         if twin::is(Twin::KilledAtOnce) && is_last {
             self.table(map.number()).slot(taken.at).kill();
@@ -355,8 +365,10 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.reserve([(map.number(), 1)]);
         let revision = self.begin();
         let cell = K::cell(key, spot.hash);
-        let first = version::make(None, None, Some(value), revision);
-        // SAFETY: it was made just now.
+        let spare = self.spare::<K, V>();
+        // SAFETY: the cell was made just now.
+        let first = unsafe { kind::make::<K, V>(spare, cell, None, Some(value), revision) };
+        // SAFETY: as above.
         unsafe { cell.as_ref() }.head().push(first, revision);
         let table = self.table(map.number());
         table.take(spot.hash, cell, first, revision);
@@ -369,12 +381,8 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Memory for a version, if there is some to be used again.
     #[inline]
-    pub(super) fn spare<V>(&mut self) -> Option<Spare> {
-        if fills_block::<V>() {
-            self.writer.spares.pop()
-        } else {
-            None
-        }
+    pub(super) fn spare<K: Key + ?Sized, V>(&mut self) -> Option<Memory> {
+        self.writer.spares.take(Shape::<K, V>::BLOCK?)
     }
 
     /// Puts a version in front of the newest one, which becomes old.
@@ -421,18 +429,21 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.reclaimer.retire(old);
         let usage = &mut self.writer.usages[map as usize];
         usage.used = usage.live;
-        self.stock_up();
+        let block = fresh
+            .of(map)
+            .and_then(|of_map| of_map.generation.kind.block);
+        if let Some(block) = block {
+            self.stock_up(block);
+        }
     }
 
     /// Makes spares while a map grows, so that writers on many threads, most of whom
     /// have asked the allocator for nothing yet, need not begin to.
-    fn stock_up(&mut self) {
+    fn stock_up(&mut self, block: Block) {
         let Writer { spares, usages, .. } = &mut *self.writer;
         let largest = usages.iter().map(|usage| usage.live).max();
         let stock = (largest.unwrap_or(0) / 2).min(STOCK);
-        spares.truncate(stock.max(SPARES));
-        let missing = stock.saturating_sub(spares.len());
-        spares.extend((0..missing).map(|_| Block::spare()));
+        spares.stock_up(block, stock, SPARES);
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
@@ -503,12 +514,12 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     fn start_anew(&mut self, closed: Option<u64>) -> Cleared<O> {
         let all: Vec<u32> = self.tables().all().map(|(map, _)| map).collect();
-        self.writer.spares = Vec::new();
+        self.writer.spares = Spares::default();
         self.start_anew_in(&all, closed)
     }
 
     fn start_anew_in(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
-        let has_snapshots = !self.engine.registrations.held().is_empty();
+        let has_snapshots = self.engine.registrations.held().next().is_some();
         if has_snapshots {
             // They keep what they show, and nothing else.
             for map in maps {
@@ -521,6 +532,10 @@ impl<'e, O: Owner> Turn<'e, O> {
             fresh.since = self.next();
             fresh.closed = closed;
             if !has_snapshots {
+                if maps.len() == fresh.all().count() {
+                    // No hash of the old ones is left.
+                    fresh.hasher = Hasher::default();
+                }
                 for map in maps {
                     self.bury(*map);
                     let of_map = fresh.of_mut(*map).expect("the map is there");
@@ -548,7 +563,8 @@ impl<'e, O: Owner> Turn<'e, O> {
                 // SAFETY: a cell has not been freed while it stands in the table.
                 let hash = unsafe { cell.as_ref() }.hash;
                 let revision = self.begin();
-                let fresh = kind.make_absent(None, newest, revision);
+                // SAFETY: as above, and the cell is one of this map.
+                let fresh = unsafe { kind.make_absent(cell, newest, revision) };
                 self.push(map, kind, hash, &Taken { at, newest, cell }, fresh);
             }
         }

@@ -12,27 +12,25 @@
 //! the order of revisions; a reader takes the first version that is not newer than its
 //! own revision.
 //!
-//! Chains know nothing of the types of values: a [`Version`] is what stands in front of one,
-//! and [`Valued`] is both.
+//! Chains know nothing of the types of values: a [`Version`] is what stands in front of one.
 //!
 //! # Who owns a value
 //!
 //! A change of a part of a value may leave alone what that shares with others (behind an `Arc`,
 //! say). Counting how many share it would cost the writer two atomic operations on memory that
-//! it does not need otherwise. So the newer version can [take the value over](succeed_lending),
+//! it does not need otherwise. So the newer version can take the value over,
 //! and has it *lent* to the older one, which is noted in the link between them. A lender is
 //! not freed while whoever it has lent to is in the chain: where a snapshot keeps the
 //! older one for longer, [`unlink`] gives it the value back.
 
-use std::alloc::{Layout, alloc, handle_alloc_error};
-use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
+use super::spares::HALF;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64};
 
 /// One version of a value: that from `revision` on it was this, or was not there. The value
-/// follows it in memory.
+/// follows it in memory: see `kind`.
 #[repr(C)]
 pub(super) struct Version {
     pub(super) revision: u64,
@@ -44,21 +42,6 @@ pub(super) struct Version {
     freed: std::sync::atomic::AtomicBool,
 }
 
-/// A version and its value.
-///
-/// One with a value of up to 48 bytes fills a cache line.
-#[repr(C, align(64))]
-struct Valued<V> {
-    version: Version,
-    /// Written where the version is not [`ABSENT`].
-    value: MaybeUninit<V>,
-}
-
-/// The memory of a version with a small value, to be used again: a writer that frees scattered
-/// memory, and asks the allocator for as much, would touch cold memory each time.
-#[repr(C, align(64))]
-pub(super) struct Block(MaybeUninit<[u8; 64]>);
-
 /// In a link: that the value of the older version is owned by the newer one.
 const LENT: usize = 1;
 
@@ -66,9 +49,34 @@ const LENT: usize = 1;
 const ABSENT: usize = 2;
 
 /// The alignment of a version leaves so many bits of a pointer to it free.
-pub(super) const TAG: usize = 63;
+pub(super) const TAG: usize = HALF - 1;
+
+/// What a version says of its value.
+#[derive(Clone, Copy)]
+pub(super) enum Says {
+    Own,
+    /// That it is owned, and that of the version before as well, which has it lent.
+    TakenOver,
+    Absent,
+}
 
 impl Version {
+    /// One in front of `last`.
+    #[inline]
+    pub(super) fn new(revision: u64, last: *mut Version, says: Says) -> Version {
+        let tag = match says {
+            Says::Own => 0,
+            Says::TakenOver => LENT,
+            Says::Absent => ABSENT,
+        };
+        Version {
+            revision,
+            link: AtomicPtr::new(tagged(last, tag)),
+            #[cfg(loom)]
+            freed: std::sync::atomic::AtomicBool::new(false),
+        }
+    }
+
     /// Whether it has a value.
     #[inline]
     pub(super) fn has_value(&self) -> bool {
@@ -92,142 +100,6 @@ impl Version {
     pub(super) fn free_in_model(&self) {
         self.freed.store(true, std::sync::atomic::Ordering::Relaxed);
     }
-}
-
-impl Block {
-    /// The memory of one.
-    #[allow(clippy::unnecessary_box_returns)] // it is about the memory
-    pub(super) fn spare() -> Box<Block> {
-        Box::new(Block(MaybeUninit::uninit()))
-    }
-}
-
-/// Whether a version with such a value fits into a [`Block`], and fills it.
-pub(super) const fn fills_block<V>() -> bool {
-    size_of::<Valued<V>>() == size_of::<Block>() && align_of::<Valued<V>>() == align_of::<Block>()
-}
-
-/// The value of a version, if it has one.
-///
-/// # Safety
-///
-/// The version has not been freed, and is not for as long as `'a`; its values are of this type.
-#[inline]
-pub(super) unsafe fn value<'a, V>(version: NonNull<Version>) -> Option<&'a V> {
-    // SAFETY: the caller's.
-    if !unsafe { version.as_ref() }.has_value() {
-        return None;
-    }
-    let valued = version.cast::<Valued<V>>().as_ptr();
-    // SAFETY: as above; the value was written before the version was put into its chain.
-    Some(unsafe { (*valued).value.assume_init_ref() })
-}
-
-/// Makes a version of its own, or one that is newer than `last`, in `memory`.
-#[inline]
-pub(super) fn make<V>(
-    memory: Option<Box<Block>>,
-    last: Option<NonNull<Version>>,
-    value: Option<V>,
-    revision: u64,
-) -> NonNull<Version> {
-    let last = last.map_or(std::ptr::null_mut(), NonNull::as_ptr);
-    match value {
-        Some(value) => write(memory, MaybeUninit::new(value), revision, last),
-        None => write::<V>(
-            memory,
-            MaybeUninit::uninit(),
-            revision,
-            tagged(last, ABSENT),
-        ),
-    }
-}
-
-/// Makes a version that takes over the value of `last`, and has it changed.
-///
-/// # Safety
-///
-/// `last` is the newest version of its chain, with a value of this type and of its own, and the
-/// writer puts what is answered in front of it. `change` drops nothing of the value, and moves
-/// nothing out of it.
-#[inline]
-pub(super) unsafe fn succeed_lending<V>(
-    memory: Option<Box<Block>>,
-    last: NonNull<Version>,
-    revision: u64,
-    change: impl FnOnce(&mut V),
-) -> NonNull<Version> {
-    // SAFETY: the copy stands for the value from now on; what it was copied from is marked as
-    // lent, and is not dropped.
-    let mut value =
-        unsafe { std::ptr::read(&raw const (*last.cast::<Valued<V>>().as_ptr()).value) };
-    // SAFETY: the caller's: `last` has a value.
-    change(unsafe { value.assume_init_mut() });
-    write(memory, value, revision, tagged(last.as_ptr(), LENT))
-}
-
-#[inline]
-fn write<V>(
-    memory: Option<Box<Block>>,
-    value: MaybeUninit<V>,
-    revision: u64,
-    link: *mut Version,
-) -> NonNull<Version> {
-    let at = match memory {
-        Some(block) if fills_block::<V>() => NonNull::from(Box::leak(block)).cast(),
-        _ => allocate::<V>(),
-    };
-    // SAFETY: it is memory for such a version, which nobody else knows of.
-    unsafe {
-        at.write(Valued {
-            version: Version {
-                revision,
-                link: AtomicPtr::new(link),
-                #[cfg(loom)]
-                freed: std::sync::atomic::AtomicBool::new(false),
-            },
-            value,
-        });
-    }
-    at.cast()
-}
-
-fn allocate<V>() -> NonNull<Valued<V>> {
-    let layout = Layout::new::<Valued<V>>();
-    // SAFETY: the layout is not empty.
-    match NonNull::new(unsafe { alloc(layout) }) {
-        Some(at) => at.cast(),
-        None => handle_alloc_error(layout),
-    }
-}
-
-/// Frees a version, and drops its value where that is its own; the memory may be used again.
-/// Where the value panics, all the same is freed.
-///
-/// # Safety
-///
-/// It comes from here, with a value of this type, and nobody can come to it any more.
-pub(super) unsafe fn free<V>(version: NonNull<Version>, is_lent: bool) -> Option<Box<Block>> {
-    // SAFETY: the caller's: it was allocated with the layout that this box has. What the box
-    // has for a value is never dropped, and so it frees the memory and nothing else.
-    let mut memory = unsafe { Box::from_raw(version.as_ptr().cast::<MaybeUninit<Valued<V>>>()) };
-    // SAFETY: the caller's: it was written in `write`.
-    let valued = unsafe { memory.assume_init_mut() };
-    let has_value = valued.version.has_value();
-    if cfg!(test) {
-        // Whoever comes here all the same finds nothing, and sees that it is wrong.
-        valued.version.revision = 0;
-        valued.version.link = AtomicPtr::new(tagged(std::ptr::null_mut(), ABSENT));
-    }
-    if has_value && !is_lent {
-        // SAFETY: the version has a value, which is its own, and is dropped here only.
-        unsafe { valued.value.assume_init_drop() };
-    }
-    fills_block::<V>().then(|| {
-        let at = Box::into_raw(memory).cast();
-        // SAFETY: a block has the same size and alignment.
-        unsafe { Box::from_raw(at) }
-    })
 }
 
 /// A version that was pointed to.

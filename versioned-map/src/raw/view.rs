@@ -7,10 +7,11 @@ use equivalent::Equivalent;
 
 use super::cell::{At, Key};
 use super::engine::{Engine, Owner, has_failed};
+use super::kind::value;
 use super::registrations::Registration;
 use super::table::Found;
-use super::tables::{Map, Tables};
-use super::version::{Glance, Version, seek, value};
+use super::tables::{Hasher, Map, MapTable, Tables};
+use super::version::{Glance, Version, seek};
 use crate::reclaim::Guard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::twin::{self, Twin};
@@ -24,7 +25,8 @@ impl<O: Owner> Engine<O> {
         // tables are loaded, so that these have all that was published.
         let mut published = self.published.load(Acquire);
         // Acquire: pairs with the Release swap in `Turn::set_tables`.
-        let tables = NonNull::new(self.tables.load(Acquire)).expect("there are always tables");
+        // SAFETY: there are always tables.
+        let tables = unsafe { NonNull::new_unchecked(self.tables.load(Acquire)) };
         if twin::is(Twin::TablesFirst) {
             published = self.published.load(Acquire);
         }
@@ -99,6 +101,12 @@ impl<'e, O: Owner> Pinned<'e, O> {
         self.tables().closed.is_some()
     }
 
+    /// What hashes the keys of these tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables().hasher
+    }
+
     /// The engine.
     #[inline]
     pub fn engine(&self) -> &'e Arc<Engine<O>> {
@@ -129,7 +137,7 @@ impl<'e, O: Owner> Pinned<'e, O> {
         // SAFETY: the tables were loaded under the guard, after the revision; what is found
         // is borrowed from `self`, which holds the guard; the types are the map's.
         unsafe {
-            let version = table.get::<K, Q>(hash, key, self.revision)?;
+            let version = table.get::<K, V, Q>(hash, key, self.revision)?;
             let value = value(version)?;
             Some(Seen { version, value })
         }
@@ -152,12 +160,14 @@ impl<'e, O: Owner> Pinned<'e, O> {
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
     {
-        let table = self.tables().of(map.number());
-        // SAFETY: as in `find`.
-        let all = table.map(|of_map| unsafe { of_map.table.visible(self.revision) });
-        all.into_iter().flatten().filter_map(|(cell, version)| {
-            // SAFETY: as in `find`; a cell is freed with its last version.
-            unsafe { Some((K::of(cell), value(version)?)) }
+        let of_map = self.tables().of(map.number());
+        of_map.into_iter().flat_map(|MapTable { table, .. }| {
+            // SAFETY: as in `find`.
+            let all = unsafe { table.visible::<K>(self.revision) };
+            // SAFETY: as above.
+            all.filter_map(|(at, version)| unsafe {
+                Some((table.key::<K, V>(at, version)?, value(version)?))
+            })
         })
     }
 
@@ -233,6 +243,12 @@ impl<O: Owner> Registered<O> {
         self.tables.closed.is_some()
     }
 
+    /// What hashes the keys of these tables, for an owner without a hasher.
+    #[inline]
+    pub fn hasher(&self) -> &Hasher {
+        &self.tables.hasher
+    }
+
     /// The engine.
     #[inline]
     pub fn engine(&self) -> &Arc<Engine<O>> {
@@ -261,6 +277,7 @@ impl<O: Owner> Registered<O> {
         } = self;
         let pinned = engine.pin();
         let registrations = &engine.registrations;
+        let before = *revision;
         let is_kept = if registrations.is_shared(*place) {
             // The others stay where they are.
             let own = registrations.claim(pinned.at());
@@ -273,7 +290,7 @@ impl<O: Owner> Registered<O> {
         let old = (!is_same).then(|| std::mem::replace(tables, pinned.share()));
         drop(pinned);
         if is_kept {
-            engine.let_go(false);
+            engine.let_go(before, false);
         }
         // With the last reader of a map that was cleared goes all that was in it.
         drop(old);
@@ -292,7 +309,7 @@ impl<O: Owner> Registered<O> {
         // SAFETY: the revision is registered, and the tables were loaded under the same pin, after it
         // was published (or are those that began with it); all for as long as `self` is
         // borrowed. The types are the map's.
-        match unsafe { table.glance::<K, Q>(hash, key, self.revision) } {
+        match unsafe { table.glance::<K, V, Q>(hash, key, self.revision) } {
             // SAFETY: as above.
             Found::Here(version) => version.and_then(|version| unsafe { value(version) }),
             Found::Elsewhere => self.get_in_newest(map, hash, key),
@@ -312,7 +329,7 @@ impl<O: Owner> Registered<O> {
         // at. What is found is visible at a registered revision, and stays.
         unsafe {
             let newest = generation.newest();
-            value(newest.get::<K, Q>(hash, key, self.revision)?)
+            value(newest.get::<K, V, Q>(hash, key, self.revision)?)
         }
     }
 
@@ -324,13 +341,17 @@ impl<O: Owner> Registered<O> {
     {
         let of_map = self.tables.of(map.number());
         let _guard = self.engine.guard();
-        let all = of_map.into_iter().flat_map(|of_map| {
+        found(of_map.into_iter().flat_map(|of_map| {
             // SAFETY: the thread is pinned until all have been found, and what is found is
             // visible at a registered revision. All of that stands in the newest layout.
-            unsafe { of_map.generation.newest().visible(self.revision) }
-        });
-        // SAFETY: as above; a cell is freed with its last version.
-        found(all.filter_map(|(cell, version)| unsafe { Some((K::of(cell), value(version)?)) }))
+            let table = unsafe { of_map.generation.newest() };
+            // SAFETY: as above.
+            let all = unsafe { table.visible::<K>(self.revision) };
+            // SAFETY: as above.
+            all.filter_map(|(at, version)| unsafe {
+                Some((table.key::<K, V>(at, version)?, value(version)?))
+            })
+        }))
     }
 
     /// The value in a cell.
@@ -373,8 +394,8 @@ impl<O: Owner> Drop for Registered<O> {
             return;
         }
         if self.engine.registrations.release(self.place) {
-            self.engine.let_go(true);
+            self.engine.let_go(self.revision, true);
         }
-        self.engine.come_by();
+        self.engine.end_view();
     }
 }

@@ -1,9 +1,11 @@
 //! What only the writer has.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::garbage::Garbage;
-use super::old::{Links, Old, Queue, Spare};
+use super::kept::Kept;
+use super::old::{Links, Old, Queue};
+use super::spares::Spares;
 use crate::reclaim::{Domain, Reclaimer};
 
 pub(super) struct Writer<B> {
@@ -20,8 +22,8 @@ pub(super) struct Writer<B> {
     pub(super) replaced: Queue,
     /// Cells that have been removed, by their last versions, and the period in which that was.
     pub(super) removed: VecDeque<(u64, Old)>,
-    /// Versions that snapshots need, by the oldest such revision.
-    pub(super) kept: BTreeMap<u64, Vec<Old>>,
+    /// Versions that snapshots need.
+    pub(super) kept: Kept,
     pub(super) links: Links,
     /// How many have been replaced since it was last looked what can go,
     pub(super) since_tidy: usize,
@@ -35,7 +37,7 @@ pub(super) struct Writer<B> {
     pub(super) emptied_at: Option<u64>,
     /// The revision at which somebody came by.
     pub(super) visited_at: Option<u64>,
-    pub(super) spares: Vec<Spare>,
+    pub(super) spares: Spares,
     /// The owner's.
     pub(super) books: B,
 }
@@ -61,7 +63,7 @@ impl<B: Default> Writer<B> {
             usages: Vec::new(),
             replaced: Queue::default(),
             removed: VecDeque::new(),
-            kept: BTreeMap::new(),
+            kept: Kept::default(),
             links: Links::default(),
             since_tidy: 0,
             in_period: 0,
@@ -69,7 +71,7 @@ impl<B: Default> Writer<B> {
             reclaimer: Reclaimer::new(domain),
             emptied_at: None,
             visited_at: None,
-            spares: Vec::new(),
+            spares: Spares::default(),
             books: B::default(),
         }
     }
@@ -93,16 +95,7 @@ impl<B> Writer<B> {
     pub(super) fn forget(&mut self, map: u32) -> Vec<Old> {
         self.usages[map as usize] = Usage::default();
         self.replaced.forget(map);
-        let mut orphans = Vec::new();
-        for list in self.kept.values_mut() {
-            for old in list.extract_if(.., |old| old.map == map) {
-                self.links.forget(&old);
-                if old.removed {
-                    orphans.push(old);
-                }
-            }
-        }
-        self.kept.retain(|_, list| !list.is_empty());
+        let mut orphans = self.kept.forget(map, &mut self.links);
         let mut others = VecDeque::with_capacity(self.removed.len());
         for (period, old) in self.removed.drain(..) {
             if old.map == map {

@@ -85,7 +85,12 @@ impl<T> Reclaimer<T> {
 
     /// Whether no reader is left from a period, as far as is known.
     pub fn has_passed(&self, period: u64) -> bool {
-        period + u64::from(!self.readers.is_empty()) < self.period
+        period < self.passed_periods()
+    }
+
+    /// How many periods have passed.
+    pub fn passed_periods(&self) -> u64 {
+        self.period - u64::from(!self.readers.is_empty())
     }
 
     /// Looks whether the readers have left for whom the period before the present one waits, and
@@ -93,7 +98,13 @@ impl<T> Reclaimer<T> {
     pub fn settle(&mut self) -> bool {
         self.readers
             .retain(|reader| !reader.has_left() && !twin::is(Twin::FreedTooEarly));
-        if !self.readers.is_empty() || self.is_forked() {
+        if !self.readers.is_empty() {
+            return false;
+        }
+        if self.waiting.is_empty() && self.passed == self.mark {
+            return true;
+        }
+        if self.is_forked() {
             return false;
         }
         self.passed = self.mark;
@@ -113,7 +124,7 @@ impl<T> Reclaimer<T> {
     ///
     /// A period whose readers have all left already has passed when this returns.
     pub fn advance(&mut self, mark: u64) -> bool {
-        if !self.settle() || !barrier::heavy() {
+        if !self.settle() || self.is_forked() || !barrier::heavy() {
             return false;
         }
         // Whoever is pinned and not found was pinned after the fence, and finds nothing of this.

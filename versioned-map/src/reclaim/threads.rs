@@ -142,16 +142,17 @@ impl Record {
         record
     }
 
-    /// Notes one more pin.
+    /// Notes one more pin. Answers what there is to note after the last one: a pin that has waited for
+    /// its own store to come back would hold up the next one, which begins with what this one leaves.
     #[inline]
-    pub(super) fn enter(&self, first_pin: u64) {
+    pub(super) fn enter(&self, first_pin: u64) -> u64 {
         // Relaxed: this thread's own, or seen by `take`. A signal handler that comes between this
         // and the store leaves as many pins as it has found.
         let word = self.word.load(Relaxed);
-        let word = if word::is_pinned(word) {
-            word::deeper(word, first_pin)
+        let (word, after) = if word::is_pinned(word) {
+            (word::deeper(word, first_pin), word::left(word))
         } else {
-            word + first_pin
+            (word + first_pin, word::left_once(word))
         };
         let order = if twin::is(Twin::EnteredRelaxed) {
             Relaxed
@@ -162,22 +163,24 @@ impl Record {
         };
         self.word.store(word, order);
         barrier::light();
+        after
     }
 
-    /// Notes one pin less.
+    /// Notes one pin less, which `enter` has answered.
     #[inline]
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&self, after: u64) {
         // Relaxed: as in `enter`.
         let word = self.word.load(Relaxed);
         if word::is_simple(word) || twin::is(Twin::LeftFirst) {
-            self.store_left(word);
+            debug_assert!(after == word::left(word) || twin::is(Twin::LeftFirst));
+            self.store_left(after);
         } else {
             self.leave_others(word);
         }
     }
 
     #[inline]
-    fn store_left(&self, word: u64) {
+    fn store_left(&self, after: u64) {
         let order = if twin::is(Twin::LeftRelaxed) {
             Relaxed
         } else {
@@ -185,7 +188,7 @@ impl Record {
             // read comes before it is freed.
             Release
         };
-        self.word.store(word::left(word), order);
+        self.word.store(after, order);
     }
 
     #[cold]
@@ -197,7 +200,7 @@ impl Record {
         } else {
             // The thread has no destructor any more that would give it back.
             let _ = OWN.try_with(|own| own.set(None));
-            self.store_left(word);
+            self.store_left(word::left(word));
             self.give_back(THREADS.of_now());
         }
     }
