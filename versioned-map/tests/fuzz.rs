@@ -109,11 +109,11 @@ impl Subject {
                     match seen {
                         Some(1) => Change::Remove,
                         Some(other) => Change::Insert(other.wrapping_sub(1)),
-                        None if value % 2 == 0 => Change::Insert(value % 4 + 1),
+                        None if value.is_multiple_of(2) => Change::Insert(value % 4 + 1),
                         None => Change::Keep,
                     }
                 });
-                assert_eq!(is_changed, known.is_some() || value % 2 == 0);
+                assert_eq!(is_changed, known.is_some() || value.is_multiple_of(2));
                 if is_changed {
                     self.commit(|state| match known {
                         Some(1) => _ = state.texts.remove(&text),
@@ -162,29 +162,26 @@ impl Subject {
 
     /// One commit of both maps: what is noted last of a key counts.
     fn commit_several(&mut self, key: u8, value: u8) {
-        let before = self.newest().clone();
-        let mut after = before.clone();
+        let mut after = self.newest().clone();
         let mut commit = self.domain.commit();
-        let mut is_change = false;
-        if value % 7 == 0 {
+        // With each number comes a text.
+        let mut is_change = !value.is_multiple_of(5);
+        if value.is_multiple_of(7) {
             commit.clear(&self.numbers);
             is_change |= !after.numbers.is_empty();
             after.numbers.clear();
         }
         for n in 0..value % 5 {
             let (key, fresh) = (key.wrapping_add(n / 2), value.wrapping_add(n));
-            if fresh % 3 == 0 {
+            if fresh.is_multiple_of(3) {
                 commit.remove(&self.numbers, key);
-                is_change |= before.numbers.contains_key(&key) || after.numbers.contains_key(&key);
                 after.numbers.remove(&key);
             } else {
                 commit.insert(&self.numbers, key, self.value(fresh));
-                is_change = true;
                 after.numbers.insert(key, fresh);
             }
             let text = (key % 8).to_string();
             commit.insert(&self.texts, text.clone(), n);
-            is_change = true;
             after.texts.insert(text, n);
         }
         let revision = commit.publish();
