@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use service_registry::changes::Subscription;
 use service_registry::{
     Batch, Change, Condition, Expected, HealthUpdate, OnForeign, Problem, Registry, RegistryStore,
     ServiceInfo, ServiceStatus, StoreError, StoreStats,
