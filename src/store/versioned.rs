@@ -203,8 +203,9 @@ impl VersionedStore {
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let turn = || self.open_turn();
-        let (observed, commit) = Observed::at_turn(Some("versioned"), turn)?;
+        let mut observed = Observed::ask(Some("versioned"));
+        let commit = self.open_turn()?;
+        observed.begin();
         match Telling::new(&self.engine.owner().log, is_asked) {
             None => self
                 .write_in(observed, commit, &mut Nobody, write)
