@@ -31,44 +31,32 @@ mod on {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    use crate::model::error::Result;
     use crate::model::revision::Revision;
 
     /// A turn of writing. It tells when it is dropped: after the turn has been given back.
     pub(crate) struct Observed {
-        /// `None` before it has begun, and where somebody else tells.
+        /// `None` where somebody else tells.
         store: Option<&'static str>,
         asked: Instant,
-        waited: Duration,
+        /// `None` where it had no turn.
+        waited: Option<Duration>,
         made: Option<(Revision, Duration)>,
     }
 
     impl Observed {
-        /// Begins to wait for a turn. It tells nothing unless the turn [begins](Self::begin).
-        pub(crate) fn asking() -> Observed {
+        /// To be called before the turn is asked for.
+        pub(crate) fn ask(store: Option<&'static str>) -> Observed {
             Observed {
-                store: None,
+                store,
                 asked: Instant::now(),
-                waited: Duration::ZERO,
+                waited: None,
                 made: None,
             }
         }
 
         /// Notes that the turn has come.
-        pub(crate) fn begin(&mut self, store: impl Into<Option<&'static str>>) {
-            self.store = store.into();
-            self.waited = self.asked.elapsed();
-        }
-
-        /// Waits for a turn, and notes for how long.
-        pub(crate) fn at_turn<T>(
-            store: Option<&'static str>,
-            turn: impl FnOnce() -> Result<T>,
-        ) -> Result<(Observed, T)> {
-            let mut observed = Observed::asking();
-            let turn = turn()?;
-            observed.begin(store);
-            Ok((observed, turn))
+        pub(crate) fn begin(&mut self) {
+            self.waited = Some(self.asked.elapsed());
         }
 
         /// Notes that a commit has led from one revision to another, and the turn is over.
@@ -79,13 +67,11 @@ mod on {
 
     impl Drop for Observed {
         fn drop(&mut self) {
-            let Some(store) = self.store else {
-                return;
-            };
-            if thread::panicking() {
-                return;
+            if let (Some(store), Some(waited)) = (self.store, self.waited)
+                && !thread::panicking()
+            {
+                note_turn(store, waited, self.made);
             }
-            note_turn(store, self.waited, self.made);
         }
     }
 
@@ -187,27 +173,18 @@ mod on {
 #[cfg(not(any(feature = "metrics", feature = "tracing")))]
 #[allow(clippy::inline_always, clippy::unused_self)] // nothing is to be left of it
 mod off {
-    use crate::model::error::Result;
     use crate::model::revision::Revision;
 
     pub(crate) struct Observed;
 
     impl Observed {
         #[inline(always)]
-        pub(crate) fn asking() -> Observed {
+        pub(crate) fn ask(_: Option<&'static str>) -> Observed {
             Observed
         }
 
         #[inline(always)]
-        pub(crate) fn begin(&mut self, _: impl Into<Option<&'static str>>) {}
-
-        #[inline(always)]
-        pub(crate) fn at_turn<T>(
-            _: Option<&'static str>,
-            turn: impl FnOnce() -> Result<T>,
-        ) -> Result<(Observed, T)> {
-            Ok((Observed, turn()?))
-        }
+        pub(crate) fn begin(&mut self) {}
 
         #[inline(always)]
         pub(crate) fn made(&mut self, _: Revision, _: Revision) {}

@@ -82,7 +82,8 @@ impl StoreStats {
 /// # The contract
 ///
 /// Every method means the same on every store; `tests/contract.rs` runs one
-/// suite against them all.
+/// suite against them all. The crate `service-registry-testkit` has it for stores from
+/// elsewhere.
 ///
 /// - An operation that fails has changed nothing. An operation that returns has
 ///   happened: every read that starts afterwards, on any thread, sees it.

@@ -35,7 +35,8 @@ use service_registry::dump::{Error, Health};
 use service_registry::{
     Batch, MemoryStore, Registry, RegistryStore, ServiceInfo, ServiceStatus, StoreError, StoreStats,
 };
-use support::model::{GROUPS, Model, any_operation_with_conditions, step};
+use support::model::{GROUPS, Model, step};
+use support::random::any_operation_with_conditions;
 use support::{State, at, observe, pod, set_the_table};
 
 /// What a store holds, without its revision.

@@ -8,7 +8,7 @@
 //!
 //! Writers churn, and keep some rule with every commit; readers take views, hold
 //! them until the store has moved on, and look for the rule. Each test runs for
-//! every store in `support/views.rs`, and for twins of one that break a promise
+//! every store in `testkit/src/support/views.rs`, and for twins of one that break a promise
 //! each, where it has to fail.
 
 // A build with fewer stores uses less of this file.

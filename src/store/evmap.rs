@@ -161,7 +161,9 @@ impl EvmapStore {
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
         self.refuse_inside()?;
-        let (observed, lock) = Observed::at_turn(Some("evmap"), || Ok(self.lock()))?;
+        let mut observed = Observed::ask(Some("evmap"));
+        let lock = self.lock();
+        observed.begin();
         match Telling::new(&*self.log, is_asked) {
             None => self
                 .write_in(observed, lock, &mut Nobody, write)

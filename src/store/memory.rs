@@ -147,11 +147,10 @@ impl MemoryStore {
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let turn = || {
-            let state = self.state.try_borrow_mut();
-            state.map_err(|_| StoreError::Reentrant)
-        };
-        let (observed, state) = Observed::at_turn(self.observed_as(), turn)?;
+        let mut observed = Observed::ask(self.observed_as());
+        let state = self.state.try_borrow_mut();
+        let state = state.map_err(|_| StoreError::Reentrant)?;
+        observed.begin();
         match Telling::new(self.log.get().map(|log| &**log), is_asked) {
             None => self
                 .write_in(observed, state, &mut Nobody, write)

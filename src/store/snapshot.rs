@@ -135,8 +135,9 @@ impl SnapshotStore {
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let turn = || Ok(self.newest.turn());
-        let (observed, turn) = Observed::at_turn(Some("snapshot"), turn)?;
+        let mut observed = Observed::ask(Some("snapshot"));
+        let turn = self.newest.turn();
+        observed.begin();
         match Telling::new(&*self.log, is_asked) {
             None => self
                 .write_in(observed, turn, &mut Nobody, write)

@@ -140,8 +140,9 @@ impl ThreadSafeMemoryStore {
         write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let turn = || self.shared.exclusive();
-        let (observed, state) = Observed::at_turn(Some("thread-safe"), turn)?;
+        let mut observed = Observed::ask(Some("thread-safe"));
+        let state = self.shared.exclusive()?;
+        observed.begin();
         match Telling::new(&*self.log, is_asked) {
             None => self
                 .write_in(observed, state, &mut Nobody, write)

@@ -208,7 +208,7 @@ impl VersionedStore {
         write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::asking();
+        let mut observed = Observed::ask(Some("versioned"));
         let (before, written, is_large, left);
         {
             // A turn is given back where it stands. Moved, it would be read in other pieces than it was
@@ -218,7 +218,7 @@ impl VersionedStore {
                 drop(turn);
                 return Err(self.closed());
             }
-            observed.begin("versioned");
+            observed.begin();
             before = turn.current();
             let log = &self.engine.owner().log;
             (written, left) = match Telling::new(log, is_asked) {
