@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use service_registry::balance::{Balancer, RoundRobin};
 use service_registry::{
-    Labels, Registry, RegistryView, ServiceRegistration, ServiceStatus, VersionedSnapshot,
-    VersionedStore,
+    Labels, Registry, RegistryView, ServiceInfo, ServiceRegistration, ServiceStatus,
+    VersionedSnapshot, VersionedStore,
 };
 
 type Work<'a> = Box<dyn FnMut(u64) + 'a>;
@@ -63,7 +63,7 @@ fn main() {
     }
 }
 
-fn ways_names<'a>(ways: &[(&'a str, Work<'_>, &'a str)]) -> Vec<&'a str> {
+fn ways_names(ways: &[Way<'_>]) -> Vec<&'static str> {
     ways.iter().map(|(name, ..)| *name).collect()
 }
 
@@ -96,18 +96,18 @@ fn filled(pods: usize) -> VersionedSnapshot {
     registry.store().snapshot()
 }
 
-/// Each way, and the way of reading that looks at the same.
-fn ways(view: &VersionedSnapshot) -> Vec<(&'static str, Work<'_>, &'static str)> {
-    const NAME: &str = "checkout";
-    let plain = Balancer::new();
-    let zone = Balancer::new().with_zone("eu-1a", 0.7);
-    let labels = Balancer::new().with_labels(Labels::new().equal("version", "2.3"));
-    let panic = Balancer::new().with_panic_below(0.5);
-    let subset = Balancer::new().with_subset("client-17", 8);
-    let turns = RoundRobin::new();
-    let (p, keyed) = (plain.clone(), plain.clone());
-    let robin = plain.clone();
-    let two = plain.clone();
+const NAME: &str = "checkout";
+
+/// A name, what it does, and the way of reading that looks at the same.
+type Way<'a> = (&'static str, Work<'a>, &'static str);
+
+fn ways(view: &VersionedSnapshot) -> Vec<Way<'_>> {
+    let mut ways = reading(view);
+    ways.extend(picking(view));
+    ways
+}
+
+fn reading(view: &VersionedSnapshot) -> Vec<Way<'_>> {
     vec![
         (
             "walking",
@@ -162,6 +162,20 @@ fn ways(view: &VersionedSnapshot) -> Vec<(&'static str, Work<'_>, &'static str)>
             }),
             "reading labels",
         ),
+    ]
+}
+
+fn picking(view: &VersionedSnapshot) -> Vec<Way<'_>> {
+    let plain = Balancer::new();
+    let zone = Balancer::new().with_zone("eu-1a", 0.7);
+    let labels = Balancer::new().with_labels(Labels::new().equal("version", "2.3"));
+    let panic = Balancer::new().with_panic_below(0.5);
+    let subset = Balancer::new().with_subset("client-17", 8);
+    let turns = RoundRobin::new();
+    let (p, keyed) = (plain.clone(), plain.clone());
+    let robin = plain.clone();
+    let two = plain.clone();
+    vec![
         (
             "round robin",
             Box::new(move |_| {
@@ -179,7 +193,7 @@ fn ways(view: &VersionedSnapshot) -> Vec<(&'static str, Work<'_>, &'static str)>
         (
             "two choices",
             Box::new(move |n| {
-                black_box(two.among((view, NAME)).two_choices(n, |pod| pod.weight()));
+                black_box(two.among((view, NAME)).two_choices(n, ServiceInfo::weight));
             }),
             "reading",
         ),
@@ -223,7 +237,7 @@ fn ways(view: &VersionedSnapshot) -> Vec<(&'static str, Work<'_>, &'static str)>
 
 /// Nanoseconds of each of three, in slices that take turns: of the last one, and so that the ratios
 /// are the medians of the ratios within a round.
-fn compare(ways: &mut [(&str, Work<'_>, &str)], which: [usize; 3]) -> [f64; 3] {
+fn compare(ways: &mut [Way<'_>], which: [usize; 3]) -> [f64; 3] {
     const ROUNDS: usize = 200;
     let mut slice = |at: usize| {
         let (begun, mut done) = (Instant::now(), 0_u32);

@@ -139,7 +139,7 @@ fn two_choices_never_takes_the_more_loaded_of_the_two() {
     let fleet = pods(6);
     let loads: BTreeMap<&str, u64> = fleet
         .iter()
-        .map(|pod| pod.pod_name())
+        .map(ServiceInfo::pod_name)
         .zip([5, 3, 9, 3, 0, 7])
         .collect();
     let balancer = Balancer::new();

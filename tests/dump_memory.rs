@@ -103,7 +103,7 @@ fn a_million_records<S: RegistryStore>(make: impl Fn() -> S) {
     let registry = Registry::new(&store);
     let path = std::env::temp_dir().join(format!("dump-of-a-million-{}", std::process::id()));
     let began = Instant::now();
-    let (most_dumped, _) = peak(|| {
+    let (most_dumped, ()) = peak(|| {
         let file = std::fs::File::create(&path).unwrap();
         registry.dump(&file).unwrap();
     });

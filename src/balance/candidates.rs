@@ -42,7 +42,6 @@ impl<'p> Pods<'p> for &'p Vec<ServiceInfo> {
 
 impl Balancer {
     /// Looks at the pods of a name: of a view, `(&view, "checkout")`, or of a list.
-    #[must_use]
     pub fn among<'p, P: Pods<'p>>(&self, pods: P) -> Candidates<'_, P> {
         Candidates {
             balancer: self,

@@ -1,5 +1,7 @@
 //! Picking one of the pods that come one after the other, without a list of them.
 
+use std::cmp::Ordering::{Greater, Less};
+
 use super::hash::{Numbers, below, mix, with};
 use crate::model::record::ServiceInfo;
 use crate::sync::atomic::AtomicU64;
@@ -109,10 +111,9 @@ impl<'p> Offer<'p> for Pair<'p> {
             2 => 1,
             seen => below(self.numbers.next(), seen),
         };
-        match place {
-            0 => self.two[0] = Some(pod),
-            1 => self.two[1] = Some(pod),
-            _ => {}
+        // Nobody can guess the place: two moves are quicker than a branch.
+        for (at, one) in (0..).zip(&mut self.two) {
+            *one = if place == at { Some(pod) } else { *one };
         }
     }
 }
@@ -136,16 +137,11 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
         let [Some(one), Some(two)] = choice.two else {
             return chosen(choice.two[0]);
         };
-        let loads = ((self.load)(one), (self.load)(two));
-        let takes_two = if loads.1 < loads.0 {
-            true
-        } else if loads.0 < loads.1 {
-            false
-        } else {
-            // Without a coin the first of the pods would get all that is equal.
-            choice.numbers.next() >> 63 == 1
-        };
-        Chosen::Pod(if takes_two { two } else { one })
+        let order = (self.load)(two).partial_cmp(&(self.load)(one));
+        // Without a coin the first of the pods would get all that is equal.
+        let coin = choice.numbers.next() >> 63 == 1;
+        let takes_two = order == Some(Less) || coin && order != Some(Greater);
+        Chosen::Pod([one, two][usize::from(takes_two)])
     }
 }
 
@@ -170,11 +166,10 @@ impl RoundRobin {
     // Relaxed: the counter orders nothing but itself, and the counts are guesses.
 
     pub(super) fn turn(&self) -> Turn<'_> {
-        let turn = self.next.fetch_add(1, Relaxed);
         let counts = [0, 1].map(|side| self.counts[side].load(Relaxed).max(1));
         Turn {
             of: self,
-            turn,
+            number: self.next.fetch_add(1, Relaxed),
             counts,
         }
     }
@@ -183,14 +178,14 @@ impl RoundRobin {
 /// One turn.
 pub(super) struct Turn<'r> {
     of: &'r RoundRobin,
-    turn: u64,
+    number: u64,
     /// How many pods are expected.
     counts: [u64; 2],
 }
 
 /// The pod at a place.
 pub(super) struct Place<'p> {
-    place: u64,
+    at: u64,
     seen: u64,
     chosen: Option<&'p ServiceInfo>,
 }
@@ -198,7 +193,7 @@ pub(super) struct Place<'p> {
 impl<'p> Offer<'p> for Place<'p> {
     #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, _: u32) {
-        if self.seen == self.place {
+        if self.seen == self.at {
             self.chosen = Some(pod);
         }
         self.seen += 1;
@@ -210,12 +205,12 @@ impl<'p> Policy<'p> for Turn<'_> {
 
     fn toss(&self) -> u64 {
         // Turns that follow each other are far apart, and any many of them spread evenly.
-        self.turn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     fn begin(&self, side: Side) -> Place<'p> {
         Place {
-            place: self.turn % self.counts[side as usize],
+            at: self.number % self.counts[side as usize],
             seen: 0,
             chosen: None,
         }

@@ -25,9 +25,9 @@ impl<'p> BestOf<'p> {
     }
 
     /// Offers them to whoever picks one.
-    pub(super) fn offer_to(self, choice: &mut impl Offer<'p>) {
-        for (_, weight, pod) in self.best {
-            choice.offer(pod, weight);
+    pub(super) fn offer_to(&self, choice: &mut impl Offer<'p>) {
+        for (_, weight, pod) in &self.best {
+            choice.offer(pod, *weight);
         }
     }
 }
