@@ -69,6 +69,10 @@ impl Probe for Scripted {
             pending::<()>().await;
         }
         if let Some(notify) = &self.0.waits {
+            if number > 0 {
+                // A pod that was registered anew is asked soon.
+                pending::<()>().await;
+            }
             notify.notified().await;
         }
         sleep(self.0.takes).await;
