@@ -33,12 +33,18 @@
 //!   there are 1.7 to 4 slots a key: `u64` under `u64` takes 40 bytes, 32, and the slots.
 //! - **A small key is copied** bit by bit with each new value. What somebody changes in one through a `&K` (an atomic that its
 //!   `Eq` and `Hash` pass over) is seen by whoever looks at the same version, and gone with the next.
-//! - **A table that grows** is laid out anew by one commit, which is O(keys).
+//! - **A table that grows** is laid out anew by one commit, which is O(keys): of a million insertions the slowest took
+//!   0.12 to 0.27 s on a busy machine. A commit of many keys, and `extend`, lay the table out once, for all of them.
 //! - **A thread that sleeps with a pinned view** keeps everything in memory that is replaced meanwhile in that domain,
 //!   and in every other one that it has read while it held the view. One that is forgotten (`mem::forget`) holds up
 //!   its domain for good, and each that its thread reads from then on.
+//! - **A pinned view finds a value behind all its newer versions.** Nothing that has been replaced since it began can be
+//!   taken out, so a view that looks often at a key which is updated all the time takes longer and longer; beside a writer that did
+//!   nothing else, a hundred looks at such a key had not ended after a million updates. One pin for each look does not have this.
 //! - **A snapshot** keeps the versions that it shows, and the tables of its time: 32 bytes for each slot, which snapshots share
-//!   unless a table has grown or shrunk between them. Its end takes the domain's turn where something was kept for it,
+//!   unless a table has grown or shrunk between them. That table was made for the keys of its time, with those that only other
+//!   snapshots showed; so a snapshot of few keys beside one of many may keep as wide a table. For a value that has
+//!   been replaced it keeps what the writer notes of it, too, 48 to 96 bytes and a place in a hash map. Its end takes the domain's turn where something was kept for it,
 //!   and costs what it kept alone, however many others there are.
 //! - Without consistent snapshots or commits of several keys, `papaya` does with fewer words a key what this does.
 //!
