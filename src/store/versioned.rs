@@ -182,6 +182,16 @@ impl VersionedStore {
         Ok(read(&view))
     }
 
+    /// A turn of a store that is open.
+    fn open_turn(&self) -> Result<Turn<'_>> {
+        let turn = self.engine.turn();
+        if turn.is_closed() {
+            drop(turn);
+            return Err(self.closed());
+        }
+        Ok(turn)
+    }
+
     /// What a turn of a closed store leads to, when it has been given back. Where a panic has
     /// closed the store, watches do not know yet.
     #[cold]
@@ -226,10 +236,7 @@ impl VersionedStore {
             .owner()
             .log
             .watch(selection, from, Arc::new(read), || {
-                let turn = self.engine.turn();
-                let current = (!turn.is_closed()).then(|| turn.current());
-                drop(turn);
-                current.ok_or_else(|| self.closed())
+                self.open_turn().map(|commit| commit.current())
             })
     }
 
