@@ -15,8 +15,6 @@ pub struct Domain {
 #[must_use = "a pin ends when it is dropped"]
 pub struct Guard {
     record: &'static Record,
-    /// What the record says when this was the last one.
-    after: u64,
     _of_this_thread: PhantomData<*mut ()>,
 }
 
@@ -53,10 +51,9 @@ impl Domain {
     #[inline]
     pub fn pin(self) -> Guard {
         let record = Record::own();
-        let after = record.enter(self.first_pin);
+        record.enter(self.first_pin);
         Guard {
             record,
-            after,
             _of_this_thread: PhantomData,
         }
     }
@@ -73,6 +70,6 @@ impl Drop for Guard {
             // The model has failed: its atomics cannot be used any more.
             return;
         }
-        self.record.leave(self.after);
+        self.record.leave();
     }
 }

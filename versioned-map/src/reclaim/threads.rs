@@ -142,17 +142,16 @@ impl Record {
         record
     }
 
-    /// Notes one more pin. Answers what there is to note after the last one: a pin that has waited for
-    /// its own store to come back would hold up the next one, which begins with what this one leaves.
+    /// Notes one more pin.
     #[inline]
-    pub(super) fn enter(&self, first_pin: u64) -> u64 {
+    pub(super) fn enter(&self, first_pin: u64) {
         // Relaxed: this thread's own, or seen by `take`. A signal handler that comes between this
         // and the store leaves as many pins as it has found.
         let word = self.word.load(Relaxed);
-        let (word, after) = if word::is_pinned(word) {
-            (word::deeper(word, first_pin), word::left(word))
+        let word = if word::is_pinned(word) {
+            word::deeper(word, first_pin)
         } else {
-            (word + first_pin, word::left_once(word))
+            word + first_pin
         };
         let order = if twin::is(Twin::EnteredRelaxed) {
             Relaxed
@@ -163,24 +162,22 @@ impl Record {
         };
         self.word.store(word, order);
         barrier::light();
-        after
     }
 
-    /// Notes one pin less, which `enter` has answered.
+    /// Notes one pin less.
     #[inline]
-    pub(super) fn leave(&self, after: u64) {
+    pub(super) fn leave(&self) {
         // Relaxed: as in `enter`.
         let word = self.word.load(Relaxed);
         if word::is_simple(word) || twin::is(Twin::LeftFirst) {
-            debug_assert!(after == word::left(word) || twin::is(Twin::LeftFirst));
-            self.store_left(after);
+            self.store_left(word);
         } else {
             self.leave_others(word);
         }
     }
 
     #[inline]
-    fn store_left(&self, after: u64) {
+    fn store_left(&self, word: u64) {
         let order = if twin::is(Twin::LeftRelaxed) {
             Relaxed
         } else {
@@ -188,7 +185,7 @@ impl Record {
             // read comes before it is freed.
             Release
         };
-        self.word.store(after, order);
+        self.word.store(word::left(word), order);
     }
 
     #[cold]
@@ -200,7 +197,7 @@ impl Record {
         } else {
             // The thread has no destructor any more that would give it back.
             let _ = OWN.try_with(|own| own.set(None));
-            self.store_left(word::left(word));
+            self.store_left(word);
             self.give_back(THREADS.of_now());
         }
     }

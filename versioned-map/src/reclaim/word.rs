@@ -56,12 +56,6 @@ pub(super) const fn shallower(word: u64) -> u64 {
     word - 1
 }
 
-/// After the next pin of a thread that is not pinned, where it is the only one and
-/// [simple](is_simple).
-pub(super) const fn left_once(word: u64) -> u64 {
-    word.wrapping_add(LEFT)
-}
-
 /// After the last pin.
 pub(super) const fn left(word: u64) -> u64 {
     (word & TIMES).wrapping_add(LEFT)
