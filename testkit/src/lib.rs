@@ -32,8 +32,7 @@
     clippy::missing_errors_doc,
     clippy::needless_pass_by_value,
     clippy::new_without_default,
-    clippy::return_self_not_must_use,
-    clippy::unchecked_time_subtraction
+    clippy::return_self_not_must_use
 )]
 
 #[doc(hidden)]

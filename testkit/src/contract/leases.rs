@@ -1,5 +1,8 @@
 //! `Leases` over every store, with a clock that the tests set.
 
+// The times are of the test's own clock.
+#![allow(clippy::unchecked_time_subtraction)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime};

@@ -1,5 +1,8 @@
 //! `Leases` among threads.
 
+// The times are of the test's own clock.
+#![allow(clippy::unchecked_time_subtraction)]
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
