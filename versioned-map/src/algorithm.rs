@@ -119,4 +119,4 @@
 //!
 //! loom runs the engine's steps, each protocol with a *twin*: the engine with one step left out or done too early, which
 //! has to be rejected. loom cannot see `membarrier`: in a model fences stand for it, as the reclamation explains. A stress of real
-//! threads, with delays between any two accesses, looks at whole programs, and has to notice the same twins.
+//! threads, with delays between any two accesses, looks at whole programs, and has to notice eight of the twins.

@@ -81,7 +81,7 @@
 //! # Panics, locks, forks
 //!
 //! What a caller's `Hash`, `Eq`, `Clone`, `Drop` and closures may do stands at [`VersionedMap`]. In a process that was forked off, reads
-//! go on and nothing is freed; who writes there, or drops a map, waits for ever where another thread was writing at the fork. A signal handler may read with [`with`](VersionedMap::with), after its thread's first read.
+//! go on and nothing is freed but what is dropped as a whole; who writes there, or drops a map, waits for ever where another thread was writing at the fork. A signal handler may read with [`with`](VersionedMap::with), after its thread's first read.
 //! `VERSIONED_MAP_MEMBARRIER=off` in the environment has pins with a fence, as on systems without that call.
 //!
 //! # Features
