@@ -51,7 +51,8 @@ fn child() {
     let name = env::var(TWIN).unwrap_or_default();
     let none = [Twin::None];
     let mut known = TWINS.iter().chain(&none);
-    let twin = known.find(|twin| format!("{twin:?}") == name || **twin == Twin::None && name.is_empty());
+    let twin =
+        known.find(|twin| format!("{twin:?}") == name || **twin == Twin::None && name.is_empty());
     let twin = *twin.unwrap_or_else(|| panic!("{TWIN} is one of {TWINS:?}, not `{name}`"));
     twin::set(twin);
     let limit = Duration::from_secs(number(SECONDS, 3));
