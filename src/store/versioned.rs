@@ -52,7 +52,7 @@ mod turn;
 /// shows, and nothing of what is written and replaced afterwards, however long it lives.
 /// A thread that sleeps inside of a read closure, or with a [`VersionedView`], holds
 /// nobody up, but everything that is replaced meanwhile stays in memory, in this store and in
-/// no other.
+/// those that the thread reads meanwhile.
 ///
 /// When that thread has let go, each version that is replaced takes up to 32 of those that
 /// waited with it, once a thousand or two have been: half of a backlog is gone after a 62nd part as many

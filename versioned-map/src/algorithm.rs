@@ -16,8 +16,8 @@
 //! ```
 //!
 //! The table is an open one with linear probing. A slot has five bits of the hash in its pointer, so that a
-//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A *small* key, of up to 16
-//! bytes without anything that wants to be dropped, stands in each version behind the value, and a look-up goes to no cell:
+//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A *small* key, of one of
+//! some types of the standard library of up to 16 bytes that are `Copy`, stands in each version behind the value, and a look-up goes to no cell:
 //!
 //! ```text
 //!  slots of the table, by themselves    version               version
@@ -25,8 +25,8 @@
 //!  [cell] [cell] ...-->[revision | newest | key]
 //! ```
 //!
-//! The writer copies it bit by bit from the cell, where nobody else has ever seen it: whoever is lent a key is lent that of a
-//! version, so that nothing changes in the cell while it is copied.
+//! It is known of these types only that they may be copied. That a type is small and needs no `Drop` is not enough: a lock may be, and must
+//! not be there twice.
 //!
 //! A slot
 //! that is taken stays its key's until the table is laid out anew, in another one that takes the
@@ -119,4 +119,4 @@
 //!
 //! loom runs the engine's steps, each protocol with a *twin*: the engine with one step left out or done too early, which
 //! has to be rejected. loom cannot see `membarrier`: in a model fences stand for it, as the reclamation explains. A stress of real
-//! threads, with delays between any two accesses, looks at whole programs, and has to notice the same twins.
+//! threads, with delays between any two accesses, looks at whole programs, and has to notice eight of the twins.

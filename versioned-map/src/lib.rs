@@ -29,10 +29,9 @@
 //! - **An update does not change a value in its place**: it makes another one.
 //! - **Memory.** A key takes a cell of 32 bytes and the key, rounded up to 32; a version of 16 bytes and the value,
 //!   which is rounded up to 32, or to a multiple of 64; 32 bytes for each slot, of which there are 1.25 to 3 a key, after removals more.
-//!   A *small* key (up to 16 bytes, and nothing in it wants to be dropped) stands in the version as well, its cell is not rounded up, and
-//!   there are 1.7 to 4 slots a key: `u64` under `u64` takes 40 bytes, 32, and the slots.
-//! - **A small key is copied** bit by bit with each new value. What somebody changes in one through a `&K` (an atomic that its
-//!   `Eq` and `Hash` pass over) is seen by whoever looks at the same version, and gone with the next.
+//!   A *small* key (a number, `bool`, `char`, `&'static str`, and other types of the standard library of up to 16 bytes that are `Copy`)
+//!   stands in the version as well, its cell is not rounded up, and there are 1.7 to 4 slots a key: `u64` under `u64` takes 40 bytes, 32, and the slots.
+//!   Types of your own are not among them, small as they may be: a map cannot know that they are `Copy`.
 //! - **A table that grows** is laid out anew by one commit, which is O(keys): of a million insertions the slowest took
 //!   0.12 to 0.27 s on a busy machine. A commit of many keys, and `extend`, lay the table out once, for all of them.
 //! - **A thread that sleeps with a pinned view** keeps everything in memory that is replaced meanwhile in that domain,
@@ -82,7 +81,7 @@
 //! # Panics, locks, forks
 //!
 //! What a caller's `Hash`, `Eq`, `Clone`, `Drop` and closures may do stands at [`VersionedMap`]. In a process that was forked off, reads
-//! go on and nothing is freed; who writes there, or drops a map, waits for ever where another thread was writing at the fork. A signal handler may read with [`with`](VersionedMap::with), after its thread's first read.
+//! go on and nothing is freed but what is dropped as a whole; who writes there, or drops a map, waits for ever where another thread was writing at the fork. A signal handler may read with [`with`](VersionedMap::with), after its thread's first read.
 //! `VERSIONED_MAP_MEMBARRIER=off` in the environment has pins with a fence, as on systems without that call.
 //!
 //! # Features

@@ -1,9 +1,14 @@
 //! What belongs to one key, and stays where it is for as long as the key has versions.
 
 use std::alloc::Layout;
+use std::any::TypeId;
 use std::marker::PhantomData;
 use std::mem::needs_drop;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::num::NonZero;
 use std::ptr::NonNull;
+use std::thread::ThreadId;
+use std::time::Duration;
 
 use super::spares::Memory;
 use super::version::{Head, Version};
@@ -52,10 +57,15 @@ pub unsafe trait Key: 'static {
     /// What a key is made of.
     type New<'a>;
 
-    /// Where each version has a copy of the key, bit by bit: how that lies in memory. Readers compare
-    /// the copy, and come to no cell. Nobody is ever lent the key in the cell: a `&K` leads to a copy, so that
-    /// whoever changes something through it (an atomic) disturbs nobody who makes another copy.
-    const COPIED: Option<Layout>;
+    /// How a copy of a key would lie in memory, where one can be made bit by bit.
+    const COPY: Option<Layout>;
+
+    /// Whether each version has a copy of the key. Readers compare it, and come to no cell.
+    ///
+    /// That a type is small and needs no `Drop` is not enough: a lock, or whoever holds the only reference
+    /// to something, must not be there twice. Nothing says of any type that it is `Copy`, so that it is known
+    /// of some.
+    fn is_copied() -> bool;
 
     /// A cell with that key; to be freed.
     fn cell(new: Self::New<'_>, hash: u64) -> NonNull<Cell>;
@@ -71,7 +81,7 @@ pub unsafe trait Key: 'static {
     ///
     /// # Safety
     ///
-    /// Keys are [copied](Self::COPIED), and it is one, for as long as `'a`.
+    /// Keys are [copied](Self::is_copied), and it is one, for as long as `'a`.
     unsafe fn copied<'a>(copy: NonNull<u8>) -> &'a Self;
 
     /// Frees a cell.
@@ -95,32 +105,34 @@ const ALIGN: usize = 32;
 const SMALL: usize = 16;
 
 impl<K: 'static> Keyed<K> {
-    const LAYOUT: Layout = {
-        let layout = Layout::new::<Keyed<K>>();
-        if <K as Key>::COPIED.is_some() {
-            // Only writers come there.
-            layout
-        } else {
-            match layout.align_to(ALIGN) {
-                Ok(layout) => layout.pad_to_align(),
-                Err(_) => panic!("memory holds it"),
-            }
-        }
+    const ALIGNED: Layout = match Layout::new::<Keyed<K>>().align_to(ALIGN) {
+        Ok(layout) => layout.pad_to_align(),
+        Err(_) => panic!("memory holds it"),
     };
+
+    #[inline]
+    fn layout() -> Layout {
+        if <K as Key>::is_copied() {
+            // Only writers come there.
+            Layout::new::<Keyed<K>>()
+        } else {
+            Self::ALIGNED
+        }
+    }
 }
 
 // Models have larger atomics.
 #[cfg(not(any(loom, shuttle)))]
 const _: () = {
-    assert!(Keyed::<u64>::LAYOUT.size() == 40);
-    assert!(Keyed::<String>::LAYOUT.size() == 64);
+    assert!(size_of::<Keyed<u64>>() == 40);
+    assert!(Keyed::<String>::ALIGNED.size() == 64);
 };
 
 // SAFETY: all see a `Keyed<K>`, allocated with that layout.
 unsafe impl<K: 'static> Key for K {
     type New<'a> = K;
 
-    const COPIED: Option<Layout> = {
+    const COPY: Option<Layout> = {
         let is_small = size_of::<K>() <= SMALL && align_of::<K>() <= SMALL;
         if is_small && !needs_drop::<K>() {
             Some(Layout::new::<K>())
@@ -129,9 +141,14 @@ unsafe impl<K: 'static> Key for K {
         }
     };
 
+    #[inline]
+    fn is_copied() -> bool {
+        Self::COPY.is_some() && is_known_to_be_copy::<K>()
+    }
+
     fn cell(key: K, hash: u64) -> NonNull<Cell> {
         let cell = Cell::new(hash, 0);
-        let at = Memory::new(Keyed::<K>::LAYOUT).into_raw();
+        let at = Memory::new(Keyed::<K>::layout()).into_raw();
         // SAFETY: it is memory for this, which nobody else knows of.
         unsafe { at.cast().write(Keyed { cell, key }) };
         at.cast()
@@ -152,9 +169,32 @@ unsafe impl<K: 'static> Key for K {
 
     unsafe fn free(cell: NonNull<Cell>) {
         // SAFETY: the caller's: it was made in `cell`. What is in it is dropped before.
-        let _memory = unsafe { Memory::of(cell.cast(), Keyed::<K>::LAYOUT) };
+        let _memory = unsafe { Memory::of(cell.cast(), Keyed::<K>::layout()) };
         // SAFETY: as above.
         unsafe { cell.cast::<Keyed<K>>().drop_in_place() };
+    }
+}
+
+/// Whether a type is one of some that are `Copy`. The compiler knows the answer.
+#[inline]
+fn is_known_to_be_copy<K: 'static>() -> bool {
+    fn is<K: 'static, T: Copy + 'static>() -> bool {
+        TypeId::of::<K>() == TypeId::of::<T>()
+    }
+    macro_rules! is_one_of {
+        ($($known:ty),+ $(,)?) => { false $(|| is::<K, $known>())+ };
+    }
+    is_one_of! {
+        u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char, (),
+        NonZero<u8>, NonZero<u16>, NonZero<u32>, NonZero<u64>, NonZero<u128>, NonZero<usize>,
+        NonZero<i8>, NonZero<i16>, NonZero<i32>, NonZero<i64>, NonZero<i128>, NonZero<isize>,
+        (u8, u8), (u16, u16), (u32, u32), (u64, u64), (usize, usize),
+        (i8, i8), (i16, i16), (i32, i32), (i64, i64), (isize, isize),
+        (u32, u32, u32), (u32, u32, u32, u32), &'static str, &'static [u8],
+        [u8; 1], [u8; 2], [u8; 3], [u8; 4], [u8; 5], [u8; 6], [u8; 7], [u8; 8],
+        [u8; 9], [u8; 10], [u8; 11], [u8; 12], [u8; 13], [u8; 14], [u8; 15], [u8; 16],
+        [u16; 2], [u16; 4], [u16; 8], [u32; 2], [u32; 3], [u32; 4], [u64; 1], [u64; 2],
+        Duration, Ipv4Addr, Ipv6Addr, SocketAddrV4, TypeId, ThreadId,
     }
 }
 
@@ -168,7 +208,12 @@ fn layout_of_text(length: usize) -> Layout {
 unsafe impl Key for str {
     type New<'a> = &'a str;
 
-    const COPIED: Option<Layout> = None;
+    const COPY: Option<Layout> = None;
+
+    #[inline]
+    fn is_copied() -> bool {
+        false
+    }
 
     fn cell(key: &str, hash: u64) -> NonNull<Cell> {
         let length = u32::try_from(key.len()).expect("a text of less than 4 GB");

@@ -28,8 +28,8 @@ pub(super) struct Kept {
     lists: BTreeMap<u64, BinaryHeap<Ending>>,
     /// As the last scan has found them. Some have gone.
     snapshots: BTreeSet<Snapshot>,
-    /// How many periods had passed then.
-    scanned_after: u64,
+    /// Which revision, and how many periods, had passed then.
+    scanned: (u64, u64),
     /// How many places may be looked at.
     looks: usize,
     /// How much was done, in places and versions.
@@ -88,21 +88,20 @@ impl Kept {
         self.looks = self.looks.saturating_add(more);
     }
 
-    /// Answers whether all snapshots are known that may need what ended before so many periods had passed;
-    /// looks for them where that is allowed.
-    pub(super) fn find(&mut self, passed: u64, registrations: &Registrations) -> bool {
-        let is_known = self.scanned_after == passed || twin::is(Twin::ScannedFirst);
-        if is_known || twin::is(Twin::ScannedOnce) && self.scanned_after > 0 {
-            return true;
+    /// Up to which revision, and how many periods, all snapshots are known that may need what ended before: all that
+    /// have `passed`, if another scan is not needed, or allowed. Otherwise what the last one has found goes on to hold.
+    pub(super) fn find(&mut self, passed: (u64, u64), registrations: &Registrations) -> (u64, u64) {
+        let is_known = self.scanned == passed || twin::is(Twin::ScannedFirst);
+        if is_known || twin::is(Twin::ScannedOnce) && self.scanned.1 > 0 {
+            return passed;
         }
         let places = registrations.places();
-        if places > self.looks {
-            return false;
+        if places <= self.looks {
+            self.looks = 0;
+            self.scan(registrations);
+            self.scanned = passed;
         }
-        self.looks = 0;
-        self.scan(registrations);
-        self.scanned_after = passed;
-        true
+        self.scanned
     }
 
     pub(super) fn scan(&mut self, registrations: &Registrations) {

@@ -10,7 +10,7 @@ use super::cell::{Cell, Key};
 use super::spares::{Block, HALF, LINE, Memory};
 use super::version::{Says, Version};
 
-/// A version and its value. Where keys are [copied](Key::COPIED), a copy of the key follows.
+/// A version and its value. Where keys are [copied](Key::is_copied), a copy of the key follows.
 #[repr(C)]
 struct Valued<V> {
     version: Version,
@@ -23,31 +23,44 @@ struct Valued<V> {
 pub(super) struct Shape<K: ?Sized, V>(PhantomData<V>, PhantomData<K>);
 
 impl<K: Key + ?Sized, V> Shape<K, V> {
-    /// Where the copy of the key is.
-    const KEY_AT: usize = match K::COPIED {
+    /// Where the copy of the key is, if there is one.
+    const KEY_AT: usize = match K::COPY {
         Some(key) => size_of::<Valued<V>>().next_multiple_of(key.align()),
         None => size_of::<Valued<V>>(),
     };
-    const LAYOUT: Layout = {
-        let (size, align) = match K::COPIED {
-            Some(key) => (Self::KEY_AT + key.size(), key.align()),
-            None => (Self::KEY_AT, 1),
-        };
-        let align = most(align, align_of::<Valued<V>>());
-        let line = if size <= HALF { HALF } else { LINE };
-        match Layout::from_size_align(size, most(align, line)) {
-            Ok(layout) => layout.pad_to_align(),
-            Err(_) => panic!("memory holds it"),
-        }
+    const WITH_KEY: Layout = match K::COPY {
+        Some(key) => in_lines(
+            Self::KEY_AT + key.size(),
+            most(key.align(), align_of::<Valued<V>>()),
+        ),
+        None => Self::WITHOUT,
     };
+    const WITHOUT: Layout = in_lines(size_of::<Valued<V>>(), align_of::<Valued<V>>());
+
+    #[inline]
+    fn layout() -> Layout {
+        if K::is_copied() {
+            Self::WITH_KEY
+        } else {
+            Self::WITHOUT
+        }
+    }
+
     /// Which memory may be used again for it.
-    pub(super) const BLOCK: Option<Block> = Block::of(Self::LAYOUT);
+    #[inline]
+    pub(super) fn block() -> Option<Block> {
+        if K::is_copied() {
+            const { Block::of(Self::WITH_KEY) }
+        } else {
+            const { Block::of(Self::WITHOUT) }
+        }
+    }
 
     /// The copy of the key in a version.
     ///
     /// # Safety
     ///
-    /// Keys are [copied](Key::COPIED), the version is of this shape, and not freed for as long as `'a`.
+    /// Keys are [copied](Key::is_copied), the version is of this shape, and not freed for as long as `'a`.
     #[inline]
     pub(super) unsafe fn key<'a>(version: NonNull<Version>) -> &'a K {
         // SAFETY: the caller's: it stands there.
@@ -58,10 +71,20 @@ impl<K: Key + ?Sized, V> Shape<K, V> {
 // Models have larger atomics.
 #[cfg(not(any(loom, shuttle)))]
 const _: () = {
-    assert!(Shape::<u64, u64>::LAYOUT.size() == HALF && Shape::<u64, u64>::LAYOUT.align() == HALF);
-    assert!(Shape::<str, [u64; 6]>::LAYOUT.size() == LINE);
-    assert!(Shape::<u64, [u64; 5]>::LAYOUT.size() == LINE);
+    let small = Shape::<u64, u64>::WITH_KEY;
+    assert!(small.size() == HALF && small.align() == HALF);
+    assert!(Shape::<str, [u64; 6]>::WITHOUT.size() == LINE);
+    assert!(Shape::<u64, [u64; 5]>::WITH_KEY.size() == LINE);
 };
+
+/// On half a line, or on lines of its own.
+const fn in_lines(size: usize, align: usize) -> Layout {
+    let line = if size <= HALF { HALF } else { LINE };
+    match Layout::from_size_align(size, most(align, line)) {
+        Ok(layout) => layout.pad_to_align(),
+        Err(_) => panic!("memory holds it"),
+    }
+}
 
 const fn most(one: usize, other: usize) -> usize {
     if one > other { one } else { other }
@@ -87,7 +110,7 @@ pub(super) unsafe fn value<'a, V>(version: NonNull<Version>) -> Option<&'a V> {
 ///
 /// # Safety
 ///
-/// The cell has been made with this type of keys, and is not freed. The memory was [kept](Shape::BLOCK)
+/// The cell has been made with this type of keys, and is not freed. The memory was [kept](Shape::block)
 /// for such versions.
 #[inline]
 pub(super) unsafe fn make<K: Key + ?Sized, V>(
@@ -137,20 +160,20 @@ pub(super) unsafe fn succeed_lending<K: Key + ?Sized, V>(
 ///
 /// # Safety
 ///
-/// The cell is as for [`make`]; the memory was [kept](Shape::BLOCK) for such versions.
+/// The cell is as for [`make`]; the memory was [kept](Shape::block) for such versions.
 #[inline]
 unsafe fn write<K: Key + ?Sized, V>(
     memory: Option<Memory>,
     cell: NonNull<Cell>,
     valued: Valued<V>,
 ) -> NonNull<Version> {
-    let memory = memory.unwrap_or_else(|| Memory::new(Shape::<K, V>::LAYOUT));
+    let memory = memory.unwrap_or_else(|| Memory::new(Shape::<K, V>::layout()));
     let at = memory.into_raw();
-    // SAFETY: it is memory for such a version, which nobody else knows of. Where keys are copied, nothing in
-    // them wants to be dropped, and nobody else has ever seen the key in the cell.
+    // SAFETY: it is memory for such a version, which nobody else knows of. Where keys are copied, they
+    // are `Copy`.
     unsafe {
         at.cast().write(valued);
-        if let Some(key) = K::COPIED {
+        if let Some(key) = K::COPY.filter(|_| K::is_copied()) {
             let from = NonNull::from(K::of(cell)).cast();
             at.add(Shape::<K, V>::KEY_AT)
                 .copy_from_nonoverlapping(from, key.size());
@@ -170,7 +193,7 @@ pub(super) unsafe fn free<K: Key + ?Sized, V>(
     is_lent: bool,
 ) -> Option<Memory> {
     // SAFETY: the caller's: it was made in `write`. What is in it is dropped before.
-    let memory = unsafe { Memory::of(version.cast(), Shape::<K, V>::LAYOUT) };
+    let memory = unsafe { Memory::of(version.cast(), Shape::<K, V>::layout()) };
     // SAFETY: as above.
     let valued = unsafe { version.cast::<Valued<V>>().as_mut() };
     let has_value = valued.version.has_value();
@@ -182,7 +205,7 @@ pub(super) unsafe fn free<K: Key + ?Sized, V>(
         // SAFETY: the version has a value, which is its own, and is dropped here only.
         unsafe { valued.value.assume_init_drop() };
     }
-    Shape::<K, V>::BLOCK.is_some().then_some(memory)
+    Shape::<K, V>::block().is_some().then_some(memory)
 }
 
 type MakeAbsent = unsafe fn(NonNull<Cell>, NonNull<Version>, u64) -> NonNull<Version>;
@@ -193,9 +216,9 @@ pub(super) struct Kind {
     free_version: unsafe fn(NonNull<Version>, bool) -> Option<Memory>,
     free_cell: unsafe fn(NonNull<Cell>),
     /// Which memory may be used again for its versions.
-    pub(super) block: Option<Block>,
-    /// Whether its keys are [copied](Key::COPIED).
-    pub(super) is_copied: bool,
+    pub(super) block: fn() -> Option<Block>,
+    /// Whether its keys are [copied](Key::is_copied).
+    pub(super) is_copied: fn() -> bool,
 }
 
 impl<K: Key + ?Sized, V: 'static> Shape<K, V> {
@@ -206,8 +229,8 @@ impl<K: Key + ?Sized, V: 'static> Shape<K, V> {
         },
         free_version: free::<K, V>,
         free_cell: K::free,
-        block: Shape::<K, V>::BLOCK,
-        is_copied: K::COPIED.is_some(),
+        block: Shape::<K, V>::block,
+        is_copied: K::is_copied,
     };
 }
 

@@ -156,8 +156,9 @@ impl Registrations {
     pub(super) fn mark(&self, revision: u64, place: usize) -> bool {
         let word = &self.place(Registration::near(place)).word;
         let found = revision + 1;
-        // Release: pairs with the Acquire of `renew` and `release`.
-        let marked = word.compare_exchange(found, found | MARK, Release, Relaxed);
+        // Release: pairs with the Acquire of `renew` and `release`. Acquire, where it has gone: pairs with
+        // their Release: what that snapshot has read comes before it is freed.
+        let marked = word.compare_exchange(found, found | MARK, Release, Acquire);
         marked.is_ok() || marked == Err(found | MARK)
     }
 

@@ -1,7 +1,7 @@
 //! The words of a table's slots: for each the head of a key's chain, and the key's cell.
 //!
 //! Who compares a key with what stands in its cell wants both at once: they lie side by side. Who
-//! compares it with its [copy](super::cell::Key::COPIED) in the version has no use for cells: the heads lie together,
+//! compares it with its [copy](super::cell::Key::is_copied) in the version has no use for cells: the heads lie together,
 //! eight on a cache line, and the cells behind them, [apart](Slots::is_apart).
 
 use std::ptr::NonNull;

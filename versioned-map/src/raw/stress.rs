@@ -49,8 +49,11 @@ fn number(variable: &str, default: u64) -> u64 {
 #[ignore = "run by the others, in a process of its own"]
 fn child() {
     let name = env::var(TWIN).unwrap_or_default();
-    let twin = TWINS.iter().find(|twin| format!("{twin:?}") == name);
-    let twin = *twin.unwrap_or(&Twin::None);
+    let none = [Twin::None];
+    let mut known = TWINS.iter().chain(&none);
+    let twin =
+        known.find(|twin| format!("{twin:?}") == name || **twin == Twin::None && name.is_empty());
+    let twin = *twin.unwrap_or_else(|| panic!("{TWIN} is one of {TWINS:?}, not `{name}`"));
     twin::set(twin);
     let limit = Duration::from_secs(number(SECONDS, 3));
     let rounds = number(ROUNDS, u64::MAX);

@@ -66,7 +66,7 @@ fn tag(hash: u64) -> usize {
 }
 
 impl Table {
-    /// An empty table for so many keys, which are [copied](Key::COPIED) or not, and for some more.
+    /// An empty table for so many keys, which are [copied](Key::is_copied) or not, and for some more.
     pub(super) fn with_room(keys: usize, is_copied: bool) -> Table {
         let slots = if is_copied { keys * 2 } else { keys * 3 / 2 };
         let slots = slots.next_power_of_two().max(FEWEST);
@@ -169,7 +169,7 @@ impl Table {
         at: usize,
         version: NonNull<Version>,
     ) -> Option<&'a K> {
-        if K::COPIED.is_some() {
+        if K::is_copied() {
             // SAFETY: the caller's.
             return Some(unsafe { Shape::<K, V>::key(version) });
         }
@@ -208,7 +208,7 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        if let Some((at, word)) = self.near_home(hash, K::COPIED.is_some())
+        if let Some((at, word)) = self.near_home(hash, K::is_copied())
             // SAFETY: the caller is pinned.
             && let Some(first) = unsafe { word.version() }
             // SAFETY: as above.
@@ -233,7 +233,7 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        for (at, word) in self.with_hash(hash, K::COPIED.is_some()) {
+        for (at, word) in self.with_hash(hash, K::is_copied()) {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
                 // SAFETY: as above.
@@ -258,7 +258,7 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Found {
-        for (at, word) in self.with_hash(hash, K::COPIED.is_some()) {
+        for (at, word) in self.with_hash(hash, K::is_copied()) {
             // SAFETY: the caller's.
             match unsafe { self.slot(at).glance(word, revision) } {
                 // SAFETY: what is seen stays for as long as the caller reads.
@@ -284,7 +284,7 @@ impl Table {
     ) -> impl Iterator<Item = (usize, NonNull<Version>)> {
         (0..self.slots.len()).filter_map(move |at| {
             // SAFETY: there is such a slot.
-            let newest = unsafe { self.slots.newest_unmasked(at, K::COPIED.is_some()) };
+            let newest = unsafe { self.slots.newest_unmasked(at, K::is_copied()) };
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(newest).version() }?;
             // SAFETY: the caller's.
@@ -303,7 +303,7 @@ impl Table {
         hash: u64,
         key: &Q,
     ) -> Option<Taken> {
-        let is_apart = K::COPIED.is_some();
+        let is_apart = K::is_copied();
         self.with_hash(hash, is_apart).find_map(|(at, word)| {
             let newest = word.pointer()?;
             // Brought into the cache while the keys are compared, because what is stored there

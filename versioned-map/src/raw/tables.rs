@@ -80,7 +80,7 @@ pub(super) struct MapTable {
 
 impl MapTable {
     pub(super) fn new(kind: &'static Kind) -> MapTable {
-        let table = Table::with_room(0, kind.is_copied);
+        let table = Table::with_room(0, (kind.is_copied)());
         let newest = Arc::into_raw(Arc::new(table.clone())).cast_mut();
         MapTable {
             table,

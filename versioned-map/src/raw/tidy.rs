@@ -244,32 +244,40 @@ impl<O: Owner> Turn<'_, O> {
         } else {
             reclaimer.passed()
         };
+        let passed = (passed, reclaimer.passed_periods());
         // What may still be seen by a pinned reader waits.
-        let is_over = |old: &Old| old.until <= passed;
-        let is_past = |(period, _): &(u64, Old)| reclaimer.has_passed(*period);
+        let is_over = |(passed, _): (u64, u64)| move |old: &Old| old.until <= passed;
+        let is_past = |(_, periods)| move |(period, _): &(u64, Old)| *period < periods;
+        if !removed.front().is_some_and(is_past(passed)) && !replaced.is_first(is_over(passed)) {
+            return;
+        }
+        let known = kept.find(passed, &self.engine.registrations);
         let past = removed
             .iter()
-            .take_while(|removed| is_past(removed))
+            .take_while(|removed| is_past(known)(removed))
             .count();
-        if past == 0 && !replaced.is_first(is_over) {
-            return;
-        }
-        if !kept.find(reclaimer.passed_periods(), &self.engine.registrations) {
-            self.is_deferred = true;
-            return;
-        }
         let past = removed.drain(..past).map(|(_, old)| old);
         let past: Vec<Old> = past.collect();
         self.keep_or_let_go(past);
         while most > 0
-            && let Some(list) = self.writer.replaced.pop_if(is_over)
+            && let Some(list) = self.writer.replaced.pop_if(is_over(known))
         {
             most = most.saturating_sub(list.len());
             self.keep_or_let_go(list);
         }
-        self.writer.replaced.tidy();
-        self.writer.links.tidy();
-        shrink(&mut self.writer.removed);
+        let Writer {
+            replaced,
+            removed,
+            links,
+            ..
+        } = &mut *self.writer;
+        // What another scan would have to be made for, which is not allowed yet.
+        self.is_deferred = known != passed
+            && !replaced.is_first(is_over(known))
+            && (replaced.is_first(is_over(passed)) || removed.front().is_some_and(is_past(passed)));
+        replaced.tidy();
+        links.tidy();
+        shrink(removed);
     }
 
     /// Calls for whoever comes by, where much waits, and this may have been the last commit for a

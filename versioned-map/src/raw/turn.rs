@@ -382,7 +382,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     /// Memory for a version, if there is some to be used again.
     #[inline]
     pub(super) fn spare<K: Key + ?Sized, V>(&mut self) -> Option<Memory> {
-        self.writer.spares.take(Shape::<K, V>::BLOCK?)
+        self.writer.spares.take(Shape::<K, V>::block()?)
     }
 
     /// Puts a version in front of the newest one, which becomes old.
@@ -431,7 +431,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         usage.used = usage.live;
         let block = fresh
             .of(map)
-            .and_then(|of_map| of_map.generation.kind.block);
+            .and_then(|of_map| (of_map.generation.kind.block)());
         if let Some(block) = block {
             self.stock_up(block);
         }
