@@ -14,6 +14,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use arena::{Arena, End, in_arena, in_child, protect, used};
+use nix::libc;
 use service_registry::{
     RegistryStore, RegistryView, ServiceInfo, ServiceRegistration, VersionedReader,
     VersionedSnapshot, VersionedStore,

@@ -9,6 +9,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::libc;
+
 const SIZE: usize = 64 << 20;
 
 /// Is set to the name of the test in the process of a child.
@@ -38,12 +40,12 @@ fn arena() -> *mut u8 {
     static ARENA: OnceLock<Start> = OnceLock::new();
     let start = ARENA.get_or_init(|| {
         let (read_and_write, own) = (
-            nix::libc::PROT_READ | nix::libc::PROT_WRITE,
-            nix::libc::MAP_PRIVATE | nix::libc::MAP_ANONYMOUS,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
         );
         // SAFETY: pages that nobody has.
-        let start = unsafe { nix::libc::mmap(ptr::null_mut(), SIZE, read_and_write, own, -1, 0) };
-        assert_ne!(start, nix::libc::MAP_FAILED);
+        let start = unsafe { libc::mmap(ptr::null_mut(), SIZE, read_and_write, own, -1, 0) };
+        assert_ne!(start, libc::MAP_FAILED);
         Start(start.cast())
     });
     start.0
@@ -88,7 +90,7 @@ pub(crate) fn used() -> usize {
 /// From now on, whoever writes to the arena dies.
 pub(crate) fn protect() {
     // SAFETY: it is mapped; whoever writes there dies, and that is all.
-    let is_done = unsafe { nix::libc::mprotect(arena().cast(), SIZE, nix::libc::PROT_READ) };
+    let is_done = unsafe { libc::mprotect(arena().cast(), SIZE, libc::PROT_READ) };
     assert_eq!(is_done, 0);
 }
 
@@ -117,7 +119,7 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> End {
         .unwrap();
     match (child.status.code(), child.status.signal()) {
         (Some(ENDED), None) => End::Whole,
-        (None, Some(nix::libc::SIGSEGV)) => End::Writing,
+        (None, Some(libc::SIGSEGV)) => End::Writing,
         _ => panic!(
             "{:?}: {}",
             child.status,

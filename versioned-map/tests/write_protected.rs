@@ -7,7 +7,9 @@
 #![cfg(target_os = "linux")]
 #![allow(unsafe_code)]
 
-#[path = "support/arena.rs"]
+extern crate libc;
+
+#[path = "../../tests/support/arena.rs"]
 mod arena;
 
 use std::sync::{Arc, Barrier};

@@ -83,12 +83,7 @@ impl<T> Reclaimer<T> {
         self.period
     }
 
-    /// Whether no reader is left from a period, as far as is known.
-    pub fn has_passed(&self, period: u64) -> bool {
-        period < self.passed_periods()
-    }
-
-    /// How many periods have passed.
+    /// How many periods have passed: no reader is left from them, as far as is known.
     pub fn passed_periods(&self) -> u64 {
         self.period - u64::from(!self.readers.is_empty())
     }
