@@ -48,6 +48,8 @@ mod leasing;
 mod misheard;
 #[path = "../testkit/src/contract/names.rs"]
 mod names;
+#[path = "../testkit/src/contract/overtaken.rs"]
+mod overtaken;
 #[path = "../testkit/src/contract/readers.rs"]
 mod readers;
 #[path = "../testkit/src/contract/registry.rs"]

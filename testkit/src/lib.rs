@@ -39,6 +39,9 @@ pub mod leasing;
 #[path = "contract/names.rs"]
 pub mod names;
 #[doc(hidden)]
+#[path = "contract/overtaken.rs"]
+pub mod overtaken;
+#[doc(hidden)]
 #[path = "contract/readers.rs"]
 pub mod readers;
 #[doc(hidden)]

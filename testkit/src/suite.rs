@@ -265,6 +265,12 @@ macro_rules! watched_store {
                 a_revoked_lease_is_lost
                 a_refused_registration_has_no_lease
             }
+            overtaken {
+                who_registers_anew_in_between_is_let_alone
+                who_is_gone_before_its_lease_comes_has_lost_it
+                the_lease_of_a_later_registration_stays
+                the_guard_counts_what_replaced_everything
+            }
         }
     };
 }
