@@ -28,6 +28,7 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::registration::ServiceRegistration;
 use crate::model::revision::Revision;
+use crate::observe::note_sweep;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 use crate::sync::{Mutex, MutexGuard};
@@ -271,9 +272,13 @@ impl<S: RegistryStore> Leases<S> {
     /// Fails as [`RegistryStore::commit_changes`] and [`Watch::try_recv`](
     /// crate::changes::Watch::try_recv) do.
     pub fn sweep(&self, now: Instant) -> Result<Sweep> {
-        let sweeper = self.inner.sweeper.lock();
-        let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
-        self.inner.sweep(&mut sweeper, self.inner.nanos(now))
+        let sweep = {
+            let sweeper = self.inner.sweeper.lock();
+            let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
+            self.inner.sweep(&mut sweeper, self.inner.nanos(now))?
+        };
+        note_sweep(sweep.expired.len(), sweep.withheld.len());
+        Ok(sweep)
     }
 
     fn sweep_now(&self) -> Result<Sweep> {
@@ -329,6 +334,7 @@ impl<S: RegistryStore> Inner<S> {
         let slot = Arc::new(slot);
         let mut table = self.table();
         table.insert(slot.clone());
+        // What was heard of this revision itself is that it is there, so that `>` would do.
         (slot, table.seen >= incarnation)
     }
 

@@ -48,6 +48,10 @@ mod leasing;
 mod misheard;
 #[path = "../testkit/src/contract/names.rs"]
 mod names;
+#[path = "../testkit/src/contract/overtaken.rs"]
+mod overtaken;
+#[path = "../testkit/src/contract/readers.rs"]
+mod readers;
 #[path = "../testkit/src/contract/registry.rs"]
 mod registry;
 #[path = "../testkit/src/contract/restoring.rs"]
@@ -137,6 +141,8 @@ mod viewed {
             #[cfg(feature = $feature)]
             mod $module {
                 snapshot_store!(service_registry::$store::new());
+                watched_snapshot_store!(service_registry::$store::new());
+                reader_store!(service_registry::$store::new());
             }
         };
     }

@@ -12,12 +12,17 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use service_registry::changes::{LogOptions, Selection};
+use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{
-    Batch, MemoryStore, RegistryStore, ServiceStatus, StoreError, metrics as ours,
+    Batch, MemoryStore, Registry, RegistryStore, ServiceRegistration, ServiceStatus, StoreError,
+    metrics as ours,
 };
 
 use support::{at, pod};
@@ -192,6 +197,51 @@ fn lag_is_told_by_watches() {
     assert_eq!((lag("count"), lag("sum")), (2.0, 6.0));
 }
 
+/// Ten pods with leases; six fall silent, which is withheld, and then go.
+#[test]
+fn leases_are_counted() {
+    let begin = Instant::now();
+    let passed = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let passed = passed.clone();
+        move || begin + Duration::from_secs(passed.load(Relaxed))
+    };
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), clock.clone()).unwrap();
+    let ttl = Duration::from_secs(30);
+    let kept = (0..10).map(|n| {
+        let pod = ServiceRegistration::new("db", n.to_string());
+        leases.register(pod, ttl).unwrap()
+    });
+    let kept: Vec<_> = kept.collect();
+    let seen = |second, renewing: usize| {
+        passed.store(second, Relaxed);
+        for lease in &kept[..renewing] {
+            leases.renew(lease).unwrap();
+        }
+        let told = told(|| {
+            leases.sweep(clock()).unwrap();
+            leases.sweep(clock()).unwrap();
+            ours::report_leases("here", leases.stats());
+        });
+        let here = |name: &str| told[&format!("service_registry_{name}{{store=\"here\"}}")];
+        (
+            here("leases"),
+            here("withheld"),
+            told["service_registry_expired_total"],
+        )
+    };
+    assert_eq!(seen(20, 4), (10.0, 0.0, 0.0));
+    assert_eq!(seen(40, 4), (10.0, 6.0, 0.0));
+    // For a minute.
+    assert_eq!(seen(60, 4), (10.0, 6.0, 0.0));
+    assert_eq!(seen(80, 4), (10.0, 6.0, 0.0));
+    assert_eq!(seen(100, 4), (4.0, 0.0, 6.0));
+    // One of four is not too many, but six have gone in this minute.
+    assert_eq!(seen(120, 3), (4.0, 0.0, 0.0));
+    assert_eq!(seen(140, 3), (4.0, 1.0, 0.0));
+}
+
 /// Series grow with the names that are told, so no name of a pod or a service is.
 #[test]
 fn no_series_names_a_pod_or_a_service() {
@@ -258,4 +308,25 @@ fn a_recorder_may_call_the_store(store: &(impl RegistryStore + 'static)) {
         watch.recv().unwrap();
     });
     assert!(calls.get() > 10, "{}", calls.get());
+}
+
+/// So it may of leases, when a sweep is over.
+#[test]
+fn a_recorder_may_sweep() {
+    support::within(support::PATIENCE, || {
+        let registry = Registry::new(MemoryStore::new());
+        let leases = Leases::new(registry, LeaseOptions::default()).unwrap();
+        let sweeps = Cell::new(0);
+        let recorder = Curious {
+            ask: || {
+                leases.sweep(Instant::now()).unwrap();
+                sweeps.set(sweeps.get() + 1);
+            },
+            is_asking: Cell::new(false),
+        };
+        metrics::with_local_recorder(&recorder, || {
+            leases.sweep(Instant::now()).unwrap();
+        });
+        assert!(sweeps.get() > 0);
+    });
 }

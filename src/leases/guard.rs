@@ -166,7 +166,7 @@ impl Guard {
             count.is_exceeded(*overdue, percent_of_name)
         });
         Verdict {
-            everything: all > 0 && self.all.is_exceeded(all, percent_of_all),
+            everything: self.all.is_exceeded(all, percent_of_all),
             names: withheld.map(|(name, _)| name.into()).collect(),
         }
     }

@@ -18,7 +18,7 @@ const LOST: Nanos = Nanos::MAX;
 pub(super) const NEVER: Nanos = LOST - 1;
 
 pub(super) fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).map_or(NEVER, |nanos| nanos.min(NEVER))
+    Nanos::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
 pub(super) fn later(time: Nanos, by: Nanos) -> Nanos {

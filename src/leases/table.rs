@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::slot::{NEVER, Nanos, Slot};
+use super::slot::{Nanos, Slot};
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
@@ -43,6 +43,11 @@ struct Entry {
 impl Table {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn queue_len(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Arc<Slot>> {
@@ -92,7 +97,8 @@ impl Table {
     /// incarnation, or none.
     pub(super) fn compare(&mut self, key: &str, found: Option<Revision>, revision: Revision) {
         let gone = self.get(key).filter(|slot| {
-            // A later registration has not been looked at yet.
+            // A later registration has not been looked at yet. (One of this revision itself is what
+            // was found, so that `<` would do.)
             slot.incarnation <= revision && found != Some(slot.incarnation)
         });
         if let Some(gone) = gone.cloned() {
@@ -139,9 +145,8 @@ impl Table {
         }
     }
 
-    /// When something may be due.
+    /// When something may be due, which may be never.
     pub(super) fn next(&self) -> Option<Nanos> {
-        let (first, _) = self.queue.first_key_value()?;
-        (first.0 < NEVER).then_some(first.0)
+        self.queue.first_key_value().map(|(first, _)| first.0)
     }
 }
