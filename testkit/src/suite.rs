@@ -270,6 +270,7 @@ macro_rules! watched_store {
                 who_is_gone_before_its_lease_comes_has_lost_it
                 the_lease_of_a_later_registration_stays
                 the_guard_counts_what_replaced_everything
+                what_a_check_finds_of_a_withheld_pod_stands
             }
         }
     };
