@@ -294,6 +294,7 @@ macro_rules! shared_watched_store {
             }
             leasing {
                 of_a_renewal_and_a_sweep_one_wins
+                who_renews_while_a_sweep_looks_ends_later
                 a_renewal_waits_neither_for_sweeps_nor_for_the_store
                 a_lease_is_lost_exactly_where_its_pod_is_another;
                 from make:
