@@ -99,9 +99,11 @@ mod on {
     }
 
     /// When a call was put into the queue of a worker.
+    #[cfg(feature = "worker")]
     pub(crate) struct Asked(Instant);
 
     /// What the worker tells the caller, who notes it.
+    #[cfg(feature = "worker")]
     #[derive(Default)]
     pub(crate) struct Served {
         begun: Option<Instant>,
@@ -109,6 +111,7 @@ mod on {
         after: Revision,
     }
 
+    #[cfg(feature = "worker")]
     impl Asked {
         pub(crate) fn now() -> Asked {
             Asked(Instant::now())
@@ -127,6 +130,7 @@ mod on {
         }
     }
 
+    #[cfg(feature = "worker")]
     impl Served {
         pub(crate) fn none() -> Served {
             Served::default()
