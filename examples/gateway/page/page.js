@@ -209,6 +209,7 @@ function updatePod(row, pod, most) {
   say(row.querySelector(".status"), isLeftOut && pod.status === "healthy" ? "left out" : pod.status);
   say(row.querySelector(".flight"), flight);
   say(row.querySelector(".number"), `${rate}/s`);
+  row.querySelector(".per-second").classList.toggle("none", rate === 0);
   row.querySelector(".bar").style.width = `${(100 * rate) / most}%`;
   row.querySelector(".drain").disabled = pod.status === "draining";
 }
@@ -356,7 +357,7 @@ function showGraph(found) {
   const byService = new Map(found);
   for (const node of where.querySelectorAll(".node")) {
     const list = byService.get(node.key) ?? [];
-    say(node.querySelector(".count"), rateOf(list) || "");
+    say(node.querySelector(".count"), `${rateOf(list)}/s`);
     const pips = list.slice(0, 6);
     arrange(node.querySelector(".pips"), pips, keyOf, () => element("span"), (pip, pod) => {
       pip.className = `dot ${pod.status}`;
