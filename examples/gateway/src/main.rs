@@ -10,6 +10,8 @@ use service_registry_gateway::{Gateway, Options};
 async fn main() -> ExitCode {
     let options = Options::parse();
     let lifetime = options.lifetime;
+    // Before it says that it runs: who reads that may stop it at once.
+    let asked_to_stop = asked_to_stop();
     let gateway = match Gateway::start(options).await {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -19,7 +21,7 @@ async fn main() -> ExitCode {
     };
     println!("http://{}/", gateway.address());
     tokio::select! {
-        () = asked_to_stop() => {}
+        () = asked_to_stop => {}
         () = tokio::time::sleep(lifetime.unwrap_or(Duration::MAX)) => {}
     }
     match gateway.stop().await {
@@ -31,15 +33,19 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C, or what `kill` and a supervisor send.
+/// Ctrl-C, or what `kill` and a supervisor send. It listens from now on.
 #[cfg(unix)]
-async fn asked_to_stop() {
+fn asked_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let mut terminate = signal(SignalKind::terminate()).expect("a runtime with signals");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    let listen = |kind| signal(kind).expect("a runtime with signals");
+    let mut interrupt = listen(SignalKind::interrupt());
+    let mut terminate = listen(SignalKind::terminate());
+    async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 
