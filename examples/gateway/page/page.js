@@ -302,7 +302,7 @@ function columns({ names, edges, layer }, width) {
   for (const name of names) (rows[layer.get(name)] ??= []).push(name);
   const places = new Map();
   const count = rows.length;
-  const nodeWidth = Math.min(230, (width - (count - 1) * 56) / count);
+  const nodeWidth = Math.min(262, (width - (count - 1) * 56) / count);
   const height = Math.max(...rows.map((row) => row.length)) * (NODE_HEIGHT + 8) - 8;
   rows.forEach((row, column) => {
     // Near those who call it.
