@@ -12,6 +12,7 @@ use crate::shared::Shared;
 
 /// A pod as the page needs it.
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names)] // they are the names in the JSON
 pub(crate) struct Pod<'a> {
     service: &'a str,
     pod: &'a str,

@@ -1,7 +1,7 @@
 //! The registry over a restart.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
@@ -18,9 +18,9 @@ fn file(test: &str) -> PathBuf {
     folder.join("registry.dump")
 }
 
-fn kept_in(file: &PathBuf) -> Options {
+fn kept_in(file: &Path) -> Options {
     Options {
-        dump: Some(file.clone()),
+        dump: Some(file.to_owned()),
         ..still()
     }
 }

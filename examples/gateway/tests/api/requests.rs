@@ -13,6 +13,7 @@ async fn post(api: &Api, kind: &str, body: impl Into<Body>) -> (u16, Value) {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines)] // a table
 async fn a_bad_registration_is_told_what_is_wrong_and_where() {
     let (gateway, api) = start(still()).await;
     let with = |pod: Value| json!({"ttl_seconds": 30, "pod": pod}).to_string();
