@@ -22,10 +22,9 @@ pub(super) async fn visitors(client: Client) {
         let wave = 1.0 + 0.5 * (begun.elapsed().as_secs_f64() / 15.0).sin();
         let pause = 0.2 * fastrand::f64() / wave;
         sleep(Duration::from_secs_f64(pause)).await;
-        while visits.len() >= WAITING || visits.try_join_next().is_some() {
-            if visits.len() >= WAITING {
-                visits.join_next().await;
-            }
+        while visits.try_join_next().is_some() {}
+        if visits.len() >= WAITING {
+            visits.join_next().await;
         }
         let client = client.clone();
         visits.spawn(async move { client.call("frontend").await });
