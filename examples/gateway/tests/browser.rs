@@ -3,9 +3,11 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use fantoccini::wd::Capabilities;
@@ -20,6 +22,7 @@ use support::{Api, heal, start, still, until};
 struct Browser {
     client: Client,
     driver: Child,
+    port: String,
 }
 
 impl Browser {
@@ -48,6 +51,7 @@ impl Browser {
             let (_, port) = line.split_once("started successfully on port ")?;
             Some(port.trim_end_matches('.').to_owned())
         });
+        let port = port.expect("it says its port");
         let arguments = [
             "--headless",
             "--no-sandbox",
@@ -64,13 +68,14 @@ impl Browser {
         let capabilities = Capabilities::from_iter([("goog:chromeOptions".to_owned(), options)]);
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)
-            .connect(&format!(
-                "http://127.0.0.1:{}",
-                port.expect("it says its port")
-            ))
+            .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect("chromium starts");
-        Some(Browser { client, driver })
+        Some(Browser {
+            client,
+            driver,
+            port,
+        })
     }
 
     async fn goto(&self, api: &Api) {
@@ -94,14 +99,19 @@ impl Browser {
         let found = self.client.find(Locator::Css(selector)).await.unwrap();
         found.click().await.unwrap();
     }
-
-    async fn close(self) {
-        let _ = self.client.clone().close().await;
-    }
 }
 
 impl Drop for Browser {
+    /// Also where the test has failed: a driver that is killed leaves its browser behind, so it is
+    /// asked to shut down first.
     fn drop(&mut self) {
+        let shut_down = || {
+            let mut driver = TcpStream::connect(format!("127.0.0.1:{}", self.port))?;
+            driver.set_read_timeout(Some(Duration::from_secs(10)))?;
+            driver.write_all(b"GET /shutdown HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+            driver.read_to_end(&mut Vec::new())
+        };
+        let _ = shut_down();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
@@ -199,7 +209,6 @@ async fn the_page_follows_the_registry() {
     let (gateway, api) = start(options).await;
     healthy(&gateway, &api, &["four"]).await;
     browser.sees(&format!("{ROWS} === 'cart:four'")).await;
-    browser.close().await;
 }
 
 /// Names that would run if they became markup, or break what is around them.
@@ -273,6 +282,5 @@ async fn names_of_others_are_inert() {
         browser.click(path).await;
         let status = async || api.statuses("__proto__").await[0].1.clone();
         until("it drains", async || status().await == "draining").await;
-        browser.close().await;
     }
 }

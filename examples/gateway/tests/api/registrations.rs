@@ -48,19 +48,14 @@ async fn who_is_silent_expires_and_who_is_not_stays() {
     }
     let registered = Instant::now();
     assert_eq!(api.put(&leases[0]).await.status, StatusCode::OK);
-    let sweep = gateway
-        .leases()
-        .sweep(registered + Duration::from_secs(29))
-        .unwrap();
-    assert!(sweep.expired.is_empty());
-    let sweep = gateway
-        .leases()
-        .sweep(Instant::now() + Duration::from_secs(30))
-        .unwrap();
-    assert_eq!(sweep.expired.len(), 2);
-    for lease in leases {
-        assert_eq!(api.put(&lease).await.status, StatusCode::GONE);
-    }
+    let ttl = Duration::from_secs(30);
+    let almost = registered + ttl - Duration::from_secs(5);
+    assert!(gateway.leases().sweep(almost).unwrap().expired.is_empty());
+    let sweep = gateway.leases().sweep(registered + ttl).unwrap();
+    assert_eq!(sweep.expired.len(), 1);
+    assert_eq!(sweep.expired[0].key(), "cart:two");
+    assert_eq!(api.put(&leases[1]).await.status, StatusCode::GONE);
+    assert_eq!(api.put(&leases[0]).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
