@@ -10,8 +10,8 @@ use service_registry::leases::Leases;
 use service_registry::{Revision, VersionedSnapshot};
 
 use crate::options::Options;
-use crate::server::Store;
 use crate::shared::Shared;
+use crate::store::Store;
 
 /// Takes in the file, if it is there. Pods keep their health, so that requests find somebody at once
 /// and who was draining still is; each gets a lease, within which it has to register again.

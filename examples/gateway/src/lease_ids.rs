@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use service_registry::Revision;
 use service_registry::leases::{Lease, Leases};
 
-use crate::server::Store;
+use crate::store::Store;
 
 /// An id is `incarnation-tag`. The tag is a hash under keys that only this process has, so that
 /// who holds one id cannot guess another.

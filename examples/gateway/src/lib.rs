@@ -22,11 +22,14 @@ mod proxy;
 mod refusal;
 mod registrations;
 mod routes;
+mod sample;
 mod scrape;
 mod serve;
 mod server;
 mod shared;
 mod show;
+mod store;
 
 pub use options::{Options, Tuning};
-pub use server::{Gateway, Store};
+pub use server::Gateway;
+pub use store::Store;

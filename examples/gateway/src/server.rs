@@ -19,10 +19,8 @@ use crate::options::Options;
 use crate::probe::AskPod;
 use crate::serve::serve;
 use crate::shared::Shared;
-use crate::{dump, routes, scrape};
-
-/// The store of the gateway.
-pub type Store = Arc<VersionedStore>;
+use crate::store::Store;
+use crate::{dump, routes, sample, scrape};
 
 const PORT: u16 = 7070;
 /// How long requests that are under way may take when it stops.
@@ -61,7 +59,7 @@ impl Gateway {
             // It ends with the store.
             let _ = checks.run().await;
         });
-        tasks.spawn(shared.clone().sample());
+        tasks.spawn(sample::sample(shared.clone()));
         tasks.spawn(scrape::upkeep());
         if shared.options.dump.is_some() {
             tasks.spawn(dump::keep(shared.clone()));

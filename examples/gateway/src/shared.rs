@@ -2,23 +2,22 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use service_registry::Registry;
 use service_registry::balance::{Balancer, Ejections};
 use service_registry::leases::Leases;
-use service_registry::{Registry, RegistryView};
 use tokio::sync::{Semaphore, watch};
 
 use crate::fleet::Fleet;
 use crate::lease_ids::LeaseIds;
 use crate::load::Load;
 use crate::options::Options;
-use crate::server::Store;
-use crate::show;
+use crate::store::Store;
 
 /// How many browsers and other readers may follow at once.
 const WATCHERS: usize = 64;
@@ -82,17 +81,5 @@ impl Shared {
     /// How many follow the events.
     pub(crate) fn followers(&self) -> usize {
         WATCHERS - self.watchers.available_permits()
-    }
-
-    /// Measures the load once a second, and tells it.
-    pub(crate) async fn sample(self: Arc<Shared>) {
-        let mut since = Instant::now();
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let view = self.registry.store().snapshot();
-            self.load.sample(since, |key| view.get(key).is_some());
-            since = Instant::now();
-            self.told.send_replace(show::load(&self, &view).into());
-        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,8 +17,9 @@ use service_registry_gateway::{Gateway, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::support::{Api, heal, start, still};
+use super::support::{Api, heal, start, still, until};
 
 /// A server that answers so, for as long as the test takes.
 async fn serve<A, F>(answer: A) -> SocketAddr
@@ -31,6 +32,15 @@ where
     let router = Router::new().fallback(answer);
     tokio::spawn(async { axum::serve(listener, router).await });
     address
+}
+
+/// A server that answers at once, until it is aborted.
+async fn well_for_now() -> (SocketAddr, AbortHandle) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(async || "well\n");
+    let server = tokio::spawn(async { axum::serve(listener, router).await });
+    (address, server.abort_handle())
 }
 
 /// A server that answers at once.
@@ -326,6 +336,66 @@ async fn a_pod_that_is_the_gateway_itself_makes_no_circle() {
     assert_eq!(answer.status, StatusCode::LOOP_DETECTED, "{}", answer.body);
 }
 
+/// All pods are replaced: a new one comes, an old one drains, finishes, leaves and ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_under_load_loses_no_request() {
+    let (gateway, api) = start(still()).await;
+    let mut old = Vec::new();
+    for pod in ["old-1", "old-2", "old-3"] {
+        let (address, server) = well_for_now().await;
+        join(&gateway, &api, pod, address).await;
+        old.push((pod, server));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    // How many answers each caller has had.
+    let answers: Arc<[AtomicUsize; 4]> = Arc::default();
+    let mut callers = JoinSet::new();
+    for (caller, method) in [Method::GET, Method::POST, Method::GET, Method::POST]
+        .into_iter()
+        .enumerate()
+    {
+        let (api, stop, answers) = (api.clone(), stop.clone(), answers.clone());
+        callers.spawn(async move {
+            while !stop.load(Relaxed) {
+                let answer = api
+                    .send(method.clone(), "/proxy/cart/", &[], Body::empty())
+                    .await;
+                assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+                answers[caller].fetch_add(1, Relaxed);
+            }
+        });
+    }
+    // Each caller has begun a request since, and had its answer.
+    let all_have_asked = async || {
+        let counts = || answers.each_ref().map(|count| count.load(Relaxed));
+        let before = counts();
+        until("all have asked", async || {
+            std::iter::zip(before, counts()).all(|(before, now)| now >= before + 2)
+        })
+        .await;
+    };
+    for (number, (pod, server)) in old.into_iter().enumerate() {
+        all_have_asked().await;
+        join(&gateway, &api, &format!("new-{number}"), well().await).await;
+        all_have_asked().await;
+        api.post(&format!("/services/cart/{pod}/drain"), &json!({}))
+            .await;
+        // Who was called before has answered.
+        all_have_asked().await;
+        server.abort();
+        api.post(&format!("/services/cart/{pod}/kill"), &json!({}))
+            .await;
+    }
+    all_have_asked().await;
+    stop.store(true, Relaxed);
+    callers.join_all().await;
+    let served = ask(&api, 50).await;
+    assert!(
+        served.keys().all(|pod| pod.starts_with("cart:new-")),
+        "{served:?}"
+    );
+}
+
 /// Answers that begin and do not go on end with an error, and count as under way until then.
 #[tokio::test]
 async fn an_answer_counts_until_it_is_over() {
@@ -356,8 +426,8 @@ async fn an_answer_counts_until_it_is_over() {
         })
     };
     let in_flight = async || api.get("/services/cart").await.json()["pods"][0]["in_flight"].clone();
-    super::support::until("it is under way", async || in_flight().await == 1).await;
+    until("it is under way", async || in_flight().await == 1).await;
     go.notify_one();
     assert_eq!(asked.await.unwrap().body, "begin");
-    super::support::until("it is over", async || in_flight().await == 0).await;
+    until("it is over", async || in_flight().await == 0).await;
 }
