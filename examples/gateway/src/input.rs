@@ -1,11 +1,12 @@
-//! [`Input`]: a body of JSON, or a refusal that says where it is wrong.
+//! [`Input`] and [`Named`]: a body of JSON, and the names in a path, or a refusal that says what is wrong.
 
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::refusal::Refusal;
@@ -29,6 +30,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
                 StatusCode::REQUEST_TIMEOUT,
                 "the body did not come in time",
             )),
+        }
+    }
+}
+
+/// The names in a path, which may be no text when they are decoded.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named<T>, Refusal> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(names)) => Ok(Named(names)),
+            Err(rejection) => {
+                Err(Refusal::new(rejection.status(), rejection.body_text()).at("path"))
+            }
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use service_registry::{RegistryView, ServiceKey, ServiceStatus};
 
+use crate::input::Named;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::show;
@@ -34,7 +35,7 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Json<Value> {
 /// The pods of a service.
 pub(crate) async fn of_service(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    Named(name): Named<String>,
 ) -> Result<Json<Value>, Refusal> {
     let view = shared.registry.store().snapshot();
     let mut pods: Vec<_> = view.services_by_name(&name).collect();
@@ -53,7 +54,7 @@ pub(crate) async fn of_service(
 /// The pod finishes what it has, and gets nothing new.
 pub(crate) async fn drain(
     State(shared): State<Arc<Shared>>,
-    Path((service, pod)): Path<(String, String)>,
+    Named((service, pod)): Named<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let key = ServiceKey::new(&service, &pod)?;
     let status = ServiceStatus::Draining;
@@ -65,7 +66,7 @@ pub(crate) async fn drain(
 /// and the lease. One that is not simulated cannot be stopped from here, and is unregistered.
 pub(crate) async fn kill(
     State(shared): State<Arc<Shared>>,
-    Path((service, pod)): Path<(String, String)>,
+    Named((service, pod)): Named<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let key = ServiceKey::new(&service, &pod)?;
     if shared.fleet.get().is_some_and(|fleet| fleet.kill(&key)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_registry::ServiceRegistration;
 use service_registry::leases::Lease;
 
-use crate::input::Input;
+use crate::input::{Input, Named};
 use crate::probe::is_own_url;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -32,48 +32,41 @@ pub(crate) async fn register(
     State(shared): State<Arc<Shared>>,
     Input(Wish { ttl_seconds, pod }): Input<Wish>,
 ) -> Result<impl IntoResponse, Refusal> {
-    let refuse =
-        |place, error: String| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error).at(place));
     if !(1..=LONGEST_TTL).contains(&ttl_seconds) {
-        return refuse(
-            "ttl_seconds",
-            format!("ttl_seconds must be 1 to {LONGEST_TTL}"),
-        );
+        let error = format!("ttl_seconds must be 1 to {LONGEST_TTL}");
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error).at("ttl_seconds"));
     }
     if !is_own_url(&pod) {
         let error = "health_check_url must be empty, or `http://` with the address and the port of \
                      one of the providers";
-        return refuse("pod.health_check_url", error.into());
+        let refusal = Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error);
+        return Err(refusal.at("pod.health_check_url"));
     }
     // One after the other, so that no two take the last place.
     let mut held = shared.ids.hold();
     let limit = shared.options.limit;
     let key = format!("{}:{}", pod.service_name, pod.pod_name);
-    if shared.registry.stats()?.services >= limit
-        && shared.registry.find_service(&key).ok().flatten().is_none()
-    {
+    let is_there = || shared.registry.contains_service(&key).unwrap_or(false);
+    if shared.registry.stats()?.services >= limit && !is_there() {
         let error = format!("{limit} pods are registered, and no more are taken (`--limit`)");
         return Err(Refusal::full(error, 5));
     }
-    let lease = shared
-        .leases
-        .register(pod, Duration::from_secs(ttl_seconds));
+    let ttl = Duration::from_secs(ttl_seconds);
+    let lease = shared.leases.register(pod, ttl);
     let lease = lease.map_err(|error| Refusal::from(error).inside("pod"))?;
-    let told = json!({"key": lease.key(), "ttl_seconds": ttl_seconds});
     let id = held.insert(lease, &shared.leases);
     drop(held);
     metrics::counter!("gateway_registrations_total").increment(1);
 
-    let place = format!("/leases/{id}");
-    let mut told = told;
-    told["lease"] = json!(id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(told)))
+    let place = [(header::LOCATION, format!("/leases/{id}"))];
+    let told = json!({"key": key, "lease": id, "ttl_seconds": ttl_seconds});
+    Ok((StatusCode::CREATED, place, Json(told)))
 }
 
 /// A heartbeat. It tells the pod its status, so that one that is to be drained hears of it.
 pub(crate) async fn renew(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<Json<Value>, Refusal> {
     let lease = find(&shared, &id)?;
     shared.leases.renew(&lease).map_err(|_| lost())?;
@@ -94,7 +87,7 @@ pub(crate) async fn renew(
 /// Unregisters the pod, if it is still the one that the lease is of.
 pub(crate) async fn revoke(
     State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<StatusCode, Refusal> {
     let lease = find(&shared, &id)?;
     match shared.leases.revoke(lease)? {
