@@ -165,17 +165,24 @@ async fn a_bad_registration_is_told_what_is_wrong_and_where() {
 #[tokio::test]
 async fn what_is_not_there_is_said_in_json() {
     let (_gateway, api) = start(still()).await;
-    for path in [
-        "/nothing",
-        "/services/none",
-        "/services/",
-        "/leases",
-        "/services/%FF",
+    for (path, status) in [
+        ("/nothing", 404),
+        ("/services/none", 404),
+        ("/services/", 404),
+        ("/services/%FF", 400),
+        ("/leases", 404),
+        ("/leases/1", 405),
+        ("/proxy/%FF/", 400),
+        ("/proxy/", 404),
     ] {
         let answer = api.get(path).await;
-        assert!(answer.status.is_client_error(), "{path}: {}", answer.status);
+        assert_eq!(answer.status.as_u16(), status, "{path}");
+        assert!(
+            answer.json()["error"].is_string(),
+            "{path}: {}",
+            answer.body
+        );
     }
-    assert!(api.get("/nothing").await.json()["error"].is_string());
     let answer = api
         .send(Method::DELETE, "/services", &[], Body::empty())
         .await;
