@@ -296,13 +296,15 @@ function graphOf() {
 
 const NODE_HEIGHT = 34;
 
+const columnWidth = (count, width) => Math.min(262, (width - (count - 1) * 56) / count);
+
 /** In columns, from those who call to those who are called. */
 function columns({ names, edges, layer }, width) {
   const rows = [];
   for (const name of names) (rows[layer.get(name)] ??= []).push(name);
   const places = new Map();
   const count = rows.length;
-  const nodeWidth = Math.min(262, (width - (count - 1) * 56) / count);
+  const nodeWidth = columnWidth(count, width);
   const height = Math.max(...rows.map((row) => row.length)) * (NODE_HEIGHT + 8) - 8;
   rows.forEach((row, column) => {
     // Near those who call it.
@@ -330,7 +332,8 @@ function columns({ names, edges, layer }, width) {
 function list({ names }, width) {
   const places = new Map();
   const margin = 84;
-  names.forEach((name, at) => places.set(name, { x: 0, y: at * (NODE_HEIGHT + 6), width: width - margin }));
+  const nodeWidth = Math.min(420, width - margin);
+  names.forEach((name, at) => places.set(name, { x: 0, y: at * (NODE_HEIGHT + 6), width: nodeWidth }));
   const path = (from, to) => {
     const x = from.width;
     const [y1, y2] = [from.y + NODE_HEIGHT / 2 + 5, to.y + NODE_HEIGHT / 2 - 5];
@@ -368,7 +371,9 @@ function showGraph(found) {
 }
 
 function drawGraph(where, graph, width) {
-  const { places, height, path } = width >= 640 ? columns(graph, width) : list(graph, width);
+  const count = 1 + Math.max(...graph.layer.values());
+  const hasRoom = columnWidth(count, width) >= 180;
+  const { places, height, path } = hasRoom ? columns(graph, width) : list(graph, width);
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("aria-hidden", "true");
   const shape = (tag, parent, attributes) => {
@@ -425,7 +430,9 @@ function showTotals(found) {
   const totals = { services: found.length, pods: pods.size, healthy, flight, rate, revision };
   for (const [name, value] of Object.entries(totals)) say(byId(`total-${name}`), value);
   const most = Math.max(1, ...rates);
-  const points = rates.map((rate, at) => `${60 - rates.length + at},${19 - (18 * rate) / most}`);
+  // A few points are no line.
+  const shown = rates.length < 8 ? [] : rates;
+  const points = shown.map((rate, at) => `${60 - rates.length + at},${19 - (18 * rate) / most}`);
   byId("spark").firstElementChild.setAttribute("points", points.join(" "));
 }
 
