@@ -40,18 +40,21 @@ fn ask_without_clock(
 }
 
 fn every_group(operations: &[Operation]) -> Vec<&str> {
-    fn of_change(change: &Change) -> Option<&str> {
+    fn of_change(change: &Change) -> Vec<&str> {
         match change {
             Change::AddSubscription { service_group, .. }
-            | Change::RemoveSubscription { service_group, .. } => Some(service_group),
-            _ => None,
+            | Change::RemoveSubscription { service_group, .. } => vec![service_group],
+            Change::ReplaceAll { subscriptions, .. } => {
+                subscriptions.iter().map(|one| &*one.group).collect()
+            }
+            _ => Vec::new(),
         }
     }
     let mut groups: Vec<&str> = Vec::new();
     for operation in operations {
         match operation {
             Operation::Change(change) => groups.extend(of_change(change)),
-            Operation::Commit(changes) => groups.extend(changes.iter().filter_map(of_change)),
+            Operation::Commit(changes) => groups.extend(changes.iter().flat_map(of_change)),
             Operation::Register(_, _, of) => groups.extend(of.iter().map(String::as_str)),
             Operation::Subscribers(of) | Operation::SubscriberServices(of) => groups.push(of),
             _ => {}

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use service_registry::changes::{
-    Cursor, Difference, Event, Log, LogOptions, ReadState, Selection, State, Subscription, Watch,
+    Aftermath, Cursor, Difference, Event, Log, LogOptions, ReadState, Reason, Selection, State,
+    Subscription, Watch,
 };
 use service_registry::{
     Batch, DynView, MemoryStore, RegistryStore, RegistryView, Result, Revision, ServiceInfo,
@@ -46,7 +47,13 @@ struct Turn {
     /// The state that `shown` will have, and what leads there.
     ahead: MemoryStore,
     watch: Watch,
-    untold: Option<(Revision, Vec<Difference>)>,
+    untold: Option<(Revision, Told)>,
+}
+
+/// What a commit did, as far as the log is told.
+enum Told {
+    Changes(Vec<Difference>),
+    Restored,
 }
 
 pub(crate) fn teller(fault: Fault) -> Teller {
@@ -111,6 +118,13 @@ impl Teller {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tell(&self, revision: Revision, told: Told) -> Aftermath {
+        match told {
+            Told::Changes(changes) => self.log.append(revision, changes),
+            Told::Restored => self.log.restored(revision),
+        }
+    }
+
     fn write<R>(&self, write: impl Fn(&MemoryStore) -> Result<R>) -> Result<R> {
         let is_heard = self.fault != Fault::AsksBeforeItsTurn || {
             let is_recording = self.log.is_recording();
@@ -119,14 +133,18 @@ impl Teller {
         };
         let mut turn = self.turn();
         write(&turn.ahead)?;
-        let changes = match turn.watch.try_recv_commit()? {
-            None => Vec::new(),
-            Some(Event::Changes { changes, .. }) => changes,
+        let told = match turn.watch.try_recv_commit()? {
+            None => Told::Changes(Vec::new()),
+            Some(Event::Changes { changes, .. }) => Told::Changes(changes),
+            Some(Event::State {
+                reason: Reason::Restored,
+                ..
+            }) => Told::Restored,
             Some(event) => panic!("nobody waits so long: {event:?}"),
         };
         let revision = turn.ahead.revision();
         if self.fault == Fault::TellsTooSoon {
-            let left = self.log.append(revision, changes);
+            let left = self.tell(revision, told);
             pause();
             let answer = write(&self.shown());
             drop((turn, left));
@@ -137,13 +155,13 @@ impl Teller {
             Fault::TellsAfterItsTurn => {
                 drop(turn);
                 pause();
-                return answer.inspect(|_| drop(self.log.append(revision, changes)));
+                return answer.inspect(|_| drop(self.tell(revision, told)));
             }
             Fault::TellsLate => {
-                let before = turn.untold.replace((revision, changes));
-                before.map(|(revision, changes)| self.log.append(revision, changes))
+                let before = turn.untold.replace((revision, told));
+                before.map(|(revision, told)| self.tell(revision, told))
             }
-            _ => is_heard.then(|| self.log.append(revision, changes)),
+            _ => is_heard.then(|| self.tell(revision, told)),
         };
         drop((turn, left));
         answer

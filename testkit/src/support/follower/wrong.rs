@@ -54,11 +54,11 @@ impl Follower {
                 event
             }));
         }
-        if !STREAMS.contains(&way) {
-            return self.take(way);
-        }
         if let Some(held) = self.twin.held.take() {
             return Ok(Some(held));
+        }
+        if !STREAMS.contains(&way) {
+            return self.take(way);
         }
         if self.twin.fault == Fault::StreamFolds && way == STREAM_OF_COMMITS {
             return self.take(STREAMS.start);
