@@ -10,7 +10,7 @@
 //! - it can have the tables' [hasher](Hasher), whose seed is another one when everything was cleared;
 //! - it keeps [books](Owner) under the turn, and something shared beside them.
 
-mod array;
+mod blank;
 mod cell;
 mod departed;
 mod engine;

@@ -4,7 +4,6 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::old::{Old, Stash, free_all};
-use super::spares::Memory;
 use super::successor::Successor;
 use super::table::Table;
 use super::tables::Tables;
@@ -16,9 +15,9 @@ pub(super) enum Garbage {
     Layout(ManuallyDrop<Arc<Table>>),
     Tables(ManuallyDrop<Arc<Tables>>),
     /// Of a large layout.
-    Part(ManuallyDrop<Arc<Memory>>),
+    Part(ManuallyDrop<Box<dyn Send>>),
     /// Nobody has ever come to it.
-    Successor(Box<Successor>),
+    Successor(ManuallyDrop<Box<Successor>>),
 }
 
 impl Garbage {
@@ -40,7 +39,7 @@ impl Garbage {
             Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
             Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),
             Garbage::Part(part) => drop(ManuallyDrop::into_inner(part)),
-            Garbage::Successor(successor) => drop(successor),
+            Garbage::Successor(successor) => drop(ManuallyDrop::into_inner(successor)),
         }
     }
 }

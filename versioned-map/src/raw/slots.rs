@@ -7,9 +7,8 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use super::array::{Array, Blank};
+use super::blank::Blank;
 use super::cell::Cell;
-use super::spares::Memory;
 use super::version::Version;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -22,7 +21,7 @@ pub(super) struct Pair([AtomicPtr<Version>; 2]);
 /// As many slots as there are pairs, which is a power of two.
 #[derive(Clone)]
 pub(super) struct Slots {
-    pairs: Array<Pair>,
+    pairs: Arc<[Pair]>,
     mask: usize,
     /// From one head to the next: 1 where cells lie apart, and otherwise 2.
     stride: usize,
@@ -40,9 +39,9 @@ impl Slots {
         }
     }
 
-    /// A share in their memory.
-    pub(super) fn memory(&self) -> Arc<Memory> {
-        self.pairs.memory()
+    /// A share in them.
+    pub(super) fn pairs(&self) -> Arc<[Pair]> {
+        self.pairs.clone()
     }
 
     pub(super) fn len(&self) -> usize {

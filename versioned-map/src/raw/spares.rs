@@ -17,8 +17,6 @@ pub(super) struct Memory {
 
 // SAFETY: nobody else knows of it.
 unsafe impl Send for Memory {}
-// SAFETY: it is an address; who follows it says why it may.
-unsafe impl Sync for Memory {}
 
 impl Memory {
     /// Some more. The layout is not empty.
@@ -29,11 +27,6 @@ impl Memory {
             Some(at) => Memory { at, layout },
             None => handle_alloc_error(layout),
         }
-    }
-
-    /// Where it is.
-    pub(super) fn at(&self) -> NonNull<u8> {
-        self.at
     }
 
     /// What [`into_raw`](Self::into_raw) has answered.

@@ -113,12 +113,15 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Moves some slots of a map, if it has a successor: whenever something has been put there, or has died, so that
-    /// this ends before there is no free slot any more.
+    /// Notes that something has been put in a slot, or has died there, and moves some others: so that this ends before
+    /// there is no free slot any more.
     #[inline]
-    pub(super) fn move_on(&mut self, map: u32) {
-        if let Some(successor) = self.move_slots(map, STRIDE) {
-            self.succeed_alone(map, successor);
+    pub(super) fn changed(&mut self, map: u32, at: usize) {
+        if !self.writer.successors.is_empty() {
+            self.follow(map, at);
+            if let Some(successor) = self.move_slots(map, STRIDE) {
+                self.succeed_alone(map, successor);
+            }
         }
     }
 
@@ -151,22 +154,22 @@ impl<O: Owner> Turn<'_, O> {
     /// Has the successor know of a slot that has changed.
     #[inline]
     pub(super) fn follow(&mut self, map: u32, at: usize) {
-        if !self.writer.successors.is_empty() {
-            self.follow_slot(map, at);
+        #[cold]
+        fn follow(successors: &mut BTreeMap<u32, Successor>, map: u32, at: usize) {
+            if let Some(successor) = successors.get_mut(&map) {
+                successor.follow(at);
+            }
         }
-    }
-
-    #[cold]
-    fn follow_slot(&mut self, map: u32, at: usize) {
-        if let Some(successor) = self.writer.successors.get_mut(&map) {
-            successor.follow(at);
+        let successors = &mut self.writer.successors;
+        if !successors.is_empty() {
+            follow(successors, map, at);
         }
     }
 
     /// Lets go of what has been moved so far.
     pub(super) fn forget_successor(&mut self, map: u32) {
         if let Some(successor) = self.writer.successors.remove(&map) {
-            let successor = Garbage::Successor(Box::new(successor));
+            let successor = Garbage::Successor(ManuallyDrop::new(Box::new(successor)));
             self.left.garbage.push(successor);
         }
     }
@@ -198,7 +201,7 @@ impl<O: Owner> Turn<'_, O> {
         self.writer.reclaimer.retire(layout);
         if old.len() >= HEAVY {
             // To be freed one after the other.
-            for part in old.memory() {
+            for part in old.parts() {
                 let part = Garbage::Part(ManuallyDrop::new(part));
                 self.writer.reclaimer.retire(part);
             }

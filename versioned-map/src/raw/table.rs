@@ -18,11 +18,10 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 
 use equivalent::Equivalent;
 
-use super::array::{Array, Blank};
+use super::blank::Blank;
 use super::cell::{Cell, Key};
 use super::kind::Shape;
 use super::slots::{Pair, Slots};
-use super::spares::Memory;
 use super::version::{Glance, Head, TAG, Version, Word, seek};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -38,9 +37,9 @@ const FEWEST: usize = 4;
 pub(super) struct Table {
     slots: Slots,
     /// Asked by registered readers only.
-    revisions: Array<AtomicU64>,
+    revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Asked by the writer only.
-    hashes: Array<PlainU64>,
+    hashes: Arc<[PlainU64]>,
 }
 
 /// A table of which a part has been written.
@@ -119,14 +118,18 @@ impl Table {
         Unwritten::with_room(keys, self.slots.is_apart())
     }
 
-    /// Shares in its memory.
-    pub(super) fn memory(&self) -> [Arc<Memory>; 3] {
+    /// Shares in its arrays.
+    pub(super) fn parts(&self) -> [Box<dyn Send>; 3] {
         let Table {
             slots,
             revisions,
             hashes,
-        } = self;
-        [slots.memory(), revisions.memory(), hashes.memory()]
+        } = self.clone();
+        [
+            Box::new(slots.pairs()),
+            Box::new(revisions),
+            Box::new(hashes),
+        ]
     }
 
     /// How many slots there are.

@@ -384,10 +384,9 @@ impl<O: Owner> Turn<'_, O> {
         };
         self.writer.removed.push_back((period, old));
         self.own += 1;
-        self.follow(map, at);
         if self.table(map).is_wide(live) {
             self.begin_to_move(map, live);
         }
-        self.move_on(map);
+        self.changed(map, at);
     }
 }

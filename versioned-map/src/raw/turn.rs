@@ -399,8 +399,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         });
         self.writer.since_tidy += 1;
         self.own += 1;
-        self.follow(map, taken.at);
-        self.move_on(map);
+        self.changed(map, taken.at);
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
