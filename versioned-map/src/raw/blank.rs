@@ -29,6 +29,12 @@ impl<T: Default> Blank<T> {
         end == items.len()
     }
 
+    /// How many have been written.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn written(&self) -> usize {
+        self.written
+    }
+
     /// All of it.
     pub(super) fn finish(mut self) -> Arc<[T]> {
         self.write(usize::MAX);

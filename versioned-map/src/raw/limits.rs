@@ -37,7 +37,7 @@ pub(super) const LARGE: usize = 32 * OFTEN;
 pub(super) const STEPS: usize = 4;
 
 /// How many slots are moved to a table that is to take the place of another one, with each key that is put or
-/// removed. So many are free when this begins that there is room for a key with each step.
+/// removed. When this begins, at least a fifth of the slots are free, and it is over before so many keys have come.
 #[cfg(not(any(test, loom)))]
 pub(super) const STRIDE: usize = 64;
 #[cfg(all(test, not(loom)))]

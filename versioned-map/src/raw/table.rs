@@ -74,6 +74,12 @@ impl Unwritten {
         self.pairs.write(most) & self.revisions.write(most) & self.hashes.write(most)
     }
 
+    /// How many slots have been written.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn written(&self) -> usize {
+        self.pairs.written()
+    }
+
     pub(super) fn finish(self) -> Table {
         Table {
             slots: Slots::new(self.pairs, self.is_copied),
