@@ -122,7 +122,6 @@ mod on {
     /// What the worker tells the caller, who notes it.
     #[cfg(feature = "worker")]
     #[derive(Default)]
-    #[cfg(feature = "worker")]
     pub(crate) struct Served {
         begun: Option<Instant>,
         before: Revision,
