@@ -14,6 +14,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -168,6 +170,34 @@ fn the_oldest_snapshot_is_told_by_its_age() {
     assert_eq!(age(), 10.0);
     drop(snapshot);
     assert_eq!(age(), 0.0);
+}
+
+/// A writer that waits for a reader says for how long, and its commit took no less.
+#[cfg(feature = "thread-safe")]
+#[test]
+fn a_wait_for_the_turn_is_told_in_full() {
+    support::within(support::PATIENCE, || {
+        let store = service_registry::ThreadSafeMemoryStore::new();
+        store.save_service(pod("db", "pod-1")).unwrap();
+        let (entered, has_entered) = channel();
+        let told = thread::scope(|scope| {
+            let store = &store;
+            scope.spawn(move || {
+                let read = store.with_service("db:pod-1", |_| {
+                    entered.send(()).unwrap();
+                    thread::sleep(Duration::from_millis(400));
+                });
+                read.unwrap();
+            });
+            has_entered.recv().unwrap();
+            told(|| store.save_service(pod("db", "pod-2")).unwrap())
+        });
+        let of = |name: &str| told[&format!("service_registry_{name}{{store=\"thread-safe\"}}")];
+        let waited = of("turn_wait_seconds_sum");
+        // A half, so that a busy machine may begin to write late.
+        assert!(waited >= 0.2, "{waited} s");
+        assert!(of("commit_seconds_sum") >= waited);
+    });
 }
 
 #[test]
