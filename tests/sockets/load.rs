@@ -1,5 +1,6 @@
 //! Requests, all the time.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -16,17 +17,25 @@ pub(crate) struct Load {
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
-    /// Whether a request may fail: a server was killed, and the event is not seen yet.
-    may_fail: AtomicBool,
+    /// A server that was killed while the event is not seen yet: what goes there may fail.
+    killed: Mutex<Option<SocketAddr>>,
     answered: AtomicUsize,
     excused: AtomicUsize,
     failed: Mutex<Vec<String>>,
 }
 
+impl Shared {
+    /// Whether an error names a server that was killed.
+    fn excuses(&self, error: &str) -> bool {
+        let killed = *self.killed.lock().unwrap();
+        killed.is_some_and(|killed| error.contains(&killed.to_string()))
+    }
+}
+
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) answered: usize,
-    /// Requests that failed while that was to be expected.
+    /// Requests that failed at a server that was killed, before the event was seen.
     pub(crate) excused: usize,
     pub(crate) failed: Vec<String>,
 }
@@ -43,7 +52,7 @@ impl Load {
                         Ok(()) => {
                             shared.answered.fetch_add(1, SeqCst);
                         }
-                        Err(_) if shared.may_fail.load(SeqCst) => {
+                        Err(error) if shared.excuses(&error) => {
                             shared.excused.fetch_add(1, SeqCst);
                         }
                         Err(error) => shared.failed.lock().unwrap().push(error),
@@ -55,9 +64,9 @@ impl Load {
         Load { shared, tasks }
     }
 
-    /// Whether requests may fail from now on.
-    pub(crate) fn may_fail(&self, may: bool) {
-        self.shared.may_fail.store(may, SeqCst);
+    /// Which server may fail requests from now on.
+    pub(crate) fn may_fail(&self, killed: Option<SocketAddr>) {
+        *self.shared.killed.lock().unwrap() = killed;
     }
 
     /// Waits for this many more answers.
