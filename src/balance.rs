@@ -40,7 +40,8 @@
 //!
 //! The time and random numbers are the caller's, so that a test decides them: any generator will
 //! do that fills 64 bits, and even a counter is mixed well. A pick goes through the pods of the
-//! name once, O(*p*), and allocates nothing (a view behind `dyn` allocates the iterator). It goes
+//! name once, O(*p*), and allocates nothing (a view behind `dyn` allocates the iterator, and a
+//! [subset](Balancer::with_subset) of more than 64 the list). It goes
 //! through them a second time where the count of pods has changed (round robin), in panic mode, and
 //! where [`Ejections`] have come to be more than they may.
 

@@ -497,7 +497,8 @@ impl Log {
         inner.forget_all(aftermath);
     }
 
-    /// How many watches there are, and what is kept for them.
+    /// How many watches there are, and what is kept for them. O(1), under the lock that a commit
+    /// takes which somebody watches.
     pub fn upkeep(&self) -> Upkeep {
         let inner = self.lock();
         Upkeep {
