@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Pods, part};
+use super::balancer::part;
+use super::pods::Pods;
 use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
 use crate::sync::atomic::AtomicUsize;
