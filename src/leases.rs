@@ -210,6 +210,14 @@ impl<S: RegistryStore> Leases<S> {
     ///
     /// Fails as [`RegistryStore::with_service`] does, but for a pod that is not there.
     pub fn grant(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+        let (key, incarnation) = (service.key(), service.incarnation());
+        if !self.inner.is_registered(key, incarnation)? {
+            // Not entered: a record of another store, such as that before a restart, may have a
+            // later incarnation than the pod that has the lease.
+            let slot = self.inner.slot(service, ttl);
+            slot.lose();
+            return Ok(Lease(Arc::new(slot)));
+        }
         let lease = self.inner.enter(service, ttl)?;
         self.inner.check(&lease.0)?;
         Ok(lease)
@@ -329,19 +337,27 @@ impl<S: RegistryStore> Inner<S> {
     /// Takes a lease into the table. Answers besides whether a sweep has heard of everything
     /// up to here already, so that none will hear it again if the pod has gone.
     fn insert(&self, service: &ServiceInfo, ttl: Duration) -> (Arc<Slot>, bool) {
-        let (key, incarnation) = (service.key().clone(), service.incarnation());
-        let slot = Slot::new(key, incarnation, self.home, nanos(ttl), self.now());
-        let slot = Arc::new(slot);
+        let slot = Arc::new(self.slot(service, ttl));
         let mut table = self.table();
         table.insert(slot.clone());
         // What was heard of this revision itself is that it is there, so that `>` would do.
-        (slot, table.seen >= incarnation)
+        let is_passed = table.seen >= slot.incarnation;
+        (slot, is_passed)
+    }
+
+    fn slot(&self, service: &ServiceInfo, ttl: Duration) -> Slot {
+        let (key, incarnation) = (service.key().clone(), service.incarnation());
+        Slot::new(key, incarnation, self.home, nanos(ttl), self.now())
+    }
+
+    fn is_registered(&self, key: &str, incarnation: Revision) -> Result<bool> {
+        let found = self.registry.find_service(key)?;
+        Ok(found.is_some_and(|found| found.incarnation() == incarnation))
     }
 
     /// Drops a lease whose pod is not there.
     fn check(&self, slot: &Arc<Slot>) -> Result<()> {
-        let found = self.registry.find_service(&slot.key)?;
-        if found.map(|found| found.incarnation()) != Some(slot.incarnation) {
+        if !self.is_registered(&slot.key, slot.incarnation)? {
             self.table().remove(slot);
         }
         Ok(())

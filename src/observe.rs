@@ -116,16 +116,19 @@ mod on {
     }
 
     /// When a call was put into the queue of a worker.
+    #[cfg(feature = "worker")]
     pub(crate) struct Asked(Instant);
 
     /// What the worker tells the caller, who notes it.
     #[derive(Default)]
+    #[cfg(feature = "worker")]
     pub(crate) struct Served {
         begun: Option<Instant>,
         before: Revision,
         after: Revision,
     }
 
+    #[cfg(feature = "worker")]
     impl Asked {
         pub(crate) fn now() -> Asked {
             Asked(Instant::now())
@@ -144,6 +147,7 @@ mod on {
         }
     }
 
+    #[cfg(feature = "worker")]
     impl Served {
         pub(crate) fn none() -> Served {
             Served::default()

@@ -38,6 +38,8 @@ mod conditions;
 mod copies;
 #[path = "contract/elsewhere.rs"]
 mod from_elsewhere;
+#[path = "../testkit/src/contract/guarding.rs"]
+mod guarding;
 #[path = "../testkit/src/contract/law.rs"]
 mod law;
 #[path = "../testkit/src/contract/leases.rs"]

@@ -12,6 +12,7 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::channel;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use service_registry::changes::{LogOptions, Selection};
+use service_registry::changes::{Difference, Event, LogOptions, Selection};
 use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{
     Batch, MemoryStore, Registry, RegistryStore, ServiceRegistration, ServiceStatus, StoreError,
@@ -129,6 +130,11 @@ macro_rules! every_kind {
                 crate::support::within(crate::support::PATIENCE, || {
                     super::a_recorder_may_call_the_store(&$store::new());
                 });
+            }
+
+            #[test]
+            fn a_recorder_that_panics_makes_no_gap() {
+                super::a_recorder_that_panics_makes_no_gap(&$store::new());
             }
 
             #[test]
@@ -336,8 +342,31 @@ fn a_recorder_may_call_the_store(store: &(impl RegistryStore + 'static)) {
         watch.recv().unwrap();
         store.save_service(pod("db", "pod-1")).unwrap();
         watch.recv().unwrap();
+        store
+            .with_view(|view| assert!(view.services().count() > 0))
+            .unwrap();
     });
     assert!(calls.get() > 10, "{}", calls.get());
+}
+
+/// What it panics at has not been taken.
+fn a_recorder_that_panics_makes_no_gap(store: &(impl RegistryStore + 'static)) {
+    let mut watch = store.watch(Selection::All).unwrap();
+    watch.recv().unwrap();
+    store.save_service(pod("db", "pod-1")).unwrap();
+    let recorder = Curious {
+        ask: || panic!("injected by a test"),
+        is_asking: Cell::new(false),
+    };
+    let take = AssertUnwindSafe(|| metrics::with_local_recorder(&recorder, || watch.try_recv()));
+    assert!(catch_unwind(take).is_err());
+    let Some(Event::Changes { changes, .. }) = watch.try_recv().unwrap() else {
+        panic!("the event was lost");
+    };
+    assert!(
+        matches!(&changes[..], [Difference::Added(_)]),
+        "{changes:?}"
+    );
 }
 
 /// So it may of leases, when a sweep is over.

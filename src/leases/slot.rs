@@ -60,10 +60,6 @@ impl Slot {
         self.ends.load(Relaxed)
     }
 
-    pub(super) fn is_due(&self, now: Nanos) -> bool {
-        self.ends() <= now
-    }
-
     /// Puts off the end. One read-modify-write: of a renewal and an [`expire`](Self::expire)
     /// that meet, the first one wins, and the second one learns it.
     pub(super) fn renew(&self, now: Nanos) -> Result<(), LeaseLost> {
@@ -93,7 +89,7 @@ impl Slot {
 
     /// What a twin does instead of [`expire`](Self::expire).
     pub(super) fn expire_in_two_steps(&self, now: Nanos) -> bool {
-        let is_due = self.is_due(now);
+        let is_due = self.ends() <= now;
         if is_due {
             self.ends.store(LOST, Relaxed);
         }

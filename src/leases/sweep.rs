@@ -159,17 +159,17 @@ impl<S: RegistryStore> Inner<S> {
     fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
         let until = now.saturating_add(sweeper.guard.hold());
         let mut overdue = std::mem::take(&mut sweeper.withheld);
-        for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
-            self.table().put_back(renewed.slot);
-        }
         let mut due = Vec::new();
         while self.table().take_due(now, &mut due) {}
-        overdue.extend(due.into_iter().map(|slot| Withheld {
-            ended: slot.ends(),
+        overdue.extend(due.into_iter().map(|(slot, ended)| Withheld {
             slot,
+            ended,
             until,
             is_shown: false,
         }));
+        for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
+            self.table().put_back(renewed.slot);
+        }
         let verdict = sweeper.guard.judge(overdue.iter().map(|one| &one.slot.key));
         for one in overdue {
             if one.until > now && verdict.withholds(&one.slot.key) {

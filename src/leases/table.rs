@@ -110,9 +110,9 @@ impl Table {
         self.entries.keys().cloned().collect()
     }
 
-    /// Takes out of the queue what is due, and moves what was renewed. Answers whether there is
-    /// more of it. O(log leases) for each place that has come.
-    pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<Arc<Slot>>) -> bool {
+    /// Takes out of the queue what is due, with its end, and moves what was renewed. Answers
+    /// whether there is more of it. O(log leases) for each place that has come.
+    pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<(Arc<Slot>, Nanos)>) -> bool {
         for _ in 0..AT_ONCE {
             let Some(first) = self.queue.first_entry() else {
                 return false;
@@ -125,8 +125,10 @@ impl Table {
             {
                 self.looks += 1;
             }
-            if slot.is_due(now) {
-                due.push(slot);
+            // Looked at once: a renewal that comes next has another end than this.
+            let ends = slot.ends();
+            if ends <= now {
+                due.push((slot, ends));
             } else {
                 self.put_back(slot);
             }

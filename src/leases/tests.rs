@@ -152,3 +152,21 @@ fn who_came_after_a_removal_that_failed_stays() {
     assert_eq!(leases.renew(&lease), Ok(()));
     assert!(store.contains_service("web:1").unwrap());
 }
+
+/// It is not the later end that is taken for the one that has passed.
+#[test]
+fn a_renewal_behind_a_look_shows() {
+    let start = Instant::now();
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let web = ServiceRegistration::new("web", "1");
+    let lease = leases.register(web, TTL).unwrap();
+    let now = lease.0.ends();
+    let mut due = Vec::new();
+    assert!(!leases.inner.table().take_due(now, &mut due));
+    let [(slot, ended)] = &due[..] else {
+        panic!("{due:?}");
+    };
+    assert_eq!(slot.renew(now), Ok(()));
+    assert_ne!(slot.ends(), *ended);
+}

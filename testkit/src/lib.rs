@@ -27,6 +27,9 @@ pub mod conditions;
 #[path = "contract/copies.rs"]
 pub mod copies;
 #[doc(hidden)]
+#[path = "contract/guarding.rs"]
+pub mod guarding;
+#[doc(hidden)]
 #[path = "contract/law.rs"]
 pub mod law;
 #[doc(hidden)]

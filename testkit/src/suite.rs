@@ -255,15 +255,19 @@ macro_rules! watched_store {
                 what_expires_goes_in_one_commit
                 a_pod_that_others_removed_has_lost_its_lease
                 a_registered_pod_is_given_a_lease
+                a_record_of_another_life_takes_no_lease
+                a_restored_pod_is_granted_its_whole_time
                 leases_of_others_are_refused
+                a_revoked_lease_is_lost
+                a_refused_registration_has_no_lease
+            }
+            guarding {
                 everything_silent_is_withheld_and_goes_after_its_time
                 who_falls_silent_one_by_one_is_withheld
                 the_guard_forgets_who_left_long_ago
                 who_renews_while_withheld_stays
                 the_last_pod_of_a_name_is_withheld_and_goes
                 an_explicit_removal_of_the_last_pod_shows_as_empty
-                a_revoked_lease_is_lost
-                a_refused_registration_has_no_lease
             }
             overtaken {
                 who_registers_anew_in_between_is_let_alone
