@@ -24,8 +24,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use service_registry::changes::{Difference, Event, LogOptions, Selection};
 use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{
-    Batch, MemoryStore, Registry, RegistryStore, ServiceRegistration, ServiceStatus, StoreError,
-    metrics as ours,
+    Batch, MemoryStore, Registry, RegistryStore, RegistryView, ServiceRegistration, ServiceStatus,
+    StoreError, metrics as ours,
 };
 
 use support::{at, pod};
@@ -182,7 +182,10 @@ fn the_oldest_snapshot_is_told_by_its_age() {
 #[cfg(feature = "thread-safe")]
 #[test]
 fn a_wait_for_the_turn_is_told_in_full() {
-    support::within(support::PATIENCE, || {
+    const HELD: Duration = Duration::from_millis(400);
+
+    /// The wait of a writer and the time of its commit, in seconds.
+    fn of_a_writer() -> (f64, f64) {
         let store = service_registry::ThreadSafeMemoryStore::new();
         store.save_service(pod("db", "pod-1")).unwrap();
         let (entered, has_entered) = channel();
@@ -191,7 +194,7 @@ fn a_wait_for_the_turn_is_told_in_full() {
             scope.spawn(move || {
                 let read = store.with_service("db:pod-1", |_| {
                     entered.send(()).unwrap();
-                    thread::sleep(Duration::from_millis(400));
+                    thread::sleep(HELD);
                 });
                 read.unwrap();
             });
@@ -199,10 +202,16 @@ fn a_wait_for_the_turn_is_told_in_full() {
             told(|| store.save_service(pod("db", "pod-2")).unwrap())
         });
         let of = |name: &str| told[&format!("service_registry_{name}{{store=\"thread-safe\"}}")];
-        let waited = of("turn_wait_seconds_sum");
-        // A half, so that a busy machine may begin to write late.
-        assert!(waited >= 0.2, "{waited} s");
-        assert!(of("commit_seconds_sum") >= waited);
+        (of("turn_wait_seconds_sum"), of("commit_seconds_sum"))
+    }
+
+    support::within(support::PATIENCE, || {
+        // On a busy machine the writer may come when the reader has gone.
+        let most = (0..20).map(|_| of_a_writer()).find(|(waited, took)| {
+            assert!(took >= waited);
+            *waited >= HELD.as_secs_f64() / 2.0
+        });
+        most.expect("a wait of more than nothing");
     });
 }
 
