@@ -120,6 +120,7 @@ mod on {
     pub(crate) struct Asked(Instant);
 
     /// What the worker tells the caller, who notes it.
+    #[cfg(feature = "worker")]
     #[derive(Default)]
     #[cfg(feature = "worker")]
     pub(crate) struct Served {

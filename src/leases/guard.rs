@@ -59,6 +59,11 @@ impl Guard {
         }
     }
 
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn names(&self) -> usize {
+        self.names.len()
+    }
+
     pub(super) fn hold(&self) -> Nanos {
         nanos(self.options.hold)
     }

@@ -38,7 +38,7 @@ pub struct Sweep {
 #[derive(Debug)]
 pub(super) struct Sweeper {
     watch: Watch,
-    guard: Guard,
+    pub(super) guard: Guard,
     withheld: Vec<Withheld>,
     /// Those whose leases have ended, and whose removal is to be committed.
     condemned: Vec<Arc<Slot>>,
@@ -132,6 +132,7 @@ impl<S: RegistryStore> Inner<S> {
                 }
                 None => is_behind = false,
             }
+            // With `<=` one event of the next sweep would come along, which harms nobody.
             is_behind &= sweeper.watch.revision() < head;
         }
         Ok(())

@@ -170,3 +170,31 @@ fn a_renewal_behind_a_look_shows() {
     assert_eq!(slot.renew(now), Ok(()));
     assert_ne!(slot.ends(), *ended);
 }
+
+/// Names of which nothing is left, and nothing went lately, take no memory.
+#[test]
+fn the_guard_forgets_names() {
+    let start = Instant::now();
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let names = || {
+        leases.sweep(start).unwrap();
+        leases.inner.sweeper.lock().unwrap().guard.names()
+    };
+    let register = |name: &str| {
+        let registration = ServiceRegistration::new(name, "1");
+        leases.registry().register(registration).unwrap()
+    };
+    assert_eq!(names(), 0);
+    register("one");
+    register("two");
+    assert_eq!(names(), 2);
+    leases.registry().unregister("two", "1").unwrap();
+    assert_eq!(names(), 1);
+    // Told as a state.
+    let other = ServiceInfo::new(ServiceRegistration::new("other", "1")).unwrap();
+    let mut batch = Batch::new();
+    batch.replace_all(vec![other], vec![]);
+    leases.registry().commit(batch).unwrap();
+    assert_eq!(names(), 1);
+}

@@ -201,7 +201,10 @@ impl MemoryStore {
 
     /// Does what is left to do when the turn is over, or leaves it to the worker.
     #[inline]
-    #[cfg_attr(not(feature = "worker"), allow(clippy::unused_self))]
+    #[cfg_attr(
+        not(feature = "worker"),
+        allow(clippy::unused_self, clippy::unnecessary_wraps)
+    )]
     fn leave(&self, left: Option<Aftermath>) {
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {

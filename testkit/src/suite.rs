@@ -274,6 +274,7 @@ macro_rules! watched_store {
                 who_is_gone_before_its_lease_comes_has_lost_it
                 the_lease_of_a_later_registration_stays
                 the_guard_counts_what_replaced_everything
+                what_a_check_finds_of_a_withheld_pod_stands
             }
         }
     };
@@ -297,6 +298,7 @@ macro_rules! shared_watched_store {
             }
             leasing {
                 of_a_renewal_and_a_sweep_one_wins
+                who_renews_while_a_sweep_looks_ends_later
                 a_renewal_waits_neither_for_sweeps_nor_for_the_store
                 a_lease_is_lost_exactly_where_its_pod_is_another;
                 from make:

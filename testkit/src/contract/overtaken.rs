@@ -200,3 +200,23 @@ pub fn the_guard_counts_what_replaced_everything(store: &impl RegistryStore) {
         assert_eq!(leases.stats().leases, 2);
     }
 }
+
+/// It is marked once; then checks have the word, whether or not it renews.
+pub fn what_a_check_finds_of_a_withheld_pod_stands(store: &impl RegistryStore) {
+    let clock = Clock::new();
+    let leases = clock.leases(store, guarded());
+    let _silent = leases.register(web("1"), TTL).unwrap();
+    let status = |found| {
+        let registry = leases.registry();
+        registry.update_health_status("web:1", found).unwrap();
+        leases.sweep(clock.now()).unwrap();
+        store.get_service("web:1").unwrap().status()
+    };
+    let healthy = ServiceStatus::Healthy;
+    assert_eq!(status(healthy), healthy);
+    clock.pass(TTL);
+    assert_eq!(status(healthy), ServiceStatus::Unknown);
+    assert_eq!(leases.stats().withheld, 1);
+    assert_eq!(status(healthy), healthy);
+    assert_eq!(leases.stats().withheld, 1);
+}
