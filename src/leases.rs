@@ -4,8 +4,10 @@
 //! lease while it lives, and is removed when it does not: see [`Leases`].
 
 mod guard;
+mod lease;
 #[cfg(all(test, loom))]
 mod models;
+mod options;
 mod slot;
 mod sweep;
 mod table;
@@ -13,7 +15,6 @@ mod table;
 mod tests;
 mod thread;
 
-use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
@@ -24,7 +25,6 @@ use crate::model::batch::Batch;
 use crate::model::cause::Cause;
 use crate::model::condition::Expected;
 use crate::model::error::Result;
-use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::registration::ServiceRegistration;
 use crate::model::revision::Revision;
@@ -33,7 +33,9 @@ use crate::registry::Registry;
 use crate::store::RegistryStore;
 use crate::sync::{Mutex, MutexGuard};
 
-pub use guard::LeaseOptions;
+pub use lease::Lease;
+pub use options::LeaseOptions;
+pub use slot::LeaseLost;
 pub use sweep::Sweep;
 pub use thread::Sweeping;
 
@@ -124,18 +126,6 @@ struct Inner<S> {
     /// Whoever sweeps.
     sweeper: Mutex<Sweeper>,
 }
-
-/// The right of one registered pod to stay, see [`Leases`].
-///
-/// Dropping it changes nothing: the pod stays until the lease ends. A clone is the same lease.
-#[derive(Clone)]
-#[must_use = "a lease that nobody renews ends"]
-pub struct Lease(Arc<Slot>);
-
-/// The lease has ended, or its pod was removed or registered anew. A pod that wants to stay
-/// registers again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseLost;
 
 /// How many leases there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -364,23 +354,6 @@ impl<S: RegistryStore> Inner<S> {
     }
 }
 
-impl Lease {
-    /// `service:pod`
-    pub fn key(&self) -> &ServiceKey {
-        &self.0.key
-    }
-
-    /// The [incarnation](ServiceInfo::incarnation) of the pod that it is of.
-    pub fn incarnation(&self) -> Revision {
-        self.0.incarnation
-    }
-
-    /// How long it runs after each renewal.
-    pub fn ttl(&self) -> Duration {
-        Duration::from_nanos(self.0.ttl)
-    }
-}
-
 impl<S> Clone for Leases<S> {
     fn clone(&self) -> Leases<S> {
         Leases {
@@ -394,21 +367,3 @@ impl<S: RegistryStore> fmt::Debug for Leases<S> {
         f.debug_tuple("Leases").field(&self.stats()).finish()
     }
 }
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("key", self.key())
-            .field("incarnation", &self.incarnation())
-            .field("ttl", &self.ttl())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for LeaseLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lease has ended, or its pod was removed or registered anew")
-    }
-}
-
-impl Error for LeaseLost {}

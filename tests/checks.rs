@@ -12,6 +12,8 @@ mod scripted;
 #[path = "checks/servers.rs"]
 mod servers;
 
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -112,6 +114,15 @@ fn tcp_tells_who_listens<S: RegistryStore + Send + Sync + 'static>(make: fn() ->
         let servers = [("hanging", &hangs, Healthy), ("gone", &gone, Unhealthy)];
         settle(make(), TcpProbe::new(), &servers);
     });
+}
+
+/// Nobody else gets the address while the test lasts, and is found well there.
+#[test]
+fn an_address_at_which_nobody_listens_stays_so() {
+    let gone = Server::gone();
+    TcpListener::bind(gone.address).unwrap_err();
+    let refused = TcpStream::connect(gone.address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 macro_rules! suite {

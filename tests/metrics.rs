@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -174,6 +176,43 @@ fn the_oldest_snapshot_is_told_by_its_age() {
     assert_eq!(age(), 10.0);
     drop(snapshot);
     assert_eq!(age(), 0.0);
+}
+
+/// A writer that waits for a reader says for how long, and its commit took no less.
+#[cfg(feature = "thread-safe")]
+#[test]
+fn a_wait_for_the_turn_is_told_in_full() {
+    const HELD: Duration = Duration::from_millis(400);
+
+    /// The wait of a writer and the time of its commit, in seconds.
+    fn of_a_writer() -> (f64, f64) {
+        let store = service_registry::ThreadSafeMemoryStore::new();
+        store.save_service(pod("db", "pod-1")).unwrap();
+        let (entered, has_entered) = channel();
+        let told = thread::scope(|scope| {
+            let store = &store;
+            scope.spawn(move || {
+                let read = store.with_service("db:pod-1", |_| {
+                    entered.send(()).unwrap();
+                    thread::sleep(HELD);
+                });
+                read.unwrap();
+            });
+            has_entered.recv().unwrap();
+            told(|| store.save_service(pod("db", "pod-2")).unwrap())
+        });
+        let of = |name: &str| told[&format!("service_registry_{name}{{store=\"thread-safe\"}}")];
+        (of("turn_wait_seconds_sum"), of("commit_seconds_sum"))
+    }
+
+    support::within(support::PATIENCE, || {
+        // On a busy machine the writer may come when the reader has gone.
+        let most = (0..20).map(|_| of_a_writer()).find(|(waited, took)| {
+            assert!(took >= waited);
+            *waited >= HELD.as_secs_f64() / 2.0
+        });
+        most.expect("a wait of more than nothing");
+    });
 }
 
 #[test]

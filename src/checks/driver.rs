@@ -12,7 +12,8 @@ use hashbrown::HashMap;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::{CheckOptions, Probe};
+use super::options::CheckOptions;
+use super::probe::Probe;
 use crate::changes::{Difference, Event, Watch};
 use crate::hash::RandomState;
 use crate::model::batch::Batch;
@@ -27,6 +28,9 @@ use crate::store::RegistryStore;
 
 /// How late a probe may begin.
 const LONGEST_NAP: Duration = Duration::from_millis(20);
+/// No shorter one: checks without a pause would keep a processor to themselves.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+/// Further than any clock goes would be no time.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Driver<S, P> {
@@ -99,8 +103,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         mut options: CheckOptions,
         watch: Watch,
     ) -> Driver<S, P> {
-        // Further than any clock goes would be no time.
-        options.interval = options.interval.min(LONGEST_INTERVAL);
+        options.interval = options.interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
         Driver {
             registry,
             probe: Arc::new(probe),
@@ -244,10 +247,16 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             return Ok(());
         };
         // The record of now: the watch does not tell of times of checks.
-        let Some(service) = self.registry.find_service(&key)? else {
-            // It has left, and the watch will say so. A place in the queue it must have.
-            self.enqueue(&key, at + self.options.interval);
-            return Ok(());
+        let service = match self.registry.find_service(&key) {
+            Ok(Some(service)) => service,
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            // It has left, and the watch will say so; or the store cannot tell now. A place in the
+            // queue it must have.
+            Ok(None) | Err(_) => {
+                let next = self.next_after(at);
+                self.enqueue(&key, next);
+                return Ok(());
+            }
         };
         let Some(pod) = self.pods.get_mut(&key) else {
             return Ok(());

@@ -1,8 +1,9 @@
 //! [`Slot`]: until when one lease runs. The only thing in which a renewal and a sweep meet.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
-use crate::leases::LeaseLost;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
 use crate::sync::atomic::AtomicU64;
@@ -24,6 +25,19 @@ pub(super) fn nanos(duration: Duration) -> Nanos {
 pub(super) fn later(time: Nanos, by: Nanos) -> Nanos {
     time.saturating_add(by).min(NEVER)
 }
+
+/// The lease has ended, or its pod was removed or registered anew. A pod that wants to stay
+/// registers again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLost;
+
+impl fmt::Display for LeaseLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lease has ended, or its pod was removed or registered anew")
+    }
+}
+
+impl Error for LeaseLost {}
 
 /// One lease.
 #[derive(Debug)]

@@ -160,6 +160,13 @@ impl<S: RegistryStore> Inner<S> {
     fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
         let until = now.saturating_add(sweeper.guard.hold());
         let mut overdue = std::mem::take(&mut sweeper.withheld);
+        let put_renewed_back = |overdue: &mut Vec<Withheld>| {
+            for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
+                self.table().put_back(renewed.slot);
+            }
+        };
+        // Before the queue is asked: who was renewed may be due again.
+        put_renewed_back(&mut overdue);
         let mut due = Vec::new();
         while self.table().take_due(now, &mut due) {}
         overdue.extend(due.into_iter().map(|(slot, ended)| Withheld {
@@ -168,9 +175,7 @@ impl<S: RegistryStore> Inner<S> {
             until,
             is_shown: false,
         }));
-        for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
-            self.table().put_back(renewed.slot);
-        }
+        put_renewed_back(&mut overdue);
         let verdict = sweeper.guard.judge(overdue.iter().map(|one| &one.slot.key));
         for one in overdue {
             if one.until > now && verdict.withholds(&one.slot.key) {
