@@ -179,6 +179,7 @@ pub use store::*;
 /// The examples of the README and of the guide, compiled.
 #[cfg(all(
     doctest,
+    feature = "checks",
     feature = "snapshot",
     feature = "versioned",
     feature = "worker",
