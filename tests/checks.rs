@@ -170,3 +170,52 @@ fn a_server_that_flaps_changes_no_status() {
         }
     });
 }
+
+/// Does not find out before the runtime ends.
+#[cfg(feature = "thread-safe")]
+struct Waits(Arc<std::sync::atomic::AtomicUsize>);
+
+#[cfg(feature = "thread-safe")]
+impl Probe for Waits {
+    async fn probe(&self, _: &service_registry::ServiceInfo) -> bool {
+        self.0.fetch_add(1, SeqCst);
+        std::future::pending().await
+    }
+}
+
+#[cfg(feature = "thread-safe")]
+#[test]
+fn a_runtime_that_shuts_down_says_nothing_of_pods() {
+    support::within(support::PATIENCE, || {
+        let store = Arc::new(service_registry::ThreadSafeMemoryStore::new());
+        let registry = Registry::new(store);
+        for pod in 0..50 {
+            let registration = ServiceRegistration::new("web", pod.to_string());
+            registry.register(registration).unwrap();
+        }
+        let runtime = runtime();
+        let asked = Arc::default();
+        let options = CheckOptions {
+            timeout: Duration::from_secs(3_600),
+            fall: 1,
+            ..OPTIONS
+        };
+        let checks = Checks::new(registry.clone(), Waits(Arc::clone(&asked)), options);
+        let handle = runtime.handle().clone();
+        let driver = thread::spawn(move || handle.block_on(checks.run()));
+        while asked.load(SeqCst) < 50 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        runtime.shutdown_background();
+        // Timers panic where the runtime has ended.
+        assert!(driver.join().is_err());
+        for service in registry.get_services_by_name("web").unwrap() {
+            assert_eq!(
+                service.status(),
+                ServiceStatus::Unknown,
+                "{}",
+                service.key()
+            );
+        }
+    });
+}

@@ -92,7 +92,7 @@ impl Chance {
 
 enum Step {
     Heard(Result<Event>),
-    Found(Vec<(Id, bool)>),
+    Found(Vec<(Id, Option<bool>)>),
     Due,
 }
 
@@ -145,8 +145,12 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         let mut found = Vec::new();
         while let Poll::Ready(Some(ended)) = self.probes.poll_join_next_with_id(context) {
-            // Whoever panics has failed. Those that were dropped are not under way any more.
-            found.push(ended.unwrap_or_else(|error| (error.id(), false)));
+            found.push(match ended {
+                Ok((id, is_well)) => (id, Some(is_well)),
+                // Whoever panics has failed. What is cancelled while it is under way, is so by a
+                // runtime that shuts down, and says nothing of its pod.
+                Err(error) => (error.id(), error.is_panic().then_some(false)),
+            });
         }
         if !found.is_empty() {
             return Poll::Ready(Step::Found(found));
@@ -289,13 +293,18 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
     }
 
     /// Notes what probes have found, in one commit.
-    fn note(&mut self, found: Vec<(Id, bool)>) -> Result<()> {
+    fn note(&mut self, found: Vec<(Id, Option<bool>)>) -> Result<()> {
         let mut batch = Batch::with_capacity(found.len());
         for (id, is_well) in found {
             let Some(ended) = self.under_way.remove(&id) else {
                 continue;
             };
             let Some(pod) = self.pods.get_mut(&ended.key) else {
+                continue;
+            };
+            let Some(is_well) = is_well else {
+                let next = self.next_after(ended.begun);
+                self.enqueue(&ended.key, next);
                 continue;
             };
             pod.streak = if is_well {

@@ -2,12 +2,15 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::task::Poll;
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use crate::model::host::Host;
 use crate::model::record::ServiceInfo;
@@ -35,6 +38,9 @@ pub trait Probe: Send + Sync + 'static {
 }
 
 /// Well is a pod whose first provider accepts a TCP connection. One without providers is not.
+///
+/// Names are looked up by the system, on the threads that the runtime has for what blocks, and at
+/// most 16 at once in the process: a look-up that takes long can be waited for no longer, but not be ended.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TcpProbe;
@@ -53,7 +59,7 @@ impl Probe for TcpProbe {
         };
         let connected = match &provider.host {
             Host::Ip(ip) => TcpStream::connect((*ip, provider.port)).await,
-            Host::Name(name) => TcpStream::connect((&**name, provider.port)).await,
+            Host::Name(name) => connect(name, provider.port).await,
         };
         connected.is_ok()
     }
@@ -65,6 +71,8 @@ impl Probe for TcpProbe {
 /// It speaks HTTP/1.1, without TLS, on a connection for each probe, follows no redirects and
 /// reads no more than the head of an answer. Another URL than `http://host[:port][/path]` is a
 /// failure.
+///
+/// Names are looked up as [`TcpProbe`] does.
 ///
 /// A pod chooses its URL when it registers, and so what this sends a GET to. Where pods are not
 /// trusted, write a [`Probe`] that checks the URL first and then asks this one.
@@ -111,13 +119,38 @@ fn plain(host: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
+/// Each takes a thread, until the system answers.
+static LOOK_UPS: Semaphore = Semaphore::const_new(16);
+
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return TcpStream::connect((ip, port)).await;
+    }
+    let name = host.to_owned();
+    let found = look_up(&LOOK_UPS, move || (&*name, port).to_socket_addrs()).await?;
+    TcpStream::connect(&*found.collect::<Vec<_>>()).await
+}
+
+async fn look_up<T: Send + 'static>(
+    look_ups: &'static Semaphore,
+    resolve: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = look_ups.acquire().await.map_err(io::Error::other)?;
+    let found = spawn_blocking(move || {
+        // It goes with the look-up, which goes on where the probe has been dropped.
+        let _permit = permit;
+        resolve()
+    });
+    found.await?
+}
+
 /// More than any head needs that says how a pod is.
 const LONGEST_HEAD: usize = 8 << 10;
 
 /// Answers with the status.
 async fn get(uri: &Uri, port: u16) -> io::Result<u16> {
     let [host, authority] = [uri.host(), uri.authority().map(Authority::as_str)];
-    let mut stream = TcpStream::connect((plain(host.unwrap_or_default()), port)).await?;
+    let mut stream = connect(plain(host.unwrap_or_default()), port).await?;
     let path = uri.path_and_query().map(PathAndQuery::to_string);
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\n\
@@ -160,7 +193,46 @@ fn final_status(mut head: &[u8]) -> Poll<Option<u16>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    /// As where a name server does not answer: probes give up, look-ups do not.
+    #[test]
+    fn look_ups_that_nobody_waits_for_are_bounded() {
+        static TWO: Semaphore = Semaphore::const_new(2);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (answer, answers) = channel::<()>();
+        let answers = Arc::new(std::sync::Mutex::new(answers));
+        runtime.block_on(async {
+            for _ in 0..20 {
+                let (begun, answers) = (begun.clone(), answers.clone());
+                let looked_up = look_up(&TWO, move || {
+                    begun.fetch_add(1, SeqCst);
+                    let _ = answers.lock().unwrap().recv();
+                    Ok(())
+                });
+                let given_up = timeout(Duration::from_millis(5), looked_up).await;
+                assert!(given_up.is_err());
+            }
+            // The system answers.
+            drop(answer);
+            let found = look_up(&TWO, || Ok(7)).await;
+            assert_eq!(found.unwrap(), 7);
+        });
+        drop(runtime);
+        assert_eq!(begun.load(SeqCst), 2);
+        assert_eq!(TWO.available_permits(), 2);
+    }
 
     #[test]
     fn urls_lead_where_they_say() {
