@@ -198,15 +198,18 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S, receive:
     let commits = writers
         .into_iter()
         .flat_map(|writer| writer.join().unwrap());
-    let mut commits: Vec<Commit> = commits.filter(|one| !one.changes.is_empty()).collect();
+    let mut commits: Vec<Commit> = commits.collect();
     commits.sort_by_key(|one| one.revision);
     let mut state = Copied::default();
     let mut restored = BTreeSet::new();
     for commit in commits {
-        state.apply_all(&commit.changes).unwrap();
-        states.insert(commit.revision, state.clone());
+        // Nothing in place of nothing is told as a state, too.
         if commit.is_restored {
             restored.insert(commit.revision);
+        }
+        if !commit.changes.is_empty() {
+            state.apply_all(&commit.changes).unwrap();
+            states.insert(commit.revision, state.clone());
         }
     }
     let end = store.with_view(|view| Copied::of(view, &Selection::All));
