@@ -204,9 +204,10 @@ impl<S: RegistryStore> Leases<S> {
         if !self.inner.is_registered(key, incarnation)? {
             // Not entered: a record of another store, such as that before a restart, may have a
             // later incarnation than the pod that has the lease.
-            let slot = self.inner.slot(service, ttl);
-            slot.lose();
-            return Ok(Lease(Arc::new(slot)));
+            let lost = Arc::new(self.inner.slot(service, ttl));
+            lost.lose();
+            self.inner.table().forget(key, incarnation);
+            return Ok(Lease(lost));
         }
         let lease = self.inner.enter(service, ttl)?;
         self.inner.check(&lease.0)?;

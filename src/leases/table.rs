@@ -93,6 +93,15 @@ impl Table {
         }
     }
 
+    /// Forgets the lease of a pod that is not registered any more.
+    pub(super) fn forget(&mut self, key: &str, incarnation: Revision) {
+        let known = self.get(key);
+        let of_it = known.filter(|known| known.incarnation == incarnation);
+        if let Some(slot) = of_it.cloned() {
+            self.remove(&slot);
+        }
+    }
+
     /// Learns that under `key` the store has had, at `revision`, the record of this
     /// incarnation, or none.
     pub(super) fn compare(&mut self, key: &str, found: Option<Revision>, revision: Revision) {
