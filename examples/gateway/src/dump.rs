@@ -20,6 +20,10 @@ pub(crate) fn restore(options: &Options, leases: &Leases<Store>) -> Result<(), S
         return Ok(());
     };
     let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    // To open a pipe would wait for who writes to it.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(told(&"is no file"));
+    }
     let file = match File::open(path) {
         Ok(file) => BufReader::new(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -51,7 +55,6 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
 
 /// Writes, unless `written` is the present revision.
 pub(crate) async fn save(shared: &Shared, written: Option<Revision>) -> Result<Revision, String> {
-    let snapshot = shared.registry.store().snapshot();
     let revision = shared.registry.revision();
     let Some(path) = shared
         .options
@@ -61,7 +64,13 @@ pub(crate) async fn save(shared: &Shared, written: Option<Revision>) -> Result<R
     else {
         return Ok(revision);
     };
+    // The file beside the old one has one name. Who has it keeps it to the end, also where nobody
+    // waits for that any more.
+    let turn = shared.dumping.clone().lock_owned().await;
+    // Taken in the turn, so that no older state is written over a newer one.
+    let snapshot = shared.registry.store().snapshot();
     let writing = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
         write(&snapshot, &path).map_err(|error| format!("{}: {error}", path.display()))
     });
     writing.await.map_err(|error| error.to_string())?

@@ -75,7 +75,11 @@ async fn pass_on(
     let permit = permit.map_err(|_| Refusal::full("too many requests are under way", 1))?;
     let (mut head, body) = request.into_parts();
     let via = head.headers.get_all(header::VIA);
-    if via.iter().any(|via| via == NAME) {
+    let via = via.iter().filter_map(|via| via.to_str().ok());
+    if via
+        .flat_map(|via| via.split(','))
+        .any(|via| via.trim() == NAME)
+    {
         let error = "the request has come through this gateway already";
         return Err(Refusal::new(StatusCode::LOOP_DETECTED, error).at(service));
     }
@@ -99,6 +103,10 @@ async fn pass_on(
         let flight = shared.load.begin(&pod);
         let answer = timeout(shared.options.tuning.answer, shared.client.request(request)).await;
         let (is_connected, failure) = match answer {
+            // Nobody asked for another protocol: that is no answer.
+            Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                (true, "closed")
+            }
             Ok(Ok(answer)) => return Ok(passed_back(answer, &pod, flight, permit)),
             Ok(Err(error)) => (!error.is_connect(), "closed"),
             Err(_) => (true, "late"),
@@ -238,6 +246,11 @@ fn passed_back(
     permit: OwnedSemaphorePermit,
 ) -> Response {
     let (mut head, body) = answer.into_parts();
+    // A length that is not to be believed (RFC 9112, 6.3).
+    let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 || head.headers.contains_key(header::TRANSFER_ENCODING) {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     drop_hop_by_hop(&mut head.headers);
     let set = [
         (

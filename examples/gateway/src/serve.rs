@@ -14,9 +14,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 /// Who connects and sends nothing does not stay longer.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Who reads nothing of an answer does not stay longer, either.
+const WRITES_WITHIN: Duration = Duration::from_secs(10);
+/// What is kept of an answer for a connection that takes it slowly.
+const BUFFER: usize = 64 << 10;
 /// More connections than that wait.
 const CONNECTIONS: usize = 2_048;
 
@@ -46,10 +51,13 @@ pub(crate) async fn serve<S, B>(
                     continue;
                 };
                 let _ = stream.set_nodelay(true);
+                let mut stream = TimeoutStream::new(stream);
+                stream.set_write_timeout(Some(WRITES_WITHIN));
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEADERS_WITHIN)
-                    .serve_connection(TokioIo::new(stream), service_for(peer));
+                    .max_buf_size(BUFFER)
+                    .serve_connection(TokioIo::new(Box::pin(stream)), service_for(peer));
                 let mut stop = stops.clone();
                 connections.spawn(async move {
                     let mut connection = pin!(connection);

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use service_registry::Registry;
 use service_registry::balance::{Balancer, Ejections};
 use service_registry::leases::Leases;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::fleet::Fleet;
 use crate::lease_ids::LeaseIds;
@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) told: watch::Sender<Arc<str>>,
     /// True when the gateway stops.
     pub(crate) stop: watch::Sender<bool>,
+    /// Held by who writes the dump.
+    pub(crate) dumping: Arc<Mutex<()>>,
     /// Known when the gateway has an address, which the fleet calls.
     pub(crate) fleet: OnceLock<Fleet>,
     picks: AtomicU64,
@@ -68,6 +70,7 @@ impl Shared {
             proxied: Arc::new(Semaphore::new(PROXIED)),
             told: watch::Sender::new("{}".into()),
             stop: watch::Sender::new(false),
+            dumping: Arc::default(),
             fleet: OnceLock::new(),
             picks: AtomicU64::new(0),
         }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use service_registry::ServiceStatus;
 use service_registry_gateway::{Gateway, Options};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -430,4 +430,54 @@ async fn an_answer_counts_until_it_is_over() {
     go.notify_one();
     assert_eq!(asked.await.unwrap().body, "begin");
     until("it is over", async || in_flight().await == 0).await;
+}
+
+/// Who asks for much and reads nothing is cut off, and does not count any more.
+#[tokio::test]
+async fn who_reads_nothing_does_not_stay() {
+    let (gateway, api) = start(still()).await;
+    let much = serve(async |_| vec![b'x'; 64 << 20].into_response()).await;
+    join(&gateway, &api, "1", much).await;
+    let mut idler = TcpStream::connect(gateway.address()).await.unwrap();
+    let ask = format!(
+        "GET /proxy/cart/ HTTP/1.1\r\nhost: {}\r\n\r\n",
+        gateway.address()
+    );
+    idler.write_all(ask.as_bytes()).await.unwrap();
+    let in_flight = async || api.get("/services/cart").await.json()["pods"][0]["in_flight"].clone();
+    until("it is under way", async || in_flight().await == 1).await;
+    until("it is over", async || in_flight().await == 0).await;
+    let mut got = Vec::new();
+    let _ = idler.read_to_end(&mut got).await;
+    assert!(got.len() < 64 << 20, "{} bytes", got.len());
+}
+
+/// An answer with two lengths has none, and one with another protocol is no answer.
+#[tokio::test]
+async fn answers_that_lie_are_not_passed_on_as_they_are() {
+    for (head, status, body) in [
+        (
+            "200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+            200,
+            "ab",
+        ),
+        (
+            "101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+            502,
+            "",
+        ),
+    ] {
+        let (gateway, api) = start(still()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        join(&gateway, &api, "1", listener.local_addr().unwrap()).await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 4_096]).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 {head}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let answer = api.get("/proxy/cart/").await;
+        assert_eq!(answer.status, status, "{}", answer.body);
+        assert!(answer.body.contains(body), "{}", answer.body);
+    }
 }
