@@ -1,4 +1,4 @@
-//! A watch as the discovery of a balancer: [`tower::discover`](::tower::discover), and so
+//! A watch as the discovery of a balancer: [`tower::discover`], and so
 //! `tower::balance::p2c` and the balanced channel of tonic.
 //!
 //! [`Discovery`] follows a [`Watch`] and tells which pods to balance over. For a balancer of
