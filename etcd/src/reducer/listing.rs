@@ -1,0 +1,121 @@
+//! A list that is under way.
+
+use std::collections::BTreeMap;
+
+use service_registry::ServiceInfo;
+
+use super::{Ask, Known};
+use crate::EtcdRevision;
+use crate::keys::{Place, Prefix};
+use crate::message::{Header, Page, Pair};
+use crate::values::{self, Unreadable};
+
+/// The pages so far, all of the revision of the first.
+pub(super) struct Listing {
+    from: Vec<u8>,
+    first: Option<Header>,
+    pods: Vec<(ServiceInfo, Known)>,
+    aside: BTreeMap<Vec<u8>, Unreadable>,
+    /// The prefix was listed already, and found empty.
+    was_empty: bool,
+    /// It is known to be another etcd than before.
+    pub(super) is_other_etcd: bool,
+}
+
+/// A list that is whole.
+pub(super) struct Listed {
+    pub(super) header: Header,
+    pub(super) pods: Vec<(ServiceInfo, Known)>,
+    pub(super) aside: BTreeMap<Vec<u8>, Unreadable>,
+    pub(super) is_other_etcd: bool,
+}
+
+impl Listing {
+    pub(super) fn new(prefix: &Prefix) -> Listing {
+        Listing {
+            from: prefix.as_str().into(),
+            first: None,
+            pods: Vec::new(),
+            aside: BTreeMap::new(),
+            was_empty: false,
+            is_other_etcd: false,
+        }
+    }
+
+    pub(super) fn ask(&self) -> Ask {
+        Ask::List {
+            from: self.from.clone(),
+            at: self.first.map(|first| first.revision),
+        }
+    }
+
+    /// Takes a page; `is_empty` says that nothing is known yet. Answers when the list is whole.
+    pub(super) fn take(
+        &mut self,
+        prefix: &Prefix,
+        page: Page,
+        is_empty: bool,
+    ) -> Result<Option<Listed>, &'static str> {
+        let first = *self.first.get_or_insert(page.header);
+        if first.revision == EtcdRevision::ZERO {
+            return Err("a list is of no revision");
+        }
+        if page.header.cluster != first.cluster || page.header.revision < first.revision {
+            return Err("the pages of a list are of different etcds");
+        }
+        let has_all = page.count == page.pairs.len() as u64;
+        if page.more == has_all || page.more && page.pairs.is_empty() {
+            return Err("a page does not agree with its count");
+        }
+        let last = page.pairs.last().map(|pair| pair.key.clone());
+        for pair in page.pairs {
+            if pair.key < self.from || !prefix.covers(&pair.key) {
+                return Err("a page has keys that were not asked for");
+            }
+            if pair.modified > first.revision || pair.created > pair.modified {
+                return Err("a page is newer than its list");
+            }
+            self.from.clone_from(&pair.key);
+            self.from.push(0);
+            self.pair(prefix, pair);
+        }
+        if page.more {
+            debug_assert!(last.is_some_and(|last| self.from.starts_with(&last)));
+            return Ok(None);
+        }
+        let has_nothing = self.pods.is_empty() && self.aside.is_empty();
+        if has_nothing && !is_empty && !self.was_empty {
+            let is_other_etcd = self.is_other_etcd;
+            *self = Listing::new(prefix);
+            self.was_empty = true;
+            self.is_other_etcd = is_other_etcd;
+            return Ok(None);
+        }
+        Ok(Some(Listed {
+            header: first,
+            pods: std::mem::take(&mut self.pods),
+            aside: std::mem::take(&mut self.aside),
+            is_other_etcd: self.is_other_etcd,
+        }))
+    }
+
+    fn pair(&mut self, prefix: &Prefix, pair: Pair) {
+        let read = match prefix.place(&pair.key) {
+            Ok(Place::Marker) => return,
+            Ok(Place::Pod(pod)) => values::decode(&pod, &pair.value),
+            Err(bad) => Err(Unreadable::Key(bad)),
+        };
+        match read {
+            Ok(pod) => {
+                let known = Known {
+                    created: pair.created,
+                    modified: pair.modified,
+                };
+                self.pods.push((pod, known));
+            }
+            Err(reason) => {
+                self.aside.insert(pair.key, reason);
+            }
+        }
+    }
+}
