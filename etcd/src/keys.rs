@@ -46,9 +46,7 @@ impl fmt::Display for BadKey {
             BadKey::Slashes(count) => {
                 write!(f, "the key has {count} slashes behind the prefix, not one")
             }
-            BadKey::Encoding => {
-                f.write_str("the key has a % that begins neither %25 nor %2F")
-            }
+            BadKey::Encoding => f.write_str("the key has a % that begins neither %25 nor %2F"),
             BadKey::Name(problem) => f.write_str(problem),
         }
     }
@@ -167,7 +165,13 @@ mod tests {
 
     #[test]
     fn a_service_whose_name_begins_anothers_has_keys_of_its_own() {
-        let keys = [("web", "1"), ("web2", "1"), ("web/2", "1"), ("web", "2/1"), ("web%2F2", "1")];
+        let keys = [
+            ("web", "1"),
+            ("web2", "1"),
+            ("web/2", "1"),
+            ("web", "2/1"),
+            ("web%2F2", "1"),
+        ];
         let keys = keys.map(|(service, pod)| prefix().key(&ServiceKey::new(service, pod).unwrap()));
         assert_eq!(keys[2], "/pods/web%2F2/1");
         assert_eq!(keys[4], "/pods/web%252F2/1");
@@ -185,10 +189,17 @@ mod tests {
         assert_eq!(place(b"web/\xff"), Err(BadKey::NotUtf8));
         // In lower case it would be a second key of one pod.
         for encoded in ["a%2fb/1", "a%/1", "a%2/1", "%41/1", "%2é/1"] {
-            assert_eq!(place(encoded.as_bytes()), Err(BadKey::Encoding), "{encoded}");
+            assert_eq!(
+                place(encoded.as_bytes()),
+                Err(BadKey::Encoding),
+                "{encoded}"
+            );
         }
         for name in ["/1", "web/", "a:b/1", " a/1", "a\n/1"] {
-            assert!(matches!(place(name.as_bytes()), Err(BadKey::Name(_))), "{name}");
+            assert!(
+                matches!(place(name.as_bytes()), Err(BadKey::Name(_))),
+                "{name}"
+            );
         }
         assert_eq!(place(b"%/barrier"), Ok(Place::Marker));
         assert_eq!(place(b"%/other"), Err(BadKey::Encoding));

@@ -23,9 +23,9 @@
 //! - A list is believed if its pages agree with their counts; an empty one, where there was
 //!   something, only when it is empty twice.
 
-mod listing;
 #[cfg(test)]
 mod histories;
+mod listing;
 #[cfg(test)]
 mod tests;
 
@@ -123,6 +123,8 @@ pub(crate) struct Reducer {
     applied: EtcdRevision,
     known: HashMap<ServiceKey, Known>,
     aside: Aside,
+    /// It is known to be another etcd than before, whatever its numbers say.
+    is_other_etcd: bool,
     phase: Phase,
 }
 
@@ -136,6 +138,7 @@ impl Reducer {
             applied: EtcdRevision::ZERO,
             known: HashMap::new(),
             aside,
+            is_other_etcd: false,
             phase,
         }
     }
@@ -169,9 +172,8 @@ impl Reducer {
     }
 
     fn list_again(&mut self, why: Why) -> Why {
-        let mut listing = Listing::new(&self.prefix);
-        listing.is_other_etcd = why == Why::OtherEtcd;
-        self.phase = Phase::List(listing);
+        self.is_other_etcd |= why == Why::OtherEtcd;
+        self.phase = Phase::List(Listing::new(&self.prefix));
         why
     }
 
@@ -188,14 +190,7 @@ impl Reducer {
         let listed = match listing.take(&self.prefix, page, was_empty) {
             Ok(Some(listed)) => listed,
             Ok(None) => return Ok(None),
-            Err(what) => {
-                let is_other_etcd = listing.is_other_etcd;
-                let why = self.list_again(Why::Inconsistent(what));
-                if let Phase::List(listing) = &mut self.phase {
-                    listing.is_other_etcd = is_other_etcd;
-                }
-                return Err(why);
-            }
+            Err(what) => return Err(self.list_again(Why::Inconsistent(what))),
         };
         Ok(Some(self.take_list(listed)))
     }
@@ -207,7 +202,7 @@ impl Reducer {
             revision,
             ..
         } = listed.header;
-        let is_new = listed.is_other_etcd || self.has_changed(&listed.header);
+        let is_new = std::mem::take(&mut self.is_other_etcd) || self.has_changed(&listed.header);
         self.epoch += u64::from(is_new || self.home.is_none());
         self.home = Some(Home { cluster, term });
         self.applied = revision;
@@ -217,8 +212,8 @@ impl Reducer {
         for (pod, now) in listed.pods {
             if let Some(before) = self.known.get(pod.key()) {
                 // In another history the same number may be another pod's.
-                let other = before.created != now.created
-                    || is_new && before.modified != now.modified;
+                let other =
+                    before.created != now.created || is_new && before.modified != now.modified;
                 if other {
                     anew.push(pod.clone());
                 }
@@ -337,7 +332,8 @@ impl Reducer {
                 return Err(Why::Inconsistent("revisions of one answer are in disorder"));
             }
             last = revision;
-            let of_one = std::iter::from_fn(|| events.next_if(|event| event.revision() == revision));
+            let of_one =
+                std::iter::from_fn(|| events.next_if(|event| event.revision() == revision));
             if revision <= self.applied {
                 for event in of_one {
                     self.check_known(&event)?;

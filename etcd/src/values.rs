@@ -43,7 +43,10 @@ impl fmt::Display for Unreadable {
         match self {
             Unreadable::Key(bad) => bad.fmt(f),
             Unreadable::Version(version) => {
-                write!(f, "the value is of version {version}, and {VERSION} is known")
+                write!(
+                    f,
+                    "the value is of version {version}, and {VERSION} is known"
+                )
             }
             Unreadable::Value { line, column } => {
                 write!(f, "the value is no pod, in line {line}, column {column}")
@@ -173,9 +176,20 @@ mod tests {
         let key = pod().key().clone();
         let of = |value: &[u8]| decode(&key, value).unwrap_err();
         let secret = br#"{"service_name": "hunter2", "pod_name": 7}"#;
-        for value in [&b""[..], b"hunter2", b"[]", b"{\"a\":", b"\xff\xfe", secret, b"{}"] {
+        for value in [
+            &b""[..],
+            b"hunter2",
+            b"[]",
+            b"{\"a\":",
+            b"\xff\xfe",
+            secret,
+            b"{}",
+        ] {
             let unreadable = of(value);
-            assert!(matches!(unreadable, Unreadable::Value { .. }), "{unreadable:?}");
+            assert!(
+                matches!(unreadable, Unreadable::Value { .. }),
+                "{unreadable:?}"
+            );
             assert!(!format!("{unreadable} {unreadable:?}").contains("hunter2"));
         }
         assert_eq!(of(br#"{"version": 2, "new": []}"#), Unreadable::Version(2));

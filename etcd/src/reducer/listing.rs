@@ -14,12 +14,12 @@ use crate::values::{self, Unreadable};
 pub(super) struct Listing {
     from: Vec<u8>,
     first: Option<Header>,
+    /// How many are to come, from the second page on.
+    rest: Option<u64>,
     pods: Vec<(ServiceInfo, Known)>,
     aside: BTreeMap<Vec<u8>, Unreadable>,
     /// The prefix was listed already, and found empty.
-    was_empty: bool,
-    /// It is known to be another etcd than before.
-    pub(super) is_other_etcd: bool,
+    pub(super) was_empty: bool,
 }
 
 /// A list that is whole.
@@ -27,7 +27,6 @@ pub(super) struct Listed {
     pub(super) header: Header,
     pub(super) pods: Vec<(ServiceInfo, Known)>,
     pub(super) aside: BTreeMap<Vec<u8>, Unreadable>,
-    pub(super) is_other_etcd: bool,
 }
 
 impl Listing {
@@ -35,10 +34,10 @@ impl Listing {
         Listing {
             from: prefix.as_str().into(),
             first: None,
+            rest: None,
             pods: Vec::new(),
             aside: BTreeMap::new(),
             was_empty: false,
-            is_other_etcd: false,
         }
     }
 
@@ -63,11 +62,14 @@ impl Listing {
         if page.header.cluster != first.cluster || page.header.revision < first.revision {
             return Err("the pages of a list are of different etcds");
         }
-        let has_all = page.count == page.pairs.len() as u64;
-        if page.more == has_all || page.more && page.pairs.is_empty() {
+        let rest = page.count.checked_sub(page.pairs.len() as u64);
+        let agrees = rest.is_some_and(|rest| page.more == (rest > 0))
+            && self.rest.is_none_or(|rest| page.count == rest)
+            && !(page.more && page.pairs.is_empty());
+        if !agrees {
             return Err("a page does not agree with its count");
         }
-        let last = page.pairs.last().map(|pair| pair.key.clone());
+        self.rest = rest;
         for pair in page.pairs {
             if pair.key < self.from || !prefix.covers(&pair.key) {
                 return Err("a page has keys that were not asked for");
@@ -80,22 +82,18 @@ impl Listing {
             self.pair(prefix, pair);
         }
         if page.more {
-            debug_assert!(last.is_some_and(|last| self.from.starts_with(&last)));
             return Ok(None);
         }
         let has_nothing = self.pods.is_empty() && self.aside.is_empty();
         if has_nothing && !is_empty && !self.was_empty {
-            let is_other_etcd = self.is_other_etcd;
             *self = Listing::new(prefix);
             self.was_empty = true;
-            self.is_other_etcd = is_other_etcd;
             return Ok(None);
         }
         Ok(Some(Listed {
             header: first,
             pods: std::mem::take(&mut self.pods),
             aside: std::mem::take(&mut self.aside),
-            is_other_etcd: self.is_other_etcd,
         }))
     }
 
