@@ -1,0 +1,65 @@
+//! One request, and what to do where it fails.
+
+use std::time::Duration;
+
+use etcd_client::Error as ClientError;
+use tokio::time::timeout;
+
+use crate::Error;
+use crate::backoff::Backoff;
+use crate::state::Why;
+
+/// The answer of a request, or why there is none in time.
+pub(crate) async fn once<T>(
+    patience: Duration,
+    request: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, Why> {
+    match timeout(patience, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(disconnected(&error)),
+        Err(_) => Err(Why::Disconnected("no answer in time".into())),
+    }
+}
+
+pub(crate) fn disconnected(error: &ClientError) -> Why {
+    Why::Disconnected(error.to_string())
+}
+
+/// Makes a request again until it is answered. It has to be one that may happen twice.
+///
+/// # Errors
+///
+/// What etcd refuses, and would refuse again.
+pub(crate) async fn until_answered<T, F>(
+    patience: Duration,
+    mut request: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    loop {
+        match timeout(patience, request()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if is_final(&error) => return Err(error.into()),
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(backoff.next()).await,
+        }
+    }
+}
+
+/// Whether etcd would refuse the same request again. By number, as gRPC has them: the crate that
+/// names them is no dependency of this one.
+fn is_final(error: &ClientError) -> bool {
+    const INVALID_ARGUMENT: i32 = 3;
+    const PERMISSION_DENIED: i32 = 7;
+    const UNIMPLEMENTED: i32 = 12;
+    const UNAUTHENTICATED: i32 = 16;
+    match error {
+        ClientError::GRpcStatus(status) => matches!(
+            status.code() as i32,
+            INVALID_ARGUMENT | PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED
+        ),
+        ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => true,
+        _ => false,
+    }
+}
