@@ -51,13 +51,15 @@ where
 /// names them is no dependency of this one.
 fn is_final(error: &ClientError) -> bool {
     const INVALID_ARGUMENT: i32 = 3;
+    // Of a lease.
+    const NOT_FOUND: i32 = 5;
     const PERMISSION_DENIED: i32 = 7;
     const UNIMPLEMENTED: i32 = 12;
     const UNAUTHENTICATED: i32 = 16;
     match error {
         ClientError::GRpcStatus(status) => matches!(
             status.code() as i32,
-            INVALID_ARGUMENT | PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED
+            INVALID_ARGUMENT | NOT_FOUND | PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED
         ),
         ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => true,
         _ => false,

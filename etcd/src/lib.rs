@@ -1,7 +1,6 @@
 //! A live local copy of a prefix in etcd, in any store of
 //! [`service-registry`](service_registry).
 
-#![allow(dead_code)]
 mod apply;
 mod aside;
 mod backoff;
@@ -10,6 +9,7 @@ mod error;
 pub mod keys;
 mod message;
 mod reducer;
+mod registrar;
 mod replica;
 mod revision;
 mod state;
@@ -22,6 +22,7 @@ use std::time::Duration;
 pub use aside::SetAside;
 pub use error::{Error, InvalidPrefix};
 pub use etcd_client;
+pub use registrar::{Registrar, Registration, RegistrationState};
 pub use replica::{Builder, Replica, Stats};
 pub use revision::EtcdRevision;
 pub use state::{State, Why};

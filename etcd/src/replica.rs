@@ -103,7 +103,7 @@ impl Replica {
     }
 
     /// Waits until everything up to `revision` is in the store: what
-    /// `Registration::revision` tells, or whoever else wrote
+    /// [`Registration::revision`](crate::Registration::revision) tells, or whoever else wrote
     /// under the prefix. It may wait for ever for a revision that did not.
     ///
     /// # Errors

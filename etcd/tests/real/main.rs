@@ -29,5 +29,6 @@ macro_rules! on_both {
 
 mod basics;
 mod proxy;
+mod registrations;
 mod server;
 mod support;
