@@ -28,6 +28,8 @@ macro_rules! on_both {
 }
 
 mod basics;
+mod convergence;
+mod history;
 mod proxy;
 mod registrations;
 mod server;
