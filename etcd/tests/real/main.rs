@@ -29,6 +29,7 @@ macro_rules! on_both {
 
 mod basics;
 mod convergence;
+mod faults;
 mod history;
 mod proxy;
 mod registrations;

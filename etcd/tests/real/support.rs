@@ -46,8 +46,13 @@ pub(crate) type Pods = BTreeMap<String, ServiceInfo>;
 
 /// What etcd has, as another client lists it.
 pub(crate) async fn etcd_has(client: &Client) -> Pods {
-    let options = GetOptions::new().with_prefix();
-    let answer = client.kv_client().get(PREFIX, Some(options)).await.unwrap();
+    let answer = loop {
+        let options = GetOptions::new().with_prefix();
+        if let Ok(answer) = client.kv_client().get(PREFIX, Some(options)).await {
+            break answer;
+        }
+        sleep(Duration::from_millis(20)).await;
+    };
     let mut pods = Pods::new();
     for kv in answer.kvs() {
         // The tests' own reading: the key is that of the pod that the value names.
