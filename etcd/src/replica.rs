@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::aside::SetAside;
 use crate::call::until_answered;
 use crate::keys::Prefix;
-use crate::{Error, EtcdRevision, State, wire};
+use crate::{Error, EtcdRevision, State, Why, wire};
 
 pub use builder::Builder;
 pub use status::Stats;
@@ -61,6 +61,11 @@ impl Replica {
     /// How the copy stands now. O(1).
     pub fn state(&self) -> State {
         self.shared.status().state
+    }
+
+    /// What went wrong last, if it is not synced: also where it never was.
+    pub fn trouble(&self) -> Option<Why> {
+        self.shared.status().trouble
     }
 
     /// Everything up to this revision of etcd is in the store; zero before the first list.

@@ -92,7 +92,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
                 Err(why) => {
                     self.reducer.broken();
                     self.shared.trust(false);
-                    self.shared.stale(self.alive, why);
+                    self.shared.stale(self.alive, &why);
                     sleep(self.backoff.next()).await;
                 }
             }

@@ -42,6 +42,8 @@ pub(super) struct Status {
     pub(super) state: State,
     /// Whether the server's word on the progress of the watch is to be trusted.
     pub(super) trusted: bool,
+    /// What went wrong last, since it was synced.
+    pub(super) trouble: Option<Why>,
     pub(super) ended: Option<Why>,
 }
 
@@ -69,6 +71,7 @@ impl Shared {
             applied: EtcdRevision::ZERO,
             state: State::Never,
             trusted: false,
+            trouble: None,
             ended: None,
         };
         Shared {
@@ -110,6 +113,7 @@ impl Shared {
             let revision = status.applied;
             let is_new = !status.state.is_synced();
             status.state = State::Synced { revision };
+            status.trouble = None;
             is_new
         });
     }
@@ -119,17 +123,18 @@ impl Shared {
             .send_if_modified(|status| std::mem::replace(&mut status.trusted, trusted) != trusted);
     }
 
-    /// The watch has ended, and showed its last sign of life at `since`. The first reason stays,
-    /// until it is synced again.
-    pub(super) fn stale(&self, since: Instant, why: Why) {
-        self.status.send_if_modified(|status| {
-            let was_synced = status.state.is_synced();
+    /// The watch has ended, and showed its last sign of life at `since`; or it could not begin.
+    pub(super) fn stale(&self, since: Instant, why: &Why) {
+        self.status.send_modify(|status| {
+            status.trouble = Some(why.clone());
             match &mut status.state {
-                State::Never => return false,
-                State::Stale { why: before, .. } => *before = why,
-                State::Synced { .. } => status.state = State::Stale { since, why },
+                State::Never => {}
+                State::Stale { why: before, .. } => before.clone_from(why),
+                State::Synced { .. } => {
+                    let why = why.clone();
+                    status.state = State::Stale { since, why };
+                }
             }
-            was_synced
         });
     }
 

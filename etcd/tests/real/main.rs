@@ -33,5 +33,7 @@ mod faults;
 mod history;
 mod proxy;
 mod registrations;
+#[cfg(feature = "tls")]
+mod secure;
 mod server;
 mod support;
