@@ -25,7 +25,8 @@ pub(crate) fn disconnected(error: &ClientError) -> Why {
     Why::Disconnected(error.to_string())
 }
 
-/// Makes a request again until it is answered. It has to be one that may happen twice.
+/// Makes a request again until it is answered, and waits longer each time. It has to be one that
+/// may happen twice.
 ///
 /// # Errors
 ///
@@ -37,13 +38,18 @@ pub(crate) async fn until_answered<T, F>(
 where
     F: Future<Output = Result<T, ClientError>>,
 {
+    const LONGEST: Duration = Duration::from_secs(5);
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    let mut patience = patience;
     loop {
         match timeout(patience, request()).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if is_final(&error) => return Err(error.into()),
-            Ok(Err(_)) | Err(_) => tokio::time::sleep(backoff.next()).await,
+            Ok(Err(_)) => {}
+            // A member that is stopped takes requests, and the next one may be of another.
+            Err(_) => patience = patience.max(LONGEST.min(2 * patience)),
         }
+        tokio::time::sleep(backoff.next()).await;
     }
 }
 

@@ -292,10 +292,13 @@ impl Reducer {
         let Phase::Watch { fragments } = &mut self.phase else {
             return told;
         };
-        if self
-            .home
-            .is_some_and(|home| message.header.cluster != home.cluster)
-        {
+        if message.header.revision == EtcdRevision::ZERO {
+            let why = Why::Inconsistent("a message says not of which etcd it is");
+            told.end = Some(self.list_again(why));
+            return told;
+        }
+        let cluster = message.header.cluster;
+        if self.home.is_some_and(|home| cluster != home.cluster) {
             told.end = Some(self.list_again(Why::OtherEtcd));
             return told;
         }
@@ -414,9 +417,10 @@ impl Reducer {
                 };
                 let before = self.known.insert(info.key().clone(), now);
                 let is_same = before.is_some_and(|before| before.created == now.created);
-                Some(match is_same {
-                    true => Change::Save(info),
-                    false => Change::Register(info),
+                Some(if is_same {
+                    Change::Save(info)
+                } else {
+                    Change::Register(info)
                 })
             }
             Err(reason) => {

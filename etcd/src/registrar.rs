@@ -78,8 +78,9 @@ impl Registrar {
         self
     }
 
-    /// How long one request waits for its answer: 5 seconds unless this says otherwise, and never
-    /// more than a third of the time to live.
+    /// How long one request waits for its answer before it is made again, of another member as
+    /// the client has it: 5 seconds unless this says otherwise, and at first an eighth of the time
+    /// to live.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Registrar {
         self.patience = patience;
@@ -115,12 +116,12 @@ impl Registrar {
         let entry = Entry {
             client: self.client.clone(),
             key: prefix.key(info.key()),
-            naming: match &self.naming {
-                None => None,
-                Some(prefix) => Some(entry::naming_key(prefix, info.key())),
-            },
+            naming: self
+                .naming
+                .as_ref()
+                .map(|prefix| entry::naming_key(prefix, info.key())),
             ttl,
-            patience: self.patience.min(ttl / 3),
+            patience: self.patience.min((ttl / 8).max(Duration::from_millis(250))),
         };
         Registration::begin(entry, info).await
     }

@@ -86,6 +86,7 @@ const fn version() -> u64 {
 }
 
 /// The value of a pod. Whose it is in some store, its source, is no part of it.
+#[allow(clippy::missing_panics_doc)] // Nothing in a record fails to serialize.
 pub fn encode(pod: &ServiceInfo) -> Vec<u8> {
     let written = Written {
         version: VERSION,

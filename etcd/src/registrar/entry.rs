@@ -1,10 +1,13 @@
 //! The requests: each is a transaction that says what must be there.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, Error as ClientError, PutOptions};
 use etcd_client::{Txn, TxnOp, TxnOpResponse, TxnResponse};
 use service_registry::{Provider, ServiceInfo, ServiceKey, ServiceStatus};
+
+use tokio::time::{sleep, timeout};
 
 use crate::call::until_answered;
 use crate::keys::Prefix;
@@ -73,19 +76,39 @@ impl Entry {
     /// Gives a lease back; the keys that are of it go. One attempt: it ends by itself.
     pub(super) async fn revoke(&self, lease: i64) {
         let mut client = self.client.lease_client();
-        let _ = tokio::time::timeout(self.patience, client.revoke(lease)).await;
+        let _ = timeout(self.patience, client.revoke(lease)).await;
     }
 
     /// Whether a lease is there, as it was renewed. An error where nobody answers.
+    ///
+    /// Where the first answer takes long it asks a second time: the client may have another member
+    /// for that.
     pub(super) async fn renew(&self, lease: i64) -> Result<bool, ()> {
+        let first = self.renew_once(lease);
+        let second = async {
+            sleep(self.patience / 3).await;
+            self.renew_once(lease).await
+        };
+        let (mut first, mut second) = (pin!(first), pin!(second));
+        tokio::select! {
+            renewed = &mut first => match renewed {
+                Ok(renewed) => Ok(renewed),
+                Err(()) => second.await,
+            },
+            renewed = &mut second => match renewed {
+                Ok(renewed) => Ok(renewed),
+                Err(()) => first.await,
+            },
+        }
+    }
+
+    async fn renew_once(&self, lease: i64) -> Result<bool, ()> {
         let mut client = self.client.lease_client();
-        let renewal = tokio::time::timeout(self.patience, client.keep_alive(lease)).await;
-        match renewal {
+        match timeout(self.patience, client.keep_alive(lease)).await {
             Ok(Ok(_)) => Ok(true),
             // Without a lease there is no stream, and this does not say whether it is that.
             Ok(Err(ClientError::LeaseKeepAliveError(_))) => {
-                let asked = client.time_to_live(lease, None);
-                match tokio::time::timeout(self.patience, asked).await {
+                match timeout(self.patience, client.time_to_live(lease, None)).await {
                     Ok(Ok(answer)) if answer.ttl() <= 0 => Ok(false),
                     _ => Err(()),
                 }

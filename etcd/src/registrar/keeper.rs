@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 /// key is still there, and ours.
 pub(super) async fn run(inner: Arc<Inner>) {
     let ttl = inner.entry.ttl;
-    let mut backoff = Backoff::new(Duration::from_millis(50), ttl / 6);
+    let mut backoff = Backoff::new(Duration::from_millis(50), ttl / 12);
     let mut renewed = Instant::now();
     loop {
         sleep(ttl / 3).await;

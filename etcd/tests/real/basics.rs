@@ -125,7 +125,7 @@ async fn hard_values(version: Version) {
                 .unwrap()
         );
     }
-    // The same in a watch, where 30 MB of one transaction come in fragments.
+    // The same in a watch, with 1.3 MB in one transaction.
     let mut puts = Vec::new();
     for at in 0..4 {
         let mut registration = pod("big", &at.to_string(), "").registration().clone();

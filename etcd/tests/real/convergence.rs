@@ -205,11 +205,11 @@ impl Run {
         barrier.await.unwrap().unwrap();
         self.follower.follow();
         let stats = self.replica.stats();
-        let states = self.recorder.states();
-        let left_out = self.follower.agrees(&states, stats.lists);
+        let recorded = self.recorder.states();
+        let left_out = self.follower.agrees(&recorded, stats.lists);
         eprintln!(
             "{} states, {left_out} left out by lists; {stats:?}; {:?}",
-            states.len(),
+            recorded.len(),
             self.seen
         );
         assert_eq!(stats.epoch, 1, "it was the same etcd all the time");
@@ -219,11 +219,11 @@ impl Run {
 }
 
 async fn one_member(version: Version) {
-    Run::new(version, 1).await.run(1_200).await;
+    Box::pin(Run::new(version, 1).await.run(1_200)).await;
 }
 
 async fn three_members(version: Version) {
-    Run::new(version, 3).await.run(800).await;
+    Box::pin(Run::new(version, 3).await.run(800)).await;
 }
 
 on_both!(one_member, three_members);

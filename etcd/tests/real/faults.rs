@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::proxy::{Mode, Proxy};
 use crate::server::{Cluster, Version, connect};
-use crate::support::{builder, converges, copy_has, pair, pod, replica};
+use crate::support::{converges, copy_has, pair, pod, replica};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -279,7 +279,78 @@ async fn cut_connections_do_no_harm(version: Version) {
     drop(vandal.await.unwrap());
 }
 
+/// Keep-alives end with a leader (etcd#15922).
+async fn pods_outlive_changes_of_the_leader(version: Version) {
+    let etcd = Cluster::start(version, 3, &[]).await;
+    let client = etcd.client().await;
+    let registrar = registrar(client.clone());
+    let mut pods = Vec::new();
+    for at in 0..5 {
+        pods.push(registrar.register(web(&at.to_string()), TTL).await.unwrap());
+    }
+    let end = Instant::now() + 5 * TTL;
+    let mut changes = 0;
+    while Instant::now() < end {
+        let leader = client.maintenance_client().status().await.unwrap().leader();
+        let members = client.cluster_client().member_list().await.unwrap();
+        let other = members
+            .members()
+            .iter()
+            .find(|member| member.id() != leader)
+            .unwrap()
+            .id();
+        for endpoint in etcd.endpoints() {
+            let mut to = connect(&[endpoint]).await.maintenance_client();
+            let moved = timeout(Duration::from_secs(2), to.move_leader(other)).await;
+            changes += usize::from(matches!(moved, Ok(Ok(_))));
+        }
+        sleep(TTL / 2).await;
+        assert_eq!(etcd_has(&client).await.len(), 5);
+    }
+    assert!(changes >= 5, "{changes} changes");
+    // And the loss of one.
+    let leader = client.maintenance_client().status().await.unwrap().leader();
+    let mut stopped = 0;
+    for (at, endpoint) in etcd.endpoints().into_iter().enumerate() {
+        let status = connect(&[endpoint])
+            .await
+            .maintenance_client()
+            .status()
+            .await
+            .unwrap();
+        if status.header().unwrap().member_id() == leader {
+            stopped = at;
+        }
+    }
+    etcd.stop(stopped);
+    let mut rest = etcd.endpoints();
+    rest.remove(stopped);
+    let rest = connect(&rest).await;
+    // A member that is stopped takes requests, and does not answer: a pod may go, and is back.
+    let mut missing = 0;
+    for _ in 0..40 {
+        sleep(4 * TTL / 40).await;
+        missing += 5 - etcd_has(&rest).await.len();
+    }
+    assert!(missing < 20, "{missing} of 200 times a pod was missing");
+    until("all are there", 2 * TTL, async || {
+        etcd_has(&rest).await.len() == 5
+    })
+    .await;
+    eprintln!("{changes} changes of the leader, {missing} of 200 times a pod was missing");
+    // Gone within a time to live, and one for each change of the leader.
+    drop(pods);
+    until(
+        "they are gone",
+        2 * TTL + Duration::from_secs(2),
+        async || etcd_has(&rest).await.is_empty(),
+    )
+    .await;
+    etcd.go_on(stopped);
+}
+
 on_both!(
+    pods_outlive_changes_of_the_leader,
     a_pod_comes_says_how_it_is_and_goes,
     who_is_gone_is_gone_within_its_time_to_live,
     a_lease_that_is_lost_is_taken_anew,

@@ -32,7 +32,7 @@ pub(crate) fn builder(client: Client) -> Builder {
     Replica::builder(client)
         .prefix(PREFIX)
         .heartbeat(Duration::from_millis(500))
-        .patience(Duration::from_millis(1_000))
+        .patience(Duration::from_secs(1))
         .longest_wait(Duration::from_millis(500))
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn converges(store: &impl RegistryStore, client: &Client, withi
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    /// Of `variable` in the environment, or another one each time; it says which.
+    /// Of `SEED` in the environment, or another one each time; it says which.
     pub(crate) fn new() -> Dice {
         let seed = std::env::var("SEED")
             .ok()
