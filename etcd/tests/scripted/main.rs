@@ -30,7 +30,7 @@ async fn replica(server: &Server) -> (Arc<VersionedStore>, Replica) {
 
 /// With two pods at revision 10, synced.
 async fn synced(version: &str) -> (Server, Watch, Arc<VersionedStore>, Replica) {
-    let mut server = Server::start(version, 10).await;
+    let mut server = Server::start(version, 10);
     server.set(|now| now.pairs = vec![pair("1", 2, 3), pair("2", 4, 5)]);
     let (store, replica) = replica(&server).await;
     let watch = server.watch().await;
@@ -123,7 +123,7 @@ async fn progress_that_runs_ahead_is_not_believed() {
 /// Who answers for the version is another member than that of the watch.
 #[tokio::test]
 async fn the_version_of_another_member_says_nothing() {
-    let mut server = Server::start("3.5.8", 10).await;
+    let mut server = Server::start("3.5.8", 10);
     server.set(|now| now.other_member = Some(2));
     let (_, replica) = replica(&server).await;
     let watch = server.watch().await;

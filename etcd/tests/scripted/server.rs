@@ -117,7 +117,7 @@ struct Service {
 }
 
 impl Server {
-    pub(crate) async fn start(version: &str, revision: i64) -> Server {
+    pub(crate) fn start(version: &str, revision: i64) -> Server {
         let header = PbResponseHeader {
             cluster_id: 7,
             member_id: 1,
