@@ -32,7 +32,7 @@ async fn main() -> Result<(), BoxError> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let etcd = arguments.first().map_or("127.0.0.1:2379", String::as_str);
     match arguments.get(1) {
-        Some(name) => worker(etcd, name).await,
+        Some(name) => Box::pin(worker(etcd, name)).await,
         None => fleet(etcd).await,
     }
 }
