@@ -30,6 +30,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `tls` | etcd over TLS, by rustls |
+//! | `metrics` | how a copy stands, for the crate of that name: the module `metrics` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -40,6 +41,8 @@ mod call;
 mod error;
 pub mod keys;
 mod message;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod reducer;
 mod registrar;
 mod replica;

@@ -2,19 +2,54 @@
 //! than what etcd was.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use service_registry::RegistryStore;
-use service_registry_etcd::etcd_client::{Client, CompactionOptions, Txn, TxnOp};
+use service_registry_etcd::etcd_client::{Client, CompactionOptions, DeleteOptions, Txn, TxnOp};
 use service_registry_etcd::{Replica, State};
-use std::sync::Arc;
 use tokio::time::{sleep, timeout};
 
 use crate::history::{Follower, Recorder};
 use crate::proxy::{Mode, Proxy, proxies};
 use crate::server::{Cluster, Version, connect};
-use crate::support::{Dice, builder, converges, pair, pod};
+use crate::support::{Dice, builder, converges, pair, pod, prefix};
 use service_registry::VersionedStore;
+
+/// Reads all the time: a name that etcd always has is never empty, and no read waits.
+struct Reader {
+    ends: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Reader {
+    fn new(store: Arc<VersionedStore>) -> Reader {
+        let ends = Arc::new(AtomicBool::new(false));
+        let seen = ends.clone();
+        let thread = thread::spawn(move || {
+            let mut reads = 0;
+            while !seen.load(Relaxed) {
+                thread::sleep(Duration::from_micros(100));
+                let count = store.get_services_by_name("always").unwrap().len();
+                assert!(
+                    count == 1 || reads == 0 && count == 0,
+                    "{count} after {reads} reads"
+                );
+                reads += u64::from(count > 0);
+            }
+            reads
+        });
+        Reader { ends, thread }
+    }
+
+    /// How often it has read since there was one.
+    fn end(self) -> u64 {
+        self.ends.store(true, Relaxed);
+        self.thread.join().unwrap()
+    }
+}
 
 struct Run {
     version: Version,
@@ -26,6 +61,7 @@ struct Run {
     replica: Replica,
     recorder: Recorder,
     follower: Follower,
+    reader: Reader,
     written: u64,
     stopped: Option<usize>,
     killed: Option<usize>,
@@ -54,6 +90,7 @@ impl Run {
             etcd,
             direct,
             proxies,
+            reader: Reader::new(store.clone()),
             store,
             replica,
             follower,
@@ -78,6 +115,12 @@ impl Run {
                 _ => TxnOp::put(key, value, None),
             });
         }
+        // One that is never without a pod.
+        let always = |at: u64| pair(&pod("always", &format!("{at:09}"), &format!("always {at}")));
+        let (key, value) = always(self.written);
+        let range = DeleteOptions::new().with_range(key.clone());
+        ops.push(TxnOp::delete(prefix().service("always"), Some(range)));
+        ops.push(TxnOp::put(key, value, None));
         let mut kv = self.direct.kv_client();
         // Whether it was done, the recorder knows.
         let _ = timeout(Duration::from_secs(2), kv.txn(Txn::new().and_then(ops))).await;
@@ -129,9 +172,9 @@ impl Run {
                     .unwrap()
                     .revision();
                 let physical = Some(CompactionOptions::new().with_physical());
-                kv.compact(now - i64::try_from(self.dice.roll(2)).unwrap(), physical)
-                    .await
-                    .unwrap();
+                let at = now - i64::try_from(self.dice.roll(2)).unwrap();
+                // It may have been compacted there before.
+                let _ = kv.compact(at, physical).await;
                 "compacted"
             }
             26 if self.is_whole() => {
@@ -214,7 +257,8 @@ impl Run {
         );
         assert_eq!(stats.epoch, 1, "it was the same etcd all the time");
         assert!(matches!(self.replica.state(), State::Synced { .. }));
-        assert!(self.store.ping().is_ok());
+        let reads = self.reader.end();
+        assert!(reads > 1_000, "{reads} reads");
     }
 }
 

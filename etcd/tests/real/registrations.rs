@@ -279,6 +279,34 @@ async fn cut_connections_do_no_harm(version: Version) {
     drop(vandal.await.unwrap());
 }
 
+/// Of an older backup, where neither the key is there nor the lease; and of one where both are.
+async fn who_is_registered_survives_a_restore(version: Version) {
+    let mut etcd = Cluster::one(version).await;
+    let client = etcd.client().await;
+    let registrar = registrar(client.clone());
+    let ttl = 2 * TTL;
+    let before = registrar.register(web("before"), ttl).await.unwrap();
+    etcd.kill(0);
+    etcd.back_up();
+    etcd.launch(0);
+    etcd.ready().await;
+    let after = registrar.register(web("after"), ttl).await.unwrap();
+    etcd.kill(0);
+    etcd.restore();
+    etcd.launch(0);
+    etcd.ready().await;
+    until("both are there", 3 * ttl, async || {
+        etcd_has(&client).await.len() == 2
+    })
+    .await;
+    sleep(2 * ttl).await;
+    assert_eq!(etcd_has(&client).await.len(), 2);
+    for pod in [before, after] {
+        pod.deregister().await.unwrap();
+    }
+    assert!(etcd_has(&client).await.is_empty());
+}
+
 /// Keep-alives end with a leader (etcd#15922).
 async fn pods_outlive_changes_of_the_leader(version: Version) {
     let etcd = Cluster::start(version, 3, &[]).await;
@@ -351,6 +379,7 @@ async fn pods_outlive_changes_of_the_leader(version: Version) {
 
 on_both!(
     pods_outlive_changes_of_the_leader,
+    who_is_registered_survives_a_restore,
     a_pod_comes_says_how_it_is_and_goes,
     who_is_gone_is_gone_within_its_time_to_live,
     a_lease_that_is_lost_is_taken_anew,

@@ -330,3 +330,29 @@ async fn another_cluster_is_another_epoch() {
     assert_eq!(incarnation("web:1"), before.0, "it is the same in both");
     assert!(incarnation("web:2") > before.1);
 }
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn metrics_tell_how_a_copy_stands() {
+    use service_registry_etcd::metrics::{describe, report};
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let (mut server, watch, _store, replica) = synced("3.5.8").await;
+    let told = |value: &str| {
+        ::metrics::with_local_recorder(&recorder, || {
+            describe();
+            report("pods", &replica);
+        });
+        let page = recorder.handle().render();
+        assert!(page.contains(value), "no {value} in {page}");
+    };
+    told("service_registry_etcd_synced{copy=\"pods\"} 1");
+    told("service_registry_etcd_revision{copy=\"pods\"} 10");
+    told("service_registry_etcd_stale_seconds{copy=\"pods\"} 0");
+    drop(watch);
+    let watch = server.watch().await;
+    told("service_registry_etcd_synced{copy=\"pods\"} 0");
+    watch.created().await;
+    timeout(SOON, replica.synced()).await.unwrap().unwrap();
+    told("service_registry_etcd_watches{copy=\"pods\"} 2");
+    told("service_registry_etcd_lists{copy=\"pods\"} 1");
+}
