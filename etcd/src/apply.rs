@@ -2,7 +2,6 @@
 
 use service_registry::{
     Batch, Cause, Expected, OnForeign, RegistryStore, Result, ServiceInfo, ServiceKey, StoreError,
-    changes::Difference,
 };
 
 use crate::reducer::{Change, What};
@@ -54,8 +53,19 @@ impl<S: RegistryStore> Target<S> {
     }
 
     fn apply_list(&self, pods: Vec<ServiceInfo>, anew: &[ServiceInfo]) -> Result<Applied> {
+        let mut applied = Applied::default();
+        if self.store.stats()?.services > 0 {
+            for pod in &pods {
+                applied.skipped += usize::from(self.owned(pod.key())?.is_err());
+            }
+        }
         let mut batch = Batch::with_capacity(1 + anew.len());
         batch.replace_source(&self.source, pods, OnForeign::Skip);
+        if anew.is_empty() {
+            // Nothing in it meets a conflict.
+            self.store.commit(batch)?;
+            return Ok(applied);
+        }
         loop {
             let mut whole = batch.clone();
             for pod in anew {
@@ -63,13 +73,8 @@ impl<S: RegistryStore> Target<S> {
                     whole.register_service(self.own(pod)?);
                 }
             }
-            if let Some((_, changes)) = settled(self.store.commit_changes(whole))? {
-                let skipped = changes
-                    .iter()
-                    .filter(|change| matches!(change, Difference::Skipped { .. }));
-                return Ok(Applied {
-                    skipped: skipped.count(),
-                });
+            if settled(self.store.commit(whole))?.is_some() {
+                return Ok(applied);
             }
         }
     }

@@ -11,7 +11,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use service_registry::{ServiceInfo, ServiceKey};
 
 use crate::keys::BadKey;
@@ -72,13 +72,14 @@ struct Written<'a> {
     pod: &'a ServiceInfo,
 }
 
-/// What is looked at before the rest.
+/// How a value of this version begins, as it is written here.
+const BEGINNING: &[u8] = br#"{"version":1,"#;
+
+/// What is looked at before the rest, where it does not begin so.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default = "version")]
     version: u64,
-    #[serde(default)]
-    source: Option<IgnoredAny>,
 }
 
 const fn version() -> u64 {
@@ -106,14 +107,16 @@ pub fn encode(pod: &ServiceInfo) -> Vec<u8> {
 ///
 /// [`Unreadable`], saying why.
 pub fn decode(key: &ServiceKey, value: &[u8]) -> Result<ServiceInfo, Unreadable> {
-    let head: Head = serde_json::from_slice(value)?;
-    if head.version != VERSION {
-        return Err(Unreadable::Version(head.version));
+    if !value.starts_with(BEGINNING) {
+        let head: Head = serde_json::from_slice(value)?;
+        if head.version != VERSION {
+            return Err(Unreadable::Version(head.version));
+        }
     }
-    let pod: ServiceInfo = match head.source {
-        None => serde_json::from_slice(value)?,
-        Some(_) => serde_json::from_value(without_source(serde_json::from_slice(value)?))?,
-    };
+    let mut pod: ServiceInfo = serde_json::from_slice(value)?;
+    if pod.source().is_some() {
+        pod = serde_json::from_value(without_source(serde_json::from_slice(value)?))?;
+    }
     if pod.key() != key {
         return Err(Unreadable::OtherPod);
     }
@@ -159,6 +162,7 @@ mod tests {
     #[test]
     fn the_format_is_as_it_is() {
         let value = String::from_utf8(encode(&pod())).unwrap();
+        assert!(value.as_bytes().starts_with(BEGINNING));
         assert_eq!(
             value,
             concat!(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Client, GetOptions, WatchOptions};
 use service_registry::{RegistryStore, StoreError};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::builder::Builder;
@@ -18,7 +19,7 @@ use crate::aside::Aside;
 use crate::backoff::Backoff;
 use crate::call::{disconnected, once};
 use crate::keys::Prefix;
-use crate::message::Message;
+use crate::message::{Message, Page};
 use crate::reducer::{Ask, Commit, Reducer, What};
 use crate::state::Why;
 use crate::version::tells_progress_in_order;
@@ -38,8 +39,26 @@ pub(super) struct Driver<S> {
     backoff: Backoff,
     /// How many keys to ask for in a page.
     limit: usize,
+    /// The page that comes next, if the reducer asks for it: it is on its way while the one before
+    /// it is decoded.
+    ahead: Option<Ahead>,
     /// When the watch last showed a sign of life.
     alive: Instant,
+}
+
+struct Ahead {
+    from: Vec<u8>,
+    at: Option<EtcdRevision>,
+    page: Task<Result<Page, Why>>,
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Tells the handle when the task has ended in whatever way.
@@ -70,6 +89,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             patience: options.patience,
             backoff: Backoff::new(most / 100, most),
             limit: 256,
+            ahead: None,
             alive: Instant::now(),
         }
     }
@@ -108,6 +128,40 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
     }
 
     async fn list(&mut self, from: Vec<u8>, at: Option<EtcdRevision>) -> Result<(), Why> {
+        let page = match self.ahead.take() {
+            Some(ahead) if (&ahead.from, ahead.at) == (&from, at) => {
+                let mut page = ahead.page;
+                let page = (&mut page.0).await;
+                page.map_err(|error| Why::Disconnected(error.to_string()))??
+            }
+            _ => self.page(from, at).await?,
+        };
+        self.backoff.reset();
+        let bytes = page
+            .pairs
+            .iter()
+            .map(|pair| pair.key.len() + pair.value.len());
+        let mean = bytes.sum::<usize>() / page.pairs.len().max(1);
+        self.limit = (PAGE / mean.max(1)).clamp(4, 8_192);
+        if let Some(last) = page.pairs.last().filter(|_| page.more) {
+            let from = [&*last.key, &[0]].concat();
+            let at = at.or(Some(page.header.revision));
+            let page = Task(tokio::spawn(self.page(from.clone(), at)));
+            self.ahead = Some(Ahead { from, at, page });
+        }
+        if let Some(commit) = self.reducer.listed(page)? {
+            self.commit(commit).await?;
+            self.shared.counts.lists.fetch_add(1, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Asks for a page.
+    fn page(
+        &self,
+        from: Vec<u8>,
+        at: Option<EtcdRevision>,
+    ) -> impl Future<Output = Result<Page, Why>> + Send + use<S> {
         let mut options = GetOptions::new()
             .with_range(self.end_of_range())
             .with_limit(i64::try_from(self.limit).unwrap_or(i64::MAX));
@@ -118,20 +172,12 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             .client
             .kv_client()
             .max_decoding_message_size(usize::MAX);
-        let page = wire::page(once(self.patience, kv.get(from, Some(options))).await?);
-        self.backoff.reset();
-        let bytes: usize = page
-            .pairs
-            .iter()
-            .map(|pair| pair.key.len() + pair.value.len())
-            .sum();
-        let mean = bytes / page.pairs.len().max(1);
-        self.limit = (PAGE / mean.max(1)).clamp(4, 8_192);
-        if let Some(commit) = self.reducer.listed(page)? {
-            self.commit(commit).await?;
-            self.shared.counts.lists.fetch_add(1, Relaxed);
+        let patience = self.patience;
+        async move {
+            Ok(wire::page(
+                once(patience, kv.get(from, Some(options))).await?,
+            ))
         }
-        Ok(())
     }
 
     async fn prove(&mut self, key: Vec<u8>) -> Result<(), Why> {
