@@ -25,8 +25,12 @@ use crate::state::Why;
 use crate::version::tells_progress_in_order;
 use crate::wire;
 
-/// How large a page of a list is meant to be, in bytes.
-const PAGE: usize = 4 << 20;
+/// How large a page of a list is meant to be, in bytes, and in keys. With each page etcd counts all
+/// keys that are left, so that small ones cost it more than they are worth.
+const PAGE: usize = 16 << 20;
+const PAGE_KEYS: usize = 1 << 15;
+/// How many keys are decoded before other tasks have their turn.
+const PART: usize = 1_024;
 
 pub(super) struct Driver<S> {
     client: Client,
@@ -142,16 +146,19 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             .iter()
             .map(|pair| pair.key.len() + pair.value.len());
         let mean = bytes.sum::<usize>() / page.pairs.len().max(1);
-        self.limit = (PAGE / mean.max(1)).clamp(4, 8_192);
+        self.limit = (PAGE / mean.max(1)).clamp(4, PAGE_KEYS);
         if let Some(last) = page.pairs.last().filter(|_| page.more) {
             let from = [&*last.key, &[0]].concat();
             let at = at.or(Some(page.header.revision));
             let page = Task(tokio::spawn(self.page(from.clone(), at)));
             self.ahead = Some(Ahead { from, at, page });
         }
-        if let Some(commit) = self.reducer.listed(page)? {
-            self.commit(commit).await?;
-            self.shared.counts.lists.fetch_add(1, Relaxed);
+        for part in parts(page) {
+            if let Some(commit) = self.reducer.listed(part)? {
+                self.commit(commit).await?;
+                self.shared.counts.lists.fetch_add(1, Relaxed);
+            }
+            tokio::task::yield_now().await;
         }
         Ok(())
     }
@@ -285,6 +292,35 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
     }
 }
 
+/// The same page as smaller ones.
+fn parts(page: Page) -> impl Iterator<Item = Page> {
+    let Page {
+        header,
+        pairs,
+        mut count,
+        more,
+    } = page;
+    let mut pairs = pairs.into_iter();
+    let mut is_first = true;
+    std::iter::from_fn(move || {
+        let part: Vec<_> = pairs.by_ref().take(PART).collect();
+        // A page without any is one, too.
+        if part.is_empty() && !std::mem::take(&mut is_first) {
+            return None;
+        }
+        is_first = false;
+        let before = count;
+        count = count.saturating_sub(part.len() as u64);
+        let more = more || pairs.len() > 0;
+        Some(Page {
+            header,
+            pairs: part,
+            count: before,
+            more,
+        })
+    })
+}
+
 /// Whether the member that a watch is of tells progress in order. The client asks any member: it
 /// has to be the same one.
 async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>) -> bool {
@@ -301,4 +337,38 @@ async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>)
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Header, Pair};
+
+    #[test]
+    fn a_page_in_parts_is_the_same_page() {
+        for (len, left) in [(0, 0), (1, 0), (PART, 3), (PART + 1, 0), (3 * PART, 9)] {
+            let pair = |at: usize| Pair {
+                key: at.to_be_bytes().into(),
+                value: Vec::new(),
+                created: 1.into(),
+                modified: 1.into(),
+            };
+            let page = Page {
+                header: Header::default(),
+                pairs: (0..len).map(pair).collect(),
+                count: (len + left) as u64,
+                more: left > 0,
+            };
+            let parts: Vec<Page> = parts(page.clone()).collect();
+            assert_eq!(parts.len(), len.div_ceil(PART).max(1));
+            let mut rest = page.count;
+            for (at, part) in parts.iter().enumerate() {
+                assert_eq!(part.count, rest);
+                rest -= part.pairs.len() as u64;
+                assert_eq!(part.more, rest > 0, "{len} {left} {at}");
+            }
+            let pairs: Vec<Pair> = parts.into_iter().flat_map(|part| part.pairs).collect();
+            assert_eq!(pairs, page.pairs);
+        }
+    }
 }
