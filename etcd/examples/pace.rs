@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use service_registry::changes::{Difference, Event, Selection};
 use service_registry::{
-    RegistryStore, ServiceInfo, ServiceKey, ServiceRegistration, VersionedStore,
+    Batch, OnForeign, RegistryStore, ServiceInfo, ServiceKey, ServiceRegistration, VersionedStore,
 };
 use service_registry_etcd::etcd_client::{
     Client, DeleteOptions, Error, GetOptions, Txn, TxnOp, WatchOptions,
@@ -251,9 +251,14 @@ async fn idle(etcd: &str, keys: usize) -> Result<(), Failure> {
 async fn reads(etcd: &str) -> Result<(), Failure> {
     let (copy, replica) = copy(etcd).await?;
     let alone = VersionedStore::new();
-    for info in copy.get_all_services()? {
-        alone.save_service(info)?;
-    }
+    // In the same order, since it matters where records lie.
+    let mut all = copy.get_all_services()?;
+    all.sort_by_key(|info| pair(info).0);
+    alone.commit(
+        Batch::new()
+            .replace_source("etcd", all, OnForeign::Skip)
+            .take(),
+    )?;
     let keys: Vec<String> = (0..KEYS).map(|at| pod(at, "").key().to_string()).collect();
     let time = |store: &VersionedStore| -> Result<Duration, Failure> {
         let began = Instant::now();
