@@ -182,6 +182,9 @@ impl Replica {
     ) -> Result<Option<EtcdRevision>, Error> {
         let mut seen = self.shared.subscribe();
         let mut tick = Duration::from_millis(5);
+        if trusted {
+            self.shared.poke.notify_one();
+        }
         loop {
             let now = seen.borrow_and_update().clone();
             now.check()?;
@@ -191,11 +194,12 @@ impl Replica {
             if now.applied >= revision && now.epoch != 0 {
                 return Ok(Some(now.applied));
             }
-            if trusted {
-                self.shared.poke.notify_one();
-            }
+            // While it moves on, there is no need to ask how far it is.
             if timeout(tick, self.shared.changed(&mut seen)).await.is_err() {
                 tick = (2 * tick).min(Duration::from_secs(1));
+                if trusted {
+                    self.shared.poke.notify_one();
+                }
             }
         }
     }
