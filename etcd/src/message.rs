@@ -19,6 +19,8 @@ pub(crate) struct Pair {
     pub(crate) value: Vec<u8>,
     pub(crate) created: EtcdRevision,
     pub(crate) modified: EtcdRevision,
+    /// How often it was written since it was created; zero where the server does not tell.
+    pub(crate) version: u64,
 }
 
 /// A page of a list.

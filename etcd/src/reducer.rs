@@ -14,7 +14,9 @@
 //!   dropped; but a watch that begins at the very revision to which etcd was compacted may lack a
 //!   deletion of that revision (etcd#19179), and so that revision has to be a known one.
 //! - What comes again must be known. A change that is not newer than what is applied, and is not
-//!   in the copy, was skipped: list again.
+//!   in the copy, was skipped: list again. So was something where a key's version does not follow
+//!   the one that is known: old servers skip events of a watch that is slow when they are compacted
+//!   (etcd#17529).
 //! - The revision in the header of events, or of the message that begins a watch, says how far the
 //!   *member* is, and not the watch. Only a progress message tells that, and on old servers it may
 //!   come before its events (etcd#15220): the caller says whether it is to be trusted.
@@ -41,6 +43,8 @@ use crate::state::Why;
 use crate::values::{self, Unreadable};
 
 use listing::{Listed, Listing};
+
+const SKIPPED: Why = Why::Inconsistent("a change was skipped");
 
 /// What the reducer wants to know next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +100,26 @@ pub(crate) struct Told {
 struct Known {
     created: EtcdRevision,
     modified: EtcdRevision,
+    version: u64,
+}
+
+impl Known {
+    fn of(pair: &Pair) -> Known {
+        Known {
+            created: pair.created,
+            modified: pair.modified,
+            version: pair.version,
+        }
+    }
+
+    /// Whether this can be what comes next of a key that was `before` so; `None` for no key.
+    fn follows(&self, before: Option<&Known>) -> bool {
+        match before {
+            _ if self.version == 0 => true,
+            Some(before) => self.created == before.created && self.version == before.version + 1,
+            None => self.version == 1,
+        }
+    }
 }
 
 /// Which etcd it is.
@@ -343,10 +367,11 @@ impl Reducer {
                 }
                 continue;
             }
-            let mut changes = Vec::new();
-            for event in of_one {
-                changes.extend(self.happens(event)?);
-            }
+            // All of it, or none: what fails is listed anew, as a difference to what is known.
+            let of_one: Vec<Event> = of_one.collect();
+            of_one.iter().try_for_each(|event| self.check_next(event))?;
+            let changes = of_one.into_iter().filter_map(|event| self.happens(event));
+            let changes: Vec<Change> = changes.collect();
             self.applied = revision;
             if !changes.is_empty() {
                 commits.push(Commit {
@@ -379,42 +404,52 @@ impl Reducer {
             (Event::Delete { .. }, Some(known)) => known.modified > revision,
             (Event::Delete { .. }, None) => true,
         };
-        if fits {
+        if fits { Ok(()) } else { Err(SKIPPED) }
+    }
+
+    /// Holds an event that is to be applied against what is known.
+    fn check_next(&self, event: &Event) -> Result<(), Why> {
+        let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
+        let place = self.place(key)?;
+        // What could not be read is not known.
+        let (Event::Put(pair), Ok(Place::Pod(pod)), false) =
+            (event, place, self.aside.contains(key))
+        else {
+            return Ok(());
+        };
+        if Known::of(pair).follows(self.known.get(&pod)) {
             Ok(())
         } else {
-            Err(Why::Inconsistent("a change was skipped"))
+            Err(SKIPPED)
         }
     }
 
-    fn happens(&mut self, event: Event) -> Result<Option<Change>, Why> {
+    fn happens(&mut self, event: Event) -> Option<Change> {
         match event {
             Event::Put(pair) => self.put(pair),
             Event::Delete { key, .. } => {
                 self.aside.remove(&key);
-                Ok(match self.place(&key)? {
+                match self.prefix.place(&key) {
                     Ok(Place::Pod(pod)) => self.known.remove(&pod).map(|_| Change::Remove(pod)),
                     Ok(Place::Marker) | Err(_) => None,
-                })
+                }
             }
         }
     }
 
-    fn put(&mut self, pair: Pair) -> Result<Option<Change>, Why> {
-        let pod = match self.place(&pair.key)? {
+    fn put(&mut self, pair: Pair) -> Option<Change> {
+        let pod = match self.prefix.place(&pair.key) {
             Ok(Place::Pod(pod)) => pod,
-            Ok(Place::Marker) => return Ok(None),
+            Ok(Place::Marker) => return None,
             Err(reason) => {
-                self.aside.put(pair.key, reason);
-                return Ok(None);
+                self.aside.put(pair.key, Unreadable::Key(reason));
+                return None;
             }
         };
-        Ok(match values::decode(&pod, &pair.value) {
+        match values::decode(&pod, &pair.value) {
             Ok(info) => {
                 self.aside.remove(&pair.key);
-                let now = Known {
-                    created: pair.created,
-                    modified: pair.modified,
-                };
+                let now = Known::of(&pair);
                 let before = self.known.insert(info.key().clone(), now);
                 let is_same = before.is_some_and(|before| before.created == now.created);
                 Some(if is_same {
@@ -427,6 +462,6 @@ impl Reducer {
                 self.aside.put(pair.key, reason);
                 self.known.remove(&pod).map(|_| Change::Remove(pod))
             }
-        })
+        }
     }
 }

@@ -18,12 +18,14 @@ pub(crate) fn header(header: Option<&ResponseHeader>) -> Header {
 pub(crate) fn page(mut answer: GetResponse) -> Page {
     let pairs = answer.take_kvs().into_iter().map(|kv| {
         let (created, modified) = (kv.create_revision(), kv.mod_revision());
+        let version = u64::try_from(kv.version()).unwrap_or(0);
         let (key, value) = kv.into_key_value();
         Pair {
             key,
             value,
             created: EtcdRevision::from_wire(created),
             modified: EtcdRevision::from_wire(modified),
+            version,
         }
     });
     Page {
@@ -50,6 +52,7 @@ pub(crate) fn message(answer: WatchResponse) -> Result<Message, Why> {
                 value: kv.value,
                 created: EtcdRevision::from_wire(kv.create_revision),
                 modified,
+                version: u64::try_from(kv.version).unwrap_or(0),
             }),
             1 => Event::Delete { key, modified },
             _ => return Err(Why::Inconsistent("an event is of no known kind")),

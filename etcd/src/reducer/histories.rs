@@ -108,6 +108,7 @@ impl Etcd {
                 value,
                 created,
                 modified: now,
+                version: 1 + self.pairs.get(name).map_or(0, |pair| pair.version),
             };
             self.pairs.insert(name.into(), pair.clone());
             events.push(Event::Put(pair));

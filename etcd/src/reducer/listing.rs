@@ -98,6 +98,7 @@ impl Listing {
     }
 
     fn pair(&mut self, prefix: &Prefix, pair: Pair) {
+        let known = Known::of(&pair);
         let read = match prefix.place(&pair.key) {
             Ok(Place::Marker) => return,
             Ok(Place::Pod(pod)) => values::decode(&pod, &pair.value),
@@ -105,10 +106,6 @@ impl Listing {
         };
         match read {
             Ok(pod) => {
-                let known = Known {
-                    created: pair.created,
-                    modified: pair.modified,
-                };
                 self.pods.push((pod, known));
             }
             Err(reason) => {

@@ -29,6 +29,14 @@ fn raw(key: &str, value: &[u8], created: u64, modified: u64) -> Pair {
         value: value.into(),
         created: created.into(),
         modified: modified.into(),
+        version: 0,
+    }
+}
+
+fn version(event: Event, version: u64) -> Event {
+    match event {
+        Event::Put(pair) => Event::Put(Pair { version, ..pair }),
+        Event::Delete { .. } => event,
     }
 }
 
@@ -371,6 +379,49 @@ fn a_change_that_was_skipped_and_shows_makes_it_list_again() {
         ..pair("a/1", 11, 11)
     });
     assert!(reducer.told(events(11, vec![foreign]), false).end.is_some());
+}
+
+/// etcd#17529: a slow watch skips what was compacted, and goes on as if nothing were missing.
+#[test]
+fn a_version_that_does_not_follow_shows_what_was_skipped() {
+    let known = || {
+        let pair = Pair {
+            version: 4,
+            ..pair("a/1", 2, 8)
+        };
+        synced(vec![pair, raw("a/2", b"?", 3, 7)])
+    };
+    let follows = [
+        version(put("a/1", 2, 20), 5),
+        version(put("a/1", 2, 20), 0),
+        version(put("a/2", 3, 20), 9),
+        version(put("a/3", 20, 20), 1),
+    ];
+    for event in follows {
+        assert_eq!(told(&mut known(), events(20, vec![event])).len(), 1);
+    }
+    let skipped = [
+        version(put("a/1", 2, 20), 6),
+        version(put("a/1", 2, 20), 4),
+        // It was deleted in between.
+        version(put("a/1", 20, 20), 1),
+        version(put("a/3", 15, 20), 2),
+    ];
+    for event in skipped {
+        let mut reducer = known();
+        let before = version(put("a/4", 19, 19), 1);
+        let told = reducer.told(events(20, vec![before, event]), false);
+        assert_eq!((told.commits.len(), told.end), (1, Some(SKIPPED)));
+        assert!(is_listing(&reducer));
+    }
+    // Nothing of the transaction is taken for known.
+    let mut reducer = known();
+    let new = version(put("a/5", 20, 20), 1);
+    let skipped = version(put("a/1", 2, 20), 9);
+    let told = reducer.told(events(20, vec![new, skipped]), false);
+    assert_eq!((told.commits.len(), told.end), (0, Some(SKIPPED)));
+    assert!(!reducer.known.contains_key("web:5") && reducer.applied() == 10.into());
+    assert_eq!(reducer.known.len(), 1);
 }
 
 /// PR 19251: a watch that begins at the revision of a compaction may lack its deletion. It begins

@@ -352,6 +352,7 @@ mod tests {
                 value: Vec::new(),
                 created: 1.into(),
                 modified: 1.into(),
+                version: 1,
             };
             let page = Page {
                 header: Header::default(),

@@ -237,3 +237,9 @@ pub(crate) fn options() -> ConnectOptions {
 pub(crate) async fn connect(endpoints: &[String]) -> Client {
     Client::connect(endpoints, Some(options())).await.unwrap()
 }
+
+/// A client that does not mind how long nothing comes.
+pub(crate) async fn connect_patiently(endpoint: &str) -> Client {
+    let options = ConnectOptions::new().with_require_leader(true);
+    Client::connect([endpoint], Some(options)).await.unwrap()
+}

@@ -207,7 +207,7 @@ pub(crate) fn pair(name: &str, created: i64, modified: i64) -> PbKeyValue {
         value: values::encode(&info),
         create_revision: created,
         mod_revision: modified,
-        version: 1,
+        version: 0,
         lease: 0,
     }
 }
