@@ -47,7 +47,7 @@ pub fn describe() {
 #[allow(clippy::cast_precision_loss)] // what recorders take
 pub fn report(name: &str, replica: &Replica) {
     let set = |gauge: &'static str, value: f64| gauge!(gauge, "copy" => name.to_owned()).set(value);
-    let stats = replica.stats();
+    let done = replica.stats();
     let state = replica.state();
     set(SYNCED, f64::from(u8::from(state.is_synced())));
     set(
@@ -58,10 +58,10 @@ pub fn report(name: &str, replica: &Replica) {
         },
     );
     set(REVISION, replica.revision().get() as f64);
-    set(EPOCH, stats.epoch as f64);
-    set(LISTS, stats.lists as f64);
-    set(WATCHES, stats.watches as f64);
-    set(COMMITS, stats.commits as f64);
-    set(SKIPPED, stats.skipped as f64);
-    set(SET_ASIDE, stats.set_aside as f64);
+    set(EPOCH, done.epoch as f64);
+    set(LISTS, done.lists as f64);
+    set(WATCHES, done.watches as f64);
+    set(COMMITS, done.commits as f64);
+    set(SKIPPED, done.skipped as f64);
+    set(SET_ASIDE, done.set_aside as f64);
 }
