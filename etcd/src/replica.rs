@@ -43,6 +43,12 @@ use status::Shared;
 /// - A pod is registered anew (another [incarnation](service_registry::ServiceInfo::incarnation))
 ///   only where etcd created its key anew. Nobody is subscribed to anything.
 /// - What cannot be read is [set aside](Self::set_aside), and takes nothing else along.
+///
+/// # Costs
+///
+/// A commit is made on the runtime that it was started on, and takes the turn of writing of the
+/// store there; that of a list on a thread for what blocks. Beside the store it keeps the key and
+/// three numbers for each pod.
 pub struct Replica {
     shared: Arc<Shared>,
     client: Client,
