@@ -17,7 +17,27 @@ pub(crate) async fn once<T>(
     match timeout(patience, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(disconnected(&error)),
-        Err(_) => Err(Why::Disconnected("no answer in time".into())),
+        Err(_) => Err(no_answer()),
+    }
+}
+
+pub(crate) fn no_answer() -> Why {
+    Why::Disconnected("no answer in time".into())
+}
+
+/// What it means where etcd says that it was compacted up to a revision, or has not come to it.
+/// There is no number for either.
+pub(crate) fn of_another_time(error: &ClientError) -> Option<Why> {
+    let ClientError::GRpcStatus(status) = error else {
+        return None;
+    };
+    let said = status.message();
+    if said.contains("required revision has been compacted") {
+        Some(Why::Compacted)
+    } else if said.contains("required revision is a future revision") {
+        Some(Why::OtherEtcd)
+    } else {
+        None
     }
 }
 

@@ -20,8 +20,8 @@
 //! - The revision in the header of events, or of the message that begins a watch, says how far the
 //!   *member* is, and not the watch. Only a progress message tells that, and on old servers it may
 //!   come before its events (etcd#15220): the caller says whether it is to be trusted.
-//! - Another cluster, a lower term or a lower revision in an answer that is linearizable, or a key
-//!   that was changed in the past: a new **epoch**. Revisions of the old one mean nothing there.
+//! - Another cluster, a lower term or a lower revision in an answer that is linearizable, or an etcd
+//!   that was not, at the revision that is applied, what is known of it: a new **epoch**. Revisions of the old one mean nothing there.
 //! - A list is believed if its pages agree with their counts; an empty one, where there was
 //!   something, only when it is empty twice.
 
@@ -32,6 +32,7 @@ mod listing;
 mod tests;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use service_registry::{ServiceInfo, ServiceKey};
 
@@ -54,8 +55,8 @@ pub(crate) enum Ask {
         from: Vec<u8>,
         at: Option<EtcdRevision>,
     },
-    /// What stands under one key, linearizable.
-    Prove { key: Vec<u8> },
+    /// What stood under one key at this revision, and how many keys the prefix had; linearizable.
+    Prove { key: Vec<u8>, at: EtcdRevision },
     /// Everything from this revision on, this one included.
     Watch { from: EtcdRevision },
 }
@@ -122,6 +123,11 @@ impl Known {
     }
 }
 
+/// What a value hashes to, within this process.
+fn hash_of(value: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
 /// Which etcd it is.
 #[derive(Clone, Copy, Debug)]
 struct Home {
@@ -146,6 +152,9 @@ pub(crate) struct Reducer {
     epoch: u64,
     applied: EtcdRevision,
     known: HashMap<ServiceKey, Known>,
+    /// The pod that changed last, and what its value hashes to.
+    newest: Option<(ServiceKey, u64)>,
+    has_marker: bool,
     aside: Aside,
     /// It is known to be another etcd than before, whatever its numbers say.
     is_other_etcd: bool,
@@ -161,6 +170,8 @@ impl Reducer {
             epoch: 0,
             applied: EtcdRevision::ZERO,
             known: HashMap::new(),
+            newest: None,
+            has_marker: false,
             aside,
             is_other_etcd: false,
             phase,
@@ -171,7 +182,10 @@ impl Reducer {
     pub(crate) fn ask(&self) -> Ask {
         match &self.phase {
             Phase::List(listing) => listing.ask(),
-            Phase::Prove => Ask::Prove { key: self.anchor() },
+            Phase::Prove => Ask::Prove {
+                key: self.anchor(),
+                at: self.applied,
+            },
             Phase::Watch { .. } => Ask::Watch { from: self.applied },
         }
     }
@@ -246,6 +260,8 @@ impl Reducer {
             pods.push(pod);
         }
         self.known = known;
+        self.newest = listed.newest;
+        self.has_marker = listed.has_marker;
         self.aside.replace(listed.aside);
         self.phase = Phase::Watch {
             fragments: Vec::new(),
@@ -267,26 +283,26 @@ impl Reducer {
 
     /// A key that shows whether this is the history that is known: the one that changed last.
     fn anchor(&self) -> Vec<u8> {
-        let last = self.known.iter().max_by_key(|(_, known)| known.modified);
-        match last {
-            Some((key, _)) => self.prefix.key(key).into_bytes(),
+        let is_there = |(key, _): &&(ServiceKey, u64)| self.known.contains_key(key);
+        let newest = self.newest.as_ref().filter(is_there).map(|(key, _)| key);
+        let last = || self.known.iter().max_by_key(|(_, known)| known.modified);
+        match newest.or_else(|| last().map(|(key, _)| key)) {
+            Some(key) => self.prefix.key(key).into_bytes(),
             None => self.prefix.marker().into_bytes(),
         }
     }
 
-    /// Takes the answer to [`Ask::Prove`].
+    /// Takes the answer to [`Ask::Prove`]: the key, and the count of all keys.
     ///
     /// # Errors
     ///
     /// It is another etcd: list again.
     pub(crate) fn proven(&mut self, page: &Page) -> Result<(), Why> {
-        let header = &page.header;
-        let proves = !self.has_changed(header) && self.agrees(header.revision, page.pairs.first());
-        if !proves {
+        if self.has_changed(&page.header) || !self.agrees(page) {
             return Err(self.list_again(Why::OtherEtcd));
         }
         if let Some(home) = &mut self.home {
-            home.term = header.term;
+            home.term = page.header.term;
         }
         self.phase = Phase::Watch {
             fragments: Vec::new(),
@@ -294,19 +310,26 @@ impl Reducer {
         Ok(())
     }
 
-    /// Whether the anchor stands as it is known, or has changed since.
-    fn agrees(&self, revision: EtcdRevision, found: Option<&Pair>) -> bool {
-        let anchor = self.anchor();
-        let Ok(Place::Pod(key)) = self.prefix.place(&anchor) else {
-            return true;
-        };
-        let Some(known) = self.known.get(&key) else {
-            return true;
-        };
-        match found {
-            Some(pair) => pair.modified > self.applied || pair.modified == known.modified,
-            None => revision > self.applied,
+    /// Takes the refusal of [`Ask::Prove`]: etcd was compacted, or has not come so far.
+    pub(crate) fn unproven(&mut self, why: Why) -> Why {
+        self.list_again(why)
+    }
+
+    /// Whether etcd was, at the revision that is applied, what is known of it: as far as its
+    /// newest pod and the count of its keys tell.
+    fn agrees(&self, page: &Page) -> bool {
+        let count = self.known.len() + self.aside.len() + usize::from(self.has_marker);
+        if page.count != count as u64 {
+            return false;
         }
+        let Ok(Place::Pod(key)) = self.prefix.place(&self.anchor()) else {
+            return true;
+        };
+        let (Some(known), Some(pair)) = (self.known.get(&key), page.pairs.first()) else {
+            return false;
+        };
+        let newest = self.newest.as_ref().filter(|(newest, _)| *newest == key);
+        *known == Known::of(pair) && newest.is_none_or(|(_, hash)| *hash == hash_of(&pair.value))
     }
 
     /// Takes a message of the watch; `trusted` says whether this server tells progress after the
@@ -431,7 +454,11 @@ impl Reducer {
                 self.aside.remove(&key);
                 match self.prefix.place(&key) {
                     Ok(Place::Pod(pod)) => self.known.remove(&pod).map(|_| Change::Remove(pod)),
-                    Ok(Place::Marker) | Err(_) => None,
+                    Ok(Place::Marker) => {
+                        self.has_marker = false;
+                        None
+                    }
+                    Err(_) => None,
                 }
             }
         }
@@ -440,7 +467,10 @@ impl Reducer {
     fn put(&mut self, pair: Pair) -> Option<Change> {
         let pod = match self.prefix.place(&pair.key) {
             Ok(Place::Pod(pod)) => pod,
-            Ok(Place::Marker) => return None,
+            Ok(Place::Marker) => {
+                self.has_marker = true;
+                return None;
+            }
             Err(reason) => {
                 self.aside.put(pair.key, Unreadable::Key(reason));
                 return None;
@@ -451,6 +481,7 @@ impl Reducer {
                 self.aside.remove(&pair.key);
                 let now = Known::of(&pair);
                 let before = self.known.insert(info.key().clone(), now);
+                self.newest = Some((info.key().clone(), hash_of(&pair.value)));
                 let is_same = before.is_some_and(|before| before.created == now.created);
                 Some(if is_same {
                     Change::Save(info)

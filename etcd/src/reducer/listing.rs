@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use service_registry::ServiceInfo;
+use service_registry::{ServiceInfo, ServiceKey};
 
-use super::{Ask, Known};
+use super::{Ask, Known, hash_of};
 use crate::EtcdRevision;
 use crate::keys::{Place, Prefix};
 use crate::message::{Header, Page, Pair};
@@ -18,6 +18,9 @@ pub(super) struct Listing {
     rest: Option<u64>,
     pods: Vec<(ServiceInfo, Known)>,
     aside: BTreeMap<Vec<u8>, Unreadable>,
+    /// The revision of the pod that changed last, the pod, and what its value hashes to.
+    newest: Option<(EtcdRevision, ServiceKey, u64)>,
+    has_marker: bool,
     /// The prefix was listed already, and found empty.
     pub(super) was_empty: bool,
 }
@@ -27,6 +30,8 @@ pub(super) struct Listed {
     pub(super) header: Header,
     pub(super) pods: Vec<(ServiceInfo, Known)>,
     pub(super) aside: BTreeMap<Vec<u8>, Unreadable>,
+    pub(super) newest: Option<(ServiceKey, u64)>,
+    pub(super) has_marker: bool,
 }
 
 impl Listing {
@@ -37,6 +42,8 @@ impl Listing {
             rest: None,
             pods: Vec::new(),
             aside: BTreeMap::new(),
+            newest: None,
+            has_marker: false,
             was_empty: false,
         }
     }
@@ -94,18 +101,28 @@ impl Listing {
             header: first,
             pods: std::mem::take(&mut self.pods),
             aside: std::mem::take(&mut self.aside),
+            newest: self.newest.take().map(|(_, key, hash)| (key, hash)),
+            has_marker: self.has_marker,
         }))
     }
 
     fn pair(&mut self, prefix: &Prefix, pair: Pair) {
         let known = Known::of(&pair);
         let read = match prefix.place(&pair.key) {
-            Ok(Place::Marker) => return,
+            Ok(Place::Marker) => {
+                self.has_marker = true;
+                return;
+            }
             Ok(Place::Pod(pod)) => values::decode(&pod, &pair.value),
             Err(bad) => Err(Unreadable::Key(bad)),
         };
         match read {
             Ok(pod) => {
+                let newest = self.newest.as_ref().map(|(revision, ..)| *revision);
+                if newest.is_none_or(|newest| newest < known.modified) {
+                    let hash = hash_of(&pair.value);
+                    self.newest = Some((known.modified, pod.key().clone(), hash));
+                }
                 self.pods.push((pod, known));
             }
             Err(reason) => {

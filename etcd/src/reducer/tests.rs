@@ -283,10 +283,11 @@ fn what_was_there_of_an_answer_is_forgotten_when_the_connection_breaks() {
     assert_eq!(
         reducer.ask(),
         Ask::Prove {
-            key: b"/p/a/1".to_vec()
+            key: b"/p/a/1".to_vec(),
+            at: 10.into(),
         }
     );
-    reducer.proven(&page(11, vec![pair("a/1", 2, 11)])).unwrap();
+    reducer.proven(&page(11, vec![pair("a/1", 2, 3)])).unwrap();
     // dotnet-etcd#310: it goes on where it was, and not from now on.
     assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
     let whole = events(11, vec![put("a/1", 2, 11), put("a/2", 11, 11)]);
@@ -438,7 +439,8 @@ fn a_watch_begins_at_a_revision_that_is_known() {
     assert_eq!(
         reducer.ask(),
         Ask::Prove {
-            key: b"/p/%/barrier".to_vec()
+            key: b"/p/%/barrier".to_vec(),
+            at: 11.into(),
         }
     );
     reducer.proven(&page(11, vec![])).unwrap();
@@ -546,7 +548,11 @@ fn what_cannot_be_read_is_set_aside_and_takes_nothing_else_along() {
     assert_eq!(aside[0].reason, Unreadable::Version(9));
     // Again, after a break: it is known.
     reducer.broken();
-    reducer.proven(&page(12, vec![pair("a/2", 4, 12)])).unwrap();
+    let proof = Page {
+        count: 3,
+        ..page(12, vec![pair("a/2", 4, 12)])
+    };
+    reducer.proven(&proof).unwrap();
     assert_eq!(
         told(
             &mut reducer,

@@ -17,7 +17,7 @@ use crate::EtcdRevision;
 use crate::apply::{Applied, Target};
 use crate::aside::Aside;
 use crate::backoff::Backoff;
-use crate::call::{disconnected, once};
+use crate::call::{disconnected, no_answer, of_another_time, once};
 use crate::keys::Prefix;
 use crate::message::{Message, Page};
 use crate::reducer::{Ask, Commit, Reducer, What};
@@ -104,7 +104,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         loop {
             let done = match self.reducer.ask() {
                 Ask::List { from, at } => self.list(from, at).await,
-                Ask::Prove { key } => self.prove(key).await,
+                Ask::Prove { key, at } => self.prove(key, at).await,
                 Ask::Watch { from } => self.watch(from).await,
             };
             match done {
@@ -187,13 +187,32 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         }
     }
 
-    async fn prove(&mut self, key: Vec<u8>) -> Result<(), Why> {
+    async fn prove(&mut self, key: Vec<u8>, at: EtcdRevision) -> Result<(), Why> {
         let mut kv = self
             .client
             .kv_client()
             .max_decoding_message_size(usize::MAX);
-        let page = wire::page(once(self.patience, kv.get(key, None)).await?);
-        self.reducer.proven(&page)
+        let options = GetOptions::new().with_revision(at.to_wire());
+        let all = options
+            .clone()
+            .with_range(self.end_of_range())
+            .with_count_only();
+        let asked = timeout(self.patience, async {
+            let page = wire::page(kv.get(key, Some(options)).await?);
+            let all = wire::page(kv.get(self.prefix.as_str(), Some(all)).await?);
+            Ok(Page {
+                count: all.count,
+                ..page
+            })
+        });
+        match asked.await {
+            Ok(Ok(page)) => self.reducer.proven(&page),
+            Ok(Err(error)) => Err(match of_another_time(&error) {
+                Some(why) => self.reducer.unproven(why),
+                None => disconnected(&error),
+            }),
+            Err(_) => Err(no_answer()),
+        }
     }
 
     /// Brings one commit into the store, and then tells that it is there.

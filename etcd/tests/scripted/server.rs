@@ -35,6 +35,8 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct Now {
     pub(crate) header: PbResponseHeader,
     pub(crate) pairs: Vec<PbKeyValue>,
+    /// What it has told by watches: what it says that it was.
+    pub(crate) past: Vec<PbKeyValue>,
     pub(crate) version: String,
     /// Who answers for its state, if not the member of the header.
     pub(crate) other_member: Option<u64>,
@@ -76,6 +78,14 @@ impl Watch {
     }
 
     pub(crate) async fn events(&self, events: Vec<PbEvent>) {
+        let told = |kv: &PbKeyValue| kv.key.starts_with(PREFIX.as_bytes());
+        for event in &events {
+            let past = &mut self.now.lock().unwrap().past;
+            if let Some(kv) = event.kv.as_ref().filter(|kv| told(kv) && event.r#type < 2) {
+                past.retain(|before| before.key != kv.key);
+                past.extend((event.r#type == 0).then(|| kv.clone()));
+            }
+        }
         self.send(PbWatchResponse {
             events,
             ..self.answer()
@@ -127,6 +137,7 @@ impl Server {
         let now = Arc::new(Mutex::new(Now {
             header,
             pairs: Vec::new(),
+            past: Vec::new(),
             version: version.into(),
             other_member: None,
             empty_lists: 0,
@@ -244,8 +255,12 @@ impl PbKvService for Service {
         let request = request.into_inner();
         let mut now = self.now.lock().unwrap();
         let is_list = !request.range_end.is_empty();
-        let mut kvs: Vec<PbKeyValue> = now
-            .pairs
+        let pairs = if request.revision > 0 {
+            &now.past
+        } else {
+            &now.pairs
+        };
+        let mut kvs: Vec<PbKeyValue> = pairs
             .iter()
             .filter(|pair| {
                 if is_list {
@@ -256,12 +271,14 @@ impl PbKvService for Service {
             })
             .cloned()
             .collect();
-        if is_list {
+        if is_list && !request.count_only {
             now.lists += 1;
             if now.empty_lists > 0 {
                 now.empty_lists -= 1;
                 kvs.clear();
             }
+            // No list here has a second page.
+            now.past.clone_from(&kvs);
         }
         Ok(Response::new(PbRangeResponse {
             header: Some(now.header),

@@ -20,6 +20,7 @@ fn another_etcd_is_a_new_epoch() {
         reducer.broken();
         let proof = Page {
             header: other,
+            count: 2,
             ..page(0, vec![pair("a/2", 2, 4)])
         };
         assert_eq!(reducer.proven(&proof), Err(Why::OtherEtcd));
@@ -39,27 +40,68 @@ fn another_etcd_is_a_new_epoch() {
     }
 }
 
+/// As it was at the revision that is applied.
+fn proof(count: u64, newest: Option<Pair>) -> Page {
+    Page {
+        count,
+        ..page(20, newest.into_iter().collect())
+    }
+}
+
 #[test]
 fn an_etcd_that_went_back_and_has_come_further_shows_by_its_past() {
-    let went_back = [page(20, vec![pair("a/1", 2, 7)]), page(10, vec![])];
-    for proof in went_back {
-        let mut reducer = synced(vec![pair("a/1", 2, 8)]);
+    let known = || synced(vec![pair("a/1", 2, 8), pair("a/2", 2, 4)]);
+    let other_value = Pair {
+        value: b"?".to_vec(),
+        ..pair("a/1", 2, 8)
+    };
+    let others = [
+        proof(2, Some(pair("a/1", 2, 7))),
+        proof(2, Some(pair("a/1", 7, 8))),
+        proof(2, Some(other_value)),
+        proof(2, None),
+        proof(1, Some(pair("a/1", 2, 8))),
+        proof(3, Some(pair("a/1", 2, 8))),
+    ];
+    for proof in others {
+        let mut reducer = known();
         reducer.broken();
-        assert_eq!(reducer.proven(&proof), Err(Why::OtherEtcd));
+        assert_eq!(reducer.proven(&proof), Err(Why::OtherEtcd), "{proof:?}");
         reducer
             .listed(page(20, vec![pair("a/1", 2, 7)]))
             .unwrap()
             .unwrap();
         assert_eq!(reducer.epoch(), 2);
     }
-    for proof in [
-        page(20, vec![]),
-        page(20, vec![pair("a/1", 2, 8)]),
-        page(20, vec![pair("a/1", 15, 16)]),
-    ] {
+    let mut reducer = known();
+    reducer.broken();
+    reducer.proven(&proof(2, Some(pair("a/1", 2, 8)))).unwrap();
+    assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
+    // The marker counts, and what is set aside; without the newest pod the one before it tells.
+    let marker = Event::Put(raw("%/barrier", b"", 11, 11));
+    let aside = Event::Put(raw("a/3", b"?", 12, 12));
+    told(
+        &mut reducer,
+        events(13, vec![marker, aside, delete("a/1", 13)]),
+    );
+    reducer.broken();
+    let key = b"/p/a/2".to_vec();
+    assert_eq!(reducer.ask(), Ask::Prove { key, at: 13.into() });
+    reducer.proven(&proof(3, Some(pair("a/2", 2, 4)))).unwrap();
+}
+
+#[test]
+fn who_refuses_to_tell_of_the_past_is_listed() {
+    for (why, epoch) in [(Why::Compacted, 1), (Why::OtherEtcd, 2)] {
         let mut reducer = synced(vec![pair("a/1", 2, 8)]);
         reducer.broken();
-        reducer.proven(&proof).unwrap();
+        assert_eq!(reducer.unproven(why.clone()), why);
+        reducer.broken();
+        reducer
+            .listed(page(20, vec![pair("a/1", 2, 8)]))
+            .unwrap()
+            .unwrap();
+        assert_eq!(reducer.epoch(), epoch);
     }
 }
 
