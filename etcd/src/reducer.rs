@@ -158,6 +158,8 @@ pub(crate) struct Reducer {
     aside: Aside,
     /// It is known to be another etcd than before, whatever its numbers say.
     is_other_etcd: bool,
+    /// It has contradicted itself, so that what a list shows to differ says nothing.
+    is_inconsistent: bool,
     phase: Phase,
 }
 
@@ -174,6 +176,7 @@ impl Reducer {
             has_marker: false,
             aside,
             is_other_etcd: false,
+            is_inconsistent: false,
             phase,
         }
     }
@@ -211,6 +214,7 @@ impl Reducer {
 
     fn list_again(&mut self, why: Why) -> Why {
         self.is_other_etcd |= why == Why::OtherEtcd;
+        self.is_inconsistent |= matches!(why, Why::Inconsistent(_));
         self.phase = Phase::List(Listing::new(&self.prefix));
         why
     }
@@ -240,7 +244,10 @@ impl Reducer {
             revision,
             ..
         } = listed.header;
-        let is_new = std::mem::take(&mut self.is_other_etcd) || self.has_changed(&listed.header);
+        let is_consistent = !std::mem::take(&mut self.is_inconsistent);
+        let is_new = std::mem::take(&mut self.is_other_etcd)
+            || self.has_changed(&listed.header)
+            || is_consistent && self.has_other_past(&listed.pods);
         self.epoch += u64::from(is_new || self.home.is_none());
         self.home = Some(Home { cluster, term });
         self.applied = revision;
@@ -279,6 +286,15 @@ impl Reducer {
                 || header.term < home.term
                 || header.revision < self.applied
         })
+    }
+
+    /// Whether a list has something of the past that is not known so.
+    fn has_other_past(&self, pods: &[(ServiceInfo, Known)]) -> bool {
+        let is_other = |(pod, now): &(ServiceInfo, Known)| {
+            let known = self.known.get(pod.key());
+            now.modified <= self.applied && known.is_none_or(|known| known.modified != now.modified)
+        };
+        self.home.is_some() && pods.iter().any(is_other)
     }
 
     /// A key that shows whether this is the history that is known: the one that changed last.

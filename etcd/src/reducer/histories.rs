@@ -140,6 +140,8 @@ struct Run {
     /// Of each pod in the store: epoch, create revision, incarnation.
     seen: HashMap<String, (u64, u64, Revision)>,
     lists: usize,
+    /// It took another history for its own: one with the same newest pod and as many keys.
+    is_fooled: bool,
     last: (u64, EtcdRevision),
 }
 
@@ -167,6 +169,7 @@ impl Run {
             watch: None,
             seen: HashMap::new(),
             lists: 0,
+            is_fooled: false,
             last: (0, EtcdRevision::ZERO),
         }
     }
@@ -270,12 +273,13 @@ impl Run {
                     let pairs = all.into_iter().filter(|pair| pair.key == key).collect();
                     let header = self.etcd.header();
                     let more = false;
-                    let _ = self.reducer.proven(&Page {
+                    let proof = Page {
                         header,
                         pairs,
                         count,
                         more,
-                    });
+                    };
+                    self.is_fooled = self.reducer.proven(&proof).is_ok() && !self.is_as(at.get());
                 }
             }
             Ask::Watch { from } => match self.watch.take() {
@@ -426,8 +430,23 @@ impl Run {
         self.watch = Some(watch);
     }
 
-    fn run(mut self) -> usize {
+    /// Whether the copy is what etcd was.
+    fn is_as(&self, revision: u64) -> bool {
+        let copy = self.store.get_all_services().unwrap();
+        let pods = &self.etcd.log[&revision].1;
+        let is_same = |pod: &ServiceInfo| {
+            let info = pods.get(&**pod.key()).map(|(_, info)| info.clone());
+            info.is_some_and(|info| info.with_source("etcd").unwrap() == *pod)
+        };
+        copy.len() == pods.len() && copy.iter().all(is_same)
+    }
+
+    /// How many lists there were; nothing where it was fooled.
+    fn run(mut self) -> Option<usize> {
         for _ in 0..120 {
+            if self.is_fooled {
+                return None;
+            }
             match self.dice.roll(20) {
                 0..6 => self.etcd.write(&mut self.dice),
                 6 if self.dice.one_in(3) => self.etcd.compact(&mut self.dice),
@@ -438,22 +457,17 @@ impl Run {
         }
         for _ in 0..400 {
             self.step(false);
+            if self.is_fooled {
+                return None;
+            }
         }
         assert!(
             self.watch
                 .as_ref()
                 .is_some_and(|watch| watch.next > self.etcd.revision)
         );
-        let pods = self.etcd.pods();
-        let copy = self.store.get_all_services().unwrap();
-        assert_eq!(copy.len(), pods.len());
-        for pod in copy {
-            assert_eq!(
-                pod,
-                pods[&**pod.key()].1.clone().with_source("etcd").unwrap()
-            );
-        }
-        self.lists
+        assert!(self.is_as(self.etcd.revision));
+        Some(self.lists)
     }
 
     /// An older backup, which has come further or not when that is noticed; its cluster may have
@@ -478,10 +492,16 @@ fn any_history_in_any_pieces_converges() {
         .ok()
         .and_then(|seed| seed.parse().ok());
     let base = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-    let mut lists = 0;
+    let (mut lists, mut fooled) = (0, 0);
     for seed in base..base.saturating_add(400) {
         let run = std::panic::catch_unwind(|| Run::new(seed).run());
-        lists += run.unwrap_or_else(|_| panic!("seed {seed}"));
+        match run.unwrap_or_else(|_| panic!("seed {seed}")) {
+            Some(count) => lists += count,
+            None => fooled += 1,
+        }
     }
     assert!(seed.is_some() || lists > 500, "{lists} lists are few");
+    // `docs/fleet.md` says what is not promised. Here an eighth of all histories goes back, most
+    // of them under the same id, and there are seven keys.
+    assert!(fooled <= 8, "fooled {fooled} times");
 }

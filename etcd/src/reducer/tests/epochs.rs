@@ -90,6 +90,25 @@ fn an_etcd_that_went_back_and_has_come_further_shows_by_its_past() {
     reducer.proven(&proof(3, Some(pair("a/2", 2, 4)))).unwrap();
 }
 
+/// It was compacted besides, and so nobody asked for the past.
+#[test]
+fn a_list_that_has_another_past_is_of_another_etcd() {
+    let lists = [
+        (vec![pair("a/1", 2, 8)], 1),
+        (vec![pair("a/1", 2, 15)], 1),
+        (vec![pair("a/1", 12, 15), pair("a/2", 14, 14)], 1),
+        (vec![], 1),
+        (vec![pair("a/1", 2, 7)], 2),
+        (vec![pair("a/1", 2, 8), pair("a/2", 9, 9)], 2),
+    ];
+    for (pairs, epoch) in lists {
+        let mut reducer = synced(vec![pair("a/1", 2, 8)]);
+        reducer.unproven(Why::Compacted);
+        while reducer.listed(page(20, pairs.clone())).unwrap().is_none() {}
+        assert_eq!(reducer.epoch(), epoch, "{pairs:?}");
+    }
+}
+
 #[test]
 fn who_refuses_to_tell_of_the_past_is_listed() {
     for (why, epoch) in [(Why::Compacted, 1), (Why::OtherEtcd, 2)] {
