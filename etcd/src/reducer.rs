@@ -158,8 +158,8 @@ pub(crate) struct Reducer {
     aside: Aside,
     /// It is known to be another etcd than before, whatever its numbers say.
     is_other_etcd: bool,
-    /// It has contradicted itself, so that what a list shows to differ says nothing.
-    is_inconsistent: bool,
+    /// Its watch left something out, so that it says nothing if a list has it.
+    has_skipped: bool,
     phase: Phase,
 }
 
@@ -176,7 +176,7 @@ impl Reducer {
             has_marker: false,
             aside,
             is_other_etcd: false,
-            is_inconsistent: false,
+            has_skipped: false,
             phase,
         }
     }
@@ -214,7 +214,6 @@ impl Reducer {
 
     fn list_again(&mut self, why: Why) -> Why {
         self.is_other_etcd |= why == Why::OtherEtcd;
-        self.is_inconsistent |= matches!(why, Why::Inconsistent(_));
         self.phase = Phase::List(Listing::new(&self.prefix));
         why
     }
@@ -244,10 +243,10 @@ impl Reducer {
             revision,
             ..
         } = listed.header;
-        let is_consistent = !std::mem::take(&mut self.is_inconsistent);
+        let has_skipped = std::mem::take(&mut self.has_skipped);
         let is_new = std::mem::take(&mut self.is_other_etcd)
             || self.has_changed(&listed.header)
-            || is_consistent && self.has_other_past(&listed.pods);
+            || !has_skipped && self.has_other_past(&listed.pods);
         self.epoch += u64::from(is_new || self.home.is_none());
         self.home = Some(Home { cluster, term });
         self.applied = revision;
@@ -383,6 +382,7 @@ impl Reducer {
         } else {
             let events = std::mem::take(fragments);
             if let Err(why) = self.happened(events, &mut told.commits) {
+                self.has_skipped = true;
                 told.end = Some(self.list_again(why));
             }
         }
