@@ -501,7 +501,8 @@ fn any_history_in_any_pieces_converges() {
         }
     }
     assert!(seed.is_some() || lists > 500, "{lists} lists are few");
-    // `docs/fleet.md` says what is not promised. Here an eighth of all histories goes back, most
-    // of them under the same id, and there are seven keys.
-    assert!(fooled <= 8, "fooled {fooled} times");
+    println!("fooled {fooled} times, {lists} lists");
+    // `docs/fleet.md` says what is not promised. It is two of 400 here; some 70 where nobody asks
+    // for the past.
+    assert!(fooled <= 20, "fooled {fooled} times");
 }
