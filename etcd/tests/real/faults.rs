@@ -436,12 +436,15 @@ async fn restored_from_an_older_backup(version: Version) {
         .await
         .unwrap()
         .unwrap();
-    let waits = replica.wait_for((last + 1_000).into());
-    etcd.kill(0);
-    etcd.restore();
-    etcd.launch(0);
-    etcd.ready().await;
-    let told = timeout(SOON, waits).await.unwrap();
+    let waits = timeout(SOON, replica.wait_for((last + 1_000).into()));
+    let restores = async {
+        etcd.kill(0);
+        etcd.restore();
+        etcd.launch(0);
+        etcd.ready().await;
+    };
+    let (told, ()) = tokio::join!(waits, restores);
+    let told = told.unwrap();
     assert!(matches!(told, Err(Error::OtherEtcd)), "{told:?}");
     converges(&*store, &client, SOON).await;
     assert!(
@@ -458,7 +461,55 @@ async fn restored_from_an_older_backup(version: Version) {
     assert!(store.contains_service("web:3").unwrap());
 }
 
+/// An older backup that has come further than the copy, before that came back: neither the
+/// cluster's id, nor the term, nor the revision tells.
+async fn restored_and_gone_further(version: Version) {
+    let mut etcd = Cluster::one(version).await;
+    let client = etcd.client().await;
+    let proxy = Proxy::to(etcd.members[0].port).await;
+    put(&client, "1", "a").await;
+    put(&client, "2", "a").await;
+    etcd.kill(0);
+    etcd.back_up();
+    etcd.launch(0);
+    etcd.ready().await;
+    let (store, replica) = replica(connect(&[proxy.endpoint()]).await).await;
+    for at in 0..10 {
+        put(&client, &format!("lost-{at}"), "a").await;
+    }
+    client
+        .kv_client()
+        .delete("/pods/web/2", None)
+        .await
+        .unwrap();
+    timeout(SOON, replica.read_barrier())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(store.stats().unwrap().services, 11);
+    let last = replica.revision().get();
+    proxy.mode(Mode::Refuse);
+    proxy.cut();
+    etcd.kill(0);
+    etcd.restore();
+    etcd.launch(0);
+    etcd.ready().await;
+    let mut now = 0;
+    for at in 0..20 {
+        now = put(&client, &format!("new-{at}"), "a").await;
+    }
+    assert!(now > last);
+    // It waits before the replica comes back.
+    let waits = timeout(SOON, replica.wait_for(now.into()));
+    let (told, ()) = tokio::join!(waits, async { proxy.mode(Mode::Pass) });
+    assert!(matches!(told.unwrap(), Err(Error::OtherEtcd)));
+    converges(&*store, &client, SOON).await;
+    assert_eq!(store.stats().unwrap().services, 22);
+    assert_eq!(replica.stats().epoch, 2);
+}
+
 on_both!(
+    restored_and_gone_further,
     served_meanwhile,
     compacted_while_away,
     a_delete_at_the_revision_of_a_compaction,
