@@ -33,10 +33,8 @@ impl Reader {
             while !seen.load(Relaxed) {
                 thread::sleep(Duration::from_micros(100));
                 let count = store.get_services_by_name("always").unwrap().len();
-                assert!(
-                    count == 1 || reads == 0 && count == 0,
-                    "{count} after {reads} reads"
-                );
+                // A write that was given up may come later than the next one, and then there are two.
+                assert!(count > 0 || reads == 0, "empty after {reads} reads");
                 reads += u64::from(count > 0);
             }
             reads
