@@ -1,5 +1,5 @@
 //! What a store does, for Prometheus: counters and histograms by themselves, gauges with
-//! `metrics::report` before each scrape.
+//! `metrics::report` and `metrics::report_leases` before each scrape.
 //!
 //! ```console
 //! cargo run --features metrics,versioned --example metrics
@@ -9,9 +9,11 @@
 //! exporter do so (its feature `http-listener`).
 
 use std::error::Error;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use service_registry::changes::Selection;
+use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{Registry, ServiceRegistration, ServiceStatus, VersionedStore, metrics};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -23,18 +25,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         .install_recorder()?;
     metrics::describe();
 
-    let registry = Registry::new(VersionedStore::new());
+    let leases = Leases::new(
+        Registry::new(VersionedStore::new()),
+        LeaseOptions::default(),
+    )?;
+    let registry = leases.registry();
     let mut watch = registry.watch(Selection::service("checkout"))?;
     let begun = registry.store().snapshot();
     for pod in 0..100 {
         let pod = format!("pod-{pod}");
-        registry.register(ServiceRegistration::new("checkout", &*pod))?;
+        let registration = ServiceRegistration::new("checkout", &*pod);
+        let _kept = leases.register(registration, Duration::from_secs(30))?;
         registry.update_health_status(&format!("checkout:{pod}"), ServiceStatus::Healthy)?;
     }
     watch.recv()?;
 
     // What a handler of `/metrics` does.
     metrics::report("pods", registry.store())?;
+    metrics::report_leases("pods", leases.stats());
     print!("{}", prometheus.render());
     drop(begun);
     Ok(())

@@ -74,6 +74,7 @@
 //! What a watch is about is its *topic*. An entry is noted with the topics that it concerns
 //! and that somebody watches; a commit pays for these, and nothing for the others.
 
+mod aftermath;
 mod difference;
 mod event;
 mod fold;
@@ -88,12 +89,13 @@ mod topic;
 mod watch;
 
 pub use crate::model::subscription::Subscription;
+pub use aftermath::Aftermath;
 pub use difference::Difference;
 pub(crate) use difference::{Differences, Told};
 pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
 pub(crate) use fold::{changed, net};
-pub use log::{Aftermath, Log};
+pub use log::Log;
 pub use options::LogOptions;
 pub(crate) use own_log::OwnLog;
 pub use selection::{Labelled, Selection};

@@ -4,8 +4,10 @@
 //! lease while it lives, and is removed when it does not: see [`Leases`].
 
 mod guard;
+mod lease;
 #[cfg(all(test, loom))]
 mod models;
+mod options;
 mod slot;
 mod sweep;
 mod table;
@@ -13,7 +15,6 @@ mod table;
 mod tests;
 mod thread;
 
-use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
@@ -24,15 +25,17 @@ use crate::model::batch::Batch;
 use crate::model::cause::Cause;
 use crate::model::condition::Expected;
 use crate::model::error::Result;
-use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::registration::ServiceRegistration;
 use crate::model::revision::Revision;
+use crate::observe::note_sweep;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 use crate::sync::{Mutex, MutexGuard};
 
-pub use guard::LeaseOptions;
+pub use lease::Lease;
+pub use options::LeaseOptions;
+pub use slot::LeaseLost;
 pub use sweep::Sweep;
 pub use thread::Sweeping;
 
@@ -124,18 +127,6 @@ struct Inner<S> {
     sweeper: Mutex<Sweeper>,
 }
 
-/// The right of one registered pod to stay, see [`Leases`].
-///
-/// Dropping it changes nothing: the pod stays until the lease ends. A clone is the same lease.
-#[derive(Clone)]
-#[must_use = "a lease that nobody renews ends"]
-pub struct Lease(Arc<Slot>);
-
-/// The lease has ended, or its pod was removed or registered anew. A pod that wants to stay
-/// registers again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseLost;
-
 /// How many leases there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -209,6 +200,15 @@ impl<S: RegistryStore> Leases<S> {
     ///
     /// Fails as [`RegistryStore::with_service`] does, but for a pod that is not there.
     pub fn grant(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+        let (key, incarnation) = (service.key(), service.incarnation());
+        if !self.inner.is_registered(key, incarnation)? {
+            // Not entered: a record of another store, such as that before a restart, may have a
+            // later incarnation than the pod that has the lease.
+            let lost = Arc::new(self.inner.slot(service, ttl));
+            lost.lose();
+            self.inner.table().forget(key, incarnation);
+            return Ok(Lease(lost));
+        }
         let lease = self.inner.enter(service, ttl)?;
         self.inner.check(&lease.0)?;
         Ok(lease)
@@ -271,9 +271,13 @@ impl<S: RegistryStore> Leases<S> {
     /// Fails as [`RegistryStore::commit_changes`] and [`Watch::try_recv`](
     /// crate::changes::Watch::try_recv) do.
     pub fn sweep(&self, now: Instant) -> Result<Sweep> {
-        let sweeper = self.inner.sweeper.lock();
-        let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
-        self.inner.sweep(&mut sweeper, self.inner.nanos(now))
+        let sweep = {
+            let sweeper = self.inner.sweeper.lock();
+            let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
+            self.inner.sweep(&mut sweeper, self.inner.nanos(now))?
+        };
+        note_sweep(sweep.expired.len(), sweep.withheld.len());
+        Ok(sweep)
     }
 
     fn sweep_now(&self) -> Result<Sweep> {
@@ -324,38 +328,30 @@ impl<S: RegistryStore> Inner<S> {
     /// Takes a lease into the table. Answers besides whether a sweep has heard of everything
     /// up to here already, so that none will hear it again if the pod has gone.
     fn insert(&self, service: &ServiceInfo, ttl: Duration) -> (Arc<Slot>, bool) {
-        let (key, incarnation) = (service.key().clone(), service.incarnation());
-        let slot = Slot::new(key, incarnation, self.home, nanos(ttl), self.now());
-        let slot = Arc::new(slot);
+        let slot = Arc::new(self.slot(service, ttl));
         let mut table = self.table();
         table.insert(slot.clone());
-        (slot, table.seen >= incarnation)
+        // What was heard of this revision itself is that it is there, so that `>` would do.
+        let is_passed = table.seen >= slot.incarnation;
+        (slot, is_passed)
+    }
+
+    fn slot(&self, service: &ServiceInfo, ttl: Duration) -> Slot {
+        let (key, incarnation) = (service.key().clone(), service.incarnation());
+        Slot::new(key, incarnation, self.home, nanos(ttl), self.now())
+    }
+
+    fn is_registered(&self, key: &str, incarnation: Revision) -> Result<bool> {
+        let found = self.registry.find_service(key)?;
+        Ok(found.is_some_and(|found| found.incarnation() == incarnation))
     }
 
     /// Drops a lease whose pod is not there.
     fn check(&self, slot: &Arc<Slot>) -> Result<()> {
-        let found = self.registry.find_service(&slot.key)?;
-        if found.map(|found| found.incarnation()) != Some(slot.incarnation) {
+        if !self.is_registered(&slot.key, slot.incarnation)? {
             self.table().remove(slot);
         }
         Ok(())
-    }
-}
-
-impl Lease {
-    /// `service:pod`
-    pub fn key(&self) -> &ServiceKey {
-        &self.0.key
-    }
-
-    /// The [incarnation](ServiceInfo::incarnation) of the pod that it is of.
-    pub fn incarnation(&self) -> Revision {
-        self.0.incarnation
-    }
-
-    /// How long it runs after each renewal.
-    pub fn ttl(&self) -> Duration {
-        Duration::from_nanos(self.0.ttl)
     }
 }
 
@@ -372,21 +368,3 @@ impl<S: RegistryStore> fmt::Debug for Leases<S> {
         f.debug_tuple("Leases").field(&self.stats()).finish()
     }
 }
-
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("key", self.key())
-            .field("incarnation", &self.incarnation())
-            .field("ttl", &self.ttl())
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Display for LeaseLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lease has ended, or its pod was removed or registered anew")
-    }
-}
-
-impl Error for LeaseLost {}

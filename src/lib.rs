@@ -126,7 +126,7 @@
 //! | `default-memory`, `default-worker`, `default-thread-safe`, `default-evmap`, `default-snapshot`, `default-versioned` | what [`DefaultStore`] is; the strongest wins |
 //! | `serde` | reading and writing the data model |
 //! | `stream` | watches as `futures_core::Stream`s |
-//! | `metrics` | what commits and watches do, and how much there is, for the crate `metrics` |
+//! | `metrics` | what commits, watches and sweeps of leases do, and how much there is, for the crate `metrics` |
 //! | `tracing` | an event of the crate `tracing` for each commit, and for each watch that fell behind |
 //! | `tower` | a watch as the discovery of a balancer of `tower`, which tonic has, too |
 //! | `dump` | the module `dump`: a registry as a file, and back; adds `serde_json` and `crc32fast` |
@@ -179,6 +179,7 @@ pub use store::*;
 /// The examples of the README and of the guide, compiled.
 #[cfg(all(
     doctest,
+    feature = "checks",
     feature = "snapshot",
     feature = "versioned",
     feature = "worker",

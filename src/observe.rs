@@ -1,4 +1,4 @@
-//! What commits and watches tell the crates `metrics` and `tracing`.
+//! What commits, watches and sweeps tell the crates `metrics` and `tracing`.
 //!
 //! Where neither feature is on, all of this has no size and does nothing, so that nothing of it
 //! is left in a build. Where one is, a recorder and a subscriber are code of others: they are
@@ -9,12 +9,12 @@ pub(crate) use names::*;
 #[cfg(all(feature = "worker", any(feature = "metrics", feature = "tracing")))]
 pub(crate) use on::{Asked, Served};
 #[cfg(any(feature = "metrics", feature = "tracing"))]
-pub(crate) use on::{Observed, note_event, note_lagged};
+pub(crate) use on::{Observed, note_event, note_lagged, note_sweep};
 
 #[cfg(all(feature = "worker", not(any(feature = "metrics", feature = "tracing"))))]
 pub(crate) use off::{Asked, Served};
 #[cfg(not(any(feature = "metrics", feature = "tracing")))]
-pub(crate) use off::{Observed, note_event, note_lagged};
+pub(crate) use off::{Observed, note_event, note_lagged, note_sweep};
 
 /// Names of metrics.
 #[cfg(feature = "metrics")]
@@ -24,6 +24,7 @@ mod names {
     pub(crate) const TURN_WAIT_SECONDS: &str = "service_registry_turn_wait_seconds";
     pub(crate) const WATCH_LAG_REVISIONS: &str = "service_registry_watch_lag_revisions";
     pub(crate) const STATES_FOR_LAG: &str = "service_registry_states_for_lag_total";
+    pub(crate) const EXPIRED: &str = "service_registry_expired_total";
 }
 
 #[cfg(any(feature = "metrics", feature = "tracing"))]
@@ -115,9 +116,11 @@ mod on {
     }
 
     /// When a call was put into the queue of a worker.
+    #[cfg(feature = "worker")]
     pub(crate) struct Asked(Instant);
 
     /// What the worker tells the caller, who notes it.
+    #[cfg(feature = "worker")]
     #[derive(Default)]
     pub(crate) struct Served {
         begun: Option<Instant>,
@@ -125,6 +128,7 @@ mod on {
         after: Revision,
     }
 
+    #[cfg(feature = "worker")]
     impl Asked {
         pub(crate) fn now() -> Asked {
             Asked(Instant::now())
@@ -143,6 +147,7 @@ mod on {
         }
     }
 
+    #[cfg(feature = "worker")]
     impl Served {
         pub(crate) fn none() -> Served {
             Served::default()
@@ -183,6 +188,17 @@ mod on {
             "a watch fell behind the log"
         );
         let _ = (selection, shown, now);
+    }
+
+    /// Notes how many pods a sweep has removed, and how many it withholds.
+    pub(crate) fn note_sweep(expired: usize, withheld: usize) {
+        #[cfg(feature = "metrics")]
+        ::metrics::counter!(super::names::EXPIRED).increment(expired as u64);
+        #[cfg(feature = "tracing")]
+        if expired > 0 || withheld > 0 {
+            ::tracing::debug!(target: "service_registry", expired, withheld, "a sweep of leases");
+        }
+        let _ = (expired, withheld);
     }
 }
 
@@ -242,4 +258,12 @@ mod off {
 
     #[inline(always)]
     pub(crate) fn note_lagged(_: &impl std::fmt::Debug, _: Revision, _: Revision) {}
+
+    #[inline(always)]
+    pub(crate) fn note_sweep(_: usize, _: usize) {}
+
+    // Nothing is left of it: neither a field nor a destructor.
+    const _: () = assert!(size_of::<Observed>() == 0 && !std::mem::needs_drop::<Observed>());
+    #[cfg(feature = "worker")]
+    const _: () = assert!(size_of::<(Asked, Served)>() == 0);
 }

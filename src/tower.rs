@@ -22,7 +22,8 @@
 //! # Ok::<(), service_registry::StoreError>(())
 //! ```
 //!
-//! For tonic, it is handed on to the channel, which makes connections of endpoints by itself:
+//! For tonic, it is handed on to the channel, which makes connections of endpoints by itself (as
+//! `tests/sockets/grpc.rs` in the repository does; tonic is no dependency of this crate):
 //!
 //! ```ignore
 //! let (channel, changes) = tonic::transport::Channel::balance_channel(64);
@@ -99,6 +100,12 @@ use crate::model::status::ServiceStatus;
 ///
 /// A store that is closed ends the stream, and the balancer goes on with the pods that it has. A
 /// watch that has fallen behind is no error: what it missed comes as the difference.
+///
+/// # Costs
+///
+/// An event costs O(what changed), the state that a watch begins with or that brings what it missed
+/// O(pods), and each change that is told O(1) and what `make` does. It keeps a record of each pod
+/// that is in.
 ///
 /// A discovery that nobody polls holds the keys that it has told, and nothing grows: the log that
 /// the watch reads is the store's, and [has a bound](crate::changes::LogOptions).

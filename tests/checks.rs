@@ -12,6 +12,8 @@ mod scripted;
 #[path = "checks/servers.rs"]
 mod servers;
 
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
@@ -114,6 +116,15 @@ fn tcp_tells_who_listens<S: RegistryStore + Send + Sync + 'static>(make: fn() ->
     });
 }
 
+/// Nobody else gets the address while the test lasts, and is found well there.
+#[test]
+fn an_address_at_which_nobody_listens_stays_so() {
+    let gone = Server::gone();
+    TcpListener::bind(gone.address).unwrap_err();
+    let refused = TcpStream::connect(gone.address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
 macro_rules! suite {
     ($feature:literal $module:ident $kind:ident $store:ident) => {
         #[cfg(feature = $feature)]
@@ -156,6 +167,55 @@ fn a_server_that_flaps_changes_no_status() {
                 thread::sleep(Duration::from_millis(5));
             }
             running.abort();
+        }
+    });
+}
+
+/// Does not find out before the runtime ends.
+#[cfg(feature = "thread-safe")]
+struct Waits(Arc<std::sync::atomic::AtomicUsize>);
+
+#[cfg(feature = "thread-safe")]
+impl Probe for Waits {
+    async fn probe(&self, _: &service_registry::ServiceInfo) -> bool {
+        self.0.fetch_add(1, SeqCst);
+        std::future::pending().await
+    }
+}
+
+#[cfg(feature = "thread-safe")]
+#[test]
+fn a_runtime_that_shuts_down_says_nothing_of_pods() {
+    support::within(support::PATIENCE, || {
+        let store = Arc::new(service_registry::ThreadSafeMemoryStore::new());
+        let registry = Registry::new(store);
+        for pod in 0..50 {
+            let registration = ServiceRegistration::new("web", pod.to_string());
+            registry.register(registration).unwrap();
+        }
+        let runtime = runtime();
+        let asked = Arc::default();
+        let options = CheckOptions {
+            timeout: Duration::from_secs(3_600),
+            fall: 1,
+            ..OPTIONS
+        };
+        let checks = Checks::new(registry.clone(), Waits(Arc::clone(&asked)), options);
+        let handle = runtime.handle().clone();
+        let driver = thread::spawn(move || handle.block_on(checks.run()));
+        while asked.load(SeqCst) < 50 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        runtime.shutdown_background();
+        // Timers panic where the runtime has ended.
+        assert!(driver.join().is_err());
+        for service in registry.get_services_by_name("web").unwrap() {
+            assert_eq!(
+                service.status(),
+                ServiceStatus::Unknown,
+                "{}",
+                service.key()
+            );
         }
     });
 }

@@ -38,6 +38,8 @@ mod conditions;
 mod copies;
 #[path = "contract/elsewhere.rs"]
 mod from_elsewhere;
+#[path = "../testkit/src/contract/guarding.rs"]
+mod guarding;
 #[path = "../testkit/src/contract/law.rs"]
 mod law;
 #[path = "../testkit/src/contract/leases.rs"]
@@ -48,6 +50,10 @@ mod leasing;
 mod misheard;
 #[path = "../testkit/src/contract/names.rs"]
 mod names;
+#[path = "../testkit/src/contract/overtaken.rs"]
+mod overtaken;
+#[path = "../testkit/src/contract/readers.rs"]
+mod readers;
 #[path = "../testkit/src/contract/registry.rs"]
 mod registry;
 #[path = "../testkit/src/contract/restoring.rs"]
@@ -137,6 +143,8 @@ mod viewed {
             #[cfg(feature = $feature)]
             mod $module {
                 snapshot_store!(service_registry::$store::new());
+                watched_snapshot_store!(service_registry::$store::new());
+                reader_store!(service_registry::$store::new());
             }
         };
     }

@@ -202,23 +202,20 @@ fn a_writer_harms_no_store<S: RegistryStore>(make: impl Fn() -> S) {
 
 macro_rules! every_store {
     ($make:expr) => {
-        #[test]
-        fn what_is_dumped_is_what_is_restored() {
-            crate::what_is_dumped_is_what_is_restored(|| $make);
-        }
-        #[test]
-        fn health_comes_back_where_it_is_asked_for() {
-            crate::health_comes_back_where_it_is_asked_for(|| $make);
-        }
-        #[test]
-        fn a_closed_store_is_neither_dumped_nor_restored() {
-            crate::a_closed_store_is_neither_dumped_nor_restored(|| $make);
-        }
-        #[test]
-        fn a_writer_harms_no_store() {
-            crate::a_writer_harms_no_store(|| $make);
+        every_store! { $make;
+            what_is_dumped_is_what_is_restored
+            health_comes_back_where_it_is_asked_for
+            a_closed_store_is_neither_dumped_nor_restored
+            a_writer_harms_no_store
         }
     };
+    // Who waits for itself is to fail, and not to hang.
+    ($make:expr; $($test:ident)+) => {$(
+        #[test]
+        fn $test() {
+            crate::support::within(crate::support::PATIENCE, || crate::$test(|| $make));
+        }
+    )+};
 }
 
 mod memory {
@@ -237,7 +234,9 @@ macro_rules! shared {
 
             #[test]
             fn a_dump_beside_writers_is_of_one_state() {
-                crate::a_dump_beside_writers_is_of_one_state(service_registry::$store::new());
+                crate::support::within(crate::support::PATIENCE, || {
+                    crate::a_dump_beside_writers_is_of_one_state(service_registry::$store::new());
+                });
             }
         }
     };

@@ -50,7 +50,7 @@ impl<'a, S: Views> Viewer<'a, S> {
         }
     }
 
-    fn view(&self, round: usize) -> S::View {
+    fn view(&self, round: usize) -> S::Snapshot {
         match round % 2 {
             0 => self.store.snapshot(),
             _ => S::view(&mut self.reader.lock().unwrap()).clone(),
@@ -59,7 +59,7 @@ impl<'a, S: Views> Viewer<'a, S> {
 
     /// Waits until the store has moved on, so that the view is of the past. Not
     /// for ever: the writers may have ended.
-    fn hold(&self, view: &S::View) {
+    fn hold(&self, view: &S::Snapshot) {
         for _ in 0..200 {
             if self.store.revision() > view.revision() {
                 return;
@@ -535,7 +535,7 @@ fn views_are_ordered<S: Views>(store: &S) {
     let read_by = |viewer: &Viewer<'_, S>, last: &AtomicU64, round: usize| {
         let before = returned.load(SeqCst);
         // Held at once, taken one after the other, in both ways.
-        let views: Vec<S::View> = (0..4).map(|n| viewer.view(round + n)).collect();
+        let views: Vec<S::Snapshot> = (0..4).map(|n| viewer.view(round + n)).collect();
         viewer.hold(&views[3]);
         let mut least = before.max(last.load(SeqCst));
         for view in &views {
@@ -566,7 +566,7 @@ fn views_do_not_disturb_each_other<S: Views>(store: &S) {
     let one = |round| come_and_go(store, "a", round);
     let other = |round| come_and_go(store, "b", round);
     let viewer = Viewer::of(store);
-    let kept: Mutex<VecDeque<(S::View, State)>> = Mutex::default();
+    let kept: Mutex<VecDeque<(S::Snapshot, State)>> = Mutex::default();
     let read = |round: usize| {
         let mut kept = kept.lock().unwrap();
         let view = viewer.view(round);
@@ -590,7 +590,7 @@ fn views_do_not_disturb_each_other<S: Views>(store: &S) {
 fn views_outlive_the_writers<S: Views>(make: impl Fn() -> S) {
     for close in [true, false] {
         let store = make();
-        let kept: Mutex<Vec<(S::View, State)>> = Mutex::default();
+        let kept: Mutex<Vec<(S::Snapshot, State)>> = Mutex::default();
         {
             let one = |round| come_and_go(&store, "a", round);
             let other = |round| come_and_go(&store, "b", round);

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::FileFailurePersistence;
 
 use service_registry::leases::{Lease, LeaseOptions, Leases};
 use service_registry::{Registry, RegistryStore, Revision};
@@ -254,9 +255,16 @@ fn run(store: &impl RegistryStore, options: LeaseOptions, steps: &[Step]) {
 }
 
 fn every_sweep_is_the_models<S: RegistryStore + 'static>(make: fn() -> S) {
-    support::within(support::PATIENCE, move || {
+    let patience = support::PATIENCE * (ProptestConfig::default().cases / 256).max(1);
+    support::within(patience, move || {
         let some = (any_options(), vec(any_step(), 1..80));
-        proptest!(ProptestConfig::with_cases(300), |((options, steps) in some)| {
+        let config = ProptestConfig {
+            source_file: Some(file!()),
+            // Beside this file: `tests/leases.regressions`.
+            failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+            ..ProptestConfig::default()
+        };
+        proptest!(config, |((options, steps) in some)| {
             run(&make(), options, &steps);
         });
     });

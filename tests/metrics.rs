@@ -12,12 +12,20 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use service_registry::changes::{LogOptions, Selection};
+use service_registry::changes::{Difference, Event, LogOptions, Selection};
+use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{
-    Batch, MemoryStore, RegistryStore, ServiceStatus, StoreError, metrics as ours,
+    Batch, MemoryStore, Registry, RegistryStore, RegistryView, ServiceRegistration, ServiceStatus,
+    StoreError, metrics as ours,
 };
 
 use support::{at, pod};
@@ -125,6 +133,11 @@ macro_rules! every_kind {
             }
 
             #[test]
+            fn a_recorder_that_panics_makes_no_gap() {
+                super::a_recorder_that_panics_makes_no_gap(&$store::new());
+            }
+
+            #[test]
             fn what_there_is_is_reported() {
                 super::what_there_is_is_reported(&$store::new(), $is_versioned);
             }
@@ -165,6 +178,43 @@ fn the_oldest_snapshot_is_told_by_its_age() {
     assert_eq!(age(), 0.0);
 }
 
+/// A writer that waits for a reader says for how long, and its commit took no less.
+#[cfg(feature = "thread-safe")]
+#[test]
+fn a_wait_for_the_turn_is_told_in_full() {
+    const HELD: Duration = Duration::from_millis(400);
+
+    /// The wait of a writer and the time of its commit, in seconds.
+    fn of_a_writer() -> (f64, f64) {
+        let store = service_registry::ThreadSafeMemoryStore::new();
+        store.save_service(pod("db", "pod-1")).unwrap();
+        let (entered, has_entered) = channel();
+        let told = thread::scope(|scope| {
+            let store = &store;
+            scope.spawn(move || {
+                let read = store.with_service("db:pod-1", |_| {
+                    entered.send(()).unwrap();
+                    thread::sleep(HELD);
+                });
+                read.unwrap();
+            });
+            has_entered.recv().unwrap();
+            told(|| store.save_service(pod("db", "pod-2")).unwrap())
+        });
+        let of = |name: &str| told[&format!("service_registry_{name}{{store=\"thread-safe\"}}")];
+        (of("turn_wait_seconds_sum"), of("commit_seconds_sum"))
+    }
+
+    support::within(support::PATIENCE, || {
+        // On a busy machine the writer may come when the reader has gone.
+        let most = (0..20).map(|_| of_a_writer()).find(|(waited, took)| {
+            assert!(took >= waited);
+            *waited >= HELD.as_secs_f64() / 2.0
+        });
+        most.expect("a wait of more than nothing");
+    });
+}
+
 #[test]
 fn lag_is_told_by_watches() {
     let options = LogOptions {
@@ -190,6 +240,51 @@ fn lag_is_told_by_watches() {
     assert_eq!(told["service_registry_states_for_lag_total"], 1.0);
     let lag = |what: &str| told[&format!("service_registry_watch_lag_revisions_{what}")];
     assert_eq!((lag("count"), lag("sum")), (2.0, 6.0));
+}
+
+/// Ten pods with leases; six fall silent, which is withheld, and then go.
+#[test]
+fn leases_are_counted() {
+    let begin = Instant::now();
+    let passed = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let passed = passed.clone();
+        move || begin + Duration::from_secs(passed.load(Relaxed))
+    };
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), clock.clone()).unwrap();
+    let ttl = Duration::from_secs(30);
+    let kept = (0..10).map(|n| {
+        let pod = ServiceRegistration::new("db", n.to_string());
+        leases.register(pod, ttl).unwrap()
+    });
+    let kept: Vec<_> = kept.collect();
+    let seen = |second, renewing: usize| {
+        passed.store(second, Relaxed);
+        for lease in &kept[..renewing] {
+            leases.renew(lease).unwrap();
+        }
+        let told = told(|| {
+            leases.sweep(clock()).unwrap();
+            leases.sweep(clock()).unwrap();
+            ours::report_leases("here", leases.stats());
+        });
+        let here = |name: &str| told[&format!("service_registry_{name}{{store=\"here\"}}")];
+        (
+            here("leases"),
+            here("withheld"),
+            told["service_registry_expired_total"],
+        )
+    };
+    assert_eq!(seen(20, 4), (10.0, 0.0, 0.0));
+    assert_eq!(seen(40, 4), (10.0, 6.0, 0.0));
+    // For a minute.
+    assert_eq!(seen(60, 4), (10.0, 6.0, 0.0));
+    assert_eq!(seen(80, 4), (10.0, 6.0, 0.0));
+    assert_eq!(seen(100, 4), (4.0, 0.0, 6.0));
+    // One of four is not too many, but six have gone in this minute.
+    assert_eq!(seen(120, 3), (4.0, 0.0, 0.0));
+    assert_eq!(seen(140, 3), (4.0, 1.0, 0.0));
 }
 
 /// Series grow with the names that are told, so no name of a pod or a service is.
@@ -256,6 +351,49 @@ fn a_recorder_may_call_the_store(store: &(impl RegistryStore + 'static)) {
         watch.recv().unwrap();
         store.save_service(pod("db", "pod-1")).unwrap();
         watch.recv().unwrap();
+        let seen = store.with_view(|view| view.stats().services);
+        assert_eq!(seen, Ok(1));
     });
     assert!(calls.get() > 10, "{}", calls.get());
+}
+
+/// What it panics at has not been taken.
+fn a_recorder_that_panics_makes_no_gap(store: &(impl RegistryStore + 'static)) {
+    let mut watch = store.watch(Selection::All).unwrap();
+    watch.recv().unwrap();
+    store.save_service(pod("db", "pod-1")).unwrap();
+    let recorder = Curious {
+        ask: || panic!("injected by a test"),
+        is_asking: Cell::new(false),
+    };
+    let take = AssertUnwindSafe(|| metrics::with_local_recorder(&recorder, || watch.try_recv()));
+    assert!(catch_unwind(take).is_err());
+    let Some(Event::Changes { changes, .. }) = watch.try_recv().unwrap() else {
+        panic!("the event was lost");
+    };
+    assert!(
+        matches!(&changes[..], [Difference::Added(_)]),
+        "{changes:?}"
+    );
+}
+
+/// So it may of leases, when a sweep is over.
+#[test]
+fn a_recorder_may_sweep() {
+    support::within(support::PATIENCE, || {
+        let registry = Registry::new(MemoryStore::new());
+        let leases = Leases::new(registry, LeaseOptions::default()).unwrap();
+        let sweeps = Cell::new(0);
+        let recorder = Curious {
+            ask: || {
+                leases.sweep(Instant::now()).unwrap();
+                sweeps.set(sweeps.get() + 1);
+            },
+            is_asking: Cell::new(false),
+        };
+        metrics::with_local_recorder(&recorder, || {
+            leases.sweep(Instant::now()).unwrap();
+        });
+        assert!(sweeps.get() > 0);
+    });
 }

@@ -4,8 +4,10 @@
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use service_registry::changes::{LogOptions, Selection};
+use service_registry::leases::{LeaseOptions, Leases};
 use service_registry::{MemoryStore, Registry, RegistryStore, ServiceRegistration};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -101,4 +103,32 @@ fn a_watch_that_fell_behind_is_told() {
     let line = "DEBUG message=a watch fell behind the log selection=Service(\"db\") shown=0 \
                 revision=100";
     assert_eq!(told, [line]);
+}
+
+#[test]
+fn a_sweep_that_expires_or_withholds_is_told() {
+    let begin = Instant::now();
+    let leases = Leases::with_clock(
+        Registry::new(MemoryStore::new()),
+        LeaseOptions::default(),
+        move || begin,
+    );
+    let (leases, ttl) = (leases.unwrap(), Duration::from_secs(30));
+    for (pod, ttl) in [("1", ttl), ("2", 2 * ttl), ("3", 2 * ttl)] {
+        let registration = ServiceRegistration::new("db", pod);
+        let _kept = leases.register(registration, ttl).unwrap();
+    }
+    let told = told(|| {
+        leases.sweep(begin).unwrap();
+        leases.sweep(begin + ttl).unwrap();
+        leases.sweep(begin + 2 * ttl).unwrap();
+    });
+    let of_sweeps = told.iter().filter(|line| line.starts_with("DEBUG"));
+    assert_eq!(
+        of_sweeps.collect::<Vec<_>>(),
+        [
+            "DEBUG message=a sweep of leases expired=1 withheld=0",
+            "DEBUG message=a sweep of leases expired=0 withheld=2",
+        ]
+    );
 }

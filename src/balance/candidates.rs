@@ -2,46 +2,19 @@
 
 use std::time::Instant;
 
+use super::balancer::Balancer;
 use super::choice::{Chosen, Offer, Policy, Random, Rendezvous, RoundRobin, Side, TwoChoices};
 use super::ejections::{Ejections, Out};
+use super::hash;
+use super::pods::Pods;
 use super::subset::BestOf;
-use super::{Balancer, hash};
+use crate::model::labels::is_same;
 use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
-use crate::store::RegistryView;
-
-/// The pods of a name: a view and the name, or a list. They can be gone through again.
-pub trait Pods<'p>: Copy {
-    /// Each of them.
-    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo>;
-}
-
-impl<'p, V: RegistryView + ?Sized> Pods<'p> for (&'p V, &str) {
-    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
-        self.0.services_by_name(self.1)
-    }
-}
-
-impl<'p> Pods<'p> for &'p [ServiceInfo] {
-    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
-        self.iter()
-    }
-}
-
-impl<'p, const N: usize> Pods<'p> for &'p [ServiceInfo; N] {
-    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
-        self.iter()
-    }
-}
-
-impl<'p> Pods<'p> for &'p Vec<ServiceInfo> {
-    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
-        self.iter()
-    }
-}
 
 impl Balancer {
-    /// Looks at the pods of a name: of a view, `(&view, "checkout")`, or of a list.
+    /// Looks at the pods of a name: of a view, `(&view, "checkout")`, or of a list. O(1): what
+    /// costs is to pick one.
     pub fn among<'p, P: Pods<'p>>(&self, pods: P) -> Candidates<'_, P> {
         Candidates {
             balancer: self,
@@ -52,7 +25,8 @@ impl Balancer {
 }
 
 /// Pods, of which one is picked by what a [`Balancer`] says. Each way to pick answers with `None`
-/// where none comes into question.
+/// where none comes into question, and costs O(*p*) for *p* pods of the name; it allocates nothing up
+/// to a [subset](Balancer::with_subset) of 64.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nobody has been picked yet"]
 pub struct Candidates<'b, P> {
@@ -192,13 +166,15 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
             if weight == 0 || !(labels.is_empty() || labels.hold(pod)) {
                 continue;
             }
-            let is_own = zone.as_ref().is_some_and(|zone| *zone.name == *pod.zone());
+            let is_own = (zone.as_ref()).is_some_and(|zone| is_same(&zone.name, pod.zone()));
             let side = if is_own { Side::Own } else { Side::Others };
             seen.possible[side as usize] += u64::from(weight);
-            seen.pods += usize::from(is_healthy);
-            let is_out = is_healthy && out.is_some_and(|out| out.has(pod));
-            seen.ejected += usize::from(is_out);
-            let is_good = is_healthy && !is_out;
+            let mut is_good = is_healthy;
+            if let Some(out) = out.filter(|_| is_healthy) {
+                is_good = !out.has(pod);
+                seen.pods += 1;
+                seen.ejected += usize::from(!is_good);
+            }
             if is_good {
                 seen.healthy[side as usize] += u64::from(weight);
             }

@@ -248,6 +248,13 @@ fn worth(hash: u64, weight: u32) -> f64 {
     f64::from(weight) / -uniform.ln()
 }
 
+/// Apart, so that fleets of one weight do without it.
+#[cold]
+#[inline(never)]
+fn is_worth_more(one: (u64, u32), than: (u64, u32)) -> bool {
+    worth(one.0, one.1) > worth(than.0, than.1)
+}
+
 impl<'p> Offer<'p> for Best<'p> {
     #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
@@ -256,7 +263,7 @@ impl<'p> Offer<'p> for Best<'p> {
             None => true,
             // What a hash is worth grows with it.
             Some(_) if weight == self.weight => hash > self.hash,
-            Some(_) => worth(hash, weight) > worth(self.hash, self.weight),
+            Some(_) => is_worth_more((hash, weight), (self.hash, self.weight)),
         };
         if is_better {
             *self = Best {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Pods, part};
+use super::balancer::part;
+use super::pods::Pods;
 use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
 use crate::sync::atomic::AtomicUsize;
@@ -84,7 +85,8 @@ impl Ejections {
 
     /// Leaves out `pod`, which is one of `pods`, for a time; answers whether it does. It does not
     /// where too many would be left out. One that is left out already stays so for the longer of the
-    /// two times. O(*p*), and O(all that are left out).
+    /// two times. O(*p*), and O(all that are left out): those are forgotten whose time is over, or of
+    /// whom nobody else has a record any more.
     pub fn eject<'p>(
         &self,
         pod: &ServiceInfo,
@@ -94,7 +96,7 @@ impl Ejections {
     ) -> bool {
         let until = now.checked_add(time);
         let mut list = self.write();
-        list.retain(|ejected| ejected.is_out(now));
+        list.retain(|ejected| ejected.is_out(now) && !ejected.pod.is_of_nobody_else());
         let place = list.binary_search_by_key(&address(pod), |ejected| address(&ejected.pod));
         let is_out = match place {
             Ok(known) => {
@@ -122,14 +124,14 @@ impl Ejections {
         is_out
     }
 
-    /// Leaves out `pod` no more, before its time.
+    /// Leaves out `pod` no more, before its time. O(all that are left out).
     pub fn readmit(&self, pod: &ServiceInfo) {
         let mut list = self.write();
         list.retain(|ejected| address(&ejected.pod) != address(pod));
         self.count.store(list.len(), Relaxed);
     }
 
-    /// Whether `pod` is left out at that time, unless too many are.
+    /// Whether `pod` is left out at that time, unless too many are. O(log all that are left out).
     pub fn is_ejected(&self, pod: &ServiceInfo, now: Instant) -> bool {
         self.read()
             .is_some_and(|guard| Out::new(&guard, now).has(pod))

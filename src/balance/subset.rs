@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::Subset;
+use super::balancer::Subset;
 use super::choice::Offer;
 use super::hash::with;
 use crate::model::record::ServiceInfo;
@@ -10,10 +10,12 @@ use crate::model::record::ServiceInfo;
 /// How many are kept without an allocation.
 const SIZE: usize = 64;
 
-/// The best of what is offered, the best first.
+/// The best of what is offered.
 pub(super) struct BestOf<'p> {
     subset: Subset,
     best: SmallVec<[(u64, u32, &'p ServiceInfo); SIZE]>,
+    /// The least of them and its place, once there are enough: a better one takes that.
+    least: Option<(u64, usize)>,
 }
 
 impl<'p> BestOf<'p> {
@@ -21,6 +23,7 @@ impl<'p> BestOf<'p> {
         BestOf {
             subset,
             best: SmallVec::new(),
+            least: None,
         }
     }
 
@@ -30,19 +33,26 @@ impl<'p> BestOf<'p> {
             choice.offer(pod, *weight);
         }
     }
+
+    #[inline(never)]
+    fn take(&mut self, one: (u64, u32, &'p ServiceInfo)) {
+        match self.least {
+            Some((_, place)) => self.best[place] = one,
+            None => self.best.push(one),
+        }
+        if self.best.len() == self.subset.size {
+            let places = self.best.iter().zip(0..);
+            self.least = places.map(|(&(hash, ..), place)| (hash, place)).min();
+        }
+    }
 }
 
 impl<'p> Offer<'p> for BestOf<'p> {
+    #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
         let hash = with(self.subset.client, pod.key());
-        let is_full = self.best.len() == self.subset.size;
-        if is_full && self.best.last().is_some_and(|(last, ..)| hash <= *last) {
-            return;
+        if self.least.is_none_or(|(least, _)| hash > least) {
+            self.take((hash, weight, pod));
         }
-        if is_full {
-            self.best.pop();
-        }
-        let place = self.best.partition_point(|(better, ..)| *better > hash);
-        self.best.insert(place, (hash, weight, pod));
     }
 }

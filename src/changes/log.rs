@@ -13,14 +13,12 @@
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime};
 use std::{mem, process};
 
-use smallvec::SmallVec;
-
-use super::topic::{Entry, Topics, Wakers};
+use super::aftermath::Aftermath;
+use super::topic::{Entry, Topics};
 use super::{Cursor, Difference, LogOptions, Reason, Selection, State, Told, net};
 use crate::model::revision::Revision;
 use crate::model::upkeep::Upkeep;
@@ -171,32 +169,6 @@ pub(super) struct Inner {
     /// For stores whose state a watch cannot read: their state at some revision that is not
     /// older than `lost`.
     checkpoint: Option<Arc<State>>,
-}
-
-/// What is left to do when a commit has given its turn back: waking watches, and dropping
-/// what the log has forgotten. Done when it is dropped.
-///
-/// A waker that panics is caught; one that calls the store finds its turn free.
-#[derive(Default)]
-#[must_use = "drop it when the turn has been given back"]
-pub struct Aftermath {
-    wake: Wakers,
-    forgotten: SmallVec<[Arc<Entry>; 1]>,
-    checkpoint: Option<Arc<State>>,
-}
-
-impl Drop for Aftermath {
-    fn drop(&mut self) {
-        for waker in self.wake.drain(..) {
-            // What a waker does is its own; the others are to be woken.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // Dropping it may panic as well, with what is left alone then.
-                if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-                    mem::forget(again);
-                }
-            }
-        }
-    }
 }
 
 impl Log {
@@ -497,7 +469,8 @@ impl Log {
         inner.forget_all(aftermath);
     }
 
-    /// How many watches there are, and what is kept for them.
+    /// How many watches there are, and what is kept for them. O(1), under the lock that a commit
+    /// takes which somebody watches.
     pub fn upkeep(&self) -> Upkeep {
         let inner = self.lock();
         Upkeep {
@@ -611,14 +584,6 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Shared")
             .field("options", &self.options)
             .field("recording", &self.recording.load(Relaxed))
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for Aftermath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Aftermath")
-            .field("wake", &self.wake.len())
             .finish_non_exhaustive()
     }
 }

@@ -304,21 +304,22 @@ impl Watch {
             if let Some(next) = pending.first() {
                 // Commits do not wait while it is folded.
                 drop(guard);
-                let before = self.shown;
                 let (changes, shown) = match portion {
                     Portion::All => (fold(pending.iter().flat_map(Pending::changes)), head),
                     // A commit has been folded when it was appended.
                     Portion::Commit => (next.changes().cloned().collect(), next.entry.revision),
                 };
                 let changes = self.narrow(changes);
-                self.shown = shown;
                 if changes.is_empty() {
                     // It came and went, or has other labels.
+                    self.shown = shown;
                     pending.clear();
                     until = None;
                     continue;
                 }
-                note_event(before, head);
+                // While nothing has been shown: a recorder that panics makes no gap.
+                note_event(self.shown, head);
+                self.shown = shown;
                 return Ok(Some(Event::Changes {
                     revision: shown,
                     changes,

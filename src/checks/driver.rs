@@ -12,7 +12,8 @@ use hashbrown::HashMap;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::{CheckOptions, Probe};
+use super::options::CheckOptions;
+use super::probe::Probe;
 use crate::changes::{Difference, Event, Watch};
 use crate::hash::RandomState;
 use crate::model::batch::Batch;
@@ -27,6 +28,9 @@ use crate::store::RegistryStore;
 
 /// How late a probe may begin.
 const LONGEST_NAP: Duration = Duration::from_millis(20);
+/// No shorter one: checks without a pause would keep a processor to themselves.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+/// Further than any clock goes would be no time.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Driver<S, P> {
@@ -88,7 +92,7 @@ impl Chance {
 
 enum Step {
     Heard(Result<Event>),
-    Found(Vec<(Id, bool)>),
+    Found(Vec<(Id, Option<bool>)>),
     Due,
 }
 
@@ -99,8 +103,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         mut options: CheckOptions,
         watch: Watch,
     ) -> Driver<S, P> {
-        // Further than any clock goes would be no time.
-        options.interval = options.interval.min(LONGEST_INTERVAL);
+        options.interval = options.interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
         Driver {
             registry,
             probe: Arc::new(probe),
@@ -142,8 +145,12 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         let mut found = Vec::new();
         while let Poll::Ready(Some(ended)) = self.probes.poll_join_next_with_id(context) {
-            // Whoever panics has failed. Those that were dropped are not under way any more.
-            found.push(ended.unwrap_or_else(|error| (error.id(), false)));
+            found.push(match ended {
+                Ok((id, is_well)) => (id, Some(is_well)),
+                // Whoever panics has failed. What is cancelled while it is under way, is so by a
+                // runtime that shuts down, and says nothing of its pod.
+                Err(error) => (error.id(), error.is_panic().then_some(false)),
+            });
         }
         if !found.is_empty() {
             return Poll::Ready(Step::Found(found));
@@ -244,10 +251,16 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             return Ok(());
         };
         // The record of now: the watch does not tell of times of checks.
-        let Some(service) = self.registry.find_service(&key)? else {
-            // It has left, and the watch will say so. A place in the queue it must have.
-            self.enqueue(&key, at + self.options.interval);
-            return Ok(());
+        let service = match self.registry.find_service(&key) {
+            Ok(Some(service)) => service,
+            Err(StoreError::Closed) => return Err(StoreError::Closed),
+            // It has left, and the watch will say so; or the store cannot tell now. A place in the
+            // queue it must have.
+            Ok(None) | Err(_) => {
+                let next = self.next_after(at);
+                self.enqueue(&key, next);
+                return Ok(());
+            }
         };
         let Some(pod) = self.pods.get_mut(&key) else {
             return Ok(());
@@ -280,13 +293,18 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
     }
 
     /// Notes what probes have found, in one commit.
-    fn note(&mut self, found: Vec<(Id, bool)>) -> Result<()> {
+    fn note(&mut self, found: Vec<(Id, Option<bool>)>) -> Result<()> {
         let mut batch = Batch::with_capacity(found.len());
         for (id, is_well) in found {
             let Some(ended) = self.under_way.remove(&id) else {
                 continue;
             };
             let Some(pod) = self.pods.get_mut(&ended.key) else {
+                continue;
+            };
+            let Some(is_well) = is_well else {
+                let next = self.next_after(ended.begun);
+                self.enqueue(&ended.key, next);
                 continue;
             };
             pod.streak = if is_well {

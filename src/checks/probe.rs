@@ -2,10 +2,15 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::task::Poll;
 
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use crate::model::host::Host;
 use crate::model::record::ServiceInfo;
@@ -33,6 +38,9 @@ pub trait Probe: Send + Sync + 'static {
 }
 
 /// Well is a pod whose first provider accepts a TCP connection. One without providers is not.
+///
+/// Names are looked up by the system, on the threads that the runtime has for what blocks, and at
+/// most 16 at once in the process: a look-up that takes long can be waited for no longer, but not be ended.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TcpProbe;
@@ -51,7 +59,7 @@ impl Probe for TcpProbe {
         };
         let connected = match &provider.host {
             Host::Ip(ip) => TcpStream::connect((*ip, provider.port)).await,
-            Host::Name(name) => TcpStream::connect((&**name, provider.port)).await,
+            Host::Name(name) => connect(name, provider.port).await,
         };
         connected.is_ok()
     }
@@ -63,6 +71,8 @@ impl Probe for TcpProbe {
 /// It speaks HTTP/1.1, without TLS, on a connection for each probe, follows no redirects and
 /// reads no more than the head of an answer. Another URL than `http://host[:port][/path]` is a
 /// failure.
+///
+/// Names are looked up as [`TcpProbe`] does.
 ///
 /// A pod chooses its URL when it registers, and so what this sends a GET to. Where pods are not
 /// trusted, write a [`Probe`] that checks the URL first and then asks this one.
@@ -79,81 +89,74 @@ impl HttpProbe {
 
 impl Probe for HttpProbe {
     async fn probe(&self, service: &ServiceInfo) -> bool {
-        match Target::parse(service.health_check_url()) {
-            Some(target) => matches!(get(&target).await, Ok(200..=299)),
+        match target(service.health_check_url()) {
+            Some((uri, port)) => matches!(get(&uri, port).await, Ok(200..=299)),
             None => false,
         }
     }
 }
 
-/// Where a URL leads.
-#[derive(Debug, PartialEq)]
-struct Target<'a> {
-    /// As in the URL, for the head of the request.
-    authority: &'a str,
-    /// Without the brackets of an IPv6 address.
-    host: &'a str,
-    port: u16,
-    /// With the query.
-    path: &'a str,
+/// Where a URL leads: the port, and the rest.
+fn target(url: &str) -> Option<(Uri, u16)> {
+    let uri: Uri = url.parse().ok()?;
+    let authority = uri.authority()?;
+    let (host, scheme) = (authority.host(), uri.scheme());
+    // Behind the host, with which it begins unless a user is named.
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" | ":" => 80,
+        port => {
+            let digits = port.strip_prefix(':')?;
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| is_number)?
+        }
+    };
+    let leads = scheme == Some(&Scheme::HTTP) && !plain(host).is_empty();
+    leads.then_some((uri, port))
 }
 
-impl<'a> Target<'a> {
-    fn parse(url: &'a str) -> Option<Target<'a>> {
-        let scheme = "http://";
-        let (given, rest) = (url.get(..scheme.len())?, &url[scheme.len()..]);
-        let is_sendable = |byte: u8| byte.is_ascii_graphic();
-        if !given.eq_ignore_ascii_case(scheme) || !rest.bytes().all(is_sendable) {
-            return None;
-        }
-        let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let after_host = match authority.strip_prefix('[') {
-            Some(literal) => 1 + literal.find(']')? + 1,
-            None => authority.find(':').unwrap_or(authority.len()),
-        };
-        let (host, port) = authority.split_at(after_host);
-        let host = host
-            .strip_prefix('[')
-            .map_or(host, |host| &host[..host.len() - 1]);
-        if host.is_empty() || authority.contains('@') {
-            return None;
-        }
-        let port = match port.strip_prefix(':') {
-            None if !port.is_empty() => return None,
-            None | Some("") => 80,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok()?
-            }
-            Some(_) => return None,
-        };
-        Some(Target {
-            authority,
-            host,
-            port,
-            path,
-        })
+/// Without the brackets of an IPv6 address.
+fn plain(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
+}
+
+/// Each takes a thread, until the system answers.
+static LOOK_UPS: Semaphore = Semaphore::const_new(16);
+
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return TcpStream::connect((ip, port)).await;
     }
+    let name = host.to_owned();
+    let found = look_up(&LOOK_UPS, move || (&*name, port).to_socket_addrs()).await?;
+    TcpStream::connect(&*found.collect::<Vec<_>>()).await
+}
+
+async fn look_up<T: Send + 'static>(
+    look_ups: &'static Semaphore,
+    resolve: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let permit = look_ups.acquire().await.map_err(io::Error::other)?;
+    let found = spawn_blocking(move || {
+        // It goes with the look-up, which goes on where the probe has been dropped.
+        let _permit = permit;
+        resolve()
+    });
+    found.await?
 }
 
 /// More than any head needs that says how a pod is.
 const LONGEST_HEAD: usize = 8 << 10;
 
 /// Answers with the status.
-async fn get(target: &Target<'_>) -> io::Result<u16> {
-    let mut stream = TcpStream::connect((target.host, target.port)).await?;
-    // A path that is empty, or only a query, is that of the root.
-    let slash = if target.path.starts_with('/') {
-        ""
-    } else {
-        "/"
-    };
-    let Target {
-        authority, path, ..
-    } = target;
+async fn get(uri: &Uri, port: u16) -> io::Result<u16> {
+    let [host, authority] = [uri.host(), uri.authority().map(Authority::as_str)];
+    let mut stream = connect(plain(host.unwrap_or_default()), port).await?;
+    let path = uri.path_and_query().map(PathAndQuery::to_string);
     let request = format!(
-        "GET {slash}{path} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\n\
-         User-Agent: service-registry\r\nConnection: close\r\n\r\n"
+        "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\n\
+         User-Agent: service-registry\r\nConnection: close\r\n\r\n",
+        path.unwrap_or_default(),
+        authority.unwrap_or_default()
     );
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::with_capacity(512);
@@ -174,47 +177,70 @@ async fn get(target: &Target<'_>) -> io::Result<u16> {
 /// The status of an answer, behind those that are not final; pending while there is too little
 /// of it, and `None` where it is no answer.
 fn final_status(mut head: &[u8]) -> Poll<Option<u16>> {
-    let find = |head: &[u8], text: &[u8]| head.windows(text.len()).position(|part| part == text);
     loop {
-        let Some(end) = find(head, b"\r\n") else {
-            return Poll::Pending;
-        };
-        let status = status(&head[..end]);
-        if !matches!(status, Some(100..=199)) {
-            return Poll::Ready(status);
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut headers);
+        let parsed = answer.parse(head);
+        // What comes behind the line of a final status does not matter.
+        match (answer.code.filter(|_| answer.reason.is_some()), parsed) {
+            (Some(100..=199), Ok(httparse::Status::Complete(end))) => head = &head[end..],
+            (None | Some(100..=199), Ok(_)) => return Poll::Pending,
+            (None | Some(100..=199), Err(_)) => return Poll::Ready(None),
+            (status, _) => return Poll::Ready(status),
         }
-        let Some(end) = find(head, b"\r\n\r\n") else {
-            return Poll::Pending;
-        };
-        head = &head[end + 4..];
     }
-}
-
-/// `HTTP/1.1 200 OK`
-fn status(line: &[u8]) -> Option<u16> {
-    let rest = line.strip_prefix(b"HTTP/1.")?;
-    let ([minor, b' '], rest) = rest.split_first_chunk()? else {
-        return None;
-    };
-    let (digits, reason) = rest.split_first_chunk::<3>()?;
-    let is_status = minor.is_ascii_digit()
-        && digits.iter().all(u8::is_ascii_digit)
-        && matches!(reason.first(), None | Some(b' '));
-    let status = std::str::from_utf8(digits).ok()?;
-    is_status.then(|| status.parse().ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
+
+    /// As where a name server does not answer: probes give up, look-ups do not.
+    #[test]
+    fn look_ups_that_nobody_waits_for_are_bounded() {
+        static TWO: Semaphore = Semaphore::const_new(2);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (answer, answers) = channel::<()>();
+        let answers = Arc::new(std::sync::Mutex::new(answers));
+        runtime.block_on(async {
+            for _ in 0..20 {
+                let (begun, answers) = (begun.clone(), answers.clone());
+                let looked_up = look_up(&TWO, move || {
+                    begun.fetch_add(1, SeqCst);
+                    let _ = answers.lock().unwrap().recv();
+                    Ok(())
+                });
+                let given_up = timeout(Duration::from_millis(5), looked_up).await;
+                assert!(given_up.is_err());
+            }
+            // The system answers.
+            drop(answer);
+            let found = look_up(&TWO, || Ok(7)).await;
+            assert_eq!(found.unwrap(), 7);
+        });
+        drop(runtime);
+        assert_eq!(begun.load(SeqCst), 2);
+        assert_eq!(TWO.available_permits(), 2);
+    }
 
     #[test]
     fn urls_lead_where_they_say() {
         for (url, host, port, authority, path) in [
-            ("http://a", "a", 80, "a", ""),
+            ("http://a", "a", 80, "a", "/"),
             ("HTTP://a:/", "a", 80, "a:", "/"),
             ("http://a:8080/h?q=1#f", "a", 8080, "a:8080", "/h?q=1"),
-            ("http://a?q", "a", 80, "a", "?q"),
+            ("http://a?q", "a", 80, "a", "/?q"),
             (
                 "http://10.0.0.7:65535/",
                 "10.0.0.7",
@@ -223,15 +249,16 @@ mod tests {
                 "/",
             ),
             ("http://[::1]:80/x", "::1", 80, "[::1]:80", "/x"),
-            ("http://[::1]", "::1", 80, "[::1]", ""),
+            ("http://[::1]", "::1", 80, "[::1]", "/"),
         ] {
-            let target = Target {
-                authority,
-                host,
-                port,
-                path,
-            };
-            assert_eq!(Target::parse(url), Some(target), "{url}");
+            let (found, at) = target(url).unwrap();
+            let found = (
+                plain(found.host().unwrap()),
+                at,
+                found.authority().unwrap().as_str(),
+                &*found.path_and_query().unwrap().to_string(),
+            );
+            assert_eq!(found, (host, port, authority, path), "{url}");
         }
         for url in [
             "",
@@ -253,7 +280,7 @@ mod tests {
             "http://ä/",
             "httpä://a",
         ] {
-            assert_eq!(Target::parse(url), None, "{url}");
+            assert_eq!(target(url), None, "{url}");
         }
     }
 
@@ -273,6 +300,10 @@ mod tests {
             ("HTTP/1.1 200 OK", Pending),
             ("HTTP/2 200\r\n", Ready(None)),
             ("HTTP/1.1 2000\r\n", Ready(None)),
+            ("HTTP/1.1 200", Pending),
+            ("HTTP/1.1 099 No\r\n\r\n", Ready(Some(99))),
+            ("HTTP/1.1 200 OK\r\nno header\r\n", Ready(Some(200))),
+            ("HTTP/1.1 103 Early\r\nno header\r\n", Ready(None)),
             ("HTTP/1.1 2x0 OK\r\n", Ready(None)),
             ("HTTP/1.1 20\r\n", Ready(None)),
             ("SSH-2.0-OpenSSH\r\n", Ready(None)),

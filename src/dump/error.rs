@@ -68,7 +68,7 @@ impl Flaw {
         // It may show what came from outside.
         let is_shown = |c: char| if c.is_control() { '?' } else { c };
         let mut shown: String = message.chars().take(SHOWN).map(is_shown).collect();
-        if shown.len() < message.len() {
+        if message.chars().nth(SHOWN).is_some() {
             shown.push_str("...");
         }
         Flaw::Malformed {
@@ -147,5 +147,30 @@ impl From<io::Error> for Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Error {
         Error::Store(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::Error as _;
+
+    use super::Flaw;
+
+    #[test]
+    fn a_message_is_cut_behind_what_is_shown_and_nowhere_else() {
+        let long = "ä".repeat(200);
+        for (said, told) in [
+            ("\u{85}", "?"),
+            (
+                &*format!("{}\u{85}", &long[2..]),
+                &*format!("{}?", &long[2..]),
+            ),
+            (&long, &long),
+            (&format!("{long}b"), &format!("{long}...")),
+        ] {
+            let flaw = Flaw::malformed(&serde_json::Error::custom(said));
+            let message = told.to_owned();
+            assert_eq!(flaw, Flaw::Malformed { column: 0, message });
+        }
     }
 }

@@ -1,47 +1,15 @@
 //! [`Guard`]: whether so many pods fall silent that it is rather the network that failed.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 
+use super::options::LeaseOptions;
 use super::slot::{Nanos, nanos};
 use crate::changes::Difference;
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
-
-/// How leases end where many do.
-///
-/// Where more pods of a name, or of all names, expire within [`window`](Self::window) than
-/// the stated part of those that were there, it may be the network that has failed, and not
-/// they. Then those that have not gone yet are withheld: see [`Leases`](super::Leases).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeaseOptions {
-    /// How many pods of a name may expire within the window, in per cent of those that are
-    /// registered or have expired in it. 100: all.
-    pub percent_of_name: u8,
-    /// How many of all.
-    pub percent_of_all: u8,
-    /// How long an expired pod is counted. Pods that fall silent together expire one after
-    /// the other, within a time to live: let this be no shorter. Zero: each sweep is judged
-    /// by itself.
-    pub window: Duration,
-    /// How long a pod is withheld at most. Zero: none is.
-    pub hold: Duration,
-}
-
-impl Default for LeaseOptions {
-    /// Half of a name, and half of all; a minute; a minute.
-    fn default() -> LeaseOptions {
-        LeaseOptions {
-            percent_of_name: 50,
-            percent_of_all: 50,
-            window: Duration::from_secs(60),
-            hold: Duration::from_secs(60),
-        }
-    }
-}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
@@ -89,6 +57,11 @@ impl Guard {
             all: Count::default(),
             gone: VecDeque::new(),
         }
+    }
+
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn names(&self) -> usize {
+        self.names.len()
     }
 
     pub(super) fn hold(&self) -> Nanos {
@@ -166,7 +139,7 @@ impl Guard {
             count.is_exceeded(*overdue, percent_of_name)
         });
         Verdict {
-            everything: all > 0 && self.all.is_exceeded(all, percent_of_all),
+            everything: self.all.is_exceeded(all, percent_of_all),
             names: withheld.map(|(name, _)| name.into()).collect(),
         }
     }

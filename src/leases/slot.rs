@@ -1,8 +1,9 @@
 //! [`Slot`]: until when one lease runs. The only thing in which a renewal and a sweep meet.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
-use crate::leases::LeaseLost;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
 use crate::sync::atomic::AtomicU64;
@@ -18,12 +19,25 @@ const LOST: Nanos = Nanos::MAX;
 pub(super) const NEVER: Nanos = LOST - 1;
 
 pub(super) fn nanos(duration: Duration) -> Nanos {
-    Nanos::try_from(duration.as_nanos()).map_or(NEVER, |nanos| nanos.min(NEVER))
+    Nanos::try_from(duration.as_nanos()).unwrap_or(NEVER)
 }
 
 pub(super) fn later(time: Nanos, by: Nanos) -> Nanos {
     time.saturating_add(by).min(NEVER)
 }
+
+/// The lease has ended, or its pod was removed or registered anew. A pod that wants to stay
+/// registers again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseLost;
+
+impl fmt::Display for LeaseLost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the lease has ended, or its pod was removed or registered anew")
+    }
+}
+
+impl Error for LeaseLost {}
 
 /// One lease.
 #[derive(Debug)]
@@ -60,10 +74,6 @@ impl Slot {
         self.ends.load(Relaxed)
     }
 
-    pub(super) fn is_due(&self, now: Nanos) -> bool {
-        self.ends() <= now
-    }
-
     /// Puts off the end. One read-modify-write: of a renewal and an [`expire`](Self::expire)
     /// that meet, the first one wins, and the second one learns it.
     pub(super) fn renew(&self, now: Nanos) -> Result<(), LeaseLost> {
@@ -93,7 +103,7 @@ impl Slot {
 
     /// What a twin does instead of [`expire`](Self::expire).
     pub(super) fn expire_in_two_steps(&self, now: Nanos) -> bool {
-        let is_due = self.is_due(now);
+        let is_due = self.ends() <= now;
         if is_due {
             self.ends.store(LOST, Relaxed);
         }

@@ -38,7 +38,7 @@ pub struct Sweep {
 #[derive(Debug)]
 pub(super) struct Sweeper {
     watch: Watch,
-    guard: Guard,
+    pub(super) guard: Guard,
     withheld: Vec<Withheld>,
     /// Those whose leases have ended, and whose removal is to be committed.
     condemned: Vec<Arc<Slot>>,
@@ -132,6 +132,7 @@ impl<S: RegistryStore> Inner<S> {
                 }
                 None => is_behind = false,
             }
+            // With `<=` one event of the next sweep would come along, which harms nobody.
             is_behind &= sweeper.watch.revision() < head;
         }
         Ok(())
@@ -159,17 +160,22 @@ impl<S: RegistryStore> Inner<S> {
     fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
         let until = now.saturating_add(sweeper.guard.hold());
         let mut overdue = std::mem::take(&mut sweeper.withheld);
-        for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
-            self.table().put_back(renewed.slot);
-        }
+        let put_renewed_back = |overdue: &mut Vec<Withheld>| {
+            for renewed in overdue.extract_if(.., |one| one.slot.ends() != one.ended) {
+                self.table().put_back(renewed.slot);
+            }
+        };
+        // Before the queue is asked: who was renewed may be due again.
+        put_renewed_back(&mut overdue);
         let mut due = Vec::new();
         while self.table().take_due(now, &mut due) {}
-        overdue.extend(due.into_iter().map(|slot| Withheld {
-            ended: slot.ends(),
+        overdue.extend(due.into_iter().map(|(slot, ended)| Withheld {
             slot,
+            ended,
             until,
             is_shown: false,
         }));
+        put_renewed_back(&mut overdue);
         let verdict = sweeper.guard.judge(overdue.iter().map(|one| &one.slot.key));
         for one in overdue {
             if one.until > now && verdict.withholds(&one.slot.key) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::slot::{NEVER, Nanos, Slot};
+use super::slot::{Nanos, Slot};
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
@@ -43,6 +43,11 @@ struct Entry {
 impl Table {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn queue_len(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Arc<Slot>> {
@@ -88,11 +93,21 @@ impl Table {
         }
     }
 
+    /// Forgets the lease of a pod that is not registered any more.
+    pub(super) fn forget(&mut self, key: &str, incarnation: Revision) {
+        let known = self.get(key);
+        let of_it = known.filter(|known| known.incarnation == incarnation);
+        if let Some(slot) = of_it.cloned() {
+            self.remove(&slot);
+        }
+    }
+
     /// Learns that under `key` the store has had, at `revision`, the record of this
     /// incarnation, or none.
     pub(super) fn compare(&mut self, key: &str, found: Option<Revision>, revision: Revision) {
         let gone = self.get(key).filter(|slot| {
-            // A later registration has not been looked at yet.
+            // A later registration has not been looked at yet. (One of this revision itself is what
+            // was found, so that `<` would do.)
             slot.incarnation <= revision && found != Some(slot.incarnation)
         });
         if let Some(gone) = gone.cloned() {
@@ -104,9 +119,9 @@ impl Table {
         self.entries.keys().cloned().collect()
     }
 
-    /// Takes out of the queue what is due, and moves what was renewed. Answers whether there is
-    /// more of it. O(log leases) for each place that has come.
-    pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<Arc<Slot>>) -> bool {
+    /// Takes out of the queue what is due, with its end, and moves what was renewed. Answers
+    /// whether there is more of it. O(log leases) for each place that has come.
+    pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<(Arc<Slot>, Nanos)>) -> bool {
         for _ in 0..AT_ONCE {
             let Some(first) = self.queue.first_entry() else {
                 return false;
@@ -119,8 +134,10 @@ impl Table {
             {
                 self.looks += 1;
             }
-            if slot.is_due(now) {
-                due.push(slot);
+            // Looked at once: a renewal that comes next has another end than this.
+            let ends = slot.ends();
+            if ends <= now {
+                due.push((slot, ends));
             } else {
                 self.put_back(slot);
             }
@@ -139,9 +156,8 @@ impl Table {
         }
     }
 
-    /// When something may be due.
+    /// When something may be due, which may be never.
     pub(super) fn next(&self) -> Option<Nanos> {
-        let (first, _) = self.queue.first_key_value()?;
-        (first.0 < NEVER).then_some(first.0)
+        self.queue.first_key_value().map(|(first, _)| first.0)
     }
 }

@@ -95,3 +95,106 @@ fn a_removal_that_fails_is_tried_again() {
     assert_eq!(sweep.expired.len(), 1);
     assert_eq!((leases.stats().leases, leases.stats().expired), (0, 1));
 }
+
+/// However leases come and go, each stands in the queue once.
+#[test]
+fn a_lease_leaves_nothing_in_the_queue() {
+    let start = Instant::now();
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let register = |pod: &str, ttl| {
+        let registration = ServiceRegistration::new("web", pod);
+        leases.register(registration, ttl).unwrap()
+    };
+    let lengths = || {
+        let table = leases.inner.table();
+        (table.len(), table.queue_len())
+    };
+    // Anew at the same end and at another one, of its own time and beside others.
+    let first = register("1", TTL);
+    let again = register("1", TTL);
+    let _other = register("1", 2 * TTL);
+    let _beside = register("2", TTL);
+    assert_eq!(lengths(), (2, 2));
+    leases.revoke(first).unwrap();
+    leases.revoke(again).unwrap();
+    assert_eq!(lengths(), (2, 2));
+    // Registered anew while it was withheld: the queue has the new lease only.
+    assert_eq!(leases.sweep(start + TTL).unwrap().expired.len(), 1);
+    assert_eq!(leases.sweep(start + 2 * TTL).unwrap().withheld.len(), 1);
+    assert_eq!(lengths(), (1, 0));
+    let anew = register("1", 4 * TTL);
+    assert_eq!(leases.sweep(start + 2 * TTL).unwrap().withheld.len(), 0);
+    assert_eq!(lengths(), (1, 1));
+    leases.revoke(anew).unwrap();
+    assert_eq!(lengths(), (0, 0));
+}
+
+/// What a sweep decided of a pod whose removal failed says nothing of the one that came in its
+/// place.
+#[test]
+fn who_came_after_a_removal_that_failed_stays() {
+    use crate::store::RegistryStore;
+    let start = Instant::now();
+    let store = MemoryStore::new();
+    let options = LeaseOptions {
+        hold: Duration::ZERO,
+        ..LeaseOptions::default()
+    };
+    let leases = Leases::with_clock(Registry::new(&store), options, move || start).unwrap();
+    let registration = ServiceRegistration::new("web", "1");
+    let _lost = leases.register(registration.clone(), TTL).unwrap();
+    leases.sweep(start).unwrap();
+    let inside = store.with_service("web:1", |_| leases.sweep(start + TTL));
+    assert_eq!(inside, Ok(Err(crate::StoreError::Reentrant)));
+    let lease = leases.register(registration, 2 * TTL).unwrap();
+    assert_eq!(leases.sweep(start + TTL).unwrap().expired, []);
+    assert_eq!(leases.renew(&lease), Ok(()));
+    assert!(store.contains_service("web:1").unwrap());
+}
+
+/// It is not the later end that is taken for the one that has passed.
+#[test]
+fn a_renewal_behind_a_look_shows() {
+    let start = Instant::now();
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let web = ServiceRegistration::new("web", "1");
+    let lease = leases.register(web, TTL).unwrap();
+    let now = lease.0.ends();
+    let mut due = Vec::new();
+    assert!(!leases.inner.table().take_due(now, &mut due));
+    let [(slot, ended)] = &due[..] else {
+        panic!("{due:?}");
+    };
+    assert_eq!(slot.renew(now), Ok(()));
+    assert_ne!(slot.ends(), *ended);
+}
+
+/// Names of which nothing is left, and nothing went lately, take no memory.
+#[test]
+fn the_guard_forgets_names() {
+    let start = Instant::now();
+    let registry = Registry::new(MemoryStore::new());
+    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let names = || {
+        leases.sweep(start).unwrap();
+        leases.inner.sweeper.lock().unwrap().guard.names()
+    };
+    let register = |name: &str| {
+        let registration = ServiceRegistration::new(name, "1");
+        leases.registry().register(registration).unwrap()
+    };
+    assert_eq!(names(), 0);
+    register("one");
+    register("two");
+    assert_eq!(names(), 2);
+    leases.registry().unregister("two", "1").unwrap();
+    assert_eq!(names(), 1);
+    // Told as a state.
+    let other = ServiceInfo::new(ServiceRegistration::new("other", "1")).unwrap();
+    let mut batch = Batch::new();
+    batch.replace_all(vec![other], vec![]);
+    leases.registry().commit(batch).unwrap();
+    assert_eq!(names(), 1);
+}

@@ -1,5 +1,7 @@
 //! [`Sweeping`]: a thread that sweeps.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -16,6 +18,8 @@ pub struct Sweeping {
     /// Nothing is sent: the thread sees that it has gone.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// The process that the thread is in.
+    process: u32,
 }
 
 /// No shorter one: a thread that only sweeps would keep a processor to itself.
@@ -23,8 +27,8 @@ const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
 impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
     /// Starts a thread that sweeps once in a `tick`, of a millisecond or longer, so that a pod
-    /// goes within a tick of the end of its lease. A sweep that fails is tried again at the
-    /// next tick.
+    /// goes within a tick of the end of its lease. A sweep that fails, or panics, is tried again at
+    /// the next tick.
     ///
     /// # Panics
     ///
@@ -39,7 +43,10 @@ impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
                 let mut pause = tick;
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
                     let begun = Instant::now();
-                    if let Err(StoreError::Closed) = leases.sweep_now() {
+                    // What sweeps remember is whole at each point where code of others is
+                    // called: of the store, and of a recorder.
+                    let sweep = catch_unwind(AssertUnwindSafe(|| leases.sweep_now()));
+                    if let Ok(Err(StoreError::Closed)) = sweep {
                         break;
                     }
                     // A sweep that takes long does not put off the next one.
@@ -50,6 +57,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
         Sweeping {
             stop: Some(stop),
             thread: Some(thread),
+            process: process::id(),
         }
     }
 }
@@ -57,8 +65,10 @@ impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
 impl Drop for Sweeping {
     fn drop(&mut self) {
         drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A store that panics has said so.
+        // A child of the process has no such thread.
+        if let Some(thread) = self.thread.take()
+            && self.process == process::id()
+        {
             let _ = thread.join();
         }
     }

@@ -128,25 +128,66 @@ impl Labels {
     }
 
     /// Whether a pod is wanted. O(what is asked), allocates nothing.
+    #[inline]
     pub fn hold(&self, pod: &ServiceInfo) -> bool {
         self.all.iter().all(|requirement| requirement.holds(pod))
     }
 }
 
+/// Whether two texts are the same. Short ones are compared in place, since a call of `memcmp`
+/// costs more than that.
+#[inline]
+pub(crate) fn is_same(one: &str, two: &str) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> Option<([u8; N], [u8; N])> {
+        Some((*text.first_chunk()?, *text.last_chunk()?))
+    }
+    let (one, two) = (one.as_bytes(), two.as_bytes());
+    one.len() == two.len()
+        && match one.len() {
+            // They overlap, or meet.
+            4..=8 => ends::<4>(one) == ends::<4>(two),
+            9..=16 => ends::<8>(one) == ends::<8>(two),
+            2..4 => ends::<2>(one) == ends::<2>(two),
+            0..2 => one.first() == two.first(),
+            _ => one == two,
+        }
+}
+
 impl Requirement {
+    #[inline]
     fn holds(&self, pod: &ServiceInfo) -> bool {
         let found = match &self.field {
             Field::Zone => Some(pod.zone()).filter(|zone| !zone.is_empty()),
             Field::Metadata(key) => pod.metadata().get(&**key).map(String::as_str),
         };
         let is_among = |values: &[Box<str>]| {
-            found.is_some_and(|found| values.iter().any(|value| **value == *found))
+            found.is_some_and(|found| values.iter().any(|value| is_same(value, found)))
         };
         match &self.test {
             Test::OneOf(values) => is_among(values),
             Test::NoneOf(values) => !is_among(values),
             Test::Present => found.is_some(),
             Test::Absent => found.is_none(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn texts_are_the_same_where_no_byte_differs() {
+        let text = "abcdefghijklmnopqrstuvwxyz";
+        for len in 0..text.len() {
+            let one = &text[..len];
+            let copy = String::from(one);
+            assert!(is_same(one, &copy) && !is_same(one, &text[..=len]));
+            for at in 0..len {
+                let mut other = one.to_owned();
+                other.replace_range(at..=at, "A");
+                assert!(!is_same(one, &other), "{one} {other}");
+            }
         }
     }
 }

@@ -371,6 +371,12 @@ impl ServiceInfo {
     pub(crate) fn touch(&self) -> usize {
         Arc::strong_count(&self.record)
     }
+
+    /// Whether no other record has this registration, in a store or elsewhere. Then there will
+    /// be none, since there is nothing to clone it from.
+    pub(crate) fn is_of_nobody_else(&self) -> bool {
+        Arc::strong_count(&self.record) == 1
+    }
 }
 
 impl PartialEq for ServiceInfo {

@@ -131,7 +131,10 @@ impl MemoryStore {
 
     /// Its name among the kinds of stores; none where a worker has it, whose caller tells.
     #[inline]
-    #[cfg_attr(not(feature = "worker"), allow(clippy::unused_self))]
+    #[cfg_attr(
+        not(feature = "worker"),
+        allow(clippy::unused_self, clippy::unnecessary_wraps)
+    )]
     fn observed_as(&self) -> Option<&'static str> {
         #[cfg(feature = "worker")]
         if self.owner.is_some() {
@@ -198,7 +201,10 @@ impl MemoryStore {
 
     /// Does what is left to do when the turn is over, or leaves it to the worker.
     #[inline]
-    #[cfg_attr(not(feature = "worker"), allow(clippy::unused_self))]
+    #[cfg_attr(
+        not(feature = "worker"),
+        allow(clippy::unused_self, clippy::unnecessary_wraps)
+    )]
     fn leave(&self, left: Option<Aftermath>) {
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {

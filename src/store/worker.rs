@@ -286,8 +286,21 @@ impl WorkerStore {
         self.process != process::id()
     }
 
-    /// Sends the worker an operation with its texts, and waits for the answer.
+    /// Sends the worker an operation with its texts, waits for the answer, and tells of it.
     fn call(&self, operation: Operation, key: &str, group: &str) -> Result<Answer> {
+        let (answer, asked, served) = self.ask(operation, key, group)?;
+        asked.served("worker", &served);
+        answer
+    }
+
+    /// As [`call`](Self::call), and tells nobody of it: as long as it has lent its tables, the worker answers
+    /// no one, and so no recorder that asks the store.
+    fn ask(
+        &self,
+        operation: Operation,
+        key: &str,
+        group: &str,
+    ) -> Result<(Result<Answer>, Asked, Served)> {
         if self.is_forked() {
             return Err(StoreError::Closed);
         }
@@ -306,13 +319,13 @@ impl WorkerStore {
         self.send(request)?;
         let Reply {
             answer,
-            envelope,
+            mut envelope,
             left,
         } = replies.recv().map_err(|_| StoreError::Closed)?;
-        asked.served("worker", &envelope.served);
+        let served = mem::replace(&mut envelope.served, Served::none());
         self.keep_lane(Lane { envelope, replies });
         drop(left);
-        answer
+        Ok((answer, asked, served))
     }
 
     /// Waits while the queue is full. Meanwhile `close` waits, too, for the
@@ -595,13 +608,17 @@ impl RegistryStore for WorkerStore {
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-        let lent: Result<Lent> = answer!(self.call(Operation::Lend, "", ""), Lent);
+        let (answer, asked, served) = self.ask(Operation::Lend, "", "")?;
+        let lent: Result<Lent> = answer!(answer, Lent);
         let lent = lent?;
-        let _reading = Reading::enter(self)?;
-        match &lent.store {
+        let reading = Reading::enter(self)?;
+        let visited = match &lent.store {
             Some(store) => store.visit_view(visit),
             None => Ok(()),
-        }
+        };
+        drop((reading, lent));
+        asked.served("worker", &served);
+        visited
     }
 
     fn close(&self) -> Result<()> {

@@ -1,31 +1,4 @@
-//! The contract of [`RegistryStore`](service_registry::RegistryStore) as tests, for stores from
-//! elsewhere.
-//!
-//! One call of [`contract!`] in a test file makes a test of each promise, named after it:
-//!
-//! ```
-//! # // A doctest has no harness that would run them.
-//! use service_registry::VersionedStore;
-//!
-//! mod my_store {
-//!     service_registry_testkit::contract! {
-//!         super::VersionedStore::new();
-//!         shared, watched;
-//!         with_log: super::VersionedStore::with_log
-//!     }
-//! }
-//! # fn main() {}
-//! ```
-//!
-//! ```console
-//! cargo test --test my_store
-//! ```
-//!
-//! `services::a_deleted_record_is_gone_in_every_way` is one of them. They are the tests that the
-//! stores of the crate have themselves.
-//!
-//! A test that does not end in 200 seconds has failed: it is a deadlock.
-
+#![doc = include_str!("../README.md")]
 // What is not hidden is documented; the tests have their names.
 #![allow(missing_docs, clippy::missing_panics_doc, clippy::must_use_candidate)]
 #![allow(
@@ -54,6 +27,9 @@ pub mod conditions;
 #[path = "contract/copies.rs"]
 pub mod copies;
 #[doc(hidden)]
+#[path = "contract/guarding.rs"]
+pub mod guarding;
+#[doc(hidden)]
 #[path = "contract/law.rs"]
 pub mod law;
 #[doc(hidden)]
@@ -65,6 +41,12 @@ pub mod leasing;
 #[doc(hidden)]
 #[path = "contract/names.rs"]
 pub mod names;
+#[doc(hidden)]
+#[path = "contract/overtaken.rs"]
+pub mod overtaken;
+#[doc(hidden)]
+#[path = "contract/readers.rs"]
+pub mod readers;
 #[doc(hidden)]
 #[path = "contract/registry.rs"]
 pub mod registry;
@@ -110,9 +92,18 @@ pub fn within_patience(test: impl FnOnce() + Send + 'static) {
 /// Makes a test of each promise of the contract for the store that `$make` makes, an expression
 /// that is evaluated for each test, and for some of them several times.
 ///
-/// Behind it stands what the store promises besides: `shared` among threads (it is `Send` and
-/// `Sync`), `watched` (it tells of changes). A `with_log: path` to a function from
-/// [`LogOptions`](service_registry::changes::LogOptions) to the store adds logs that are too small.
+/// Behind it stands what the store promises besides, in this order:
+///
+/// - `shared`: threads can share it, so it is `Send` and `Sync`.
+/// - `watched`: it tells of changes.
+/// - `snapshots`: it is [`Snapshots`](service_registry::Snapshots); only with `shared`.
+///
+/// A `with_log: path` to a function from [`LogOptions`](service_registry::changes::LogOptions) to
+/// the store adds logs that are too small.
+///
+/// Every store has to answer
+/// [`commit_changes`](service_registry::RegistryStore::commit_changes); the provided one, which
+/// cannot tell, fails.
 ///
 /// The tests are modules where it is called, so that two stores need a module each.
 #[macro_export]
@@ -134,4 +125,64 @@ macro_rules! contract {
         $crate::watched_store!($make);
         $crate::shared_watched_store!($make);
     };
+    ($make:expr; shared, snapshots $(; with_log: $with_log:expr)? $(;)?) => {
+        $crate::contract!($make; shared $(; with_log: $with_log)?);
+        $crate::snapshot_store!($make);
+    };
+    ($make:expr; shared, watched, snapshots $(; with_log: $with_log:expr)? $(;)?) => {
+        $crate::contract!($make; shared, watched $(; with_log: $with_log)?);
+        $crate::snapshot_store!($make);
+        $crate::watched_snapshot_store!($make);
+    };
+}
+
+/// The tests of [`contract!`] as data: a `Vec<(&'static str, fn())>` of their names and of what
+/// each runs, for a harness of your own, and for stores that keep a part of the promises only.
+/// What stands behind the store is as there, without `with_log`.
+///
+/// A function returns where the store keeps the promise, and panics where it does not. None has a
+/// watchdog.
+///
+/// ```
+/// use service_registry::MemoryStore;
+/// use service_registry_testkit::tests_of;
+///
+/// let tests = tests_of!(MemoryStore::new(); watched);
+/// let (_, test) = tests.iter().find(|(name, _)| *name == "services::a_new_store_is_empty").unwrap();
+/// test();
+/// ```
+#[macro_export]
+macro_rules! tests_of {
+    ($make:expr) => {
+        ::std::vec::Vec::<(&'static str, fn())>::from($crate::every_store! {
+            [$crate::listed] $make
+        })
+    };
+    ($make:expr; shared) => {{
+        let mut tests = $crate::tests_of!($make);
+        tests.extend($crate::shared_store! { [$crate::listed] $make });
+        tests
+    }};
+    ($make:expr; watched) => {{
+        let mut tests = $crate::tests_of!($make);
+        tests.extend($crate::watched_store! { [$crate::listed] $make });
+        tests
+    }};
+    ($make:expr; shared, watched) => {{
+        let mut tests = $crate::tests_of!($make; shared);
+        tests.extend($crate::watched_store! { [$crate::listed] $make });
+        tests.extend($crate::shared_watched_store! { [$crate::listed] $make });
+        tests
+    }};
+    ($make:expr; shared, snapshots) => {{
+        let mut tests = $crate::tests_of!($make; shared);
+        tests.extend($crate::snapshot_store! { [$crate::listed] $make });
+        tests
+    }};
+    ($make:expr; shared, watched, snapshots) => {{
+        let mut tests = $crate::tests_of!($make; shared, watched);
+        tests.extend($crate::snapshot_store! { [$crate::listed] $make });
+        tests.extend($crate::watched_snapshot_store! { [$crate::listed] $make });
+        tests
+    }};
 }

@@ -29,6 +29,24 @@ macro_rules! tests {
     )+};
 }
 
+/// Makes an array of names and functions of the same list.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! listed {
+    ($make:expr => $($module:ident {
+        $($test:ident)* $(; from make: $($several:ident)+)?
+    })+) => {[$(
+        $((
+            concat!(stringify!($module), "::", stringify!($test)),
+            (|| $crate::$module::$test(&$make)) as fn(),
+        ),)*
+        $($((
+            concat!(stringify!($module), "::", stringify!($several)),
+            (|| $crate::$module::$several(|| $make)) as fn(),
+        ),)+)?
+    )+]};
+}
+
 /// What every store promises.
 #[macro_export]
 #[doc(hidden)]
@@ -214,6 +232,7 @@ macro_rules! watched_store {
                 a_call_from_inside_a_view_is_done_or_refused
                 a_newer_time_by_itself_is_no_difference
                 a_removal_is_told_with_its_cause
+                what_is_skipped_is_told_to_no_watch
                 what_came_and_went_unseen_shows_nothing
                 a_key_that_is_made_again_is_a_change
                 what_a_source_no_longer_has_is_removed_even_unread
@@ -236,15 +255,26 @@ macro_rules! watched_store {
                 what_expires_goes_in_one_commit
                 a_pod_that_others_removed_has_lost_its_lease
                 a_registered_pod_is_given_a_lease
+                a_record_of_another_life_takes_no_lease
+                a_restored_pod_is_granted_its_whole_time
                 leases_of_others_are_refused
+                a_revoked_lease_is_lost
+                a_refused_registration_has_no_lease
+            }
+            guarding {
                 everything_silent_is_withheld_and_goes_after_its_time
                 who_falls_silent_one_by_one_is_withheld
                 the_guard_forgets_who_left_long_ago
                 who_renews_while_withheld_stays
                 the_last_pod_of_a_name_is_withheld_and_goes
                 an_explicit_removal_of_the_last_pod_shows_as_empty
-                a_revoked_lease_is_lost
-                a_refused_registration_has_no_lease
+            }
+            overtaken {
+                who_registers_anew_in_between_is_let_alone
+                who_is_gone_before_its_lease_comes_has_lost_it
+                the_lease_of_a_later_registration_stays
+                the_guard_counts_what_replaced_everything
+                what_a_check_finds_of_a_withheld_pod_stands
             }
         }
     };
@@ -268,6 +298,7 @@ macro_rules! shared_watched_store {
             }
             leasing {
                 of_a_renewal_and_a_sweep_one_wins
+                who_renews_while_a_sweep_looks_ends_later
                 a_renewal_waits_neither_for_sweeps_nor_for_the_store
                 a_lease_is_lost_exactly_where_its_pod_is_another;
                 from make:
@@ -340,22 +371,54 @@ macro_rules! snapshot_store {
                 a_view_answers_like_the_store
                 a_snapshot_never_changes
                 a_large_snapshot_stays_while_the_store_shrinks
-                close_leaves_snapshots_and_ends_readers
-                a_reader_reads_like_the_store
-                writing_from_inside_a_reader_closure_works
+                close_leaves_snapshots
                 a_kept_snapshot_holds_up_nobody
                 every_snapshot_is_of_one_moment
-                a_reader_never_goes_backwards
+                a_snapshot_is_as_new_as_what_returned
                 snapshots_can_be_shared_and_sent;
                 from make:
-                snapshots_and_readers_outlive_their_store
-                readers_race_with_the_end_of_their_store
+                snapshots_outlive_their_store
             }
+        }
+    };
+}
+
+/// What a store with snapshots that tells of changes promises besides.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! watched_snapshot_store {
+    ($make:expr) => {
+        $crate::watched_snapshot_store! { [$crate::tests] $make }
+    };
+    ([$($with:tt)*] $make:expr) => {
+        $($with)*! { $make =>
             differences {
                 ;
                 from make:
                 views_tell_what_changed_between_them
                 views_tell_of_a_subscription_that_began_again
+            }
+        }
+    };
+}
+
+/// What the stores of this crate with handles to read with promise besides.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! reader_store {
+    ($make:expr) => {
+        $crate::tests! { $make =>
+            readers {
+                a_reader_shows_what_the_store_is
+                a_reader_reads_like_the_store
+                writing_from_inside_a_reader_closure_works
+                close_ends_readers
+                a_kept_view_of_a_reader_holds_up_nobody
+                every_view_of_a_reader_is_of_one_moment
+                a_reader_never_goes_backwards;
+                from make:
+                readers_outlive_their_store
+                readers_race_with_the_end_of_their_store
             }
         }
     };

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use service_registry::changes::LogOptions;
 use service_registry::{
-    Batch, HealthUpdate, RegistryStore, Result, Revision, ServiceInfo, ServiceStatus,
-    VersionedStore, delegate_store,
+    Batch, HealthUpdate, RegistryStore, Result, Revision, ServiceInfo, ServiceStatus, Snapshots,
+    VersionedSnapshot, VersionedStore, delegate_store,
 };
 
 /// Sleeps before each write that takes effect, and after it.
@@ -50,8 +50,16 @@ impl RegistryStore for Delayed {
     delegate_store!(self => self.0; except save_service, update_health_status, commit);
 }
 
+impl Snapshots for Delayed {
+    type Snapshot = VersionedSnapshot;
+
+    fn snapshot(&self) -> VersionedSnapshot {
+        self.0.snapshot()
+    }
+}
+
 service_registry_testkit::contract! {
     crate::Delayed::new();
-    shared, watched;
+    shared, watched, snapshots;
     with_log: crate::Delayed::with_log
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use service_registry::balance::{Balancer, Ejections, RoundRobin};
-use service_registry::{Registry, RegistryStore, ServiceInfo, ServiceRegistration, ServiceStatus};
+use service_registry::{
+    MemoryStore, Registry, RegistryStore, ServiceInfo, ServiceRegistration, ServiceStatus,
+};
 
 use crate::support::at;
 use crate::support::dice::Dice;
@@ -59,6 +61,30 @@ fn an_ejected_pod_comes_back_when_its_time_is_over() {
     ejections.readmit(&fleet[2]);
     assert!(!ejections.is_ejected(&fleet[2], later));
     assert!(ejections.is_ejected(&fleet[1], later));
+}
+
+/// Of pods that are gone, and that nobody has a record of, nothing is kept, though they would be
+/// left out for ever.
+#[test]
+fn who_is_gone_is_forgotten() {
+    let (registry, now) = (Registry::new(MemoryStore::new()), Instant::now());
+    let ejections = Ejections::new(1.0);
+    let kept = pods(1);
+    assert!(ejections.eject(&kept[0], &kept, now, Duration::MAX));
+    for _ in 0..1_000 {
+        let pod = registry
+            .register(ServiceRegistration::new("s", "again"))
+            .unwrap();
+        let healthy = ServiceStatus::Healthy;
+        registry.update_health_status(pod.key(), healthy).unwrap();
+        let fleet = registry.get_services_by_name("s").unwrap();
+        assert!(ejections.eject(&fleet[0], &fleet, now, Duration::MAX));
+    }
+    let shown = format!("{ejections:?}");
+    // The one that is kept, the last one, and the one before, whose record was there until then.
+    let is_short = (1..=3).any(|count| shown.contains(&format!("count: {count},")));
+    assert!(is_short, "{shown}");
+    assert!(ejections.is_ejected(&kept[0], now));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Probes that answer as they are told, on a runtime whose time jumps to whatever comes next.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex};
@@ -8,10 +9,13 @@ use std::time::{Duration, SystemTime};
 use service_registry::changes::Selection;
 use service_registry::checks::{CheckOptions, Checks, Probe};
 use service_registry::{
-    Batch, MemoryStore, Registry, Revision, ServiceInfo, ServiceRegistration, ServiceStatus,
+    Batch, MemoryStore, Registry, RegistryStore, Result, Revision, ServiceInfo,
+    ServiceRegistration, ServiceStatus, StoreError, delegate_store,
 };
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
+
+use crate::support;
 
 const INTERVAL: Duration = Duration::from_secs(10);
 const OPTIONS: CheckOptions = CheckOptions {
@@ -90,19 +94,23 @@ fn web(pod: impl Into<String>) -> ServiceRegistration {
     ServiceRegistration::new("web", pod)
 }
 
+/// Runs `test` on one thread, where time jumps to whatever comes next.
+fn paused(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
 /// Runs `test` beside checks of a registry with the pod `web:1`.
 fn beside<F: Future>(
     script: Script,
     options: CheckOptions,
     test: impl FnOnce(Registry<Arc<MemoryStore>>, Scripted) -> F,
 ) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    paused(async {
         #[allow(clippy::arc_with_non_send_sync)] // one thread has them all
         let registry = Registry::new(Arc::new(MemoryStore::new()));
         registry.register(web("1")).unwrap();
@@ -199,12 +207,7 @@ fn jitter_spreads_what_was_registered_at_once() {
         },
     );
     // The pods of the begin are spread over the whole interval.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    paused(async {
         #[allow(clippy::arc_with_non_send_sync)] // one thread has them all
         let registry = Registry::new(Arc::new(MemoryStore::new()));
         for pod in 0..PODS {
@@ -373,8 +376,7 @@ fn a_check_that_comes_late_changes_nothing() {
         }
         let later = later();
         let store = registry.store();
-        service_registry::RegistryStore::update_health_status(store, "web:1", Unknown, later)
-            .unwrap();
+        RegistryStore::update_health_status(store, "web:1", Unknown, later).unwrap();
         notify.notify_one();
         sleep(Duration::from_millis(500)).await;
         let found = registry.get_service("web:1").unwrap();
@@ -407,8 +409,7 @@ fn a_clock_that_steps_back_holds_up_nothing() {
         let ahead = SystemTime::now() + Duration::from_secs(3_600);
         let store = registry.store();
         let unhealthy = ServiceStatus::Unhealthy;
-        service_registry::RegistryStore::update_health_status(store, "web:1", unhealthy, ahead)
-            .unwrap();
+        RegistryStore::update_health_status(store, "web:1", unhealthy, ahead).unwrap();
         sleep(INTERVAL * 3).await;
         let found = registry.get_service("web:1").unwrap();
         assert_eq!(found.status(), ServiceStatus::Healthy);
@@ -428,14 +429,76 @@ fn a_probe_that_panics_has_failed() {
     });
 }
 
+/// A store from elsewhere that cannot be asked for a while.
+struct Unreachable {
+    inner: MemoryStore,
+    for_calls: Cell<usize>,
+}
+
+impl RegistryStore for Unreachable {
+    fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
+        match self.for_calls.get() {
+            0 => self.inner.find_service(key),
+            more => {
+                self.for_calls.set(more - 1);
+                Err(StoreError::failed("nobody answers"))
+            }
+        }
+    }
+
+    delegate_store!(self => self.inner; except find_service);
+}
+
+#[test]
+fn a_look_that_fails_is_made_again_an_interval_later() {
+    paused(async {
+        #[allow(clippy::arc_with_non_send_sync)] // one thread has them all
+        let store = Arc::new(Unreachable {
+            inner: MemoryStore::new(),
+            for_calls: Cell::new(3),
+        });
+        let registry = Registry::new(store.clone());
+        registry.register(web("1")).unwrap();
+        let scripted = Scripted::default();
+        let checks = Checks::new(registry.clone(), scripted.clone(), OPTIONS);
+        let running = tokio::task::spawn_local(checks.run());
+        let begin = Instant::now();
+        sleep(INTERVAL * 10).await;
+        assert!(!running.is_finished());
+        assert_eq!(store.for_calls.get(), 0);
+        let (first, _) = scripted.asked()[0];
+        let after = first - begin;
+        assert!(
+            after >= INTERVAL * 27 / 10 && after <= INTERVAL * 44 / 10,
+            "{after:?}"
+        );
+        let found = registry.get_service("web:1").unwrap();
+        assert_eq!(found.status(), ServiceStatus::Healthy);
+        // A closed store ends it.
+        registry.close().unwrap();
+        assert_eq!(running.await.unwrap(), Ok(()));
+    });
+}
+
+/// Nor does it keep a processor to itself.
+#[test]
+fn an_interval_of_zero_is_a_millisecond() {
+    support::within(Duration::from_secs(20), || {
+        let options = CheckOptions {
+            interval: Duration::ZERO,
+            ..OPTIONS
+        };
+        beside(Script::default(), options, |_, scripted| async move {
+            sleep(Duration::from_millis(500)).await;
+            let asked = scripted.asked().len();
+            assert!((100..=600).contains(&asked), "{asked}");
+        });
+    });
+}
+
 #[test]
 fn only_what_is_selected_is_probed() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    tokio::task::LocalSet::new().block_on(&runtime, async {
+    paused(async {
         #[allow(clippy::arc_with_non_send_sync)] // one thread has them all
         let registry = Registry::new(Arc::new(MemoryStore::new()));
         registry.register(web("1")).unwrap();

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
+
 /// What a server does with the connection of this number.
 pub(crate) type Answer = fn(usize, &mut TcpStream);
 
@@ -14,6 +16,8 @@ pub(crate) type Answer = fn(usize, &mut TcpStream);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) connections: Arc<AtomicUsize>,
+    /// What keeps an address at which nobody listens.
+    kept: Option<TcpSocket>,
 }
 
 impl Server {
@@ -32,15 +36,18 @@ impl Server {
         Server {
             address,
             connections,
+            kept: None,
         }
     }
 
-    /// An address at which nobody listens.
+    /// An address at which nobody listens, which nobody else gets.
     pub(crate) fn gone() -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let kept = TcpSocket::new_v4().unwrap();
+        kept.bind(([127, 0, 0, 1], 0).into()).unwrap();
         Server {
-            address: listener.local_addr().unwrap(),
+            address: kept.local_addr().unwrap(),
             connections: Arc::default(),
+            kept: Some(kept),
         }
     }
 }

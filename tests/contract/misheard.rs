@@ -41,6 +41,11 @@ mod streams {
     }
 
     #[test]
+    fn a_stream_that_lags() {
+        is_noticed(Fault::StreamLags, "told by a watch that is at revision");
+    }
+
+    #[test]
     fn a_stream_of_commits_that_folds() {
         is_noticed(Fault::StreamFolds, "several commits as one");
     }

@@ -5,6 +5,7 @@ use crate::support::PATIENCE;
 use crate::support::failing::{failure, must_fail};
 use crate::support::twin::{Fault, twin};
 
+use crate::readers::*;
 use crate::snapshots::*;
 
 #[test]
@@ -16,9 +17,9 @@ fn a_snapshot_of_two_moments_is_noticed() {
 #[test]
 fn a_reader_that_is_late_is_noticed() {
     must_fail(|| a_reader_reads_like_the_store(&twin(Fault::LateReader)));
-    must_fail(|| a_snapshot_is_what_the_store_is(&twin(Fault::LateReader)));
+    must_fail(|| a_reader_shows_what_the_store_is(&twin(Fault::LateReader)));
     a_reader_reads_like_the_store(&twin(Fault::None));
-    a_snapshot_is_what_the_store_is(&twin(Fault::None));
+    a_reader_shows_what_the_store_is(&twin(Fault::None));
 }
 
 #[test]

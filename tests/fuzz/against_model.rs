@@ -135,7 +135,12 @@ mod views {
 
     /// Every view shows the state that it was taken of, now and later, also
     /// when the store has been closed.
-    fn agree<S: Views>(program: &Program, name: &str, store: &S, snapshot: impl Fn(&S) -> S::View) {
+    fn agree<S: Views>(
+        program: &Program,
+        name: &str,
+        store: &S,
+        snapshot: impl Fn(&S) -> S::Snapshot,
+    ) {
         let mut reader = store.reader();
         let mut kept = vec![(snapshot(store), Model::default().state())];
         let mut commits = 0_usize;
@@ -159,7 +164,12 @@ mod views {
                 #[cfg(feature = $feature)]
                 run_on_one(concat!("the views of ", stringify!($store)), &|| {
                     let store = service_registry::$store::with_log(program.log);
-                    agree(program, stringify!($store), &store, Views::snapshot);
+                    agree(
+                        program,
+                        stringify!($store),
+                        &store,
+                        service_registry::Snapshots::snapshot,
+                    );
                 });
             };
         }

@@ -375,7 +375,7 @@ fn a_store_that_keeps_something_of_every_thread_is_noticed() {
 mod views {
     use std::sync::Arc;
 
-    use service_registry::{RegistryView, Snapshot, SnapshotReader, SnapshotStore};
+    use service_registry::{RegistryView, Snapshot, SnapshotReader, SnapshotStore, Snapshots};
 
     use super::{alone, noticed, *};
     use crate::kept;
@@ -496,9 +496,8 @@ mod views {
         }
     }
 
-    impl Views for Faulty {
-        type View = View;
-        type Reader = Reader;
+    impl Snapshots for Faulty {
+        type Snapshot = View;
 
         fn snapshot(&self) -> View {
             let taken = self.inner().snapshot();
@@ -519,6 +518,11 @@ mod views {
                 _history: lock(&self.history).clone(),
             }
         }
+    }
+
+    impl Views for Faulty {
+        type Reader = Reader;
+
         fn reader(&self) -> Reader {
             let mut inner = self.inner().reader();
             let view = View::of(inner.view().clone());

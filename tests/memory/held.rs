@@ -29,7 +29,7 @@ pub(crate) fn a_view_that_is_held_keeps_one_version_of_each_record<S: Views>(mak
     let resting = counts::live() - before;
     let mut at_all = 0_usize;
     // The largest that it ever is, and how long all of it takes.
-    let mut work = |view: Option<&S::View>| {
+    let mut work = |view: Option<&S::Snapshot>| {
         let (mut largest, mut took) = (0, Duration::ZERO);
         for part in 0..20 {
             let start = Instant::now();

@@ -111,7 +111,7 @@ pub(crate) fn many_views_keep_what_they_show_in_any_order<S: Views>(make: impl F
                     views.push((view, state));
                 }
                 2 if !views.is_empty() => {
-                    let (view, state): &(S::View, State) = &views[dice.roll(views.len())];
+                    let (view, state): &(S::Snapshot, State) = &views[dice.roll(views.len())];
                     views.push((view.clone(), state.clone()));
                 }
                 3 if !views.is_empty() => {
@@ -249,7 +249,7 @@ pub(crate) fn views_held_and_released_under_churn_lose_nothing<S: Views>(make: i
                     held.push((view, numbers));
                 }
                 3 if !held.is_empty() => {
-                    let (view, numbers): &(S::View, _) = &held[dice.roll(held.len())];
+                    let (view, numbers): &(S::Snapshot, _) = &held[dice.roll(held.len())];
                     let copy = (view.clone(), BTreeSet::clone(numbers));
                     // The other viewer may have ended, and the view goes at once.
                     drop(post[(thread + 1) % VIEWERS].send(copy));
@@ -268,7 +268,7 @@ pub(crate) fn views_held_and_released_under_churn_lose_nothing<S: Views>(make: i
     let mut left: Vec<_> = left.into_iter().flatten().collect();
     assert!(!left.is_empty(), "no view is left to be checked");
     let mut dice = Dice::new(7);
-    let kept_by = |left: &[(S::View, BTreeSet<usize>)]| {
+    let kept_by = |left: &[(S::Snapshot, BTreeSet<usize>)]| {
         left.iter()
             .flat_map(|(_, numbers)| numbers.clone())
             .collect()

@@ -111,25 +111,16 @@ impl Drop for Server {
     }
 }
 
-/// What the balancer was told, and what it did in spite of it.
+/// What the balancer was told.
 #[derive(Default)]
 pub(crate) struct Told {
     pods: Mutex<HashMap<ServiceKey, SocketAddr>>,
     /// How often a service was made.
     pub(crate) made: AtomicUsize,
-    /// Calls of pods that it had been told were out.
-    pub(crate) strays: AtomicUsize,
 }
 
 impl Told {
-    /// Notes a call of the service that was made of this pod.
-    pub(crate) fn note_call(&self, key: &ServiceKey, address: SocketAddr) {
-        if self.address(key) != Some(address) {
-            self.strays.fetch_add(1, SeqCst);
-        }
-    }
-
-    pub(crate) fn address(&self, key: &ServiceKey) -> Option<SocketAddr> {
+    fn address(&self, key: &ServiceKey) -> Option<SocketAddr> {
         self.pods.lock().unwrap().get(key).copied()
     }
 }

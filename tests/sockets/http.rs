@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -17,13 +17,12 @@ use hyper::{Request, Response};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use service_registry::ServiceKey;
 use tokio::net::TcpListener;
 use tower::balance::p2c::Balance;
 use tower::load::{CompleteOnResponse, PendingRequestsDiscover};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 
-use crate::fleet::{Call, Counts, Fleet, Protocol, Told};
+use crate::fleet::{Call, Counts, Fleet, Protocol};
 
 pub(crate) struct Http;
 
@@ -54,11 +53,8 @@ impl Protocol for Http {
 
     fn balance(fleet: &Fleet, timeout: Duration) -> Call {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let told = fleet.told.clone();
-        let pods = fleet.discover(move |key, address| Pod {
-            key: key.clone(),
+        let pods = fleet.discover(move |_, address| Pod {
             address,
-            told: told.clone(),
             client: client.clone(),
         });
         let pods = PendingRequestsDiscover::new(pods, CompleteOnResponse::default());
@@ -77,9 +73,7 @@ impl Protocol for Http {
 
 /// A client of one pod, which is ready whatever becomes of its connections.
 struct Pod {
-    key: ServiceKey,
     address: SocketAddr,
-    told: Arc<Told>,
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
@@ -93,13 +87,15 @@ impl Service<()> for Pod {
     }
 
     fn call(&mut self, (): ()) -> Self::Future {
-        self.told.note_call(&self.key, self.address);
-        let uri = format!("http://{}/", self.address).parse().unwrap();
+        let address = self.address;
+        let uri = format!("http://{address}/").parse().unwrap();
         let answer = self.client.get(uri);
-        async move {
+        let answered = async move {
             answer.await?.into_body().collect().await?;
             Ok(())
-        }
-        .boxed()
+        };
+        answered
+            .map_err(move |error: BoxError| format!("{address}: {error:?}").into())
+            .boxed()
     }
 }

@@ -1,5 +1,6 @@
 //! Requests, all the time.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +8,9 @@ use tokio::task::JoinHandle;
 
 use crate::fleet::Call;
 
-/// Eight tasks that send one request after the other.
+const TASKS: usize = 8;
+
+/// Tasks that send one request after the other, each of them.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
@@ -16,17 +19,32 @@ pub(crate) struct Load {
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
-    /// Whether a request may fail: a server was killed, and the event is not seen yet.
-    may_fail: AtomicBool,
+    /// A server that was killed while the event is not seen yet: what goes there may fail.
+    killed: Mutex<Option<SocketAddr>>,
+    /// Requests that failed without a word of where.
+    cut: AtomicUsize,
     answered: AtomicUsize,
     excused: AtomicUsize,
     failed: Mutex<Vec<String>>,
 }
 
+impl Shared {
+    /// Whether an error is of a server that was killed. It names that, or is of a connection that
+    /// was cut, of which gRPC does not say whose it was: of those there is one for each request
+    /// that was under way, and so at most one for each task.
+    fn excuses(&self, error: &str) -> bool {
+        let Some(killed) = *self.killed.lock().unwrap() else {
+            return false;
+        };
+        let names_nobody = !error.contains(&killed.ip().to_string());
+        error.contains(&killed.to_string()) || names_nobody && self.cut.fetch_add(1, SeqCst) < TASKS
+    }
+}
+
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) answered: usize,
-    /// Requests that failed while that was to be expected.
+    /// Requests that failed at a server that was killed, before the event was seen.
     pub(crate) excused: usize,
     pub(crate) failed: Vec<String>,
 }
@@ -43,7 +61,7 @@ impl Load {
                         Ok(()) => {
                             shared.answered.fetch_add(1, SeqCst);
                         }
-                        Err(_) if shared.may_fail.load(SeqCst) => {
+                        Err(error) if shared.excuses(&error) => {
                             shared.excused.fetch_add(1, SeqCst);
                         }
                         Err(error) => shared.failed.lock().unwrap().push(error),
@@ -51,13 +69,13 @@ impl Load {
                 }
             })
         };
-        let tasks = (0..8).map(|_| task()).collect();
+        let tasks = (0..TASKS).map(|_| task()).collect();
         Load { shared, tasks }
     }
 
-    /// Whether requests may fail from now on.
-    pub(crate) fn may_fail(&self, may: bool) {
-        self.shared.may_fail.store(may, SeqCst);
+    /// Which server may fail requests from now on.
+    pub(crate) fn may_fail(&self, killed: Option<SocketAddr>) {
+        *self.shared.killed.lock().unwrap() = killed;
     }
 
     /// Waits for this many more answers.

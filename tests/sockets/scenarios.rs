@@ -21,17 +21,18 @@ pub(crate) async fn a_rollout_under_load_fails_no_request<P: Protocol>() {
     let load = Load::begin(&P::balance(&fleet, LONG));
     load.answers(100).await;
     for pod in PODS {
-        let before = fleet.pods[pod].requests();
-        assert!(before > 0, "{pod} had no part in the load");
         fleet.report(pod, ServiceStatus::Draining);
         fleet.drained(pod).await;
-        let old = fleet.start::<P>(pod).await;
+        let before = fleet.pods[pod].requests();
+        assert!(before > 0, "{pod} had no part in the load");
+        let old = fleet.start::<P>(pod).await.unwrap();
+        load.answers(50).await;
+        assert_eq!(old.requests(), before, "{pod} was called when it was out");
         drop(old);
         load.answers(50).await;
     }
     let outcome = load.end().await;
     assert_eq!(outcome.failed, [""; 0], "of {}", outcome.answered);
-    assert_eq!(fleet.told.strays.load(SeqCst), 0);
     for pod in PODS {
         assert!(fleet.pods[pod].requests() > 0, "the new {pod} got nothing");
     }
@@ -41,21 +42,24 @@ pub(crate) async fn a_killed_pod_fails_what_it_had_and_nothing_after_the_event<P
     let mut fleet = Fleet::of::<P>(&PODS).await;
     let load = Load::begin(&P::balance(&fleet, LONG));
     load.answers(100).await;
-    load.may_fail(true);
     let killed = fleet.pods.remove("b").unwrap();
-    let counts = killed.counts.clone();
+    let (address, counts) = (killed.address, killed.counts.clone());
+    load.may_fail(Some(address));
     drop(killed);
     load.answers(100).await;
     // Somebody finds out. What went there before that fails; a client retries it.
     fleet.registry.unregister(NAME, "b").unwrap();
     fleet.gone("b").await;
-    load.may_fail(false);
+    load.may_fail(None);
+    // Whoever is at the address now hears nothing of it.
+    let other = Server::start_again::<P>(address).await;
     load.answers(200).await;
     let outcome = load.end().await;
     assert_eq!(outcome.failed, [""; 0], "of {}", outcome.answered);
     assert!(outcome.excused > 0, "nothing was lost when it was killed");
     assert!(counts.requests.load(SeqCst) > 0);
-    assert_eq!(fleet.told.strays.load(SeqCst), 0);
+    let seen = (other.requests(), other.counts.connections.load(SeqCst));
+    assert_eq!(seen, (0, 0), "requests and connections after the event");
 }
 
 pub(crate) async fn a_draining_pod_gets_nothing_new<P: Protocol>() {
@@ -74,7 +78,6 @@ pub(crate) async fn a_draining_pod_gets_nothing_new<P: Protocol>() {
     assert!(fleet.pods["c"].requests() > before);
     let outcome = load.end().await;
     assert_eq!(outcome.failed, [""; 0], "of {}", outcome.answered);
-    assert_eq!(fleet.told.strays.load(SeqCst), 0);
 }
 
 /// A registration that replaces another at another address: the old one is not called once
@@ -95,7 +98,6 @@ pub(crate) async fn a_pod_that_moves_is_left_at_once<P: Protocol>() {
         }
         assert_eq!(old.requests(), before, "it went to the old address");
     }
-    assert_eq!(fleet.told.strays.load(SeqCst), 0);
 }
 
 pub(crate) async fn an_empty_name_answers_within_the_time_of_the_caller<P: Protocol>() {
@@ -158,16 +160,16 @@ pub(crate) async fn an_endpoint_that_failed_comes_back<P: Protocol>() {
     let load = Load::begin(&P::balance(&fleet, LONG));
     load.answers(50).await;
     let made = fleet.told.made.load(SeqCst);
-    load.may_fail(true);
     let killed = fleet.pods.remove("a").unwrap();
     let address = killed.address;
+    load.may_fail(Some(address));
     drop(killed);
     load.answers(50).await;
     let again = Server::start_again::<P>(address).await;
     while again.requests() < 20 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    load.may_fail(false);
+    load.may_fail(None);
     load.answers(50).await;
     let outcome = load.end().await;
     assert_eq!(outcome.failed, [""; 0], "of {}", outcome.answered);

@@ -674,7 +674,7 @@ pub(crate) enum RawView<V> {
 impl<S: super::views::Views> Subject for Viewed<S> {
     type Store = S;
     type Hand = S::Reader;
-    type Raw = RawView<S::View>;
+    type Raw = RawView<S::Snapshot>;
 
     fn store(&self) -> &S {
         &self.0
@@ -682,7 +682,7 @@ impl<S: super::views::Views> Subject for Viewed<S> {
     fn hand(&self) -> S::Reader {
         self.0.reader()
     }
-    fn perform(&self, reader: &mut S::Reader, action: &Action) -> RawView<S::View> {
+    fn perform(&self, reader: &mut S::Reader, action: &Action) -> RawView<S::Snapshot> {
         RawView::Seen(Seen::Answer(match action {
             Action::Snapshot => return RawView::View(self.0.snapshot()),
             Action::View => return RawView::View(S::view(reader).clone()),
@@ -692,7 +692,7 @@ impl<S: super::views::Views> Subject for Viewed<S> {
             other => perform(&self.0, other),
         }))
     }
-    fn learn(raw: RawView<S::View>) -> Seen {
+    fn learn(raw: RawView<S::Snapshot>) -> Seen {
         match raw {
             RawView::Seen(seen) => seen,
             RawView::View(view) => Seen::State(Box::new(observe_view(&view, GROUPS))),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use service_registry::changes::{Difference, Selection, Watch};
 use service_registry::{
     Batch, Change, RegistryStore, RegistryView, Result, Revision, ServiceInfo, ServiceKey,
-    ServiceStatus, Snapshot, SnapshotReader, SnapshotStore, StoreError, StoreStats,
+    ServiceStatus, Snapshot, SnapshotReader, SnapshotStore, Snapshots, StoreError, StoreStats,
 };
 
 use super::views::Views;
@@ -331,13 +331,17 @@ pub(crate) struct Reader {
     shown: Vec<View>,
 }
 
-impl Views for Twin {
-    type View = View;
-    type Reader = Reader;
+impl Snapshots for Twin {
+    type Snapshot = View;
 
     fn snapshot(&self) -> View {
         self.snapshot_of(self.inner.snapshot())
     }
+}
+
+impl Views for Twin {
+    type Reader = Reader;
+
     fn reader(&self) -> Reader {
         Reader {
             inner: self.inner.reader(),

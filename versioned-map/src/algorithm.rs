@@ -31,7 +31,11 @@
 //! A slot
 //! that is taken stays its key's until the table is laid out anew, in another one that takes the
 //! place of this one at once; so no reader who goes from slot to slot misses a key that was there when it began.
-//! A table that is full is laid out anew by the commit that finds it so, which is O(keys).
+//!
+//! Where a table is full, or much too wide, the writer makes its *successor*, which nobody else knows of. With each key that is put, or
+//! removed, it writes some slots of that at first, and then moves some of the old one's. What changes in a slot that has been moved
+//! is changed in the successor as well. So the old table is complete until the successor is, which then takes its place at once; readers look
+//! in one table, and a snapshot goes on with the one that it has.
 //!
 //! # Readers
 //!

@@ -254,8 +254,8 @@ where
         note_length(turn, self.map.number());
     }
 
-    /// Puts a value under a key; answers whether the key was new. O(1) on average: now and then the
-    /// table grows, which is O(keys).
+    /// Puts a value under a key; answers whether the key was new. O(1): where the table grows, a part of that is done with
+    /// each key.
     pub fn insert(&self, key: K, value: V) -> bool {
         let hash = self.hash(&key);
         let mut turn = self.handle.turn();

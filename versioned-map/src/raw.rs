@@ -10,6 +10,7 @@
 //! - it can have the tables' [hasher](Hasher), whose seed is another one when everything was cleared;
 //! - it keeps [books](Owner) under the turn, and something shared beside them.
 
+mod blank;
 mod cell;
 mod departed;
 mod engine;
@@ -30,6 +31,7 @@ mod slots;
 mod spares;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod stress;
+mod successor;
 mod table;
 mod tables;
 #[cfg(all(test, not(any(loom, shuttle))))]

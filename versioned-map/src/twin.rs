@@ -51,6 +51,10 @@ pub(crate) enum Twin {
     ScannedOnce,
     /// Who gives back a place with a mark tells nobody.
     Untold,
+    /// A table that is to take the place of another one is told of no change,
+    Unfollowed,
+    /// or takes over before all slots have been moved.
+    SucceededEarly,
 
     /// An update is put without a look whether the key has got another version meanwhile.
     Uncompared,

@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak, mpsc};
@@ -65,12 +66,14 @@ impl Subject {
         let alive = Arc::new(());
         let map = Arc::new(VersionedMap::new());
         let subject = Subject { alive, map };
-        for number in 0..10 {
-            subject
-                .map
-                .insert(subject.key(number), subject.alive.clone());
-        }
+        subject.fill(0..10);
         subject
+    }
+
+    fn fill(&self, numbers: Range<u64>) {
+        for number in numbers {
+            self.map.insert(self.key(number), self.alive.clone());
+        }
     }
 
     fn key(&self, number: u64) -> Key {
@@ -165,6 +168,42 @@ fn a_hash_that_panics_leaves_what_was_published_last() {
         fails(|| subject.map.get(&subject.key(3))),
         "a Hash that panics"
     );
+    subject.end();
+}
+
+/// A table of 1,024 slots has room for 819 keys, and it takes some 20 changes more to lay out the next one.
+#[test]
+fn panics_while_a_table_grows_leave_what_was_published_last() {
+    let subject = Subject::new();
+    subject.fill(10..825);
+    for hook in [&IN_EQ, &IN_HASH] {
+        for write in subject.writes() {
+            let before = subject.state();
+            hook.set(Some(panics_after(0)));
+            let answer = catch_unwind(AssertUnwindSafe(&write));
+            assert!(answer.is_err() && hook.take().is_none(), "it was not asked");
+            assert_eq!(subject.state(), before);
+        }
+    }
+    let before = subject.map.snapshot();
+    for (number, write) in (825..).zip(subject.writes()) {
+        write();
+        subject.fill(number..number + 1);
+    }
+    subject.fill(832..990);
+    assert_eq!(before.len(), 825);
+    for number in 0..825 {
+        assert!(before.get(&subject.key(number)).is_some());
+    }
+    // The last write has removed key 4.
+    let is_there = |number: &u64| subject.map.contains_key(&subject.key(*number));
+    assert_eq!(
+        (0..990)
+            .filter(|number| !is_there(number))
+            .collect::<Vec<_>>(),
+        [4]
+    );
+    drop(before);
     subject.end();
 }
 

@@ -16,6 +16,9 @@ use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
 
 use crate::subject::{Hand, Newcomer, Subject};
 
+#[cfg(test)]
+mod contract;
+
 type Map<K, V> = DashMap<K, V, FixedState>;
 
 /// The registry.
@@ -35,14 +38,22 @@ impl DashRegistry {
         all
     }
 
-    /// Whether it was new.
-    fn save(&self, info: ServiceInfo) -> bool {
-        match self.services.entry(info.key().clone()) {
+    /// Puts what `make` makes of the record under a key, if anything; whether it was new.
+    #[inline]
+    fn put(
+        &self,
+        key: ServiceKey,
+        make: impl FnOnce(Option<&ServiceInfo>) -> Option<ServiceInfo>,
+    ) -> bool {
+        match self.services.entry(key) {
             Entry::Occupied(mut known) => {
-                known.insert(info);
+                if let Some(info) = make(Some(known.get())) {
+                    known.insert(info);
+                }
                 false
             }
             Entry::Vacant(place) => {
+                let Some(info) = make(None) else { return false };
                 let key = info.key().clone();
                 if let Some(mut pods) = self.names.get_mut(info.service_name()) {
                     pods.push(key);
@@ -53,6 +64,44 @@ impl DashRegistry {
                 true
             }
         }
+    }
+
+    /// Whether it was new.
+    #[inline]
+    fn save(&self, info: ServiceInfo) -> bool {
+        self.put(info.key().clone(), |_| Some(info))
+    }
+
+    /// Takes the record under a key away, if it is wanted.
+    #[inline]
+    fn take_if(
+        &self,
+        key: &str,
+        is_wanted: impl FnOnce(&ServiceInfo) -> bool,
+    ) -> Option<ServiceInfo> {
+        let unlist = |key: &ServiceKey, info: &ServiceInfo| {
+            if !is_wanted(info) {
+                return false;
+            }
+            let name = info.service_name();
+            if let Some(mut pods) = self.names.get_mut(name) {
+                pods.retain(|pod| pod != key);
+            }
+            self.names.remove_if(name, |_, pods| pods.is_empty());
+            true
+        };
+        self.services.remove_if(key, unlist).map(|(_, info)| info)
+    }
+
+    fn named(&self, name: &str) -> Vec<ServiceInfo> {
+        let keys = self.names.get(name).map(|pods| pods.clone()).unwrap_or_default();
+        let record = |key: &ServiceKey| self.services.get(key).map(|info| info.clone());
+        keys.iter().filter_map(record).collect()
+    }
+
+    fn members(&self, group: &str) -> Vec<ServiceKey> {
+        let members = self.groups.get(group);
+        members.map_or_else(Vec::new, |own| own.values().cloned().collect())
     }
 }
 
@@ -105,15 +154,7 @@ impl Hand for &DashRegistry {
 
     #[inline]
     fn remove(&mut self, key: &str) -> bool {
-        let unlist = |key: &ServiceKey, info: &ServiceInfo| {
-            let name = info.service_name();
-            if let Some(mut pods) = self.names.get_mut(name) {
-                pods.retain(|pod| pod != key);
-            }
-            self.names.remove_if(name, |_, pods| pods.is_empty());
-            true
-        };
-        self.services.remove_if(key, unlist).is_some()
+        self.take_if(key, |_| true).is_some()
     }
 
     fn pods(&mut self) -> usize {
@@ -126,16 +167,11 @@ impl Hand for &DashRegistry {
     }
 
     fn by_name(&mut self, name: &str) -> usize {
-        let keys = self.names.get(name).map(|pods| pods.clone()).unwrap_or_default();
-        let record = |key: &ServiceKey| self.services.get(key).map(|info| info.clone());
-        let found: Vec<_> = keys.iter().filter_map(record).collect();
-        found.len()
+        self.named(name).len()
     }
 
     fn subscribers(&mut self, group: &str) -> usize {
-        let members = self.groups.get(group);
-        let found: Vec<_> = members.map_or_else(Vec::new, |own| own.values().cloned().collect());
-        found.len()
+        self.members(group).len()
     }
 
     fn subscribe(&mut self, subscriber: &str, group: &str) -> bool {

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use service_registry::changes::{Difference, LogOptions, Selection};
-use service_registry::{Batch, DynView, Labels, RegistryStore, RegistryView, StoreError};
+use service_registry::{
+    Batch, DynView, Labels, RegistryStore, RegistryView, Snapshots, StoreError,
+};
 
 use crate::support::copied::{Copied, OF_LABELS, batch_that_skips, split_skipped};
 use crate::support::dice::Dice;
 use crate::support::follower::wrong::Fault;
 use crate::support::follower::{Follower, Gone, WAYS};
 use crate::support::pod;
-use crate::support::views::Views;
 
 fn selections() -> Vec<Selection> {
     vec![
@@ -145,7 +146,7 @@ pub fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl Regis
 
 /// With somebody who watches from the start, from some time on, or never, and with many changes
 /// in between or few.
-pub fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> S) {
+pub fn views_tell_what_changed_between_them<S: Snapshots>(make: impl Fn() -> S) {
     let all = Selection::All;
     for seed in 0..30 {
         let (store, mut dice) = (make(), Dice::new(seed));
@@ -185,7 +186,7 @@ pub fn views_tell_what_changed_between_them<S: Views>(make: impl Fn() -> S) {
 }
 
 /// Nobody watches, so that no log reaches back.
-pub fn views_tell_of_a_subscription_that_began_again<S: Views>(make: impl Fn() -> S) {
+pub fn views_tell_of_a_subscription_that_began_again<S: Snapshots>(make: impl Fn() -> S) {
     let store = make();
     store.add_subscription("a:1", "a").unwrap();
     let older = store.snapshot();

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-use service_registry::leases::{LeaseOptions, Leases};
+use service_registry::leases::{Lease, LeaseOptions, Leases};
 use service_registry::{Registry, RegistryStore};
 
 use crate::leases::{Clock, unguarded};
@@ -35,6 +35,39 @@ where
         let stays = store.contains_service("web:1").unwrap();
         assert_eq!(answers, [stays, stays], "both have won");
         assert_eq!(leases.renew(&lease).is_ok(), stays);
+    }
+}
+
+/// A sweep that finds a lease due, and then renewed, does not lose sight of it.
+pub fn who_renews_while_a_sweep_looks_ends_later<S>(store: &S)
+where
+    S: RegistryStore + Sync,
+{
+    const PODS: usize = 200;
+    let clock = Clock::new();
+    let leases = clock.leases(store, unguarded());
+    for _ in 0..30 {
+        let register = |pod: usize| {
+            let own = registration("web", &pod.to_string(), &[]);
+            leases.register(own, TTL).unwrap()
+        };
+        let kept: Vec<Lease> = (0..PODS).map(register).collect();
+        // What it has heard now does not hold it up then.
+        leases.sweep(clock.now()).unwrap();
+        clock.pass(TTL);
+        let counts = together(2, |thread| match thread {
+            0 => kept
+                .iter()
+                .rev()
+                .filter(|one| leases.renew(one).is_ok())
+                .count(),
+            _ => PODS - leases.sweep(clock.now()).unwrap().expired.len(),
+        });
+        assert_eq!(counts[0], counts[1], "renewed, and staying");
+        clock.pass(TTL);
+        leases.sweep(clock.now()).unwrap();
+        assert_eq!(leases.stats().leases, 0);
+        assert_eq!(store.stats().unwrap().services, 0);
     }
 }
 

@@ -148,6 +148,23 @@ pub fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
     cause_of(&replaced, Cause::Replaced);
 }
 
+pub fn what_is_skipped_is_told_to_no_watch(store: &impl RegistryStore) {
+    store.save_service(pod("a", "1")).unwrap();
+    let mut watch = begun(store, Selection::All);
+    let replace = |names: &[&str]| {
+        let list = names.iter().map(|name| pod("a", name)).collect();
+        let mut batch = Batch::new();
+        batch.replace_source("etcd", list, OnForeign::Skip);
+        store.commit(batch).unwrap();
+    };
+    replace(&["1", "2"]);
+    let told = changes(watch.recv().unwrap());
+    assert!(matches!(told[..], [Difference::Added(_)]), "{told:?}");
+    // Nothing but what is skipped, and that is no change.
+    replace(&["1", "2"]);
+    assert_eq!(watch.try_recv(), Ok(None));
+}
+
 pub fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore) {
     let mut watch = begun(store, Selection::All);
     store.save_service(pod("a", "1")).unwrap();

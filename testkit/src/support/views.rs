@@ -2,17 +2,15 @@
 
 use std::fmt::Debug;
 
-use service_registry::{RegistryStore, RegistryView, Result, ServiceInfo};
+use service_registry::{Result, ServiceInfo, Snapshots};
 
-/// What a store with views offers besides [`RegistryStore`].
-pub trait Views: RegistryStore + Send + Sync + 'static {
-    type View: RegistryView + Clone + Debug + Send + Sync + 'static;
+/// What the stores of this crate with snapshots offer besides.
+pub trait Views: Snapshots<Snapshot: Debug> + Send + Sync + 'static {
     /// A handle of one thread.
     type Reader: Send + 'static;
 
-    fn snapshot(&self) -> Self::View;
     fn reader(&self) -> Self::Reader;
-    fn view(reader: &mut Self::Reader) -> &Self::View;
+    fn view(reader: &mut Self::Reader) -> &Self::Snapshot;
     fn read<R>(
         reader: &mut Self::Reader,
         key: &str,
@@ -36,17 +34,12 @@ macro_rules! impl_views {
     ($feature:literal $module:ident $store:ident $snapshot:ident $reader:ident) => {
         #[cfg(feature = $feature)]
         impl Views for service_registry::$store {
-            type View = service_registry::$snapshot;
             type Reader = service_registry::$reader;
 
-            // As generic code calls it.
-            fn snapshot(&self) -> Self::View {
-                service_registry::Snapshots::snapshot(self)
-            }
             fn reader(&self) -> Self::Reader {
                 self.reader()
             }
-            fn view(reader: &mut Self::Reader) -> &Self::View {
+            fn view(reader: &mut Self::Reader) -> &Self::Snapshot {
                 reader.view()
             }
             fn read<R>(

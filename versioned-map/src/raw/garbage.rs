@@ -4,6 +4,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::old::{Old, Stash, free_all};
+use super::successor::Successor;
 use super::table::Table;
 use super::tables::Tables;
 
@@ -13,9 +14,18 @@ pub(super) enum Garbage {
     Versions(Vec<Old>),
     Layout(ManuallyDrop<Arc<Table>>),
     Tables(ManuallyDrop<Arc<Tables>>),
+    /// Of a large layout.
+    Part(ManuallyDrop<Box<dyn Send>>),
+    /// Nobody has ever come to it.
+    Successor(ManuallyDrop<Box<Successor>>),
 }
 
 impl Garbage {
+    /// Whether it takes so long to free that one at a time is enough.
+    pub(super) fn is_heavy(&self) -> bool {
+        matches!(self, Garbage::Part(_))
+    }
+
     /// Frees it; its memory may be used again. Where a value panics, the rest is freed before
     /// that goes on.
     ///
@@ -28,6 +38,8 @@ impl Garbage {
             Garbage::Versions(list) => unsafe { free_all(list, stash) },
             Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
             Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),
+            Garbage::Part(part) => drop(ManuallyDrop::into_inner(part)),
+            Garbage::Successor(successor) => drop(ManuallyDrop::into_inner(successor)),
         }
     }
 }

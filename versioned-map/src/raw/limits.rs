@@ -35,3 +35,22 @@ pub(super) const LARGE: usize = 32 * OFTEN;
 /// How often it takes to get rid of everything, where nobody is pinned: what was replaced is
 /// unlinked, then it is freed, and so is what was removed on the way.
 pub(super) const STEPS: usize = 4;
+
+/// How many slots are moved to a table that is to take the place of another one, with each key that is put or
+/// removed. When this begins, at least a fifth of the slots are free, and it is over before so many keys have come.
+#[cfg(not(any(test, loom)))]
+pub(super) const STRIDE: usize = 64;
+#[cfg(all(test, not(loom)))]
+pub(super) const STRIDE: usize = 16;
+/// The tables of a model have eight slots, or sixteen.
+#[cfg(loom)]
+pub(super) const STRIDE: usize = 6;
+
+/// For each slot that is moved in a step, how many are written at first in a table of the same size.
+pub(super) const WRITTEN: usize = 4;
+
+/// From how many slots on a table is freed in several steps.
+#[cfg(not(any(test, loom)))]
+pub(super) const HEAVY: usize = 1 << 16;
+#[cfg(any(test, loom))]
+pub(super) const HEAVY: usize = 64;

@@ -42,6 +42,9 @@ const A: Pod = 4;
 const B: Pod = 8;
 const C: Pod = 12;
 const D: Pod = 16;
+const E: Pod = 20;
+const F: Pod = 24;
+const G: Pod = 28;
 
 fn take(store: &Store, step: Step) {
     let commit = |steps: &[sample::Step]| assert!(store.commit(steps).is_ok());
@@ -356,6 +359,76 @@ fn models_growth_hides_nothing_from_a_snapshot() {
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
     GROW.check_on(Twin::TablesFirst);
+}
+
+// --- growth over several commits
+
+/// Six pods fill a table of eight slots, of which the next commit moves six, and the one after it two.
+const SPREAD: Model = Model {
+    before: &[
+        Save(A, 1),
+        Save(B, 1),
+        Save(C, 1),
+        Save(D, 1),
+        Save(E, 1),
+        Save(F, 1),
+    ],
+    beside: &[Save(G, 1), Save(A, 2)],
+    view: View::Pinned,
+    look: Look::Keys(&[A, G]),
+};
+
+#[test]
+fn models_growth_over_several_commits_hides_nothing_from_a_reader() {
+    SPREAD.check();
+}
+
+#[test]
+fn models_growth_over_several_commits_hides_nothing_from_a_snapshot() {
+    SPREAD.seen_by(View::Registered).check();
+}
+
+#[test]
+fn models_growth_over_several_commits_hides_nothing_from_a_reader_handle() {
+    SPREAD.seen_by(View::Handle).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_successor_that_is_told_of_no_change_is_rejected() {
+    SPREAD.check_on(Twin::Unfollowed);
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_successor_that_takes_over_before_all_have_been_moved_is_rejected() {
+    let all = Look::Keys(&[A, B, C, D, E, F, G]);
+    SPREAD.looked_at(all).check_on(Twin::SucceededEarly);
+}
+
+/// A key that has been deleted is removed from the table when it has been moved.
+const SPREAD_REMOVAL: Model = Model {
+    before: &[
+        Save(A, 1),
+        Save(B, 1),
+        Save(C, 1),
+        Save(D, 1),
+        Save(E, 1),
+        Save(F, 1),
+        Delete(A),
+    ],
+    beside: &[Save(G, 1), Tidy],
+    ..SPREAD
+};
+
+#[test]
+fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_as_it_was() {
+    SPREAD_REMOVAL.check();
+}
+
+#[test]
+fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_so_by_a_snapshot() {
+    SPREAD_REMOVAL.seen_by(View::Registered).check();
 }
 
 // --- shrinking beside the registration of a snapshot

@@ -7,14 +7,16 @@
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::blank::Blank;
 use super::cell::Cell;
 use super::version::Version;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::Relaxed;
 
 /// Two words of one slot, or of two.
+#[derive(Default)]
 #[repr(C, align(16))]
-struct Pair([AtomicPtr<Version>; 2]);
+pub(super) struct Pair([AtomicPtr<Version>; 2]);
 
 /// As many slots as there are pairs, which is a power of two.
 #[derive(Clone)]
@@ -26,15 +28,20 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// So many free ones, a power of two.
-    pub(super) fn new(count: usize, is_apart: bool) -> Slots {
-        assert!(count.is_power_of_two());
-        let free = |_| Pair([AtomicPtr::default(), AtomicPtr::default()]);
+    /// Free ones. As many as are a power of two.
+    pub(super) fn new(pairs: Blank<Pair>, is_apart: bool) -> Slots {
+        let pairs = pairs.finish();
+        assert!(pairs.len().is_power_of_two());
         Slots {
-            pairs: (0..count).map(free).collect(),
-            mask: count - 1,
+            mask: pairs.len() - 1,
+            pairs,
             stride: if is_apart { 1 } else { 2 },
         }
+    }
+
+    /// A share in them.
+    pub(super) fn pairs(&self) -> Arc<[Pair]> {
+        self.pairs.clone()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -6,8 +6,8 @@
 //! at the same time, and not one after the other, as it would in a plain hash table. What else
 //! belongs to a slot lies in arrays of its own. One writer at a time.
 //!
-//! A slot that has been taken stays that key's until the table is laid out anew, in
-//! another one, which takes the place of this one at once. A key whose last version is
+//! A slot that has been taken stays that key's until another table takes the place of this one
+//! at once: see `successor`. A key whose last version is
 //! gone leaves its slot *dead*: it is passed over, and never taken again. So no reader
 //! who goes from slot to slot can miss a key that was there when it began.
 
@@ -18,9 +18,10 @@ use std::sync::atomic::AtomicU64 as PlainU64;
 
 use equivalent::Equivalent;
 
+use super::blank::Blank;
 use super::cell::{Cell, Key};
 use super::kind::Shape;
-use super::slots::Slots;
+use super::slots::{Pair, Slots};
 use super::version::{Glance, Head, TAG, Version, Word, seek};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -39,6 +40,53 @@ pub(super) struct Table {
     revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Asked by the writer only.
     hashes: Arc<[PlainU64]>,
+}
+
+/// A table of which a part has been written.
+pub(super) struct Unwritten {
+    pairs: Blank<Pair>,
+    revisions: Blank<AtomicU64>,
+    hashes: Blank<PlainU64>,
+    slots: usize,
+    is_copied: bool,
+}
+
+impl Unwritten {
+    fn with_room(keys: usize, is_copied: bool) -> Unwritten {
+        let slots = if is_copied { keys * 2 } else { keys * 3 / 2 };
+        let slots = slots.next_power_of_two().max(FEWEST);
+        Unwritten {
+            pairs: Blank::new(slots),
+            revisions: Blank::new(slots),
+            hashes: Blank::new(slots),
+            slots,
+            is_copied,
+        }
+    }
+
+    /// How many slots it has.
+    pub(super) fn len(&self) -> usize {
+        self.slots
+    }
+
+    /// Writes up to so many slots more; answers whether all have been.
+    pub(super) fn write(&mut self, most: usize) -> bool {
+        self.pairs.write(most) & self.revisions.write(most) & self.hashes.write(most)
+    }
+
+    /// How many slots have been written.
+    #[cfg(all(test, not(any(loom, shuttle))))]
+    pub(super) fn written(&self) -> usize {
+        self.pairs.written()
+    }
+
+    pub(super) fn finish(self) -> Table {
+        Table {
+            slots: Slots::new(self.pairs, self.is_copied),
+            revisions: self.revisions.finish(),
+            hashes: self.hashes.finish(),
+        }
+    }
 }
 
 /// What a registered reader finds in a table that may not be the newest.
@@ -68,13 +116,31 @@ fn tag(hash: u64) -> usize {
 impl Table {
     /// An empty table for so many keys, which are [copied](Key::is_copied) or not, and for some more.
     pub(super) fn with_room(keys: usize, is_copied: bool) -> Table {
-        let slots = if is_copied { keys * 2 } else { keys * 3 / 2 };
-        let slots = slots.next_power_of_two().max(FEWEST);
-        Table {
-            slots: Slots::new(slots, is_copied),
-            revisions: (0..slots).map(|_| AtomicU64::new(0)).collect(),
-            hashes: (0..slots).map(|_| PlainU64::new(0)).collect(),
-        }
+        Unwritten::with_room(keys, is_copied).finish()
+    }
+
+    /// The same, to be written.
+    pub(super) fn another(&self, keys: usize) -> Unwritten {
+        Unwritten::with_room(keys, self.slots.is_apart())
+    }
+
+    /// Shares in its arrays.
+    pub(super) fn parts(&self) -> [Box<dyn Send>; 3] {
+        let Table {
+            slots,
+            revisions,
+            hashes,
+        } = self.clone();
+        [
+            Box::new(slots.pairs()),
+            Box::new(revisions),
+            Box::new(hashes),
+        ]
+    }
+
+    /// How many slots there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// How many slots may be taken, dead ones included: four of five, so that every search
@@ -324,7 +390,11 @@ impl Table {
     /// As for [`find`](Self::find).
     pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell>) -> Option<usize> {
         // SAFETY: a cell has not been freed while it stands in the table.
-        let hash = unsafe { cell.as_ref() }.hash;
+        self.slot_with(unsafe { cell.as_ref() }.hash, cell)
+    }
+
+    /// The same, where the hash of its key is known.
+    fn slot_with(&self, hash: u64, cell: NonNull<Cell>) -> Option<usize> {
         let mut slots = self.with_hash(hash, self.slots.is_apart());
         let found = slots.find(|(at, word)| {
             // A dead slot may have the cell of one that has been freed, at the same address.
@@ -340,14 +410,14 @@ impl Table {
         self.slot(at).push_with(newest, revision, tag(hash));
     }
 
-    /// Takes a free slot for a key, with what its cell has. There has to be room.
+    /// Takes a free slot for a key, with what its cell has; answers which. There has to be one.
     pub(super) fn take(
         &self,
         hash: u64,
         cell: NonNull<Cell>,
         newest: NonNull<Version>,
         revision: u64,
-    ) {
+    ) -> usize {
         let mut at = self.home(hash);
         while !self.slot(at).load().is_free() {
             at = self.after(at);
@@ -355,17 +425,33 @@ impl Table {
         self.slots.set_cell(at, cell);
         self.hashes[at].store(hash, Relaxed);
         self.push(at, hash, newest, revision);
+        at
     }
 
-    /// The same keys in another table, which nobody sees yet; for the writer.
-    pub(super) fn laid_out_anew(&self, room_for: usize) -> Table {
-        let fresh = Table::with_room(room_for, self.slots.is_apart());
-        for (at, slot, cell) in self.slots() {
-            let (newest, revision) = slot.parts();
-            if let (Some(cell), Some(newest)) = (cell, NonNull::new(newest)) {
-                fresh.take(self.hashes[at].load(Relaxed), cell, newest, revision);
-            }
+    /// Takes a free slot for the key of a slot of another table, with what stands there, if that has one; for the
+    /// writer.
+    pub(super) fn take_from(&self, other: &Table, at: usize) -> bool {
+        let (newest, revision) = other.slot(at).parts();
+        let (Some(cell), Some(newest)) = (other.slots.cell(at), NonNull::new(newest)) else {
+            return false;
+        };
+        self.take(other.hashes[at].load(Relaxed), cell, newest, revision);
+        true
+    }
+
+    /// Puts what stands in a slot of another table under the same key here, or has that die, too; answers whether the
+    /// key was here. For the writer.
+    pub(super) fn follow(&self, other: &Table, at: usize) -> bool {
+        let hash = other.hashes[at].load(Relaxed);
+        let cell = other.slots.cell(at);
+        let Some(own) = cell.and_then(|cell| self.slot_with(hash, cell)) else {
+            return false;
+        };
+        let (newest, revision) = other.slot(at).parts();
+        match NonNull::new(newest) {
+            Some(newest) => self.push(own, hash, newest, revision),
+            None => self.slot(own).kill(),
         }
-        fresh
+        true
     }
 }

@@ -196,7 +196,7 @@ impl Generation {
     ///
     /// The thread is pinned, for as long as `'a`.
     pub(super) unsafe fn newest<'a>(&self) -> &'a Table {
-        // Acquire: pairs with the Release in `Turn::lay_out_anew`.
+        // Acquire: pairs with the Release in `Turn::succeed`.
         // SAFETY: a layout is freed a grace period after it was replaced.
         unsafe { &*self.newest.load(Acquire) }
     }

@@ -203,7 +203,13 @@ impl<O: Owner> Turn<'_, O> {
         self.look(most);
         let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
-        self.left.garbage.extend(self.writer.reclaimer.take(lists));
+        let reclaimer = &mut self.writer.reclaimer;
+        let lists = if is_last {
+            lists
+        } else {
+            reclaimer.up_to(lists, Garbage::is_heavy)
+        };
+        self.left.garbage.extend(reclaimer.take(lists));
         self.call();
     }
 
@@ -379,9 +385,8 @@ impl<O: Owner> Turn<'_, O> {
         self.writer.removed.push_back((period, old));
         self.own += 1;
         if self.table(map).is_wide(live) {
-            let mut fresh = self.tables().clone();
-            self.lay_out_anew(&mut fresh, map, live);
-            self.set_tables(fresh);
+            self.begin_to_move(map, live);
         }
+        self.changed(map, at);
     }
 }

@@ -12,8 +12,8 @@ use super::garbage::Garbage;
 use super::kind::{self, Kind, Shape};
 use super::leftovers::Leftovers;
 use super::limits::{LARGE, OFTEN};
-use super::old::{Old, SPARES, STOCK};
-use super::spares::{Block, Memory, Spares};
+use super::old::Old;
+use super::spares::{Memory, Spares};
 use super::table::{Table, Taken};
 use super::tables::{Hasher, Map, MapTable, Tables};
 use super::version::Version;
@@ -307,21 +307,6 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.usages[map as usize].present
     }
 
-    /// Has room for so many more keys in the tables of some maps. O(keys) where it had not.
-    pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
-        let mut fresh = None;
-        for (map, keys) in maps {
-            let Usage { used, live, .. } = self.writer.usages[map as usize];
-            if used + keys > self.table(map).room() {
-                let fresh = fresh.get_or_insert_with(|| self.tables().clone());
-                self.lay_out_anew(fresh, map, live + keys);
-            }
-        }
-        if let Some(fresh) = fresh {
-            self.set_tables(fresh);
-        }
-    }
-
     /// Puts another value, or that there is none, where a key stands.
     #[inline]
     pub(crate) fn replace<K, V>(
@@ -371,11 +356,13 @@ impl<'e, O: Owner> Turn<'e, O> {
         // SAFETY: as above.
         unsafe { cell.as_ref() }.head().push(first, revision);
         let table = self.table(map.number());
-        table.take(spot.hash, cell, first, revision);
+        debug_assert!(self.writer.usages[map.number() as usize].used + 1 < table.len());
+        let at = table.take(spot.hash, cell, first, revision);
         let usage = &mut self.writer.usages[map.number() as usize];
         usage.used += 1;
         usage.live += 1;
         usage.present += 1;
+        self.follow(map.number(), at);
         cell
     }
 
@@ -412,38 +399,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         });
         self.writer.since_tidy += 1;
         self.own += 1;
-    }
-
-    /// Gives a map another table, with room for so many keys, in tables that are set before anything
-    /// else is written. O(keys).
-    #[cold]
-    pub(super) fn lay_out_anew(&mut self, fresh: &mut Tables, map: u32, keys: usize) {
-        let of_map = fresh.of_mut(map).expect("the map is there");
-        of_map.table = of_map.table.laid_out_anew(keys);
-        let layout = Arc::into_raw(Arc::new(of_map.table.clone())).cast_mut();
-        // Release: pairs with the Acquire in `Generation::newest`.
-        let old = of_map.generation.newest.swap(layout, Release);
-        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
-        // the reclaimer, which keeps it for a grace period.
-        let old = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(old) }));
-        self.writer.reclaimer.retire(old);
-        let usage = &mut self.writer.usages[map as usize];
-        usage.used = usage.live;
-        let block = fresh
-            .of(map)
-            .and_then(|of_map| (of_map.generation.kind.block)());
-        if let Some(block) = block {
-            self.stock_up(block);
-        }
-    }
-
-    /// Makes spares while a map grows, so that writers on many threads, most of whom
-    /// have asked the allocator for nothing yet, need not begin to.
-    fn stock_up(&mut self, block: Block) {
-        let Writer { spares, usages, .. } = &mut *self.writer;
-        let largest = usages.iter().map(|usage| usage.live).max();
-        let stock = (largest.unwrap_or(0) / 2).min(STOCK);
-        spares.stock_up(block, stock, SPARES);
+        self.changed(map, taken.at);
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
@@ -552,6 +508,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Removes all keys of a map, one by one.
     pub(crate) fn put_nothing_everywhere(&mut self, map: u32) {
+        self.move_all(map);
         let MapTable { table, generation } = self.tables().of(map).expect("the map is there");
         let (table, kind) = (table.clone(), generation.kind);
         for (at, slot, cell) in table.slots() {
@@ -573,6 +530,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Forgets the old versions of a map's present generation, which owns them.
     fn bury(&mut self, map: u32) {
+        self.forget_successor(map);
         let removed = self.writer.forget(map);
         let of_map = self.tables().of(map).expect("the map is there");
         of_map.generation.adopt(removed.into_iter());

@@ -1,11 +1,12 @@
 //! What only the writer has.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::garbage::Garbage;
 use super::kept::Kept;
 use super::old::{Links, Old, Queue};
 use super::spares::Spares;
+use super::successor::Successor;
 use crate::reclaim::{Domain, Reclaimer};
 
 pub(super) struct Writer<B> {
@@ -18,6 +19,8 @@ pub(super) struct Writer<B> {
     pub(super) asks_caller: bool,
     /// By the numbers of the maps.
     pub(super) usages: Vec<Usage>,
+    /// The tables to come, by the numbers of the maps.
+    pub(super) successors: BTreeMap<u32, Successor>,
     /// Versions that have been replaced, in that order.
     pub(super) replaced: Queue,
     /// Cells that have been removed, by their last versions, and the period in which that was.
@@ -61,6 +64,7 @@ impl<B: Default> Writer<B> {
             closed: false,
             asks_caller: false,
             usages: Vec::new(),
+            successors: BTreeMap::new(),
             replaced: Queue::default(),
             removed: VecDeque::new(),
             kept: Kept::default(),

@@ -154,6 +154,12 @@ impl<T> Reclaimer<T> {
         all.into_iter().flatten().chain(self.ready.drain(some))
     }
 
+    /// How many, of so many that are handed out next, there are up to the first one that `is_last`.
+    pub fn up_to(&self, most: usize, is_last: impl Fn(&T) -> bool) -> usize {
+        let last = self.ready.iter().take(most).position(is_last);
+        last.map_or(most, |last| last + 1)
+    }
+
     /// How many [`take`](Self::take) would hand out.
     pub fn ready(&self) -> usize {
         self.ready.len()

@@ -19,6 +19,8 @@ pub enum Fault {
     StreamTellsTwice,
     /// or one before its predecessor,
     StreamReorders,
+    /// or one when its watch has gone on to the next,
+    StreamLags,
     /// or all that is pending as if it were one commit.
     StreamFolds,
 }
@@ -81,6 +83,10 @@ impl Follower {
                 }
                 self.twin.held = event;
                 Ok(next)
+            }
+            Fault::StreamLags => {
+                self.twin.held = self.take(way)?;
+                Ok(event)
             }
             _ => Ok(event),
         }

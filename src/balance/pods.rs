@@ -1,0 +1,34 @@
+//! [`Pods`]: where the pods of a name come from.
+
+use crate::model::record::ServiceInfo;
+use crate::store::RegistryView;
+
+/// The pods of a name: a view and the name, or a list. They can be gone through again.
+pub trait Pods<'p>: Copy {
+    /// Each of them.
+    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo>;
+}
+
+impl<'p, V: RegistryView + ?Sized> Pods<'p> for (&'p V, &str) {
+    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
+        self.0.services_by_name(self.1)
+    }
+}
+
+impl<'p> Pods<'p> for &'p [ServiceInfo] {
+    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
+        self.iter()
+    }
+}
+
+impl<'p, const N: usize> Pods<'p> for &'p [ServiceInfo; N] {
+    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
+        self.iter()
+    }
+}
+
+impl<'p> Pods<'p> for &'p Vec<ServiceInfo> {
+    fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
+        self.iter()
+    }
+}

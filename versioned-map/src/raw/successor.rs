@@ -1,0 +1,228 @@
+//! A table that is to take the place of another one, and is laid out a few slots at a time.
+//!
+//! Nobody but the writer knows of it before all slots have been moved. Until then readers find all keys in the
+//! one table that they know. What is put there, or dies, in a slot that has been moved already, is so
+//! here as well. So readers never look in two tables, and what they see when this one takes over is as complete
+//! as what they saw before.
+
+use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use super::engine::Owner;
+use super::garbage::Garbage;
+use super::limits::{HEAVY, STRIDE, WRITTEN};
+use super::old::{SPARES, STOCK};
+use super::spares::Block;
+use super::table::{Table, Unwritten};
+use super::tables::Tables;
+use super::turn::Turn;
+use super::writer::{Usage, Writer};
+use crate::sync::atomic::Ordering::Release;
+use crate::twin::{self, Twin};
+
+pub(super) struct Successor {
+    /// First it is written,
+    unwritten: Option<Unwritten>,
+    /// and then there it is.
+    table: Option<Table>,
+    /// The one whose place it is to take.
+    old: Table,
+    /// So many of its slots have been moved.
+    moved: usize,
+    /// How many are taken or dead here.
+    used: usize,
+}
+
+impl Successor {
+    /// One with room for so many keys, and for those that may come before all have been moved.
+    fn of(old: &Table, keys: usize) -> Successor {
+        let coming = old.len() / STRIDE + old.len() / (WRITTEN * STRIDE);
+        // A table that is made for five keys has room for six.
+        let keys = keys.max((keys + coming) * 5 / 6 + 1);
+        Successor {
+            unwritten: Some(old.another(keys)),
+            table: None,
+            old: old.clone(),
+            moved: 0,
+            used: 0,
+        }
+    }
+
+    /// Moves some slots; answers whether all have been.
+    fn move_on(&mut self, most: usize) -> bool {
+        let slots = self.old.len();
+        if let Some(mut unwritten) = self.unwritten.take() {
+            let times = WRITTEN * unwritten.len().div_ceil(slots);
+            if !unwritten.write(most.saturating_mul(times)) {
+                self.unwritten = Some(unwritten);
+                return false;
+            }
+            self.table = Some(unwritten.finish());
+        }
+        let end = slots.min(self.moved.saturating_add(most));
+        for at in self.moved..end {
+            self.take(at);
+        }
+        self.moved = end;
+        end == slots || twin::is(Twin::SucceededEarly)
+    }
+
+    fn take(&mut self, at: usize) {
+        if let Some(table) = &self.table {
+            self.used += usize::from(table.take_from(&self.old, at));
+        }
+    }
+
+    /// Has the key of a slot of the other table stand here as it does there.
+    fn follow(&mut self, at: usize) {
+        if let Some(table) = &self.table
+            && at < self.moved
+            && !twin::is(Twin::Unfollowed)
+            && !table.follow(&self.old, at)
+        {
+            self.take(at);
+        }
+    }
+}
+
+impl<O: Owner> Turn<'_, O> {
+    /// Sees to it that there is, or will be, room for so many more keys in the tables of some maps.
+    pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
+        let mut fresh = None;
+        for (map, keys) in maps {
+            let Usage { used, live, .. } = self.writer.usages[map as usize];
+            if used + keys > self.table(map).room() {
+                self.begin_to_move(map, live + keys);
+            }
+            // Before they are put: there may be no other free slot.
+            if let Some(successor) = self.move_slots(map, STRIDE) {
+                let fresh = fresh.get_or_insert_with(|| self.tables().clone());
+                self.succeed(fresh, map, successor);
+            }
+        }
+        if let Some(fresh) = fresh {
+            self.set_tables(fresh);
+        }
+    }
+
+    /// Makes a successor with room for so many keys, unless there is one.
+    #[cold]
+    pub(super) fn begin_to_move(&mut self, map: u32, keys: usize) {
+        if !self.writer.successors.contains_key(&map) {
+            let successor = Successor::of(self.table(map), keys);
+            self.writer.successors.insert(map, successor);
+        }
+    }
+
+    /// Notes that something has been put in a slot, or has died there, and moves some others: so that this ends before
+    /// there is no free slot any more.
+    #[inline]
+    pub(super) fn changed(&mut self, map: u32, at: usize) {
+        if !self.writer.successors.is_empty() {
+            self.follow(map, at);
+            if let Some(successor) = self.move_slots(map, STRIDE) {
+                self.succeed_alone(map, successor);
+            }
+        }
+    }
+
+    /// Moves all that are left.
+    pub(super) fn move_all(&mut self, map: u32) {
+        if let Some(successor) = self.move_slots(map, usize::MAX) {
+            self.succeed_alone(map, successor);
+        }
+    }
+
+    /// Moves some slots; answers with the successor where all have been.
+    #[inline]
+    fn move_slots(&mut self, map: u32, most: usize) -> Option<Successor> {
+        #[cold]
+        fn go_on(
+            successors: &mut BTreeMap<u32, Successor>,
+            map: u32,
+            most: usize,
+        ) -> Option<Successor> {
+            let all = successors.get_mut(&map)?.move_on(most);
+            all.then(|| successors.remove(&map))?
+        }
+        let successors = &mut self.writer.successors;
+        if successors.is_empty() {
+            return None;
+        }
+        go_on(successors, map, most)
+    }
+
+    /// Has the successor know of a slot that has changed.
+    #[inline]
+    pub(super) fn follow(&mut self, map: u32, at: usize) {
+        #[cold]
+        fn follow(successors: &mut BTreeMap<u32, Successor>, map: u32, at: usize) {
+            if let Some(successor) = successors.get_mut(&map) {
+                successor.follow(at);
+            }
+        }
+        let successors = &mut self.writer.successors;
+        if !successors.is_empty() {
+            follow(successors, map, at);
+        }
+    }
+
+    /// Lets go of what has been moved so far.
+    pub(super) fn forget_successor(&mut self, map: u32) {
+        if let Some(successor) = self.writer.successors.remove(&map) {
+            let successor = Garbage::Successor(ManuallyDrop::new(Box::new(successor)));
+            self.left.garbage.push(successor);
+        }
+    }
+
+    #[cold]
+    fn succeed_alone(&mut self, map: u32, successor: Successor) {
+        let mut fresh = self.tables().clone();
+        self.succeed(&mut fresh, map, successor);
+        self.set_tables(fresh);
+    }
+
+    /// It takes over, in tables that are set before anything else is written.
+    #[cold]
+    fn succeed(&mut self, fresh: &mut Tables, map: u32, successor: Successor) {
+        let Successor {
+            table, old, used, ..
+        } = successor;
+        let (Some(table), Some(of_map)) = (table, fresh.of_mut(map)) else {
+            unreachable!("it has been written, and the map is there");
+        };
+        of_map.table = table.clone();
+        let block = (of_map.generation.kind.block)();
+        let layout = Arc::into_raw(Arc::new(table)).cast_mut();
+        // Release: pairs with the Acquire in `Generation::newest`.
+        let layout = of_map.generation.newest.swap(layout, Release);
+        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
+        // the reclaimer, which keeps it for a grace period.
+        let layout = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(layout) }));
+        self.writer.reclaimer.retire(layout);
+        if old.len() >= HEAVY {
+            // To be freed one after the other.
+            for part in old.parts() {
+                let part = Garbage::Part(ManuallyDrop::new(part));
+                self.writer.reclaimer.retire(part);
+            }
+        }
+        self.writer.usages[map as usize].used = used;
+        if let Some(block) = block {
+            self.stock_up(block);
+        }
+    }
+
+    /// Makes spares while a map grows, so that writers on many threads, most of whom
+    /// have asked the allocator for nothing yet, need not begin to.
+    fn stock_up(&mut self, block: Block) {
+        let Writer { spares, usages, .. } = &mut *self.writer;
+        let largest = usages.iter().map(|usage| usage.live).max();
+        let stock = (largest.unwrap_or(0) / 2).min(STOCK);
+        spares.stock_up(block, stock, SPARES);
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
