@@ -210,6 +210,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
     ) -> Result<()> {
         check_name("source", source)?;
         let mut seen: HashSet<&str, RandomState> = HashSet::default();
+        seen.reserve(services.len());
         for (at, service) in services.iter().enumerate() {
             if !seen.insert(service.key()) {
                 let field = format!("services[{at}]");
@@ -233,6 +234,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
             own.take_if(|(_, owner)| *owner == Some(source));
         }
         self.replaced.push(source);
+        self.own.reserve(kept.len());
         for service in kept {
             self.own
                 .insert(service.key(), Some((service, Some(source))));

@@ -1,0 +1,253 @@
+//! A commit of the reducer as one of the store.
+
+use service_registry::{
+    Batch, Cause, Expected, OnForeign, RegistryStore, Result, ServiceInfo, ServiceKey, StoreError,
+};
+
+use crate::reducer::{Change, What};
+
+/// Brings what etcd says into a store, as the records of one source.
+///
+/// Records of other sources are left alone. Of a health check that was made here, and is later
+/// than the one in etcd, the record keeps the result, unless the pod is registered anew.
+pub(crate) struct Target<S> {
+    store: S,
+    source: Box<str>,
+}
+
+/// What came of a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Records that were left out since their keys are another source's.
+    pub(crate) skipped: usize,
+}
+
+impl<S: RegistryStore> Target<S> {
+    pub(crate) fn new(store: S, source: impl Into<Box<str>>) -> Target<S> {
+        Target {
+            store,
+            source: source.into(),
+        }
+    }
+
+    /// Commits `what`, whole. A conflict means that somebody else has committed something
+    /// between the look and the commit, and so it looks again.
+    pub(crate) fn apply(&self, what: What) -> Result<Applied> {
+        match what {
+            What::Changes(changes) => self.apply_changes(&changes),
+            What::List { pods, anew } => self.apply_list(pods, &anew),
+        }
+    }
+
+    fn apply_changes(&self, changes: &[Change]) -> Result<Applied> {
+        loop {
+            let mut applied = Applied::default();
+            let mut batch = Batch::with_capacity(2 * changes.len());
+            for change in changes {
+                self.add(&mut batch, change, &mut applied)?;
+            }
+            if let Some(()) = settled(self.store.commit(batch).map(|_| ()))? {
+                return Ok(applied);
+            }
+        }
+    }
+
+    fn apply_list(&self, pods: Vec<ServiceInfo>, anew: &[ServiceInfo]) -> Result<Applied> {
+        let mut applied = Applied::default();
+        if self.store.stats()?.services > 0 {
+            for pod in &pods {
+                applied.skipped += usize::from(self.owned(pod.key())?.is_err());
+            }
+        }
+        let mut batch = Batch::with_capacity(1 + anew.len());
+        batch.replace_source(&self.source, pods, OnForeign::Skip);
+        if anew.is_empty() {
+            // Nothing in it meets a conflict.
+            self.store.commit(batch)?;
+            return Ok(applied);
+        }
+        loop {
+            let mut whole = batch.clone();
+            for pod in anew {
+                if self.owned(pod.key())?.is_ok() {
+                    whole.register_service(self.own(pod)?);
+                }
+            }
+            if settled(self.store.commit(whole))?.is_some() {
+                return Ok(applied);
+            }
+        }
+    }
+
+    fn add(&self, batch: &mut Batch, change: &Change, applied: &mut Applied) -> Result<()> {
+        let key = match change {
+            Change::Save(pod) | Change::Register(pod) => pod.key(),
+            Change::Remove(key) => key,
+        };
+        let Ok(found) = self.owned(key)? else {
+            applied.skipped += usize::from(!matches!(change, Change::Remove(_)));
+            return Ok(());
+        };
+        match (change, found) {
+            (Change::Save(pod), Some(found)) => {
+                let later = found.last_health_check() > pod.last_health_check();
+                let kept = found.last_health_check().filter(|_| later);
+                let pod = match kept {
+                    Some(at) => self.own(&pod.with_health(found.status(), at)?)?,
+                    None => self.own(pod)?,
+                };
+                batch.require(key, Expected::Revision(found.revision()));
+                batch.save_service(pod);
+            }
+            (Change::Save(pod), None) => {
+                batch.require(key, Expected::Absent);
+                batch.save_service(self.own(pod)?);
+            }
+            (Change::Register(pod), _) => {
+                batch.register_service(self.own(pod)?);
+            }
+            (Change::Remove(_), Some(found)) => {
+                let expected = Expected::Incarnation(found.incarnation());
+                batch.require(key, expected);
+                batch.remove_if(key, expected, Cause::Deleted);
+            }
+            (Change::Remove(_), None) => {}
+        }
+        Ok(())
+    }
+
+    fn own(&self, pod: &ServiceInfo) -> Result<ServiceInfo> {
+        pod.clone().with_source(&self.source)
+    }
+
+    /// What stands under a key; an error where that is another source's.
+    fn owned(&self, key: &ServiceKey) -> Result<Result<Option<ServiceInfo>, ()>> {
+        let found = self.store.find_service(key)?;
+        let is_foreign = |found: &ServiceInfo| found.source() != Some(&*self.source);
+        Ok(match found {
+            Some(found) if is_foreign(&found) => Err(()),
+            found => Ok(found),
+        })
+    }
+}
+
+/// The answer of a commit; `None` where it met a conflict.
+fn settled<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(StoreError::BatchRejected { source, .. })
+            if matches!(*source, StoreError::Conflict(_)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use service_registry::{MemoryStore, ServiceRegistration, ServiceStatus};
+
+    use super::*;
+
+    fn pod(name: &str) -> ServiceInfo {
+        let pod = ServiceInfo::new(ServiceRegistration::new("web", name)).unwrap();
+        pod.with_registered_at(SystemTime::UNIX_EPOCH).unwrap()
+    }
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn list(pods: Vec<ServiceInfo>) -> What {
+        let anew = Vec::new();
+        What::List { pods, anew }
+    }
+
+    #[test]
+    fn the_later_check_of_the_two_stays() {
+        let store = MemoryStore::new();
+        let target = Target::new(&store, "etcd");
+        let seen = |status, seconds| pod("1").with_health(status, at(seconds)).unwrap();
+        target
+            .apply(list(vec![seen(ServiceStatus::Unknown, 1)]))
+            .unwrap();
+        store
+            .update_health_status("web:1", ServiceStatus::Unhealthy, at(5))
+            .unwrap();
+        let of_etcd = Change::Save(seen(ServiceStatus::Healthy, 3));
+        target.apply(What::Changes(vec![of_etcd])).unwrap();
+        assert_eq!(
+            store.get_service("web:1").unwrap().status(),
+            ServiceStatus::Unhealthy
+        );
+        let of_etcd = Change::Save(seen(ServiceStatus::Healthy, 6));
+        target.apply(What::Changes(vec![of_etcd])).unwrap();
+        assert_eq!(
+            store.get_service("web:1").unwrap().status(),
+            ServiceStatus::Healthy
+        );
+        // What was seen here was seen of the pod before.
+        store
+            .update_health_status("web:1", ServiceStatus::Unhealthy, at(9))
+            .unwrap();
+        let before = store.get_service("web:1").unwrap();
+        let anew = Change::Register(seen(ServiceStatus::Healthy, 7));
+        target.apply(What::Changes(vec![anew])).unwrap();
+        let after = store.get_service("web:1").unwrap();
+        assert_eq!(after.status(), ServiceStatus::Healthy);
+        assert!(after.incarnation() > before.incarnation());
+    }
+
+    #[test]
+    fn what_is_anothers_is_left_alone_and_counted() {
+        let store = MemoryStore::new();
+        let of_file = pod("1").with_source("file").unwrap();
+        store.save_service(of_file.clone()).unwrap();
+        let target = Target::new(&store, "etcd");
+        let applied = target.apply(list(vec![pod("1"), pod("2")])).unwrap();
+        assert_eq!(applied.skipped, 1);
+        let changes = What::Changes(vec![
+            Change::Register(pod("1")),
+            Change::Save(pod("1")),
+            Change::Remove(pod("1").key().clone()),
+            Change::Remove(pod("2").key().clone()),
+        ]);
+        assert_eq!(target.apply(changes).unwrap().skipped, 2);
+        assert_eq!(store.get_all_services().unwrap(), [of_file]);
+    }
+
+    #[test]
+    fn a_list_is_a_difference_and_begins_no_incarnation_but_where_told() {
+        let store = MemoryStore::new();
+        let target = Target::new(&store, "etcd");
+        target
+            .apply(list(vec![pod("1"), pod("2"), pod("3")]))
+            .unwrap();
+        let first = store.revision();
+        store.add_subscription("web:1", "db").unwrap();
+        let before = store.revision();
+        target
+            .apply(list(vec![pod("1"), pod("2"), pod("3")]))
+            .unwrap();
+        assert_eq!(store.revision(), before, "nothing has changed");
+        let anew = vec![pod("2")];
+        let pods = vec![pod("1"), pod("2")];
+        target.apply(What::List { pods, anew }).unwrap();
+        let incarnation = |key| store.get_service(key).unwrap().incarnation();
+        assert_eq!(incarnation("web:1"), first);
+        assert_eq!(incarnation("web:2"), before.next());
+        assert!(!store.contains_service("web:3").unwrap());
+        assert_eq!(store.get_subscribers("db").unwrap(), ["web:1"]);
+    }
+
+    #[test]
+    fn a_closed_store_is_an_error() {
+        let store = MemoryStore::new();
+        let target = Target::new(&store, "etcd");
+        store.close().unwrap();
+        assert_eq!(target.apply(list(Vec::new())), Err(StoreError::Closed));
+    }
+}

@@ -1,0 +1,57 @@
+//! What cannot be read, and is set aside.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::values::Unreadable;
+
+/// A key under the prefix that is no pod, or has a value that is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetAside {
+    /// The key, as it stands in etcd.
+    pub key: Vec<u8>,
+    /// What is wrong.
+    pub reason: Unreadable,
+}
+
+/// What is set aside now. A clone shows the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aside(Arc<Mutex<BTreeMap<Vec<u8>, Unreadable>>>);
+
+impl Aside {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Unreadable>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn put(&self, key: Vec<u8>, reason: Unreadable) {
+        self.lock().insert(key, reason);
+    }
+
+    pub(crate) fn remove(&self, key: &[u8]) {
+        self.lock().remove(key);
+    }
+
+    pub(crate) fn replace(&self, all: BTreeMap<Vec<u8>, Unreadable>) {
+        *self.lock() = all;
+    }
+
+    pub(crate) fn contains(&self, key: &[u8]) -> bool {
+        self.lock().contains_key(key)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// At most `limit` of them, in the order of their keys.
+    pub(crate) fn list(&self, limit: usize) -> Vec<SetAside> {
+        let all = self.lock();
+        let some = all.iter().take(limit);
+        some.map(|(key, reason)| SetAside {
+            key: key.clone(),
+            reason: reason.clone(),
+        })
+        .collect()
+    }
+}

@@ -1,0 +1,514 @@
+//! From what etcd says to what the store is to be: a state machine that does no input or output.
+//!
+//! It [asks](Reducer::ask) for one thing at a time. First for a **list**, page by page, all of one
+//! revision; that makes one commit, which is a difference to what is there. Then for a **watch**
+//! from that revision on; each revision of etcd in it makes one commit, whole, and moves
+//! [`applied`](Reducer::applied) up to it. When the watch ends, it asks for a **proof** that etcd
+//! goes on where it was, and then for a watch from what is applied.
+//!
+//! What guards it:
+//!
+//! - A message may be a fragment: nothing of an answer is applied before all of it is there, and
+//!   what was there of an answer when the connection broke is forgotten.
+//! - The watch begins *at* the revision that is applied, and not behind it. What comes again is
+//!   dropped; but a watch that begins at the very revision to which etcd was compacted may lack a
+//!   deletion of that revision (etcd#19179), and so that revision has to be a known one.
+//! - What comes again must be known. A change that is not newer than what is applied, and is not
+//!   in the copy, was skipped: list again. So was something where a key's version does not follow
+//!   the one that is known: old servers skip events of a watch that is slow when they are compacted
+//!   (etcd#17529).
+//! - The revision in the header of events, or of the message that begins a watch, says how far the
+//!   *member* is, and not the watch. Only a progress message tells that, and on old servers it may
+//!   come before its events (etcd#15220): the caller says whether it is to be trusted.
+//! - Another cluster, a lower term or a lower revision in an answer that is linearizable, or an etcd
+//!   that was not, at the revision that is applied, what is known of it: a new **epoch**. Revisions of the old one mean nothing there.
+//! - A list is believed if its pages agree with their counts; an empty one, where there was
+//!   something, only when it is empty twice.
+
+#[cfg(test)]
+mod histories;
+mod listing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use service_registry::{ServiceInfo, ServiceKey};
+
+use crate::EtcdRevision;
+use crate::aside::Aside;
+use crate::keys::{Place, Prefix};
+use crate::message::{Event, Header, Message, Page, Pair};
+use crate::state::Why;
+use crate::values::{self, Unreadable};
+
+use listing::{Listed, Listing};
+
+const SKIPPED: Why = Why::Inconsistent("a change was skipped");
+
+/// What the reducer wants to know next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// A page of the prefix, from this key on; of a revision, or the newest.
+    List {
+        from: Vec<u8>,
+        at: Option<EtcdRevision>,
+    },
+    /// What stood under one key at this revision, and how many keys the prefix had; linearizable.
+    Prove { key: Vec<u8>, at: EtcdRevision },
+    /// Everything from this revision on, this one included.
+    Watch { from: EtcdRevision },
+}
+
+/// What the store is to become with one revision of etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) revision: EtcdRevision,
+    pub(crate) what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// What one transaction of etcd changed. Never empty.
+    Changes(Vec<Change>),
+    /// All there is, and which of them were registered anew.
+    List {
+        pods: Vec<ServiceInfo>,
+        anew: Vec<ServiceInfo>,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The pod says something else.
+    Save(ServiceInfo),
+    /// The pod is a new one, even if it says the same.
+    Register(ServiceInfo),
+    Remove(ServiceKey),
+}
+
+/// What came of a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) commits: Vec<Commit>,
+    /// The watch is of no use any more: ask anew.
+    pub(crate) end: Option<Why>,
+}
+
+/// What is known of a key that has a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    created: EtcdRevision,
+    modified: EtcdRevision,
+    version: u64,
+}
+
+impl Known {
+    fn of(pair: &Pair) -> Known {
+        Known {
+            created: pair.created,
+            modified: pair.modified,
+            version: pair.version,
+        }
+    }
+
+    /// Whether this can be what comes next of a key that was `before` so; `None` for no key.
+    fn follows(&self, before: Option<&Known>) -> bool {
+        match before {
+            _ if self.version == 0 => true,
+            Some(before) => self.created == before.created && self.version == before.version + 1,
+            None => self.version == 1,
+        }
+    }
+}
+
+/// What a value hashes to, within this process.
+fn hash_of(value: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
+}
+
+/// Which etcd it is.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    cluster: u64,
+    /// The highest that an answer had which was linearizable.
+    term: u64,
+}
+
+enum Phase {
+    List(Listing),
+    Prove,
+    Watch {
+        /// What is there of an answer.
+        fragments: Vec<Event>,
+    },
+}
+
+/// See the [module](self).
+pub(crate) struct Reducer {
+    prefix: Prefix,
+    home: Option<Home>,
+    epoch: u64,
+    applied: EtcdRevision,
+    known: HashMap<ServiceKey, Known>,
+    /// The pod that changed last, and what its value hashes to.
+    newest: Option<(ServiceKey, u64)>,
+    has_marker: bool,
+    aside: Aside,
+    /// It is known to be another etcd than before, whatever its numbers say.
+    is_other_etcd: bool,
+    /// Its watch left something out, so that it says nothing if a list has it.
+    has_skipped: bool,
+    phase: Phase,
+}
+
+impl Reducer {
+    pub(crate) fn new(prefix: Prefix, aside: Aside) -> Reducer {
+        let phase = Phase::List(Listing::new(&prefix));
+        Reducer {
+            prefix,
+            home: None,
+            epoch: 0,
+            applied: EtcdRevision::ZERO,
+            known: HashMap::new(),
+            newest: None,
+            has_marker: false,
+            aside,
+            is_other_etcd: false,
+            has_skipped: false,
+            phase,
+        }
+    }
+
+    /// What to ask etcd for now.
+    pub(crate) fn ask(&self) -> Ask {
+        match &self.phase {
+            Phase::List(listing) => listing.ask(),
+            Phase::Prove => Ask::Prove {
+                key: self.anchor(),
+                at: self.applied,
+            },
+            Phase::Watch { .. } => Ask::Watch { from: self.applied },
+        }
+    }
+
+    /// Everything up to here is in the commits that were handed out.
+    pub(crate) fn applied(&self) -> EtcdRevision {
+        self.applied
+    }
+
+    /// How many histories there have been: revisions of two of them cannot be compared. Zero
+    /// before the first list.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Forgets what is under way: a request failed, or the watch ended.
+    pub(crate) fn broken(&mut self) {
+        self.phase = match self.phase {
+            Phase::List(_) => Phase::List(Listing::new(&self.prefix)),
+            Phase::Prove | Phase::Watch { .. } => Phase::Prove,
+        };
+    }
+
+    fn list_again(&mut self, why: Why) -> Why {
+        self.is_other_etcd |= why == Why::OtherEtcd;
+        self.phase = Phase::List(Listing::new(&self.prefix));
+        why
+    }
+
+    /// Takes a page that was asked for. With the last one, the commit.
+    ///
+    /// # Errors
+    ///
+    /// Why the list is not to be believed; it begins anew.
+    pub(crate) fn listed(&mut self, page: Page) -> Result<Option<Commit>, Why> {
+        let Phase::List(listing) = &mut self.phase else {
+            return Ok(None);
+        };
+        let was_empty = self.known.is_empty() && self.aside.len() == 0;
+        let listed = match listing.take(&self.prefix, page, was_empty) {
+            Ok(Some(listed)) => listed,
+            Ok(None) => return Ok(None),
+            Err(what) => return Err(self.list_again(Why::Inconsistent(what))),
+        };
+        Ok(Some(self.take_list(listed)))
+    }
+
+    fn take_list(&mut self, listed: Listed) -> Commit {
+        let Header {
+            cluster,
+            term,
+            revision,
+            ..
+        } = listed.header;
+        let has_skipped = std::mem::take(&mut self.has_skipped);
+        let is_new = std::mem::take(&mut self.is_other_etcd)
+            || self.has_changed(&listed.header)
+            || !has_skipped && self.has_other_past(&listed.pods);
+        self.epoch += u64::from(is_new || self.home.is_none());
+        self.home = Some(Home { cluster, term });
+        self.applied = revision;
+        let mut known = HashMap::with_capacity(listed.pods.len());
+        let mut pods = Vec::with_capacity(listed.pods.len());
+        let mut anew = Vec::new();
+        for (pod, now) in listed.pods {
+            if let Some(before) = self.known.get(pod.key()) {
+                // In another history the same number may be another pod's.
+                let other =
+                    before.created != now.created || is_new && before.modified != now.modified;
+                if other {
+                    anew.push(pod.clone());
+                }
+            }
+            known.insert(pod.key().clone(), now);
+            pods.push(pod);
+        }
+        self.known = known;
+        self.newest = listed.newest;
+        self.has_marker = listed.has_marker;
+        self.aside.replace(listed.aside);
+        self.phase = Phase::Watch {
+            fragments: Vec::new(),
+        };
+        Commit {
+            revision,
+            what: What::List { pods, anew },
+        }
+    }
+
+    /// Whether an answer that is linearizable is of another history.
+    fn has_changed(&self, header: &Header) -> bool {
+        self.home.is_some_and(|home| {
+            header.cluster != home.cluster
+                || header.term < home.term
+                || header.revision < self.applied
+        })
+    }
+
+    /// Whether a list has something of the past that is not known so.
+    fn has_other_past(&self, pods: &[(ServiceInfo, Known)]) -> bool {
+        let is_other = |(pod, now): &(ServiceInfo, Known)| {
+            let known = self.known.get(pod.key());
+            now.modified <= self.applied && known.is_none_or(|known| known.modified != now.modified)
+        };
+        self.home.is_some() && pods.iter().any(is_other)
+    }
+
+    /// A key that shows whether this is the history that is known: the one that changed last.
+    fn anchor(&self) -> Vec<u8> {
+        let is_there = |(key, _): &&(ServiceKey, u64)| self.known.contains_key(key);
+        let newest = self.newest.as_ref().filter(is_there).map(|(key, _)| key);
+        let last = || self.known.iter().max_by_key(|(_, known)| known.modified);
+        match newest.or_else(|| last().map(|(key, _)| key)) {
+            Some(key) => self.prefix.key(key).into_bytes(),
+            None => self.prefix.marker().into_bytes(),
+        }
+    }
+
+    /// Takes the answer to [`Ask::Prove`]: the key, and the count of all keys.
+    ///
+    /// # Errors
+    ///
+    /// It is another etcd: list again.
+    pub(crate) fn proven(&mut self, page: &Page) -> Result<(), Why> {
+        if self.has_changed(&page.header) || !self.agrees(page) {
+            return Err(self.list_again(Why::OtherEtcd));
+        }
+        if let Some(home) = &mut self.home {
+            home.term = page.header.term;
+        }
+        self.phase = Phase::Watch {
+            fragments: Vec::new(),
+        };
+        Ok(())
+    }
+
+    /// Takes the refusal of [`Ask::Prove`]: etcd was compacted, or has not come so far.
+    pub(crate) fn unproven(&mut self, why: Why) -> Why {
+        self.list_again(why)
+    }
+
+    /// Whether etcd was, at the revision that is applied, what is known of it: as far as its
+    /// newest pod and the count of its keys tell.
+    fn agrees(&self, page: &Page) -> bool {
+        let count = self.known.len() + self.aside.len() + usize::from(self.has_marker);
+        if page.count != count as u64 {
+            return false;
+        }
+        let Ok(Place::Pod(key)) = self.prefix.place(&self.anchor()) else {
+            return true;
+        };
+        let (Some(known), Some(pair)) = (self.known.get(&key), page.pairs.first()) else {
+            return false;
+        };
+        let newest = self.newest.as_ref().filter(|(newest, _)| *newest == key);
+        *known == Known::of(pair) && newest.is_none_or(|(_, hash)| *hash == hash_of(&pair.value))
+    }
+
+    /// Takes a message of the watch; `trusted` says whether this server tells progress after the
+    /// events that belong to it.
+    pub(crate) fn told(&mut self, message: Message, trusted: bool) -> Told {
+        let mut told = Told::default();
+        let Phase::Watch { fragments } = &mut self.phase else {
+            return told;
+        };
+        if message.header.revision == EtcdRevision::ZERO {
+            let why = Why::Inconsistent("a message says not of which etcd it is");
+            told.end = Some(self.list_again(why));
+            return told;
+        }
+        let cluster = message.header.cluster;
+        if self.home.is_some_and(|home| cluster != home.cluster) {
+            told.end = Some(self.list_again(Why::OtherEtcd));
+            return told;
+        }
+        if message.compacted > EtcdRevision::ZERO {
+            told.end = Some(self.list_again(Why::Compacted));
+            return told;
+        }
+        let is_progress = !message.created && !message.fragment && message.events.is_empty();
+        fragments.extend(message.events);
+        if let Some(said) = message.canceled {
+            self.broken();
+            told.end = Some(Why::Canceled(said));
+        } else if message.created || message.fragment {
+            // What follows belongs to it.
+        } else if is_progress && fragments.is_empty() {
+            if trusted {
+                self.applied = self.applied.max(message.header.revision);
+            }
+        } else {
+            let events = std::mem::take(fragments);
+            if let Err(why) = self.happened(events, &mut told.commits) {
+                self.has_skipped = true;
+                told.end = Some(self.list_again(why));
+            }
+        }
+        told
+    }
+
+    /// Takes the events of a whole answer, which may be of several revisions.
+    fn happened(&mut self, events: Vec<Event>, commits: &mut Vec<Commit>) -> Result<(), Why> {
+        let mut events = events.into_iter().peekable();
+        let mut last = EtcdRevision::ZERO;
+        while let Some(revision) = events.peek().map(Event::revision) {
+            if revision < last || revision == EtcdRevision::ZERO {
+                return Err(Why::Inconsistent("revisions of one answer are in disorder"));
+            }
+            last = revision;
+            let of_one =
+                std::iter::from_fn(|| events.next_if(|event| event.revision() == revision));
+            if revision <= self.applied {
+                for event in of_one {
+                    self.check_known(&event)?;
+                }
+                continue;
+            }
+            // All of it, or none: what fails is listed anew, as a difference to what is known.
+            let of_one: Vec<Event> = of_one.collect();
+            of_one.iter().try_for_each(|event| self.check_next(event))?;
+            let changes = of_one.into_iter().filter_map(|event| self.happens(event));
+            let changes: Vec<Change> = changes.collect();
+            self.applied = revision;
+            if !changes.is_empty() {
+                commits.push(Commit {
+                    revision,
+                    what: What::Changes(changes),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, key: &[u8]) -> Result<Result<Place, Unreadable>, Why> {
+        if !self.prefix.covers(key) {
+            return Err(Why::Inconsistent("a key is not under the prefix"));
+        }
+        Ok(self.prefix.place(key).map_err(Unreadable::Key))
+    }
+
+    /// Holds an event that has been applied against what came of it.
+    fn check_known(&self, event: &Event) -> Result<(), Why> {
+        let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
+        let Ok(Place::Pod(pod)) = self.place(key)? else {
+            return Ok(());
+        };
+        let revision = event.revision();
+        let fits = match (event, self.known.get(&pod)) {
+            (Event::Put(_), Some(known)) => known.modified >= revision,
+            // Deleted since, or it could not be read.
+            (Event::Put(_), None) => revision < self.applied || self.aside.contains(key),
+            (Event::Delete { .. }, Some(known)) => known.modified > revision,
+            (Event::Delete { .. }, None) => true,
+        };
+        if fits { Ok(()) } else { Err(SKIPPED) }
+    }
+
+    /// Holds an event that is to be applied against what is known.
+    fn check_next(&self, event: &Event) -> Result<(), Why> {
+        let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
+        let place = self.place(key)?;
+        // What could not be read is not known.
+        let (Event::Put(pair), Ok(Place::Pod(pod)), false) =
+            (event, place, self.aside.contains(key))
+        else {
+            return Ok(());
+        };
+        if Known::of(pair).follows(self.known.get(&pod)) {
+            Ok(())
+        } else {
+            Err(SKIPPED)
+        }
+    }
+
+    fn happens(&mut self, event: Event) -> Option<Change> {
+        match event {
+            Event::Put(pair) => self.put(pair),
+            Event::Delete { key, .. } => {
+                self.aside.remove(&key);
+                match self.prefix.place(&key) {
+                    Ok(Place::Pod(pod)) => self.known.remove(&pod).map(|_| Change::Remove(pod)),
+                    Ok(Place::Marker) => {
+                        self.has_marker = false;
+                        None
+                    }
+                    Err(_) => None,
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, pair: Pair) -> Option<Change> {
+        let pod = match self.prefix.place(&pair.key) {
+            Ok(Place::Pod(pod)) => pod,
+            Ok(Place::Marker) => {
+                self.has_marker = true;
+                return None;
+            }
+            Err(reason) => {
+                self.aside.put(pair.key, Unreadable::Key(reason));
+                return None;
+            }
+        };
+        match values::decode(&pod, &pair.value) {
+            Ok(info) => {
+                self.aside.remove(&pair.key);
+                let now = Known::of(&pair);
+                let before = self.known.insert(info.key().clone(), now);
+                self.newest = Some((info.key().clone(), hash_of(&pair.value)));
+                let is_same = before.is_some_and(|before| before.created == now.created);
+                Some(if is_same {
+                    Change::Save(info)
+                } else {
+                    Change::Register(info)
+                })
+            }
+            Err(reason) => {
+                self.aside.put(pair.key, reason);
+                self.known.remove(&pod).map(|_| Change::Remove(pod))
+            }
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! Random histories of an etcd, cut into pages, fragments, breaks, compactions and restores: at
+//! each commit the store is what etcd was at that revision, and in the end what it is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+
+use service_registry::{MemoryStore, RegistryStore, Revision, ServiceRegistration, ServiceStatus};
+
+use super::*;
+use crate::apply::Target;
+
+/// `SplitMix64`.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn one_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+}
+
+const KEYS: [&str; 7] = [
+    "a/1",
+    "a/2",
+    "aa/1",
+    "a%2Fa/1",
+    "ü/%25",
+    "%/barrier",
+    "a/b/c",
+];
+
+type Pods = BTreeMap<String, (u64, ServiceInfo)>;
+
+/// What etcd has, and how it came to it.
+#[derive(Clone)]
+struct Etcd {
+    cluster: u64,
+    term: u64,
+    revision: u64,
+    compacted: u64,
+    pairs: BTreeMap<String, Pair>,
+    /// Of each revision what happened under the prefix, and the readable pods after it.
+    log: BTreeMap<u64, (Vec<Event>, Pods)>,
+}
+
+impl Etcd {
+    fn header(&self) -> Header {
+        Header {
+            cluster: self.cluster,
+            member: 1,
+            revision: self.revision.into(),
+            term: self.term,
+        }
+    }
+
+    fn pods(&self) -> Pods {
+        let prefix = Prefix::new("/p/").unwrap();
+        let read = |pair: &Pair| {
+            let Ok(Place::Pod(key)) = prefix.place(&pair.key) else {
+                return None;
+            };
+            let info = values::decode(&key, &pair.value).ok()?;
+            Some((key.to_string(), (pair.created.get(), info)))
+        };
+        self.pairs.values().filter_map(read).collect()
+    }
+
+    /// One transaction of several keys, or one of another prefix.
+    fn write(&mut self, dice: &mut Dice) {
+        self.revision += 1;
+        let mut events = Vec::new();
+        let now = EtcdRevision::new(self.revision);
+        let count = dice.roll(4);
+        let first = dice.roll(KEYS.len() as u64);
+        for at in 0..count {
+            let name = KEYS[usize::try_from((first + at) % KEYS.len() as u64).unwrap()];
+            let key = format!("/p/{name}").into_bytes();
+            if dice.one_in(3) {
+                if self.pairs.remove(name).is_some() {
+                    events.push(Event::Delete { key, modified: now });
+                }
+                continue;
+            }
+            let created = self.pairs.get(name).map_or(now, |pair| pair.created);
+            let value = match Prefix::new("/p/").unwrap().place(&key) {
+                Ok(Place::Pod(pod)) if !dice.one_in(8) => {
+                    let registration = ServiceRegistration::new(pod.service_name(), pod.pod_name())
+                        .with_zone(format!("z{}", dice.roll(3)));
+                    let at =
+                        |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+                    let info = ServiceInfo::new(registration).unwrap();
+                    let info = info.with_registered_at(at(created.get())).unwrap();
+                    let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy];
+                    let status = status[usize::from(dice.one_in(2))];
+                    values::encode(&info.with_health(status, at(self.revision)).unwrap())
+                }
+                _ => b"?".to_vec(),
+            };
+            let pair = Pair {
+                key,
+                value,
+                created,
+                modified: now,
+                version: 1 + self.pairs.get(name).map_or(0, |pair| pair.version),
+            };
+            self.pairs.insert(name.into(), pair.clone());
+            events.push(Event::Put(pair));
+        }
+        self.log.insert(self.revision, (events, self.pods()));
+    }
+
+    fn compact(&mut self, dice: &mut Dice) {
+        self.compacted += dice.roll(self.revision - self.compacted + 1);
+    }
+}
+
+/// A watch of the server's side.
+struct Watch {
+    /// The next revision to be told.
+    next: u64,
+    /// Where it began.
+    start: u64,
+    trusted: bool,
+}
+
+struct Run {
+    dice: Dice,
+    etcd: Etcd,
+    backup: Etcd,
+    reducer: Reducer,
+    store: MemoryStore,
+    watch: Option<Watch>,
+    /// Of each pod in the store: epoch, create revision, incarnation.
+    seen: HashMap<String, (u64, u64, Revision)>,
+    lists: usize,
+    /// It took another history for its own: one with the same newest pod and as many keys.
+    is_fooled: bool,
+    last: (u64, EtcdRevision),
+}
+
+impl Run {
+    fn new(seed: u64) -> Run {
+        let mut dice = Dice(seed);
+        let mut etcd = Etcd {
+            cluster: 1,
+            term: 2,
+            revision: 1,
+            compacted: 0,
+            pairs: BTreeMap::new(),
+            log: BTreeMap::new(),
+        };
+        etcd.log.insert(1, (Vec::new(), Pods::new()));
+        for _ in 0..dice.roll(6) {
+            etcd.write(&mut dice);
+        }
+        Run {
+            backup: etcd.clone(),
+            etcd,
+            dice,
+            reducer: Reducer::new(Prefix::new("/p/").unwrap(), Aside::default()),
+            store: MemoryStore::new(),
+            watch: None,
+            seen: HashMap::new(),
+            lists: 0,
+            is_fooled: false,
+            last: (0, EtcdRevision::ZERO),
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) {
+        let Commit { revision, what } = commit;
+        let epoch = self.reducer.epoch();
+        let is_list = matches!(what, What::List { .. });
+        assert!(
+            epoch > self.last.0 || revision > self.last.1 || is_list && revision == self.last.1
+        );
+        self.last = (epoch, revision);
+        let before = self.store.revision();
+        Target::new(&self.store, "etcd").apply(what).unwrap();
+        assert!(self.store.revision() <= before.next(), "one commit");
+        // The copy is what etcd was at that revision.
+        let pods = &self.etcd.log[&revision.get()].1;
+        let copy = self.store.get_all_services().unwrap();
+        let copy: BTreeMap<_, _> = copy
+            .into_iter()
+            .map(|pod| (pod.key().to_string(), pod))
+            .collect();
+        assert!(
+            copy.keys().eq(pods.keys()),
+            "{:?} {:?}",
+            copy.keys(),
+            pods.keys()
+        );
+        let mut seen = HashMap::new();
+        for (key, (created, pod)) in pods {
+            let copied = &copy[key];
+            assert_eq!(copied, &pod.clone().with_source("etcd").unwrap());
+            let now = (epoch, *created, copied.incarnation());
+            if let Some(before) = self.seen.get(key)
+                && before.0 == epoch
+            {
+                assert_eq!(
+                    before.1 == now.1,
+                    before.2 == now.2,
+                    "{key}: {before:?} {now:?}"
+                );
+            }
+            seen.insert(key.clone(), now);
+        }
+        self.seen = seen;
+    }
+
+    /// One request, or one answer of the watch, which may fail at any place.
+    fn step(&mut self, faults: bool) {
+        match self.reducer.ask() {
+            Ask::List { from, at } => {
+                self.watch = None;
+                if faults && self.dice.one_in(12)
+                    || at.is_some_and(|at| at.get() < self.etcd.compacted)
+                {
+                    return self.reducer.broken();
+                }
+                let revision = at.map_or(self.etcd.revision, EtcdRevision::get);
+                let pairs = self.pairs_at(revision);
+                let rest: Vec<Pair> = pairs.into_iter().filter(|pair| pair.key >= from).collect();
+                let limit = 1 + usize::try_from(self.dice.roll(4)).unwrap();
+                let mut page = Page {
+                    header: self.etcd.header(),
+                    count: rest.len() as u64,
+                    more: rest.len() > limit,
+                    pairs: rest,
+                };
+                page.pairs.truncate(limit);
+                if faults && self.dice.one_in(15) {
+                    // A list that is empty by mistake.
+                    page = Page {
+                        count: 0,
+                        more: false,
+                        pairs: Vec::new(),
+                        ..page
+                    };
+                    if self.reducer.known.is_empty() && self.reducer.aside.len() == 0 {
+                        return;
+                    }
+                    if self.was_empty() {
+                        return;
+                    }
+                }
+                if let Ok(Some(commit)) = self.reducer.listed(page) {
+                    self.lists += 1;
+                    self.commit(commit);
+                }
+            }
+            Ask::Prove { key, at } => {
+                self.watch = None;
+                if faults && self.dice.one_in(6) {
+                    return self.reducer.broken();
+                }
+                if at.get() < self.etcd.compacted {
+                    self.reducer.unproven(Why::Compacted);
+                } else if at.get() > self.etcd.revision {
+                    self.reducer.unproven(Why::OtherEtcd);
+                } else {
+                    let all = self.pairs_at(at.get());
+                    let count = all.len() as u64;
+                    let pairs = all.into_iter().filter(|pair| pair.key == key).collect();
+                    let header = self.etcd.header();
+                    let more = false;
+                    let proof = Page {
+                        header,
+                        pairs,
+                        count,
+                        more,
+                    };
+                    self.is_fooled = self.reducer.proven(&proof).is_ok() && !self.is_as(at.get());
+                }
+            }
+            Ask::Watch { from } => match self.watch.take() {
+                None => self.begin(from.get()),
+                Some(watch) => self.tell(watch, faults),
+            },
+        }
+    }
+
+    /// Whether the list that is under way was empty once: one mistake is survived, two are not.
+    fn was_empty(&self) -> bool {
+        let Phase::List(listing) = &self.reducer.phase else {
+            return false;
+        };
+        listing.was_empty
+    }
+
+    fn pairs_at(&self, revision: u64) -> Vec<Pair> {
+        let mut pairs = BTreeMap::new();
+        for (_, (events, _)) in self.etcd.log.range(..=revision) {
+            for event in events {
+                match event {
+                    Event::Put(pair) => drop(pairs.insert(pair.key.clone(), pair.clone())),
+                    Event::Delete { key, .. } => drop(pairs.remove(key)),
+                }
+            }
+        }
+        pairs.into_values().collect()
+    }
+
+    fn tell_one(&mut self, message: Message, trusted: bool) -> bool {
+        let told = self.reducer.told(message, trusted);
+        for commit in told.commits {
+            self.commit(commit);
+        }
+        told.end.is_none()
+    }
+
+    fn begin(&mut self, from: u64) {
+        let created = Message {
+            header: self.etcd.header(),
+            created: true,
+            canceled: (from < self.etcd.compacted).then(|| "compacted".into()),
+            compacted: if from < self.etcd.compacted {
+                self.etcd.compacted
+            } else {
+                0
+            }
+            .into(),
+            ..Message::default()
+        };
+        let goes_on = self.tell_one(created, false);
+        // It may begin with what is long known.
+        let early = self.dice.roll(3).min(from - self.etcd.compacted.min(from));
+        let (next, trusted) = (from - early, self.dice.one_in(2));
+        self.watch = goes_on.then_some(Watch {
+            next,
+            start: next,
+            trusted,
+        });
+    }
+
+    fn tell(&mut self, mut watch: Watch, faults: bool) {
+        let header = self.etcd.header();
+        let is_behind = watch.next <= self.etcd.revision;
+        if is_behind && watch.next < self.etcd.compacted {
+            let compacted = self.etcd.compacted.into();
+            let message = Message {
+                header,
+                compacted,
+                canceled: Some(String::new()),
+                ..Message::default()
+            };
+            assert!(!self.tell_one(message, watch.trusted));
+            return;
+        }
+        if faults && self.dice.one_in(10) {
+            if self.dice.one_in(2) {
+                let canceled = Some("no leader".into());
+                self.tell_one(
+                    Message {
+                        header,
+                        canceled,
+                        ..Message::default()
+                    },
+                    watch.trusted,
+                );
+            } else {
+                self.reducer.broken();
+            }
+            return;
+        }
+        if self.dice.one_in(3) {
+            // Old servers tell progress that runs ahead, new ones what is true.
+            let revision = if watch.trusted {
+                watch.next.saturating_sub(1)
+            } else {
+                self.etcd.revision
+            };
+            let header = Header {
+                revision: revision.into(),
+                ..header
+            };
+            self.tell_one(
+                Message {
+                    header,
+                    ..Message::default()
+                },
+                watch.trusted,
+            );
+        }
+        if !is_behind {
+            self.watch = Some(watch);
+            return;
+        }
+        let until = self.etcd.revision.min(watch.next + self.dice.roll(4));
+        let mut events = Vec::new();
+        for (revision, (happened, _)) in self.etcd.log.range(watch.next..=until) {
+            // etcd#19179: of a watch that begins at the revision of a compaction, what was deleted
+            // there is lost. (A watch that is just there when it happens loses it as well, and
+            // nothing shows that.)
+            let is_lost = |event: &Event| {
+                matches!(event, Event::Delete { .. })
+                    && *revision == self.etcd.compacted
+                    && *revision == watch.start
+            };
+            events.extend(happened.iter().filter(|event| !is_lost(event)).cloned());
+        }
+        watch.next = until + 1;
+        while !events.is_empty() {
+            let cut = 1 + usize::try_from(self.dice.roll(events.len() as u64)).unwrap();
+            let rest = events.split_off(cut);
+            let fragment = !rest.is_empty();
+            let message = Message {
+                header,
+                fragment,
+                events,
+                ..Message::default()
+            };
+            if !self.tell_one(message, watch.trusted) {
+                return;
+            }
+            events = rest;
+            if faults && fragment && self.dice.one_in(8) {
+                return self.reducer.broken();
+            }
+        }
+        self.watch = Some(watch);
+    }
+
+    /// Whether the copy is what etcd was.
+    fn is_as(&self, revision: u64) -> bool {
+        let copy = self.store.get_all_services().unwrap();
+        let pods = &self.etcd.log[&revision].1;
+        let is_same = |pod: &ServiceInfo| {
+            let info = pods.get(&**pod.key()).map(|(_, info)| info.clone());
+            info.is_some_and(|info| info.with_source("etcd").unwrap() == *pod)
+        };
+        copy.len() == pods.len() && copy.iter().all(is_same)
+    }
+
+    /// How many lists there were; nothing where it was fooled.
+    fn run(mut self) -> Option<usize> {
+        for _ in 0..120 {
+            if self.is_fooled {
+                return None;
+            }
+            match self.dice.roll(20) {
+                0..6 => self.etcd.write(&mut self.dice),
+                6 if self.dice.one_in(3) => self.etcd.compact(&mut self.dice),
+                7 if self.dice.one_in(6) => self.backup = self.etcd.clone(),
+                8 if self.dice.one_in(8) => self.restore(),
+                _ => self.step(true),
+            }
+        }
+        for _ in 0..400 {
+            self.step(false);
+            if self.is_fooled {
+                return None;
+            }
+        }
+        assert!(
+            self.watch
+                .as_ref()
+                .is_some_and(|watch| watch.next > self.etcd.revision)
+        );
+        assert!(self.is_as(self.etcd.revision));
+        Some(self.lists)
+    }
+
+    /// An older backup, which has come further or not when that is noticed; its cluster may have
+    /// another id.
+    fn restore(&mut self) {
+        let cluster = self.etcd.cluster;
+        self.etcd = self.backup.clone();
+        self.etcd.cluster = cluster + u64::from(self.dice.one_in(3));
+        for _ in 0..self.dice.roll(20) {
+            self.etcd.write(&mut self.dice);
+        }
+        self.watch = None;
+        self.reducer.broken();
+        self.backup = self.etcd.clone();
+    }
+}
+
+#[test]
+fn any_history_in_any_pieces_converges() {
+    // What a failure prints, to see it again.
+    let seed = std::env::var("HISTORY")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let base = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
+    let (mut lists, mut fooled) = (0, 0);
+    for seed in base..base.saturating_add(400) {
+        let run = std::panic::catch_unwind(|| Run::new(seed).run());
+        match run.unwrap_or_else(|_| panic!("seed {seed}")) {
+            Some(count) => lists += count,
+            None => fooled += 1,
+        }
+    }
+    assert!(seed.is_some() || lists > 500, "{lists} lists are few");
+    println!("fooled {fooled} times, {lists} lists");
+    // `docs/fleet.md` says what is not promised. It is two of 400 here; some 70 where nobody asks
+    // for the past.
+    assert!(fooled <= 20, "fooled {fooled} times");
+}

@@ -1,0 +1,133 @@
+//! A list that is under way.
+
+use std::collections::BTreeMap;
+
+use service_registry::{ServiceInfo, ServiceKey};
+
+use super::{Ask, Known, hash_of};
+use crate::EtcdRevision;
+use crate::keys::{Place, Prefix};
+use crate::message::{Header, Page, Pair};
+use crate::values::{self, Unreadable};
+
+/// The pages so far, all of the revision of the first.
+pub(super) struct Listing {
+    from: Vec<u8>,
+    first: Option<Header>,
+    /// How many are to come, from the second page on.
+    rest: Option<u64>,
+    pods: Vec<(ServiceInfo, Known)>,
+    aside: BTreeMap<Vec<u8>, Unreadable>,
+    /// The revision of the pod that changed last, the pod, and what its value hashes to.
+    newest: Option<(EtcdRevision, ServiceKey, u64)>,
+    has_marker: bool,
+    /// The prefix was listed already, and found empty.
+    pub(super) was_empty: bool,
+}
+
+/// A list that is whole.
+pub(super) struct Listed {
+    pub(super) header: Header,
+    pub(super) pods: Vec<(ServiceInfo, Known)>,
+    pub(super) aside: BTreeMap<Vec<u8>, Unreadable>,
+    pub(super) newest: Option<(ServiceKey, u64)>,
+    pub(super) has_marker: bool,
+}
+
+impl Listing {
+    pub(super) fn new(prefix: &Prefix) -> Listing {
+        Listing {
+            from: prefix.as_str().into(),
+            first: None,
+            rest: None,
+            pods: Vec::new(),
+            aside: BTreeMap::new(),
+            newest: None,
+            has_marker: false,
+            was_empty: false,
+        }
+    }
+
+    pub(super) fn ask(&self) -> Ask {
+        Ask::List {
+            from: self.from.clone(),
+            at: self.first.map(|first| first.revision),
+        }
+    }
+
+    /// Takes a page; `is_empty` says that nothing is known yet. Answers when the list is whole.
+    pub(super) fn take(
+        &mut self,
+        prefix: &Prefix,
+        page: Page,
+        is_empty: bool,
+    ) -> Result<Option<Listed>, &'static str> {
+        let first = *self.first.get_or_insert(page.header);
+        if first.revision == EtcdRevision::ZERO {
+            return Err("a list is of no revision");
+        }
+        if page.header.cluster != first.cluster || page.header.revision < first.revision {
+            return Err("the pages of a list are of different etcds");
+        }
+        let rest = page.count.checked_sub(page.pairs.len() as u64);
+        let agrees = rest.is_some_and(|rest| page.more == (rest > 0))
+            && self.rest.is_none_or(|rest| page.count == rest)
+            && !(page.more && page.pairs.is_empty());
+        if !agrees {
+            return Err("a page does not agree with its count");
+        }
+        self.rest = rest;
+        for pair in page.pairs {
+            if pair.key < self.from || !prefix.covers(&pair.key) {
+                return Err("a page has keys that were not asked for");
+            }
+            if pair.modified > first.revision || pair.created > pair.modified {
+                return Err("a page is newer than its list");
+            }
+            self.from.clone_from(&pair.key);
+            self.from.push(0);
+            self.pair(prefix, pair);
+        }
+        if page.more {
+            return Ok(None);
+        }
+        let has_nothing = self.pods.is_empty() && self.aside.is_empty();
+        if has_nothing && !is_empty && !self.was_empty {
+            *self = Listing::new(prefix);
+            self.was_empty = true;
+            return Ok(None);
+        }
+        Ok(Some(Listed {
+            header: first,
+            pods: std::mem::take(&mut self.pods),
+            aside: std::mem::take(&mut self.aside),
+            newest: self.newest.take().map(|(_, key, hash)| (key, hash)),
+            has_marker: self.has_marker,
+        }))
+    }
+
+    fn pair(&mut self, prefix: &Prefix, pair: Pair) {
+        let known = Known::of(&pair);
+        let read = match prefix.place(&pair.key) {
+            Ok(Place::Marker) => {
+                self.has_marker = true;
+                return;
+            }
+            Ok(Place::Pod(pod)) => values::decode(&pod, &pair.value),
+            Err(bad) => Err(Unreadable::Key(bad)),
+        };
+        match read {
+            Ok(pod) => {
+                let newest = self.newest.as_ref().map(|(revision, ..)| *revision);
+                if newest.is_none_or(|newest| newest < known.modified) {
+                    let hash = hash_of(&pair.value);
+                    self.newest = Some((known.modified, pod.key().clone(), hash));
+                }
+                self.pods.push((pod, known));
+            }
+            Err(reason) => {
+                self.aside.insert(pair.key, reason);
+            }
+        }
+    }
+}

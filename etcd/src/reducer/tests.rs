@@ -1,0 +1,574 @@
+//! One test a fault, and what etcd says in them by hand.
+
+use service_registry::ServiceRegistration;
+
+use super::*;
+
+mod epochs;
+
+const CLUSTER: u64 = 7;
+
+fn header(revision: u64) -> Header {
+    Header {
+        cluster: CLUSTER,
+        member: 1,
+        revision: revision.into(),
+        term: 2,
+    }
+}
+
+fn info(name: &str, zone: &str) -> ServiceInfo {
+    let (service, pod) = name.split_once('/').unwrap();
+    let registration = ServiceRegistration::new(service, pod).with_zone(zone);
+    let info = ServiceInfo::new(registration).unwrap();
+    info.with_registered_at(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap()
+}
+
+fn raw(key: &str, value: &[u8], created: u64, modified: u64) -> Pair {
+    Pair {
+        key: format!("/p/{key}").into_bytes(),
+        value: value.into(),
+        created: created.into(),
+        modified: modified.into(),
+        version: 0,
+    }
+}
+
+fn version(event: Event, version: u64) -> Event {
+    match event {
+        Event::Put(pair) => Event::Put(Pair { version, ..pair }),
+        Event::Delete { .. } => event,
+    }
+}
+
+fn pair(key: &str, created: u64, modified: u64) -> Pair {
+    let value = values::encode(&info(key, &modified.to_string()));
+    raw(key, &value, created, modified)
+}
+
+fn put(key: &str, created: u64, modified: u64) -> Event {
+    Event::Put(pair(key, created, modified))
+}
+
+fn delete(key: &str, modified: u64) -> Event {
+    Event::Delete {
+        key: format!("/p/{key}").into_bytes(),
+        modified: modified.into(),
+    }
+}
+
+fn page(revision: u64, pairs: Vec<Pair>) -> Page {
+    Page {
+        header: header(revision),
+        count: pairs.len() as u64,
+        more: false,
+        pairs,
+    }
+}
+
+fn events(revision: u64, events: Vec<Event>) -> Message {
+    Message {
+        header: header(revision),
+        events,
+        ..Message::default()
+    }
+}
+
+fn reducer() -> Reducer {
+    Reducer::new(Prefix::new("/p/").unwrap(), Aside::default())
+}
+
+/// After a list of revision 10, and watching.
+fn synced(pairs: Vec<Pair>) -> Reducer {
+    let mut reducer = reducer();
+    assert!(reducer.listed(page(10, pairs)).unwrap().is_some());
+    let created = Message {
+        header: header(10),
+        created: true,
+        ..Message::default()
+    };
+    assert_eq!(reducer.told(created, false), Told::default());
+    reducer
+}
+
+fn told(reducer: &mut Reducer, message: Message) -> Vec<Commit> {
+    let told = reducer.told(message, false);
+    assert_eq!(told.end, None);
+    told.commits
+}
+
+fn changes(revision: u64, changes: Vec<Change>) -> Commit {
+    Commit {
+        revision: revision.into(),
+        what: What::Changes(changes),
+    }
+}
+
+fn saved(key: &str, modified: u64) -> Change {
+    Change::Save(info(key, &modified.to_string()))
+}
+
+fn registered(key: &str, modified: u64) -> Change {
+    Change::Register(info(key, &modified.to_string()))
+}
+
+fn removed(key: &str) -> Change {
+    Change::Remove(info(key, "").key().clone())
+}
+
+fn is_listing(reducer: &Reducer) -> bool {
+    matches!(reducer.ask(), Ask::List { at: None, .. })
+}
+
+#[test]
+fn a_list_comes_in_pages_of_one_revision() {
+    let mut reducer = reducer();
+    assert_eq!(reducer.epoch(), 0);
+    let from = b"/p/".to_vec();
+    assert_eq!(reducer.ask(), Ask::List { from, at: None });
+    let first = Page {
+        more: true,
+        count: 3,
+        ..page(10, vec![pair("a/1", 2, 3), pair("a/2", 2, 4)])
+    };
+    assert_eq!(reducer.listed(first).unwrap(), None);
+    let (from, at) = (b"/p/a/2\0".to_vec(), Some(10.into()));
+    assert_eq!(reducer.ask(), Ask::List { from, at });
+    // The member has gone on meanwhile; the list is of the revision of its first page.
+    let commit = reducer
+        .listed(page(15, vec![pair("b/1", 9, 9)]))
+        .unwrap()
+        .unwrap();
+    assert_eq!(commit.revision, 10.into());
+    let What::List { pods, anew } = commit.what else {
+        panic!("no list")
+    };
+    assert_eq!((pods.len(), anew.len()), (3, 0));
+    assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
+    assert_eq!(reducer.epoch(), 1);
+}
+
+#[test]
+fn a_list_that_contradicts_itself_begins_anew() {
+    let more = |count, pairs| Page {
+        more: true,
+        count,
+        ..page(10, pairs)
+    };
+    let other = |header| Page {
+        header,
+        ..page(10, vec![pair("b/1", 3, 3)])
+    };
+    let bad: Vec<Vec<Page>> = vec![
+        vec![page(0, vec![])],
+        vec![Page {
+            count: 2,
+            ..page(10, vec![pair("a/1", 2, 3)])
+        }],
+        vec![more(0, vec![])],
+        vec![more(5, vec![])],
+        vec![more(1, vec![pair("a/1", 2, 3)])],
+        vec![more(2, vec![pair("a/1", 2, 3)]), page(10, vec![])],
+        vec![page(10, vec![pair("a/2", 2, 3), pair("a/1", 2, 3)])],
+        vec![page(10, vec![pair("a/1", 2, 11)])],
+        vec![page(10, vec![pair("a/1", 4, 3)])],
+        vec![
+            more(2, vec![pair("a/1", 2, 3)]),
+            page(10, vec![pair("a/1", 2, 3)]),
+        ],
+        vec![more(2, vec![pair("a/1", 2, 3)]), other(header(9))],
+        vec![
+            more(2, vec![pair("a/1", 2, 3)]),
+            other(Header {
+                cluster: 8,
+                ..header(10)
+            }),
+        ],
+    ];
+    for pages in bad {
+        let mut reducer = reducer();
+        let last = pages.len() - 1;
+        for (at, page) in pages.into_iter().enumerate() {
+            let answer = reducer.listed(page.clone());
+            assert_eq!(answer.is_err(), at == last, "{page:?}");
+        }
+        assert!(is_listing(&reducer));
+        assert!(reducer.listed(page(10, vec![])).unwrap().is_some());
+    }
+}
+
+/// nacos#4470, shenyu#6526.
+#[test]
+fn an_empty_list_is_believed_when_it_comes_twice() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    let compacted = Message {
+        compacted: 20.into(),
+        ..events(20, vec![])
+    };
+    assert_eq!(reducer.told(compacted, false).end, Some(Why::Compacted));
+    assert_eq!(
+        reducer.listed(page(20, vec![])).unwrap(),
+        None,
+        "by mistake"
+    );
+    assert!(is_listing(&reducer));
+    let commit = reducer
+        .listed(page(20, vec![pair("a/1", 2, 3)]))
+        .unwrap()
+        .unwrap();
+    let What::List { pods, .. } = commit.what else {
+        panic!("no list")
+    };
+    assert_eq!(pods.len(), 1);
+
+    let compacted = Message {
+        compacted: 30.into(),
+        ..events(30, vec![])
+    };
+    reducer.told(compacted, false);
+    assert_eq!(reducer.listed(page(30, vec![])).unwrap(), None);
+    let commit = reducer.listed(page(30, vec![])).unwrap().unwrap();
+    assert_eq!(
+        commit.what,
+        What::List {
+            pods: vec![],
+            anew: vec![]
+        }
+    );
+    // Nothing was there, and so nothing can go by mistake.
+    reducer.told(
+        Message {
+            compacted: 40.into(),
+            ..events(40, vec![])
+        },
+        false,
+    );
+    assert!(reducer.listed(page(40, vec![])).unwrap().is_some());
+}
+
+/// python-etcd3#729.
+#[test]
+fn several_keys_of_one_revision_are_one_commit_also_in_fragments() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    let fragment = |event| Message {
+        fragment: true,
+        ..events(12, vec![event])
+    };
+    assert_eq!(told(&mut reducer, fragment(put("a/1", 2, 11))), []);
+    assert_eq!(told(&mut reducer, fragment(put("a/2", 11, 11))), []);
+    assert_eq!(reducer.applied(), 10.into(), "no half of it");
+    let commits = told(
+        &mut reducer,
+        events(12, vec![delete("a/3", 11), put("a/2", 11, 12)]),
+    );
+    assert_eq!(
+        commits,
+        [
+            changes(11, vec![saved("a/1", 11), registered("a/2", 11)]),
+            changes(12, vec![saved("a/2", 12)]),
+        ]
+    );
+}
+
+#[test]
+fn what_was_there_of_an_answer_is_forgotten_when_the_connection_breaks() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    let half = Message {
+        fragment: true,
+        ..events(11, vec![put("a/1", 2, 11)])
+    };
+    told(&mut reducer, half);
+    reducer.broken();
+    assert_eq!(
+        reducer.ask(),
+        Ask::Prove {
+            key: b"/p/a/1".to_vec(),
+            at: 10.into(),
+        }
+    );
+    reducer.proven(&page(11, vec![pair("a/1", 2, 3)])).unwrap();
+    // dotnet-etcd#310: it goes on where it was, and not from now on.
+    assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
+    let whole = events(11, vec![put("a/1", 2, 11), put("a/2", 11, 11)]);
+    let commit = changes(11, vec![saved("a/1", 11), registered("a/2", 11)]);
+    assert_eq!(told(&mut reducer, whole), [commit]);
+}
+
+/// etcd#15220.
+#[test]
+fn progress_moves_on_only_where_it_is_trusted() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    assert_eq!(told(&mut reducer, events(15, vec![])), []);
+    assert_eq!(reducer.applied(), 10.into());
+    // What it told before its events comes, and is not lost.
+    let late = events(15, vec![put("a/1", 2, 15)]);
+    assert_eq!(
+        told(&mut reducer, late),
+        [changes(15, vec![saved("a/1", 15)])]
+    );
+
+    assert_eq!(reducer.told(events(20, vec![]), true), Told::default());
+    assert_eq!(reducer.applied(), 20.into());
+    // In the midst of an answer, and of the past (etcd#20221).
+    let half = Message {
+        fragment: true,
+        ..events(21, vec![put("a/1", 2, 21)])
+    };
+    told(&mut reducer, half);
+    let rest = reducer.told(events(30, vec![]), true);
+    assert_eq!(rest.commits, [changes(21, vec![saved("a/1", 21)])]);
+    assert_eq!(reducer.applied(), 21.into());
+    reducer.told(events(12, vec![]), true);
+    assert_eq!(reducer.applied(), 21.into());
+}
+
+#[test]
+fn neither_the_beginning_of_a_watch_nor_events_tell_progress() {
+    let mut reducer = synced(vec![]);
+    let created = Message {
+        created: true,
+        ..events(30, vec![])
+    };
+    assert_eq!(reducer.told(created, true), Told::default());
+    assert_eq!(reducer.applied(), 10.into());
+    assert_eq!(
+        told(&mut reducer, events(30, vec![put("a/1", 11, 11)])).len(),
+        1
+    );
+    assert_eq!(reducer.applied(), 11.into());
+}
+
+/// etcd#20221.
+#[test]
+fn a_watch_from_the_future_that_shows_the_past_changes_nothing() {
+    let mut reducer = synced(vec![pair("a/1", 2, 8)]);
+    let past = events(
+        10,
+        vec![
+            put("a/1", 2, 4),
+            put("a/2", 5, 5),
+            delete("a/1", 6),
+            delete("a/2", 7),
+            put("a/1", 2, 8),
+        ],
+    );
+    assert_eq!(told(&mut reducer, past), []);
+    assert_eq!(reducer.applied(), 10.into());
+}
+
+/// etcd#17529, etcd#18089, etcd#19179 and others: whatever was skipped, and shows.
+#[test]
+fn a_change_that_was_skipped_and_shows_makes_it_list_again() {
+    let skipped = [
+        put("a/1", 2, 9),
+        delete("a/1", 9),
+        put("a/2", 10, 10),
+        delete("a/1", 10),
+    ];
+    for event in skipped {
+        let mut reducer = synced(vec![pair("a/1", 2, 8)]);
+        let end = reducer.told(events(11, vec![event]), false).end;
+        assert_eq!(end, Some(Why::Inconsistent("a change was skipped")));
+        assert!(is_listing(&reducer));
+    }
+    let mut reducer = synced(vec![]);
+    let disorder = events(13, vec![put("a/1", 12, 12), put("a/2", 11, 11)]);
+    let told = reducer.told(disorder, false);
+    assert_eq!((told.commits.len(), told.end.is_some()), (1, true));
+    let mut reducer = synced(vec![]);
+    let foreign = Event::Put(Pair {
+        key: b"/q/a/1".to_vec(),
+        ..pair("a/1", 11, 11)
+    });
+    assert!(reducer.told(events(11, vec![foreign]), false).end.is_some());
+}
+
+/// etcd#17529: a slow watch skips what was compacted, and goes on as if nothing were missing.
+#[test]
+fn a_version_that_does_not_follow_shows_what_was_skipped() {
+    let known = || {
+        let pair = Pair {
+            version: 4,
+            ..pair("a/1", 2, 8)
+        };
+        synced(vec![pair, raw("a/2", b"?", 3, 7)])
+    };
+    let follows = [
+        version(put("a/1", 2, 20), 5),
+        version(put("a/1", 2, 20), 0),
+        version(put("a/2", 3, 20), 9),
+        version(put("a/3", 20, 20), 1),
+    ];
+    for event in follows {
+        assert_eq!(told(&mut known(), events(20, vec![event])).len(), 1);
+    }
+    let skipped = [
+        version(put("a/1", 2, 20), 6),
+        version(put("a/1", 2, 20), 4),
+        // It was deleted in between.
+        version(put("a/1", 20, 20), 1),
+        version(put("a/3", 15, 20), 2),
+    ];
+    for event in skipped {
+        let mut reducer = known();
+        let before = version(put("a/4", 19, 19), 1);
+        let told = reducer.told(events(20, vec![before, event]), false);
+        assert_eq!((told.commits.len(), told.end), (1, Some(SKIPPED)));
+        assert!(is_listing(&reducer));
+    }
+    // Nothing of the transaction is taken for known.
+    let mut reducer = known();
+    let new = version(put("a/5", 20, 20), 1);
+    let skipped = version(put("a/1", 2, 20), 9);
+    let told = reducer.told(events(20, vec![new, skipped]), false);
+    assert_eq!((told.commits.len(), told.end), (0, Some(SKIPPED)));
+    assert!(!reducer.known.contains_key("web:5") && reducer.applied() == 10.into());
+    assert_eq!(reducer.known.len(), 1);
+}
+
+/// PR 19251: a watch that begins at the revision of a compaction may lack its deletion. It begins
+/// at the revision that is applied, which etcd refuses if that is before the compaction.
+#[test]
+fn a_watch_begins_at_a_revision_that_is_known() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
+    told(&mut reducer, events(11, vec![delete("a/1", 11)]));
+    reducer.broken();
+    // Nothing is there to ask for but the marker.
+    assert_eq!(
+        reducer.ask(),
+        Ask::Prove {
+            key: b"/p/%/barrier".to_vec(),
+            at: 11.into(),
+        }
+    );
+    reducer.proven(&page(11, vec![])).unwrap();
+    assert_eq!(reducer.ask(), Ask::Watch { from: 11.into() });
+    assert_eq!(told(&mut reducer, events(11, vec![delete("a/1", 11)])), []);
+}
+
+#[test]
+fn after_a_compaction_it_lists_and_registers_only_what_is_another() {
+    let mut reducer = synced(vec![
+        pair("a/1", 2, 3),
+        pair("a/2", 4, 4),
+        pair("a/3", 5, 5),
+    ]);
+    let compacted = Message {
+        compacted: 30.into(),
+        canceled: Some("compacted".into()),
+        ..events(35, vec![])
+    };
+    assert_eq!(reducer.told(compacted, false).end, Some(Why::Compacted));
+    assert!(is_listing(&reducer));
+    let pairs = vec![pair("a/1", 2, 3), pair("a/2", 20, 21), pair("a/3", 5, 22)];
+    let commit = reducer.listed(page(40, pairs)).unwrap().unwrap();
+    let What::List { pods, anew } = commit.what else {
+        panic!("no list")
+    };
+    assert_eq!(pods.len(), 3);
+    assert_eq!(anew, [info("a/2", "21")]);
+    assert_eq!(reducer.epoch(), 1, "the same history");
+}
+
+#[test]
+fn a_watch_that_is_canceled_is_begun_again_where_it_was() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    let canceled = Message {
+        canceled: Some("no leader".into()),
+        ..events(11, vec![])
+    };
+    let end = reducer.told(canceled, true).end;
+    assert_eq!(end, Some(Why::Canceled("no leader".into())));
+    assert_eq!(reducer.applied(), 10.into());
+    assert!(matches!(reducer.ask(), Ask::Prove { .. }));
+}
+
+#[test]
+fn a_delete_of_an_unknown_key_is_no_commit() {
+    let mut reducer = synced(vec![]);
+    assert_eq!(told(&mut reducer, events(11, vec![delete("a/1", 11)])), []);
+    assert_eq!(reducer.applied(), 11.into());
+}
+
+#[test]
+fn a_pod_is_registered_anew_only_with_another_create_revision() {
+    let mut reducer = synced(vec![pair("a/1", 2, 3)]);
+    let told = told(
+        &mut reducer,
+        events(
+            14,
+            vec![
+                put("a/1", 2, 11),
+                delete("a/1", 12),
+                put("a/1", 13, 13),
+                put("a/1", 13, 14),
+            ],
+        ),
+    );
+    let expected = [
+        changes(11, vec![saved("a/1", 11)]),
+        changes(12, vec![removed("a/1")]),
+        changes(13, vec![registered("a/1", 13)]),
+        changes(14, vec![saved("a/1", 14)]),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn what_cannot_be_read_is_set_aside_and_takes_nothing_else_along() {
+    let mut reducer = synced(vec![
+        pair("a/1", 2, 3),
+        raw("a/2", b"hunter2", 4, 4),
+        raw("no-pod", b"{}", 5, 5),
+    ]);
+    assert_eq!(reducer.aside.len(), 2);
+    let bad = |key, modified| Event::Put(raw(key, br#"{"version":9}"#, 2, modified));
+    let commits = told(
+        &mut reducer,
+        events(
+            12,
+            vec![
+                bad("a/1", 11),
+                put("a/3", 11, 11),
+                put("a/2", 4, 12),
+                delete("no-pod", 12),
+            ],
+        ),
+    );
+    let expected = [
+        changes(11, vec![removed("a/1"), registered("a/3", 11)]),
+        changes(12, vec![registered("a/2", 12)]),
+    ];
+    assert_eq!(commits, expected);
+    let aside = reducer.aside.list(10);
+    assert_eq!(aside.len(), 1);
+    assert_eq!(aside[0].key, b"/p/a/1");
+    assert_eq!(aside[0].reason, Unreadable::Version(9));
+    // Again, after a break: it is known.
+    reducer.broken();
+    let proof = Page {
+        count: 3,
+        ..page(12, vec![pair("a/2", 4, 12)])
+    };
+    reducer.proven(&proof).unwrap();
+    assert_eq!(
+        told(
+            &mut reducer,
+            events(12, vec![bad("a/1", 11), put("a/2", 4, 12)])
+        ),
+        []
+    );
+    told(&mut reducer, events(13, vec![delete("a/1", 13)]));
+    assert_eq!(reducer.aside.len(), 0);
+}
+
+#[test]
+fn the_marker_moves_on_and_is_no_pod() {
+    let mut reducer = synced(vec![]);
+    let marker = Event::Put(raw("%/barrier", b"", 11, 11));
+    assert_eq!(told(&mut reducer, events(11, vec![marker])), []);
+    assert_eq!(reducer.applied(), 11.into());
+    assert_eq!(reducer.aside.len(), 0);
+}

@@ -1,0 +1,219 @@
+//! The requests: each is a transaction that says what must be there.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use etcd_client::{Client, Compare, CompareOp, Error as ClientError, PutOptions};
+use etcd_client::{Txn, TxnOp, TxnOpResponse, TxnResponse};
+use service_registry::{Provider, ServiceInfo, ServiceKey, ServiceStatus};
+
+use tokio::time::{sleep, timeout};
+
+use crate::call::until_answered;
+use crate::keys::Prefix;
+use crate::{Error, EtcdRevision, values, wire};
+
+/// Where a pod stands in etcd, and how to ask for it.
+pub(super) struct Entry {
+    pub(super) client: Client,
+    pub(super) key: String,
+    pub(super) naming: Option<String>,
+    pub(super) ttl: Duration,
+    pub(super) patience: Duration,
+}
+
+/// What a transaction found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// What it expected, and so it was done, at this revision.
+    Done(EtcdRevision),
+    /// No such key.
+    Nothing,
+    /// The key, with another lease.
+    Other {
+        lease: i64,
+        created: EtcdRevision,
+        modified: EtcdRevision,
+    },
+    /// The lease is not there any more.
+    NoLease,
+}
+
+/// In the layout of etcd's resolver; the names are encoded as ours are.
+pub(super) fn naming_key(prefix: &str, pod: &ServiceKey) -> String {
+    let any = Prefix::new("/").expect("it is not empty");
+    format!("{prefix}{}", &any.key(pod)[1..])
+}
+
+#[derive(serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Endpoint<'a> {
+    op: u8,
+    addr: String,
+    metadata: &'a std::collections::BTreeMap<String, String>,
+}
+
+/// `host:port`, an address of the sixth version in brackets.
+fn address(provider: &Provider) -> String {
+    match provider.socket_addr() {
+        Some(address) => address.to_string(),
+        None => format!("{}:{}", provider.host, provider.port),
+    }
+}
+
+impl Entry {
+    /// A new lease.
+    pub(super) async fn grant(&self) -> Result<i64, Error> {
+        let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
+        let lease = self.client.lease_client();
+        let granted = until_answered(self.patience, || {
+            let mut lease = lease.clone();
+            async move { lease.grant(seconds, None).await }
+        });
+        Ok(granted.await?.id())
+    }
+
+    /// Gives a lease back; the keys that are of it go. One attempt: it ends by itself.
+    pub(super) async fn revoke(&self, lease: i64) {
+        let mut client = self.client.lease_client();
+        let _ = timeout(self.patience, client.revoke(lease)).await;
+    }
+
+    /// Whether a lease is there, as it was renewed. An error where nobody answers.
+    ///
+    /// Where the first answer takes long it asks a second time: the client may have another member
+    /// for that.
+    pub(super) async fn renew(&self, lease: i64) -> Result<bool, ()> {
+        let first = self.renew_once(lease);
+        let second = async {
+            sleep(self.patience / 3).await;
+            self.renew_once(lease).await
+        };
+        let (mut first, mut second) = (pin!(first), pin!(second));
+        tokio::select! {
+            renewed = &mut first => match renewed {
+                Ok(renewed) => Ok(renewed),
+                Err(()) => second.await,
+            },
+            renewed = &mut second => match renewed {
+                Ok(renewed) => Ok(renewed),
+                Err(()) => first.await,
+            },
+        }
+    }
+
+    async fn renew_once(&self, lease: i64) -> Result<bool, ()> {
+        let mut client = self.client.lease_client();
+        match timeout(self.patience, client.keep_alive(lease)).await {
+            Ok(Ok(_)) => Ok(true),
+            // Without a lease there is no stream, and this does not say whether it is that.
+            Ok(Err(ClientError::LeaseKeepAliveError(_))) => {
+                match timeout(self.patience, client.time_to_live(lease, None)).await {
+                    Ok(Ok(answer)) if answer.ttl() <= 0 => Ok(false),
+                    _ => Err(()),
+                }
+            }
+            Ok(Err(_)) | Err(_) => Err(()),
+        }
+    }
+
+    /// Writes the key where there is none.
+    pub(super) async fn create(&self, info: &ServiceInfo, lease: i64) -> Result<Found, Error> {
+        let free = Compare::create_revision(self.key.as_str(), CompareOp::Equal, 0);
+        self.change(free, self.puts(info, lease)).await
+    }
+
+    /// Writes the key where it is of `lease`.
+    pub(super) async fn update(&self, info: &ServiceInfo, lease: i64) -> Result<Found, Error> {
+        self.change(self.is_of(lease), self.puts(info, lease)).await
+    }
+
+    /// Removes the key where it is of `lease`.
+    pub(super) async fn remove(&self, lease: i64) -> Result<Found, Error> {
+        self.change(self.is_of(lease), self.deletes()).await
+    }
+
+    /// Removes the key where nothing of it has changed since `modified`.
+    pub(super) async fn remove_unchanged(&self, modified: EtcdRevision) -> Result<Found, Error> {
+        let same = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, modified.to_wire());
+        self.change(same, self.deletes()).await
+    }
+
+    /// Looks whether the key is of `lease`.
+    pub(super) async fn look(&self, lease: i64) -> Result<Found, Error> {
+        self.change(self.is_of(lease), Vec::new()).await
+    }
+
+    fn is_of(&self, lease: i64) -> Compare {
+        Compare::lease(self.key.as_str(), CompareOp::Equal, lease)
+    }
+
+    fn puts(&self, info: &ServiceInfo, lease: i64) -> Vec<TxnOp> {
+        let options = || Some(PutOptions::new().with_lease(lease));
+        let mut ops = vec![TxnOp::put(
+            self.key.as_str(),
+            values::encode(info),
+            options(),
+        )];
+        if let Some(naming) = &self.naming {
+            let healthy = info.status() == ServiceStatus::Healthy;
+            ops.push(match info.providers().first().filter(|_| healthy) {
+                Some(provider) => {
+                    let endpoint = Endpoint {
+                        op: 0,
+                        addr: address(provider),
+                        metadata: info.metadata(),
+                    };
+                    let value = serde_json::to_vec(&endpoint).expect("texts serialize");
+                    TxnOp::put(naming.as_str(), value, options())
+                }
+                None => TxnOp::delete(naming.as_str(), None),
+            });
+        }
+        ops
+    }
+
+    fn deletes(&self) -> Vec<TxnOp> {
+        let keys = std::iter::once(&self.key).chain(&self.naming);
+        keys.map(|key| TxnOp::delete(key.as_str(), None)).collect()
+    }
+
+    async fn change(&self, compare: Compare, then: Vec<TxnOp>) -> Result<Found, Error> {
+        let look = TxnOp::get(self.key.as_str(), None);
+        let txn = Txn::new().when([compare]).and_then(then).or_else([look]);
+        let kv = self.client.kv_client();
+        let answer = until_answered(self.patience, || {
+            let (mut kv, txn) = (kv.clone(), txn.clone());
+            async move { kv.txn(txn).await }
+        });
+        match answer.await {
+            Ok(answer) => Ok(found(&answer)),
+            Err(Error::Etcd(error)) if is_lease_not_found(&error) => Ok(Found::NoLease),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn found(answer: &TxnResponse) -> Found {
+    if answer.succeeded() {
+        return Found::Done(wire::header(answer.header()).revision);
+    }
+    for response in answer.op_responses() {
+        if let TxnOpResponse::Get(got) = response
+            && let Some(kv) = got.kvs().first()
+        {
+            return Found::Other {
+                lease: kv.lease(),
+                created: EtcdRevision::from_wire(kv.create_revision()),
+                modified: EtcdRevision::from_wire(kv.mod_revision()),
+            };
+        }
+    }
+    Found::Nothing
+}
+
+/// As gRPC numbers it.
+fn is_lease_not_found(error: &ClientError) -> bool {
+    const NOT_FOUND: i32 = 5;
+    matches!(error, ClientError::GRpcStatus(status) if status.code() as i32 == NOT_FOUND)
+}

@@ -1,0 +1,92 @@
+//! The task that keeps a registration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::entry::Found;
+use super::registration::{Inner, RegistrationState};
+use crate::Error;
+use crate::backoff::Backoff;
+
+/// Renews the lease three times in a time to live, each time by a stream of its own: one that
+/// stays open ends with a leader, or hangs (etcd#15922). After each renewal it looks whether the
+/// key is still there, and ours.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let ttl = inner.entry.ttl;
+    let mut backoff = Backoff::new(Duration::from_millis(50), ttl / 12);
+    let mut renewed = Instant::now();
+    loop {
+        sleep(ttl / 3).await;
+        loop {
+            match keep(&inner, &mut renewed).await {
+                Kept::Is => break,
+                Kept::IsOver => return,
+                Kept::Unknown => {
+                    if renewed.elapsed() > ttl {
+                        lost(&inner);
+                    }
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+        backoff.reset();
+    }
+}
+
+enum Kept {
+    Is,
+    /// Nobody answered.
+    Unknown,
+    IsOver,
+}
+
+fn lost(inner: &Inner) {
+    inner.state.send_if_modified(|state| {
+        let was = matches!(state, RegistrationState::Registered(_));
+        if was {
+            *state = RegistrationState::Lost;
+        }
+        was
+    });
+}
+
+async fn keep(inner: &Inner, renewed: &mut Instant) -> Kept {
+    let lease = inner.held.lock().await.lease;
+    let began = Instant::now();
+    match inner.entry.renew(lease).await {
+        Ok(true) => *renewed = began,
+        Ok(false) => lost(inner),
+        Err(()) => return Kept::Unknown,
+    }
+    let mut held = inner.held.lock().await;
+    // No longer than it takes until the next renewal is due.
+    let looked = timeout(inner.entry.ttl / 3, async {
+        match inner.entry.look(held.lease).await? {
+            Found::Done(_) if inner.is_registered() => Ok(None),
+            Found::Done(revision) => Ok(Some(revision)),
+            Found::Nothing | Found::Other { .. } | Found::NoLease => {
+                inner.restore(&mut held).await.map(|_| None)
+            }
+        }
+    });
+    match looked.await {
+        Ok(Ok(None)) => Kept::Is,
+        // It was only thought to be lost.
+        Ok(Ok(Some(revision))) => {
+            inner
+                .state
+                .send_replace(RegistrationState::Registered(revision));
+            Kept::Is
+        }
+        Ok(Err(Error::Superseded)) => Kept::IsOver,
+        Ok(Err(_)) | Err(_) => Kept::Unknown,
+    }
+}
+
+impl Inner {
+    fn is_registered(&self) -> bool {
+        matches!(*self.state.borrow(), RegistrationState::Registered(_))
+    }
+}

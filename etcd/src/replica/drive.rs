@@ -1,0 +1,394 @@
+//! The task: it asks etcd what the reducer wants to know, and brings what comes of it into the
+//! store.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use etcd_client::{Client, GetOptions, WatchOptions};
+use service_registry::{RegistryStore, StoreError};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::builder::Builder;
+use super::status::Shared;
+use crate::EtcdRevision;
+use crate::apply::{Applied, Target};
+use crate::aside::Aside;
+use crate::backoff::Backoff;
+use crate::call::{disconnected, no_answer, of_another_time, once};
+use crate::keys::Prefix;
+use crate::message::{Message, Page};
+use crate::reducer::{Ask, Commit, Reducer, What};
+use crate::state::Why;
+use crate::version::tells_progress_in_order;
+use crate::wire;
+
+/// How large a page of a list is meant to be, in bytes, and in keys. With each page etcd counts all
+/// keys that are left, so that small ones cost it more than they are worth.
+const PAGE: usize = 16 << 20;
+const PAGE_KEYS: usize = 1 << 15;
+/// How many keys are decoded before other tasks have their turn.
+const PART: usize = 1_024;
+
+pub(super) struct Driver<S> {
+    client: Client,
+    prefix: Prefix,
+    reducer: Reducer,
+    target: Arc<Target<S>>,
+    shared: Arc<Shared>,
+    heartbeat: Duration,
+    patience: Duration,
+    backoff: Backoff,
+    /// How many keys to ask for in a page.
+    limit: usize,
+    /// The page that comes next, if the reducer asks for it: it is on its way while the one before
+    /// it is decoded.
+    ahead: Option<Ahead>,
+    /// When the watch last showed a sign of life.
+    alive: Instant,
+}
+
+struct Ahead {
+    from: Vec<u8>,
+    at: Option<EtcdRevision>,
+    page: Task<Result<Page, Why>>,
+}
+
+/// A task that ends when nobody waits for it any more.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Tells the handle when the task has ended in whatever way.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end(Why::Stopped);
+    }
+}
+
+impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
+    pub(super) fn new(
+        options: Builder,
+        prefix: Prefix,
+        store: S,
+        shared: Arc<Shared>,
+        aside: Aside,
+    ) -> Driver<S> {
+        let most = options.longest_wait;
+        Driver {
+            client: options.client,
+            reducer: Reducer::new(prefix.clone(), aside),
+            prefix,
+            target: Arc::new(Target::new(store, options.source)),
+            shared,
+            heartbeat: options.heartbeat,
+            patience: options.patience,
+            backoff: Backoff::new(most / 100, most),
+            limit: 256,
+            ahead: None,
+            alive: Instant::now(),
+        }
+    }
+
+    /// Until the store is closed, or the task is aborted.
+    pub(super) async fn run(mut self) {
+        let ending = Ending(self.shared.clone());
+        loop {
+            let done = match self.reducer.ask() {
+                Ask::List { from, at } => self.list(from, at).await,
+                Ask::Prove { key, at } => self.prove(key, at).await,
+                Ask::Watch { from } => self.watch(from).await,
+            };
+            match done {
+                Ok(()) => {}
+                Err(why @ Why::Store(_)) => {
+                    self.shared.end(why);
+                    break;
+                }
+                Err(why) => {
+                    self.reducer.broken();
+                    self.shared.trust(false);
+                    self.shared.stale(self.alive, &why);
+                    sleep(self.backoff.next()).await;
+                }
+            }
+        }
+        drop(ending);
+    }
+
+    fn end_of_range(&self) -> Vec<u8> {
+        let mut end = self.prefix.as_str().as_bytes().to_vec();
+        // A prefix ends with a slash.
+        *end.last_mut().expect("a prefix is not empty") += 1;
+        end
+    }
+
+    async fn list(&mut self, from: Vec<u8>, at: Option<EtcdRevision>) -> Result<(), Why> {
+        let page = match self.ahead.take() {
+            Some(ahead) if (&ahead.from, ahead.at) == (&from, at) => {
+                let mut page = ahead.page;
+                let page = (&mut page.0).await;
+                page.map_err(|error| Why::Disconnected(error.to_string()))??
+            }
+            _ => self.page(from, at).await?,
+        };
+        self.backoff.reset();
+        let bytes = page
+            .pairs
+            .iter()
+            .map(|pair| pair.key.len() + pair.value.len());
+        let mean = bytes.sum::<usize>() / page.pairs.len().max(1);
+        self.limit = (PAGE / mean.max(1)).clamp(4, PAGE_KEYS);
+        if let Some(last) = page.pairs.last().filter(|_| page.more) {
+            let from = [&*last.key, &[0]].concat();
+            let at = at.or(Some(page.header.revision));
+            let page = Task(tokio::spawn(self.page(from.clone(), at)));
+            self.ahead = Some(Ahead { from, at, page });
+        }
+        for part in parts(page) {
+            if let Some(commit) = self.reducer.listed(part)? {
+                self.commit(commit).await?;
+                self.shared.counts.lists.fetch_add(1, Relaxed);
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Asks for a page.
+    fn page(
+        &self,
+        from: Vec<u8>,
+        at: Option<EtcdRevision>,
+    ) -> impl Future<Output = Result<Page, Why>> + Send + use<S> {
+        let mut options = GetOptions::new()
+            .with_range(self.end_of_range())
+            .with_limit(i64::try_from(self.limit).unwrap_or(i64::MAX));
+        if let Some(at) = at {
+            options = options.with_revision(at.to_wire());
+        }
+        let mut kv = self
+            .client
+            .kv_client()
+            .max_decoding_message_size(usize::MAX);
+        let patience = self.patience;
+        async move {
+            Ok(wire::page(
+                once(patience, kv.get(from, Some(options))).await?,
+            ))
+        }
+    }
+
+    async fn prove(&mut self, key: Vec<u8>, at: EtcdRevision) -> Result<(), Why> {
+        let mut kv = self
+            .client
+            .kv_client()
+            .max_decoding_message_size(usize::MAX);
+        let options = GetOptions::new().with_revision(at.to_wire());
+        let all = options
+            .clone()
+            .with_range(self.end_of_range())
+            .with_count_only();
+        let asked = timeout(self.patience, async {
+            let page = wire::page(kv.get(key, Some(options)).await?);
+            let all = wire::page(kv.get(self.prefix.as_str(), Some(all)).await?);
+            Ok(Page {
+                count: all.count,
+                ..page
+            })
+        });
+        match asked.await {
+            Ok(Ok(page)) => self.reducer.proven(&page),
+            Ok(Err(error)) => Err(match of_another_time(&error) {
+                Some(why) => self.reducer.unproven(why),
+                None => disconnected(&error),
+            }),
+            Err(_) => Err(no_answer()),
+        }
+    }
+
+    /// Brings one commit into the store, and then tells that it is there.
+    async fn commit(&mut self, commit: Commit) -> Result<(), Why> {
+        let Commit { revision, what } = commit;
+        let applied = match what {
+            // It takes as long as there are pods.
+            What::List { .. } => {
+                let target = self.target.clone();
+                let applied = tokio::task::spawn_blocking(move || target.apply(what)).await;
+                applied.map_err(|panic| Why::Store(panic.to_string()))?
+            }
+            What::Changes(_) => self.target.apply(what),
+        };
+        let Applied { skipped } =
+            applied.map_err(|error: StoreError| Why::Store(error.to_string()))?;
+        let counts = &self.shared.counts;
+        counts.skipped.fetch_add(skipped as u64, Relaxed);
+        counts.commits.fetch_add(1, Relaxed);
+        self.shared.applied(self.reducer.epoch(), revision);
+        Ok(())
+    }
+
+    /// Follows a watch until it ends; always with a reason.
+    async fn watch(&mut self, from: EtcdRevision) -> Result<(), Why> {
+        let options = WatchOptions::new()
+            .with_range(self.end_of_range())
+            .with_start_revision(from.to_wire())
+            .with_fragment()
+            .with_progress_notify();
+        let mut client = self
+            .client
+            .watch_client()
+            .max_decoding_message_size(usize::MAX);
+        let begun = client.watch(self.prefix.as_str(), Some(options));
+        let (mut requests, mut answers) = once(self.patience, begun).await?.split();
+        self.shared.counts.watches.fetch_add(1, Relaxed);
+        let mut trusted = false;
+        // Which member it is, the first message tells.
+        let (member, of_member) = tokio::sync::oneshot::channel();
+        let mut member = Some(member);
+        let mut trust = pin!(is_trusted(self.client.clone(), of_member));
+        let mut knows = false;
+        let mut asked = false;
+        let mut due = Instant::now() + self.heartbeat;
+        loop {
+            tokio::select! {
+                answer = answers.message() => {
+                    let answer = answer.map_err(|error| disconnected(&error))?;
+                    let answer = answer.ok_or_else(|| Why::Disconnected("the watch ended".into()))?;
+                    let message = wire::message(answer)?;
+                    if let Some(member) = member.take() {
+                        let _ = member.send(message.header.member);
+                    }
+                    self.told(message, trusted).await?;
+                    (asked, due) = (false, Instant::now() + self.heartbeat);
+                    tokio::task::consume_budget().await;
+                }
+                is_trusted = &mut trust, if !knows => {
+                    (knows, trusted) = (true, is_trusted);
+                    self.shared.trust(trusted);
+                }
+                () = self.shared.poke.notified() => {
+                    // Where there is no room, questions are on their way.
+                    let _ = timeout(Duration::ZERO, requests.request_progress()).await;
+                }
+                () = sleep_until(due.into()) => {
+                    if asked {
+                        return Err(Why::Silent);
+                    }
+                    let _ = timeout(Duration::ZERO, requests.request_progress()).await;
+                    (asked, due) = (true, Instant::now() + self.patience);
+                }
+            }
+        }
+    }
+
+    async fn told(&mut self, message: Message, trusted: bool) -> Result<(), Why> {
+        self.alive = Instant::now();
+        let (created, ends) = (message.created, message.canceled.is_some());
+        let told = self.reducer.told(message, trusted);
+        for commit in told.commits {
+            self.commit(commit).await?;
+        }
+        if let Some(why) = told.end {
+            return Err(why);
+        }
+        self.shared
+            .applied(self.reducer.epoch(), self.reducer.applied());
+        if created && !ends {
+            self.shared.synced();
+        } else {
+            self.backoff.reset();
+        }
+        Ok(())
+    }
+}
+
+/// The same page as smaller ones.
+fn parts(page: Page) -> impl Iterator<Item = Page> {
+    let Page {
+        header,
+        pairs,
+        mut count,
+        more,
+    } = page;
+    let mut pairs = pairs.into_iter();
+    let mut is_first = true;
+    std::iter::from_fn(move || {
+        let part: Vec<_> = pairs.by_ref().take(PART).collect();
+        // A page without any is one, too.
+        if part.is_empty() && !std::mem::take(&mut is_first) {
+            return None;
+        }
+        is_first = false;
+        let before = count;
+        count = count.saturating_sub(part.len() as u64);
+        let more = more || pairs.len() > 0;
+        Some(Page {
+            header,
+            pairs: part,
+            count: before,
+            more,
+        })
+    })
+}
+
+/// Whether the member that a watch is of tells progress in order. The client asks any member: it
+/// has to be the same one.
+async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>) -> bool {
+    let Ok(member) = member.await else {
+        return false;
+    };
+    for _ in 0..8 {
+        let mut maintenance = client.maintenance_client();
+        let Ok(Ok(status)) = timeout(Duration::from_secs(1), maintenance.status()).await else {
+            continue;
+        };
+        if wire::header(status.header()).member == member {
+            return tells_progress_in_order(status.version());
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Header, Pair};
+
+    #[test]
+    fn a_page_in_parts_is_the_same_page() {
+        for (len, left) in [(0, 0), (1, 0), (PART, 3), (PART + 1, 0), (3 * PART, 9)] {
+            let pair = |at: usize| Pair {
+                key: at.to_be_bytes().into(),
+                value: Vec::new(),
+                created: 1.into(),
+                modified: 1.into(),
+                version: 1,
+            };
+            let page = Page {
+                header: Header::default(),
+                pairs: (0..len).map(pair).collect(),
+                count: (len + left) as u64,
+                more: left > 0,
+            };
+            let parts: Vec<Page> = parts(page.clone()).collect();
+            assert_eq!(parts.len(), len.div_ceil(PART).max(1));
+            let mut rest = page.count;
+            for (at, part) in parts.iter().enumerate() {
+                assert_eq!(part.count, rest);
+                rest -= part.pairs.len() as u64;
+                assert_eq!(part.more, rest > 0, "{len} {left} {at}");
+            }
+            let pairs: Vec<Pair> = parts.into_iter().flat_map(|part| part.pairs).collect();
+            assert_eq!(pairs, page.pairs);
+        }
+    }
+}

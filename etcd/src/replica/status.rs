@@ -1,0 +1,154 @@
+//! What the task tells its handle.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use tokio::sync::{Notify, watch};
+
+use crate::aside::Aside;
+use crate::state::Why;
+use crate::{Error, EtcdRevision, State};
+
+/// What a replica has done so far, and has set aside now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many histories of etcd there have been; two of them share no revisions.
+    pub epoch: u64,
+    /// Lists that were brought into the store.
+    pub lists: u64,
+    /// Watches that began.
+    pub watches: u64,
+    /// Commits to the store, of lists and of watches.
+    pub commits: u64,
+    /// Changes that were left out since the key is another source's.
+    pub skipped: u64,
+    /// Keys that cannot be read now.
+    pub set_aside: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) lists: AtomicU64,
+    pub(super) watches: AtomicU64,
+    pub(super) commits: AtomicU64,
+    pub(super) skipped: AtomicU64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Status {
+    pub(super) epoch: u64,
+    pub(super) applied: EtcdRevision,
+    pub(super) state: State,
+    /// Whether the server's word on the progress of the watch is to be trusted.
+    pub(super) trusted: bool,
+    /// What went wrong last, since it was synced.
+    pub(super) trouble: Option<Why>,
+    pub(super) ended: Option<Why>,
+}
+
+impl Status {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &self.ended {
+            None => Ok(()),
+            Some(why) => Err(Error::Ended(why.clone())),
+        }
+    }
+}
+
+pub(super) struct Shared {
+    status: watch::Sender<Status>,
+    /// Somebody wants to know how far the watch is.
+    pub(super) poke: Notify,
+    pub(super) counts: Counts,
+    pub(super) aside: Aside,
+}
+
+impl Shared {
+    pub(super) fn new(aside: Aside) -> Shared {
+        let status = Status {
+            epoch: 0,
+            applied: EtcdRevision::ZERO,
+            state: State::Never,
+            trusted: false,
+            trouble: None,
+            ended: None,
+        };
+        Shared {
+            status: watch::Sender::new(status),
+            poke: Notify::new(),
+            counts: Counts::default(),
+            aside,
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Waits for the next change; the sender lives as long as `self`.
+    pub(super) async fn changed(&self, seen: &mut watch::Receiver<Status>) {
+        let _ = seen.changed().await;
+    }
+
+    /// Everything up to `applied` is in the store.
+    pub(super) fn applied(&self, epoch: u64, applied: EtcdRevision) {
+        self.status.send_if_modified(|status| {
+            let is_new = (status.epoch, status.applied) != (epoch, applied);
+            (status.epoch, status.applied) = (epoch, applied);
+            if let State::Synced { revision } = &mut status.state {
+                *revision = applied;
+            }
+            is_new
+        });
+    }
+
+    /// The watch lives.
+    pub(super) fn synced(&self) {
+        self.status.send_if_modified(|status| {
+            let revision = status.applied;
+            let is_new = !status.state.is_synced();
+            status.state = State::Synced { revision };
+            status.trouble = None;
+            is_new
+        });
+    }
+
+    pub(super) fn trust(&self, trusted: bool) {
+        self.status
+            .send_if_modified(|status| std::mem::replace(&mut status.trusted, trusted) != trusted);
+    }
+
+    /// The watch has ended, and showed its last sign of life at `since`; or it could not begin.
+    pub(super) fn stale(&self, since: Instant, why: &Why) {
+        self.status.send_modify(|status| {
+            status.trouble = Some(why.clone());
+            match &mut status.state {
+                State::Never => {}
+                State::Stale { why: before, .. } => before.clone_from(why),
+                State::Synced { .. } => {
+                    let why = why.clone();
+                    status.state = State::Stale { since, why };
+                }
+            }
+        });
+    }
+
+    pub(super) fn end(&self, why: Why) {
+        self.status.send_modify(|status| {
+            if status.ended.is_some() {
+                return;
+            }
+            status.ended = Some(why.clone());
+            let since = match status.state {
+                State::Stale { since, .. } => since,
+                State::Never | State::Synced { .. } => Instant::now(),
+            };
+            status.state = State::Stale { since, why };
+        });
+    }
+}
