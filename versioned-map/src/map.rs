@@ -84,6 +84,17 @@ where
     pub fn new() -> VersionedMap<K, V> {
         VersionedMap::with_hasher(RandomState::default())
     }
+
+    /// An empty map with [room](Self::reserve) for so many keys, in a domain of its own.
+    ///
+    /// # Panics
+    ///
+    /// As for [`reserve`](Self::reserve).
+    pub fn with_capacity(capacity: usize) -> VersionedMap<K, V> {
+        let map = VersionedMap::new();
+        map.reserve(capacity);
+        map
+    }
 }
 
 impl<K, V, S> VersionedMap<K, V, S> {
@@ -131,6 +142,20 @@ where
         let handle = Handle::new();
         let map = handle.add();
         VersionedMap::of(handle, map, hasher)
+    }
+
+    /// Makes room for so many keys more, so that the table does not grow while they come. O(keys).
+    /// A removal that leaves it almost empty gives the room back.
+    ///
+    /// # Panics
+    ///
+    /// If no memory could hold so many; then nothing has happened.
+    pub fn reserve(&self, additional: usize) {
+        let mut turn = self.handle.turn();
+        let is_possible = turn.make_room(self.map.number(), additional);
+        publish(turn);
+        // Not in the turn: a panic there closes the domain.
+        assert!(is_possible, "capacity overflow");
     }
 
     #[inline]
@@ -408,6 +433,34 @@ where
         turn.replace(self.map, &spot, Some(value));
         publish(turn);
         true
+    }
+
+    /// Removes each key for which `keep` says no. Looks at the keys of the present state; a
+    /// commit for each that is removed. O(keys).
+    ///
+    /// `keep` runs when nobody's turn is taken, and again where the key was changed meanwhile. Where all
+    /// have to go at once, [`Commit::publish_if_unchanged_since`](crate::Commit::publish_if_unchanged_since)
+    /// does that.
+    ///
+    /// ```
+    /// use versioned_map::VersionedMap;
+    ///
+    /// let map: VersionedMap<u32, u32> = (0..10).map(|n| (n, n * n)).collect();
+    /// map.retain(|_, square| square % 2 == 0);
+    /// assert_eq!(map.len(), 5);
+    /// ```
+    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
+        let snapshot = self.domain().snapshot();
+        for (key, _) in snapshot.iter(self) {
+            let decided = self.decide(self.hash(key), key, |known| match known {
+                Some(value) if !keep(key, value) => Change::<()>::Remove,
+                _ => Change::Keep,
+            });
+            if let Some((mut turn, spot, _)) = decided {
+                self.take(&mut turn, spot);
+                publish(turn);
+            }
+        }
     }
 
     /// Removes all keys; answers whether there were any. O(keys).

@@ -171,6 +171,41 @@ fn what_is_extended_is_one_commit() {
 }
 
 #[test]
+fn what_is_not_retained_is_gone_and_stays_in_a_snapshot() {
+    let map: VersionedMap<u64, u64> = (0..100).map(|n| (n, n)).collect();
+    let before = map.snapshot();
+    map.retain(|key, value| {
+        // Changed when it has been looked at for the first time: it is looked at again.
+        if *key == 1 && *value == 1 {
+            map.insert(1, 2);
+        }
+        value % 2 == 0
+    });
+    let mut left: Vec<_> = map.snapshot().iter().map(|(key, _)| *key).collect();
+    left.sort_unstable();
+    let even = (0..100).filter(|key| key % 2 == 0 || *key == 1);
+    assert_eq!(left, even.collect::<Vec<_>>());
+    assert_eq!((before.len(), map.len()), (100, 51));
+}
+
+#[test]
+fn too_much_room_is_refused_and_nothing_has_happened() {
+    let map = VersionedMap::with_capacity(100);
+    map.insert(1, 1);
+    for many in [usize::MAX, usize::MAX / 2, isize::MAX as usize] {
+        let refused = std::panic::catch_unwind(|| map.reserve(many));
+        let refused = refused.expect_err("no memory holds it");
+        let text = refused.downcast_ref::<String>();
+        let text = text
+            .map(String::as_str)
+            .or(refused.downcast_ref::<&str>().copied());
+        assert_eq!(text, Some("capacity overflow"));
+    }
+    map.insert(2, 2);
+    assert_eq!((map.get(&1), map.get(&2)), (Some(1), Some(2)));
+}
+
+#[test]
 fn it_is_shown_as_a_map_is() {
     let map = VersionedMap::new();
     map.insert("a", 1);

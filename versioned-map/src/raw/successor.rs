@@ -21,6 +21,9 @@ use super::writer::{Usage, Writer};
 use crate::sync::atomic::Ordering::Release;
 use crate::twin::{self, Twin};
 
+/// More keys than memory holds.
+const MOST: usize = isize::MAX as usize / 64;
+
 pub(super) struct Successor {
     /// First it is written,
     unwritten: Option<Unwritten>,
@@ -104,6 +107,23 @@ impl<O: Owner> Turn<'_, O> {
         if let Some(fresh) = fresh {
             self.set_tables(fresh);
         }
+    }
+
+    /// Makes room for so many more keys in the table of a map, at once; answers whether memory
+    /// can hold so many at all.
+    pub(crate) fn make_room(&mut self, map: u32, keys: usize) -> bool {
+        let Usage { used, live, .. } = self.writer.usages[map as usize];
+        let all = used.max(live).checked_add(keys);
+        let Some(all) = all.filter(|&all| all < MOST) else {
+            return false;
+        };
+        // A table that is under way may be too small.
+        self.move_all(map);
+        if all > self.table(map).room() {
+            self.begin_to_move(map, live + keys);
+            self.move_all(map);
+        }
+        true
     }
 
     /// Makes a successor with room for so many keys, unless there is one.

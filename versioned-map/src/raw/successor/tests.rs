@@ -212,3 +212,24 @@ fn what_is_cleared_in_the_middle_is_gone_and_stays_in_a_snapshot() {
         }
     }
 }
+
+#[test]
+fn room_that_was_made_is_there_for_all_of_its_keys() {
+    for in_the_middle in [false, true] {
+        let (numbers, from) = if in_the_middle {
+            growing()
+        } else {
+            (Numbers::new(), 0)
+        };
+        let mut turn = numbers.0.turn();
+        assert!(turn.make_room(MAP.number(), 1000));
+        turn.publish();
+        drop(turn);
+        let room = numbers.progress();
+        assert!((0..from).all(|key| numbers.get(key) == Some(key)));
+        for key in from..from + 1000 {
+            let progress = numbers.insert(key, key);
+            assert!(progress.table == room.table && progress.moved.is_none());
+        }
+    }
+}
