@@ -5,7 +5,23 @@
 //! tells with [`report`] and [`report_leases`], best before each time that it is asked for its
 //! metrics.
 //!
-#![doc = include_str!("../docs/metrics.md")]
+//! | name | kind | label | what |
+//! | --- | --- | --- | --- |
+//! | `service_registry_commits_total` | counter | `store`, its kind | commits that changed something |
+//! | `service_registry_commit_seconds` | histogram | `store`, its kind | from asking for the turn until it was given back |
+//! | `service_registry_turn_wait_seconds` | histogram | `store`, its kind | until the turn came, whatever became of it; on `WorkerStore` the time in the queue, of every call |
+//! | `service_registry_watch_lag_revisions` | histogram | | how many revisions a watch had not shown when it was asked and had something |
+//! | `service_registry_states_for_lag_total` | counter | | states that were told since the log did not reach back |
+//! | `service_registry_expired_total` | counter | | pods that sweeps of leases have removed |
+//! | `service_registry_records` | gauge | `store`, a name | pods that are registered |
+//! | `service_registry_subscriptions` | gauge | `store`, a name | subscriptions |
+//! | `service_registry_revision` | gauge | `store`, a name | the revision |
+//! | `service_registry_watches` | gauge | `store`, a name | `Upkeep::watches` |
+//! | `service_registry_log_bytes` | gauge | `store`, a name | `Upkeep::log_bytes` |
+//! | `service_registry_old_versions` | gauge | `store`, a name | `Upkeep::old_versions` |
+//! | `service_registry_oldest_snapshot_revisions` | gauge | `store`, a name | how many revisions ago `Upkeep::oldest_snapshot` was; 0 where there is none |
+//! | `service_registry_leases` | gauge | `store`, a name | `LeaseStats::leases` |
+//! | `service_registry_withheld` | gauge | `store`, a name | `LeaseStats::withheld` |
 //!
 //! A kind is the name that [`StoreKind`](crate::StoreKind) has for it, and `memory`. No label
 //! names a pod or a service: however many there are, there are no more series.
