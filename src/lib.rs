@@ -58,7 +58,7 @@
 //!   `EvmapStore`. A stalled reader stalls its writers.
 //! - An event loop that owns its state: `WorkerStore`.
 //!
-//! `docs/choosing.md` in the repository says more, and when not to use each.
+//! `docs/guide.md` in the repository says more, and when not to use each.
 //!
 //! # Choosing one
 //!
@@ -187,6 +187,6 @@ pub use store::*;
     feature = "serde"
 ))]
 #[doc = include_str!("../README.md")]
-#[doc = include_str!("../docs/choosing.md")]
+#[doc = include_str!("../docs/guide.md")]
 #[doc = include_str!("../docs/leases.md")]
 struct Readme;

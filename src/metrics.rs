@@ -1,14 +1,36 @@
-//! What a store tells the crate `metrics`, and so whatever exports that: Prometheus for one
-//! (`examples/metrics.rs`).
+//! What the stores, watches and leases report to the crate `metrics`, and through it to any
+//! exporter, such as Prometheus (`examples/metrics.rs`).
 //!
-//! Commits, watches and sweeps count by themselves. How much there is at the moment, a program
-//! tells with [`report`] and [`report_leases`], best before each time that it is asked for its
-//! metrics.
+//! Commits, watches and sweeps record their metrics themselves. The gauges are set by [`report`]
+//! and [`report_leases`]: call them before each scrape.
 //!
-#![doc = include_str!("../docs/metrics.md")]
+//! | name | kind | label | meaning |
+//! | --- | --- | --- | --- |
+//! | `service_registry_commits_total` | counter | `store`, its kind | commits that changed something |
+//! | `service_registry_commit_seconds` | histogram | `store`, its kind | time from asking for the writers' turn until it is given back |
+//! | `service_registry_turn_wait_seconds` | histogram | `store`, its kind | time until the turn came, also of commits that failed; on `WorkerStore` the time in the queue, of every call |
+//! | `service_registry_watch_lag_revisions` | histogram | | revisions that a watch had not shown yet when it was asked and had something to show |
+//! | `service_registry_states_for_lag_total` | counter | | states that watches got because the log did not reach back far enough |
+//! | `service_registry_expired_total` | counter | | pods that sweeps of leases removed |
+//! | `service_registry_records` | gauge | `store`, a name | registered pods |
+//! | `service_registry_subscriptions` | gauge | `store`, a name | subscriptions |
+//! | `service_registry_revision` | gauge | `store`, a name | the revision |
+//! | `service_registry_watches` | gauge | `store`, a name | `Upkeep::watches` |
+//! | `service_registry_log_bytes` | gauge | `store`, a name | `Upkeep::log_bytes` |
+//! | `service_registry_old_versions` | gauge | `store`, a name | `Upkeep::old_versions` |
+//! | `service_registry_oldest_snapshot_revisions` | gauge | `store`, a name | age of `Upkeep::oldest_snapshot` in revisions; 0 if there is none |
+//! | `service_registry_leases` | gauge | `store`, a name | `LeaseStats::leases` |
+//! | `service_registry_withheld` | gauge | `store`, a name | `LeaseStats::withheld` |
 //!
-//! A kind is the name that [`StoreKind`](crate::StoreKind) has for it, and `memory`. No label
-//! names a pod or a service: however many there are, there are no more series.
+//! A store's kind is its name in [`StoreKind`](crate::StoreKind), or `memory`. No label names a
+//! pod or a service, so the number of series does not grow with them.
+//!
+//! Two things no gauge shows. The snapshots of `SnapshotStore` are counted pointers in no list, so
+//! their age and what they keep are known of `VersionedStore` only. And lag is recorded when a watch
+//! is asked, so a watch that hangs records none: its owner compares `watch.revision()` with
+//! `store.revision()`. (`service_registry_log_bytes` does not show it either: the log grows up to its
+//! bound anyway.) When the watch is asked again, `service_registry_states_for_lag_total` counts that
+//! it had fallen behind the log.
 
 use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 

@@ -220,7 +220,7 @@ fn leaked<S>(store: S) -> &'static S {
     Box::leak(Box::new(store))
 }
 
-/// `docs/choosing.md` says of each store for which writers a closure may wait.
+/// `docs/guide.md` says of each store for which writers a closure may wait.
 #[test]
 #[cfg(any(
     feature = "thread-safe",

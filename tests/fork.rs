@@ -1,4 +1,4 @@
-//! What a store does in a child process made by `fork`, as `docs/choosing.md` says.
+//! What a store does in a child process made by `fork`, as `docs/guide.md` says.
 //!
 //! A child has one thread, the one that forked, and any lock that another thread held
 //! stays locked. A child here does little, ends by `_exit`, tells its answer by its code,
