@@ -23,7 +23,7 @@
 //! | the same with twice as many slots | 1.14 | 1.53 | 1.35 |
 //! | the next slot only where home has another tag, without a branch | 1.19 | 1.74 | 1.32 to 1.37 |
 //! | a branch after home | 1.15 | 2.47 | 1.30 to 1.41 |
-//! | groups of eight tags in a word, as in a SwissTable | 1.58 | 1.92 | 1.80 |
+//! | groups of eight tags in a word, as in a `SwissTable` | 1.58 | 1.92 | 1.80 |
 //!
 //! (The last row is of another run, in which the bold one had 1.13, 2.11 and 1.36.) Groups of tags have
 //! three steps that wait for each other; they make misses cheaper, and hits only in full tables. Where
