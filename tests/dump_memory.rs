@@ -1,6 +1,18 @@
 //! How much memory a dump takes, and restoring one; and how much time.
 //!
 //! Each test is alone in the process, whose bytes it counts.
+//!
+//! Of a million records (`--release --all-features --test dump_memory -- --ignored --nocapture
+//! --test-threads 1`, one processor, other programs stopped, 2026-11-29) the file has 440 MiB, and
+//! dumping takes 64 KiB. Restoring, beside what the reader has:
+//!
+//! | store | in the store | dumped in | restored in | at most, of which stays |
+//! | --- | --- | --- | --- | --- |
+//! | `MemoryStore` | 1,545 MiB | 1.6 s | 8.2 s | 1,586 MiB, 1,537 |
+//! | `WorkerStore`, `ThreadSafeMemoryStore` | 1,545 MiB | 1.2 s | 7.7 s | 1,586 MiB, 1,537 |
+//! | `EvmapStore` | 2,129 MiB | 2.1 s | 11.3 s | 2,187 MiB, 2,187 |
+//! | `SnapshotStore` | 1,838 MiB | 5.2 s | 11.2 s | 1,862 MiB, 1,830 |
+//! | `VersionedStore` | 1,669 MiB | 3.7 s | 10.6 s | 2,151 MiB, 1,661 |
 
 #![cfg(feature = "dump")]
 

@@ -6,6 +6,12 @@
 //! printed with the `BOLERO_RANDOM_SEED` that repeats it. `.ci/fuzz` runs the same
 //! targets under libFuzzer, which follows the coverage, for as long as one likes, and
 //! says why it is not `cargo bolero` that does. `docs/verification.md` has the commands.
+//!
+//! `bolero`, because a target has to run as a test with a stable toolchain and also under a fuzzer
+//! that follows the coverage; targets of `cargo-fuzz` need a nightly and are no tests. Version
+//! 0.13.4 is locked: later ones pin another version of `indexmap` than `proptest` asks for. It
+//! shrinks random input less well than later ones. `WorkerStore` has targets of its own, whose
+//! whole state is compared at the end only, since each question is a round trip to its thread.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(

@@ -471,7 +471,7 @@ fn probe(store: &impl RegistryStore, shape: &Shape, n: usize) -> u128 {
 }
 
 /// A table of what the shapes cost; nothing is compared, because one store is
-/// known to fall short: see `docs/verification.md`.
+/// known to fall short: see "Limits" in `docs/design.md`.
 fn what_the_shapes_cost<S: RegistryStore>(name: &str, make: impl Fn() -> S) {
     let _turn = turn();
     let (few, many) = (2_000, 200_000);

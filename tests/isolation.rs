@@ -10,6 +10,12 @@
 //! them until the store has moved on, and look for the rule. Each test runs for
 //! every store in `testkit/src/support/views.rs`, and for twins of one that break a promise
 //! each, where it has to fail.
+//!
+//! A batch does not remember what its writer has read. Two ways prevent a lost update and write
+//! skew (A5B): conditions (`require`, `require_unchanged_since`), or a token. With a token, each
+//! batch that must not run beside another deletes one record, under the name that its view showed,
+//! and saves the next one: of the batches that read the same state, one is committed, and the
+//! others fail as a whole. The tests here use the token.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(

@@ -7,6 +7,12 @@
 //! records ought to be alive, and compares. The same tests under
 //! `AddressSanitizer` see what is used after it was freed, and what is lost
 //! without having been a record.
+//!
+//! When a removed record is freed, where nobody else holds it: in `EvmapStore` with the next commit,
+//! since readers may still be in the map that a commit has replaced; in `VersionedStore` up to some
+//! thousand commits later, and at once after `clear`, `close` and large commits where nobody is
+//! pinned; in all others before the call returns that removed it. `close` frees everything, in all.
+//! A `SnapshotReader` keeps the state that it showed last.
 
 // A build with fewer stores uses less of this file.
 #![cfg_attr(

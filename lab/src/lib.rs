@@ -1,4 +1,16 @@
 //! The laboratory of `service-registry`.
+//!
+//! | in `lab/src/` | what |
+//! | --- | --- |
+//! | `scenario.rs`, `scenarios.json` | what a scenario is, and all of them |
+//! | `subject.rs` | what a contender can do |
+//! | `contender.rs`, `contender/` | who is measured (`who.json`); all maps are in `bare.rs` |
+//! | `workload/`, `stage.rs` | the one runner of scenarios: keys, threads, clocks, checks |
+//! | `run.rs`, `plan.rs`, `machine.rs`, `process.rs`, `child.rs` | rounds, lives, processes |
+//! | `model.rs`, `stats.rs`, `judge/` | the report, its intervals, the questions and answers |
+//! | `output/` | terminal, page, Markdown, CSV, charts, all from a report alone |
+//! | `cli.rs`, `tasks.rs` | the command line, and its commands |
+//! | `check.rs`, `compare.rs`, `save.rs` | checking a report, comparing two, writing files |
 
 // Counts and nanoseconds stay far below 2^52.
 #![allow(clippy::cast_precision_loss)]

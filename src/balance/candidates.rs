@@ -1,4 +1,12 @@
 //! Who comes into question, and one of them.
+//!
+//! Each way to pick is one pass over the pods with a state of a few words: a weighted reservoir of one
+//! (random), a reservoir of two (two choices), the best hash so far (rendezvous), the place whose turn
+//! it is (round robin). That place is the turn modulo the number of pods, which is known at the end
+//! only: so the number of the last time is assumed, and where it was another one, there is a second
+//! pass. The same for what is rare: panic mode, and more pods ejected than may be. Weights and zones
+//! lie behind the pointer of a record; a pick that asks for neither zone nor labels reads the weight
+//! only.
 
 use std::time::Instant;
 

@@ -1,4 +1,9 @@
 //! Pods that the caller found failing.
+//!
+//! An ejected pod is known by the address of its registration, which no health report changes. A clone
+//! is kept, so that no other record gets that address. It costs one comparison for each pod, and none
+//! while nobody is ejected. How many may be is checked twice: when one is ejected, and in each pick,
+//! since pods may have gone since; then nobody is left out, rather than an arbitrary part of them.
 
 use std::fmt;
 use std::sync::PoisonError;

@@ -1,4 +1,10 @@
 //! [`Driver`]: whom to probe when, and what to make of what was found.
+//!
+//! A probe is a task, so that one that panics is a failure, and one that is not wanted any more can be
+//! dropped. The driver is woken once for what is due within 20 ms, since waking a thread is what costs.
+//! A result has the time at which its probe began, and no earlier one than the check before: a check
+//! that was reported meanwhile wins, and a clock that was set back holds up nothing. Where the store
+//! cannot be read, the pod keeps its place, an interval later; only a closed store ends the driver.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;

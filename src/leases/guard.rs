@@ -1,4 +1,10 @@
 //! [`Guard`]: whether so many pods fall silent that it is rather the network that failed.
+//!
+//! It compares who is overdue with who is there. A guard that compares renewals with those expected of
+//! all that ever registered stays on for ever when a part of the fleet is taken down for good. Here
+//! whoever left long ago counts on neither side, whoever unregisters never counts, and each pod is held
+//! for a stated time. Pods that fall silent at once expire over a whole time to live, since each
+//! renewed at a time of its own; so what counts is who expired within a window, not in one sweep.
 
 use std::collections::VecDeque;
 

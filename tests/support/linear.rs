@@ -14,6 +14,10 @@
 //! the same calls (Lowe, *Testing for Linearizability*, 2017), and a read is put
 //! first where it fits, because nothing is gained by waiting with it. So histories
 //! of dozens of calls are feasible.
+//!
+//! Crates that were looked at, and why not: `stateright` 0.31 remembers nothing and brings
+//! some sixty crates; `todc-utils` 0.1.1 and `porcupine-rs` 0.3.0 start in one state that belongs
+//! to the type, and every call must have returned; `lincheck` 0.2.1 runs under loom only.
 
 use std::collections::HashMap;
 use std::fmt::{Debug, Write};

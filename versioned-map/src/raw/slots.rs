@@ -3,6 +3,32 @@
 //! Who compares a key with what stands in its cell wants both at once: they lie side by side. Who
 //! compares it with its [copy](super::cell::Key::is_copied) in the version has no use for cells: the heads lie together,
 //! eight on a cache line, and the cells behind them, [apart](Slots::is_apart).
+//!
+//! # Why this layout
+//!
+//! A look-up should wait for as few loads in a row as one in a plain hash map: the slot, then the
+//! key's text. So head and cell lie side by side and are fetched at once; revisions and hashes, which
+//! only other look-ups need, are arrays of their own; and the home of a key and the slot behind it are
+//! looked at together, and selected without a branch, since a quarter of all keys are not at home.
+//! Slots of one word, with the cell behind a version of two cache lines, took 110 ns instead of 60 in a
+//! pinned view of 100,000 services (24 November 2026).
+//!
+//! For small keys, a look-up in a pinned view to one in a bare `hashbrown` map (medians of a throw-away
+//! program, 2026-11-29, other programs at work: differences below a tenth say nothing):
+//!
+//! | | 1,000 keys | 20,000 | 262,144 |
+//! | --- | --- | --- | --- |
+//! | slots of 16 bytes, the key beside the head | 1.37 | 1.82 | 1.56 to 1.64 |
+//! | **heads of 8 bytes, the key in the version** | **1.10** | **1.67** | **1.26** |
+//! | the same with twice as many slots | 1.14 | 1.53 | 1.35 |
+//! | the next slot only where home has another tag, without a branch | 1.19 | 1.74 | 1.32 to 1.37 |
+//! | a branch after home | 1.15 | 2.47 | 1.30 to 1.41 |
+//! | groups of eight tags in a word, as in a `SwissTable` | 1.58 | 1.92 | 1.80 |
+//!
+//! (The last row is of another run, in which the bold one had 1.13, 2.11 and 1.36.) Groups of tags have
+//! three steps that wait for each other; they make misses cheaper, and hits only in full tables. Where
+//! tables are full, probes go beyond the second slot: tables of small keys are at most 60 % full,
+//! others 80 %.
 
 use std::ptr::NonNull;
 use std::sync::Arc;

@@ -7,6 +7,16 @@
 //!
 //! Rounds run in a process of their own, since what is broken may do anything. A [`Twin`]
 //! is the engine with one step left out, or done too early, which has to be noticed.
+//!
+//! In unit tests the engine prunes after 3 replaced versions and begins with tables of 4 slots, so
+//! that rare steps are common, and it overwrites a version before it frees it: memory that is used
+//! again is never free to the sanitizer. A failure prints its seed and round. A seed repeats the
+//! choices, and not the schedule. One twin by hand, from any seed:
+//!
+//! ```console
+//! STRESS_TWIN=RegisteredLate STRESS_SEED=1000 STRESS_SECONDS=200 <the test program> \
+//!     --exact raw::stress::child --ignored --nocapture
+//! ```
 
 use std::env;
 use std::fs::{File, read, remove_file};
