@@ -84,6 +84,41 @@ async fn a_barrier_asks_for_progress_where_it_is_trusted() {
     }
 }
 
+/// Who may only read can have a barrier of such a server at any time: before its version is known,
+/// and while the watch is replaced.
+#[tokio::test]
+async fn a_barrier_writes_nothing_before_it_knows_whom_to_trust() {
+    let mut server = Server::start("3.5.8", 10);
+    let (_store, replica) = replica(&server).await;
+    let replica = Arc::new(replica);
+    let barrier = || {
+        let replica = replica.clone();
+        tokio::spawn(async move { replica.read_barrier().await.unwrap() })
+    };
+    let waits = barrier();
+    let mut watch = server.watch().await;
+    watch.created().await;
+    assert_eq!(timeout(SOON, waits).await.unwrap().unwrap(), 10.into());
+    server.set(|now| now.header.revision = 20);
+    let waits = barrier();
+    watch.asked_for_progress().await;
+    drop(watch);
+    let mut watch = server.watch().await;
+    watch.created().await;
+    let answers = async {
+        loop {
+            watch.asked_for_progress().await;
+            watch.send(watch.answer()).await;
+        }
+    };
+    let reached = tokio::select! {
+        reached = timeout(SOON, waits) => reached.unwrap().unwrap(),
+        reached = answers => reached,
+    };
+    assert_eq!(reached, 20.into());
+    assert_eq!(server.now.lock().unwrap().puts, 0, "nothing was written");
+}
+
 /// etcd#15220: a progress before its events.
 #[tokio::test]
 async fn progress_that_runs_ahead_is_not_believed() {
