@@ -111,7 +111,9 @@ impl Registrar {
     ) -> Result<Registration, Error> {
         let info = ServiceInfo::new(registration)?;
         let prefix = Prefix::new(self.prefix.as_str())?;
-        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        let seconds = ttl
+            .as_secs()
+            .saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let ttl = Duration::from_secs(seconds.max(1));
         let entry = Entry {
             client: self.client.clone(),
