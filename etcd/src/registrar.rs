@@ -98,7 +98,8 @@ impl Registrar {
     /// `ttl` counts in whole seconds, rounded up; etcd may grant more. A pod whose process is
     /// gone is gone from etcd within it, and once more for each change of etcd's leader.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out.
+    /// It tries again while etcd cannot be reached, and so should have a time-out. Given up, it may
+    /// leave a pod that goes when its time to live has passed.
     ///
     /// # Errors
     ///

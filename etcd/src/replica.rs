@@ -243,7 +243,7 @@ impl Replica {
     }
 }
 
-/// Ends the watch; the store stays as it is.
+/// Ends the watch; the store stays as it is. A list that is being brought into it is finished.
 impl Drop for Replica {
     fn drop(&mut self) {
         self.task.abort();
