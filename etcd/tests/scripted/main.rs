@@ -119,6 +119,22 @@ async fn a_barrier_writes_nothing_before_it_knows_whom_to_trust() {
     assert_eq!(server.now.lock().unwrap().puts, 0, "nothing was written");
 }
 
+/// Whoever never wants to be asked says so with the longest time there is.
+#[tokio::test]
+async fn times_may_be_as_long_as_one_likes() {
+    let mut server = Server::start("3.5.8", 10);
+    let replica = Replica::builder(server.client().await)
+        .prefix(PREFIX)
+        .heartbeat(Duration::MAX)
+        .patience(Duration::MAX)
+        .longest_wait(Duration::MAX)
+        .start(VersionedStore::new());
+    let replica = replica.await.unwrap();
+    let watch = server.watch().await;
+    watch.created().await;
+    timeout(SOON, replica.synced()).await.unwrap().unwrap();
+}
+
 /// etcd#15220: a progress before its events.
 #[tokio::test]
 async fn progress_that_runs_ahead_is_not_believed() {
