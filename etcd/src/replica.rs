@@ -146,7 +146,8 @@ impl Replica {
     /// 3.5.8) it writes a key of its own under the prefix, `<prefix>%/barrier`, and waits for it
     /// to come; that takes the permission to write it.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out.
+    /// It tries again while etcd cannot be reached, and waits while there is no watch, and so should
+    /// have a time-out.
     ///
     /// # Errors
     ///
