@@ -63,7 +63,7 @@ async fn fleet(etcd: &str) -> Result<(), BoxError> {
         TTL.as_secs()
     );
     drop(three);
-    sleep(Duration::from_secs(7)).await;
+    sleep(Duration::from_secs(9)).await;
     println!("- and comes back");
     let three = start("three")?;
     sleep(Duration::from_secs(4)).await;

@@ -54,20 +54,32 @@ impl<S: RegistryStore> Target<S> {
 
     fn apply_list(&self, pods: Vec<ServiceInfo>, anew: &[ServiceInfo]) -> Result<Applied> {
         let mut applied = Applied::default();
+        // The store keeps the time at which a registration was made that says the same; the copy
+        // is to have etcd's.
+        let mut other_times = Vec::new();
         if self.store.stats()?.services > 0 {
             for pod in &pods {
-                applied.skipped += usize::from(self.owned(pod.key())?.is_err());
+                match self.owned(pod.key())? {
+                    Err(()) => applied.skipped += 1,
+                    Ok(Some(found)) if found.registered_at() != pod.registered_at() => {
+                        other_times.push(Change::Save(pod.clone()));
+                    }
+                    Ok(_) => {}
+                }
             }
         }
         let mut batch = Batch::with_capacity(1 + anew.len());
         batch.replace_source(&self.source, pods, OnForeign::Skip);
-        if anew.is_empty() {
+        if anew.is_empty() && other_times.is_empty() {
             // Nothing in it meets a conflict.
             self.store.commit(batch)?;
             return Ok(applied);
         }
         loop {
             let mut whole = batch.clone();
+            for change in &other_times {
+                self.add(&mut whole, change, &mut Applied::default())?;
+            }
             for pod in anew {
                 if self.owned(pod.key())?.is_ok() {
                     whole.register_service(self.own(pod)?);
@@ -241,6 +253,24 @@ mod tests {
         assert_eq!(incarnation("web:2"), before.next());
         assert!(!store.contains_service("web:3").unwrap());
         assert_eq!(store.get_subscribers("db").unwrap(), ["web:1"]);
+    }
+
+    #[test]
+    fn a_list_brings_the_time_of_registration_that_etcd_has() {
+        let store = MemoryStore::new();
+        let target = Target::new(&store, "etcd");
+        target.apply(list(vec![pod("1"), pod("2")])).unwrap();
+        store
+            .update_health_status("web:1", ServiceStatus::Unhealthy, at(5))
+            .unwrap();
+        let (before, revision) = (store.get_service("web:1").unwrap(), store.revision());
+        let later = pod("1").with_registered_at(at(9)).unwrap();
+        target.apply(list(vec![later, pod("2")])).unwrap();
+        let after = store.get_service("web:1").unwrap();
+        assert_eq!(after.registered_at(), at(9));
+        assert_eq!(after.status(), ServiceStatus::Unhealthy);
+        assert_eq!(after.incarnation(), before.incarnation());
+        assert_eq!(store.revision(), revision.next(), "one commit");
     }
 
     #[test]

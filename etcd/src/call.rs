@@ -80,12 +80,19 @@ fn is_final(error: &ClientError) -> bool {
     // Of a lease.
     const NOT_FOUND: i32 = 5;
     const PERMISSION_DENIED: i32 = 7;
+    // A time to live that is too long.
+    const OUT_OF_RANGE: i32 = 11;
     const UNIMPLEMENTED: i32 = 12;
     const UNAUTHENTICATED: i32 = 16;
     match error {
         ClientError::GRpcStatus(status) => matches!(
             status.code() as i32,
-            INVALID_ARGUMENT | NOT_FOUND | PERMISSION_DENIED | UNIMPLEMENTED | UNAUTHENTICATED
+            INVALID_ARGUMENT
+                | NOT_FOUND
+                | PERMISSION_DENIED
+                | OUT_OF_RANGE
+                | UNIMPLEMENTED
+                | UNAUTHENTICATED
         ),
         ClientError::InvalidArgs(_) | ClientError::InvalidUri(_) => true,
         _ => false,

@@ -63,14 +63,19 @@ pub use revision::EtcdRevision;
 pub use state::{State, Why};
 
 /// How a client of etcd is to be connected for a replica and a registrar: a member without a
-/// leader refuses, instead of showing what it last knew; connections are asked whether they live;
-/// a token that has expired is renewed.
+/// leader refuses, instead of showing what it last knew; connections are asked whether they live,
+/// while something is under way on them; a token that has expired is renewed.
+///
+/// With a [user](etcd_client::ConnectOptions::with_user) the `Debug` of these options shows the
+/// password: that one is of `etcd-client`.
 pub fn connect_options() -> etcd_client::ConnectOptions {
     etcd_client::ConnectOptions::new()
         .with_require_leader(true)
         .with_connect_timeout(Duration::from_secs(3))
-        .with_keep_alive(Duration::from_secs(3), Duration::from_secs(3))
-        .with_keep_alive_while_idle(true)
+        // A server cuts off who asks more often than each five seconds, or while nothing is under
+        // way (its `--grpc-keepalive-min-time`).
+        .with_keep_alive(Duration::from_secs(6), Duration::from_secs(3))
+        .with_keep_alive_while_idle(false)
         .with_auto_token_refresh(true)
 }
 

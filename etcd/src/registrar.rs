@@ -98,7 +98,8 @@ impl Registrar {
     /// `ttl` counts in whole seconds, rounded up; etcd may grant more. A pod whose process is
     /// gone is gone from etcd within it, and once more for each change of etcd's leader.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out.
+    /// It tries again while etcd cannot be reached, and so should have a time-out. Given up, it may
+    /// leave a pod that goes when its time to live has passed.
     ///
     /// # Errors
     ///
@@ -111,7 +112,9 @@ impl Registrar {
     ) -> Result<Registration, Error> {
         let info = ServiceInfo::new(registration)?;
         let prefix = Prefix::new(self.prefix.as_str())?;
-        let seconds = ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0);
+        let seconds = ttl
+            .as_secs()
+            .saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let ttl = Duration::from_secs(seconds.max(1));
         let entry = Entry {
             client: self.client.clone(),

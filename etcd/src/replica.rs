@@ -146,19 +146,33 @@ impl Replica {
     /// 3.5.8) it writes a key of its own under the prefix, `<prefix>%/barrier`, and waits for it
     /// to come; that takes the permission to write it.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out.
+    /// It tries again while etcd cannot be reached, and waits while there is no watch, and so should
+    /// have a time-out.
     ///
     /// # Errors
     ///
     /// [`Etcd`](Error::Etcd) where etcd refuses; [`Ended`](Error::Ended).
     pub async fn read_barrier(&self) -> Result<EtcdRevision, Error> {
         loop {
-            let before = self.shared.status();
-            before.check()?;
-            let revision = self.newest(before.trusted).await?;
-            if let Some(applied) = self.reach(revision, before.epoch, before.trusted).await? {
+            let (epoch, trusted) = self.trusted().await?;
+            let revision = self.newest(trusted).await?;
+            if let Some(applied) = self.reach(revision, epoch, trusted).await? {
                 return Ok(applied);
             }
+        }
+    }
+
+    /// The epoch, and whether the server's word on progress is to be trusted, once it is known:
+    /// who may only read must not be made to write because that is not known yet.
+    async fn trusted(&self) -> Result<(u64, bool), Error> {
+        let mut seen = self.shared.subscribe();
+        loop {
+            let now = seen.borrow_and_update().clone();
+            now.check()?;
+            if let Some(trusted) = now.trusted {
+                return Ok((now.epoch, trusted));
+            }
+            self.shared.changed(&mut seen).await;
         }
     }
 
@@ -194,10 +208,11 @@ impl Replica {
         loop {
             let now = seen.borrow_and_update().clone();
             now.check()?;
-            if epoch != 0 && now.epoch != epoch || now.trusted != trusted {
+            // Where it is not known, there is no watch: the next one may be as this one was.
+            if now.epoch != epoch || now.trusted.is_some_and(|now| now != trusted) {
                 return Ok(None);
             }
-            if now.applied >= revision && now.epoch != 0 {
+            if now.applied >= revision {
                 return Ok(Some(now.applied));
             }
             // While it moves on, there is no need to ask how far it is.
@@ -229,7 +244,7 @@ impl Replica {
     }
 }
 
-/// Ends the watch; the store stays as it is.
+/// Ends the watch; the store stays as it is. A list that is being brought into it is finished.
 impl Drop for Replica {
     fn drop(&mut self) {
         self.task.abort();

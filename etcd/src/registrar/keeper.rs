@@ -15,12 +15,13 @@ use crate::backoff::Backoff;
 /// key is still there, and ours.
 pub(super) async fn run(inner: Arc<Inner>) {
     let ttl = inner.entry.ttl;
+    let mut lease = inner.held.lock().await.lease;
     let mut backoff = Backoff::new(Duration::from_millis(50), ttl / 12);
     let mut renewed = Instant::now();
     loop {
         sleep(ttl / 3).await;
         loop {
-            match keep(&inner, &mut renewed).await {
+            match keep(&inner, &mut lease, &mut renewed).await {
                 Kept::Is => break,
                 Kept::IsOver => return,
                 Kept::Unknown => {
@@ -52,17 +53,21 @@ fn lost(inner: &Inner) {
     });
 }
 
-async fn keep(inner: &Inner, renewed: &mut Instant) -> Kept {
-    let lease = inner.held.lock().await.lease;
+async fn keep(inner: &Inner, lease: &mut i64, renewed: &mut Instant) -> Kept {
+    // Whoever writes has it for as long as etcd does not answer, and the lease that is known must
+    // be renewed meanwhile.
+    if let Ok(held) = inner.held.try_lock() {
+        *lease = held.lease;
+    }
     let began = Instant::now();
-    match inner.entry.renew(lease).await {
+    match inner.entry.renew(*lease).await {
         Ok(true) => *renewed = began,
         Ok(false) => lost(inner),
         Err(()) => return Kept::Unknown,
     }
-    let mut held = inner.held.lock().await;
     // No longer than it takes until the next renewal is due.
     let looked = timeout(inner.entry.ttl / 3, async {
+        let mut held = inner.held.lock().await;
         match inner.entry.look(held.lease).await? {
             Found::Done(_) if inner.is_registered() => Ok(None),
             Found::Done(revision) => Ok(Some(revision)),

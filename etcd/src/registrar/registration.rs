@@ -111,7 +111,8 @@ impl Registration {
 
     /// Says how healthy the pod is, as of now: one transaction. Answers with its revision.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out.
+    /// It tries again while etcd cannot be reached, and so should have a time-out. Given up, it may
+    /// have been done, and is what the pod says when it is registered again.
     ///
     /// # Errors
     ///

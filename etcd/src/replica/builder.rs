@@ -14,6 +14,9 @@ use crate::Error;
 use crate::aside::Aside;
 use crate::keys::Prefix;
 
+/// As good as for ever, and still a time that can be added to now.
+const LONG: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// How a copy is to be kept.
 #[derive(Clone)]
 #[must_use = "it does nothing until it is started"]
@@ -57,13 +60,13 @@ impl Builder {
     /// says otherwise. The copy is stale at the latest a heartbeat and a
     /// [patience](Self::patience) after the last sign of life.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Builder {
-        self.heartbeat = heartbeat;
+        self.heartbeat = heartbeat.min(LONG);
         self
     }
 
     /// How long an answer is waited for: 5 seconds unless this says otherwise.
     pub fn patience(mut self, patience: Duration) -> Builder {
-        self.patience = patience;
+        self.patience = patience.min(LONG);
         self
     }
 
@@ -71,7 +74,7 @@ impl Builder {
     /// It begins with a hundredth of that, and doubles until something is achieved; each wait is
     /// a random part of it.
     pub fn longest_wait(mut self, wait: Duration) -> Builder {
-        self.longest_wait = wait;
+        self.longest_wait = wait.min(LONG);
         self
     }
 

@@ -26,9 +26,12 @@ use crate::version::tells_progress_in_order;
 use crate::wire;
 
 /// How large a page of a list is meant to be, in bytes, and in keys. With each page etcd counts all
-/// keys that are left, so that small ones cost it more than they are worth.
+/// keys that are left, so that small ones cost it more than they are worth. One that does not come
+/// in time is asked for in smaller ones, down to the last of these.
 const PAGE: usize = 16 << 20;
+const SMALLEST_PAGE: usize = 64 << 10;
 const PAGE_KEYS: usize = 1 << 15;
+const FIRST_KEYS: usize = 256;
 /// How many keys are decoded before other tasks have their turn.
 const PART: usize = 1_024;
 
@@ -41,6 +44,8 @@ pub(super) struct Driver<S> {
     heartbeat: Duration,
     patience: Duration,
     backoff: Backoff,
+    /// How large pages are meant to be in this list, in bytes.
+    page: usize,
     /// How many keys to ask for in a page.
     limit: usize,
     /// The page that comes next, if the reducer asks for it: it is on its way while the one before
@@ -92,7 +97,8 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             heartbeat: options.heartbeat,
             patience: options.patience,
             backoff: Backoff::new(most / 100, most),
-            limit: 256,
+            page: PAGE,
+            limit: FIRST_KEYS,
             ahead: None,
             alive: Instant::now(),
         }
@@ -115,7 +121,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
                 }
                 Err(why) => {
                     self.reducer.broken();
-                    self.shared.trust(false);
+                    self.shared.trust(None);
                     self.shared.stale(self.alive, &why);
                     sleep(self.backoff.next()).await;
                 }
@@ -136,17 +142,23 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             Some(ahead) if (&ahead.from, ahead.at) == (&from, at) => {
                 let mut page = ahead.page;
                 let page = (&mut page.0).await;
-                page.map_err(|error| Why::Disconnected(error.to_string()))??
+                page.map_err(|error| Why::Disconnected(error.to_string()))?
             }
-            _ => self.page(from, at).await?,
+            _ => self.page(from, at).await,
         };
+        let page = page.inspect_err(|why| {
+            if *why == no_answer() {
+                self.page = (self.page / 4).max(SMALLEST_PAGE);
+                self.limit = (self.limit / 4).clamp(4, FIRST_KEYS);
+            }
+        })?;
         self.backoff.reset();
         let bytes = page
             .pairs
             .iter()
             .map(|pair| pair.key.len() + pair.value.len());
         let mean = bytes.sum::<usize>() / page.pairs.len().max(1);
-        self.limit = (PAGE / mean.max(1)).clamp(4, PAGE_KEYS);
+        self.limit = (self.page / mean.max(1)).clamp(4, PAGE_KEYS);
         if let Some(last) = page.pairs.last().filter(|_| page.more) {
             let from = [&*last.key, &[0]].concat();
             let at = at.or(Some(page.header.revision));
@@ -155,6 +167,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         }
         for part in parts(page) {
             if let Some(commit) = self.reducer.listed(part)? {
+                self.page = PAGE;
                 self.commit(commit).await?;
                 self.shared.counts.lists.fetch_add(1, Relaxed);
             }
@@ -273,7 +286,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
                 }
                 is_trusted = &mut trust, if !knows => {
                     (knows, trusted) = (true, is_trusted);
-                    self.shared.trust(trusted);
+                    self.shared.trust(Some(trusted));
                 }
                 () = self.shared.poke.notified() => {
                     // Where there is no room, questions are on their way.
@@ -296,6 +309,8 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         let told = self.reducer.told(message, trusted);
         for commit in told.commits {
             self.commit(commit).await?;
+            // One answer may have thousands.
+            tokio::task::consume_budget().await;
         }
         if let Some(why) = told.end {
             return Err(why);
@@ -340,15 +355,20 @@ fn parts(page: Page) -> impl Iterator<Item = Page> {
     })
 }
 
-/// Whether the member that a watch is of tells progress in order. The client asks any member: it
-/// has to be the same one.
+/// Whether the member that a watch is of tells progress in order. The client asks any member, and
+/// it has to be the same one: of five, 64 attempts miss it once in a million times.
 async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>) -> bool {
     let Ok(member) = member.await else {
         return false;
     };
-    for _ in 0..8 {
+    let mut failures = 0;
+    for _ in 0..64 {
         let mut maintenance = client.maintenance_client();
         let Ok(Ok(status)) = timeout(Duration::from_secs(1), maintenance.status()).await else {
+            failures += 1;
+            if failures == 8 {
+                break;
+            }
             continue;
         };
         if wire::header(status.header()).member == member {

@@ -40,8 +40,9 @@ pub(super) struct Status {
     pub(super) epoch: u64,
     pub(super) applied: EtcdRevision,
     pub(super) state: State,
-    /// Whether the server's word on the progress of the watch is to be trusted.
-    pub(super) trusted: bool,
+    /// Whether the server's word on the progress of the watch is to be trusted; `None` until its
+    /// version is known, and where there is no watch.
+    pub(super) trusted: Option<bool>,
     /// What went wrong last, since it was synced.
     pub(super) trouble: Option<Why>,
     pub(super) ended: Option<Why>,
@@ -70,7 +71,7 @@ impl Shared {
             epoch: 0,
             applied: EtcdRevision::ZERO,
             state: State::Never,
-            trusted: false,
+            trusted: None,
             trouble: None,
             ended: None,
         };
@@ -118,7 +119,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn trust(&self, trusted: bool) {
+    pub(super) fn trust(&self, trusted: Option<bool>) {
         self.status
             .send_if_modified(|status| std::mem::replace(&mut status.trusted, trusted) != trusted);
     }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use service_registry::changes::{Event, Selection};
-use service_registry::{RegistryStore, ServiceStatus};
-use service_registry_etcd::etcd_client::{DeleteOptions, Txn, TxnOp};
-use service_registry_etcd::{State, values};
-use tokio::time::timeout;
+use service_registry::{RegistryStore, ServiceStatus, VersionedStore};
+use service_registry_etcd::etcd_client::{Client, DeleteOptions, Txn, TxnOp};
+use service_registry_etcd::{Replica, State, connect_options, values};
+use tokio::time::{sleep, timeout};
 
 use crate::server::{Cluster, Version};
 use crate::support::{PREFIX, builder, converges, copy_has, pair, pod, prefix, replica};
@@ -182,6 +182,21 @@ async fn empty_and_quiet(version: Version) {
     assert!(store.contains_service("web:1").unwrap());
 }
 
+/// etcd cuts off who asks too often whether the connection lives (`too_many_pings`).
+async fn a_quiet_watch_is_not_cut_off(version: Version) {
+    let etcd = Cluster::one(version).await;
+    let client = Client::connect(etcd.endpoints(), Some(connect_options()));
+    let replica = Replica::builder(client.await.unwrap())
+        .prefix(PREFIX)
+        .heartbeat(Duration::from_secs(60))
+        .start(VersionedStore::new())
+        .await
+        .unwrap();
+    replica.synced().await.unwrap();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(replica.stats().watches, 1);
+}
+
 /// Records of others, and what is seen here.
 async fn beside_others(version: Version) {
     let etcd = Cluster::one(version).await;
@@ -230,4 +245,10 @@ async fn beside_others(version: Version) {
     assert!(shown.contains("/pods/"), "{shown}");
 }
 
-on_both!(a_copy_follows, hard_values, empty_and_quiet, beside_others);
+on_both!(
+    a_copy_follows,
+    a_quiet_watch_is_not_cut_off,
+    hard_values,
+    empty_and_quiet,
+    beside_others,
+);

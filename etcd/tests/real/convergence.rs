@@ -160,15 +160,8 @@ impl Run {
             }
             22..26 if self.is_whole() => {
                 // The recorder must have what goes.
-                self.recorder.catches_up(&self.direct).await;
+                let now = self.recorder.catches_up(&self.direct).await;
                 let mut kv = self.direct.kv_client();
-                let now = kv
-                    .get("x", None)
-                    .await
-                    .unwrap()
-                    .header()
-                    .unwrap()
-                    .revision();
                 let physical = Some(CompactionOptions::new().with_physical());
                 let at = now - i64::try_from(self.dice.roll(2)).unwrap();
                 // It may have been compacted there before.

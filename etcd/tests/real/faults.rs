@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use service_registry::{RegistryStore, VersionedStore};
+use service_registry::{RegistryStore, ServiceInfo, ServiceRegistration, VersionedStore};
 use service_registry_etcd::etcd_client::{Client, CompactionOptions, Txn, TxnOp};
 use service_registry_etcd::{Error, State, Why};
 use tokio::time::{Instant, sleep, timeout};
@@ -188,7 +188,7 @@ async fn fragments_are_joined(version: Version) {
                 for at in 0..30 {
                     registration = registration.with_metadata(at.to_string(), "x".repeat(4_000));
                 }
-                let info = service_registry::ServiceInfo::new(registration).unwrap();
+                let info = ServiceInfo::new(registration).unwrap();
                 let (key, value) = pair(&info);
                 TxnOp::put(key, value, None)
             })
@@ -260,7 +260,7 @@ async fn events_skipped_behind_a_compaction(version: Version) {
                 for at in 0..15 {
                     registration = registration.with_metadata(at.to_string(), padding.as_str());
                 }
-                let info = service_registry::ServiceInfo::new(registration).unwrap();
+                let info = ServiceInfo::new(registration).unwrap();
                 let (key, value) = pair(&info);
                 TxnOp::put(key, value, None)
             })
@@ -296,6 +296,27 @@ async fn events_skipped_behind_a_compaction(version: Version) {
     let stats = replica.stats();
     let was_told = stats.lists >= 2 && stats.watches >= 2;
     assert!(was_told, "it was behind a compaction: {stats:?}");
+}
+
+/// A page that does not come in time is asked for in smaller ones.
+async fn a_slow_connection_lists_in_smaller_pages(version: Version) {
+    let etcd = Cluster::one(version).await;
+    let client = etcd.client().await;
+    let proxy = Proxy::to(etcd.members[0].port).await;
+    for at in 0..400 {
+        let registration = ServiceRegistration::new("web", format!("{at}"))
+            .with_metadata("large", "x".repeat(4_000));
+        let (key, value) = pair(&ServiceInfo::new(registration).unwrap());
+        client.kv_client().put(key, value, None).await.unwrap();
+    }
+    // 16 KiB each time: 800 a second.
+    proxy.mode(Mode::Delay(Duration::from_millis(20)));
+    let (store, replica) = replica(connect(&[proxy.endpoint()]).await).await;
+    timeout(Duration::from_secs(40), replica.synced())
+        .await
+        .expect("it is listed in the end")
+        .unwrap();
+    assert_eq!(store.stats().unwrap().services, 400);
 }
 
 /// A member that is stopped takes connections and says nothing (etcd#8980).
@@ -514,6 +535,7 @@ on_both!(
     compacted_while_away,
     a_delete_at_the_revision_of_a_compaction,
     fragments_are_joined,
+    a_slow_connection_lists_in_smaller_pages,
     events_skipped_behind_a_compaction,
     a_stopped_member,
     barriers_while_the_leader_changes,

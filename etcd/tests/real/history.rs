@@ -31,10 +31,16 @@ impl Recorder {
         Recorder { log, task }
     }
 
-    /// Waits until it has everything that etcd has now.
-    pub(crate) async fn catches_up(&self, client: &Client) {
-        let marker = client.kv_client().put("/pods/%/barrier", "", None).await;
-        let revision = marker.unwrap().header().unwrap().revision();
+    /// Waits until it has everything that etcd has now: up to the revision that it answers with.
+    pub(crate) async fn catches_up(&self, client: &Client) -> i64 {
+        // A member that was started again a moment ago may refuse.
+        let revision = loop {
+            let marker = client.kv_client().put("/pods/%/barrier", "", None).await;
+            if let Ok(marker) = marker {
+                break marker.header().unwrap().revision();
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
         while self
             .log
             .lock()
@@ -44,6 +50,7 @@ impl Recorder {
         {
             sleep(Duration::from_millis(5)).await;
         }
+        revision
     }
 
     /// The state after each revision that changed it, in order.

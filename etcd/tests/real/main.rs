@@ -19,6 +19,11 @@
 //! | a watch that hangs behind a stopped member (etcd#8980) | `a_stopped_member` |
 //! | keep-alives that end with a leader (etcd#15922) | `pods_outlive_changes_of_the_leader` |
 //! | a lease that is never taken again (registry-etcd#11) | `a_lease_that_is_lost_is_taken_anew` |
+//! | a process that is paused (SIGSTOP), and wakes when another has come in its place | `a_process_that_was_paused_changes_nothing` |
+//! | connections that are cut off for asking whether they live | `a_quiet_watch_is_not_cut_off` |
+//! | health that waits, and the lease runs out meanwhile | `health_that_waits_is_in_nobodys_way` |
+//! | a page that never comes in time | `a_slow_connection_lists_in_smaller_pages` |
+//! | a barrier that writes where it need not | `a_barrier_writes_nothing_before_it_knows_whom_to_trust` |
 //! | a name that is another's prefix (etcd#15022) | `a_service_whose_name_begins_anothers_has_keys_of_its_own` |
 //! | an empty list by mistake (nacos#4470, shenyu#6526) | `a_list_that_is_empty_by_mistake_takes_nothing_away` |
 //! | values and keys of any kind | `hard_values` |

@@ -1,9 +1,12 @@
 //! Registered means registered.
 
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use service_registry::{Protocol, Provider, RegistryStore, ServiceRegistration, ServiceStatus};
-use service_registry_etcd::etcd_client::Client;
+use service_registry_etcd::etcd_client::{AlarmAction, AlarmType, Client};
 use service_registry_etcd::{Error, Registrar, RegistrationState};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -33,6 +36,7 @@ async fn until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> boo
 async fn a_pod_comes_says_how_it_is_and_goes(version: Version) {
     let etcd = Cluster::one(version).await;
     let client = etcd.client().await;
+    let (other_store, other) = replica(etcd.client().await).await;
     let (store, replica) = replica(etcd.client().await).await;
     let registrar = registrar(client.clone()).naming("grpc/");
     let one = registrar.register(web("1"), TTL).await.unwrap();
@@ -64,8 +68,10 @@ async fn a_pod_comes_says_how_it_is_and_goes(version: Version) {
     assert!(matches!(one.state(), RegistrationState::Registered(_)));
     assert_eq!(etcd_has(&client).await.len(), 1);
     let revision = one.deregister().await.unwrap();
-    replica.wait_for(revision).await.unwrap();
-    assert!(!store.contains_service("web:1").unwrap());
+    for (store, replica) in [(store, replica), (other_store, other)] {
+        replica.wait_for(revision).await.unwrap();
+        assert!(!store.contains_service("web:1").unwrap());
+    }
     assert!(
         client
             .lease_client()
@@ -231,6 +237,154 @@ async fn an_older_incarnation_changes_nothing_of_its_successors(version: Version
     }
 }
 
+/// Names etcd to a process that a test starts of itself, to be paused.
+const PAUSED: &str = "SERVICE_REGISTRY_ETCD_PAUSED";
+
+/// A process, killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.0.id()).unwrap();
+        kill(Pid::from_raw(id), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What such a process does: it writes all the time, so that it is paused in the midst of that,
+/// until it is told that it is over.
+async fn writes_until_superseded(etcd: String) {
+    let old = registrar(connect(&[etcd]).await);
+    let old = old.register(web("1").with_zone("old"), TTL).await.unwrap();
+    let refused = loop {
+        match old.set_health(ServiceStatus::Healthy).await {
+            Ok(_) => sleep(Duration::from_millis(1)).await,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, Error::Superseded), "{refused:?}");
+    assert_eq!(old.state(), RegistrationState::Superseded);
+    let refused = old.deregister().await;
+    assert!(matches!(refused, Err(Error::Superseded)), "{refused:?}");
+}
+
+/// The same with a process that is really paused, before another one comes in its place: until its
+/// lease has expired, and not so long.
+async fn a_process_that_was_paused_changes_nothing(version: Version) {
+    if let Ok(etcd) = std::env::var(PAUSED) {
+        return writes_until_superseded(etcd).await;
+    }
+    let module = match version {
+        Version::Old => "v3_4",
+        Version::New => "v3_5",
+    };
+    let test = format!("registrations::{module}::a_process_that_was_paused_changes_nothing");
+    let etcd = Cluster::one(version).await;
+    let client = etcd.client().await;
+    let revision = async || {
+        let answer = client.kv_client().get("x", None).await.unwrap();
+        answer.header().unwrap().revision()
+    };
+    for expires in [false, true] {
+        let mut old = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", &test])
+            .env(PAUSED, &etcd.endpoints()[0])
+            .stdout(Stdio::null())
+            .spawn()
+            .map(Process)
+            .unwrap();
+        until("it writes", Duration::from_secs(20), async || {
+            let there = etcd_has(&client).await;
+            there
+                .values()
+                .any(|pod| pod.status() == ServiceStatus::Healthy)
+        })
+        .await;
+        old.signal(Signal::SIGSTOP);
+        if expires {
+            // Within its time to live; etcd looks each half second.
+            until("it has expired", TTL + Duration::from_secs(2), async || {
+                etcd_has(&client).await.is_empty()
+            })
+            .await;
+        }
+        let new = registrar(client.clone())
+            .register(web("1").with_zone("new"), TTL)
+            .await
+            .unwrap();
+        let (there, wrote) = (etcd_has(&client).await, revision().await);
+        assert_eq!(there["web:1"].zone(), "new");
+        old.signal(Signal::SIGCONT);
+        until("it knows, and ends", Duration::from_secs(20), async || {
+            let ended = old.0.try_wait().unwrap();
+            ended.is_some_and(|ended| {
+                assert!(ended.success(), "{ended}");
+                true
+            })
+        })
+        .await;
+        sleep(TTL).await;
+        assert_eq!(etcd_has(&client).await, there);
+        assert_eq!(revision().await, wrote, "nothing was written");
+        assert!(matches!(new.state(), RegistrationState::Registered(_)));
+        new.deregister().await.unwrap();
+    }
+}
+
+/// An etcd that is full takes no health and renews leases: the pod stays, while its health waits.
+async fn health_that_waits_is_in_nobodys_way(version: Version) {
+    let etcd = Cluster::one(version).await;
+    let client = etcd.client().await;
+    let proxy = Proxy::to(etcd.members[0].port).await;
+    let one = registrar(connect(&[proxy.endpoint()]).await)
+        .register(web("1"), TTL)
+        .await
+        .unwrap();
+    let alarm = async |action| {
+        let mut maintenance = client.maintenance_client();
+        maintenance
+            .alarm(action, AlarmType::Nospace, None)
+            .await
+            .unwrap();
+    };
+    alarm(AlarmAction::Activate).await;
+    let reports = one.set_health(ServiceStatus::Healthy);
+    let waits = timeout(3 * TTL, reports).await;
+    assert!(waits.is_err(), "it is full: {waits:?}");
+    assert_eq!(etcd_has(&client).await.len(), 1);
+    assert!(matches!(one.state(), RegistrationState::Registered(_)));
+    alarm(AlarmAction::Deactivate).await;
+    one.set_health(ServiceStatus::Healthy).await.unwrap();
+
+    // Nor does it hide that the lease is lost.
+    proxy.mode(Mode::Stall);
+    let reports = one.set_health(ServiceStatus::Unhealthy);
+    let knows = until("it is known", 3 * TTL, async || {
+        one.state() == RegistrationState::Lost
+    });
+    tokio::select! {
+        told = reports => panic!("{told:?}"),
+        () = knows => {}
+    }
+}
+
+/// What etcd never takes is an error, and is not tried for ever.
+async fn a_time_to_live_that_is_too_long_is_refused(version: Version) {
+    let etcd = Cluster::one(version).await;
+    let registrar = registrar(etcd.client().await);
+    for ttl in [Duration::from_secs(10_000_000_000), Duration::MAX] {
+        let registers = timeout(Duration::from_secs(5), registrar.register(web("1"), ttl));
+        let refused = registers.await.expect("it ends");
+        assert!(matches!(refused, Err(Error::Etcd(_))), "{refused:?}");
+    }
+}
+
 /// Answers that are lost, connections that are cut in the midst of whatever.
 async fn cut_connections_do_no_harm(version: Version) {
     let etcd = Cluster::one(version).await;
@@ -384,5 +538,8 @@ on_both!(
     who_is_gone_is_gone_within_its_time_to_live,
     a_lease_that_is_lost_is_taken_anew,
     an_older_incarnation_changes_nothing_of_its_successors,
+    a_process_that_was_paused_changes_nothing,
+    health_that_waits_is_in_nobodys_way,
+    a_time_to_live_that_is_too_long_is_refused,
     cut_connections_do_no_harm,
 );

@@ -84,6 +84,57 @@ async fn a_barrier_asks_for_progress_where_it_is_trusted() {
     }
 }
 
+/// Who may only read can have a barrier of such a server at any time: before its version is known,
+/// and while the watch is replaced.
+#[tokio::test]
+async fn a_barrier_writes_nothing_before_it_knows_whom_to_trust() {
+    let mut server = Server::start("3.5.8", 10);
+    let (_store, replica) = replica(&server).await;
+    let replica = Arc::new(replica);
+    let barrier = || {
+        let replica = replica.clone();
+        tokio::spawn(async move { replica.read_barrier().await.unwrap() })
+    };
+    let waits = barrier();
+    let mut watch = server.watch().await;
+    watch.created().await;
+    assert_eq!(timeout(SOON, waits).await.unwrap().unwrap(), 10.into());
+    server.set(|now| now.header.revision = 20);
+    let waits = barrier();
+    watch.asked_for_progress().await;
+    drop(watch);
+    let mut watch = server.watch().await;
+    watch.created().await;
+    let answers = async {
+        loop {
+            watch.asked_for_progress().await;
+            watch.send(watch.answer()).await;
+        }
+    };
+    let reached = tokio::select! {
+        reached = timeout(SOON, waits) => reached.unwrap().unwrap(),
+        reached = answers => reached,
+    };
+    assert_eq!(reached, 20.into());
+    assert_eq!(server.now.lock().unwrap().puts, 0, "nothing was written");
+}
+
+/// Whoever never wants to be asked says so with the longest time there is.
+#[tokio::test]
+async fn times_may_be_as_long_as_one_likes() {
+    let mut server = Server::start("3.5.8", 10);
+    let replica = Replica::builder(server.client().await)
+        .prefix(PREFIX)
+        .heartbeat(Duration::MAX)
+        .patience(Duration::MAX)
+        .longest_wait(Duration::MAX)
+        .start(VersionedStore::new());
+    let replica = replica.await.unwrap();
+    let watch = server.watch().await;
+    watch.created().await;
+    timeout(SOON, replica.synced()).await.unwrap().unwrap();
+}
+
 /// etcd#15220: a progress before its events.
 #[tokio::test]
 async fn progress_that_runs_ahead_is_not_believed() {
