@@ -6,8 +6,9 @@
 //!  "registered_at": "2026-01-31T11:00:00Z"}
 //! ```
 //!
-//! Fields that are not known are passed over, and those that are missing have their defaults; a
-//! missing version is 1. What readers of version 1 would get wrong has another version.
+//! `service_name`, `pod_name` and `registered_at` must be there. Other fields that are missing have
+//! their defaults; a missing version is 1. Fields that are not known are passed over. What readers
+//! of version 1 would get wrong has another version.
 
 use std::fmt;
 
