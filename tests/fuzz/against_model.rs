@@ -19,7 +19,7 @@ pub(crate) fn run<S: RegistryStore>(
     mut watch: impl FnMut(&S, &State),
 ) -> Reached {
     let mut model = Model::default();
-    let mut watchers = Watchers::new(program.log);
+    let mut watchers = Watchers::new();
     for (n, (operation, steps)) in program.operations.iter().enumerate() {
         if program.close_at == Some(n) {
             store.close().unwrap();
