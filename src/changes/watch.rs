@@ -151,8 +151,8 @@ impl Watch {
     /// # Errors
     ///
     /// [`Closed`](StoreError::Closed) after the last event of a closed store, and where the
-    /// store was closed before this watch has read a state that it needs, as the first one or
-    /// after it has fallen behind;
+    /// store was closed before this watch has read a state that it needs: the first one, one
+    /// after it has fallen behind, or one after the store has been restored;
     /// [`Reentrant`](StoreError::Reentrant) inside a read closure of a store that refuses
     /// reads there.
     pub fn recv(&mut self) -> Result<Event> {

@@ -19,7 +19,7 @@ pub(crate) fn run<S: RegistryStore>(
     mut watch: impl FnMut(&S, &State),
 ) -> Reached {
     let mut model = Model::default();
-    let mut watchers = Watchers::new();
+    let mut watchers = Watchers::new(program.log);
     for (n, (operation, steps)) in program.operations.iter().enumerate() {
         if program.close_at == Some(n) {
             store.close().unwrap();
@@ -44,7 +44,7 @@ pub(crate) fn run<S: RegistryStore>(
             holds_nothing_else(store, &state);
             watch(store, &state);
         }
-        watchers.act(store, &model, steps);
+        watchers.act(store, &model, operation, steps);
     }
     watchers.end(&model)
 }

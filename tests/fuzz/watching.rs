@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use service_registry::changes::{LogOptions, Selection};
-use service_registry::{RegistryStore, StoreError};
+use service_registry::{Change, RegistryStore, Revision, StoreError};
 
 use crate::support::copied::Copied;
 use crate::support::follower::{Follower, Gone, WAYS};
-use crate::support::model::{GROUPS, Model, PODS, SERVICES};
+use crate::support::model::{GROUPS, Model, Operation, PODS, SERVICES};
 
 /// What one of them does.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,11 @@ pub(crate) struct Watchers {
     states: Vec<Copied>,
     followers: Vec<Follower>,
     left: Vec<Gone>,
+    /// Whether nobody can fall behind, but by a restoration.
+    all_is_held: bool,
+    /// Which revision the last restoration led to. Who is behind that needs a state, and a closed
+    /// store has none.
+    restored: Revision,
     reached: Reached,
 }
 
@@ -100,18 +105,29 @@ impl AddAssign for Reached {
 }
 
 impl Watchers {
-    pub(crate) fn new() -> Watchers {
+    pub(crate) fn new(log: LogOptions) -> Watchers {
         Watchers {
             states: vec![Copied::default()],
             followers: Vec::new(),
             left: Vec::new(),
+            all_is_held: log.bytes == LogOptions::default().bytes && log.retain == LONG,
+            restored: Revision::ZERO,
             reached: Reached::default(),
         }
     }
 
     /// An operation has led to what the model holds; now these steps come.
-    pub(crate) fn act(&mut self, store: &impl RegistryStore, model: &Model, steps: &[Step]) {
+    pub(crate) fn act(
+        &mut self,
+        store: &impl RegistryStore,
+        model: &Model,
+        operation: &Operation,
+        steps: &[Step],
+    ) {
         let present = usize::try_from(model.revision).unwrap();
+        if self.states.len() <= present && restores(operation) {
+            self.restored = store.revision();
+        }
         self.states.resize(present + 1, Copied::of_model(model));
         for step in steps {
             self.step(store, model, *step);
@@ -162,8 +178,10 @@ impl Watchers {
             Err(error) => {
                 assert!(is_closed, "{error}");
                 assert_eq!(error, StoreError::Closed);
-                // Not that it has shown all: one that needs a state is closed at once, and from
-                // outside nobody can tell which do.
+                let is_behind = follower.watch().revision() < self.restored;
+                if self.all_is_held && follower.began && !is_behind {
+                    follower.has_shown_all(&self.states);
+                }
                 self.reached.ended += 1;
                 false
             }
@@ -184,6 +202,16 @@ impl Watchers {
             self.count(&follower);
         }
         self.reached
+    }
+}
+
+/// Whether it fills the store anew, where it does something.
+fn restores(operation: &Operation) -> bool {
+    let is_restoration = |change: &Change| matches!(change, Change::ReplaceAll { .. });
+    match operation {
+        Operation::Change(change) => is_restoration(change),
+        Operation::Commit(changes) => changes.iter().any(is_restoration),
+        _ => false,
     }
 }
 
