@@ -12,11 +12,25 @@ use crate::store::MemoryStore;
 const TTL: Duration = Duration::from_secs(30);
 const PODS: usize = 20_000;
 
+/// Leases of a store that is empty, by a clock that stands still.
+fn leases_at(start: Instant) -> Leases<MemoryStore> {
+    let registry = Registry::new(MemoryStore::new());
+    Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap()
+}
+
+/// The same, of a store that the test asks itself, and with pods that are removed at once.
+fn leases_without_hold(store: &MemoryStore, start: Instant) -> Leases<&MemoryStore> {
+    let options = LeaseOptions {
+        hold: Duration::ZERO,
+        ..LeaseOptions::default()
+    };
+    Leases::with_clock(Registry::new(store), options, move || start).unwrap()
+}
+
 #[test]
 fn a_sweep_looks_at_what_is_due_and_at_nothing_else() {
     let start = Instant::now();
-    let registry = Registry::new(MemoryStore::new());
-    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let leases = leases_at(start);
     let mut batch = Batch::new();
     for pod in 0..PODS {
         let registration = ServiceRegistration::new("web", pod.to_string());
@@ -77,11 +91,7 @@ fn a_removal_that_fails_is_tried_again() {
     use crate::store::RegistryStore;
     let start = Instant::now();
     let store = MemoryStore::new();
-    let options = LeaseOptions {
-        hold: Duration::ZERO,
-        ..LeaseOptions::default()
-    };
-    let leases = Leases::with_clock(Registry::new(&store), options, move || start).unwrap();
+    let leases = leases_without_hold(&store, start);
     let registration = ServiceRegistration::new("web", "1");
     let lease = leases.register(registration, TTL).unwrap();
     // It hears the state, which `MemoryStore` gives inside a closure, too.
@@ -100,8 +110,7 @@ fn a_removal_that_fails_is_tried_again() {
 #[test]
 fn a_lease_leaves_nothing_in_the_queue() {
     let start = Instant::now();
-    let registry = Registry::new(MemoryStore::new());
-    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let leases = leases_at(start);
     let register = |pod: &str, ttl| {
         let registration = ServiceRegistration::new("web", pod);
         leases.register(registration, ttl).unwrap()
@@ -137,11 +146,7 @@ fn who_came_after_a_removal_that_failed_stays() {
     use crate::store::RegistryStore;
     let start = Instant::now();
     let store = MemoryStore::new();
-    let options = LeaseOptions {
-        hold: Duration::ZERO,
-        ..LeaseOptions::default()
-    };
-    let leases = Leases::with_clock(Registry::new(&store), options, move || start).unwrap();
+    let leases = leases_without_hold(&store, start);
     let registration = ServiceRegistration::new("web", "1");
     let _lost = leases.register(registration.clone(), TTL).unwrap();
     leases.sweep(start).unwrap();
@@ -157,8 +162,7 @@ fn who_came_after_a_removal_that_failed_stays() {
 #[test]
 fn a_renewal_behind_a_look_shows() {
     let start = Instant::now();
-    let registry = Registry::new(MemoryStore::new());
-    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let leases = leases_at(start);
     let web = ServiceRegistration::new("web", "1");
     let lease = leases.register(web, TTL).unwrap();
     let now = lease.0.ends();
@@ -175,8 +179,7 @@ fn a_renewal_behind_a_look_shows() {
 #[test]
 fn the_guard_forgets_names() {
     let start = Instant::now();
-    let registry = Registry::new(MemoryStore::new());
-    let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap();
+    let leases = leases_at(start);
     let names = || {
         leases.sweep(start).unwrap();
         leases.inner.sweeper.lock().unwrap().guard.names()

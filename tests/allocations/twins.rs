@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use service_registry::{Change, Result, Revision, ServiceKey};
+use service_registry::{Change, Result, Revision, delegate_store};
 
 use super::*;
 
@@ -18,12 +18,8 @@ struct Careless {
 }
 
 impl RegistryStore for Careless {
-    fn save_service(&self, service: ServiceInfo) -> Result<()> {
-        self.inner.save_service(service)
-    }
-    fn delete_service(&self, key: &str) -> Result<()> {
-        self.inner.delete_service(key)
-    }
+    delegate_store!(self => self.inner; except update_health_status, add_subscription, commit);
+
     fn update_health_status(
         &self,
         key: &str,
@@ -37,19 +33,9 @@ impl RegistryStore for Careless {
         let before = known.status();
         Ok(service_registry::HealthUpdate::Applied { before })
     }
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner.take_service(key)
-    }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
         self.groups.lock().unwrap().insert(service_group.into());
         self.inner.add_subscription(subscriber_key, service_group)
-    }
-    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner
-            .remove_subscription(subscriber_key, service_group)
-    }
-    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-        self.inner.remove_all_subscriptions(subscriber_key)
     }
     fn commit(&self, batch: Batch) -> Result<Revision> {
         for change in batch.changes() {
@@ -60,16 +46,6 @@ impl RegistryStore for Careless {
         }
         self.inner.commit(batch)
     }
-    fn clear(&self) -> Result<()> {
-        self.inner.clear()
-    }
-    fn close(&self) -> Result<()> {
-        self.inner.close()
-    }
-    fn revision(&self) -> Revision {
-        self.inner.revision()
-    }
-    forward_required!(reads self => self.inner);
 }
 
 /// A store that is still there when nobody has it any more. Its address is

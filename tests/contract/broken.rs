@@ -13,11 +13,12 @@ use service_registry::changes::{
     Cursor, Difference, Event, Log, LogOptions, ReadState, Reason, Selection, State, Watch,
 };
 use service_registry::{
-    Batch, Change, DynView, Expected, HealthUpdate, MemoryStore, OnForeign, RegistryStore,
-    RegistryView, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
+    Batch, Change, DynView, Expected, HealthUpdate, MemoryStore, OnForeign, RegistryStore, Result,
+    Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
 
 use crate::support::failing::{must_fail, must_hang};
+use crate::support::listed::Listed;
 use crate::support::teller::state_of;
 use crate::{
     batches, closing, closures, conditions, law, registry, restoring, revisions, services, shared,
@@ -203,69 +204,6 @@ impl Drop for Inner<'_> {
             pause();
             shown.fetch_max(revision.as_u64(), SeqCst);
         }
-    }
-}
-
-/// A copy of a state, so that the store is free while somebody looks at it.
-struct Copied {
-    revision: Revision,
-    services: Vec<ServiceInfo>,
-    groups: Vec<(String, Vec<ServiceKey>)>,
-}
-
-impl Copied {
-    fn of(view: &dyn DynView) -> Copied {
-        let subscribers = |group| view.subscribers(group).cloned().collect();
-        let groups = view
-            .groups()
-            .map(|group| (group.to_owned(), subscribers(group)));
-        Copied {
-            revision: view.revision(),
-            services: view.services().cloned().collect(),
-            groups: groups.collect(),
-        }
-    }
-}
-
-impl RegistryView for Copied {
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-    fn get(&self, key: &str) -> Option<&ServiceInfo> {
-        self.services.iter().find(|info| *info.key() == key)
-    }
-    fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        self.services.iter()
-    }
-    fn services_by_name<'a>(
-        &'a self,
-        service_name: &str,
-    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
-        let of_name = |info: &&ServiceInfo| info.service_name() == service_name;
-        let found: Vec<_> = self.services.iter().filter(of_name).collect();
-        found.into_iter()
-    }
-    fn subscribers<'a>(
-        &'a self,
-        service_group: &str,
-    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
-        let group = self.groups.iter().find(|(name, _)| name == service_group);
-        group.into_iter().flat_map(|(_, subscribers)| subscribers)
-    }
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let names: BTreeSet<&str> = self
-            .services
-            .iter()
-            .map(ServiceInfo::service_name)
-            .collect();
-        names.into_iter()
-    }
-    fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().map(|(name, _)| &**name)
-    }
-    fn stats(&self) -> StoreStats {
-        let subscriptions = self.groups.iter().map(|(_, all)| all.len()).sum();
-        StoreStats::new(self.services.len(), subscriptions)
     }
 }
 
@@ -578,10 +516,10 @@ impl RegistryStore for Broken {
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-        let mut copied = self.inner().with_view(Copied::of)?;
+        let mut copied = self.inner().with_view(Listed::of)?;
         if self.has(Fault::TornView) {
             pause();
-            copied.groups = self.inner().with_view(Copied::of)?.groups;
+            copied.groups = self.inner().with_view(Listed::of)?.groups;
         }
         visit(&copied);
         Ok(())

@@ -7,7 +7,7 @@ use std::thread;
 
 use service_registry::{RegistryView, ServiceInfo, ServiceStatus, StoreError, StoreStats};
 
-use crate::snapshots::{check_whole, register_and_unregister};
+use crate::snapshots::{check_whole, register_and_unregister, write_and_clear_beside};
 use crate::support::race::race;
 use crate::support::views::Views;
 use crate::support::{
@@ -125,15 +125,7 @@ pub fn a_kept_view_of_a_reader_holds_up_nobody<S: Views>(store: &S) {
     set_the_table(store);
     let mut reader = store.reader();
     let view = S::view(&mut reader);
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for n in 0..100 {
-                store.save_service(version("db", "pod-1", n)).unwrap();
-            }
-            store.clear().unwrap();
-        });
-        writer.join().unwrap();
-    });
+    write_and_clear_beside(store);
     assert_eq!(view.get(KEY), Some(&pod("db", "pod-1")));
     assert_eq!(S::view(&mut reader).stats(), StoreStats::default());
 }

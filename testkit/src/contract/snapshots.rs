@@ -185,15 +185,7 @@ pub fn a_kept_snapshot_holds_up_nobody<S: Snapshots + Sync>(store: &S) {
     // From inside a closure, on another thread, to its end: a lock would hang.
     store
         .with_service(KEY, |info| {
-            thread::scope(|scope| {
-                let writer = scope.spawn(|| {
-                    for n in 0..100 {
-                        store.save_service(version("db", "pod-1", n)).unwrap();
-                    }
-                    store.clear().unwrap();
-                });
-                writer.join().unwrap();
-            });
+            write_and_clear_beside(store);
             assert_eq!(*info, pod("db", "pod-1"));
             assert_eq!(store.stats(), Ok(StoreStats::default()));
         })
@@ -201,6 +193,20 @@ pub fn a_kept_snapshot_holds_up_nobody<S: Snapshots + Sync>(store: &S) {
     for snapshot in kept {
         assert_eq!(snapshot.get(KEY), Some(&pod("db", "pod-1")));
     }
+}
+
+/// Changes a pod and clears the store, on another thread, to its end: who holds up writers
+/// hangs here.
+pub(super) fn write_and_clear_beside(store: &(impl RegistryStore + Sync)) {
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for n in 0..100 {
+                store.save_service(version("db", "pod-1", n)).unwrap();
+            }
+            store.clear().unwrap();
+        });
+        writer.join().unwrap();
+    });
 }
 
 /// Checks a view under the writers of the tests below: pods have two

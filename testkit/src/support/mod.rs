@@ -21,6 +21,7 @@ pub mod dice;
 pub mod failing;
 pub mod follower;
 pub mod late;
+pub mod listed;
 pub mod model;
 pub mod race;
 #[macro_use]

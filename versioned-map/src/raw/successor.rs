@@ -118,8 +118,7 @@ impl<O: Owner> Turn<'_, O> {
     /// can hold so many at all.
     pub(crate) fn make_room(&mut self, map: u32, keys: usize) -> bool {
         let Usage { used, live, .. } = self.writer.usages[map as usize];
-        let all = used.max(live).checked_add(keys);
-        let Some(all) = all.filter(|&all| all < MOST) else {
+        let Some(all) = used.checked_add(keys).filter(|&all| all < MOST) else {
             return false;
         };
         // A table that is under way may be too small.

@@ -4,17 +4,16 @@
 //! no lock but those of the maps: one key is changed, and looked at, under the lock of its
 //! shard; several are changed one by one.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use service_registry::changes::{Difference, fold};
 use service_registry::{
-    Batch, Cause, Change, DynView, Expected, HealthUpdate, RegistryStore, RegistryView, Result,
-    Revision, ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
+    Batch, Cause, Change, DynView, Expected, HealthUpdate, RegistryStore, Result, Revision,
+    ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
+use service_registry_testkit::support::listed::Listed;
 
 use super::super::DashRegistry;
 use crate::subject::{Hand as _, Subject as _};
@@ -362,64 +361,14 @@ impl RegistryStore for Adapter {
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
         let registry = self.open()?;
         let groups = registry.groups.iter();
-        visit(&Copied {
+        // What was there when each map was copied.
+        visit(&Listed {
             revision: self.revision(),
             services: registry.all(),
             groups: groups
-                .map(|members| (members.key().clone(), members.values().cloned().collect()))
+                .map(|members| (members.key().to_string(), members.values().cloned().collect()))
                 .collect(),
         });
         Ok(())
-    }
-}
-
-/// What was there when each map was copied.
-struct Copied {
-    revision: Revision,
-    services: Vec<ServiceInfo>,
-    groups: BTreeMap<Arc<str>, Vec<ServiceKey>>,
-}
-
-impl RegistryView for Copied {
-    fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    fn get(&self, key: &str) -> Option<&ServiceInfo> {
-        self.services.iter().find(|info| *info.key() == *key)
-    }
-
-    fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        self.services.iter()
-    }
-
-    fn services_by_name<'a>(
-        &'a self,
-        service_name: &str,
-    ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
-        let of_name = |info: &&ServiceInfo| info.service_name() == service_name;
-        self.services.iter().filter(of_name).collect::<Vec<_>>().into_iter()
-    }
-
-    fn subscribers<'a>(
-        &'a self,
-        service_group: &str,
-    ) -> impl Iterator<Item = &'a ServiceKey> + use<'a> {
-        self.groups.get(service_group).into_iter().flatten()
-    }
-
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let names: std::collections::BTreeSet<&str> =
-            self.services.iter().map(ServiceInfo::service_name).collect();
-        names.into_iter()
-    }
-
-    fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.keys().map(|group| &**group)
-    }
-
-    fn stats(&self) -> StoreStats {
-        let pairs = self.groups.values().map(Vec::len).sum();
-        StoreStats::new(self.services.len(), pairs)
     }
 }
