@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Snapshots;
-use super::tables::prelude::*;
+use super::methods::prelude::*;
 use super::view::{check_order, check_store};
 use crate::changes::{OwnLog, ReadState};
 use crate::observe::Observed;
