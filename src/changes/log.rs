@@ -574,7 +574,7 @@ impl Inner {
     }
 }
 
-/// A net effect.
+/// The net effect of `changes`, for the log.
 fn effect_of(changes: impl IntoIterator<Item = Difference>) -> CommitEffect {
     let mut differences = changes.into_iter().collect();
     net(&mut differences);

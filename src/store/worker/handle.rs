@@ -53,7 +53,7 @@ const KEPT_TEXT: usize = 1024;
 ///
 /// # Watches
 ///
-/// As those of [`MemoryStore`]: the worker copies the state into the log, in O(*n*), for the
+/// As those of [`MemoryStore`](crate::MemoryStore): the worker copies the state into the log, in O(*n*), for the
 /// first watch and each time that the log has been filled; where the log does not hold one
 /// commit, with each commit (see [`LogOptions`]).
 ///
