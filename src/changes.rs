@@ -91,7 +91,7 @@ mod watch;
 pub use crate::model::subscription::Subscription;
 pub use aftermath::Aftermath;
 pub use difference::Difference;
-pub(crate) use difference::{Differences, Told};
+pub(crate) use difference::{CommitEffect, Differences};
 pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
 pub(crate) use fold::{changed, net};

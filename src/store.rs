@@ -16,10 +16,11 @@ use crate::model::upkeep::Upkeep;
 #[macro_use]
 mod delegate;
 #[macro_use]
-mod tables;
+mod methods;
 
 mod collect;
 mod differ;
+mod in_place;
 mod memory;
 mod noted;
 #[cfg(all(test, loom))]
@@ -29,6 +30,7 @@ mod models;
 mod reading;
 mod services;
 mod subscriptions;
+mod tables;
 mod view;
 mod write;
 

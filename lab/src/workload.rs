@@ -8,15 +8,15 @@ mod alone;
 mod burst;
 mod callgrind;
 mod crew;
-mod deck;
 mod differences;
 mod growth;
+mod notification;
 mod open_loop;
 mod order;
 mod percentiles;
+mod step_sequence;
 mod swing;
 mod task;
-mod told;
 mod verify;
 mod visibility;
 mod worker;
@@ -52,7 +52,7 @@ pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
             Box::new(burst::Burst::new(subject(), cell, operations, seed)?)
         }
         Orchestration::Told { watches, by } => {
-            Box::new(told::Told::new(subject(), cell, (watches, by), seed)?)
+            Box::new(notification::Notification::new(subject(), cell, (watches, by), seed)?)
         }
         Orchestration::Differences(many) => {
             Box::new(differences::Differences::new(subject(), cell, many, seed))

@@ -165,9 +165,9 @@ impl RoundRobin {
 
     // Relaxed: the counter orders nothing but itself, and the counts are guesses.
 
-    pub(super) fn turn(&self) -> Turn<'_> {
+    pub(super) fn turn(&self) -> RoundRobinTurn<'_> {
         let counts = [0, 1].map(|side| self.counts[side].load(Relaxed).max(1));
-        Turn {
+        RoundRobinTurn {
             of: self,
             number: self.next.fetch_add(1, Relaxed),
             counts,
@@ -175,8 +175,8 @@ impl RoundRobin {
     }
 }
 
-/// One turn.
-pub(super) struct Turn<'r> {
+/// One choice by [`RoundRobin`], with its number.
+pub(super) struct RoundRobinTurn<'r> {
     of: &'r RoundRobin,
     number: u64,
     /// How many pods are expected.
@@ -200,7 +200,7 @@ impl<'p> Offer<'p> for Place<'p> {
     }
 }
 
-impl<'p> Policy<'p> for Turn<'_> {
+impl<'p> Policy<'p> for RoundRobinTurn<'_> {
     type Choice = Place<'p>;
 
     fn toss(&self) -> u64 {

@@ -108,9 +108,9 @@ impl Difference {
 /// The differences of one commit: mostly one.
 pub(crate) type Differences = SmallVec<[Difference; 1]>;
 
-/// What a commit tells.
+/// What a commit did, for the log and its watches.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct CommitEffect {
     /// What it changed, as a net effect.
     pub(crate) differences: Differences,
     /// Whether it made the whole state another one, of which watches are told as a state.

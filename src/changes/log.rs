@@ -19,7 +19,7 @@ use std::{mem, process};
 
 use super::aftermath::Aftermath;
 use super::topic::{Entry, Topics};
-use super::{Cursor, Difference, LogOptions, Reason, Selection, State, Told, net};
+use super::{CommitEffect, Cursor, Difference, LogOptions, Reason, Selection, State, net};
 use crate::model::revision::Revision;
 use crate::model::upkeep::Upkeep;
 use crate::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
@@ -220,15 +220,15 @@ impl Log {
         revision: Revision,
         changes: impl IntoIterator<Item = Difference>,
     ) -> Aftermath {
-        self.append_net(revision, &mut told(changes))
+        self.append_net(revision, &mut effect_of(changes))
     }
 
     /// As [`append`](Self::append), of a net effect, which it takes.
-    pub(crate) fn append_net(&self, revision: Revision, told: &mut Told) -> Aftermath {
-        if told.is_restored {
+    pub(crate) fn append_net(&self, revision: Revision, effect: &mut CommitEffect) -> Aftermath {
+        if effect.is_restored {
             return self.restored(revision);
         }
-        self.append_to(&mut self.lock(), revision, told)
+        self.append_to(&mut self.lock(), revision, effect)
     }
 
     /// Notes that a commit has led to `revision`, and changed nothing but times of checks.
@@ -264,21 +264,21 @@ impl Log {
         changes: impl IntoIterator<Item = Difference>,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
-        self.append_net_with(revision, &mut told(changes), state)
+        self.append_net_with(revision, &mut effect_of(changes), state)
     }
 
     /// As [`append_with`](Self::append_with), of a net effect, which it takes.
     pub(crate) fn append_net_with(
         &self,
         revision: Revision,
-        told: &mut Told,
+        effect: &mut CommitEffect,
         state: impl FnOnce() -> State,
     ) -> Aftermath {
-        if told.is_restored {
+        if effect.is_restored {
             return self.restored_with(revision, state);
         }
         let mut inner = self.lock();
-        let mut aftermath = self.append_to(&mut inner, revision, told);
+        let mut aftermath = self.append_to(&mut inner, revision, effect);
         if inner.recording && !inner.checkpoint_reaches() {
             aftermath.checkpoint = inner.checkpoint.replace(Arc::new(state()));
         }
@@ -286,8 +286,13 @@ impl Log {
         aftermath
     }
 
-    fn append_to(&self, inner: &mut Inner, revision: Revision, told: &mut Told) -> Aftermath {
-        let changes = &mut told.differences;
+    fn append_to(
+        &self,
+        inner: &mut Inner,
+        revision: Revision,
+        effect: &mut CommitEffect,
+    ) -> Aftermath {
+        let changes = &mut effect.differences;
         let mut aftermath = Aftermath::default();
         if !inner.recording || inner.closed {
             return aftermath;
@@ -569,11 +574,11 @@ impl Inner {
     }
 }
 
-/// A net effect.
-fn told(changes: impl IntoIterator<Item = Difference>) -> Told {
+/// The net effect of `changes`, for the log.
+fn effect_of(changes: impl IntoIterator<Item = Difference>) -> CommitEffect {
     let mut differences = changes.into_iter().collect();
     net(&mut differences);
-    Told {
+    CommitEffect {
         differences,
         is_restored: false,
     }

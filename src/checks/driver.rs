@@ -62,13 +62,14 @@ struct Pod {
     incarnation: Revision,
     /// Probes in a row that succeeded, or, below zero, that failed.
     streak: i64,
-    turn: Turn,
+    probe: ProbeState,
 }
 
-enum Turn {
-    /// Its place in the queue.
-    At(Instant),
-    Probed(AbortHandle),
+/// Whether the next probe of a pod waits or runs.
+enum ProbeState {
+    /// It waits in the queue until this time.
+    Scheduled(Instant),
+    Running(AbortHandle),
 }
 
 /// A probe, and the record that it is of.
@@ -223,7 +224,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         let pod = Pod {
             incarnation,
             streak: 0,
-            turn: Turn::At(Instant::now()),
+            probe: ProbeState::Scheduled(Instant::now()),
         };
         self.pods.insert(key.clone(), pod);
         let first = Instant::now() + self.chance.part(spread);
@@ -233,17 +234,17 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
     /// Gives a pod, which has no place in the queue, one.
     fn enqueue(&mut self, key: &ServiceKey, at: Instant) {
         if let Some(pod) = self.pods.get_mut(key) {
-            pod.turn = Turn::At(at);
+            pod.probe = ProbeState::Scheduled(at);
             self.queue.insert((at, key.clone()));
         }
     }
 
     fn remove(&mut self, key: &ServiceKey) {
-        match self.pods.remove(key).map(|pod| pod.turn) {
-            Some(Turn::At(at)) => {
+        match self.pods.remove(key).map(|pod| pod.probe) {
+            Some(ProbeState::Scheduled(at)) => {
                 self.queue.remove(&(at, key.clone()));
             }
-            Some(Turn::Probed(task)) => {
+            Some(ProbeState::Running(task)) => {
                 self.under_way.remove(&task.id());
                 task.abort();
             }
@@ -294,7 +295,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             answer.unwrap_or(false)
         });
         self.under_way.insert(task.id(), under_way);
-        pod.turn = Turn::Probed(task);
+        pod.probe = ProbeState::Running(task);
         Ok(())
     }
 

@@ -1,15 +1,14 @@
 //! One sweep: hears what has happened in the store, judges what is due, and commits.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::Inner;
-use super::guard::Guard;
+use super::inner::Inner;
 use super::slot::{Nanos, Slot};
+use super::sweeper::{Sweeper, Withheld};
 use super::table::AT_ONCE;
-use crate::changes::{Difference, Event, Watch};
+use crate::changes::{Difference, Event};
 use crate::hash::RandomState;
 use crate::model::batch::Batch;
 use crate::model::cause::Cause;
@@ -32,38 +31,6 @@ pub struct Sweep {
     pub withheld: Vec<ServiceKey>,
     /// When the next sweep may find something that is due; `None` where nothing ends.
     pub next: Option<Instant>,
-}
-
-/// What sweeps remember. Whoever sweeps has it alone.
-#[derive(Debug)]
-pub(super) struct Sweeper {
-    watch: Watch,
-    pub(super) guard: Guard,
-    withheld: Vec<Withheld>,
-    /// Those whose leases have ended, and whose removal is to be committed.
-    condemned: Vec<Arc<Slot>>,
-}
-
-#[derive(Debug)]
-struct Withheld {
-    slot: Arc<Slot>,
-    /// When its lease ended. Where that is another time now, it was renewed.
-    ended: Nanos,
-    /// When it goes all the same.
-    until: Nanos,
-    /// Whether its status tells that it is withheld.
-    is_shown: bool,
-}
-
-impl Sweeper {
-    pub(super) fn new(watch: Watch, guard: Guard) -> Sweeper {
-        Sweeper {
-            watch,
-            guard,
-            withheld: Vec::new(),
-            condemned: Vec::new(),
-        }
-    }
 }
 
 impl<S: RegistryStore> Inner<S> {

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::Leases;
+use super::handle::Leases;
 use crate::model::error::StoreError;
 use crate::store::RegistryStore;
 

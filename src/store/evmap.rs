@@ -27,8 +27,8 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
+use super::methods::prelude::*;
 use super::tables::Tables;
-use super::tables::prelude::*;
 use super::write::{Before, ClearTables};
 use crate::changes::OwnLog;
 use crate::hash::RandomState;

@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::sync::Arc;
 
-use super::tables::prelude::*;
+use super::methods::prelude::*;
 use super::tables::{State, Tables};
 #[cfg(feature = "worker")]
 use crate::changes::Log;

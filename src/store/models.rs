@@ -21,7 +21,7 @@ use loom::sync::atomic::AtomicU64;
 use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use loom::thread::{self, JoinHandle};
 
-use super::tables::prelude::*;
+use super::methods::prelude::*;
 use crate::changes::Log;
 use crate::model::registration::ServiceRegistration;
 

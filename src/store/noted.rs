@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::write::{Before, ClearTables, Put, WriteTables, replace_all};
-use crate::changes::{Aftermath, Difference, Log, Told, net};
+use crate::changes::{Aftermath, CommitEffect, Difference, Log, net};
 use crate::model::cause::Cause;
 use crate::model::error::Result;
 use crate::model::key::ServiceKey;
@@ -17,7 +17,7 @@ use crate::model::time::Moment;
 /// Tables in a turn of writing, with what has changed in them if somebody wants to know.
 pub(crate) struct Noted<'t, T> {
     tables: &'t mut T,
-    told: Option<&'t mut Told>,
+    effect: Option<&'t mut CommitEffect>,
     /// Whether somebody has asked for the differences, which a restored store does not tell
     /// otherwise.
     is_asked: bool,
@@ -45,10 +45,10 @@ pub(crate) trait Tell {
     fn tell(
         &mut self,
         revisions: (Revision, Revision),
-        append: impl FnOnce(&Log, &mut Told) -> Aftermath,
+        append: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath>;
 
-    /// What was told, where that was asked for.
+    /// The differences, where the caller asked for them.
     fn asked(&mut self) -> Vec<Difference>;
 }
 
@@ -63,7 +63,7 @@ impl Tell for Nobody {
     ) -> Result<R> {
         write(&mut Noted {
             tables,
-            told: None,
+            effect: None,
             is_asked: false,
         })
     }
@@ -72,7 +72,7 @@ impl Tell for Nobody {
     fn tell(
         &mut self,
         _: (Revision, Revision),
-        _: impl FnOnce(&Log, &mut Told) -> Aftermath,
+        _: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath> {
         None
     }
@@ -88,7 +88,7 @@ pub(crate) struct Telling<'l> {
     /// `None` where nothing is recorded.
     log: Option<&'l Log>,
     is_asked: bool,
-    told: Told,
+    effect: CommitEffect,
     asked: Vec<Difference>,
 }
 
@@ -103,7 +103,7 @@ impl<'l> Telling<'l> {
         is_wanted.then(|| Telling {
             log,
             is_asked,
-            told: Told::default(),
+            effect: CommitEffect::default(),
             asked: Vec::new(),
         })
     }
@@ -117,7 +117,7 @@ impl Tell for Telling<'_> {
     ) -> Result<R> {
         write(&mut Noted {
             tables,
-            told: Some(&mut self.told),
+            effect: Some(&mut self.effect),
             is_asked: self.is_asked,
         })
     }
@@ -125,19 +125,19 @@ impl Tell for Telling<'_> {
     fn tell(
         &mut self,
         (before, revision): (Revision, Revision),
-        append: impl FnOnce(&Log, &mut Told) -> Aftermath,
+        append: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath> {
-        let told = &mut self.told;
-        net(&mut told.differences);
+        let effect = &mut self.effect;
+        net(&mut effect.differences);
         if self.is_asked {
-            self.asked = told.differences.to_vec();
+            self.asked = effect.differences.to_vec();
         }
         let log = self.log.filter(|_| before != revision)?;
-        if told.differences.is_empty() && !told.is_restored && !log.is_idle() {
+        if effect.differences.is_empty() && !effect.is_restored && !log.is_idle() {
             log.pass(revision);
             return None;
         }
-        Some(append(log, told))
+        Some(append(log, effect))
     }
 
     fn asked(&mut self) -> Vec<Difference> {
@@ -156,8 +156,8 @@ pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
 impl<T: WriteTables> Noted<'_, T> {
     #[inline]
     fn note(&mut self, difference: impl FnOnce(&T) -> Option<Difference>) {
-        if let Some(told) = &mut self.told {
-            aside(|| told.differences.extend(difference(self.tables)));
+        if let Some(effect) = &mut self.effect {
+            aside(|| effect.differences.extend(difference(self.tables)));
         }
     }
 
@@ -174,10 +174,10 @@ impl<T: WriteTables> Noted<'_, T> {
 impl<T: ClearTables> Noted<'_, T> {
     /// As [`ClearTables::clear`].
     pub(crate) fn clear(&mut self) -> impl Sized + use<T> {
-        if let Some(Told {
+        if let Some(CommitEffect {
             differences: changes,
             ..
-        }) = &mut self.told
+        }) = &mut self.effect
         {
             self.tables.each_record(|last| {
                 changes.push(Difference::Removed {
@@ -227,8 +227,8 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
     }
 
     fn replace_all(&mut self, services: Vec<ServiceInfo>, subscriptions: Vec<Subscription>) {
-        if let Some(told) = &mut self.told {
-            told.is_restored = true;
+        if let Some(effect) = &mut self.effect {
+            effect.is_restored = true;
         }
         if !self.is_asked {
             return self.tables.replace_all(services, subscriptions);
@@ -238,7 +238,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
 
     #[inline]
     fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before> {
-        if self.told.is_none() {
+        if self.effect.is_none() {
             return self.tables.put_record(service, how);
         }
         aside(|| {
@@ -282,11 +282,11 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
         let next = self.next_revision();
-        let Noted { tables, told, .. } = self;
-        let Some(Told {
+        let Noted { tables, effect, .. } = self;
+        let Some(CommitEffect {
             differences: changes,
             ..
-        }) = told
+        }) = effect
         else {
             return tables.set_health(key, status, checked_at, see);
         };
@@ -330,11 +330,12 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
 
     fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
         let groups = self.tables.unsubscribe_all(subscriber_key);
-        if let Some(told) = &mut self.told
+        if let Some(effect) = &mut self.effect
             && !groups.is_empty()
             && let Ok(subscriber) = subscriber_key.parse()
         {
-            told.differences
+            effect
+                .differences
                 .extend(groups.iter().map(|group| unsubscribed(&subscriber, group)));
         }
         groups

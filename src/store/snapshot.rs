@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Snapshots;
-use super::tables::prelude::*;
+use super::methods::prelude::*;
 use super::view::{check_order, check_store};
 use crate::changes::{OwnLog, ReadState};
 use crate::observe::Observed;
@@ -136,7 +136,7 @@ impl SnapshotStore {
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
         let mut observed = Observed::ask(Some("snapshot"));
-        let turn = self.newest.turn();
+        let turn = self.newest.lock();
         observed.begin();
         match Telling::new(&*self.log, is_asked) {
             None => self
@@ -155,7 +155,7 @@ impl SnapshotStore {
     fn write_in<R>(
         &self,
         mut observed: Observed,
-        turn: published::Turn<'_, Root>,
+        turn: published::WriteLock<'_, Root>,
         telling: &mut impl Tell,
         write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
     ) -> Result<Written<R>> {
@@ -182,7 +182,7 @@ impl SnapshotStore {
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let read = OfStore(self.newest.downgrade());
         self.log.watch(selection, from, Arc::new(read), || {
-            let _turn = self.newest.turn();
+            let _turn = self.newest.lock();
             match self.newest.load() {
                 root if root.is_closed() => Err(StoreError::Closed),
                 root => Ok(root.current()),
@@ -201,7 +201,7 @@ impl SnapshotStore {
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
-        let turn = self.newest.turn();
+        let turn = self.newest.lock();
         let last = self.current_revision();
         let replaced = turn.publish(Root::closed(last, self.log.store()));
         drop(turn);
@@ -398,7 +398,7 @@ mod models {
     ) -> Result<ServiceStatus> {
         let cell = &subject.store.newest;
         let mut root = Root::clone(&cell.load());
-        let turn = cell.turn();
+        let turn = cell.lock();
         let moment = Moment::new("checked_at", SystemTime::UNIX_EPOCH)?;
         let update = root.set_health(key, status, moment, |_| ());
         root.settle();
@@ -424,7 +424,7 @@ mod models {
         batch: Batch,
     ) -> Result<Revision> {
         let SnapshotStore { log, newest, .. } = &*subject.store;
-        let turn = newest.turn();
+        let turn = newest.lock();
         let mut root = Root::clone(&newest.load());
         let revision = tell_and_publish(log, &mut root, batch, Root::settle)?;
         drop(turn.publish(root));
@@ -443,7 +443,7 @@ mod models {
 
     fn close_with_a_revision_from_before_the_turn(subject: &Subject<SnapshotStore>) {
         let last = subject.store.current_revision();
-        let turn = subject.store.newest.turn();
+        let turn = subject.store.newest.lock();
         drop(turn.publish(Root::closed(last, 0)));
     }
 
@@ -466,7 +466,7 @@ mod models {
 
     /// Twin: the changes are published, and then the revision that they make.
     fn publish_before_it_is_settled(store: &SnapshotStore, batch: Batch) {
-        let turn = store.newest.turn();
+        let turn = store.newest.lock();
         let mut root = Root::clone(&store.newest.load());
         root.apply_batch(batch).unwrap();
         drop(turn.publish(root.clone()));
@@ -476,7 +476,7 @@ mod models {
 
     /// Twin: a commit is published to see whether it can be, taken back, and made.
     fn publish_and_take_back(store: &SnapshotStore, batch: Batch) {
-        let turn = store.newest.turn();
+        let turn = store.newest.lock();
         let mut root = Root::clone(&store.newest.load());
         root.apply_batch(batch).unwrap();
         root.settle();

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, Weak};
 
+use super::methods::prelude::*;
 use super::reading::Reading;
-use super::tables::prelude::*;
 use super::tables::{State, Tables};
 use crate::changes::{OwnLog, ReadState};
 use crate::observe::Observed;

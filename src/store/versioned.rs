@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 
 use super::Snapshots;
 use super::differ::Numbers;
-use super::tables::prelude::*;
+use super::methods::prelude::*;
 use super::view::{check_order, check_store, differences_by};
 use crate::changes::{Aftermath, OwnLog, ReadState};
 use crate::observe::Observed;

@@ -7,9 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use super::deck::{Deck, Draw};
 use super::order::{self, Order, Share};
 use super::percentiles::Percentiles;
+use super::step_sequence::{SequenceOptions, StepSequence};
 use super::task::{Task, tasks};
 use super::verify::verify;
 use crate::fault::Fault;
@@ -163,21 +163,21 @@ fn idlers<S: Shared>(
 ) -> Result<Vec<Member<(), ()>>, Fault> {
     let fleet = Fleet(cell.holds);
     let mut dice = dice(seed, "idle");
-    let draw = Draw {
+    let options = SequenceOptions {
         mix: &beside.mix,
         keys: cell.keys,
         popular: &shuffled(fleet.0.services, &mut dice),
         hand: None,
     };
-    let deck = Arc::new(Deck::new(fleet, &draw, beside.threads, &mut dice));
+    let sequence = Arc::new(StepSequence::new(fleet, &options, beside.threads, &mut dice));
     let (tell, told) = channel();
     let mut idle = Vec::with_capacity(beside.threads);
     for at in 0..beside.threads as u64 {
-        let (subject, deck, tell) = (subject.clone(), deck.clone(), tell.clone());
+        let (subject, sequence, tell) = (subject.clone(), sequence.clone(), tell.clone());
         let (keep, ended) = channel::<()>();
         let work = move || {
             let mut hand = subject.hand();
-            let _ = tell.send(deck.run(&mut hand, at, 1, epoch()));
+            let _ = tell.send(sequence.run(&mut hand, at, 1, epoch()));
             drop(tell);
             // Comes back when the other side is dropped.
             let _ = ended.recv();

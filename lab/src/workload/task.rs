@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::deck::{Deck, Draw};
 use super::open_loop::Caller;
 use super::order::{Order, Share};
+use super::step_sequence::{SequenceOptions, StepSequence};
 use super::swing::Swing;
 use super::verify::Checks;
 use super::visibility;
@@ -90,7 +90,7 @@ pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
         if let Some(swing) = Swing::new(fleet, mix, thread, &mut dice) {
             return Task::Swing(swing);
         }
-        let draw = Draw {
+        let options = SequenceOptions {
             mix,
             keys: cell.keys,
             popular: &popular,
@@ -99,7 +99,7 @@ pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
                 _ => None,
             },
         };
-        Task::Steps(Worker::new(Deck::new(fleet, &draw, all, &mut dice), rate))
+        Task::Steps(Worker::new(StepSequence::new(fleet, &options, all, &mut dice), rate))
     };
     let measured = (0..cell.threads).map(|thread| task(thread, &cell.mix, None));
     let mut tasks: Vec<Task> = measured.collect();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::deck::Deck;
 use super::order::{Order, Share};
+use super::step_sequence::StepSequence;
 use crate::subject::Hand;
 
 /// How long a thread works between two looks at the clock, once it knows how many
@@ -14,7 +14,7 @@ const BETWEEN: Duration = Duration::from_micros(20);
 /// What a thread does, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Worker {
-    deck: Deck,
+    sequence: StepSequence,
     /// How often it works, in steps a second at even distances; as fast as it can where that is
     /// not said.
     rate: Option<u32>,
@@ -22,8 +22,8 @@ pub(super) struct Worker {
     done: u64,
     /// How many it does between two looks at the clock.
     batch: u32,
-    /// The last batches, as far back as each step of the deck was done last: from which
-    /// step on, how many, and when. Of a deck that changes nothing none are kept.
+    /// The last batches, as far back as each step of the sequence was done last: from which
+    /// step on, how many, and when. Of a sequence that changes nothing none are kept.
     stamps: VecDeque<(u64, u32, SystemTime)>,
     keeps_stamps: bool,
     /// One moment on both clocks.
@@ -31,15 +31,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(deck: Deck, rate: Option<u32>) -> Worker {
-        let keeps_stamps = (0..deck.len() as u64).any(|step| deck.changes(step).next().is_some());
+    pub(super) fn new(sequence: StepSequence, rate: Option<u32>) -> Worker {
+        let keeps_stamps =
+            (0..sequence.len() as u64).any(|step| sequence.changes(step).next().is_some());
         // At a pace each step has a stamp. Room for them is made and written to now: growing
         // later would hold up an operation for milliseconds.
-        let most = if keeps_stamps && rate.is_some() { deck.len() + 1 } else { 0 };
+        let most = if keeps_stamps && rate.is_some() { sequence.len() + 1 } else { 0 };
         let mut stamps = vec![(1, 1, SystemTime::now()); most];
         stamps.clear();
         Worker {
-            deck,
+            sequence,
             rate,
             done: 0,
             batch: 1,
@@ -51,7 +52,7 @@ impl Worker {
 
     /// How many operations a step is.
     pub(super) fn weight(&self) -> u64 {
-        self.deck.weight()
+        self.sequence.weight()
     }
 
     /// Works until the slice is over.
@@ -71,9 +72,9 @@ impl Worker {
             let count = self.batch;
             share.wrong += self.step(hand, count, before);
             let after = Instant::now();
-            share.count(order, u64::from(count) * self.deck.weight(), before, after);
+            share.count(order, u64::from(count) * self.sequence.weight(), before, after);
             let took = after - before;
-            if took < BETWEEN / 2 && (count as usize) < self.deck.len() {
+            if took < BETWEEN / 2 && (count as usize) < self.sequence.len() {
                 self.batch = count * 2;
             } else if took > BETWEEN * 2 && count > 1 {
                 self.batch = count / 2;
@@ -87,11 +88,11 @@ impl Worker {
     #[inline]
     pub(super) fn step(&mut self, hand: &mut impl Hand, count: u32, now: Instant) -> u64 {
         let now = self.clocks.1 + (now - self.clocks.0);
-        let wrong = self.deck.run(hand, self.done, count, now);
+        let wrong = self.sequence.run(hand, self.done, count, now);
         let first = self.done;
         self.done += u64::from(count);
         if self.keeps_stamps {
-            let oldest = self.done.saturating_sub(self.deck.len() as u64);
+            let oldest = self.done.saturating_sub(self.sequence.len() as u64);
             while self.stamps.get(1).is_some_and(|(from, ..)| *from <= oldest) {
                 self.stamps.pop_front();
             }
@@ -100,7 +101,7 @@ impl Worker {
         wrong
     }
 
-    /// The same with a hand of the deck, which is so large.
+    /// The same with a hand of the sequence, which is so large.
     #[inline]
     pub(super) fn play(&mut self, hand: &mut impl Hand, size: u32, now: Instant) -> u64 {
         let wrong = self.step(hand, size, now);
@@ -110,12 +111,12 @@ impl Worker {
 
     /// Which health it set last on each pod, by number of the pod.
     pub(super) fn last_checks(&self) -> BTreeMap<usize, SystemTime> {
-        let oldest = self.done.saturating_sub(self.deck.len() as u64);
+        let oldest = self.done.saturating_sub(self.sequence.len() as u64);
         let mut last = BTreeMap::new();
         for (from, count, now) in &self.stamps {
             for at in 0..*count {
                 let step = from + u64::from(at);
-                let pods = self.deck.changes(step).filter(|_| step >= oldest);
+                let pods = self.sequence.changes(step).filter(|_| step >= oldest);
                 last.extend(pods.map(|pod| (pod, *now + Duration::new(0, at))));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Calls, KEY, Subject, everything, looks, spawn};
 use crate::changes::models::recv_commit;
 use crate::changes::{Event, Log, ReadState};
-use crate::store::tables::prelude::*;
+use crate::store::methods::prelude::*;
 
 const TOLD_EARLY: &str = "a watch told of a commit before it could be read";
 const WATCHED: &str = "a closed store is watched";

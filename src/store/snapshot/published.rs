@@ -12,7 +12,7 @@
 //! `a_counter_beside_the_pointer` below is that protocol.)
 //!
 //! Writers read the newest value, make one of it, and publish that, in turns: a
-//! [`Turn`] is a lock that no reader ever asks for.
+//! [`WriteLock`] is a lock that no reader ever asks for.
 //!
 //! loom cannot see into `arc-swap`, so under loom the stand-in of
 //! [`crate::sync`] takes its place.
@@ -24,7 +24,7 @@ use crate::sync::{ArcSwap, Cache, Mutex, MutexGuard};
 
 pub(super) struct Published<T> {
     pointer: Arc<ArcSwap<T>>,
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
 }
 
 /// The newest value, kept at hand: renewed when the pointer has moved.
@@ -34,7 +34,7 @@ pub(super) type Reader<T> = Cache<Arc<ArcSwap<T>>, Arc<T>>;
 pub(super) type Unpublished<T> = Weak<ArcSwap<T>>;
 
 /// The right to publish, which one writer has at a time.
-pub(super) struct Turn<'a, T> {
+pub(super) struct WriteLock<'a, T> {
     pointer: &'a ArcSwap<T>,
     _guard: MutexGuard<'a, ()>,
 }
@@ -43,7 +43,7 @@ impl<T> Published<T> {
     pub(super) fn new(first: T) -> Published<T> {
         Published {
             pointer: Arc::new(ArcSwap::from_pointee(first)),
-            turn: Mutex::new(()),
+            write_lock: Mutex::new(()),
         }
     }
 
@@ -68,17 +68,20 @@ impl<T> Published<T> {
         Cache::new(self.pointer.clone())
     }
 
-    /// Waits for this writer's turn.
-    pub(super) fn turn(&self) -> Turn<'_, T> {
-        Turn {
+    /// Waits until no other writer has the lock, and takes it.
+    pub(super) fn lock(&self) -> WriteLock<'_, T> {
+        WriteLock {
             pointer: &self.pointer,
             // A writer that panicked has published nothing.
-            _guard: self.turn.lock().unwrap_or_else(PoisonError::into_inner),
+            _guard: self
+                .write_lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
 
-impl<T> Turn<'_, T> {
+impl<T> WriteLock<'_, T> {
     /// Makes `value` the newest one, and hands out the one before: dropping it may
     /// take long, and is not for this writer's turn.
     #[must_use]
@@ -146,20 +149,20 @@ mod models {
     }
 
     const REAL: Protocol = Protocol {
-        publish: |cell, value| drop(cell.published.turn().publish(value)),
+        publish: |cell, value| drop(cell.published.lock().publish(value)),
         read: |handle, _| **handle.reader.load(),
     };
 
     /// Twin: a counter tells of a new value, after it is there.
     fn count_after(cell: &Cell, value: u64) {
-        let turn = cell.published.turn();
+        let turn = cell.published.lock();
         drop(turn.publish(value));
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
     }
 
     /// Twin: a counter tells of a new value, before it is there.
     fn count_before(cell: &Cell, value: u64) {
-        let turn = cell.published.turn();
+        let turn = cell.published.lock();
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
         drop(turn.publish(value));
     }
@@ -271,14 +274,14 @@ mod models {
 
     #[test]
     fn models_what_was_loaded_never_changes() {
-        what_was_loaded_never_changes(|cell, value| drop(cell.turn().publish(pair(value))));
+        what_was_loaded_never_changes(|cell, value| drop(cell.lock().publish(pair(value))));
     }
 
     #[test]
     #[should_panic(expected = "what was loaded has changed")]
     fn models_twin_a_value_that_is_overwritten_in_place_is_rejected() {
         what_was_loaded_never_changes(|cell, value| {
-            let turn = cell.turn();
+            let turn = cell.lock();
             for half in &*cell.load_full() {
                 half.store(value, Relaxed);
             }
@@ -335,7 +338,7 @@ mod models {
     #[test]
     fn models_no_update_is_lost_between_two_writers() {
         no_update_is_lost_between_two_writers(|cell| {
-            let turn = cell.turn();
+            let turn = cell.lock();
             let next = *cell.load_full() + 1;
             drop(turn.publish(next));
         });
@@ -346,7 +349,7 @@ mod models {
     fn models_twin_reading_before_the_turn_is_rejected() {
         no_update_is_lost_between_two_writers(|cell| {
             let next = *cell.load_full() + 1;
-            drop(cell.turn().publish(next));
+            drop(cell.lock().publish(next));
         });
     }
 }

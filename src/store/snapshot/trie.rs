@@ -35,33 +35,25 @@
 // Indices are made of a few bits of a hash.
 #![allow(clippy::cast_possible_truncation)]
 
+mod leaf;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use arrayvec::ArrayVec;
-use wide::u8x16;
+use leaf::{Leaf, own_leaf};
+
+pub(super) use leaf::Entry;
 
 /// log2 of the children of a branch.
 const BRANCH_BITS: u32 = 4;
 const BRANCH: usize = 1 << BRANCH_BITS;
 /// log2 of the largest root.
 const ROOT_BITS: u32 = 6;
-/// How many entries a leaf has room for: as many as one vector comparison takes,
-/// and so many more than the average that hardly any leaf needs a second one.
-const LEAF: usize = 16;
 /// The average number of entries a leaf may hold before their number doubles.
 const FULL: usize = 8;
 /// ... and falls to before it halves.
 const SPARSE: usize = 2;
-
-/// What can be stored: a handle that is cheap to clone, and knows its hash.
-pub(super) trait Entry: Clone {
-    fn hash(&self) -> u64;
-    fn key(&self) -> &str;
-    /// Whether both are clones of one.
-    fn same(&self, other: &Self) -> bool;
-    /// Reads the counter that a clone is about to write; see `store::collect`.
-    fn touch(&self);
-}
 
 pub(super) struct Trie<E> {
     root: Arc<[Node<E>]>,
@@ -75,14 +67,6 @@ pub(super) struct Trie<E> {
 enum Node<E> {
     Branch(Arc<[Node<E>; BRANCH]>),
     Leaf(Arc<Leaf<E>>),
-}
-
-struct Leaf<E> {
-    /// One byte of each entry's hash; beyond the entries, anything.
-    tags: u8x16,
-    entries: ArrayVec<E, LEAF>,
-    /// For the rare leaf that is full.
-    overflow: Option<Arc<Leaf<E>>>,
 }
 
 impl<E> Clone for Trie<E> {
@@ -99,16 +83,6 @@ impl<E> Clone for Node<E> {
         match self {
             Node::Branch(branch) => Node::Branch(branch.clone()),
             Node::Leaf(leaf) => Node::Leaf(leaf.clone()),
-        }
-    }
-}
-
-impl<E: Clone> Clone for Leaf<E> {
-    fn clone(&self) -> Leaf<E> {
-        Leaf {
-            tags: self.tags,
-            entries: self.entries.clone(),
-            overflow: self.overflow.clone(),
         }
     }
 }
@@ -292,13 +266,6 @@ fn each_difference<E: Entry>(
     }
 }
 
-fn own_leaf<E: Entry>(leaf: &mut Arc<Leaf<E>>) -> &mut Leaf<E> {
-    if Arc::get_mut(leaf).is_none() {
-        leaf.entries.iter().for_each(E::touch);
-    }
-    Arc::make_mut(leaf)
-}
-
 /// How many branches lie between the root and the leaves.
 fn depth(bits: u32) -> u32 {
     bits.saturating_sub(ROOT_BITS).div_ceil(BRANCH_BITS)
@@ -325,99 +292,6 @@ impl<E> Node<E> {
             Node::Branch(branch) => Arc::strong_count(branch),
             Node::Leaf(leaf) => Arc::strong_count(leaf),
         });
-    }
-}
-
-impl<E: Entry> Leaf<E> {
-    /// Every entry, those that did not fit included.
-    fn all(&self) -> impl Iterator<Item = &E> {
-        let leaves = std::iter::successors(Some(self), |leaf| leaf.overflow.as_deref());
-        leaves.flat_map(|leaf| &leaf.entries)
-    }
-
-    fn new() -> Leaf<E> {
-        Leaf {
-            tags: u8x16::ZERO,
-            entries: ArrayVec::new(),
-            overflow: None,
-        }
-    }
-
-    fn tag(hash: u64) -> u8 {
-        hash as u8
-    }
-
-    /// The places whose tag is that of `hash`.
-    #[inline]
-    fn candidates(&self, hash: u64) -> Candidates {
-        let tag = u8x16::splat(Leaf::<E>::tag(hash));
-        let places = self.tags.cmp_eq(tag).move_mask().cast_unsigned();
-        let used = (1 << self.entries.len()) - 1;
-        Candidates(places & used)
-    }
-
-    fn position(&self, hash: u64, key: &str) -> Option<usize> {
-        self.candidates(hash)
-            .find(|&index| self.entries[index].key() == key)
-    }
-
-    fn push(&mut self, entry: E) {
-        if self.entries.is_full() {
-            let overflow = self.overflow.get_or_insert_with(|| Arc::new(Leaf::new()));
-            own_leaf(overflow).push(entry);
-            return;
-        }
-        *self.tag_mut(self.entries.len()) = Leaf::<E>::tag(entry.hash());
-        self.entries.push(entry);
-    }
-
-    fn tag_mut(&mut self, place: usize) -> &mut u8 {
-        &mut self.tags.as_array_mut()[place]
-    }
-
-    /// Puts `entry` in the place of the one with its key, or gives it back.
-    fn replace(&mut self, entry: E) -> Result<(), E> {
-        if let Some(index) = self.position(entry.hash(), entry.key()) {
-            self.entries[index] = entry;
-            return Ok(());
-        }
-        match &mut self.overflow {
-            Some(overflow) => own_leaf(overflow).replace(entry),
-            None => Err(entry),
-        }
-    }
-
-    fn remove(&mut self, hash: u64, key: &str) -> Option<E> {
-        let removed = if let Some(index) = self.position(hash, key) {
-            let last = self.entries.len() - 1;
-            *self.tag_mut(index) = *self.tag_mut(last);
-            let removed = self.entries.swap_remove(index);
-            if let Some(entry) = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop()) {
-                self.push(entry);
-            }
-            removed
-        } else {
-            own_leaf(self.overflow.as_mut()?).remove(hash, key)?
-        };
-        self.drop_empty_overflow();
-        Some(removed)
-    }
-
-    /// Takes an entry away, from the last leaf that has one.
-    fn pop(&mut self) -> Option<E> {
-        let entry = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop());
-        self.drop_empty_overflow();
-        entry.or_else(|| self.entries.pop())
-    }
-
-    fn drop_empty_overflow(&mut self) {
-        if self
-            .overflow
-            .as_ref()
-            .is_some_and(|leaf| leaf.entries.is_empty())
-        {
-            self.overflow = None;
-        }
     }
 }
 
@@ -455,162 +329,5 @@ impl<'a, E: Entry> Iterator for Iter<'a, E> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
-    }
-}
-
-/// Places in a leaf, as bits.
-struct Candidates(u32);
-
-impl Iterator for Candidates {
-    type Item = usize;
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        if self.0 == 0 {
-            return None;
-        }
-        let place = self.0.trailing_zeros();
-        self.0 &= self.0 - 1;
-        Some(place as usize)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
-
-    /// An entry with a hash of our choosing.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    struct Pod {
-        hash: u64,
-        key: String,
-        value: u32,
-    }
-
-    impl Entry for Pod {
-        fn hash(&self) -> u64 {
-            self.hash
-        }
-        fn key(&self) -> &str {
-            &self.key
-        }
-        fn same(&self, other: &Pod) -> bool {
-            self == other
-        }
-        fn touch(&self) {}
-    }
-
-    fn get<'a>(trie: &'a Trie<Pod>, hash: u64, key: &str) -> Option<&'a Pod> {
-        trie.find(hash, |pod| pod.key == key)
-    }
-
-    /// Spread over the whole range, or all in a few leaves.
-    fn hash_of(key: u16, crowded: bool) -> u64 {
-        let spread = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        if crowded { spread & 0x3 } else { spread }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Insert(u16, u32),
-        Remove(u16),
-        Keep,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            5 => (0..600_u16, any::<u32>()).prop_map(|(key, value)| Step::Insert(key, value)),
-            3 => (0..600_u16).prop_map(Step::Remove),
-            1 => Just(Step::Keep),
-        ];
-        prop::collection::vec(step, 0..1500)
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// A trie answers as a map does, and what was cloned stays as it was.
-        #[test]
-        fn a_trie_is_a_map_and_its_clones_never_change(steps in steps(), crowded in any::<bool>()) {
-            let mut trie = Trie::default();
-            let mut model = BTreeMap::new();
-            let mut kept: Vec<(Trie<Pod>, BTreeMap<u16, u32>)> = Vec::new();
-            for step in steps {
-                match step {
-                    Step::Insert(key, value) => {
-                        model.insert(key, value);
-                        let hash = hash_of(key, crowded);
-                        trie.insert(Pod { hash, key: key.to_string(), value });
-                    }
-                    Step::Remove(key) => {
-                        let removed = trie.remove(hash_of(key, crowded), &key.to_string());
-                        prop_assert_eq!(removed.map(|pod| pod.value), model.remove(&key));
-                    }
-                    Step::Keep => kept.push((trie.clone(), model.clone())),
-                }
-            }
-            kept.push((trie, model));
-            for (trie, model) in kept {
-                prop_assert_eq!(trie.len(), model.len());
-                for key in 0..600 {
-                    let found = get(&trie, hash_of(key, crowded), &key.to_string());
-                    prop_assert_eq!(found.map(|pod| &pod.value), model.get(&key));
-                }
-                let listed: BTreeMap<u16, u32> =
-                    trie.iter().map(|pod| (pod.key.parse().unwrap(), pod.value)).collect();
-                prop_assert_eq!(trie.iter().count(), model.len());
-                prop_assert_eq!(listed, model);
-            }
-        }
-    }
-
-    #[test]
-    fn it_grows_shrinks_and_keeps_its_depth_uniform() {
-        let mut trie = Trie::default();
-        for key in 0..40_000_u16 {
-            let hash = hash_of(key, false);
-            trie.insert(Pod {
-                hash,
-                key: key.to_string(),
-                value: 0,
-            });
-        }
-        assert!(trie.bits > ROOT_BITS + BRANCH_BITS, "{}", trie.bits);
-        assert_eq!(trie.iter().size_hint().0, 40_000);
-        for key in 0..40_000_u16 {
-            trie.remove(hash_of(key, false), &key.to_string()).unwrap();
-        }
-        assert_eq!((trie.bits, trie.len()), (0, 0));
-    }
-
-    #[test]
-    fn a_batch_pays_for_each_node_once() {
-        let mut trie = Trie::default();
-        for key in 0..1000 {
-            let hash = hash_of(key, false);
-            trie.insert(Pod {
-                hash,
-                key: key.to_string(),
-                value: 0,
-            });
-        }
-        let before = trie.clone();
-        let hash = hash_of(1, false);
-        trie.insert(Pod {
-            hash,
-            key: "1".into(),
-            value: 1,
-        });
-        let leaf = std::ptr::from_ref(trie.leaf(hash));
-        assert!(!std::ptr::eq(leaf, before.leaf(hash)));
-        trie.insert(Pod {
-            hash,
-            key: "1".into(),
-            value: 2,
-        });
-        assert!(std::ptr::eq(leaf, trie.leaf(hash)));
-        assert_eq!(get(&before, hash, "1").unwrap().value, 0);
     }
 }

@@ -8,7 +8,7 @@ use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use super::tables::{Cleared, GROUPS, NAMES, OF_STATS, SERVICES, STATS, Turn};
 use crate::model::record::Effect;
 use crate::store::StoreStats;
-use crate::store::tables::prelude::*;
+use crate::store::methods::prelude::*;
 use crate::store::write::{Before, ClearTables};
 
 fn hash(turn: &Turn<'_>, key: &str) -> u64 {

@@ -74,7 +74,7 @@ enum Followers {
 }
 
 /// A subject, those who follow one of its names, and the thread that changes a pod of it.
-pub(super) struct Told<S> {
+pub(super) struct Notification<S> {
     followers: Followers,
     board: Arc<Board>,
     subject: S,
@@ -97,13 +97,13 @@ fn sleep(mut follower: Follower, board: &Arc<Board>) {
     }
 }
 
-impl<S: Shared> Told<S> {
+impl<S: Shared> Notification<S> {
     pub(super) fn new(
         subject: S,
         cell: &Cell,
         (many, sleep_by): (usize, Sleep),
         seed: u64,
-    ) -> Result<Told<S>, Fault> {
+    ) -> Result<Notification<S>, Fault> {
         let fleet = Fleet(cell.holds);
         let mut dice = dice(seed, "told");
         let pod = dice.random_range(0..fleet.0.services);
@@ -143,7 +143,7 @@ impl<S: Shared> Told<S> {
             Followers::Asleep((0..many).map(thread).collect::<Result<_, _>>()?)
         };
         seats.into_iter().take(1).for_each(seat::take);
-        let mut told = Told {
+        let mut stage = Notification {
             followers,
             board,
             subject,
@@ -154,8 +154,8 @@ impl<S: Shared> Told<S> {
             changes: 0,
             dice,
         };
-        told.rest()?;
-        Ok(told)
+        stage.rest()?;
+        Ok(stage)
     }
 
     /// Waits until everybody has been told of all changes, and waits for the next.
@@ -202,7 +202,7 @@ impl<S: Shared> Told<S> {
     }
 }
 
-impl<S: Shared> Stage for Told<S> {
+impl<S: Shared> Stage for Notification<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
         order::medians(length, || {
             let (took, began) = self.change()?;

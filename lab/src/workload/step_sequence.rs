@@ -1,6 +1,6 @@
 //! What a thread does, prepared before a clock starts.
 //!
-//! A [`Deck`] is a long row of steps that a thread goes through again and again: exactly
+//! A [`StepSequence`] is a long row of steps that a thread goes through again and again: exactly
 //! the proportions of a mix, in random order, on random keys. The texts of the keys lie one
 //! behind the other in memory of their own. A caller has its key at hand, because it has
 //! just read it from a request; a text that the store holds as well would warm the
@@ -42,9 +42,9 @@ struct Step {
     op: u8,
 }
 
-/// Of what a deck is made.
+/// What a [`StepSequence`] is made of.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Draw<'a> {
+pub(super) struct SequenceOptions<'a> {
     /// Operations, by weights.
     pub(super) mix: &'a [(Op, u32)],
     /// How often each pod is asked for.
@@ -57,7 +57,7 @@ pub(super) struct Draw<'a> {
 
 /// What a thread does.
 #[derive(Debug)]
-pub(super) struct Deck {
+pub(super) struct StepSequence {
     fleet: Fleet,
     ops: Vec<Op>,
     chained: bool,
@@ -67,7 +67,7 @@ pub(super) struct Deck {
     records: Vec<ServiceInfo>,
 }
 
-/// How many steps of a deck of `steps` each operation of a mix gets: its share, rounded
+/// How many steps of a sequence of `steps` each operation of a mix gets: its share, rounded
 /// so that all of them add up.
 fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
     let all: u64 = mix.iter().map(|(_, weight)| u64::from(*weight)).sum();
@@ -81,10 +81,15 @@ fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
     mix.iter().map(share).collect()
 }
 
-impl Deck {
-    /// Shuffles a deck for one of `threads`.
-    pub(super) fn new(fleet: Fleet, draw: &Draw<'_>, threads: usize, dice: &mut Dice) -> Deck {
-        let Draw { mix, keys, popular, hand } = *draw;
+impl StepSequence {
+    /// Shuffles a sequence for one of `threads`.
+    pub(super) fn new(
+        fleet: Fleet,
+        options: &SequenceOptions<'_>,
+        threads: usize,
+        dice: &mut Dice,
+    ) -> StepSequence {
+        let SequenceOptions { mix, keys, popular, hand } = *options;
         let len = (STEPS / threads).next_power_of_two().clamp(FEWEST, STEPS);
         let (hand, room) = hand.map_or((len, len), |hand| (hand, hand.next_power_of_two()));
         let mut order: Vec<u8> = Vec::with_capacity(len);
@@ -102,7 +107,7 @@ impl Deck {
             Keys::Zipf(exponent) => Zipf::new(popular.len() as f64, exponent).ok(),
             _ => None,
         };
-        let mut deck = Deck {
+        let mut sequence = StepSequence {
             fleet,
             ops: mix.iter().map(|(op, _)| *op).collect(),
             chained: keys == Keys::Chained,
@@ -119,13 +124,13 @@ impl Deck {
                 (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
                 _ => dice.random_range(0..popular.len()),
             };
-            let replaces = deck.ops[usize::from(op)] == Op::Replace;
+            let replaces = sequence.ops[usize::from(op)] == Op::Replace;
             let like = (op, place, if replaces { at % REPLACEMENTS } else { 0 });
             let same = known.get(&like).copied();
-            let step = deck.push(op, popular[place], same);
+            let step = sequence.push(op, popular[place], same);
             known.entry(like).or_insert(step);
         }
-        deck
+        sequence
     }
 
     /// Appends a step. `known` is one with the same text, which is quicker to copy than to
@@ -326,13 +331,14 @@ mod tests {
         let mut dice = dice(1, "test");
         let popular = shuffled(1_000, &mut dice);
         let mut most = |keys| {
-            let draw = Draw { mix: &[(Op::With, 1)], keys, popular: &popular, hand: None };
-            let deck = Deck::new(fleet, &draw, 1, &mut dice);
+            let options =
+                SequenceOptions { mix: &[(Op::With, 1)], keys, popular: &popular, hand: None };
+            let sequence = StepSequence::new(fleet, &options, 1, &mut dice);
             let mut counts = vec![0; 1_000];
-            deck.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
+            sequence.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
             let asked = counts.iter().filter(|count| **count > 0).count();
             counts.sort_unstable();
-            (asked, counts[999], deck.len())
+            (asked, counts[999], sequence.len())
         };
         let (asked, count, len) = most(Keys::Uniform);
         assert!(asked > 980 && count < 4 * len / 1_000, "{count}");

@@ -1,0 +1,88 @@
+//! [`Inner`]: what all handles of the same leases, and their sweeps, share.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::lease::Lease;
+use super::slot::{NEVER, Nanos, Slot, nanos};
+use super::sweeper::Sweeper;
+use super::table::Table;
+use crate::model::error::Result;
+use crate::model::record::ServiceInfo;
+use crate::model::revision::Revision;
+use crate::registry::Registry;
+use crate::store::RegistryStore;
+use crate::sync::{Mutex, MutexGuard};
+
+/// The state of [`Leases`](super::Leases).
+pub(super) struct Inner<S> {
+    pub(super) registry: Registry<S>,
+    /// Tells these leases from others.
+    pub(super) home: u64,
+    pub(super) clock: Box<dyn Fn() -> Instant + Send + Sync>,
+    pub(super) origin: Instant,
+    /// Locked for moments, and not while the store is called.
+    pub(super) table: Mutex<Table>,
+    /// Whoever sweeps.
+    pub(super) sweeper: Mutex<Sweeper>,
+}
+
+impl<S: RegistryStore> Inner<S> {
+    /// The table stays as it should be if somebody panics between two of its changes: each of
+    /// them is whole.
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn nanos(&self, time: Instant) -> Nanos {
+        // What never ends is later than any time.
+        nanos(time.saturating_duration_since(self.origin)).min(NEVER - 1)
+    }
+
+    pub(super) fn instant(&self, time: Nanos) -> Option<Instant> {
+        let since = (time < NEVER).then_some(Duration::from_nanos(time))?;
+        self.origin.checked_add(since)
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.nanos((self.clock)())
+    }
+
+    /// Gives a lease to a pod that was registered.
+    pub(super) fn enter(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+        let (slot, is_passed) = self.insert(service, ttl);
+        if is_passed {
+            self.check(&slot)?;
+        }
+        Ok(Lease(slot))
+    }
+
+    /// Takes a lease into the table. Answers besides whether a sweep has heard of everything
+    /// up to here already, so that none will hear it again if the pod has gone.
+    pub(super) fn insert(&self, service: &ServiceInfo, ttl: Duration) -> (Arc<Slot>, bool) {
+        let slot = Arc::new(self.slot(service, ttl));
+        let mut table = self.table();
+        table.insert(slot.clone());
+        // What was heard of this revision itself is that it is there, so that `>` would do.
+        let is_passed = table.seen >= slot.incarnation;
+        (slot, is_passed)
+    }
+
+    pub(super) fn slot(&self, service: &ServiceInfo, ttl: Duration) -> Slot {
+        let (key, incarnation) = (service.key().clone(), service.incarnation());
+        Slot::new(key, incarnation, self.home, nanos(ttl), self.now())
+    }
+
+    pub(super) fn is_registered(&self, key: &str, incarnation: Revision) -> Result<bool> {
+        let found = self.registry.find_service(key)?;
+        Ok(found.is_some_and(|found| found.incarnation() == incarnation))
+    }
+
+    /// Drops a lease whose pod is not there.
+    fn check(&self, slot: &Arc<Slot>) -> Result<()> {
+        if !self.is_registered(&slot.key, slot.incarnation)? {
+            self.table().remove(slot);
+        }
+        Ok(())
+    }
+}

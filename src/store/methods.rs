@@ -1,0 +1,245 @@
+//! The methods of `RegistryStore` for a store whose state is tables: every store but
+//! `WorkerStore`.
+
+/// Writes `impl RegistryStore` for a store with the inherent methods
+///
+/// ```text
+/// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
+/// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
+/// fn write<R, A>(
+///     &self,
+///     is_asked: bool,
+///     write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
+///     finish: impl FnOnce(Written<R>) -> A,
+/// ) -> Result<A>;
+/// fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch>;
+/// fn current_revision(&self) -> Revision;
+/// fn own_upkeep(&self) -> Result<Upkeep>;
+/// fn close_tables(&self) -> Result<()>;
+/// ```
+///
+/// of which `read_foreign` runs a closure of the caller, who may call the store
+/// again, and `write` makes one commit of what its closure does, or none if the
+/// closure fails, having changed nothing; it hands `finish` the differences if it is
+/// asked for them. (`finish` is called within, since a large answer of two functions
+/// would be copied.)
+macro_rules! impl_registry_store {
+    ($store:ty) => {
+        impl RegistryStore for $store {
+            fn save_service(&self, service: ServiceInfo) -> Result<()> {
+                self.write(false, |tables| tables.put_record(service, Put::Save), drop)
+            }
+
+            #[inline]
+            fn get_service(&self, key: &str) -> Result<ServiceInfo> {
+                self.read(|tables| tables.get(key).cloned())?
+                    .ok_or_else(|| missing(key))
+            }
+
+            #[inline]
+            fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
+                let found = self.read(|tables| tables.get(key).cloned())?;
+                if found.is_none() {
+                    check_key("key", key)?;
+                }
+                Ok(found)
+            }
+
+            #[inline]
+            fn contains_service(&self, key: &str) -> Result<bool> {
+                let found = self.read(|tables| tables.get(key).is_some())?;
+                if !found {
+                    check_key("key", key)?;
+                }
+                Ok(found)
+            }
+
+            fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
+                self.read(|tables| clone_all(tables.services_by_name(service_name)))
+            }
+
+            fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
+                self.read(|tables| clone_all(tables.services()))
+            }
+
+            fn delete_service(&self, key: &str) -> Result<()> {
+                self.write(
+                    false,
+                    |tables| match tables.delete(key) {
+                        Some(_) => Ok(()),
+                        None => Err(missing(key)),
+                    },
+                    drop,
+                )
+            }
+
+            #[inline]
+            fn update_health_status(
+                &self,
+                key: &str,
+                status: ServiceStatus,
+                checked_at: SystemTime,
+            ) -> Result<HealthUpdate> {
+                self.write(
+                    false,
+                    |tables| {
+                        let checked_at = Moment::new("checked_at", checked_at)?;
+                        tables
+                            .set_health(key, status, checked_at, |_| ())
+                            .ok_or_else(|| missing(key))
+                    },
+                    |written| written.answer,
+                )
+            }
+
+            fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscription(subscriber_key, service_group)?;
+                        tables.subscribe(subscriber_key, service_group);
+                        Ok(())
+                    },
+                    drop,
+                )
+            }
+
+            fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscription(subscriber_key, service_group)?;
+                        tables.unsubscribe(subscriber_key, service_group);
+                        Ok(())
+                    },
+                    drop,
+                )
+            }
+
+            fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
+                self.write(
+                    false,
+                    |tables| {
+                        check_subscriber(subscriber_key)?;
+                        tables.unsubscribe_all(subscriber_key);
+                        Ok(())
+                    },
+                    drop,
+                )
+            }
+
+            fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
+                self.read(|tables| tables.subscribers(service_group).cloned().collect())
+            }
+
+            fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
+                self.read(|tables| clone_all(tables.subscriber_services(service_group)))
+            }
+
+            fn commit(&self, batch: Batch) -> Result<Revision> {
+                self.write(
+                    false,
+                    |tables| tables.apply_batch(batch),
+                    |written| written.revision,
+                )
+            }
+
+            fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
+                self.write(
+                    true,
+                    |tables| tables.apply_batch(batch),
+                    |written| (written.revision, written.changes),
+                )
+            }
+
+            fn watch(&self, selection: Selection) -> Result<Watch> {
+                self.begin_watch(selection, None)
+            }
+
+            fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
+                self.begin_watch(selection, Some(cursor))
+            }
+
+            fn revision(&self) -> Revision {
+                self.current_revision()
+            }
+
+            fn take_service(&self, key: &str) -> Result<ServiceInfo> {
+                self.write(
+                    false,
+                    |tables| tables.take(key, Cause::Deleted).ok_or_else(|| missing(key)),
+                    |written| written.answer,
+                )
+            }
+
+            fn clear(&self) -> Result<()> {
+                self.write(false, |tables| Ok(tables.clear()), drop)
+            }
+
+            fn stats(&self) -> Result<StoreStats> {
+                self.read(|tables| tables.stats())
+            }
+
+            fn upkeep(&self) -> Result<Upkeep> {
+                self.read(|_| ())?;
+                self.own_upkeep()
+            }
+
+            fn ping(&self) -> Result<()> {
+                self.read(|_| ())
+            }
+
+            fn close(&self) -> Result<()> {
+                self.close_tables()
+            }
+
+            #[inline]
+            fn with_service<R>(&self, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R>
+            where
+                Self: Sized,
+            {
+                self.read_foreign(|tables| tables.get(key).map(read))?
+                    .ok_or_else(|| missing(key))
+            }
+
+            fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
+                self.with_service(key, visit)
+            }
+
+            fn with_view<R>(&self, read: impl FnOnce(&dyn DynView) -> R) -> Result<R>
+            where
+                Self: Sized,
+            {
+                self.read_foreign(|tables| read(tables))
+            }
+
+            fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
+                self.read_foreign(|tables| visit(tables))
+            }
+        }
+    };
+}
+
+/// What [`impl_registry_store!`] names.
+pub(crate) mod prelude {
+    pub(crate) use crate::changes::{
+        Cursor, Difference, LogOptions, Selection, State as Selected, Watch,
+    };
+    pub(crate) use crate::model::batch::Batch;
+    pub(crate) use crate::model::cause::Cause;
+    pub(crate) use crate::model::error::{Result, StoreError};
+    pub(crate) use crate::model::key::ServiceKey;
+    pub(crate) use crate::model::key::{check_key, check_subscriber, check_subscription, missing};
+    pub(crate) use crate::model::record::ServiceInfo;
+    pub(crate) use crate::model::revision::Revision;
+    pub(crate) use crate::model::status::HealthUpdate;
+    pub(crate) use crate::model::status::ServiceStatus;
+    pub(crate) use crate::model::time::Moment;
+    pub(crate) use crate::model::upkeep::Upkeep;
+    pub(crate) use crate::store::collect::clone_all;
+    pub(crate) use crate::store::noted::{Nobody, Noted, Tell, Telling, Written, aside};
+    pub(crate) use crate::store::view::state_of;
+    pub(crate) use crate::store::write::{Put, WriteTables};
+    pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};
+    pub(crate) use std::time::SystemTime;
+}

@@ -1,0 +1,322 @@
+//! What all stores promise, and twins of the worker and of how it is closed. The
+//! channels are those of [`crate::sync`].
+//!
+//! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
+//! with the Acquire load in `revision`, as the store in `MemoryStore::write` does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::WorkerStore;
+use super::handle::Lane;
+use super::messages::{Answer, Envelope, Operation, Request};
+use super::thread::{perform, send_home, serve, work};
+use crate::changes::{Aftermath, Log};
+use crate::observe::Served;
+use crate::store::memory::MemoryStore;
+use crate::store::methods::prelude::*;
+use crate::store::models::{Calls, Kept, NOT_ONCE, Subject, a_change_each_time};
+use crate::sync::Receiver;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Relaxed, Release};
+use loom::thread;
+
+fn real() -> Calls<WorkerStore> {
+    Calls {
+        looks: 2,
+        preemptions: Some(2),
+        ..Calls::real(|| WorkerStore::with_queue(1, LogOptions::default()))
+    }
+}
+
+store_models!(real());
+
+/// A store with a worker of its own kind.
+fn twin(capacity: usize, work: fn(Receiver<Request>, &Arc<AtomicU64>)) -> WorkerStore {
+    WorkerStore::start(
+        capacity,
+        LogOptions::default(),
+        move |queue, published, _| {
+            work(queue, published);
+            Vec::new()
+        },
+    )
+}
+
+fn real_work(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    drop(work(queue, published, Log::new(LogOptions::default())));
+}
+
+fn tell_the_revision_after_the_answer(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    let store = MemoryStore::new();
+    for request in &queue {
+        let answer = perform(&store, request.operation, &request.envelope);
+        send_home(answer, request.envelope, store.take_left());
+        published.store(store.revision().as_u64(), Release);
+    }
+}
+
+#[test]
+#[should_panic(expected = "a commit that has returned was not seen")]
+fn models_twin_a_revision_that_is_told_after_the_answer_is_rejected() {
+    Calls {
+        make: || twin(1, tell_the_revision_after_the_answer),
+        ..real()
+    }
+    .a_commit_that_has_returned_is_seen();
+}
+
+#[allow(clippy::needless_pass_by_value)] // as `work`
+fn tell_watches_before_the_revision(
+    queue: Receiver<Request>,
+    published: &Arc<AtomicU64>,
+    log: Log,
+) -> Vec<Aftermath> {
+    let store = MemoryStore::owned(log, Arc::default());
+    for request in &queue {
+        let answer = perform(&store, request.operation, &request.envelope);
+        published.store(store.revision().as_u64(), Release);
+        send_home(answer, request.envelope, store.take_left());
+    }
+    store.take_left()
+}
+
+#[test]
+#[should_panic(expected = "a watch told of a commit before it could be read")]
+fn models_twin_a_worker_that_tells_watches_before_the_revision_is_rejected() {
+    Calls {
+        make: || WorkerStore::start(1, LogOptions::default(), tell_watches_before_the_revision),
+        ..real()
+    }
+    .whoever_is_told_of_a_commit_can_read_it();
+}
+
+fn tell_the_revision_relaxed(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    let store = MemoryStore::new();
+    for request in &queue {
+        let answer = perform(&store, request.operation, &request.envelope);
+        published.store(store.revision().as_u64(), Relaxed);
+        send_home(answer, request.envelope, store.take_left());
+    }
+}
+
+#[test]
+#[should_panic(expected = "a revision was learnt before its commit")]
+fn models_twin_a_worker_that_tells_the_revision_relaxed_is_rejected() {
+    Calls {
+        make: || twin(1, tell_the_revision_relaxed),
+        ..real()
+    }
+    .whoever_learns_a_revision_sees_its_commit();
+}
+
+/// The last request of all, as a twin closes a worker.
+fn is_the_end(request: &Request) -> bool {
+    matches!(request.operation, Operation::Panic)
+}
+
+fn leave_at_the_end(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    let store = MemoryStore::new();
+    for request in &queue {
+        if is_the_end(&request) {
+            // What came in behind it stays where it is.
+            return;
+        }
+        let answer = perform(&store, request.operation, &request.envelope);
+        published.store(store.revision().as_u64(), Release);
+        send_home(answer, request.envelope, store.take_left());
+    }
+}
+
+fn send_the_end(subject: &Subject<WorkerStore>) {
+    let store = &subject.store;
+    let envelope = store.take_lane().envelope;
+    let operation = Operation::Panic;
+    store
+        .send(Request {
+            operation,
+            envelope,
+        })
+        .unwrap();
+}
+
+/// So the store was closed at first: the receiver goes, and callers whose
+/// requests lie in the channel wait for ever.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn models_twin_closing_by_a_last_request_is_rejected() {
+    Calls {
+        make: || twin(2, leave_at_the_end),
+        close: send_the_end,
+        ..real()
+    }
+    .a_closed_store_has_done_what_it_accepted_exactly_once();
+}
+
+const NOT_ANSWERED_ONCE: &str = "an accepted operation was not answered exactly once";
+
+/// How many answers there are to a commit; `None` where it is refused.
+fn answers_to_a_commit(store: &WorkerStore, group: &str) -> Option<usize> {
+    let Lane { envelope, replies } = store.take_lane();
+    let operation = Operation::Commit(a_change_each_time(group));
+    let sent = store.send(Request {
+        operation,
+        envelope,
+    });
+    if let Err(refused) = sent {
+        assert_eq!(refused, StoreError::Closed);
+        return None;
+    }
+    // The way home comes back with the answer; when it is dropped, no other comes.
+    let answers = replies.into_iter().map(|reply| match reply.answer {
+        Ok(Answer::Revision(_)) => 1,
+        Ok(_) => panic!("the answer to another operation"),
+        Err(error) => panic!("accepted, and not done: {error}"),
+    });
+    Some(answers.sum())
+}
+
+fn a_closed_worker_answers_every_accepted_operation_exactly_once(
+    work: fn(Receiver<Request>, &Arc<AtomicU64>),
+) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.check(move || {
+        let store = Arc::new(Kept::new(twin(1, work)));
+        let callers = ["left", "right"].map(|group| {
+            let store = store.clone();
+            thread::spawn(move || answers_to_a_commit(&store, group))
+        });
+        store.close().unwrap();
+        let done = store.revision().as_u64();
+        let answers = callers.map(|caller| caller.join().unwrap());
+        let accepted: Vec<usize> = answers.into_iter().flatten().collect();
+        assert_eq!(done, accepted.len() as u64, "{NOT_ONCE}");
+        assert!(
+            accepted.iter().all(|&answers| answers == 1),
+            "{NOT_ANSWERED_ONCE}"
+        );
+    });
+}
+
+#[test]
+fn models_a_closed_worker_answers_every_accepted_operation_exactly_once() {
+    a_closed_worker_answers_every_accepted_operation_exactly_once(real_work);
+}
+
+fn perform_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    let store = MemoryStore::new();
+    for request in &queue {
+        if let Operation::Commit(batch) = &request.operation {
+            store.commit(batch.clone()).unwrap();
+        }
+        let answer = perform(&store, request.operation, &request.envelope);
+        published.store(store.revision().as_u64(), Release);
+        send_home(answer, request.envelope, store.take_left());
+    }
+}
+
+#[test]
+#[should_panic(expected = "an accepted operation was not done exactly once")]
+fn models_twin_a_worker_that_performs_twice_is_rejected() {
+    a_closed_worker_answers_every_accepted_operation_exactly_once(perform_twice);
+}
+
+#[test]
+#[should_panic(expected = "an accepted operation was not done exactly once")]
+fn models_twin_a_store_whose_worker_performs_twice_is_rejected() {
+    Calls {
+        make: || twin(1, perform_twice),
+        ..real()
+    }
+    .a_closed_store_has_done_what_it_accepted_exactly_once();
+}
+
+/// Answers at once, and performs when the next request comes: the last one, never.
+fn answer_without_performing(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    let store = MemoryStore::new();
+    let mut left = None;
+    for request in &queue {
+        if let Some(batch) = left.take() {
+            store.commit(batch).unwrap();
+        }
+        published.store(store.revision().as_u64(), Release);
+        if let Operation::Commit(batch) = request.operation {
+            left = Some(batch);
+        }
+        let answer = Answer::Revision(store.revision().next());
+        send_home(Ok(answer), request.envelope, Vec::new());
+    }
+}
+
+#[test]
+#[should_panic(expected = "an accepted operation was not done exactly once")]
+fn models_twin_a_worker_that_answers_without_performing_is_rejected() {
+    a_closed_worker_answers_every_accepted_operation_exactly_once(answer_without_performing);
+}
+
+#[test]
+#[should_panic(expected = "an accepted operation was not done exactly once")]
+fn models_twin_a_store_whose_worker_answers_without_performing_is_rejected() {
+    Calls {
+        make: || twin(1, answer_without_performing),
+        ..real()
+    }
+    .a_closed_store_has_done_what_it_accepted_exactly_once();
+}
+
+fn answer_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+    let store = MemoryStore::new();
+    for request in &queue {
+        let answer = perform(&store, request.operation, &request.envelope);
+        let revision = store.revision();
+        published.store(revision.as_u64(), Release);
+        let again = Envelope {
+            key: String::new(),
+            group: String::new(),
+            home: request.envelope.home.clone(),
+            served: Served::none(),
+        };
+        send_home(answer, request.envelope, store.take_left());
+        send_home(Ok(Answer::Revision(revision)), again, Vec::new());
+    }
+}
+
+#[test]
+#[should_panic(expected = "an accepted operation was not answered exactly once")]
+fn models_twin_a_worker_that_answers_twice_is_rejected() {
+    a_closed_worker_answers_every_accepted_operation_exactly_once(answer_twice);
+}
+
+fn a_worker_that_panics_leaves_nobody_waiting(work: fn(Receiver<Request>, &Arc<AtomicU64>)) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(2));
+    builder.check(move || {
+        let store = Arc::new(Kept::new(twin(2, work)));
+        let caller = thread::spawn({
+            let store = store.clone();
+            move || {
+                let answer = store.ping();
+                assert!(matches!(answer, Ok(()) | Err(StoreError::Closed)));
+            }
+        });
+        let answer = store.call(Operation::Panic, "", "").map(drop);
+        assert_eq!(answer, Err(StoreError::Closed));
+        caller.join().unwrap();
+    });
+}
+
+#[test]
+fn models_a_worker_that_panics_leaves_nobody_waiting() {
+    a_worker_that_panics_leaves_nobody_waiting(real_work);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn models_twin_a_worker_that_panics_and_goes_is_rejected() {
+    a_worker_that_panics_leaves_nobody_waiting(|queue, published| {
+        let log = Log::new(LogOptions::default());
+        let mut store = Box::new(MemoryStore::owned(log, published.clone()));
+        let _ = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
+    });
+}
