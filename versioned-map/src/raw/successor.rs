@@ -104,7 +104,7 @@ impl<O: Owner> Turn<'_, O> {
                 self.begin_to_move(map, live + keys);
             }
             // Before they are put: there may be no other free slot.
-            if let Some(successor) = self.move_slots(map, STRIDE) {
+            if let Some(successor) = self.move_slots(map, None, STRIDE) {
                 let fresh = fresh.get_or_insert_with(|| self.tables().clone());
                 self.succeed(fresh, map, successor);
             }
@@ -143,38 +143,40 @@ impl<O: Owner> Turn<'_, O> {
     /// there is no free slot any more.
     #[inline]
     pub(super) fn changed(&mut self, map: u32, at: usize) {
-        if !self.writer.successors.is_empty() {
-            self.follow(map, at);
-            if let Some(successor) = self.move_slots(map, STRIDE) {
-                self.succeed_alone(map, successor);
-            }
+        if let Some(successor) = self.move_slots(map, Some(at), STRIDE) {
+            self.succeed_alone(map, successor);
         }
     }
 
     /// Moves all that are left.
     pub(super) fn move_all(&mut self, map: u32) {
-        if let Some(successor) = self.move_slots(map, usize::MAX) {
+        if let Some(successor) = self.move_slots(map, None, usize::MAX) {
             self.succeed_alone(map, successor);
         }
     }
 
-    /// Moves some slots; answers with the successor where all have been.
+    /// Has the successor know of a slot that has changed, and moves some; answers with it where all have been.
     #[inline]
-    fn move_slots(&mut self, map: u32, most: usize) -> Option<Successor> {
+    fn move_slots(&mut self, map: u32, changed: Option<usize>, most: usize) -> Option<Successor> {
         #[cold]
         fn go_on(
             successors: &mut BTreeMap<u32, Successor>,
             map: u32,
+            changed: Option<usize>,
             most: usize,
         ) -> Option<Successor> {
-            let all = successors.get_mut(&map)?.move_on(most);
+            let successor = successors.get_mut(&map)?;
+            if let Some(at) = changed {
+                successor.follow(at);
+            }
+            let all = successor.move_on(most);
             all.then(|| successors.remove(&map))?
         }
         let successors = &mut self.writer.successors;
         if successors.is_empty() {
             return None;
         }
-        go_on(successors, map, most)
+        go_on(successors, map, changed, most)
     }
 
     /// Has the successor know of a slot that has changed.

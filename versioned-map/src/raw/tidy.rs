@@ -16,7 +16,8 @@ use crate::twin::{self, Twin};
 
 impl<O: Owner> Engine<O> {
     /// Frees what can be freed, now that there may be no commit that would, at the expense of the
-    /// caller. What has to wait for a reader is left to whoever comes by when he has left.
+    /// caller. What has to wait for a reader is left to whoever comes by when he has left. O(what waits)
+    /// under the turn, where it is unlinked; what is freed is freed after it.
     #[cold]
     pub fn tidy_up(self: &Arc<Engine<O>>) {
         for _ in 0..STEPS {
@@ -224,7 +225,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of what was kept for snapshots that have gone.
+    /// Lets go of what was kept for snapshots that have gone: what they had kept, all of it in one turn.
     fn see_off(&mut self) {
         let registrations = &self.engine.registrations;
         let kept = &mut self.writer.kept;

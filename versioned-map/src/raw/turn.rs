@@ -220,7 +220,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     /// Lets go of a map, as the last step of a commit: whoever sees the new tables sees the whole of it.
-    /// What is in the map is freed with its last reader, outside of the turn.
+    /// What is in the map is freed with its last reader, outside of the turn. O(what waits, in any map).
     pub fn remove_map(&mut self, map: u32) {
         let revision = self.begin();
         self.bury(map);
@@ -456,7 +456,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.start_anew(None)
     }
 
-    /// The same for some of the maps.
+    /// The same for some of the maps: O(what is in them, and what waits in any).
     pub fn clear_maps(&mut self, maps: &[u32]) -> Cleared<O> {
         self.begin();
         self.start_anew_in(maps, None)
@@ -511,7 +511,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
     }
 
-    /// Removes all keys of a map, one by one.
+    /// Removes all keys of a map, one by one: O(keys), in one turn.
     pub(crate) fn put_nothing_everywhere(&mut self, map: u32) {
         self.move_all(map);
         let MapTable { table, generation } = self.tables().of(map).expect("the map is there");
