@@ -9,7 +9,7 @@ use hashbrown::hash_table::Entry;
 
 use crate::handle::{Handle, Shared, note_length, publish};
 use crate::map::VersionedMap;
-use crate::raw::{Map, Spot, Turn};
+use crate::raw::{Map, Position, Turn};
 
 /// Changes that become visible at once, or not at all.
 ///
@@ -55,11 +55,11 @@ trait Changes: Any + Send {
     fn map(&self) -> u32;
     /// Finds where the keys stand, unless the map has gone. The caller's `Eq` runs here, and nothing
     /// else.
-    fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Spot>>;
+    fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Position>>;
     /// How many of the keys are new.
-    fn new_keys(&self, spots: &[Spot]) -> usize;
+    fn new_keys(&self, positions: &[Position]) -> usize;
     /// Makes the changes, where they were found. Nothing of the caller's runs here.
-    fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>);
+    fn put(&mut self, turn: &mut Turn<'_, Shared>, positions: Vec<Position>);
     /// How many keys are changed.
     fn count(&self) -> usize;
 }
@@ -111,42 +111,44 @@ where
         self.map.number()
     }
 
-    fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Spot>> {
+    fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Position>> {
         if !turn.has(self.map.number()) {
             return None;
         }
         let changes = self.changes.iter();
-        let spots = changes.map(|Change { hash, key, .. }| turn.find_first(self.map, *hash, key));
-        Some(spots.collect())
+        let positions =
+            changes.map(|Change { hash, key, .. }| turn.find_first(self.map, *hash, key));
+        Some(positions.collect())
     }
 
-    fn new_keys(&self, spots: &[Spot]) -> usize {
-        let changes = self.changes.iter().zip(spots);
-        let new = changes.filter(|(change, spot)| change.value.is_some() && spot.is_vacant());
+    fn new_keys(&self, positions: &[Position]) -> usize {
+        let changes = self.changes.iter().zip(positions);
+        let new =
+            changes.filter(|(change, position)| change.value.is_some() && position.is_vacant());
         new.count()
     }
 
-    fn put(&mut self, turn: &mut Turn<'_, Shared>, spots: Vec<Spot>) {
+    fn put(&mut self, turn: &mut Turn<'_, Shared>, positions: Vec<Position>) {
         let map = self.map.number();
         let before = turn.len(map);
         if self.clears {
             turn.put_nothing_everywhere(map);
         }
         self.left.reserve(self.changes.len());
-        for (Change { key, value, .. }, mut spot) in self.changes.drain(..).zip(spots) {
+        for (Change { key, value, .. }, mut position) in self.changes.drain(..).zip(positions) {
             // An `Eq` that lies may have found one key for two.
-            turn.find_again(map, &mut spot);
+            turn.find_again(map, &mut position);
             match value {
-                Some(value) if spot.is_vacant() => {
-                    turn.add_key(self.map, &spot, key, value);
+                Some(value) if position.is_vacant() => {
+                    turn.add_key(self.map, &position, key, value);
                 }
                 Some(value) => {
-                    turn.replace(self.map, &spot, Some(value));
+                    turn.replace(self.map, &position, Some(value));
                     self.left.push(key);
                 }
                 None => {
-                    if spot.version().is_some() {
-                        turn.replace(self.map, &spot, None);
+                    if position.version().is_some() {
+                        turn.replace(self.map, &position, None);
                     }
                     self.left.push(key);
                 }
@@ -275,13 +277,15 @@ impl<'d> Commit<'d> {
     }
 
     fn publish_in(mut self, mut turn: Turn<'_, Shared>) -> u64 {
-        let spots = self.maps.iter().map(|of| of.find(&mut turn));
-        let spots: Vec<Option<Vec<Spot>>> = spots.collect();
-        let maps = self.maps.iter().zip(&spots);
-        turn.reserve(maps.filter_map(|(of, spots)| Some((of.map(), of.new_keys(spots.as_ref()?)))));
-        for (of, spots) in self.maps.iter_mut().zip(spots) {
-            if let Some(spots) = spots {
-                of.put(&mut turn, spots);
+        let positions = self.maps.iter().map(|of| of.find(&mut turn));
+        let positions: Vec<Option<Vec<Position>>> = positions.collect();
+        let maps = self.maps.iter().zip(&positions);
+        turn.reserve(
+            maps.filter_map(|(of, positions)| Some((of.map(), of.new_keys(positions.as_ref()?)))),
+        );
+        for (of, positions) in self.maps.iter_mut().zip(positions) {
+            if let Some(positions) = positions {
+                of.put(&mut turn, positions);
             }
         }
         // What is left of the commit is dropped after the turn.

@@ -8,7 +8,7 @@ use equivalent::Equivalent;
 
 use crate::handle::{Engine, Handle, LENGTHS, RandomState, Shared, hash_of, note_length, publish};
 use crate::map_view::{MapReader, MapSnapshot, PinnedMap};
-use crate::raw::{Map, Spot, Turn};
+use crate::raw::{Map, Position, Turn};
 use crate::twin::{self, Twin};
 
 /// A concurrent hash map of which consistent snapshots can be taken in O(1).
@@ -251,7 +251,7 @@ where
 
     // --- writing
 
-    fn find<Q>(&self, turn: &mut Turn<'_, Shared>, hash: u64, key: &Q) -> Spot
+    fn find<Q>(&self, turn: &mut Turn<'_, Shared>, hash: u64, key: &Q) -> Position
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -259,13 +259,13 @@ where
     }
 
     /// Puts a value where a key was looked for; answers with the key where it was not needed.
-    fn put(&self, turn: &mut Turn<'_, Shared>, spot: Spot, key: K, value: V) -> Option<K> {
-        let was_there = spot.version().is_some();
-        let left = if spot.is_vacant() {
-            turn.add_key(self.map, &spot, key, value);
+    fn put(&self, turn: &mut Turn<'_, Shared>, position: Position, key: K, value: V) -> Option<K> {
+        let was_there = position.version().is_some();
+        let left = if position.is_vacant() {
+            turn.add_key(self.map, &position, key, value);
             None
         } else {
-            turn.replace(self.map, &spot, Some(value));
+            turn.replace(self.map, &position, Some(value));
             Some(key)
         };
         if !was_there {
@@ -274,8 +274,8 @@ where
         left
     }
 
-    fn take(&self, turn: &mut Turn<'_, Shared>, spot: Spot) {
-        turn.replace(self.map, &spot, None);
+    fn take(&self, turn: &mut Turn<'_, Shared>, position: Position) {
+        turn.replace(self.map, &position, None);
         note_length(turn, self.map.number());
     }
 
@@ -284,9 +284,9 @@ where
     pub fn insert(&self, key: K, value: V) -> bool {
         let hash = self.hash(&key);
         let mut turn = self.handle.turn();
-        let spot = self.find(&mut turn, hash, &key);
-        let is_new = spot.version().is_none();
-        let left = self.put(&mut turn, spot, key, value);
+        let position = self.find(&mut turn, hash, &key);
+        let is_new = position.version().is_none();
+        let left = self.put(&mut turn, position, key, value);
         publish(turn);
         drop(left);
         is_new
@@ -299,10 +299,10 @@ where
     {
         let hash = self.hash(key);
         let mut turn = self.handle.turn();
-        let spot = self.find(&mut turn, hash, key);
-        let was_there = spot.version().is_some();
+        let position = self.find(&mut turn, hash, key);
+        let was_there = position.version().is_some();
         if was_there {
-            self.take(&mut turn, spot);
+            self.take(&mut turn, position);
         }
         publish(turn);
         was_there
@@ -316,7 +316,7 @@ where
         hash: u64,
         key: &Q,
         mut decide: impl FnMut(Option<&V>) -> Change<T>,
-    ) -> Option<(Turn<'_, Shared>, Spot, Option<T>)>
+    ) -> Option<(Turn<'_, Shared>, Position, Option<T>)>
     where
         Q: Equivalent<K> + ?Sized,
     {
@@ -330,10 +330,10 @@ where
                 Change::Remove => None,
             };
             let mut turn = self.handle.turn();
-            let spot = self.find(&mut turn, hash, key);
-            let is_same = spot.version() == seen.map(|seen| seen.version());
+            let position = self.find(&mut turn, hash, key);
+            let is_same = position.version() == seen.map(|seen| seen.version());
             if is_same || twin::is(Twin::Uncompared) {
-                return Some((turn, spot, decided));
+                return Some((turn, position, decided));
             }
             let is_lie = turn.published() == view.revision();
             drop(turn);
@@ -355,10 +355,10 @@ where
             Some(known) => Change::Insert(update(known)),
             None => Change::Keep,
         });
-        let Some((mut turn, spot, value)) = decided else {
+        let Some((mut turn, position, value)) = decided else {
             return false;
         };
-        turn.replace(self.map, &spot, value);
+        turn.replace(self.map, &position, value);
         publish(turn);
         true
     }
@@ -383,14 +383,14 @@ where
     /// ```
     pub fn compute(&self, key: K, change: impl FnMut(Option<&V>) -> Change<V>) -> bool {
         let decided = self.decide(self.hash(&key), &key, change);
-        let Some((mut turn, spot, value)) = decided else {
+        let Some((mut turn, position, value)) = decided else {
             return false;
         };
         let left = if let Some(value) = value {
-            self.put(&mut turn, spot, key, value)
+            self.put(&mut turn, position, key, value)
         } else {
-            if spot.version().is_some() {
-                self.take(&mut turn, spot);
+            if position.version().is_some() {
+                self.take(&mut turn, position);
             }
             Some(key)
         };
@@ -404,12 +404,12 @@ where
     pub fn try_insert(&self, key: K, value: V) -> bool {
         let hash = self.hash(&key);
         let mut turn = self.handle.turn();
-        let spot = self.find(&mut turn, hash, &key);
-        if spot.version().is_some() {
+        let position = self.find(&mut turn, hash, &key);
+        if position.version().is_some() {
             drop(turn);
             return false;
         }
-        let left = self.put(&mut turn, spot, key, value);
+        let left = self.put(&mut turn, position, key, value);
         publish(turn);
         drop(left);
         true
@@ -427,10 +427,10 @@ where
             Some(present) if present == known => Change::Insert(()),
             _ => Change::Keep,
         });
-        let Some((mut turn, spot, _)) = decided else {
+        let Some((mut turn, position, _)) = decided else {
             return false;
         };
-        turn.replace(self.map, &spot, Some(value));
+        turn.replace(self.map, &position, Some(value));
         publish(turn);
         true
     }
@@ -456,8 +456,8 @@ where
                 Some(value) if !keep(key, value) => Change::<()>::Remove,
                 _ => Change::Keep,
             });
-            if let Some((mut turn, spot, _)) = decided {
-                self.take(&mut turn, spot);
+            if let Some((mut turn, position, _)) = decided {
+                self.take(&mut turn, position);
                 publish(turn);
             }
         }

@@ -46,5 +46,5 @@ pub use cell::{At, Cell, Key};
 pub use engine::{Engine, Owner};
 pub use entry::Entry;
 pub use tables::{Hasher, Map};
-pub use turn::{Cleared, Spot, Turn};
+pub use turn::{Cleared, Position, Turn};
 pub use view::{Pinned, Registered};

@@ -6,7 +6,7 @@ use super::cell::{At, Key};
 use super::engine::Owner;
 use super::kind;
 use super::tables::Map;
-use super::turn::{Spot, Turn};
+use super::turn::{Position, Turn};
 
 impl<'e, O: Owner> Turn<'e, O> {
     /// Where a key with that hash stands, to look at it and then put something there. Nothing else is
@@ -18,11 +18,11 @@ impl<'e, O: Owner> Turn<'e, O> {
         V: Send + Sync + 'static,
         Q: Equivalent<K> + ?Sized,
     {
-        let spot = self.find(map, hash, key);
+        let position = self.find(map, hash, key);
         Entry {
             turn: self,
             map,
-            spot,
+            position,
         }
     }
 }
@@ -31,7 +31,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 pub struct Entry<'t, 'e, O: Owner, K: ?Sized, V> {
     turn: &'t mut Turn<'e, O>,
     map: Map<K, V>,
-    spot: Spot,
+    position: Position,
 }
 
 impl<O: Owner, K, V> Entry<'_, '_, O, K, V>
@@ -42,7 +42,7 @@ where
     /// The newest value there, which may not be published yet.
     #[inline]
     pub fn value(&self) -> Option<&V> {
-        let taken = self.spot.taken.as_ref()?;
+        let taken = self.position.taken.as_ref()?;
         // SAFETY: this is the writer, and nothing has been put there since.
         unsafe { kind::value(taken.newest) }
     }
@@ -55,11 +55,15 @@ where
 
     /// Puts a value there; `key` is what the key is made of, where it was not there.
     pub fn insert(self, key: K::New<'_>, value: V) -> At<V> {
-        let Entry { turn, map, spot } = self;
-        At::new(if spot.is_vacant() {
-            turn.add_key(map, &spot, key, value)
+        let Entry {
+            turn,
+            map,
+            position,
+        } = self;
+        At::new(if position.is_vacant() {
+            turn.add_key(map, &position, key, value)
         } else {
-            let cell = turn.replace(map, &spot, Some(value));
+            let cell = turn.replace(map, &position, Some(value));
             cell.expect("the key has a cell")
         })
     }
@@ -69,14 +73,14 @@ where
     #[inline]
     pub fn replace(self, value: V) {
         if self.value().is_some() {
-            self.turn.replace(self.map, &self.spot, Some(value));
+            self.turn.replace(self.map, &self.position, Some(value));
         }
     }
 
     /// Removes the key. Answers where it stood, if it was there.
     pub fn remove(self) -> Option<At<V>> {
         self.value()?;
-        let cell = self.turn.replace(self.map, &self.spot, None)?;
+        let cell = self.turn.replace(self.map, &self.position, None)?;
         Some(At::new(cell))
     }
 
@@ -91,7 +95,7 @@ where
     /// changed through a shared reference but behind a pointer that both copies have.
     #[inline]
     pub unsafe fn lend(self, change: impl FnOnce(&mut V)) {
-        let Some(taken) = self.spot.taken else {
+        let Some(taken) = self.position.taken else {
             return;
         };
         if self.value().is_none() {
@@ -99,13 +103,13 @@ where
         }
         let revision = self.turn.begin();
         let spare = self.turn.spare::<K, V>();
-        // SAFETY: this is the writer; nothing has been put there since the spot was found; it
+        // SAFETY: this is the writer; nothing has been put there since the position was found; it
         // is put in front at once; and the caller's.
         let fresh = unsafe {
             kind::succeed_lending::<K, V>(spare, taken.cell, taken.newest, revision, change)
         };
         let kind = Map::<K, V>::kind();
         let map = self.map.number();
-        self.turn.push(map, kind, self.spot.hash, &taken, fresh);
+        self.turn.push(map, kind, self.position.hash, &taken, fresh);
     }
 }

@@ -13,7 +13,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use super::limits::LOOKS;
+use super::limits::PLACES_PER_PASS;
 use super::old::{Links, Old};
 use super::registrations::Registrations;
 use crate::twin::{self, Twin};
@@ -84,7 +84,7 @@ impl Kept {
 
     /// Allows for some more work, or for as much as there may be.
     pub(super) fn allow(&mut self, all: bool) {
-        let more = if all { usize::MAX } else { LOOKS };
+        let more = if all { usize::MAX } else { PLACES_PER_PASS };
         self.looks = self.looks.saturating_add(more);
     }
 

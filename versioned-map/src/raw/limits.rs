@@ -1,56 +1,56 @@
-//! How often it is tidied up, and how much at a time.
+//! How often the writer reclaims old versions, and how much it does at a time.
 
-/// Replaced versions between two reclamation passes.
+/// The reclamation interval: a pass runs once in so many replaced versions.
 #[cfg(not(any(test, loom)))]
-pub(super) const OFTEN: usize = 64;
+pub(super) const PASS_INTERVAL: usize = 64;
 #[cfg(any(test, loom))]
-pub(super) const OFTEN: usize = 3;
+pub(super) const PASS_INTERVAL: usize = 3;
 
-/// Replaced versions between two periods' ends. That takes a look at every thread that was ever
-/// pinned, and a system call that interrupts those that run.
+/// A period ends once in so many replaced versions. Ending one looks at every thread that was ever
+/// pinned, and makes a system call that interrupts those that run.
 #[cfg(not(any(test, loom)))]
-pub(super) const PERIOD: usize = 1_024;
+pub(super) const PERIOD_LENGTH: usize = 1_024;
 #[cfg(any(test, loom))]
-pub(super) const PERIOD: usize = 2 * OFTEN;
+pub(super) const PERIOD_LENGTH: usize = 2 * PASS_INTERVAL;
 
-/// Replaced versions that a writer looks at for each that has come, rounded up to a list. In
-/// this proportion goes what has waited for a reader who was pinned for long.
-pub(super) const SHARE: usize = 32;
+/// The scan ratio: for each newly replaced version, a writer examines so many that wait, rounded up
+/// to a whole list. A backlog that a long pin has left shrinks at this rate.
+pub(super) const SCAN_RATIO: usize = 32;
 
-/// How many places of snapshots may be looked at, for each time that old versions are.
-pub(super) const LOOKS: usize = 4 * OFTEN;
+/// A pass looks at this many places of snapshots at most.
+pub(super) const PLACES_PER_PASS: usize = 4 * PASS_INTERVAL;
 
-/// From how many versions on that wait for readers whoever comes by is asked to see to them, in
-/// case no commit follows. More than wait for their turn beside readers who do not sleep.
+/// When so many versions wait for readers, any thread that lets go of a view is asked to reclaim
+/// them, since no commit may follow. Readers that do not sleep never leave that many.
 #[cfg(not(loom))]
-pub(super) const DEBT: usize = 8 * PERIOD;
+pub(super) const BACKLOG_THRESHOLD: usize = 8 * PERIOD_LENGTH;
 /// A model has few versions, and too many steps with it.
 #[cfg(loom)]
-pub(super) const DEBT: usize = usize::MAX;
+pub(super) const BACKLOG_THRESHOLD: usize = usize::MAX;
 
-/// From how many versions on that it has replaced a writer does not leave them to the next
-/// ones.
-pub(super) const LARGE: usize = 32 * OFTEN;
+/// A writer that has replaced so many versions reclaims them itself, and leaves them to no later
+/// writer.
+pub(super) const LARGE_COMMIT: usize = 32 * PASS_INTERVAL;
 
-/// How often it takes to get rid of everything, where nobody is pinned: what was replaced is
-/// unlinked, then it is freed, and so is what was removed on the way.
-pub(super) const STEPS: usize = 4;
+/// So many passes free everything where nobody is pinned: they unlink what was replaced, free it,
+/// and do the same with what was removed on the way.
+pub(super) const MOST_PASSES: usize = 4;
 
-/// How many slots are moved to a table that is to take the place of another one, with each key that is put or
-/// removed. When this begins, at least a fifth of the slots are free, and it is over before so many keys have come.
+/// While a table grows, the writer moves so many slots to its successor with each key that it puts or removes. At
+/// least a fifth of the slots are free when the move begins, and it ends before so many keys have come.
 #[cfg(not(any(test, loom)))]
-pub(super) const STRIDE: usize = 64;
+pub(super) const SLOTS_MOVED_PER_KEY: usize = 64;
 #[cfg(all(test, not(loom)))]
-pub(super) const STRIDE: usize = 16;
+pub(super) const SLOTS_MOVED_PER_KEY: usize = 16;
 /// The tables of a model have eight slots, or sixteen.
 #[cfg(loom)]
-pub(super) const STRIDE: usize = 6;
+pub(super) const SLOTS_MOVED_PER_KEY: usize = 6;
 
-/// For each slot that is moved in a step, how many are written at first in a table of the same size.
-pub(super) const WRITTEN: usize = 4;
+/// Before the writer moves slots, it lays out the new table: so many slots for each slot that a step would move.
+pub(super) const SLOTS_WRITTEN_PER_MOVE: usize = 4;
 
-/// From how many slots on a table is freed in several steps.
+/// A table of so many slots or more is freed in several steps.
 #[cfg(not(any(test, loom)))]
-pub(super) const HEAVY: usize = 1 << 16;
+pub(super) const LARGE_TABLE: usize = 1 << 16;
 #[cfg(any(test, loom))]
-pub(super) const HEAVY: usize = 64;
+pub(super) const LARGE_TABLE: usize = 64;

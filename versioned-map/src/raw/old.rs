@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use super::cell::Cell;
 use super::kind::Kind;
-use super::limits::OFTEN;
+use super::limits::PASS_INTERVAL;
 use super::panics;
 use super::spares::{Memory, Spares};
 use super::version::{Version, unlink};
@@ -124,20 +124,20 @@ impl Links {
 
     /// Gives memory back where much more was kept.
     pub(super) fn tidy(&mut self) {
-        if self.0.capacity() > OFTEN && self.0.len() < self.0.capacity() / 8 {
+        if self.0.capacity() > PASS_INTERVAL && self.0.len() < self.0.capacity() / 8 {
             self.0.shrink_to(2 * self.0.len());
         }
     }
 }
 
 /// How many spares are kept of what is freed.
-pub(super) const SPARES: usize = 4 * OFTEN;
+pub(super) const SPARES: usize = 4 * PASS_INTERVAL;
 
 /// How many spares are made while a map grows.
-pub(super) const STOCK: usize = 8 * OFTEN;
+pub(super) const STOCK: usize = 8 * PASS_INTERVAL;
 
 /// How many old versions stand in a list.
-pub(super) const CHUNK: usize = OFTEN.div_ceil(2);
+pub(super) const CHUNK: usize = PASS_INTERVAL.div_ceil(2);
 
 /// How many empty lists are kept.
 pub(super) const LISTS: usize = 8;
@@ -230,7 +230,7 @@ impl Queue {
 
 /// Gives memory back where there was much more.
 pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > OFTEN && queue.len() < queue.capacity() / 8 {
+    if queue.capacity() > PASS_INTERVAL && queue.len() < queue.capacity() / 8 {
         queue.shrink_to(2 * queue.len());
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::engine::Owner;
 use super::garbage::Garbage;
-use super::limits::{HEAVY, STRIDE, WRITTEN};
+use super::limits::{LARGE_TABLE, SLOTS_MOVED_PER_KEY, SLOTS_WRITTEN_PER_MOVE};
 use super::old::{SPARES, STOCK};
 use super::spares::Block;
 use super::table::{Table, Unwritten};
@@ -45,7 +45,8 @@ pub(super) struct Successor {
 impl Successor {
     /// One with room for so many keys, and for those that may come before all have been moved.
     fn of(old: &Table, keys: usize) -> Successor {
-        let coming = old.len() / STRIDE + old.len() / (WRITTEN * STRIDE);
+        let coming = old.len() / SLOTS_MOVED_PER_KEY
+            + old.len() / (SLOTS_WRITTEN_PER_MOVE * SLOTS_MOVED_PER_KEY);
         // A table that is made for five keys has room for six.
         let keys = keys.max((keys + coming) * 5 / 6 + 1);
         Successor {
@@ -61,7 +62,7 @@ impl Successor {
     fn move_on(&mut self, most: usize) -> bool {
         let slots = self.old.len();
         if let Some(mut unwritten) = self.unwritten.take() {
-            let times = WRITTEN * unwritten.len().div_ceil(slots);
+            let times = SLOTS_WRITTEN_PER_MOVE * unwritten.len().div_ceil(slots);
             if !unwritten.write(most.saturating_mul(times)) {
                 self.unwritten = Some(unwritten);
                 return false;
@@ -104,7 +105,7 @@ impl<O: Owner> Turn<'_, O> {
                 self.begin_to_move(map, live + keys);
             }
             // Before they are put: there may be no other free slot.
-            if let Some(successor) = self.move_slots(map, None, STRIDE) {
+            if let Some(successor) = self.move_slots(map, None, SLOTS_MOVED_PER_KEY) {
                 let fresh = fresh.get_or_insert_with(|| self.tables().clone());
                 self.succeed(fresh, map, successor);
             }
@@ -143,7 +144,7 @@ impl<O: Owner> Turn<'_, O> {
     /// there is no free slot any more.
     #[inline]
     pub(super) fn changed(&mut self, map: u32, at: usize) {
-        if let Some(successor) = self.move_slots(map, Some(at), STRIDE) {
+        if let Some(successor) = self.move_slots(map, Some(at), SLOTS_MOVED_PER_KEY) {
             self.succeed_alone(map, successor);
         }
     }
@@ -227,7 +228,7 @@ impl<O: Owner> Turn<'_, O> {
         // the reclaimer, which keeps it for a grace period.
         let layout = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(layout) }));
         self.writer.reclaimer.retire(layout);
-        if old.len() >= HEAVY {
+        if old.len() >= LARGE_TABLE {
             // To be freed one after the other.
             for part in old.parts() {
                 let part = Garbage::Part(ManuallyDrop::new(part));

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::limits::{DEBT, LOOKS, STEPS};
+use super::limits::{BACKLOG_THRESHOLD, MOST_PASSES, PLACES_PER_PASS};
 use super::sample::{Closed, Item, Sample, State, Step, Store, View, apply};
 use super::{Engine, Registered};
 
@@ -117,7 +117,8 @@ fn the_end_of_one_of_many_snapshots_costs_no_look_at_all_others() {
             assert_eq!(stamp(&view, 0), Some(1));
             drop(view);
             let spent = store.engine.turn().work_for_snapshots() - before;
-            let most = (number + 1) * ((3 + 2 * STEPS) * LOOKS + 32) + 16 * (SHARED + MANY);
+            let most = (number + 1) * ((3 + 2 * MOST_PASSES) * PLACES_PER_PASS + 32)
+                + 16 * (SHARED + MANY);
             assert!(spent <= most, "{spent} for {} in order {order}", number + 1);
         }
         assert!(store.engine.turn().keeps_nothing());
@@ -133,8 +134,8 @@ fn replace(store: &Store, times: usize) {
 /// A store with so much that waits for a view that whoever comes by is called, when it has gone.
 fn in_debt(store: &Store) -> View<'_> {
     let view = store.pinned();
-    replace(store, 3 * DEBT);
-    assert!(store.engine.turn().left() > 2 * DEBT);
+    replace(store, 3 * BACKLOG_THRESHOLD);
+    assert!(store.engine.turn().left() > 2 * BACKLOG_THRESHOLD);
     assert!(!store.engine.is_called(), "there is nothing to do yet");
     view
 }
@@ -146,7 +147,7 @@ fn what_waited_for_a_view_goes_with_it() {
     let other = store.pinned();
     drop(view);
     // The thread is pinned still.
-    assert!(!store.engine.is_called() && store.engine.turn().left() > 2 * DEBT);
+    assert!(!store.engine.is_called() && store.engine.turn().left() > 2 * BACKLOG_THRESHOLD);
     drop(other);
     for _ in 0..10 {
         drop(store.snapshot());

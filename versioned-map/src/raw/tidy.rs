@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::cell::Cell;
 use super::engine::{Engine, Owner, has_failed};
 use super::garbage::Garbage;
-use super::limits::{DEBT, LARGE, OFTEN, PERIOD, SHARE, STEPS};
+use super::limits::{
+    BACKLOG_THRESHOLD, LARGE_COMMIT, MOST_PASSES, PASS_INTERVAL, PERIOD_LENGTH, SCAN_RATIO,
+};
 use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
 use super::spares::refill;
 use super::turn::Turn;
@@ -20,7 +22,7 @@ impl<O: Owner> Engine<O> {
     /// under the turn, where it is unlinked; what is freed is freed after it.
     #[cold]
     pub fn tidy_up(self: &Arc<Engine<O>>) {
-        for _ in 0..STEPS {
+        for _ in 0..MOST_PASSES {
             let Some(mut turn) = self.try_turn_or_leave() else {
                 break;
             };
@@ -54,7 +56,8 @@ impl<O: Owner> Engine<O> {
         let mut first = None;
         // What is unlinked is freed by another step, and more than there is to do is not done.
         while let Some((revision, left)) = self.go_on() {
-            let (began_at, steps) = first.get_or_insert((revision, 2 * left / LARGE + STEPS));
+            let (began_at, steps) =
+                first.get_or_insert((revision, 2 * left / LARGE_COMMIT + MOST_PASSES));
             if *began_at != revision || *steps == 0 || !self.awaited.is_due() {
                 break;
             }
@@ -73,7 +76,7 @@ impl<O: Owner> Engine<O> {
     fn go_on(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
         let mut turn = self.try_turn()?;
         turn.note_visit();
-        turn.tidy(LARGE, true);
+        turn.tidy(LARGE_COMMIT, true);
         Some((turn.published(), turn.left()))
     }
 
@@ -97,7 +100,7 @@ impl<O: Owner> Engine<O> {
         if let Some(mut turn) = self.try_turn_or_leave() {
             turn.tidy(0, false);
             if is_last {
-                turn.tidy(LARGE, true);
+                turn.tidy(LARGE_COMMIT, true);
             }
         }
     }
@@ -172,7 +175,7 @@ impl<O: Owner> Turn<'_, O> {
         self.engine.awaited.take();
         // As many as have come, and more: what waits does not grow with what is written.
         let since = std::mem::take(&mut self.writer.since_tidy);
-        let most = most.max(SHARE * since);
+        let most = most.max(SCAN_RATIO * since);
         self.writer.in_period += since;
         self.writer.kept.allow(most == usize::MAX);
         if twin::is(Twin::ScannedFirst) {
@@ -182,9 +185,9 @@ impl<O: Owner> Turn<'_, O> {
         let held = self.writer.keys() + O::others(&self.writer.books);
         // Maps that shrink are not left with more that waits than they hold.
         let period = if held < self.writer.held_before {
-            held.clamp(OFTEN, PERIOD)
+            held.clamp(PASS_INTERVAL, PERIOD_LENGTH)
         } else {
-            PERIOD
+            PERIOD_LENGTH
         };
         let ends = self.writer.in_period >= period || is_last && !self.is_tidy();
         let Writer {
@@ -300,7 +303,8 @@ impl<O: Owner> Turn<'_, O> {
         let is_idle = *emptied_at == Some(*revision);
         // Whoever lets go of the next snapshot sees to what is deferred.
         let is_left = is_idle && !self.is_tidy() && !self.is_deferred;
-        if is_left || replaced.has(DEBT) || reclaimer.len() > DEBT / CHUNK {
+        if is_left || replaced.has(BACKLOG_THRESHOLD) || reclaimer.len() > BACKLOG_THRESHOLD / CHUNK
+        {
             reclaimer.call(&self.engine.awaited);
         }
     }

@@ -16,7 +16,7 @@ use super::engine::{Engine, Owner, has_failed};
 use super::garbage::Garbage;
 use super::kind::{self, Kind, Shape};
 use super::leftovers::Leftovers;
-use super::limits::{LARGE, OFTEN};
+use super::limits::{LARGE_COMMIT, PASS_INTERVAL};
 use super::old::Old;
 use super::spares::{Memory, Spares};
 use super::table::{Table, Taken};
@@ -41,12 +41,12 @@ pub struct Turn<'e, O: Owner> {
 
 /// Where a key stands, or would stand, in the newest table of its map.
 #[derive(Clone, Copy)]
-pub struct Spot {
+pub struct Position {
     pub(super) hash: u64,
     pub(super) taken: Option<Taken>,
 }
 
-impl Spot {
+impl Position {
     /// The address of its newest version, if the key has one that has a value.
     #[inline]
     pub(crate) fn version(self) -> Option<NonNull<()>> {
@@ -234,7 +234,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Where a key stands. A caller's `Eq` runs here.
     #[inline]
-    pub(crate) fn find<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Spot
+    pub(crate) fn find<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Position
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
@@ -242,12 +242,12 @@ impl<'e, O: Owner> Turn<'e, O> {
     {
         // SAFETY: this is the writer, the newest table, and the types are the map's.
         let taken = unsafe { self.table(map.number()).find::<K, V, Q>(hash, key) };
-        Spot { hash, taken }
+        Position { hash, taken }
     }
 
     /// The same, where the caller's `Eq` may panic: nothing has been put in this turn.
     #[inline]
-    pub(crate) fn find_first<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Spot
+    pub(crate) fn find_first<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Position
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
@@ -255,10 +255,10 @@ impl<'e, O: Owner> Turn<'e, O> {
     {
         self.writer.asks_caller = true;
         let asking = self.engine.begin_to_ask();
-        let spot = self.find(map, hash, key);
+        let position = self.find(map, hash, key);
         drop(asking);
         self.writer.asks_caller = false;
-        spot
+        position
     }
 
     /// The newest value under a key with that hash, which may not be published yet.
@@ -294,9 +294,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
     }
 
-    /// Finds a spot again when others have been put since.
-    pub(crate) fn find_again(&self, map: u32, spot: &mut Spot) {
-        if let Some(taken) = &mut spot.taken {
+    /// Finds a position again when others have been put since.
+    pub(crate) fn find_again(&self, map: u32, position: &mut Position) {
+        if let Some(taken) = &mut position.taken {
             let table = self.table(map);
             // SAFETY: this is the writer. A cell that stands in the table does so until its last
             // version has gone, which it does in no turn that something is put in.
@@ -317,23 +317,29 @@ impl<'e, O: Owner> Turn<'e, O> {
     pub(crate) fn replace<K, V>(
         &mut self,
         map: Map<K, V>,
-        spot: &Spot,
+        position: &Position,
         value: Option<V>,
     ) -> Option<NonNull<Cell>>
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
     {
-        let taken = spot.taken?;
+        let taken = position.taken?;
         let revision = self.begin();
-        let (was_there, is_last) = (spot.version().is_some(), value.is_none());
+        let (was_there, is_last) = (position.version().is_some(), value.is_none());
         let usage = &mut self.writer.usages[map.number() as usize];
         usage.present = usage.present + usize::from(!is_last) - usize::from(was_there);
         let spare = self.spare::<K, V>();
         let last = Some(taken.newest);
         // SAFETY: the cell is one of this map, and is freed with its last version.
         let fresh = unsafe { kind::make::<K, V>(spare, taken.cell, last, value, revision) };
-        self.push(map.number(), Map::<K, V>::kind(), spot.hash, &taken, fresh);
+        self.push(
+            map.number(),
+            Map::<K, V>::kind(),
+            position.hash,
+            &taken,
+            fresh,
+        );
         if twin::is(Twin::KilledAtOnce) && is_last {
             self.table(map.number()).slot(taken.at).kill();
         }
@@ -344,7 +350,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     pub(crate) fn add_key<K, V>(
         &mut self,
         map: Map<K, V>,
-        spot: &Spot,
+        position: &Position,
         key: K::New<'_>,
         value: V,
     ) -> NonNull<Cell>
@@ -354,7 +360,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     {
         self.reserve([(map.number(), 1)]);
         let revision = self.begin();
-        let cell = K::cell(key, spot.hash);
+        let cell = K::cell(key, position.hash);
         let spare = self.spare::<K, V>();
         // SAFETY: the cell was made just now.
         let first = unsafe { kind::make::<K, V>(spare, cell, None, Some(value), revision) };
@@ -362,7 +368,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         unsafe { cell.as_ref() }.head().push(first, revision);
         let table = self.table(map.number());
         debug_assert!(self.writer.usages[map.number() as usize].used + 1 < table.len());
-        let at = table.take(spot.hash, cell, first, revision);
+        let at = table.take(position.hash, cell, first, revision);
         let usage = &mut self.writer.usages[map.number() as usize];
         usage.used += 1;
         usage.live += 1;
@@ -436,14 +442,14 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     #[inline]
     fn tidy_often(&mut self) {
-        if self.writer.since_tidy >= OFTEN {
+        if self.writer.since_tidy >= PASS_INTERVAL {
             self.tidy(0, false);
         }
     }
 
     /// Whether so much has been replaced that whoever did it should see to it.
     pub fn is_large(&self) -> bool {
-        self.own >= LARGE
+        self.own >= LARGE_COMMIT
     }
 
     // --- everything at once

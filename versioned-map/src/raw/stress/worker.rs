@@ -13,7 +13,7 @@ use crate::sync::delayed;
 use crate::sync::delayed::dice::{Dice, nth};
 
 /// What each of them does at most.
-const STEPS: usize = 60;
+const MOST_PASSES: usize = 60;
 
 /// Every other round is about the handshake of a registration: one thread writes while the
 /// others register, and nothing but that is slow. Its window is narrow.
@@ -59,7 +59,7 @@ impl<'r> Worker<'r> {
             (true, _) => Habit::Register,
             (false, _) => HABITS[self.dice.roll(HABITS.len())],
         };
-        for _ in 0..self.dice.roll(STEPS) {
+        for _ in 0..self.dice.roll(MOST_PASSES) {
             if self.round.failed.load(Relaxed) {
                 return;
             }

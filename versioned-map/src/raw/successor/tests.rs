@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::sample::scattered;
 use super::super::{Engine, Map, Turn};
-use super::{STRIDE, Successor, WRITTEN};
+use super::{SLOTS_MOVED_PER_KEY, SLOTS_WRITTEN_PER_MOVE, Successor};
 
 // SAFETY: `Numbers::new` makes it first.
 const MAP: Map<u64, u64> = unsafe { Map::numbered(0) };
@@ -63,11 +63,14 @@ impl Numbers {
         let has_succeeded = before.table != after.table;
         let moved = if has_succeeded { before.slots } else { 0 } + after.moved.unwrap_or(0);
         let moved = moved - before.moved.unwrap_or(0);
-        assert!(moved <= steps * STRIDE, "{moved} slots in {steps} steps");
+        assert!(
+            moved <= steps * SLOTS_MOVED_PER_KEY,
+            "{moved} slots in {steps} steps"
+        );
         if !has_succeeded {
             let written = after.written - before.written;
             // Of a table that is twice as large.
-            let most = steps * 2 * WRITTEN * STRIDE;
+            let most = steps * 2 * SLOTS_WRITTEN_PER_MOVE * SLOTS_MOVED_PER_KEY;
             assert!(written <= most, "{written} in {steps} steps");
         }
         after
