@@ -7,98 +7,37 @@ use std::str::FromStr;
 use crate::model::error::{InvalidInput, Problem, Result, StoreError};
 use crate::store::RegistryStore;
 
-// The stores from the weakest promises to the strongest. Each alias stands
-// back for every stronger one, so that exactly one is left: features add up.
+macro_rules! default_store {
+    ($feature:literal: $($rest:tt)+) => {
+        default_store! { feature = $feature: $($rest)+ }
+    };
+    ($selected:meta: $store:ident, $($feature:literal: $stronger:ident,)*) => {
+        /// The store that the Cargo feature `default-memory`, `default-worker`,
+        /// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
+        /// selects.
+        ///
+        /// Where crates of one build select different ones, the store with the
+        /// stronger promises wins, in that order, so that a program that compiled
+        /// before still compiles. Without any of these features it is
+        /// [`MemoryStore`](crate::MemoryStore).
+        #[cfg(all($selected, not(any($(feature = $feature),*))))]
+        pub type DefaultStore = crate::$store;
 
-/// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
-/// selects.
-///
-/// Where crates of one build select different ones, the store with the
-/// stronger promises wins, in that order, so that a program that compiled
-/// before still compiles. Without any of these features it is
-/// [`MemoryStore`](crate::MemoryStore).
-#[cfg(not(any(
-    feature = "default-worker",
-    feature = "default-thread-safe",
-    feature = "default-evmap",
-    feature = "default-snapshot",
-    feature = "default-versioned"
-)))]
-pub type DefaultStore = crate::MemoryStore;
+        default_store! { $($feature: $stronger,)* }
+    };
+    () => {};
+}
 
-/// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
-/// selects.
-///
-/// Where crates of one build select different ones, the store with the
-/// stronger promises wins, in that order, so that a program that compiled
-/// before still compiles. Without any of these features it is
-/// [`MemoryStore`](crate::MemoryStore).
-#[cfg(all(
-    feature = "default-worker",
-    not(any(
-        feature = "default-thread-safe",
-        feature = "default-evmap",
-        feature = "default-snapshot",
-        feature = "default-versioned"
-    ))
-))]
-pub type DefaultStore = crate::WorkerStore;
-
-/// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
-/// selects.
-///
-/// Where crates of one build select different ones, the store with the
-/// stronger promises wins, in that order, so that a program that compiled
-/// before still compiles. Without any of these features it is
-/// [`MemoryStore`](crate::MemoryStore).
-#[cfg(all(
-    feature = "default-thread-safe",
-    not(any(
-        feature = "default-evmap",
-        feature = "default-snapshot",
-        feature = "default-versioned"
-    ))
-))]
-pub type DefaultStore = crate::ThreadSafeMemoryStore;
-
-/// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
-/// selects.
-///
-/// Where crates of one build select different ones, the store with the
-/// stronger promises wins, in that order, so that a program that compiled
-/// before still compiles. Without any of these features it is
-/// [`MemoryStore`](crate::MemoryStore).
-#[cfg(all(
-    feature = "default-evmap",
-    not(any(feature = "default-snapshot", feature = "default-versioned"))
-))]
-pub type DefaultStore = crate::EvmapStore;
-
-/// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
-/// selects.
-///
-/// Where crates of one build select different ones, the store with the
-/// stronger promises wins, in that order, so that a program that compiled
-/// before still compiles. Without any of these features it is
-/// [`MemoryStore`](crate::MemoryStore).
-#[cfg(all(feature = "default-snapshot", not(feature = "default-versioned")))]
-pub type DefaultStore = crate::SnapshotStore;
-
-/// The store that the Cargo feature `default-memory`, `default-worker`,
-/// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
-/// selects.
-///
-/// Where crates of one build select different ones, the store with the
-/// stronger promises wins, in that order, so that a program that compiled
-/// before still compiles. Without any of these features it is
-/// [`MemoryStore`](crate::MemoryStore).
-#[cfg(feature = "default-versioned")]
-pub type DefaultStore = crate::VersionedStore;
+// From the weakest promises to the strongest. Each alias gives way to every stronger one, so
+// exactly one is left: features add up.
+default_store! {
+    all(): MemoryStore,
+    "default-worker": WorkerStore,
+    "default-thread-safe": ThreadSafeMemoryStore,
+    "default-evmap": EvmapStore,
+    "default-snapshot": SnapshotStore,
+    "default-versioned": VersionedStore,
+}
 
 macro_rules! store_kinds {
     ($($(#[$doc:meta])* $kind:ident, $name:literal, $feature:literal, $store:ident;)+) => {
