@@ -141,8 +141,8 @@ async fn hard_values(version: Version) {
         None,
     ));
     puts.push(TxnOp::delete(bad("a/b/c"), None));
-    kv.txn(Txn::new().and_then(puts)).await.unwrap();
     let before = store.revision();
+    kv.txn(Txn::new().and_then(puts)).await.unwrap();
     replica.read_barrier().await.unwrap();
     assert!(store.revision() == before.next());
     assert_eq!(store.get_services_by_name("big").unwrap().len(), 4);
