@@ -368,14 +368,14 @@ impl Reducer {
             told.end = Some(self.list_again(Why::Compacted));
             return told;
         }
-        let is_progress = !message.created && !message.fragment && message.events.is_empty();
         fragments.extend(message.events);
         if let Some(said) = message.canceled {
             self.broken();
             told.end = Some(Why::Canceled(said));
         } else if message.created || message.fragment {
             // What follows belongs to it.
-        } else if is_progress && fragments.is_empty() {
+        } else if fragments.is_empty() {
+            // Progress, and nothing else.
             if trusted {
                 self.applied = self.applied.max(message.header.revision);
             }
@@ -394,6 +394,7 @@ impl Reducer {
         let mut events = events.into_iter().peekable();
         let mut last = EtcdRevision::ZERO;
         while let Some(revision) = events.peek().map(Event::revision) {
+            // Never equal: `of_one` has taken all that came in a row.
             if revision < last || revision == EtcdRevision::ZERO {
                 return Err(Why::Inconsistent("revisions of one answer are in disorder"));
             }

@@ -119,6 +119,7 @@ impl Listing {
         match read {
             Ok(pod) => {
                 let newest = self.newest.as_ref().map(|(revision, ..)| *revision);
+                // Of several that one revision changed, any will do.
                 if newest.is_none_or(|newest| newest < known.modified) {
                     let hash = hash_of(&pair.value);
                     self.newest = Some((known.modified, pod.key().clone(), hash));

@@ -149,6 +149,21 @@ fn a_list_comes_in_pages_of_one_revision() {
     assert_eq!(reducer.epoch(), 1);
 }
 
+/// The next page begins with the least key behind the last one.
+#[test]
+fn a_key_that_follows_at_once_is_listed() {
+    let mut reducer = reducer();
+    let first = Page {
+        more: true,
+        count: 2,
+        ..page(10, vec![pair("a/1", 2, 3)])
+    };
+    assert_eq!(reducer.listed(first).unwrap(), None);
+    let next = raw("a/1\0", b"?", 2, 4);
+    assert!(reducer.listed(page(10, vec![next])).unwrap().is_some());
+    assert_eq!(reducer.aside.len(), 1);
+}
+
 #[test]
 fn a_list_that_contradicts_itself_begins_anew() {
     let more = |count, pairs| Page {
@@ -362,6 +377,8 @@ fn a_watch_from_the_future_that_shows_the_past_changes_nothing() {
 fn a_change_that_was_skipped_and_shows_makes_it_list_again() {
     let skipped = [
         put("a/1", 2, 9),
+        // etcd changes a key once in a revision.
+        delete("a/1", 8),
         delete("a/1", 9),
         put("a/2", 10, 10),
         delete("a/1", 10),

@@ -90,6 +90,18 @@ fn an_etcd_that_went_back_and_has_come_further_shows_by_its_past() {
     reducer.proven(&proof(3, Some(pair("a/2", 2, 4)))).unwrap();
 }
 
+#[test]
+fn of_a_list_the_pod_that_changed_last_proves_the_history() {
+    for (one, other) in [(4, 8), (8, 4)] {
+        let pairs = vec![pair("a/1", 2, one), pair("a/2", 2, other)];
+        let newest = pairs.iter().max_by_key(|pair| pair.modified).unwrap();
+        let key = newest.key.clone();
+        let mut reducer = synced(pairs);
+        reducer.broken();
+        assert_eq!(reducer.ask(), Ask::Prove { key, at: 10.into() });
+    }
+}
+
 /// It was compacted besides, and so nobody asked for the past.
 #[test]
 fn a_list_that_has_another_past_is_of_another_etcd() {
