@@ -1,4 +1,4 @@
-//! [`Registry`]: the front that applications use.
+//! [`Registry`]: the interface that applications use.
 
 use std::time::SystemTime;
 
@@ -13,11 +13,10 @@ use crate::model::revision::Revision;
 use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::store::{RegistryStore, StoreStats};
 
-/// Registers, unregisters and answers, over any store.
+/// Registers, unregisters and looks up pods, over any store.
 ///
-/// Registering a pod and unregistering it is one commit each: no reader ever
-/// sees a pod without its subscriptions, or subscriptions of a pod that has
-/// left.
+/// Registering or unregistering a pod is one commit each: no reader ever sees a pod without its
+/// subscriptions, or subscriptions of a pod that has left.
 ///
 /// ```
 /// use service_registry::{MemoryStore, Registry, ServiceRegistration, ServiceStatus};
@@ -39,34 +38,35 @@ pub struct Registry<S> {
 }
 
 impl<S: RegistryStore> Registry<S> {
-    /// A registry over `store`, which may be shared: `Arc<SnapshotStore>`,
+    /// Creates a registry over `store`. The store may be shared: `Arc<SnapshotStore>`,
     /// `&MemoryStore` and `Box<dyn RegistryStore>` are stores, too.
     pub const fn new(store: S) -> Registry<S> {
         Registry { store }
     }
 
-    /// The underlying store, for operations that `Registry` does not expose.
+    /// Returns the underlying store, for operations that `Registry` does not expose.
     pub const fn store(&self) -> &S {
         &self.store
     }
 
-    /// Gives the store back.
+    /// Consumes the registry and returns its store.
     pub fn into_store(self) -> S {
         self.store
     }
 
-    /// Registers a pod, or registers it anew: the record is replaced, its status
-    /// is [`Unknown`](ServiceStatus::Unknown), and its subscriptions are the new
-    /// ones and no others, each at the end of its group's order. It begins a new
-    /// [`incarnation`](ServiceInfo::incarnation), and the answer is the record as the
-    /// store has it. One commit; the cost of a save and of the subscriptions that go and
-    /// come.
+    /// Registers a pod, or replaces its registration. Returns the record as the store holds it.
+    ///
+    /// The status of the record is [`Unknown`](ServiceStatus::Unknown), and it begins a new
+    /// [`incarnation`](ServiceInfo::incarnation). The subscriptions of the registration replace all
+    /// earlier ones of the pod; each is appended to the order of its group.
+    ///
+    /// One commit. Costs as much as saving the record and removing and adding the subscriptions.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](StoreError::Invalid), naming the field, for a registration
-    /// that [`ServiceInfo::new`] refuses; [`BatchRejected`](StoreError::BatchRejected)
-    /// with a [`Conflict`](StoreError::Conflict) where the key is another source's;
+    /// [`Invalid`](StoreError::Invalid), naming the field, if [`ServiceInfo::new`] refuses the
+    /// registration; [`BatchRejected`](StoreError::BatchRejected) with a
+    /// [`Conflict`](StoreError::Conflict) if the record under this key belongs to another source;
     /// [`Closed`](StoreError::Closed).
     pub fn register(&self, registration: ServiceRegistration) -> Result<ServiceInfo> {
         let service = ServiceInfo::new(registration)?;
@@ -82,16 +82,15 @@ impl<S: RegistryStore> Registry<S> {
         Ok(service.stamped(revision, revision))
     }
 
-    /// Removes a pod together with its subscriptions, and answers with what was
-    /// removed. One commit.
+    /// Removes a pod together with its subscriptions, and returns the removed record. One commit.
     ///
-    /// `None` where it was not registered; then nothing changes. (Subscriptions
-    /// of a key that is not registered are added and removed through the store:
+    /// Returns `None`, and changes nothing, if the pod is not registered. (The subscriptions of an
+    /// unregistered key are added and removed through the store:
     /// [`remove_all_subscriptions`](RegistryStore::remove_all_subscriptions).)
     ///
     /// # Errors
     ///
-    /// [`Invalid`](StoreError::Invalid) for names that no pod can have;
+    /// [`Invalid`](StoreError::Invalid) if no pod can have these names;
     /// [`Closed`](StoreError::Closed).
     pub fn unregister(&self, service_name: &str, pod_name: &str) -> Result<Option<ServiceInfo>> {
         let key = ServiceKey::new(service_name, pod_name)?;
@@ -102,17 +101,16 @@ impl<S: RegistryStore> Registry<S> {
         }
     }
 
-    /// Notes what a health check said just now, and answers whether the status
-    /// changed. Of two threads that report the same change, one is told so.
+    /// Records the result of a health check made just now, and returns whether the status changed.
+    /// If two threads report the same change, exactly one of them gets `true`.
     ///
-    /// Where the record is of a check that is later than the clock, the report gets that
-    /// time: a clock that steps back holds up nobody.
+    /// If the stored check is later than the clock, the report gets the time of that check: a clock
+    /// that steps back does not block reports.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](StoreError::NotFound) where no pod has that key;
-    /// [`Invalid`](StoreError::Invalid) where none can have it, or the clock stands
-    /// before 1970; [`Closed`](StoreError::Closed).
+    /// [`NotFound`](StoreError::NotFound) if no pod has this key; [`Invalid`](StoreError::Invalid)
+    /// if no pod can have it, or if the clock is before 1970; [`Closed`](StoreError::Closed).
     pub fn update_health_status(&self, key: &str, status: ServiceStatus) -> Result<bool> {
         let mut now = SystemTime::now();
         loop {
@@ -128,18 +126,19 @@ impl<S: RegistryStore> Registry<S> {
         }
     }
 
-    /// Makes the records of `source` these and no others, in one commit:
-    /// [`Batch::replace_source`]. Answers with what that changed, and with one
-    /// [`Skipped`](Difference::Skipped) for each record that was left out. A pod with the
-    /// registration that it has is not touched, and keeps the time at which that was made.
-    /// O(*n*) for all records of the store.
+    /// Replaces all records of `source` by `registrations`, in one commit: see
+    /// [`Batch::replace_source`].
+    ///
+    /// Returns the changes, and one [`Skipped`](Difference::Skipped) for each record that was left
+    /// out. A pod whose registration is the same as before is not touched, and keeps its time of
+    /// registration. O(*n*) in the records of the store.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](StoreError::Invalid) for a registration that [`ServiceInfo::new`]
-    /// refuses, which its field names: `registrations[2].pod_name`;
-    /// [`BatchRejected`](StoreError::BatchRejected) with the reason, a
-    /// [`Conflict`](StoreError::Conflict) among them; [`Closed`](StoreError::Closed).
+    /// [`Invalid`](StoreError::Invalid) if [`ServiceInfo::new`] refuses a registration, which the
+    /// field names: `registrations[2].pod_name`; [`BatchRejected`](StoreError::BatchRejected) with
+    /// the reason, for example a [`Conflict`](StoreError::Conflict);
+    /// [`Closed`](StoreError::Closed).
     pub fn replace_source(
         &self,
         source: &str,
@@ -159,10 +158,11 @@ impl<S: RegistryStore> Registry<S> {
         self.store.commit_changes(batch).map(|(_, changes)| changes)
     }
 
-    /// Writes everything, of one state, and answers with its revision: see
-    /// [`dump`](crate::dump). O(*n*), and memory for one record. Meanwhile the store holds what
-    /// [`with_view`](RegistryStore::with_view) holds: on a lock-based store, writers wait for
-    /// `writer`.
+    /// Writes one state of the whole store to `writer`, and returns its revision: see
+    /// [`dump`](crate::dump).
+    ///
+    /// O(*n*), with memory for one record. Runs inside [`with_view`](RegistryStore::with_view): on
+    /// a lock-based store, writers wait until `writer` has taken everything.
     ///
     /// ```
     /// use service_registry::{MemoryStore, Registry};
@@ -171,7 +171,7 @@ impl<S: RegistryStore> Registry<S> {
     /// let registry = Registry::new(MemoryStore::new());
     /// # let folder = std::env::temp_dir().join(format!("dump-{}", std::process::id()));
     /// # fs::create_dir_all(&folder)?;
-    /// // Beside the old one, so that one of them is always whole.
+    /// // A new file beside the old one, so that one of them is always complete.
     /// let (old, new) = (folder.join("registry"), folder.join("registry.new"));
     /// let file = File::create(&new)?;
     /// registry.dump(&file)?;
@@ -185,7 +185,7 @@ impl<S: RegistryStore> Registry<S> {
     ///
     /// # Errors
     ///
-    /// [`Io`](crate::dump::Error::Io) as `writer` fails; [`Store`](crate::dump::Error::Store) where
+    /// [`Io`](crate::dump::Error::Io) if `writer` fails; [`Store`](crate::dump::Error::Store) if
     /// the store is closed.
     #[cfg(feature = "dump")]
     pub fn dump(&self, writer: impl std::io::Write) -> Result<Revision, crate::dump::Error> {
@@ -193,29 +193,32 @@ impl<S: RegistryStore> Registry<S> {
             .with_view(|view| crate::dump::write(view, writer))?
     }
 
-    /// Makes the whole store what a [`dump`](Self::dump) shows, in one commit, or leaves it as it
-    /// is; answers with the revision that it led to, which is the revision and the incarnation of
-    /// every record. What else was there goes. Every pod is
-    /// [`Unknown`](crate::ServiceStatus::Unknown), and not checked yet. Watches are told the state.
+    /// Replaces the contents of the whole store by a [`dump`](Self::dump) in one commit, or leaves
+    /// the store as it is. Returns the revision of that commit, which is the revision and the
+    /// incarnation of every record.
     ///
-    /// O(*n*), and as much memory as the records take; what was there goes when the new state is
-    /// in its place. `reader` is read to its end before the store is asked for anything.
+    /// Everything that was in the store before is removed. Every pod becomes
+    /// [`Unknown`](crate::ServiceStatus::Unknown) and unchecked. Watches receive the new state.
+    ///
+    /// O(*n*), with memory for all the records. The old contents are freed when the new ones are in
+    /// place. `reader` is read to its end before the store is touched.
     ///
     /// # Errors
     ///
-    /// [`Refused`](crate::dump::Error::Refused), with the line, where the dump is cut short,
-    /// altered, or of another version; [`Io`](crate::dump::Error::Io) as `reader` fails;
-    /// [`Store`](crate::dump::Error::Store) where the store is closed.
+    /// [`Refused`](crate::dump::Error::Refused), with the line, if the dump is truncated, altered,
+    /// or of another version; [`Io`](crate::dump::Error::Io) if `reader` fails;
+    /// [`Store`](crate::dump::Error::Store) if the store is closed.
     #[cfg(feature = "dump")]
     pub fn restore(&self, reader: impl std::io::Read) -> Result<Revision, crate::dump::Error> {
         self.restore_with(reader, crate::dump::Health::Forget)
     }
 
-    /// The same, with the health of every pod as `health` says.
+    /// Does the same as [`restore`](Self::restore); `health` decides what becomes of the pods'
+    /// health.
     ///
     /// # Errors
     ///
-    /// As [`restore`](Self::restore).
+    /// Fails as [`restore`](Self::restore) does.
     #[cfg(feature = "dump")]
     pub fn restore_with(
         &self,
@@ -224,13 +227,13 @@ impl<S: RegistryStore> Registry<S> {
     ) -> Result<Revision, crate::dump::Error> {
         let batch = crate::dump::read(reader, health)?;
         match self.store.commit(batch) {
-            // There is one change.
+            // The batch has one change, so its index says nothing.
             Err(StoreError::BatchRejected { source, .. }) => Err((*source).into()),
             answer => Ok(answer?),
         }
     }
 
-    /// Applies a batch, whole or not at all, and returns the revision that it led to.
+    /// Applies a batch, all or nothing, and returns the revision of the resulting state.
     ///
     /// # Errors
     ///
@@ -239,7 +242,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.commit(batch)
     }
 
-    /// Applies a batch, and returns what it changed, too.
+    /// Applies a batch, and returns the revision of the resulting state and what changed.
     ///
     /// # Errors
     ///
@@ -248,7 +251,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.commit_changes(batch)
     }
 
-    /// Begins a watch: the present state of what is selected, and then every change of it.
+    /// Begins a watch: first the current state of the selection, then every change to it.
     ///
     /// # Errors
     ///
@@ -257,7 +260,8 @@ impl<S: RegistryStore> Registry<S> {
         self.store.watch(selection)
     }
 
-    /// Begins a watch behind a cursor, or with the state where the log does not reach back.
+    /// Resumes a watch after a cursor, or begins with the current state if the log does not reach
+    /// back that far.
     ///
     /// # Errors
     ///
@@ -266,7 +270,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.watch_from(selection, cursor)
     }
 
-    /// Ends the store.
+    /// Closes the store.
     ///
     /// # Errors
     ///
@@ -293,7 +297,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.find_service(key)
     }
 
-    /// Whether a pod is registered under `key`.
+    /// Returns whether a pod is registered under `key`.
     ///
     /// # Errors
     ///
@@ -302,7 +306,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.contains_service(key)
     }
 
-    /// Calls `read` with the record under `key`, without a copy but on `WorkerStore`.
+    /// Calls `read` with the record under `key`, without copying it (except on `WorkerStore`).
     ///
     /// # Errors
     ///
@@ -330,7 +334,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.get_all_services()
     }
 
-    /// Returns who is subscribed to a group, in the order of subscription.
+    /// Returns the subscribers of a group, in the order of subscription.
     ///
     /// # Errors
     ///
@@ -358,7 +362,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.stats()
     }
 
-    /// Returns the number of the present state; after `close`, that of the last one.
+    /// Returns the revision of the current state; after `close`, that of the last one.
     pub fn revision(&self) -> Revision {
         self.store.revision()
     }

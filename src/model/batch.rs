@@ -10,10 +10,10 @@ use super::revision::Revision;
 use super::status::ServiceStatus;
 use super::subscription::Subscription;
 
-/// Changes that [`commit`](crate::RegistryStore::commit) applies in order, all
-/// or nothing.
+/// A list of changes that [`commit`](crate::RegistryStore::commit) applies in order, all or
+/// nothing.
 ///
-/// Collecting a change checks nothing and cannot fail; `commit` checks them all.
+/// Adding a change checks nothing and cannot fail; `commit` checks all of them.
 ///
 /// ```
 /// use service_registry::{Batch, MemoryStore, RegistryStore, StoreError};
@@ -31,12 +31,11 @@ use super::subscription::Subscription;
 ///
 /// # Conditions
 ///
-/// [`require`](Self::require) and
-/// [`require_unchanged_since`](Self::require_unchanged_since) reject the batch where they
-/// do not hold; [`remove_if`](Self::remove_if) and
-/// [`update_health_if`](Self::update_health_if) are left out. All of them are judged
-/// against the state *before* the batch, wherever they stand in it, and in the same step
-/// in which the batch is applied: nobody comes between.
+/// [`require`](Self::require) and [`require_unchanged_since`](Self::require_unchanged_since) reject
+/// the batch if they do not hold. [`remove_if`](Self::remove_if) and
+/// [`update_health_if`](Self::update_health_if) are skipped instead. All of them are evaluated
+/// against the state *before* the batch, wherever they stand in it, and atomically with applying
+/// it: no other commit comes between.
 ///
 /// ```
 /// use service_registry::{
@@ -47,7 +46,7 @@ use super::subscription::Subscription;
 /// let first = registry.register(ServiceRegistration::new("web", "pod-1"))?;
 /// let second = registry.register(ServiceRegistration::new("web", "pod-1"))?;
 ///
-/// // Only the pod that was looked at is removed, not the one that came in its place.
+/// // Removes only the incarnation that was read, not the one that replaced it.
 /// let gone = |pod: u64| Batch::new()
 ///     .remove_if("web:pod-1", Expected::Incarnation(pod.into()), Cause::Expired)
 ///     .take();
@@ -60,9 +59,8 @@ use super::subscription::Subscription;
 ///
 /// # Building
 ///
-/// Methods answer with the batch, so that calls can be chained; [`take`](Self::take) ends
-/// a chain with the batch itself. A list of [`Change`]s is made one with `into` or
-/// `collect`.
+/// The methods return the batch, so that calls can be chained; [`take`](Self::take) ends a chain
+/// with an owned batch. `into` and `collect` turn a list of [`Change`]s into a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use = "a batch does nothing until it is committed"]
 pub struct Batch {
@@ -70,41 +68,41 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch.
+    /// Creates an empty batch.
     pub const fn new() -> Batch {
         Batch {
             changes: Vec::new(),
         }
     }
 
-    /// An empty batch with room for `capacity` changes.
+    /// Creates an empty batch with room for `capacity` changes.
     pub fn with_capacity(capacity: usize) -> Batch {
         Batch {
             changes: Vec::with_capacity(capacity),
         }
     }
 
-    /// Inserts or replaces a record; one that is there keeps its incarnation. One of
-    /// another source is a [`Conflict`](crate::StoreError::Conflict).
+    /// Inserts or replaces a record. An existing record keeps its incarnation. If that record
+    /// belongs to another source, the batch fails with a [`Conflict`](crate::StoreError::Conflict).
     pub fn save_service(&mut self, service: ServiceInfo) -> &mut Batch {
         self.push(Change::SaveService(service))
     }
 
-    /// Inserts or replaces a record as a new incarnation, which is a change even where
-    /// an equal record is there. One of another source is a
+    /// Inserts or replaces a record as a new incarnation. This is a change even if the existing
+    /// record is equal. If that record belongs to another source, the batch fails with a
     /// [`Conflict`](crate::StoreError::Conflict).
     pub fn register_service(&mut self, service: ServiceInfo) -> &mut Batch {
         self.push(Change::RegisterService(service))
     }
 
-    /// Removes a record, which must be there when its turn comes.
+    /// Removes a record. The record must exist when this change is applied.
     pub fn delete_service(&mut self, key: &str) -> &mut Batch {
         self.push(Change::DeleteService { key: key.into() })
     }
 
-    /// Removes a record together with its subscriptions, if `expected` holds and it is
-    /// still there when its turn comes. Otherwise it changes nothing, and rejects
-    /// nothing.
+    /// Removes a record together with its subscriptions, if `expected` holds and the record still
+    /// exists when this change is applied. Otherwise the change is skipped; it does not reject the
+    /// batch.
     pub fn remove_if(&mut self, key: &str, expected: Expected, cause: Cause) -> &mut Batch {
         self.push(Change::RemoveIf {
             key: key.into(),
@@ -113,8 +111,8 @@ impl Batch {
         })
     }
 
-    /// Sets the health of a record, which must be there when its turn comes. Where that
-    /// is of a later check, it stays as it is, and the batch goes on.
+    /// Sets the health of a record. The record must exist when this change is applied. If its last
+    /// check is later than `checked_at`, the record stays as it is, and the batch goes on.
     pub fn update_health_status(
         &mut self,
         key: &str,
@@ -128,8 +126,8 @@ impl Batch {
         })
     }
 
-    /// The same, if `expected` holds and the record is still there when its turn comes.
-    /// Otherwise it changes nothing, and rejects nothing.
+    /// Sets the health of a record, if `expected` holds and the record still exists when this
+    /// change is applied. Otherwise the change is skipped; it does not reject the batch.
     pub fn update_health_if(
         &mut self,
         key: &str,
@@ -145,25 +143,28 @@ impl Batch {
         })
     }
 
-    /// Makes the records of `source` these and no others. Records of other sources, and
-    /// of none, are left alone; a key that is theirs rejects the batch or is skipped, as
-    /// `on_foreign` says.
+    /// Replaces all records of `source` by `services`. Records of other sources, and records
+    /// without a source, are left alone. If one of them has the key of a new record, `on_foreign`
+    /// decides whether the batch is rejected or the new record is skipped.
     ///
-    /// Each of `services` becomes a record of `source`, if it is not one already. One
-    /// that says the same as the record that is there is not touched; one that says
-    /// something else keeps the incarnation, and the health of the later check of the
-    /// two. One with the registration that is there keeps the time at which that was made,
-    /// so that a list can be made anew each time. What goes takes its subscriptions along;
-    /// otherwise subscriptions stay as they are, and nobody is subscribed. O(*n*) for all
-    /// records of the store.
+    /// Each record in `services` becomes a record of `source`, if it is not one already. If
+    /// there is a record under its key, then:
     ///
-    /// The store does not know which of two lists of a source is the newer one. Where
-    /// several threads or processes bring them, let the list have a record that tells its
-    /// version, and [`require`](Self::require) in the same batch that this is still the one
-    /// that was looked at.
+    /// - The incarnation is kept, and the health of the later check of the two.
+    /// - If the registrations are equal, the time of registration is kept as well, so that a
+    ///   list can be built anew each time.
+    /// - A record that says the same as before is not touched.
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where `source` is no name, a key is there
-    /// twice, or a record is of another source.
+    /// A record that is removed takes its subscriptions with it. Other subscriptions stay as they
+    /// are, and none are added. O(*n*) in the records of the store.
+    ///
+    /// The store does not know which of two lists of a source is newer. If several threads or
+    /// processes submit lists, keep the version of the list in a record of its own, and
+    /// [`require`](Self::require) in the same batch that this record has not changed since it was
+    /// read.
+    ///
+    /// The commit fails with [`Invalid`](crate::StoreError::Invalid) if `source` is not a valid
+    /// name, a key occurs twice, or a record belongs to another source.
     pub fn replace_source(
         &mut self,
         source: &str,
@@ -177,16 +178,17 @@ impl Batch {
         })
     }
 
-    /// Makes the records and the subscriptions of the whole store these and no others,
-    /// whatever their sources are. Every record is a new incarnation, with the health that it
-    /// comes with; the subscriptions of a group stand in the order of the list. A watch is told
-    /// the state, with [`Reason::Restored`](crate::changes::Reason::Restored). O(*n*), for what
-    /// was there and what comes.
+    /// Replaces all records and subscriptions of the store, whatever their sources.
     ///
-    /// This is what restoring a dump does (feature `dump`).
+    /// Every record becomes a new incarnation, with the health that it brings along. The
+    /// subscriptions of a group take the order of the list. Watches receive the new state with
+    /// [`Reason::Restored`](crate::changes::Reason::Restored). O(*n*) in the old and the new
+    /// contents.
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where a key is there twice, or a group cannot be
-    /// the name of a service.
+    /// Restoring a dump does this (feature `dump`).
+    ///
+    /// The commit fails with [`Invalid`](crate::StoreError::Invalid) if a key occurs twice, or a
+    /// group is not a valid service name.
     pub fn replace_all(
         &mut self,
         services: Vec<ServiceInfo>,
@@ -221,8 +223,8 @@ impl Batch {
         })
     }
 
-    /// Rejects the batch with [`Conflict`](crate::StoreError::Conflict) unless `expected`
-    /// held before it.
+    /// Rejects the batch with a [`Conflict`](crate::StoreError::Conflict) unless `expected` held
+    /// before it.
     pub fn require(&mut self, key: &str, expected: Expected) -> &mut Batch {
         self.push(Change::Require {
             key: key.into(),
@@ -230,9 +232,9 @@ impl Batch {
         })
     }
 
-    /// Rejects the batch with [`Conflict`](crate::StoreError::Conflict) unless the store
-    /// was at `revision` before it: nothing has changed since. A newer time of a health
-    /// check is a change here.
+    /// Rejects the batch with a [`Conflict`](crate::StoreError::Conflict) unless the store was at
+    /// `revision` before it. Every commit counts, also one that only changes the time of a health
+    /// check.
     pub fn require_unchanged_since(&mut self, revision: Revision) -> &mut Batch {
         self.push(Change::RequireUnchangedSince { revision })
     }
@@ -243,7 +245,7 @@ impl Batch {
         self
     }
 
-    /// Takes what was collected, and leaves an empty batch: the end of a chain.
+    /// Takes the collected changes, and leaves an empty batch. Ends a chain of calls.
     ///
     /// ```
     /// # use service_registry::Batch;
@@ -254,22 +256,22 @@ impl Batch {
         std::mem::take(self)
     }
 
-    /// Runs over the changes, in the order in which they will be applied.
+    /// Returns an iterator over the changes, in the order in which they will be applied.
     pub fn iter(&self) -> std::slice::Iter<'_, Change> {
         self.changes.iter()
     }
 
-    /// The changes, in the order in which they will be applied.
+    /// Returns the changes, in the order in which they will be applied.
     pub fn changes(&self) -> &[Change] {
         &self.changes
     }
 
-    /// How many changes there are.
+    /// Returns the number of changes.
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the batch has no changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

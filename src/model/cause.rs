@@ -1,4 +1,4 @@
-//! [`Cause`]: why a record went.
+//! [`Cause`]: why a record was removed.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Somebody deleted it, or unregistered the pod.
+    /// It was deleted, or its pod was unregistered.
     Deleted,
     /// Its lease ended.
     Expired,
-    /// Its source does not have it any more, or what the whole store was
-    /// [replaced](crate::Batch::replace_all) by.
+    /// Its source no longer lists it, or the contents of the whole store were
+    /// [replaced](crate::Batch::replace_all).
     Replaced,
     /// The whole store was cleared.
     Cleared,
-    /// It is there, and what a watch [selects](crate::changes::Selection::with_labels) does not
-    /// hold of it any more.
+    /// It still exists, but no longer matches the
+    /// [labels](crate::changes::Selection::with_labels) of the watch.
     Deselected,
-    /// It cannot be told.
+    /// The cause is not known.
     Unknown,
 }
 
 impl Cause {
-    /// Its name: `deleted`, `expired`, `replaced`, `cleared`, `deselected` or
+    /// Returns its name: `deleted`, `expired`, `replaced`, `cleared`, `deselected` or
     /// `unknown`.
     pub const fn as_str(self) -> &'static str {
         match self {

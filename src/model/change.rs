@@ -1,4 +1,4 @@
-//! [`Change`]: what a batch is made of.
+//! [`Change`]: one element of a batch.
 
 use std::time::SystemTime;
 
@@ -9,21 +9,22 @@ use super::revision::Revision;
 use super::status::ServiceStatus;
 use super::subscription::Subscription;
 
-/// One change of a registry, or one condition: what a [`Batch`](crate::Batch) is made
-/// of.
+/// One change of a registry, or one condition. A [`Batch`](crate::Batch) is a list of
+/// these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Change {
-    /// Insert or replace the whole record. One that is there keeps its incarnation.
+    /// Inserts or replaces a record. An existing record keeps its incarnation.
     SaveService(ServiceInfo),
-    /// The same as a new incarnation, even of an equal record.
+    /// Inserts or replaces a record as a new incarnation, even if the existing record
+    /// is equal.
     RegisterService(ServiceInfo),
-    /// Remove the record under this key, which must be there.
+    /// Removes the record under this key, which must exist.
     DeleteService {
         /// `service:pod`
         key: Box<str>,
     },
-    /// Remove the record under this key together with its subscriptions, if the
+    /// Removes the record under this key together with its subscriptions, if the
     /// condition holds.
     RemoveIf {
         /// `service:pod`
@@ -33,70 +34,70 @@ pub enum Change {
         /// Why it is removed.
         cause: Cause,
     },
-    /// Set the health of the record under this key, which must be there. One of a later
-    /// check stays as it is.
+    /// Sets the health of the record under this key, which must exist. A record whose
+    /// last check is later stays as it is.
     UpdateHealthStatus {
         /// `service:pod`
         key: Box<str>,
-        /// What the check said.
+        /// The result of the check.
         status: ServiceStatus,
-        /// When it was made.
+        /// When the check was made.
         checked_at: SystemTime,
     },
-    /// The same, if the condition holds.
+    /// Sets the health of the record under this key, if the condition holds.
     UpdateHealthIf {
         /// `service:pod`
         key: Box<str>,
         /// What must have been there before the batch.
         expected: Expected,
-        /// What the check said.
+        /// The result of the check.
         status: ServiceStatus,
-        /// When it was made.
+        /// When the check was made.
         checked_at: SystemTime,
     },
-    /// Make the records of a source these and no others.
+    /// Replaces all records of a source.
     ReplaceSource {
-        /// Whose records.
+        /// The source.
         source: Box<str>,
-        /// All that it has.
+        /// The new records of the source: the whole list.
         services: Vec<ServiceInfo>,
-        /// What to do where a key belongs to another source.
+        /// What to do if a key belongs to another source.
         on_foreign: OnForeign,
     },
-    /// Make the records and the subscriptions of the whole store these and no others.
+    /// Replaces all records and subscriptions of the store.
     ReplaceAll {
         /// The records, each as a new incarnation.
         services: Vec<ServiceInfo>,
-        /// The subscriptions; those of one group in the order of subscription.
+        /// The subscriptions. Those of one group are in the order of subscription.
         subscriptions: Vec<Subscription>,
     },
-    /// Subscribe a subscriber to a group.
+    /// Subscribes a subscriber to a group.
     AddSubscription {
         /// `service:pod` of the subscriber
         subscriber_key: Box<str>,
-        /// The group that it wants to hear of.
+        /// The group to subscribe to.
         service_group: Box<str>,
     },
-    /// End a subscription, if there is one.
+    /// Ends a subscription, if there is one.
     RemoveSubscription {
         /// `service:pod` of the subscriber
         subscriber_key: Box<str>,
-        /// The group that it no longer wants to hear of.
+        /// The group to unsubscribe from.
         service_group: Box<str>,
     },
-    /// End all subscriptions of a subscriber.
+    /// Ends all subscriptions of a subscriber.
     RemoveAllSubscriptions {
         /// `service:pod` of the subscriber
         subscriber_key: Box<str>,
     },
-    /// Reject the batch unless this was there before it.
+    /// Rejects the batch unless the condition held before it.
     Require {
         /// `service:pod`
         key: Box<str>,
         /// What must have been there before the batch.
         expected: Expected,
     },
-    /// Reject the batch unless the store was at this revision before it.
+    /// Rejects the batch unless the store was at this revision before it.
     RequireUnchangedSince {
         /// The revision.
         revision: Revision,
@@ -104,7 +105,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The name of the [`Batch`](crate::Batch) method that makes such a change.
+    /// Returns the name of the [`Batch`](crate::Batch) method that adds such a change.
     pub fn operation(&self) -> &'static str {
         match self {
             Change::SaveService(_) => "save_service",

@@ -1,4 +1,4 @@
-//! Judging a batch against the state that it meets, before anything of it is applied.
+//! Checks a batch against the state of the store before anything is applied.
 
 use std::borrow::Borrow;
 
@@ -17,7 +17,7 @@ use super::time::Moment;
 use crate::hash::RandomState;
 
 impl Expected {
-    /// Whether it holds where `found` is what stands under the key.
+    /// Returns whether the condition holds if `found` is the record under the key.
     pub fn holds(self, found: Option<&ServiceInfo>) -> bool {
         match (self, found) {
             (Expected::Absent, found) => found.is_none(),
@@ -29,7 +29,7 @@ impl Expected {
     }
 }
 
-/// Checks that `service` does not take the place of another source's record.
+/// Checks that `service` does not replace a record of another source.
 #[inline]
 pub(crate) fn check_source(service: &ServiceInfo, known: &ServiceInfo) -> Result<()> {
     if service.source() == known.source() {
@@ -60,21 +60,22 @@ fn describe(found: &ServiceInfo, owner: Option<&str>) -> Found {
     }
 }
 
-/// What the changes of a batch meet: the state before it, and what the batch itself
-/// has saved and removed so far.
+/// The state that the changes of a batch see: the state before the batch, and what the
+/// batch itself has saved and removed so far.
 struct Meeting<'b, F> {
     find: F,
-    /// A record that was saved, and whose it is.
+    /// By key: the record that the batch saved, and its source; `None` if the batch
+    /// removed it.
     own: HashMap<&'b str, Option<(&'b ServiceInfo, Option<&'b str>)>, RandomState>,
-    /// Sources of which nothing is left but what stands in `own`.
+    /// Sources that the batch replaced: only their records in `own` exist.
     replaced: Vec<&'b str>,
-    /// Nothing is left but what stands in `own`.
+    /// Whether the batch replaced everything: only the records in `own` exist.
     is_replaced: bool,
 }
 
 impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
-    /// Looks at the record that is there when the turn of a change comes, and at whose
-    /// it is.
+    /// Calls `look` with the record that the current change sees under `key`, and its
+    /// source.
     fn look<T>(
         &self,
         key: &str,
@@ -97,12 +98,13 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
         self.look(key, |found| found.is_some())
     }
 
-    /// Checks that nobody else owns a key.
+    /// Checks that no other source owns `key`.
     fn check_owner(&self, key: &str, source: Option<&str>) -> Result<()> {
         self.look(key, |found| match found {
             Some((found, owner)) if owner != source => {
                 let found = if self.own.contains_key(key) {
-                    // Its stamps are those of where the caller has it from.
+                    // The stamps of a record from the batch are those of an earlier
+                    // store, if any.
                     Found::Record {
                         revision: Revision::ZERO,
                         incarnation: Revision::ZERO,
@@ -117,14 +119,14 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
         })
     }
 
-    /// Whether a condition held before the batch.
+    /// Returns whether a condition held before the batch.
     fn held_before(&self, key: &str, expected: Expected) -> Result<bool> {
         check_key("key", key)?;
         let found = (self.find)(key);
         Ok(expected.holds(found.as_ref().map(Borrow::borrow)))
     }
 
-    /// Whether a change is to be applied.
+    /// Returns whether to apply a change.
     fn judge(&mut self, change: &'b Change, revision: Revision) -> Result<bool> {
         match change {
             Change::SaveService(service) | Change::RegisterService(service) => {
@@ -229,7 +231,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
                 (Err(_), OnForeign::Skip) => {}
             }
         }
-        // What the batch itself has saved for this source goes as well.
+        // Records that the batch itself has saved for this source are replaced, too.
         for own in self.own.values_mut() {
             own.take_if(|(_, owner)| *owner == Some(source));
         }
@@ -269,17 +271,17 @@ impl<'b, F> Meeting<'b, F> {
 
 impl Batch {
     /// Checks every change against the ones before it and against the store, which is at
-    /// `revision` and of which `find` tells what stands under a key. After this a store
-    /// can apply the batch without a way to fail. O(changes).
+    /// `revision`. `find` returns the store's record under a key. If the check succeeds,
+    /// the store can apply the batch without failing. O(changes).
     ///
-    /// Answers with the positions of those changes whose condition
+    /// Returns the indices, in order, of the changes to skip: those whose condition
     /// ([`remove_if`](Self::remove_if), [`update_health_if`](Self::update_health_if))
-    /// does not hold, in their order: they are to be left out.
+    /// does not hold.
     ///
     /// # Errors
     ///
-    /// [`BatchRejected`](StoreError::BatchRejected) with the first change that
-    /// would fail.
+    /// [`BatchRejected`](StoreError::BatchRejected) with the first change that would
+    /// fail.
     pub fn check<R: Borrow<ServiceInfo>>(
         &self,
         revision: Revision,

@@ -1,25 +1,24 @@
-//! What a batch may demand of the state before it, and what is found where that does
-//! not hold.
+//! The conditions of a batch, and the conflict that is returned if one does not hold.
 
 use std::fmt;
 
 use super::excerpt::Excerpt;
 use super::revision::Revision;
 
-/// What a condition expects of the record under a key. A newer time of its health check is no
-/// change of a record: only
-/// [`require_unchanged_since`](crate::Batch::require_unchanged_since) sees one.
+/// The state that a condition expects under a key. A health check that only renews its time
+/// does not change a record; only
+/// [`require_unchanged_since`](crate::Batch::require_unchanged_since) notices it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
-    /// There is none.
+    /// There is no record.
     Absent,
-    /// There is one.
+    /// There is a record.
     Present,
-    /// There is one, last changed at this revision: its
+    /// There is a record that was last changed at this revision: its
     /// [`revision`](crate::ServiceInfo::revision).
     Revision(Revision),
-    /// There is one, registered at this revision: its
+    /// There is a record that was registered at this revision: its
     /// [`incarnation`](crate::ServiceInfo::incarnation).
     Incarnation(Revision),
 }
@@ -35,20 +34,20 @@ impl fmt::Display for Expected {
     }
 }
 
-/// What [`replace_source`](crate::Batch::replace_source) does where a key belongs to
-/// another source.
+/// What [`replace_source`](crate::Batch::replace_source) does if a key belongs to another
+/// source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnForeign {
-    /// Reject the batch with a [`Conflict`].
+    /// Rejects the batch with a [`Conflict`].
     Reject,
-    /// Leave that record alone, and go on. The answer of the commit counts it: one
-    /// [`Skipped`](crate::changes::Difference::Skipped) for each.
+    /// Leaves that record alone, and goes on. The commit reports one
+    /// [`Skipped`](crate::changes::Difference::Skipped) for each such record.
     Skip,
 }
 
-/// A condition that can fail with a [`Conflict`]. `Debug` shows no more than 64 characters
-/// of a text.
+/// A condition that can fail with a [`Conflict`]. `Debug` shows at most 64 characters of each
+/// text.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Condition {
@@ -56,21 +55,21 @@ pub enum Condition {
     Expected {
         /// `service:pod`
         key: Box<str>,
-        /// What was expected there.
+        /// What was expected under the key.
         expected: Expected,
     },
     /// [`require_unchanged_since`](crate::Batch::require_unchanged_since).
     UnchangedSince(Revision),
-    /// Nobody saves over a record of another source.
+    /// No record replaces one of another source.
     Source {
         /// `service:pod`
         key: Box<str>,
-        /// Whose record was to be saved; `None` for no source.
+        /// The source of the record that was to be saved; `None` for no source.
         source: Option<Box<str>>,
     },
 }
 
-/// What was there instead. `Debug` shows no more than 64 characters of a text.
+/// What was found instead. `Debug` shows at most 64 characters of each text.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
@@ -78,19 +77,19 @@ pub enum Found {
     Absent,
     /// A record.
     Record {
-        /// When it was last changed; [`Revision::ZERO`] where an earlier change of the same
-        /// batch saved it.
+        /// When the record was last changed; [`Revision::ZERO`] if an earlier change of the
+        /// same batch saved it.
         revision: Revision,
-        /// When it was registered; [`Revision::ZERO`] as above.
+        /// When the record was registered; [`Revision::ZERO`] as above.
         incarnation: Revision,
-        /// Whose it is; `None` for no source.
+        /// The source of the record; `None` for no source.
         source: Option<Box<str>>,
     },
     /// A store at this revision.
     Revision(Revision),
 }
 
-/// A condition that did not hold, and what was found. Nothing was changed.
+/// A condition that did not hold, and what was found instead. The store is unchanged.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Conflict {
     condition: Condition,
@@ -98,17 +97,17 @@ pub struct Conflict {
 }
 
 impl Conflict {
-    /// For stores from elsewhere that judge conditions themselves.
+    /// Creates a conflict. For stores outside this crate that evaluate conditions themselves.
     pub fn new(condition: Condition, found: Found) -> Conflict {
         Conflict { condition, found }
     }
 
-    /// Which condition did not hold.
+    /// Returns the condition that did not hold.
     pub fn condition(&self) -> &Condition {
         &self.condition
     }
 
-    /// What was found.
+    /// Returns what was found.
     pub fn found(&self) -> &Found {
         &self.found
     }

@@ -1,4 +1,4 @@
-//! What can go wrong, said so that the caller can mend it.
+//! The errors of stores, with what a caller needs to correct them.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -12,44 +12,44 @@ use super::excerpt::Excerpt;
 /// The result of every operation on a store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// Why a store refused an operation. Whatever it refuses, it has left untouched.
+/// The reason why a store refused an operation. A refused operation leaves the store
+/// unchanged.
 ///
 /// Neither `Display` nor `Debug` shows more than 64 characters of an input. `Display`
-/// says everything, the cause included, so that [`source`](Error::source) does not
-/// repeat it.
+/// includes the cause, so [`source`](Error::source) does not repeat it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
     /// No service is registered under this key.
     NotFound(Box<str>),
-    /// A name, a key, a group or something else is not well formed; nothing was stored.
+    /// A name, a key, a group or another input is malformed. Nothing was stored.
     Invalid(Box<InvalidInput>),
     /// A condition did not hold, or the record belongs to another source.
     Conflict(Box<Conflict>),
-    /// A change of a batch failed, and so nothing of the batch was applied.
+    /// A change of a batch failed, so nothing of the batch was applied.
     BatchRejected {
-        /// Position of the first change that failed, counted from 0.
+        /// The index of the first change that failed, counted from 0.
         index: usize,
-        /// What that change was: the name of the [`Batch`](crate::Batch) method.
+        /// The kind of that change: the name of the [`Batch`](crate::Batch) method.
         operation: &'static str,
         /// Why it failed.
         source: Box<StoreError>,
     },
-    /// The store has been closed. Or this is a child process, made by `fork`, and the store
-    /// is a `WorkerStore`, whose worker is in the parent.
+    /// The store has been closed. Or the store is a `WorkerStore` and this is a child
+    /// process made by `fork`: its worker is in the parent.
     Closed,
     /// The operation was called from inside a read closure of the same store
     /// ([`with_service`](crate::RegistryStore::with_service),
-    /// [`with_view`](crate::RegistryStore::with_view) and their like), where it would
-    /// wait for itself. Return what you need from the closure, then call again.
+    /// [`with_view`](crate::RegistryStore::with_view) and the like), where it would wait for
+    /// itself. Return what you need from the closure, then call again.
     Reentrant,
-    /// A store from elsewhere failed in a way of its own: its disk, its network. No
-    /// store of this crate answers so.
+    /// A store outside this crate failed in a way of its own, such as its disk or its
+    /// network. No store of this crate returns this.
     Failed(Failure),
 }
 
 impl StoreError {
-    /// For stores from elsewhere: makes an error of their own into one of the interface.
+    /// Wraps an error of a store outside this crate.
     pub fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
         StoreError::Failed(Failure(Arc::from(error.into())))
     }
@@ -108,8 +108,8 @@ impl fmt::Debug for StoreError {
 }
 
 impl Error for StoreError {
-    /// What lies below the cause that `Display` has told already: of a
-    /// [`Failed`](StoreError::Failed) store, the source of its error.
+    /// Returns the cause below the one that `Display` shows: for
+    /// [`Failed`](StoreError::Failed), the source of the store's error.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             StoreError::BatchRejected { source, .. } => source.source(),
@@ -119,12 +119,12 @@ impl Error for StoreError {
     }
 }
 
-/// The error of a store from elsewhere. Two are equal where they are clones of one.
+/// The error of a store outside this crate. Two are equal if one is a clone of the other.
 #[derive(Clone)]
 pub struct Failure(Arc<dyn Error + Send + Sync>);
 
 impl Failure {
-    /// The error, to be looked into.
+    /// Returns the underlying error, for example to downcast it.
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.0
     }
@@ -138,7 +138,7 @@ impl PartialEq for Failure {
 
 impl Eq for Failure {}
 
-// What is shared here is read, and nothing else.
+// The shared error is only read.
 impl UnwindSafe for Failure {}
 impl RefUnwindSafe for Failure {}
 
@@ -160,7 +160,7 @@ impl From<InvalidInput> for StoreError {
     }
 }
 
-/// Which input was refused, and what is wrong with it.
+/// The input that was refused, and the reason.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InvalidInput {
     field: Cow<'static, str>,
@@ -170,8 +170,8 @@ pub struct InvalidInput {
 }
 
 impl InvalidInput {
-    /// For stores from elsewhere: refuses `value` for `field`. Of a long value, its
-    /// first 64 characters are kept.
+    /// Refuses `value` for `field`; keeps its first 64 characters. For stores outside this
+    /// crate.
     pub fn new(field: impl Into<Cow<'static, str>>, value: &str, problem: Problem) -> InvalidInput {
         let excerpt = Excerpt::new(value);
         InvalidInput {
@@ -182,7 +182,7 @@ impl InvalidInput {
         }
     }
 
-    /// The same as a part of something: of `services[3]`, say.
+    /// Puts the field inside another one, for example `services[3]`.
     pub(crate) fn inside(self, whole: &str) -> InvalidInput {
         InvalidInput {
             field: format!("{whole}.{}", self.field).into(),
@@ -190,17 +190,18 @@ impl InvalidInput {
         }
     }
 
-    /// The input that was refused: `service_name`, `subscriptions[2]`, `subscriber key`, ...
+    /// Returns the name of the input: `service_name`, `subscriptions[2]`, `subscriber key`,
+    /// ...
     pub fn field(&self) -> &str {
         &self.field
     }
 
-    /// What was given; of a long text, its first 64 characters.
+    /// Returns the value that was given, at most its first 64 characters.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// What is wrong with it.
+    /// Returns the reason.
     pub fn problem(&self) -> &Problem {
         &self.problem
     }
@@ -211,7 +212,7 @@ impl fmt::Display for InvalidInput {
         let field = &self.field;
         match &self.problem {
             Problem::Empty => write!(f, "{field} is empty"),
-            // Their value is a number.
+            // The value is only the count that `problem` shows, too.
             problem @ Problem::TooMany { .. } => write!(f, "{field} {problem}"),
             problem => {
                 let value = Excerpt::of_kept(&self.value, self.is_cut);
@@ -233,39 +234,39 @@ impl fmt::Debug for InvalidInput {
 
 impl Error for InvalidInput {}
 
-/// What is wrong with an input.
+/// The reason why an input was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// It has no characters.
+    /// It is empty.
     Empty,
-    /// It is, or holds, a text of more bytes than are accepted.
+    /// It is a text, or contains one, of more bytes than are allowed.
     TooLong {
         /// The length in bytes.
         len: usize,
-        /// The longest that is accepted, in bytes.
+        /// The maximum length in bytes.
         max: usize,
     },
-    /// It has more entries than are accepted.
+    /// It has more entries than are allowed.
     TooMany {
-        /// How many it has.
+        /// The number of entries.
         len: usize,
-        /// How many are accepted.
+        /// The maximum number of entries.
         max: usize,
     },
-    /// A name holds a control character.
+    /// A name contains a control character.
     Control {
-        /// Where, in bytes from the start of the name.
+        /// Its position, in bytes from the start of the name.
         at: usize,
     },
     /// A name begins or ends with white space.
     Padded,
-    /// A service name holds a `:`, which would end it inside a key.
+    /// A service name contains a `:`, which would end it inside a key.
     Colon {
-        /// Where, in bytes from the start.
+        /// Its position, in bytes from the start.
         at: usize,
     },
-    /// A key has no `:` between service and pod.
+    /// A key has no `:` between the service and the pod.
     NoColon,
     /// A key has nothing before its first `:`.
     NoService,
@@ -273,27 +274,27 @@ pub enum Problem {
     NoPod,
     /// A host is neither an IP address nor a DNS name.
     NoHost,
-    /// A host is a name where an address is needed.
+    /// A host is a name where an address is required.
     NoAddress,
     /// A time is before 1970 or after 9999.
     OutOfTime,
-    /// It was given before in the same list.
+    /// It occurs earlier in the same list.
     Repeated,
-    /// A record is of another source than the list that it stands in.
+    /// A record belongs to another source than the list that contains it.
     OtherSource,
-    /// A view is of another store than the one that it is compared with.
+    /// A view belongs to another store than the one that it is compared with.
     OtherStore,
-    /// A view is later than the one that is asked what has changed since.
+    /// A view is later than the view that it is compared with.
     LaterView,
-    /// Not one of the names that are known here.
+    /// It is none of the known names.
     Unknown {
-        /// Those that are.
+        /// The known names.
         expected: &'static str,
     },
-    /// A store that is not compiled in (build with the feature `evmap`, say), or that
-    /// threads cannot share.
+    /// The store is not compiled in (build with the feature `evmap`, for example), or
+    /// threads cannot share it.
     Unavailable {
-        /// Why, and what to do instead.
+        /// The reason, and what to do instead.
         because: &'static str,
     },
 }

@@ -1,11 +1,12 @@
-//! Showing input that may come from the network and end in a log.
+//! Shows untrusted input in errors and logs.
 
 use std::fmt;
 
-/// How many characters of an input are shown, or kept in an error.
+/// The maximum number of characters of an input that are shown, or kept in an
+/// error.
 const SHOWN: usize = 64;
 
-/// At most 64 characters of an input, escaped.
+/// The first 64 characters of an input, escaped.
 pub(crate) struct Excerpt<'a> {
     text: &'a str,
     is_cut: bool,
@@ -20,7 +21,7 @@ impl<'a> Excerpt<'a> {
         }
     }
 
-    /// What was kept of a longer text.
+    /// Creates an excerpt from the text that another excerpt kept.
     pub(crate) fn of_kept(text: &'a str, is_cut: bool) -> Excerpt<'a> {
         Excerpt { text, is_cut }
     }
@@ -41,7 +42,7 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
-/// The same.
+/// Same as `Display`.
 impl fmt::Debug for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

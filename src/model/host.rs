@@ -1,4 +1,4 @@
-//! [`Host`]: where a pod can be reached, by address or by name.
+//! [`Host`]: the address or the name of a pod.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,10 +9,9 @@ use super::limits::{MAX_HOST_LEN, problem_of_length};
 
 /// The host of a [`Provider`](crate::Provider): an IP address, or a DNS name.
 ///
-/// Parsing tells one from the other, and refuses what is neither. A name that is put
-/// into [`Name`](Host::Name) by hand is checked when a
-/// [`ServiceInfo`](crate::ServiceInfo) is made of it. Names are kept as they came, and
-/// compared so.
+/// Parsing distinguishes the two, and refuses anything else. A [`Name`](Host::Name)
+/// that is built by hand is validated when a [`ServiceInfo`](crate::ServiceInfo) is
+/// created from it. Names are kept and compared as they are, without normalization.
 ///
 /// ```
 /// use service_registry::Host;
@@ -24,15 +23,15 @@ use super::limits::{MAX_HOST_LEN, problem_of_length};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
-    /// A DNS name: labels of letters, digits, `-` and `_`, with dots between them, at
-    /// most [`MAX_HOST_LEN`] bytes.
+    /// A DNS name: labels of letters, digits, `-` and `_`, separated by dots, at most
+    /// [`MAX_HOST_LEN`] bytes.
     Name(String),
 }
 
 impl Host {
-    /// The address, where it is one.
+    /// Returns the address, or `None` for a name.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Host::Ip(ip) => Some(*ip),
@@ -63,7 +62,7 @@ fn problem_of_name(name: &str) -> Option<Problem> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // No top-level domain is a number: that is an address gone wrong.
+    // No top-level domain is a number, so this is a malformed address.
     let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     let is_name = labels.clone().all(is_label) && !labels.next_back().is_some_and(is_number);
     (!is_name).then_some(Problem::NoHost)
@@ -72,7 +71,7 @@ fn problem_of_name(name: &str) -> Option<Problem> {
 impl FromStr for Host {
     type Err = StoreError;
 
-    /// An IPv6 address may stand in brackets.
+    /// Parses an address or a name. An IPv6 address may be in brackets.
     fn from_str(text: &str) -> Result<Host> {
         let bare = text
             .strip_prefix('[')

@@ -1,4 +1,4 @@
-//! [`ServiceInfo`]: what the registry knows of a pod.
+//! [`ServiceInfo`]: what the registry knows about a pod.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,23 +14,21 @@ use super::revision::Revision;
 use super::status::{HealthUpdate, ServiceStatus};
 use super::time::Moment;
 
-/// A checked, immutable record of one pod: its registration and what has been
-/// seen of it since.
+/// A validated, immutable record of one pod: its registration and what has been observed
+/// since.
 ///
-/// Cloning bumps one reference count and copies a few words; the registration
-/// is shared and never changes. So a value that a store hands out is the
-/// caller's own: nothing done with it reaches the store or another caller, and
-/// no later change of the store reaches it.
+/// Cloning increments one reference count and copies a few words; the registration is shared
+/// and never changes. So a value that a store returns belongs to the caller: nothing done with
+/// it affects the store or another caller, and no later change of the store affects it.
 ///
-/// Two of them are equal where they say the same: registration, health, times and
-/// source. When a store took them in, their [`revision`](Self::revision) and
-/// [`incarnation`](Self::incarnation), is no part of that.
+/// Two records are equal if their registration, health, times and source are equal. Their
+/// [`revision`](Self::revision) and [`incarnation`](Self::incarnation), which a store assigns,
+/// are not compared.
 ///
-/// With the feature `serde` it is the fields of its registration and, beside them,
-/// `status`, `last_health_check`, `registered_at` and, where there is one, `source`.
-/// Times are written as RFC 3339 texts, `2026-01-31T12:00:00.5Z`. That takes a format
-/// which names its fields, such as JSON. What is read is checked as by
-/// [`new`](Self::new).
+/// With the feature `serde`, a record has the fields of its registration and, beside them,
+/// `status`, `last_health_check`, `registered_at` and, if there is one, `source`. Times are
+/// written as RFC 3339 texts, `2026-01-31T12:00:00.5Z`. This takes a format with field names,
+/// such as JSON. A record that is read is validated as by [`new`](Self::new).
 ///
 /// ```
 /// use service_registry::{ServiceInfo, ServiceRegistration, ServiceStatus};
@@ -56,7 +54,7 @@ pub struct ServiceInfo {
 
 const _: () = assert!(size_of::<ServiceInfo>() <= 40);
 
-/// The part of a [`ServiceInfo`] that no health check changes, and that is shared.
+/// The part of a [`ServiceInfo`] that health checks do not change. Clones share it.
 #[derive(Clone)]
 struct Record {
     key: ServiceKey,
@@ -65,29 +63,28 @@ struct Record {
     source: Option<Arc<str>>,
 }
 
-/// What a health report would do to a record.
+/// The effect that a health report would have on a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// The record is of a later check.
+    /// The record has a later check.
     Late,
-    /// It says so already.
+    /// The record has this status and this time already.
     None,
-    /// It would be another.
+    /// The record would change.
     Some,
 }
 
 impl ServiceInfo {
-    /// Checks a registration and makes it a record: status
-    /// [`Unknown`](ServiceStatus::Unknown), never checked, registered now.
-    /// O(size of the registration).
+    /// Validates a registration and creates a record from it: status
+    /// [`Unknown`](ServiceStatus::Unknown), never checked, registered now. O(size of the
+    /// registration).
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid), naming the field, where a name, a zone
-    /// or a subscription is none (see [`ServiceKey::new`]; a subscription is the name of
-    /// a service), a host is neither an address nor a DNS name, something exceeds its
-    /// limit ([`MAX_NAME_LEN`](crate::MAX_NAME_LEN) and the others), or the clock stands
-    /// before 1970.
+    /// [`Invalid`](crate::StoreError::Invalid), naming the field, if a name, a zone or a
+    /// subscription is malformed (see [`ServiceKey::new`]; a subscription is the name of a
+    /// service), a host is neither an address nor a DNS name, something exceeds its limit
+    /// ([`MAX_NAME_LEN`](crate::MAX_NAME_LEN) and the others), or the clock is before 1970.
     pub fn new(registration: ServiceRegistration) -> Result<ServiceInfo> {
         let key = ServiceKey::new(&registration.service_name, &registration.pod_name)?;
         registration.check()?;
@@ -107,104 +104,104 @@ impl ServiceInfo {
         })
     }
 
-    /// `service:pod`.
+    /// Returns the key, `service:pod`.
     pub fn key(&self) -> &ServiceKey {
         &self.record.key
     }
 
-    /// The group that this pod belongs to.
+    /// Returns the name of the service that the pod belongs to.
     pub fn service_name(&self) -> &str {
         &self.record.registration.service_name
     }
 
-    /// The name of this instance.
+    /// Returns the name of the pod.
     pub fn pod_name(&self) -> &str {
         &self.record.registration.pod_name
     }
 
-    /// Where it can be reached.
+    /// Returns the addresses of the pod.
     pub fn providers(&self) -> &[Provider] {
         &self.record.registration.providers
     }
 
-    /// Where to ask for its health; empty for none.
+    /// Returns the URL of its health check; empty if it has none.
     pub fn health_check_url(&self) -> &str {
         &self.record.registration.health_check_url
     }
 
-    /// Where it wants to be told of changes; empty for none.
+    /// Returns the URL for notifications of changes; empty if it has none.
     pub fn notification_url(&self) -> &str {
         &self.record.registration.notification_url
     }
 
-    /// The groups that it asked to hear of when it registered. What it is
-    /// subscribed to now is the store's to tell.
+    /// Returns the groups that the pod subscribed to when it registered. The store knows its
+    /// current subscriptions.
     pub fn subscriptions(&self) -> &[String] {
         &self.record.registration.subscriptions
     }
 
-    /// Where it runs; empty where that is not known.
+    /// Returns the zone that the pod runs in; empty if it is not known.
     pub fn zone(&self) -> &str {
         &self.record.registration.zone
     }
 
-    /// How much it should get, in proportion to the others; 0 for nothing.
+    /// Returns its share of the load, relative to the weights of other pods; 0 for none.
     pub fn weight(&self) -> u32 {
         self.record.registration.weight
     }
 
-    /// What else is to be known of it.
+    /// Returns the metadata of the pod.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.record.registration.metadata
     }
 
-    /// What the last health check said.
+    /// Returns the result of the last health check.
     #[inline]
     pub fn status(&self) -> ServiceStatus {
         self.status
     }
 
-    /// When its health was last checked; `None` for never.
+    /// Returns when its health was last checked; `None` if it never was.
     #[inline]
     pub fn last_health_check(&self) -> Option<SystemTime> {
         (self.checked_at != Moment::NEVER).then(|| self.checked_at.time())
     }
 
-    /// When it registered.
+    /// Returns when the pod registered.
     #[inline]
     pub fn registered_at(&self) -> SystemTime {
         self.record.registered_at.time()
     }
 
-    /// What it said of itself.
+    /// Returns the registration of the pod.
     pub fn registration(&self) -> &ServiceRegistration {
         &self.record.registration
     }
 
-    /// Who it comes from, where several feed one store: `etcd`, `kubernetes`, a file.
-    /// `None` where nobody said.
+    /// Returns the source of the record, for stores that several sources feed: `etcd`,
+    /// `kubernetes`, a file. `None` if none was given.
     pub fn source(&self) -> Option<&str> {
         self.record.source.as_deref()
     }
 
-    /// The revision of its last change in anything but the time of the last check.
-    /// [`Revision::ZERO`] before a store has it.
+    /// Returns the revision of the last change to the record, except changes to only the time
+    /// of the last check. [`Revision::ZERO`] before a store has it.
     #[inline]
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The revision at which its key was last registered: by
-    /// [`Registry::register`](crate::Registry::register) or
-    /// [`Batch::register_service`](crate::Batch::register_service), which always begin a
-    /// new incarnation, or by a save that found the key absent. Other saves and health
+    /// Returns the revision at which the key was last registered.
+    /// [`Registry::register`](crate::Registry::register) and
+    /// [`Batch::register_service`](crate::Batch::register_service) always begin a new
+    /// incarnation, and so does a save that finds the key absent. Other saves and health
     /// checks keep it. [`Revision::ZERO`] before a store has it.
     #[inline]
     pub fn incarnation(&self) -> Revision {
         self.incarnation
     }
 
-    /// A copy with another health, which no store has yet. O(1), allocates nothing.
+    /// Returns a copy with another health, with no revision. O(1), allocates nothing.
     ///
     /// # Errors
     ///
@@ -225,8 +222,8 @@ impl ServiceInfo {
         })
     }
 
-    /// The same record with another time of registration, which no store has yet. O(1)
-    /// where this is its only clone, and a copy of the registration otherwise.
+    /// Returns the record with another time of registration, with no revision. O(1) if it has
+    /// no other clones; copies the registration otherwise.
     ///
     /// # Errors
     ///
@@ -236,20 +233,20 @@ impl ServiceInfo {
         Ok(self.edit(|record| record.registered_at = registered_at))
     }
 
-    /// The same record from another source, which no store has yet. O(1) where this is
-    /// its only clone, and a copy of the registration otherwise.
+    /// Returns the record with another source, with no revision. O(1) if it has no other
+    /// clones; copies the registration otherwise.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where the name is empty, longer than
-    /// [`MAX_NAME_LEN`](crate::MAX_NAME_LEN), holds a control character, or begins or
-    /// ends with white space.
+    /// [`Invalid`](crate::StoreError::Invalid) if the name is empty, is longer than
+    /// [`MAX_NAME_LEN`](crate::MAX_NAME_LEN), contains a control character, or begins or ends
+    /// with white space.
     pub fn with_source(self, source: &str) -> Result<ServiceInfo> {
         check_name("source", source)?;
         Ok(self.into_source(source.into()))
     }
 
-    /// The same pod, not checked yet.
+    /// Returns the same pod, not checked yet.
     #[cfg(feature = "dump")]
     pub(crate) fn without_health(mut self) -> ServiceInfo {
         self.checked_at = Moment::NEVER;
@@ -266,10 +263,12 @@ impl ServiceInfo {
         self.stamped(Revision::ZERO, Revision::ZERO)
     }
 
-    /// For stores from elsewhere: the same record as a store has it that changed it last at
-    /// `revision`, and registered it at `incarnation`. O(1), allocates nothing.
+    /// Returns the record with the given revision and incarnation. For stores outside this
+    /// crate: `revision` is that of the last change, `incarnation` that of the registration.
+    /// O(1), allocates nothing.
     ///
-    /// A store of this crate stamps what it takes in itself, whatever was there before.
+    /// The stores of this crate stamp each record that they take in, and ignore its previous
+    /// stamps.
     ///
     /// ```
     /// use service_registry::{ServiceInfo, ServiceRegistration};
@@ -285,13 +284,13 @@ impl ServiceInfo {
         self
     }
 
-    /// Notes when it was last changed, and when registered.
+    /// Sets the revision and the incarnation.
     pub(crate) fn stamp(&mut self, revision: Revision, incarnation: Revision) {
         self.revision = revision;
         self.incarnation = incarnation;
     }
 
-    /// Whether both are equal, but for the time of the last check.
+    /// Returns whether both are equal except for the time of the last check.
     pub(crate) fn says_the_same(&self, other: &ServiceInfo) -> bool {
         let (one, two) = (&*self.record, &*other.record);
         self.status == other.status
@@ -301,8 +300,8 @@ impl ServiceInfo {
                     && one.registration == two.registration)
     }
 
-    /// Becomes the record `known`, which says the same, but for the time of the last check. So
-    /// there is one copy of what both say.
+    /// Becomes `known`, which says the same, and keeps only the time of its own last check. So
+    /// both share one copy of the registration.
     pub(crate) fn become_known(&mut self, known: &ServiceInfo) {
         *self = ServiceInfo {
             checked_at: self.checked_at,
@@ -310,9 +309,9 @@ impl ServiceInfo {
         };
     }
 
-    /// Takes over from an earlier record of the same pod and source what a list of the source
-    /// does not know: the health, if that is of a later check; and where the registration is
-    /// the same, the time at which it registered.
+    /// Takes over what a list of the source does not know from `known`, an earlier record of
+    /// the same pod and source: the health, if its check is later, and the time of
+    /// registration, if the registration is the same.
     pub(crate) fn keep_what_is_known(&mut self, known: &ServiceInfo) {
         if self.registration() == known.registration() {
             self.record = known.record.clone();
@@ -325,7 +324,7 @@ impl ServiceInfo {
         }
     }
 
-    /// What a health report would do.
+    /// Returns the effect that a health report would have.
     #[inline]
     pub(crate) fn effect(&self, status: ServiceStatus, checked_at: Moment) -> Effect {
         if self.checked_at != Moment::NEVER && checked_at < self.checked_at {
@@ -337,7 +336,7 @@ impl ServiceInfo {
         }
     }
 
-    /// What to tell whoever made a health report with that effect.
+    /// Returns the answer to a health report with that effect.
     #[inline]
     pub(crate) fn answer(&self, effect: Effect) -> HealthUpdate {
         match effect {
@@ -350,7 +349,7 @@ impl ServiceInfo {
         }
     }
 
-    /// Sets the health in place. A newer time by itself keeps the record's revision.
+    /// Sets the health in place. The revision changes only if the status does.
     #[inline]
     pub(crate) fn set_health(
         &mut self,
@@ -365,15 +364,15 @@ impl ServiceInfo {
         self.checked_at = checked_at;
     }
 
-    /// How many clones share the registration. Reading it brings the counter,
-    /// which a clone is about to write, into the cache.
+    /// Returns how many clones share the registration. Reading the counter brings it into the
+    /// cache before a clone writes it.
     #[inline]
     pub(crate) fn touch(&self) -> usize {
         Arc::strong_count(&self.record)
     }
 
-    /// Whether no other record has this registration, in a store or elsewhere. Then there will
-    /// be none, since there is nothing to clone it from.
+    /// Returns whether no other record shares this registration, in a store or elsewhere. Then
+    /// none ever will, because there is nothing to clone it from.
     pub(crate) fn is_of_nobody_else(&self) -> bool {
         Arc::strong_count(&self.record) == 1
     }
@@ -389,7 +388,7 @@ impl PartialEq for ServiceInfo {
 
 impl Eq for ServiceInfo {}
 
-// The record is shown as the registration that it holds.
+// The registration stands for the whole `Record`.
 #[allow(clippy::missing_fields_in_debug)]
 impl fmt::Debug for ServiceInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -407,8 +406,7 @@ impl fmt::Debug for ServiceInfo {
 
 #[cfg(feature = "serde")]
 mod wire {
-    //! A record is read through [`ServiceInfo::new`], so that what came over the wire
-    //! is checked, too.
+    //! A record is read through [`ServiceInfo::new`], so that untrusted input is validated.
 
     use super::super::time::wire::{read, read_some, write, write_some};
     use super::{ServiceInfo, ServiceRegistration, ServiceStatus, SystemTime};
@@ -469,7 +467,7 @@ mod wire {
                 if let Some(checked_at) = read.last_health_check {
                     info = info.with_health(read.status, checked_at)?;
                 }
-                // A status may be known without a time.
+                // The status may be known without the time of a check.
                 info.status = read.status;
                 Ok::<_, crate::StoreError>(info)
             };
@@ -503,7 +501,7 @@ mod tests {
         let pod = pod.with_source("etcd").unwrap();
         assert!(std::ptr::eq(pod.registration(), stood));
         assert_eq!(pod.source(), Some("etcd"));
-        // With another clone around, that one stays as it is.
+        // Another clone stays as it is.
         let kept = pod.clone();
         let moved = pod.with_source("file").unwrap();
         assert_eq!(

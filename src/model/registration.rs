@@ -1,4 +1,4 @@
-//! [`ServiceRegistration`]: what a pod says of itself.
+//! [`ServiceRegistration`]: what a pod says about itself.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,11 @@ use super::limits::{
 };
 use super::provider::Provider;
 
-/// What a pod says of itself when it registers: a plain record, not checked
-/// until a [`ServiceInfo`](crate::ServiceInfo) is made of it.
+/// What a pod says about itself when it registers: plain data, not validated until a
+/// [`ServiceInfo`](crate::ServiceInfo) is created from it.
 ///
-/// With the feature `serde` it reads and writes exactly these field names; a field
-/// that is missing has its [default](Self::default), one that is not known here is
-/// passed over.
+/// With the feature `serde`, it is read and written with exactly these field names.
+/// A missing field takes its [default](Self::default); an unknown field is ignored.
 ///
 /// ```
 /// use service_registry::{Protocol, Provider, ServiceRegistration};
@@ -32,29 +31,28 @@ use super::provider::Provider;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct ServiceRegistration {
-    /// The name of the group of pods, `user-service`. Holds no `:`.
+    /// The name of the service, `user-service`. Contains no `:`.
     pub service_name: String,
-    /// The name of this instance, unique within the service.
+    /// The name of this pod, unique within the service.
     pub pod_name: String,
-    /// Where it can be reached; at most [`MAX_PROVIDERS`].
+    /// The addresses of the pod; at most [`MAX_PROVIDERS`].
     pub providers: Vec<Provider>,
-    /// Where to ask for its health; empty for none. At most [`MAX_URL_LEN`] bytes.
+    /// The URL of its health check; empty for none. At most [`MAX_URL_LEN`] bytes.
     pub health_check_url: String,
-    /// Where it wants to be told of changes; empty for none. At most [`MAX_URL_LEN`]
+    /// The URL for notifications of changes; empty for none. At most [`MAX_URL_LEN`]
     /// bytes.
     pub notification_url: String,
-    /// The service groups of whose changes it wants to hear; at most
-    /// [`MAX_SUBSCRIPTIONS`].
+    /// The service groups that the pod subscribes to; at most [`MAX_SUBSCRIPTIONS`].
     pub subscriptions: Vec<String>,
-    /// Where it runs, `eu-1a`; empty where that is not known.
+    /// The zone that the pod runs in, `eu-1a`; empty if it is not known.
     pub zone: String,
-    /// How much it should get, in proportion to the others; 0 for nothing.
+    /// Its share of the load, relative to the weights of other pods; 0 for none.
     pub weight: u32,
-    /// What else is to be known of it; at most [`MAX_METADATA`] entries.
+    /// Any other properties; at most [`MAX_METADATA`] entries.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Everything empty, and a weight of 1.
+/// All fields are empty, and the weight is 1.
 impl Default for ServiceRegistration {
     fn default() -> ServiceRegistration {
         ServiceRegistration {
@@ -72,7 +70,8 @@ impl Default for ServiceRegistration {
 }
 
 impl ServiceRegistration {
-    /// A pod of a service, with everything else as by [`default`](Self::default).
+    /// Creates the registration of a pod; all other fields are those of
+    /// [`default`](Self::default).
     pub fn new(
         service_name: impl Into<String>,
         pod_name: impl Into<String>,
@@ -84,49 +83,49 @@ impl ServiceRegistration {
         }
     }
 
-    /// Adds a way to reach it.
+    /// Adds an address.
     #[must_use]
     pub fn with_provider(mut self, provider: impl Into<Provider>) -> ServiceRegistration {
         self.providers.push(provider.into());
         self
     }
 
-    /// Says where to ask for its health.
+    /// Sets the URL of the health check.
     #[must_use]
     pub fn with_health_check_url(mut self, url: impl Into<String>) -> ServiceRegistration {
         self.health_check_url = url.into();
         self
     }
 
-    /// Says where it wants to be told of changes.
+    /// Sets the URL for notifications of changes.
     #[must_use]
     pub fn with_notification_url(mut self, url: impl Into<String>) -> ServiceRegistration {
         self.notification_url = url.into();
         self
     }
 
-    /// Adds a group of whose changes it wants to hear.
+    /// Adds a group to subscribe to.
     #[must_use]
     pub fn with_subscription(mut self, service_group: impl Into<String>) -> ServiceRegistration {
         self.subscriptions.push(service_group.into());
         self
     }
 
-    /// Says where it runs.
+    /// Sets the zone.
     #[must_use]
     pub fn with_zone(mut self, zone: impl Into<String>) -> ServiceRegistration {
         self.zone = zone.into();
         self
     }
 
-    /// Says how much it should get.
+    /// Sets the weight.
     #[must_use]
     pub fn with_weight(mut self, weight: u32) -> ServiceRegistration {
         self.weight = weight;
         self
     }
 
-    /// Adds an entry to the metadata, or replaces one.
+    /// Adds or replaces a metadata entry.
     #[must_use]
     pub fn with_metadata(
         mut self,
@@ -137,7 +136,8 @@ impl ServiceRegistration {
         self
     }
 
-    /// Checks all fields but the two names, which are those of the key.
+    /// Checks all fields except the two names, which
+    /// [`ServiceKey`](super::key::ServiceKey) checks.
     pub(super) fn check(&self) -> Result<(), InvalidInput> {
         check_count("providers", self.providers.len(), MAX_PROVIDERS)?;
         for (at, provider) in self.providers.iter().enumerate() {

@@ -1,27 +1,27 @@
-//! [`Revision`]: the number of a state.
+//! [`Revision`]: the number of a store's state.
 
 use std::fmt;
 
-/// The number of a state of a store: it starts at 0 and grows by one with each
-/// commit that changed something.
+/// The number of a store's state. It starts at 0, and grows by one with each commit
+/// that changes something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(u64);
 
 impl Revision {
-    /// The revision of a store that nothing has been written to.
+    /// The revision of a store before the first change.
     pub const ZERO: Revision = Revision(0);
 
-    /// The number.
+    /// Returns the number.
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// The revision that follows this one.
+    /// Returns the revision that follows this one.
     ///
     /// # Panics
     ///
-    /// At `u64::MAX`, which nothing follows. No store comes that far: with a billion
-    /// commits a second it takes 584 years.
+    /// Panics at `u64::MAX`, which has no successor. No store gets there: at a
+    /// billion commits a second it takes 584 years.
     #[must_use]
     pub const fn next(self) -> Revision {
         match self.0.checked_add(1) {
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(Revision(u64::MAX - 1).next(), Revision(u64::MAX));
     }
 
-    /// Without overflow checks it began again at 0.
+    /// Without overflow checks it used to start again at 0.
     #[test]
     #[should_panic(expected = "no revision follows the last one")]
     fn no_revision_follows_the_last_one() {
