@@ -1,7 +1,7 @@
-//! Changes, told as they happen: watches, differences, and the log that feeds them.
+//! Watches, which deliver the changes of a store as they happen, and the log that feeds them.
 //!
-//! A copy of what a service has, that follows every change; one that ends leaves a cursor, from
-//! which another goes on:
+//! The example keeps a copy of the pods of a service up to date. The first watch ends and
+//! leaves a cursor, and a second watch continues from it:
 //!
 //! ```
 //! use service_registry::changes::{Cursor, Difference, Event, Selection};
@@ -10,7 +10,7 @@
 //!
 //! fn follow(pods: &mut HashMap<String, ServiceInfo>, event: Event) {
 //!     match event {
-//!         // The first event; and again where the log does not reach back (`Reason::Lagged`).
+//!         // The first event, and again if the watch falls behind the log (`Reason::Lagged`).
 //!         Event::State { services, .. } => {
 //!             let all = services.into_iter();
 //!             *pods = all.map(|pod| (pod.key().to_string(), pod)).collect();
@@ -40,7 +40,7 @@
 //! follow(&mut pods, watch.recv()?);
 //! assert!(pods.contains_key("checkout:pod-1"));
 //!
-//! // A client goes, and comes back with the text of its cursor.
+//! // The client disconnects, and later returns with the text of its cursor.
 //! let text = watch.cursor().to_string();
 //! drop(watch);
 //! registry.unregister("checkout", "pod-1")?;
@@ -53,9 +53,9 @@
 //! # Ok::<(), StoreError>(())
 //! ```
 //!
-//! [`Watch::recv`] gives the net effect of all that is pending; [`Watch::recv_commit`] one
-//! commit after the other, for those who want each step. With the feature `stream` a watch
-//! becomes a `futures_core::Stream` of either.
+//! [`Watch::recv`] returns the net effect of all pending commits. [`Watch::recv_commit`]
+//! returns one commit at a time. With the feature `stream`, a watch can be turned into a
+//! `futures_core::Stream` of either.
 //!
 //! # How it works
 //!
@@ -63,16 +63,17 @@
 //!   a commit, in its turn          Log                      Watch
 //!   differences --- append ---> [entry][entry][entry] ---> recv, recv_commit, poll_recv
 //!                                  |  by topic: pending entries, sleepers
-//!                                  '--> wakers, run when the turn has been given back
+//!                                  '--> wakers, run after the turn ends
 //! ```
 //!
-//! A store hands each commit's [`Difference`]s to its [`Log`], after the commit can be read
-//! and before the next one can begin. A [`Watch`] starts with the state, which it reads from
-//! the store, and goes on with the entries behind it. The log is bounded: a watch that falls
-//! behind it reads the state again. No commit waits until a watch has read.
+//! Commits take turns. A store hands the [`Difference`]s of each commit to its [`Log`] after
+//! the commit becomes visible and before the next one begins. A [`Watch`] starts with the
+//! state, which it reads from the store, and continues with the entries after it. The log is
+//! bounded: a watch that falls behind it reads the state again. A commit never waits for a
+//! watch to read.
 //!
-//! What a watch is about is its *topic*. An entry is noted with the topics that it concerns
-//! and that somebody watches; a commit pays for these, and nothing for the others.
+//! The *topic* of a watch is what it selects. The log notes an entry for each watched topic
+//! that it concerns. A commit pays for these topics and nothing for the others.
 
 mod aftermath;
 mod difference;

@@ -1,4 +1,4 @@
-//! The interface of every store, and what it promises.
+//! [`RegistryStore`], the interface that every store implements, and its contract.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,18 +58,18 @@ pub use view::{DynView, RegistryView, Snapshots};
 #[cfg(feature = "worker")]
 pub use worker::WorkerStore;
 
-/// How much a store holds.
+/// The number of entries in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct StoreStats {
-    /// Registered services, that is: pods.
+    /// The number of registered services, that is, pods.
     pub services: usize,
-    /// Pairs of a subscriber and a service group.
+    /// The number of subscriptions, that is, pairs of a subscriber and a service group.
     pub subscriptions: usize,
 }
 
 impl StoreStats {
-    /// The counts of a store.
+    /// Creates statistics from the two counts.
     pub const fn new(services: usize, subscriptions: usize) -> StoreStats {
         StoreStats {
             services,
@@ -78,81 +78,83 @@ impl StoreStats {
     }
 }
 
-/// A registry of services: which pods serve a name, whether they are healthy,
-/// and who wants to hear of changes.
+/// A registry of services. It records which pods serve a name, whether they are
+/// healthy, and who subscribes to changes.
 ///
 /// # The contract
 ///
-/// Every method means the same on every store; `tests/contract.rs` runs one
-/// suite against them all. The crate `service-registry-testkit` has it for stores from
-/// elsewhere.
+/// Every method behaves the same on every store. `tests/contract.rs` runs one
+/// suite against all stores of this crate. The crate `service-registry-testkit`
+/// offers the same suite for third-party stores.
 ///
-/// - An operation that fails has changed nothing. An operation that returns has
-///   happened: every read that starts afterwards, on any thread, sees it.
-/// - Every operation is one atomic step. No reader sees half of a
-///   [`commit`](Self::commit), and a method that answers with several records
-///   answers with the state of one moment.
+/// - An operation that fails changes nothing. Once an operation returns, every read
+///   that starts afterwards, on any thread, sees its effect.
+/// - Every operation is atomic. No reader sees half of a [`commit`](Self::commit), and
+///   a method that returns several records returns a consistent state.
 /// - A registered pod is never missing while it is replaced or updated.
-/// - What a caller is given is its own: nothing done with it reaches the store
-///   or another caller.
-/// - After [`close`](Self::close) every method that can fail answers
+/// - The caller owns every returned value. Changes to it affect neither the store
+///   nor another caller.
+/// - After [`close`](Self::close) every method that can fail returns
 ///   [`Closed`](crate::StoreError::Closed).
-/// - Each record that is saved gets the [`revision`](ServiceInfo::revision) of its commit,
-///   and an [`incarnation`](ServiceInfo::incarnation) where there was none under its key. A
-///   save that changes nothing changes neither.
-/// - A panic in a closure of the caller leaves the store as it was, and usable.
-/// - A call from inside a read closure of the same store never deadlocks. Where
-///   it would have to wait for the closure to end, it is refused with
-///   [`Reentrant`](crate::StoreError::Reentrant); each store says where. (A closure
-///   that *waits for another thread*, which in turn has to wait for the closure, waits
-///   for ever; no store can see that. Each says what its closures hold up.)
-/// - A destructor of a thread local may use a store, whatever the order in which
-///   destructors run.
+/// - Each saved record gets the [`revision`](ServiceInfo::revision) of its commit. It gets
+///   a new [`incarnation`](ServiceInfo::incarnation) if there was no record under its key.
+///   A save that changes nothing changes neither.
+/// - A panic in a closure of the caller leaves the store unchanged and usable.
+/// - A call from inside a read closure of the same store never deadlocks. If it
+///   would have to wait for the closure to end, it fails with
+///   [`Reentrant`](crate::StoreError::Reentrant). Each store documents which calls
+///   do. A store cannot detect a closure that *waits for another thread* which in
+///   turn waits for the closure: this is a deadlock. Each store documents what its
+///   closures block.
+/// - A destructor of a thread local may use a store, in whatever order the destructors
+///   run.
 ///
-/// Costs are written with *n* for the pods registered, *p* for the pods of the
-/// name asked for, and *s* for the subscribers of the group or the groups of the
-/// subscriber asked for. O(1) is expected and amortised, as of a hash table; in a
-/// persistent store (`SnapshotStore`) each look-up takes O(log *n*) instead, and
-/// so the others that are made of look-ups. A call of `WorkerStore` costs a round
-/// trip besides.
+/// In the costs, *n* is the number of registered pods, *p* the number of pods of the
+/// requested name, and *s* the number of subscribers of the requested group or of
+/// groups of the requested subscriber. O(1) is expected and amortized, as for a hash
+/// table. In a persistent store (`SnapshotStore`) each look-up takes O(log *n*)
+/// instead, and so does each look-up inside another operation. A call to
+/// `WorkerStore` also costs a round trip.
 ///
 /// # Errors
 ///
-/// What each method adds to `Closed` and `Reentrant` stands with it.
+/// Every method that can fail may return `Closed` or `Reentrant`. Each method lists
+/// its other errors.
 pub trait RegistryStore {
     // --- services
 
-    /// Inserts `service`, or replaces the whole record under its key, which keeps its
-    /// incarnation. Subscriptions stay as they are. O(1); a persistent store O(log *n*).
+    /// Inserts `service`, or replaces the whole record under its key. A replaced record
+    /// keeps its incarnation. Subscriptions do not change. O(1); in a persistent store
+    /// O(log *n*).
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::StoreError::Conflict) where the record under its key is of
-    /// another [`source`](ServiceInfo::source), or one of the two has none.
+    /// [`Conflict`](crate::StoreError::Conflict) if the record under its key has another
+    /// [`source`](ServiceInfo::source), or if only one of the two has a source.
     ///
     /// # Panics
     ///
-    /// In stores whose tables change in place, at some 2^31 records; so may a
-    /// [`commit`](Self::commit).
+    /// Panics at about 2^31 records in stores whose tables change in place. A
+    /// [`commit`](Self::commit) may panic for the same reason.
     fn save_service(&self, service: ServiceInfo) -> Result<()>;
 
-    /// The record under `key`. O(1); a persistent store O(log *n*). Allocates
-    /// nothing where the pod is there.
+    /// Returns the record under `key`. O(1); in a persistent store O(log *n*). Allocates
+    /// nothing if the pod exists.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
-    /// [`Invalid`](crate::StoreError::Invalid) where none can have it. So do all other
-    /// methods that look for one pod.
+    /// [`NotFound`](crate::StoreError::NotFound) if no pod has this key, and
+    /// [`Invalid`](crate::StoreError::Invalid) if no pod can have it. The same holds for
+    /// all other methods that look up one pod.
     fn get_service(&self, key: &str) -> Result<ServiceInfo>;
 
-    /// Like [`get_service`](Self::get_service), for a pod that may well not be there:
-    /// then it is `None`. Allocates nothing in any store of this crate but
-    /// `WorkerStore`.
+    /// Returns the record under `key`, or `None` if no pod has this key. Costs as much as
+    /// [`get_service`](Self::get_service), but an absent pod is not an error. Allocates
+    /// nothing in any store of this crate except `WorkerStore`.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where no pod can have that key.
+    /// [`Invalid`](crate::StoreError::Invalid) if no pod can have this key.
     fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
         match self.get_service(key) {
             Ok(found) => Ok(Some(found)),
@@ -161,49 +163,50 @@ pub trait RegistryStore {
         }
     }
 
-    /// Whether a pod has that key. As [`find_service`](Self::find_service).
+    /// Returns whether a pod has this key. Costs as much as
+    /// [`find_service`](Self::find_service).
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where no pod can have that key.
+    /// [`Invalid`](crate::StoreError::Invalid) if no pod can have this key.
     fn contains_service(&self, key: &str) -> Result<bool> {
         self.find_service(key).map(|found| found.is_some())
     }
 
-    /// The pods of a service, in no particular order; none is not an error.
-    /// O(*p*).
+    /// Returns the pods of a service in no particular order. A service without pods is
+    /// not an error. O(*p*).
     ///
     /// # Errors
     ///
     /// None of its own.
     fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>>;
 
-    /// Every record, in no particular order. O(*n*).
+    /// Returns every record in no particular order. O(*n*).
     ///
     /// # Errors
     ///
     /// None of its own.
     fn get_all_services(&self) -> Result<Vec<ServiceInfo>>;
 
-    /// Removes the record under `key`; subscriptions stay. O(1); a persistent
+    /// Removes the record under `key`. Keeps its subscriptions. O(1); in a persistent
     /// store O(log *n*).
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    /// [`NotFound`](crate::StoreError::NotFound) if no pod has this key.
     fn delete_service(&self, key: &str) -> Result<()>;
 
-    /// Sets what the last health check of a pod said, and answers with what that
-    /// replaced. Where the record is of a later check, it stays as it is, and the answer
-    /// is [`Late`](HealthUpdate::Late); an equal time applies. One step. O(1); a
-    /// persistent store O(log *n*). Never copies a registration.
+    /// Records the result of a health check, and returns what it replaced. If the record
+    /// already has the result of a later check, it does not change, and the method
+    /// returns [`Late`](HealthUpdate::Late). A result with an equal time applies. Atomic.
+    /// O(1); in a persistent store O(log *n*). Never copies a registration.
     ///
-    /// Another status gives the record the revision of this commit; a newer time by
-    /// itself grows the revision of the store only.
+    /// A different status gives the record the revision of this commit. If only the time
+    /// is newer, the revision of the store grows, but the record keeps its own.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
+    /// [`NotFound`](crate::StoreError::NotFound) if no pod has this key, and
     /// [`Invalid`](crate::StoreError::Invalid) for a time before 1970 or after 9999.
     fn update_health_status(
         &self,
@@ -214,17 +217,17 @@ pub trait RegistryStore {
 
     // --- subscriptions
 
-    /// Subscribes a pod to a group; a second time changes nothing. The
+    /// Subscribes a pod to a group. Does nothing if the pod is already subscribed. The
     /// subscriber need not be registered. O(log *s*).
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where the subscriber key cannot be one, or
-    /// the group cannot be the name of a service: see
+    /// [`Invalid`](crate::StoreError::Invalid) if the subscriber key is not a valid key, or
+    /// the group is not a valid service name: see
     /// [`ServiceKey::new`](crate::ServiceKey::new).
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()>;
 
-    /// Ends a subscription; one that is not there is fine. O(log *s*).
+    /// Ends a subscription. Does nothing if the pod is not subscribed. O(log *s*).
     ///
     /// # Errors
     ///
@@ -232,24 +235,24 @@ pub trait RegistryStore {
     /// [`add_subscription`](Self::add_subscription).
     fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()>;
 
-    /// Ends all subscriptions of a pod. Costs what that pod holds, however many
-    /// others share its groups: O(*s* log *s*).
+    /// Ends all subscriptions of a pod. O(*s* log *s*) in the number of subscriptions of
+    /// this pod, no matter how many other pods share its groups.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where the subscriber key is not
+    /// [`Invalid`](crate::StoreError::Invalid) if the subscriber key is not
     /// `service:pod`.
     fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()>;
 
-    /// Who is subscribed to a group, in the order of subscription; none is not
-    /// an error. O(*s*).
+    /// Returns the subscribers of a group in the order of subscription. A group without
+    /// subscribers is not an error. O(*s*).
     ///
     /// # Errors
     ///
     /// None of its own.
     fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>>;
 
-    /// The records of those subscribers of a group that are registered, in the
+    /// Returns the records of those subscribers of a group that are registered, in the
     /// order of subscription. O(*s*).
     ///
     /// # Errors
@@ -260,34 +263,35 @@ pub trait RegistryStore {
     // --- several changes at once
 
     /// Applies the changes of a batch in order and makes them visible at once,
-    /// or applies none. The cost of its changes; one publication.
+    /// or applies none. Costs as much as its changes, plus one publication.
     ///
-    /// Answers with the revision that it led to. A batch grows the revision by
-    /// one as soon as one of its changes had an effect when its turn came; a
-    /// batch that changes nothing keeps it.
+    /// Returns the resulting revision. A batch increases the revision by one if at least
+    /// one of its changes has an effect when it is applied. A batch that changes nothing
+    /// keeps the revision.
     ///
     /// # Errors
     ///
     /// [`BatchRejected`](crate::StoreError::BatchRejected), with the first
-    /// change that fails and why.
+    /// change that fails and its error.
     fn commit(&self, batch: Batch) -> Result<Revision>;
 
-    /// As [`commit`](Self::commit), and answers with what it changed besides, as the net
-    /// effect of the whole batch, and with what it [skipped](Difference::Skipped). The cost of
-    /// a commit, and O(differences).
+    /// Commits a batch like [`commit`](Self::commit), and also returns the net effect of
+    /// the whole batch and the changes that it [skipped](Difference::Skipped). Costs as
+    /// much as a commit, plus O(differences).
     ///
     /// # Errors
     ///
-    /// As [`commit`](Self::commit); [`Failed`](crate::StoreError::Failed) where a store
-    /// from elsewhere cannot tell.
+    /// The errors of [`commit`](Self::commit), and
+    /// [`Failed`](crate::StoreError::Failed) if a third-party store does not support this.
     fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
         let _ = batch;
         Err(untold())
     }
 
-    /// Begins a watch: the state of what is selected, and then every change of it, in the
-    /// order of commits, without a gap. O(1), and a turn of writing; `MemoryStore` and
-    /// `WorkerStore` copy their state for the first one, in O(*n*).
+    /// Starts a watch. It first yields the state of the selection, and then every change to
+    /// it, in the order of commits, without a gap. O(1), and waits for its turn among the
+    /// writers. `MemoryStore` and `WorkerStore` copy their state for the first watch, in
+    /// O(*n*).
     ///
     /// ```
     /// use service_registry::changes::{Difference, Event, Selection};
@@ -304,61 +308,64 @@ pub trait RegistryStore {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, where no store can
-    /// hold what that names; [`Closed`](crate::StoreError::Closed);
-    /// [`Reentrant`](crate::StoreError::Reentrant) inside a read closure of a store that
-    /// refuses writes there; [`Failed`](crate::StoreError::Failed) where a store from elsewhere
-    /// tells no changes.
+    /// - [`Invalid`](crate::StoreError::Invalid), with the field `selection`, if no store can
+    ///   contain the selected name or key.
+    /// - [`Closed`](crate::StoreError::Closed).
+    /// - [`Reentrant`](crate::StoreError::Reentrant) inside a read closure of a store that
+    ///   refuses writes there.
+    /// - [`Failed`](crate::StoreError::Failed) if a third-party store does not support watches.
     fn watch(&self, selection: Selection) -> Result<Watch> {
         let _ = selection;
         Err(untold())
     }
 
-    /// Begins a watch behind `cursor`, the place of an earlier watch of this store, if the
-    /// log still reaches back so far. Otherwise, and where the cursor is of another store
-    /// or ahead of this one, it begins with the state. Never with a gap. O(1), a turn of
-    /// writing, and for a selection that nobody watches O(log), while commits wait.
+    /// Starts a watch after `cursor`, the position of an earlier watch of this store, if the
+    /// log still reaches back that far. Otherwise, or if the cursor belongs to another store
+    /// or is ahead of this one, the watch starts with the state. There is never a gap. O(1),
+    /// and waits for its turn among the writers. For a selection that nobody watches it also
+    /// scans the log, in O(log length), while commits wait.
     ///
     /// # Errors
     ///
-    /// As [`watch`](Self::watch).
+    /// The errors of [`watch`](Self::watch).
     fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
         let _ = (selection, cursor);
         Err(untold())
     }
 
-    /// The number of the present state. O(1). After `close`, that of the last.
+    /// Returns the revision of the current state. After `close`, returns that of the last
+    /// state. O(1).
     fn revision(&self) -> Revision;
 
-    /// Removes the record under `key` together with its subscriptions, in one
-    /// commit, and answers with it. One step: of two threads that take it, one does.
+    /// Removes the record under `key` together with its subscriptions, in one commit, and
+    /// returns it. Atomic: if two threads take the same record, only one gets it.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key;
-    /// then its subscriptions stay as well.
+    /// [`NotFound`](crate::StoreError::NotFound) if no pod has this key. The
+    /// subscriptions under the key then stay as well.
     fn take_service(&self, key: &str) -> Result<ServiceInfo>;
 
     // --- lifecycle and utilities
 
-    /// Removes all services and subscriptions, in one commit. O(what it holds).
+    /// Removes all services and subscriptions, in one commit. O(services + subscriptions).
     ///
     /// # Errors
     ///
     /// None of its own.
     fn clear(&self) -> Result<()>;
 
-    /// How much the store holds. O(1).
+    /// Returns the number of services and subscriptions. O(1).
     ///
     /// # Errors
     ///
     /// None of its own.
     fn stats(&self) -> Result<StoreStats>;
 
-    /// What the store keeps beside what it holds. O(1); `VersionedStore` takes a turn of
-    /// writing, and looks at its snapshots.
+    /// Returns what the store keeps besides its current state. O(1). `VersionedStore` waits
+    /// for its turn among the writers, and checks its snapshots.
     ///
-    /// A store that says nothing of it answers with nothing.
+    /// The default implementation returns an empty [`Upkeep`].
     ///
     /// # Errors
     ///
@@ -367,35 +374,35 @@ pub trait RegistryStore {
         self.ping().map(|()| Upkeep::default())
     }
 
-    /// Whether the store answers. O(1).
+    /// Checks that the store is usable. O(1).
     ///
     /// # Errors
     ///
-    /// [`Closed`](crate::StoreError::Closed) where it will not any more.
+    /// [`Closed`](crate::StoreError::Closed) if it is closed.
     fn ping(&self) -> Result<()>;
 
-    /// Ends the store: what it accepted before is done, what comes later is
-    /// refused, what it held is dropped. Snapshots that were taken stay as they
-    /// are. A second time is fine. O(what it holds).
+    /// Closes the store. It finishes the operations that it has accepted, refuses later
+    /// ones, and drops its contents. Existing snapshots remain valid. Closing a closed
+    /// store does nothing. O(services + subscriptions).
     ///
     /// # Errors
     ///
-    /// [`Reentrant`](crate::StoreError::Reentrant) only.
+    /// Only [`Reentrant`](crate::StoreError::Reentrant).
     fn close(&self) -> Result<()>;
 
     // --- reads without a copy
 
-    /// Calls `read` with the record under `key`, and answers with what it
-    /// answers. O(1); a persistent store O(log *n*). Copies nothing, but for
-    /// `WorkerStore`, and allocates nothing where the pod is there.
+    /// Calls `read` with the record under `key`, and returns its result. O(1); in a
+    /// persistent store O(log *n*). Copies nothing, except in `WorkerStore`, and allocates
+    /// nothing if the pod exists.
     ///
-    /// What the store holds meanwhile (a lock, a guard) each store says; keep the
+    /// Each store documents what it holds during the call (a lock, a guard). Keep the
     /// closure short.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key; then
-    /// `read` is not called.
+    /// [`NotFound`](crate::StoreError::NotFound) if no pod has this key; `read` is not
+    /// called then.
     fn with_service<R>(&self, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R>
     where
         Self: Sized,
@@ -403,23 +410,22 @@ pub trait RegistryStore {
         with_service_dyn(self, key, read)
     }
 
-    /// The form of [`with_service`](Self::with_service) that works through
-    /// `dyn`. Calls `visit` exactly once where the pod is there, and not at all
-    /// where it is not.
+    /// The `dyn`-compatible form of [`with_service`](Self::with_service). Calls `visit`
+    /// exactly once if the pod exists, and not at all otherwise.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::StoreError::NotFound) where no pod has that key.
+    /// [`NotFound`](crate::StoreError::NotFound) if no pod has this key.
     fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
         visit(&self.get_service(key)?);
         Ok(())
     }
 
-    /// Calls `read` with the present state, of which it can ask several questions, and
-    /// answers with what it answers. O(1), and what the questions cost.
+    /// Calls `read` with a view of the current state, and returns its result. All queries
+    /// to the view see the same state. O(1), plus the cost of the queries.
     ///
-    /// Meanwhile a store without snapshots holds what it needs to stay as it is: a shared
-    /// lock, a guard, or, in `WorkerStore`, its queue. Keep the closure short.
+    /// During the call, a store without snapshots holds what keeps its state unchanged: a
+    /// shared lock, a guard, or, in `WorkerStore`, its queue. Keep the closure short.
     ///
     /// ```
     /// use service_registry::{MemoryStore, RegistryStore, RegistryView};
@@ -447,8 +453,8 @@ pub trait RegistryStore {
         with_view_dyn(self, read)
     }
 
-    /// The form of [`with_view`](Self::with_view) that works through `dyn`. Calls `visit`
-    /// exactly once, unless it fails.
+    /// The `dyn`-compatible form of [`with_view`](Self::with_view). Calls `visit` exactly
+    /// once, unless it fails.
     ///
     /// # Errors
     ///
@@ -456,13 +462,13 @@ pub trait RegistryStore {
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()>;
 }
 
-/// What the provided methods answer.
+/// The error of the default methods for changes.
 #[cold]
 fn untold() -> crate::StoreError {
     crate::StoreError::failed("this store tells no changes")
 }
 
-/// `with_service` by way of `visit_service`, for stores behind a pointer.
+/// Implements `with_service` with `visit_service`, for stores behind a pointer.
 fn with_service_dyn<S: RegistryStore + ?Sized, R>(
     store: &S,
     key: &str,
@@ -478,7 +484,7 @@ fn with_service_dyn<S: RegistryStore + ?Sized, R>(
     Ok(answer.expect("`visit_service` calls its closure before it answers `Ok`"))
 }
 
-/// `with_view` by way of `visit_view`.
+/// Implements `with_view` with `visit_view`.
 fn with_view_dyn<S: RegistryStore + ?Sized, R>(
     store: &S,
     read: impl FnOnce(&dyn DynView) -> R,
@@ -493,11 +499,11 @@ fn with_view_dyn<S: RegistryStore + ?Sized, R>(
     Ok(answer.expect("`visit_view` calls its closure before it answers `Ok`"))
 }
 
-/// Writes the methods of [`RegistryStore`] for a pointer to a store.
+/// Implements [`RegistryStore`] for pointers to a store.
 macro_rules! forward_through_pointer {
     ($($pointer:ty),+) => {$(
         impl<S: RegistryStore + ?Sized> RegistryStore for $pointer {
-            // Behind a pointer there may be no sized store to ask.
+            // The two methods need a sized store, and `S` may be unsized.
             delegate_store!(self => **self; except with_service, with_view);
         }
     )+};
@@ -505,7 +511,7 @@ macro_rules! forward_through_pointer {
 
 forward_through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
 
-/// Writes `Debug` for a store behind `dyn`, so that what holds one can have it.
+/// Implements `Debug` for a store behind `dyn`, so that types that contain one can derive it.
 macro_rules! debug_dyn {
     ($($store:ty),+) => {$(
         impl std::fmt::Debug for $store {
@@ -522,7 +528,7 @@ debug_dyn!(
     dyn RegistryStore + Send + Sync + '_
 );
 
-/// `Debug` of a store: its name, how much it holds and its revision.
+/// Formats a store: its name, revision and counts.
 fn debug_store(
     name: &str,
     store: &(impl RegistryStore + ?Sized),

@@ -9,10 +9,10 @@ use smallvec::SmallVec;
 use super::State;
 use super::topic::{Entry, Wakers};
 
-/// What is left to do when a commit has given its turn back: waking watches, and dropping
-/// what the log has forgotten. Done when it is dropped.
+/// The work that remains after a commit has released its turn: to wake watches, and to drop
+/// what the log has forgotten. Dropping the `Aftermath` does this work.
 ///
-/// A waker that panics is caught; one that calls the store finds its turn free.
+/// A panic of a waker is caught. A waker may call the store, because the turn is free.
 #[derive(Default)]
 #[must_use = "drop it when the turn has been given back"]
 pub struct Aftermath {
@@ -24,9 +24,9 @@ pub struct Aftermath {
 impl Drop for Aftermath {
     fn drop(&mut self) {
         for waker in self.wake.drain(..) {
-            // What a waker does is its own; the others are to be woken.
+            // A panic of one waker must not keep the others from being called.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-                // Dropping it may panic as well, with what is left alone then.
+                // Dropping the payload may panic as well. The second payload is leaked.
                 if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                     mem::forget(again);
                 }

@@ -1,4 +1,4 @@
-//! One thing that differs between two states.
+//! [`Difference`], a single difference between two states.
 
 use std::sync::Arc;
 
@@ -11,58 +11,57 @@ use crate::model::protocol::Protocol;
 use crate::model::provider::Provider;
 use crate::model::record::ServiceInfo;
 
-/// One thing that differs between two states of a registry.
+/// A single difference between two states of a registry.
 ///
 /// # The law
 ///
-/// The differences from one state to a later one, applied to the first in their order,
-/// give the second: its records, their revisions and incarnations, its subscriptions and
-/// the order of subscribers in each group. Times of health checks are not part of it: a
-/// check that brings nothing but a newer time is no difference. A [`Skipped`](Self::Skipped)
-/// record changes nothing when it is applied; no watch tells it, nor does
-/// [`changes_since`](crate::RegistryView::changes_since).
+/// The differences from one state to a later one, applied to the first in order, produce
+/// the second: its records, their revisions and incarnations, its subscriptions and the
+/// order of subscribers in each group. The times of health checks are not included: a
+/// check that only brings a newer time is not a difference. Applying a
+/// [`Skipped`](Self::Skipped) record changes nothing. Neither a watch nor
+/// [`changes_since`](crate::RegistryView::changes_since) reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Difference {
-    /// A key that was absent has this record.
+    /// A record was added under a key that had none.
     Added(ServiceInfo),
-    /// The record under a key is another one.
+    /// The record under a key changed.
     #[non_exhaustive]
     Changed {
-        /// The record before.
+        /// The old record.
         before: ServiceInfo,
-        /// The record now. Another [incarnation](ServiceInfo::incarnation) means that the
-        /// pod was registered anew, even where the two are equal.
+        /// The new record. A different [incarnation](ServiceInfo::incarnation) means that the
+        /// pod was registered again after a removal, even if the two records are equal.
         after: ServiceInfo,
     },
-    /// A key has no record any more.
+    /// The record under a key was removed.
     #[non_exhaustive]
     Removed {
-        /// The last record that it had.
+        /// The last record under the key.
         last: ServiceInfo,
-        /// Why.
+        /// Why it was removed.
         cause: Cause,
     },
-    /// A subscription has begun. It is the last one of its group.
+    /// A subscription began. It is the last one of its group.
     #[non_exhaustive]
     Subscribed {
-        /// `service:pod` of the subscriber.
+        /// The key of the subscriber, `service:pod`.
         subscriber: ServiceKey,
-        /// The group that it hears of.
+        /// The group that it subscribed to.
         group: Arc<str>,
     },
-    /// A subscription has ended.
+    /// A subscription ended.
     #[non_exhaustive]
     Unsubscribed {
-        /// `service:pod` of the subscriber.
+        /// The key of the subscriber, `service:pod`.
         subscriber: ServiceKey,
-        /// The group that it no longer hears of.
+        /// The group that it was subscribed to.
         group: Arc<str>,
     },
-    /// A record that [`replace_source`](crate::Batch::replace_source) brought was left out,
-    /// since its key belongs to another source:
-    /// [`OnForeign::Skip`](crate::OnForeign::Skip). Only the answer of the commit has it, one
-    /// for each record that was left out.
+    /// [`replace_source`](crate::Batch::replace_source) skipped a record because its key
+    /// belongs to another source: see [`OnForeign::Skip`](crate::OnForeign::Skip). Only the
+    /// result of the commit contains it, once for each skipped record.
     #[non_exhaustive]
     Skipped {
         /// The record that stays under the key. Its [`source`](ServiceInfo::source) is the
@@ -71,31 +70,32 @@ pub enum Difference {
     },
 }
 
-/// For stores from elsewhere, which cannot write these variants out: they may get more fields.
+/// Constructors for third-party stores. The variants are non-exhaustive because they may get
+/// more fields, so other crates cannot construct them directly.
 impl Difference {
-    /// The record under a key was `before`, and is `after`.
+    /// Creates a [`Changed`](Self::Changed).
     pub fn changed(before: ServiceInfo, after: ServiceInfo) -> Difference {
         Difference::Changed { before, after }
     }
 
-    /// A key has no record any more; `last` was the last one.
+    /// Creates a [`Removed`](Self::Removed).
     pub fn removed(last: ServiceInfo, cause: Cause) -> Difference {
         Difference::Removed { last, cause }
     }
 
-    /// `subscriber` hears of `group` from now on.
+    /// Creates a [`Subscribed`](Self::Subscribed).
     pub fn subscribed(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Difference {
         let group = group.into();
         Difference::Subscribed { subscriber, group }
     }
 
-    /// `subscriber` hears of `group` no longer.
+    /// Creates an [`Unsubscribed`](Self::Unsubscribed).
     pub fn unsubscribed(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Difference {
         let group = group.into();
         Difference::Unsubscribed { subscriber, group }
     }
 
-    /// A record for the key of `kept`, which is another source's, was left out.
+    /// Creates a [`Skipped`](Self::Skipped).
     pub fn skipped(kept: ServiceInfo) -> Difference {
         Difference::Skipped { kept }
     }
@@ -105,24 +105,24 @@ impl Difference {
     }
 }
 
-/// The differences of one commit: mostly one.
+/// The differences of one commit, usually one.
 pub(crate) type Differences = SmallVec<[Difference; 1]>;
 
-/// What a commit did, for the log and its watches.
+/// The effect of a commit, for the log and its watches.
 #[derive(Default)]
 pub(crate) struct CommitEffect {
     /// What it changed, as a net effect.
     pub(crate) differences: Differences,
-    /// Whether it made the whole state another one, of which watches are told as a state.
+    /// Whether it replaced the whole state. Watches then receive the new state.
     pub(crate) is_restored: bool,
 }
 
-/// What a record takes in memory if nobody else has it, at most.
+/// Returns the most memory that a record takes, in bytes, if nothing else shares it.
 fn record_bytes(service: &ServiceInfo) -> usize {
-    // What an allocator adds to a text.
+    // The overhead of the allocator for a string.
     const BESIDE: usize = 16;
-    // A node of a `BTreeMap` has room for 11 entries and 12 children, and all but one hold at
-    // least 5.
+    // A node of a `BTreeMap` has space for 11 entries and 12 children. All nodes except one have
+    // at least 5 entries.
     const NODE: usize = 11 * 2 * size_of::<String>() + 12 * size_of::<usize>() + 2 * BESIDE;
     let registration = service.registration();
     let texts = [
@@ -157,15 +157,15 @@ fn record_bytes(service: &ServiceInfo) -> usize {
     } else {
         metadata.len() / 5 + 1
     };
-    // The key is a text of its own.
+    // The key is a separate string.
     400 + texts + service.key().len() + source + providers + groups + nodes * NODE
 }
 
 impl Difference {
-    /// How many bytes it keeps in memory beside itself and what the store has, at most.
+    /// Returns the most memory that it keeps, in bytes, besides itself and what is in the store.
     ///
-    /// A record that a difference brings is in the store until a later difference takes it
-    /// away, which counts it, and which a log forgets later.
+    /// A record that a difference adds is in the store until a later difference removes it.
+    /// Only the later difference counts the record, and the log forgets that one later.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Difference::Added(_) | Difference::Skipped { .. } => 0,

@@ -1,4 +1,4 @@
-//! What a watch tells, and where it stands.
+//! [`Event`], what a watch delivers, and [`Cursor`], the position of a watch.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,34 +9,34 @@ use crate::model::revision::Revision;
 
 use super::{Difference, Subscription};
 
-/// What a [`Watch`](super::Watch) tells.
+/// An event that a [`Watch`](super::Watch) delivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The whole of what is selected, at one revision: forget what was before.
+    /// The whole selected state at one revision. It replaces everything before.
     #[non_exhaustive]
     State {
         /// The revision.
         revision: Revision,
         /// The records, in no particular order.
         services: Vec<ServiceInfo>,
-        /// The subscriptions; those of one group in the order of subscription.
+        /// The subscriptions. Those of one group are in the order of subscription.
         subscriptions: Vec<Subscription>,
-        /// Why there is a state, and not a difference.
+        /// Why this is a state and not a list of differences.
         reason: Reason,
     },
-    /// What has changed since the event before.
+    /// The changes since the previous event.
     #[non_exhaustive]
     Changes {
-        /// The revision that this leads to.
+        /// The revision after these changes.
         revision: Revision,
-        /// The differences, in order; never empty.
+        /// The differences, in order. Never empty.
         changes: Vec<Difference>,
     },
 }
 
 impl Event {
-    /// The revision that whoever has applied this event is at.
+    /// Returns the revision of a copy to which this event has been applied.
     pub fn revision(&self) -> Revision {
         match self {
             Event::State { revision, .. } | Event::Changes { revision, .. } => *revision,
@@ -44,27 +44,28 @@ impl Event {
     }
 }
 
-/// Why a [`Watch`](super::Watch) tells a whole state.
+/// Why a [`Watch`](super::Watch) delivers a whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The watch has just begun, or the cursor that it was to go on from is of another
-    /// store or of a later revision.
+    /// The watch has just started, or its cursor belongs to another store or has a later
+    /// revision than the store.
     Begin,
-    /// The log does not reach back to where the watch was.
+    /// The log does not reach back to the position of the watch.
     Lagged,
-    /// The whole state was [replaced](crate::Batch::replace_all), by that of a dump for one. A
-    /// cursor from before is told so as long as the log goes on (see
+    /// The whole state was [replaced](crate::Batch::replace_all), for example by a dump. A
+    /// watch from an older cursor gets this reason as long as the log keeps recording (see
     /// [`LogOptions`](super::LogOptions)), and [`Lagged`](Self::Lagged) afterwards.
     Restored,
 }
 
-/// A place in the history of one store, from which
-/// [`watch_from`](crate::RegistryStore::watch_from) goes on.
+/// A position in the history of one store, from which
+/// [`watch_from`](crate::RegistryStore::watch_from) continues.
 ///
-/// It has a text form for a client that keeps it, of letters, digits and a hyphen, so that it
-/// fits into a URL, a header or a file. What comes back may be of a store that is gone, or made
-/// up: a watch from there begins with the state. With the feature `serde` it is that text.
+/// A client can keep a cursor as text. The text consists of letters, digits and a hyphen, so
+/// it fits into a URL, a header or a file. A cursor that a client sends may belong to a store
+/// that no longer exists, or may be made up. A watch from such a cursor starts with the state.
+/// With the feature `serde` a cursor is serialized as this text.
 ///
 /// ```
 /// use service_registry::changes::{Cursor, Event, Selection};
@@ -90,13 +91,13 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// The revision.
+    /// Returns the revision.
     pub fn revision(self) -> Revision {
         self.revision
     }
 }
 
-/// `store-revision`: 16 hexadecimal digits, and a decimal number.
+/// Writes `store-revision`: 16 hexadecimal digits and a decimal number.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{}", self.store, self.revision)
@@ -108,9 +109,9 @@ impl FromStr for Cursor {
 
     /// # Errors
     ///
-    /// [`Invalid`](StoreError::Invalid) where the text is not one that a cursor is written as.
-    /// The field is `cursor.store` or `cursor.revision`, whichever is wrong, and `cursor` where
-    /// there are no two parts.
+    /// [`Invalid`](StoreError::Invalid) if the text is not the text of a cursor. The field is
+    /// `cursor.store` or `cursor.revision`, whichever is wrong, or `cursor` if the text does
+    /// not have two parts.
     fn from_str(text: &str) -> Result<Cursor> {
         let refuse = |field: &'static str, value: &str, expected| {
             InvalidInput::new(field, value, Problem::Unknown { expected })
@@ -118,7 +119,7 @@ impl FromStr for Cursor {
         let (store, revision) = text
             .split_once('-')
             .ok_or_else(|| refuse("cursor", text, "`store-revision`"))?;
-        // The parsers read signs, capitals and zeros in front as well; a cursor has one text.
+        // The parsers accept signs, capital letters and leading zeros. A cursor has only one text.
         let number = u64::from_str_radix(store, 16).ok();
         let number = number.filter(|number| format!("{number:016x}") == store);
         let expected = "16 digits from `0` to `9` and `a` to `f`";
@@ -154,14 +155,14 @@ mod wire {
     }
 }
 
-/// What is selected of a store, at one revision.
+/// The selected part of a store at one revision.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// The revision.
     pub revision: Revision,
     /// The records, in no particular order.
     pub services: Vec<ServiceInfo>,
-    /// The subscriptions; those of one group in the order of subscription.
+    /// The subscriptions. Those of one group are in the order of subscription.
     pub subscriptions: Vec<Subscription>,
 }
 

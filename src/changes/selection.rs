@@ -1,4 +1,4 @@
-//! What a watch is about.
+//! [`Selection`], the part of a registry that a watch observes.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -14,7 +14,7 @@ use crate::model::labels::Labels;
 use crate::model::limits::check_service_name;
 use crate::model::record::ServiceInfo;
 
-/// The part of a registry that a [`Watch`](super::Watch) tells of.
+/// The part of a registry that a [`Watch`](super::Watch) observes.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Selection {
@@ -26,12 +26,12 @@ pub enum Selection {
     Pod(Box<str>),
     /// The subscriptions of one service group.
     Group(Box<str>),
-    /// Those pods of another selection that labels hold of.
+    /// The pods of another selection that match labels.
     Labelled(Box<Labelled>),
 }
 
-/// A selection, and what the metadata and the zone of its pods have to say: see
-/// [`Selection::with_labels`].
+/// A selection together with labels that the metadata and the zone of its pods must match.
+/// See [`Selection::with_labels`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Labelled {
     of: Selection,
@@ -39,39 +39,39 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    /// The selection, without labels.
+    /// Returns the selection without labels.
     pub fn of(&self) -> &Selection {
         &self.of
     }
 
-    /// The labels.
+    /// Returns the labels.
     pub fn labels(&self) -> &Labels {
         &self.labels
     }
 }
 
 impl Selection {
-    /// The pods of the service `name`.
+    /// Selects the pods of the service `name`.
     pub fn service(name: impl Into<Box<str>>) -> Selection {
         Selection::Service(name.into())
     }
 
-    /// The record under `key`, which reads `service:pod`.
+    /// Selects the record under `key`, which has the form `service:pod`.
     pub fn pod(key: impl Into<Box<str>>) -> Selection {
         Selection::Pod(key.into())
     }
 
-    /// The subscriptions of the service group `name`.
+    /// Selects the subscriptions of the service group `name`.
     pub fn group(name: impl Into<Box<str>>) -> Selection {
         Selection::Group(name.into())
     }
 
-    /// Those of its pods that labels hold of, and no subscriptions.
+    /// Narrows the selection to pods that match `labels`. The result has no subscriptions.
     ///
-    /// A pod whose metadata or zone change so that they hold no more is told as
-    /// [`Removed`](Difference::Removed), with [`Cause::Deselected`], and one of which they begin
-    /// to hold as [`Added`](Difference::Added). A watch looks at every change of the selection
-    /// without labels, and is woken by it.
+    /// If a pod's metadata or zone changes and the pod no longer matches, the watch reports it
+    /// as [`Removed`](Difference::Removed), with [`Cause::Deselected`]. A pod that begins to
+    /// match is reported as [`Added`](Difference::Added). Every change to the selection
+    /// without labels wakes the watch, which then filters it.
     ///
     /// ```
     /// use service_registry::changes::{Difference, Event, Selection};
@@ -104,7 +104,7 @@ impl Selection {
         }))
     }
 
-    /// The selection without labels, by which changes are noted.
+    /// Returns the selection without labels. The log files changes under it.
     pub(super) fn topic(&self) -> &Selection {
         match self {
             Selection::Labelled(labelled) => &labelled.of,
@@ -112,7 +112,7 @@ impl Selection {
         }
     }
 
-    /// Checks that it names what a store can hold.
+    /// Checks that a store can contain the selected name or key.
     pub(crate) fn check(&self) -> Result<()> {
         match self {
             Selection::All => {}
@@ -125,7 +125,7 @@ impl Selection {
         Ok(())
     }
 
-    /// Whether it holds this record.
+    /// Returns whether the selection contains this record.
     pub fn holds(&self, service: &ServiceInfo) -> bool {
         match self {
             Selection::All => true,
@@ -138,7 +138,7 @@ impl Selection {
         }
     }
 
-    /// Whether it holds the subscriptions of this group.
+    /// Returns whether the selection contains the subscriptions of this group.
     pub fn holds_subscription(&self, group: &str) -> bool {
         match self {
             Selection::All => true,
@@ -147,7 +147,7 @@ impl Selection {
         }
     }
 
-    /// What of `state` is selected.
+    /// Reduces `state` to what is selected.
     pub(crate) fn of(&self, mut state: State) -> State {
         if *self != Selection::All {
             state.services.retain(|service| self.holds(service));
@@ -157,7 +157,7 @@ impl Selection {
         state
     }
 
-    /// Whether it is about this difference.
+    /// Returns whether this difference affects the selection.
     pub fn concerns(&self, difference: &Difference) -> bool {
         match difference {
             Difference::Added(service)
@@ -172,7 +172,8 @@ impl Selection {
 }
 
 impl Labelled {
-    /// What a difference is to who sees only what labels hold of.
+    /// Translates a difference for a watch that sees only the matching pods. Returns `None` if
+    /// nothing changes for it.
     pub(super) fn narrow(&self, difference: Difference) -> Option<Difference> {
         let holds = |service| self.of.holds(service) && self.labels.hold(service);
         match difference {
@@ -189,13 +190,13 @@ impl Labelled {
             | Difference::Removed {
                 last: ref service, ..
             } => holds(service).then_some(difference),
-            // No watch tells of what was skipped, nor this one of subscriptions.
+            // Watches never report skipped records, and this selection has no subscriptions.
             _ => None,
         }
     }
 }
 
-// As `Equivalent` asks for: a selection hashes as its name.
+// `Equivalent` requires that a selection and its `Named` form have the same hash.
 impl Hash for Selection {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Named::from(self).hash(state);
@@ -218,14 +219,14 @@ impl fmt::Debug for Selection {
 
 impl fmt::Debug for Labelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Labels may be as long as one likes.
+        // The length of labels has no limit.
         f.debug_tuple("Labelled")
             .field(&self.of)
             .finish_non_exhaustive()
     }
 }
 
-/// The kinds of selections.
+/// The kinds of selections without labels.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     All,
@@ -234,7 +235,7 @@ pub(super) enum Kind {
     Group,
 }
 
-/// A selection, by reference.
+/// A selection without labels that borrows its name.
 #[derive(PartialEq, Eq)]
 pub(super) enum Named<'a> {
     All,
@@ -256,7 +257,7 @@ impl Named<'_> {
 
 impl Hash for Named<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // A service and a group of one name share a hash; the comparison tells them apart.
+        // A service and a group of the same name share a hash. The comparison distinguishes them.
         match self {
             Named::All => "".hash(state),
             Named::Service(name) | Named::Pod(name) | Named::Group(name) => name.hash(state),

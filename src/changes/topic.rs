@@ -1,5 +1,5 @@
-//! What watches are about: for each such selection, the entries that concern it, and who
-//! sleeps until there is one.
+//! Topics: for each selection that is watched, the entries that concern it and the wakers of
+//! the watches that wait for one.
 
 use std::collections::VecDeque;
 use std::hash::Hash;
@@ -18,14 +18,14 @@ use crate::model::revision::Revision;
 pub(super) struct Entry {
     pub(super) revision: Revision,
     pub(super) changes: Differences,
-    /// What it keeps in memory, at most.
+    /// The most memory that it keeps, in bytes.
     pub(super) bytes: usize,
 }
 
 impl Entry {
     pub(super) fn new(revision: Revision, changes: Differences) -> Entry {
-        // Its counters, its place in the log, which may be half empty, and what an allocator
-        // adds.
+        // The reference counters, the slot in the log, which may be half empty, and the overhead
+        // of the allocator.
         const BESIDE: usize = 80;
         let own = size_of::<Entry>() + BESIDE;
         let spilled = if changes.spilled() {
@@ -42,7 +42,7 @@ impl Entry {
     }
 }
 
-/// An entry, and which of its differences concern a topic, in order.
+/// An entry and the indices of those of its differences that concern a topic, in order.
 #[derive(Clone)]
 pub(super) struct Pending {
     pub(super) entry: Arc<Entry>,
@@ -57,7 +57,7 @@ enum Which {
 }
 
 impl Pending {
-    /// The differences that concern the topic.
+    /// Iterates over the differences that concern the topic.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Difference> {
         let changes = &self.entry.changes;
         let (all, some) = match &self.which {
@@ -69,9 +69,9 @@ impl Pending {
             .chain(some.iter().map(|at| &changes[*at as usize]))
     }
 
-    /// What it keeps in memory beside the entry.
+    /// Returns how many bytes it keeps in memory, without the entry.
     fn bytes(&self) -> usize {
-        // What grows by doubling has at most twice the room.
+        // A buffer that grows by doubling has at most twice the needed capacity.
         2 * size_of::<Pending>()
             + match &self.which {
                 Which::All | Which::One(_) => 0,
@@ -80,30 +80,30 @@ impl Pending {
     }
 }
 
-/// Those who are to be woken: mostly one, or nobody.
+/// The wakers to call, usually one or none.
 pub(super) type Wakers = SmallVec<[Waker; 1]>;
 
-/// One selection that somebody watches.
+/// One watched selection.
 #[derive(Default)]
 pub(super) struct Topic {
-    /// How many watches it has.
+    /// The number of its watches.
     watches: usize,
-    /// What concerns it, in the order of revisions.
+    /// The entries that concern it, in the order of revisions.
     pub(super) pending: VecDeque<Pending>,
-    /// Up to this revision, something that concerns it may be missing above.
+    /// `pending` may lack entries up to this revision.
     pub(super) lost: Revision,
-    /// Whom to wake, by the number of the watch.
+    /// The wakers of waiting watches, by the number of the watch.
     sleepers: HashMap<u64, Waker, RandomState>,
 }
 
 impl Topic {
-    /// Has the watch `number` woken when there is something; answers with the waker that it
-    /// had, to be dropped outside of the lock.
+    /// Registers the waker of the watch `number` for the next entry. Returns its previous
+    /// waker, which the caller must drop outside the lock.
     pub(super) fn sleep(&mut self, number: u64, waker: Waker) -> Option<Waker> {
         self.sleepers.insert(number, waker)
     }
 
-    /// Has the watch `number` not woken any more; answers as [`sleep`](Self::sleep).
+    /// Unregisters the waker of the watch `number`. Returns it, like [`sleep`](Self::sleep).
     pub(super) fn rise(&mut self, number: u64) -> Option<Waker> {
         self.sleepers.remove(&number)
     }
@@ -113,25 +113,25 @@ impl Topic {
         self.sleepers.len()
     }
 
-    /// Gives back room, of which there is at most twice as much as is counted.
+    /// Shrinks the buffer, so that its capacity is at most twice what is counted.
     fn give_back(&mut self) {
         let (wanted, room) = (self.pending.len(), self.pending.capacity());
         if room > 16 && room > 2 * wanted {
-            // A few may come before it grows again.
+            // Leave room for a few entries before it has to grow again.
             self.pending.shrink_to(wanted + wanted / 4);
         }
     }
 
-    /// Takes all who sleep.
+    /// Moves all registered wakers to `wake`.
     pub(super) fn wake_all(&mut self, wake: &mut Wakers) {
-        // Emptying a map costs its capacity.
+        // Draining a map takes O(capacity), even if the map is empty.
         if self.sleepers.is_empty() {
             return;
         }
         wake.extend(self.sleepers.drain().map(|(_, waker)| waker));
     }
 
-    /// Notes a difference of `entry`; answers with the bytes that this takes.
+    /// Adds a difference of `entry`. Returns by how many bytes the topic grew.
     fn note(&mut self, entry: &Arc<Entry>, at: Option<u32>, wake: &mut Wakers) -> isize {
         self.wake_all(wake);
         let before = match self.pending.back_mut() {
@@ -160,13 +160,13 @@ impl Topic {
 #[derive(Default)]
 pub(super) struct Topics {
     all: HashMap<Selection, Topic, RandomState>,
-    /// How many there are of each [`Kind`].
+    /// The number of topics of each [`Kind`](super::selection::Kind).
     of_kind: [usize; 4],
-    /// What their pending entries keep in memory.
+    /// The memory that their pending entries keep, in bytes.
     pub(super) bytes: usize,
 }
 
-/// Gives back the room of a map that has much more than `wanted` would take.
+/// Shrinks a map whose capacity is much larger than `wanted` requires.
 fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V, RandomState>, wanted: usize) {
     if map.capacity() > 64 && wanted < map.capacity() / 8 {
         map.shrink_to(2 * wanted);
@@ -187,7 +187,7 @@ impl Topics {
         self.all.values_mut()
     }
 
-    /// Has one more watch of a selection. A topic that is new has nothing up to `head`.
+    /// Adds a watch to a selection. A new topic has no entries up to `head`.
     pub(super) fn enter(&mut self, selection: &Selection, head: Revision) {
         let of_kind = &mut self.of_kind[Named::from(selection).kind() as usize];
         let topic = self.all.entry(selection.clone()).or_insert_with(|| {
@@ -200,7 +200,7 @@ impl Topics {
         topic.watches += 1;
     }
 
-    /// Has one watch less. Answers with what is to be dropped outside of the lock.
+    /// Removes a watch. Returns what the caller must drop outside the lock.
     pub(super) fn leave(&mut self, selection: &Selection, number: u64) -> impl Sized + use<> {
         let topic = self.all.get_mut(selection)?;
         let waker = topic.sleepers.remove(&number);
@@ -217,15 +217,16 @@ impl Topics {
         Some((waker, Some(topic)))
     }
 
-    /// Notes an entry with all topics that it concerns; takes those who sleep for it.
-    /// O(differences), whatever else is watched.
+    /// Adds an entry to all topics that it concerns, and moves their wakers to `wake`.
+    /// O(differences), no matter how many other topics there are.
     pub(super) fn note(&mut self, entry: &Arc<Entry>, wake: &mut Wakers) {
         let mut bytes = 0;
         self.concerned(entry, |topic, at| bytes += topic.note(entry, at, wake));
         self.bytes = self.bytes.wrapping_add_signed(bytes);
     }
 
-    /// Notes what of the log concerns a topic that came later than `entries` did.
+    /// Rebuilds the pending entries of a topic that is newer than `entries`, the contents of
+    /// the log. Entries up to `lost` are missing.
     pub(super) fn look_back<'a>(
         &mut self,
         selection: &Selection,
@@ -259,10 +260,10 @@ impl Topics {
         self.bytes = self.bytes + after - before;
     }
 
-    /// Forgets the oldest entry.
+    /// Removes the oldest entry from all topics.
     pub(super) fn forget(&mut self, entry: &Arc<Entry>) {
         let mut bytes = 0;
-        // A topic that has it pending holds on to it.
+        // Every topic that has the entry pending holds a reference to it.
         if Arc::strong_count(entry) == 1 {
             return;
         }
@@ -277,8 +278,9 @@ impl Topics {
         self.bytes -= bytes;
     }
 
-    /// Shows each topic that an entry concerns, with the number of the difference that
-    /// does, or none for all of them. O(differences), whatever else is watched.
+    /// Calls `show` with each topic that an entry concerns and the index of the difference that
+    /// concerns it, or `None` for all differences. O(differences), no matter how many other
+    /// topics there are.
     fn concerned(&mut self, entry: &Entry, mut show: impl FnMut(&mut Topic, Option<u32>)) {
         let mut show_at = |name: Named<'_>, at| {
             if self.of_kind[name.kind() as usize] > 0
@@ -289,7 +291,7 @@ impl Topics {
         };
         show_at(Named::All, None);
         for (at, change) in entry.changes.iter().enumerate() {
-            // No commit has so many changes that their number takes more.
+            // No commit has more than 2^32 changes.
             let at = u32::try_from(at).ok();
             match change {
                 Difference::Added(service)

@@ -1,5 +1,5 @@
-//! States that are looked at: what every view answers, views behind `dyn`, and stores that
-//! hand out snapshots.
+//! Read-only views of a state: [`RegistryView`], its `dyn` form [`DynView`], and
+//! [`Snapshots`], the stores that hand out snapshots.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,38 +13,38 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
 
-/// An immutable state of a whole registry: services, names, groups and
-/// subscribers of one [`Revision`], which always agree with each other.
+/// An immutable state of a whole registry: the services, names, groups and
+/// subscribers of one [`Revision`], which are always consistent with each other.
 ///
-/// Answers borrow from the view; nothing is copied. Costs as in
-/// [`RegistryStore`].
+/// All results borrow from the view; nothing is copied. The costs use the notation
+/// of [`RegistryStore`].
 pub trait RegistryView {
-    /// The number of the state that this is. Two views of one store with the same
-    /// revision show the same, but for the empty one of a store that has been
-    /// closed.
+    /// Returns the revision of this state. Two views of one store with the same
+    /// revision have the same contents. The empty view of a closed store is the only
+    /// exception.
     fn revision(&self) -> Revision;
 
-    /// The record under `key`. O(1); a persistent store O(log *n*).
+    /// Returns the record under `key`. O(1); in a persistent store O(log *n*).
     fn get(&self, key: &str) -> Option<&ServiceInfo>;
 
-    /// Every record, in no particular order. O(*n*) for all.
+    /// Iterates over every record in no particular order. O(*n*) in total.
     fn services(&self) -> impl Iterator<Item = &ServiceInfo>;
 
-    /// The pods of a service, in no particular order. O(*p*) for all.
+    /// Iterates over the pods of a service in no particular order. O(*p*) in total.
     fn services_by_name<'a>(
         &'a self,
         service_name: &str,
     ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a, Self>;
 
-    /// Who is subscribed to a group, in the order of subscription. O(*s*) for
-    /// all.
+    /// Iterates over the subscribers of a group in the order of subscription. O(*s*) in
+    /// total.
     fn subscribers<'a>(
         &'a self,
         service_group: &str,
     ) -> impl Iterator<Item = &'a ServiceKey> + use<'a, Self>;
 
-    /// The records of those subscribers of a group that are registered, in the
-    /// order of subscription. O(*s*) for all.
+    /// Iterates over the records of those subscribers of a group that are registered, in
+    /// the order of subscription. O(*s*) in total.
     fn subscriber_services<'a>(
         &'a self,
         service_group: &str,
@@ -53,32 +53,37 @@ pub trait RegistryView {
             .filter_map(|subscriber| self.get(subscriber))
     }
 
-    /// The names under which pods are registered, each once, in no particular order.
-    /// O(names) for all; in `EvmapStore` O(*n* + groups).
+    /// Iterates over the names under which pods are registered. Yields each name once, in
+    /// no particular order. O(names) in total; in `EvmapStore` O(*n* + groups).
     fn names(&self) -> impl Iterator<Item = &str>;
 
-    /// The groups that somebody is subscribed to, each once, in no particular order.
-    /// O(groups) for all; in `EvmapStore` O(*n* + groups).
+    /// Iterates over the groups that have subscribers. Yields each group once, in no
+    /// particular order. O(groups) in total; in `EvmapStore` O(*n* + groups).
     fn groups(&self) -> impl Iterator<Item = &str>;
 
-    /// How much this state holds. O(1).
+    /// Returns the number of services and subscriptions in this state. O(1).
     fn stats(&self) -> StoreStats;
 
-    /// What has changed from `older` to this: differences that, applied to `older` in their
-    /// order, give this view, but for times of health checks.
+    /// Returns the differences from `older` to this view. Applied to `older` in order, they
+    /// produce this view, except for the times of health checks.
     ///
-    /// `Snapshot`s share what has not changed, and this costs what has: O(differences ·
-    /// log *n*), and O(groups) where a subscription has changed; O(*n*) where the tree was laid out
-    /// anew in between, as it is for a store that is cleared. `VersionedSnapshot`s ask
-    /// the log of their store, O(changes since `older`), where it reaches back so far, as it
-    /// does while somebody watches; otherwise, and in all other views, it is O(*n*). Only
-    /// the log knows causes; otherwise they are [`Unknown`](crate::Cause::Unknown).
+    /// The cost depends on the view:
     ///
-    /// A view from elsewhere that has this method as it stands here compares groups by the
-    /// order of their subscribers: a subscription that ended and began again in the same place
-    /// of its group is not told. `dyn DynView` does not have the method: it is lent for a
-    /// moment, and two of them are never there to be compared. Stores without snapshots tell
-    /// what changed through [`watch`](RegistryStore::watch) and
+    /// - `Snapshot`s share what has not changed. They take O(differences · log *n*), plus
+    ///   O(groups) if a subscription has changed. If the tree was rebuilt in between, for
+    ///   example because the store was cleared, they take O(*n*).
+    /// - `VersionedSnapshot`s use the log of their store, in O(changes since `older`), if it
+    ///   reaches back that far. It does while somebody watches. Otherwise they take O(*n*).
+    /// - All other views take O(*n*).
+    ///
+    /// Only the log records causes. Without it every cause is
+    /// [`Unknown`](crate::Cause::Unknown).
+    ///
+    /// The default implementation compares groups by the order of their subscribers. It does
+    /// not report a subscription that ended and began again in the same position of its group.
+    /// `dyn DynView` does not have this method: a closure borrows it for a moment, so there
+    /// are never two of them to compare. Stores without snapshots report changes through
+    /// [`watch`](RegistryStore::watch) and
     /// [`commit_changes`](RegistryStore::commit_changes).
     ///
     /// ```
@@ -97,8 +102,8 @@ pub trait RegistryView {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid) where `older` is the later one; and for views
-    /// of two stores, where they can tell.
+    /// [`Invalid`](crate::StoreError::Invalid) if `older` is the later view, or if the two
+    /// views belong to different stores and can detect this.
     fn changes_since(&self, older: &Self) -> Result<Vec<Difference>>
     where
         Self: Sized,
@@ -108,12 +113,13 @@ pub trait RegistryView {
     }
 }
 
-/// A [`RegistryView`] behind `dyn`: what [`with_view`](RegistryStore::with_view) and
-/// [`visit_view`](RegistryStore::visit_view) hand out.
+/// The `dyn`-compatible form of [`RegistryView`], which
+/// [`with_view`](RegistryStore::with_view) and
+/// [`visit_view`](RegistryStore::visit_view) pass to their closures.
 ///
-/// `dyn DynView` is a `RegistryView`, and has its methods; each that answers with an
-/// iterator allocates one. Every `RegistryView` is a `DynView`. The methods of this trait
-/// are how one becomes the other, and are not meant to be called.
+/// `dyn DynView` implements `RegistryView` and has its methods. Each method that returns an
+/// iterator allocates it. Every `RegistryView` is a `DynView`. The methods of this trait
+/// convert between the two and are not meant to be called.
 pub trait DynView {
     #[doc(hidden)]
     fn dyn_revision(&self) -> Revision;
@@ -227,7 +233,7 @@ impl<'view> RegistryView for dyn DynView + 'view {
 /// use std::sync::Arc;
 /// use service_registry::{RegistryView, ServiceStatus, SnapshotStore, Snapshots, VersionedStore};
 ///
-/// /// Counts on a thread of its own, while the store goes on.
+/// /// Counts on another thread while the store changes.
 /// fn count_healthy<S: Snapshots>(store: &S) -> usize {
 ///     let snapshot = store.snapshot();
 ///     let count = move || snapshot.services().filter(|pod| pod.status() == ServiceStatus::Healthy).count();
@@ -238,10 +244,10 @@ impl<'view> RegistryView for dyn DynView + 'view {
 /// # }
 /// ```
 pub trait Snapshots: RegistryStore {
-    /// A state that stays.
+    /// An immutable state that the caller owns.
     type Snapshot: RegistryView + Clone + Send + Sync + 'static;
 
-    /// The present state, for as long as one likes. O(1).
+    /// Returns a snapshot of the current state. It may be kept for any length of time. O(1).
     #[must_use]
     fn snapshot(&self) -> Self::Snapshot;
 }
@@ -260,7 +266,7 @@ macro_rules! through_pointer {
 
 through_pointer!(&S, Box<S>, Rc<S>, Arc<S>);
 
-/// Refuses a view that is later than the one that is asked.
+/// Fails if `older` is later than `newer`.
 pub(crate) fn check_order(older: Revision, newer: Revision) -> Result<()> {
     if older > newer {
         return Err(InvalidInput::new("older", &older.to_string(), Problem::LaterView).into());
@@ -268,7 +274,7 @@ pub(crate) fn check_order(older: Revision, newer: Revision) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a view of another store.
+/// Fails if the older view belongs to another store.
 #[cfg(any(feature = "snapshot", feature = "versioned"))]
 pub(crate) fn check_store(is_same: bool, older: Revision) -> Result<()> {
     if !is_same {
@@ -277,17 +283,19 @@ pub(crate) fn check_store(is_same: bool, older: Revision) -> Result<()> {
     Ok(())
 }
 
-/// What differs, by a look at everything in both. O(*n*).
+/// Returns the differences by comparing all entries of both views. O(*n*).
 ///
-/// A subscription that ended and began again in the same place of its group is not seen.
+/// Does not detect a subscription that ended and began again in the same position of its
+/// group.
 pub(crate) fn differences<V: RegistryView>(older: &V, newer: &V) -> Vec<Difference> {
     differences_by(older, newer, |group| {
         number(older.subscribers(group), newer.subscribers(group))
     })
 }
 
-/// The same for views whose subscriptions have numbers: `numbered` answers with those of a
-/// group in `older` and in `newer`. What began again has another number, and is seen.
+/// Like [`differences`], for views whose subscriptions have numbers. `numbered` returns the
+/// numbered subscribers of a group in `older` and in `newer`. A subscription that began again
+/// has a different number, so it is detected.
 pub(crate) fn differences_by<V: RegistryView>(
     older: &V,
     newer: &V,
@@ -313,8 +321,8 @@ pub(crate) fn differences_by<V: RegistryView>(
     changes
 }
 
-/// Numbers for subscriptions that have none. Those that stay are in their old order, in front
-/// of those that have begun since; so where that order ends, new ones begin.
+/// Numbers subscriptions that have no numbers. Remaining subscriptions keep their order and
+/// come before those that have begun since. So the new ones start where the old order ends.
 fn number<'a>(
     before: impl Iterator<Item = &'a ServiceKey>,
     after: impl Iterator<Item = &'a ServiceKey>,
@@ -330,7 +338,7 @@ fn number<'a>(
     [old, new]
 }
 
-/// What is selected of a state.
+/// Returns the selected part of a state.
 pub(crate) fn state_of<V: RegistryView>(view: &V, selection: &Selection) -> State {
     let mut state = State {
         revision: view.revision(),
