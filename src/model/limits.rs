@@ -83,8 +83,11 @@ fn problem_of_characters(name: &str) -> Option<Problem> {
 
 /// Checks how many entries a field has.
 pub(super) fn check_count(field: &'static str, len: usize, max: usize) -> Result<(), InvalidInput> {
-    let problem = (len > max).then_some(Problem::TooMany { len, max });
-    refuse(field, &len.to_string(), problem)
+    if len > max {
+        let problem = Problem::TooMany { len, max };
+        return Err(InvalidInput::new(field, &len.to_string(), problem));
+    }
+    Ok(())
 }
 
 pub(super) fn refuse(
