@@ -50,6 +50,8 @@ mod leasing;
 mod misheard;
 #[path = "../testkit/src/contract/names.rs"]
 mod names;
+#[path = "../testkit/src/contract/order.rs"]
+mod order;
 #[path = "../testkit/src/contract/overtaken.rs"]
 mod overtaken;
 #[path = "../testkit/src/contract/readers.rs"]
@@ -75,6 +77,8 @@ mod texts;
 mod twins;
 #[path = "../testkit/src/contract/watches.rs"]
 mod watches;
+#[path = "../testkit/src/contract/whole.rs"]
+mod whole;
 use law as differences;
 use restoring as watched_restoring;
 use watches as threads_that_watch;

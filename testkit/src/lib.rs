@@ -42,6 +42,9 @@ pub mod leasing;
 #[path = "contract/names.rs"]
 pub mod names;
 #[doc(hidden)]
+#[path = "contract/order.rs"]
+pub mod order;
+#[doc(hidden)]
 #[path = "contract/overtaken.rs"]
 pub mod overtaken;
 #[doc(hidden)]
@@ -71,6 +74,9 @@ pub mod subscriptions;
 #[doc(hidden)]
 #[path = "contract/watches.rs"]
 pub mod watches;
+#[doc(hidden)]
+#[path = "contract/whole.rs"]
+pub mod whole;
 
 #[doc(hidden)]
 pub use law as differences;

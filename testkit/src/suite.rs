@@ -324,6 +324,21 @@ macro_rules! shared_store {
                 one_thread_of_thirty_is_told_that_the_status_changed
                 one_thread_of_thirty_takes_a_pod_away
                 a_pod_registered_by_thirty_threads_is_of_one_piece
+                adding_races_with_removing_all
+                adding_races_with_removing
+                adding_races_with_unregistering
+                thirty_threads_fill_one_group
+                the_last_to_leave_meets_the_first_to_come
+                panics_in_many_threads_leave_the_store_usable
+                a_call_from_inside_passes_a_waiting_writer
+                every_thread_has_closures_of_its_own;
+                from make:
+                closing_among_thirty_threads_hangs_nobody
+                thirty_threads_may_close_at_once
+                a_store_works_while_a_thread_ends
+                a_store_may_move_between_threads
+            }
+            whole {
                 a_pod_is_never_missing_while_it_is_saved
                 a_pod_is_never_missing_while_its_health_is_updated
                 a_pod_is_never_missing_while_a_batch_replaces_it
@@ -335,22 +350,11 @@ macro_rules! shared_store {
                 a_pod_that_moves_is_in_one_place
                 a_rejected_batch_is_never_seen
                 clear_is_one_step
-                adding_races_with_removing_all
-                adding_races_with_removing
-                adding_races_with_unregistering
-                thirty_threads_fill_one_group
-                the_last_to_leave_meets_the_first_to_come
+            }
+            order {
                 a_write_that_returned_is_seen_by_every_read
                 a_state_lies_between_the_revisions_around_it
                 revisions_never_go_backwards
-                panics_in_many_threads_leave_the_store_usable
-                a_call_from_inside_passes_a_waiting_writer
-                every_thread_has_closures_of_its_own;
-                from make:
-                closing_among_thirty_threads_hangs_nobody
-                thirty_threads_may_close_at_once
-                a_store_works_while_a_thread_ends
-                a_store_may_move_between_threads
             }
         }
     };

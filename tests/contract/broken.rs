@@ -21,8 +21,8 @@ use crate::support::failing::{must_fail, must_hang};
 use crate::support::listed::Listed;
 use crate::support::teller::state_of;
 use crate::{
-    batches, closing, closures, conditions, law, registry, restoring, revisions, services, shared,
-    subscriptions, watches,
+    batches, closing, closures, conditions, law, order, registry, restoring, revisions, services,
+    shared, subscriptions, watches, whole,
 };
 
 /// What a [`Broken`] store gets wrong.
@@ -916,18 +916,18 @@ noticed! { must_fail:
     stale_answers: StaleReads by services::a_health_update_changes_health_and_nothing_else;
     an_answer_lost: AnswersAfterClose by closing::all_calls_after_close_are_refused;
 
-    a_gap_while_saving: SaveDeletesFirst by shared::a_pod_is_never_missing_while_it_is_saved;
-    a_gap_while_updating: UpdateDeletesFirst by shared::a_pod_is_never_missing_while_its_health_is_updated;
-    a_gap_in_a_batch: TornCommit by shared::a_pod_is_never_missing_while_a_batch_replaces_it;
-    a_gap_while_registering: TornCommit by shared::a_pod_is_never_missing_while_it_registers_anew;
-    half_a_registration: TornCommit by shared::no_reader_sees_half_a_registration;
-    half_an_unregistration: TornTake by shared::no_reader_sees_half_a_registration;
-    a_commit_in_two_scans: TornCommit by shared::a_scan_sees_whole_commits;
-    a_view_in_two_steps: TornView by shared::a_view_is_of_one_state_beside_writers;
-    a_scan_in_two_steps: TornScan by shared::a_scan_sees_whole_commits;
-    a_pod_in_two_places: TornCommit by shared::a_pod_that_moves_is_in_one_place;
-    half_a_clear: TornClear by shared::clear_is_one_step;
-    a_rejected_batch_in_sight: BatchStopsHalfWay by shared::a_rejected_batch_is_never_seen;
+    a_gap_while_saving: SaveDeletesFirst by whole::a_pod_is_never_missing_while_it_is_saved;
+    a_gap_while_updating: UpdateDeletesFirst by whole::a_pod_is_never_missing_while_its_health_is_updated;
+    a_gap_in_a_batch: TornCommit by whole::a_pod_is_never_missing_while_a_batch_replaces_it;
+    a_gap_while_registering: TornCommit by whole::a_pod_is_never_missing_while_it_registers_anew;
+    half_a_registration: TornCommit by whole::no_reader_sees_half_a_registration;
+    half_an_unregistration: TornTake by whole::no_reader_sees_half_a_registration;
+    a_commit_in_two_scans: TornCommit by whole::a_scan_sees_whole_commits;
+    a_view_in_two_steps: TornView by whole::a_view_is_of_one_state_beside_writers;
+    a_scan_in_two_steps: TornScan by whole::a_scan_sees_whole_commits;
+    a_pod_in_two_places: TornCommit by whole::a_pod_that_moves_is_in_one_place;
+    half_a_clear: TornClear by whole::clear_is_one_step;
+    a_rejected_batch_in_sight: BatchStopsHalfWay by whole::a_rejected_batch_is_never_seen;
     two_told_of_one_change: SwapInTwoSteps by shared::one_thread_of_thirty_is_told_that_the_status_changed;
     a_lost_swap: SwapInTwoSteps by shared::three_thousand_writes_of_one_pod_lose_none;
     two_who_took_one_pod: TornTake by shared::one_thread_of_thirty_takes_a_pod_away;
@@ -936,9 +936,9 @@ noticed! { must_fail:
     a_lost_subscription: LosesSubscriptions by shared::thirty_threads_fill_one_group;
     a_subscription_lost_at_the_door: LosesSubscriptions by shared::the_last_to_leave_meets_the_first_to_come;
     lost_revisions: LosesRevisions by shared::three_thousand_operations_end_in_the_exact_state;
-    a_stale_read: StaleReads by shared::a_write_that_returned_is_seen_by_every_read;
-    a_revision_that_goes_backwards: RevisionGoesBackwards by shared::revisions_never_go_backwards;
-    a_revision_ahead_of_its_state: RevisionRunsAhead by shared::a_state_lies_between_the_revisions_around_it;
+    a_stale_read: StaleReads by order::a_write_that_returned_is_seen_by_every_read;
+    a_revision_that_goes_backwards: RevisionGoesBackwards by order::revisions_never_go_backwards;
+    a_revision_ahead_of_its_state: RevisionRunsAhead by order::a_state_lies_between_the_revisions_around_it;
 
     a_requirement_ignored: RequirementsAreIgnored by conditions::a_requirement_that_does_not_hold_rejects_the_batch;
     a_store_that_changed_unasked: RequirementsAreIgnored by conditions::a_store_that_has_changed_since_rejects_the_batch;
@@ -998,5 +998,5 @@ fn a_subscription_of_a_pod_that_left() {
 
 #[test]
 fn a_registration_in_three_steps() {
-    must_fail(|| shared::no_reader_sees_half_a_registration(&three_locks(true)));
+    must_fail(|| whole::no_reader_sees_half_a_registration(&three_locks(true)));
 }
