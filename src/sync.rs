@@ -2,7 +2,7 @@
 //!
 //! loom tries every schedule and every value that a memory ordering allows, on models of a few
 //! steps; shuttle tries random schedules on whole stores. Neither sees into a crate that was not
-//! written for it. If a store depends on such a crate, [`stand_in`] has the replacement for models.
+//! written for it. If a store depends on such a crate, `stand_in` has the replacement for models.
 //!
 //! Models run with
 //! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib --features thread-safe,worker,evmap,snapshot,versioned models`,

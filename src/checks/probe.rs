@@ -111,8 +111,8 @@ fn target(url: &str) -> Option<(Uri, u16)> {
             digits.parse().ok().filter(|_| is_number)?
         }
     };
-    let leads = scheme == Some(&Scheme::HTTP) && !plain(host).is_empty();
-    leads.then_some((uri, port))
+    let is_valid = scheme == Some(&Scheme::HTTP) && !plain(host).is_empty();
+    is_valid.then_some((uri, port))
 }
 
 /// Removes the brackets of an IPv6 address.
