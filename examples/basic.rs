@@ -1,4 +1,4 @@
-//! Save, get, subscribe, count: the whole interface in one screen.
+//! Saves, reads, subscribes and counts: the whole interface on one page.
 //!
 //! ```console
 //! cargo run --example basic
@@ -14,8 +14,8 @@ use service_registry::{
 fn main() -> Result<()> {
     let store = MemoryStore::new();
 
-    // A registration is what a pod says of itself; making a `ServiceInfo` of it
-    // checks it, so that no store ever holds a bad record.
+    // A registration is what a pod says about itself. `ServiceInfo::new` validates
+    // it, so no store ever holds an invalid record.
     for host in 1..=2 {
         let registration = ServiceRegistration::new("user-service", format!("pod-{host}"))
             .with_provider(Provider::new(Protocol::Http, [10, 0, 0, host], 8080));
@@ -31,10 +31,10 @@ fn main() -> Result<()> {
     let pod = store.get_service("user-service:pod-1")?;
     println!("{} is {}", pod.key(), pod.status());
 
-    // What a caller got is its own: a later change of the store does not reach it.
+    // The caller owns what it got: later changes of the store do not affect it.
     store.update_health_status(pod.key(), ServiceStatus::Unhealthy, SystemTime::now())?;
     println!("  it was {} when we asked", pod.status());
-    // Where one field is enough, nothing needs to be copied.
+    // To read one field, nothing needs to be copied.
     let now = store.with_service(pod.key(), ServiceInfo::status)?;
     println!("  it is {now} by now");
 
@@ -47,7 +47,7 @@ fn main() -> Result<()> {
         }
     }
 
-    // A subscriber need not be registered: it may still be on its way.
+    // A subscriber need not be registered: it may register later.
     store.add_subscription("web:pod-1", "user-service")?;
     store.add_subscription("billing:pod-1", "user-service")?;
     println!("who wants to hear of user-service");
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
         store.revision()
     );
 
-    // An error says what was asked for, or what is wrong with it.
+    // An error shows the input, and what is wrong with it.
     if let Err(error) = store.get_service("user-service:pod-9") {
         println!("refused: {error}");
     }

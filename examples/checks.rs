@@ -1,6 +1,6 @@
-//! What it costs to check the health of ten thousand pods every ten seconds: the processor time
-//! of a process that does nothing else. The pods are another process, this program again, which
-//! answers on 250 addresses of the loopback device.
+//! Measures what it costs to check the health of ten thousand pods every ten seconds: the
+//! processor time of a process that does nothing else. The pods are a second process of this
+//! program, which answers on 250 addresses of the loopback device.
 //!
 //! ```console
 //! cargo run --release --features checks,versioned --example checks [http|tcp] [seconds]
@@ -24,8 +24,8 @@ const PODS: u32 = 10_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let what = arguments.next().unwrap_or_else(|| "http".into());
-    if what == "answer" {
+    let protocol = arguments.next().unwrap_or_else(|| "http".into());
+    if protocol == "answer" {
         return answer();
     }
     let seconds = arguments.next().map_or(Ok(30), |seconds| seconds.parse())?;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let output = pods.0.stdout.take().ok_or("no output")?;
     BufReader::new(output).read_line(&mut port)?;
     let port = port.trim().parse()?;
-    match what.as_str() {
+    match protocol.as_str() {
         "http" => check(HttpProbe::new(), port, seconds),
         "tcp" => check(TcpProbe::new(), port, seconds),
         _ => Err("http or tcp".into()),
@@ -61,14 +61,14 @@ fn check(probe: impl Probe, port: u16, seconds: u64) -> Result<(), Box<dyn Error
     }
     registry.commit(batch)?;
     let options = CheckOptions::default();
-    // A thread for the checks alone: several would wake each other.
+    // A thread for the checks alone: several threads would wake each other.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let checks = Checks::new(registry.clone(), probe, options);
     std::thread::spawn(move || runtime.block_on(checks.run()));
 
-    // Everybody has been checked once, and the first burst is over.
+    // By then, every pod has been checked once, and the first burst is over.
     std::thread::sleep(options.interval);
     let (begun, before, revision) = (Instant::now(), processor_time()?, registry.revision());
     std::thread::sleep(Duration::from_secs(seconds));
@@ -90,26 +90,27 @@ fn check(probe: impl Probe, port: u16, seconds: u64) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-/// The processor time of this process so far, of user and system, in seconds. Linux.
+/// Returns the processor time that this process has used, in user mode and in the system, in
+/// seconds. Linux only.
 fn processor_time() -> Result<[f64; 2], Box<dyn Error>> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // Behind the name of the program, which may hold anything but this.
+    // The fields follow the name of the program, which may contain anything but this.
     let (_, fields) = stat.rsplit_once(") ").ok_or("no stat")?;
     let mut fields = fields.split(' ').skip(11);
     let mut ticks = || -> Result<f64, Box<dyn Error>> {
-        // A hundred a second, on every Linux that runs Rust.
+        // There are a hundred ticks in a second, on every Linux that runs Rust.
         Ok(fields.next().ok_or("no times")?.parse::<f64>()? / 100.0)
     };
     Ok([ticks()?, ticks()?])
 }
 
-/// The pods. They end with whoever reads their output, or kills them.
+/// Answers for the pods until the parent kills this process.
 fn answer() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("0.0.0.0:0")?;
     println!("{}", listener.local_addr()?.port());
     for stream in listener.incoming() {
         let mut stream = stream?;
-        // Who only connects closes, too.
+        // A client that only connects, and sends nothing, closes the connection, too.
         let mut request = [0; 1024];
         if stream.read(&mut request).is_ok_and(|read| read > 0) {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");

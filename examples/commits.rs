@@ -1,5 +1,5 @@
-//! Commits to a store that nobody watches, and reads of it, for valgrind to count: `.ci/hook`
-//! compares what they cost with what they cost in a build that tells nobody of changes.
+//! Commits to a store without watches, and reads, for valgrind to count: `.ci/hook` compares
+//! their cost with that in a build that reports changes to nobody.
 //!
 //! ```console
 //! cargo build --release --example commits --features thread-safe,evmap,snapshot,versioned
@@ -15,7 +15,7 @@ use service_registry::{
 };
 
 const PODS: u32 = 1_000;
-/// Of each pod.
+/// The number of operations on each pod.
 const ROUNDS: u32 = 10;
 
 fn key(pod: u32) -> String {
@@ -29,13 +29,13 @@ fn record(pod: u32, weight: u32) -> Result<ServiceInfo> {
     ServiceInfo::new(registration)
 }
 
-/// Valgrind counts what happens within calls of this, by its name.
+/// Runs the part that valgrind counts; it finds this function by its name.
 #[inline(never)]
 fn counted(commits: &mut dyn FnMut()) {
     commits();
 }
 
-fn run<S: RegistryStore>(store: &S, what: &str) -> Result<()> {
+fn run<S: RegistryStore>(store: &S, operation: &str) -> Result<()> {
     for pod in 0..PODS {
         store.save_service(record(pod, 1)?)?;
     }
@@ -47,13 +47,13 @@ fn run<S: RegistryStore>(store: &S, what: &str) -> Result<()> {
             (0..PODS).map(|pod| record(pod, 1 + round)).collect();
         let mut records = records?.into_iter();
         let mut keys = keys.iter();
-        // What is not counted makes room for what is.
-        if what == "insert" {
+        // Makes room for the counted operations, and is not counted itself.
+        if operation == "insert" {
             keys.clone().try_for_each(|key| store.delete_service(key))?;
         }
         let mut failed = Ok(());
         counted(&mut || {
-            failed = match what {
+            failed = match operation {
                 "check" => keys.try_for_each(|key| {
                     store
                         .update_health_status(key, ServiceStatus::Healthy, at)
@@ -83,7 +83,7 @@ fn run<S: RegistryStore>(store: &S, what: &str) -> Result<()> {
             };
         });
         failed?;
-        if what == "delete" {
+        if operation == "delete" {
             (0..PODS).try_for_each(|pod| store.save_service(record(pod, 1)?))?;
         }
     }
@@ -92,16 +92,16 @@ fn run<S: RegistryStore>(store: &S, what: &str) -> Result<()> {
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
-    let (store, what) = (
+    let (store, operation) = (
         words.next().unwrap_or_default(),
         words.next().unwrap_or_default(),
     );
     match &*store {
-        "memory" => run(&MemoryStore::new(), &what),
-        "thread-safe" => run(&ThreadSafeMemoryStore::new(), &what),
-        "evmap" => run(&EvmapStore::new(), &what),
-        "snapshot" => run(&SnapshotStore::new(), &what),
-        "versioned" => run(&VersionedStore::new(), &what),
+        "memory" => run(&MemoryStore::new(), &operation),
+        "thread-safe" => run(&ThreadSafeMemoryStore::new(), &operation),
+        "evmap" => run(&EvmapStore::new(), &operation),
+        "snapshot" => run(&SnapshotStore::new(), &operation),
+        "versioned" => run(&VersionedStore::new(), &operation),
         _ => panic!("memory, thread-safe, evmap, snapshot or versioned"),
     }
 }

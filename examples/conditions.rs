@@ -1,5 +1,5 @@
-//! Writes that hold only if nothing has come between: one pod is drained, one that was not seen
-//! for long is taken out, and a list from elsewhere takes the place of the one before.
+//! Conditional writes: drains a pod that has not changed, removes a pod that was not seen for
+//! long, and replaces a list of pods from another source.
 //!
 //! ```console
 //! cargo run --example conditions
@@ -13,9 +13,9 @@ use service_registry::{
     ServiceRegistration, ServiceStatus, StoreError,
 };
 
-/// Removes a pod that was last seen before `time`. Answers whether it did.
+/// Removes a pod that was last seen before `time`. Returns whether it was removed.
 fn expire(registry: &Registry<MemoryStore>, key: &str, time: SystemTime) -> Result<bool> {
-    // Each look that fails had another commit within a microsecond or two.
+    // A retry is only needed if another commit comes within a microsecond or two.
     for _ in 0..100 {
         let looked_at = registry.store().with_view(|view| {
             let pod = view.get(key)?;
@@ -35,7 +35,7 @@ fn expire(registry: &Registry<MemoryStore>, key: &str, time: SystemTime) -> Resu
             done => return done.map(|_| true),
         }
     }
-    // It is there still; the next sweep finds it.
+    // The pod is still there; the next sweep finds it.
     Ok(false)
 }
 
@@ -45,7 +45,7 @@ fn main() -> Result<()> {
         registry.register(ServiceRegistration::new("checkout", pod))?;
     }
 
-    // Who read a record, and changes it on the strength of that, says which one it was.
+    // A write that depends on an earlier read names the revision that was read.
     let read = registry.get_service("checkout:pod-1")?;
     registry.update_health_status("checkout:pod-1", ServiceStatus::Unhealthy)?;
     let mut drain = Batch::new();
@@ -60,13 +60,14 @@ fn main() -> Result<()> {
         Err(error) => println!("refused: {error}"),
     }
 
-    // Both were seen just now.
+    // Both pods were seen just now.
     let long_ago = SystemTime::now() - Duration::from_secs(30);
     assert!(!expire(&registry, "checkout:pod-2", long_ago)?);
     let ahead = SystemTime::now() + Duration::from_secs(30);
     assert!(expire(&registry, "checkout:pod-2", ahead)?);
 
-    // The pods that another registry lists: it owns them, and a newer list replaces all of them.
+    // The pods that another registry lists. That registry owns them, and each newer list
+    // replaces all of them.
     let of_zone = |pods: &[&str]| {
         let registrations = pods
             .iter()

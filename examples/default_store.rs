@@ -1,8 +1,8 @@
-//! The same small program for every choice of [`DefaultStore`].
+//! The same small program for every [`DefaultStore`].
 //!
-//! It uses only what each of the stores promises, so it compiles with any
-//! combination of the `default-*` features, and that is what `.ci/run` checks.
-//! Given the name of a store, it fails when the build has chosen another.
+//! It uses only what every store promises, so it compiles with any combination of
+//! the `default-*` features; `.ci/run` checks that. If the name of a store is
+//! given, it fails if the build has selected another one.
 //!
 //! ```console
 //! cargo run --features default-snapshot --example default_store -- SnapshotStore
@@ -15,8 +15,8 @@ use service_registry::{
     DefaultStore, Registry, RegistryStore, Result, ServiceRegistration, ServiceStatus,
 };
 
-/// Registers a pod on one thread and asks for it on another. Every store can
-/// be sent to another thread; not all of them can be shared.
+/// Registers a pod on one thread and reads it on another. Every store can be sent
+/// to another thread; not all of them can be shared.
 fn round_trip() -> Result<()> {
     let registry = Registry::new(DefaultStore::new());
     registry.register(ServiceRegistration {

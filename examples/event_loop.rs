@@ -1,12 +1,12 @@
-//! The event loop by hand: one thread owns a [`MemoryStore`], and the others
-//! send it closures.
+//! An event loop written by hand: one thread owns a [`MemoryStore`], and the
+//! other threads send it closures.
 //!
 //! Nothing is locked, because nothing is shared. The price is a round trip
-//! through a channel for every question, and a queue that all of them share.
-//! Write it like this where a loop exists already and the registry is one of
-//! its guests. Where it would exist for the registry only, take `WorkerStore`:
-//! the same pattern behind the usual interface, with a bounded queue, a `close`
-//! that drains it, and a worker that survives a panic.
+//! through a channel for every call, and a queue that all threads share. Write
+//! it like this if there is a loop already and the registry is one of several
+//! parts of it. If the loop would exist only for the registry, use
+//! `WorkerStore`: the same pattern behind the usual interface, with a bounded
+//! queue, a `close` that drains it, and a worker that survives a panic.
 //!
 //! ```console
 //! cargo run --example event_loop
@@ -19,11 +19,11 @@ use service_registry::{
     MemoryStore, Registry, RegistryStore, Result, ServiceRegistration, ServiceStatus,
 };
 
-/// What the loop does next. A real loop would have other events beside it:
-/// timers, sockets, a shutdown.
+/// The next step of the loop. A real loop would have other events, too: timers,
+/// sockets, a shutdown.
 type Event = Box<dyn FnOnce(&Registry<MemoryStore>) + Send>;
 
-/// How many events may wait before a sender has to.
+/// The capacity of the queue. Senders wait while it is full.
 const QUEUE: usize = 64;
 
 /// Runs `question` in the loop and waits for the answer.
@@ -33,7 +33,7 @@ fn ask<R: Send + 'static>(
 ) -> R {
     let (reply, answer) = mpsc::sync_channel(1);
     let event: Event = Box::new(move |registry| {
-        // Fails where the asker is gone, and then nobody misses the answer.
+        // Fails if the caller is gone, and then nobody needs the answer.
         let _ = reply.send(question(registry));
     });
     events
@@ -45,12 +45,12 @@ fn ask<R: Send + 'static>(
 fn main() -> Result<()> {
     let (events, inbox) = mpsc::sync_channel::<Event>(QUEUE);
 
-    // `MemoryStore` is `Send` and not `Sync`: it may move into this thread, and
-    // the compiler keeps every other one out.
+    // `MemoryStore` is `Send` but not `Sync`: it may move into this thread, and
+    // the compiler keeps all other threads out.
     let registry = Registry::new(MemoryStore::new());
     let event_loop = thread::spawn(move || {
         let mut handled = 0_u64;
-        // Ends when the last sender is dropped, after what was sent before.
+        // Ends when the last sender has been dropped and the queue is empty.
         for event in inbox {
             event(&registry);
             handled += 1;

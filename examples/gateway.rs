@@ -1,12 +1,12 @@
-//! A gateway to look at: it proxies to live pods and serves a page that shows them.
+//! A demonstration gateway: proxies to live pods and serves a page that shows them.
 //!
 //! ```console
 //! cargo run --release --example gateway
 //! ```
 //!
 //! The program itself is the package in `examples/gateway/`: a server needs crates that neither
-//! the library nor its other examples should have to build. This starts it, and passes its own
-//! arguments on; `-- --help` lists them.
+//! the library nor its other examples should have to build. This starter runs it, and passes
+//! its arguments on; `-- --help` lists them.
 
 use std::env;
 use std::path::Path;
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     run(cargo)
 }
 
-/// Becomes Cargo, which becomes the gateway: whoever stops this one stops that one.
+/// Replaces this process by Cargo, which replaces itself by the gateway, so that a signal to
+/// this process ends the gateway.
 #[cfg(unix)]
 fn run(mut cargo: Command) -> ExitCode {
     use std::os::unix::process::CommandExt;

@@ -1,10 +1,12 @@
-//! What it costs a `VersionedStore` that other threads have read it once and live on.
+//! Measures what it costs a `VersionedStore` that other threads have read it once and still
+//! exist.
 //!
 //! ```sh
 //! cargo run --release --features versioned --example idle_threads
 //! ```
 //!
-//! One record; the best of nine times 20,000 reads, and 2,000 updates. Borrows, does not clone.
+//! One record; the best of nine runs of 20,000 reads, and of 2,000 updates. Borrows, does not
+//! clone.
 
 use std::sync::Barrier;
 use std::thread;
@@ -16,7 +18,7 @@ use service_registry::{
 
 const KEY: &str = "a:1";
 
-/// The nanoseconds that a call takes, at best.
+/// Returns the nanoseconds of a call in the best run.
 fn best(calls: u32, mut call: impl FnMut()) -> f64 {
     let times = (0..9).map(|_| {
         let start = Instant::now();

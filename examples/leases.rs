@@ -1,4 +1,4 @@
-//! What a million leases cost: to renew one, and to sweep where few are due.
+//! Measures a million leases: renewing one, and sweeps with few leases due.
 //!
 //! ```console
 //! cargo run --release --example leases
@@ -16,20 +16,20 @@ use service_registry::{
 
 const PODS: u64 = 1_000_000;
 const TTL: Duration = Duration::from_secs(30);
-/// One of so many leases ends, each second one of them.
+/// One of this many leases ends with the first TTL; all others are renewed.
 const ENDING: u64 = 1_000;
 
-fn timed<R>(what: &str, count: u64, work: impl FnOnce() -> Result<R>) -> Result<R> {
+fn timed<R>(label: &str, count: u64, work: impl FnOnce() -> Result<R>) -> Result<R> {
     let begun = Instant::now();
     let answer = work()?;
     let took = begun.elapsed();
     let each = took.as_nanos() / u128::from(count);
-    println!("{what:<44} {took:>9.1?}  {each:>7} ns each");
+    println!("{label:<44} {took:>9.1?}  {each:>7} ns each");
     Ok(answer)
 }
 
 fn main() -> Result<()> {
-    // A clock of our own: half a minute passes when we say so.
+    // A clock of the program's own: time passes when `passed` is stored.
     let (begin, passed) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let clock = {
         let passed = passed.clone();

@@ -1,12 +1,13 @@
-//! What a store does, for Prometheus: counters and histograms by themselves, gauges with
-//! `metrics::report` and `metrics::report_leases` before each scrape.
+//! Exports the metrics of a store to Prometheus. Counters and histograms are recorded
+//! automatically; gauges are set by `metrics::report` and `metrics::report_leases` before each
+//! scrape.
 //!
 //! ```console
 //! cargo run --features metrics,versioned --example metrics
 //! ```
 //!
-//! It prints what Prometheus would be answered. A program serves that text over HTTP, or has the
-//! exporter do so (its feature `http-listener`).
+//! It prints the response to a scrape. A real program serves that text over HTTP, or lets the
+//! exporter serve it (its feature `http-listener`).
 
 use std::error::Error;
 use std::time::Duration;
@@ -40,7 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     watch.recv()?;
 
-    // What a handler of `/metrics` does.
+    // A handler of `/metrics` does this.
     metrics::report("pods", registry.store())?;
     metrics::report_leases("pods", leases.stats());
     print!("{}", prometheus.render());

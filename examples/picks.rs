@@ -1,19 +1,20 @@
-//! What picking a pod costs, beside reading the pods of the name.
+//! Measures what it costs to pick a pod, relative to reading the pods of the service.
 //!
 //! ```console
 //! cargo run --release --features versioned --example picks
 //! ```
 //!
-//! prints for names of 5, 50 and 500 pods what reading them costs, in two ways, and each way to
-//! pick one. The two take turns in slices of a millisecond; the ratio is the median of 200 rounds.
-//! *Reading* looks at what a pick has to look at: status and weight of each pod, and its zone and key
-//! where the pick asks for them; *walking* at the status only, which lies beside the pointer.
+//! prints, for services of 5, 50 and 500 pods, the cost of reading them, in two ways, and of each
+//! way to pick one. The measurements take turns in slices of a millisecond; the ratio is the median
+//! of 200 rounds. *Reading* looks at everything that a pick has to look at: status and weight of
+//! each pod, and its zone and key if the pick needs them. *Walking* looks only at the status, which
+//! is stored beside the pointer.
 //!
 //! ```console
 //! cargo run --release --features versioned --example picks -- WAY PODS
 //! ```
 //!
-//! does 10,000 of one kind, for `valgrind --tool=callgrind --toggle-collect='*counted*'`.
+//! runs one kind 10,000 times, for `valgrind --tool=callgrind --toggle-collect='*counted*'`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -98,7 +99,7 @@ fn filled(pods: usize) -> VersionedSnapshot {
 
 const NAME: &str = "checkout";
 
-/// A name, what it does, and the way of reading that looks at the same.
+/// The name of a measurement, its work, and the reading that looks at the same fields.
 type Way<'a> = (&'static str, Work<'a>, &'static str);
 
 fn ways(view: &VersionedSnapshot) -> Vec<Way<'_>> {
@@ -235,8 +236,8 @@ fn picking(view: &VersionedSnapshot) -> Vec<Way<'_>> {
     ]
 }
 
-/// Nanoseconds of each of three, in slices that take turns: of the last one, and so that the ratios
-/// are the medians of the ratios within a round.
+/// Measures three ways in slices that take turns. Returns the nanoseconds of each: the median of
+/// the last, and the others so that the ratios are the medians of the ratios within a round.
 fn compare(ways: &mut [Way<'_>], which: [usize; 3]) -> [f64; 3] {
     const ROUNDS: usize = 200;
     let mut slice = |at: usize| {
@@ -256,7 +257,7 @@ fn compare(ways: &mut [Way<'_>], which: [usize; 3]) -> [f64; 3] {
             let at = (turn + round) % 3;
             times[at] = slice(which[at]);
         }
-        // The first ones warm up.
+        // The first rounds warm up.
         if round >= 20 {
             rounds[0].push(times[2] / times[0]);
             rounds[1].push(times[2] / times[1]);

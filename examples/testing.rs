@@ -1,7 +1,7 @@
-//! A registry in tests: a fresh store for each, or one store and `clear`
-//! between.
+//! A registry in tests: a new store for each test, or one store and `clear`
+//! between them.
 //!
-//! `cargo run --example testing` runs the checks one by one and reports;
+//! `cargo run --example testing` runs the cases one by one and reports them;
 //! `cargo test --example testing` runs the same as tests.
 
 use service_registry::{
@@ -9,8 +9,8 @@ use service_registry::{
     StoreError,
 };
 
-/// What a program of yours might have: it picks where to send a request, and
-/// takes any store, so that a test can give it the smallest one.
+/// A program under test: picks where to send a request, and takes any store, so
+/// that a test can use the smallest one.
 fn pick<S: RegistryStore>(registry: &Registry<S>, service: &str) -> Result<Option<ServiceInfo>> {
     let pods = registry.get_services_by_name(service)?;
     Ok(pods
@@ -20,7 +20,7 @@ fn pick<S: RegistryStore>(registry: &Registry<S>, service: &str) -> Result<Optio
 }
 
 /// A new store costs nothing, not even an allocation. With one for each test,
-/// tests run beside each other and none can see what another left behind.
+/// tests can run in parallel, and none sees what another left behind.
 fn fresh() -> Registry<MemoryStore> {
     Registry::new(MemoryStore::new())
 }
@@ -49,8 +49,8 @@ fn a_pod_is_not_picked_before_its_first_health_check() -> Result<()> {
     Ok(())
 }
 
-/// One store for a table of cases, with `clear` between them: what a test does
-/// that cannot replace the store because the program under test holds it.
+/// One store for a table of cases, with `clear` between them: for tests that
+/// cannot replace the store because the program under test holds it.
 fn an_unhealthy_pod_is_never_picked() -> Result<()> {
     use ServiceStatus::{Healthy, Unhealthy, Unknown};
     let registry = fresh();
@@ -69,7 +69,8 @@ fn an_unhealthy_pod_is_never_picked() -> Result<()> {
         let picked = pick(&registry, "user-service")?;
         assert_eq!(picked.as_ref().map(ServiceInfo::pod_name), expected);
     }
-    // `clear` empties the store and keeps counting: revisions never go back.
+    // `clear` empties the store but keeps the revision: revisions never go
+    // back.
     let before = registry.revision();
     registry.store().clear()?;
     assert_eq!(registry.stats()?.services, 0);
@@ -77,7 +78,7 @@ fn an_unhealthy_pod_is_never_picked() -> Result<()> {
     Ok(())
 }
 
-/// Errors can be provoked, too: a closed store is one that refuses everything.
+/// Errors can be tested, too: a closed store refuses every operation.
 fn a_closed_store_is_an_error_and_not_an_empty_answer() -> Result<()> {
     let registry = fresh();
     registry.store().close()?;

@@ -12,7 +12,7 @@ use service_registry::{
     Registry, Result, ServiceInfo, ServiceRegistration, ServiceStatus, StoreError, VersionedStore,
 };
 
-/// What a gateway knows of the service.
+/// The gateway's copy of the service's pods.
 #[derive(Default)]
 struct Table(BTreeMap<String, ServiceInfo>);
 
@@ -55,7 +55,7 @@ impl Table {
                 println!("- {}, {cause}", last.key());
                 self.0.remove(&**last.key());
             }
-            // Subscriptions are of no interest here.
+            // This example ignores subscriptions.
             _ => {}
         }
     }
@@ -70,10 +70,11 @@ fn main() -> Result<()> {
     table.follow(watch.recv()?);
     let gateway = thread::spawn(move || -> Result<Table> {
         loop {
-            // `recv_commit` tells each commit; `recv` would tell what it all comes to.
+            // `recv_commit` returns each commit separately; `recv` would fold them into
+            // one event.
             match watch.recv_commit() {
                 Ok(event) => table.follow(event),
-                // After the last event of a closed store.
+                // The store is closed, and all events have been received.
                 Err(StoreError::Closed) => return Ok(table),
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! From the pods of a name to the one to call.
+//! Picks one of the pods of a service.
 //!
 //! ```
 //! use service_registry::balance::{Balancer, RoundRobin};
@@ -20,8 +20,9 @@
 //! # Ok::<(), service_registry::StoreError>(())
 //! ```
 //!
-//! A [`Balancer`] says which pods come into question: healthy ones that have a weight, of one's own
-//! zone first, with certain labels. A [`Candidates`] has four ways to pick one of them:
+//! A [`Balancer`] defines which pods are eligible: by default the healthy ones that have a weight,
+//! optionally with some labels only, or with the caller's own zone first. [`Candidates`] has four
+//! ways to pick one of them:
 //!
 //! | | for | keeps |
 //! | --- | --- | --- |
@@ -30,20 +31,21 @@
 //! | [`two_choices`](Candidates::two_choices) | requests that differ; the caller knows how busy a pod is | what the caller counts |
 //! | [`rendezvous`](Candidates::rendezvous) | keys that should meet the same pod each time (caches, sessions) | nothing |
 //!
-//! # What always holds
+//! # Guarantees
 //!
-//! A draining pod and one of weight 0 are never picked. One that is not healthy is picked in
-//! [panic mode](Balancer::with_panic_below) only, which has to be asked for. Where nothing is left,
-//! the answer is `None`.
+//! A draining pod or one of weight 0 is never picked. An unhealthy pod is picked only in [panic
+//! mode](Balancer::with_panic_below), which is off by default. If no pod is eligible, the result is
+//! `None`.
 //!
-//! # Time, chance, cost
+//! # Time, randomness, cost
 //!
-//! The time and random numbers are the caller's, so that a test decides them: any generator will
-//! do that fills 64 bits, and even a counter is mixed well. A pick goes through the pods of the
-//! name once, O(*p*), and allocates nothing (a view behind `dyn` allocates the iterator, and a
-//! [subset](Balancer::with_subset) of more than 64 the list). It goes
-//! through them a second time where the count of pods has changed (round robin), in panic mode, and
-//! where [`Ejections`] have come to be more than they may.
+//! The caller supplies the time and the random numbers, so a test can fix them. Any generator of 64
+//! random bits will do; even the values of a counter are mixed well enough.
+//!
+//! A pick passes over the pods of the service once, O(*p*), and allocates nothing (except the
+//! iterator of a view behind `dyn`, and the list of a [subset](Balancer::with_subset) larger than
+//! 64). It passes over them a second time if the number of pods has changed (round robin), in panic
+//! mode, and if more pods are [ejected](Ejections) than allowed.
 
 mod balancer;
 mod candidates;

@@ -1,4 +1,4 @@
-//! Health checks: [`Checks`] probes the pods of a registry and notes what it finds.
+//! Health checks: [`Checks`] probes the pods of a registry and records the results.
 //!
 //! Feature `checks`, on tokio.
 
@@ -16,7 +16,7 @@ pub use probe::{HttpProbe, Probe, TcpProbe};
 
 use driver::Driver;
 
-/// Probes what is registered, and notes what it finds.
+/// Probes the pods of a registry, and records the results.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -27,28 +27,30 @@ use driver::Driver;
 /// let registry = Registry::new(store);
 /// let checks = Checks::new(registry, HttpProbe::new(), CheckOptions::default());
 /// let running = tokio::spawn(checks.run());
-/// // ... and no more probes:
+/// // Ends the checks.
 /// running.abort();
 /// # }
 /// ```
 ///
-/// # What it promises
+/// # Guarantees
 ///
-/// - It learns by a [watch](RegistryStore::watch) whom to probe. A pod that leaves is probed no
-///   more, and a probe of it that is under way is dropped. The pods that are there at the begin are
-///   spread over an interval; one that comes later is first probed within a tenth of it.
-/// - A probe begins up to 20 ms, or a hundredth of an interval, after its time, together with others.
-/// - A check that comes late changes nothing: what a probe found is noted only if the pod is still
-///   the same registration, and nobody has set another status or reported a later check while it ran.
-/// - A pod that is [`Draining`](crate::ServiceStatus::Draining) stays so, whatever a probe finds.
-///   Between the thresholds a status stays as it is; the time of the check is noted each time.
-/// - A clock of the system that steps back holds up nothing.
+/// - A [watch](RegistryStore::watch) tells it which pods to probe. When a pod is removed, its
+///   probes end, and a running one is dropped. The first probes of the pods that exist at the start
+///   are spread over an interval; a pod that is added later is first probed within a tenth of one.
+/// - A probe starts up to 20 ms, or a hundredth of an interval, after its time, together with
+///   others.
+/// - A late result changes nothing: it is recorded only if the pod is still the same registration,
+///   and if nobody has set another status or reported a later check while the probe ran.
+/// - A pod that is [`Draining`](crate::ServiceStatus::Draining) stays so, whatever the results.
+///   Between the thresholds a status stays as it is; the time of the check is recorded each time.
+/// - A system clock that steps back does not block checks.
 ///
 /// # Costs
 ///
-/// One look at the store for each probe; what was found at about the same time is one commit. O(log
-/// pods) for each probe and each pod that comes or goes. It spawns a task for each probe that is under
-/// way, on the runtime on which it [runs](Self::run). A current-thread runtime on a thread of its own
+/// Each probe reads the store once; results of about the same time share one commit. O(log pods)
+/// for each probe and each pod that is added or removed. Each running probe is a task on the
+/// runtime on which this [runs](Self::run). A current-thread runtime on a thread of its own costs
+/// least: several threads wake each other.
 /// costs least: several threads wake each other.
 #[derive(Clone, Debug)]
 pub struct Checks<S, P> {
@@ -59,7 +61,7 @@ pub struct Checks<S, P> {
 }
 
 impl<S: RegistryStore, P: Probe> Checks<S, P> {
-    /// Checks of all pods of `registry`.
+    /// Creates checks of all pods of `registry`.
     pub fn new(registry: Registry<S>, probe: P, options: CheckOptions) -> Checks<S, P> {
         Checks {
             registry,
@@ -69,23 +71,23 @@ impl<S: RegistryStore, P: Probe> Checks<S, P> {
         }
     }
 
-    /// Checks of some pods only, such as those of one service.
+    /// Restricts the checks to a selection of pods, such as those of one service.
     #[must_use]
     pub fn with_selection(self, selection: Selection) -> Checks<S, P> {
         Checks { selection, ..self }
     }
 
-    /// Probes until the store is closed. It can be dropped at any time, which drops the probes
-    /// that are under way.
+    /// Runs the checks until the store is closed. Dropping the future ends them, and drops the
+    /// running probes.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::watch`] does, and as the watch. A look at a pod or a commit that
-    /// fails is not tried again: the next check of the pod brings what is newer.
+    /// Fails as [`RegistryStore::watch`] and the watch do. A read or a commit that fails is not
+    /// retried: the next check of the pod brings a newer result.
     ///
     /// # Panics
     ///
-    /// Where it is not polled on a tokio runtime with time and IO enabled.
+    /// Panics if it is not polled on a tokio runtime with time and IO enabled.
     pub async fn run(self) -> Result<()> {
         let watch = self.registry.watch(self.selection)?;
         let driver = Driver::new(self.registry, self.probe, self.options, watch);

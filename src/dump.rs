@@ -1,4 +1,4 @@
-//! A registry as a file, and back: [`Registry::dump`] and [`Registry::restore`].
+//! Writes a registry to a file and reads it back: [`Registry::dump`] and [`Registry::restore`].
 //!
 //! ```
 //! use service_registry::dump::Health;
@@ -10,17 +10,17 @@
 //! let mut file = Vec::new();
 //! registry.dump(&mut file)?;
 //!
-//! // After a restart nobody knows who is still healthy.
+//! // After a restart, the health of a pod is not known.
 //! let again = Registry::new(MemoryStore::new());
 //! again.restore(&file[..])?;
 //! assert_eq!(again.get_subscribers("payment")?, ["checkout:pod-1"]);
 //! let status = |pod: &service_registry::ServiceInfo| pod.status();
 //! assert_eq!(again.with_service("checkout:pod-1", status)?, ServiceStatus::Unknown);
-//! // Unless the health is asked for.
+//! // On request, the health is restored, too.
 //! again.restore_with(&file[..], Health::Keep)?;
 //! assert_eq!(again.with_service("checkout:pod-1", status)?, ServiceStatus::Healthy);
 //!
-//! // What is not whole changes nothing, and says where it ends.
+//! // A truncated dump changes nothing, and the error names the line.
 //! let error = again.restore(&file[..file.len() - 1]).unwrap_err();
 //! assert_eq!(error.to_string(), "line 4: the dump is cut short here");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,28 +37,31 @@
 //! {"lines":3,"crc32":"1c291ca3"}
 //! ```
 //!
-//! The header says how many records and how many subscriptions follow; the subscriptions of a
-//! group stand in their order. The last line has the number of lines before it, and the CRC-32
-//! (that of gzip) of their bytes. It finds every accident, as a file that was cut, a bit that
-//! flipped, or a line that went; it is no signature. Who may write the file may write what the
+//! The header has the number of records and of subscriptions that follow. The subscriptions of a
+//! group are in their order. The last line has the number of lines before it, and the CRC-32 (that
+//! of gzip) of their bytes. The checksum detects accidental damage: a truncated file, a flipped
+//! bit, a missing line. It is not a signature: anyone who can write the file decides what the
+//! registry will hold.
 //! registry will hold.
 //!
-//! # What comes back, and what does not
+//! # What a dump restores
 //!
-//! Registrations, times of registration, sources, subscriptions and their order. Health where it
-//! is asked for; otherwise every pod is [`Unknown`](crate::ServiceStatus::Unknown) and never
-//! checked. Revisions and incarnations are those of the commit that restores: a
+//! A dump restores registrations, times of registration, sources, and subscriptions with their
+//! order. It restores health only on request; otherwise every pod is
+//! [`Unknown`](crate::ServiceStatus::Unknown) and never checked.
+//!
+//! Revisions and incarnations are those of the restoring commit: a
 //! [`Cursor`](crate::changes::Cursor) from before begins with a state, and a condition that names
-//! an incarnation from before does not hold. Leases are no part of a dump: what holds a record
-//! alive from outside has to be set up again, with its time counted from then.
+//! an earlier incarnation does not hold. A dump does not contain leases. Whatever keeps a record
+//! alive from outside has to be set up again, and its time starts anew.
 //!
-//! # Of one state, and how long that is held
+//! # Consistency and locking
 //!
-//! A dump is of one state, and writes while it looks at it, so that it needs no memory but for a
-//! record. [`Registry::dump`] looks through [`with_view`](crate::RegistryStore::with_view):
-//! meanwhile a lock-based store keeps its writers waiting, and `WorkerStore` everybody. Where the
-//! writer is slow (a network, a disk that is busy), dump a snapshot with [`write()`], or dump to
-//! memory first.
+//! A dump shows one state. It is written while that state is read, so it needs memory for only one
+//! record. [`Registry::dump`] reads through [`with_view`](crate::RegistryStore::with_view):
+//! meanwhile a lock-based store blocks its writers, and `WorkerStore` blocks everybody. If the
+//! writer is slow (a network, a busy disk), dump a snapshot with [`write()`], or dump to memory
+//! first.
 //!
 //! [`Registry::dump`]: crate::Registry::dump
 //! [`Registry::restore`]: crate::Registry::restore
@@ -74,19 +77,19 @@ pub use write::write;
 
 use serde::{Deserialize, Serialize};
 
-/// What the first line names.
+/// The name of the format, in the first line.
 const FORMAT: &str = "service-registry";
-/// The version that is written here, and the only one that is read.
+/// The version that is written, and the only one that is read.
 const VERSION: u64 = 1;
 
-/// What becomes of the health of the pods.
+/// What to do with the health of the pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
-    /// Every pod is `Unknown`, and was never checked.
+    /// Makes every pod `Unknown` and never checked.
     #[default]
     Forget,
-    /// As it was when the dump was made.
+    /// Keeps the health that the dump contains.
     Keep,
 }
 
@@ -111,7 +114,7 @@ struct Side<'a> {
     group: std::borrow::Cow<'a, str>,
 }
 
-/// The last line, of the number of lines before it and their checksum.
+/// Returns the last line, from the number of lines before it and their checksum.
 fn trailer(lines: u64, checksum: u32) -> String {
     format!("{{\"lines\":{lines},\"crc32\":\"{checksum:08x}\"}}\n")
 }

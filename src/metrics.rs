@@ -1,5 +1,5 @@
-//! What the stores, watches and leases report to the crate `metrics`, and through it to any
-//! exporter, such as Prometheus (`examples/metrics.rs`).
+//! Reports stores, watches and leases to the crate `metrics`, and through it to any exporter, such
+//! as Prometheus (`examples/metrics.rs`).
 //!
 //! Commits, watches and sweeps record their metrics themselves. The gauges are set by [`report`]
 //! and [`report_leases`]: call them before each scrape.
@@ -25,12 +25,13 @@
 //! A store's kind is its name in [`StoreKind`](crate::StoreKind), or `memory`. No label names a
 //! pod or a service, so the number of series does not grow with them.
 //!
-//! Two things no gauge shows. The snapshots of `SnapshotStore` are counted pointers in no list, so
-//! their age and what they keep are known of `VersionedStore` only. And lag is recorded when a watch
-//! is asked, so a watch that hangs records none: its owner compares `watch.revision()` with
-//! `store.revision()`. (`service_registry_log_bytes` does not show it either: the log grows up to its
-//! bound anyway.) When the watch is asked again, `service_registry_states_for_lag_total` counts that
-//! it had fallen behind the log.
+//! Two problems are not visible in any gauge. The snapshots of `SnapshotStore` are counted pointers
+//! in no list, so the age of snapshots and the memory that they keep are known only for
+//! `VersionedStore`. And the lag is recorded when a watch is polled, so a watch that hangs records
+//! none: its owner can compare `watch.revision()` with `store.revision()`.
+//! (`service_registry_log_bytes` does not show it either: the log grows up to its bound anyway.)
+//! When the watch is polled again, `service_registry_states_for_lag_total` counts that it had
+//! fallen behind the log.
 
 use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 
@@ -51,7 +52,7 @@ const OLDEST_SNAPSHOT: &str = "service_registry_oldest_snapshot_revisions";
 const LEASES: &str = "service_registry_leases";
 const WITHHELD: &str = "service_registry_withheld";
 
-/// Tells the recorder what the metrics mean. To be called once it is installed.
+/// Registers the descriptions of the metrics. Call it after installing the recorder.
 pub fn describe() {
     describe_counter!(COMMITS, "Commits that changed something.");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a commit.");
@@ -80,17 +81,17 @@ pub fn describe() {
 }
 
 fn set(gauge: &'static str, name: &str, value: u64) {
-    #[allow(clippy::cast_precision_loss)] // what recorders take
+    #[allow(clippy::cast_precision_loss)] // recorders take `f64`
     let value = value as f64;
     gauge!(gauge, "store" => name.to_owned()).set(value);
 }
 
-/// Tells how much a store holds and keeps at the moment, under a name for it. O(1), and for a
-/// `VersionedStore` a turn of writing and O(snapshots).
+/// Sets the gauges of a store, under a name for it. O(1); for a `VersionedStore`, a turn of writing
+/// and O(snapshots).
 ///
 /// # Errors
 ///
-/// [`Closed`](crate::StoreError::Closed), and what the store answers otherwise.
+/// [`Closed`](crate::StoreError::Closed), and any other error of the store.
 pub fn report(name: &str, store: &(impl RegistryStore + ?Sized)) -> Result<()> {
     let stats = store.stats()?;
     let upkeep = store.upkeep()?;
@@ -106,14 +107,14 @@ pub fn report(name: &str, store: &(impl RegistryStore + ?Sized)) -> Result<()> {
     Ok(())
 }
 
-/// Tells how many leases there are, and how many silent pods stay, under a name for their store.
+/// Sets the gauges of leases, under the name of their store.
 ///
 /// ```
 /// use service_registry::leases::{LeaseOptions, Leases};
 /// use service_registry::{MemoryStore, Registry, metrics};
 ///
 /// let leases = Leases::new(Registry::new(MemoryStore::new()), LeaseOptions::default())?;
-/// // Where Prometheus asks for metrics, say:
+/// // For example, before each scrape by Prometheus:
 /// metrics::report("pods", leases.registry().store())?;
 /// metrics::report_leases("pods", leases.stats());
 /// # Ok::<(), service_registry::StoreError>(())

@@ -1,8 +1,8 @@
-//! What commits, watches and sweeps tell the crates `metrics` and `tracing`.
+//! Reports commits, watches and sweeps to the crates `metrics` and `tracing`.
 //!
-//! Where neither feature is on, all of this has no size and does nothing, so that nothing of it
-//! is left in a build. Where one is, a recorder and a subscriber are code of others: they are
-//! called when the turn has been given back, and without a lock.
+//! Without both features, all types here are empty and all functions do nothing, so the compiler
+//! removes them. With one of them, recorders and subscribers are foreign code: they are called
+//! after the writers' turn has been given back, and without a lock.
 
 #[cfg(feature = "metrics")]
 pub(crate) use names::*;
@@ -34,18 +34,18 @@ mod on {
 
     use crate::model::revision::Revision;
 
-    /// A turn of writing. It tells when it is dropped: after the turn has been given back.
+    /// Measures a turn of writing. Reports when dropped: after the turn has been given back.
     pub(crate) struct Observed {
-        /// `None` where somebody else tells.
+        /// `None` if another part reports.
         store: Option<&'static str>,
         asked: Instant,
-        /// `None` where it had no turn.
+        /// `None` if it got no turn.
         waited: Option<Duration>,
         made: Option<(Revision, Duration)>,
     }
 
     impl Observed {
-        /// To be called before the turn is asked for.
+        /// Starts the measurement. Call it before asking for the turn.
         pub(crate) fn ask(store: Option<&'static str>) -> Observed {
             Observed {
                 store,
@@ -55,12 +55,12 @@ mod on {
             }
         }
 
-        /// Notes that the turn has come.
+        /// Notes that the turn has begun.
         pub(crate) fn begin(&mut self) {
             self.waited = Some(self.asked.elapsed());
         }
 
-        /// Notes that a commit has led from one revision to another, and the turn is over.
+        /// Notes that a commit has led from one revision to another, and that the turn is over.
         pub(crate) fn made(&mut self, before: Revision, after: Revision) {
             self.made = (before != after).then(|| (after, self.asked.elapsed()));
         }
@@ -76,8 +76,8 @@ mod on {
         }
     }
 
-    /// The metric of a kind of store. A label that is a literal is allocated by nobody; one that
-    /// is not, by each call.
+    /// The metric of a kind of store. A label that is a literal needs no allocation; any other
+    /// label needs one for each call.
     #[cfg(feature = "metrics")]
     macro_rules! of_store {
         ($metric:ident, $name:expr, $store:expr) => {
@@ -115,11 +115,11 @@ mod on {
         }
     }
 
-    /// When a call was put into the queue of a worker.
+    /// The time when a call entered the queue of a worker.
     #[cfg(feature = "worker")]
     pub(crate) struct Asked(Instant);
 
-    /// What the worker tells the caller, who notes it.
+    /// The times and revisions that the worker returns to the caller, who reports them.
     #[cfg(feature = "worker")]
     #[derive(Default)]
     pub(crate) struct Served {
@@ -134,7 +134,7 @@ mod on {
             Asked(Instant::now())
         }
 
-        /// Notes the turn of a call that was served.
+        /// Reports the turn of a call that was served.
         pub(crate) fn served(&self, store: &'static str, served: &Served) {
             let Asked(asked) = *self;
             let Some(begun) = served.begun else {
@@ -164,18 +164,18 @@ mod on {
         }
     }
 
-    /// Notes that a watch shows what comes after `shown`, where the store is at `head`.
+    /// Reports the lag of a watch that shows what follows `shown` while the store is at `head`.
     pub(crate) fn note_event(shown: Revision, head: Revision) {
         #[cfg(feature = "metrics")]
         {
             let behind = head.as_u64().saturating_sub(shown.as_u64());
-            #[allow(clippy::cast_precision_loss)] // what recorders take
+            #[allow(clippy::cast_precision_loss)] // recorders take `f64`
             ::metrics::histogram!(super::names::WATCH_LAG_REVISIONS).record(behind as f64);
         }
         let _ = (shown, head);
     }
 
-    /// Notes that a watch had fallen behind the log, and was told the state.
+    /// Reports that a watch had fallen behind the log, and received the state instead.
     pub(crate) fn note_lagged(selection: &impl std::fmt::Debug, shown: Revision, now: Revision) {
         #[cfg(feature = "metrics")]
         ::metrics::counter!(super::names::STATES_FOR_LAG).increment(1);
@@ -190,7 +190,7 @@ mod on {
         let _ = (selection, shown, now);
     }
 
-    /// Notes how many pods a sweep has removed, and how many it withholds.
+    /// Reports how many pods a sweep has removed, and how many it withholds.
     pub(crate) fn note_sweep(expired: usize, withheld: usize) {
         #[cfg(feature = "metrics")]
         ::metrics::counter!(super::names::EXPIRED).increment(expired as u64);
@@ -203,7 +203,7 @@ mod on {
 }
 
 #[cfg(not(any(feature = "metrics", feature = "tracing")))]
-#[allow(clippy::inline_always, clippy::unused_self)] // nothing is to be left of it
+#[allow(clippy::inline_always, clippy::unused_self)] // it should compile to nothing
 mod off {
     use crate::model::revision::Revision;
 
@@ -262,7 +262,7 @@ mod off {
     #[inline(always)]
     pub(crate) fn note_sweep(_: usize, _: usize) {}
 
-    // Nothing is left of it: neither a field nor a destructor.
+    // The compiler removes it: it has neither fields nor a destructor.
     const _: () = assert!(size_of::<Observed>() == 0 && !std::mem::needs_drop::<Observed>());
     #[cfg(feature = "worker")]
     const _: () = assert!(size_of::<(Asked, Served)>() == 0);

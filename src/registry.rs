@@ -288,7 +288,7 @@ impl<S: RegistryStore> Registry<S> {
         self.store.get_service(key)
     }
 
-    /// Returns the record under `key`, or `None` where no pod has it.
+    /// Returns the record under `key`, or `None` if no pod has it.
     ///
     /// # Errors
     ///

@@ -1,5 +1,4 @@
-//! Choosing a store: [`DefaultStore`] when the program is built, [`StoreKind`]
-//! when it runs.
+//! Selects a store: [`DefaultStore`] at build time, [`StoreKind`] at run time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,9 +15,9 @@ macro_rules! default_store {
         /// `default-thread-safe`, `default-evmap`, `default-snapshot` or `default-versioned`
         /// selects.
         ///
-        /// Where crates of one build select different ones, the store with the
-        /// stronger promises wins, in that order, so that a program that compiled
-        /// before still compiles. Without any of these features it is
+        /// If crates of one build select different ones, the store with the stronger
+        /// promises wins, in that order, so that a program that compiled before still
+        /// compiles. Without any of these features it is
         /// [`MemoryStore`](crate::MemoryStore).
         #[cfg(all($selected, not(any($(feature = $feature),*))))]
         pub type DefaultStore = crate::$store;
@@ -29,7 +28,7 @@ macro_rules! default_store {
 }
 
 // From the weakest promises to the strongest. Each alias gives way to every stronger one, so
-// exactly one is left: features add up.
+// exactly one remains: features are additive.
 default_store! {
     all(): MemoryStore,
     "default-worker": WorkerStore,
@@ -41,12 +40,12 @@ default_store! {
 
 macro_rules! store_kinds {
     ($($(#[$doc:meta])* $kind:ident, $name:literal, $feature:literal, $store:ident;)+) => {
-        /// The stores that threads can share, by name: what a command line or a
-        /// configuration file chooses from.
+        /// The stores that threads can share, by name, for command lines and configuration
+        /// files.
         ///
         /// There is a variant for each such store that is compiled in.
-        /// [`MemoryStore`](crate::MemoryStore) is none of them, because threads
-        /// cannot share it.
+        /// [`MemoryStore`](crate::MemoryStore) is not among them, because threads cannot
+        /// share it.
         ///
         #[cfg_attr(feature = "thread-safe", doc = "```")]
         #[cfg_attr(not(feature = "thread-safe"), doc = "```ignore")]
@@ -76,14 +75,14 @@ macro_rules! store_kinds {
                 $(#[cfg(feature = $feature)] StoreKind::$kind,)+
             ];
 
-            /// The name that [`FromStr`] reads: `thread-safe`, ...
+            /// Returns the name that [`FromStr`] reads: `thread-safe`, ...
             pub const fn name(self) -> &'static str {
                 match self {
                     $(#[cfg(feature = $feature)] StoreKind::$kind => $name,)+
                 }
             }
 
-            /// An empty store of this kind.
+            /// Creates an empty store of this kind.
             pub fn open(self) -> Box<dyn RegistryStore + Send + Sync> {
                 match self {
                     $(#[cfg(feature = $feature)] StoreKind::$kind => {

@@ -1,21 +1,20 @@
 //! The only place that switches between the standard library, loom and shuttle.
 //!
-//! loom tries every schedule and every value that a memory ordering allows, on
-//! models of a few steps; shuttle tries random schedules on whole stores. Neither
-//! sees into a crate that was not written for it. Where a store stands on such a
-//! crate, [`stand_in`] has what takes its place in a model.
+//! loom tries every schedule and every value that a memory ordering allows, on models of a few
+//! steps; shuttle tries random schedules on whole stores. Neither sees into a crate that was not
+//! written for it. If a store depends on such a crate, `stand_in` has the replacement for models.
 //!
 //! Models run with
 //! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test --release --lib --features thread-safe,worker,evmap,snapshot,versioned models`,
 //! schedules with
 //! `RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release --features thread-safe,worker,evmap,snapshot,versioned --test schedules`.
 
-// A build with fewer stores uses a part of this.
+// A build with fewer stores uses only some of these.
 #![allow(unused_imports)]
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) mod thread {
-    //! How a thread sleeps until another one wakes it.
+    //! Puts threads to sleep and wakes them.
 
     pub(crate) use std::thread::{Thread, current, park, park_timeout};
 }
@@ -55,7 +54,7 @@ pub(crate) use {
 #[cfg(any(loom, shuttle))]
 pub(crate) use stand_in::*;
 
-/// `thread_local!` of loom, which knows no `const` blocks.
+/// `thread_local!` of loom, which does not support `const` blocks.
 #[cfg(loom)]
 #[allow(unused_macros)] // as for the imports
 macro_rules! local_of_loom {
@@ -68,8 +67,8 @@ pub(crate) use local_of_loom;
 
 #[cfg(any(loom, shuttle))]
 mod stand_in {
-    //! What stands in, in a model, for the crates that the model checker cannot
-    //! see into. Each does what the real one documents, and no more.
+    //! Replacements, in models, for crates that the model checker cannot see into. Each does what
+    //! the real crate documents, and no more.
 
     #[cfg(feature = "snapshot")]
     pub(crate) use arc_swap::{ArcSwap, Cache};
@@ -77,8 +76,8 @@ mod stand_in {
     pub(crate) use channel::{Receiver, Sender, bounded, unbounded};
 
     pub(crate) mod thread {
-        //! For `std::thread::park`. That of shuttle may return by itself, as the real one may,
-        //! which hides a wake-up that is lost; this one returns when it has to.
+        //! Replaces `std::thread::park`. shuttle's own may return spuriously, as the real one may,
+        //! which hides a lost wake-up; this one returns only when it has to.
 
         use crate::sync::{Condvar, Mutex, thread_local};
         use std::cell::OnceCell;
@@ -87,7 +86,7 @@ mod stand_in {
 
         #[derive(Default)]
         struct Parked {
-            /// Whether the thread was woken since it last lay down.
+            /// Whether the thread has been unparked since it last parked.
             token: Mutex<bool>,
             given: Condvar,
         }
@@ -126,18 +125,18 @@ mod stand_in {
 
     #[cfg(feature = "snapshot")]
     mod arc_swap {
-        //! For `arc_swap::ArcSwap` and its `Cache`.
+        //! Replaces `arc_swap::ArcSwap` and its `Cache`.
         //!
-        //! They do with one pointer what the real ones do: a load acquires, a swap
-        //! releases and acquires, and a cache compares with a relaxed load. The
-        //! pointer is an index that the model checker knows; what it leads to lies
-        //! in a list that it does not see, so that reading it orders nothing.
+        //! These do with one pointer what the real ones do: a load acquires, a swap releases and
+        //! acquires, and a cache compares with a relaxed load. The pointer is an index that the
+        //! model checker sees; the values are in a list that it does not see, so that reading them
+        //! orders nothing.
         //!
-        //! Beside the pointer all accesses are counted, relaxed, which orders nothing
-        //! either. loom looks for another order of two accesses only where the second
-        //! one finds the first as the *last* that it depends on. A writer that loads
-        //! before it swaps would hide all loads of readers from its swap, and with
-        //! them most schedules; of counted accesses none hides another.
+        //! In addition, all accesses are counted with relaxed operations, which order nothing
+        //! either. loom tries another order of two accesses only if the second one finds the first
+        //! as the *last* access that it depends on. A writer that loads before it swaps would hide
+        //! all loads of readers from its swap, and with them most schedules. Counted accesses do
+        //! not hide each other.
 
         use crate::sync::atomic::AtomicUsize;
         use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
@@ -221,13 +220,13 @@ mod stand_in {
 
     #[cfg(feature = "worker")]
     mod channel {
-        //! For a bounded channel of `crossbeam_channel`.
+        //! Replaces a bounded channel of `crossbeam_channel`.
         //!
-        //! Of the real one it has what can hang a program: a sender waits while the
-        //! channel is full (with a capacity of 0, until its value has been taken), a
-        //! receiver while it is empty. Either is refused once the other side has
-        //! gone, a receiver only when nothing is left. What lies in the channel when
-        //! its receiver goes stays there until the last sender has gone as well.
+        //! It has the parts of the real one that can hang a program: a sender waits while the
+        //! channel is full (with a capacity of 0, until its value has been taken), and a receiver
+        //! waits while it is empty. A call fails once the other side is gone; a receiver first
+        //! takes what is left. Values that are in the channel when its receiver is dropped stay
+        //! there until the last sender is dropped as well.
 
         use crate::sync::{Condvar, Mutex, MutexGuard};
         use std::collections::VecDeque;
@@ -243,7 +242,7 @@ mod stand_in {
 
         struct State<T> {
             waiting: VecDeque<T>,
-            /// How many values were sent and taken, ever.
+            /// How many values were ever sent and taken.
             sent: usize,
             taken: usize,
             senders: usize,
@@ -253,7 +252,7 @@ mod stand_in {
         pub(crate) struct Sender<T>(Arc<Channel<T>>);
         pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
-        /// The other side has gone.
+        /// The other side is gone.
         #[derive(Debug)]
         pub(crate) struct Disconnected;
 
@@ -281,7 +280,7 @@ mod stand_in {
                 self.state.lock().unwrap()
             }
 
-            /// Waits until there is nothing to wait for any more.
+            /// Waits while `condition` holds.
             fn wait_while<'a>(
                 &'a self,
                 mut state: MutexGuard<'a, State<T>>,
@@ -343,9 +342,8 @@ mod stand_in {
         }
 
         impl<T> Channel<T> {
-            /// Tells the other side that this one goes, also in a panic. Where it is the
-            /// model that has failed, its locks panic as well, which would be once too
-            /// often.
+            /// Notifies the other side that this one is dropped, also during a panic. If the model
+            /// itself has failed, its locks panic too, and a second panic would abort.
             fn tell(&self, change: fn(&mut State<T>)) {
                 let told = catch_unwind(AssertUnwindSafe(|| {
                     change(&mut self.state());

@@ -1,8 +1,8 @@
-//! A watch as the discovery of a balancer: [`tower::discover`], and so
-//! `tower::balance::p2c` and the balanced channel of tonic.
+//! Uses a watch as the discovery of a balancer: [`tower::discover`], and so `tower::balance::p2c`
+//! and the balanced channel of tonic.
 //!
-//! [`Discovery`] follows a [`Watch`] and tells which pods to balance over. For a balancer of
-//! tower it is all that is needed:
+//! [`Discovery`] follows a [`Watch`] and reports which pods to balance over. A balancer of tower
+//! needs nothing else:
 //!
 //! ```
 //! # use service_registry::changes::Selection;
@@ -22,8 +22,8 @@
 //! # Ok::<(), service_registry::StoreError>(())
 //! ```
 //!
-//! For tonic, it is handed on to the channel, which makes connections of endpoints by itself (as
-//! `tests/sockets/grpc.rs` in the repository does; tonic is no dependency of this crate):
+//! For tonic, forward the changes to the channel, which connects to the endpoints itself (as
+//! `tests/sockets/grpc.rs` in the repository does; tonic is not a dependency of this crate):
 //!
 //! ```ignore
 //! let (channel, changes) = tonic::transport::Channel::balance_channel(64);
@@ -43,21 +43,21 @@
 //! });
 //! ```
 //!
-//! That channel reads what it is told when it is called. While nobody calls, changes wait in its
-//! queue, and behind that in the watch, which folds them: let the capacity hold those of a
-//! whole rollout, two for each pod, or the first calls go by what is old. A `p2c` over lazy
-//! channels, `Some(endpoint.connect_lazy())`, reads all there is before each call.
+//! That channel reads its changes when it is called. While nobody calls, changes wait in its queue,
+//! and once that is full in the watch, which folds them. Give the queue the capacity for a whole
+//! rollout, two changes for each pod; otherwise the first calls use old pods. A `p2c` over lazy
+//! channels, `Some(endpoint.connect_lazy())`, reads all pending changes before each call.
 //!
 //! # What to give the balancer
 //!
-//! - **A service that is never done for.** `p2c` drops a service whose `poll_ready` fails, and
-//!   has no way to ask for it again. Give it one that connects anew by itself, and tells of
-//!   a connection that failed in the answer: a client with a pool, as `hyper_util`'s, or an
-//!   endpoint of tonic. (`tower::reconnect` of tower 0.5 answers with the error of an attempt
-//!   that failed although a later one has succeeded.)
-//! - **A time-out around the whole.** A name without pods is not an error, and the
-//!   balancer waits until there is one. A time-out of an endpoint does not count then, since
-//!   there is no endpoint: put it around the balancer,
+//! - **A service that never fails for good.** `p2c` drops a service whose `poll_ready` fails, and
+//!   cannot ask for it again. Give it a service that reconnects by itself, and reports a failed
+//!   connection in the response: a client with a pool, such as that of `hyper_util`, or an endpoint
+//!   of tonic. (`tower::reconnect` of tower 0.5 returns the error of a failed attempt although a
+//!   later one has succeeded.)
+//! - **A timeout around the balancer.** A service without pods is not an error: the balancer waits
+//!   until there is a pod. The timeout of an endpoint does not apply then, since there is no
+//!   endpoint. Put a timeout around the balancer,
 //!   `ServiceBuilder::new().timeout(..).buffer(..).service(balancer)`, or around the call.
 //!
 //! `tests/sockets` in the repository does all of this over real sockets.
@@ -78,44 +78,43 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
 
-/// The pods that a watch tells of, as what a balancer of tower balances over.
+/// The pods of a watch, for a balancer of tower.
 ///
 /// It is a [`Stream`] of [`Change`]s, and so a [`Discover`](::tower::discover::Discover).
 ///
-/// # Who is in
+/// # Which pods are included
 ///
-/// A pod is in while it is [`Healthy`](ServiceStatus::Healthy) and its weight is not 0 (other
-/// weights are not told: `p2c` knows none). One that becomes
-/// [`Unknown`](ServiceStatus::Unknown) while it is in stays, since nothing bad is known of it;
-/// one that is registered anew waits until it is healthy. Who checks no health asks for
+/// A pod is included while it is [`Healthy`](ServiceStatus::Healthy) and its weight is not 0. Other
+/// weights are not passed on, because `p2c` has none. An included pod that becomes
+/// [`Unknown`](ServiceStatus::Unknown) stays, since nothing bad is known about it. A pod that
+/// registers again is left out until it is healthy. Without health checks, use
 /// [`with_unchecked`](Self::with_unchecked).
 ///
-/// A pod that stays in is told again only where its incarnation or its
-/// [`providers`](ServiceInfo::providers) changed: no health check, and no change of its
-/// metadata, costs a connection. It is removed before it is inserted again: a balancer would
-/// call the old service once more otherwise. Of one event all removals come before all
-/// insertions.
+/// An included pod is reported again only if its incarnation or its
+/// [`providers`](ServiceInfo::providers) changed: health checks and changes of its metadata cost no
+/// connection. Its removal comes before its insertion, because a balancer would call the old
+/// service once more otherwise. All removals of an event come before all its insertions.
 ///
-/// # How it ends, and when nobody asks
+/// # End of the stream
 ///
-/// A store that is closed ends the stream, and the balancer goes on with the pods that it has. A
-/// watch that has fallen behind is no error: what it missed comes as the difference.
+/// Closing the store ends the stream, and the balancer goes on with the pods that it has. A watch
+/// that falls behind is not an error: the discovery reports the difference to the current state.
 ///
 /// # Costs
 ///
-/// An event costs O(what changed), the state that a watch begins with or that brings what it missed
-/// O(pods), and each change that is told O(1) and what `make` does. It keeps a record of each pod
-/// that is in.
+/// An event costs O(changes). The first state, and a state after falling behind, cost O(pods). Each
+/// reported change costs O(1) and the call of `make`. The discovery keeps a record of each included
+/// pod.
 ///
-/// A discovery that nobody polls holds the keys that it has told, and nothing grows: the log that
-/// the watch reads is the store's, and [has a bound](crate::changes::LogOptions).
+/// A discovery that is not polled keeps what it has, and does not grow: the log that the watch
+/// reads belongs to the store and [is bounded](crate::changes::LogOptions).
 pub struct Discovery<F> {
     watch: Watch,
     make: F,
     takes_unchecked: bool,
-    /// Who is in, or will be when `steps` are done.
+    /// The included pods, after `steps`.
     pods: HashMap<ServiceKey, ServiceInfo, RandomState>,
-    /// What is to be told of the last event: removals, then insertions.
+    /// The changes of the last event that are not reported yet: removals, then insertions.
     steps: VecDeque<Step>,
 }
 
@@ -125,9 +124,11 @@ enum Step {
 }
 
 impl<F> Discovery<F> {
-    /// The pods of `watch`. `make` makes the service of a pod, or nothing where it has none
-    /// for this caller, no provider of the right protocol for one; then it is asked again when
-    /// the pod has changed. It should not connect, but have the service do so when it is used.
+    /// Creates a discovery of the pods of `watch`.
+    ///
+    /// `make` creates the service of a pod. It returns `None` to leave the pod out, for example if
+    /// no provider has the right protocol; it is called again when the pod changes. It should not
+    /// connect; the service should do that on first use.
     pub fn new<S>(watch: Watch, make: F) -> Discovery<F>
     where
         F: FnMut(&ServiceInfo) -> Option<S>,
@@ -141,15 +142,15 @@ impl<F> Discovery<F> {
         }
     }
 
-    /// Takes pods whose health is [`Unknown`](ServiceStatus::Unknown) from the start, for those
-    /// who check none.
+    /// Includes pods whose health is [`Unknown`](ServiceStatus::Unknown) from the start, for
+    /// registries without health checks.
     #[must_use]
     pub fn with_unchecked(mut self) -> Discovery<F> {
         self.takes_unchecked = true;
         self
     }
 
-    /// What it follows.
+    /// Returns the watch that the discovery follows.
     pub fn watch(&self) -> &Watch {
         &self.watch
     }
@@ -207,21 +208,21 @@ impl<F> Discovery<F> {
 
     fn remove(&mut self, key: &ServiceKey) {
         if let Some((key, _)) = self.pods.remove_entry(&**key) {
-            // `steps` were done before this event, so that what is behind it is new.
+            // `steps` was empty before this event, so all insertions in it are of this event.
             self.steps.push_front(Step::Remove(key));
         }
     }
 }
 
-// `make` is called, and never pinned.
+// `make` is only called through `&mut`, never pinned.
 impl<F> Unpin for Discovery<F> {}
 
 impl<F, S> Stream for Discovery<F>
 where
     F: FnMut(&ServiceInfo) -> Option<S>,
 {
-    /// An error is one of a store that cannot be read, and of a poll inside a read closure of a
-    /// store that refuses reads there.
+    /// An error if the store cannot be read, or if it refuses reads in a read closure and is polled
+    /// inside one.
     type Item = Result<Change<ServiceKey, S>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

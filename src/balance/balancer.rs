@@ -1,10 +1,9 @@
-//! [`Balancer`]: what is asked of a pod.
+//! [`Balancer`]: which pods are eligible.
 
 use super::hash;
 use crate::model::labels::Labels;
 
-/// Which pods of a name come into question: the healthy ones that have a weight, unless more is
-/// said.
+/// Which pods of a service are eligible: by default, the healthy ones that have a weight.
 #[derive(Clone, Debug, Default)]
 pub struct Balancer {
     pub(super) labels: Labels,
@@ -20,7 +19,7 @@ pub(super) struct Zone {
     pub(super) enough: f64,
 }
 
-/// How many of them, and for whom.
+/// The number of pods for a client, and the client's hash.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subset {
     pub(super) client: u64,
@@ -28,7 +27,7 @@ pub(super) struct Subset {
 }
 
 impl Balancer {
-    /// The healthy pods that have a weight.
+    /// Creates a balancer over the healthy pods that have a weight.
     #[must_use]
     pub const fn new() -> Balancer {
         Balancer {
@@ -39,18 +38,19 @@ impl Balancer {
         }
     }
 
-    /// Only those that labels hold of; the others do not exist.
+    /// Restricts the balancer to pods that match `labels`. All other pods are ignored.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Balancer {
         self.labels = labels;
         self
     }
 
-    /// Those of one's own zone first. As long as the part `enough` of the zone's weight is there,
-    /// healthy and not ejected, the others get nothing. With less, the zone gets `healthy / enough`
-    /// of the picks, and the rest spills: with 0.8, a zone of which 0.4 is healthy keeps a half.
-    /// All of them spill where the zone has nobody, and none where nobody else has. `enough` is
-    /// between 0, which spills only from an empty zone, and 1.
+    /// Prefers pods of the caller's own zone. While at least the fraction `enough` of the zone's
+    /// weight is healthy and not ejected, all picks stay in the zone. Below that, a fraction
+    /// `healthy / enough` of the picks stays, and the rest goes to other zones: with 0.8, a zone of
+    /// which 0.4 is healthy keeps half of them. All picks go to other zones if the zone has no such
+    /// pod, and none do if the other zones have none. `enough` is between 0, with which only an
+    /// empty zone spills over, and 1.
     #[must_use]
     pub fn with_zone(mut self, zone: impl Into<Box<str>>, enough: f64) -> Balancer {
         self.zone = Some(Zone {
@@ -60,23 +60,24 @@ impl Balancer {
         self
     }
 
-    /// Panic mode: where less than the part `healthy` of the weight that is not draining is healthy
-    /// and not ejected, health checks are believed no more, and every pod that is not draining and
-    /// has a weight comes into question, of whatever zone, ejected or not. Without this there is no
-    /// such mode.
+    /// Enables panic mode: if less than the fraction `healthy` of the weight that is not draining
+    /// is healthy and not ejected, health checks are ignored. Then every pod that is not draining
+    /// and has a weight is eligible, in any zone, ejected or not. Panic mode is off by default.
     #[must_use]
     pub fn with_panic_below(mut self, healthy: f64) -> Balancer {
         self.panic_below = Some(part(healthy));
         self
     }
 
-    /// Only `size` of them, those of this client, so that a large fleet of clients need not be
-    /// connected with all pods. Each client has others, and every pod is some of theirs, as evenly
-    /// as chance does it. A pod that comes, goes or changes its health changes at most one of a
-    /// client's. Where there is a zone, so many of it and so many of others.
+    /// Restricts each client to `size` pods, so that not every client of a large fleet connects to
+    /// every pod. Different clients get different pods, and the pods are spread over the clients
+    /// evenly, as far as chance allows. A pod that is added, removed, or changes its health changes
+    /// at most one of a client's pods. With [`with_zone`](Self::with_zone), a client has `size`
+    /// pods in the zone and `size` outside it.
     ///
-    /// Those are the pods whose keys [hash](super::Candidates::rendezvous) highest with the name of the
-    /// client. A pick allocates nothing up to a size of 64. A size of 0 is one.
+    /// A client's pods are those whose keys [hash](super::Candidates::rendezvous) highest together
+    /// with the name of the client. A pick allocates nothing up to a size of 64. A size of 0 counts
+    /// as 1.
     #[must_use]
     pub fn with_subset(mut self, client: &str, size: usize) -> Balancer {
         self.subset = Some(Subset {
@@ -87,7 +88,7 @@ impl Balancer {
     }
 }
 
-/// A part that a caller names: between 0 and 1, and all where it is no number.
+/// Clamps a fraction that a caller gave to between 0 and 1; NaN becomes 1.
 pub(super) fn part(part: f64) -> f64 {
     if part.is_nan() {
         1.0

@@ -1,12 +1,12 @@
-//! Who comes into question, and one of them.
+//! The eligible pods, and the passes that pick one of them.
 //!
-//! Each way to pick is one pass over the pods with a state of a few words: a weighted reservoir of one
-//! (random), a reservoir of two (two choices), the best hash so far (rendezvous), the place whose turn
-//! it is (round robin). That place is the turn modulo the number of pods, which is known at the end
-//! only: so the number of the last time is assumed, and where it was another one, there is a second
-//! pass. The same for what is rare: panic mode, and more pods ejected than may be. Weights and zones
-//! lie behind the pointer of a record; a pick that asks for neither zone nor labels reads the weight
-//! only.
+//! Each way to pick is one pass over the pods with a state of a few words: a weighted reservoir of
+//! one (random), a reservoir of two (two choices), the best hash so far (rendezvous), the index of
+//! the next pod (round robin). That index is the turn modulo the number of pods, which is known
+//! only at the end of a pass. So a pass assumes the number of the previous pick, and is repeated if
+//! the number has changed. Rare cases need a second pass, too: panic mode, and too many ejected
+//! pods. Weights and zones are behind the pointer of a record; a pick without zone and labels reads
+//! only the weight.
 
 use std::time::Instant;
 
@@ -21,8 +21,8 @@ use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
 
 impl Balancer {
-    /// Looks at the pods of a name: of a view, `(&view, "checkout")`, or of a list. O(1): what
-    /// costs is to pick one.
+    /// Returns the candidates among `pods`: the pods of a service in a view, `(&view, "checkout")`,
+    /// or a list. O(1): only picking costs.
     pub fn among<'p, P: Pods<'p>>(&self, pods: P) -> Candidates<'_, P> {
         Candidates {
             balancer: self,
@@ -32,9 +32,9 @@ impl Balancer {
     }
 }
 
-/// Pods, of which one is picked by what a [`Balancer`] says. Each way to pick answers with `None`
-/// where none comes into question, and costs O(*p*) for *p* pods of the name; it allocates nothing up
-/// to a [subset](Balancer::with_subset) of 64.
+/// The pods that a [`Balancer`] picks from. Each way to pick returns `None` if no pod is eligible,
+/// costs O(*p*) for *p* pods of the service, and allocates nothing up to a
+/// [subset](Balancer::with_subset) of 64.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "nobody has been picked yet"]
 pub struct Candidates<'b, P> {
@@ -43,18 +43,18 @@ pub struct Candidates<'b, P> {
     spared: Option<(&'b Ejections, Instant)>,
 }
 
-/// Which pods a pass offers.
+/// Which pods a pass offers to the policy.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Healthy ones that are not left out.
+    /// Healthy pods that are not ejected.
     Usual,
-    /// Healthy ones.
+    /// Healthy pods, ejected or not.
     All,
-    /// Those that are not draining.
+    /// All pods that are not draining.
     Panic,
 }
 
-/// What a pass has seen: weights, of the own zone and of others, and counts of healthy pods.
+/// The totals of a pass: weights of the own zone and of the others, and counts of healthy pods.
 #[derive(Default)]
 struct Seen {
     possible: [u64; 2],
@@ -64,7 +64,7 @@ struct Seen {
 }
 
 impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
-    /// Leaves out those that are ejected at the time `now`.
+    /// Leaves out pods that are ejected at the time `now`.
     pub fn sparing(self, ejections: &'b Ejections, now: Instant) -> Candidates<'b, P> {
         Candidates {
             spared: Some((ejections, now)),
@@ -72,21 +72,22 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         }
     }
 
-    /// Each in turn, whatever its weight (but 0). As long as the pods stay the same, of so many
-    /// picks in a row as there are pods each gets one, by whichever threads; where some
-    /// [spill](Balancer::with_zone), as many in the long run.
+    /// Picks each pod in turn, whatever its weight (except 0). While the *n* eligible pods stay the
+    /// same, any *n* consecutive picks, by any threads, visit each pod once. If picks [spill
+    /// over](Balancer::with_zone) to other zones, the pods of each side get equal shares in the
+    /// long run.
     pub fn round_robin(self, turns: &RoundRobin) -> Option<&'p ServiceInfo> {
         self.pick(turns.turn())
     }
 
-    /// One at random, each with the probability of its part of the weight.
+    /// Picks a pod at random, with a probability proportional to its weight.
     pub fn random(self, random: u64) -> Option<&'p ServiceInfo> {
         self.pick(Random(random))
     }
 
-    /// The less loaded of two different ones at random (Mitzenmacher: *The power of two choices in
-    /// randomized load balancing*, 2001); of two that are equal, either. `load` is asked for both.
-    /// Weights (but 0) count as the caller has them count, who may divide by them.
+    /// Picks the less loaded of two different random pods (Mitzenmacher: *The power of two choices
+    /// in randomized load balancing*, 2001), or either of them if the loads are equal. Calls `load`
+    /// for both. Weights (except 0) are ignored; `load` can divide by them.
     pub fn two_choices<L: PartialOrd>(
         self,
         random: u64,
@@ -95,11 +96,11 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         self.pick(TwoChoices { random, load })
     }
 
-    /// The one that belongs to a key, for every client that sees the same pods: rendezvous hashing
-    /// (Thaler, Ravishankar: *A name-based mapping scheme for rendezvous*, 1996), with weights. Of
-    /// the keys of a pod that goes, each meets another one, and no other key moves; a pod that
-    /// comes takes its part of the keys from all. The hash is the same in every process and in every
-    /// version of this crate.
+    /// Picks the pod that belongs to a key. Every client that sees the same pods picks the same
+    /// one. This is rendezvous hashing (Thaler, Ravishankar: *A name-based mapping scheme for
+    /// rendezvous*, 1996), with weights. If a pod is removed, only its keys move, and they spread
+    /// over the others; a new pod takes its share of the keys from all others. The hash is the same
+    /// in every process and in every version of this crate.
     pub fn rendezvous(self, key: &str) -> Option<&'p ServiceInfo> {
         self.pick(Rendezvous(hash::text(key)))
     }
@@ -129,10 +130,10 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         }
     }
 
-    /// Offers the pods that come into question, or this client's of them.
+    /// Offers the eligible pods, or this client's subset of them.
     #[inline]
     fn offer<O: Offer<'p>>(&self, mode: Mode, own: &mut O, others: &mut O) -> Seen {
-        // Given back before the caller is asked for loads: who calls `eject` waits for it.
+        // The lock is released before the caller's `load` runs: `eject` waits for it.
         let spared = self.spared.filter(|_| mode == Mode::Usual);
         let guard = spared.and_then(|(ejections, now)| Some((ejections.read()?, now)));
         let out = guard.as_ref().map(|(guard, now)| Out::new(guard, *now));
@@ -146,7 +147,7 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         seen
     }
 
-    /// Offers each pod that comes into question to the side that it is of.
+    /// Offers each eligible pod to its side of the zone.
     #[inline]
     fn pass<O: Offer<'p>>(
         &self,
@@ -160,7 +161,7 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         if zone.is_none() && panic_below.is_none() && out.is_none() && labels.is_empty() {
             return self.pass_plainly(others);
         }
-        // Who is not healthy counts only where somebody asks how many there are.
+        // Unhealthy pods are counted only if a zone or panic mode needs their weight.
         let counts = zone.is_some() || panic_below.is_some();
         let mut seen = Seen::default();
         for pod in self.pods.pods() {
@@ -196,13 +197,13 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
             }
         }
         if mode == Mode::Panic {
-            // Of whatever zone.
+            // All zones count as one.
             seen.healthy = [0, 1];
         }
         seen
     }
 
-    /// The same where nothing is asked but health and a weight: there is nothing to count.
+    /// Does the same as `pass` if only health and weight matter: there is nothing to count.
     #[inline]
     fn pass_plainly(&self, others: &mut impl Offer<'p>) -> Seen {
         for pod in self.pods.pods() {
@@ -221,7 +222,7 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         spared.is_some_and(|(ejections, _)| seen.ejected > ejections.most_of(seen.pods))
     }
 
-    #[allow(clippy::cast_precision_loss)] // a part is near enough
+    #[allow(clippy::cast_precision_loss)] // a fraction need not be exact
     fn panics(&self, seen: &Seen) -> bool {
         let [healthy, possible] = [seen.healthy, seen.possible].map(|of| of[0] + of[1]);
         let part = healthy as f64 / possible as f64;
@@ -229,15 +230,15 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
         possible > 0 && below.is_some_and(|below| part < below)
     }
 
-    /// Whether this pick stays in the own zone.
-    #[allow(clippy::cast_precision_loss)] // a part is near enough
+    /// Returns the side of the zone that this pick is made from.
+    #[allow(clippy::cast_precision_loss)] // a fraction need not be exact
     fn side(&self, seen: &Seen, toss: u64) -> Side {
         let [own, others] = seen.healthy;
         let Some(zone) = self.balancer.zone.as_ref().filter(|_| own > 0) else {
             return Side::Others;
         };
         let part = own as f64 / seen.possible[Side::Own as usize] as f64;
-        // As a part of all numbers.
+        // `toss`, scaled to between 0 and 1, decides.
         let stays = toss as f64 / 2_f64.powi(64) * zone.enough < part;
         if others == 0 || part >= zone.enough || stays {
             Side::Own

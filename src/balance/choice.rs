@@ -1,4 +1,4 @@
-//! Picking one of the pods that come one after the other, without a list of them.
+//! Policies that pick one of the pods in a single pass, without building a list.
 
 use std::cmp::Ordering::{Greater, Less};
 
@@ -7,32 +7,33 @@ use crate::model::record::ServiceInfo;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// Where pods are offered, one after the other.
+/// Receives the pods of a pass, one after the other.
 pub(super) trait Offer<'p> {
     fn offer(&mut self, pod: &'p ServiceInfo, weight: u32);
 }
 
-/// A choice that has been made of what was offered.
+/// The result of a pass.
 pub(super) enum Chosen<'p> {
     Pod(&'p ServiceInfo),
-    /// Nobody was offered.
+    /// No pod was offered.
     Nobody,
-    /// The pods have to be offered again, to this turn of a policy that knows more.
+    /// The pass has to be repeated, because the policy has learned the number of pods.
     Again,
 }
 
-/// Which side of the zone a choice is for.
+/// The side of the zone that a choice is made from.
 #[derive(Clone, Copy)]
 pub(super) enum Side {
     Own = 0,
     Others = 1,
 }
 
-/// A way to pick, in one turn.
+/// A way to pick, for a single pick.
 pub(super) trait Policy<'p> {
     type Choice: Offer<'p>;
 
-    /// What decides whether this pick spills out of the zone: any number, once for a turn.
+    /// The number that decides whether this pick spills over to other zones. The same for every
+    /// pass of a pick.
     fn toss(&self) -> u64;
     fn begin(&self, side: Side) -> Self::Choice;
     fn end(&mut self, choice: Self::Choice, side: Side) -> Chosen<'p>;
@@ -44,11 +45,11 @@ fn chosen(pod: Option<&ServiceInfo>) -> Chosen<'_> {
 
 // --- random
 
-/// A pod with the probability of its part of the weight.
+/// Picks a pod with a probability proportional to its weight.
 pub(super) struct Random(pub(super) u64);
 
-/// Each pod takes the place of what was chosen before with the probability of its weight in the
-/// weight so far (Chao: *A general purpose unequal probability sampling plan*, 1982).
+/// Each pod replaces the previous choice with probability weight / total weight so far (Chao: *A
+/// general purpose unequal probability sampling plan*, 1982).
 pub(super) struct RandomChoice<'p> {
     numbers: Numbers,
     total: u64,
@@ -88,13 +89,13 @@ impl<'p> Policy<'p> for Random {
 
 // --- two choices
 
-/// The less loaded of two different pods at random.
+/// Picks the less loaded of two different random pods.
 pub(super) struct TwoChoices<F> {
     pub(super) random: u64,
     pub(super) load: F,
 }
 
-/// Any two of those so far, each pair as likely as any other (Vitter: *Random sampling with a
+/// A random pair of the pods so far, each pair equally likely (Vitter: *Random sampling with a
 /// reservoir*, 1985).
 pub(super) struct Pair<'p> {
     numbers: Numbers,
@@ -111,7 +112,7 @@ impl<'p> Offer<'p> for Pair<'p> {
             2 => 1,
             seen => below(self.numbers.next(), seen),
         };
-        // Nobody can guess the place: two moves are quicker than a branch.
+        // The place is unpredictable: two moves are faster than a branch.
         for (at, one) in (0..).zip(&mut self.two) {
             *one = if place == at { Some(pod) } else { *one };
         }
@@ -138,7 +139,7 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
             return chosen(choice.two[0]);
         };
         let order = (self.load)(two).partial_cmp(&(self.load)(one));
-        // Without a coin the first of the pods would get all that is equal.
+        // Without a coin toss, the pod that comes first would win all ties.
         let coin = choice.numbers.next() >> 63 == 1;
         let takes_two = order == Some(Less) || coin && order != Some(Greater);
         Chosen::Pod([one, two][usize::from(takes_two)])
@@ -147,23 +148,23 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
 
 // --- round robin
 
-/// Whose turn it is, for [`round_robin`](super::Candidates::round_robin). Threads may share one;
-/// each name should have its own.
+/// The state of [`round_robin`](super::Candidates::round_robin): the number of the next turn.
+/// Threads may share one; each service should have its own.
 #[derive(Debug, Default)]
 pub struct RoundRobin {
     next: AtomicU64,
-    /// How many pods there were the last time, on either side of the zone.
+    /// The number of pods in the previous pick, on either side of the zone.
     counts: [AtomicU64; 2],
 }
 
 impl RoundRobin {
-    /// Begins with the first pod.
+    /// Creates a state that begins with the first pod.
     #[must_use]
     pub fn new() -> RoundRobin {
         RoundRobin::default()
     }
 
-    // Relaxed: the counter orders nothing but itself, and the counts are guesses.
+    // Relaxed: the counter orders nothing else, and the counts are only guesses.
 
     pub(super) fn turn(&self) -> RoundRobinTurn<'_> {
         let counts = [0, 1].map(|side| self.counts[side].load(Relaxed).max(1));
@@ -175,15 +176,15 @@ impl RoundRobin {
     }
 }
 
-/// One choice by [`RoundRobin`], with its number.
+/// One pick by [`RoundRobin`], with its number.
 pub(super) struct RoundRobinTurn<'r> {
     of: &'r RoundRobin,
     number: u64,
-    /// How many pods are expected.
+    /// The expected numbers of pods.
     counts: [u64; 2],
 }
 
-/// The pod at a place.
+/// The pod at an index.
 pub(super) struct Place<'p> {
     at: u64,
     seen: u64,
@@ -204,7 +205,8 @@ impl<'p> Policy<'p> for RoundRobinTurn<'_> {
     type Choice = Place<'p>;
 
     fn toss(&self) -> u64 {
-        // Turns that follow each other are far apart, and any many of them spread evenly.
+        // Multiplying by the golden ratio puts successive turns far apart, and spreads any run of
+        // them evenly.
         self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
@@ -229,10 +231,10 @@ impl<'p> Policy<'p> for RoundRobinTurn<'_> {
 
 // --- rendezvous
 
-/// The pod whose key hashes highest with the key that is asked for.
+/// Picks the pod whose key hashes highest together with the given key.
 pub(super) struct Rendezvous(pub(super) u64);
 
-/// The best so far.
+/// The best pod so far.
 pub(super) struct Best<'p> {
     key: u64,
     hash: u64,
@@ -240,15 +242,15 @@ pub(super) struct Best<'p> {
     chosen: Option<&'p ServiceInfo>,
 }
 
-/// What a hash is worth with a weight: so each pod wins in proportion to its weight (Schindelhauer,
-/// Schomaker: *Weighted distributed hash tables*, 2005).
-#[allow(clippy::cast_precision_loss)] // 53 bits are what a float has
+/// Returns the score of a hash with a weight, so that each pod wins in proportion to its weight
+/// (Schindelhauer, Schomaker: *Weighted distributed hash tables*, 2005).
+#[allow(clippy::cast_precision_loss)] // a float has 53 bits
 fn worth(hash: u64, weight: u32) -> f64 {
     let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     f64::from(weight) / -uniform.ln()
 }
 
-/// Apart, so that fleets of one weight do without it.
+/// Kept out of line, because fleets with equal weights never call it.
 #[cold]
 #[inline(never)]
 fn is_worth_more(one: (u64, u32), than: (u64, u32)) -> bool {
@@ -261,7 +263,7 @@ impl<'p> Offer<'p> for Best<'p> {
         let hash = with(self.key, pod.key());
         let is_better = match self.chosen {
             None => true,
-            // What a hash is worth grows with it.
+            // With equal weights, the score grows with the hash.
             Some(_) if weight == self.weight => hash > self.hash,
             Some(_) => is_worth_more((hash, weight), (self.hash, self.weight)),
         };

@@ -1,9 +1,10 @@
-//! Pods that the caller found failing.
+//! Ejected pods, which the caller found failing.
 //!
-//! An ejected pod is known by the address of its registration, which no health report changes. A clone
-//! is kept, so that no other record gets that address. It costs one comparison for each pod, and none
-//! while nobody is ejected. How many may be is checked twice: when one is ejected, and in each pick,
-//! since pods may have gone since; then nobody is left out, rather than an arbitrary part of them.
+//! An ejected pod is identified by the address of its registration, which health reports do not
+//! change. A clone of the record is kept, so that no other record gets that address. This costs one
+//! search for each pod, and nothing while no pod is ejected. The limit is checked twice: when a pod
+//! is ejected, and in each pick, since pods may have been removed in between. If the limit is
+//! exceeded then, no pod is left out, rather than an arbitrary choice of them.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -17,15 +18,15 @@ use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Pods that are left out for a time, because whoever called them found them failing, whatever
-/// their health checks say.
+/// Pods that are left out for a time because a caller found them failing, whatever their health
+/// checks say.
 ///
-/// At most a part of the healthy pods of a name is left out, so that a caller whose own network
-/// fails does not leave out everybody. Where pods have gone since, and more than that part would
-/// be left out, nobody is, until there are enough again.
+/// At most a fraction of the healthy pods of a service is left out, so that a caller whose own
+/// network fails does not leave out everything. If pods have been removed since, and more than that
+/// fraction would be left out, none is, until there are enough pods again.
 ///
-/// A pod that has registered anew is another one, and is not left out. Threads may share one of
-/// these for all names: a pick takes no lock while nobody is ejected, and a shared one otherwise.
+/// A pod that registers again counts as a new pod, and is not left out. Threads may share one value
+/// for all services: a pick takes no lock while no pod is ejected, and a shared lock otherwise.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -50,27 +51,27 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// ```
 pub struct Ejections {
     most: f64,
-    /// How many are in the list.
+    /// The length of the list.
     count: AtomicUsize,
     list: RwLock<Vec<Ejected>>,
 }
 
-/// In the order of the addresses of registrations. While a record is here, no other one has that
-/// address.
+/// An entry of the list, which is sorted by the addresses of registrations. While the entry keeps
+/// its record, no other record has that address.
 struct Ejected {
     pod: ServiceInfo,
-    /// `None` for a time that no clock reaches.
+    /// `None` if the end is beyond the range of the clock.
     until: Option<Instant>,
 }
 
-/// A registration has one address for its life, whatever health is reported.
+/// Returns the address of the registration, which stays the same whatever health is reported.
 fn address(pod: &ServiceInfo) -> usize {
     std::ptr::from_ref(pod.registration()).addr()
 }
 
 impl Ejections {
-    /// Nobody yet, and at most the part `most` of the healthy pods of a name: between 0, for nobody,
-    /// and 1.
+    /// Creates an empty list that leaves out at most the fraction `most` of the healthy pods of a
+    /// service: between 0, for none, and 1.
     #[must_use]
     pub fn new(most: f64) -> Ejections {
         Ejections {
@@ -80,18 +81,20 @@ impl Ejections {
         }
     }
 
-    /// How many of so many healthy pods may be left out.
+    /// Returns how many of `healthy` pods may be left out.
     #[allow(clippy::cast_precision_loss)] // far fewer than 2^53
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `healthy`
     pub(super) fn most_of(&self, healthy: usize) -> usize {
-        // Ten pods and 0.3 are three, though the float is a little less.
+        // The product may be slightly too small: 10 pods and 0.3 must give 3.
         (healthy as f64 * self.most + 1e-9) as usize
     }
 
-    /// Leaves out `pod`, which is one of `pods`, for a time; answers whether it does. It does not
-    /// where too many would be left out. One that is left out already stays so for the longer of the
-    /// two times. O(*p*), and O(all that are left out): those are forgotten whose time is over, or of
-    /// whom nobody else has a record any more.
+    /// Leaves out `pod`, which is one of `pods`, for `time`. Returns whether it is left out, which
+    /// it is not if that would exceed the limit. A pod that is left out already stays so until the
+    /// later of the two ends.
+    ///
+    /// O(*p*), and O(number of ejected pods): entries that have ended, or whose record has no other
+    /// clones, are removed.
     pub fn eject<'p>(
         &self,
         pod: &ServiceInfo,
@@ -129,28 +132,29 @@ impl Ejections {
         is_out
     }
 
-    /// Leaves out `pod` no more, before its time. O(all that are left out).
+    /// Ends the ejection of `pod`. O(number of ejected pods).
     pub fn readmit(&self, pod: &ServiceInfo) {
         let mut list = self.write();
         list.retain(|ejected| address(&ejected.pod) != address(pod));
         self.count.store(list.len(), Relaxed);
     }
 
-    /// Whether `pod` is left out at that time, unless too many are. O(log all that are left out).
+    /// Returns whether `pod` is ejected at the time `now`; a pick ignores that if the limit is
+    /// exceeded. O(log(number of ejected pods)).
     pub fn is_ejected(&self, pod: &ServiceInfo, now: Instant) -> bool {
         self.read()
             .is_some_and(|guard| Out::new(&guard, now).has(pod))
     }
 
-    /// The list, if there is anybody in it.
+    /// Locks the list for reading, unless it is empty.
     pub(super) fn read(&self) -> Option<Guard<'_>> {
-        // Relaxed: who finds out late picks as a moment before. The lock orders the list.
+        // Relaxed: a late reader picks as it would have a moment before. The lock orders the list.
         (self.count.load(Relaxed) > 0)
             .then(|| Guard(self.list.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Vec<Ejected>> {
-        // A caller's `pods` may have panicked; then nothing was changed.
+        // The caller's `pods` may have panicked. The list is still consistent then.
         self.list.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -161,10 +165,10 @@ impl Ejected {
     }
 }
 
-/// Those who are in the list.
+/// The list, locked for reading.
 pub(super) struct Guard<'e>(RwLockReadGuard<'e, Vec<Ejected>>);
 
-/// Those who are out at a time.
+/// The pods that are ejected at a given time.
 #[derive(Clone, Copy)]
 pub(super) struct Out<'e>(&'e [Ejected], Instant);
 

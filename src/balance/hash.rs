@@ -1,6 +1,6 @@
 //! A hash that is the same on every machine, in every process and version: clients that have to
-//! agree on a pod compute it each for themselves. Nobody is kept out by it: who can choose keys
-//! can choose those that meet one pod.
+//! agree on a pod each compute it. It is no defense against chosen keys: a caller who can choose
+//! keys can choose ones that all belong to one pod.
 
 const ROUNDS: [u64; 3] = [
     0x9e37_79b9_7f4a_7c15,
@@ -8,7 +8,7 @@ const ROUNDS: [u64; 3] = [
     0x94d0_49bb_1331_11eb,
 ];
 
-/// Both halves of a product, which each bit of both factors has changed.
+/// Combines both halves of a product. Each depends on every bit of both factors.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // the halves
 fn fold(one: u64, two: u64) -> u64 {
@@ -16,15 +16,15 @@ fn fold(one: u64, two: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Numbers that follow from one, in a handful of instructions each: a multiplicative congruential
-/// generator (Steele, Vigna: *Computationally easy, spectrally good multipliers*, 2022), whose
-/// high bits count. The first one is mixed, so that it may be of a counter.
+/// A sequence of pseudorandom numbers, each in a handful of instructions: a multiplicative
+/// congruential generator (Steele, Vigna: *Computationally easy, spectrally good multipliers*,
+/// 2022). Its high bits are the good ones. The seed is mixed, so it may come from a counter.
 pub(super) struct Numbers(u64);
 
 impl Numbers {
     #[inline]
     pub(super) fn new(first: u64) -> Numbers {
-        // Odd, so that it never ends in zeros.
+        // An even state would end in zeros after enough steps.
         Numbers(mix(first) | 1)
     }
 
@@ -35,8 +35,8 @@ impl Numbers {
     }
 }
 
-/// A number that each bit of another has changed: the end of `SplitMix64` (Steele, Lea, Flood:
-/// *Fast Splittable Pseudorandom Number Generators*, 2014).
+/// Mixes a number, so that each bit of the result depends on every bit of the input: the finalizer
+/// of `SplitMix64` (Steele, Lea, Flood: *Fast Splittable Pseudorandom Number Generators*, 2014).
 #[inline]
 pub(super) fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(ROUNDS[1]);
@@ -44,20 +44,20 @@ pub(super) fn mix(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// A number below `count`.
+/// Maps a random number to one below `count`.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // less than `count`
 pub(super) fn below(random: u64, count: u64) -> u64 {
     ((u128::from(random) * u128::from(count)) >> 64) as u64
 }
 
-/// The hash of a text.
+/// Returns the hash of a text.
 pub(super) fn text(text: &str) -> u64 {
     with(0, text)
 }
 
-/// The hash of a text and what came before it: sixteen bytes at a time, as in wyhash (Wang Yi). The
-/// last sixteen may overlap those before.
+/// Returns the hash of a text combined with an earlier hash. Takes sixteen bytes at a time, as
+/// wyhash (Wang Yi) does. The last sixteen may overlap those before.
 #[inline]
 pub(super) fn with(before: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
@@ -75,7 +75,7 @@ pub(super) fn with(before: u64, text: &str) -> u64 {
     fold(state ^ ROUNDS[1], ROUNDS[0])
 }
 
-/// The last sixteen bytes; all of a shorter text, of which some stand there twice.
+/// Returns the last sixteen bytes. Of a shorter text, it returns all bytes, some of them twice.
 #[inline]
 fn last(bytes: &[u8]) -> [u64; 2] {
     if let Some(sixteen) = bytes.last_chunk::<16>() {
@@ -103,7 +103,7 @@ fn halves(sixteen: u128) -> [u64; 2] {
 mod tests {
     use super::*;
 
-    /// Clients of different versions must agree.
+    /// Clients of different versions have to agree.
     #[test]
     fn the_hash_of_a_text_never_changes() {
         let texts = [
@@ -130,7 +130,8 @@ mod tests {
         0xb426_b2b7_78e6_5fd3,
     ];
 
-    /// Every bit of the result depends on every bit of the text: about half of them change.
+    /// Every bit of the result depends on every bit of the text: flipping one changes about half of
+    /// them.
     #[test]
     fn a_bit_of_the_text_changes_half_of_the_hash() {
         let keys = (0..200).map(|n| format!("service-{n}:pod-{}", n * 7));

@@ -1,11 +1,12 @@
-//! [`Pods`]: where the pods of a name come from.
+//! [`Pods`]: the pods of a service, from a view or a list.
 
 use crate::model::record::ServiceInfo;
 use crate::store::RegistryView;
 
-/// The pods of a name: a view and the name, or a list. They can be gone through again.
+/// The pods of a service: a view and the name, or a list. Every call of
+/// [`pods`](Self::pods) starts again from the first.
 pub trait Pods<'p>: Copy {
-    /// Each of them.
+    /// Returns an iterator over the pods.
     fn pods(self) -> impl Iterator<Item = &'p ServiceInfo>;
 }
 

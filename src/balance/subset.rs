@@ -1,4 +1,4 @@
-//! Some of the pods, the same for a client each time.
+//! A subset of the pods that stays the same for a client.
 
 use smallvec::SmallVec;
 
@@ -7,14 +7,15 @@ use super::choice::Offer;
 use super::hash::with;
 use crate::model::record::ServiceInfo;
 
-/// How many are kept without an allocation.
+/// The number of pods that are kept without an allocation.
 const SIZE: usize = 64;
 
-/// The best of what is offered.
+/// The best pods of those that were offered.
 pub(super) struct BestOf<'p> {
     subset: Subset,
     best: SmallVec<[(u64, u32, &'p ServiceInfo); SIZE]>,
-    /// The least of them and its place, once there are enough: a better one takes that.
+    /// The lowest hash and its index, once the subset is full. A better pod replaces
+    /// that one.
     least: Option<(u64, usize)>,
 }
 
@@ -27,7 +28,7 @@ impl<'p> BestOf<'p> {
         }
     }
 
-    /// Offers them to whoever picks one.
+    /// Offers the pods of the subset to `choice`.
     pub(super) fn offer_to(&self, choice: &mut impl Offer<'p>) {
         for (_, weight, pod) in &self.best {
             choice.offer(pod, *weight);

@@ -1,10 +1,11 @@
-//! [`Driver`]: whom to probe when, and what to make of what was found.
+//! [`Driver`]: decides when to probe which pod, and records the results.
 //!
-//! A probe is a task, so that one that panics is a failure, and one that is not wanted any more can be
-//! dropped. The driver is woken once for what is due within 20 ms, since waking a thread is what costs.
-//! A result has the time at which its probe began, and no earlier one than the check before: a check
-//! that was reported meanwhile wins, and a clock that was set back holds up nothing. Where the store
-//! cannot be read, the pod keeps its place, an interval later; only a closed store ends the driver.
+//! A probe is a task, so that a panic counts as a failure, and a probe that is no longer needed can
+//! be dropped. The driver wakes up once for all probes that are due within 20 ms, since waking a
+//! thread is what costs. A result has the time at which its probe began, but not an earlier one
+//! than the check before: a check that was reported in the meantime wins, and a clock that was set
+//! back blocks nothing. If the store cannot be read, the pod is queued again for an interval later;
+//! only a closed store ends the driver.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -32,11 +33,11 @@ use crate::model::status::ServiceStatus;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 
-/// How late a probe may begin.
+/// The maximum delay of a probe.
 const LONGEST_NAP: Duration = Duration::from_millis(20);
-/// No shorter one: checks without a pause would keep a processor to themselves.
+/// With shorter intervals, the checks would occupy a processor without a pause.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
-/// Further than any clock goes would be no time.
+/// Longer intervals would overflow the clock.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Driver<S, P> {
@@ -45,34 +46,35 @@ pub(super) struct Driver<S, P> {
     options: CheckOptions,
     watch: Watch,
     pods: HashMap<ServiceKey, Pod, RandomState>,
-    /// Who is probed next. Nobody stands here whose probe is under way.
+    /// The pods that wait for their next probe, soonest first. Pods with a running probe are not in
+    /// it.
     queue: BTreeSet<(Instant, ServiceKey)>,
     under_way: HashMap<Id, UnderWay, RandomState>,
-    /// Whether a probe succeeded.
+    /// The running probes. Each returns whether it succeeded.
     probes: JoinSet<bool>,
-    /// Until the first of the queue is due, and a nap longer.
+    /// Ends `nap` after the first probe of the queue is due.
     sleep: Pin<Box<Sleep>>,
     nap: Duration,
-    /// When that was over last.
+    /// When `sleep` last ended.
     awake: Instant,
     chance: Chance,
 }
 
 struct Pod {
     incarnation: Revision,
-    /// Probes in a row that succeeded, or, below zero, that failed.
+    /// The number of consecutive probes that succeeded, or, if negative, that failed.
     streak: i64,
     probe: ProbeState,
 }
 
-/// Whether the next probe of a pod waits or runs.
+/// Whether the next probe of a pod is waiting or running.
 enum ProbeState {
-    /// It waits in the queue until this time.
+    /// In the queue until this time.
     Scheduled(Instant),
     Running(AbortHandle),
 }
 
-/// A probe, and the record that it is of.
+/// A running probe, and the record that it was started with.
 struct UnderWay {
     key: ServiceKey,
     begun: Instant,
@@ -81,18 +83,18 @@ struct UnderWay {
     checked_at: SystemTime,
 }
 
-/// Random numbers, for jitter.
+/// A source of random numbers, for jitter.
 struct Chance {
     state: RandomState,
     drawn: u64,
 }
 
 impl Chance {
-    /// A part of `most`, evenly at random.
+    /// Returns a random duration between zero and `most`, evenly distributed.
     fn part(&mut self, most: Duration) -> Duration {
         self.drawn += 1;
         let random = self.state.hash_one(self.drawn) >> 11;
-        #[allow(clippy::cast_precision_loss)] // it has 53 bits
+        #[allow(clippy::cast_precision_loss)] // `random` has 53 bits
         most.mul_f64(random as f64 / (1_u64 << 53) as f64)
     }
 }
@@ -145,7 +147,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
     }
 
-    /// What comes first: news of the store, probes that have ended, or one whose time has come.
+    /// Waits for the next event: a change of the store, probes that have ended, or a probe that is
+    /// due.
     fn step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Poll::Ready(event) = self.watch.poll_recv(context) {
             return Poll::Ready(Step::Heard(event));
@@ -154,8 +157,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         while let Poll::Ready(Some(ended)) = self.probes.poll_join_next_with_id(context) {
             found.push(match ended {
                 Ok((id, is_well)) => (id, Some(is_well)),
-                // Whoever panics has failed. What is cancelled while it is under way, is so by a
-                // runtime that shuts down, and says nothing of its pod.
+                // A panic counts as a failure. A running task is only cancelled by a runtime that
+                // shuts down, which says nothing about its pod.
                 Err(error) => (error.id(), error.is_panic().then_some(false)),
             });
         }
@@ -164,8 +167,9 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         match self.queue.first() {
             Some((first, _)) if self.probes.len() < self.options.at_once.max(1) => {
-                // Not at once where it has just slept: others will be due by then, and the
-                // thread is woken, and the store asked to commit, once for all of them.
+                // Starts at once what was due at the last wake-up. For anything later it sleeps a
+                // nap longer than necessary: others become due meanwhile, so the thread is woken,
+                // and the store commits, once for all of them.
                 let until = *first + self.nap;
                 if *first <= self.awake {
                     return Poll::Ready(Step::Due);
@@ -213,7 +217,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
     }
 
-    /// Takes in a pod, unless it is known.
+    /// Adds a pod, unless this incarnation is known.
     fn add(&mut self, service: &ServiceInfo, spread: Duration) {
         let (key, incarnation) = (service.key(), service.incarnation());
         let known = self.pods.get(key);
@@ -231,7 +235,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         self.enqueue(key, first);
     }
 
-    /// Gives a pod, which has no place in the queue, one.
+    /// Queues the next probe of a pod that is not in the queue.
     fn enqueue(&mut self, key: &ServiceKey, at: Instant) {
         if let Some(pod) = self.pods.get_mut(key) {
             pod.probe = ProbeState::Scheduled(at);
@@ -252,17 +256,17 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
     }
 
-    /// Begins the probe that is due.
+    /// Starts the first probe in the queue.
     fn begin_due(&mut self) -> Result<()> {
         let Some((at, key)) = self.queue.pop_first() else {
             return Ok(());
         };
-        // The record of now: the watch does not tell of times of checks.
+        // The current record: the watch does not report times of checks.
         let service = match self.registry.find_service(&key) {
             Ok(Some(service)) => service,
             Err(StoreError::Closed) => return Err(StoreError::Closed),
-            // It has left, and the watch will say so; or the store cannot tell now. A place in the
-            // queue it must have.
+            // The pod was removed, which the watch will report, or the store cannot be read now.
+            // The pod must stay in the queue until then.
             Ok(None) | Err(_) => {
                 let next = self.next_after(at);
                 self.enqueue(&key, next);
@@ -273,7 +277,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             return Ok(());
         };
         if pod.incarnation != service.incarnation() {
-            // As if the watch had said so already.
+            // As if the watch had reported it already.
             pod.incarnation = service.incarnation();
             pod.streak = 0;
         }
@@ -283,8 +287,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             begun: Instant::now(),
             revision: service.revision(),
             status: service.status(),
-            // No earlier than what is there, so that a clock that steps back freezes nobody;
-            // and no later than the begin, so that who has checked meanwhile knows better.
+            // Not earlier than the stored check, so that a clock that steps back does not block the
+            // pod; and not later than the start, so that a check in the meantime wins.
             checked_at: service
                 .last_health_check()
                 .map_or(now, |last| last.max(now)),
@@ -299,7 +303,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         Ok(())
     }
 
-    /// Notes what probes have found, in one commit.
+    /// Records the results of probes in one commit.
     fn note(&mut self, found: Vec<(Id, Option<bool>)>) -> Result<()> {
         let mut batch = Batch::with_capacity(found.len());
         for (id, is_well) in found {
@@ -326,8 +330,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
                 _ if -pod.streak >= i64::from(fall.max(1)) => ServiceStatus::Unhealthy,
                 status => status,
             };
-            // Of another revision is a pod that was registered anew, or whose status somebody
-            // else has set.
+            // The revision differs if the pod has registered again, or if its status was set by
+            // others.
             let expected = Expected::Revision(ended.revision);
             batch.update_health_if(&ended.key, expected, status, ended.checked_at);
             let next = self.next_after(ended.begun);
@@ -335,7 +339,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         match self.registry.commit(batch) {
             Err(StoreError::Closed) => Err(StoreError::Closed),
-            // The next check brings what is newer.
+            // The next check brings a newer result.
             _ => Ok(()),
         }
     }

@@ -1,32 +1,32 @@
-//! [`CheckOptions`].
+//! [`CheckOptions`]: intervals and thresholds.
 
 use std::time::Duration;
 
-/// How often pods are probed, and what is made of it.
+/// How often pods are probed, and how results change their status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckOptions {
-    /// From the begin of one probe of a pod to that of the next, give or take the
-    /// [jitter](Self::jitter_percent). At least a millisecond.
+    /// The time from the start of one probe of a pod to the start of the next, plus or minus
+    /// the [jitter](Self::jitter_percent). At least a millisecond.
     pub interval: Duration,
-    /// How much shorter or longer an interval may be, at random, so that pods that were
-    /// registered together are not probed together for ever. At most 100.
+    /// The maximum random change of an interval, in percent, so that pods that were registered
+    /// together are not always probed together. At most 100.
     pub jitter_percent: u8,
-    /// How long a probe may take.
+    /// The maximum duration of a probe.
     pub timeout: Duration,
-    /// How many probes in a row must have succeeded before a pod is
+    /// The number of consecutive successes after which a pod is
     /// [`Healthy`](crate::ServiceStatus::Healthy). At least 1.
     pub rise: u32,
-    /// How many in a row must have failed before it is
+    /// The number of consecutive failures after which a pod is
     /// [`Unhealthy`](crate::ServiceStatus::Unhealthy). At least 1.
     pub fall: u32,
-    /// How many probes are under way at once. Others wait for their turn: let there be room for
-    /// those that hang. At least 1.
+    /// The maximum number of running probes. Other probes wait: leave room for probes that
+    /// hang. At least 1.
     pub at_once: usize,
 }
 
 impl Default for CheckOptions {
-    /// Every ten seconds, give or take a tenth; two seconds; twice up, three times down; 1,024
-    /// at once.
+    /// An interval of 10 s with 10 % jitter, a timeout of 2 s, 2 successes or 3 failures to
+    /// change a status, and 1,024 probes at once.
     fn default() -> CheckOptions {
         CheckOptions {
             interval: Duration::from_secs(10),

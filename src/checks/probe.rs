@@ -1,4 +1,4 @@
-//! [`Probe`]: how a pod is asked whether it is well; over TCP and HTTP.
+//! [`Probe`]: checks whether a pod is healthy; over TCP and HTTP.
 
 use std::future::Future;
 use std::io;
@@ -15,13 +15,13 @@ use tokio::task::spawn_blocking;
 use crate::model::host::Host;
 use crate::model::record::ServiceInfo;
 
-/// Asks a pod whether it is well.
+/// Checks whether a pod is healthy.
 ///
 /// ```
 /// use service_registry::checks::Probe;
 /// use service_registry::ServiceInfo;
 ///
-/// /// Those are well that have a provider.
+/// /// Succeeds for pods with a provider.
 /// struct HasProvider;
 ///
 /// impl Probe for HasProvider {
@@ -31,22 +31,23 @@ use crate::model::record::ServiceInfo;
 /// }
 /// ```
 pub trait Probe: Send + Sync + 'static {
-    /// Whether the pod is well. It is dropped where it takes longer than
-    /// [`CheckOptions::timeout`](super::CheckOptions::timeout), and one that panics has
-    /// failed. It must not block its thread.
+    /// Returns whether the pod is healthy. The future is dropped if it takes longer than
+    /// [`CheckOptions::timeout`](super::CheckOptions::timeout), and a panic counts as a failure. It
+    /// must not block its thread.
     fn probe(&self, service: &ServiceInfo) -> impl Future<Output = bool> + Send;
 }
 
-/// Well is a pod whose first provider accepts a TCP connection. One without providers is not.
+/// Succeeds if the first provider of a pod accepts a TCP connection. Fails for a pod without
+/// providers.
 ///
-/// Names are looked up by the system, on the threads that the runtime has for what blocks, and at
-/// most 16 at once in the process: a look-up that takes long can be waited for no longer, but not be ended.
+/// The system resolves names, on the runtime's threads for blocking work, at most 16 at once in the
+/// process. A probe can stop waiting for a slow look-up, but cannot cancel it.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TcpProbe;
 
 impl TcpProbe {
-    /// The probe.
+    /// Creates the probe.
     pub fn new() -> TcpProbe {
         TcpProbe
     }
@@ -65,23 +66,23 @@ impl Probe for TcpProbe {
     }
 }
 
-/// Well is a pod that answers a GET of its
-/// [`health_check_url`](ServiceInfo::health_check_url) with a status from 200 to 299.
+/// Succeeds if a pod answers a GET of its [`health_check_url`](ServiceInfo::health_check_url) with
+/// a status from 200 to 299.
 ///
-/// It speaks HTTP/1.1, without TLS, on a connection for each probe, follows no redirects and
-/// reads no more than the head of an answer. Another URL than `http://host[:port][/path]` is a
-/// failure.
+/// It speaks HTTP/1.1 without TLS, opens a connection for each probe, follows no redirects, and
+/// reads at most the head of a response. It fails for any URL that is not of the form
+/// `http://host[:port][/path]`.
 ///
-/// Names are looked up as [`TcpProbe`] does.
+/// Names are resolved as by [`TcpProbe`].
 ///
-/// A pod chooses its URL when it registers, and so what this sends a GET to. Where pods are not
-/// trusted, write a [`Probe`] that checks the URL first and then asks this one.
+/// A pod chooses its URL when it registers, and so chooses where this sends a GET. If pods are not
+/// trusted, write a [`Probe`] that checks the URL first and then calls this one.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct HttpProbe;
 
 impl HttpProbe {
-    /// The probe.
+    /// Creates the probe.
     pub fn new() -> HttpProbe {
         HttpProbe
     }
@@ -96,12 +97,12 @@ impl Probe for HttpProbe {
     }
 }
 
-/// Where a URL leads: the port, and the rest.
+/// Parses a URL; returns it and its port.
 fn target(url: &str) -> Option<(Uri, u16)> {
     let uri: Uri = url.parse().ok()?;
     let authority = uri.authority()?;
     let (host, scheme) = (authority.host(), uri.scheme());
-    // Behind the host, with which it begins unless a user is named.
+    // The authority begins with the host, unless it contains a user, which is refused.
     let port = match authority.as_str().strip_prefix(host)? {
         "" | ":" => 80,
         port => {
@@ -110,16 +111,16 @@ fn target(url: &str) -> Option<(Uri, u16)> {
             digits.parse().ok().filter(|_| is_number)?
         }
     };
-    let leads = scheme == Some(&Scheme::HTTP) && !plain(host).is_empty();
-    leads.then_some((uri, port))
+    let is_valid = scheme == Some(&Scheme::HTTP) && !plain(host).is_empty();
+    is_valid.then_some((uri, port))
 }
 
-/// Without the brackets of an IPv6 address.
+/// Removes the brackets of an IPv6 address.
 fn plain(host: &str) -> &str {
     host.trim_matches(['[', ']'])
 }
 
-/// Each takes a thread, until the system answers.
+/// Each look-up blocks a thread until the system answers.
 static LOOK_UPS: Semaphore = Semaphore::const_new(16);
 
 async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -137,17 +138,17 @@ async fn look_up<T: Send + 'static>(
 ) -> io::Result<T> {
     let permit = look_ups.acquire().await.map_err(io::Error::other)?;
     let found = spawn_blocking(move || {
-        // It goes with the look-up, which goes on where the probe has been dropped.
+        // The permit belongs to the look-up, which goes on after the probe was dropped.
         let _permit = permit;
         resolve()
     });
     found.await?
 }
 
-/// More than any head needs that says how a pod is.
+/// The longest head that is read: more than a health check needs.
 const LONGEST_HEAD: usize = 8 << 10;
 
-/// Answers with the status.
+/// Sends a GET, and returns the status of the response.
 async fn get(uri: &Uri, port: u16) -> io::Result<u16> {
     let [host, authority] = [uri.host(), uri.authority().map(Authority::as_str)];
     let mut stream = connect(plain(host.unwrap_or_default()), port).await?;
@@ -174,14 +175,14 @@ async fn get(uri: &Uri, port: u16) -> io::Result<u16> {
     }
 }
 
-/// The status of an answer, behind those that are not final; pending while there is too little
-/// of it, and `None` where it is no answer.
+/// Returns the status of a response, after any informational ones; pending while too little has
+/// been read, and `None` if it is not a response.
 fn final_status(mut head: &[u8]) -> Poll<Option<u16>> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut answer = httparse::Response::new(&mut headers);
         let parsed = answer.parse(head);
-        // What comes behind the line of a final status does not matter.
+        // Anything after the status line of a final response is irrelevant.
         match (answer.code.filter(|_| answer.reason.is_some()), parsed) {
             (Some(100..=199), Ok(httparse::Status::Complete(end))) => head = &head[end..],
             (None | Some(100..=199), Ok(_)) => return Poll::Pending,
@@ -202,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// As where a name server does not answer: probes give up, look-ups do not.
+    /// As if a name server did not answer: probes give up, look-ups do not.
     #[test]
     fn look_ups_that_nobody_waits_for_are_bounded() {
         static TWO: Semaphore = Semaphore::const_new(2);
@@ -224,7 +225,7 @@ mod tests {
                 let given_up = timeout(Duration::from_millis(5), looked_up).await;
                 assert!(given_up.is_err());
             }
-            // The system answers.
+            // Now the system answers.
             drop(answer);
             let found = look_up(&TWO, || Ok(7)).await;
             assert_eq!(found.unwrap(), 7);

@@ -1,22 +1,23 @@
-//! Why there is no dump, or why one was refused.
+//! Errors of writing and reading dumps.
 
 use std::fmt;
 use std::io;
 
 use crate::model::error::{InvalidInput, StoreError};
 
-/// Why a dump could not be written, or was refused. Where it was refused, the store is as it was.
+/// The reason why a dump could not be written, or was refused. A refused dump leaves the store
+/// unchanged.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The reader or the writer failed.
     Io(io::Error),
-    /// The store refused: it is closed, for one.
+    /// The store refused the operation, for example because it is closed.
     Store(StoreError),
-    /// The dump is not what [`write`](super::write()) has written.
+    /// The dump is not one that [`write`](super::write()) has written.
     Refused {
-        /// The line at which that shows, counted from 1. For a [`Checksum`](Flaw::Checksum) that
-        /// is the last line: what was altered stands above.
+        /// The line where this was detected, counted from 1. For a [`Checksum`](Flaw::Checksum)
+        /// it is the last line, and one of the lines above was altered.
         line: u64,
         /// What is wrong there.
         flaw: Flaw,
@@ -27,45 +28,45 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flaw {
-    /// The dump ends here, before its last line does.
+    /// The dump ends here, before the end of its last line.
     CutShort,
-    /// There is more behind its last line.
+    /// More data follows the last line.
     GoesOn,
-    /// The line is longer than any that is written.
+    /// The line is longer than any line of a dump.
     TooLong {
-        /// The longest that is accepted, in bytes.
+        /// The maximum length, in bytes.
         max: usize,
     },
-    /// It does not begin as a dump does.
+    /// It does not begin like a dump.
     NoDump,
-    /// It is of another version of the format.
+    /// It has another version of the format.
     Version {
-        /// The version that it has.
+        /// The version of the dump.
         found: u64,
-        /// The only one that is accepted.
+        /// The only version that is accepted.
         known: u64,
     },
-    /// The line is not what should stand there.
+    /// The line is not of the expected form.
     Malformed {
-        /// The byte of the line at which that shows, counted from 1.
+        /// The byte of the line where this was detected, counted from 1.
         column: usize,
         /// What is wrong, in at most 200 characters.
         message: String,
     },
-    /// The line reads well, and no store can hold what it says.
+    /// The line is well formed, but no store can hold its contents.
     Invalid(InvalidInput),
-    /// The last line does not count the lines before it, or does not have their checksum.
+    /// The last line has a wrong number of lines, or a wrong checksum of them.
     Checksum,
 }
 
 impl Flaw {
-    /// What the parser says, without the place, which it counts within the line.
+    /// Takes over the parser's message, without its position, which is relative to the line.
     pub(super) fn malformed(error: &serde_json::Error) -> Flaw {
         const SHOWN: usize = 200;
         let message = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         let message = message.strip_suffix(&*place).unwrap_or(&message);
-        // It may show what came from outside.
+        // The message may contain untrusted input.
         let is_shown = |c: char| if c.is_control() { '?' } else { c };
         let mut shown: String = message.chars().take(SHOWN).map(is_shown).collect();
         if message.chars().nth(SHOWN).is_some() {
@@ -108,7 +109,7 @@ impl Error {
         Error::Refused { line, flaw }
     }
 
-    /// The line at which a dump was refused, counted from 1.
+    /// Returns the line where a dump was refused, counted from 1.
     pub fn line(&self) -> Option<u64> {
         match self {
             Error::Refused { line, .. } => Some(*line),
@@ -128,7 +129,7 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {
-    /// What lies below the cause that `Display` has told already.
+    /// Returns the cause below the one that `Display` shows.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Io(error) => error.source(),
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn a_message_is_cut_behind_what_is_shown_and_nowhere_else() {
         let long = "ä".repeat(200);
-        for (said, told) in [
+        for (message, expected) in [
             ("\u{85}", "?"),
             (
                 &*format!("{}\u{85}", &long[2..]),
@@ -168,8 +169,8 @@ mod tests {
             (&long, &long),
             (&format!("{long}b"), &format!("{long}...")),
         ] {
-            let flaw = Flaw::malformed(&serde_json::Error::custom(said));
-            let message = told.to_owned();
+            let flaw = Flaw::malformed(&serde_json::Error::custom(message));
+            let message = expected.to_owned();
             assert_eq!(flaw, Flaw::Malformed { column: 0, message });
         }
     }

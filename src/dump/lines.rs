@@ -1,14 +1,14 @@
-//! Lines with a bound and a checksum.
+//! Reads and writes lines, with a maximum length and a checksum.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::{Error, Flaw};
 
-/// The longest line that is read, in bytes. The longest record that the limits of a registration
-/// allow takes less, with every character escaped.
+/// The longest line that is read, in bytes. The longest record within the limits of a
+/// registration is shorter, even with every character escaped.
 const LONGEST: usize = 16 << 20;
 
-/// A writer that sums what it writes.
+/// A writer that computes the checksum of what it writes.
 pub(super) struct Checked<W> {
     writer: W,
     sum: crc32fast::Hasher,
@@ -22,7 +22,7 @@ impl<W> Checked<W> {
         }
     }
 
-    /// The writer, and the checksum of what it has written.
+    /// Returns the writer, and the checksum of what it has written.
     pub(super) fn into_parts(self) -> (W, u32) {
         (self.writer, self.sum.finalize())
     }
@@ -40,10 +40,10 @@ impl<W: Write> Write for Checked<W> {
     }
 }
 
-/// A reader that hands out one line after the other.
+/// A reader that returns one line after the other.
 pub(super) struct Lines<R> {
     reader: BufReader<R>,
-    /// The last line, with its end.
+    /// The last line, with its line feed.
     line: Vec<u8>,
     /// Its number, counted from 1.
     number: u64,
@@ -60,17 +60,18 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The number of the last line.
+    /// Returns the number of the last line.
     pub(super) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The number of lines so far, and the checksum of all of them.
+    /// Returns the number of lines so far, and their checksum.
     pub(super) fn sum(&self) -> (u64, u32) {
         (self.number, self.sum.clone().finalize())
     }
 
-    /// The next line, with its end. Reads no more than the longest line has, whatever comes.
+    /// Reads the next line, with its line feed. Reads at most [`LONGEST`] bytes, whatever the
+    /// input.
     pub(super) fn next(&mut self) -> Result<&[u8], Error> {
         self.number += 1;
         self.line.clear();
@@ -87,7 +88,7 @@ impl<R: Read> Lines<R> {
         Ok(&self.line)
     }
 
-    /// Whether nothing comes any more.
+    /// Returns whether the input is at its end.
     pub(super) fn is_at_end(&mut self) -> Result<bool, Error> {
         loop {
             match self.reader.fill_buf() {

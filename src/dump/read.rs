@@ -1,4 +1,4 @@
-//! Reading a dump.
+//! Reads a dump.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -17,13 +17,15 @@ use crate::model::limits::check_service_name;
 use crate::model::record::ServiceInfo;
 use crate::model::subscription::Subscription;
 
-/// How many entries are expected of a header, which may say anything.
+/// The maximum capacity to reserve for the counts of a header, which may be wrong.
 const EXPECTED: u64 = 1 << 16;
 
-/// Reads a dump as a batch that makes a store what the dump shows
-/// ([`replace_all`](Batch::replace_all)), so that conditions can be added before it is committed.
-/// It has been checked whole: what is cut short, altered, of another version, or not what a store
-/// can hold is refused. O(*n*), and as much memory as the records take.
+/// Reads a dump to its end, and returns a batch that replaces the contents of a store by it
+/// ([`replace_all`](Batch::replace_all)). Conditions can be added to the batch before it is
+/// committed.
+///
+/// The whole dump is checked: it is refused if it is truncated, altered, of another version, or
+/// not what a store can hold. O(*n*), with memory for all the records.
 ///
 /// ```
 /// use service_registry::dump::{self, Health};
@@ -34,7 +36,7 @@ const EXPECTED: u64 = 1 << 16;
 /// registry.dump(&mut file)?;
 /// registry.register(ServiceRegistration::new("checkout", "pod-1"))?;
 ///
-/// // Only a store that nothing has been written to yet.
+/// // Restores only into a store that nothing has been written to.
 /// let mut batch = dump::read(&file[..], Health::Forget)?;
 /// batch.require_unchanged_since(Revision::ZERO);
 /// let refused = registry.commit(batch).unwrap_err();
@@ -43,11 +45,9 @@ const EXPECTED: u64 = 1 << 16;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// It reads to the end of the reader.
-///
 /// # Errors
 ///
-/// [`Refused`](Error::Refused), with the line; [`Io`](Error::Io) as the reader fails.
+/// [`Refused`](Error::Refused), with the line; [`Io`](Error::Io) if the reader fails.
 pub fn read(reader: impl Read, health: Health) -> Result<Batch, Error> {
     let mut lines = Lines::new(reader);
     let header = header(&mut lines)?;
@@ -66,7 +66,7 @@ pub fn read(reader: impl Read, health: Health) -> Result<Batch, Error> {
 }
 
 fn header(lines: &mut Lines<impl Read>) -> Result<Header, Error> {
-    /// What the first line has in every version.
+    /// The fields that the first line has in every version.
     #[derive(Deserialize)]
     struct Version {
         format: String,
@@ -129,7 +129,7 @@ fn services(
 fn subscriptions(lines: &mut Lines<impl Read>, count: u64) -> Result<Vec<Subscription>, Error> {
     let mut subscriptions: Vec<Subscription> = Vec::with_capacity(room_for(count));
     for _ in 0..count {
-        // Those of a group stand beside each other, and share its name.
+        // The subscriptions of a group are adjacent, and share its name.
         let last = subscriptions.last().map(|last| &last.group);
         let subscription = parse(lines.next()?).and_then(|side| subscription(&side, last));
         subscriptions.push(subscription.map_err(|flaw| lines.refuse(flaw))?);

@@ -1,4 +1,4 @@
-//! Writing a dump.
+//! Writes a dump.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
@@ -11,9 +11,8 @@ use crate::model::error::StoreError;
 use crate::model::revision::Revision;
 use crate::store::RegistryView;
 
-/// Writes what a view shows, and answers with its revision: of a snapshot, so that nobody waits
-/// while it is written. O(*n*), of which nothing is kept in memory but a buffer of 64 KiB, and
-/// what the iterators of the view keep.
+/// Writes the state that a view shows, and returns its revision. With a snapshot, nobody waits
+/// while it is written. O(*n*); memory for a buffer of 64 KiB and for the iterators of the view.
 ///
 /// ```
 /// # #[cfg(feature = "versioned")] {
@@ -34,9 +33,9 @@ use crate::store::RegistryView;
 ///
 /// # Errors
 ///
-/// [`Io`](Error::Io) as the writer fails; then what it has got so far is refused by
-/// [`read`](super::read()). [`Store`](Error::Store) where a view from elsewhere counts what it does
-/// not show.
+/// [`Io`](Error::Io) if the writer fails; [`read`](super::read()) refuses what was written until
+/// then. [`Store`](Error::Store) if the view, of a store outside this crate, does not show as much
+/// as it counts.
 pub fn write<V: RegistryView + ?Sized>(view: &V, writer: impl Write) -> Result<Revision, Error> {
     let (stats, revision) = (view.stats(), view.revision());
     let mut lines = Lines {

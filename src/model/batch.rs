@@ -33,7 +33,7 @@ use super::subscription::Subscription;
 ///
 /// [`require`](Self::require) and [`require_unchanged_since`](Self::require_unchanged_since) reject
 /// the batch if they do not hold. [`remove_if`](Self::remove_if) and
-/// [`update_health_if`](Self::update_health_if) are skipped instead. All of them are evaluated
+/// [`update_health_if`](Self::update_health_if) have no effect instead. All of them are evaluated
 /// against the state *before* the batch, wherever they stand in it, and atomically with applying
 /// it: no other commit comes between.
 ///
@@ -47,12 +47,12 @@ use super::subscription::Subscription;
 /// let second = registry.register(ServiceRegistration::new("web", "pod-1"))?;
 ///
 /// // Removes only the incarnation that was read, not the one that replaced it.
-/// let gone = |pod: u64| Batch::new()
-///     .remove_if("web:pod-1", Expected::Incarnation(pod.into()), Cause::Expired)
+/// let removal = |incarnation: u64| Batch::new()
+///     .remove_if("web:pod-1", Expected::Incarnation(incarnation.into()), Cause::Expired)
 ///     .take();
-/// registry.commit(gone(first.incarnation().into()))?;
+/// registry.commit(removal(first.incarnation().into()))?;
 /// assert!(registry.get_service("web:pod-1").is_ok());
-/// registry.commit(gone(second.incarnation().into()))?;
+/// registry.commit(removal(second.incarnation().into()))?;
 /// assert!(registry.get_service("web:pod-1").is_err());
 /// # Ok::<(), StoreError>(())
 /// ```
@@ -101,8 +101,8 @@ impl Batch {
     }
 
     /// Removes a record together with its subscriptions, if `expected` holds and the record still
-    /// exists when this change is applied. Otherwise the change is skipped; it does not reject the
-    /// batch.
+    /// exists when this change is applied. Otherwise the change has no effect; it does not reject
+    /// the batch.
     pub fn remove_if(&mut self, key: &str, expected: Expected, cause: Cause) -> &mut Batch {
         self.push(Change::RemoveIf {
             key: key.into(),
@@ -127,7 +127,7 @@ impl Batch {
     }
 
     /// Sets the health of a record, if `expected` holds and the record still exists when this
-    /// change is applied. Otherwise the change is skipped; it does not reject the batch.
+    /// change is applied. Otherwise the change has no effect; it does not reject the batch.
     pub fn update_health_if(
         &mut self,
         key: &str,

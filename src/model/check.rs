@@ -274,7 +274,7 @@ impl Batch {
     /// `revision`. `find` returns the store's record under a key. If the check succeeds,
     /// the store can apply the batch without failing. O(changes).
     ///
-    /// Returns the indices, in order, of the changes to skip: those whose condition
+    /// Returns the indices, in order, of the changes to leave out: those whose condition
     /// ([`remove_if`](Self::remove_if), [`update_health_if`](Self::update_health_if))
     /// does not hold.
     ///

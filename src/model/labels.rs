@@ -1,8 +1,8 @@
-//! [`Labels`]: which pods are wanted, by their metadata and their zone.
+//! [`Labels`]: selects pods by their metadata and their zone.
 
 use super::record::ServiceInfo;
 
-/// What the metadata and the zone of a pod have to say; everything, if nothing is asked.
+/// Requirements on the metadata and the zone of a pod. Without requirements, every pod matches.
 ///
 /// ```
 /// use service_registry::{Labels, ServiceInfo, ServiceRegistration};
@@ -47,7 +47,7 @@ fn texts<T: Into<Box<str>>>(values: impl IntoIterator<Item = T>) -> Box<[Box<str
 }
 
 impl Labels {
-    /// Every pod.
+    /// Creates labels without requirements, which every pod matches.
     #[must_use]
     pub const fn new() -> Labels {
         Labels { all: Vec::new() }
@@ -58,13 +58,13 @@ impl Labels {
         self
     }
 
-    /// Those whose metadata have this value under `key`.
+    /// Requires this value under `key` of the metadata.
     #[must_use]
     pub fn equal(self, key: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Labels {
         self.one_of(key, [value])
     }
 
-    /// Those whose metadata have one of these values under `key`.
+    /// Requires one of these values under `key` of the metadata.
     #[must_use]
     pub fn one_of<T: Into<Box<str>>>(
         self,
@@ -74,7 +74,7 @@ impl Labels {
         self.ask(Field::Metadata(key.into()), Test::OneOf(texts(values)))
     }
 
-    /// Those whose metadata have none of these values under `key`: another one, or nothing.
+    /// Requires that `key` of the metadata has none of these values: another value, or no entry.
     #[must_use]
     pub fn none_of<T: Into<Box<str>>>(
         self,
@@ -84,57 +84,58 @@ impl Labels {
         self.ask(Field::Metadata(key.into()), Test::NoneOf(texts(values)))
     }
 
-    /// Those whose metadata have something under `key`.
+    /// Requires an entry under `key` of the metadata.
     #[must_use]
     pub fn present(self, key: impl Into<Box<str>>) -> Labels {
         self.ask(Field::Metadata(key.into()), Test::Present)
     }
 
-    /// Those whose metadata have nothing under `key`.
+    /// Requires that the metadata have no entry under `key`.
     #[must_use]
     pub fn absent(self, key: impl Into<Box<str>>) -> Labels {
         self.ask(Field::Metadata(key.into()), Test::Absent)
     }
 
-    /// Those of one zone.
+    /// Requires this zone.
     #[must_use]
     pub fn in_zone(self, zone: impl Into<Box<str>>) -> Labels {
         self.in_zones([zone])
     }
 
-    /// Those of one of these zones.
+    /// Requires one of these zones.
     #[must_use]
     pub fn in_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
         self.ask(Field::Zone, Test::OneOf(texts(zones)))
     }
 
-    /// Those of none of these zones. One whose zone is not known is of none.
+    /// Requires that the pod is in none of these zones. A pod whose zone is not known matches.
     #[must_use]
     pub fn outside_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
         self.ask(Field::Zone, Test::NoneOf(texts(zones)))
     }
 
-    /// Those that others hold of as well.
+    /// Adds the requirements of `others`.
     #[must_use]
     pub fn and(mut self, others: Labels) -> Labels {
         self.all.extend(others.all);
         self
     }
 
-    /// Whether nothing is asked.
+    /// Returns whether there are no requirements.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
 
-    /// Whether a pod is wanted. O(what is asked), allocates nothing.
+    /// Returns whether a pod meets all requirements. O(requirements and their values), allocates
+    /// nothing.
     #[inline]
     pub fn hold(&self, pod: &ServiceInfo) -> bool {
         self.all.iter().all(|requirement| requirement.holds(pod))
     }
 }
 
-/// Whether two texts are the same. Short ones are compared in place, since a call of `memcmp`
+/// Returns whether two texts are equal. Compares short ones in place, since a call of `memcmp`
 /// costs more than that.
 #[inline]
 pub(crate) fn is_same(one: &str, two: &str) -> bool {
@@ -144,7 +145,7 @@ pub(crate) fn is_same(one: &str, two: &str) -> bool {
     let (one, two) = (one.as_bytes(), two.as_bytes());
     one.len() == two.len()
         && match one.len() {
-            // They overlap, or meet.
+            // The two ends overlap or meet, so they cover the whole text.
             4..=8 => ends::<4>(one) == ends::<4>(two),
             9..=16 => ends::<8>(one) == ends::<8>(two),
             2..4 => ends::<2>(one) == ends::<2>(two),

@@ -1,20 +1,20 @@
-//! How much a peer may send, and what a name looks like.
+//! Limits on what a peer may send, and the rules for names.
 
 use super::error::{InvalidInput, Problem};
 
 /// The longest service name, pod name, service group, zone or source, in bytes.
 ///
-/// Four times a DNS name. Limits are there so that a peer cannot make a store hold
-/// texts of any size, or a key that no other system takes.
+/// Four times a DNS name. The limits keep a peer from making a store hold texts of
+/// any size, or keys that other systems refuse.
 pub const MAX_NAME_LEN: usize = 1_024;
 
 /// The longest URL of a registration, in bytes.
 pub const MAX_URL_LEN: usize = 8_192;
 
-/// How many groups a registration may ask to hear of.
+/// The maximum number of subscriptions of a registration.
 pub const MAX_SUBSCRIPTIONS: usize = 4_096;
 
-/// How many providers a registration may have.
+/// The maximum number of providers of a registration.
 pub const MAX_PROVIDERS: usize = 256;
 
 /// The longest name of a protocol, in bytes.
@@ -23,20 +23,20 @@ pub const MAX_PROTOCOL_LEN: usize = 64;
 /// The longest DNS name of a provider's host, in bytes (RFC 1035).
 pub const MAX_HOST_LEN: usize = 253;
 
-/// How many entries the metadata of a registration may have.
+/// The maximum number of metadata entries of a registration.
 pub const MAX_METADATA: usize = 256;
 
-/// The longest key of an entry of the metadata, in bytes.
+/// The longest metadata key, in bytes.
 pub const MAX_METADATA_KEY_LEN: usize = 256;
 
-/// The longest value of an entry of the metadata, in bytes.
+/// The longest metadata value, in bytes.
 pub const MAX_METADATA_VALUE_LEN: usize = 4_096;
 
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), InvalidInput> {
     refuse(field, name, problem_of_name(name))
 }
 
-/// Checks the name of a service, which is what a group of subscribers is named after.
+/// Checks the name of a service. Groups of subscribers have such names, too.
 pub(crate) fn check_service_name(field: &'static str, name: &str) -> Result<(), InvalidInput> {
     refuse(field, name, problem_of_service_name(name))
 }
@@ -49,7 +49,8 @@ pub(super) fn problem_of_name(name: &str) -> Option<Problem> {
     problem_of_text(name, MAX_NAME_LEN)
 }
 
-/// What is wrong with a text that is shown and compared: a name, or what is like one.
+/// Returns what is wrong with a name, or with another text that is displayed and
+/// compared.
 pub(super) fn problem_of_text(text: &str, max: usize) -> Option<Problem> {
     if text.is_empty() {
         return Some(Problem::Empty);
@@ -62,7 +63,7 @@ pub(super) fn problem_of_length(text: &str, max: usize) -> Option<Problem> {
     (len > max).then_some(Problem::TooLong { len, max })
 }
 
-/// What is wrong with a text that goes into headers and logs, and may be empty.
+/// Returns what is wrong with a text for headers and logs, which may be empty.
 pub(super) fn problem_of_line(text: &str, max: usize) -> Option<Problem> {
     problem_of_length(text, max).or_else(|| problem_of_control(text))
 }
@@ -73,7 +74,7 @@ fn problem_of_control(text: &str) -> Option<Problem> {
 }
 
 fn problem_of_characters(name: &str) -> Option<Problem> {
-    // Most names are of this kind, which one pass over the bytes tells.
+    // Most names are plain ASCII, which one pass over the bytes shows.
     if name.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
@@ -81,7 +82,7 @@ fn problem_of_characters(name: &str) -> Option<Problem> {
     problem_of_control(name).or_else(|| is_padded.then_some(Problem::Padded))
 }
 
-/// Checks how many entries a field has.
+/// Checks the number of entries of a field.
 pub(super) fn check_count(field: &'static str, len: usize, max: usize) -> Result<(), InvalidInput> {
     if len > max {
         let problem = Problem::TooMany { len, max };

@@ -1,4 +1,4 @@
-//! [`Protocol`]: what is spoken somewhere.
+//! [`Protocol`]: the protocol of an address.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,9 +7,8 @@ use std::str::FromStr;
 
 /// The protocol that a [`Provider`](crate::Provider) speaks.
 ///
-/// A name that is not listed here is kept as it is. Two protocols are equal
-/// when their [wire names](Protocol::as_str) are, so that
-/// `Protocol::Other("http".into())` is `Protocol::Http`.
+/// Other names are kept as they are. Two protocols are equal if their [wire
+/// names](Protocol::as_str) are, so `Protocol::Other("http".into())` equals `Protocol::Http`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -23,15 +22,14 @@ pub enum Protocol {
     Gtp,
     /// `udp`
     Udp,
-    /// Any other name, as it came. When a [`ServiceInfo`](crate::ServiceInfo) is made of it,
-    /// it is refused where it is empty, longer than
-    /// [`MAX_PROTOCOL_LEN`](crate::MAX_PROTOCOL_LEN), holds a control character, or begins or
-    /// ends with white space.
+    /// Any other name, as it was given. [`ServiceInfo::new`](crate::ServiceInfo::new) refuses
+    /// a name that is empty, is longer than [`MAX_PROTOCOL_LEN`](crate::MAX_PROTOCOL_LEN),
+    /// contains a control character, or begins or ends with white space.
     Other(String),
 }
 
 impl Protocol {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(&self) -> &str {
         match self {
             Protocol::Http => "http",

@@ -1,4 +1,4 @@
-//! [`Provider`]: one way to reach a pod.
+//! [`Provider`]: an address of a pod.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -9,9 +9,9 @@ use super::host::Host;
 use super::limits::{MAX_PROTOCOL_LEN, problem_of_text};
 use super::protocol::Protocol;
 
-/// One address under which a pod can be reached.
+/// An address of a pod: protocol, host and port.
 ///
-/// It reads and prints as `protocol://host:port`.
+/// It is parsed and displayed as `protocol://host:port`.
 ///
 /// ```
 /// use service_registry::{Protocol, Provider};
@@ -27,9 +27,10 @@ use super::protocol::Protocol;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Provider {
-    /// What it speaks there.
+    /// The protocol.
     pub protocol: Protocol,
-    /// The address or the name. With the feature `serde` it is read from `ip`, too.
+    /// The address or the name. With the feature `serde`, it is also read from a
+    /// field `ip`.
     #[cfg_attr(feature = "serde", serde(alias = "ip"))]
     pub host: Host,
     /// The port; 0 to 65535.
@@ -37,7 +38,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// A provider of its three parts.
+    /// Creates a provider from its three parts.
     pub fn new(protocol: Protocol, host: impl Into<Host>, port: u16) -> Provider {
         Provider {
             protocol,
@@ -46,7 +47,8 @@ impl Provider {
         }
     }
 
-    /// Its socket address; `None` where the host is a name, which has to be resolved.
+    /// Returns the socket address, or `None` if the host is a name, which has to be
+    /// resolved first.
     pub fn socket_addr(&self) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.host.ip()?, self.port))
     }
@@ -58,14 +60,14 @@ impl From<(Protocol, SocketAddr)> for Provider {
     }
 }
 
-/// Speaks [`Tcp`](Protocol::Tcp).
+/// Creates a provider that speaks [`Tcp`](Protocol::Tcp).
 impl From<SocketAddr> for Provider {
     fn from(address: SocketAddr) -> Provider {
         (Protocol::Tcp, address).into()
     }
 }
 
-/// Fails with [`Invalid`](StoreError::Invalid) where the host is a name.
+/// Fails with [`Invalid`](StoreError::Invalid) if the host is a name.
 impl TryFrom<&Provider> for SocketAddr {
     type Error = StoreError;
 
@@ -106,7 +108,7 @@ impl FromStr for Provider {
         let port = port.parse().ok().filter(|_| is_port);
         Ok(Provider {
             protocol: protocol.into(),
-            // Without brackets, an IPv6 address ends where nobody can tell.
+            // Without brackets, the end of an IPv6 address is ambiguous.
             host: Some(host)
                 .filter(|host| host.starts_with('[') || !host.contains(':'))
                 .ok_or_else(malformed)?

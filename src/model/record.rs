@@ -309,9 +309,9 @@ impl ServiceInfo {
         };
     }
 
-    /// Takes over what a list of the source does not know from `known`, an earlier record of
-    /// the same pod and source: the health, if its check is later, and the time of
-    /// registration, if the registration is the same.
+    /// Takes over from `known`, an earlier record of the same pod and source, what a list of the
+    /// source does not contain: the health, if its check is later, and the time of registration,
+    /// if the registration is the same.
     pub(crate) fn keep_what_is_known(&mut self, known: &ServiceInfo) {
         if self.registration() == known.registration() {
             self.record = known.record.clone();

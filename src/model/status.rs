@@ -1,14 +1,15 @@
-//! [`ServiceStatus`]: what a health check said, and [`HealthUpdate`]: what became of it.
+//! [`ServiceStatus`]: the result of a health check, and [`HealthUpdate`]: its effect on
+//! a record.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::error::{InvalidInput, Problem, Result, StoreError};
 
-/// What the last health check said.
+/// The result of the last health check.
 ///
 /// With the feature `serde`, a name that is not known here is read as
-/// [`Unknown`](ServiceStatus::Unknown): it may come from a newer version of this
+/// [`Unknown`](ServiceStatus::Unknown), because it may come from a newer version of this
 /// crate. [`from_str`](FromStr::from_str) refuses it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -20,12 +21,12 @@ pub enum ServiceStatus {
     /// `unknown`: not checked yet
     #[default]
     Unknown,
-    /// `draining`: finishes what it has, and wants nothing new. Not healthy.
+    /// `draining`: finishes its current work and takes no new work. Not healthy.
     Draining,
 }
 
 impl ServiceStatus {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             ServiceStatus::Healthy => "healthy",
@@ -63,24 +64,24 @@ impl FromStr for ServiceStatus {
     }
 }
 
-/// What became of a health report.
+/// The effect of a health report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HealthUpdate {
-    /// The record says now what the report said.
+    /// The record now has the reported status and time.
     Applied {
-        /// The status that was replaced.
+        /// The status before the report.
         before: ServiceStatus,
     },
-    /// The record is of a later check, and stays as it is.
+    /// The record has a later check, and stays as it is.
     Late {
-        /// The status that it has.
+        /// The current status.
         current: ServiceStatus,
     },
 }
 
 impl HealthUpdate {
-    /// Whether the report was taken over.
+    /// Returns whether the report was applied.
     pub const fn is_applied(self) -> bool {
         matches!(self, HealthUpdate::Applied { .. })
     }

@@ -1,21 +1,21 @@
-//! [`Subscription`]: who wants to hear of what.
+//! [`Subscription`]: a subscriber and its group.
 
 use std::sync::Arc;
 
 use super::key::ServiceKey;
 
-/// A subscriber key and the service group that it hears of.
+/// A subscriber key and the service group that it is subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Subscription {
     /// `service:pod` of the subscriber.
     pub subscriber: ServiceKey,
-    /// The group.
+    /// The service group.
     pub group: Arc<str>,
 }
 
 impl Subscription {
-    /// `subscriber` hears of `group`.
+    /// Creates a subscription of `subscriber` to `group`.
     pub fn new(subscriber: ServiceKey, group: impl Into<Arc<str>>) -> Subscription {
         Subscription {
             subscriber,

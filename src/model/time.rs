@@ -11,20 +11,19 @@ const LAST: u64 = 253_402_300_799;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C, packed(4))]
 pub(crate) struct Moment {
-    /// One word: halves would be written one by one and read together, for which a processor has to
-    /// wait.
+    /// One word: if its halves were stored separately and loaded together, the load would stall.
     seconds: u64,
     nanos: u32,
 }
 
 impl Moment {
-    /// No time at all.
+    /// Stands for "never".
     pub(super) const NEVER: Moment = Moment {
         seconds: u64::MAX,
         nanos: u32::MAX,
     };
 
-    /// Takes a time that came from outside.
+    /// Converts a time given by a caller, and checks its range.
     #[inline]
     pub(crate) fn new(field: &'static str, time: SystemTime) -> Result<Moment, InvalidInput> {
         match time.duration_since(SystemTime::UNIX_EPOCH) {
@@ -59,7 +58,7 @@ fn refused(field: &'static str, time: SystemTime) -> InvalidInput {
 
 #[cfg(feature = "serde")]
 pub(super) mod wire {
-    //! Times as RFC 3339 texts; the form that serde gives a `SystemTime` is read, too.
+    //! Times are RFC 3339 texts. The form that serde gives a `SystemTime` is read, too.
 
     use std::time::{Duration, SystemTime};
 
@@ -97,7 +96,7 @@ pub(super) mod wire {
         },
     }
 
-    fn untold<E: serde::de::Error>() -> E {
+    fn out_of_range<E: serde::de::Error>() -> E {
         E::custom("a time that this system cannot tell")
     }
 
@@ -116,17 +115,17 @@ pub(super) mod wire {
                     } else {
                         SystemTime::UNIX_EPOCH.checked_add(away)
                     };
-                    time.ok_or_else(untold)
+                    time.ok_or_else(out_of_range)
                 }
                 Read::Since {
                     secs_since_epoch: seconds,
                     nanos_since_epoch: nanos,
                 } => {
-                    // More nanoseconds than a second has are seconds, as in serde.
+                    // As in serde, nanoseconds beyond a second carry over into the seconds.
                     let since = Duration::from_secs(seconds)
                         .checked_add(Duration::from_nanos(nanos.into()));
                     let time = since.and_then(|since| SystemTime::UNIX_EPOCH.checked_add(since));
-                    time.ok_or_else(untold)
+                    time.ok_or_else(out_of_range)
                 }
             }
         }
