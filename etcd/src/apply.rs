@@ -1,4 +1,4 @@
-//! A commit of the reducer as one of the store.
+//! Applies a commit of the reducer to the store.
 
 use service_registry::{
     Batch, Cause, Expected, OnForeign, RegistryStore, Result, ServiceInfo, ServiceKey, StoreError,
@@ -6,19 +6,19 @@ use service_registry::{
 
 use crate::reducer::{Change, What};
 
-/// Brings what etcd says into a store, as the records of one source.
+/// Writes the state of etcd into a store, as the records of one source.
 ///
-/// Records of other sources are left alone. Of a health check that was made here, and is later
-/// than the one in etcd, the record keeps the result, unless the pod is registered anew.
+/// Does not touch records of other sources. If a health check made on this store is later than the
+/// one in etcd, the record keeps its result, unless the pod is registered anew.
 pub(crate) struct Target<S> {
     store: S,
     source: Box<str>,
 }
 
-/// What came of a commit.
+/// The outcome of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Applied {
-    /// Records that were left out since their keys are another source's.
+    /// The number of records that were skipped because another source has their keys.
     pub(crate) skipped: usize,
 }
 
@@ -30,8 +30,8 @@ impl<S: RegistryStore> Target<S> {
         }
     }
 
-    /// Commits `what`, whole. A conflict means that somebody else has committed something
-    /// between the look and the commit, and so it looks again.
+    /// Commits `what` atomically. A conflict means that another writer committed between the read
+    /// and the commit, so this reads again.
     pub(crate) fn apply(&self, what: What) -> Result<Applied> {
         match what {
             What::Changes(changes) => self.apply_changes(&changes),
@@ -54,8 +54,8 @@ impl<S: RegistryStore> Target<S> {
 
     fn apply_list(&self, pods: Vec<ServiceInfo>, anew: &[ServiceInfo]) -> Result<Applied> {
         let mut applied = Applied::default();
-        // The store keeps the time at which a registration was made that says the same; the copy
-        // is to have etcd's.
+        // When a registration is unchanged, the store keeps its old registration time; the copy
+        // must have the time from etcd.
         let mut other_times = Vec::new();
         if self.store.stats()?.services > 0 {
             for pod in &pods {
@@ -71,7 +71,7 @@ impl<S: RegistryStore> Target<S> {
         let mut batch = Batch::with_capacity(1 + anew.len());
         batch.replace_source(&self.source, pods, OnForeign::Skip);
         if anew.is_empty() && other_times.is_empty() {
-            // Nothing in it meets a conflict.
+            // This batch has no preconditions, so it cannot conflict.
             self.store.commit(batch)?;
             return Ok(applied);
         }
@@ -132,7 +132,7 @@ impl<S: RegistryStore> Target<S> {
         pod.clone().with_source(&self.source)
     }
 
-    /// What stands under a key; an error where that is another source's.
+    /// Returns the record under a key, or an error if it belongs to another source.
     fn owned(&self, key: &ServiceKey) -> Result<Result<Option<ServiceInfo>, ()>> {
         let found = self.store.find_service(key)?;
         let is_foreign = |found: &ServiceInfo| found.source() != Some(&*self.source);
@@ -143,7 +143,7 @@ impl<S: RegistryStore> Target<S> {
     }
 }
 
-/// The answer of a commit; `None` where it met a conflict.
+/// Returns the answer of a commit, or `None` if it met a conflict.
 fn settled<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
@@ -201,7 +201,7 @@ mod tests {
             store.get_service("web:1").unwrap().status(),
             ServiceStatus::Healthy
         );
-        // What was seen here was seen of the pod before.
+        // The check made here was of the previous incarnation.
         store
             .update_health_status("web:1", ServiceStatus::Unhealthy, at(9))
             .unwrap();

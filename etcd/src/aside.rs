@@ -1,21 +1,21 @@
-//! What cannot be read, and is set aside.
+//! Keys that cannot be read, and are set aside.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::values::Unreadable;
 
-/// A key under the prefix that is no pod, or has a value that is none.
+/// A key under the prefix that does not name a pod, or whose value is not a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SetAside {
-    /// The key, as it stands in etcd.
+    /// The key, as stored in etcd.
     pub key: Vec<u8>,
-    /// What is wrong.
+    /// Why it cannot be read.
     pub reason: Unreadable,
 }
 
-/// What is set aside now. A clone shows the same.
+/// The keys that are set aside now. Clones share the same map.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aside(Arc<Mutex<BTreeMap<Vec<u8>, Unreadable>>>);
 
@@ -44,7 +44,7 @@ impl Aside {
         self.lock().len()
     }
 
-    /// At most `limit` of them, in the order of their keys.
+    /// Returns at most `limit` entries, ordered by key.
     pub(crate) fn list(&self, limit: usize) -> Vec<SetAside> {
         let all = self.lock();
         let some = all.iter().take(limit);

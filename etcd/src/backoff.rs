@@ -3,9 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Doubles with each attempt up to a bound, and takes a random part of that, so that many
-/// replicas do not come back together. Only progress [resets](Backoff::reset) it: a connection
-/// that is accepted and cut is none.
+/// Doubles the wait with each attempt up to a maximum, and takes a random part of it, so that many
+/// replicas do not reconnect at the same time. Only progress [resets](Backoff::reset) it; a
+/// connection that is accepted and then cut is not progress.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -26,7 +26,7 @@ impl Backoff {
         self.attempts = 0;
     }
 
-    /// From a quarter to all of what this attempt is due.
+    /// Returns a random duration between a quarter and the whole of this attempt's wait.
     pub(crate) fn next(&mut self) -> Duration {
         let doubled = self.first.saturating_mul(1 << self.attempts.min(20));
         self.attempts += 1;

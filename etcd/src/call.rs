@@ -1,4 +1,4 @@
-//! One request, and what to do where it fails.
+//! Sends one request, and handles its failure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::Error;
 use crate::backoff::Backoff;
 use crate::state::Why;
 
-/// The answer of a request, or why there is none in time.
+/// Returns the answer of a request, or the reason why none came in time.
 pub(crate) async fn once<T>(
     patience: Duration,
     request: impl Future<Output = Result<T, ClientError>>,
@@ -25,8 +25,8 @@ pub(crate) fn no_answer() -> Why {
     Why::Disconnected("no answer in time".into())
 }
 
-/// What it means where etcd says that it was compacted up to a revision, or has not come to it.
-/// There is no number for either.
+/// Maps an error that says that etcd has compacted the requested revision, or has not reached it
+/// yet. Neither has a code of its own, so this compares the messages.
 pub(crate) fn of_another_time(error: &ClientError) -> Option<Why> {
     let ClientError::GRpcStatus(status) = error else {
         return None;
@@ -45,12 +45,11 @@ pub(crate) fn disconnected(error: &ClientError) -> Why {
     Why::Disconnected(error.to_string())
 }
 
-/// Makes a request again until it is answered, and waits longer each time. It has to be one that
-/// may happen twice.
+/// Repeats a request until it is answered, with growing waits. The request must be safe to repeat.
 ///
 /// # Errors
 ///
-/// What etcd refuses, and would refuse again.
+/// Returns an error that etcd would return again for the same request.
 pub(crate) async fn until_answered<T, F>(
     patience: Duration,
     mut request: impl FnMut() -> F,
@@ -66,21 +65,21 @@ where
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) if is_final(&error) => return Err(error.into()),
             Ok(Err(_)) => {}
-            // A member that is stopped takes requests, and the next one may be of another.
+            // A stopped member still accepts requests; the next attempt may reach another one.
             Err(_) => patience = patience.max(LONGEST.min(2 * patience)),
         }
         tokio::time::sleep(backoff.next()).await;
     }
 }
 
-/// Whether etcd would refuse the same request again. By number, as gRPC has them: the crate that
-/// names them is no dependency of this one.
+/// Returns whether etcd would refuse the same request again. Compares the numeric gRPC codes,
+/// because the crate that names them is not a dependency of this one.
 fn is_final(error: &ClientError) -> bool {
     const INVALID_ARGUMENT: i32 = 3;
-    // Of a lease.
+    // The lease does not exist.
     const NOT_FOUND: i32 = 5;
     const PERMISSION_DENIED: i32 = 7;
-    // A time to live that is too long.
+    // The time to live is too long.
     const OUT_OF_RANGE: i32 = 11;
     const UNIMPLEMENTED: i32 = 12;
     const UNAUTHENTICATED: i32 = 16;

@@ -7,7 +7,7 @@ use service_registry::StoreError;
 
 use crate::state::Why;
 
-/// A prefix is not empty, and no longer than 1,024 bytes.
+/// The error for a prefix that is empty or longer than 1,024 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidPrefix;
 
@@ -19,22 +19,22 @@ impl fmt::Display for InvalidPrefix {
 
 impl StdError for InvalidPrefix {}
 
-/// What can go wrong. It shows neither passwords nor values.
+/// The error type of this crate. `Debug` and `Display` show neither passwords nor values.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// See [`InvalidPrefix`].
+    /// The prefix is empty or too long. See [`InvalidPrefix`].
     Prefix(InvalidPrefix),
-    /// A name, a registration or a time that no store takes.
+    /// The name, registration or time is invalid for every store.
     Store(StoreError),
-    /// etcd refused: permission, authentication, an argument.
+    /// etcd refused the request: permission, authentication or an invalid argument.
     Etcd(Box<etcd_client::Error>),
-    /// The replica has ended, and why.
+    /// The replica has ended, for this reason.
     Ended(Why),
-    /// Meanwhile it became another etcd, or one that went back in time: the revision that was
-    /// waited for means nothing there.
+    /// etcd was replaced by a different one, or went back in time, while the call waited. The
+    /// awaited revision means nothing in the new history.
     OtherEtcd,
-    /// Another process has registered under this key since, or the registration was ended.
+    /// Another process has since registered under this key, or the registration has ended.
     Superseded,
 }
 

@@ -1,8 +1,8 @@
-//! What stands where in etcd: `<prefix><service>/<pod>`.
+//! The layout of keys in etcd: `<prefix><service>/<pod>`.
 //!
-//! In both names `%` is written `%25` and `/` is written `%2F`, and nothing else is encoded. So a
-//! key has one `/` behind the prefix, one name has one key, and the pods of `web` are no pods of
-//! `web2`, nor of `web/2`.
+//! In both names `%` is encoded as `%25` and `/` as `%2F`; nothing else is encoded. Therefore a key
+//! has exactly one `/` after the prefix, each pair of names has exactly one key, and the pods of
+//! `web` are not among those of `web2` or `web/2`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,31 +11,31 @@ use service_registry::ServiceKey;
 
 use crate::error::InvalidPrefix;
 
-/// Under which keys pods stand. It ends with a `/`, so that it is no other one's beginning:
-/// `/pods/` and `/pods-2/` share no key.
+/// The prefix of the keys of pods. It ends with a `/`, so that `/pods/` and `/pods-2/` share no
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Prefix(String);
 
-/// What a key is.
+/// What a key stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// That of a pod.
+    /// The key of a pod.
     Pod(ServiceKey),
-    /// Where [`read_barrier`](crate::Replica::read_barrier) writes.
+    /// The key that [`read_barrier`](crate::Replica::read_barrier) writes.
     Marker,
 }
 
-/// Why a key under the prefix is nobody's.
+/// Why a key under the prefix does not name a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadKey {
-    /// It is no UTF-8.
+    /// The key is not UTF-8.
     NotUtf8,
-    /// Behind the prefix there is not one `/`, but none, or several.
+    /// The part after the prefix has this many `/` instead of one.
     Slashes(usize),
-    /// A `%` that begins neither `%25` nor `%2F`.
+    /// The key has a `%` that begins neither `%25` nor `%2F`.
     Encoding,
-    /// A name that no pod can have, and why.
+    /// A name is not valid for a pod, for this reason.
     Name(String),
 }
 
@@ -53,11 +53,11 @@ impl fmt::Display for BadKey {
 }
 
 impl Prefix {
-    /// A prefix; where it does not end with a `/`, it gets one.
+    /// Creates a prefix. Appends a `/` if it does not end with one.
     ///
     /// # Errors
     ///
-    /// [`InvalidPrefix`] where it is empty, or longer than 1,024 bytes.
+    /// Returns [`InvalidPrefix`] if it is empty, or longer than 1,024 bytes.
     pub fn new(prefix: impl Into<String>) -> Result<Prefix, InvalidPrefix> {
         let mut prefix = prefix.into();
         if prefix.is_empty() || prefix.len() > 1_024 {
@@ -69,33 +69,33 @@ impl Prefix {
         Ok(Prefix(prefix))
     }
 
-    /// With the `/` at its end.
+    /// Returns the prefix, with the `/` at its end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Where a pod stands.
+    /// Returns the key of a pod.
     pub fn key(&self, pod: &ServiceKey) -> String {
         let (service, pod) = (encode(pod.service_name()), encode(pod.pod_name()));
         format!("{}{service}/{pod}", self.0)
     }
 
-    /// Where all pods of a service stand: the beginning of their keys.
+    /// Returns the common prefix of the keys of all pods of a service.
     pub fn service(&self, service_name: &str) -> String {
         format!("{}{}/", self.0, encode(service_name))
     }
 
-    /// A key that no pod can have, since `%` is always followed by `25` or `2F` in theirs.
+    /// Returns a key that no pod can have: in a pod's key, `25` or `2F` always follows a `%`.
     pub(crate) fn marker(&self) -> String {
         format!("{}%/barrier", self.0)
     }
 
-    /// Whether a key stands under this prefix.
+    /// Returns whether a key starts with this prefix.
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
         key.starts_with(self.0.as_bytes())
     }
 
-    /// What stands under `key`, which begins with the prefix.
+    /// Returns what `key` stands for. The key must begin with the prefix.
     pub(crate) fn place(&self, key: &[u8]) -> Result<Place, BadKey> {
         let rest = key.get(self.0.len()..).unwrap_or_default();
         let rest = std::str::from_utf8(rest).map_err(|_| BadKey::NotUtf8)?;
@@ -126,7 +126,7 @@ fn encode(name: &str) -> Cow<'_, str> {
     Cow::Owned(name.replace('%', "%25").replace('/', "%2F"))
 }
 
-/// The name that `encode` makes `text` of: of no two texts it is the same.
+/// Inverts `encode`. Refuses every other text, so no two texts decode to the same name.
 fn decode(text: &str) -> Result<Cow<'_, str>, BadKey> {
     if !text.contains('%') {
         return Ok(Cow::Borrowed(text));
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(place(b""), Err(BadKey::Slashes(0)));
         assert_eq!(place(b"a/b/c"), Err(BadKey::Slashes(2)));
         assert_eq!(place(b"web/\xff"), Err(BadKey::NotUtf8));
-        // In lower case it would be a second key of one pod.
+        // Accepting lower case would give one pod two keys.
         for encoded in ["a%2fb/1", "a%/1", "a%2/1", "%41/1", "%2é/1"] {
             assert_eq!(
                 place(encoded.as_bytes()),

@@ -1,27 +1,29 @@
-//! A live local copy of a prefix in etcd, in any store of
-//! [`service-registry`](service_registry); and pods that register themselves there.
+//! Keeps a live local copy of an etcd prefix in any store of
+//! [`service-registry`](service_registry), and registers pods in etcd.
 //!
-//! [`Replica`] keeps the copy, [`Registrar`] registers. The README has both in ten lines.
+//! [`Replica`] keeps the copy, and [`Registrar`] registers pods. The README shows both in ten
+//! lines.
 //!
 //! # How it works
 //!
-//! A replica lists the prefix at one revision, page by page, and watches from there on. Each
-//! revision of etcd becomes one commit of the store. Where the history that is missing was
-//! compacted, it lists again, and commits the difference to what is there. A watch that is silent
-//! is asked for a sign of life, and replaced when none comes. The module `reducer` decides all of
-//! that without input or output, and opens with a page that explains it.
+//! A replica lists the prefix at one revision, page by page, and watches from that revision on.
+//! Each revision of etcd becomes one commit of the store. If etcd has compacted the history that
+//! the replica missed, the replica lists again and commits the difference to its copy. It sends a
+//! progress request on a watch that is silent, and replaces the watch if no answer comes. The
+//! module `reducer` makes these decisions without any I/O; its documentation explains them.
 //!
 //! # Consistency
 //!
-//! The store is at each moment what etcd was at one revision, and moves on only. The exception is
-//! another etcd: one with another cluster id, or one that went back in time, which is a new
-//! epoch, and is listed anew. [`Replica::wait_for`] waits for a revision (read your writes), and
-//! [`Replica::read_barrier`] for now (linearizable).
+//! At each moment the store equals etcd at one revision, and it only moves forward. The exception
+//! is a different etcd: one with another cluster id, or one that went back in time. That starts a
+//! new epoch, and the replica lists everything again. [`Replica::wait_for`] waits for a revision
+//! (read your writes), and [`Replica::read_barrier`] for the present (linearizable).
 //!
-//! Health is of the later check of the two: the one that etcd has, and one that was made on this
-//! store. A pod's lease in etcd is the business of whoever registered it; the store has none.
+//! A record has the result of the later of two health checks: the one stored in etcd, and the one
+//! made on this store. The process that registered a pod keeps its lease in etcd; the store has no
+//! leases for it.
 //!
-//! # What stands in etcd
+//! # Keys and values in etcd
 //!
 //! See [`keys`] and [`values`].
 //!
@@ -30,7 +32,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `tls` | etcd over TLS, by rustls |
-//! | `metrics` | how a copy stands, for the crate of that name: the module `metrics` |
+//! | `metrics` | exports the state of a copy to the crate `metrics`: see the module `metrics` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -62,18 +64,18 @@ pub use replica::{Builder, Replica, Stats};
 pub use revision::EtcdRevision;
 pub use state::{State, Why};
 
-/// How a client of etcd is to be connected for a replica and a registrar: a member without a
-/// leader refuses, instead of showing what it last knew; connections are asked whether they live,
-/// while something is under way on them; a token that has expired is renewed.
+/// Returns the options with which to connect an etcd client for a replica or a registrar: a member
+/// without a leader refuses requests instead of answering with old data; the client sends
+/// keep-alive pings while requests are in flight; it renews an expired token.
 ///
-/// With a [user](etcd_client::ConnectOptions::with_user) the `Debug` of these options shows the
-/// password: that one is of `etcd-client`.
+/// With a [user](etcd_client::ConnectOptions::with_user), the `Debug` output of these options shows
+/// the password; that implementation is part of `etcd-client`.
 pub fn connect_options() -> etcd_client::ConnectOptions {
     etcd_client::ConnectOptions::new()
         .with_require_leader(true)
         .with_connect_timeout(Duration::from_secs(3))
-        // A server cuts off who asks more often than each five seconds, or while nothing is under
-        // way (its `--grpc-keepalive-min-time`).
+        // A server closes the connection of a client that pings more often than every five seconds,
+        // or while no request is in flight (its `--grpc-keepalive-min-time`).
         .with_keep_alive(Duration::from_secs(6), Duration::from_secs(3))
         .with_keep_alive_while_idle(false)
         .with_auto_token_refresh(true)

@@ -1,13 +1,14 @@
-//! What etcd says, as far as a replica looks at it.
+//! The parts of etcd's messages that a replica uses.
 
 use crate::EtcdRevision;
 
-/// What stands before each answer.
+/// The header of each answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) cluster: u64,
     pub(crate) member: u64,
-    /// Of the member that answers, when it answers: of a watch's events it says nothing.
+    /// The revision of the answering member at the time of the answer. It says nothing about the
+    /// events of a watch.
     pub(crate) revision: EtcdRevision,
     pub(crate) term: u64,
 }
@@ -19,7 +20,7 @@ pub(crate) struct Pair {
     pub(crate) value: Vec<u8>,
     pub(crate) created: EtcdRevision,
     pub(crate) modified: EtcdRevision,
-    /// How often it was written since it was created; zero where the server does not tell.
+    /// How often the key was written since it was created; zero if the server does not report it.
     pub(crate) version: u64,
 }
 
@@ -28,7 +29,7 @@ pub(crate) struct Pair {
 pub(crate) struct Page {
     pub(crate) header: Header,
     pub(crate) pairs: Vec<Pair>,
-    /// How many there are from the first of this page on, on this page and later ones.
+    /// The number of pairs from the first one of this page on, including later pages.
     pub(crate) count: u64,
     pub(crate) more: bool,
 }
@@ -51,17 +52,18 @@ impl Event {
     }
 }
 
-/// What comes out of a watch.
+/// A message of a watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) header: Header,
-    /// The watch begins.
+    /// Whether the watch begins with this message.
     pub(crate) created: bool,
-    /// The watch ends, and why.
+    /// The reason, if the watch ends with this message.
     pub(crate) canceled: Option<String>,
-    /// What was before this revision is not to be had any more; zero for nothing.
+    /// Everything before this revision was compacted away; zero if the message reports no
+    /// compaction.
     pub(crate) compacted: EtcdRevision,
-    /// More of the same answer comes with the next message.
+    /// Whether the next message continues the same answer.
     pub(crate) fragment: bool,
     pub(crate) events: Vec<Event>,
 }

@@ -1,15 +1,15 @@
-//! What a replica tells the crate `metrics`, beside what its store does: see
-//! [`service_registry::metrics`](https://docs.rs/service-registry). A program calls [`report`],
-//! best before each time that it is asked for its metrics.
+//! Exports the state of a replica to the crate `metrics`. The metrics of its store are described at
+//! [`service_registry::metrics`](https://docs.rs/service-registry). Call [`report`] before each
+//! scrape.
 //!
-//! All are gauges, with the label `copy`, a name.
+//! All metrics are gauges with the label `copy`, whose value is a name that you choose.
 //!
 //! | name | what |
 //! | --- | --- |
 //! | `service_registry_etcd_synced` | 1 while the copy is synced, and 0 otherwise |
-//! | `service_registry_etcd_stale_seconds` | since the last sign of life of the watch; 0 while it is synced, and before it ever was |
+//! | `service_registry_etcd_stale_seconds` | seconds since the watch's last sign of life; 0 while the copy is synced, and before the first sync |
 //! | `service_registry_etcd_revision` | the revision of etcd up to which everything is in the store |
-//! | `service_registry_etcd_epoch` | [`Stats::epoch`](crate::Stats::epoch), and so on |
+//! | `service_registry_etcd_epoch` | [`Stats::epoch`](crate::Stats::epoch); the metrics below have the other fields of [`Stats`](crate::Stats) |
 //! | `service_registry_etcd_lists` | |
 //! | `service_registry_etcd_watches` | |
 //! | `service_registry_etcd_commits` | |
@@ -30,7 +30,7 @@ const COMMITS: &str = "service_registry_etcd_commits";
 const SKIPPED: &str = "service_registry_etcd_skipped";
 const SET_ASIDE: &str = "service_registry_etcd_set_aside";
 
-/// Tells the recorder what the metrics mean. To be called once it is installed.
+/// Registers the descriptions of the metrics. Call it once, after the recorder is installed.
 pub fn describe() {
     describe_gauge!(SYNCED, "Whether the copy is synced.");
     describe_gauge!(STALE, Unit::Seconds, "Since the watch's last sign of life.");
@@ -43,7 +43,7 @@ pub fn describe() {
     describe_gauge!(SET_ASIDE, "Keys that cannot be read.");
 }
 
-/// Tells how a copy stands at the moment, under a name for it. O(1).
+/// Reports the current state of a copy under the label `name`. O(1).
 #[allow(clippy::cast_precision_loss)] // what recorders take
 pub fn report(name: &str, replica: &Replica) {
     let set = |gauge: &'static str, value: f64| gauge!(gauge, "copy" => name.to_owned()).set(value);

@@ -1,29 +1,32 @@
-//! From what etcd says to what the store is to be: a state machine that does no input or output.
+//! Turns the messages of etcd into commits to the store: a state machine without I/O.
 //!
-//! It [asks](Reducer::ask) for one thing at a time. First for a **list**, page by page, all of one
-//! revision; that makes one commit, which is a difference to what is there. Then for a **watch**
-//! from that revision on; each revision of etcd in it makes one commit, whole, and moves
-//! [`applied`](Reducer::applied) up to it. When the watch ends, it asks for a **proof** that etcd
-//! goes on where it was, and then for a watch from what is applied.
+//! The reducer [asks](Reducer::ask) for one thing at a time. First it asks for a **list**, page by
+//! page, all at one revision. The list makes one commit, which is a difference to the current copy.
+//! Then it asks for a **watch** from that revision on. Each revision of etcd in the watch makes one
+//! atomic commit, and moves [`applied`](Reducer::applied) up to it. When the watch ends, the
+//! reducer asks for a **proof** that etcd still has the same history, and then for a watch from
+//! `applied` on.
 //!
-//! What guards it:
+//! The reducer guards against these faults:
 //!
-//! - A message may be a fragment: nothing of an answer is applied before all of it is there, and
-//!   what was there of an answer when the connection broke is forgotten.
-//! - The watch begins *at* the revision that is applied, and not behind it. What comes again is
-//!   dropped; but a watch that begins at the very revision to which etcd was compacted may lack a
-//!   deletion of that revision (etcd#19179), and so that revision has to be a known one.
-//! - What comes again must be known. A change that is not newer than what is applied, and is not
-//!   in the copy, was skipped: list again. So was something where a key's version does not follow
-//!   the one that is known: old servers skip events of a watch that is slow when they are compacted
+//! - A message may be a fragment. The reducer applies an answer only when it is complete, and drops
+//!   a partial answer when the connection breaks.
+//! - The watch begins *at* the applied revision, not after it, and repeated changes are dropped.
+//!   The reason is etcd#19179: a watch that begins at exactly the compacted revision may lack a
+//!   deletion of that revision. So that revision must be one that the reducer already knows.
+//! - Repeated changes must be known. A change that is not newer than `applied`, and is not in the
+//!   copy, was skipped, so the reducer lists again. It also lists again if the version of a key
+//!   does not follow the known one: old servers skip events of a slow watch when they compact
 //!   (etcd#17529).
-//! - The revision in the header of events, or of the message that begins a watch, says how far the
-//!   *member* is, and not the watch. Only a progress message tells that, and on old servers it may
-//!   come before its events (etcd#15220): the caller says whether it is to be trusted.
-//! - Another cluster, a lower term or a lower revision in an answer that is linearizable, or an etcd
-//!   that was not, at the revision that is applied, what is known of it: a new **epoch**. Revisions of the old one mean nothing there.
-//! - A list is believed if its pages agree with their counts; an empty one, where there was
-//!   something, only when it is empty twice.
+//! - The revision in the header of events, or of the message that begins a watch, is the progress
+//!   of the *member*, not of the watch. Only a progress message reports the progress of the watch,
+//!   and on old servers it may arrive before its events (etcd#15220). The caller says whether to
+//!   trust it.
+//! - A new **epoch** begins with another cluster, with a lower term or a lower revision in a
+//!   linearizable answer, or when etcd's state at the applied revision differs from what is known.
+//!   Revisions of the old epoch mean nothing in the new one.
+//! - A list is accepted only if its pages agree with their counts. An empty list, where the copy is
+//!   not empty, is accepted only when a second list is empty too.
 
 #[cfg(test)]
 mod histories;
@@ -47,21 +50,21 @@ use listing::{Listed, Listing};
 
 const SKIPPED: Why = Why::Inconsistent("a change was skipped");
 
-/// What the reducer wants to know next.
+/// The next request to etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// A page of the prefix, from this key on; of a revision, or the newest.
+    /// A page of the prefix, from this key on, at the given revision or the newest.
     List {
         from: Vec<u8>,
         at: Option<EtcdRevision>,
     },
-    /// What stood under one key at this revision, and how many keys the prefix had; linearizable.
+    /// One key as of this revision, and the number of keys of the prefix then; linearizable.
     Prove { key: Vec<u8>, at: EtcdRevision },
-    /// Everything from this revision on, this one included.
+    /// All changes from this revision on, inclusive.
     Watch { from: EtcdRevision },
 }
 
-/// What the store is to become with one revision of etcd.
+/// The change to the store for one revision of etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Commit {
     pub(crate) revision: EtcdRevision,
@@ -70,9 +73,9 @@ pub(crate) struct Commit {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// What one transaction of etcd changed. Never empty.
+    /// The changes of one transaction of etcd. Never empty.
     Changes(Vec<Change>),
-    /// All there is, and which of them were registered anew.
+    /// All pods, and those among them that were registered anew.
     List {
         pods: Vec<ServiceInfo>,
         anew: Vec<ServiceInfo>,
@@ -81,22 +84,22 @@ pub(crate) enum What {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The pod says something else.
+    /// The pod has changed.
     Save(ServiceInfo),
-    /// The pod is a new one, even if it says the same.
+    /// The pod is a new incarnation, even if its fields are the same.
     Register(ServiceInfo),
     Remove(ServiceKey),
 }
 
-/// What came of a message.
+/// The outcome of a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) commits: Vec<Commit>,
-    /// The watch is of no use any more: ask anew.
+    /// Why the watch is no longer useful, if so: ask again.
     pub(crate) end: Option<Why>,
 }
 
-/// What is known of a key that has a pod.
+/// The known state of a key that has a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
     created: EtcdRevision,
@@ -113,7 +116,7 @@ impl Known {
         }
     }
 
-    /// Whether this can be what comes next of a key that was `before` so; `None` for no key.
+    /// Returns whether this state can directly follow `before`; `None` means that there was no key.
     fn follows(&self, before: Option<&Known>) -> bool {
         match before {
             _ if self.version == 0 => true,
@@ -123,16 +126,16 @@ impl Known {
     }
 }
 
-/// What a value hashes to, within this process.
+/// Returns the hash of a value, valid within this process.
 fn hash_of(value: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(value)
 }
 
-/// Which etcd it is.
+/// The identity of an etcd.
 #[derive(Clone, Copy, Debug)]
 struct Home {
     cluster: u64,
-    /// The highest that an answer had which was linearizable.
+    /// The highest term in a linearizable answer.
     term: u64,
 }
 
@@ -140,7 +143,7 @@ enum Phase {
     List(Listing),
     Prove,
     Watch {
-        /// What is there of an answer.
+        /// The events so far of an incomplete answer.
         fragments: Vec<Event>,
     },
 }
@@ -152,13 +155,14 @@ pub(crate) struct Reducer {
     epoch: u64,
     applied: EtcdRevision,
     known: HashMap<ServiceKey, Known>,
-    /// The pod that changed last, and what its value hashes to.
+    /// The pod that changed last, and the hash of its value.
     newest: Option<(ServiceKey, u64)>,
     has_marker: bool,
     aside: Aside,
-    /// It is known to be another etcd than before, whatever its numbers say.
+    /// This is known to be another etcd than before, whatever its numbers say.
     is_other_etcd: bool,
-    /// Its watch left something out, so that it says nothing if a list has it.
+    /// The watch skipped a change, so an unknown change in the next list does not prove another
+    /// history.
     has_skipped: bool,
     phase: Phase,
 }
@@ -181,7 +185,7 @@ impl Reducer {
         }
     }
 
-    /// What to ask etcd for now.
+    /// Returns the next request to etcd.
     pub(crate) fn ask(&self) -> Ask {
         match &self.phase {
             Phase::List(listing) => listing.ask(),
@@ -193,18 +197,18 @@ impl Reducer {
         }
     }
 
-    /// Everything up to here is in the commits that were handed out.
+    /// Returns the revision up to which the returned commits have everything.
     pub(crate) fn applied(&self) -> EtcdRevision {
         self.applied
     }
 
-    /// How many histories there have been: revisions of two of them cannot be compared. Zero
-    /// before the first list.
+    /// Returns the number of histories so far. Revisions of different histories cannot be compared.
+    /// Zero before the first list.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Forgets what is under way: a request failed, or the watch ended.
+    /// Drops partial answers, after a request failed or the watch ended.
     pub(crate) fn broken(&mut self) {
         self.phase = match self.phase {
             Phase::List(_) => Phase::List(Listing::new(&self.prefix)),
@@ -218,11 +222,11 @@ impl Reducer {
         why
     }
 
-    /// Takes a page that was asked for. With the last one, the commit.
+    /// Processes a requested page. Returns the commit with the last page.
     ///
     /// # Errors
     ///
-    /// Why the list is not to be believed; it begins anew.
+    /// Returns the reason why the list cannot be accepted. The list starts again.
     pub(crate) fn listed(&mut self, page: Page) -> Result<Option<Commit>, Why> {
         let Phase::List(listing) = &mut self.phase else {
             return Ok(None);
@@ -255,7 +259,7 @@ impl Reducer {
         let mut anew = Vec::new();
         for (pod, now) in listed.pods {
             if let Some(before) = self.known.get(pod.key()) {
-                // In another history the same number may be another pod's.
+                // In another history, the same number may belong to another pod.
                 let other =
                     before.created != now.created || is_new && before.modified != now.modified;
                 if other {
@@ -278,7 +282,7 @@ impl Reducer {
         }
     }
 
-    /// Whether an answer that is linearizable is of another history.
+    /// Returns whether a linearizable answer is from another history.
     fn has_changed(&self, header: &Header) -> bool {
         self.home.is_some_and(|home| {
             header.cluster != home.cluster
@@ -287,7 +291,7 @@ impl Reducer {
         })
     }
 
-    /// Whether a list has something of the past that is not known so.
+    /// Returns whether a list has an old change that is not in the copy.
     fn has_other_past(&self, pods: &[(ServiceInfo, Known)]) -> bool {
         let is_other = |(pod, now): &(ServiceInfo, Known)| {
             let known = self.known.get(pod.key());
@@ -296,7 +300,8 @@ impl Reducer {
         self.home.is_some() && pods.iter().any(is_other)
     }
 
-    /// A key that shows whether this is the history that is known: the one that changed last.
+    /// Returns the key by which to check that the history is the known one: the key that changed
+    /// last.
     fn anchor(&self) -> Vec<u8> {
         let is_there = |(key, _): &&(ServiceKey, u64)| self.known.contains_key(key);
         let newest = self.newest.as_ref().filter(is_there).map(|(key, _)| key);
@@ -307,11 +312,11 @@ impl Reducer {
         }
     }
 
-    /// Takes the answer to [`Ask::Prove`]: the key, and the count of all keys.
+    /// Processes the answer to [`Ask::Prove`]: the key, and the count of all keys.
     ///
     /// # Errors
     ///
-    /// It is another etcd: list again.
+    /// Returns an error if this is another etcd; the reducer lists again.
     pub(crate) fn proven(&mut self, page: &Page) -> Result<(), Why> {
         if self.has_changed(&page.header) || !self.agrees(page) {
             return Err(self.list_again(Why::OtherEtcd));
@@ -325,13 +330,14 @@ impl Reducer {
         Ok(())
     }
 
-    /// Takes the refusal of [`Ask::Prove`]: etcd was compacted, or has not come so far.
+    /// Processes the refusal of [`Ask::Prove`]: etcd has compacted the revision, or has not reached
+    /// it.
     pub(crate) fn unproven(&mut self, why: Why) -> Why {
         self.list_again(why)
     }
 
-    /// Whether etcd was, at the revision that is applied, what is known of it: as far as its
-    /// newest pod and the count of its keys tell.
+    /// Returns whether the state of etcd at the applied revision is the known one, judged by its
+    /// newest pod and the count of its keys.
     fn agrees(&self, page: &Page) -> bool {
         let count = self.known.len() + self.aside.len() + usize::from(self.has_marker);
         if page.count != count as u64 {
@@ -347,8 +353,8 @@ impl Reducer {
         *known == Known::of(pair) && newest.is_none_or(|(_, hash)| *hash == hash_of(&pair.value))
     }
 
-    /// Takes a message of the watch; `trusted` says whether this server tells progress after the
-    /// events that belong to it.
+    /// Processes a message of the watch. `trusted` says whether this server reports progress after
+    /// the events that belong to it.
     pub(crate) fn told(&mut self, message: Message, trusted: bool) -> Told {
         let mut told = Told::default();
         let Phase::Watch { fragments } = &mut self.phase else {
@@ -373,7 +379,7 @@ impl Reducer {
             self.broken();
             told.end = Some(Why::Canceled(said));
         } else if message.created || message.fragment {
-            // What follows belongs to it.
+            // Its events follow in the next message.
         } else if fragments.is_empty() {
             // Progress, and nothing else.
             if trusted {
@@ -389,7 +395,7 @@ impl Reducer {
         told
     }
 
-    /// Takes the events of a whole answer, which may be of several revisions.
+    /// Processes the events of a complete answer, which may span several revisions.
     fn happened(&mut self, events: Vec<Event>, commits: &mut Vec<Commit>) -> Result<(), Why> {
         let mut events = events.into_iter().peekable();
         let mut last = EtcdRevision::ZERO;
@@ -407,7 +413,8 @@ impl Reducer {
                 }
                 continue;
             }
-            // All of it, or none: what fails is listed anew, as a difference to what is known.
+            // All or nothing: after an error the reducer lists again, as a difference to what is
+            // known.
             let of_one: Vec<Event> = of_one.collect();
             of_one.iter().try_for_each(|event| self.check_next(event))?;
             let changes = of_one.into_iter().filter_map(|event| self.happens(event));
@@ -430,7 +437,7 @@ impl Reducer {
         Ok(self.prefix.place(key).map_err(Unreadable::Key))
     }
 
-    /// Holds an event that has been applied against what came of it.
+    /// Checks that an already applied event agrees with the copy.
     fn check_known(&self, event: &Event) -> Result<(), Why> {
         let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
         let Ok(Place::Pod(pod)) = self.place(key)? else {
@@ -439,7 +446,7 @@ impl Reducer {
         let revision = event.revision();
         let fits = match (event, self.known.get(&pod)) {
             (Event::Put(_), Some(known)) => known.modified >= revision,
-            // Deleted since, or it could not be read.
+            // The key was deleted since, or could not be read.
             (Event::Put(_), None) => revision < self.applied || self.aside.contains(key),
             (Event::Delete { .. }, Some(known)) => known.modified > revision,
             (Event::Delete { .. }, None) => true,
@@ -447,11 +454,11 @@ impl Reducer {
         if fits { Ok(()) } else { Err(SKIPPED) }
     }
 
-    /// Holds an event that is to be applied against what is known.
+    /// Checks that a new event follows what is known of its key.
     fn check_next(&self, event: &Event) -> Result<(), Why> {
         let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
         let place = self.place(key)?;
-        // What could not be read is not known.
+        // A value that could not be read has no known state.
         let (Event::Put(pair), Ok(Place::Pod(pod)), false) =
             (event, place, self.aside.contains(key))
         else {

@@ -1,9 +1,9 @@
-//! [`Registrar`]: pods that register themselves in etcd.
+//! [`Registrar`]: registers pods in etcd.
 //!
-//! A registration is one key with a lease. The **lease is the identity** of an incarnation: each
-//! change that a registration makes is a transaction that looks first whether the key is still of
-//! its lease. So a process that was paused, and wakes after its time, changes nothing of the one
-//! that came in its place.
+//! A registration is one key with a lease. The **lease identifies** an incarnation: each change
+//! that a registration makes is a transaction that first checks that the key still has its lease.
+//! So a process that was paused, and wakes after its time to live, cannot change the registration
+//! of the process that replaced it.
 
 mod entry;
 mod keeper;
@@ -50,8 +50,8 @@ pub struct Registrar {
 }
 
 impl Registrar {
-    /// Registers under `/service-registry/`. See [`connect_options`](crate::connect_options) for
-    /// how the client is to be connected.
+    /// Creates a registrar for the prefix `/service-registry/`. Connect the client with
+    /// [`connect_options`](crate::connect_options).
     pub fn new(client: Client) -> Registrar {
         Registrar {
             client,
@@ -61,50 +61,52 @@ impl Registrar {
         }
     }
 
-    /// Under which keys the pods stand; that of the [replicas](crate::Builder::prefix).
+    /// Sets the prefix of the pods' keys. It must be the same as that of the
+    /// [replicas](crate::Builder::prefix).
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Registrar {
         self.prefix = prefix.into();
         self
     }
 
-    /// Registers healthy pods besides in the layout of etcd's own resolver for gRPC (Go:
+    /// Also writes healthy pods in the layout of etcd's own resolver for gRPC (Go:
     /// `naming/resolver`), under `<prefix><service>/<pod>`: `{"Op":0,"Addr":"host:port",
-    /// "Metadata":...}`, with the first provider. `prefix` may be empty, and must not be within
-    /// the [other one](Self::prefix).
+    /// "Metadata":...}`, with the first provider. `prefix` may be empty, and must not be within the
+    /// [other one](Self::prefix).
     #[must_use]
     pub fn naming(mut self, prefix: impl Into<String>) -> Registrar {
         self.naming = Some(prefix.into());
         self
     }
 
-    /// How long one request waits for its answer before it is made again, of another member as
-    /// the client has it: 5 seconds unless this says otherwise, and at first an eighth of the time
-    /// to live.
+    /// Sets how long a request waits for its answer before it is sent again, to another member if
+    /// the client chooses so. The default is 5 seconds. It is at first at most an eighth of the
+    /// time to live.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Registrar {
         self.patience = patience;
         self
     }
 
-    /// Registers a pod: one transaction, after which all replicas come to see it. From then on it
-    /// is kept alive, until it is [deregistered](Registration::deregister) or the answer is
-    /// dropped. Where its lease is lost nevertheless (etcd was away for longer than the time to
-    /// live), it gets another one, and is registered again.
+    /// Registers a pod with one transaction, which all replicas then receive. A task keeps the pod
+    /// alive until it is [deregistered](Registration::deregister) or the returned value is dropped.
+    /// If the lease is lost anyway (etcd was unreachable for longer than the time to live), the
+    /// task takes a new lease and registers the pod again.
     ///
-    /// Whoever was registered under the same key is removed first: the newer one stays. Its
-    /// status is `Unknown` until [`set_health`](Registration::set_health).
+    /// An earlier registration under the same key is removed first: the newer one wins. The status
+    /// of the pod is `Unknown` until [`set_health`](Registration::set_health).
     ///
-    /// `ttl` counts in whole seconds, rounded up; etcd may grant more. A pod whose process is
-    /// gone is gone from etcd within it, and once more for each change of etcd's leader.
+    /// `ttl` is rounded up to whole seconds; etcd may grant more. After its process is gone, a pod
+    /// disappears from etcd within `ttl`, plus another `ttl` for each change of etcd's leader.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out. Given up, it may
-    /// leave a pod that goes when its time to live has passed.
+    /// Retries while etcd is unreachable, so call it with a timeout. If the future is dropped, it
+    /// may leave a pod, which disappears after its time to live.
     ///
     /// # Errors
     ///
-    /// [`Store`](Error::Store) for a registration that [`ServiceInfo::new`] refuses;
-    /// [`Prefix`](Error::Prefix); [`Etcd`](Error::Etcd) where etcd refuses.
+    /// Returns [`Store`](Error::Store) if [`ServiceInfo::new`] refuses the registration,
+    /// [`Prefix`](Error::Prefix) if the prefix is invalid, and [`Etcd`](Error::Etcd) if etcd
+    /// refuses.
     pub async fn register(
         &self,
         registration: ServiceRegistration,
@@ -130,7 +132,7 @@ impl Registrar {
     }
 }
 
-/// Shows nothing of the client, which has a password.
+/// Leaves out the client, which may have a password.
 impl fmt::Debug for Registrar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registrar")

@@ -1,4 +1,4 @@
-//! [`Replica`]: the copy, and what is known of it.
+//! [`Replica`]: the handle of a copy.
 
 mod builder;
 mod drive;
@@ -23,32 +23,34 @@ pub use status::Stats;
 
 use status::Shared;
 
-/// A store that is kept as a copy of a prefix in etcd.
+/// Keeps a store as a copy of a prefix in etcd.
 ///
-/// The store is the caller's: it reads there, without a lock or a round trip, whatever happens to
-/// etcd. This handle tells how the copy stands, and waits. The copy is kept as long as the handle
-/// lives.
+/// The caller owns the store and reads from it directly, without a lock or a round trip, whatever
+/// happens to etcd. This handle reports the state of the copy, and waits for changes of it. The
+/// copy is kept up to date as long as the handle lives.
 ///
-/// # What it promises
+/// # Guarantees
 ///
-/// - Each commit is one revision of etcd, whole, and they come in order. Several keys of one
-///   transaction appear at once. A list, at the start and where the history that is missing was
-///   compacted, is one commit, and a difference to what was there.
-/// - While etcd cannot be reached, or is being listed, the store serves what it had, and
-///   [`state`](Self::state) says that it is stale, at the latest one
-///   [heartbeat and patience](Builder::heartbeat) after the watch's last sign of life.
-/// - When etcd can be reached again, the copy becomes what etcd has.
-/// - The records are of one [source](Builder::source). Those of others are left alone, also where
-///   etcd has a pod under their key. Of a later health check that was made here the result stays.
-/// - A pod is registered anew (another [incarnation](service_registry::ServiceInfo::incarnation))
-///   only where etcd created its key anew. Nobody is subscribed to anything.
-/// - What cannot be read is [set aside](Self::set_aside), and takes nothing else along.
+/// - Each commit is one whole revision of etcd, and commits come in order. Several keys of one
+///   transaction appear at once. A list, at the start and after the missing history was compacted,
+///   is one commit, which is a difference to the previous state.
+/// - While etcd is unreachable or is being listed, the store serves its last state, and
+///   [`state`](Self::state) reports that it is stale, at the latest one [heartbeat and
+///   patience](Builder::heartbeat) after the watch's last sign of life.
+/// - Once etcd is reachable again, the copy catches up with it.
+/// - The records have one [source](Builder::source). Records of other sources are left alone, even
+///   if etcd has a pod under their key. If a health check made on the store is later than the one
+///   in etcd, its result stays.
+/// - A pod is registered anew (it gets a new
+///   [incarnation](service_registry::ServiceInfo::incarnation)) only if etcd created its key anew.
+///   The replica adds no subscriptions.
+/// - A key that cannot be read is [set aside](Self::set_aside), and does not affect other keys.
 ///
 /// # Costs
 ///
-/// A commit is made on the runtime that it was started on, and takes the turn of writing of the
-/// store there; that of a list on a thread for what blocks. Beside the store it keeps the key and
-/// three numbers for each pod.
+/// A commit of a watch runs on the runtime on which the replica was started, and takes the writer
+/// lock of the store there. The commit of a list runs on a thread for blocking work. Beside the
+/// store, the replica keeps the key and three numbers for each pod.
 pub struct Replica {
     shared: Arc<Shared>,
     client: Client,
@@ -58,28 +60,30 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Begins to say how a copy is to be kept. See
-    /// [`connect_options`](crate::connect_options) for how the client is to be connected.
+    /// Returns a builder for a replica. Connect the client with
+    /// [`connect_options`](crate::connect_options).
     pub fn builder(client: Client) -> Builder {
         Builder::new(client)
     }
 
-    /// How the copy stands now. O(1).
+    /// Returns the current state of the copy. O(1).
     pub fn state(&self) -> State {
         self.shared.status().state
     }
 
-    /// What went wrong last, if it is not synced: also where it never was.
+    /// Returns the last failure, unless the copy is synced. Also reports failures before the first
+    /// sync.
     pub fn trouble(&self) -> Option<Why> {
         self.shared.status().trouble
     }
 
-    /// Everything up to this revision of etcd is in the store; zero before the first list.
+    /// Returns the revision of etcd up to which everything is in the store; zero before the first
+    /// list.
     pub fn revision(&self) -> EtcdRevision {
         self.shared.status().applied
     }
 
-    /// Waits until the state is another one than `than`, and answers with it.
+    /// Waits until the state differs from `than`, and returns it.
     ///
     /// # Errors
     ///
@@ -96,7 +100,7 @@ impl Replica {
         }
     }
 
-    /// Waits until the copy is synced, and answers with its revision.
+    /// Waits until the copy is synced, and returns its revision.
     ///
     /// # Errors
     ///
@@ -113,14 +117,14 @@ impl Replica {
         }
     }
 
-    /// Waits until everything up to `revision` is in the store: what
-    /// [`Registration::revision`](crate::Registration::revision) tells, or whoever else wrote
-    /// under the prefix. It may wait for ever for a revision that did not.
+    /// Waits until everything up to `revision` is in the store. `revision` must be that of a write
+    /// under the prefix, for example [`Registration::revision`](crate::Registration::revision); for
+    /// another one it may wait forever.
     ///
     /// # Errors
     ///
-    /// [`OtherEtcd`](Error::OtherEtcd) where it becomes another etcd meanwhile;
-    /// [`Ended`](Error::Ended).
+    /// Returns [`OtherEtcd`](Error::OtherEtcd) if a new epoch begins meanwhile, and
+    /// [`Ended`](Error::Ended) if the replica has ended.
     pub async fn wait_for(&self, revision: EtcdRevision) -> Result<(), Error> {
         let mut seen = self.shared.subscribe();
         let mut epoch = 0;
@@ -138,20 +142,20 @@ impl Replica {
         }
     }
 
-    /// Waits until everything is in the store that etcd had when this was called, whoever wrote
-    /// it, and answers with a revision up to which it is. One request, and the answer on the
-    /// watch.
+    /// Waits until the store has everything that etcd had when this was called, and returns a
+    /// revision up to which it does. Costs one request, and an answer on the watch.
     ///
-    /// Where the server's word on the progress of a watch cannot be trusted (before 3.4.25 and
-    /// 3.5.8) it writes a key of its own under the prefix, `<prefix>%/barrier`, and waits for it
-    /// to come; that takes the permission to write it.
+    /// If the server does not report the progress of a watch reliably (before 3.4.25 and 3.5.8),
+    /// this writes its own key under the prefix, `<prefix>%/barrier`, and waits until the watch
+    /// delivers it. That needs the permission to write this key.
     ///
-    /// It tries again while etcd cannot be reached, and waits while there is no watch, and so should
-    /// have a time-out.
+    /// Retries while etcd is unreachable, and waits while there is no watch, so call it with a
+    /// timeout.
     ///
     /// # Errors
     ///
-    /// [`Etcd`](Error::Etcd) where etcd refuses; [`Ended`](Error::Ended).
+    /// Returns [`Etcd`](Error::Etcd) if etcd refuses, and [`Ended`](Error::Ended) if the replica
+    /// has ended.
     pub async fn read_barrier(&self) -> Result<EtcdRevision, Error> {
         loop {
             let (epoch, trusted) = self.trusted().await?;
@@ -162,8 +166,9 @@ impl Replica {
         }
     }
 
-    /// The epoch, and whether the server's word on progress is to be trusted, once it is known:
-    /// who may only read must not be made to write because that is not known yet.
+    /// Waits until it is known whether the server reports progress reliably, and returns that with
+    /// the epoch. A client with read permission only must not be made to write just because this is
+    /// unknown.
     async fn trusted(&self) -> Result<(u64, bool), Error> {
         let mut seen = self.shared.subscribe();
         loop {
@@ -176,7 +181,7 @@ impl Replica {
         }
     }
 
-    /// A revision that is not older than anything that was written before this was called.
+    /// Returns a revision that is not older than any write before the call.
     async fn newest(&self, trusted: bool) -> Result<EtcdRevision, Error> {
         let marker = self.prefix.marker();
         let kv = self.client.kv_client();
@@ -193,7 +198,7 @@ impl Replica {
         Ok(header.await?.revision)
     }
 
-    /// Waits for a revision; `None` where it must be asked for anew.
+    /// Waits for a revision. Returns `None` if the caller must ask for a new one.
     async fn reach(
         &self,
         revision: EtcdRevision,
@@ -208,14 +213,14 @@ impl Replica {
         loop {
             let now = seen.borrow_and_update().clone();
             now.check()?;
-            // Where it is not known, there is no watch: the next one may be as this one was.
+            // If it is unknown there is no watch, and the next watch may give the same answer.
             if now.epoch != epoch || now.trusted.is_some_and(|now| now != trusted) {
                 return Ok(None);
             }
             if now.applied >= revision {
                 return Ok(Some(now.applied));
             }
-            // While it moves on, there is no need to ask how far it is.
+            // While the copy advances, there is no need to ask for progress.
             if timeout(tick, self.shared.changed(&mut seen)).await.is_err() {
                 tick = (2 * tick).min(Duration::from_secs(1));
                 if trusted {
@@ -225,12 +230,13 @@ impl Replica {
         }
     }
 
-    /// Keys under the prefix that cannot be read now, and why; at most `limit`, in their order.
+    /// Returns at most `limit` keys under the prefix that cannot be read now, and why, ordered by
+    /// key.
     pub fn set_aside(&self, limit: usize) -> Vec<SetAside> {
         self.shared.aside.list(limit)
     }
 
-    /// What was done so far.
+    /// Returns the statistics so far.
     pub fn stats(&self) -> Stats {
         let counts = &self.shared.counts;
         Stats {
@@ -244,7 +250,8 @@ impl Replica {
     }
 }
 
-/// Ends the watch; the store stays as it is. A list that is being brought into it is finished.
+/// Ends the watch. The store keeps its records. A commit of a list that is in progress is
+/// completed.
 impl Drop for Replica {
     fn drop(&mut self) {
         self.task.abort();

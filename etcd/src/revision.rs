@@ -1,31 +1,31 @@
-//! [`EtcdRevision`]: a revision of etcd, which is not one of a store.
+//! [`EtcdRevision`]: a revision of etcd, as opposed to a revision of a store.
 
 use std::fmt;
 
 /// The number of a state of etcd: its `revision`, which grows by one with each transaction that
-/// changes anything, under whatever prefix.
+/// changes anything, under any prefix.
 ///
-/// It is a type of its own because a store has [revisions](service_registry::Revision), too, and
-/// the two count different things. It orders states of *one* history: an etcd that was restored
-/// from a backup counts on from an earlier number.
+/// It has its own type because a store also has [revisions](service_registry::Revision), and the
+/// two count different things. It orders the states of *one* history: an etcd that was restored
+/// from a backup continues from an earlier number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EtcdRevision(u64);
 
 impl EtcdRevision {
-    /// Before everything: no etcd has it.
+    /// Zero: the revision before all others. No etcd has it.
     pub const ZERO: EtcdRevision = EtcdRevision(0);
 
-    /// A revision by its number.
+    /// Creates a revision from its number.
     pub const fn new(number: u64) -> EtcdRevision {
         EtcdRevision(number)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// As etcd's protocol has it, where none is negative.
+    /// Converts from etcd's protocol, which never sends a negative number.
     pub(crate) fn from_wire(number: i64) -> EtcdRevision {
         EtcdRevision(u64::try_from(number).unwrap_or(0))
     }

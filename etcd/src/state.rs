@@ -1,57 +1,57 @@
-//! [`State`]: how a copy stands to its etcd.
+//! [`State`]: whether a copy is up to date with its etcd.
 
 use std::fmt;
 use std::time::Instant;
 
 use crate::EtcdRevision;
 
-/// How a copy stands to its etcd.
+/// Whether a copy is up to date with its etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing has been listed yet: what the store holds is not from etcd.
+    /// Nothing has been listed yet: the store has no records from etcd.
     Never,
-    /// The store has everything up to this revision, and the watch lives.
+    /// The store has everything up to this revision, and the watch is alive.
     #[non_exhaustive]
     Synced {
         /// Everything up to here is in the store.
         revision: EtcdRevision,
     },
-    /// The store serves what it had; what has happened since is not known.
+    /// The store serves the last state that it received, and misses any later changes.
     #[non_exhaustive]
     Stale {
-        /// The last sign of life of the watch.
+        /// When the watch last showed a sign of life.
         since: Instant,
-        /// What came in between.
+        /// Why the copy is stale.
         why: Why,
     },
 }
 
 impl State {
-    /// Whether it is [`Synced`](State::Synced).
+    /// Returns whether the copy is [`Synced`](State::Synced).
     pub fn is_synced(&self) -> bool {
         matches!(self, State::Synced { .. })
     }
 }
 
-/// Why a copy may be behind its etcd. `Display` says it in a sentence's part.
+/// Why a copy may be behind its etcd. `Display` shows a phrase that fits into a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// etcd could not be reached, or the connection ended; with what the client said.
+    /// etcd could not be reached, or the connection ended; with the message of the client.
     Disconnected(String),
-    /// The watch has shown no sign of life.
+    /// The watch showed no sign of life in time.
     Silent,
-    /// etcd ended the watch, and said why.
+    /// etcd ended the watch, for this reason.
     Canceled(String),
-    /// What is missing was compacted away: everything is listed again.
+    /// The missing history was compacted away; the replica lists everything again.
     Compacted,
-    /// It is another etcd than before, or one that has gone back in time: everything is listed
-    /// again, and revisions from before mean nothing.
+    /// etcd was replaced by a different one, or went back in time. The replica lists everything
+    /// again, and earlier revisions mean nothing.
     OtherEtcd,
-    /// etcd contradicts itself: everything is listed again.
+    /// etcd contradicts itself; the replica lists everything again.
     Inconsistent(&'static str),
-    /// The store is closed, or has failed: the replica has ended.
+    /// The store is closed or has failed, so the replica has ended.
     Store(String),
     /// The replica was stopped.
     Stopped,

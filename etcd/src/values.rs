@@ -1,4 +1,4 @@
-//! What stands under a key: the JSON of a [`ServiceInfo`], and the version of that format.
+//! The format of values in etcd: the JSON of a [`ServiceInfo`], with the version of the format.
 //!
 //! ```json
 //! {"version": 1, "service_name": "web", "pod_name": "pod-1", "providers": [], ...,
@@ -6,9 +6,9 @@
 //!  "registered_at": "2026-01-31T11:00:00Z"}
 //! ```
 //!
-//! `service_name`, `pod_name` and `registered_at` must be there. Other fields that are missing have
-//! their defaults; a missing version is 1. Fields that are not known are passed over. What readers
-//! of version 1 would get wrong has another version.
+//! `service_name`, `pod_name` and `registered_at` are required. Other missing fields take their
+//! defaults; a missing version is 1. Unknown fields are ignored. A change that readers of version 1
+//! would misread gets a new version.
 
 use std::fmt;
 
@@ -17,25 +17,25 @@ use service_registry::{ServiceInfo, ServiceKey};
 
 use crate::keys::BadKey;
 
-/// The version that this crate writes, and reads.
+/// The version that this crate writes and reads.
 pub const VERSION: u64 = 1;
 
 /// Why a key or its value was set aside. `Display` shows no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unreadable {
-    /// The key is that of no pod.
+    /// The key does not name a pod.
     Key(BadKey),
-    /// The value is of a version that this crate does not know.
+    /// The value has a version that this crate does not know.
     Version(u64),
-    /// The value is no JSON, or not that of a pod; in which line and column.
+    /// The value is not JSON, or not the JSON of a pod; the error is at this line and column.
     Value {
-        /// From 1 on; 0 where the text does not matter.
+        /// Counted from 1; 0 if the error has no position in the text.
         line: usize,
-        /// From 1 on.
+        /// Counted from 1.
         column: usize,
     },
-    /// The value is that of another pod than the key says.
+    /// The value names another pod than the key.
     OtherPod,
 }
 
@@ -73,10 +73,10 @@ struct Written<'a> {
     pod: &'a ServiceInfo,
 }
 
-/// How a value of this version begins, as it is written here.
+/// The beginning of every value that this crate writes.
 const BEGINNING: &[u8] = br#"{"version":1,"#;
 
-/// What is looked at before the rest, where it does not begin so.
+/// The field that is read first, if a value does not start with `BEGINNING`.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default = "version")]
@@ -87,7 +87,7 @@ const fn version() -> u64 {
     VERSION
 }
 
-/// The value of a pod. Whose it is in some store, its source, is no part of it.
+/// Encodes a pod as a value. Leaves out its source, which has a meaning only in one store.
 #[allow(clippy::missing_panics_doc)] // Nothing in a record fails to serialize.
 pub fn encode(pod: &ServiceInfo) -> Vec<u8> {
     let written = Written {

@@ -1,7 +1,7 @@
-//! Which servers can be trusted with what.
+//! Which server versions report progress reliably.
 
-/// Whether a server tells progress only after the events that belong to it: from 3.4.25 and 3.5.8
-/// on (etcd#15220).
+/// Returns whether a server reports progress only after the events that belong to it: from 3.4.25
+/// and 3.5.8 on (etcd#15220).
 pub(crate) fn tells_progress_in_order(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) =

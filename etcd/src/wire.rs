@@ -1,4 +1,4 @@
-//! What `etcd-client` hands out, as the reducer takes it.
+//! Converts the types of `etcd-client` into those of the reducer.
 
 use etcd_client::{GetResponse, ResponseHeader, WatchResponse};
 

@@ -1,5 +1,5 @@
 #![doc = include_str!("../README.md")]
-// What is not hidden is documented; the tests have their names.
+// All public items are documented; hidden tests are described by their names.
 #![allow(missing_docs, clippy::missing_panics_doc, clippy::must_use_candidate)]
 #![allow(
     clippy::missing_errors_doc,
@@ -95,23 +95,23 @@ pub fn within_patience(test: impl FnOnce() + Send + 'static) {
     support::within(support::PATIENCE, test);
 }
 
-/// Makes a test of each promise of the contract for the store that `$make` makes, an expression
-/// that is evaluated for each test, and for some of them several times.
+/// Generates a test for each promise of the contract, for the store that the expression `$make`
+/// creates. The expression is evaluated for each test, and several times for some of them.
 ///
-/// Behind it stands what the store promises besides, in this order:
+/// After the expression, list the further promises of the store, in this order:
 ///
 /// - `shared`: threads can share it, so it is `Send` and `Sync`.
-/// - `watched`: it tells of changes.
-/// - `snapshots`: it is [`Snapshots`](service_registry::Snapshots); only with `shared`.
+/// - `watched`: it reports changes to watches.
+/// - `snapshots`: it implements [`Snapshots`](service_registry::Snapshots); requires `shared`.
 ///
-/// A `with_log: path` to a function from [`LogOptions`](service_registry::changes::LogOptions) to
-/// the store adds logs that are too small.
+/// With `with_log: path`, where `path` is a function from
+/// [`LogOptions`](service_registry::changes::LogOptions) to the store, the store is also tested
+/// with logs that are too small.
 ///
-/// Every store has to answer
-/// [`commit_changes`](service_registry::RegistryStore::commit_changes); the provided one, which
-/// cannot tell, fails.
+/// Every store must implement [`commit_changes`](service_registry::RegistryStore::commit_changes);
+/// the provided method cannot report changes, and fails the tests.
 ///
-/// The tests are modules where it is called, so that two stores need a module each.
+/// The macro expands to modules with tests, so two stores need a module each.
 #[macro_export]
 macro_rules! contract {
     ($make:expr $(; with_log: $with_log:expr)? $(;)?) => {
@@ -142,11 +142,11 @@ macro_rules! contract {
     };
 }
 
-/// The tests of [`contract!`] as data: a `Vec<(&'static str, fn())>` of their names and of what
-/// each runs, for a harness of your own, and for stores that keep a part of the promises only.
-/// What stands behind the store is as there, without `with_log`.
+/// Returns the tests of [`contract!`] as data: a `Vec<(&'static str, fn())>` of names and
+/// functions, for a custom harness, or for a store that keeps only a part of the promises. Takes
+/// the same promises after the store as `contract!`, but not `with_log`.
 ///
-/// A function returns where the store keeps the promise, and panics where it does not. None has a
+/// A function returns if the store keeps the promise, and panics if it does not. None has a
 /// watchdog.
 ///
 /// ```

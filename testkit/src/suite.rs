@@ -1,11 +1,10 @@
-//! Which tests there are: the promises by name, and who makes them.
+//! The lists of tests: the names of all promises.
 //!
-//! A macro hands the list of its tests to another one, `tests` unless it is told which, so that
-//! they become tests, or data.
+//! Each list macro passes its tests to another macro, by default `tests`. That macro turns them
+//! into tests or into data.
 
-/// Makes tests of generic functions, which take a store or, behind `from make`,
-/// a way to make stores. Each runs under a watchdog, so that a deadlock is a
-/// failure.
+/// Generates tests from generic functions, which take a store or, after `from make`, a function
+/// that creates stores. Each test runs under a watchdog, so that a deadlock is a failure.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! tests {
@@ -29,7 +28,7 @@ macro_rules! tests {
     )+};
 }
 
-/// Makes an array of names and functions of the same list.
+/// Generates an array of names and functions from the same list.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! listed {
@@ -47,7 +46,7 @@ macro_rules! listed {
     )+]};
 }
 
-/// What every store promises.
+/// The promises of every store.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! every_store {
@@ -209,7 +208,7 @@ macro_rules! every_store {
     };
 }
 
-/// What a store that tells of changes promises besides: every one of this crate.
+/// The further promises of a store that reports changes: every store of this crate.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! watched_store {
@@ -280,7 +279,7 @@ macro_rules! watched_store {
     };
 }
 
-/// The same, among threads.
+/// The same promises, with several threads.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! shared_watched_store {
@@ -308,7 +307,7 @@ macro_rules! shared_watched_store {
     };
 }
 
-/// What a store that threads can share promises besides.
+/// The further promises of a store that threads can share.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! shared_store {
@@ -360,7 +359,7 @@ macro_rules! shared_store {
     };
 }
 
-/// What a store with snapshots promises besides.
+/// The further promises of a store with snapshots.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! snapshot_store {
@@ -387,7 +386,7 @@ macro_rules! snapshot_store {
     };
 }
 
-/// What a store with snapshots that tells of changes promises besides.
+/// The further promises of a store with snapshots that reports changes.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! watched_snapshot_store {
@@ -406,7 +405,7 @@ macro_rules! watched_snapshot_store {
     };
 }
 
-/// What the stores of this crate with handles to read with promise besides.
+/// The further promises of this crate's stores with reader handles.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! reader_store {
@@ -428,7 +427,7 @@ macro_rules! reader_store {
     };
 }
 
-/// Each store with logs of several sizes.
+/// Tests each store with logs of several sizes.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! with_logs {

@@ -11,16 +11,16 @@ use crate::handle::{Handle, Shared, note_length, publish};
 use crate::map::VersionedMap;
 use crate::raw::{Map, Position, Turn};
 
-/// Changes that become visible at once, or not at all.
+/// A set of changes that become visible at once, or not at all.
 ///
-/// A commit notes what is to be done, and hashes keys as it does so; only
-/// [`publish`](Self::publish) takes the domain's turn. Dropped instead, it has done nothing. Of
-/// several changes of one key the last one counts. It shows nothing of what it notes: what it
-/// depends on is read from a view, and [`publish_if_unchanged_since`](Self::publish_if_unchanged_since)
-/// says whether that was still so.
+/// A commit collects changes, and hashes their keys; only [`publish`](Self::publish) takes the
+/// domain's writer lock. Dropped instead, the commit changes nothing. Of several changes of one
+/// key, the last one counts. A commit does not show its changes: read from a view what they depend
+/// on, and let [`publish_if_unchanged_since`](Self::publish_if_unchanged_since) check that it still
+/// holds.
 ///
-/// It borrows the domain, and none of the maps. The changes of a map that has been dropped before it is
-/// published are nothing.
+/// A commit borrows the domain, but none of the maps. It ignores the changes of a map that is
+/// dropped before it is published.
 ///
 /// ```
 /// use versioned_map::{Domain, VersionedMap};
@@ -46,32 +46,32 @@ use crate::raw::{Map, Position, Turn};
 #[must_use = "a commit that is not published has done nothing"]
 pub struct Commit<'d> {
     handle: &'d Handle,
-    /// One for each map, in the order of their first changes.
+    /// The changes of each map, in the order of the maps' first changes.
     maps: Vec<Box<dyn Changes>>,
 }
 
 /// The changes of one map.
 trait Changes: Any + Send {
     fn map(&self) -> u32;
-    /// Finds where the keys stand, unless the map has gone. The caller's `Eq` runs here, and nothing
-    /// else.
+    /// Finds the positions of the keys; `None` if the map has been dropped. Of the caller's code,
+    /// only `Eq` runs here.
     fn find(&self, turn: &mut Turn<'_, Shared>) -> Option<Vec<Position>>;
-    /// How many of the keys are new.
+    /// Returns how many of the keys are new.
     fn new_keys(&self, positions: &[Position]) -> usize;
-    /// Makes the changes, where they were found. Nothing of the caller's runs here.
+    /// Makes the changes at the found positions. None of the caller's code runs here.
     fn put(&mut self, turn: &mut Turn<'_, Shared>, positions: Vec<Position>);
-    /// How many keys are changed.
+    /// Returns how many keys are changed.
     fn count(&self) -> usize;
 }
 
 struct Of<K, V> {
     map: Map<K, V>,
-    /// Whether all that is there goes before.
+    /// Whether the map is cleared before the changes.
     clears: bool,
     changes: Vec<Change<K, V>>,
-    /// Where in `changes` a key is.
+    /// The index of each key in `changes`.
     places: HashTable<usize>,
-    /// Keys that were not needed, dropped after the turn.
+    /// Keys that were not needed, dropped after the writer lock is released.
     left: Vec<K>,
 }
 
@@ -86,7 +86,7 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// Notes a change. What it takes the place of is dropped here.
+    /// Records a change. Drops the earlier change that it replaces.
     fn note(&mut self, hash: u64, key: K, value: Option<V>) {
         let changes = &mut self.changes;
         let place = self
@@ -194,11 +194,11 @@ impl<'d> Commit<'d> {
             .expect("a map has one type of keys and values")
     }
 
-    /// Puts a value under a key.
+    /// Inserts a value under a key.
     ///
     /// # Panics
     ///
-    /// If the map is of another domain.
+    /// Panics if the map belongs to another domain.
     pub fn insert<K, V, S>(&mut self, map: &VersionedMap<K, V, S>, key: K, value: V) -> &mut Self
     where
         K: Hash + Eq + Send + Sync + 'static,
@@ -210,11 +210,11 @@ impl<'d> Commit<'d> {
         self
     }
 
-    /// Removes a key, if it is there when the commit is published. It is noted as an owned one.
+    /// Removes a key, if it is present when the commit is published. The commit keeps an owned key.
     ///
     /// # Panics
     ///
-    /// If the map is of another domain.
+    /// Panics if the map belongs to another domain.
     pub fn remove<K, V, S>(&mut self, map: &VersionedMap<K, V, S>, key: impl Into<K>) -> &mut Self
     where
         K: Hash + Eq + Send + Sync + 'static,
@@ -227,11 +227,11 @@ impl<'d> Commit<'d> {
         self
     }
 
-    /// Removes all keys of a map, with what this commit has noted for it before. O(keys).
+    /// Removes all keys of a map, and discards the earlier changes of this commit to it. O(keys).
     ///
     /// # Panics
     ///
-    /// If the map is of another domain.
+    /// Panics if the map belongs to another domain.
     pub fn clear<K, V, S>(&mut self, map: &VersionedMap<K, V, S>) -> &mut Self
     where
         K: Hash + Eq + Send + Sync + 'static,
@@ -244,29 +244,31 @@ impl<'d> Commit<'d> {
         self
     }
 
-    /// Makes the changes visible, all at once; answers with the revision from which on they are.
-    /// Where nothing is changed, that is the present one. Waits for other writers.
+    /// Publishes the changes, all at once. Returns the revision that shows them, or the present one
+    /// if nothing changed. Waits for other writers.
     ///
     /// # Panics
     ///
-    /// If a key's `Eq` does; then nothing has happened. If a `Drop` does, of what was replaced; then it has been published.
+    /// Panics if a key's `Eq` panics; then nothing has happened. Panics if the `Drop` of a replaced
+    /// value panics; then the commit has been published.
     pub fn publish(self) -> u64 {
         let turn = self.handle.turn();
         self.publish_in(turn)
     }
 
-    /// The same if nothing has been published in this domain since a revision: that of the view from
-    /// which the caller has learnt what it wanted to know. Otherwise nothing happens, and the commit is
-    /// given back. Whoever reads in views only, and publishes so, sees the same as if all commits were
-    /// made one after the other, each reading the newest state.
+    /// Publishes the changes if nothing has been published in this domain since `revision`, the
+    /// revision of the view from which the caller has read. Otherwise nothing happens, and the
+    /// commit is given back. If all commits that depend on reads take those reads from views and
+    /// publish this way, the result is as if they ran one after the other, each reading the newest
+    /// state.
     ///
     /// # Errors
     ///
-    /// The commit, unless that is still the newest revision.
+    /// Returns the commit if `revision` is not the newest revision any more.
     ///
     /// # Panics
     ///
-    /// As for [`publish`](Self::publish).
+    /// Panics as [`publish`](Self::publish) does.
     pub fn publish_if_unchanged_since(self, revision: u64) -> Result<u64, Commit<'d>> {
         let turn = self.handle.turn();
         if turn.published() != revision {
@@ -309,7 +311,7 @@ where
     V: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// In one commit.
+    /// Inserts all items in one commit.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
         let mut commit = Commit::new(self.handle());
         for (key, value) in items {
@@ -325,7 +327,7 @@ where
     V: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// In one commit.
+    /// Inserts all items in one commit.
     fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, items: I) {
         (&*self).extend(items);
     }
@@ -337,7 +339,7 @@ where
     V: Send + Sync + 'static,
     S: BuildHasher + Default,
 {
-    /// In a domain of its own.
+    /// Collects into a map in its own domain.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(items: I) -> VersionedMap<K, V, S> {
         let mut map = VersionedMap::default();
         map.extend(items);

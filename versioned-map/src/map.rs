@@ -11,19 +11,19 @@ use crate::map_view::{MapReader, MapSnapshot, PinnedMap};
 use crate::raw::{Map, Position, Turn};
 use crate::twin::{self, Twin};
 
-/// A concurrent hash map of which consistent snapshots can be taken in O(1).
+/// A concurrent hash map with consistent snapshots in O(1).
 ///
-/// All methods take `&self`: share it by reference, in an `Arc` or in a `static`. Whoever reads takes no
-/// lock and waits for nobody; whoever writes waits for other writers of the same domain.
+/// All methods take `&self`: share the map by reference, in an `Arc` or in a `static`. Readers take
+/// no lock and never wait; writers wait for other writers of the same domain.
 ///
 /// There are four ways to read:
 ///
-/// | | for | costs | holds up meanwhile |
+/// | | for | cost | delays meanwhile |
 /// | --- | --- | --- | --- |
-/// | [`get`](Self::get), [`with`](Self::with) | one question | a pin each | |
-/// | [`pinned`](Self::pinned) | many questions in a row | one pin | the freeing of all that is replaced |
-/// | [`reader`](Self::reader) | a thread that reads a lot | a comparison, unless something was written | what it can see |
-/// | [`snapshot`](Self::snapshot) | answers that stay, on any thread | registering, once | what it can see |
+/// | [`get`](Self::get), [`with`](Self::with) | one question | one pin each | |
+/// | [`pinned`](Self::pinned) | many questions in a row | one pin | the freeing of everything that is replaced |
+/// | [`reader`](Self::reader) | a thread that reads a lot | one comparison, unless something was written | the freeing of what it can see |
+/// | [`snapshot`](Self::snapshot) | answers that stay, on any thread | one registration | the freeing of what it can see |
 ///
 /// ```
 /// use versioned_map::VersionedMap;
@@ -38,40 +38,41 @@ use crate::twin::{self, Twin};
 /// assert_eq!(map.len(), 2);
 /// ```
 ///
-/// # Code of a caller's
+/// # The caller's code
 ///
-/// `Hash`, `Clone` and closures run when nobody's turn is taken; so do `Drop`s, of keys and values alike,
-/// sometime later on whichever thread frees, one after the other: what can be freed since a `Drop` has
-/// written is freed after it, and not within it. (Where each `Drop` puts another value of its kind, that never
-/// ends.) `Eq` runs in the domain's turn, too: there it may read
-/// every map, and write to maps of other domains; one that writes to its own domain panics. One that waits
-/// for a lock whose holder writes to the same domain waits for ever, and so do two of two domains that
-/// write to each other's.
+/// `Hash`, `Clone` and closures run without the domain's writer lock. So do `Drop`s, of keys and
+/// values alike, at some later time on the thread that frees, one after the other: what becomes
+/// free because a `Drop` has written is freed after that `Drop`, not within it. (If each `Drop`
+/// inserts another value of its kind, that never ends.) `Eq` also runs with the writer lock held.
+/// There it may read every map, and write to maps of other domains; if it writes to its own domain,
+/// it panics. If it waits for a lock whose holder writes to the same domain, it waits forever, and
+/// so do two `Eq`s of two domains that write to each other's domain.
 ///
-/// Where any of them panics, that goes on to whoever has called, and the map shows what it showed before; but
-/// a `Drop` runs when the change has been published. Whoever reads without a view may be the one who frees, and meet such a
-/// panic of another's value.
+/// If any of them panics, the panic propagates to the caller, and the map is unchanged; but a
+/// `Drop` runs after the change has been published. A thread that reads without a view may be the
+/// one that frees, and so receive the panic of another thread's value.
 ///
 /// # The end of a map
 ///
-/// Dropping a map is a commit, from which on it is empty. What was in it is freed at once, or with the last
-/// view or snapshot from before: each of those keeps all of it. So snapshots that are values in a map of
-/// their own domain keep that map for good, and themselves, unless it is [cleared](Self::clear) before it is dropped. A map that is
-/// dropped by an `Eq` which its domain asks goes with the domain.
+/// Dropping a map is a commit that empties it. Its content is freed at once, or with the last
+/// earlier view or snapshot: each of those keeps all of it. So snapshots that are values in a map
+/// of their own domain keep that map, and themselves, forever, unless the map is
+/// [cleared](Self::clear) before it is dropped. A map that is dropped inside an `Eq` called by its
+/// domain is freed with the domain.
 pub struct VersionedMap<K, V, S = RandomState> {
     handle: Handle,
     map: Map<K, V>,
     hasher: S,
 }
 
-/// What is to be done with a key, as [`VersionedMap::compute`] is told.
+/// The change that the closure of [`VersionedMap::compute`] requests for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<V> {
-    /// Nothing.
+    /// Leaves the key as it is.
     Keep,
-    /// It gets this value.
+    /// Inserts or replaces the value.
     Insert(V),
-    /// It is removed.
+    /// Removes the key.
     Remove,
 }
 
@@ -80,16 +81,16 @@ where
     K: Hash + Eq + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// An empty map, in a domain of its own.
+    /// Creates an empty map in its own domain.
     pub fn new() -> VersionedMap<K, V> {
         VersionedMap::with_hasher(RandomState::default())
     }
 
-    /// An empty map with [room](Self::reserve) for so many keys, in a domain of its own.
+    /// Creates an empty map with [room](Self::reserve) for this many keys, in its own domain.
     ///
     /// # Panics
     ///
-    /// As for [`reserve`](Self::reserve).
+    /// Panics as [`reserve`](Self::reserve) does.
     pub fn with_capacity(capacity: usize) -> VersionedMap<K, V> {
         let map = VersionedMap::new();
         map.reserve(capacity);
@@ -106,11 +107,11 @@ impl<K, V, S> VersionedMap<K, V, S> {
         }
     }
 
-    /// The map, for whoever has a view or a commit of a domain.
+    /// Returns the map, for a view or a commit of the domain of `engine`.
     ///
     /// # Panics
     ///
-    /// If that is another one.
+    /// Panics if the map belongs to another domain.
     #[inline]
     pub(crate) fn in_domain(&self, engine: &Arc<Engine>) -> Map<K, V> {
         assert!(
@@ -120,7 +121,7 @@ impl<K, V, S> VersionedMap<K, V, S> {
         self.map
     }
 
-    /// Its hasher.
+    /// Returns the hasher.
     pub fn hasher(&self) -> &S {
         &self.hasher
     }
@@ -137,19 +138,19 @@ where
     V: Send + Sync + 'static,
     S: BuildHasher,
 {
-    /// An empty map with a hasher of its own, in a domain of its own.
+    /// Creates an empty map with the given hasher, in its own domain.
     pub fn with_hasher(hasher: S) -> VersionedMap<K, V, S> {
         let handle = Handle::new();
         let map = handle.add();
         VersionedMap::of(handle, map, hasher)
     }
 
-    /// Makes room for so many keys more, so that the table does not grow while they come. O(keys).
-    /// A removal that leaves it almost empty gives the room back.
+    /// Reserves room for this many more keys, so that the table does not grow while they are
+    /// inserted. O(keys). A removal that leaves the table almost empty gives the room back.
     ///
     /// # Panics
     ///
-    /// If no memory could hold so many; then nothing has happened.
+    /// Panics if no memory could hold so many; then nothing has changed.
     pub fn reserve(&self, additional: usize) {
         let mut turn = self.handle.turn();
         let is_possible = turn.make_room(self.map.number(), additional);
@@ -165,7 +166,7 @@ where
 
     // --- reading
 
-    /// A clone of the value under a key. O(1). It is cloned while the thread is pinned.
+    /// Returns a clone of the value under a key. O(1). The thread is pinned while it clones.
     // As a function of its own it would cost a fifth of a read.
     #[allow(clippy::inline_always)]
     #[inline(always)]
@@ -179,9 +180,9 @@ where
         value
     }
 
-    /// Calls `read` with the value under a key, if there is one, and answers what it answers. O(1), and
-    /// clones nothing. It frees nothing either: a signal handler may call it, after its thread's first
-    /// read, if the key's `Hash` and `Eq` and `read` may run there.
+    /// Calls `read` with the value under a key, if there is one, and returns its answer. O(1), and
+    /// clones nothing. It also frees nothing, so a signal handler may call it, after its thread's
+    /// first read, if the key's `Hash` and `Eq` and `read` may run there.
     #[allow(clippy::inline_always)] // as for `get`
     #[inline(always)]
     pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
@@ -194,7 +195,7 @@ where
         pinned.get(self.map, hash, key).map(read)
     }
 
-    /// Whether a key is there. O(1).
+    /// Returns whether the map contains a key. O(1).
     #[inline]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
@@ -205,31 +206,31 @@ where
         is_there
     }
 
-    /// How many keys there are. O(1).
+    /// Returns the number of keys. O(1).
     pub fn len(&self) -> usize {
         let view = self.handle.engine().pin();
         let length = view.get(LENGTHS, hash_of(self.map.number()), &self.map.number());
         length.copied().unwrap_or(0)
     }
 
-    /// Whether there are none. O(1).
+    /// Returns whether the map is empty. O(1).
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The present state, for a thread that asks several questions in a row and then lets go of it:
-    /// the cheapest consistent view. O(1), allocates nothing.
+    /// Returns a view of the present state, for several questions in a row on one thread: the
+    /// cheapest consistent view. O(1), allocates nothing.
     ///
-    /// While it is held, nothing that is replaced in the domain is freed, nor in any other that the thread reads
-    /// meanwhile: see [`Pinned`](crate::Pinned).
+    /// While the view exists, nothing that is replaced in its domain is freed, nor in any other
+    /// domain that the thread reads meanwhile: see [`Pinned`](crate::Pinned).
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> PinnedMap<'_, K, V, S> {
         PinnedMap::new(self.handle.engine(), self.map, &self.hasher)
     }
 
-    /// The present state, for as long as one likes. O(1); allocates nothing, but for more snapshots
-    /// at once than there have been before.
+    /// Returns a snapshot of the present state, which can be kept as long as you like. O(1);
+    /// allocates only if there are more snapshots at once than ever before.
     #[must_use]
     pub fn snapshot(&self) -> MapSnapshot<K, V, S>
     where
@@ -239,8 +240,8 @@ where
         MapSnapshot::new(state, self.map, self.hasher.clone())
     }
 
-    /// A handle for a thread that reads a lot: a snapshot that moves on by itself, so that a read
-    /// costs little more than the look-up. O(1).
+    /// Returns a handle for a thread that reads a lot: a snapshot that moves on by itself, so that
+    /// a read costs little more than the look-up. O(1).
     #[must_use]
     pub fn reader(&self) -> MapReader<K, V, S>
     where
@@ -258,7 +259,7 @@ where
         turn.find_first(self.map, hash, key)
     }
 
-    /// Puts a value where a key was looked for; answers with the key where it was not needed.
+    /// Puts a value at a position that was found. Returns the key if it was not needed.
     fn put(&self, turn: &mut Turn<'_, Shared>, position: Position, key: K, value: V) -> Option<K> {
         let was_there = position.version().is_some();
         let left = if position.is_vacant() {
@@ -279,8 +280,8 @@ where
         note_length(turn, self.map.number());
     }
 
-    /// Puts a value under a key; answers whether the key was new. O(1): where the table grows, a part of that is done with
-    /// each key.
+    /// Inserts a value under a key. Returns whether the key was new. O(1): while the table grows,
+    /// each insertion does a part of that work.
     pub fn insert(&self, key: K, value: V) -> bool {
         let hash = self.hash(&key);
         let mut turn = self.handle.turn();
@@ -292,7 +293,7 @@ where
         is_new
     }
 
-    /// Removes a key; answers whether it was there. O(1) on average.
+    /// Removes a key. Returns whether it was present. O(1) on average.
     pub fn remove<Q>(&self, key: &Q) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -308,8 +309,8 @@ where
         was_there
     }
 
-    /// Has `decide` look at the value under a key, when nobody's turn is taken, and takes the turn;
-    /// again, where the key was changed meanwhile. Nothing, where it is to be kept.
+    /// Calls `decide` with the value under a key, without the writer lock, and then takes the lock;
+    /// repeats this if the key was changed meanwhile. Returns nothing if the value is to be kept.
     #[allow(clippy::type_complexity)]
     fn decide<Q, T>(
         &self,
@@ -344,9 +345,9 @@ where
         }
     }
 
-    /// Puts what `update` makes of the value under a key in its place; answers whether there was one.
+    /// Replaces the value under a key by the result of `update`. Returns whether there was a value.
     ///
-    /// `update` runs when nobody's turn is taken, and again where the key was changed meanwhile.
+    /// `update` runs without the domain's writer lock, and again if the key was changed meanwhile.
     pub fn update<Q>(&self, key: &Q, mut update: impl FnMut(&V) -> V) -> bool
     where
         Q: Hash + Equivalent<K> + ?Sized,
@@ -363,10 +364,10 @@ where
         true
     }
 
-    /// Does with a key what `change` says when it has seen its value; answers whether that was
-    /// something else than to keep it.
+    /// Calls `change` with the value under a key, and makes the change that it returns. Returns
+    /// whether that was a change other than [`Change::Keep`].
     ///
-    /// `change` runs when nobody's turn is taken, and again where the key was changed meanwhile.
+    /// `change` runs without the domain's writer lock, and again if the key was changed meanwhile.
     ///
     /// ```
     /// use versioned_map::{Change, VersionedMap};
@@ -399,8 +400,8 @@ where
         true
     }
 
-    /// Puts a value under a key that is not there; answers whether it was not. Where it was, key and
-    /// value are dropped.
+    /// Inserts a value if the key is absent. Returns whether it was. If it was present, drops the
+    /// given key and value.
     pub fn try_insert(&self, key: K, value: V) -> bool {
         let hash = self.hash(&key);
         let mut turn = self.handle.turn();
@@ -415,9 +416,9 @@ where
         true
     }
 
-    /// Puts a value in the place of one that is equal to `known`; answers whether there was one.
+    /// Replaces a value that equals `known`. Returns whether there was one.
     ///
-    /// They are compared when nobody's turn is taken.
+    /// The comparison runs without the domain's writer lock.
     pub fn compare_and_set<Q>(&self, key: &Q, known: &V, value: V) -> bool
     where
         V: PartialEq,
@@ -435,12 +436,12 @@ where
         true
     }
 
-    /// Removes each key for which `keep` says no. Looks at the keys of the present state; a
-    /// commit for each that is removed. O(keys).
+    /// Removes each key for which `keep` returns `false`. Visits the keys of the present state, and
+    /// makes one commit per removed key. O(keys).
     ///
-    /// `keep` runs when nobody's turn is taken, and again where the key was changed meanwhile. Where all
-    /// have to go at once, [`Commit::publish_if_unchanged_since`](crate::Commit::publish_if_unchanged_since)
-    /// does that.
+    /// `keep` runs without the domain's writer lock, and again if the key was changed meanwhile. To
+    /// remove all keys at once, use
+    /// [`Commit::publish_if_unchanged_since`](crate::Commit::publish_if_unchanged_since).
     ///
     /// ```
     /// use versioned_map::VersionedMap;
@@ -463,7 +464,7 @@ where
         }
     }
 
-    /// Removes all keys; answers whether there were any. O(keys).
+    /// Removes all keys. Returns whether there were any. O(keys).
     pub fn clear(&self) -> bool {
         let map = self.map.number();
         let mut turn = self.handle.turn();
@@ -480,7 +481,7 @@ where
 }
 
 impl<K, V, S> Drop for VersionedMap<K, V, S> {
-    /// A commit: see "The end of a map" above.
+    /// Makes a commit: see "The end of a map" above.
     fn drop(&mut self) {
         let engine = self.handle.engine();
         if cfg!(loom) && std::thread::panicking() {

@@ -1,5 +1,6 @@
-//! Random histories of an etcd, cut into pages, fragments, breaks, compactions and restores: at
-//! each commit the store is what etcd was at that revision, and in the end what it is.
+//! Random histories of an etcd, cut into pages, fragments, broken connections, compactions and
+//! restores. At each commit the store must equal etcd at that revision, and at the end etcd's
+//! current state.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -38,7 +39,7 @@ const KEYS: [&str; 7] = [
 
 type Pods = BTreeMap<String, (u64, ServiceInfo)>;
 
-/// What etcd has, and how it came to it.
+/// The state of etcd, and its history.
 #[derive(Clone)]
 struct Etcd {
     cluster: u64,
@@ -46,7 +47,7 @@ struct Etcd {
     revision: u64,
     compacted: u64,
     pairs: BTreeMap<String, Pair>,
-    /// Of each revision what happened under the prefix, and the readable pods after it.
+    /// For each revision, the events under the prefix, and the readable pods after it.
     log: BTreeMap<u64, (Vec<Event>, Pods)>,
 }
 
@@ -72,7 +73,7 @@ impl Etcd {
         self.pairs.values().filter_map(read).collect()
     }
 
-    /// One transaction of several keys, or one of another prefix.
+    /// Writes one transaction of several keys, or one of another prefix.
     fn write(&mut self, dice: &mut Dice) {
         self.revision += 1;
         let mut events = Vec::new();
@@ -121,11 +122,11 @@ impl Etcd {
     }
 }
 
-/// A watch of the server's side.
+/// The server's side of a watch.
 struct Watch {
-    /// The next revision to be told.
+    /// The next revision to send.
     next: u64,
-    /// Where it began.
+    /// The revision at which it began.
     start: u64,
     trusted: bool,
 }
@@ -137,10 +138,11 @@ struct Run {
     reducer: Reducer,
     store: MemoryStore,
     watch: Option<Watch>,
-    /// Of each pod in the store: epoch, create revision, incarnation.
+    /// For each pod in the store: epoch, create revision, incarnation.
     seen: HashMap<String, (u64, u64, Revision)>,
     lists: usize,
-    /// It took another history for its own: one with the same newest pod and as many keys.
+    /// Whether the reducer accepted another history as its own: one with the same newest pod and
+    /// the same number of keys.
     is_fooled: bool,
     last: (u64, EtcdRevision),
 }
@@ -185,7 +187,7 @@ impl Run {
         let before = self.store.revision();
         Target::new(&self.store, "etcd").apply(what).unwrap();
         assert!(self.store.revision() <= before.next(), "one commit");
-        // The copy is what etcd was at that revision.
+        // The copy equals etcd at that revision.
         let pods = &self.etcd.log[&revision.get()].1;
         let copy = self.store.get_all_services().unwrap();
         let copy: BTreeMap<_, _> = copy
@@ -217,7 +219,7 @@ impl Run {
         self.seen = seen;
     }
 
-    /// One request, or one answer of the watch, which may fail at any place.
+    /// Does one request, or one answer of the watch. Either may fail at any point.
     fn step(&mut self, faults: bool) {
         match self.reducer.ask() {
             Ask::List { from, at } => {
@@ -289,7 +291,8 @@ impl Run {
         }
     }
 
-    /// Whether the list that is under way was empty once: one mistake is survived, two are not.
+    /// Returns whether the current list was already empty once: the reducer survives one mistake,
+    /// not two.
     fn was_empty(&self) -> bool {
         let Phase::List(listing) = &self.reducer.phase else {
             return false;
@@ -332,7 +335,7 @@ impl Run {
             ..Message::default()
         };
         let goes_on = self.tell_one(created, false);
-        // It may begin with what is long known.
+        // It may begin with changes that are already known.
         let early = self.dice.roll(3).min(from - self.etcd.compacted.min(from));
         let (next, trusted) = (from - early, self.dice.one_in(2));
         self.watch = goes_on.then_some(Watch {
@@ -373,7 +376,7 @@ impl Run {
             return;
         }
         if self.dice.one_in(3) {
-            // Old servers tell progress that runs ahead, new ones what is true.
+            // Old servers report progress that runs ahead; new ones report the truth.
             let revision = if watch.trusted {
                 watch.next.saturating_sub(1)
             } else {
@@ -398,9 +401,9 @@ impl Run {
         let until = self.etcd.revision.min(watch.next + self.dice.roll(4));
         let mut events = Vec::new();
         for (revision, (happened, _)) in self.etcd.log.range(watch.next..=until) {
-            // etcd#19179: of a watch that begins at the revision of a compaction, what was deleted
-            // there is lost. (A watch that is just there when it happens loses it as well, and
-            // nothing shows that.)
+            // etcd#19179: a watch that begins at the revision of a compaction does not deliver the
+            // deletions of that revision. (A watch that is exactly there during the compaction
+            // loses them as well, and nothing shows that.)
             let is_lost = |event: &Event| {
                 matches!(event, Event::Delete { .. })
                     && *revision == self.etcd.compacted
@@ -430,7 +433,7 @@ impl Run {
         self.watch = Some(watch);
     }
 
-    /// Whether the copy is what etcd was.
+    /// Returns whether the copy equals etcd at `revision`.
     fn is_as(&self, revision: u64) -> bool {
         let copy = self.store.get_all_services().unwrap();
         let pods = &self.etcd.log[&revision].1;
@@ -441,7 +444,7 @@ impl Run {
         copy.len() == pods.len() && copy.iter().all(is_same)
     }
 
-    /// How many lists there were; nothing where it was fooled.
+    /// Returns the number of lists, or `None` if the reducer was fooled.
     fn run(mut self) -> Option<usize> {
         for _ in 0..120 {
             if self.is_fooled {
@@ -470,8 +473,8 @@ impl Run {
         Some(self.lists)
     }
 
-    /// An older backup, which has come further or not when that is noticed; its cluster may have
-    /// another id.
+    /// Restores an older backup. It may or may not have moved on before that is noticed, and its
+    /// cluster may have another id.
     fn restore(&mut self) {
         let cluster = self.etcd.cluster;
         self.etcd = self.backup.clone();
@@ -487,7 +490,7 @@ impl Run {
 
 #[test]
 fn any_history_in_any_pieces_converges() {
-    // What a failure prints, to see it again.
+    // Set `HISTORY` to the seed that a failure printed, to repeat it.
     let seed = std::env::var("HISTORY")
         .ok()
         .and_then(|seed| seed.parse().ok());
@@ -502,7 +505,7 @@ fn any_history_in_any_pieces_converges() {
     }
     assert!(seed.is_some() || lists > 500, "{lists} lists are few");
     println!("fooled {fooled} times, {lists} lists");
-    // `docs/fleet.md` says what is not promised. It is two of 400 here; some 70 where nobody asks
-    // for the past.
+    // `docs/fleet.md` says what is not promised. Here it happens in two of 400 runs; it would be
+    // some 70 without the comparison with the past.
     assert!(fooled <= 20, "fooled {fooled} times");
 }

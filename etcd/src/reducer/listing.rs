@@ -1,4 +1,4 @@
-//! A list that is under way.
+//! A list in progress.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use crate::keys::{Place, Prefix};
 use crate::message::{Header, Page, Pair};
 use crate::values::{self, Unreadable};
 
-/// The pages so far, all of the revision of the first.
+/// The pages so far, all at the revision of the first one.
 pub(super) struct Listing {
     from: Vec<u8>,
     first: Option<Header>,
-    /// How many are to come, from the second page on.
+    /// The number of pairs still to come; `None` before the first page.
     rest: Option<u64>,
     pods: Vec<(ServiceInfo, Known)>,
     aside: BTreeMap<Vec<u8>, Unreadable>,
-    /// The revision of the pod that changed last, the pod, and what its value hashes to.
+    /// The pod that changed last: its revision, its key, and the hash of its value.
     newest: Option<(EtcdRevision, ServiceKey, u64)>,
     has_marker: bool,
-    /// The prefix was listed already, and found empty.
+    /// Whether a first list of the prefix was empty.
     pub(super) was_empty: bool,
 }
 
-/// A list that is whole.
+/// A complete list.
 pub(super) struct Listed {
     pub(super) header: Header,
     pub(super) pods: Vec<(ServiceInfo, Known)>,
@@ -55,7 +55,8 @@ impl Listing {
         }
     }
 
-    /// Takes a page; `is_empty` says that nothing is known yet. Answers when the list is whole.
+    /// Processes a page. `is_empty` says that nothing is known yet. Returns the list when it is
+    /// complete.
     pub(super) fn take(
         &mut self,
         prefix: &Prefix,

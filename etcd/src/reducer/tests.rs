@@ -1,4 +1,4 @@
-//! One test a fault, and what etcd says in them by hand.
+//! One test per fault, with etcd's messages written by hand.
 
 use service_registry::ServiceRegistration;
 
@@ -79,7 +79,7 @@ fn reducer() -> Reducer {
     Reducer::new(Prefix::new("/p/").unwrap(), Aside::default())
 }
 
-/// After a list of revision 10, and watching.
+/// A reducer that has taken a list of revision 10, and watches.
 fn synced(pairs: Vec<Pair>) -> Reducer {
     let mut reducer = reducer();
     assert!(reducer.listed(page(10, pairs)).unwrap().is_some());
@@ -135,7 +135,7 @@ fn a_list_comes_in_pages_of_one_revision() {
     assert_eq!(reducer.listed(first).unwrap(), None);
     let (from, at) = (b"/p/a/2\0".to_vec(), Some(10.into()));
     assert_eq!(reducer.ask(), Ask::List { from, at });
-    // The member has gone on meanwhile; the list is of the revision of its first page.
+    // The member has advanced meanwhile; the list has the revision of its first page.
     let commit = reducer
         .listed(page(15, vec![pair("b/1", 9, 9)]))
         .unwrap()
@@ -251,7 +251,7 @@ fn an_empty_list_is_believed_when_it_comes_twice() {
             anew: vec![]
         }
     );
-    // Nothing was there, and so nothing can go by mistake.
+    // The copy was empty, so an empty list cannot remove anything by mistake.
     reducer.told(
         Message {
             compacted: 40.into(),
@@ -303,7 +303,7 @@ fn what_was_there_of_an_answer_is_forgotten_when_the_connection_breaks() {
         }
     );
     reducer.proven(&page(11, vec![pair("a/1", 2, 3)])).unwrap();
-    // dotnet-etcd#310: it goes on where it was, and not from now on.
+    // dotnet-etcd#310: it continues where it was, not from the present.
     assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
     let whole = events(11, vec![put("a/1", 2, 11), put("a/2", 11, 11)]);
     let commit = changes(11, vec![saved("a/1", 11), registered("a/2", 11)]);
@@ -316,7 +316,7 @@ fn progress_moves_on_only_where_it_is_trusted() {
     let mut reducer = synced(vec![pair("a/1", 2, 3)]);
     assert_eq!(told(&mut reducer, events(15, vec![])), []);
     assert_eq!(reducer.applied(), 10.into());
-    // What it told before its events comes, and is not lost.
+    // Events after an early progress message are not lost.
     let late = events(15, vec![put("a/1", 2, 15)]);
     assert_eq!(
         told(&mut reducer, late),
@@ -325,7 +325,7 @@ fn progress_moves_on_only_where_it_is_trusted() {
 
     assert_eq!(reducer.told(events(20, vec![]), true), Told::default());
     assert_eq!(reducer.applied(), 20.into());
-    // In the midst of an answer, and of the past (etcd#20221).
+    // Progress inside an answer, and of a past revision (etcd#20221).
     let half = Message {
         fragment: true,
         ..events(21, vec![put("a/1", 2, 21)])
@@ -372,7 +372,7 @@ fn a_watch_from_the_future_that_shows_the_past_changes_nothing() {
     assert_eq!(reducer.applied(), 10.into());
 }
 
-/// etcd#17529, etcd#18089, etcd#19179 and others: whatever was skipped, and shows.
+/// etcd#17529, etcd#18089, etcd#19179 and others: any skipped change that shows later.
 #[test]
 fn a_change_that_was_skipped_and_shows_makes_it_list_again() {
     let skipped = [
@@ -401,7 +401,7 @@ fn a_change_that_was_skipped_and_shows_makes_it_list_again() {
     assert!(reducer.told(events(11, vec![foreign]), false).end.is_some());
 }
 
-/// etcd#17529: a slow watch skips what was compacted, and goes on as if nothing were missing.
+/// etcd#17529: a slow watch skips compacted revisions, and continues as if nothing were missing.
 #[test]
 fn a_version_that_does_not_follow_shows_what_was_skipped() {
     let known = || {
@@ -423,7 +423,7 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
     let skipped = [
         version(put("a/1", 2, 20), 6),
         version(put("a/1", 2, 20), 4),
-        // It was deleted in between.
+        // The key was deleted in between.
         version(put("a/1", 20, 20), 1),
         version(put("a/3", 15, 20), 2),
     ];
@@ -434,7 +434,7 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
         assert_eq!((told.commits.len(), told.end), (1, Some(SKIPPED)));
         assert!(is_listing(&reducer));
     }
-    // Nothing of the transaction is taken for known.
+    // No part of the transaction counts as known.
     let mut reducer = known();
     let new = version(put("a/5", 20, 20), 1);
     let skipped = version(put("a/1", 2, 20), 9);
@@ -444,15 +444,15 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
     assert_eq!(reducer.known.len(), 1);
 }
 
-/// PR 19251: a watch that begins at the revision of a compaction may lack its deletion. It begins
-/// at the revision that is applied, which etcd refuses if that is before the compaction.
+/// PR 19251: a watch that begins at the revision of a compaction may lack its deletion. The reducer
+/// begins at the applied revision, which etcd refuses if that is before the compaction.
 #[test]
 fn a_watch_begins_at_a_revision_that_is_known() {
     let mut reducer = synced(vec![pair("a/1", 2, 3)]);
     assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
     told(&mut reducer, events(11, vec![delete("a/1", 11)]));
     reducer.broken();
-    // Nothing is there to ask for but the marker.
+    // The marker is the only key to ask for.
     assert_eq!(
         reducer.ask(),
         Ask::Prove {
@@ -563,7 +563,7 @@ fn what_cannot_be_read_is_set_aside_and_takes_nothing_else_along() {
     assert_eq!(aside.len(), 1);
     assert_eq!(aside[0].key, b"/p/a/1");
     assert_eq!(aside[0].reason, Unreadable::Version(9));
-    // Again, after a break: it is known.
+    // The same event again, after a broken connection: it is known.
     reducer.broken();
     let proof = Page {
         count: 3,

@@ -1,4 +1,4 @@
-//! The requests: each is a transaction that says what must be there.
+//! The requests of a registration. Each write is a transaction with a precondition.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::call::until_answered;
 use crate::keys::Prefix;
 use crate::{Error, EtcdRevision, values, wire};
 
-/// Where a pod stands in etcd, and how to ask for it.
+/// The key of a pod in etcd, and the client with which to access it.
 pub(super) struct Entry {
     pub(super) client: Client,
     pub(super) key: String,
@@ -22,24 +22,24 @@ pub(super) struct Entry {
     pub(super) patience: Duration,
 }
 
-/// What a transaction found.
+/// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// What it expected, and so it was done, at this revision.
+    /// The precondition held, and the transaction was committed at this revision.
     Done(EtcdRevision),
-    /// No such key.
+    /// The key does not exist.
     Nothing,
-    /// The key, with another lease.
+    /// The key does not satisfy the precondition; its lease and revisions.
     Other {
         lease: i64,
         created: EtcdRevision,
         modified: EtcdRevision,
     },
-    /// The lease is not there any more.
+    /// The lease no longer exists.
     NoLease,
 }
 
-/// In the layout of etcd's resolver; the names are encoded as ours are.
+/// Returns the key in the layout of etcd's resolver. Encodes the names as in our own keys.
 pub(super) fn naming_key(prefix: &str, pod: &ServiceKey) -> String {
     let any = Prefix::new("/").expect("it is not empty");
     format!("{prefix}{}", &any.key(pod)[1..])
@@ -53,7 +53,7 @@ struct Endpoint<'a> {
     metadata: &'a std::collections::BTreeMap<String, String>,
 }
 
-/// `host:port`, an address of the sixth version in brackets.
+/// Returns `host:port`, with an IPv6 address in brackets.
 fn address(provider: &Provider) -> String {
     match provider.socket_addr() {
         Some(address) => address.to_string(),
@@ -62,7 +62,7 @@ fn address(provider: &Provider) -> String {
 }
 
 impl Entry {
-    /// A new lease.
+    /// Takes a new lease.
     pub(super) async fn grant(&self) -> Result<i64, Error> {
         let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
         let lease = self.client.lease_client();
@@ -73,16 +73,17 @@ impl Entry {
         Ok(granted.await?.id())
     }
 
-    /// Gives a lease back; the keys that are of it go. One attempt: it ends by itself.
+    /// Revokes a lease, which deletes its keys. Makes one attempt, because the lease also expires
+    /// by itself.
     pub(super) async fn revoke(&self, lease: i64) {
         let mut client = self.client.lease_client();
         let _ = timeout(self.patience, client.revoke(lease)).await;
     }
 
-    /// Whether a lease is there, as it was renewed. An error where nobody answers.
+    /// Renews a lease, and returns whether it exists. Returns an error if no answer comes.
     ///
-    /// Where the first answer takes long it asks a second time: the client may have another member
-    /// for that.
+    /// If the first answer takes long, sends a second request: the client may choose another member
+    /// for it.
     pub(super) async fn renew(&self, lease: i64) -> Result<bool, ()> {
         let first = self.renew_once(lease);
         let second = async {
@@ -106,7 +107,7 @@ impl Entry {
         let mut client = self.client.lease_client();
         match timeout(self.patience, client.keep_alive(lease)).await {
             Ok(Ok(_)) => Ok(true),
-            // Without a lease there is no stream, and this does not say whether it is that.
+            // The client returns this error if the lease is gone, but also for other reasons.
             Ok(Err(ClientError::LeaseKeepAliveError(_))) => {
                 match timeout(self.patience, client.time_to_live(lease, None)).await {
                     Ok(Ok(answer)) if answer.ttl() <= 0 => Ok(false),
@@ -117,29 +118,29 @@ impl Entry {
         }
     }
 
-    /// Writes the key where there is none.
+    /// Writes the key if it does not exist.
     pub(super) async fn create(&self, info: &ServiceInfo, lease: i64) -> Result<Found, Error> {
         let free = Compare::create_revision(self.key.as_str(), CompareOp::Equal, 0);
         self.change(free, self.puts(info, lease)).await
     }
 
-    /// Writes the key where it is of `lease`.
+    /// Writes the key if it has the lease `lease`.
     pub(super) async fn update(&self, info: &ServiceInfo, lease: i64) -> Result<Found, Error> {
         self.change(self.is_of(lease), self.puts(info, lease)).await
     }
 
-    /// Removes the key where it is of `lease`.
+    /// Removes the key if it has the lease `lease`.
     pub(super) async fn remove(&self, lease: i64) -> Result<Found, Error> {
         self.change(self.is_of(lease), self.deletes()).await
     }
 
-    /// Removes the key where nothing of it has changed since `modified`.
+    /// Removes the key if it has not changed since `modified`.
     pub(super) async fn remove_unchanged(&self, modified: EtcdRevision) -> Result<Found, Error> {
         let same = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, modified.to_wire());
         self.change(same, self.deletes()).await
     }
 
-    /// Looks whether the key is of `lease`.
+    /// Checks whether the key has the lease `lease`.
     pub(super) async fn look(&self, lease: i64) -> Result<Found, Error> {
         self.change(self.is_of(lease), Vec::new()).await
     }
@@ -212,7 +213,7 @@ fn found(answer: &TxnResponse) -> Found {
     Found::Nothing
 }
 
-/// As gRPC numbers it.
+/// Compares the numeric gRPC code.
 fn is_lease_not_found(error: &ClientError) -> bool {
     const NOT_FOUND: i32 = 5;
     matches!(error, ClientError::GRpcStatus(status) if status.code() as i32 == NOT_FOUND)

@@ -1,4 +1,4 @@
-//! The task that keeps a registration.
+//! The task that keeps a registration alive.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use super::registration::{Inner, RegistrationState};
 use crate::Error;
 use crate::backoff::Backoff;
 
-/// Renews the lease three times in a time to live, each time by a stream of its own: one that
-/// stays open ends with a leader, or hangs (etcd#15922). After each renewal it looks whether the
-/// key is still there, and ours.
+/// Renews the lease three times per time to live. Each renewal opens its own stream, because a
+/// stream that stays open ends with a change of leader, or hangs (etcd#15922). After each renewal,
+/// checks that the key still exists and has our lease.
 pub(super) async fn run(inner: Arc<Inner>) {
     let ttl = inner.entry.ttl;
     let mut lease = inner.held.lock().await.lease;
@@ -38,7 +38,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
 
 enum Kept {
     Is,
-    /// Nobody answered.
+    /// No answer came.
     Unknown,
     IsOver,
 }
@@ -54,8 +54,7 @@ fn lost(inner: &Inner) {
 }
 
 async fn keep(inner: &Inner, lease: &mut i64, renewed: &mut Instant) -> Kept {
-    // Whoever writes has it for as long as etcd does not answer, and the lease that is known must
-    // be renewed meanwhile.
+    // A writer holds the lock until etcd answers, and the known lease must be renewed meanwhile.
     if let Ok(held) = inner.held.try_lock() {
         *lease = held.lease;
     }
@@ -65,7 +64,7 @@ async fn keep(inner: &Inner, lease: &mut i64, renewed: &mut Instant) -> Kept {
         Ok(false) => lost(inner),
         Err(()) => return Kept::Unknown,
     }
-    // No longer than it takes until the next renewal is due.
+    // Ends before the next renewal is due.
     let looked = timeout(inner.entry.ttl / 3, async {
         let mut held = inner.held.lock().await;
         match inner.entry.look(held.lease).await? {
@@ -78,7 +77,7 @@ async fn keep(inner: &Inner, lease: &mut i64, renewed: &mut Instant) -> Kept {
     });
     match looked.await {
         Ok(Ok(None)) => Kept::Is,
-        // It was only thought to be lost.
+        // The registration was marked as lost, but is still there.
         Ok(Ok(Some(revision))) => {
             inner
                 .state

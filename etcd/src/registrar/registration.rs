@@ -1,4 +1,4 @@
-//! [`Registration`]: a pod that is registered, and kept so.
+//! [`Registration`]: a registered pod that is kept alive.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,26 +12,27 @@ use super::entry::{Entry, Found};
 use super::keeper;
 use crate::{Error, EtcdRevision};
 
-/// How a registration stands.
+/// The state of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RegistrationState {
-    /// It is in etcd since this revision, as far as is known: its lease was renewed within the
+    /// The pod is in etcd since this revision, as far as is known: its lease was renewed within the
     /// time to live.
     Registered(EtcdRevision),
-    /// Its lease could not be renewed for a time to live, or is lost; it is being taken anew.
+    /// The lease is lost, or could not be renewed for a time to live. The task is registering the
+    /// pod again.
     Lost,
-    /// Another process has registered under the same key since: this one is over.
+    /// Another process has since registered under the same key, so this registration has ended.
     Superseded,
-    /// It was deregistered.
+    /// The pod was deregistered.
     Ended,
 }
 
-/// A pod that is registered, and kept alive by a task. See
+/// A registered pod that a task keeps alive. Created by
 /// [`Registrar::register`](super::Registrar::register).
 ///
-/// Dropped, it ends the task, and the pod goes when its time to live has passed; so it does where
-/// the process dies. [`deregister`](Self::deregister) removes it at once.
+/// Dropping it ends the task, and the pod disappears after its time to live, as it does if the
+/// process dies. [`deregister`](Self::deregister) removes the pod at once.
 #[must_use = "dropped, it is not kept alive"]
 pub struct Registration {
     inner: Arc<Inner>,
@@ -41,7 +42,7 @@ pub struct Registration {
 
 pub(super) struct Inner {
     pub(super) entry: Entry,
-    /// Whoever writes to etcd holds it meanwhile.
+    /// A writer locks this until etcd answers.
     pub(super) held: Mutex<Held>,
     pub(super) state: watch::Sender<RegistrationState>,
 }
@@ -49,12 +50,12 @@ pub(super) struct Inner {
 pub(super) struct Held {
     pub(super) info: ServiceInfo,
     pub(super) lease: i64,
-    /// Our leases before: what is of one of them is ours.
+    /// Our earlier leases: a key with one of them is ours.
     pub(super) before: Vec<i64>,
 }
 
 impl Held {
-    /// Which key may be removed to make room for ours.
+    /// Returns whether a key with `lease` may be removed to make room for ours.
     fn may_remove(&self, lease: i64, takes_over: bool) -> bool {
         takes_over || self.before.contains(&lease)
     }
@@ -80,13 +81,14 @@ impl Registration {
         Ok(Registration { inner, key, task })
     }
 
-    /// `service:pod`.
+    /// Returns the key of the pod, `service:pod`.
     pub fn key(&self) -> &ServiceKey {
         &self.key
     }
 
-    /// The revision of etcd at which it was registered last: for
-    /// [`Replica::wait_for`](crate::Replica::wait_for). Zero while it is lost.
+    /// Returns the revision of etcd at which the pod was last registered, for
+    /// [`Replica::wait_for`](crate::Replica::wait_for). Zero unless it is
+    /// [`Registered`](RegistrationState::Registered).
     pub fn revision(&self) -> EtcdRevision {
         match self.state() {
             RegistrationState::Registered(revision) => revision,
@@ -94,37 +96,38 @@ impl Registration {
         }
     }
 
-    /// How it stands.
+    /// Returns the current state.
     pub fn state(&self) -> RegistrationState {
         *self.inner.state.borrow()
     }
 
-    /// Waits until the state is another one than `than`, and answers with it.
+    /// Waits until the state differs from `than`, and returns it.
     pub async fn state_other_than(&self, than: RegistrationState) -> RegistrationState {
         let mut seen = self.inner.state.subscribe();
         match seen.wait_for(|state| *state != than).await {
             Ok(state) => *state,
-            // Not while `self` has the sender.
+            // Cannot happen while `self` has the sender.
             Err(_) => RegistrationState::Ended,
         }
     }
 
-    /// Says how healthy the pod is, as of now: one transaction. Answers with its revision.
+    /// Sets the health status of the pod, as of now, with one transaction. Returns its revision.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out. Given up, it may
-    /// have been done, and is what the pod says when it is registered again.
+    /// Retries while etcd is unreachable, so call it with a timeout. If the future is dropped, the
+    /// change may have been made. It is also what the pod reports when it is registered again.
     ///
     /// # Errors
     ///
-    /// [`Superseded`](Error::Superseded), and then nothing was changed; [`Etcd`](Error::Etcd)
-    /// where etcd refuses; [`Store`](Error::Store) where the clock stands before 1970.
+    /// Returns [`Superseded`](Error::Superseded) if the registration has ended, and then nothing
+    /// was changed; [`Etcd`](Error::Etcd) if etcd refuses; [`Store`](Error::Store) if the clock is
+    /// before 1970.
     pub async fn set_health(&self, status: ServiceStatus) -> Result<EtcdRevision, Error> {
         let inner = &*self.inner;
         let mut held = inner.held.lock().await;
         if self.is_over() {
             return Err(Error::Superseded);
         }
-        // A clock that steps back must not make it a check of before.
+        // If the clock steps back, this check must still be later than the previous one.
         let now = SystemTime::now();
         let now = held
             .info
@@ -142,15 +145,15 @@ impl Registration {
         over.contains(&self.state())
     }
 
-    /// Removes the pod, and gives its lease back. What has been registered in its place since
-    /// stays. Answers with the revision from which on it is gone.
+    /// Removes the pod and revokes its lease. A newer registration under the same key stays.
+    /// Returns the revision at which the pod was removed.
     ///
-    /// It tries again while etcd cannot be reached, and so should have a time-out.
+    /// Retries while etcd is unreachable, so call it with a timeout.
     ///
     /// # Errors
     ///
-    /// [`Superseded`](Error::Superseded) where it was not there any more; [`Etcd`](Error::Etcd)
-    /// where etcd refuses.
+    /// Returns [`Superseded`](Error::Superseded) if the pod was already gone, and
+    /// [`Etcd`](Error::Etcd) if etcd refuses.
     pub async fn deregister(self) -> Result<EtcdRevision, Error> {
         let inner = &*self.inner;
         let held = inner.held.lock().await;
@@ -166,7 +169,8 @@ impl Registration {
 }
 
 impl Inner {
-    /// Brings the pod back where its key or its lease is gone; nothing where it was superseded.
+    /// Registers the pod again if its key or its lease is gone. Changes nothing in etcd if another
+    /// process has taken the key.
     pub(super) async fn restore(&self, held: &mut Held) -> Result<EtcdRevision, Error> {
         match self.entry.establish(held, false).await {
             Ok(revision) => {
@@ -185,13 +189,13 @@ impl Inner {
 }
 
 impl Entry {
-    /// Makes the key ours, as a new one, with whatever leases that takes. Who is registered there
-    /// already is removed if `takes_over`.
+    /// Creates the key as ours, with new leases as needed. If `takes_over`, first removes an
+    /// existing registration.
     async fn establish(&self, held: &mut Held, takes_over: bool) -> Result<EtcdRevision, Error> {
         loop {
             match self.create(&held.info, held.lease).await? {
                 Found::Done(revision) => return Ok(revision),
-                // An answer that was lost: it is ours already.
+                // An earlier answer was lost: the key is already ours.
                 Found::Other { lease, created, .. } if lease == held.lease => return Ok(created),
                 Found::Other {
                     lease, modified, ..
@@ -199,7 +203,7 @@ impl Entry {
                     self.remove_unchanged(modified).await?;
                 }
                 Found::Other { .. } => return Err(Error::Superseded),
-                // It went between the two.
+                // The key disappeared between the two operations.
                 Found::Nothing => {}
                 Found::NoLease => {
                     let lease = self.grant().await?;

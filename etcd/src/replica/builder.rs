@@ -1,4 +1,4 @@
-//! [`Builder`]: how a copy is to be kept.
+//! [`Builder`]: the options of a replica.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::Error;
 use crate::aside::Aside;
 use crate::keys::Prefix;
 
-/// As good as for ever, and still a time that can be added to now.
+/// Practically forever, but still safe to add to the current time.
 const LONG: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// How a copy is to be kept.
+/// The options of a [`Replica`].
 #[derive(Clone)]
 #[must_use = "it does nothing until it is started"]
 pub struct Builder {
@@ -41,50 +41,49 @@ impl Builder {
         }
     }
 
-    /// Under which keys the pods stand: `/service-registry/` unless this says otherwise. See
-    /// [`Prefix::new`].
+    /// Sets the prefix of the pods' keys. The default is `/service-registry/`. See [`Prefix::new`].
     pub fn prefix(mut self, prefix: impl Into<String>) -> Builder {
         self.prefix = prefix.into();
         self
     }
 
-    /// What the records of this copy have as their source: `etcd` unless this says otherwise. Two
-    /// replicas into one store need two names: each takes away what is of its source, and not
-    /// under its prefix.
+    /// Sets the source of the records of this copy. The default is `etcd`. Two replicas on one
+    /// store need different names: each removes the records of its source that are not under its
+    /// prefix.
     pub fn source(mut self, source: impl Into<String>) -> Builder {
         self.source = source.into();
         self
     }
 
-    /// After what time without a word the watch is asked whether it lives: 5 seconds unless this
-    /// says otherwise. The copy is stale at the latest a heartbeat and a
-    /// [patience](Self::patience) after the last sign of life.
+    /// Sets how long the watch may be silent before it is asked for a sign of life. The default is
+    /// 5 seconds. The copy is stale at the latest a heartbeat and a [patience](Self::patience)
+    /// after the last sign of life.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Builder {
         self.heartbeat = heartbeat.min(LONG);
         self
     }
 
-    /// How long an answer is waited for: 5 seconds unless this says otherwise.
+    /// Sets how long to wait for an answer. The default is 5 seconds.
     pub fn patience(mut self, patience: Duration) -> Builder {
         self.patience = patience.min(LONG);
         self
     }
 
-    /// The longest wait between two attempts to reach etcd: 5 seconds unless this says otherwise.
-    /// It begins with a hundredth of that, and doubles until something is achieved; each wait is
-    /// a random part of it.
+    /// Sets the longest wait between two attempts to reach etcd. The default is 5 seconds. The wait
+    /// begins at a hundredth of it, and doubles until there is progress; the actual wait is a
+    /// random part of that.
     pub fn longest_wait(mut self, wait: Duration) -> Builder {
         self.longest_wait = wait.min(LONG);
         self
     }
 
-    /// Begins to keep `store` as a copy, on the runtime that this is called on. It does not wait
-    /// for etcd: [`Replica::synced`] does.
+    /// Starts to keep `store` as a copy, on the runtime on which this is called. Does not wait for
+    /// etcd; [`Replica::synced`] does.
     ///
     /// # Errors
     ///
-    /// [`Prefix`](Error::Prefix), or [`Store`](Error::Store) where the source is no name or the
-    /// store is closed.
+    /// Returns [`Prefix`](Error::Prefix) if the prefix is invalid, and [`Store`](Error::Store) if
+    /// the source is not a valid name or the store is closed.
     #[allow(clippy::unused_async)] // To be called where there is a runtime.
     pub async fn start<S>(self, store: S) -> Result<Replica, Error>
     where
@@ -108,7 +107,7 @@ impl Builder {
     }
 }
 
-/// Shows nothing of the client, which has a password.
+/// Leaves out the client, which may have a password.
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")

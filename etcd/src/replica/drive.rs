@@ -1,4 +1,4 @@
-//! The task: it asks etcd what the reducer wants to know, and brings what comes of it into the
+//! The task of a replica: sends the requests of the reducer to etcd, and applies its commits to the
 //! store.
 
 use std::pin::pin;
@@ -25,14 +25,14 @@ use crate::state::Why;
 use crate::version::tells_progress_in_order;
 use crate::wire;
 
-/// How large a page of a list is meant to be, in bytes, and in keys. With each page etcd counts all
-/// keys that are left, so that small ones cost it more than they are worth. One that does not come
-/// in time is asked for in smaller ones, down to the last of these.
+/// The target size of a page of a list, in bytes and in keys. With each page etcd counts all keys
+/// that are left, so small pages cost it more than they are worth. If a page does not come in time,
+/// the next request is for a smaller one, down to the minimum.
 const PAGE: usize = 16 << 20;
 const SMALLEST_PAGE: usize = 64 << 10;
 const PAGE_KEYS: usize = 1 << 15;
 const FIRST_KEYS: usize = 256;
-/// How many keys are decoded before other tasks have their turn.
+/// How many keys are decoded before the task yields.
 const PART: usize = 1_024;
 
 pub(super) struct Driver<S> {
@@ -44,12 +44,11 @@ pub(super) struct Driver<S> {
     heartbeat: Duration,
     patience: Duration,
     backoff: Backoff,
-    /// How large pages are meant to be in this list, in bytes.
+    /// The target size of the pages of this list, in bytes.
     page: usize,
-    /// How many keys to ask for in a page.
+    /// The number of keys to request per page.
     limit: usize,
-    /// The page that comes next, if the reducer asks for it: it is on its way while the one before
-    /// it is decoded.
+    /// The next page, if the reducer asks for it. It is fetched while the previous one is decoded.
     ahead: Option<Ahead>,
     /// When the watch last showed a sign of life.
     alive: Instant,
@@ -61,7 +60,7 @@ struct Ahead {
     page: Task<Result<Page, Why>>,
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when this is dropped.
 struct Task<T>(JoinHandle<T>);
 
 impl<T> Drop for Task<T> {
@@ -70,7 +69,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-/// Tells the handle when the task has ended in whatever way.
+/// Notifies the handle when the task ends, for any reason.
 struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
@@ -104,7 +103,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         }
     }
 
-    /// Until the store is closed, or the task is aborted.
+    /// Runs until the store is closed, or the task is aborted.
     pub(super) async fn run(mut self) {
         let ending = Ending(self.shared.clone());
         loop {
@@ -132,7 +131,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
 
     fn end_of_range(&self) -> Vec<u8> {
         let mut end = self.prefix.as_str().as_bytes().to_vec();
-        // A prefix ends with a slash.
+        // A prefix ends with a slash, so this cannot overflow.
         *end.last_mut().expect("a prefix is not empty") += 1;
         end
     }
@@ -176,7 +175,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         Ok(())
     }
 
-    /// Asks for a page.
+    /// Requests a page.
     fn page(
         &self,
         from: Vec<u8>,
@@ -228,11 +227,11 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         }
     }
 
-    /// Brings one commit into the store, and then tells that it is there.
+    /// Applies one commit to the store, and then reports its revision.
     async fn commit(&mut self, commit: Commit) -> Result<(), Why> {
         let Commit { revision, what } = commit;
         let applied = match what {
-            // It takes as long as there are pods.
+            // The time grows with the number of pods.
             What::List { .. } => {
                 let target = self.target.clone();
                 let applied = tokio::task::spawn_blocking(move || target.apply(what)).await;
@@ -249,7 +248,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         Ok(())
     }
 
-    /// Follows a watch until it ends; always with a reason.
+    /// Follows a watch until it ends. Always returns an error.
     async fn watch(&mut self, from: EtcdRevision) -> Result<(), Why> {
         let options = WatchOptions::new()
             .with_range(self.end_of_range())
@@ -264,7 +263,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         let (mut requests, mut answers) = once(self.patience, begun).await?.split();
         self.shared.counts.watches.fetch_add(1, Relaxed);
         let mut trusted = false;
-        // Which member it is, the first message tells.
+        // The first message names the member.
         let (member, of_member) = tokio::sync::oneshot::channel();
         let mut member = Some(member);
         let mut trust = pin!(is_trusted(self.client.clone(), of_member));
@@ -289,7 +288,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
                     self.shared.trust(Some(trusted));
                 }
                 () = self.shared.poke.notified() => {
-                    // Where there is no room, questions are on their way.
+                    // If there is no room, earlier progress requests are still on their way.
                     let _ = timeout(Duration::ZERO, requests.request_progress()).await;
                 }
                 () = sleep_until(due.into()) => {
@@ -309,7 +308,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         let told = self.reducer.told(message, trusted);
         for commit in told.commits {
             self.commit(commit).await?;
-            // One answer may have thousands.
+            // One answer may have thousands of commits.
             tokio::task::consume_budget().await;
         }
         if let Some(why) = told.end {
@@ -326,7 +325,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
     }
 }
 
-/// The same page as smaller ones.
+/// Splits a page into smaller ones.
 fn parts(page: Page) -> impl Iterator<Item = Page> {
     let Page {
         header,
@@ -338,7 +337,7 @@ fn parts(page: Page) -> impl Iterator<Item = Page> {
     let mut is_first = true;
     std::iter::from_fn(move || {
         let part: Vec<_> = pairs.by_ref().take(PART).collect();
-        // A page without any is one, too.
+        // A page without pairs is one part.
         if part.is_empty() && !std::mem::take(&mut is_first) {
             return None;
         }
@@ -355,8 +354,9 @@ fn parts(page: Page) -> impl Iterator<Item = Page> {
     })
 }
 
-/// Whether the member that a watch is of tells progress in order. The client asks any member, and
-/// it has to be the same one: of five, 64 attempts miss it once in a million times.
+/// Returns whether the member that serves the watch reports progress in order. The client chooses
+/// any member for a request, and this needs the same one: of five, 64 attempts miss it once in a
+/// million times.
 async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>) -> bool {
     let Ok(member) = member.await else {
         return false;

@@ -1,4 +1,4 @@
-//! What the task tells its handle.
+//! The state that the task shares with its handle.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -9,21 +9,21 @@ use crate::aside::Aside;
 use crate::state::Why;
 use crate::{Error, EtcdRevision, State};
 
-/// What a replica has done so far, and has set aside now.
+/// Statistics of a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// How many histories of etcd there have been; two of them share no revisions.
+    /// The number of histories of etcd so far. Revisions of different histories cannot be compared.
     pub epoch: u64,
-    /// Lists that were brought into the store.
+    /// Lists that were committed to the store.
     pub lists: u64,
     /// Watches that began.
     pub watches: u64,
     /// Commits to the store, of lists and of watches.
     pub commits: u64,
-    /// Changes that were left out since the key is another source's.
+    /// Changes that were skipped because the key belongs to another source.
     pub skipped: u64,
-    /// Keys that cannot be read now.
+    /// Keys that currently cannot be read.
     pub set_aside: usize,
 }
 
@@ -40,10 +40,10 @@ pub(super) struct Status {
     pub(super) epoch: u64,
     pub(super) applied: EtcdRevision,
     pub(super) state: State,
-    /// Whether the server's word on the progress of the watch is to be trusted; `None` until its
-    /// version is known, and where there is no watch.
+    /// Whether the server reports the progress of the watch reliably; `None` until its version is
+    /// known, and while there is no watch.
     pub(super) trusted: Option<bool>,
-    /// What went wrong last, since it was synced.
+    /// The last failure since the copy was synced.
     pub(super) trouble: Option<Why>,
     pub(super) ended: Option<Why>,
 }
@@ -59,7 +59,7 @@ impl Status {
 
 pub(super) struct Shared {
     status: watch::Sender<Status>,
-    /// Somebody wants to know how far the watch is.
+    /// Notified when a caller needs the progress of the watch.
     pub(super) poke: Notify,
     pub(super) counts: Counts,
     pub(super) aside: Aside,
@@ -96,7 +96,7 @@ impl Shared {
         let _ = seen.changed().await;
     }
 
-    /// Everything up to `applied` is in the store.
+    /// Records that everything up to `applied` is in the store.
     pub(super) fn applied(&self, epoch: u64, applied: EtcdRevision) {
         self.status.send_if_modified(|status| {
             let is_new = (status.epoch, status.applied) != (epoch, applied);
@@ -108,7 +108,7 @@ impl Shared {
         });
     }
 
-    /// The watch lives.
+    /// Records that the watch is alive.
     pub(super) fn synced(&self) {
         self.status.send_if_modified(|status| {
             let revision = status.applied;
@@ -124,7 +124,7 @@ impl Shared {
             .send_if_modified(|status| std::mem::replace(&mut status.trusted, trusted) != trusted);
     }
 
-    /// The watch has ended, and showed its last sign of life at `since`; or it could not begin.
+    /// Records that the watch ended, with its last sign of life at `since`, or could not begin.
     pub(super) fn stale(&self, since: Instant, why: &Why) {
         self.status.send_modify(|status| {
             status.trouble = Some(why.clone());
