@@ -356,28 +356,28 @@ impl Reducer {
     /// Processes a message of the watch. `trusted` says whether this server reports progress after
     /// the events that belong to it.
     pub(crate) fn told(&mut self, message: Message, trusted: bool) -> Told {
-        let mut told = Told::default();
+        let mut outcome = Told::default();
         let Phase::Watch { fragments } = &mut self.phase else {
-            return told;
+            return outcome;
         };
         if message.header.revision == EtcdRevision::ZERO {
             let why = Why::Inconsistent("a message says not of which etcd it is");
-            told.end = Some(self.list_again(why));
-            return told;
+            outcome.end = Some(self.list_again(why));
+            return outcome;
         }
         let cluster = message.header.cluster;
         if self.home.is_some_and(|home| cluster != home.cluster) {
-            told.end = Some(self.list_again(Why::OtherEtcd));
-            return told;
+            outcome.end = Some(self.list_again(Why::OtherEtcd));
+            return outcome;
         }
         if message.compacted > EtcdRevision::ZERO {
-            told.end = Some(self.list_again(Why::Compacted));
-            return told;
+            outcome.end = Some(self.list_again(Why::Compacted));
+            return outcome;
         }
         fragments.extend(message.events);
         if let Some(said) = message.canceled {
             self.broken();
-            told.end = Some(Why::Canceled(said));
+            outcome.end = Some(Why::Canceled(said));
         } else if message.created || message.fragment {
             // Its events follow in the next message.
         } else if fragments.is_empty() {
@@ -387,12 +387,12 @@ impl Reducer {
             }
         } else {
             let events = std::mem::take(fragments);
-            if let Err(why) = self.happened(events, &mut told.commits) {
+            if let Err(why) = self.happened(events, &mut outcome.commits) {
                 self.has_skipped = true;
-                told.end = Some(self.list_again(why));
+                outcome.end = Some(self.list_again(why));
             }
         }
-        told
+        outcome
     }
 
     /// Processes the events of a complete answer, which may span several revisions.

@@ -1,4 +1,4 @@
-//! Whether a report is whole: of this form, complete, and in agreement with itself.
+//! Checks that a report is valid, complete and consistent.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,13 +8,12 @@ use crate::model::{Report, SCHEMA_VERSION, cells};
 use crate::output::json;
 use crate::words;
 
-/// So many faults are named, and the rest counted.
+/// The number of faults that are listed; the rest are counted.
 const MOST: usize = 40;
 
-/// Reads a report and looks for everything in it that cannot be. What follows from the
-/// samples is computed again by `complete`, which fills in the values and ratios of the
-/// rows, the noise and the answers. Each fault says where it stands:
-/// `/cells/3/rows/0/value/low: ...`; what it quotes of the file holds no control characters.
+/// Reads a report and finds all its faults. `complete` computes the values and ratios of the rows,
+/// the noise and the answers again from the samples. Each fault names its place:
+/// `/cells/3/rows/0/value/low: ...`; quotes from the file have no control characters.
 pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec<String>> {
     let value = json(bytes).map_err(|fault| vec![fault])?;
     let mut faults = Faults::default();
@@ -33,8 +32,8 @@ pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Repo
     if faults.0.is_empty() { Ok(report) } else { Err(faults.named()) }
 }
 
-/// Reads a report that may contradict itself, to render or compare it: only its form is
-/// looked at. Control characters in its texts are replaced.
+/// Reads a report that may be inconsistent, to render or compare it: checks only its form. Replaces
+/// control characters in its texts.
 pub(crate) fn read(bytes: &[u8]) -> Result<Report, String> {
     let mut value = json(bytes)?;
     clean(&mut value);
@@ -64,7 +63,7 @@ impl Faults {
     }
 }
 
-/// The file as JSON, of the version that this program knows.
+/// Parses the file as JSON, and checks that this program knows its version.
 fn json(bytes: &[u8]) -> Result<Value, String> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| format!("not JSON: {error}"))?;
@@ -81,22 +80,22 @@ fn parse(value: Value) -> Result<Report, String> {
     serde_json::from_value(value).map_err(|error| words::clean(&format!("no report: {error}")))
 }
 
-/// Replaces in every text what would command a terminal.
+/// Replaces terminal control characters in every text.
 fn clean(value: &mut Value) {
     json::change(value, "", &mut |_, leaf| {
         if let Value::String(text) = leaf {
-            // A text that nobody reads to its end would keep whoever draws it busy.
+            // An endless text would keep the renderer busy.
             *text = words::clean(&words::short(text, 10_000));
         }
     });
-    // The only names that are not those of fields.
+    // The only keys that are not field names.
     if let Some(crates) = value.pointer_mut("/context/crates").and_then(Value::as_object_mut) {
         let all = std::mem::take(crates).into_iter();
         *crates = all.map(|(name, version)| (words::clean(&name), version)).collect();
     }
 }
 
-/// Holds it against the JSON Schema of the types.
+/// Validates it against the JSON Schema of the types.
 fn validate(value: &Value, faults: &mut Faults) {
     let schema = serde_json::to_value(schemars::schema_for!(Report)).unwrap_or_default();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema);
@@ -111,7 +110,7 @@ fn validate(value: &Value, faults: &mut Faults) {
     }
 }
 
-/// Each text, number and truth by its place, and how long each list is.
+/// Lists each text, number and boolean by its place, and the length of each list.
 fn leaves(at: &str, value: &Value, found: &mut Map<String, Value>) {
     match value {
         Value::Array(values) => {
@@ -185,7 +184,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
         faults.expect(run.dropped <= run.slices, || {
             format!("{at}/dropped: {} of {} slices", run.dropped, run.slices)
         });
-        // An open loop has one figure for all slices of a life; one slice yields every metric.
+        // An open loop has one figure for all slices of a life; each slice yields every metric.
         let mut kept = HashMap::new();
         for row in report.rows.iter().filter(|row| row.id.scenario == *name) {
             let measured = row.samples.iter().chain(&row.again).flatten().flatten().count();
@@ -232,13 +231,13 @@ fn rows(report: &Report, faults: &mut Faults) {
     }
 }
 
-/// Computes again what follows from the samples.
+/// Computes all derived figures again from the samples.
 fn derived(report: &Report, complete: impl Fn(&mut Report), faults: &mut Faults) {
     let mut again = report.clone();
     again.answers.clear();
     again.noise.clear();
     complete(&mut again);
-    // Both with the digits of a file.
+    // Both with as many digits as in a file.
     let [stated, found] = [report, &again].map(|report| {
         let mut all = Map::new();
         let value = json::value(report).unwrap_or_default();

@@ -37,7 +37,7 @@ pub struct Task {
 /// the stage is open or has ended well, or why the store did not do what it was to do.
 pub(crate) type Reply = Result<Slice, Fault>;
 
-/// Measures as the parent says, until it says no more.
+/// Measures at the parent's requests, until there are no more.
 pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Fault>) -> ExitCode {
     end_with_parent();
     let task = serde_json::from_str(task).map_err(|error| Fault::new(format!("no task: {error}")));
@@ -58,11 +58,11 @@ pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Faul
             return said;
         }
     }
-    // Not by returning: threads of the stage may still wait at a barrier.
+    // Does not return: threads of the stage may still wait at a barrier.
     std::process::exit(0);
 }
 
-/// A parent that does not listen any more is gone.
+/// If the parent no longer listens, it has ended.
 fn say(reply: &Reply) -> ExitCode {
     let mut line = serde_json::to_string(reply).expect("a reply is made of texts and numbers");
     line.push('\n');
@@ -73,13 +73,13 @@ fn say(reply: &Reply) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Lets this process be killed when its parent ends, however that happens: a store that
-/// hangs does not read the end of its input.
+/// Makes the kernel kill this process when its parent ends for any reason: a store that hangs does
+/// not notice the end of its input.
 pub fn end_with_parent() {
     #[cfg(target_os = "linux")]
     {
         use nix::sys::{prctl, signal::Signal};
-        // Fails for nothing but a signal that does not exist.
+        // Fails only for a signal that does not exist.
         let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     }
 }

@@ -1,12 +1,12 @@
 //! What changed from one report to the next.
 //!
-//! Two runs met different minutes of a machine, or different machines, and no round had
-//! both in it. So a contender is compared by its ratio to the reference of its scenario,
-//! which both were paired with, and only the reference itself, and what has no reference,
-//! by its value: that on the same machine alone. The two runs are independent, so that the
-//! logarithms of their intervals add up as squares do. A change is one whose interval lies
-//! wholly outside 3 %, or outside the noise floor of the scenario in either run where that
-//! is wider; of what is counted, one of more than half a per cent.
+//! Two runs are from different minutes of a machine, or from different machines, and share no
+//! round. So a contender is compared by its ratio to the reference of its scenario, with which both
+//! runs paired it. The reference itself, and scenarios without a reference, are compared by value,
+//! and only on the same machine. The two runs are independent, so the logarithms of their intervals
+//! add up as squares do. A change is a ratio whose interval lies wholly outside 3 %, or outside the
+//! noise floor of the scenario in either run if that is wider; for counted figures, a difference of
+//! more than half a per cent.
 
 use std::collections::HashMap;
 
@@ -16,33 +16,33 @@ use crate::words::{self, plural};
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Changes {
-    /// Why the two should not be compared, or not like this.
+    /// Why the two should not be compared, or only with care.
     pub(crate) warnings: Vec<String>,
-    /// What both have, in the order of the new report.
+    /// The entries of both reports, in the order of the new one.
     pub(crate) rows: Vec<Change>,
-    /// What only the old report has.
+    /// The entries of the old report only.
     pub(crate) gone: Vec<String>,
-    /// What only the new report has.
+    /// The entries of the new report only.
     pub(crate) added: Vec<String>,
-    /// Questions that have another answer now: the question, the old answer, the new one.
+    /// Questions whose answer has changed: the question, the old answer, the new one.
     pub(crate) answers: Vec<[String; 3]>,
 }
 
-/// A contender in a metric of a cell that both reports have.
+/// A contender in a metric of a cell, in both reports.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
-    /// Where.
+    /// The cell and metric.
     pub(crate) place: Place,
-    /// Who.
+    /// The contender.
     pub(crate) contender: String,
-    /// What it costs now next to what it did; more than 1 is slower.
+    /// The new cost over the old one; more than 1 is slower.
     pub(crate) ratio: Interval,
-    /// Whether that is a change, and no noise.
+    /// Whether that is a change rather than noise.
     pub(crate) changed: bool,
 }
 
 impl Change {
-    /// Which it is, in words.
+    /// Returns its description in words.
     pub(crate) fn name(&self) -> String {
         format!("{}, {}", self.contender, name(&self.place))
     }
@@ -100,11 +100,11 @@ fn machine(report: &Report) -> (&str, usize, &str) {
     (&machine.cpu, machine.cores, &report.context.toolchain.target)
 }
 
-/// What one figure is next to another that has nothing to do with it.
+/// Returns the ratio of two independent figures.
 fn over(old: Interval, new: Interval) -> Interval {
     let positive = |own: Interval| own.low > 0.0 && own.value > 0.0 && own.high.is_finite();
     if !positive(old) || !positive(new) {
-        // There are no ratios to nothing: equal, or infinitely more or less.
+        // A ratio to zero does not exist: equal, or infinitely more or less.
         let value = match (old.value > 0.0, new.value > 0.0) {
             (false, true) => f64::INFINITY,
             (true, false) => 0.0,
@@ -120,7 +120,7 @@ fn over(old: Interval, new: Interval) -> Interval {
     Interval { value, low: value * (-below).exp(), high: value * above.exp() }
 }
 
-/// What a context says that a run of other code has in common with this one.
+/// Returns the parts of a context that a run of other code should share with this one.
 const FACTS: [&str; 13] = [
     "/machine/cpu",
     "/machine/cores",
@@ -137,7 +137,7 @@ const FACTS: [&str; 13] = [
     "/seed",
 ];
 
-/// What makes the two runs different in more than the code.
+/// Lists the differences of the two runs other than the code.
 fn warnings(old: &Report, new: &Report) -> Vec<String> {
     let [was, is] = [&old.context, &new.context];
     let values = [was, is].map(|context| serde_json::to_value(context).unwrap_or_default());
@@ -177,7 +177,7 @@ fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
 }
 
 impl Changes {
-    /// What changed, the largest change first.
+    /// Lists the changes, the largest first.
     pub(crate) fn changed(&self) -> impl Iterator<Item = &Change> {
         let mut changed: Vec<&Change> = self.rows.iter().filter(|row| row.changed).collect();
         let extent = |row: &Change| row.ratio.value.ln().abs();
@@ -185,7 +185,7 @@ impl Changes {
         changed.into_iter()
     }
 
-    /// How much changed, in sentences.
+    /// Summarizes the changes in sentences.
     pub(crate) fn sentences(&self) -> Vec<String> {
         let (less, more): (Vec<_>, Vec<_>) = self.changed().partition(|row| row.ratio.value < 1.0);
         let mut said = vec![format!(
@@ -194,7 +194,7 @@ impl Changes {
             cost(less.len()),
             cost(more.len()),
         )];
-        // Even where nothing has changed, some intervals miss the truth.
+        // Even if nothing has changed, some intervals miss the truth.
         if self.rows.len() >= 40 && !(less.is_empty() && more.is_empty()) {
             said.push(
                 "Of many figures a few look changed by chance: believe a pattern, not a single row.".into(),
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::synthetic;
 
-    /// Scales what one contender costs in one scenario.
+    /// Scales the costs of one contender in one scenario.
     fn scaled(report: &Report, contender: &str, by: f64) -> Report {
         let mut report = report.clone();
         let rows = report.rows.iter_mut();
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(near.changed().count(), 0);
     }
 
-    /// A machine that is twice as slow in everything changes nothing.
+    /// A machine that is twice as slow in everything is not a change.
     #[test]
     fn of_another_machine_only_ratios_are_compared() {
         let old = synthetic::quick();

@@ -1,9 +1,9 @@
-//! Who is measured.
+//! The contenders.
 //!
-//! A contender is a [`Subject`] with a name. On the level of the
-//! map stand our stores, by their public interface, beside bare maps; on that of the
-//! registry our stores beside what a user would write instead. Everybody has the same
-//! hasher and allocator. What they are called and promise stands in `contender/who.json`.
+//! A contender is a [`Subject`] with a name. On the level of the map, our stores run through their
+//! public interface beside bare maps; on that of the registry, beside what a user would write
+//! instead. All have the same hasher and allocator. Their names and promises are in
+//! `contender/who.json`.
 
 pub mod bare;
 pub mod dash_registry;
@@ -30,41 +30,41 @@ use crate::workload;
 
 pub use ours::{Held, Store};
 
-/// A contender: what it is, and how a stage for it is made.
+/// A contender: its description, and how to create a stage for it.
 #[derive(Clone, Debug)]
 pub struct Contender {
-    /// What it is called, and what it promises.
+    /// Its name and its promises.
     pub info: ContenderInfo,
     open: workload::Open,
 }
 
 impl Contender {
-    /// A contender that threads can share.
+    /// Creates a contender that threads can share.
     pub fn shared<S: Shared>(info: ContenderInfo) -> Contender {
         Contender { info, open: workload::shared::<S> }
     }
 
-    /// A contender of one thread.
+    /// Creates a contender for one thread.
     pub fn alone<S: Subject>(info: ContenderInfo) -> Contender {
         Contender { info, open: workload::alone::<S> }
     }
 
-    /// A stage for it: the contender in a cell, filled and warm.
+    /// Creates its stage: the contender in a cell, filled and warm.
     ///
     /// # Errors
     ///
-    /// Where the system has no threads to give, the cell describes what cannot be run, or
-    /// the contender answers wrongly.
+    /// Returns an error if the system can start no more threads, the cell describes something that
+    /// cannot run, or the contender answers wrongly.
     pub fn open(&self, cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
         (self.open)(cell, seed).map_err(|fault| fault.at(&self.info.id))
     }
 }
 
-/// A contender by its id.
+/// Finds a contender by its id.
 ///
 /// # Errors
 ///
-/// Where there is none, with the ids that there are.
+/// Returns an error with all known ids if there is none.
 pub fn find(id: &str) -> Result<&'static Contender, Fault> {
     let found = all().iter().find(|contender| contender.info.id == id);
     found.ok_or_else(|| {
@@ -73,7 +73,7 @@ pub fn find(id: &str) -> Result<&'static Contender, Fault> {
     })
 }
 
-/// What a contender from outside the crate is called; more can be filled in.
+/// Describes a contender from outside the crate; the caller can fill in more.
 pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
     ContenderInfo {
         id: id.into(),
@@ -85,32 +85,32 @@ pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
     }
 }
 
-/// Contenders from outside of this crate, and the level on which they are measured.
+/// Contenders from outside this crate, and the level of each.
 static GUESTS: OnceLock<Vec<(Level, Contender)>> = OnceLock::new();
 
-/// Lets contenders from outside take part, each in all scenarios of its level in which stores
-/// are shared. The first call counts.
+/// Adds contenders from outside, each to all scenarios of its level in which stores are shared.
+/// Only the first call has an effect.
 ///
 /// # Errors
 ///
-/// Where one has the id of somebody who is there already.
+/// Returns an error if an id is already taken.
 pub fn invite(guests: Vec<(Level, Contender)>) -> Result<(), Fault> {
     let known = own().into_iter().map(|known| known.info.id);
     let invited = guests.iter().map(|(_, guest)| guest.info.id.clone());
     if let Some(id) = known.chain(invited).duplicates().next() {
         return Err(Fault(format!("there is a contender {id:?} already")));
     }
-    // Whoever calls again finds the first ones.
+    // A second call finds the first contenders.
     let _ = GUESTS.set(guests);
     Ok(())
 }
 
-/// Who was invited.
+/// Returns the added contenders.
 pub fn guests() -> &'static [(Level, Contender)] {
     GUESTS.get().map_or(&[], Vec::as_slice)
 }
 
-/// All contenders, in the order of the tables. Nobody is invited any more then.
+/// Returns all contenders, in the order of the tables. After this, no more can be added.
 pub fn all() -> &'static [Contender] {
     static ALL: LazyLock<Vec<Contender>> = LazyLock::new(|| {
         let guests = guests().iter().map(|(_, guest)| guest.clone());
@@ -119,7 +119,7 @@ pub fn all() -> &'static [Contender] {
     &ALL
 }
 
-/// Those of this program.
+/// The contenders of this program.
 fn own() -> Vec<Contender> {
     use telling::Telling;
     use tokio::sync::broadcast::Sender;

@@ -1,4 +1,4 @@
-//! Where, with what and how a run was made.
+//! The context of a run: machine, build and options.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use sysinfo::System;
 use crate::machine::{Used, processors};
 use crate::model::{ContenderInfo, Context, Machine, Toolchain};
 
-/// The crates that measure, and on which those stand that contenders are built on.
+/// The crates that measure, and those that contenders are built on.
 const CRATES: [&str; 10] = [
     "arc-swap",
     "foldhash",
@@ -27,8 +27,8 @@ const CRATES: [&str; 10] = [
 
 const LOCK_FILE: &str = include_str!("../../Cargo.lock");
 
-/// Everything that can be said before the start. `effort` is the name of how much is
-/// measured, `rules` what was fixed for it.
+/// Collects everything that is known before the start. `effort` is the name of the effort, `rules`
+/// are its fixed rules.
 pub fn context(
     command: String,
     effort: &str,
@@ -73,7 +73,7 @@ pub fn context(
     }
 }
 
-/// What this machine does not have.
+/// Lists what this machine lacks.
 fn lacks() -> Vec<String> {
     let mut lacks = Vec::new();
     if processors() == 1 {
@@ -93,7 +93,7 @@ fn lacks() -> Vec<String> {
     lacks
 }
 
-/// The SHA-256 of the lock file that this was built with.
+/// Returns the SHA-256 of the lock file of this build.
 fn lock_file() -> String {
     let digest = Sha256::digest(LOCK_FILE);
     digest.iter().fold(String::new(), |mut text, byte| {
@@ -124,12 +124,12 @@ fn machine() -> Machine {
     }
 }
 
-/// How many processes wanted to run in the last minute.
+/// Returns the load average of the last minute.
 pub fn load() -> f64 {
     System::load_average().one
 }
 
-/// A version without what whoever built it has appended: that may name a machine.
+/// Returns a version without the suffix of its builder, which may name a machine.
 fn bare(version: &str) -> &str {
     version.split('-').next().unwrap_or_default().trim()
 }
@@ -149,10 +149,10 @@ fn toolchain() -> Toolchain {
     }
 }
 
-/// Asks git about the folder that this was built from.
+/// Asks git about the source folder of this build.
 fn git(arguments: &[&str]) -> Option<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    // Not the repository of somebody who has vendored this crate.
+    // Excludes the repository of a project that has vendored this crate.
     root.join(".git").exists().then_some(())?;
     answer(Command::new("git").arg("-C").arg(root).args(arguments))
 }
@@ -162,7 +162,7 @@ fn answer(command: &mut Command) -> Option<String> {
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
 
-/// The versions of some crates from a lock file. Where there are several, all.
+/// Reads the versions of some crates from a lock file; all versions if there are several.
 fn versions(lock: &str, crates: &[&str]) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
     for package in lock.split("[[package]]") {

@@ -1,12 +1,11 @@
-//! An allocator that counts what is asked of it, while somebody wants to know.
+//! An allocator that counts its calls, while a count is in progress.
 //!
-//! It passes everything on to another one. What measures times and what counts
-//! memory is the same program, so that both measure the same machine code; while
-//! nobody counts, an allocation costs one more load of a flag that never changes,
-//! which stays in the nearest cache.
+//! It forwards every call to another allocator. Times and memory are measured by the same program,
+//! so that both measure the same machine code. While nothing counts, an allocation costs one more
+//! load of a flag that never changes, and stays in the nearest cache.
 //!
-//! Counted is what is asked for, of all threads together: what an allocator keeps
-//! beyond that, to round up or to reuse, is not the store's doing.
+//! It counts requested bytes, of all threads together: what an allocator keeps beyond that, to
+//! round up or to reuse, is not due to the store.
 
 // For the one impl of `GlobalAlloc`, which is an unsafe trait.
 #![allow(unsafe_code)]
@@ -16,20 +15,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Whether somebody counts. Relaxed, like all counts: it is set before what is
-/// counted begins, by the thread that begins it, and whoever starts a thread
-/// synchronises with it.
+/// Whether a count is in progress. Relaxed, like all counts: the thread that begins the counted
+/// work sets it first, and starting a thread synchronises with it.
 static ON: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
 static LIVE: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
 
-/// The allocator of everybody.
+/// The global allocator.
 #[global_allocator]
 static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
 
-/// A global allocator that passes everything on to `A`, and counts while a
-/// [`Count`] is there.
+/// A global allocator that forwards to `A`, and counts while a [`Count`] exists.
 #[derive(Debug, Default)]
 struct Counting<A>(A);
 
@@ -88,8 +85,8 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
     }
 }
 
-/// Counts from [`begin`](Count::begin) until it is dropped. There is one at a time in a
-/// process, which others wait for.
+/// Counts from [`begin`](Count::begin) until it is dropped. There is one at a time in a process;
+/// others wait for it.
 #[derive(Debug)]
 pub(crate) struct Count {
     live: i64,
@@ -98,7 +95,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// Begins to count.
+    /// Starts counting.
     pub(crate) fn begin() -> Count {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,18 +105,18 @@ impl Count {
         Count { live, allocations: ALLOCATIONS.load(Relaxed), _alone: alone }
     }
 
-    /// How many calls got memory so far.
+    /// Returns the number of allocating calls so far.
     pub(crate) fn allocations(&self) -> i64 {
         ALLOCATIONS.load(Relaxed) - self.allocations
     }
 
-    /// Bytes that were asked for since the beginning, and have not been given back.
-    /// Less than nothing where more was given back.
+    /// Returns the bytes that were requested since the beginning and not given back. Negative if
+    /// more was given back.
     pub(crate) fn live(&self) -> i64 {
         LIVE.load(Relaxed) - self.live
     }
 
-    /// The most that was live since the beginning.
+    /// Returns the maximum of live bytes since the beginning.
     pub(crate) fn peak(&self) -> i64 {
         PEAK.load(Relaxed) - self.live
     }
@@ -140,7 +137,7 @@ mod tests {
         let count = Count::begin();
         let kept = vec![0_u8; 1 << 28];
         drop(std::hint::black_box(vec![0_u8; 1 << 29]));
-        // Other tests get and give back memory meanwhile, but not as much.
+        // Other tests allocate and free memory meanwhile, but not as much.
         assert!(count.allocations() >= 2);
         assert!((7 << 25..9 << 25).contains(&count.live()), "{}", count.live());
         assert!(count.peak() >= 23 << 25);

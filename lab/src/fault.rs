@@ -1,20 +1,21 @@
-//! What ends a run.
+//! The error that ends a run.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a run, or a part of it, ended: a sentence that says who did what, and where.
+/// Why a run, or a part of it, ended: a sentence that names the contender, the operation and the
+/// place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault(pub String);
 
 impl Fault {
-    /// A fault of these words.
+    /// Creates a fault with this text.
     pub fn new(what: impl Into<String>) -> Fault {
         Fault(what.into())
     }
 
-    /// The same fault, with where it happened in front: `burst-30x100, dashmap: ...`.
+    /// Returns the fault with its place in front: `burst-30x100, dashmap: ...`.
     #[must_use]
     pub fn at(self, place: impl fmt::Display) -> Fault {
         Fault(format!("{place}: {}", self.0))
@@ -29,7 +30,7 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// So that a task can fail by what it does, or by what it writes to.
+/// Lets a task fail with its own faults or with I/O errors.
 impl From<Fault> for std::io::Error {
     fn from(fault: Fault) -> std::io::Error {
         std::io::Error::other(fault)

@@ -1,7 +1,7 @@
-//! Who registers: pods by number, in names of equal size.
+//! The pods that are registered: by number, in names of equal size.
 //!
-//! Pod 427 of a fleet with ten pods a name is `service-00042:pod-7`. It wants to hear of
-//! the names before its own, so that each group has as many subscribers as the next.
+//! Pod 427 of a fleet with ten pods per name is `service-00042:pod-7`. It subscribes to the names
+//! before its own, so that all groups have equally many subscribers.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, SystemTime};
@@ -14,10 +14,10 @@ use service_registry::{
 
 use crate::scenario::Holds;
 
-/// The source of all that is random in the workload: the same on every platform.
+/// The source of randomness of the workload: the same on every platform.
 pub type Dice = rand::rngs::Xoshiro256PlusPlus;
 
-/// Dice from a seed and what they are for.
+/// Creates dice from a seed and their purpose.
 pub fn dice(seed: u64, purpose: &str) -> Dice {
     // FNV-1a
     let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -26,7 +26,7 @@ pub fn dice(seed: u64, purpose: &str) -> Dice {
     Dice::seed_from_u64(seed ^ purpose)
 }
 
-/// The numbers from 0 to `n`, in random order.
+/// Returns the numbers below `n` in random order.
 pub fn shuffled(n: usize, dice: &mut Dice) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(dice);
@@ -38,12 +38,12 @@ pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-/// So many seconds after it.
+/// Returns the instant `seconds` after it.
 pub fn later(seconds: u64) -> SystemTime {
     epoch() + Duration::from_secs(seconds)
 }
 
-/// When a pod was checked first: each at a time of its own.
+/// Returns the time of a pod's first check; each pod has another one.
 pub fn first_check(pod: usize) -> SystemTime {
     epoch() + Duration::from_nanos(pod as u64)
 }
@@ -53,27 +53,27 @@ pub fn first_check(pod: usize) -> SystemTime {
 pub struct Fleet(pub Holds);
 
 impl Fleet {
-    /// How many names there are.
+    /// Returns the number of names.
     pub fn names(self) -> usize {
         self.0.services.div_ceil(self.0.pods_per_name).max(1)
     }
 
-    /// The name of a pod's service.
+    /// Returns the name of a pod's service.
     pub fn name(self, pod: usize) -> String {
         format!("service-{:05}", pod / self.0.pods_per_name)
     }
 
-    /// The key of a pod.
+    /// Returns the key of a pod.
     pub fn key(self, pod: usize) -> String {
         format!("{}:pod-{}", self.name(pod), pod % self.0.pods_per_name)
     }
 
-    /// The key of a pod that never registers: as long as the others.
+    /// Returns the key of a pod that never registers, of the same length as the others.
     pub fn absent_key(self, pod: usize) -> String {
         self.key(pod).replacen("service-", "absent--", 1)
     }
 
-    /// The groups that a pod is subscribed to.
+    /// Returns the groups to which a pod is subscribed.
     pub fn groups(self, pod: usize) -> Vec<String> {
         let Holds { pods_per_name: pods, subscribers_per_group: subscribers, .. } = self.0;
         let before = (0..).take_while(|before| pod % pods + before * pods < subscribers);
@@ -82,11 +82,11 @@ impl Fleet {
         before.map(|before| self.name(group(before) * pods)).collect()
     }
 
-    /// A fresh record of a pod, which shares nothing with another.
+    /// Creates a new record of a pod, which shares nothing with another.
     ///
     /// # Panics
     ///
-    /// Never: the names of a fleet are good ones.
+    /// Never panics: the names of a fleet are valid.
     pub fn record(self, pod: usize) -> ServiceInfo {
         let [_, b, c, d] = u32::try_from(pod).unwrap_or(u32::MAX).to_be_bytes();
         let ip = Ipv4Addr::new(10, b, c, d);

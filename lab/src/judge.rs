@@ -1,7 +1,7 @@
-//! What follows from the samples of a report: values, ratios, noise, answers.
+//! Derives values, ratios, noise and answers from the samples of a report.
 //!
-//! Everything here is a function of what is in the file, so that `lab check` finds the same
-//! figures as the run did.
+//! Everything here is a function of the file, so that `lab check` computes the same figures as the
+//! run did.
 
 mod answer;
 mod questions;
@@ -25,7 +25,7 @@ pub fn complete(report: &mut Report) {
     report.answers = answer::answers(report);
 }
 
-/// The values and ratios of the rows.
+/// Computes the values and ratios of the rows.
 fn figures(report: &mut Report) {
     let runs = &report.scenarios;
     let is_reference = |row: &&Row| {
@@ -55,7 +55,7 @@ fn value(row: &Row) -> Interval {
     Estimate::of(&lives).map_or(Interval::default(), Estimate::interval)
 }
 
-/// How far the reference of each scenario is from itself.
+/// Computes the noise floor of each scenario: how far its reference is from itself.
 fn noise(report: &Report) -> Vec<Noise> {
     let of = |name: &String| {
         let rows = report.rows.iter();
@@ -71,8 +71,8 @@ fn noise(report: &Report) -> Vec<Noise> {
     names.filter_map(of).collect()
 }
 
-/// How far the reference is from itself in a row of it, as a factor of at least 1; `None`
-/// where it did not run twice.
+/// Returns how far the reference is from itself in a row, as a factor of at least 1; `None` if it
+/// did not run twice.
 pub fn floor(row: &Row) -> Option<f64> {
     let own = ratio(row.unit, &row.again, &row.samples)?;
     Some((own.log.abs() + own.half()).exp())

@@ -2,9 +2,9 @@
 //!
 //! | in `lab/src/` | what |
 //! | --- | --- |
-//! | `scenario.rs`, `scenarios.json` | what a scenario is, and all of them |
-//! | `subject.rs` | what a contender can do |
-//! | `contender.rs`, `contender/` | who is measured (`who.json`); all maps are in `bare.rs` |
+//! | `scenario.rs`, `scenarios.json` | the type of a scenario, and all scenarios |
+//! | `subject.rs` | the operations of a contender |
+//! | `contender.rs`, `contender/` | the contenders (`who.json`); all maps are in `bare.rs` |
 //! | `workload/`, `stage.rs` | the one runner of scenarios: keys, threads, clocks, checks |
 //! | `run.rs`, `plan.rs`, `machine.rs`, `process.rs`, `child.rs` | rounds, lives, processes |
 //! | `model.rs`, `stats.rs`, `judge/` | the report, its intervals, the questions and answers |
@@ -46,8 +46,8 @@ pub mod tasks;
 mod words;
 pub mod workload;
 
-/// `cargo lab` with contenders from outside of this crate, each on its level: what the `main`
-/// of a program of one's own calls. See `docs/research.md`.
+/// Runs `cargo lab` with contenders from outside this crate, each on its level. Call it from the
+/// `main` of your own program. See `docs/research.md`.
 pub fn main_with(guests: Vec<(model::Level, contender::Contender)>) -> std::process::ExitCode {
     match contender::invite(guests) {
         Ok(()) => tasks::main(),

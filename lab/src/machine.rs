@@ -1,14 +1,14 @@
-//! What others took of the processors while somebody measured.
+//! How much processor time other programs took during a measurement.
 //!
-//! Thirty threads on two processors wait for each other by design, so that waiting alone
-//! says nothing. What was lost to others is the time in which threads of the process
-//! waited for a processor, as far as the processors did not work for the process itself:
-//! never more than the time that its own work left of them, and nothing while its threads
-//! slept. What the host took ("steal") comes on top.
+//! Thirty threads on two processors wait for each other by design, so their waiting alone says
+//! nothing. The time lost to others is the time in which threads of the process waited for a
+//! processor while the processors did not work for the process itself: at most the time that its
+//! own work left of them, and none while its threads slept. The time taken by the host ("steal") is
+//! added.
 //!
-//! Threads that queue for a lock are woken onto processors that others of their own hold, so
-//! that many of them wait even on a quiet machine. What other programs took cannot be more than
-//! they ran; that is known in hundredths of a second only, and so over many slices.
+//! Threads that queue for a lock are woken on processors that other threads of their process hold,
+//! so many of them wait even on a quiet machine. Other programs cannot have taken more than they
+//! ran; that is known in hundredths of a second only, and so only over many slices.
 
 use std::fs;
 use std::thread;
@@ -16,22 +16,22 @@ use std::time::{Duration, Instant};
 
 use crate::seat;
 
-/// What a process and the host had used up to some moment, in nanoseconds.
+/// The processor time that a process and the host have used up to a moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     at: Instant,
-    /// Of processors, by all threads that are there.
+    /// Processor time of all living threads.
     ran: u64,
-    /// In which they were to run, and waited.
+    /// The time in which they were runnable, and waited.
     waited: u64,
-    /// Of processors, by everybody.
+    /// Processor time of all processes.
     busy: u64,
-    /// By the host, of all processors.
+    /// Time that the host took, of all processors.
     stolen: u64,
 }
 
 impl Used {
-    /// What a process has used; `None` where the system does not tell. O(threads).
+    /// Reads the usage of a process; `None` if the system does not report it. O(threads).
     pub(crate) fn by(process: u32) -> Option<Used> {
         let (mut ran, mut waited) = (0, 0);
         for task in fs::read_dir(format!("/proc/{process}/task")).ok()? {
@@ -47,24 +47,24 @@ impl Used {
         Some(Used { at: Instant::now(), ran, waited, busy, stolen })
     }
 
-    /// Of what `threads` could have had of `processors` since, which part was lost to others,
-    /// from 0 to 1; and which part others ran at most, with the host: of one slice that is a
-    /// guess, and may be less than nothing.
+    /// Returns two parts of the time that `threads` could have had on `processors` since `self`:
+    /// the part lost to others, from 0 to 1, and the part that others and the host ran at most. Of
+    /// one slice, the second is an estimate, and may be negative.
     pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> [f64; 2] {
         let own = threads.min(processors).max(1) as f64;
         let length = ((end.at - self.at).as_nanos() as f64 * own).max(1.0);
         let since = |end: u64, begin: u64| end.saturating_sub(begin) as f64;
         let ran = since(end.ran, self.ran);
         let waited = since(end.waited, self.waited).min((length - ran).max(0.0));
-        // Of all processors; how many of ours is not known.
+        // Counts all processors, because the share of ours is not known.
         let stolen = since(end.stolen, self.stolen) * own / processors.max(1) as f64;
         let others = since(end.busy, self.busy) - ran + since(end.stolen, self.stolen);
         [((waited + stolen) / length).min(1.0), others / length]
     }
 }
 
-/// What everybody ran, and what the host took, of all processors: in nanoseconds, from numbers
-/// of the first line in hundredths of a second.
+/// Returns the run time of all processes and the time taken by the host, of all processors: in
+/// nanoseconds, computed from the first line, which counts hundredths of a second.
 fn all(stat: &str) -> Option<(u64, u64)> {
     let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
     let ticks: Vec<u64> = numbers.map_while(|own| own.parse().ok()).collect();
@@ -75,31 +75,31 @@ fn all(stat: &str) -> Option<(u64, u64)> {
     Some((busy * 10_000_000, stolen * 10_000_000))
 }
 
-/// Threads that can run at once.
+/// Returns how many threads can run at once.
 pub(crate) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Which processors others leave alone: those who measure sit there first.
+/// Ranks the processors by how much others use them: measuring threads take the quietest first.
 #[derive(Debug)]
 pub(crate) struct Quiet(Vec<(usize, f64)>);
 
 impl Quiet {
-    /// How long somebody works on a processor to see whether it is there for others.
+    /// How long a thread works on a processor to see how much of it is available.
     const LOOK: Duration = Duration::from_millis(2);
 
-    /// How much of what is known the next look changes.
+    /// The weight of the next observation.
     const NEW: f64 = 0.25;
 
-    /// Looks at the processors that this process may use. 20 ms for each.
+    /// Probes the processors that this process may use. 20 ms for each.
     pub(crate) fn new() -> Quiet {
         let mut quiet = Quiet(seat::usable().into_iter().map(|cpu| (cpu, 0.0)).collect());
         (0..10).for_each(|_| quiet.look());
         quiet
     }
 
-    /// Works on each processor for a moment, and takes down what others took of it. Where the
-    /// system does not tell, nothing is known.
+    /// Works on each processor for a moment, and records what others took of it. If the system does
+    /// not report that, nothing is known.
     pub(crate) fn look(&mut self) {
         for (cpu, lost) in &mut self.0 {
             let cpu = *cpu;
@@ -107,11 +107,12 @@ impl Quiet {
                 seat::take(cpu);
                 let begun = Instant::now();
                 while begun.elapsed() < Quiet::LOOK {}
-                // Also until it was let onto this processor.
+                // Includes the wait until it got this processor.
                 let waited = waited()? as f64;
                 Some(waited / (waited + Quiet::LOOK.as_nanos() as f64))
             };
-            // A thread of its own: a child sits where the one who started it does.
+            // Runs on its own thread, because a child process starts on the processor of its
+            // parent.
             let found = thread::Builder::new().spawn(look).ok().and_then(|own| own.join().ok());
             if let Some(found) = found.flatten() {
                 *lost += Quiet::NEW * (found - *lost);
@@ -119,7 +120,7 @@ impl Quiet {
         }
     }
 
-    /// The processors, the quietest first.
+    /// Returns the processors, the quietest first.
     pub(crate) fn order(&self) -> Vec<usize> {
         let mut order = self.0.clone();
         order.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -127,7 +128,7 @@ impl Quiet {
     }
 }
 
-/// For how long the calling thread has waited for a processor so far, in nanoseconds.
+/// Returns how long the calling thread has waited for a processor so far, in nanoseconds.
 fn waited() -> Option<u64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
     text.split_whitespace().nth(1)?.parse().ok()

@@ -1,4 +1,4 @@
-//! How long a run measures what: fixed before it, and printed with its results.
+//! How long a run measures each cell: fixed before it, and printed with its results.
 
 use std::time::Duration;
 
@@ -9,45 +9,45 @@ use crate::judge::BUSY;
 use crate::output::templates;
 use crate::scenario::{Cell, Effort, Orchestration, QUIET, Scenario};
 
-/// How much a run takes upon itself.
+/// The limits of an effort.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// No life begins that would end later.
+    /// The time limit: no life begins that would end later.
     pub budget: Duration,
-    /// Lives that every contender of every cell gets before any gets more.
+    /// The lives that every contender of every cell gets before any gets more.
     pub lives: usize,
-    /// Lives that nobody exceeds.
+    /// The maximum number of lives.
     pub most: usize,
-    /// Rounds of a life, unless opening the stores takes longer than these.
+    /// The rounds of a life, unless opening the stores takes longer than these.
     pub rounds: usize,
     /// How long a slice is.
     pub slice: Duration,
-    /// How wide half of the interval of a ratio to the reference may be, as a factor, where
-    /// no question asks for more.
+    /// The target for half of the interval of a ratio to the reference, as a factor, unless a
+    /// question asks for more.
     pub narrow: f64,
 }
 
-/// Of a life whose stores take long to open, so many times the rounds.
+/// The factor for the rounds of a life whose stores take long to open.
 const MANY: usize = 3;
 
-/// Rounds of a life of few processes, and of any while a run is behind its time.
+/// The rounds of a life of few processes, and of any life while a run is behind its time.
 const FEW_ROUNDS: usize = 2;
 
-/// In a turn, a reference that goes on for its noise floor alone gets so many lives.
+/// The lives per turn of a reference that continues only for its noise floor.
 pub(crate) const FLOORS: usize = 3;
 
-/// After the lives that everybody gets, one of so many turns is for the tables as well.
+/// After the guaranteed lives, one of this many turns is for the tables as well.
 pub(crate) const TABLES: usize = 12;
 
-/// A slice of an open loop is so many times as long, since its tail shows only in many operations,
-/// and one of bursts, since a burst takes a part of a slice.
+/// The factor for the slices of an open loop, whose tail shows only in many operations, and of
+/// bursts, since a burst takes a part of a slice.
 const LONG: u32 = 4;
 
-/// A life of at most so many processes is cheap: another one tells more than more of its rounds.
+/// A life of at most this many processes is cheap: a further life tells more than further rounds.
 pub(crate) const FEW: usize = 4;
 
 impl Plan {
-    /// The plan of an effort.
+    /// Returns the plan of an effort.
     pub fn of(effort: Effort) -> Plan {
         let (seconds, lives, most, rounds, millis, narrow) = match effort {
             Effort::Smoke => (60, 1, 1, 2, 2, f64::INFINITY),
@@ -65,7 +65,7 @@ impl Plan {
         }
     }
 
-    /// How long a slice of a cell is.
+    /// Returns the length of a slice of a cell.
     pub fn slice(&self, cell: &Cell) -> Duration {
         match cell.orchestration {
             Orchestration::OpenLoop { .. } | Orchestration::Burst { .. } => self.slice * LONG,
@@ -73,9 +73,9 @@ impl Plan {
         }
     }
 
-    /// Rounds of a life of a cell whose contenders took so long to open: as many as take
-    /// about that long, too, so that starting is at most half of the time; few where another
-    /// life is cheap, and where the run is behind its time.
+    /// Returns the rounds of a life of a cell whose contenders took this long to open: as many as
+    /// take about the same time, so that starting is at most half of it; few if another life is
+    /// cheap, or if the run is behind its time.
     pub(crate) fn rounds(
         &self,
         is_cheap: bool,
@@ -92,14 +92,14 @@ impl Plan {
         worth.clamp(least, self.rounds * MANY)
     }
 
-    /// Whether so many lives are fewer than should be over by now, of those that all `cells`
-    /// get in any case.
+    /// Returns whether this many lives are fewer than should be done by now, of the guaranteed
+    /// lives of all `cells`.
     pub(crate) fn is_behind(&self, elapsed: Duration, lives: usize, cells: usize) -> bool {
         let due = elapsed.as_secs_f64() / self.budget.as_secs_f64() * (self.lives * cells) as f64;
         lives > 0 && (lives as f64) < due
     }
 
-    /// What is fixed before a run, as sentences for the report.
+    /// Returns the fixed rules of a run, as sentences for the report.
     pub(crate) fn rules(&self, scenarios: &[Scenario]) -> Result<Vec<String>, Fault> {
         let percent = |factor: f64| format!("{:.0}", (factor - 1.0) * 100.0);
         let quieter = scenarios.iter().filter(|own| own.quiet < QUIET);
@@ -125,10 +125,10 @@ impl Plan {
     }
 }
 
-/// How much more than usually a slice may lose to others, as a part of its processor time.
+/// How much more than usual a slice may lose to others, as a part of its processor time.
 pub(crate) const DROP: f64 = 0.1;
 
-/// After so many slices it is known what others usually take.
+/// After this many slices, the usual loss is known.
 pub(crate) const USUAL: usize = 4;
 
 #[cfg(test)]

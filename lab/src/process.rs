@@ -1,8 +1,7 @@
-//! A process that measures, as its parent sees it.
+//! The parent's side of a measuring process.
 //!
-//! Everything that one contender leaves behind, a warm allocator, a grown heap, a branch
-//! predictor that knows its loops, would be a gift or a burden to the next. So each is
-//! measured in a process of its own.
+//! Everything that one contender leaves behind (a warm allocator, a grown heap, a trained branch
+//! predictor) would help or hinder the next one. So each is measured in its own process.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
@@ -25,16 +24,16 @@ pub(crate) enum End {
     Fault(Fault),
 }
 
-/// How long somebody waits for a process.
+/// How long to wait for a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting<'a> {
     /// Set when the user wants to stop.
     pub(crate) interrupted: &'a AtomicBool,
-    /// After how long a process that gives no answer hangs.
+    /// How long a process may give no answer before it counts as hung.
     pub(crate) patience: Duration,
 }
 
-/// A process that measures; dropping it ends it, with all that it has started.
+/// A measuring process. Dropping it kills it, with all processes that it has started.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -43,7 +42,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts one; it opens its stage meanwhile.
+    /// Starts a process, which opens its stage concurrently.
     pub(crate) fn start(task: &Task) -> Result<Process, Fault> {
         let name = task.contender.clone();
         let failed =
@@ -52,7 +51,7 @@ impl Process {
         let mut command = Command::new(program().map_err(failed)?);
         command.arg(ARGUMENT).arg(task);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // A group of its own: Ctrl-C is for the parent, which decides.
+        // Its own process group: Ctrl-C is for the parent, which decides.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().map_err(failed)?;
@@ -60,16 +59,16 @@ impl Process {
         let output = child.stdout.take().map(BufReader::new);
         let listen = move || {
             let lines = output.into_iter().flat_map(BufRead::lines);
-            // Nobody may listen any more.
+            // The receiver may be gone.
             lines.map_while(Result::ok).try_for_each(|line| send.send(line).ok())
         };
         let listening = std::thread::Builder::new().spawn(listen).map(drop);
         let process = Process { child, name: name.clone(), replies };
-        // Where there is no thread to be had, dropping the process ends it.
+        // If no thread can be started, dropping the process ends it.
         listening.map(|()| process).map_err(failed)
     }
 
-    /// Its number.
+    /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -79,19 +78,19 @@ impl Process {
         self.reply(waiting, Duration::ZERO).map(drop)
     }
 
-    /// Lets it work for a slice.
+    /// Makes it work for a slice.
     pub(crate) fn slice(&mut self, length: Duration, waiting: Waiting<'_>) -> Result<Slice, End> {
         self.tell(&format!("slice {}\n", length.as_nanos()));
         self.reply(waiting, length)
     }
 
-    /// Lets it end, after a look at what its store holds.
+    /// Makes it check the content of its store, and end.
     pub(crate) fn finish(mut self, waiting: Waiting<'_>) -> Result<(), End> {
         self.tell("finish\n");
         self.reply(waiting, Duration::ZERO).map(drop)
     }
 
-    /// Of a process that has ended, waiting for its reply says how.
+    /// If the process has ended, waiting for its reply reports how.
     fn tell(&mut self, line: &str) {
         if let Some(input) = &mut self.child.stdin {
             let _ = input.write_all(line.as_bytes());
@@ -124,7 +123,7 @@ impl Process {
         }
     }
 
-    /// That it has ended by itself, with its last words.
+    /// Returns the error for a process that ended by itself, with its last output.
     fn ended(&mut self) -> End {
         let status = match self.child.wait() {
             Ok(status) => status.to_string(),
@@ -154,24 +153,24 @@ impl Drop for Process {
         {
             use nix::sys::signal::{Signal, killpg};
             use nix::unistd::Pid;
-            // It leads a group of its own. Where the group is gone, so is the process.
+            // It leads its own group. If the group is gone, so is the process.
             if let Ok(group) = i32::try_from(self.child.id()) {
                 let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
             }
         }
-        // Where there are no groups; an error says that it has ended by itself.
+        // For systems without groups; an error means that it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// This very program: on Linux even where its file was replaced or removed since.
+/// Returns the path of this program: on Linux even if its file was replaced or removed since.
 fn program() -> io::Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
     if own.exists() {
         return Ok(own);
     }
-    // Where there is no /proc, by the name that it was called with.
+    // Without /proc, uses the name with which it was called.
     let called = || std::env::args_os().next().map(PathBuf::from);
     std::env::current_exe().or_else(|error| called().ok_or(error))
 }

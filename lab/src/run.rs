@@ -1,4 +1,4 @@
-//! A run: hands out tokens, gathers what comes back.
+//! A run: requests slices from the processes, and collects the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat_n;
@@ -17,33 +17,33 @@ use crate::scenario::{Cell, Orchestration, Scenario};
 use crate::stage::Slice;
 use crate::stats::{Dice, middle};
 
-/// An operation that takes less time than this was not done, in nanoseconds.
+/// An operation that takes less time than this, in nanoseconds, was not done.
 const IMPOSSIBLE: f64 = 0.1;
 
-/// Of a process with more threads than these nobody asks what each of them waited for: it
-/// would take longer than a slice.
+/// The waiting times of a process with more threads than this are not read: that would take longer
+/// than a slice.
 const MANY_THREADS: usize = 100;
 
-/// What is measured, and how.
+/// The options of a run.
 #[derive(Debug)]
 pub struct Run<'a> {
     /// The scenarios, each with all its cells; a process finds them by name and place.
     pub scenarios: Vec<Scenario>,
-    /// Which cells are measured: scenario and cell, by place.
+    /// The cells that are measured: scenario and cell, by index.
     pub cells: Vec<(usize, usize)>,
-    /// For how long.
+    /// How long to measure.
     pub plan: Plan,
-    /// From which all that is random is made.
+    /// The seed of all randomness.
     pub seed: u64,
     /// Set when the user wants to stop.
     pub interrupted: &'a AtomicBool,
-    /// After how long a process that gives no answer hangs.
+    /// How long a process may give no answer before it counts as hung.
     pub patience: Duration,
 }
 
 impl Run<'_> {
-    /// Measures. What was measured before a fault or an interruption is kept, and
-    /// [`Context::ended_early`] says why the run ended.
+    /// Runs the measurements. Keeps the results from before a fault or an interruption; then
+    /// [`Context::ended_early`] has the reason.
     pub fn measure(&self, context: Context, progress: &Progress) -> Report {
         let mut desk = Desk::new(self, context);
         let end = desk.passes(progress);
@@ -68,14 +68,14 @@ struct Seat {
     scenario: usize,
     cell: usize,
     id: CellId,
-    /// Where its rows begin: for each metric one for each contender.
+    /// The index of its first row: there is one row per metric and contender.
     rows: usize,
     lives: usize,
-    /// What its last life took for each contender.
+    /// The time per contender of its last life.
     each: Duration,
-    /// What others took of the slices of each contender, twice where it is the reference.
+    /// What other programs took of the slices of each contender, twice for the reference.
     lost: BTreeMap<(String, bool), Vec<f64>>,
-    /// What they ran in each slice at most.
+    /// How much others ran in each slice at most.
     others: Vec<f64>,
 }
 
@@ -84,13 +84,13 @@ struct Entry {
     contender: String,
     /// Whether it is the second process of the reference.
     again: bool,
-    /// Until it has ended well.
+    /// `None` after it has ended successfully.
     process: Option<Process>,
-    /// Round by round, with what others took, where the system tells.
+    /// The figures of each round, with what others took, if the system reports it.
     slices: Vec<(Slice, Option<f64>)>,
 }
 
-/// Where all comes together.
+/// The state of a run.
 struct Desk<'a> {
     run: &'a Run<'a>,
     report: Report,
@@ -187,8 +187,8 @@ impl<'a> Desk<'a> {
         metrics.iter().all(|(_, unit)| unit.is_counted())
     }
 
-    /// Who needs more rounds in which cell: for the questions, for the noise floors, and where
-    /// it is asked for, for the tables.
+    /// Returns which contenders need more rounds in which cells: for the questions, for the noise
+    /// floors, and, if requested, for the tables.
     fn needed(&self, tables: bool) -> BTreeMap<usize, BTreeSet<String>> {
         let open = judge::open(&self.report);
         let mut needed: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
@@ -219,8 +219,8 @@ impl<'a> Desk<'a> {
         self.report.rows[seat.rows..seat.rows + count].iter()
     }
 
-    /// A life of a cell: opens its contenders, warms them, lets them do rounds, and ends
-    /// them. Of an interrupted life the rounds so far count.
+    /// Runs a life of a cell: opens its contenders, warms them, lets them do rounds, and ends them.
+    /// The finished rounds of an interrupted life count.
     fn life(&mut self, at: usize, contenders: &BTreeSet<String>) -> Result<(), End> {
         let begun = Instant::now();
         let mut entries = Vec::new();
@@ -282,7 +282,7 @@ impl<'a> Desk<'a> {
         let rounds = if counted {
             1
         } else {
-            // What a process does first warms it.
+            // The first slice of a process warms it.
             self.dice.shuffle(entries);
             let warming = Instant::now();
             for process in entries.iter_mut().filter_map(|own| own.process.as_mut()) {
@@ -322,7 +322,7 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Puts the slices of a life into the rows, without those that are dropped.
+    /// Adds the slices of a life to the rows, except those that are dropped.
     fn keep(&mut self, at: usize, entries: &[Entry]) {
         let scenario = self.scenario(at);
         let cell = &scenario.cells[self.seats[at].cell];
@@ -340,7 +340,7 @@ impl<'a> Desk<'a> {
             let key = (entry.contender.clone(), entry.again);
             let known = seat.lost.entry(key).or_default();
             known.extend(entry.slices.iter().filter_map(|(_, lost)| *lost));
-            // Of a few slices nobody knows what is usual.
+            // A few slices do not show what is usual.
             let usual = middle(known.iter().copied()).filter(|_| known.len() >= USUAL);
             let most = usual.unwrap_or(1.0) + DROP;
             let keeps = |lost: Option<f64>| pooled || counted || lost.is_none_or(|own| own <= most);
@@ -356,7 +356,7 @@ impl<'a> Desk<'a> {
             values.insert((&entry.contender, entry.again), kept);
         }
         let contenders = scenario.contenders.len();
-        // A thread alone has nobody to run at once with.
+        // A single thread runs beside no other.
         let usual = middle(seat.lost.values().flatten().copied()).filter(|_| cell.working() > 1);
         let others = seat.others.iter().sum::<f64>() / seat.others.len() as f64;
         let lost = usual.map(|own| own.min(others.max(0.0)));
@@ -379,12 +379,12 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Whether a cell has one figure a life.
+/// Returns whether a cell has one figure per life.
 fn is_pooled(cell: &Cell) -> bool {
     matches!(cell.orchestration, Orchestration::OpenLoop { .. })
 }
 
-/// Whether a slice can be what it says.
+/// Checks whether the figures of a slice are possible.
 fn possible(slice: &[f64], metrics: &[(&'static str, Unit)]) -> Result<(), Fault> {
     if slice.len() != metrics.len() {
         let (own, all) = (slice.len(), metrics.len());

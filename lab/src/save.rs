@@ -1,20 +1,20 @@
-//! Files that are whole, or as they were.
+//! Writes files atomically: each file is complete, or unchanged.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What became of some files.
+/// The outcome of writing some files.
 #[derive(Debug, Default)]
 pub(crate) struct Saved {
-    /// Those that were written.
+    /// The files that were written.
     pub(crate) written: Vec<PathBuf>,
-    /// Those that were not, each with the reason.
+    /// The files that were not written, each with the reason.
     pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// Makes sure, before anything is measured, that a folder is there and can be written to, and
-/// that no folder is in the way of the files.
+/// Creates a folder if needed, and checks before anything is measured that it is writable and that
+/// no folder is in the place of a file.
 pub(crate) fn prepare(folder: &Path, files: &[&str]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     for name in files {
@@ -24,13 +24,13 @@ pub(crate) fn prepare(folder: &Path, files: &[&str]) -> io::Result<()> {
     }
     let probe = beside(&folder.join("probe"));
     let written = fs::write(&probe, "a few bytes");
-    // A full disk leaves it there with nothing in it.
+    // A full disk leaves an empty file.
     let removed = fs::remove_file(&probe);
     written.and(removed)
 }
 
-/// Writes each file beside its place and renames it then, so that no file is ever there in
-/// part, and an old one stays until the new one is whole.
+/// Writes each file beside its final place and then renames it, so that a file is never incomplete,
+/// and an old one stays until the new one is complete.
 pub(crate) fn save(folder: &Path, files: Vec<(impl AsRef<Path>, Vec<u8>)>) -> Saved {
     let mut saved = Saved::default();
     for (name, bytes) in files {
@@ -49,7 +49,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let beside = beside(path);
     let written = fs::write(&beside, bytes)
-        // A disk may be found to be full only now.
+        // A full disk may show only now.
         .and_then(|()| fs::File::open(&beside)?.sync_all())
         .and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
@@ -58,7 +58,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// A file in the same folder, of this process alone.
+/// Returns the path of a file in the same folder that only this process uses.
 fn beside(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());

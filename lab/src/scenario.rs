@@ -1,10 +1,10 @@
-//! What a scenario is: data. It is described here, not programmed; `workload` runs it.
+//! The type of a scenario, which is data; `workload` runs it.
 
 use serde::Deserialize;
 
 use crate::model::{CellId, Level, Row, ScenarioRun, Unit};
 
-/// A question that is answered by measuring.
+/// A question that a measurement answers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {

@@ -1,7 +1,7 @@
-//! What is measured: every scenario, as data, in `scenarios.json`.
+//! All scenarios, as data, in `scenarios.json`.
 //!
-//! The one runner in [`crate::workload`] does the rest. What a cell does not say is as
-//! [`Cell::default`](crate::scenario::Cell) has it.
+//! The single runner in [`crate::workload`] executes them. Fields that a cell leaves out have the
+//! values of [`Cell::default`](crate::scenario::Cell).
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -20,11 +20,11 @@ struct File {
     scenarios: Vec<Scenario>,
 }
 
-/// All scenarios, in the order in which they are run and shown.
+/// Returns all scenarios, in the order in which they run and appear.
 ///
 /// # Panics
 ///
-/// Where the file is not well-formed, which a test looks at.
+/// Panics if the file is not well-formed; a test checks it.
 pub fn all() -> &'static [Scenario] {
     static ALL: LazyLock<Vec<Scenario>> = LazyLock::new(read);
     &ALL
@@ -39,12 +39,12 @@ fn read() -> Vec<Scenario> {
         scenario.contenders = named.into_iter().flat_map(members).collect();
     }
     for (level, guest) in contender::guests() {
-        // A guest need not be one that can be watched.
-        let told = |cell: &Cell| matches!(cell.orchestration, Orchestration::Told { .. });
+        // A contender from outside need not support watches.
+        let is_told = |cell: &Cell| matches!(cell.orchestration, Orchestration::Told { .. });
         let with = |own: &&mut Scenario| {
             own.level == *level
                 && own.contenders.contains(&"thread-safe")
-                && !own.cells.iter().any(told)
+                && !own.cells.iter().any(is_told)
         };
         for scenario in all.iter_mut().filter(with) {
             scenario.contenders.push(&guest.info.id);

@@ -1,36 +1,35 @@
-//! A processor of its own for each of a few threads.
+//! Gives each of a few threads its own processor.
 //!
-//! Where threads are as many as there are processors, the system now and then puts two on
-//! one for a while, and lets another idle. What is measured then is its time slices.
+//! If there are as many threads as processors, the system sometimes puts two threads on one
+//! processor for a while and leaves another idle. Then the measurement shows its time slices.
 
 use std::sync::OnceLock;
 
-/// The processors in the order in which they are taken.
+/// The processors in the order in which threads take them.
 static ORDER: OnceLock<Vec<usize>> = OnceLock::new();
 
-/// Says in which order processors are taken. The first call counts.
+/// Sets the order in which threads take processors. Only the first call has an effect.
 pub(crate) fn prefer(order: Vec<usize>) {
-    // Whoever calls again finds the first order.
+    // A second call keeps the first order.
     let _ = ORDER.set(order);
 }
 
-/// The processor that others use least, where that is known.
+/// Returns the processor that others use least, if known.
 pub(crate) fn quietest() -> Option<usize> {
     ORDER.get()?.first().copied()
 }
 
-/// The processors for threads that are to have one of their own.
+/// Returns the processors for threads that need their own.
 pub(crate) fn seats() -> Vec<usize> {
     ORDER.get().cloned().unwrap_or_else(usable)
 }
 
-/// The processors that this process may use.
+/// Returns the processors that this process may use.
 pub(crate) fn usable() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|own| own.id).collect()
 }
 
-/// Keeps the calling thread on the processor of this number, for good. Where the system
-/// refuses, it runs where it runs.
+/// Pins the calling thread to a processor, permanently. Has no effect if the system refuses.
 pub(crate) fn take(cpu: usize) {
     core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
 }

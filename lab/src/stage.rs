@@ -1,40 +1,38 @@
-//! What stands between who measures and what is measured.
+//! The interface between the coordinator and a contender.
 //!
-//! A measuring process opens a [`Stage`]: a contender in one cell, filled and warm, its
-//! threads asleep at a barrier. It then runs a [slice](Stage::slice) for each token that
-//! the coordinator hands out. The coordinator knows nothing of stores, the stage nothing
-//! of rounds.
+//! A measuring process opens a [`Stage`]: a contender in one cell, filled and warm, with its
+//! threads asleep at a barrier. It runs one [slice](Stage::slice) per request of the coordinator.
+//! The coordinator knows nothing of stores, the stage nothing of rounds.
 
 use std::time::Duration;
 
 use crate::fault::Fault;
 
-/// What one slice yields: a figure for each metric of the cell, in its order and unit.
+/// The result of one slice: a figure for each metric of the cell, in its order and unit.
 pub type Slice = Vec<f64>;
 
 /// A contender in a cell, ready to be measured.
 pub trait Stage {
-    /// Works for about `length`; the first part of it warms caches and does not count.
+    /// Works for about `length`. The first part warms caches and does not count.
     ///
-    /// The first slice of a stage is there to warm it: what it yields is thrown away. The
-    /// values of an open-loop cell are percentiles of *all* slices since the second, as its
-    /// tail shows only in many: of these, the coordinator keeps what the last slice of a
-    /// life yields.
+    /// The first slice of a stage warms it, and its result is discarded. The values of an open-loop
+    /// cell are percentiles of *all* slices since the second, because its tail shows only in many:
+    /// of these, the coordinator keeps the result of the last slice of a life.
     ///
     /// # Errors
     ///
-    /// Where the store did not do what it was to do: a wrong answer ends the run.
+    /// Returns an error if the store gave a wrong answer, which ends the run.
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault>;
 
-    /// Ends the threads and looks at what the store holds now.
+    /// Ends the threads and checks the content of the store.
     ///
     /// # Errors
     ///
-    /// Where that is not what the operations should have left.
+    /// Returns an error if that is not the result of the operations.
     fn finish(self: Box<Self>) -> Result<(), Fault>;
 }
 
-/// What begins each slice with nothing, and leaves nothing.
+/// A stage without state between slices.
 impl<F: FnMut(Duration) -> Result<Slice, Fault>> Stage for F {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
         self(length)

@@ -1,44 +1,42 @@
 //! Medians and their intervals.
 //!
-//! What is estimated is the median over all rounds of the logarithm of a cost, or of a
-//! ratio of two costs. Its error comes from a bootstrap that draws *lives*, each with all
-//! its rounds: what a process keeps for its life (addresses, seeds, pages) is the same in
-//! all of its rounds, so that rounds of one life are not independent. Drawing rounds once
-//! more within each drawn life would count the noise of a round twice; with lives that
-//! hardly differ, such intervals are too wide by a factor of 1.4.
+//! The estimate is the median over all rounds of the logarithm of a cost, or of a ratio of two
+//! costs. Its error comes from a bootstrap that draws *lives*, each with all its rounds: a process
+//! keeps some things for its life (addresses, seeds, pages), so the rounds of one life are not
+//! independent. Drawing rounds again within each drawn life would count the noise of a round twice;
+//! with lives that hardly differ, such intervals are too wide by a factor of 1.4.
 //!
-//! A bootstrap of a few lives finds too small an error, and knows no tails. So its
-//! variance is multiplied by `n / (n - 1)`, and the interval is Student's with `n - 1`
-//! degrees of freedom (Hesterberg, *What Teachers Should Know About the Bootstrap*, 2015).
+//! A bootstrap of a few lives underestimates the error, and knows no tails. So its variance is
+//! multiplied by `n / (n - 1)`, and the interval is Student's with `n - 1` degrees of freedom
+//! (Hesterberg, *What Teachers Should Know About the Bootstrap*, 2015).
 
 use crate::model::Interval;
 
-/// Draws of a bootstrap.
+/// The number of draws of a bootstrap.
 const DRAWS: usize = 400;
 
-/// No interval is wider than this factor to each side: of a single round, say, nothing is
-/// known.
+/// The widest interval, as a factor to each side: a single round, for example, tells nothing.
 const WIDEST: f64 = 1_000.0;
 
-/// A median of logarithms, and how sure it is.
+/// A median of logarithms, with its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Estimate {
     /// The median.
     pub(crate) log: f64,
     /// Its standard error.
     pub(crate) error: f64,
-    /// The degrees of freedom of that.
+    /// The degrees of freedom of the standard error.
     pub(crate) freedom: f64,
 }
 
 impl Estimate {
-    /// What was counted: there is no error.
+    /// Creates the estimate of a counted figure, which has no error.
     pub(crate) fn exact(log: f64) -> Estimate {
         Estimate { log, error: 0.0, freedom: f64::INFINITY }
     }
 
-    /// The estimate of some lives, each with the logarithms of its rounds; `None` of
-    /// nothing. Of one life, each round counts as a life. O(draws x rounds).
+    /// Estimates from some lives, each with the logarithms of its rounds; `None` if there are none.
+    /// With one life, each round counts as a life. O(draws x rounds).
     pub(crate) fn of(lives: &[Vec<f64>]) -> Option<Estimate> {
         let filled = lives.iter().filter(|life| !life.is_empty()).count();
         let mut rounds: Vec<(f64, usize)> = Vec::new();
@@ -71,8 +69,8 @@ impl Estimate {
         Some(Estimate { log, error: (variance.max(0.0) * n / (n - 1.0)).sqrt(), freedom: n - 1.0 })
     }
 
-    /// The mean of independent estimates, as of the cells of a question; `None` of none.
-    /// Its degrees of freedom are Satterthwaite's.
+    /// Returns the mean of independent estimates, for example of the cells of a question; `None` if
+    /// there are none. Its degrees of freedom are Satterthwaite's.
     pub(crate) fn mean(of: &[Estimate]) -> Option<Estimate> {
         let n = of.len() as f64;
         let square = |own: &Estimate| own.error * own.error;
@@ -89,7 +87,7 @@ impl Estimate {
         })
     }
 
-    /// Half of the 95 % interval, as a logarithm.
+    /// Returns half of the 95 % interval, as a logarithm.
     pub(crate) fn half(self) -> f64 {
         if self.error == 0.0 {
             return 0.0;
@@ -97,7 +95,7 @@ impl Estimate {
         (self.error * student(self.freedom)).min(WIDEST.ln())
     }
 
-    /// The figure with its 95 % interval.
+    /// Returns the figure with its 95 % interval.
     pub(crate) fn interval(self) -> Interval {
         Interval {
             value: self.log.exp(),
@@ -107,7 +105,7 @@ impl Estimate {
     }
 }
 
-/// The median of sorted rounds, each as often as the weight of its life says.
+/// Returns the median of sorted rounds, each weighted by its life.
 fn median(sorted: &[(f64, usize)], weights: &[u32]) -> Option<f64> {
     let all: u32 = sorted.iter().map(|(_, life)| weights[*life]).sum();
     let mut before = 0;
@@ -129,8 +127,8 @@ fn median(sorted: &[(f64, usize)], weights: &[u32]) -> Option<f64> {
     None
 }
 
-/// How many standard errors of so many degrees of freedom hold 95 %: a table, between
-/// whose entries it goes by `1 / freedom`.
+/// Returns how many standard errors with this many degrees of freedom span 95 %: from a table,
+/// interpolated by `1 / freedom`.
 fn student(freedom: f64) -> f64 {
     const NORMAL: f64 = 1.960;
     const TABLE: [(f64, f64); 14] = [
@@ -160,20 +158,20 @@ fn student(freedom: f64) -> f64 {
     TABLE[0].1
 }
 
-/// The median of some figures; `None` of none.
+/// Returns the median of some figures; `None` if there are none.
 pub(crate) fn middle(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<(f64, usize)> = figures.into_iter().map(|own| (own, 0)).collect();
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     median(&sorted, &[1])
 }
 
-/// `SplitMix64` (Steele, Lea, Flood, 2014). Written out, because a report of today is to be
-/// checked by a program that is built with another version of `rand`.
+/// `SplitMix64` (Steele, Lea, Flood, 2014). Implemented here, because a program built with another
+/// version of `rand` must be able to check today's report.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    /// The next number.
+    /// Returns the next number.
     pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -182,13 +180,13 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         let below = (u128::from(self.draw()) * end as u128) >> 64;
         usize::try_from(below).expect("less than the end")
     }
 
-    /// Brings `items` into a random order.
+    /// Shuffles `items`.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

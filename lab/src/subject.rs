@@ -1,9 +1,8 @@
-//! What is measured, as the workload sees it.
+//! The interface between the workload and the contenders.
 //!
-//! A [`Subject`] is a store or a bare map. Each thread that works on it does so by a
-//! [`Hand`], in which a map keeps what a thread needs of it: a reader handle, say. Every
-//! operation tells whether it did what it was to do, so that a wrong answer is found.
-//! All of it is dispatched statically.
+//! A [`Subject`] is a store or a bare map. Each thread works on it through a [`Hand`], in which a
+//! map keeps its per-thread state, such as a reader handle. Every operation returns whether it did
+//! its work, so that a wrong answer is found. All calls are dispatched statically.
 
 use std::any::Any;
 use std::pin::Pin;
@@ -12,19 +11,19 @@ use std::time::{Duration, SystemTime};
 
 use service_registry::{Batch, ServiceInfo, ServiceRegistration, ServiceStatus};
 
-/// What a bare map holds under a key: what a user would lay out.
+/// The value of a bare map, as a user would lay it out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pod {
-    /// What the pod says of itself, which never changes.
+    /// The pod's own description, which never changes.
     pub registration: Arc<ServiceRegistration>,
-    /// What the last health check said.
+    /// The result of the last health check.
     pub status: ServiceStatus,
-    /// When that was.
+    /// The time of the last health check.
     pub checked_at: SystemTime,
 }
 
 impl Pod {
-    /// The same as a record of the registry.
+    /// Converts it from a record of the registry.
     pub fn of(info: &ServiceInfo) -> Pod {
         Pod {
             registration: Arc::new(info.registration().clone()),
@@ -33,14 +32,14 @@ impl Pod {
         }
     }
 
-    /// A copy with another health.
+    /// Returns a copy with another health status.
     #[must_use]
     #[inline]
     pub fn with_health(&self, status: ServiceStatus, checked_at: SystemTime) -> Pod {
         Pod { registration: self.registration.clone(), status, checked_at }
     }
 
-    /// Sets the health in place.
+    /// Sets the health status in place.
     #[inline]
     pub fn set_health(&mut self, status: ServiceStatus, checked_at: SystemTime) {
         self.status = status;
@@ -48,10 +47,10 @@ impl Pod {
     }
 }
 
-/// A pod that is ready to be registered, in the forms in which it is held.
+/// A pod that is ready to be registered, in the form of each kind of contender.
 #[derive(Clone, Debug)]
 pub struct Newcomer {
-    /// As the stores hold it.
+    /// The record for a store.
     pub info: ServiceInfo,
     /// The key of a bare map.
     pub key: Arc<str>,
@@ -60,7 +59,7 @@ pub struct Newcomer {
 }
 
 impl Newcomer {
-    /// A pod with this record.
+    /// Creates a pod from this record.
     pub fn new(info: ServiceInfo) -> Newcomer {
         Newcomer { key: info.key().as_str().into(), pod: Pod::of(&info), info }
     }
@@ -68,24 +67,24 @@ impl Newcomer {
 
 /// A store or a bare map.
 pub trait Subject: Sized + 'static {
-    /// What a thread works with.
+    /// The handle of one thread.
     type Hand<'a>: Hand;
 
-    /// Whether it knows what was done to it. Only a measure does not.
+    /// Whether it keeps what was written. Only the measures do not.
     const REMEMBERS: bool = true;
 
-    /// An empty one. `seed` is for the hasher.
+    /// Creates an empty subject. `seed` is for the hasher.
     fn create(seed: u64) -> Self;
 
-    /// The hand of one of several threads.
+    /// Returns the hand of one of several threads.
     fn hand(&self) -> Self::Hand<'_>;
 
-    /// The hand of the only thread.
+    /// Returns the hand of the only thread.
     fn alone(&mut self) -> Self::Hand<'_> {
         self.hand()
     }
 
-    /// Registers pods with their subscriptions, many at a time where that is quicker.
+    /// Registers pods with their subscriptions, in bulk if that is faster.
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
         let mut hand = self.alone();
         for info in pods {
@@ -97,60 +96,60 @@ pub trait Subject: Sized + 'static {
         }
     }
 
-    /// A task that calls `told` for each change of a pod of this name from now on; `None`
-    /// where there is no such thing.
-    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
-        let _ = (name, told);
+    /// Returns a task that calls `on_change` for each change of a pod of this name from now on;
+    /// `None` if the subject cannot report changes.
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        let _ = (name, on_change);
         None
     }
 
-    /// Takes a snapshot before and one after `change`; how long it takes to find what
-    /// differs, and how much that is. `None` where there is no such thing.
+    /// Takes a snapshot before and after `change`, and returns how long it takes to find the
+    /// differences, and their number. `None` if the subject has no snapshots.
     fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
         let _ = change;
         None
     }
 }
 
-/// A task that is told of changes, and never comes to an end.
+/// A task that receives changes, and never ends.
 pub type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// One that threads can share.
+/// A subject that threads can share.
 pub trait Shared: Subject + Send + Sync {}
 
 impl<S: Subject + Send + Sync> Shared for S {}
 
-/// What one thread does.
+/// The operations of one thread.
 ///
-/// The operations of one key are those of a map; the others need a registry. What a
-/// subject cannot do fails, which ends the run.
+/// The operations on one key are those of a map; the others need a registry. An operation that a
+/// subject does not have fails, which ends the run.
 #[allow(unused_variables)]
 pub trait Hand {
-    /// Reads a record in place: its status.
+    /// Reads the status of a record in place.
     fn with(&mut self, key: &str) -> Option<ServiceStatus>;
 
-    /// Takes a clone of a record, and drops it. Whether it was there.
+    /// Clones a record and drops the clone. Returns whether it was there.
     fn get(&mut self, key: &str) -> bool;
 
-    /// Asks for a key that is not there. Whether it is not.
+    /// Looks up a missing key. Returns whether it is missing.
     #[inline]
     fn miss(&mut self, key: &str) -> bool {
         self.with(key).is_none()
     }
 
-    /// When a record was last checked.
+    /// Returns when a record was last checked.
     fn checked_at(&mut self, key: &str) -> Option<SystemTime>;
 
-    /// Sets the health of a pod. Whether it was there.
+    /// Sets the health of a pod. Returns whether it was there.
     fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool;
 
-    /// Registers a pod that was not there. Whether that was so.
+    /// Registers a new pod. Returns whether it was new.
     fn insert(&mut self, pod: &Newcomer) -> bool;
 
-    /// Removes a pod. Whether it was there.
+    /// Removes a pod. Returns whether it was there.
     fn remove(&mut self, key: &str) -> bool;
 
-    /// How many pods there are.
+    /// Returns the number of pods.
     fn pods(&mut self) -> usize;
 
     /// Replaces the whole record of a pod.
@@ -158,12 +157,12 @@ pub trait Hand {
         false
     }
 
-    /// How many pods of a name are found; their records are cloned and dropped.
+    /// Returns the number of pods of a name; clones and drops their records.
     fn by_name(&mut self, name: &str) -> usize {
         usize::MAX
     }
 
-    /// How many subscribers of a group are found; their keys are cloned and dropped.
+    /// Returns the number of subscribers of a group; clones and drops their keys.
     fn subscribers(&mut self, group: &str) -> usize {
         usize::MAX
     }
@@ -178,12 +177,12 @@ pub trait Hand {
         false
     }
 
-    /// How many records an answer with all of them has; they are cloned and dropped.
+    /// Returns the number of records in a full scan; clones and drops them.
     fn scan(&mut self) -> usize {
         usize::MAX
     }
 
-    /// Takes a snapshot, asks it for the pods with these keys, and drops it: how many
+    /// Takes a snapshot, looks up the pods with these keys in it, and drops it. Returns how many
     /// were found.
     fn view<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> usize {
         usize::MAX
@@ -194,7 +193,7 @@ pub trait Hand {
         false
     }
 
-    /// Keeps what is there now: a snapshot, or clones of everything.
+    /// Keeps the present state: a snapshot, or clones of everything.
     fn hold(&mut self) -> Box<dyn Any> {
         Box::new(())
     }

@@ -1,4 +1,4 @@
-//! Reports whose figures are known, for the tests of what is made from reports. They are
+//! Reports with known figures, for the tests of everything that is generated from reports. They are
 //! as large as real ones.
 
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::scenario::{Cell, Effort, Op, Scenario};
 use crate::{contender, context, scenarios};
 
-/// What a read and what a write costs, in nanoseconds on one thread.
+/// The cost of a read and of a write, in nanoseconds on one thread.
 #[rustfmt::skip] // a table
 const COSTS: [(&str, f64, f64); 24] = [
     ("memory", 20.0, 60.0), ("thread-safe", 24.0, 80.0), ("evmap", 33.0, 800.0),
@@ -28,17 +28,17 @@ const COSTS: [(&str, f64, f64); 24] = [
 static QUICK: LazyLock<Report> = LazyLock::new(|| report(Effort::Quick, "quick", [2, 12]));
 static FULL: LazyLock<Report> = LazyLock::new(|| report(Effort::Full, "full", [3, 18]));
 
-/// A report as a quick run writes it.
+/// Returns a report like that of a quick run.
 pub(crate) fn quick() -> Report {
     QUICK.clone()
 }
 
-/// A report as a full run writes it: more cells, more samples.
+/// Returns a report like that of a full run: more cells, more samples.
 pub(crate) fn full() -> Report {
     FULL.clone()
 }
 
-/// A run of one scenario in two sizes.
+/// Returns a run of one scenario in two sizes.
 pub(crate) fn small() -> Report {
     let mut report = quick();
     report.scenarios.truncate(1);
@@ -47,7 +47,7 @@ pub(crate) fn small() -> Report {
     report
 }
 
-/// A run that was interrupted in its third scenario.
+/// Returns a run that was interrupted in its third scenario.
 pub(crate) fn interrupted() -> Report {
     let mut report = quick();
     report.context.ended_early = Some("interrupted".into());
@@ -58,7 +58,7 @@ pub(crate) fn interrupted() -> Report {
     report
 }
 
-/// A run that decides nothing: whatever is compared is about as wide as it is apart.
+/// Returns a run that decides nothing: all intervals are about as wide as the differences.
 pub(crate) fn undecided() -> Report {
     let mut report = quick();
     for answer in &mut report.answers {
@@ -71,7 +71,7 @@ pub(crate) fn undecided() -> Report {
     report
 }
 
-/// A run in which others took so much of the time of the threads of *sustained*.
+/// Returns a run in which other programs took this much of the time of the threads of *sustained*.
 pub(crate) fn beside_others(took: f64) -> Report {
     let mut report = quick();
     let own = |row: &&mut Row| row.id.scenario == "sustained" && row.lost.is_some();
@@ -80,7 +80,7 @@ pub(crate) fn beside_others(took: f64) -> Report {
     report
 }
 
-/// A run that was interrupted before anything was measured.
+/// Returns a run that was interrupted before anything was measured.
 pub(crate) fn empty() -> Report {
     let mut report = interrupted();
     report.scenarios.clear();
@@ -91,24 +91,24 @@ pub(crate) fn empty() -> Report {
     report
 }
 
-/// Makes a figure so many times as large.
+/// Multiplies a figure.
 pub(crate) fn scale(own: &mut Interval, by: f64) {
     let [value, low, high] = own.map(|end| end * by);
     *own = Interval { value, low, high };
 }
 
-/// A report in which every text is changed, numbers are not.
+/// Changes every text of a report, but no numbers.
 pub(crate) fn with_texts(report: &Report, texts: impl Fn(&str) -> String) -> Value {
     let mut value = serde_json::to_value(report).expect("a report is JSON");
     json::change(&mut value, "", &mut |name, own| match own {
-        // What has a fixed set of words stays one of them.
+        // An enumerated value must stay valid.
         Value::String(text) if !["unit", "kind", "level"].contains(&name) => *text = texts(text),
         _ => {}
     });
     value
 }
 
-/// All cells of an effort, each with so many lives of so many rounds.
+/// Returns all cells of an effort, with this many lives and rounds each.
 fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     let infos = contender::all().iter().map(|own| own.info.clone()).collect();
     let command = format!("cargo lab --{name} --seed 1");
@@ -131,7 +131,7 @@ fn report(effort: Effort, name: &str, extent: [usize; 2]) -> Report {
     report
 }
 
-/// The row with as many samples as a run of that extent has.
+/// Fills a row with as many samples as a run of that size has.
 fn measured(row: Row, scenario: &Scenario, cell: &Cell, extent: [usize; 2]) -> Row {
     let is_counted = row.unit.is_counted();
     let [lives, rounds] = if is_counted { [1, 1] } else { extent };

@@ -1,4 +1,4 @@
-//! What becomes of what was typed.
+//! The commands of the command line.
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,15 +27,15 @@ use crate::{check, child, compare, context, judge, output, scenarios, seat, word
 /// Set when the user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Set while files are written, in which nobody may leave.
+/// Set while files are written, when the program must not exit.
 static SAVING: AtomicBool = AtomicBool::new(false);
 
-/// So long after the first wish to stop, another one means at once.
+/// After this time, a second Ctrl-C means to exit at once.
 const TWICE: Duration = Duration::from_millis(500);
 
-/// Does what was typed.
+/// Runs the command.
 pub fn main() -> ExitCode {
-    // A process that measures is called by this program itself.
+    // This program itself starts the measuring processes.
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == child::ARGUMENT) {
         let task = arguments.next().map(OsString::into_string);
@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
         Some(task) => perform(task),
     };
     done.unwrap_or_else(|error| {
-        // A reader that has seen enough, `head` say, is no reason to fail.
+        // A closed pipe, for example to `head`, is not a failure.
         if error.kind() == io::ErrorKind::BrokenPipe {
             return ExitCode::SUCCESS;
         }
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Says it on standard error, which may be closed or full.
+/// Writes an error to standard error, which may be closed or full.
 pub(crate) fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "error: {what}");
 }
@@ -74,31 +74,31 @@ fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
     contender::find(&task.contender)?.open(cell, task.seed)
 }
 
-/// The folder of the repository.
+/// Returns the folder of the repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// The target folder that this program was built in.
+/// Returns the target folder of this build.
 fn target() -> PathBuf {
-    // Cargo marks it, and puts programs some folders below.
+    // Cargo marks this folder, and puts programs some levels below it.
     let program = std::env::current_exe().unwrap_or_default();
     let marked = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
     let found = program.ancestors().skip(1).find(marked);
     found.map_or_else(|| "target".into(), Path::to_path_buf)
 }
 
-/// The report of the last run, unless another one was named.
+/// Returns the given report, or that of the last run.
 fn named(json: Option<&PathBuf>) -> PathBuf {
     json.cloned().unwrap_or_else(|| target().join("report/report.json"))
 }
 
-/// A path as a terminal may have it.
+/// Returns a path that is safe to print to a terminal.
 fn shown(path: &Path) -> String {
     words::clean(&path.display().to_string())
 }
 
-/// No report is so large, in bytes.
+/// The size limit of a report, in bytes.
 const LARGEST: u64 = 32 << 20;
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Fault> {
@@ -122,7 +122,7 @@ fn read(path: &Path) -> Result<Report, Fault> {
     })
 }
 
-/// How the terminal wants it.
+/// Returns the style for the terminal.
 fn looks(verbose: bool) -> terminal::Options {
     let own = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
@@ -134,10 +134,10 @@ fn looks(verbose: bool) -> terminal::Options {
     }
 }
 
-/// Says what was written and what was not.
+/// Reports which files were written and which were not.
 fn tell(saved: &Saved) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
-    // The folder once, so that the answers stay on the screen.
+    // Names the folder once, so that the answers stay on the screen.
     let mut said = Ok(());
     for own in saved.written.chunk_by(|a, b| a.parent() == b.parent()) {
         let names = own.iter().filter_map(|path| path.file_name());
@@ -203,7 +203,7 @@ fn docs(only_check: bool) -> io::Result<ExitCode> {
     }
     let readme = String::from_utf8_lossy(&bytes(&root().join("README.md"))?).into_owned();
     let files = output::docs(&report, &readme)?;
-    // Charts of an older report, which nothing shows any more.
+    // Removes the charts of an older report that no page shows any more.
     let charts = fs::read_dir(root().join("docs/img")).into_iter().flatten().flatten();
     let charts = charts.map(|own| Path::new("docs/img").join(own.file_name()));
     let old: Vec<_> = charts.filter(|own| !files.iter().any(|(known, _)| known == own)).collect();
@@ -261,8 +261,8 @@ fn measure(options: &Options) -> io::Result<ExitCode> {
     let handler = || {
         static FIRST: OnceLock<Instant> = OnceLock::new();
         INTERRUPTED.store(true, Relaxed);
-        // Asked a second time: leave at once. The measuring processes go with this one. A
-        // signal that comes with the first one, for the group say, is no second wish.
+        // The second Ctrl-C: exit at once. The measuring processes end with this one. A signal that
+        // comes together with the first one, for example to the group, does not count as a second.
         if FIRST.get_or_init(Instant::now).elapsed() > TWICE && !SAVING.load(Relaxed) {
             std::process::exit(130);
         }
@@ -314,7 +314,7 @@ fn finish(report: &Report, folder: &Path, verbose: bool) -> io::Result<ExitCode>
     let saved = save::save(folder, files);
     SAVING.store(false, Relaxed);
     let printed = terminal::print(report, &mut io::stdout().lock(), looks(verbose));
-    let told = tell(&saved);
+    let saving = tell(&saved);
     let code = match &report.context.ended_early {
         Some(_) if interrupted => ExitCode::from(130),
         Some(fault) => {
@@ -326,7 +326,7 @@ fn finish(report: &Report, folder: &Path, verbose: bool) -> io::Result<ExitCode>
         None if saved.failed.is_empty() => ExitCode::SUCCESS,
         None => ExitCode::from(2),
     };
-    match printed.and(told) {
+    match printed.and(saving) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(code),
     }

@@ -1,4 +1,4 @@
-//! Numbers and names as people read them.
+//! Formats numbers and names for people.
 
 use indicatif::HumanCount;
 
@@ -52,7 +52,7 @@ pub(crate) fn ratio(interval: Interval) -> String {
     format!("{} ({})", times(interval.value), ends(interval))
 }
 
-/// Three digits that mean something, and thousands kept apart.
+/// Returns three significant digits, with separated thousands.
 pub(crate) fn significant(value: f64) -> String {
     let decimals = match value.abs() {
         v if v < 5e-4 => return "0".into(),
@@ -78,12 +78,12 @@ pub(crate) fn bare(text: &str) -> String {
     format!("{number} {unit}").trim_end().into()
 }
 
-/// A whole number with its thousands kept apart: `100,000`.
+/// Returns a whole number with separated thousands: `100,000`.
 pub(crate) fn thousands(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// A round count in few letters: `1k`, `100k`, `1M`.
+/// Returns a round count in short form: `1k`, `100k`, `1M`.
 pub(crate) fn count(number: usize) -> String {
     match number {
         n if n >= 1_000_000 && n.is_multiple_of(1_000_000) => format!("{}M", n / 1_000_000),
@@ -107,7 +107,7 @@ pub(crate) fn list(words: &[String], last: &str) -> String {
     }
 }
 
-/// A text with a full stop at its end.
+/// Returns a text with a full stop at its end.
 pub(crate) fn stopped(text: &str) -> String {
     let text = text.trim_end();
     if text.is_empty() || text.ends_with(['.', '!', '?', ':']) {
@@ -124,19 +124,19 @@ pub(crate) fn slug(text: &str) -> String {
     if words.is_empty() { "x".into() } else { words.join("-").to_ascii_lowercase() }
 }
 
-/// The text with U+FFFD for whatever would command a terminal or turn its writing round:
-/// control characters, and marks of direction.
+/// Replaces by U+FFFD what controls a terminal or reverses text: control characters, and marks of
+/// direction.
 pub(crate) fn clean(text: &str) -> String {
     text.replace(is_hostile, "\u{FFFD}")
 }
 
-/// Whether [`clean`] replaces it.
+/// Returns whether [`clean`] replaces it.
 pub(crate) fn is_hostile(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
-/// At most so many letters, the last of them `…` where there were more.
+/// Truncates a text to this many letters, the last of them `…` if there were more.
 pub(crate) fn short(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.into();

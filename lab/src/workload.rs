@@ -1,8 +1,8 @@
-//! How a described scenario is run: the one runner for every contender.
+//! Runs the cells of a scenario: a single runner for all contenders.
 //!
-//! [`shared`] and [`alone`] make a [`Stage`] of a cell for one type of subject; each is
-//! compiled once for each contender, and all that happens within a slice is dispatched
-//! statically. [`crate::contender`] holds them by name.
+//! [`shared`] and [`alone`] create the [`Stage`] of a cell for one type of subject. They are
+//! compiled once for each contender, and all calls within a slice are dispatched statically.
+//! [`crate::contender`] holds them by name.
 
 mod alone;
 mod burst;
@@ -28,10 +28,10 @@ use crate::seat;
 use crate::stage::Stage;
 use crate::subject::{Shared, Subject};
 
-/// How a stage is made of a cell and a seed.
+/// Creates a stage from a cell and a seed.
 pub type Open = fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>;
 
-/// A subject that holds what a cell says.
+/// Creates a subject with the content of a cell.
 fn filled<S: Subject>(cell: &Cell, seed: u64) -> S {
     let fleet = Fleet(cell.holds);
     let mut subject = S::create(seed);
@@ -40,11 +40,12 @@ fn filled<S: Subject>(cell: &Cell, seed: u64) -> S {
     subject
 }
 
-/// A stage for a subject that threads can share.
+/// Creates a stage for a subject that threads can share.
 ///
 /// # Errors
 ///
-/// Where the system has no threads to give, or the cell describes what cannot be run.
+/// Returns an error if the system can start no more threads, or the cell describes something that
+/// cannot run.
 pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
     let subject = || filled::<S>(cell, seed);
     Ok(match cell.orchestration {
@@ -67,14 +68,14 @@ pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
     })
 }
 
-/// A stage for a subject of one thread.
+/// Creates a stage for a subject of one thread.
 ///
 /// # Errors
 ///
-/// Where the cell needs more than one.
+/// Returns an error if the cell needs more than one thread.
 pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
     use alone::{Alone, What};
-    // Before the subject starts threads of its own, which then sit there as well.
+    // Before the subject starts its own threads, which inherit this processor.
     seat::quietest().into_iter().for_each(seat::take);
     let alone = |what| Box::new(Alone::new(filled::<S>(cell, seed), cell, what, seed));
     Ok(match cell.orchestration {
@@ -89,7 +90,7 @@ pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
     })
 }
 
-/// Why a cell cannot be measured here; `None` where it can.
+/// Returns why a cell cannot be measured here; `None` if it can.
 pub fn lacks(cell: &Cell) -> Option<String> {
     let one_processor = || seat::usable().len() == 1;
     match (cell.orchestration, &cell.background) {
@@ -109,7 +110,8 @@ pub fn lacks(cell: &Cell) -> Option<String> {
     }
 }
 
-/// Whether the processes of a cell can have so many threads each, where the system tells.
+/// Returns whether the processes of a cell can have this many threads each, if the system reports
+/// its limit.
 fn has_room_for(threads: usize) -> bool {
     let most = std::fs::read_to_string("/proc/sys/kernel/pid_max");
     let most = most.ok().and_then(|most| most.trim().parse::<usize>().ok());

@@ -314,11 +314,11 @@ impl Run {
     }
 
     fn tell_one(&mut self, message: Message, trusted: bool) -> bool {
-        let told = self.reducer.told(message, trusted);
-        for commit in told.commits {
+        let outcome = self.reducer.told(message, trusted);
+        for commit in outcome.commits {
             self.commit(commit);
         }
-        told.end.is_none()
+        outcome.end.is_none()
     }
 
     fn begin(&mut self, from: u64) {

@@ -305,13 +305,13 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
     async fn told(&mut self, message: Message, trusted: bool) -> Result<(), Why> {
         self.alive = Instant::now();
         let (created, ends) = (message.created, message.canceled.is_some());
-        let told = self.reducer.told(message, trusted);
-        for commit in told.commits {
+        let outcome = self.reducer.told(message, trusted);
+        for commit in outcome.commits {
             self.commit(commit).await?;
             // One answer may have thousands of commits.
             tokio::task::consume_budget().await;
         }
-        if let Some(why) = told.end {
+        if let Some(why) = outcome.end {
             return Err(why);
         }
         self.shared

@@ -45,8 +45,8 @@ pub trait Map: Send + Sync + Sized + 'static {
     fn count(&self) -> usize;
 
     /// As [`Subject::follow`].
-    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
-        let _ = (name, told);
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        let _ = (name, on_change);
         None
     }
 }
@@ -62,8 +62,8 @@ impl<M: Map> Subject for M {
         self
     }
 
-    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
-        Map::follow(self, name, told)
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        Map::follow(self, name, on_change)
     }
 }
 

@@ -1,9 +1,9 @@
 //! A registry over `dashmap`, with an index of names and both sides of the subscriptions.
 //!
-//! What stands in two maps is changed under the lock of the one that comes first: names
-//! under the record, groups under the subscriber. So a name finds exactly the pods whose
-//! keys do. A reader must not hold the second lock while it takes the first; it copies
-//! the keys out, lets go, and looks each up.
+//! An entry in two maps is changed under the lock of the first one: names under the record, groups
+//! under the subscriber. So a name finds exactly the pods whose keys are registered. A reader must
+//! not hold the second lock while it takes the first; it copies the keys, releases the lock, and
+//! looks each up.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -77,8 +77,8 @@ fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
     let watch = store.watch(Selection::service(format!("nobody-{number}")));
     let mut watch = watch.expect("an open store");
     assert!(matches!(watch.try_recv(), Ok(Some(Event::State { .. }))));
-    let told = watch.poll_recv(&mut Context::from_waker(Waker::noop()));
-    assert!(told.is_pending(), "told of nothing");
+    let event = watch.poll_recv(&mut Context::from_waker(Waker::noop()));
+    assert!(event.is_pending(), "told of nothing");
     watch
 }
 
@@ -109,7 +109,7 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
         }
     }
 
-    fn follow(&self, name: &str, mut told: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, mut on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
         let mut watch = self.0.watch(Selection::service(name)).ok()?;
         // The state.
         watch.try_recv().ok()?;
@@ -117,7 +117,7 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
             while let Ok(event) = poll_fn(|context| watch.poll_recv(context)).await {
                 if let Event::Changes { changes, .. } = event {
                     for _ in &*changes {
-                        told();
+                        on_change();
                     }
                 }
             }

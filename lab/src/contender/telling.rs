@@ -1,9 +1,9 @@
-//! What people write by hand: a map, and beside it something that tells of every change.
+//! Hand-written notifications: a map, and beside it something that reports every change.
 //!
-//! A change is told after the lock of the map has been given back. So two of them can be told
-//! in the other order, a reader that begins in between can miss one, and a receiver that is
-//! slow loses some: this does less than a watch. Whoever wants to hear of one name hears of
-//! all, and throws the rest away.
+//! A change is reported after the lock of the map is released. So two changes can be reported in
+//! the wrong order, a reader that begins in between can miss one, and a slow receiver loses some:
+//! this does less than a watch. A follower of one name receives the changes of all names, and
+//! discards the others.
 
 use std::future::poll_fn;
 use std::sync::atomic::AtomicU64;
@@ -42,14 +42,14 @@ impl Changed for Dash {
     }
 }
 
-/// What tells of changes.
+/// The channel that reports changes.
 pub(super) trait Channel: Send + Sync + 'static {
     fn new() -> Self;
     fn send(&self, pod: Pod);
-    fn follow(&self, name: String, told: Box<dyn FnMut() + Send>) -> Follower;
+    fn follow(&self, name: String, on_change: Box<dyn FnMut() + Send>) -> Follower;
 }
 
-/// A channel that keeps the last changes for everybody.
+/// A channel that keeps the last changes for all receivers.
 impl Channel for Sender<Pod> {
     fn new() -> Sender<Pod> {
         Sender::new(1_024)
@@ -57,16 +57,16 @@ impl Channel for Sender<Pod> {
 
     #[inline]
     fn send(&self, pod: Pod) {
-        // Fails where nobody listens.
+        // Fails if there is no receiver.
         let _ = Sender::send(self, pod);
     }
 
-    fn follow(&self, name: String, mut told: Box<dyn FnMut() + Send>) -> Follower {
+    fn follow(&self, name: String, mut on_change: Box<dyn FnMut() + Send>) -> Follower {
         let mut receiver = self.subscribe();
         Box::pin(async move {
             loop {
                 match receiver.recv().await {
-                    Ok(pod) if pod.registration.service_name == name => told(),
+                    Ok(pod) if pod.registration.service_name == name => on_change(),
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return,
                 }
@@ -75,8 +75,8 @@ impl Channel for Sender<Pod> {
     }
 }
 
-/// A counter, and a list of whom to wake when it has moved: the least that telling costs. With
-/// a thread that sleeps it is a bare `unpark`.
+/// A counter, and a list of threads to wake when it changes: the least that a notification can
+/// cost. With a sleeping thread it is a bare `unpark`.
 #[derive(Clone)]
 pub(super) struct Wakers(Arc<(AtomicU64, Mutex<Vec<Waker>>)>);
 
@@ -94,7 +94,7 @@ impl Channel for Wakers {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    fn follow(&self, _: String, mut told: Box<dyn FnMut() + Send>) -> Follower {
+    fn follow(&self, _: String, mut on_change: Box<dyn FnMut() + Send>) -> Follower {
         let board = self.0.clone();
         let mut seen = 0;
         Box::pin(poll_fn(move |context| {
@@ -103,14 +103,14 @@ impl Channel for Wakers {
             drop(wakers);
             // Acquire: pairs with the Release in `send`.
             let changes = board.0.load(Acquire);
-            (seen..changes).for_each(|_| told());
+            (seen..changes).for_each(|_| on_change());
             seen = changes;
             Poll::Pending
         }))
     }
 }
 
-/// The map and what tells of its changes.
+/// The map and the channel for its changes.
 pub(super) struct Telling<M, C> {
     map: M,
     channel: C,
@@ -131,7 +131,7 @@ impl<M: Changed, C: Channel> Map for Telling<M, C> {
         changed.map(|pod| self.channel.send(pod)).is_some()
     }
 
-    /// Fills the map, and tells nobody: only updates are measured with it.
+    /// Fills the map without notifications: only updates are measured with it.
     fn put(&self, key: Key, pod: Pod) -> bool {
         self.map.put(key, pod)
     }
@@ -144,7 +144,7 @@ impl<M: Changed, C: Channel> Map for Telling<M, C> {
         self.map.count()
     }
 
-    fn follow(&self, name: &str, told: Box<dyn FnMut() + Send>) -> Option<Follower> {
-        Some(self.channel.follow(name.into(), told))
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+        Some(self.channel.follow(name.into(), on_change))
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Crew<S> {
 impl<S: Shared> Crew<S> {
     pub(super) fn new(subject: S, cell: &Cell, seed: u64) -> Result<Crew<S>, Fault> {
         let subject = Arc::new(subject);
-        let (tell, shares) = channel();
+        let (sender, shares) = channel();
         let tasks = tasks(cell, seed);
         let is_timed = matches!(
             cell.orchestration,
@@ -56,7 +56,7 @@ impl<S: Shared> Crew<S> {
         let mut threads = Vec::new();
         for (at, mut task) in tasks.into_iter().enumerate() {
             let (command, orders) = channel::<Order>();
-            let (subject, tell) = (subject.clone(), tell.clone());
+            let (subject, sender) = (subject.clone(), sender.clone());
             let seat = apart.then(|| seats[at]);
             let work = move || {
                 seat.into_iter().for_each(seat::take);
@@ -65,7 +65,7 @@ impl<S: Shared> Crew<S> {
                     let share = AssertUnwindSafe(|| task.slice(&mut hand, &order));
                     let share = catch_unwind(share)
                         .map_err(|panic| Fault(format!("a thread panicked: {}", words(&*panic))));
-                    if tell.send((at, share)).is_err() {
+                    if sender.send((at, share)).is_err() {
                         break;
                     }
                 }
@@ -170,22 +170,22 @@ fn idlers<S: Shared>(
         hand: None,
     };
     let sequence = Arc::new(StepSequence::new(fleet, &options, beside.threads, &mut dice));
-    let (tell, told) = channel();
+    let (sender, receiver) = channel();
     let mut idle = Vec::with_capacity(beside.threads);
     for at in 0..beside.threads as u64 {
-        let (subject, sequence, tell) = (subject.clone(), sequence.clone(), tell.clone());
+        let (subject, sequence, sender) = (subject.clone(), sequence.clone(), sender.clone());
         let (keep, ended) = channel::<()>();
         let work = move || {
             let mut hand = subject.hand();
-            let _ = tell.send(sequence.run(&mut hand, at, 1, epoch()));
-            drop(tell);
+            let _ = sender.send(sequence.run(&mut hand, at, 1, epoch()));
+            drop(sender);
             // Comes back when the other side is dropped.
             let _ = ended.recv();
         };
         idle.push((keep, spawn(Builder::new().stack_size(SMALL_STACK), work)?));
     }
-    drop(tell);
-    match told.iter().sum::<u64>() {
+    drop(sender);
+    match receiver.iter().sum::<u64>() {
         0 => Ok(idle),
         wrong => Err(Fault(format!("{wrong} wrong answers to threads that then slept"))),
     }

@@ -1,5 +1,5 @@
-//! From a change of one pod to those who wait for it: what that costs the thread that makes
-//! it, and how long it takes until they know.
+//! Measures notifications of a change: their cost to the thread that makes the change, and the time
+//! until the followers receive them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -22,12 +22,12 @@ use crate::seat;
 use crate::stage::{Slice, Stage};
 use crate::subject::{Follower, Hand, Shared};
 
-/// Nobody needs longer to be told, unless it is never told.
+/// A notification that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a thread needs at most, as a rule, until it sleeps again, in microseconds.
 const TO_SLEEP: u64 = 100;
 
-/// What those who follow leave behind.
+/// The records of the followers.
 #[derive(Debug)]
 struct Board {
     start: Instant,
@@ -35,7 +35,7 @@ struct Board {
     woken: AtomicU64,
     /// When that of a thread was.
     woken_at: AtomicU64,
-    /// How many changes were told, to all together.
+    /// The number of notifications, of all followers together.
     told: AtomicU64,
     /// When the last one was, in nanoseconds from the start.
     told_at: AtomicU64,
@@ -117,12 +117,12 @@ impl<S: Shared> Notification<S> {
         });
         let follower = || {
             let board = board.clone();
-            let told = Box::new(move || {
+            let on_change = Box::new(move || {
                 board.note(&board.told_at);
-                // Release: pairs with the Acquire in `is_told`.
+                // Release: pairs with the Acquire in `has_all`.
                 board.told.fetch_add(1, Release);
             });
-            let follower = subject.follow(&fleet.name(pod), told);
+            let follower = subject.follow(&fleet.name(pod), on_change);
             follower.ok_or_else(|| Fault::new("cannot be watched"))
         };
         // The two must not wait for each other's processor, as a thousand have to.
@@ -158,7 +158,7 @@ impl<S: Shared> Notification<S> {
         Ok(stage)
     }
 
-    /// Waits until everybody has been told of all changes, and waits for the next.
+    /// Waits until every follower has received all changes, and waits for the next one.
     fn rest(&mut self) -> Result<(), Fault> {
         if let Followers::Counted(all, waker) = &mut self.followers {
             for follower in all {
@@ -168,9 +168,9 @@ impl<S: Shared> Notification<S> {
             }
         }
         let expected = self.changes * self.many as u64;
-        // Acquire: pairs with the Release of whoever is told.
-        let is_told = || self.board.told.load(Acquire) >= expected;
-        wait_until(Instant::now() + PATIENCE, is_told);
+        // Acquire: pairs with the Release in the followers' `on_change`.
+        let has_all = || self.board.told.load(Acquire) >= expected;
+        wait_until(Instant::now() + PATIENCE, has_all);
         let told = self.board.told.load(Acquire);
         if told != expected {
             return Err(Fault(format!("{expected} changes, of which {told} were told")));

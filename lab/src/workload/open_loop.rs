@@ -1,15 +1,15 @@
-//! Operations that are done when they are due.
+//! Operations at scheduled times.
 //!
-//! A loop that asks as soon as it has been answered hides every stall: while a store stands
-//! still nobody asks, and a stall of a millisecond is one slow answer among thousands of
-//! quick ones (*coordinated omission*). So each operation is due at a moment that is
-//! drawn beforehand, and its latency counts from then, however long the one before it took.
-//! The moments are random, as of callers who know nothing of each other (a Poisson
-//! process): at even distances they would keep step with a writer that has a schedule as well.
+//! A loop that sends its next request as soon as it has an answer hides every stall: during a stall
+//! it sends no requests, and a stall of a millisecond is one slow answer among thousands of quick
+//! ones (*coordinated omission*). So each operation is due at a moment that is drawn beforehand,
+//! and its latency counts from that moment, however long the previous one took. The moments are
+//! random, like those of independent callers (a Poisson process): at even distances they would keep
+//! step with a writer that has a schedule as well.
 //!
-//! A caller that waits for such a moment, outside of the store, may be late: the machine gave
-//! its processor to others. That is no latency of the store, and a few such pauses would be all
-//! that a tail shows. So the schedule stands still for as long.
+//! A caller that waits for such a moment, outside the store, may be late because the machine gave
+//! its processor to others. That is not a latency of the store, and a few such pauses would
+//! dominate the tail. So the schedule pauses for the same time.
 
 use std::time::{Duration, Instant};
 

@@ -1,11 +1,10 @@
 //! From the start of a write to the first read that sees it.
 //!
-//! A writer sets the time of one pod's health check; a reader reads that pod without a
-//! pause and takes down when it first sees the new time. Then the writer waits for a random
-//! moment, so that a write does not always meet a read at the same place, and goes on. By
-//! the contract every read that *starts* after a write has returned sees it; what is measured
-//! is the write, the read that was under way, and what the machine needs to bring a cache
-//! line over.
+//! A writer sets the time of one pod's health check. A reader reads that pod without a pause and
+//! records when it first sees the new time. Then the writer waits for a random moment, so that
+//! writes do not always meet reads at the same point, and continues. By the contract every read
+//! that *starts* after a write has returned sees it. The measured time covers the write, the read
+//! in progress, and the transfer of a cache line.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -48,7 +47,7 @@ pub(super) fn pair(fleet: Fleet, dice: &mut Dice) -> (Reader, Writer) {
     (reader, writer)
 }
 
-/// The one who writes.
+/// The writer.
 #[derive(Debug)]
 pub(super) struct Writer {
     pod: usize,
@@ -72,8 +71,8 @@ impl Writer {
             wait_until(Instant::now() + pause, || false);
             let began = Instant::now();
             let nanoseconds = u64::try_from((began - self.start).as_nanos()).unwrap_or(u64::MAX);
-            // Relaxed: whoever sees the write sees this, which was before it; the store's
-            // own orderings see to that.
+            // Relaxed: a reader that sees the write sees this earlier store; the store's own
+            // orderings ensure that.
             self.board.began.store(nanoseconds, Relaxed);
             self.written += 1;
             let at = later(self.written);
@@ -89,7 +88,7 @@ impl Writer {
     }
 }
 
-/// The one who waits for it.
+/// The reader.
 #[derive(Debug)]
 pub(super) struct Reader {
     key: String,

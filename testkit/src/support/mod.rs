@@ -1,4 +1,4 @@
-//! What the tests of the contract share; and other tests of the repository, by path.
+//! Helpers of the contract tests, which other tests of the repository use by path.
 
 // Each test file is a crate of its own and uses a part of this.
 #![allow(dead_code)]
@@ -31,14 +31,14 @@ pub mod views;
 /// needs, so that a busy machine does not fail it.
 pub const PATIENCE: Duration = Duration::from_secs(200);
 
-/// Runs `work` on a thread of its own, and fails if it does not end.
+/// Runs `work` on its own thread, and fails if it does not end.
 ///
 /// A thread that hangs is left behind; it ends with the test process.
 pub fn within<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Send + 'static) -> R {
     let (ended, end) = channel();
     let worker = thread::spawn(move || {
         let answer = work();
-        // Nobody listens any more only where the test has failed already.
+        // The receiver is gone only if the test has already failed.
         let _ = ended.send(());
         answer
     });
@@ -51,18 +51,18 @@ pub fn within<R: Send + 'static>(limit: Duration, work: impl FnOnce() -> R + Sen
     }
 }
 
-/// A moment, told by a number.
+/// Returns the moment with this number.
 pub fn at(seconds: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000 + seconds)
 }
 
-/// The number of a moment that [`at`] made.
+/// Returns the number of a moment made by [`at`].
 pub fn number(moment: SystemTime) -> u64 {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     since.as_secs() - 1_000_000_000
 }
 
-/// A registration with something in every field.
+/// Returns a registration with every field set.
 pub fn registration(service: &str, pod: &str, subscriptions: &[&str]) -> ServiceRegistration {
     ServiceRegistration {
         service_name: service.into(),
@@ -81,7 +81,7 @@ pub fn registration(service: &str, pod: &str, subscriptions: &[&str]) -> Service
     }
 }
 
-/// A record that is the same whenever it is made.
+/// Returns a record that is the same on every call.
 pub fn pod(service: &str, pod: &str) -> ServiceInfo {
     ServiceInfo::new(registration(service, pod, &[]))
         .unwrap()
@@ -89,8 +89,8 @@ pub fn pod(service: &str, pod: &str) -> ServiceInfo {
         .unwrap()
 }
 
-/// A record under the same key as `pod(service, pod)`, marked as another
-/// version of it.
+/// Returns a record under the same key as `pod(service, pod)`, marked with a
+/// version.
 pub fn version(service: &str, pod: &str, version: u64) -> ServiceInfo {
     let mut registration = registration(service, pod, &[]);
     registration.health_check_url = format!("http://{pod}/v{version}");
@@ -100,12 +100,12 @@ pub fn version(service: &str, pod: &str, version: u64) -> ServiceInfo {
         .unwrap()
 }
 
-/// The keys of records, in their order.
+/// Returns the keys of records, in their order.
 pub fn keys(records: &[ServiceInfo]) -> Vec<&str> {
     records.iter().map(|record| &**record.key()).collect()
 }
 
-/// The keys of records, sorted: scans answer in no particular order.
+/// Returns the keys of records, sorted, because scans have no particular order.
 pub fn sorted_keys(records: &[ServiceInfo]) -> Vec<&str> {
     let mut keys = keys(records);
     keys.sort_unstable();
@@ -122,7 +122,7 @@ pub fn by_key(records: Vec<ServiceInfo>) -> BTreeMap<String, ServiceInfo> {
     records
 }
 
-/// Everything that can be learnt of a store.
+/// The whole observable state of a store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     pub services: BTreeMap<String, ServiceInfo>,
@@ -131,9 +131,8 @@ pub struct State {
     pub revision: u64,
 }
 
-/// Reads a store that nobody else is writing to, in every way that there is,
-/// and checks that all of them agree. `groups` are all that may have
-/// subscribers.
+/// Reads a store without concurrent writers through every method, and checks that
+/// all answers agree. `groups` are all groups that may have subscribers.
 pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> State {
     let services = by_key(store.get_all_services().unwrap());
     let names: BTreeSet<_> = services.values().map(ServiceInfo::service_name).collect();
@@ -187,8 +186,8 @@ pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> State 
     }
 }
 
-/// Reads a view in every way that there is, and checks that all of them agree.
-/// `groups` are all that may have subscribers.
+/// Reads a view through every method, and checks that all answers agree. `groups`
+/// are all groups that may have subscribers.
 pub fn observe_view(view: &impl RegistryView, groups: &[&str]) -> State {
     let services = by_key(view.services().cloned().collect());
     let names: BTreeSet<_> = services.values().map(ServiceInfo::service_name).collect();
@@ -230,15 +229,15 @@ pub fn observe_view(view: &impl RegistryView, groups: &[&str]) -> State {
     }
 }
 
-/// A call of a store that can fail, under its name.
+/// A named call of a store that can fail.
 pub type Call = (&'static str, fn(&dyn RegistryStore) -> Result<()>);
 
-/// The key that `CALLS` are about, registered by [`set_the_table`].
+/// The key that `CALLS` use, registered by [`set_the_table`].
 pub const KEY: &str = "db:pod-1";
 /// The groups that `CALLS` and [`set_the_table`] use.
 pub const GROUPS: &[&str] = &["g", "h", "new"];
 
-/// Something for every call of `CALLS` to find.
+/// Creates the content that the `CALLS` need.
 pub fn set_the_table(store: &impl RegistryStore) {
     store.save_service(pod("db", "pod-1")).unwrap();
     store.save_service(pod("db", "pod-2")).unwrap();
@@ -247,7 +246,7 @@ pub fn set_the_table(store: &impl RegistryStore) {
     store.add_subscription("web:pod-1", "g").unwrap();
 }
 
-/// Every method that can fail. On a store that is open and set, each of them
+/// Every method that can fail. On an open store with that content, each of them
 /// succeeds and, if it writes, changes something.
 pub const CALLS: &[Call] = &[
     ("save_service", |s| {
@@ -298,7 +297,7 @@ pub const CALLS: &[Call] = &[
     ("visit_view", |s| s.visit_view(&mut |_| ())),
 ];
 
-/// The calls that begin a watch, which a store that tells of changes has besides.
+/// The calls that begin a watch, for stores that report changes.
 pub const WATCHES: &[Call] = &[
     ("watch", |s| s.watch(Selection::All).map(drop)),
     ("watch_from", |s| {
@@ -308,7 +307,7 @@ pub const WATCHES: &[Call] = &[
     }),
 ];
 
-/// The input that was refused, or a panic that shows what happened instead.
+/// Returns the refused input, or panics with what happened instead.
 #[track_caller]
 pub fn refused<T: std::fmt::Debug>(answer: Result<T>) -> InvalidInput {
     match answer {
@@ -317,7 +316,8 @@ pub fn refused<T: std::fmt::Debug>(answer: Result<T>) -> InvalidInput {
     }
 }
 
-/// Checks that an input was refused, which, and why; and that the message says so.
+/// Checks that an input was refused, that the error has the input and the reason,
+/// and that the message names them.
 #[track_caller]
 pub fn assert_refused<T: std::fmt::Debug>(
     answer: Result<T>,
@@ -327,7 +327,7 @@ pub fn assert_refused<T: std::fmt::Debug>(
 ) {
     let invalid = refused(answer);
     assert_eq!((invalid.field(), invalid.problem()), (field, problem));
-    // Of long ones the beginning is told.
+    // The message shows only the beginning of a long input.
     let told: String = value.chars().take(64).collect();
     assert_eq!(invalid.value(), told);
     let message = StoreError::from(invalid).to_string();
@@ -338,7 +338,7 @@ pub fn assert_refused<T: std::fmt::Debug>(
     );
 }
 
-/// Reports a health check that is not late; answers with the status before.
+/// Reports a health check that is not late, and returns the previous status.
 #[track_caller]
 pub fn swap(
     store: &(impl RegistryStore + ?Sized),
@@ -352,7 +352,7 @@ pub fn swap(
     }
 }
 
-/// Texts that are no key, and what is wrong with each.
+/// Texts that are not keys, and the problem of each.
 pub fn malformed_keys() -> Vec<(String, Problem)> {
     let max = service_registry::MAX_NAME_LEN;
     let long = "x".repeat(max + 1);

@@ -1,4 +1,4 @@
-//! Threads that read while others write.
+//! Races of readers and writers.
 
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
@@ -7,18 +7,18 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// One round of a writer or a reader; it is given the number of the round.
+/// One round of a writer or a reader; the argument is the number of the round.
 pub type Step<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// Writers go on after their last round until every reader has read this often,
-/// so that a reader that was late to start has seen something happen.
+/// Writers continue after their last round until every reader has read this often,
+/// so that a reader that started late has seen changes.
 const READS: usize = 200;
-/// ... but not for longer than this: on a busy machine readers may starve.
+/// The limit of that extra time: on a busy machine readers may starve.
 const OVERTIME: Duration = Duration::from_secs(2);
 
-/// Runs each writer for `rounds` rounds at least, while each reader reads over
-/// and over. All start together. A panic in any of them ends the race and comes
-/// out of here.
+/// Runs each writer for at least `rounds` rounds, while each reader reads
+/// repeatedly. All start together. A panic in any thread ends the race and is
+/// rethrown here.
 pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
     let start = Barrier::new(writers.len() + readers.len());
     let writing = AtomicUsize::new(writers.len());
@@ -57,7 +57,7 @@ pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
     });
 }
 
-/// Tells the others when this thread panics.
+/// Stops the other threads when this thread panics.
 struct Watch<'a>(&'a AtomicBool);
 
 impl Drop for Watch<'_> {

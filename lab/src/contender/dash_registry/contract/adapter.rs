@@ -69,11 +69,15 @@ impl Adapter {
     }
 
     /// Applies one change, and answers with the record that it met.
-    fn apply(&self, change: &Change, told: &mut Vec<Difference>) -> Result<Option<ServiceInfo>> {
+    fn apply(
+        &self,
+        change: &Change,
+        differences: &mut Vec<Difference>,
+    ) -> Result<Option<ServiceInfo>> {
         let registry = &self.registry;
         match change {
-            Change::SaveService(info) => self.put(change, info, false, told),
-            Change::RegisterService(info) => self.put(change, info, true, told),
+            Change::SaveService(info) => self.put(change, info, false, differences),
+            Change::RegisterService(info) => self.put(change, info, true, differences),
             Change::UpdateHealthStatus { key, status, checked_at }
             | Change::UpdateHealthIf { key, status, checked_at, .. } => {
                 let Some(mut known) = registry.services.get_mut(&**key) else {
@@ -89,19 +93,23 @@ impl Adapter {
                     }
                     *known = after?.stamped(stamp, before.incarnation());
                     if stamp == next {
-                        told.push(Difference::changed(before.clone(), known.clone()));
+                        differences.push(Difference::changed(before.clone(), known.clone()));
                     }
                 }
                 Ok(Some(before))
             }
-            Change::DeleteService { key } => self.take(change, key, Cause::Deleted, false, told),
-            Change::RemoveIf { key, cause, .. } => self.take(change, key, *cause, true, told),
+            Change::DeleteService { key } => {
+                self.take(change, key, Cause::Deleted, false, differences)
+            }
+            Change::RemoveIf { key, cause, .. } => {
+                self.take(change, key, *cause, true, differences)
+            }
             Change::AddSubscription { subscriber_key, service_group } => {
                 self.judge(change, None)?;
                 if (&mut &*registry).subscribe(subscriber_key, service_group) {
                     self.next();
                     let subscriber = subscriber_key.parse()?;
-                    told.push(Difference::subscribed(subscriber, service_group.clone()));
+                    differences.push(Difference::subscribed(subscriber, service_group.clone()));
                 }
                 Ok(None)
             }
@@ -110,13 +118,13 @@ impl Adapter {
                 if (&mut &*registry).unsubscribe(subscriber_key, service_group) {
                     self.next();
                     let subscriber = subscriber_key.parse()?;
-                    told.push(Difference::unsubscribed(subscriber, service_group.clone()));
+                    differences.push(Difference::unsubscribed(subscriber, service_group.clone()));
                 }
                 Ok(None)
             }
             Change::RemoveAllSubscriptions { subscriber_key } => {
                 self.judge(change, None)?;
-                if self.unsubscribe_all(subscriber_key, told) {
+                if self.unsubscribe_all(subscriber_key, differences) {
                     self.next();
                 }
                 Ok(None)
@@ -137,7 +145,7 @@ impl Adapter {
         change: &Change,
         info: &ServiceInfo,
         is_new: bool,
-        told: &mut Vec<Difference>,
+        differences: &mut Vec<Difference>,
     ) -> Result<Option<ServiceInfo>> {
         let mut answer = Ok(None);
         self.registry.put(info.key().clone(), |known| {
@@ -161,8 +169,10 @@ impl Adapter {
             let after = info.clone().stamped(revision, incarnation);
             match &answer {
                 _ if revision != next => {}
-                Ok(Some(before)) => told.push(Difference::changed(before.clone(), after.clone())),
-                _ => told.push(Difference::Added(after.clone())),
+                Ok(Some(before)) => {
+                    differences.push(Difference::changed(before.clone(), after.clone()))
+                }
+                _ => differences.push(Difference::Added(after.clone())),
             }
             Some(after)
         });
@@ -176,7 +186,7 @@ impl Adapter {
         key: &str,
         cause: Cause,
         with_subscriptions: bool,
-        told: &mut Vec<Difference>,
+        differences: &mut Vec<Difference>,
     ) -> Result<Option<ServiceInfo>> {
         let mut judged = None;
         let taken = self.registry.take_if(key, |info| {
@@ -185,9 +195,9 @@ impl Adapter {
             judged = Some(is_wanted);
             if goes {
                 self.next();
-                told.push(Difference::removed(info.clone(), cause));
+                differences.push(Difference::removed(info.clone(), cause));
                 if with_subscriptions {
-                    self.unsubscribe_all(key, told);
+                    self.unsubscribe_all(key, differences);
                 }
             }
             goes
@@ -197,7 +207,7 @@ impl Adapter {
     }
 
     /// Ends all subscriptions of one key, in one step; whether there were any.
-    fn unsubscribe_all(&self, key: &str, told: &mut Vec<Difference>) -> bool {
+    fn unsubscribe_all(&self, key: &str, differences: &mut Vec<Difference>) -> bool {
         let DashRegistry { subscribers, groups, .. } = &self.registry;
         let ended = subscribers.remove_if(key, |key, own| {
             for (group, number) in own {
@@ -205,7 +215,7 @@ impl Adapter {
                     members.remove(number);
                 }
                 groups.remove_if(group, |_, members| members.is_empty());
-                told.push(Difference::unsubscribed(key.clone(), group.clone()));
+                differences.push(Difference::unsubscribed(key.clone(), group.clone()));
             }
             true
         });
@@ -300,20 +310,20 @@ impl RegistryStore for Adapter {
 
     fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
         self.open()?;
-        let mut told = Vec::new();
+        let mut differences = Vec::new();
         for (index, change) in batch.iter().enumerate() {
             if index > 0 {
                 // It promises nothing of the time between two changes, so others may look.
                 sleep(Duration::from_micros(20));
             }
             let operation = change.operation();
-            self.apply(change, &mut told).map_err(|error| StoreError::BatchRejected {
+            self.apply(change, &mut differences).map_err(|error| StoreError::BatchRejected {
                 index,
                 operation,
                 source: Box::new(error),
             })?;
         }
-        Ok((self.revision(), fold(&told)))
+        Ok((self.revision(), fold(&differences)))
     }
 
     fn revision(&self) -> Revision {
