@@ -1,7 +1,7 @@
-//! Leases: the right of a pod to stay, which ends by itself unless it is renewed.
+//! Leases: a pod stays registered only while it renews its lease.
 //!
-//! A pod that crashes unregisters nobody. So it is registered with a time to live, renews its
-//! lease while it lives, and is removed when it does not: see [`Leases`].
+//! A pod that crashes does not unregister. It is therefore registered with a time to live,
+//! renews its lease while it runs, and is removed when it stops: see [`Leases`].
 
 mod guard;
 mod handle;

@@ -1,10 +1,12 @@
-//! [`Guard`]: whether so many pods fall silent that it is rather the network that failed.
+//! [`Guard`], which detects that so many pods fall silent that the network has probably failed.
 //!
-//! It compares who is overdue with who is there. A guard that compares renewals with those expected of
-//! all that ever registered stays on for ever when a part of the fleet is taken down for good. Here
-//! whoever left long ago counts on neither side, whoever unregisters never counts, and each pod is held
-//! for a stated time. Pods that fall silent at once expire over a whole time to live, since each
-//! renewed at a time of its own; so what counts is who expired within a window, not in one sweep.
+//! It compares the overdue pods with those that are present. A guard that compares renewals
+//! with those expected of all pods that ever registered would stay on forever after a part of
+//! the fleet is taken down for good. Here a pod that left long ago counts on neither side, a
+//! pod that unregisters never counts, and each pod is withheld for a limited time. Pods that
+//! fall silent at once expire over a whole time to live, because each renewed at a different
+//! time. The guard therefore counts the pods that expired within a window, not within one
+//! sweep.
 
 use std::collections::VecDeque;
 
@@ -19,14 +21,14 @@ use crate::model::record::ServiceInfo;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
-    /// Pods that are registered, with a lease or without.
+    /// Registered pods, with a lease or without.
     present: usize,
     /// Pods that have expired within the window.
     gone: usize,
 }
 
 impl Count {
-    /// Whether `percent` are not enough for those that have gone and those that are overdue.
+    /// Returns whether more than `percent` of the pods have expired or are overdue.
     fn is_exceeded(self, overdue: usize, percent: u8) -> bool {
         let lost = self.gone + overdue;
         lost * 100 > usize::from(percent) * (self.gone + self.present)
@@ -38,11 +40,11 @@ pub(super) struct Guard {
     options: LeaseOptions,
     names: HashMap<String, Count, RandomState>,
     all: Count,
-    /// Who has expired within the window, the first one first.
+    /// The pods that expired within the window, oldest first.
     gone: VecDeque<(Nanos, ServiceKey)>,
 }
 
-/// What is withheld.
+/// The pods that are withheld.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     everything: bool,
@@ -74,7 +76,7 @@ impl Guard {
         nanos(self.options.hold)
     }
 
-    /// Changes the count of a name, and that of all.
+    /// Changes the count of a name and the total.
     fn change(&mut self, name: &str, change: impl Fn(&mut Count)) {
         change(&mut self.all);
         let count = self.names.entry_ref(name).or_default();
@@ -84,7 +86,7 @@ impl Guard {
         }
     }
 
-    /// Learns what has changed in the store.
+    /// Counts a change in the store.
     pub(super) fn count(&mut self, difference: &Difference) {
         match difference {
             Difference::Added(service) => {
@@ -97,7 +99,7 @@ impl Guard {
         }
     }
 
-    /// Learns what the store has.
+    /// Replaces the counts by those of the whole state.
     pub(super) fn count_anew(&mut self, services: &[ServiceInfo]) {
         self.all.present = 0;
         self.names.retain(|_, count| {
@@ -109,13 +111,13 @@ impl Guard {
         }
     }
 
-    /// Learns that a pod has expired.
+    /// Counts an expired pod.
     pub(super) fn note_gone(&mut self, now: Nanos, key: &ServiceKey) {
         self.change(key.service_name(), |count| count.gone += 1);
         self.gone.push_back((now, key.clone()));
     }
 
-    /// Forgets who expired before the window.
+    /// Forgets the pods that expired before the window.
     pub(super) fn forget(&mut self, now: Nanos) {
         let window = nanos(self.options.window);
         while let Some((when, key)) = self.gone.front().cloned() {
@@ -127,7 +129,7 @@ impl Guard {
         }
     }
 
-    /// Judges all that is overdue. O(overdue).
+    /// Decides which overdue pods are withheld. O(overdue).
     pub(super) fn judge<'a>(&self, overdue: impl Iterator<Item = &'a ServiceKey>) -> Verdict {
         let LeaseOptions {
             percent_of_name,

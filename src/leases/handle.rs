@@ -1,4 +1,4 @@
-//! [`Leases`]: the handle with which a program registers pods for a time.
+//! [`Leases`], the handle with which a program registers pods with a time to live.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,14 +25,14 @@ use crate::registry::Registry;
 use crate::store::RegistryStore;
 use crate::sync::Mutex;
 
-/// Registers pods for a time, and removes those that did not renew it.
+/// Registers pods with a time to live, and removes those that do not renew their lease.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
 /// use service_registry::leases::{LeaseOptions, Leases};
 /// use service_registry::{MemoryStore, Registry, ServiceRegistration};
 ///
-/// // A clock that the program sets, as in a test; `Leases::new` takes the system's.
+/// // A clock that the program controls, as in a test. `Leases::new` uses the system clock.
 /// let start = Instant::now();
 /// let leases = Leases::with_clock(
 ///     Registry::new(MemoryStore::new()),
@@ -52,77 +52,77 @@ use crate::sync::Mutex;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What it promises
+/// # Guarantees
 ///
-/// - A lease ends its time to live after it was last renewed, or registered: not before, and the
-///   next sweep from then on removes the pod. So with a sweep in each tick a pod goes within a
-///   time to live and a tick.
-/// - Only the incarnation that the lease is of is ever removed. A renewal brings no pod back, and
-///   a lease of an incarnation before does nothing to the one that came in its place.
-/// - Of a renewal and a sweep that meet, one is first: the renewal counts, or it answers
-///   [`LeaseLost`].
-/// - A pod that was removed or registered anew by others, past its `Leases`, has lost its lease
-///   after the next sweep.
-/// - All times are of a monotonic clock. Whoever sets the time of the system changes nothing.
+/// - A lease ends one time to live after its last renewal or its registration, not before. The
+///   next sweep after that removes the pod. With a sweep in each tick, a pod is removed within
+///   its time to live plus one tick.
+/// - A sweep only removes the incarnation that the lease belongs to. A renewal never brings a
+///   pod back. A lease of an earlier incarnation has no effect on the one that replaced it.
+/// - If a renewal and a sweep meet, one of them is first: either the renewal counts, or it
+///   returns [`LeaseLost`].
+/// - If a pod is removed or registered again without its `Leases`, its lease is lost after the
+///   next sweep.
+/// - All times are those of a monotonic clock. Changes to the system time have no effect.
 ///
 /// # Costs
 ///
-/// [`renew`](Self::renew) is one atomic operation beside a look at the clock: no commit, no lock,
-/// no allocation. [`register`](Self::register) is one commit, and O(log leases). A
-/// [`sweep`](Self::sweep) is O(log leases) for each lease whose time to live has passed since it
-/// was last looked at, and for each change of the store since the last sweep; one commit for all
-/// that expired.
+/// [`renew`](Self::renew) reads the clock and performs one atomic operation: no commit, no
+/// lock, no allocation. [`register`](Self::register) takes one commit and O(log leases). A
+/// [`sweep`](Self::sweep) takes O(log leases) for each lease whose time to live has passed
+/// since it was last examined, O(log leases) for each change of the store since the last sweep,
+/// and one commit for all expired pods.
 ///
-/// It [watches](RegistryStore::watch) the whole store, and commits pay for that watch. Where
-/// more was committed since the last sweep than the log of the store holds, the sweep looks at
-/// everything, in O(*n*).
+/// It [watches](RegistryStore::watch) the whole store, and every commit pays for that watch. If
+/// there were more commits since the last sweep than the log of the store holds, the sweep
+/// examines the whole store, in O(*n*).
 ///
-/// # When everything falls silent at once
+/// # When many pods fall silent at once
 ///
-/// Where many pods of a name, or of all, expire within a short time, it is rather the network
-/// that has failed, and a list of pods that may be wrong is better than none.
-/// [`LeaseOptions`] says what is too many. Those that are overdue then are *withheld*: they stay,
-/// their status becomes [`Unknown`](crate::ServiceStatus::Unknown) (one that is
-/// [`Draining`](crate::ServiceStatus::Draining) stays so), and [`Sweep::withheld`] names them.
-/// Whoever renews goes on as before, and its status is what the next health check says. Others go
-/// as soon as they are not too many any more, or when they were withheld for
-/// [`hold`](LeaseOptions::hold). The last pod of a name is all of it, so it is withheld, too. A pod
-/// that is removed by [`revoke`](Self::revoke) or by the registry goes at once, always.
+/// If many pods of a name, or of all names, expire within a short time, the network has
+/// probably failed. A list with pods that may be down is then better than an empty list.
+/// [`LeaseOptions`] defines how many are too many. The overdue pods are then *withheld*: they
+/// stay registered, their status becomes [`Unknown`](crate::ServiceStatus::Unknown) (a
+/// [`Draining`](crate::ServiceStatus::Draining) pod keeps its status), and [`Sweep::withheld`]
+/// lists them. A pod that renews its lease continues as before, and the next health check sets
+/// its status. The other pods are removed as soon as they are not too many any more, or after
+/// [`hold`](LeaseOptions::hold). The last pod of a name is all of that name, so it is withheld
+/// too. [`revoke`](Self::revoke) and the registry always remove a pod at once.
 ///
 /// # Clones
 ///
-/// A clone is a handle of the same leases.
+/// Clones share the same leases.
 pub struct Leases<S> {
     pub(super) inner: Arc<Inner<S>>,
 }
 
-/// How many leases there are.
+/// The number of leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeaseStats {
-    /// Leases that have not ended.
+    /// The number of leases that have not ended.
     pub leases: usize,
-    /// Those of them whose pods the last sweep withheld.
+    /// The number of leases whose pods the last sweep withheld.
     pub withheld: usize,
-    /// Pods that sweeps have removed, ever.
+    /// The total number of pods that sweeps have removed.
     pub expired: u64,
 }
 
 impl<S: RegistryStore> Leases<S> {
-    /// Leases for pods of `registry`.
+    /// Creates leases for pods of `registry`.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::watch`] does.
+    /// The errors of [`RegistryStore::watch`].
     pub fn new(registry: Registry<S>, options: LeaseOptions) -> Result<Leases<S>> {
         Leases::with_clock(registry, options, Instant::now)
     }
 
-    /// The same with a clock of the caller's, which must not go back.
+    /// Creates leases with a clock of the caller, which must not go backwards.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::watch`] does.
+    /// The errors of [`RegistryStore::watch`].
     pub fn with_clock(
         registry: Registry<S>,
         options: LeaseOptions,
@@ -144,52 +144,52 @@ impl<S: RegistryStore> Leases<S> {
         })
     }
 
-    /// The registry whose pods these are.
+    /// Returns the registry that contains the pods.
     pub fn registry(&self) -> &Registry<S> {
         &self.inner.registry
     }
 
-    /// Registers a pod, as [`Registry::register`] does, until `ttl` has passed without a
-    /// renewal. With a `ttl` of zero the next sweep finds it ended; one of 500 years or more
-    /// does not end. One commit.
+    /// Registers a pod like [`Registry::register`], until `ttl` passes without a renewal. If
+    /// `ttl` is zero, the next sweep finds the lease ended. If it is 500 years or more, the
+    /// lease never ends. One commit.
     ///
     /// # Errors
     ///
-    /// Fails as [`Registry::register`] does.
+    /// The errors of [`Registry::register`].
     pub fn register(&self, registration: ServiceRegistration, ttl: Duration) -> Result<Lease> {
         let service = self.registry().register(registration)?;
         self.inner.enter(&service, ttl)
     }
 
-    /// Gives a lease to a pod that is registered, such as one that was restored from a dump;
-    /// a lease that it has is lost. No commit. Where `service` is not registered any more, or
-    /// anew, the answer is a lost lease.
+    /// Gives a lease to a registered pod, for example to one that was restored from a dump. If
+    /// the pod already has a lease, that lease is lost. If `service` is no longer registered,
+    /// or was registered again, the returned lease is lost. No commit.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::with_service`] does, but for a pod that is not there.
+    /// The errors of [`RegistryStore::with_service`], except that of an absent pod.
     pub fn grant(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
         let (key, incarnation) = (service.key(), service.incarnation());
         if !self.inner.is_registered(key, incarnation)? {
-            // Not entered: a record of another store, such as that before a restart, may have a
-            // later incarnation than the pod that has the lease.
+            // Not inserted: a record of another store, for example from before a restart, may
+            // have a later incarnation than the pod that has the lease.
             let lost = Arc::new(self.inner.slot(service, ttl));
             lost.lose();
             self.inner.table().forget(key, incarnation);
             return Ok(Lease(lost));
         }
-        // What removes it from here on is found by `enter`, or heard by the next sweep.
+        // `enter` or the next sweep detects a removal from here on.
         self.inner.enter(service, ttl)
     }
 
-    /// Puts off the end of a lease: from now on it has its whole time to live again. O(1): one
-    /// atomic operation, no lock, no allocation, and nothing that the store notices.
+    /// Renews a lease: it ends one time to live from now. O(1): one atomic operation, no lock,
+    /// no allocation, and no access to the store.
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] where the pod has expired, was removed or was registered anew; and for a
-    /// lease of other `Leases`. A removal that went past these `Leases` is known after the next
-    /// sweep.
+    /// [`LeaseLost`] if the pod has expired, was removed or was registered again, or if the
+    /// lease belongs to other `Leases`. A removal without these `Leases` is detected by the
+    /// next sweep.
     pub fn renew(&self, lease: &Lease) -> Result<(), LeaseLost> {
         if lease.0.home != self.inner.home {
             return Err(LeaseLost);
@@ -197,12 +197,12 @@ impl<S: RegistryStore> Leases<S> {
         lease.0.renew(self.inner.now())
     }
 
-    /// Removes the pod of a lease together with its subscriptions, if it is still the one that
-    /// the lease is of, and answers with what was removed. The guard has no say. One commit.
+    /// Removes the pod of a lease and its subscriptions, if it is still the incarnation of the
+    /// lease, and returns the removed record. Never withholds it. One commit.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::commit_changes`] does; then the lease goes on.
+    /// The errors of [`RegistryStore::commit_changes`]. The lease then continues.
     pub fn revoke(&self, lease: Lease) -> Result<Option<ServiceInfo>> {
         let slot = lease.0;
         if slot.home != self.inner.home {
@@ -219,25 +219,26 @@ impl<S: RegistryStore> Leases<S> {
         }))
     }
 
-    /// The lease of the pod that is registered under `key`, for a caller that knows its pods by
-    /// their names: a server whose clients send heartbeats. Let it compare the
-    /// [`incarnation`](Lease::incarnation), so that a late heartbeat of a pod does not renew the
-    /// lease of the one that came in its place. O(1).
+    /// Returns the lease of the pod under `key`, for a caller that knows its pods by name, such
+    /// as a server whose clients send heartbeats. Compare the
+    /// [`incarnation`](Lease::incarnation), so that a late heartbeat of a pod does not renew
+    /// the lease of the pod that replaced it. O(1).
     pub fn find(&self, key: &str) -> Option<Lease> {
         self.inner.table().get(key).cloned().map(Lease)
     }
 
     /// Removes the pods whose leases have ended at `now`, a time of the
-    /// [clock](Self::with_clock), but for those that are withheld. One commit, if there is
-    /// anything to do. One sweep at a time: a second one waits.
+    /// [clock](Self::with_clock), except those that are withheld. One commit if there is
+    /// anything to do. Only one sweep runs at a time; a second one waits.
     ///
-    /// A pod whose removal fails has lost its lease, and the next sweep tries again. Do not call
-    /// it inside a read closure of the store: it may wait for a sweep that waits for the closure.
+    /// If a removal fails, the pod has lost its lease, and the next sweep tries again. Do not
+    /// call this inside a read closure of the store: it may wait for a sweep that waits for the
+    /// closure.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::commit_changes`] and [`Watch::try_recv`](
-    /// crate::changes::Watch::try_recv) do.
+    /// The errors of [`RegistryStore::commit_changes`] and
+    /// [`Watch::try_recv`](crate::changes::Watch::try_recv).
     pub fn sweep(&self, now: Instant) -> Result<Sweep> {
         let sweep = {
             let sweeper = self.inner.sweeper.lock();
@@ -252,7 +253,7 @@ impl<S: RegistryStore> Leases<S> {
         self.sweep((self.inner.clock)())
     }
 
-    /// How many leases there are. O(1).
+    /// Returns the number of leases. O(1).
     pub fn stats(&self) -> LeaseStats {
         let table = self.inner.table();
         LeaseStats {

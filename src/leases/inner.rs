@@ -1,4 +1,4 @@
-//! [`Inner`]: what all handles of the same leases, and their sweeps, share.
+//! [`Inner`], which all handles and sweeps of the same leases share.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,25 +17,25 @@ use crate::sync::{Mutex, MutexGuard};
 /// The state of [`Leases`](super::Leases).
 pub(super) struct Inner<S> {
     pub(super) registry: Registry<S>,
-    /// Tells these leases from others.
+    /// Distinguishes these leases from others.
     pub(super) home: u64,
     pub(super) clock: Box<dyn Fn() -> Instant + Send + Sync>,
     pub(super) origin: Instant,
-    /// Locked for moments, and not while the store is called.
+    /// Locked only briefly, and never while the store is called.
     pub(super) table: Mutex<Table>,
-    /// Whoever sweeps.
+    /// Locked during a sweep.
     pub(super) sweeper: Mutex<Sweeper>,
 }
 
 impl<S: RegistryStore> Inner<S> {
-    /// The table stays as it should be if somebody panics between two of its changes: each of
-    /// them is whole.
+    /// Ignores poisoning: every change of the table is complete, so a panic between two changes
+    /// leaves it valid.
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn nanos(&self, time: Instant) -> Nanos {
-        // What never ends is later than any time.
+        // `NEVER` is later than any time.
         nanos(time.saturating_duration_since(self.origin)).min(NEVER - 1)
     }
 
@@ -48,7 +48,7 @@ impl<S: RegistryStore> Inner<S> {
         self.nanos((self.clock)())
     }
 
-    /// Gives a lease to a pod that was registered.
+    /// Gives a lease to a registered pod.
     pub(super) fn enter(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
         let (slot, is_passed) = self.insert(service, ttl);
         if is_passed {
@@ -57,13 +57,13 @@ impl<S: RegistryStore> Inner<S> {
         Ok(Lease(slot))
     }
 
-    /// Takes a lease into the table. Answers besides whether a sweep has heard of everything
-    /// up to here already, so that none will hear it again if the pod has gone.
+    /// Inserts a lease into the table. Also returns whether a sweep has already processed the
+    /// revision of the pod. If so, no later sweep reports a removal that has already happened.
     pub(super) fn insert(&self, service: &ServiceInfo, ttl: Duration) -> (Arc<Slot>, bool) {
         let slot = Arc::new(self.slot(service, ttl));
         let mut table = self.table();
         table.insert(slot.clone());
-        // What was heard of this revision itself is that it is there, so that `>` would do.
+        // At this revision itself the sweep saw the pod present, so `>` would be enough.
         let is_passed = table.seen >= slot.incarnation;
         (slot, is_passed)
     }
@@ -78,7 +78,7 @@ impl<S: RegistryStore> Inner<S> {
         Ok(found.is_some_and(|found| found.incarnation() == incarnation))
     }
 
-    /// Drops a lease whose pod is not there.
+    /// Removes a lease whose pod is not registered.
     fn check(&self, slot: &Arc<Slot>) -> Result<()> {
         if !self.is_registered(&slot.key, slot.incarnation)? {
             self.table().remove(slot);

@@ -8,25 +8,26 @@ use super::slot::Slot;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
 
-/// The right of one registered pod to stay, see [`Leases`](super::Leases).
+/// The lease of one registered pod, see [`Leases`](super::Leases).
 ///
-/// Dropping it changes nothing: the pod stays until the lease ends. A clone is the same lease.
+/// Dropping it changes nothing: the pod stays until the lease ends. Clones share the same
+/// lease.
 #[derive(Clone)]
 #[must_use = "a lease that nobody renews ends"]
 pub struct Lease(pub(super) Arc<Slot>);
 
 impl Lease {
-    /// `service:pod`
+    /// Returns the key of the pod, `service:pod`.
     pub fn key(&self) -> &ServiceKey {
         &self.0.key
     }
 
-    /// The [incarnation](crate::ServiceInfo::incarnation) of the pod that it is of.
+    /// Returns the [incarnation](crate::ServiceInfo::incarnation) of the pod.
     pub fn incarnation(&self) -> Revision {
         self.0.incarnation
     }
 
-    /// How long it runs after each renewal.
+    /// Returns the time to live, which starts again with each renewal.
     pub fn ttl(&self) -> Duration {
         Duration::from_nanos(self.0.ttl)
     }

@@ -1,4 +1,4 @@
-//! What leases promise to threads, for loom; and twins that it rejects.
+//! Loom models of the guarantees of leases to threads, and broken twins that loom rejects.
 
 use std::sync::Arc;
 #[cfg(feature = "thread-safe")]
@@ -20,8 +20,8 @@ const TTL: u64 = 10;
 type Renew = fn(&Slot, u64) -> Result<(), LeaseLost>;
 type Expire = fn(&Slot, u64) -> bool;
 
-/// A renewal meets a sweep that finds the lease due: one of them wins, and a second renewal
-/// is answered as the first one, or later in their order.
+/// A renewal meets a sweep that finds the lease due. One of them wins, and a second renewal
+/// gets the same result as the first or a later one in their order.
 fn renewal_against_sweep(renew: Renew, expire: Expire) {
     loom::model(move || {
         let key = ServiceKey::new("web", "1").unwrap();
@@ -55,15 +55,15 @@ fn models_twin_a_renewal_that_looks_and_then_stores_is_rejected() {
     renewal_against_sweep(Slot::renew_in_two_steps, Slot::expire);
 }
 
-/// A pod is registered with a lease while somebody removes it and a sweep hears of that. After
-/// the next sweep the lease is as good as the pod.
+/// A pod is registered with a lease while another thread removes it and a sweep processes the
+/// removal. After the next sweep the lease is valid exactly if the pod is registered.
 #[cfg(feature = "thread-safe")]
 fn registering_against_removal(register: fn(&Leases<&'static Store>) -> Lease) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(move || {
         let start = Instant::now();
-        // A model that fails cannot drop it.
+        // A failing model cannot drop the store.
         let store: &'static Store = Box::leak(Box::default());
         let registry = Registry::new(store);
         let leases = Leases::with_clock(registry, LeaseOptions::default(), move || start);

@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
-/// How leases end where many do.
+/// Defines when a sweep withholds pods instead of removing them.
 ///
-/// Where more pods of a name, or of all names, expire within [`window`](Self::window) than
-/// the stated part of those that were there, it may be the network that has failed, and not
-/// they. Then those that have not gone yet are withheld: see [`Leases`](super::Leases).
+/// If more than the given percentage of the pods of a name, or of all pods, expires within
+/// [`window`](Self::window), the network may have failed and not the pods. The remaining
+/// overdue pods are then withheld: see [`Leases`](super::Leases).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseOptions {
-    /// How many pods of a name may expire within the window, in per cent of those that are
-    /// registered or have expired in it. 100: all.
+    /// The percentage of the pods of a name that may expire within the window, out of those
+    /// that are registered or have expired in it. 100 allows all.
     pub percent_of_name: u8,
-    /// How many of all.
+    /// The percentage of all pods that may expire within the window.
     pub percent_of_all: u8,
-    /// How long an expired pod is counted. Pods that fall silent together expire one after
-    /// the other, within a time to live: let this be no shorter. Zero: each sweep is judged
-    /// by itself.
+    /// How long an expired pod counts. Pods that fall silent together expire one after the
+    /// other, within one time to live, so this should be at least as long. If it is zero, each
+    /// sweep is judged by itself.
     pub window: Duration,
-    /// How long a pod is withheld at most. Zero: none is.
+    /// The longest time for which a pod is withheld. Zero withholds none.
     pub hold: Duration,
 }
 
 impl Default for LeaseOptions {
-    /// Half of a name, and half of all; a minute; a minute.
+    /// Half of a name, half of all pods, a window of one minute, and a hold of one minute.
     fn default() -> LeaseOptions {
         LeaseOptions {
             percent_of_name: 50,

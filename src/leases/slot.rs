@@ -1,4 +1,4 @@
-//! [`Slot`]: until when one lease runs. The only thing in which a renewal and a sweep meet.
+//! [`Slot`], the end of one lease. Renewals and sweeps share nothing else.
 
 use std::error::Error;
 use std::fmt;
@@ -9,13 +9,13 @@ use crate::model::revision::Revision;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// Nanoseconds since the leases were made, by their clock.
+/// Nanoseconds since the leases were created, on their clock.
 pub(super) type Nanos = u64;
 
-/// The end of a lease that has been lost. Later than any other, so that the renewal of a
-/// lost lease, which stores the later one of two ends, leaves it as it is.
+/// The end of a lost lease. It is later than any other end. A renewal stores the later of two
+/// ends, so it leaves a lost lease unchanged.
 const LOST: Nanos = Nanos::MAX;
-/// The end of a lease that does not end by itself.
+/// The end of a lease that never ends by itself.
 pub(super) const NEVER: Nanos = LOST - 1;
 
 pub(super) fn nanos(duration: Duration) -> Nanos {
@@ -26,8 +26,8 @@ pub(super) fn later(time: Nanos, by: Nanos) -> Nanos {
     time.saturating_add(by).min(NEVER)
 }
 
-/// The lease has ended, or its pod was removed or registered anew. A pod that wants to stay
-/// registers again.
+/// The error of a lease that has ended, or whose pod was removed or registered again. The pod
+/// must register again to stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseLost;
 
@@ -44,11 +44,11 @@ impl Error for LeaseLost {}
 pub(super) struct Slot {
     pub(super) key: ServiceKey,
     pub(super) incarnation: Revision,
-    /// Whose it is, see [`Leases`](super::Leases).
+    /// The number of the [`Leases`](super::Leases) that it belongs to.
     pub(super) home: u64,
     pub(super) ttl: Nanos,
-    /// All accesses are relaxed: there is nothing beside it that they publish, and all that
-    /// change it are read-modify-writes, of which each sees the one before.
+    /// All accesses are relaxed: they publish no other data. All changes are
+    /// read-modify-writes, so each sees the one before.
     ends: AtomicU64,
 }
 
@@ -69,13 +69,13 @@ impl Slot {
         }
     }
 
-    /// When it ends, as far as is known: it may be renewed at any time.
+    /// Returns the current end. A renewal may move it at any time.
     pub(super) fn ends(&self) -> Nanos {
         self.ends.load(Relaxed)
     }
 
-    /// Puts off the end. One read-modify-write: of a renewal and an [`expire`](Self::expire)
-    /// that meet, the first one wins, and the second one learns it.
+    /// Moves the end. One read-modify-write: if a renewal and an [`expire`](Self::expire) meet,
+    /// the first one wins, and the second one detects it.
     pub(super) fn renew(&self, now: Nanos) -> Result<(), LeaseLost> {
         match self.ends.fetch_max(later(now, self.ttl), Relaxed) {
             LOST => Err(LeaseLost),
@@ -83,13 +83,13 @@ impl Slot {
         }
     }
 
-    /// Ends it, unless it has been renewed. Answers whether it did.
+    /// Ends the lease unless it has been renewed. Returns whether it ended it.
     pub(super) fn expire(&self, now: Nanos) -> bool {
         let end = |ends| (ends <= now).then_some(LOST);
         self.ends.fetch_update(Relaxed, Relaxed, end).is_ok()
     }
 
-    /// Ends it: its pod was removed or registered anew.
+    /// Ends the lease because its pod was removed or registered again.
     pub(super) fn lose(&self) {
         self.ends.swap(LOST, Relaxed);
     }
@@ -101,7 +101,7 @@ impl Slot {
         self.ends() == LOST
     }
 
-    /// What a twin does instead of [`expire`](Self::expire).
+    /// A broken twin of [`expire`](Self::expire).
     pub(super) fn expire_in_two_steps(&self, now: Nanos) -> bool {
         let is_due = self.ends() <= now;
         if is_due {
@@ -110,7 +110,7 @@ impl Slot {
         is_due
     }
 
-    /// What a twin does instead of [`renew`](Self::renew).
+    /// A broken twin of [`renew`](Self::renew).
     pub(super) fn renew_in_two_steps(&self, now: Nanos) -> Result<(), LeaseLost> {
         if self.is_lost() {
             return Err(LeaseLost);

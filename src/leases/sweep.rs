@@ -1,4 +1,4 @@
-//! One sweep: hears what has happened in the store, judges what is due, and commits.
+//! One sweep: it reads the changes of the store, judges the overdue leases, and commits.
 
 use std::time::Instant;
 
@@ -20,16 +20,15 @@ use crate::model::revision::Revision;
 use crate::model::status::ServiceStatus;
 use crate::store::RegistryStore;
 
-/// What a [`sweep`](super::Leases::sweep) did.
+/// The result of a [`sweep`](super::Leases::sweep).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sweep {
-    /// The pods that were removed, as they were last.
+    /// The last records of the removed pods.
     pub expired: Vec<ServiceInfo>,
-    /// The pods that are silent and stay for now, all of them, not only those that this
-    /// sweep found.
+    /// All pods that are withheld, including those that earlier sweeps found.
     pub withheld: Vec<ServiceKey>,
-    /// When the next sweep may find something that is due; `None` where nothing ends.
+    /// When the next lease may end. `None` if none ends.
     pub next: Option<Instant>,
 }
 
@@ -63,12 +62,12 @@ impl<S: RegistryStore> Inner<S> {
         })
     }
 
-    /// Learns what others have done to pods that have leases, and how many pods there are.
+    /// Reads the changes that others made to pods with leases, and counts the pods.
     ///
-    /// Commit by commit: of a pod that came and went since the last sweep, several commits that
-    /// are told as one show nothing.
+    /// It reads commit by commit: the net effect of several commits would hide a pod that came
+    /// and went since the last sweep.
     fn hear(&self, sweeper: &mut Sweeper) -> Result<()> {
-        // What is committed meanwhile is for the next sweep.
+        // The next sweep reads what is committed from here on.
         let head = self.registry.revision();
         let mut is_behind = true;
         while is_behind {
@@ -93,13 +92,13 @@ impl<S: RegistryStore> Inner<S> {
                             _ => {}
                         }
                     }
-                    // Under the same lock: who comes next into the table knows that no sweep
-                    // hears of this again.
+                    // Under the same lock, so that a lease that is inserted next knows that no
+                    // sweep reads this commit again.
                     table.seen = revision;
                 }
                 None => is_behind = false,
             }
-            // With `<=` one event of the next sweep would come along, which harms nobody.
+            // With `<=` it would also read one event of the next sweep, which does no harm.
             is_behind &= sweeper.watch.revision() < head;
         }
         Ok(())
@@ -111,7 +110,7 @@ impl<S: RegistryStore> Inner<S> {
             .collect();
         let keys = {
             let mut table = self.table();
-            // As for changes.
+            // Under the same lock, as for changes.
             table.seen = revision;
             table.keys()
         };
@@ -123,7 +122,7 @@ impl<S: RegistryStore> Inner<S> {
         }
     }
 
-    /// Divides what is overdue into those who go and those who stay.
+    /// Divides the overdue leases into those that end and those that are withheld.
     fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
         let until = now.saturating_add(sweeper.guard.hold());
         let mut overdue = std::mem::take(&mut sweeper.withheld);
@@ -132,7 +131,7 @@ impl<S: RegistryStore> Inner<S> {
                 self.table().put_back(renewed.slot);
             }
         };
-        // Before the queue is asked: who was renewed may be due again.
+        // Before the queue is read: a renewed lease may be due again.
         put_renewed_back(&mut overdue);
         let mut due = Vec::new();
         while self.table().take_due(now, &mut due) {}
@@ -150,13 +149,13 @@ impl<S: RegistryStore> Inner<S> {
             } else if one.slot.expire(now) {
                 sweeper.condemned.push(one.slot);
             } else {
-                // Renewed, or removed, just now.
+                // Renewed or removed in the meantime.
                 self.table().put_back(one.slot);
             }
         }
     }
 
-    /// Removes those who go, and marks those who stay, in one commit. Where that fails, the
+    /// Removes the condemned pods and marks the withheld ones, in one commit. If it fails, the
     /// next sweep tries again.
     fn carry_out(&self, sweeper: &mut Sweeper) -> Result<Vec<ServiceInfo>> {
         let mut batch = Batch::with_capacity(sweeper.condemned.len());
@@ -181,9 +180,10 @@ impl<S: RegistryStore> Inner<S> {
         Ok(expired.collect())
     }
 
-    /// Nobody knows how a withheld pod is. One that drains goes on to: it wants nothing new.
+    /// Sets the status of a withheld pod to unknown. A draining pod keeps its status, because
+    /// it wants no new requests.
     ///
-    /// The time of its last check stays as it is, so that the next check applies, whatever the
+    /// The time of its last check does not change, so the next check applies no matter what its
     /// clock says.
     fn silence(&self, batch: &mut Batch, slot: &Slot) -> Result<()> {
         let checked_at = self.registry.with_service(&slot.key, |service| {

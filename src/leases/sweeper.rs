@@ -1,4 +1,4 @@
-//! [`Sweeper`]: what one sweep leaves for the next.
+//! [`Sweeper`], the state that a sweep leaves for the next.
 
 use std::sync::Arc;
 
@@ -6,24 +6,24 @@ use super::guard::Guard;
 use super::slot::{Nanos, Slot};
 use crate::changes::Watch;
 
-/// What sweeps remember. Whoever sweeps has it alone.
+/// The state of the sweeps. A sweep has exclusive access.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     pub(super) watch: Watch,
     pub(super) guard: Guard,
     pub(super) withheld: Vec<Withheld>,
-    /// Those whose leases have ended, and whose removal is to be committed.
+    /// Leases that have ended and whose pods are still to be removed.
     pub(super) condemned: Vec<Arc<Slot>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Withheld {
     pub(super) slot: Arc<Slot>,
-    /// When its lease ended. Where that is another time now, it was renewed.
+    /// When its lease ended. If the lease has another end now, it was renewed.
     pub(super) ended: Nanos,
-    /// When it goes all the same.
+    /// When it is removed in any case.
     pub(super) until: Nanos,
-    /// Whether its status tells that it is withheld.
+    /// Whether its status already shows that it is withheld.
     pub(super) is_shown: bool,
 }
 

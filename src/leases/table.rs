@@ -1,4 +1,4 @@
-//! [`Table`]: which leases there are, and when to look at each.
+//! [`Table`], the leases and the times at which a sweep examines them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::revision::Revision;
 
-/// How many leases a sweep deals with in one turn at the lock of the table. Registrations come
-/// in between.
+/// The number of leases that a sweep processes each time it holds the lock of the table.
+/// Registrations get the lock in between.
 pub(super) const AT_ONCE: usize = 1024;
 
-/// The leases by key, and a queue of when to look at each of them.
+/// The leases by key, and a queue of the times at which to examine them.
 ///
-/// A renewal changes the slot only. The queue finds out when the old end of the lease has
-/// come, and then puts it where its new end is. So each lease is looked at once in its time
-/// to live, however often it is renewed, and a sweep looks at nothing else.
+/// A renewal changes only the slot. When the old end of a lease has come, the queue reads the
+/// new end and moves the lease there. Each lease is therefore examined once in its time to
+/// live, no matter how often it is renewed, and a sweep examines nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     entries: HashMap<ServiceKey, Entry, RandomState>,
-    /// By the time at which to look; the key tells apart what is due at the same time.
+    /// Ordered by the time of the examination. The key separates leases with the same time.
     queue: BTreeMap<(Nanos, ServiceKey), Arc<Slot>>,
-    /// The revision up to which everything that happened in the store is known here.
+    /// The revision up to which the table knows all changes of the store.
     pub(super) seen: Revision,
     pub(super) expired: u64,
     pub(super) withheld: usize,
-    /// How many slots sweeps have looked at, ever.
+    /// The total number of slots that sweeps have examined.
     #[cfg(test)]
     pub(super) looks: usize,
 }
@@ -36,7 +36,7 @@ pub(super) struct Table {
 #[derive(Debug)]
 struct Entry {
     slot: Arc<Slot>,
-    /// Where it stands in the queue, unless it is overdue.
+    /// Its time in the queue, unless it is overdue.
     place: Nanos,
 }
 
@@ -54,8 +54,8 @@ impl Table {
         self.entries.get(key).map(|entry| &entry.slot)
     }
 
-    /// Takes in a lease in place of an older one of the same key. Where the one that is
-    /// there is of a later registration, the new one is lost.
+    /// Inserts a lease, which replaces an older one of the same key. If the existing lease
+    /// belongs to a later registration, the new one is lost.
     pub(super) fn insert(&mut self, slot: Arc<Slot>) {
         let known = self.get(&slot.key);
         if known.is_some_and(|known| known.incarnation > slot.incarnation) {
@@ -73,7 +73,7 @@ impl Table {
 
     fn drop_from_queue(&mut self, entry: &Entry) {
         let place = (entry.place, entry.slot.key.clone());
-        // Another lease of the key may stand in the same place.
+        // Another lease of the key may have the same time.
         if self
             .queue
             .get(&place)
@@ -83,7 +83,7 @@ impl Table {
         }
     }
 
-    /// Forgets a lease, which is lost from then on.
+    /// Removes a lease, which is lost from then on.
     pub(super) fn remove(&mut self, slot: &Arc<Slot>) {
         slot.lose();
         let is_known = (self.get(&slot.key)).is_some_and(|known| Arc::ptr_eq(known, slot));
@@ -93,7 +93,7 @@ impl Table {
         }
     }
 
-    /// Forgets the lease of a pod that is not registered any more.
+    /// Removes the lease of a pod that is no longer registered.
     pub(super) fn forget(&mut self, key: &str, incarnation: Revision) {
         let known = self.get(key);
         let of_it = known.filter(|known| known.incarnation == incarnation);
@@ -102,12 +102,12 @@ impl Table {
         }
     }
 
-    /// Learns that under `key` the store has had, at `revision`, the record of this
-    /// incarnation, or none.
+    /// Removes the lease under `key` if its pod is gone: at `revision` the store had the
+    /// incarnation `found` under this key, or no record.
     pub(super) fn compare(&mut self, key: &str, found: Option<Revision>, revision: Revision) {
         let gone = self.get(key).filter(|slot| {
-            // A later registration has not been looked at yet. (One of this revision itself is what
-            // was found, so that `<` would do.)
+            // A sweep has not read a later registration yet. One of this revision itself has
+            // been found, so `<` would be enough.
             slot.incarnation <= revision && found != Some(slot.incarnation)
         });
         if let Some(gone) = gone.cloned() {
@@ -119,8 +119,8 @@ impl Table {
         self.entries.keys().cloned().collect()
     }
 
-    /// Takes out of the queue what is due, with its end, and moves what was renewed. Answers
-    /// whether there is more of it. O(log leases) for each place that has come.
+    /// Moves due leases with their ends from the queue to `due`, and moves renewed leases
+    /// within the queue. Returns whether there may be more. O(log leases) for each.
     pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<(Arc<Slot>, Nanos)>) -> bool {
         for _ in 0..AT_ONCE {
             let Some(first) = self.queue.first_entry() else {
@@ -134,7 +134,7 @@ impl Table {
             {
                 self.looks += 1;
             }
-            // Looked at once: a renewal that comes next has another end than this.
+            // Read once: a later renewal has another end than this.
             let ends = slot.ends();
             if ends <= now {
                 due.push((slot, ends));
@@ -145,7 +145,7 @@ impl Table {
         true
     }
 
-    /// Puts an overdue lease that was renewed into the queue again, if it is still there.
+    /// Puts an overdue lease that was renewed back into the queue, if the table still has it.
     pub(super) fn put_back(&mut self, slot: Arc<Slot>) {
         let Some(entry) = self.entries.get_mut(&slot.key) else {
             return;
@@ -156,7 +156,7 @@ impl Table {
         }
     }
 
-    /// When something may be due, which may be never.
+    /// Returns when the next lease may be due, or `None` if there is none.
     pub(super) fn next(&self) -> Option<Nanos> {
         self.queue.first_key_value().map(|(first, _)| first.0)
     }

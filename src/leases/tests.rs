@@ -1,4 +1,4 @@
-//! What a sweep looks at.
+//! Tests of what a sweep examines.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::store::MemoryStore;
 const TTL: Duration = Duration::from_secs(30);
 const PODS: usize = 20_000;
 
-/// Leases of a store that is empty, by a clock that stands still.
+/// Creates leases of an empty store, with a clock that stands still.
 fn leases_at(start: Instant) -> Leases<MemoryStore> {
     let registry = Registry::new(MemoryStore::new());
     Leases::with_clock(registry, LeaseOptions::default(), move || start).unwrap()
 }
 
-/// The same, of a store that the test asks itself, and with pods that are removed at once.
+/// Creates such leases for a store that the test also uses itself, and removes pods at once.
 fn leases_without_hold(store: &MemoryStore, start: Instant) -> Leases<&MemoryStore> {
     let options = LeaseOptions {
         hold: Duration::ZERO,
@@ -50,19 +50,19 @@ fn a_sweep_looks_at_what_is_due_and_at_nothing_else() {
         (leases.inner.table().looks - before, sweep.expired.len())
     };
     assert_eq!(looks(start), (0, 0));
-    // Renewals are not noticed, however many.
+    // Renewals do not add examinations, no matter how many.
     for _ in 0..10 {
         for lease in &kept {
             leases.renew(lease).unwrap();
         }
     }
     assert_eq!(looks(start + Duration::from_secs(29)), (0, 0));
-    // The clock of the renewals stands still: these are due.
+    // The clock of the renewals stands still, so these leases are due.
     assert_eq!(looks(start + TTL), (PODS / 100, PODS / 100));
     assert_eq!(looks(start + TTL), (0, 0));
 }
 
-/// One that is renewed is looked at once in its time to live, however often sweeps come.
+/// A renewed lease is examined once in its time to live, no matter how often a sweep runs.
 #[test]
 fn a_renewed_lease_is_looked_at_once_in_its_time() {
     use std::sync::Arc;
@@ -85,7 +85,7 @@ fn a_renewed_lease_is_looked_at_once_in_its_time() {
     assert!((10..=11).contains(&leases.inner.table().looks));
 }
 
-/// A store that fails keeps a pod; its lease is lost, and the next sweep removes it.
+/// If the store fails, it keeps the pod. The lease is lost, and the next sweep removes the pod.
 #[test]
 fn a_removal_that_fails_is_tried_again() {
     use crate::store::RegistryStore;
@@ -94,7 +94,7 @@ fn a_removal_that_fails_is_tried_again() {
     let leases = leases_without_hold(&store, start);
     let registration = ServiceRegistration::new("web", "1");
     let lease = leases.register(registration, TTL).unwrap();
-    // It hears the state, which `MemoryStore` gives inside a closure, too.
+    // The sweep reads the state, even though `MemoryStore` provides it inside a closure.
     leases.sweep(start).unwrap();
     let inside = store.with_service("web:1", |_| leases.sweep(start + TTL));
     assert_eq!(inside, Ok(Err(crate::StoreError::Reentrant)));
@@ -106,7 +106,7 @@ fn a_removal_that_fails_is_tried_again() {
     assert_eq!((leases.stats().leases, leases.stats().expired), (0, 1));
 }
 
-/// However leases come and go, each stands in the queue once.
+/// No matter how leases come and go, each is in the queue once.
 #[test]
 fn a_lease_leaves_nothing_in_the_queue() {
     let start = Instant::now();
@@ -119,7 +119,7 @@ fn a_lease_leaves_nothing_in_the_queue() {
         let table = leases.inner.table();
         (table.len(), table.queue_len())
     };
-    // Anew at the same end and at another one, of its own time and beside others.
+    // Inserted again with the same end and another end, by itself and next to others.
     let first = register("1", TTL);
     let again = register("1", TTL);
     let _other = register("1", 2 * TTL);
@@ -128,7 +128,7 @@ fn a_lease_leaves_nothing_in_the_queue() {
     leases.revoke(first).unwrap();
     leases.revoke(again).unwrap();
     assert_eq!(lengths(), (2, 2));
-    // Registered anew while it was withheld: the queue has the new lease only.
+    // Registered again while it was withheld: the queue has only the new lease.
     assert_eq!(leases.sweep(start + TTL).unwrap().expired.len(), 1);
     assert_eq!(leases.sweep(start + 2 * TTL).unwrap().withheld.len(), 1);
     assert_eq!(lengths(), (1, 0));
@@ -139,8 +139,7 @@ fn a_lease_leaves_nothing_in_the_queue() {
     assert_eq!(lengths(), (0, 0));
 }
 
-/// What a sweep decided of a pod whose removal failed says nothing of the one that came in its
-/// place.
+/// The decision about a pod whose removal failed does not apply to the pod that replaced it.
 #[test]
 fn who_came_after_a_removal_that_failed_stays() {
     use crate::store::RegistryStore;
@@ -158,7 +157,7 @@ fn who_came_after_a_removal_that_failed_stays() {
     assert!(store.contains_service("web:1").unwrap());
 }
 
-/// It is not the later end that is taken for the one that has passed.
+/// The later end is not mistaken for the one that has passed.
 #[test]
 fn a_renewal_behind_a_look_shows() {
     let start = Instant::now();
@@ -175,7 +174,7 @@ fn a_renewal_behind_a_look_shows() {
     assert_ne!(slot.ends(), *ended);
 }
 
-/// Names of which nothing is left, and nothing went lately, take no memory.
+/// A name without pods and recent expirations takes no memory.
 #[test]
 fn the_guard_forgets_names() {
     let start = Instant::now();
@@ -194,7 +193,7 @@ fn the_guard_forgets_names() {
     assert_eq!(names(), 2);
     leases.registry().unregister("two", "1").unwrap();
     assert_eq!(names(), 1);
-    // Told as a state.
+    // Delivered as a state.
     let other = ServiceInfo::new(ServiceRegistration::new("other", "1")).unwrap();
     let mut batch = Batch::new();
     batch.replace_all(vec![other], vec![]);

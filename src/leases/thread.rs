@@ -1,4 +1,4 @@
-//! [`Sweeping`]: a thread that sweeps.
+//! [`Sweeping`], a thread that sweeps.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
@@ -10,29 +10,29 @@ use super::handle::Leases;
 use crate::model::error::StoreError;
 use crate::store::RegistryStore;
 
-/// A thread that calls [`sweep`](Leases::sweep) again and again. It ends when this is
-/// dropped, which waits for the sweep that is under way, or when the store is closed.
+/// A thread that calls [`sweep`](Leases::sweep) repeatedly. It ends when this value is dropped
+/// or the store is closed. The drop waits for a running sweep.
 #[derive(Debug)]
 #[must_use = "the thread ends when this is dropped"]
 pub struct Sweeping {
-    /// Nothing is sent: the thread sees that it has gone.
+    /// Nothing is sent. Dropping it stops the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// The process that the thread is in.
+    /// The process of the thread.
     process: u32,
 }
 
-/// No shorter one: a thread that only sweeps would keep a processor to itself.
+/// A thread with a shorter tick would occupy a whole processor.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
 impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
-    /// Starts a thread that sweeps once in a `tick`, of a millisecond or longer, so that a pod
-    /// goes within a tick of the end of its lease. A sweep that fails, or panics, is tried again at
-    /// the next tick.
+    /// Starts a thread that sweeps once per `tick`, which is at least a millisecond. A pod is
+    /// removed within one tick after its lease ends. If a sweep fails or panics, the next tick
+    /// tries again.
     ///
     /// # Panics
     ///
-    /// Where the system makes no thread.
+    /// Panics if the system cannot create a thread.
     pub fn spawn(&self, tick: Duration) -> Sweeping {
         let leases = self.clone();
         let tick = tick.max(SHORTEST_TICK);
@@ -43,13 +43,13 @@ impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
                 let mut pause = tick;
                 while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
                     let begun = Instant::now();
-                    // What sweeps remember is whole at each point where code of others is
-                    // called: of the store, and of a recorder.
+                    // The state of the sweeps is valid wherever foreign code runs: the store
+                    // and a recorder.
                     let sweep = catch_unwind(AssertUnwindSafe(|| leases.sweep_now()));
                     if let Ok(Err(StoreError::Closed)) = sweep {
                         break;
                     }
-                    // A sweep that takes long does not put off the next one.
+                    // A long sweep does not delay the next one.
                     pause = tick.saturating_sub(begun.elapsed());
                 }
             })
@@ -65,7 +65,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Leases<S> {
 impl Drop for Sweeping {
     fn drop(&mut self) {
         drop(self.stop.take());
-        // A child of the process has no such thread.
+        // A child process does not have this thread.
         if let Some(thread) = self.thread.take()
             && self.process == process::id()
         {

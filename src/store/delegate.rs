@@ -1,11 +1,11 @@
-//! [`delegate_store!`]: a store that is another one, but for a few methods.
+//! [`delegate_store!`], for a store that wraps another one and changes a few methods.
 
-/// Writes the methods of [`RegistryStore`](crate::RegistryStore) by way of another
-/// store, but for those that are named behind `except`: for a store that wraps another
-/// one, and counts, caches or refuses something.
+/// Implements the methods of [`RegistryStore`](crate::RegistryStore) by calling another store,
+/// except those listed after `except`. Use it for a store that wraps another one and counts,
+/// caches or refuses something.
 ///
-/// It writes the provided methods, too, which a wrapper would otherwise take from the
-/// trait, and lose what the store inside does better.
+/// It also implements the provided methods. A wrapper would otherwise use the defaults of the
+/// trait and lose the faster implementations of the inner store.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +13,7 @@
 ///     MemoryStore, RegistryStore, Result, ServiceInfo, ServiceRegistration, delegate_store,
 /// };
 ///
-/// /// Counts what is saved.
+/// /// Counts saved services.
 /// struct Counting<S> {
 ///     inner: S,
 ///     saved: AtomicU64,
@@ -35,9 +35,9 @@
 /// # Ok::<(), service_registry::StoreError>(())
 /// ```
 ///
-/// Without `except` it delegates everything: `delegate_store!(self => self.inner);`. A
-/// store inside that has no size, `*self.inner` where that is a `Box<dyn RegistryStore>`,
-/// takes `except with_service, with_view`.
+/// Without `except` it delegates everything: `delegate_store!(self => self.inner);`. An unsized
+/// inner store, for example `*self.inner` for a `Box<dyn RegistryStore>`, needs `except
+/// with_service, with_view`.
 #[macro_export]
 macro_rules! delegate_store {
     ($self:ident => $inner:expr) => {
@@ -214,7 +214,7 @@ macro_rules! delegate_store {
         });
     };
 
-    // Whether a method stands among those that are left out.
+    // Checks whether a method is in the list of exceptions.
     (@unless $method:ident [] { $($written:tt)* }) => { $($written)* };
     (@unless save_service [save_service $($except:ident)*] $written:tt) => {};
     (@unless get_service [get_service $($except:ident)*] $written:tt) => {};

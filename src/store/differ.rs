@@ -1,4 +1,4 @@
-//! What differs between what stood in a place of one state and what stands there in another.
+//! The differences between the entries of two states in the same place.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::model::record::ServiceInfo;
 /// of subscription.
 pub(crate) type Numbers = Vec<(u64, ServiceKey)>;
 
-/// The difference between what stood under a key and what stands there.
+/// Returns the difference between the older and the newer record of a key.
 pub(crate) fn record(
     before: Option<&ServiceInfo>,
     after: Option<&ServiceInfo>,
@@ -30,8 +30,8 @@ pub(crate) fn record(
     }
 }
 
-/// Adds what differs in a group to those that have ended and those that have begun, by the
-/// numbers of the subscriptions: a new one has a number that was not there.
+/// Adds the differences of a group to `ended` and `begun`, based on the numbers of the
+/// subscriptions: a new subscription has a new number.
 pub(crate) fn subscriptions(
     group: &str,
     before: &[(u64, ServiceKey)],

@@ -1,28 +1,26 @@
-//! [`EvmapStore`]: two maps, one of which is read while the other is written.
+//! [`EvmapStore`], with two maps: readers read one while a writer changes the other.
 //!
-//! `evmap` keeps every entry in two hash maps over shared values (*left-right*).
-//! Readers read the one; the writer applies its operations to the other, swings
-//! a pointer, waits until the last reader has left the map that is now its own,
-//! and applies them there, too. A read is two atomic additions to a counter of
-//! the reader's own and a look-up in a plain hash map.
+//! `evmap` keeps every entry in two hash maps over shared values (*left-right*). Readers read
+//! one of them. The writer applies its operations to the other, swaps a pointer, waits until
+//! the last reader has left the old map, and applies the operations there too. A read is two
+//! atomic additions to a counter of the reader and a look-up in a plain hash map.
 //!
 //! # One map, three indexes
 //!
-//! All that readers can ask for lies in one map, so that one publication makes a
-//! commit visible in all of it. The keys of the map are texts that cannot meet:
+//! All data of the readers is in one map, so one publication makes a commit visible in all
+//! indexes. The keys of the indexes cannot collide:
 //!
-//! | index | text | values |
+//! | index | key | values |
 //! | --- | --- | --- |
 //! | services | `service:pod` | the record |
 //! | names | `:service` | the keys of its pods |
 //! | groups | `::group` | numbered subscribers |
 //!
-//! A service key does not begin with `:`, and a service name holds none. The
-//! fourth index, the groups of a subscriber, is asked by writers only. It lies in
-//! the writer's own [`Tables`], where the changes are made first: they know what
-//! is registered, and number the subscriptions.
+//! A service key does not begin with `:`, and a service name contains none. Only writers use
+//! the fourth index, the groups of a subscriber. It is part of the writer's own [`Tables`], in
+//! which changes are made first: they know what is registered, and number the subscriptions.
 //!
-//! The `models` below run the store under loom, `left-right` included.
+//! The loom `models` below run the store including `left-right`.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -42,47 +40,46 @@ use map::{Index, Meta, Value, View, WriteHandle};
 mod handles;
 mod map;
 
-/// The store of two maps: wait-free readers at the speed of a hash map.
+/// A store with two maps: wait-free readers at the speed of a hash map.
 ///
-/// Readers never wait, whatever writers do, but for the first read of each thread,
-/// which may make a handle (see below). The price is paid by writers: each
-/// change is applied twice, and a commit is published only when every reader that
-/// is inside a read has left it. Memory holds both maps, and a third set of
-/// tables for writers, over shared records. What a commit replaces or removes, `clear`
-/// included, lies in the map that readers may still be in, and is freed by the next
-/// commit, or by `close`. The maps themselves keep the size that they have once grown
-/// to until the store is closed: evmap has no way to shrink them.
+/// Readers never wait, no matter what writers do. The only exception is the first read of each
+/// thread, which may create a handle (see below). Writers pay for this: each change is applied
+/// twice, and a commit is published only after every reader inside a read has left it. The
+/// memory contains both maps and a third set of tables for writers, over shared records. The
+/// data that a commit replaces or removes, including `clear`, stays in the map that readers may
+/// still use. The next commit or `close` frees it. The maps keep the largest size that they
+/// have had until the store is closed, because evmap cannot shrink them.
 ///
 /// # Costs
 ///
-/// As in [`RegistryStore`], but for three: all services are found in O(*n* + groups),
-/// since the indexes share one map; the subscribers of a group take O(*s* log *s*),
-/// since evmap keeps no order; and where much has been removed, scans go on to cost
-/// what the maps have once held.
+/// The costs are those of [`RegistryStore`], with three exceptions:
+///
+/// - Finding all services takes O(*n* + groups), since the indexes share one map.
+/// - The subscribers of a group take O(*s* log *s*), since evmap keeps no order.
+/// - After many removals, scans still cost as much as for the largest size of the maps.
 ///
 /// # Consistency
 ///
-/// Linearizable. A commit becomes visible when the pointer is swung, in all
-/// indexes at once; every read answers from one state.
+/// Linearizable. A commit becomes visible in all indexes at once, when the pointer is swapped.
+/// Every read returns one state.
 ///
 /// # Inside a read closure
 ///
-/// While the closure of [`with_service`](RegistryStore::with_service), or of
-/// [`with_view`](RegistryStore::with_view), runs, its
-/// thread holds a guard on the map that it reads. The next commit goes through,
-/// to the other map; **the one after it waits until the closure returns**, and
-/// with it every later writer, and every thread that reads this store for the
-/// first time. Keep the closure short, and never wait in it for another thread
-/// that does one of these: it would wait for ever. No guard ever leaves the closure.
+/// While the closure of [`with_service`](RegistryStore::with_service) or
+/// [`with_view`](RegistryStore::with_view) runs, its thread holds a guard on the map that it
+/// reads. The next commit goes to the other map and succeeds. **The commit after that waits
+/// until the closure returns**, and so does every later writer and every thread that reads this
+/// store for the first time. Keep the closure short. Never wait in it for another thread that
+/// does one of these: it would wait forever. The guard never leaves the closure.
 ///
-/// A read from inside is fine; once another thread has begun to close the store, it
-/// answers [`Closed`](StoreError::Closed), while the closure keeps its record. A write
-/// would wait for itself, and is refused with [`Reentrant`](StoreError::Reentrant). A
-/// closure that panics gives its guard back.
+/// A read inside the closure works. After another thread has begun to close the store, it
+/// returns [`Closed`](StoreError::Closed), while the closure keeps its record. A write would
+/// wait for itself and returns [`Reentrant`](StoreError::Reentrant). A closure that panics
+/// releases its guard.
 ///
-/// *Two* stores can deadlock, as two locks can: a thread inside a read of the one that
-/// writes to the other, or reads it for the first time, while another thread does the
-/// same the other way round, and writers of both are waiting.
+/// *Two* stores can deadlock like two locks: a thread inside a read of one store writes to the
+/// other, or reads it for the first time, while another thread does the same in reverse, and
+/// writers of both stores are waiting.
 ///
 /// ```
 /// use service_registry::{EvmapStore, RegistryStore, StoreError};
@@ -104,26 +101,26 @@ mod map;
 pub struct EvmapStore {
     log: OwnLog,
     handles: Handles,
-    /// The writing side, until the store is closed. No read takes this lock: a
-    /// writer that holds it may be waiting for the very reader.
+    /// The writing side, until the store is closed. Reads never take this lock, because a
+    /// writer that holds it may be waiting for that reader.
     writer: Mutex<Option<Writer>>,
-    /// The last revision of a store that has been closed.
+    /// The last revision of a closed store.
     last: AtomicU64,
 }
 
-/// The tables that changes are made in, and the map that they are copied to.
+/// The tables in which changes are made, and the map to which they are copied.
 struct Writer {
     tables: Tables,
     map: WriteHandle,
 }
 
 impl EvmapStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> EvmapStore {
         EvmapStore::with_log(LogOptions::default())
     }
 
-    /// An empty store with a log of its own kind.
+    /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> EvmapStore {
         let (map, seed) = map::new(&RandomState::default());
         let tables = Tables::default();
@@ -140,13 +137,13 @@ impl EvmapStore {
         self.handles.read(read)
     }
 
-    /// A read that runs a closure of the caller.
+    /// Reads with a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
         self.read(read)
     }
 
-    /// Refuses to go on inside a read of this store.
+    /// Returns an error inside a read of this store.
     fn refuse_inside(&self) -> Result<()> {
         match self.handles.of_thread() {
             Some(own) => own.refuse_inside(),
@@ -175,7 +172,7 @@ impl EvmapStore {
         }
     }
 
-    // For nobody it is another function, of which nothing is left that tells.
+    // A separate function for `Nobody`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     #[allow(clippy::unused_self)] // as the others
@@ -223,8 +220,8 @@ impl EvmapStore {
 
     fn current_revision(&self) -> Revision {
         let answer = self.read(|view| view.revision());
-        // Acquire: pairs with the Release store in `close_tables`, which comes before
-        // the map is taken down.
+        // Acquire: pairs with the Release store in `close_tables`, which comes before the map
+        // is dropped.
         answer.unwrap_or_else(|_| self.last.load(Acquire).into())
     }
 
@@ -232,11 +229,11 @@ impl EvmapStore {
         self.refuse_inside()?;
         let mut writer = self.lock();
         if let Some(open) = &*writer {
-            // Release: pairs with the Acquire loads in `current_revision`. A reader that
-            // finds the map gone must find this, and cannot ask for it under the lock,
-            // which is held until that very reader has left.
+            // Release: pairs with the Acquire load in `current_revision`. A reader that finds
+            // the map gone must find this revision. It cannot read it under the lock, which is
+            // held until that reader has left.
             self.last.store(open.tables.revision().as_u64(), Release);
-            // Dropping the writer takes the maps down, once readers have left.
+            // Dropping the writer drops the maps after all readers have left.
             *writer = None;
         }
         drop(writer);
@@ -260,7 +257,7 @@ impl fmt::Debug for EvmapStore {
 }
 
 impl Writer {
-    /// Copies to the map what stands under a key.
+    /// Copies the record under a key to the map.
     fn copy(&mut self, key: &str) {
         if let Some(service) = self.tables.record(key) {
             let service = Value::Service(service.clone());
@@ -268,7 +265,7 @@ impl Writer {
         }
     }
 
-    /// Copies to the map that a subscription has ended.
+    /// Removes an ended subscription from the map.
     fn leave(&mut self, service_group: &str, number: u64, subscriber: ServiceKey) {
         self.tables.dirty = true;
         let group = Index::Groups.text(service_group);
@@ -404,18 +401,18 @@ impl ClearTables for Writer {
 
 #[cfg(all(test, loom))]
 mod models {
-    //! What all stores promise, run over `left-right` itself, which loom can see into;
-    //! and twins of how a commit is published and when a handle is made.
+    //! The models of all stores, run over `left-right` itself, which loom can see into, and
+    //! broken twins of the publication of a commit and of the creation of a handle.
     //!
-    //! loom knows the fence between a reader's arrival and its look at the pointer
-    //! only as an acquiring one (`left-right` says so), so that in a model a writer may
-    //! overlook a reader that it cannot overlook in truth. It does harm from the second
-    //! publication beside a read on, which writes to the map that the reader is in; even
-    //! one of nothing, before that of a commit, makes loom see a part of it. So in the
-    //! models of what is read there is one publication beside the reader, and nobody
-    //! closes the store beside one: the map would be taken down under it.
-    //! (`a_stalled_reader_may_ask_anything_while_the_store_is_closed`, in
-    //! `tests/evmap.rs`, has real threads for that.)
+    //! loom models the fence between a reader's arrival and its load of the pointer only as an
+    //! acquire fence (the `left-right` documentation says so). In a model a writer may
+    //! therefore miss a reader that it cannot miss in reality. This does harm from the second
+    //! publication beside a read on, which writes to the map of that reader. Even an empty
+    //! publication before a commit makes loom see a part of the commit. The models of reads
+    //! therefore have one publication beside the reader, and do not close the store beside a
+    //! reader, which would drop its map.
+    //! (`a_stalled_reader_may_ask_anything_while_the_store_is_closed` in `tests/evmap.rs` tests
+    //! this with real threads.)
 
     use super::*;
     use crate::model::change::Change;
@@ -439,7 +436,7 @@ mod models {
         writer.as_mut().map(write).ok_or(StoreError::Closed)
     }
 
-    /// The services of a batch are published, and the rest of it with the next commit.
+    /// Publishes the services of a batch, and leaves the rest to the next commit.
     fn publish_services_only(subject: &Subject<EvmapStore>, batch: Batch) -> Result<Revision> {
         open(&subject.store, |writer| {
             for change in batch.clone() {
@@ -526,7 +523,7 @@ mod models {
         .whoever_is_told_of_a_commit_can_read_it();
     }
 
-    /// Beside a writer that has to wait for it.
+    /// Runs `read_inside` in a read, beside a writer that has to wait for it.
     fn a_read_inside_a_read_ends(read_inside: fn(&EvmapStore)) {
         loom::model(move || {
             let store = Arc::new(EvmapStore::new());
@@ -548,8 +545,8 @@ mod models {
         });
     }
 
-    /// Making a handle takes a lock that is held by a writer, which waits for this very
-    /// reader. loom gives up on the writer; the reader then finds the lock poisoned.
+    /// Creating a handle takes a lock that a writer holds while it waits for this reader. loom
+    /// aborts the writer, and the reader then finds the lock poisoned.
     #[test]
     #[should_panic(expected = "PoisonError")]
     fn models_twin_a_handle_made_inside_a_read_is_rejected() {

@@ -1,4 +1,4 @@
-//! [`InPlace`]: the standard maps, as subscriptions want them.
+//! [`InPlace`], the standard maps as subscriptions need them.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! [`MemoryStore`]: one thread, no synchronisation at all.
+//! [`MemoryStore`], for one thread, without synchronization.
 
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -13,10 +13,9 @@ use crate::observe::Observed;
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};
 
-/// The store for one thread: hash tables, and nothing else.
+/// A store for one thread, made of plain hash tables.
 ///
-/// It can be sent to another thread but not shared with it, and the compiler
-/// sees to that:
+/// It can be sent to another thread but not shared between threads. The compiler enforces this:
 ///
 /// ```compile_fail,E0277
 /// fn shared_by_threads<T: Sync>() {}
@@ -30,13 +29,12 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 ///
 /// # Consistency
 ///
-/// There is one thread, so every operation sees all that came before it.
+/// Every operation sees all earlier operations, since there is only one thread.
 ///
 /// # Inside a read closure
 ///
-/// Reads of the same store are fine; a write is refused with
-/// [`Reentrant`](StoreError::Reentrant), because the closure holds a reference
-/// into the tables.
+/// Reads of the same store work. A write returns [`Reentrant`](StoreError::Reentrant), because
+/// the closure holds a reference into the tables.
 ///
 /// ```
 /// use service_registry::{MemoryStore, RegistryStore, ServiceInfo, ServiceRegistration};
@@ -53,30 +51,30 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 ///
 /// # Watches
 ///
-/// A [`Watch`] may go to another thread, where the state of this store cannot be read. So
-/// the store copies its state into the log for the first watch, and again when the log has
-/// been filled, in O(*n*) each time; where the log does not hold one commit, with each commit
+/// A [`Watch`] may move to another thread, which cannot read the state of this store. The store
+/// therefore copies its state into the log for the first watch, and again each time the log has
+/// filled up, in O(*n*). If the log is too small for one commit, it does so with each commit
 /// (see [`LogOptions`]).
 #[derive(Default)]
 pub struct MemoryStore {
     state: RefCell<State>,
     options: LogOptions,
-    /// Made by the first watch.
+    /// Created by the first watch.
     log: OnceCell<OwnLog>,
     #[cfg(feature = "worker")]
     owner: Option<Box<Owner>>,
 }
 
-/// What a store does for the worker that owns it.
+/// The connection of a store to the worker that owns it.
 #[cfg(feature = "worker")]
 struct Owner {
-    /// Where the revision is to be found, before watches hear of it.
+    /// Receives each revision before watches are notified.
     published: Arc<AtomicU64>,
-    /// What is to be done on another thread.
+    /// Work after commits that another thread must do.
     left: RefCell<Vec<Aftermath>>,
 }
 
-/// The state is read from what the store has left in its log.
+/// Tells watches to read the state from the checkpoint in the log.
 struct Elsewhere;
 
 impl ReadState for Elsewhere {
@@ -86,7 +84,7 @@ impl ReadState for Elsewhere {
 }
 
 impl MemoryStore {
-    /// An empty store. Allocates nothing.
+    /// Creates an empty store. Allocates nothing.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
     }
@@ -97,13 +95,13 @@ impl MemoryStore {
         Ok(read(state.tables()?))
     }
 
-    /// A read that runs a closure of the caller.
+    /// Reads with a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
         self.read(read)
     }
 
-    /// An empty store with a log of its own kind.
+    /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> MemoryStore {
         MemoryStore {
             options,
@@ -111,8 +109,8 @@ impl MemoryStore {
         }
     }
 
-    /// A store that a worker owns: it tells `published` its revision, and leaves it to the
-    /// worker to [take](Self::take_left) what is to be done after a commit.
+    /// Creates a store that a worker owns. It stores its revision in `published`, and the
+    /// worker [takes](Self::take_left) the work that is left after a commit.
     #[cfg(feature = "worker")]
     pub(super) fn owned(log: Log, published: Arc<AtomicU64>) -> MemoryStore {
         let left = RefCell::default();
@@ -129,7 +127,8 @@ impl MemoryStore {
         owner.map_or_else(Vec::new, |owner| owner.left.take())
     }
 
-    /// Its name among the kinds of stores; none where a worker has it, whose caller tells.
+    /// Returns the name of this kind of store for recorders. `None` if a worker owns it: then
+    /// the caller of the worker reports.
     #[inline]
     #[cfg_attr(
         not(feature = "worker"),
@@ -165,7 +164,7 @@ impl MemoryStore {
         }
     }
 
-    // For nobody it is another function, of which nothing is left that tells.
+    // A separate function for `Nobody`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
@@ -181,9 +180,9 @@ impl MemoryStore {
         let revision = tables.settle();
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
-            // Release, before watches hear of it and before the answer is sent: pairs with
-            // the Acquire load in `WorkerStore::revision`, so that whoever has either finds
-            // it there.
+            // Release, before watches are notified and before the answer is sent. Pairs with
+            // the Acquire load in `WorkerStore::revision`, so a thread that received either
+            // finds this revision there.
             owner.published.store(revision.as_u64(), Release);
         }
         let left = telling.tell((before, revision), |log, changes| {
@@ -199,7 +198,7 @@ impl MemoryStore {
         })
     }
 
-    /// Does what is left to do when the turn is over, or leaves it to the worker.
+    /// Does the work that is left after the turn, or leaves it to the worker.
     #[inline]
     #[cfg_attr(
         not(feature = "worker"),

@@ -1,7 +1,7 @@
-//! The methods of `RegistryStore` for a store whose state is tables: every store but
+//! The methods of `RegistryStore` for a store with tables, which is every store except
 //! `WorkerStore`.
 
-/// Writes `impl RegistryStore` for a store with the inherent methods
+/// Implements `RegistryStore` for a store with these inherent methods:
 ///
 /// ```text
 /// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
@@ -18,11 +18,10 @@
 /// fn close_tables(&self) -> Result<()>;
 /// ```
 ///
-/// of which `read_foreign` runs a closure of the caller, who may call the store
-/// again, and `write` makes one commit of what its closure does, or none if the
-/// closure fails, having changed nothing; it hands `finish` the differences if it is
-/// asked for them. (`finish` is called within, since a large answer of two functions
-/// would be copied.)
+/// `read_foreign` runs a closure of the caller, which may call the store again. `write` makes
+/// one commit of the changes of its closure, or none if the closure fails, which must then have
+/// changed nothing. It passes the differences to `finish` if they are asked for. (`finish` is
+/// called inside, because a large result of two functions would be copied.)
 macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
@@ -220,7 +219,7 @@ macro_rules! impl_registry_store {
     };
 }
 
-/// What [`impl_registry_store!`] names.
+/// The names that [`impl_registry_store!`] uses.
 pub(crate) mod prelude {
     pub(crate) use crate::changes::{
         Cursor, Difference, LogOptions, Selection, State as Selected, Watch,

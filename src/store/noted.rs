@@ -1,4 +1,4 @@
-//! Noting what a commit changes, for the log and for whoever asked.
+//! Records what a commit changes, for the log and for callers that ask for it.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,41 +14,42 @@ use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::model::subscription::Subscription;
 use crate::model::time::Moment;
 
-/// Tables in a turn of writing, with what has changed in them if somebody wants to know.
+/// Tables in a turn of a writer, together with their changes if somebody needs them.
 pub(crate) struct Noted<'t, T> {
     tables: &'t mut T,
     effect: Option<&'t mut CommitEffect>,
-    /// Whether somebody has asked for the differences, which a restored store does not tell
-    /// otherwise.
+    /// Whether the caller asked for the differences. Otherwise a restored store does not record
+    /// them.
     is_asked: bool,
 }
 
-/// What a commit has led to.
+/// The result of a commit.
 pub(crate) struct Written<R> {
     pub(crate) answer: R,
     pub(crate) revision: Revision,
-    /// What it has changed, where that was asked for.
+    /// The differences, if the caller asked for them.
     pub(crate) changes: Vec<Difference>,
 }
 
-/// Whom a turn tells of its commit: somebody, with [`Telling`], or [`Nobody`].
+/// The receiver of the changes of a turn: [`Telling`], or [`Nobody`].
 pub(crate) trait Tell {
-    /// Has `write` change the tables, notes what it changes, and answers with what it answers.
+    /// Calls `write` to change the tables, records the changes, and returns the result of
+    /// `write`.
     fn note<T, R>(
         &mut self,
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
     ) -> Result<R>;
 
-    /// Tells of a commit that can be read by now, in its turn. Answers with what is left to do
-    /// when the turn has been given back.
+    /// Appends a commit to the log, in its turn, after the commit is visible to readers.
+    /// Returns the work that is left for after the turn.
     fn tell(
         &mut self,
         revisions: (Revision, Revision),
         append: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath>;
 
-    /// The differences, where the caller asked for them.
+    /// Returns the differences, if the caller asked for them.
     fn asked(&mut self) -> Vec<Difference>;
 }
 
@@ -83,9 +84,9 @@ impl Tell for Nobody {
     }
 }
 
-/// What a turn does with its log.
+/// The state of a turn that records changes.
 pub(crate) struct Telling<'l> {
-    /// `None` where nothing is recorded.
+    /// `None` if the log does not record.
     log: Option<&'l Log>,
     is_asked: bool,
     effect: CommitEffect,
@@ -93,12 +94,12 @@ pub(crate) struct Telling<'l> {
 }
 
 impl<'l> Telling<'l> {
-    /// `None` where nobody wants to know. To be made in the turn. `is_asked` has the
-    /// differences answered.
+    /// Returns `None` if nobody needs the changes. Call it in the turn. With `is_asked` the
+    /// differences are kept for the caller.
     #[inline]
     pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Option<Telling<'l>> {
         let log = log.into().filter(|log| log.is_recording());
-        // Without changes at all a build is what `.ci/hook` compares with.
+        // `.ci/hook` compares with a build that never records changes.
         let is_wanted = !cfg!(no_changes) && (log.is_some() || is_asked);
         is_wanted.then(|| Telling {
             log,
@@ -145,8 +146,7 @@ impl Tell for Telling<'_> {
     }
 }
 
-/// What is done where somebody wants to know, out of the way of what is done where nobody
-/// does.
+/// Keeps the code that records changes away from the path without recording.
 #[cold]
 #[inline(never)]
 pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
@@ -172,7 +172,7 @@ impl<T: WriteTables> Noted<'_, T> {
 }
 
 impl<T: ClearTables> Noted<'_, T> {
-    /// As [`ClearTables::clear`].
+    /// Clears the tables like [`ClearTables::clear`], and records the removals.
     pub(crate) fn clear(&mut self) -> impl Sized + use<T> {
         if let Some(CommitEffect {
             differences: changes,
@@ -193,8 +193,8 @@ impl<T: ClearTables> Noted<'_, T> {
     }
 }
 
-/// What one step of a commit changes in a record. Steps of one commit give it the same
-/// revision, so that only what it says tells them apart.
+/// Returns the change that one step of a commit makes to a record. All steps of a commit give
+/// it the same revision, so only its contents distinguish them.
 fn step(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
     let is_same = before.revision() == after.revision()
         && before.incarnation() == after.incarnation()
@@ -293,7 +293,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         aside(|| {
             tables.set_health(key, status, checked_at, |known| {
                 see(known);
-                // A newer time by itself is no difference.
+                // A newer time alone is not a difference.
                 if known.status() != status {
                     let mut after = known.clone();
                     after.set_health(status, checked_at, next);

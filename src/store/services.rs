@@ -1,4 +1,4 @@
-//! The records of the mutable tables, the pods of a service side by side.
+//! The records of the mutable tables, with the pods of a service next to each other.
 //!
 //! ```text
 //!  index:  hash of a key   ->  place
@@ -7,16 +7,15 @@
 //!            '---- run of a ----'   run of b    run of c
 //! ```
 //!
-//! A record of a key is found through a hash table of 4-byte places, so that the
-//! table stays in the cache where the records do not, and a look-up costs the
-//! one cache miss that a table of records costs. The pods of a service lie in
-//! one *run* of places, so that `get_services_by_name` reads memory in order
-//! rather than at random, which at 100,000 services is most of its time; and
-//! all records are one pass over an array.
+//! A record is found through a hash table of 4-byte places. The table stays in the cache even
+//! if the records do not, so a look-up costs one cache miss, as in a table of records. The pods
+//! of a service are in one *run* of places, so `get_services_by_name` reads memory in order and
+//! not at random, which at 100,000 services is most of its time. Iterating over all records is
+//! one pass over an array.
 //!
-//! A run that is full moves to one of twice its room. The run that it leaves is
-//! kept for the next one of that size; when too many lie idle, the places are
-//! laid out anew. All of that is O(1) amortised, as the growth of a hash table.
+//! A full run moves to one of twice its room. The old run is kept for the next one of that
+//! size. When too many runs are idle, the places are rebuilt. All of this is amortized O(1),
+//! like the growth of a hash table.
 
 use std::hash::BuildHasher;
 
@@ -34,7 +33,7 @@ pub(crate) struct Services {
 }
 
 struct Service {
-    /// A clone of the record's key, or of an equal one: one pointer nearer.
+    /// A clone of the key of the record, or of an equal one. It saves one pointer dereference.
     key: ServiceKey,
     info: ServiceInfo,
 }
@@ -44,7 +43,7 @@ struct Name {
     run: Run,
 }
 
-/// Places `start .. start + len` are taken, up to `start + room` reserved.
+/// Places `start .. start + len` are taken, and places up to `start + room` are reserved.
 /// `room` is 0 or a power of two.
 #[derive(Clone, Copy, Default)]
 struct Run {
@@ -53,13 +52,13 @@ struct Run {
     room: u32,
 }
 
-/// The places, and the runs among them that nobody uses.
+/// The places, and the idle runs among them.
 #[derive(Default)]
 struct Shelf {
     places: Vec<Option<Service>>,
     /// The starts of idle runs, by log2 of their room.
     idle: Vec<Vec<u32>>,
-    /// How many places lie in idle runs.
+    /// The number of places in idle runs.
     idle_places: usize,
 }
 
@@ -115,8 +114,7 @@ impl Shelf {
         }
     }
 
-    /// Whether a third of the places lie idle, so that they are worth laying out
-    /// anew.
+    /// Returns whether a third of the places is idle, so that a rebuild is worthwhile.
     fn is_wasteful(&self) -> bool {
         self.places.len() > 64 && self.idle_places * 3 > self.places.len()
     }
@@ -152,7 +150,7 @@ impl Services {
         self.shelf.get_mut(place).map(|service| &mut service.info)
     }
 
-    /// The place of a key and what lies there, which is read only once.
+    /// Returns the place of a key and its contents, which are read only once.
     #[inline]
     fn find(&self, key: &str) -> Option<(u32, &Service)> {
         let places = &*self.shelf.places;
@@ -164,18 +162,18 @@ impl Services {
         Some((*place?, found?))
     }
 
-    /// Every record. O(*n*).
+    /// Iterates over all records. O(*n*).
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ServiceInfo> {
         let places = self.shelf.places.iter().flatten();
         places.map(|service| &service.info)
     }
 
-    /// The names that have pods. O(names).
+    /// Iterates over the names that have pods. O(names).
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &*name.name)
     }
 
-    /// The pods of a service. O(*p*).
+    /// Iterates over the pods of a service. O(*p*).
     pub(crate) fn by_name<'a>(
         &'a self,
         service_name: &str,
@@ -189,7 +187,7 @@ impl Services {
         taken.map(|service| &service.info)
     }
 
-    /// Adds a record whose key is not there yet.
+    /// Inserts a record whose key is absent.
     pub(crate) fn insert(&mut self, info: ServiceInfo) {
         let Services {
             hasher,
@@ -265,11 +263,11 @@ impl Services {
         }
     }
 
-    /// Lays the runs side by side, and drops the idle ones. O(*n*).
+    /// Rebuilds the places without the idle runs. O(*n*).
     ///
-    /// A run keeps its room, of which more than a quarter is taken: if it were made
-    /// to fit, the next pod would move it again, and a peer that causes layouts
-    /// would make every few operations cost O(*n*).
+    /// A run keeps its room, of which more than a quarter is taken. If the room were reduced to
+    /// fit, the next pod would move the run again, and a peer that causes rebuilds could make
+    /// every few operations cost O(*n*).
     #[cold]
     fn lay_out_anew(&mut self) {
         let Services {
@@ -299,7 +297,7 @@ impl Services {
     }
 }
 
-/// Moves a run to one of another room, or extends it where it stands last.
+/// Moves a run to one with another room, or extends it in place if it is the last.
 fn resize(
     run: &mut Run,
     room: u32,
@@ -342,9 +340,8 @@ fn relocate(
     shelf.places[to as usize] = shelf.places[from as usize].take();
 }
 
-/// Gives memory back once a table is less than an eighth full. It keeps room
-/// for twice what it holds, so that the work is paid for by the removals that
-/// came before.
+/// Releases memory if a table is less than an eighth full. Keeps room for twice the entries, so
+/// that the earlier removals pay for the work.
 fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     if table.capacity() > 16 && table.len() < table.capacity() / 8 {
         table.shrink_to(table.len() * 2, hash);
@@ -452,9 +449,8 @@ mod tests {
         assert!(services.index.capacity() <= 64);
     }
 
-    /// A peer that fills a run, so that it moves, and then has everything laid out
-    /// anew, must not get the run back as full as it was: every few operations
-    /// would move it again.
+    /// A peer that fills a run, so that it moves, and then triggers a rebuild must not get the
+    /// run back as full as it was. Otherwise every few operations would move it again.
     #[test]
     fn no_sequence_of_a_few_operations_moves_a_large_run_each_time() {
         let pod = |service: &str, pod: usize| {
@@ -465,7 +461,7 @@ mod tests {
             })
             .unwrap()
         };
-        // The order in which runs are laid out depends on the seed.
+        // The order of the runs depends on the seed.
         for _ in 0..8 {
             let mut services = Services::new(&RandomState::default());
             for number in 0..1024 {

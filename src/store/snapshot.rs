@@ -1,12 +1,12 @@
-//! [`SnapshotStore`]: persistent maps behind an atomic pointer.
+//! [`SnapshotStore`], with persistent maps behind an atomic pointer.
 //!
-//! A state of the store is a [`Root`]; a pointer leads to the newest one.
-//! A reader loads the pointer and reads. A writer takes its turn at a lock that
-//! no reader ever touches, clones the root (which shares everything), changes
-//! the clone (which copies the paths to what it changes) and swings the pointer.
+//! A state of the store is a [`Root`], and a pointer leads to the newest one. A reader loads
+//! the pointer and reads. A writer takes a lock that readers never touch, clones the root
+//! (which shares everything), changes the clone (which copies the paths to the changes), and
+//! swaps the pointer.
 //!
-//! How a reader handle learns of a newer state stands in [`published`]. The `models`
-//! there run that cell under loom, those below the store.
+//! [`published`] describes how a reader handle finds a newer state. The loom `models` there
+//! check that cell, and those below check the store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,24 +23,23 @@ mod published;
 mod root;
 mod trie;
 
-/// The store of immutable states: lock-free readers, consistent snapshots.
+/// A store with immutable states: lock-free readers and consistent snapshots.
 ///
-/// Readers take no lock and never wait. A writer waits for other writers only,
-/// and copies the path to what it changes; a batch pays for it once. A reader that
-/// keeps a [`Snapshot`] holds nobody up: it keeps that state alive, which shares
-/// all that has not changed since with the newer ones. Whoever lets go of a state
-/// last frees what it alone held: a path after a small commit, everything after
-/// `clear`.
+/// Readers take no lock and never wait. A writer waits only for other writers, and copies the
+/// paths to its changes; a batch pays for this once. A reader that keeps a [`Snapshot`] blocks
+/// nobody. It keeps that state alive, which shares all unchanged data with the newer states.
+/// Dropping the last reference to a state frees the data that only this state has: a path after
+/// a small commit, everything after `clear`.
 ///
 /// # Consistency
 ///
-/// Linearizable. A commit becomes visible when the pointer is swung, in all
-/// indexes at once; every read answers from one state.
+/// Linearizable. A commit becomes visible in all indexes at once, when the pointer is swapped.
+/// Every read returns one state.
 ///
 /// # Inside a read closure
 ///
-/// Every call of the same store is fine. The closure goes on reading the state
-/// that it was given.
+/// Every call of the same store works. The closure continues to read the state that it was
+/// given.
 ///
 /// ```
 /// use service_registry::{RegistryStore, RegistryView, SnapshotStore};
@@ -59,7 +58,7 @@ pub struct SnapshotStore {
     newest: Published<Root>,
 }
 
-/// How watches read the state of a store that may have gone.
+/// Reads the state of a store, which may have been dropped, for watches.
 struct OfStore(Unpublished<Root>);
 
 impl ReadState for OfStore {
@@ -79,12 +78,12 @@ impl Default for SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> SnapshotStore {
         SnapshotStore::default()
     }
 
-    /// An empty store with a log of its own kind.
+    /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> SnapshotStore {
         let log = OwnLog::new(options);
         SnapshotStore {
@@ -93,8 +92,8 @@ impl SnapshotStore {
         }
     }
 
-    /// The present state. O(1), allocates nothing, and costs the store nothing
-    /// while it is kept, but for the memory of what has been replaced since.
+    /// Returns the current state. O(1). Allocates nothing. Keeping it costs the store nothing
+    /// except the memory of the data that has been replaced since.
     ///
     /// After `close`, returns an empty view at the last revision.
     #[must_use]
@@ -104,8 +103,8 @@ impl SnapshotStore {
         }
     }
 
-    /// A handle for a thread that reads a lot: it keeps the newest state at hand,
-    /// so that a read costs little more than the look-up. O(1).
+    /// Creates a handle for a thread that reads often. The handle keeps the newest state, so a
+    /// read costs little more than the look-up. O(1).
     #[must_use]
     pub fn reader(&self) -> SnapshotReader {
         SnapshotReader {
@@ -123,7 +122,7 @@ impl SnapshotStore {
         Ok(read(&root))
     }
 
-    /// A read that runs a closure of the caller.
+    /// Reads with a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Root) -> R) -> Result<R> {
         self.read(read)
@@ -149,7 +148,7 @@ impl SnapshotStore {
         }
     }
 
-    // For nobody it is another function, of which nothing is left that tells.
+    // A separate function for `Nobody`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
@@ -228,8 +227,8 @@ impl fmt::Debug for SnapshotStore {
 
 /// An immutable state of a [`SnapshotStore`].
 ///
-/// Cloning one bumps a reference count. It can be sent to and shared by threads,
-/// kept for as long as one likes, and outlives its store.
+/// A clone increments a reference count. A snapshot can be sent to and shared between threads,
+/// can be kept for any time, and outlives its store.
 ///
 /// ```
 /// fn shared_by_threads<T: Send + Sync + 'static>() {}
@@ -298,13 +297,12 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// A handle of one thread for reading a [`SnapshotStore`] often.
+/// A handle for one thread that reads a [`SnapshotStore`] often.
 ///
-/// It keeps the newest state that it has seen, and before each read looks whether
-/// the store still points at it. What it keeps stays in memory until its next read
-/// or its end: a thread that stops reading should drop its reader. Of a store that
-/// has been dropped, but not closed, it can still show the last state, and keeps that
-/// one as well.
+/// It keeps the newest state that it has seen, and before each read checks whether the store
+/// still points to it. This state stays in memory until the next read or until the reader is
+/// dropped, so a thread that stops reading should drop its reader. If the store has been
+/// dropped but not closed, the reader still shows the last state, and keeps that state as well.
 ///
 /// A reader never shows an older state than it showed before.
 ///
@@ -320,14 +318,14 @@ impl fmt::Debug for Snapshot {
 #[derive(Clone)]
 pub struct SnapshotReader {
     reader: Reader<Root>,
-    /// What the last view was of.
+    /// The state of the last view.
     viewed: Snapshot,
 }
 
 impl SnapshotReader {
-    /// The newest state, borrowed until the next read. O(1), and where this reader
-    /// was the last to hold an older state, the cost of freeing what only that one
-    /// held. After the store is closed the state is empty, under the last revision.
+    /// Returns the newest state, borrowed until the next read. O(1), plus the cost of freeing
+    /// an older state if this reader was the last to hold it. After the store is closed, the
+    /// state is empty and has the last revision.
     #[inline]
     pub fn view(&mut self) -> &Snapshot {
         let root = self.reader.load();
@@ -337,13 +335,13 @@ impl SnapshotReader {
         &self.viewed
     }
 
-    /// Calls `read` with the newest record under `key`, as
-    /// [`with_service`](RegistryStore::with_service) does. O(log *n*), and as for
-    /// [`view`](Self::view); no copy, no allocation where the pod is there.
+    /// Calls `read` with the newest record under `key`, like
+    /// [`with_service`](RegistryStore::with_service). O(log *n*), plus the cost of
+    /// [`view`](Self::view). Copies nothing, and allocates nothing if the pod exists.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](StoreError::NotFound) where no pod has that key;
+    /// [`NotFound`](StoreError::NotFound) if no pod has this key, and
     /// [`Closed`](StoreError::Closed).
     #[inline]
     pub fn with_service<R>(
@@ -370,9 +368,9 @@ impl fmt::Debug for SnapshotReader {
 
 #[cfg(all(test, loom))]
 mod models {
-    //! What all stores promise, and what snapshots and reader handles do. The cell
-    //! beneath has models of its own, in [`published`](super::published), with the twin
-    //! that overwrites a value in place.
+    //! The models of all stores, and of snapshots and reader handles. The cell has its own
+    //! models in [`published`](super::published), including the twin that overwrites a value in
+    //! place.
 
     use super::*;
     use crate::store::models::watched::tell_and_publish;
@@ -457,14 +455,14 @@ mod models {
         .a_closed_store_has_done_what_it_accepted_exactly_once();
     }
 
-    /// How the writer of a model commits.
+    /// Commits a batch as the writer of a model.
     type Commit = fn(&SnapshotStore, Batch);
 
     fn commit(store: &SnapshotStore, batch: Batch) {
         store.commit(batch).unwrap();
     }
 
-    /// Twin: the changes are published, and then the revision that they make.
+    /// Broken twin: publishes the changes first, and then the revision that they make.
     fn publish_before_it_is_settled(store: &SnapshotStore, batch: Batch) {
         let turn = store.newest.lock();
         let mut root = Root::clone(&store.newest.load());
@@ -474,7 +472,7 @@ mod models {
         drop(turn.publish(root));
     }
 
-    /// Twin: a commit is published to see whether it can be, taken back, and made.
+    /// Broken twin: publishes a commit to check it, takes it back, and publishes it again.
     fn publish_and_take_back(store: &SnapshotStore, batch: Batch) {
         let turn = store.newest.lock();
         let mut root = Root::clone(&store.newest.load());
@@ -485,7 +483,7 @@ mod models {
         drop(turn.publish(root));
     }
 
-    /// Runs `read` beside a writer that commits twice.
+    /// Calls `read` beside a writer that commits twice.
     fn beside_a_writer(commit: Commit, read: impl Fn(&Arc<SnapshotStore>) + Send + Sync + 'static) {
         loom::model(move || {
             let store = Arc::new(SnapshotStore::new());
@@ -503,7 +501,7 @@ mod models {
 
     type Look = fn(&Snapshot, &SnapshotStore) -> (Revision, StoreStats, usize);
 
-    /// Nor is it anything but one of the states that commits have made.
+    /// The snapshot is also one of the states that commits have made.
     fn a_snapshot_never_changes(commit: Commit, look: Look) {
         beside_a_writer(commit, move |store| {
             let snapshot = store.snapshot();
@@ -553,7 +551,7 @@ mod models {
         });
     }
 
-    /// Through the handle, through the store, and through the handle again.
+    /// Reads through the handle, the store, and the handle again.
     fn a_reader_handle_never_shows_an_older_state(
         commit: Commit,
         show: fn(&mut SnapshotReader) -> Revision,

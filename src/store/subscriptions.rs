@@ -1,5 +1,5 @@
-//! Who is subscribed to what, from both sides; written once for tables that
-//! change in place and for persistent ones.
+//! Subscriptions by group and by subscriber, written once for tables that change in place and
+//! for persistent tables.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -12,11 +12,11 @@ use crate::changes::Difference;
 use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 
-/// A family of maps.
+/// A family of map types.
 pub(crate) trait Maps {
     /// A hash map.
     type Hashed<K: Clone + Eq + Hash + Borrow<str>, V: Clone + Default>: HashedMap<K, V>;
-    /// A map in the order of its keys.
+    /// A map that is sorted by key.
     type Sorted<K: Clone + Ord, V: Clone>: SortedMap<K, V> + Clone + Default;
 }
 
@@ -24,7 +24,7 @@ pub(crate) trait HashedMap<K, V> {
     fn new(hasher: RandomState) -> Self;
     #[cfg(test)]
     fn hasher(&self) -> &RandomState;
-    /// Whether both are known to share everything.
+    /// Returns whether both are known to share everything.
     #[cfg(feature = "snapshot")]
     fn same(&self, _other: &Self) -> bool {
         false
@@ -41,7 +41,7 @@ pub(crate) trait HashedMap<K, V> {
 
 pub(crate) trait SortedMap<K, V> {
     fn is_empty(&self) -> bool;
-    /// As [`HashedMap::same`].
+    /// See [`HashedMap::same`].
     #[cfg(feature = "snapshot")]
     fn same(&self, _other: &Self) -> bool {
         false
@@ -67,9 +67,9 @@ pub(crate) trait SortedMap<K, V> {
 
 /// The subscribers of each group, and the groups of each subscriber.
 ///
-/// Each subscription has a number, and numbers only grow: a group sorted by
-/// number is in the order of subscription, and a subscriber that knows its
-/// numbers can leave each of its groups in O(log *s*), however many stay.
+/// Each subscription has a number, and numbers only grow. A group sorted by number is therefore
+/// in the order of subscription. A subscriber knows its numbers, so it can leave each of its
+/// groups in O(log *s*), no matter how many others stay.
 pub(crate) struct Subscriptions<M: Maps> {
     groups: M::Hashed<Arc<str>, Group<M>>,
     subscribers: M::Hashed<ServiceKey, M::Sorted<Arc<str>, u64>>,
@@ -89,23 +89,23 @@ impl<M: Maps> Subscriptions<M> {
         }
     }
 
-    /// The hashers of both tables.
+    /// Returns the hashers of both tables.
     #[cfg(test)]
     pub(crate) fn hashers(&self) -> [&RandomState; 2] {
         [self.groups.hasher(), self.subscribers.hasher()]
     }
 
-    /// How many pairs of a subscriber and a group there are.
+    /// Returns the number of pairs of a subscriber and a group.
     pub(crate) fn count(&self) -> usize {
         self.count
     }
 
-    /// The groups that have subscribers.
+    /// Iterates over the groups that have subscribers.
     pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
         self.groups.entries().map(|(group, _)| &**group)
     }
 
-    /// Every group with its subscribers, in the order of subscription.
+    /// Calls `look` with the subscribers of every group, in the order of subscription.
     pub(crate) fn each(&self, mut look: impl FnMut(&ServiceKey, &Arc<str>)) {
         for (group, subscribers) in self.groups.entries() {
             for subscriber in subscribers.values() {
@@ -114,12 +114,12 @@ impl<M: Maps> Subscriptions<M> {
         }
     }
 
-    /// Has numbers go on from where those of `before` end.
+    /// Continues the numbers of `before`.
     pub(crate) fn count_on(&mut self, before: &Subscriptions<M>) {
         self.next = before.next;
     }
 
-    /// The subscribers of a group, in the order of subscription.
+    /// Iterates over the subscribers of a group, in the order of subscription.
     pub(crate) fn of_group<'a>(
         &'a self,
         service_group: &str,
@@ -128,8 +128,8 @@ impl<M: Maps> Subscriptions<M> {
         group.into_iter().flat_map(|(_, group)| group.values())
     }
 
-    /// Adds what differs from an older state of the same maps. O(groups), and the subscribers
-    /// of those that differ.
+    /// Adds the differences from an older state of the same maps. O(groups), plus the
+    /// subscribers of the groups that differ.
     #[cfg(feature = "snapshot")]
     pub(crate) fn changes_since(&self, older: &Subscriptions<M>, changes: &mut Vec<Difference>) {
         if self.groups.same(&older.groups) {
@@ -160,8 +160,8 @@ impl<M: Maps> Subscriptions<M> {
         changes.append(&mut begun);
     }
 
-    /// Adds a subscription, whose sides have been checked; answers with its
-    /// number and its subscriber if it is new.
+    /// Adds a subscription, whose subscriber and group have been checked. Returns its number
+    /// and its subscriber if it is new.
     pub(crate) fn add(
         &mut self,
         subscriber_key: &str,
@@ -190,14 +190,14 @@ impl<M: Maps> Subscriptions<M> {
         Some((number, key))
     }
 
-    /// Removes a subscription; answers with its number and its subscriber if
-    /// there was one.
+    /// Removes a subscription. Returns its number and its subscriber if there was one.
     pub(crate) fn remove(
         &mut self,
         subscriber_key: &str,
         service_group: &str,
     ) -> Option<(u64, ServiceKey)> {
-        // Asked first: in a persistent map, reaching for an entry copies its path.
+        // Checked first, because mutable access to an entry of a persistent map copies its
+        // path.
         let (_, groups) = self.subscribers.get_entry(subscriber_key)?;
         groups.contains(service_group).then_some(())?;
         let groups = self.subscribers.get_mut(subscriber_key)?;
@@ -209,8 +209,8 @@ impl<M: Maps> Subscriptions<M> {
         Some((number, subscriber))
     }
 
-    /// Removes all subscriptions of a subscriber; answers with the group, the
-    /// number and the subscriber of each as it goes.
+    /// Removes all subscriptions of a subscriber. Yields the group, the number and the
+    /// subscriber of each while it is removed.
     pub(crate) fn remove_all(
         &mut self,
         subscriber_key: &str,
@@ -223,7 +223,7 @@ impl<M: Maps> Subscriptions<M> {
         })
     }
 
-    /// Takes the subscription with this number out of its group.
+    /// Removes the subscription with this number from its group.
     fn leave(&mut self, service_group: &str, number: u64) -> Option<ServiceKey> {
         let subscribers = self.groups.get_mut(service_group)?;
         let subscriber = subscribers.remove(&number)?;

@@ -1,5 +1,5 @@
-//! The tables of [`MemoryStore`] (and so of `WorkerStore`) and of `ThreadSafeMemoryStore`,
-//! which change in place.
+//! The tables that change in place, of [`MemoryStore`] (and so of `WorkerStore`) and of
+//! `ThreadSafeMemoryStore`.
 //!
 //! [`MemoryStore`]: crate::MemoryStore
 
@@ -18,8 +18,8 @@ use crate::model::revision::Revision;
 use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::model::time::Moment;
 
-/// The mutable tables: services by key and by name, subscribers by group and
-/// groups by subscriber.
+/// The mutable tables: services by key and by name, subscribers by group, and groups by
+/// subscriber.
 pub(crate) struct Tables {
     services: Services,
     pub(super) subscriptions: Subscriptions<InPlace>,
@@ -185,7 +185,7 @@ impl RegistryView for Tables {
     }
 }
 
-/// Tables, until the store is closed; the last revision afterwards.
+/// The tables of an open store, or the last revision of a closed one.
 #[allow(clippy::large_enum_variant)] // there is one for each store
 pub(crate) enum State {
     Open(Tables),
@@ -207,7 +207,7 @@ impl State {
         }
     }
 
-    /// The tables, to be changed.
+    /// Returns the tables for changes.
     #[inline]
     pub(crate) fn tables_mut(&mut self) -> Result<&mut Tables> {
         match self {
@@ -223,8 +223,7 @@ impl State {
         }
     }
 
-    /// Closes, and hands out what was held, so that it can be dropped outside
-    /// a lock.
+    /// Closes the store, and returns its contents, so that they can be dropped outside a lock.
     pub(crate) fn close(&mut self) -> State {
         let last = self.revision();
         std::mem::replace(self, State::Closed(last))
@@ -237,7 +236,7 @@ mod tests {
     use std::hash::BuildHasher;
 
     impl Tables {
-        /// What each table makes of one text.
+        /// Returns the hash of one string in each table.
         fn hashes(&self) -> [u64; 3] {
             let [groups, subscribers] = self.subscriptions.hashers();
             [self.services.hasher(), groups, subscribers].map(|hasher| hasher.hash_one("a:1"))
@@ -250,7 +249,7 @@ mod tests {
         let [seeded, groups, subscribers] = tables.hashes();
         assert_eq!((groups, subscribers), (seeded, seeded));
         assert_ne!(Tables::default().hashes()[0], seeded);
-        // Cleared tables are new ones.
+        // Cleared tables are new tables.
         tables.subscribe("a:1", "g");
         drop(tables.clear());
         assert_ne!(tables.hashes()[0], seeded);

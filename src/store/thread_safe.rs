@@ -1,8 +1,8 @@
-//! [`ThreadSafeMemoryStore`]: a reader-writer lock around the tables.
+//! [`ThreadSafeMemoryStore`], a reader-writer lock around the tables.
 //!
-//! The revision lies beside the lock as well, for readers that must not take it. It is
-//! stored under the lock, when the tables have changed. The `models` below have loom try
-//! that order, and reject three others.
+//! The revision is also kept outside the lock, for readers that must not take it. It is stored
+//! under the lock after the tables have changed. The loom `models` below check this order and
+//! reject three others.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, Weak};
@@ -16,27 +16,25 @@ use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// The store behind one reader-writer lock.
+/// A store behind one reader-writer lock.
 ///
-/// The simplest store that threads can share, and the yardstick of the others.
-/// Readers share the lock, but every one of them writes to its counter, so that
-/// two reading threads are slower than one (see the report); writers keep
-/// everybody out.
+/// This is the simplest store that threads can share, and the reference for the others. Readers
+/// share the lock, but each of them writes to its counter, so two reading threads are slower
+/// than one (see the report). A writer excludes everybody else.
 ///
 /// # Consistency
 ///
-/// Linearizable: every operation, scans and batches among them, takes effect at
-/// one moment while it holds the lock.
+/// Linearizable. Every operation, including scans and batches, takes effect at one moment while
+/// it holds the lock.
 ///
 /// # Inside a read closure
 ///
-/// The closure of [`with_service`](RegistryStore::with_service), or of
-/// [`with_view`](RegistryStore::with_view), runs under the
-/// shared lock: writers wait until it returns. Any call of the same store from
-/// inside it is refused with [`Reentrant`](StoreError::Reentrant), a read as
-/// well, because a reader that arrives behind a waiting writer waits for it,
-/// and it would wait for the closure. A closure that waits for another thread which
-/// writes to the store (joins it, for instance) waits for ever.
+/// The closure of [`with_service`](RegistryStore::with_service) or
+/// [`with_view`](RegistryStore::with_view) runs under the shared lock. Writers wait until it
+/// returns. Any other call of the same store inside the closure returns
+/// [`Reentrant`](StoreError::Reentrant). This includes reads, because a reader behind a waiting
+/// writer waits for it, and the writer waits for the closure. A closure that waits for another
+/// thread that writes to the store, for example by joining it, waits forever.
 ///
 /// ```
 /// use service_registry::{RegistryStore, StoreError, ThreadSafeMemoryStore};
@@ -55,25 +53,25 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 ///
 /// # Watches
 ///
-/// A [`Watch`] that needs the state, at its beginning or when it has fallen behind, takes
-/// the shared lock to read it: O(what is selected).
+/// A [`Watch`] that needs the state, at its start or after it has fallen behind, reads it under
+/// the shared lock, in O(selected entries).
 pub struct ThreadSafeMemoryStore {
     log: OwnLog,
     shared: Arc<Shared>,
 }
 
-/// What watches read as well.
+/// The part of the store that watches read.
 #[derive(Default)]
 struct Shared {
     state: RwLock<State>,
-    /// The revision of `state`, for `revision()`, which may be called from
-    /// inside a read closure and so must not take the lock.
+    /// The revision of `state` for `revision()`, which may be called inside a read closure and
+    /// so must not take the lock.
     revision: AtomicU64,
 }
 
 impl Shared {
-    // Poisoning is passed over below: no code of a caller runs under the
-    // exclusive lock, and a panic under the shared one has changed nothing.
+    // Ignores poisoning: no code of a caller runs under the exclusive lock, and a panic under
+    // the shared one has changed nothing.
 
     fn shared(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
@@ -91,7 +89,7 @@ impl Shared {
     }
 }
 
-/// How watches read the state of a store that may have gone.
+/// Reads the state of a store, which may have been dropped, for watches.
 struct OfStore(Weak<Shared>);
 
 impl ReadState for OfStore {
@@ -108,12 +106,12 @@ impl Default for ThreadSafeMemoryStore {
 }
 
 impl ThreadSafeMemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> ThreadSafeMemoryStore {
         ThreadSafeMemoryStore::default()
     }
 
-    /// An empty store with a log of its own kind.
+    /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> ThreadSafeMemoryStore {
         ThreadSafeMemoryStore {
             log: OwnLog::new(options),
@@ -126,7 +124,7 @@ impl ThreadSafeMemoryStore {
         self.shared.read(read)
     }
 
-    /// A read that runs a closure of the caller.
+    /// Reads with a closure of the caller.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
         let _reading = Reading::enter(&*self.shared)?;
@@ -154,7 +152,7 @@ impl ThreadSafeMemoryStore {
         }
     }
 
-    // For nobody it is another function, of which nothing is left that tells.
+    // A separate function for `Nobody`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
@@ -168,9 +166,8 @@ impl ThreadSafeMemoryStore {
         let before = tables.current();
         let answer = telling.note(tables, write)?;
         let revision = tables.settle();
-        // Release, under the lock: pairs with the Acquire load in
-        // `current_revision`, so that whoever learns this revision there
-        // happens after its commit.
+        // Release, under the lock. Pairs with the Acquire load in `current_revision`, so a
+        // thread that reads this revision there happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
         let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
@@ -198,13 +195,12 @@ impl ThreadSafeMemoryStore {
     }
 
     fn current_revision(&self) -> Revision {
-        // Acquire: pairs with the Release store in `write`.
+        // Acquire: pairs with the Release store in `write_in`.
         self.shared.revision.load(Acquire).into()
     }
 
     fn close_tables(&self) -> Result<()> {
-        // The lock is a temporary of this statement, so that what the store
-        // held is dropped after it.
+        // The lock is a temporary of this statement. The contents are dropped after it.
         let held = self.shared.exclusive()?.close();
         drop(held);
         drop(self.log.close());
@@ -222,10 +218,10 @@ impl fmt::Debug for ThreadSafeMemoryStore {
 
 #[cfg(all(test, loom))]
 mod models {
-    //! What all stores promise, and twins of the revision beside the lock.
+    //! The models of all stores, and broken twins of the revision outside the lock.
     //!
-    //! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
-    //! with the Acquire load in `current_revision`, as `write` does.
+    //! Orderings: a twin's store of the revision pairs (or, if relaxed, does not pair) with the
+    //! Acquire load in `current_revision`, like the store in `write_in`.
 
     use super::*;
     use crate::store::models::watched::tell_and_publish;
@@ -238,7 +234,7 @@ mod models {
 
     store_models!(real());
 
-    /// A commit of which nobody is told the revision.
+    /// Commits without publishing the revision.
     fn commit_under(state: &mut State, batch: Batch) -> Result<Revision> {
         let tables = state.tables_mut()?;
         tables.apply_batch(batch)?;

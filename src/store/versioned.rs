@@ -1,9 +1,9 @@
-//! [`VersionedStore`]: many versions of every record, of which each reader sees those of
-//! one revision.
+//! [`VersionedStore`], which keeps several versions of every record. Each reader sees the
+//! versions of one revision.
 //!
-//! How versions come, are found, and go, stands in the crate `versioned-map`. Here are the changes
-//! of a registry, in terms of what its engine can put and find; and in [`tables`] which maps it
-//! has.
+//! The crate `versioned-map` describes how versions are added, found and freed. This module
+//! implements the changes of a registry with the operations of its engine, and [`tables`]
+//! defines its maps.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -26,56 +26,59 @@ mod tests;
 #[allow(unsafe_code)]
 mod turn;
 
-/// The store of many versions: a hash map's speed, and consistent snapshots.
+/// A store with several versions of each record: the speed of a hash map, and consistent
+/// snapshots.
 ///
-/// A write puts a new version in front of the old one, and no copy of anything else is
-/// made. A reader sees the versions of one revision, in all indexes, however much is
-/// written meanwhile. Readers take no lock and never wait. A writer waits for other writers,
-/// and for whoever is freeing old versions at the moment: mostly that is a writer, too, but
-/// it can be a thread that lets go of a snapshot, or of a view, for which something was kept,
-/// each for up to some thousand versions, or as many as the snapshot alone has kept.
+/// A write puts a new version in front of the old one and copies nothing else. A reader sees
+/// the versions of one revision in all indexes, no matter how much is written in the meantime.
+/// Readers take no lock and never wait. A writer waits for other writers, and for a thread that
+/// is freeing old versions. This is mostly another writer, but it can be a thread that drops a
+/// snapshot or a view for which versions were kept. Each wait is for up to some thousand
+/// versions, or for as many as the snapshot alone has kept.
 ///
 /// There are four ways to read:
 ///
-/// | | for | costs | holds up meanwhile |
+/// | | use | cost | keeps in memory |
 /// | --- | --- | --- | --- |
-/// | the methods of [`RegistryStore`] | one question | a pin each | |
-/// | [`pinned`](Self::pinned) | many questions in a row | one pin | the freeing of all that is replaced |
-/// | [`reader`](Self::reader) | a thread that reads a lot | a comparison, unless something was written | what it can see |
-/// | [`snapshot`](Self::snapshot) | answers that stay, on any thread | registering, once | what it can see |
+/// | the methods of [`RegistryStore`] | one question | one pin each | |
+/// | [`pinned`](Self::pinned) | many questions in a row | one pin | everything that is replaced |
+/// | [`reader`](Self::reader) | a thread that reads often | a comparison, unless something was written | what it shows |
+/// | [`snapshot`](Self::snapshot) | results that stay, on any thread | one registration | what it shows |
 ///
 /// # Memory
 ///
-/// What is replaced is freed some commits later, when nobody can see it any more: up to
-/// a few thousand versions wait for their turn, and of a store that shrinks fewer, some hundreds
-/// in the end. A large commit frees what it has replaced itself. A [`VersionedSnapshot`] keeps what it
-/// shows, and nothing of what is written and replaced afterwards, however long it lives.
-/// A thread that sleeps inside of a read closure, or with a [`VersionedView`], holds
-/// nobody up, but everything that is replaced meanwhile stays in memory, in this store and in
-/// those that the thread reads meanwhile.
+/// A replaced version is freed some commits later, when nobody can see it any more. Up to a few
+/// thousand versions wait for this. In a shrinking store fewer wait, in the end some hundreds.
+/// A large commit itself frees the versions that it has replaced. A [`VersionedSnapshot`] keeps
+/// the versions that it shows. It does not keep versions that are written and replaced later,
+/// no matter how long it lives. A thread that sleeps inside a read closure or with a
+/// [`VersionedView`] blocks nobody, but all versions that are replaced in the meantime stay in
+/// memory, in this store and in the other stores that the thread reads in the meantime.
 ///
-/// When that thread has let go, each version that is replaced takes up to 32 of those that
-/// waited with it, once a thousand or two have been: half of a backlog is gone after a 62nd part as many
-/// commits and two thousand. Without commits, where more than 8,192 wait, whoever has let go frees all of it when it
-/// lets go (50 ms for a million), 2,048 versions at a time, between which others can commit. If they do, they go on
-/// with it; and afterwards views and snapshots that end, and reads (but those that call a closure), up to 2,048 versions
-/// each. What was cleared or closed beside such a thread comes back in the same way. A store that is dropped
-/// leaves nothing.
+/// After that thread has let go, each replaced version frees up to 32 of the waiting ones, once
+/// one or two thousand versions have been replaced. Half of a backlog is gone after a 62nd as
+/// many commits plus two thousand. Without commits, if more than 8,192 versions wait, the
+/// thread frees all of them when it lets go (50 ms for a million). It does so in steps of 2,048
+/// versions, between which others can commit. If others commit, they continue the work. After
+/// them, views and snapshots that end, and reads that do not call a closure, free up to 2,048
+/// versions each. The contents of a store that was cleared or closed beside such a thread are
+/// freed in the same way. A dropped store leaves nothing behind.
 ///
-/// Readers pay a store to a line of their own thread and no fence, however many threads there
-/// are; who writes pays for them once in 1,024 replaced versions, where the kernel has
-/// `membarrier(2)`. Elsewhere, and with `VERSIONED_MAP_MEMBARRIER=off` in the environment,
-/// a read has a fence. In a process that was forked off reads go on, and nothing is freed.
+/// A read costs one store to a cache line of its own thread and no fence, no matter how many
+/// threads there are. Writers pay for this once per 1,024 replaced versions, if the kernel has
+/// `membarrier(2)`. On other systems, and with `VERSIONED_MAP_MEMBARRIER=off` in the
+/// environment, a read has a fence. In a forked process reads continue to work, and nothing is
+/// freed.
 ///
 /// # Consistency
 ///
-/// Linearizable. A commit becomes visible when its revision is published, in all indexes
-/// at once; every read answers from one revision.
+/// Linearizable. A commit becomes visible in all indexes at once, when its revision is
+/// published. Every read returns one revision.
 ///
 /// # Inside a read closure
 ///
-/// Every call of the same store is fine. The closure goes on reading the record that it
-/// was given.
+/// Every call of the same store works. The closure continues to read the record that it was
+/// given.
 ///
 /// ```
 /// use service_registry::{RegistryStore, RegistryView, VersionedStore};
@@ -99,7 +102,7 @@ impl Default for VersionedStore {
     }
 }
 
-/// How watches read the state of a store that may have gone.
+/// Reads the state of a store, which may have been dropped, for watches.
 struct OfStore(Weak<Engine>);
 
 impl ReadState for OfStore {
@@ -114,25 +117,25 @@ impl ReadState for OfStore {
 }
 
 impl VersionedStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> VersionedStore {
         VersionedStore::default()
     }
 
-    /// An empty store with a log of its own kind.
+    /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> VersionedStore {
         let engine = tables::new(options);
         engine.enter();
         VersionedStore { engine }
     }
 
-    /// The present state, for as long as one likes. O(1) as a rule, and allocates nothing, but
-    /// for more snapshots at once than there have been before. Where many are held, it may have
-    /// to look for a free place among theirs; these places stay until the store goes, and writers
-    /// look at all of them, 4 for each replaced version. It keeps what it shows: of each
-    /// record the one version.
+    /// Returns the current state, which can be kept for any time. Usually O(1). Allocates only
+    /// if there are more snapshots at once than ever before. If many snapshots exist, it may
+    /// have to search for a free slot among theirs. These slots stay until the store is
+    /// dropped, and writers check all of them, 4 for each replaced version. A snapshot keeps
+    /// the versions that it shows, one of each record.
     ///
-    /// Of a closed store it is empty, under the last revision.
+    /// After `close`, returns an empty view at the last revision.
     #[must_use]
     pub fn snapshot(&self) -> VersionedSnapshot {
         VersionedSnapshot {
@@ -140,8 +143,8 @@ impl VersionedStore {
         }
     }
 
-    /// A handle for a thread that reads a lot: a snapshot that moves on by itself, so that
-    /// a read costs little more than the look-up. O(1).
+    /// Creates a handle for a thread that reads often: a snapshot that moves on by itself, so a
+    /// read costs little more than the look-up. O(1).
     #[must_use]
     pub fn reader(&self) -> VersionedReader {
         self.engine.enter();
@@ -150,10 +153,10 @@ impl VersionedStore {
         }
     }
 
-    /// The present state, for a thread that asks several questions in a row and then lets
-    /// go of it: the cheapest consistent view. O(1), allocates nothing.
+    /// Returns the current state for a thread that asks several questions in a row and then
+    /// drops it. This is the cheapest consistent view. O(1). Allocates nothing.
     ///
-    /// While it is held, nothing that is replaced is freed; see above.
+    /// While the view exists, no replaced version is freed. See [Memory](Self#memory).
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> VersionedView<'_> {
@@ -170,7 +173,8 @@ impl VersionedStore {
         answer
     }
 
-    /// A read that runs a closure of the caller, who may be a signal handler: nothing is freed.
+    /// Reads with a closure of the caller. The caller may be a signal handler, so this frees
+    /// nothing.
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
         let view = VersionedView {
@@ -183,7 +187,7 @@ impl VersionedStore {
         Ok(read(&view))
     }
 
-    /// A turn of a store that is open.
+    /// Takes a turn of an open store.
     fn open_turn(&self) -> Result<Turn<'_>> {
         let turn = self.engine.turn();
         if turn.is_closed() {
@@ -193,8 +197,8 @@ impl VersionedStore {
         Ok(turn)
     }
 
-    /// What a turn of a closed store leads to, when it has been given back. Where a panic has
-    /// closed the store, watches do not know yet.
+    /// Returns the error for a turn of a closed store, after the turn has ended. If a panic has
+    /// closed the store, its log is still open, so this closes it.
     #[cold]
     fn closed(&self) -> StoreError {
         drop(self.engine.owner().log.close());
@@ -211,8 +215,8 @@ impl VersionedStore {
         let mut observed = Observed::ask(Some("versioned"));
         let (before, written, is_large, left);
         {
-            // A turn is given back where it stands. Moved, it would be read in other pieces than it was
-            // written in a moment before, for which a processor has to wait.
+            // The turn is dropped in place. If it were moved, it would be read in other pieces
+            // than it was just written in, and the processor would have to wait.
             let mut turn = self.engine.turn();
             if turn.is_closed() {
                 drop(turn);
@@ -266,15 +270,15 @@ impl VersionedStore {
 
     #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
     fn close_tables(&self) -> Result<()> {
-        // Ends when this does, whatever unwinds.
+        // Closes the log when this function ends, even by unwinding.
         let _log = self.own_log();
         self.engine.close();
         Ok(())
     }
 }
 
-/// Writes in a turn; answers with what is left to do when that has been given back.
-// For nobody it is another function, of which nothing is left that tells.
+/// Writes in a turn. Also returns the work that is left for after the turn.
+// A separate function for `Nobody`, from which the compiler removes all reporting.
 #[allow(clippy::inline_always)]
 #[inline(always)]
 fn write_in<'e, R>(
@@ -298,7 +302,7 @@ fn write_in<'e, R>(
 
 impl Drop for VersionedStore {
     fn drop(&mut self) {
-        // As above.
+        // Closes the log when this function ends, as in `close_tables`.
         let _log = self.own_log();
         self.engine.abandon();
     }
@@ -322,8 +326,8 @@ impl fmt::Debug for VersionedStore {
 
 /// The state of a [`VersionedStore`] at one revision, for the thread that pinned it.
 ///
-/// It cannot leave the thread. While it is held, what is replaced in the store is not
-/// freed; keep it for as long as a few questions take.
+/// It cannot leave the thread. While it exists, no version that is replaced in the store is
+/// freed, so keep it only for a few questions.
 ///
 /// ```
 /// use service_registry::{RegistryStore, RegistryView, VersionedStore};
@@ -337,11 +341,11 @@ impl fmt::Debug for VersionedStore {
 /// ```
 pub struct VersionedView<'store> {
     state: Pinned<'store>,
-    /// Dropped when the thread is pinned no more.
+    /// Dropped after the thread is no longer pinned.
     _after: Option<ComeBy<'store>>,
 }
 
-/// Sees to what has waited for a reader to leave.
+/// Does the work that has waited for a reader to leave.
 struct ComeBy<'store>(&'store Arc<Engine>);
 
 impl Drop for ComeBy<'_> {
@@ -351,20 +355,19 @@ impl Drop for ComeBy<'_> {
     }
 }
 
-/// A state of a [`VersionedStore`] that stays.
+/// A state of a [`VersionedStore`] that can be kept.
 ///
-/// It can be sent to and shared by threads, kept for as long as one likes, and outlives
-/// its store. It keeps the versions that it shows, and no others: what is written and
-/// replaced while it lives is freed as without it. The last of its clones to be dropped
-/// frees what they alone kept, O(that), or leaves it to the writer that is at work. Dropping
-/// another one is O(1).
+/// It can be sent to and shared between threads, can be kept for any time, and outlives its
+/// store. It keeps only the versions that it shows: versions that are written and replaced
+/// during its life are freed as usual. Dropping its last clone frees the versions that only
+/// this snapshot kept, in time proportional to their number, or leaves them to a writer that is
+/// at work. Dropping another clone is O(1).
 ///
-/// While nothing has been written since, reading it costs the look-up. A record that has
-/// been replaced is found behind its newer versions, which takes a pin. All of its
-/// iterators can be sent to other threads; for that, those of
-/// [`services`](RegistryView::services), [`names`](RegistryView::names) and
-/// [`groups`](RegistryView::groups) have found everything, one pointer each, before they
-/// answer with the first.
+/// While nothing has been written since, a read costs the look-up. A record that has been
+/// replaced is found behind its newer versions, which takes a pin. All iterators can be sent to
+/// other threads. For this, those of [`services`](RegistryView::services),
+/// [`names`](RegistryView::names) and [`groups`](RegistryView::groups) collect everything, one
+/// pointer each, before they yield the first entry.
 ///
 /// ```
 /// fn shared_by_threads<T: Send + Sync + 'static>() {}
@@ -375,7 +378,7 @@ pub struct VersionedSnapshot {
     state: Registered,
 }
 
-/// Writes `impl RegistryView`, by way of a state of the engine.
+/// Implements `RegistryView` with a state of the engine.
 macro_rules! impl_registry_view {
     ($view:ident $(<$store:lifetime>)?, $name:literal) => {
         impl $(<$store>)? RegistryView for $view $(<$store>)? {
@@ -422,11 +425,11 @@ macro_rules! impl_registry_view {
                 check_store(self.state.is_of_the_store_of(&older.state), older.revision())?;
                 check_order(older.revision(), self.revision())?;
                 let is_open = !self.state.is_closed() && !older.state.is_closed();
-                let told = is_open.then(|| {
+                let logged = is_open.then(|| {
                     let log = &self.state.engine().owner().log;
                     log.between(older.revision(), self.revision())
                 });
-                Ok(told.flatten().unwrap_or_else(|| {
+                Ok(logged.flatten().unwrap_or_else(|| {
                     differences_by(older, self, |group| {
                         [&older.state, &self.state].map(|state| {
                             let subscribers = state.subscribers(group);
@@ -454,12 +457,13 @@ macro_rules! impl_registry_view {
 impl_registry_view!(VersionedView<'store>, "VersionedView");
 impl_registry_view!(VersionedSnapshot, "VersionedSnapshot");
 
-/// A handle of one thread for reading a [`VersionedStore`] often.
+/// A handle for one thread that reads a [`VersionedStore`] often.
 ///
-/// It is a snapshot that moves on: before each read it looks whether something has been
-/// published since. What it shows stays in memory until its next read or its end: a
-/// thread that stops reading should drop its reader. Of a store that has been dropped, but
-/// not closed, it can still show the last state, and keeps that one as well.
+/// It is a snapshot that moves on: before each read it checks whether something has been
+/// published since. The state that it shows stays in memory until the next read or until the
+/// reader is dropped, so a thread that stops reading should drop its reader. If the store has
+/// been dropped but not closed, the reader still shows the last state, and keeps that state as
+/// well.
 ///
 /// A reader never shows an older state than it showed before.
 ///
@@ -477,9 +481,9 @@ pub struct VersionedReader {
 }
 
 impl VersionedReader {
-    /// The newest state, borrowed until the next read. O(1), and the cost of freeing what
-    /// only this reader had kept. After the store is closed the state is empty, under the
-    /// last revision.
+    /// Returns the newest state, borrowed until the next read. O(1), plus the cost of freeing
+    /// the versions that only this reader kept. After the store is closed, the state is empty
+    /// and has the last revision.
     #[inline]
     pub fn view(&mut self) -> &VersionedSnapshot {
         if !self.newest.state.is_newest() {
@@ -488,13 +492,13 @@ impl VersionedReader {
         &self.newest
     }
 
-    /// Calls `read` with the newest record under `key`, as
-    /// [`with_service`](RegistryStore::with_service) does. O(1), and as for
-    /// [`view`](Self::view); no copy, no allocation where the pod is there.
+    /// Calls `read` with the newest record under `key`, like
+    /// [`with_service`](RegistryStore::with_service). O(1), plus the cost of
+    /// [`view`](Self::view). Copies nothing, and allocates nothing if the pod exists.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](StoreError::NotFound) where no pod has that key;
+    /// [`NotFound`](StoreError::NotFound) if no pod has this key, and
     /// [`Closed`](StoreError::Closed).
     #[inline]
     pub fn with_service<R>(

@@ -1,8 +1,8 @@
-//! What can be changed in the tables of a store, written once for all of them.
+//! The changes to the tables of a store, written once for all of them.
 //!
-//! [`WriteTables`] is the list of changes that tables can undergo. On top of it stand
-//! saving and registering, with the revisions and incarnations that records get; what a
-//! source has; and the batches with their conditions.
+//! [`WriteTables`] lists the changes that tables support. Its provided methods implement
+//! batches with their conditions and the replacement of sources. [`Put`] implements saving and
+//! registering, with the revisions and incarnations that records get.
 
 use std::sync::Arc;
 
@@ -21,35 +21,35 @@ use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::model::subscription::Subscription;
 use crate::model::time::Moment;
 
-/// How a record is put in the place of another, or of none.
+/// How a record replaces another one, or is added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Put {
-    /// Where it says something else, in the incarnation that is there.
+    /// Replaces the record if its contents differ, and keeps its incarnation.
     Save,
-    /// The same; the later health of the two stays, and with an equal registration the time
-    /// at which that was made.
+    /// The same, but keeps the later health of the two. If the registrations are equal, it also
+    /// keeps the time of the existing one.
     Refresh,
-    /// As a new incarnation.
+    /// Starts a new incarnation.
     Register,
 }
 
-/// What was there before a record was put.
+/// The record that was there before a record was put.
 pub(crate) enum Before {
-    /// One that says the same, and is left alone.
+    /// A record with the same contents, which is left alone.
     Same,
-    /// None.
+    /// No record.
     Absent,
-    /// Another one.
+    /// Another record.
     Other(ServiceInfo),
 }
 
 impl Put {
     /// Gives `service` the revision and the incarnation that it has in the store from
-    /// `revision` on; answers whether it changes anything.
+    /// `revision` on. Returns whether it changes anything.
     ///
     /// # Errors
     ///
-    /// `Conflict` where the record that is `known` is another source's.
+    /// `Conflict` if the record `known` belongs to another source.
     #[inline]
     pub(crate) fn stamp(
         self,
@@ -82,26 +82,26 @@ impl Put {
 /// Tables that can be changed. They remember that something has changed until
 /// [`settle`](WriteTables::settle) ends the commit.
 ///
-/// Keys, groups and times have been checked by the caller.
+/// The caller has already checked keys, groups and times.
 pub(crate) trait WriteTables {
-    /// The newest record under a key, which may not be published yet.
+    /// Returns the newest record under a key, which may not be published yet.
     fn record(&self, key: &str) -> Option<&ServiceInfo>;
-    /// Looks at every newest record. O(*n*).
+    /// Calls `look` with every newest record. O(*n*).
     fn each_record(&self, look: impl FnMut(&ServiceInfo));
-    /// Looks at every subscription, in no particular order. O(subscriptions).
+    /// Calls `look` with every subscription, in no particular order. O(subscriptions).
     fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>));
-    /// The revision that is published.
+    /// Returns the published revision.
     fn current(&self) -> Revision;
 
-    /// Puts a record that [`Put::stamp`] has stamped; answers with what was there
-    /// before.
+    /// Puts a record, which [`Put::stamp`] stamps, and returns what was there before.
     ///
     /// # Errors
     ///
-    /// `Conflict` where that is another source's.
+    /// `Conflict` if the existing record belongs to another source.
     fn put_record(&mut self, service: ServiceInfo, how: Put) -> Result<Before>;
     fn delete(&mut self, key: &str) -> Option<ServiceInfo>;
-    /// `None` where there is no such record. `see` sees the one that is replaced, if one is.
+    /// Returns `None` if there is no such record. Calls `see` with the record before a
+    /// replacement.
     fn set_health(
         &mut self,
         key: &str,
@@ -109,33 +109,33 @@ pub(crate) trait WriteTables {
         checked_at: Moment,
         see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate>;
-    /// Whether the subscription is new.
+    /// Returns whether the subscription is new.
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool;
-    /// Whether there was one.
+    /// Returns whether there was a subscription.
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool;
-    /// The groups that the subscriber has left, in their order.
+    /// Returns the groups that the subscriber has left, in their order.
     fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>>;
-    /// Ends a commit: grows the revision if something has changed.
+    /// Ends a commit, and increases the revision if something has changed.
     fn settle(&mut self) -> Revision;
 
-    /// The revision that this commit leads to, if it changes something.
+    /// Returns the revision of this commit if it changes something.
     #[inline]
     fn next_revision(&self) -> Revision {
         self.current().next()
     }
 
-    /// Removes a record together with its subscriptions; `cause` is for who tells of it.
+    /// Removes a record and its subscriptions. Implementations that record changes use `cause`.
     fn take(&mut self, key: &str, _cause: Cause) -> Option<ServiceInfo> {
         let taken = self.delete(key)?;
         self.unsubscribe_all(key);
         Some(taken)
     }
 
-    /// Passes over a record for a key that is another source's, for who tells of it.
+    /// Skips a record whose key belongs to another source. Implementations that record changes
+    /// note this.
     fn skip(&mut self, _key: &str) {}
 
-    /// Makes the records of a source these and no others. Those whose keys are another
-    /// source's are left out.
+    /// Replaces the records of a source. Skips records whose keys belong to another source.
     fn replace_source(&mut self, source: &str, services: Vec<ServiceInfo>) {
         let mut gone: Vec<ServiceKey> = Vec::new();
         let kept = services.iter().map(|service| &**service.key());
@@ -156,19 +156,19 @@ pub(crate) trait WriteTables {
                 None => service.into_source(source.clone()),
             };
             let key = service.key().clone();
-            // A conflict: the batch said that such a record is to be skipped.
+            // On a conflict the record is skipped, as the batch has specified.
             if self.put_record(service, Put::Refresh).is_err() {
                 self.skip(&key);
             }
         }
     }
 
-    /// Makes the records and the subscriptions these and no others.
+    /// Replaces all records and subscriptions.
     fn replace_all(&mut self, services: Vec<ServiceInfo>, subscriptions: Vec<Subscription>) {
         replace_all(self, services, subscriptions);
     }
 
-    /// Applies one change of a batch that has been checked.
+    /// Applies one change of a checked batch.
     fn apply(&mut self, change: Change) -> Result<()> {
         match change {
             Change::SaveService(service) => {
@@ -221,13 +221,13 @@ pub(crate) trait WriteTables {
             Change::RemoveAllSubscriptions { subscriber_key } => {
                 self.unsubscribe_all(&subscriber_key);
             }
-            // Judged before anything was applied.
+            // These were checked before anything was applied.
             Change::Require { .. } | Change::RequireUnchangedSince { .. } => {}
         }
         Ok(())
     }
 
-    /// Applies a batch, or nothing of it.
+    /// Applies a batch completely, or not at all.
     fn apply_batch(&mut self, batch: Batch) -> Result<()> {
         let left_out = batch.check(self.current(), |key| self.record(key))?;
         let mut left_out = left_out.into_iter().peekable();
@@ -241,8 +241,8 @@ pub(crate) trait WriteTables {
     }
 }
 
-/// Makes the records and the subscriptions of `tables` these and no others, one by one: not
-/// all tables can be cleared and filled in one commit.
+/// Replaces all records and subscriptions of `tables` one by one, because not all tables can be
+/// cleared and filled in one commit.
 pub(crate) fn replace_all<T: WriteTables + ?Sized>(
     tables: &mut T,
     services: Vec<ServiceInfo>,
@@ -270,7 +270,7 @@ pub(crate) fn replace_all<T: WriteTables + ?Sized>(
         tables.take(&key, Cause::Replaced);
     }
     for service in services {
-        // No source stands in the way: all of them are replaced.
+        // The source does not matter, since all records are replaced.
         let known = tables.record(service.key());
         if known.is_some_and(|known| known.source() != service.source()) {
             tables.take(service.key(), Cause::Replaced);
@@ -283,8 +283,8 @@ pub(crate) fn replace_all<T: WriteTables + ?Sized>(
     }
 }
 
-/// Tables that can be emptied.
+/// Tables that can be cleared.
 pub(crate) trait ClearTables: WriteTables {
-    /// Removes everything, and hands it out to be dropped outside of a lock.
+    /// Removes everything, and returns it so that it can be dropped outside a lock.
     fn clear(&mut self) -> impl Sized + use<Self>;
 }

@@ -1,24 +1,23 @@
 //! A read handle for each thread.
 //!
-//! A handle can be used by one thread at a time. Each thread takes one at its first
-//! read of a store and keeps it. When the thread ends, it puts the handle into the
-//! store's pool, where the next thread finds it. So there are never more handles than
-//! there were threads at once. The pool drops its handles with the store; a thread
-//! drops those of stores that have gone when it takes new ones, or ends.
+//! Only one thread at a time can use a handle. Each thread takes one at its first read of a
+//! store and keeps it. When the thread ends, it puts the handle into the pool of the store,
+//! where the next thread finds it. There are therefore never more handles than there were
+//! threads at once. The pool drops its handles with the store. A thread drops its handles of
+//! dropped stores when it takes new ones, or when it ends.
 //!
-//! Making a handle and dropping one takes a lock of the map's, which a writer
-//! holds while it waits for readers. A thread that did so inside a read could
-//! wait for a writer that waits for it, so a thread takes its handle before its
-//! first read, and only the handles of a store that has gone are dropped.
-//! (`models_twin_a_handle_made_inside_a_read_is_rejected`, in [`super`], is that
+//! Creating or dropping a handle takes a lock of the map, which a writer holds while it waits
+//! for readers. A thread that did so inside a read could wait for a writer that waits for it. A
+//! thread therefore takes its handle before its first read, and only handles of dropped stores
+//! are dropped. (`models_twin_a_handle_made_inside_a_read_is_rejected` in [`super`] shows this
 //! deadlock.)
 //!
 //! # When a thread ends
 //!
-//! Destructors of thread locals run in an order that nobody promises, and may read a
-//! store. Those that run before that of [`OWN`] find the handles in their place. Those
-//! that run after it keep a handle in [`LATE`], which has no destructor, for as long as
-//! one read takes. So a read means the same in both, and no order of destructors matters.
+//! The order in which destructors of thread locals run is not specified, and they may read a
+//! store. Destructors that run before that of [`OWN`] find the handles in it. Those that run
+//! after it keep a handle in [`LATE`], which has no destructor, during one read. A read
+//! therefore works the same in both, and the order of destructors does not matter.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -31,7 +30,7 @@ use crate::model::error::{Result, StoreError};
 use crate::store::view::state_of;
 use crate::sync::{Mutex, MutexGuard, thread_local};
 
-/// From how many handles on a thread looks for those of stores that have gone.
+/// The number of handles from which on a thread looks for those of dropped stores.
 const FEW: usize = 8;
 
 thread_local! {
@@ -39,13 +38,13 @@ thread_local! {
     static LATE: ManuallyDrop<Kept> = const { ManuallyDrop::new(Kept::new()) };
 }
 
-/// The handles of a thread, sorted by the address of their pool: it stays taken for as
-/// long as a handle knows it.
+/// The handles of a thread, sorted by the address of their pool. The address is not reused as
+/// long as a handle refers to the pool.
 struct Kept {
     handles: RefCell<Vec<(usize, Rc<Own>)>>,
-    /// Where the handle stood that was asked for last.
+    /// The position of the handle that was used last.
     last: Cell<usize>,
-    /// How many there may be before it looks for those of stores that have gone.
+    /// The number of handles at which the thread next looks for those of dropped stores.
     room: Cell<usize>,
 }
 
@@ -89,7 +88,7 @@ impl Kept {
         let place = handles.binary_search_by_key(&pool, |(of, _)| *of);
         let own = place.map(|place| handles.remove(place));
         if handles.is_empty() {
-            // What lies in `LATE` is never dropped.
+            // The contents of `LATE` are never dropped.
             *handles = Vec::new();
         }
         drop(handles);
@@ -100,7 +99,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         for (pool, own) in self.handles.take() {
-            // A thread that ends the process from inside a read is still inside of it.
+            // A thread that ends the process inside a read is still inside it.
             if own.inside.get() > 0 {
                 LATE.with(|late| late.keep(pool, own));
             }
@@ -108,23 +107,24 @@ impl Drop for Kept {
     }
 }
 
-/// Runs `look` over the handles of this thread.
+/// Calls `look` with the handles of this thread.
 #[inline]
 fn kept<R>(look: impl Fn(&Kept) -> R) -> R {
     OWN.try_with(&look)
         .unwrap_or_else(|_| LATE.with(|late| look(late)))
 }
 
-/// Where threads get the handles of a store from, and leave them.
+/// The handles of a store that no thread uses, and the source of new ones.
 pub(super) struct Handles {
     pool: Arc<Pool>,
 }
 
 pub(super) struct Pool {
-    /// Of threads that have ended.
+    /// Handles of threads that have ended.
     free: Mutex<Vec<ReadHandle>>,
-    /// What new ones are cloned from; never read through. A lock of its own: whoever has it
-    /// may wait for a writer, and threads that end shall not.
+    /// The handle from which new ones are cloned. Nobody reads through it. It has its own lock,
+    /// because a thread that holds this lock may wait for a writer, and a thread that ends must
+    /// not wait.
     seed: Mutex<ReadHandle>,
 }
 
@@ -140,19 +140,19 @@ impl Handles {
         }
     }
 
-    /// This thread's handle, if it has one.
+    /// Returns the handle of this thread, if it has one.
     #[inline]
     pub(super) fn of_thread(&self) -> Option<Rc<Own>> {
         self.pool.of_thread()
     }
 
-    /// Reads the state that is published, for as long as `read` runs.
+    /// Calls `read` with the published state.
     #[inline]
     pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
         self.pool.read(read)
     }
 
-    /// How watches read the state.
+    /// Returns a reader of the state for watches.
     pub(super) fn of_store(&self) -> OfStore {
         OfStore(Arc::downgrade(&self.pool))
     }
@@ -163,7 +163,7 @@ impl Handles {
     }
 }
 
-/// How watches read the state of a store that may have gone.
+/// Reads the state of a store, which may have been dropped, for watches.
 pub(super) struct OfStore(Weak<Pool>);
 
 impl ReadState for OfStore {
@@ -192,8 +192,8 @@ impl Pool {
         }
     }
 
-    /// A handle that another thread has left, or a new one. This thread must have none,
-    /// since making one waits for a writer that waits for readers.
+    /// Returns a handle that another thread has left, or a new one. This thread must have none,
+    /// since creating one waits for a writer that waits for readers.
     fn take(self: &Arc<Pool>) -> Own {
         let left = lock(&self.free).pop();
         Own {
@@ -203,8 +203,8 @@ impl Pool {
         }
     }
 
-    /// Runs `read` with a handle that this thread, which has none, then keeps. A thread
-    /// that is ending keeps it until `read` returns.
+    /// Calls `read` with a handle for this thread, which has none. The thread keeps the handle
+    /// afterwards. A thread that is ending keeps it only until `read` returns.
     #[cold]
     fn first<R>(self: &Arc<Pool>, read: impl FnOnce(&Own) -> R) -> R {
         let (pool, own) = (self.address(), Rc::new(self.take()));
@@ -220,7 +220,7 @@ impl Drop for Handles {
     }
 }
 
-/// A handle in [`LATE`], until this is dropped.
+/// Keeps a handle in [`LATE`] until this is dropped.
 struct Late(usize);
 
 impl Late {
@@ -236,27 +236,27 @@ impl Drop for Late {
     }
 }
 
-/// The handle of one thread, which goes to the pool when it is dropped.
+/// The handle of one thread. It returns to the pool when it is dropped.
 pub(super) struct Own {
-    /// `None` only while this is dropped.
+    /// `None` only during the drop.
     handle: Option<ReadHandle>,
-    /// How many reads this thread is inside of.
+    /// The number of nested reads that this thread is in.
     inside: Cell<usize>,
     pool: Weak<Pool>,
 }
 
 impl Own {
-    /// Reads the state that is published, for as long as `read` runs.
+    /// Calls `read` with the published state.
     #[inline]
     pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        // Nothing is behind the pointer once the store has been closed.
+        // The pointer is null once the store has been closed.
         let guard = self.handle.as_ref().and_then(ReadHandle::enter);
         let guard = guard.ok_or(StoreError::Closed)?;
         let _inside = Inside::enter(&self.inside);
         Ok(read(&View::new(&guard)))
     }
 
-    /// Refuses to go on inside a read.
+    /// Returns an error inside a read.
     pub(super) fn refuse_inside(&self) -> Result<()> {
         match self.inside.get() {
             0 => Ok(()),
@@ -269,18 +269,18 @@ impl Drop for Own {
     fn drop(&mut self) {
         #[cfg(any(loom, shuttle))]
         if std::thread::panicking() {
-            // A model has failed, and what the handle is made of has gone.
+            // A model has failed, and the parts of the handle no longer exist.
             std::mem::forget(self.handle.take());
             return;
         }
-        // Where the store has gone, the handle goes as well: nobody holds its lock.
+        // If the store has been dropped, the handle is dropped too: nobody holds its lock.
         if let (Some(pool), Some(handle)) = (self.pool.upgrade(), self.handle.take()) {
             lock(&pool.free).push(handle);
         }
     }
 }
 
-/// Inside a read, until this is dropped.
+/// Counts as inside a read until this is dropped.
 struct Inside<'a>(&'a Cell<usize>);
 
 impl<'a> Inside<'a> {
@@ -307,7 +307,7 @@ mod tests {
     use super::{FEW, OWN, lock};
     use crate::store::RegistryStore;
 
-    /// How many handles threads that have ended have left.
+    /// Returns the number of handles that ended threads have left.
     fn left(store: &EvmapStore) -> usize {
         lock(&store.handles.pool.free).len()
     }
@@ -321,7 +321,7 @@ mod tests {
             thread::scope(|scope| {
                 for _ in 0..AT_ONCE {
                     scope.spawn(|| {
-                        // So that they really are there at once.
+                        // Makes all threads run at the same time.
                         all.wait();
                         store.stats().expect("it is open");
                         all.wait();
@@ -329,8 +329,8 @@ mod tests {
                 }
             });
         }
-        // A scope ends with the work of its threads, a little before they end
-        // themselves: the next ones may find some handles still taken.
+        // A scope ends with the work of its threads, slightly before the threads end. The next
+        // threads may find some handles still in use.
         let left = left(&store);
         assert!((1..500).contains(&left), "{left} handles");
     }
@@ -340,7 +340,7 @@ mod tests {
         let store = Arc::new(EvmapStore::new());
         for _ in 0..100 {
             let store = store.clone();
-            // `join` waits for destructors of thread locals, unlike a scope.
+            // Unlike a scope, `join` waits for the destructors of thread locals.
             let reader = thread::spawn(move || store.stats().expect("it is open"));
             reader.join().expect("it reads");
         }

@@ -1,4 +1,4 @@
-//! The map that readers read, and what it holds.
+//! The map that readers read, and its contents.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ pub(super) type WriteHandle = evmap::handles::WriteHandle<Arc<str>, Value, Meta,
 pub(super) type ReadHandle = evmap::handles::ReadHandle<Arc<str>, Value, Meta, RandomState>;
 type Guard<'a> = evmap::refs::MapReadRef<'a, Arc<str>, Value, Meta, RandomState>;
 
-/// What is published with the entries.
+/// Data that is published together with the entries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meta {
     pub(super) revision: Revision,
     pub(super) stats: StoreStats,
 }
 
-/// The indexes that share the map; see the texts in [`super`].
+/// The indexes that share the map. [`super`] lists their keys.
 #[derive(Clone, Copy)]
 pub(super) enum Index {
     Services,
@@ -29,7 +29,7 @@ pub(super) enum Index {
 }
 
 impl Index {
-    /// The key of the map under which `name` stands in this index.
+    /// Returns the key of the map for `name` in this index.
     pub(super) fn text<T: for<'a> From<&'a str> + From<String>>(self, name: &str) -> T {
         match self {
             Index::Services => name.into(),
@@ -47,8 +47,8 @@ pub(super) enum Value {
     Subscriber(u64, ServiceKey),
 }
 
-// Equality and hash tell apart the values of one entry, which are pods of a name,
-// or subscribers of a group, or one record. They depend on nothing that changes.
+// Equality and hash distinguish the values of one entry, which are pods of a name, subscribers
+// of a group, or one record. They depend only on data that never changes.
 
 impl PartialEq for Value {
     fn eq(&self, other: &Value) -> bool {
@@ -73,15 +73,14 @@ impl Hash for Value {
     }
 }
 
-/// An empty map that has been published once, so that readers find it.
+/// Creates an empty map and publishes it once, so that readers find it.
 #[allow(unsafe_code)]
 pub(super) fn new(hasher: &RandomState) -> (WriteHandle, ReadHandle) {
-    // SAFETY: `with_hasher` asks that the hasher yields the same for the same
-    // input, its clones among them: it is a seed, which is never changed.
-    // `assert_stable` asks the same of `Hash` and `Eq` of keys and values. Keys
-    // are texts behind an `Arc`. Values compare and hash an immutable record, a
-    // text or a number, see above; none of them has interior mutability that
-    // takes part.
+    // SAFETY: `with_hasher` requires that the hasher and its clones return the same hash for
+    // the same input. It is a seed, which never changes. `assert_stable` requires the same of
+    // `Hash` and `Eq` of keys and values. Keys are strings behind an `Arc`. Values compare and
+    // hash an immutable record, a string or a number, see above. None of them has interior
+    // mutability that affects the result.
     let (mut writer, reader) = unsafe {
         evmap::Options::default()
             .with_meta(Meta::default())
@@ -92,7 +91,7 @@ pub(super) fn new(hasher: &RandomState) -> (WriteHandle, ReadHandle) {
     (writer, reader)
 }
 
-/// One state of the map, for as long as its guard is held.
+/// One state of the map while its guard is held.
 pub(super) struct View<'a> {
     guard: &'a Guard<'a>,
 }
@@ -123,8 +122,8 @@ impl<'a> RegistryView for View<'a> {
     }
 
     fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        // The other indexes are passed over entry by entry, without a look at what
-        // stands in them: a group may have many subscribers.
+        // Skips the entries of the other indexes without reading their values, since a group
+        // may have many subscribers.
         let entries = self.guard.iter().filter(|(text, _)| !text.starts_with(':'));
         entries.filter_map(|(_, values)| match values.get_one()? {
             Value::Service(service) => Some(service),

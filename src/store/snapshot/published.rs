@@ -1,21 +1,19 @@
-//! The cell through which writers make a new value visible.
+//! The cell with which writers make a new value visible.
 //!
-//! One pointer leads to the newest value, and it is the only thing that readers
-//! look at: `load` and `load_full` read through it, and a [`Reader`] compares it
-//! with the one of the value that it keeps. What a thread has seen through one of
-//! them it cannot miss through another, because all loads of one atomic pointer
-//! agree on the order of its values.
+//! One pointer leads to the newest value, and readers use nothing else: `load` and `load_full`
+//! read through it, and a [`Reader`] compares it with the pointer of the value that it keeps. A
+//! value that a thread has seen through one of them cannot be missed through another, because
+//! all loads of one atomic pointer agree on the order of its values.
 //!
-//! (A counter beside the pointer, which tells readers that there is something
-//! newer, looks as good and is wrong: between the two stores of a writer, `load`
-//! answers with the new value and a reader still with the old one. The twin
-//! `a_counter_beside_the_pointer` below is that protocol.)
+//! (A counter next to the pointer, which signals a newer value, looks as good but is wrong.
+//! Between the two stores of a writer, `load` returns the new value and a reader still the old
+//! one. The twin `models_twin_a_counter_beside_the_pointer_is_rejected` below is that
+//! protocol.)
 //!
-//! Writers read the newest value, make one of it, and publish that, in turns: a
-//! [`WriteLock`] is a lock that no reader ever asks for.
+//! Writers take turns with a [`WriteLock`], which readers never take. In its turn a writer
+//! reads the newest value, makes a new one from it, and publishes that.
 //!
-//! loom cannot see into `arc-swap`, so under loom the stand-in of
-//! [`crate::sync`] takes its place.
+//! loom cannot see into `arc-swap`, so loom models use the replacement in [`crate::sync`].
 
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, Weak};
@@ -27,13 +25,13 @@ pub(super) struct Published<T> {
     write_lock: Mutex<()>,
 }
 
-/// The newest value, kept at hand: renewed when the pointer has moved.
+/// A handle that keeps the newest value and reloads it when the pointer has moved.
 pub(super) type Reader<T> = Cache<Arc<ArcSwap<T>>, Arc<T>>;
 
-/// The pointer of a store that may have gone.
+/// The pointer of a store that may have been dropped.
 pub(super) type Unpublished<T> = Weak<ArcSwap<T>>;
 
-/// The right to publish, which one writer has at a time.
+/// The right to publish. Only one writer has it at a time.
 pub(super) struct WriteLock<'a, T> {
     pointer: &'a ArcSwap<T>,
     _guard: MutexGuard<'a, ()>,
@@ -47,13 +45,13 @@ impl<T> Published<T> {
         }
     }
 
-    /// The newest value, for a moment: cheaper than a reference of one's own.
+    /// Borrows the newest value briefly. Cheaper than an own reference.
     #[inline]
     pub(super) fn load(&self) -> impl Deref<Target = Arc<T>> {
         self.pointer.load()
     }
 
-    /// The newest value, to keep.
+    /// Returns an own reference to the newest value.
     #[inline]
     pub(super) fn load_full(&self) -> Arc<T> {
         self.pointer.load_full()
@@ -63,12 +61,12 @@ impl<T> Published<T> {
         Arc::downgrade(&self.pointer)
     }
 
-    /// A reader for one thread.
+    /// Creates a reader for one thread.
     pub(super) fn reader(&self) -> Reader<T> {
         Cache::new(self.pointer.clone())
     }
 
-    /// Waits until no other writer has the lock, and takes it.
+    /// Waits for the lock of the writers and takes it.
     pub(super) fn lock(&self) -> WriteLock<'_, T> {
         WriteLock {
             pointer: &self.pointer,
@@ -82,8 +80,8 @@ impl<T> Published<T> {
 }
 
 impl<T> WriteLock<'_, T> {
-    /// Makes `value` the newest one, and hands out the one before: dropping it may
-    /// take long, and is not for this writer's turn.
+    /// Publishes `value` and returns the previous one. Dropping that may take long, so drop it
+    /// after the turn.
     #[must_use]
     pub(super) fn publish(&self, value: T) -> Arc<T> {
         self.pointer.swap(Arc::new(value))
@@ -92,13 +90,13 @@ impl<T> WriteLock<'_, T> {
 
 #[cfg(all(test, loom))]
 mod models {
-    //! Each property is checked on the real protocol and on twins in which one
-    //! step is broken, which loom must reject.
+    //! Each property is checked on the real protocol and on twins with one broken step, which
+    //! loom must reject.
     //!
     //! Orderings: the Release store to `returned` pairs with its Acquire load in
-    //! `a_commit_that_has_returned_is_seen`; those to `counter`, which writers read
-    //! relaxed in their turn, with the Acquire loads in `handle` and `read_if_counted`.
-    //! The halves of a [`Pair`] are relaxed: only the pointer orders them.
+    //! `a_commit_that_has_returned_is_seen`. The Release stores to `counter`, which writers
+    //! read relaxed in their turn, pair with the Acquire loads in `handle` and
+    //! `read_if_counted`. The halves of a [`Pair`] are relaxed: only the pointer orders them.
 
     use super::*;
     use loom::sync::Arc as Shared;
@@ -111,7 +109,7 @@ mod models {
     const LOST: &str = "an update was lost";
     const CHANGED: &str = "what was loaded has changed";
 
-    /// The cell, and what the twins need beside it.
+    /// The cell, and additional state for the twins.
     struct Cell {
         published: Published<u64>,
         counter: AtomicU64,
@@ -141,7 +139,7 @@ mod models {
         }
     }
 
-    /// How writers publish and how handles read.
+    /// How writers publish and handles read.
     #[derive(Clone, Copy)]
     struct Protocol {
         publish: fn(&Cell, u64),
@@ -153,14 +151,14 @@ mod models {
         read: |handle, _| **handle.reader.load(),
     };
 
-    /// Twin: a counter tells of a new value, after it is there.
+    /// Broken twin: a counter signals a new value after it is published.
     fn count_after(cell: &Cell, value: u64) {
         let turn = cell.published.lock();
         drop(turn.publish(value));
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
     }
 
-    /// Twin: a counter tells of a new value, before it is there.
+    /// Broken twin: a counter signals a new value before it is published.
     fn count_before(cell: &Cell, value: u64) {
         let turn = cell.published.lock();
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
@@ -176,12 +174,12 @@ mod models {
         *handle.kept
     }
 
-    /// Twin: a handle that is never renewed.
+    /// Broken twin: a handle that is never renewed.
     fn read_what_was_kept(handle: &mut Handle, _: &Cell) -> u64 {
         *handle.kept
     }
 
-    /// Twin: a handle that is renewed from what it kept first.
+    /// Broken twin: a handle that alternates between the newest value and its first one.
     fn read_by_turns(handle: &mut Handle, _: &Cell) -> u64 {
         handle.counter += 1;
         if handle.counter % 2 == 1 {
@@ -212,7 +210,7 @@ mod models {
         });
     }
 
-    /// Through a handle, through the store, and through the handle again.
+    /// Reads through a handle, the store, and the handle again.
     fn a_reader_never_goes_back(protocol: Protocol) {
         loom::model(move || {
             let cell = Cell::new();

@@ -1,9 +1,8 @@
-//! One state of a [`SnapshotStore`](super::SnapshotStore): persistent maps
-//! under one root.
+//! One state of a [`SnapshotStore`](super::SnapshotStore): persistent maps under one root.
 //!
-//! A clone of a root shares everything; what is then changed in it is copied
-//! first, from the place of the change up to the root. So a root that readers
-//! can see never changes, and all its indexes are of one moment.
+//! A clone of a root shares everything. A change in it first copies the path from the changed
+//! place up to the root. A root that readers can see therefore never changes, and all its
+//! indexes belong to one state.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -42,7 +41,7 @@ pub(super) struct Root {
     closed: bool,
 }
 
-/// What the trie of services holds.
+/// An entry in the trie of services.
 struct Service {
     hash: u64,
     key: ServiceKey,
@@ -69,17 +68,17 @@ impl Entry for Arc<Service> {
     }
 }
 
-/// The pods of one name. Their hashes are kept, so that each is found among the
-/// services without reading a single character.
+/// The pods of one name, with their hashes. With its hash, a pod is found among the services
+/// without reading a single character.
 #[derive(Clone)]
 enum Pods {
-    /// A list, quick to run over and copied whole.
+    /// A list, which is fast to iterate over and copied as a whole.
     Few(Arc<[Pod]>),
-    /// A map, of which a change copies a part only.
+    /// A map, of which a change copies only a part.
     Many(ImHashMap<ServiceKey, u64>),
 }
 
-/// How long a list of pods may grow.
+/// The maximum length of a list of pods.
 const FEW: usize = 32;
 
 #[derive(Clone)]
@@ -113,7 +112,7 @@ impl Pods {
         }
     }
 
-    /// Removes a pod; tells whether any are left.
+    /// Removes a pod and returns whether any are left.
     fn remove(&mut self, key: &ServiceKey) -> bool {
         match self {
             Pods::Few(few) => {
@@ -123,8 +122,8 @@ impl Pods {
             }
             Pods::Many(many) => {
                 many.remove(&**key);
-                // Half of the limit, so that a name whose size wavers around
-                // it is not converted each time.
+                // Half of the limit, so that a name whose size varies around it is not
+                // converted each time.
                 if many.len() <= FEW / 2 {
                     let pods = many.iter().map(|(key, &hash)| Pod {
                         hash,
@@ -164,7 +163,7 @@ impl Default for Root {
 }
 
 impl Root {
-    /// The first root of a store.
+    /// Creates the first root of a store.
     pub(super) fn of(store: u64) -> Root {
         Root {
             store,
@@ -172,7 +171,7 @@ impl Root {
         }
     }
 
-    /// What stands in the place of a root when its store is closed.
+    /// Creates the root of a closed store.
     pub(super) fn closed(last: Revision, store: u64) -> Root {
         Root {
             store,
@@ -191,8 +190,8 @@ impl Root {
         self.store == other.store
     }
 
-    /// What differs from an older root: O(what differs · log *n*) where neither table was
-    /// laid out anew in between, and O(groups) where a subscription has changed.
+    /// Returns the differences from an older root. O(differences · log *n*) if neither table
+    /// was rebuilt in between, plus O(groups) if a subscription has changed.
     pub(super) fn changes_since(&self, older: &Root) -> Vec<Difference> {
         let mut changes = Vec::new();
         let is_alike = self.hasher.hash_one(0) == older.hasher.hash_one(0);
@@ -406,7 +405,7 @@ impl RegistryView for Root {
     }
 }
 
-/// Maps of which a clone shares everything.
+/// Maps whose clones share everything.
 pub(super) enum Persistent {}
 
 impl Maps for Persistent {
@@ -507,7 +506,7 @@ mod tests {
     use crate::ServiceRegistration;
 
     impl Root {
-        /// What each table makes of one text.
+        /// Returns the hash of one string in each table.
         fn hashes(&self) -> [u64; 4] {
             let [groups, subscribers] = self.subscriptions.hashers();
             let hashers = [&self.hasher, self.names.hasher(), groups, subscribers];
@@ -521,7 +520,7 @@ mod tests {
         let [seeded, ..] = root.hashes();
         assert_eq!(root.hashes(), [seeded; 4]);
         assert_ne!(Root::default().hashes()[0], seeded);
-        // The pods of a name, too, once they are many.
+        // The pods of a name share it too, once there are many.
         for pod in 0..=FEW {
             let registration = ServiceRegistration {
                 service_name: "a".into(),
@@ -535,7 +534,7 @@ mod tests {
             panic!("a name of many pods has a map of them");
         };
         assert_eq!(many.hasher().hash_one("a:1"), seeded);
-        // Cleared tables are new ones.
+        // Cleared tables are new tables.
         drop(root.clear());
         assert_ne!(root.hashes()[0], seeded);
     }

@@ -1,8 +1,7 @@
-//! A persistent hash table: path copying over a radix tree of uniform depth.
+//! A persistent hash table: a radix tree of uniform depth with path copying.
 //!
-//! The top bits of a hash choose a leaf; a leaf holds up to sixteen entries, and
-//! for each one byte of its hash, by which a look-up finds the entry without
-//! reading the others.
+//! The top bits of a hash select a leaf. A leaf holds up to sixteen entries, and one byte of
+//! the hash of each, with which a look-up finds the entry without reading the others.
 //!
 //! ```text
 //!  hash  | root bits | 4 bits | 4 bits |      ...      | tag, 8 bits |
@@ -10,20 +9,20 @@
 //!           root  --->  branch -> branch -> leaf { tags, entries }
 //! ```
 //!
-//! All leaves lie equally deep, so that a look-up runs the same few branches of
-//! code whatever the key: in a trie that mixes leaves and branches at every
-//! level, as hash array mapped tries do, each look-up mispredicts some.
+//! All leaves have the same depth, so a look-up takes the same few branches of code for every
+//! key. In a trie that mixes leaves and branches at every level, as hash array mapped tries do,
+//! each look-up mispredicts some branches.
 //!
-//! A clone shares everything. Changing an entry of a clone copies the leaf, the
-//! branches above it and the root (*path copying*), and what this clone owns
-//! alone already, it changes in place: a batch pays for each node once.
+//! A clone shares everything. Changing an entry of a clone copies the leaf, the branches above
+//! it, and the root (*path copying*). Nodes that only this clone owns change in place, so a
+//! batch pays for each node once.
 //!
-//! When the leaves grow too full, or too empty, the tree is built anew with twice
-//! as many, or half: O(*n*), amortised O(1) over the insertions that came before,
-//! as in any hash table.
+//! When the leaves become too full or too empty, the tree is rebuilt with twice or half as
+//! many. This is O(*n*), and amortized O(1) over the earlier insertions, as in any hash table.
 //!
-//! Beside imbl's hash array mapped trie, which copies nodes of up to 32 records with two
-//! counters each where this copies pointers (the laboratory's first form, 23 November 2026):
+//! The table compares it with imbl's hash array mapped trie, which copies nodes of up to 32
+//! records with two counters each, while this one copies pointers (measured with the first
+//! version of the laboratory, 23 November 2026):
 //!
 //! | | trie | imbl |
 //! | --- | ---: | ---: |
@@ -32,7 +31,7 @@
 //! | replace a record, 1,000 services | 602.86 ns | 1.30 us |
 //! | replace a record, 100,000 services | 1.91 us | 3.54 us |
 
-// Indices are made of a few bits of a hash.
+// Indices are a few bits of a hash.
 #![allow(clippy::cast_possible_truncation)]
 
 mod leaf;
@@ -45,21 +44,21 @@ use leaf::{Leaf, own_leaf};
 
 pub(super) use leaf::Entry;
 
-/// log2 of the children of a branch.
+/// log2 of the number of children of a branch.
 const BRANCH_BITS: u32 = 4;
 const BRANCH: usize = 1 << BRANCH_BITS;
-/// log2 of the largest root.
+/// log2 of the maximum number of children of the root.
 const ROOT_BITS: u32 = 6;
-/// The average number of entries a leaf may hold before their number doubles.
+/// The average number of entries per leaf at which the number of leaves doubles.
 const FULL: usize = 8;
-/// ... and falls to before it halves.
+/// The average number of entries per leaf at which the number of leaves halves.
 const SPARSE: usize = 2;
 
 pub(super) struct Trie<E> {
     root: Arc<[Node<E>]>,
     /// log2 of the number of leaves.
     bits: u32,
-    /// log2 of the children of the root.
+    /// log2 of the number of children of the root.
     root_bits: u32,
     len: usize,
 }
@@ -98,14 +97,14 @@ impl<E: Entry> Trie<E> {
         self.len
     }
 
-    /// The entry with this hash for which `is` says yes. O(log *n*).
+    /// Returns the entry with this hash for which `is_match` returns true. O(log *n*).
     #[inline]
-    pub(super) fn find(&self, hash: u64, mut is: impl FnMut(&E) -> bool) -> Option<&E> {
+    pub(super) fn find(&self, hash: u64, mut is_match: impl FnMut(&E) -> bool) -> Option<&E> {
         let mut leaf = self.leaf(hash);
         loop {
             for index in leaf.candidates(hash) {
                 let entry = &leaf.entries[index];
-                if is(entry) {
+                if is_match(entry) {
                     return Some(entry);
                 }
             }
@@ -113,7 +112,7 @@ impl<E: Entry> Trie<E> {
         }
     }
 
-    /// Inserts `entry`, or replaces the one with its key. O(log *n*).
+    /// Inserts `entry`, or replaces the entry with its key. O(log *n*).
     pub(super) fn insert(&mut self, entry: E) {
         let hash = entry.hash();
         if let Err(entry) = self.leaf_mut(hash).replace(entry) {
@@ -127,7 +126,7 @@ impl<E: Entry> Trie<E> {
 
     /// Removes the entry with this key. O(log *n*).
     pub(super) fn remove(&mut self, hash: u64, key: &str) -> Option<E> {
-        // Nothing is copied for a key that is not there.
+        // Copies nothing for an absent key.
         self.find(hash, |entry| entry.key() == key)?;
         let removed = self.leaf_mut(hash).remove(hash, key)?;
         self.len -= 1;
@@ -137,7 +136,7 @@ impl<E: Entry> Trie<E> {
         Some(removed)
     }
 
-    /// Every entry, in no particular order.
+    /// Iterates over all entries in no particular order.
     pub(super) fn iter(&self) -> Iter<'_, E> {
         Iter {
             trie: self,
@@ -148,9 +147,9 @@ impl<E: Entry> Trie<E> {
         }
     }
 
-    /// Looks at every key under which this trie and an older one of the same hashes differ:
-    /// at what is there in the older one, and in this one. Passes over what they share.
-    /// `false`, and nothing is looked at, where one was built anew since.
+    /// Calls `look` for every key under which this trie and an older one with the same hashes
+    /// differ, with the entries of the older one and of this one. Skips shared nodes. If one of
+    /// the tries was rebuilt in between, calls nothing and returns `false`.
     pub(super) fn each_difference(
         &self,
         older: &Trie<E>,
@@ -164,7 +163,7 @@ impl<E: Entry> Trie<E> {
     }
 
     fn leaf_at(&self, index: usize) -> &Leaf<E> {
-        // The hash of which `index` is the top bits.
+        // A hash whose top bits are `index`.
         self.leaf(((index as u64) << 1) << (63 - self.bits))
     }
 
@@ -260,25 +259,24 @@ fn each_difference<E: Entry>(
                     }
                 }
             }
-            // Shared; and in two tries of one shape, leaves stand where leaves do.
+            // Shared nodes. Two tries of the same shape have their leaves in the same places.
             _ => {}
         }
     }
 }
 
-/// How many branches lie between the root and the leaves.
+/// Returns the number of branches between the root and a leaf.
 fn depth(bits: u32) -> u32 {
     bits.saturating_sub(ROOT_BITS).div_ceil(BRANCH_BITS)
 }
 
-/// The way of a hash from the root to its leaf: the bits that are still to be
-/// followed, at the top.
+/// The path of a hash from the root to its leaf. The remaining bits are at the top.
 struct Path(u64);
 
 impl Path {
     #[inline]
     fn take(&mut self, bits: u32) -> usize {
-        // In two shifts, because a shift by all 64 bits is none.
+        // Two shifts, because a shift by all 64 bits overflows.
         let index = (self.0 >> 1) >> (63 - bits);
         self.0 <<= bits;
         index as usize
@@ -286,7 +284,7 @@ impl Path {
 }
 
 impl<E> Node<E> {
-    /// Reads the counter that a clone is about to write.
+    /// Reads the counter that a clone is about to increment.
     fn touch(&self) {
         std::hint::black_box(match self {
             Node::Branch(branch) => Arc::strong_count(branch),
@@ -295,7 +293,7 @@ impl<E> Node<E> {
     }
 }
 
-/// Every entry of a trie, leaf by leaf.
+/// Iterates over all entries of a trie, leaf by leaf.
 pub(super) struct Iter<'a, E> {
     trie: &'a Trie<E>,
     next_leaf: usize,

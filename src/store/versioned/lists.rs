@@ -1,6 +1,6 @@
-//! The values of the indexes that hold many: the pods of a name, and the subscribers of
-//! a group. A list is never changed; a change makes another one. Short ones are copied
-//! whole, long ones share what has not changed.
+//! The values of the indexes with many entries: the pods of a name, and the subscribers of a
+//! group. A list never changes. A change creates a new list, which copies a short list, or
+//! shares the unchanged parts of a long one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::hash::RandomState;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 
-/// How long a list may grow that is copied whole.
+/// The maximum length of a list that is copied as a whole.
 #[cfg(not(all(test, not(loom))))]
 const FEW: usize = 32;
 #[cfg(all(test, not(loom)))]
 const FEW: usize = 4;
 
-/// A pod in the list of its name: where it stands among the services.
+/// A pod in the list of its name, as its position among the services.
 pub(super) type Pod = At<ServiceInfo>;
 
 /// The pods of a name, in no particular order.
@@ -43,7 +43,7 @@ impl Members {
         }
     }
 
-    /// O(pods) where they are few, and O(log pods) where they are many.
+    /// Adds a pod. O(pods) for few pods, and O(log pods) for many.
     pub(super) fn with(&self, pod: Pod) -> Members {
         match self {
             Members::Few(few) if few.len() < FEW => {
@@ -58,8 +58,8 @@ impl Members {
         }
     }
 
-    /// Without the pod at `place`, where the last one takes its place: that one is
-    /// answered, too, if it is another.
+    /// Removes the pod at `place` and moves the last pod there. Also returns the moved pod, if
+    /// there is one.
     pub(super) fn without(&self, place: usize) -> (Members, Option<Pod>) {
         match self {
             Members::Few(few) => {
@@ -78,7 +78,7 @@ impl Members {
                 if let Some(last) = moved {
                     many.set(place, last);
                 }
-                // Half of the limit, so that a name whose size wavers around it is not
+                // Half of the limit, so that a name whose size varies around it is not
                 // converted each time.
                 if many.len() <= FEW / 2 {
                     return (Members::Few(many.iter().copied().collect()), moved);
@@ -93,7 +93,8 @@ impl Members {
             Members::Few(few) => (&**few, None),
             Members::Many(many) => (&[][..], Some(many)),
         };
-        // One by one: an iterator of a vector counts references to its nodes, which readers share.
+        // By position, because an iterator of a vector counts references to its nodes, which
+        // readers share.
         let many = many.into_iter().flat_map(|many| {
             let places = 0..many.len();
             places.map(|place| many.get(place).expect("it is that long"))
@@ -102,7 +103,7 @@ impl Members {
     }
 }
 
-/// The subscribers of a group by the numbers of their subscriptions, which only grow.
+/// The subscribers of a group, by the numbers of their subscriptions, which only grow.
 pub(super) enum Subscribers {
     Few(Box<[(u64, ServiceKey)]>),
     Many(GenericOrdMap<u64, ServiceKey, DefaultSharedPtr>),
@@ -122,7 +123,7 @@ impl Subscribers {
         }
     }
 
-    /// O(subscribers) where they are few, and O(log subscribers) where they are many.
+    /// Adds a subscriber. O(subscribers) for few subscribers, and O(log subscribers) for many.
     pub(super) fn with(&self, number: u64, subscriber: ServiceKey) -> Subscribers {
         match self {
             Subscribers::Few(few) => {
@@ -137,7 +138,7 @@ impl Subscribers {
         }
     }
 
-    /// As [`with`](Self::with).
+    /// Removes a subscriber, at the same cost as [`with`](Self::with).
     pub(super) fn without(&self, number: u64) -> Subscribers {
         match self {
             Subscribers::Few(few) => {
@@ -155,7 +156,7 @@ impl Subscribers {
         }
     }
 
-    /// In the order of subscription, with the numbers of the subscriptions.
+    /// Iterates in the order of subscription, with the numbers of the subscriptions.
     pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &ServiceKey)> {
         let (few, many) = match self {
             Subscribers::Few(few) => (&**few, None),
@@ -167,8 +168,8 @@ impl Subscribers {
     }
 }
 
-/// The groups of each subscriber, with the numbers of the subscriptions: asked by the
-/// writer only.
+/// The groups of each subscriber, with the numbers of the subscriptions. Only the writer uses
+/// it.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     subscribers: HashMap<ServiceKey, BTreeMap<Arc<str>, u64>, RandomState>,
@@ -176,7 +177,7 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Adds a subscription; answers with its number and its subscriber if it is new.
+    /// Adds a subscription. Returns its number and its subscriber if it is new.
     pub(super) fn add(&mut self, subscriber: &str, group: &str) -> Option<(u64, ServiceKey)> {
         let number = self.next;
         let key = match self.subscribers.get_key_value(subscriber) {
@@ -192,7 +193,7 @@ impl Subscriptions {
         Some((number, key))
     }
 
-    /// Every subscription, in no particular order.
+    /// Calls `look` with every subscription, in no particular order.
     pub(super) fn each(&self, mut look: impl FnMut(&ServiceKey, &Arc<str>)) {
         for (subscriber, groups) in &self.subscribers {
             for group in groups.keys() {
@@ -201,7 +202,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes everything out. Numbers go on.
+    /// Removes and returns everything. Later numbers continue from here.
     pub(super) fn empty(&mut self) -> Subscriptions {
         let empty = Subscriptions {
             next: self.next,
@@ -210,7 +211,7 @@ impl Subscriptions {
         std::mem::replace(self, empty)
     }
 
-    /// Removes a subscription; answers with its number if there was one.
+    /// Removes a subscription. Returns its number if there was one.
     pub(super) fn remove(&mut self, subscriber: &str, group: &str) -> Option<u64> {
         let groups = self.subscribers.get_mut(subscriber)?;
         let number = groups.remove(group)?;
@@ -220,7 +221,7 @@ impl Subscriptions {
         Some(number)
     }
 
-    /// Removes all subscriptions of a subscriber; answers with their groups and numbers.
+    /// Removes all subscriptions of a subscriber. Returns their groups and numbers.
     pub(super) fn remove_all(&mut self, subscriber: &str) -> BTreeMap<Arc<str>, u64> {
         self.forget(subscriber).unwrap_or_default()
     }

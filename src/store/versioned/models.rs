@@ -1,5 +1,5 @@
-//! What every store promises to threads, as models for loom. What the engine promises beside that
-//! is modelled where it is, in `versioned-map`.
+//! The loom models of all stores. `versioned-map` contains the models of the additional
+//! guarantees of the engine.
 
 use super::*;
 use crate::store::models::watched::tell_and_publish;

@@ -1,4 +1,4 @@
-//! The maps of a registry, and what it keeps beside them.
+//! The maps of a registry, and its other data in the engine.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -17,32 +17,33 @@ pub(super) type Pinned<'e> = raw::Pinned<'e, Registry>;
 pub(super) type Registered = raw::Registered<Registry>;
 pub(super) type Cleared = raw::Cleared<Registry>;
 
-/// The services by key,
-// SAFETY: `new` makes all four, in this order, and an engine of a `Registry` is made there only.
+/// The services by key.
+// SAFETY: `new` creates all four maps in this order, and engines of a `Registry` are created
+// only there.
 pub(super) const SERVICES: Map<str, ServiceInfo> = unsafe { Map::numbered(0) };
-/// the pods by service name,
+/// The pods by service name.
 // SAFETY: as above.
 pub(super) const NAMES: Map<str, Members> = unsafe { Map::numbered(1) };
-/// the subscribers by group,
+/// The subscribers by group.
 // SAFETY: as above.
 pub(super) const GROUPS: Map<str, Subscribers> = unsafe { Map::numbered(2) };
-/// and how much there is, under a key that is always the same.
+/// The counts of the registry, under a single key.
 // SAFETY: as above.
 pub(super) const STATS: Map<(), StoreStats> = unsafe { Map::numbered(3) };
 
-/// The hash of that key.
+/// The hash of the key of `STATS`.
 pub(super) const OF_STATS: u64 = 0;
 
-/// What a registry keeps in its engine, for all.
+/// The shared data of a registry in its engine.
 pub(super) struct Registry {
     pub(super) log: Log,
 }
 
-/// What it keeps there for whoever writes.
+/// The data of the writer in the engine.
 #[derive(Default)]
 pub(super) struct Books {
     pub(super) stats: StoreStats,
-    /// Whether these are others than the published ones.
+    /// Whether `stats` differs from the published counts.
     pub(super) counted: bool,
     pub(super) subscriptions: Subscriptions,
 }
@@ -55,7 +56,7 @@ impl Owner for Registry {
     }
 }
 
-/// The tables of an empty registry.
+/// Creates the tables of an empty registry.
 pub(super) fn new(options: LogOptions) -> Arc<Engine> {
     let mut engine = Engine::new(Registry {
         log: Log::new(options),
@@ -70,7 +71,7 @@ pub(super) fn new(options: LogOptions) -> Arc<Engine> {
     Arc::new(engine)
 }
 
-/// A state of a registry, as a reader has it.
+/// A state of a registry as a reader sees it.
 pub(super) trait State {
     fn engine(&self) -> &Arc<Engine>;
     fn service(&self, key: &str) -> Option<&ServiceInfo>;
@@ -82,7 +83,7 @@ pub(super) trait State {
     fn group(&self, group: &str) -> Option<&Subscribers>;
     fn stats(&self) -> StoreStats;
 
-    /// The subscribers of a group, with the numbers of their subscriptions.
+    /// Iterates over the subscribers of a group with the numbers of their subscriptions.
     fn subscribers<'a>(
         &'a self,
         group: &str,
@@ -111,7 +112,7 @@ macro_rules! impl_state {
             fn engine(&self) -> &Arc<Engine> {
                 self.engine()
             }
-            // Called on two paths each, it would be a function of its own.
+            // Called on two paths, so it would not be inlined otherwise.
             #[allow(clippy::inline_always)]
             #[inline(always)]
             fn service(&self, key: &str) -> Option<&ServiceInfo> {
@@ -133,8 +134,8 @@ macro_rules! impl_state {
             }
             #[inline]
             fn pod(&self, pod: Pod) -> &ServiceInfo {
-                // SAFETY: it stands in a list that is visible, and whatever stands there is
-                // registered at the same revision.
+                // SAFETY: the pod is in a visible list, and every pod in it is registered at
+                // the same revision.
                 let service = unsafe { self.at_cell(pod) };
                 service.expect("a pod that stands under its name is registered")
             }

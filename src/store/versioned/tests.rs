@@ -1,4 +1,4 @@
-//! What cannot be seen from outside: who frees, and what a panic under the lock leaves.
+//! Tests of internals: which calls free memory, and the state after a panic under the lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -16,7 +16,7 @@ fn pod(name: &str, url: &str) -> ServiceInfo {
     .unwrap()
 }
 
-/// A signal handler may call this, in the midst of the allocator.
+/// A signal handler may call this while it interrupts the allocator.
 #[test]
 fn with_service_frees_nothing() {
     let store = VersionedStore::new();
@@ -32,7 +32,7 @@ fn with_service_frees_nothing() {
     store.with_service("a:1", |_| ()).unwrap();
     assert!(store.engine.is_called());
     assert_eq!(store.engine.turn().left(), before);
-    // It is unlinked, a period ends, and it goes.
+    // The version is unlinked, a period ends, and the version is freed.
     for _ in 0..4 {
         store.get_service("a:1").unwrap();
     }
@@ -53,7 +53,7 @@ fn a_panic_under_the_lock_closes_the_store_and_publishes_nothing() {
         panic!("under the lock");
     }));
     assert!(broken.is_err());
-    // Until somebody takes the lock, it is read as it was.
+    // Until another thread takes the lock, readers see the state from before.
     assert_eq!(store.revision(), before);
     assert_eq!(store.get_all_services().unwrap().len(), 1);
     let late = store.snapshot();

@@ -15,7 +15,7 @@ fn hash(turn: &Turn<'_>, key: &str) -> u64 {
     turn.hasher().hash_one(key)
 }
 
-/// Counts services and subscriptions that have come, or gone.
+/// Adds to the counts of services and subscriptions.
 fn count(turn: &mut Turn<'_>, services: isize, subscriptions: isize) {
     let books = turn.books();
     let stats = &mut books.stats;
@@ -24,14 +24,14 @@ fn count(turn: &mut Turn<'_>, services: isize, subscriptions: isize) {
     books.counted = true;
 }
 
-/// Notes where a pod stands among those of its name.
+/// Records the position of a pod in the list of its name.
 fn set_place(pod: Pod, place: usize) {
     let place = u32::try_from(place).expect("fewer pods than bytes of memory");
-    // SAFETY: whoever calls this has the turn, and the pod is in a newest list.
+    // SAFETY: the caller has the turn, and the pod is in a newest list.
     unsafe { pod.set_note(place) };
 }
 
-/// Takes a subscription out of its group.
+/// Removes a subscription from its group.
 fn leave(turn: &mut Turn<'_>, service_group: &str, number: u64) {
     let hash = hash(turn, service_group);
     let entry = turn.entry(GROUPS, hash, service_group);
@@ -65,8 +65,8 @@ impl WriteTables for Turn<'_> {
     }
 
     fn put_record(&mut self, mut service: ServiceInfo, how: Put) -> Result<Before> {
-        let of_key = hash(self, service.key());
-        let entry = self.entry(SERVICES, of_key, &**service.key());
+        let key_hash = hash(self, service.key());
+        let entry = self.entry(SERVICES, key_hash, &**service.key());
         let revision = entry.next_revision().into();
         let known = entry.value();
         if !how.stamp(&mut service, known, revision)? {
@@ -80,8 +80,8 @@ impl WriteTables for Turn<'_> {
         let (key, name) = (service.key().clone(), service.clone());
         let pod = entry.insert(&key, service);
         let name = name.service_name();
-        let of_name = hash(self, name);
-        let entry = self.entry(NAMES, of_name, name);
+        let name_hash = hash(self, name);
+        let entry = self.entry(NAMES, name_hash, name);
         let first = Members::default();
         let members = entry.value().unwrap_or(&first);
         let (place, members) = (members.len(), members.with(pod));
@@ -92,17 +92,17 @@ impl WriteTables for Turn<'_> {
     }
 
     fn delete(&mut self, key: &str) -> Option<ServiceInfo> {
-        let of_key = hash(self, key);
-        let entry = self.entry(SERVICES, of_key, key);
+        let key_hash = hash(self, key);
+        let entry = self.entry(SERVICES, key_hash, key);
         let removed = entry.value()?.clone();
         let pod = entry.remove()?;
         let name = removed.service_name();
-        let of_name = hash(self, name);
-        let entry = self.entry(NAMES, of_name, name);
+        let name_hash = hash(self, name);
+        let entry = self.entry(NAMES, name_hash, name);
         let Some(members) = entry.value() else {
             unreachable!("a registered pod stands under its name");
         };
-        // SAFETY: this is the turn that has taken it out.
+        // SAFETY: this turn has removed the pod.
         let place = unsafe { pod.note() } as usize;
         let (members, moved) = members.without(place);
         if let Some(moved) = moved {
@@ -125,16 +125,16 @@ impl WriteTables for Turn<'_> {
         checked_at: Moment,
         see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
-        let of_key = hash(self, key);
-        let entry = self.entry(SERVICES, of_key, key);
+        let key_hash = hash(self, key);
+        let entry = self.entry(SERVICES, key_hash, key);
         let known = entry.value()?;
         let effect = known.effect(status, checked_at);
         let answer = known.answer(effect);
         if effect == Effect::Some {
             see(known);
             let revision = entry.next_revision().into();
-            // SAFETY: a health is plain data. What else a record has lies behind a shared pointer,
-            // which stays as it is.
+            // SAFETY: a health is plain data. The rest of a record is behind a shared pointer,
+            // which does not change.
             unsafe { entry.lend(|service| service.set_health(status, checked_at, revision)) };
         }
         Some(answer)
@@ -145,8 +145,8 @@ impl WriteTables for Turn<'_> {
         let Some((number, subscriber)) = subscriptions.add(subscriber_key, service_group) else {
             return false;
         };
-        let of_group = hash(self, service_group);
-        let entry = self.entry(GROUPS, of_group, service_group);
+        let group_hash = hash(self, service_group);
+        let entry = self.entry(GROUPS, group_hash, service_group);
         let first = Subscribers::default();
         let subscribers = entry.value().unwrap_or(&first);
         let subscribers = subscribers.with(number, subscriber);
@@ -191,7 +191,7 @@ impl ClearTables for Turn<'_> {
     }
 }
 
-/// Lets go of everything.
+/// Removes everything and returns it.
 fn empty(turn: &mut Turn<'_>) -> (Cleared, Subscriptions) {
     let books = turn.books();
     books.stats = StoreStats::default();

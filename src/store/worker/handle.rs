@@ -1,4 +1,4 @@
-//! [`WorkerStore`]: the callers' side of the queue.
+//! [`WorkerStore`], the callers' side of the queue.
 
 use std::fmt;
 use std::mem;
@@ -17,58 +17,55 @@ use crate::sync::{
     Builder, JoinHandle, Mutex, MutexGuard, Receiver, RwLock, Sender, bounded, unbounded,
 };
 
-/// How many calls may wait in the queue of [`WorkerStore::new`].
+/// The capacity of the queue of [`WorkerStore::new`], in calls.
 const DEFAULT_QUEUE: usize = 1024;
 
 /// The largest queue that is allocated at once.
 const LARGEST: usize = 1 << 16;
 
-/// A text buffer that has grown beyond this is not kept, in bytes.
+/// The largest string buffer that is kept for later calls, in bytes.
 const KEPT_TEXT: usize = 1024;
 
-/// The store as an event queue: one thread owns the tables, and the others send
-/// it what they want done.
+/// A store with a request queue: one thread owns the tables, and other threads send it their
+/// operations.
 ///
-/// The pattern by which a program keeps a single-threaded store and calls it
-/// from everywhere. Every call, a read as well, is a round trip to the worker
-/// and back, some microseconds, so this is the store for programs that are event
-/// loops already, not for those that read on every request. The queue is
-/// bounded: where the worker cannot keep up, callers wait. A thread waits for the answer
-/// to its call, so that a queue never holds more calls than there are threads.
+/// With this pattern a program keeps a single-threaded store and calls it from everywhere.
+/// Every call, including a read, is a round trip to the worker and takes some microseconds. The
+/// store therefore suits programs that already are event loops, but not those that read on
+/// every request. The queue is bounded: callers wait if the worker cannot keep up. A thread
+/// waits for the answer to its call, so a queue never holds more calls than there are threads.
 ///
 /// # Consistency
 ///
-/// Linearizable: the worker does one operation after the other.
+/// Linearizable. The worker does one operation after the other.
 ///
 /// # Inside a read closure
 ///
-/// The closure of [`with_service`](RegistryStore::with_service) runs on the
-/// calling thread, on a clone of the record, after the worker has gone on. It
-/// may call the store, and its panics are its caller's own.
+/// The closure of [`with_service`](RegistryStore::with_service) runs on the calling thread, on
+/// a clone of the record, while the worker continues. It may call the store, and it may panic
+/// without an effect on the store.
 ///
-/// The closure of [`with_view`](RegistryStore::with_view) runs on the calling thread, to
-/// which the worker lends its tables: **the queue waits until it returns**. Any call of the
-/// same store from inside it, but for `revision`, is refused with
-/// [`Reentrant`](StoreError::Reentrant).
+/// The closure of [`with_view`](RegistryStore::with_view) runs on the calling thread, to which
+/// the worker lends its tables: **the queue waits until it returns**. Any call of the same
+/// store inside this closure, except `revision`, returns [`Reentrant`](StoreError::Reentrant).
 ///
 /// # Watches
 ///
-/// As those of [`MemoryStore`](crate::MemoryStore): the worker copies the state into the log, in O(*n*), for the
-/// first watch and each time that the log has been filled; where the log does not hold one
-/// commit, with each commit (see [`LogOptions`]).
+/// Watches work as in [`MemoryStore`](crate::MemoryStore). The worker copies the state into the
+/// log, in O(*n*), for the first watch and each time the log has filled up. If the log is too
+/// small for one commit, it does so with each commit (see [`LogOptions`]).
 ///
 /// # Closing
 ///
-/// `close` waits until the worker has done all that was accepted before; later
-/// calls answer [`Closed`](StoreError::Closed), and wait as long. Dropping the store
-/// closes it.
+/// `close` waits until the worker has done all accepted operations. Later calls return
+/// [`Closed`](StoreError::Closed), and wait for the same moment. Dropping the store closes it.
 ///
 /// # In a forked child
 ///
-/// The worker stays in the parent. In a child process made by `fork`, every call answers
-/// [`Closed`](StoreError::Closed) at once, `revision` says what it was at the fork, and
-/// `close` and dropping the store do nothing: what it holds is leaked. The parent's store
-/// goes on as if nothing had happened. Open a new store in the child, if it needs one.
+/// The worker stays in the parent. In a child process created by `fork`, every call returns
+/// [`Closed`](StoreError::Closed) at once, and `revision` returns the revision at the fork.
+/// `close` and dropping the store do nothing, so the contents are leaked. The store of the
+/// parent continues to work. Create a new store in the child if it needs one.
 ///
 /// ```
 /// use service_registry::{RegistryStore, StoreError, WorkerStore};
@@ -86,45 +83,45 @@ pub struct WorkerStore {
     lanes: Mutex<Vec<Lane>>,
     revision: Arc<AtomicU64>,
     worker: Mutex<Option<JoinHandle<Vec<Aftermath>>>>,
-    /// The process that the worker is in.
+    /// The process of the worker.
     process: u32,
 }
 
-/// A caller's side of a round trip.
+/// The caller's side of a round trip.
 pub(super) struct Lane {
     pub(super) envelope: Envelope,
     pub(super) replies: Receiver<Reply>,
 }
 
 impl WorkerStore {
-    /// An empty store with a worker of its own, and a queue of 1024 calls.
+    /// Creates an empty store with its own worker and a queue of 1024 calls.
     ///
     /// # Panics
     ///
-    /// Where the system cannot start a thread.
+    /// Panics if the system cannot start a thread.
     pub fn new() -> WorkerStore {
         WorkerStore::with_log(LogOptions::default())
     }
 
-    /// An empty store with a log of its own kind, and a queue of 1024 calls.
+    /// Creates an empty store whose log has these options, with a queue of 1024 calls.
     ///
     /// # Panics
     ///
-    /// Where the system cannot start a thread.
+    /// Panics if the system cannot start a thread.
     pub fn with_log(options: LogOptions) -> WorkerStore {
         WorkerStore::with_queue(DEFAULT_QUEUE, options)
     }
 
-    /// An empty store with a log of its own kind, and a queue of `capacity` calls; any number
-    /// works. With 0 a caller hands its call to the worker in person, and waits until it is
-    /// free.
+    /// Creates an empty store whose log has these options, with a queue of `capacity` calls.
+    /// Any capacity works. With a capacity of 0, a caller waits until the worker is free and
+    /// hands its call over directly.
     ///
-    /// Up to 65,536 the queue is allocated at once, with some 150 bytes for each call.
-    /// Beyond, it has no bound but the number of threads that call, and grows as it fills.
+    /// A queue of up to 65,536 calls is allocated at once, with about 150 bytes for each call.
+    /// A larger one grows as it fills, and only the number of calling threads limits it.
     ///
     /// # Panics
     ///
-    /// Where the system cannot start a thread.
+    /// Panics if the system cannot start a thread.
     pub fn with_queue(capacity: usize, options: LogOptions) -> WorkerStore {
         WorkerStore::start(capacity, options, work)
     }
@@ -149,21 +146,22 @@ impl WorkerStore {
         }
     }
 
-    /// Whether this process is a child of the one that has the worker. A system call, and
-    /// cheap beside a round trip.
+    /// Returns whether this process is a child of the worker's process. This is a system call,
+    /// which is cheap compared to a round trip.
     fn is_forked(&self) -> bool {
         self.process != process::id()
     }
 
-    /// Sends the worker an operation with its texts, waits for the answer, and tells of it.
+    /// Sends an operation with its strings to the worker, waits for the answer, and reports the
+    /// call to the recorder.
     pub(super) fn call(&self, operation: Operation, key: &str, group: &str) -> Result<Answer> {
         let (answer, asked, served) = self.ask(operation, key, group)?;
         asked.served("worker", &served);
         answer
     }
 
-    /// As [`call`](Self::call), and tells nobody of it: as long as it has lent its tables, the worker answers
-    /// no one, and so no recorder that asks the store.
+    /// The same as [`call`](Self::call), but does not report. A worker that has lent its tables
+    /// answers no one, so a recorder that calls the store would deadlock.
     fn ask(
         &self,
         operation: Operation,
@@ -197,8 +195,7 @@ impl WorkerStore {
         Ok((answer, asked, served))
     }
 
-    /// Waits while the queue is full. Meanwhile `close` waits, too, for the
-    /// worker to make room.
+    /// Waits while the queue is full. `close` then also waits until the worker makes room.
     pub(super) fn send(&self, request: Request) -> Result<()> {
         let requests = self.requests.read();
         let requests = requests.unwrap_or_else(PoisonError::into_inner);
@@ -210,11 +207,11 @@ impl WorkerStore {
         Err(StoreError::Closed)
     }
 
-    /// Waits until the worker of a closed store has done what it had accepted.
+    /// Waits until the worker of a closed store has done all accepted operations.
     fn join_worker(&self) {
-        // Whoever comes second waits at the lock.
+        // A second caller waits at the lock.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
-        // It catches its panics.
+        // The worker catches its own panics.
         let left = worker.take().map(JoinHandle::join);
         drop(worker);
         drop(left);
@@ -247,7 +244,7 @@ impl WorkerStore {
     }
 }
 
-/// The answer to an operation, of the one kind that the operation has.
+/// Converts an answer into the kind that the operation returns.
 macro_rules! answer {
     ($call:expr, $kind:ident) => {
         match $call? {
@@ -350,7 +347,7 @@ impl RegistryStore for WorkerStore {
     }
 
     fn revision(&self) -> Revision {
-        // Acquire: pairs with the Release store in `MemoryStore::write`.
+        // Acquire: pairs with the Release store in `MemoryStore::write_in`.
         self.revision.load(Acquire).into()
     }
 
@@ -411,7 +408,7 @@ impl Default for WorkerStore {
 impl Drop for WorkerStore {
     fn drop(&mut self) {
         if self.is_forked() {
-            // Dropping them takes locks of the channels, and looks for the thread.
+            // Dropping these would take the locks of the channels and access the thread.
             mem::forget(mem::replace(&mut self.requests, RwLock::new(None)));
             mem::forget(mem::take(&mut self.lanes));
             mem::forget(mem::take(&mut self.worker));

@@ -1,4 +1,4 @@
-//! What callers and the worker send each other.
+//! The messages between callers and the worker.
 
 use std::mem;
 use std::process;
@@ -9,7 +9,8 @@ use crate::store::memory::MemoryStore;
 use crate::store::methods::prelude::*;
 use crate::sync::Sender;
 
-/// What goes to the worker and comes back: the texts of a call, and the way home.
+/// The part of a request that comes back with the reply: the strings of the call and the reply
+/// channel.
 pub(super) struct Envelope {
     pub(super) key: String,
     pub(super) group: String,
@@ -25,12 +26,12 @@ pub(super) struct Request {
 pub(super) struct Reply {
     pub(super) answer: Result<Answer>,
     pub(super) envelope: Envelope,
-    /// What is left to do after the commit. The caller does it: a waker may call the store,
-    /// and the worker must not wait for itself.
+    /// Work that is left after the commit. The caller does it, because a waker may call the
+    /// store, and the worker must not wait for itself.
     pub(super) left: Vec<Aftermath>,
 }
 
-/// What the worker is to do, with the texts of the envelope.
+/// An operation of the worker. Its strings are in the envelope.
 pub(super) enum Operation {
     SaveService(ServiceInfo),
     GetService,
@@ -74,13 +75,12 @@ pub(super) enum Answer {
     Lent(Lent),
 }
 
-/// The tables, which the worker has lent to a caller, and waits for. They go back when
-/// this is dropped.
+/// The tables while the worker lends them to a caller and waits. Dropping this returns them.
 pub(super) struct Lent {
-    /// `None` only while this is dropped.
+    /// `None` only during the drop.
     pub(super) store: Option<Box<MemoryStore>>,
     pub(super) home: Sender<Box<MemoryStore>>,
-    /// The process that the worker is in.
+    /// The process of the worker.
     pub(super) process: u32,
 }
 
@@ -88,11 +88,11 @@ impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(store) = self.store.take() {
             if self.process != process::id() {
-                // A fork inside the closure; see above.
+                // The process forked inside the closure, see [`super`].
                 mem::forget(store);
                 return;
             }
-            // The worker waits for it.
+            // The worker waits for the store.
             let sent = self.home.send(store);
             debug_assert!(sent.is_ok(), "the worker waits for what it has lent");
         }

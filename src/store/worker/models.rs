@@ -1,8 +1,8 @@
-//! What all stores promise, and twins of the worker and of how it is closed. The
-//! channels are those of [`crate::sync`].
+//! The models of all stores, and broken twins of the worker and of `close`. The channels are
+//! those of [`crate::sync`].
 //!
-//! Orderings: where a twin stores the revision, it pairs (or, relaxed, does not)
-//! with the Acquire load in `revision`, as the store in `MemoryStore::write` does.
+//! Orderings: a twin's store of the revision pairs (or, if relaxed, does not pair) with the
+//! Acquire load in `revision`, like the store in `MemoryStore::write_in`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn real() -> Calls<WorkerStore> {
 
 store_models!(real());
 
-/// A store with a worker of its own kind.
+/// Creates a store with the given worker.
 fn twin(capacity: usize, work: fn(Receiver<Request>, &Arc<AtomicU64>)) -> WorkerStore {
     WorkerStore::start(
         capacity,
@@ -110,7 +110,7 @@ fn models_twin_a_worker_that_tells_the_revision_relaxed_is_rejected() {
     .whoever_learns_a_revision_sees_its_commit();
 }
 
-/// The last request of all, as a twin closes a worker.
+/// Returns whether this is the last request, with which a twin closes a worker.
 fn is_the_end(request: &Request) -> bool {
     matches!(request.operation, Operation::Panic)
 }
@@ -119,7 +119,7 @@ fn leave_at_the_end(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     let store = MemoryStore::new();
     for request in &queue {
         if is_the_end(&request) {
-            // What came in behind it stays where it is.
+            // Later requests stay in the queue.
             return;
         }
         let answer = perform(&store, request.operation, &request.envelope);
@@ -140,8 +140,8 @@ fn send_the_end(subject: &Subject<WorkerStore>) {
         .unwrap();
 }
 
-/// So the store was closed at first: the receiver goes, and callers whose
-/// requests lie in the channel wait for ever.
+/// The first implementation closed the store like this: the receiver is dropped, and callers
+/// whose requests are still in the channel wait forever.
 #[test]
 #[should_panic(expected = "deadlock")]
 fn models_twin_closing_by_a_last_request_is_rejected() {
@@ -155,7 +155,7 @@ fn models_twin_closing_by_a_last_request_is_rejected() {
 
 const NOT_ANSWERED_ONCE: &str = "an accepted operation was not answered exactly once";
 
-/// How many answers there are to a commit; `None` where it is refused.
+/// Returns the number of answers to a commit, or `None` if it is refused.
 fn answers_to_a_commit(store: &WorkerStore, group: &str) -> Option<usize> {
     let Lane { envelope, replies } = store.take_lane();
     let operation = Operation::Commit(a_change_each_time(group));
@@ -167,7 +167,7 @@ fn answers_to_a_commit(store: &WorkerStore, group: &str) -> Option<usize> {
         assert_eq!(refused, StoreError::Closed);
         return None;
     }
-    // The way home comes back with the answer; when it is dropped, no other comes.
+    // The sender comes back with the answer. After it is dropped, no other answer can come.
     let answers = replies.into_iter().map(|reply| match reply.answer {
         Ok(Answer::Revision(_)) => 1,
         Ok(_) => panic!("the answer to another operation"),
@@ -232,7 +232,8 @@ fn models_twin_a_store_whose_worker_performs_twice_is_rejected() {
     .a_closed_store_has_done_what_it_accepted_exactly_once();
 }
 
-/// Answers at once, and performs when the next request comes: the last one, never.
+/// Answers at once, and performs a request only when the next one comes. It never performs the
+/// last one.
 fn answer_without_performing(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     let store = MemoryStore::new();
     let mut left = None;

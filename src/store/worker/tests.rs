@@ -1,4 +1,4 @@
-//! Callers wait for nothing that will not come, and see what they must.
+//! Callers never wait for an answer that cannot come, and see every revision that they must.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn a_worker_that_panics_leaves_nobody_waiting() {
     store.close().unwrap();
 }
 
-/// A waker that calls the store waits for the worker, which must not be what wakes it.
+/// A waker that calls the store waits for the worker, so the worker must not call the waker.
 #[test]
 fn a_worker_that_panics_wakes_those_who_watch() {
     struct Calls(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
@@ -33,8 +33,8 @@ fn a_worker_that_panics_wakes_those_who_watch() {
             self.1.send(self.0.ping()).unwrap();
         }
     }
-    let (tell, told) = std::sync::mpsc::channel();
-    let caller = Arc::new(Calls(WorkerStore::new(), tell));
+    let (sender, answers) = std::sync::mpsc::channel();
+    let caller = Arc::new(Calls(WorkerStore::new(), sender));
     let mut watch = caller.0.watch(Selection::All).unwrap();
     watch.recv().unwrap();
     let waker = caller.clone().into();
@@ -43,17 +43,17 @@ fn a_worker_that_panics_wakes_those_who_watch() {
     let answer = caller.0.call(Operation::Panic, "", "").map(drop);
     assert_eq!(answer, Err(StoreError::Closed));
     let patience = std::time::Duration::from_secs(60);
-    assert_eq!(told.recv_timeout(patience), Ok(Err(StoreError::Closed)));
+    assert_eq!(answers.recv_timeout(patience), Ok(Err(StoreError::Closed)));
     assert_eq!(watch.recv(), Err(StoreError::Closed));
     caller.0.close().unwrap();
 }
 
-/// A write that was accepted and not done yet, when the store was closed, once
-/// made the revision grow after calls had been refused.
+/// A regression test. A write that was accepted but not done when the store was closed made the
+/// revision grow after calls had been refused.
 #[test]
 fn who_is_refused_sees_the_last_revision() {
     let store = WorkerStore::new();
-    // The worker cannot go on until this answer is taken.
+    // The worker cannot continue until this answer is received.
     let (home, held) = bounded(0);
     let envelope = Envelope {
         key: String::new(),
@@ -82,16 +82,16 @@ fn who_is_refused_sees_the_last_revision() {
         until(&|| waiting() == Some(1));
         scope.spawn(|| store.close().unwrap());
         until(&|| waiting().is_none());
-        let (told, tell) = bounded(1);
+        let (sender, answers) = bounded(1);
         let store = &store;
         scope.spawn(move || {
             let refused = store.ping();
-            told.send((refused, store.revision())).unwrap();
+            sender.send((refused, store.revision())).unwrap();
         });
-        // Time enough for an answer that comes too early.
-        let early = tell.recv_timeout(std::time::Duration::from_millis(100));
+        // Long enough for an answer that comes too early.
+        let early = answers.recv_timeout(std::time::Duration::from_millis(100));
         drop(held.recv().unwrap());
-        let (refused, seen) = early.unwrap_or_else(|_| tell.recv().unwrap());
+        let (refused, seen) = early.unwrap_or_else(|_| answers.recv().unwrap());
         assert_eq!(refused, Err(StoreError::Closed));
         assert_eq!(seen, Revision::from(1));
     });

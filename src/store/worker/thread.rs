@@ -1,4 +1,5 @@
-//! The worker thread: takes requests from the queue, does them, and sends the answers.
+//! The worker thread. It receives requests from the queue, performs them, and sends the
+//! answers.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use crate::store::methods::prelude::*;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Builder, Receiver, bounded};
 
-/// What a worker does, until it ends.
+/// The main function of a worker thread.
 pub(super) trait Work:
     FnOnce(Receiver<Request>, &Arc<AtomicU64>, Log) -> Vec<Aftermath> + Send + 'static
 {
@@ -23,22 +24,22 @@ impl<W> Work for W where
 {
 }
 
-/// The worker: does one request after the other, until nobody is left who could
-/// send one and all that were sent are done.
+/// The worker. Performs one request after the other, until all senders are gone and the queue
+/// is empty.
 #[allow(clippy::needless_pass_by_value)] // the worker owns its end of the queue
 pub(super) fn work(
     queue: Receiver<Request>,
     published: &Arc<AtomicU64>,
     log: Log,
 ) -> Vec<Aftermath> {
-    // Not in what unwinds: dropping it wakes its watches.
+    // Outside the unwinding closure, because dropping the store wakes its watches.
     let mut store = Box::new(MemoryStore::owned(log.clone(), published.clone()));
     let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
     served.unwrap_or_else(|_| {
-        // A bug, or no memory. Nobody shall wait for the tables any more.
+        // A bug, or out of memory. Nobody may wait for the tables any more.
         let left = (store.take_left(), log.close());
-        // A waker may call the store, and then waits for this thread. Where no other can be
-        // started, they run here.
+        // A waker may call the store, which waits for this thread. If no other thread can be
+        // started, the wakers run here.
         let _ = Builder::new().spawn(move || drop(left));
         for request in &queue {
             send_home(Err(StoreError::Closed), request.envelope, Vec::new());
@@ -57,16 +58,16 @@ pub(super) fn serve(queue: &Receiver<Request>, store: &mut Box<MemoryStore>) -> 
         }
         let answer = perform(store, request.operation, &request.envelope);
         request.envelope.served.end(|| store.revision());
-        // The store has told its revision, before the answer is sent.
+        // The store has published its revision before the answer is sent.
         send_home(answer, request.envelope, store.take_left());
     }
-    // Its watches are told by whoever closes the store.
+    // The caller that closes the store notifies its watches.
     let closed = store.close();
     debug_assert!(closed.is_ok(), "nobody reads it");
     store.take_left()
 }
 
-/// Lends the tables to a caller, and waits until they come back.
+/// Lends the tables to a caller and waits until they come back.
 fn lend(store: Box<MemoryStore>, envelope: Envelope) -> Box<MemoryStore> {
     let (home, back) = bounded(1);
     let lent = Lent {
@@ -81,7 +82,7 @@ fn lend(store: Box<MemoryStore>, envelope: Envelope) -> Box<MemoryStore> {
 
 pub(super) fn send_home(answer: Result<Answer>, envelope: Envelope, left: Vec<Aftermath>) {
     let home = envelope.home.clone();
-    // The caller waits in `call`, and holds the receiver until it has an answer.
+    // The caller waits in `call` and holds the receiver until it has an answer.
     let sent = home.send(Reply {
         answer,
         envelope,

@@ -1,6 +1,6 @@
-//! A leaf: up to sixteen entries, and a byte of the hash of each.
+//! A leaf: up to sixteen entries, and one byte of the hash of each.
 
-// Indices are made of a few bits of a hash.
+// Indices are a few bits of a hash.
 #![allow(clippy::cast_possible_truncation)]
 
 use std::sync::Arc;
@@ -8,25 +8,25 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use wide::u8x16;
 
-/// How many entries a leaf has room for: as many as one vector comparison takes,
-/// and so many more than the average that hardly any leaf needs a second one.
+/// The capacity of a leaf: as many entries as one vector comparison covers. It is so much
+/// larger than the average that hardly any leaf needs a second one.
 const LEAF: usize = 16;
 
-/// What can be stored: a handle that is cheap to clone, and knows its hash.
+/// A type that can be stored: a handle that is cheap to clone and knows its hash.
 pub(in crate::store::snapshot) trait Entry: Clone {
     fn hash(&self) -> u64;
     fn key(&self) -> &str;
-    /// Whether both are clones of one.
+    /// Returns whether both are clones of the same entry.
     fn same(&self, other: &Self) -> bool;
-    /// Reads the counter that a clone is about to write; see `store::collect`.
+    /// Reads the counter that a clone is about to increment, see `store::collect`.
     fn touch(&self);
 }
 
 pub(super) struct Leaf<E> {
-    /// One byte of each entry's hash; beyond the entries, anything.
+    /// One byte of the hash of each entry. The bytes after the entries are unspecified.
     tags: u8x16,
     pub(super) entries: ArrayVec<E, LEAF>,
-    /// For the rare leaf that is full.
+    /// Used in the rare case that the leaf is full.
     pub(super) overflow: Option<Arc<Leaf<E>>>,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn own_leaf<E: Entry>(leaf: &mut Arc<Leaf<E>>) -> &mut Leaf<E> {
 }
 
 impl<E: Entry> Leaf<E> {
-    /// Every entry, those that did not fit included.
+    /// Iterates over all entries, including those in the overflow.
     pub(super) fn all(&self) -> impl Iterator<Item = &E> {
         let leaves = std::iter::successors(Some(self), |leaf| leaf.overflow.as_deref());
         leaves.flat_map(|leaf| &leaf.entries)
@@ -66,7 +66,7 @@ impl<E: Entry> Leaf<E> {
         hash as u8
     }
 
-    /// The places whose tag is that of `hash`.
+    /// Returns the positions whose tag is that of `hash`.
     #[inline]
     pub(super) fn candidates(&self, hash: u64) -> Candidates {
         let tag = u8x16::splat(Leaf::<E>::tag(hash));
@@ -94,7 +94,7 @@ impl<E: Entry> Leaf<E> {
         &mut self.tags.as_array_mut()[place]
     }
 
-    /// Puts `entry` in the place of the one with its key, or gives it back.
+    /// Replaces the entry with the same key by `entry`, or returns `entry` if there is none.
     pub(super) fn replace(&mut self, entry: E) -> Result<(), E> {
         if let Some(index) = self.position(entry.hash(), entry.key()) {
             self.entries[index] = entry;
@@ -122,7 +122,7 @@ impl<E: Entry> Leaf<E> {
         Some(removed)
     }
 
-    /// Takes an entry away, from the last leaf that has one.
+    /// Removes an entry from the last leaf that has one.
     fn pop(&mut self) -> Option<E> {
         let entry = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop());
         self.drop_empty_overflow();
@@ -140,7 +140,7 @@ impl<E: Entry> Leaf<E> {
     }
 }
 
-/// Places in a leaf, as bits.
+/// Positions in a leaf, as bits.
 pub(super) struct Candidates(u32);
 
 impl Iterator for Candidates {

@@ -1,10 +1,10 @@
-//! A trie is a map, and its clones never change.
+//! Tests that a trie behaves like a map, and that its clones never change.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// An entry with a hash of our choosing.
+/// An entry whose hash the test chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Pod {
     hash: u64,
@@ -29,7 +29,7 @@ fn get<'a>(trie: &'a Trie<Pod>, hash: u64, key: &str) -> Option<&'a Pod> {
     trie.find(hash, |pod| pod.key == key)
 }
 
-/// Spread over the whole range, or all in a few leaves.
+/// Returns a hash. Hashes are spread over the whole range, or crowded into a few leaves.
 fn hash_of(key: u16, crowded: bool) -> u64 {
     let spread = u64::from(key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     if crowded { spread & 0x3 } else { spread }
@@ -54,7 +54,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A trie answers as a map does, and what was cloned stays as it was.
+    /// A trie returns the same as a map, and clones do not change.
     #[test]
     fn a_trie_is_a_map_and_its_clones_never_change(steps in steps(), crowded in any::<bool>()) {
         let mut trie = Trie::default();
