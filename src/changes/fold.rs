@@ -1,4 +1,4 @@
-//! The net effect of differences that follow each other.
+//! [`fold`], the net effect of consecutive differences.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 
-/// What became of a key from the first difference about it to the last.
+/// The record under a key before the first difference about it and after the last.
 struct Record {
     before: Option<ServiceInfo>,
     after: Option<ServiceInfo>,
@@ -18,26 +18,27 @@ struct Record {
     cause: Cause,
 }
 
-/// What became of a subscription.
+/// Whether a subscription existed before the first difference about it and after the last.
 struct Side {
     subscriber: ServiceKey,
     group: Arc<str>,
     before: bool,
     after: bool,
-    /// Its turn among those that have begun, which is their order in the group.
+    /// Its position among the subscriptions that began, which is their order in the group.
     turn: usize,
 }
 
-/// The net effect of `differences`, which are in the order in which they happened: at most
-/// one for a record; for a subscription at most its end and its new beginning. A pod that
-/// came and went leaves nothing. O(differences).
+/// Returns the net effect of `differences`, which must be in the order in which they happened.
+/// The result has at most one difference for each record, and for each subscription at most
+/// its end and its new beginning. A pod that was added and removed leaves nothing.
+/// O(differences).
 ///
-/// Records come first, in the order of the first difference about each; then subscriptions
-/// that have ended; then those that have begun, in the order in which they began; then the
-/// [skipped](Difference::Skipped) records, all of them.
+/// The records come first, in the order of the first difference about each. Then come the
+/// subscriptions that ended, then those that began, in the order in which they began, and
+/// then all [skipped](Difference::Skipped) records.
 ///
-/// Two records of one key are told apart by their revisions and incarnations, so that a store
-/// from elsewhere has to [stamp](ServiceInfo::stamped) what it keeps.
+/// Two records of one key are distinguished by their revisions and incarnations. Therefore a
+/// third-party store has to [stamp](ServiceInfo::stamped) its records.
 ///
 /// ```
 /// use service_registry::changes::{Difference, fold};
@@ -64,7 +65,7 @@ pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Di
     folding.finish()
 }
 
-/// The same of one commit.
+/// Replaces the differences of one commit with their net effect.
 #[inline]
 pub(crate) fn net(changes: &mut Differences) {
     if changes.len() > 1 {
@@ -110,8 +111,8 @@ impl Folding {
         }
     }
 
-    /// What became of the key of `service` so far; `before` is what it was before the first
-    /// difference about it.
+    /// Returns the entry for the key of `service`. If this is the first difference about the
+    /// key, `before` is the record before it.
     fn record(&mut self, service: &ServiceInfo, before: Option<&ServiceInfo>) -> &mut Record {
         let records = &mut self.records;
         let at = *self.at_key.entry_ref(service.key()).or_insert_with(|| {
@@ -150,7 +151,7 @@ impl Folding {
         } = self;
         let mut net: Vec<Difference> = records.into_iter().filter_map(Record::net).collect();
         let ended = sides.iter().filter(|side| side.before);
-        // One that was there before, and has a difference, ended at least once.
+        // A subscription that existed before and has a difference ended at least once.
         net.extend(ended.map(|side| Difference::Unsubscribed {
             subscriber: side.subscriber.clone(),
             group: side.group.clone(),
@@ -180,11 +181,12 @@ impl Record {
     }
 }
 
-/// The difference between two records of one key, if there is one.
+/// Returns the difference between two records of one key, if there is one.
 ///
-/// The revision of a record grows with everything but the time of a check, so that two of
-/// one incarnation and one revision differ in that time at most. One that has become what it
-/// was before is a difference: its revision is another, and a condition may name it.
+/// The revision of a record grows with every change except the time of a check. Therefore two
+/// records with equal incarnations and revisions differ at most in that time. A record that
+/// was changed and changed back is a difference: it has a new revision, and a condition may
+/// name the revision.
 pub(crate) fn changed(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
     let same = before.incarnation() == after.incarnation() && before.revision() == after.revision();
     (!same).then_some(Difference::Changed { before, after })

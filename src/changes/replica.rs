@@ -1,4 +1,4 @@
-//! A copy of what is selected, brought up to date by differences.
+//! [`Replica`], a copy of a selected state that differences keep up to date.
 
 use hashbrown::HashMap;
 
@@ -8,17 +8,17 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 use crate::model::revision::Revision;
 
-/// A copy of a part of a registry: the law of [`Difference`] in code.
+/// A copy of a part of a registry. It implements the law of [`Difference`].
 #[derive(Default)]
 pub(crate) struct Replica {
     services: HashMap<ServiceKey, ServiceInfo, RandomState>,
-    /// In the order of subscription; `None` where one has ended.
+    /// In the order of subscription. An ended subscription leaves `None`.
     subscriptions: Vec<Option<Subscription>>,
     at: HashMap<Subscription, usize, RandomState>,
 }
 
 impl Replica {
-    /// What of a state is selected.
+    /// Copies the selected part of a state.
     pub(crate) fn new(state: &State, selection: &Selection) -> Replica {
         let mut replica = Replica::default();
         for service in &state.services {
@@ -56,7 +56,7 @@ impl Replica {
         }
     }
 
-    /// The copy as a state of this revision.
+    /// Converts the copy into a state with this revision.
     pub(crate) fn into_state(self, revision: Revision) -> State {
         State {
             revision,
@@ -65,7 +65,7 @@ impl Replica {
         }
     }
 
-    /// A copy of the copy.
+    /// Clones the copy into a state with this revision.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(crate) fn to_state(&self, revision: Revision) -> State {
         State {

@@ -15,7 +15,7 @@ macro_rules! stream {
         pub struct $name(Watch);
 
         impl $name {
-            /// The watch, where it stands.
+            /// Returns the watch at its current position.
             pub fn into_watch(self) -> Watch {
                 self.0
             }
@@ -42,17 +42,18 @@ macro_rules! stream {
 }
 
 stream!(
-    /// The events of [`Watch::poll_recv`]; it ends when the store is closed.
+    /// A stream of the events of [`Watch::poll_recv`]. It ends when the store is closed.
     EventStream,
     poll_recv,
     into_stream,
-    /// A stream of what [`recv`](Self::recv) answers, which ends when the store is closed.
+    /// Turns the watch into a stream of the events that [`recv`](Self::recv) returns. The
+    /// stream ends when the store is closed.
 );
 stream!(
-    /// The events of [`Watch::poll_recv_commit`]; it ends when the store is closed.
+    /// A stream of the events of [`Watch::poll_recv_commit`]. It ends when the store is closed.
     CommitStream,
     poll_recv_commit,
     into_commit_stream,
-    /// A stream of what [`recv_commit`](Self::recv_commit) answers, which ends when the store
-    /// is closed.
+    /// Turns the watch into a stream of the events that [`recv_commit`](Self::recv_commit)
+    /// returns. The stream ends when the store is closed.
 );
