@@ -1,15 +1,15 @@
-//! What has changed of late: a bounded log, which a store writes and watches read.
+//! [`Log`], a bounded log of recent changes. A store writes it and watches read it.
 //!
 //! # No gap
 //!
-//! A commit asks [`Log::is_recording`] in its turn, and appends if so. A watch that is the
-//! first one sets that flag, and then passes through a turn of the store: every commit whose
-//! turn comes after has seen the flag, and every one before is part of the state that the
-//! watch reads. Setting and clearing the flag happen under the lock of the log, and so does
-//! appending; what a commit appends after the last watch has gone is ignored.
+//! A commit checks [`Log::is_recording`] in its turn, and appends if it is true. The first
+//! watch sets this flag and then passes through a turn of the store. Every commit with a later
+//! turn sees the flag, and every earlier commit is part of the state that the watch reads. The
+//! flag is set and cleared under the lock of the log, and commits append under the same lock.
+//! The log ignores what a commit appends after the last watch has ended.
 //!
-//! `lost` is the revision up to which the log may lack commits: the revision of that first
-//! turn, and later that of the newest entry that has been forgotten.
+//! `lost` is the revision up to which the log may lack commits. At first this is the revision
+//! of that first turn, and later the revision of the newest entry that was forgotten.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -26,19 +26,19 @@ use crate::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, MutexGuard};
 
-/// The log of one store: what its commits changed, for its watches.
+/// The log of one store. It records what commits change and feeds the watches of the store.
 ///
-/// Every store of this crate has one. It is public so that a store from elsewhere can have
-/// one as well:
+/// Every store of this crate has one. It is public so that third-party stores can use it:
 ///
-/// - in the turn of each commit it asks [`is_recording`](Self::is_recording), and if so calls
-///   [`append`](Self::append), after the commit can be read and before the next one begins;
-/// - it drops the [`Aftermath`] when its turn has been given back;
-/// - its `watch` and `watch_from` call [`watch`](Self::watch), its `close` calls
+/// - In the turn of each commit, the store checks [`is_recording`](Self::is_recording). If it
+///   is true, the store calls [`append`](Self::append) after the commit becomes visible and
+///   before the next one begins.
+/// - It drops the [`Aftermath`] after it has released its turn.
+/// - Its `watch` and `watch_from` call [`watch`](Self::watch), and its `close` calls
 ///   [`close`](Self::close).
-///
-/// Its records are [stamped](crate::ServiceInfo::stamped), since watches tell records of one
-/// key apart by that; its `commit_changes` [folds](super::fold) what a batch changed.
+/// - It [stamps](crate::ServiceInfo::stamped) its records, because watches use the stamps to
+///   distinguish records of one key.
+/// - Its `commit_changes` [folds](super::fold) the changes of a batch.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ use crate::sync::{Mutex, MutexGuard};
 ///     services: BTreeMap<ServiceKey, ServiceInfo>,
 /// }
 ///
-/// /// What of a store has to do with watches.
+/// /// The parts of a store that concern watches.
 /// struct Store {
 ///     tables: Arc<Mutex<Tables>>,
 ///     log: Log,
@@ -76,7 +76,7 @@ use crate::sync::{Mutex, MutexGuard};
 ///         };
 ///         let is_recording = self.log.is_recording();
 ///         let aftermath = is_recording.then(|| self.log.append(revision, [change]));
-///         // The turn first: what is woken may call the store.
+///         // Release the turn first, because a waker may call the store.
 ///         drop(tables);
 ///         drop(aftermath);
 ///     }
@@ -94,7 +94,7 @@ use crate::sync::{Mutex, MutexGuard};
 ///     }
 /// }
 ///
-/// /// How a watch reads the state of a store that may have gone.
+/// /// Reads the state of a store that may have been dropped.
 /// struct Reading(Weak<Mutex<Tables>>);
 ///
 /// impl ReadState for Reading {
@@ -128,9 +128,9 @@ use crate::sync::{Mutex, MutexGuard};
 /// # Ok::<(), StoreError>(())
 /// ```
 ///
-/// `tests/contract/elsewhere.rs` in the repository is a whole store of this kind.
+/// `tests/contract/elsewhere.rs` in the repository is a complete store of this kind.
 ///
-/// Clones are handles of one log.
+/// Clones are handles to the same log.
 #[derive(Clone, Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -140,10 +140,10 @@ struct Shared {
     store: u64,
     options: LogOptions,
     recording: AtomicBool,
-    /// Whether it records without a watch.
+    /// Whether the log records although there is no watch.
     idle: AtomicBool,
-    /// The newest revision that the log was told of. Nothing that concerns a watch up to
-    /// here is still to come: what a commit changes is appended before.
+    /// The newest revision that the log knows. All changes up to this revision that concern a
+    /// watch have been appended.
     head: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -151,33 +151,33 @@ struct Shared {
 /// What the lock of the log protects.
 #[derive(Default)]
 pub(super) struct Inner {
-    /// As `Shared::recording`.
+    /// Equals `Shared::recording`.
     recording: bool,
     pub(super) closed: bool,
-    /// Nothing is missing behind this revision; `None` before the first turn.
+    /// No commit after this revision is missing. `None` before the first turn.
     lost: Option<Revision>,
-    /// The revision at which the store was last filled anew.
+    /// The revision at which the whole state was last replaced.
     pub(super) restored: Revision,
     entries: VecDeque<Arc<Entry>>,
     bytes: usize,
     pub(super) topics: Topics,
     watches: usize,
-    /// Since when there has been no watch.
+    /// When the last watch ended, if there is none now.
     idle_since: Option<Instant>,
-    /// The number of the next watch.
+    /// The number of the newest watch.
     next: u64,
-    /// For stores whose state a watch cannot read: their state at some revision that is not
-    /// older than `lost`.
+    /// The state at a revision that is not older than `lost`, for stores whose state a watch
+    /// cannot read.
     checkpoint: Option<Arc<State>>,
 }
 
 impl Log {
-    /// An empty log for a store that has just begun its life.
+    /// Creates an empty log for a new store.
     pub fn new(options: LogOptions) -> Log {
         Log {
             shared: Arc::new(Shared {
-                // Two stores have the same number in one of 2^64 cases. What is hashed tells
-                // a forked child from its parent, which has the same keys.
+                // Two stores get the same number with a probability of 2^-64. A forked child has
+                // the same hash keys as its parent, and the hashed values distinguish the two.
                 store: RandomState::new().hash_one((process::id(), SystemTime::now())),
                 options,
                 recording: AtomicBool::new(false),
@@ -189,32 +189,32 @@ impl Log {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code of others runs under this lock, but for the `state` of a checkpoint, which
-        // comes last.
+        // No foreign code runs under this lock, except the `state` closure of a checkpoint,
+        // which runs last.
         let inner = self.shared.inner.lock();
         inner.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a commit has to [`append`](Self::append) what it changes. To be asked in its
-    /// turn. One load.
+    /// Returns whether a commit has to [`append`](Self::append) its changes. The commit must
+    /// call this in its turn. One atomic load.
     #[inline]
     pub fn is_recording(&self) -> bool {
-        // Relaxed: the turn of the store orders it, see above.
+        // Relaxed: the turn of the store orders it, see the module documentation.
         self.shared.recording.load(Relaxed)
     }
 
-    /// Whether nobody watches, and the log goes on for those who come back. A commit asks in
-    /// its turn, and then appends even where it has changed nothing but times of checks: so
-    /// the log finds out that it is no longer wanted.
+    /// Returns whether the log records although there is no watch, for clients that return. If
+    /// so, a commit appends even if it has changed only times of checks, so that the log
+    /// notices when its time without watches is over.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        // Relaxed: who finds it out late is followed by others.
+        // Relaxed: if a commit sees an old value, a later one sees the new one.
         self.shared.idle.load(Relaxed)
     }
 
-    /// Appends what the commit that led to `revision` changed, in order; nothing where it
-    /// changed only times of checks. To be called in its turn, when it can be read.
-    /// O(differences), and one waker for each watch that sleeps for them.
+    /// Appends the changes of the commit that produced `revision`, in order. `changes` is empty
+    /// if the commit changed only times of checks. The commit must call this in its turn, after
+    /// it becomes visible. O(differences), plus one waker for each watch that waits for them.
     pub fn append(
         &self,
         revision: Revision,
@@ -223,7 +223,7 @@ impl Log {
         self.append_net(revision, &mut effect_of(changes))
     }
 
-    /// As [`append`](Self::append), of a net effect, which it takes.
+    /// Like [`append`](Self::append), for a net effect. Takes the differences out of `effect`.
     pub(crate) fn append_net(&self, revision: Revision, effect: &mut CommitEffect) -> Aftermath {
         if effect.is_restored {
             return self.restored(revision);
@@ -231,33 +231,33 @@ impl Log {
         self.append_to(&mut self.lock(), revision, effect)
     }
 
-    /// Notes that a commit has led to `revision`, and changed nothing but times of checks.
+    /// Records that a commit produced `revision` and changed only times of checks.
     #[inline]
     pub(crate) fn pass(&self, revision: Revision) {
-        // Release: pairs with the Acquire in `head`, so that whoever is told this revision
-        // can read it.
+        // Release: pairs with the Acquire in `head`, so that a thread that sees this revision
+        // can read its state.
         self.pass_in(revision, Release);
     }
 
-    /// As [`pass`](Self::pass), in an order that a model chooses.
+    /// Like [`pass`](Self::pass), with a memory ordering that a model chooses.
     #[inline]
     pub(super) fn pass_in(&self, revision: Revision, order: Ordering) {
         self.shared.head.store(revision.as_u64(), order);
     }
 
-    /// The newest revision that the log was told of.
+    /// Returns the newest revision that the log knows.
     ///
-    /// Under the lock it tells as well that whatever was appended up to it is there: a
-    /// commit that appends moves the head on under the same lock, and one that does not comes
-    /// after the turns of all that did.
+    /// Under the lock, everything that commits appended up to this revision is in the log. A
+    /// commit that appends advances the head under the same lock. A commit that does not append
+    /// has a later turn than all commits before it that did.
     pub(super) fn head(&self) -> Revision {
-        // Acquire: pairs with the Release in `pass` and in `watch`.
+        // Acquire: pairs with the Release in `pass` and in `begin`.
         self.shared.head.load(Acquire).into()
     }
 
-    /// As [`append`](Self::append), for a store whose state a watch cannot read: where the
-    /// log is about to forget what a watch would need, it keeps what `state` answers, which
-    /// is called at most once for each time that the log is filled.
+    /// Like [`append`](Self::append), for a store whose state a watch cannot read. If the log
+    /// no longer has every change since its checkpoint, it calls `state` and keeps the result
+    /// as the new checkpoint. This happens at most once each time the log fills up.
     pub fn append_with(
         &self,
         revision: Revision,
@@ -267,7 +267,8 @@ impl Log {
         self.append_net_with(revision, &mut effect_of(changes), state)
     }
 
-    /// As [`append_with`](Self::append_with), of a net effect, which it takes.
+    /// Like [`append_with`](Self::append_with), for a net effect. Takes the differences out of
+    /// `effect`.
     pub(crate) fn append_net_with(
         &self,
         revision: Revision,
@@ -305,7 +306,7 @@ impl Log {
         let before = Revision::from(revision.as_u64().saturating_sub(1));
         inner.lost.get_or_insert(before);
         self.pass(revision);
-        // Only who commits is told of these, which are the last of a net effect.
+        // Only the result of the commit contains these. They come last in a net effect.
         while changes.last().is_some_and(Difference::is_skipped) {
             changes.pop();
         }
@@ -327,15 +328,16 @@ impl Log {
         aftermath
     }
 
-    /// Tells every watch to begin anew: the store has been filled from a dump, by the commit
-    /// that led to `revision`. In place of [`append`](Self::append), and to be called whether
-    /// or not it [is recording](Self::is_recording), for cursors from before.
+    /// Makes every watch start with the state again, because the commit that produced
+    /// `revision` replaced the whole state, for example by a dump. The store calls this instead
+    /// of [`append`](Self::append), even if the log is not
+    /// [recording](Self::is_recording), because older cursors may come back.
     pub fn restored(&self, revision: Revision) -> Aftermath {
         self.restore(&mut self.lock(), revision)
     }
 
-    /// As [`restored`](Self::restored), for a store whose state a watch cannot read: the log
-    /// keeps what `state` answers, if it is recording.
+    /// Like [`restored`](Self::restored), for a store whose state a watch cannot read. If the
+    /// log is recording, it keeps the result of `state` as its checkpoint.
     pub fn restored_with(&self, revision: Revision, state: impl FnOnce() -> State) -> Aftermath {
         let mut inner = self.lock();
         let aftermath = self.restore(&mut inner, revision);
@@ -360,9 +362,10 @@ impl Log {
         aftermath
     }
 
-    /// Ends the log with its store: watches show what is there, and then that the store is
-    /// closed. To be called when the last commit has been appended. What no watch can ask for is
-    /// forgotten at once, and the rest when the last watch goes.
+    /// Closes the log with its store. Watches deliver the remaining changes, and then return
+    /// that the store is closed. The store must call this after the last commit has been
+    /// appended. The log drops at once what no watch needs, and the rest when the last watch is
+    /// dropped.
     pub fn close(&self) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let inner = &mut *self.lock();
@@ -378,10 +381,12 @@ impl Log {
         aftermath
     }
 
-    /// Where a watch that has [entered](Self::enter) begins: behind the revision of its cursor,
-    /// or with a state, and why. `present` is the revision in a turn since it entered.
+    /// Determines where a watch that has [entered](Self::enter) starts. Returns the revision of
+    /// its cursor, or the reason why the watch starts with a state. `present` is the revision
+    /// in a turn after it entered.
     ///
-    /// From a cursor it looks at the whole log, under its lock: O(log).
+    /// With a cursor it scans the whole log under its lock, in O(log length), if the topic of
+    /// the watch is newer than the cursor.
     pub(super) fn begin(
         &self,
         selection: &Selection,
@@ -390,7 +395,7 @@ impl Log {
     ) -> std::result::Result<Revision, Reason> {
         let inner = &mut *self.lock();
         let lost = *inner.lost.get_or_insert(present);
-        // Release: as in `pass`. A commit whose turn came later may have moved it on.
+        // Release: as in `pass`. `fetch_max`, because a later commit may have advanced the head.
         self.shared.head.fetch_max(present.as_u64(), Release);
         let is_of_here =
             |from: &Cursor| from.store == self.shared.store && from.revision <= self.head();
@@ -405,8 +410,9 @@ impl Log {
         Ok(from)
     }
 
-    /// Keeps `state` for the watches of a store whose state they cannot read, if they have
-    /// none. To be called in the turn in which a watch begins.
+    /// Keeps the result of `state` as the checkpoint, unless there is a usable one, for the
+    /// watches of a store whose state they cannot read. The store must call this in the turn in
+    /// which a watch starts.
     pub fn checkpoint(&self, state: impl FnOnce() -> State) {
         let mut inner = self.lock();
         if inner.lost.is_none() || !inner.checkpoint_reaches() {
@@ -414,7 +420,7 @@ impl Log {
         }
     }
 
-    /// The state that was kept, and what has changed since.
+    /// Returns the checkpoint, the entries after it, and the revision that they lead to.
     pub(super) fn last_checkpoint(&self) -> Option<(Arc<State>, Vec<Arc<Entry>>, Revision)> {
         let inner = self.lock();
         if inner.closed {
@@ -427,7 +433,8 @@ impl Log {
         Some((state.clone(), since.cloned().collect(), revision))
     }
 
-    /// Counts a watch, and has the commits of later turns record; answers with its number.
+    /// Adds a watch, and makes the commits of later turns record. Returns the number of the
+    /// watch.
     pub(super) fn enter(&self, selection: &Selection) -> u64 {
         let inner = &mut *self.lock();
         inner.watches += 1;
@@ -442,7 +449,7 @@ impl Log {
         inner.next
     }
 
-    /// Counts a watch that [entered](Self::enter) no more.
+    /// Removes a watch that has [entered](Self::enter).
     pub(super) fn leave(&self, selection: &Selection, number: u64) {
         let mut aftermath = Aftermath::default();
         let mut inner = self.lock();
@@ -465,7 +472,7 @@ impl Log {
         self.shared.idle.store(since.is_some(), Relaxed);
     }
 
-    /// Ends the recording: there is nobody to record for.
+    /// Stops recording, because there are no watches.
     fn stop(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
         inner.recording = false;
         self.shared.recording.store(false, Relaxed);
@@ -474,8 +481,8 @@ impl Log {
         inner.forget_all(aftermath);
     }
 
-    /// How many watches there are, and what is kept for them. O(1), under the lock that a commit
-    /// takes which somebody watches.
+    /// Returns the number of watches and the memory that the log keeps for them. O(1). Takes the
+    /// lock that commits take while somebody watches.
     pub fn upkeep(&self) -> Upkeep {
         let inner = self.lock();
         Upkeep {
@@ -485,7 +492,7 @@ impl Log {
         }
     }
 
-    /// The number of the store.
+    /// Returns the number of the store.
     #[cfg(feature = "snapshot")]
     pub(crate) fn store(&self) -> u64 {
         self.shared.store
@@ -498,8 +505,8 @@ impl Log {
         }
     }
 
-    /// The differences from one revision to a later one, folded, if the log has them all.
-    /// O(differences since the first).
+    /// Returns the folded differences from one revision to a later one, if the log has them
+    /// all. O(differences since the first revision).
     #[cfg(feature = "versioned")]
     pub(crate) fn between(&self, from: Revision, to: Revision) -> Option<Vec<Difference>> {
         let inner = self.lock();
@@ -518,7 +525,7 @@ impl Log {
 
 #[cfg(all(test, loom))]
 impl Log {
-    /// Ends the recording without a look at who watches.
+    /// Stops recording without checking whether there are watches.
     pub(super) fn stop_unasked(&self) {
         let mut aftermath = Aftermath::default();
         self.stop(&mut self.lock(), &mut aftermath);
@@ -527,18 +534,18 @@ impl Log {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 impl Log {
-    /// How many topics somebody watches.
+    /// Returns the number of watched topics.
     pub(super) fn topics(&self) -> usize {
         self.lock().topics.len()
     }
 
-    /// How many watches are to be woken.
+    /// Returns the number of watches that have a waker registered.
     pub(super) fn sleepers(&self) -> usize {
         let mut inner = self.lock();
         inner.topics.iter_mut().map(|topic| topic.sleepers()).sum()
     }
 
-    /// What it keeps in memory, as it counts.
+    /// Returns the memory that it counts, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let inner = self.lock();
         inner.bytes + inner.topics.bytes
@@ -546,7 +553,8 @@ impl Log {
 }
 
 impl Inner {
-    /// Whether the log has every change since the checkpoint; true as well where there is neither.
+    /// Returns whether the log has every change since the checkpoint. Also true if there is
+    /// neither a checkpoint nor a lost revision.
     fn checkpoint_reaches(&self) -> bool {
         self.checkpoint.as_ref().map(|state| state.revision) >= self.lost
     }
@@ -562,7 +570,8 @@ impl Inner {
         }
     }
 
-    /// Has the topic of a watch that goes on from `from` know what happened since.
+    /// Adds the entries after `from` to the topic of a watch that continues from there, if the
+    /// topic is newer.
     fn look_back(&mut self, selection: &Selection, from: Revision) {
         let lost = self.lost.unwrap_or_default();
         let Some(topic) = self.topics.get_mut(selection) else {
@@ -574,7 +583,7 @@ impl Inner {
     }
 }
 
-/// The net effect of `changes`, for the log.
+/// Returns the net effect of `changes`, for the log.
 fn effect_of(changes: impl IntoIterator<Item = Difference>) -> CommitEffect {
     let mut differences = changes.into_iter().collect();
     net(&mut differences);

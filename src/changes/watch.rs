@@ -1,4 +1,4 @@
-//! [`Watch`]: a state, and then every difference after it.
+//! [`Watch`], which delivers a state and then every difference after it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,30 +15,30 @@ use crate::model::revision::Revision;
 use crate::observe::{note_event, note_lagged};
 use crate::sync::thread::{self, Thread};
 
-/// How a watch reads the state of its store, on whatever thread it is.
+/// Reads the state of a store for its watches, from any thread.
 pub trait ReadState: Send + Sync {
-    /// The state, at one revision, of what is selected; what else there is, is left out of the
-    /// event. `None` where the state cannot be read from another thread: then the store keeps
-    /// [checkpoints](Log::append_with) in its log.
+    /// Returns the selected state at one revision. It may contain more than is selected; the
+    /// watch removes the rest. Returns `None` if the state cannot be read from another thread.
+    /// The store must then keep [checkpoints](Log::append_with) in its log.
     ///
     /// # Errors
     ///
-    /// [`Closed`](StoreError::Closed) where the store is closed, or has been dropped.
+    /// [`Closed`](StoreError::Closed) if the store is closed or has been dropped.
     fn read_state(&self, selection: &Selection) -> Result<Option<State>>;
 }
 
-/// A state, and then every difference after it: in the order of commits, without a gap, none
-/// twice.
+/// Delivers a state and then every difference after it, in the order of commits, without gaps
+/// or duplicates.
 ///
-/// The first event is an [`Event::State`]. From then on, whoever applies every
-/// [`Event::Changes`] to it has what a snapshot of [`Event::revision`] shows of the
-/// selection, but for times of health checks.
+/// The first event is an [`Event::State`]. A copy to which every following
+/// [`Event::Changes`] is applied equals the selected part of a snapshot at
+/// [`Event::revision`], except for the times of health checks.
 ///
-/// It needs no runtime and spawns nothing; any thread may have it. A call that is given up,
-/// as a future is when it is dropped, loses nothing: what it would have told comes next.
+/// A watch needs no runtime and spawns nothing. It can be used on any thread. A cancelled
+/// call, such as a dropped future, loses nothing: the next call returns its event.
 ///
-/// No commit waits until a watch has read. One that falls behind what the log of the store holds
-/// (see [`LogOptions`](super::LogOptions)) is told the state anew, with [`Reason::Lagged`].
+/// A commit never waits for a watch to read. A watch that falls behind the log of the store
+/// (see [`LogOptions`](super::LogOptions)) receives the state again, with [`Reason::Lagged`].
 ///
 /// ```
 /// use service_registry::changes::{Event, Selection};
@@ -60,25 +60,26 @@ pub struct Watch {
     selection: Selection,
     number: u64,
     read: Arc<dyn ReadState>,
-    /// Everything up to this revision has been shown.
+    /// All changes up to this revision have been delivered.
     shown: Revision,
-    /// Why a state comes next, if it does.
+    /// The reason for the next event if that is a state.
     state_for: Option<Reason>,
 }
 
 impl Log {
-    /// Begins a watch.
+    /// Starts a watch.
     ///
-    /// `turn` waits for a turn of writing of the store, and answers with the revision there.
-    /// It is called without a lock of the log, after which every commit appends. `read` reads
-    /// the state when the watch needs it.
+    /// `turn` waits for a turn among the writers of the store, and returns the revision in this
+    /// turn. It is called without the lock of the log. Every commit with a later turn appends.
+    /// `read` reads the state when the watch needs it.
     ///
-    /// From a cursor it looks at the whole log, under its lock: O(log).
+    /// With a cursor it scans the whole log under its lock, in O(log length), if the selection
+    /// was not watched since the cursor.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, where that names
-    /// what no store can hold; what `turn` answers.
+    /// [`Invalid`](crate::StoreError::Invalid), with the field `selection`, if no store can
+    /// contain the selected name or key, and the errors of `turn`.
     pub fn watch(
         &self,
         selection: Selection,
@@ -88,7 +89,7 @@ impl Log {
     ) -> Result<Watch> {
         selection.check()?;
         let number = self.enter(selection.topic());
-        // From here on it leaves when it is dropped, also where `turn` fails.
+        // From here on, dropping the watch removes it from the log, even if `turn` fails.
         let mut watch = Watch {
             log: self.clone(),
             selection,
@@ -105,10 +106,10 @@ impl Log {
     }
 }
 
-/// How many pending commits a watch takes over in one turn at the lock of the log.
+/// How many pending commits a watch copies each time it takes the lock of the log.
 const AT_ONCE: usize = 256;
 
-/// How much of what is pending an event has.
+/// How much of the pending changes an event contains.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Portion {
     All,
@@ -116,45 +117,46 @@ enum Portion {
 }
 
 impl Watch {
-    /// Has shown everything up to `revision`.
+    /// Continues after `revision`, as if everything up to it had been delivered.
     pub(super) fn go_on_from(&mut self, revision: Revision) {
         self.shown = revision;
         self.state_for = None;
     }
 
-    /// What it is about.
+    /// Returns the selection that the watch observes.
     pub fn selection(&self) -> &Selection {
         &self.selection
     }
 
-    /// Up to which revision it has shown everything. It moves on past commits that do not
-    /// concern it when a call finds nothing.
+    /// Returns the revision up to which the watch has delivered everything. A call that finds
+    /// nothing advances it past commits that do not concern the watch.
     pub fn revision(&self) -> Revision {
         self.shown
     }
 
-    /// The same as a place from which another watch can go on, with
+    /// Returns the current position, from which another watch can continue with
     /// [`watch_from`](crate::RegistryStore::watch_from).
     pub fn cursor(&self) -> Cursor {
         self.log.cursor_at(self.shown)
     }
 
-    /// Everything that is pending, as its net effect: for each record at most one difference.
-    /// A pod that came and went unseen shows nothing. Sleeps until there is something.
+    /// Returns the net effect of everything that is pending, with at most one difference for
+    /// each record. A pod that was added and removed since the last event does not appear.
+    /// Blocks until there is an event.
     ///
-    /// So it sleeps for ever where nobody else can write meanwhile: on the only thread that
-    /// has the store, as that of a `MemoryStore` is; and inside a read closure
+    /// The call blocks forever if nobody else can write meanwhile: on the only thread that
+    /// has the store, such as that of a `MemoryStore`, or inside a read closure
     /// ([`with_service`](crate::RegistryStore::with_service),
     /// [`with_view`](crate::RegistryStore::with_view)) of a store whose writers wait for
-    /// that. There, call [`try_recv`](Self::try_recv).
+    /// the closure. Call [`try_recv`](Self::try_recv) there.
     ///
     /// # Errors
     ///
-    /// [`Closed`](StoreError::Closed) after the last event of a closed store, and where the
-    /// store was closed before this watch has read a state that it needs: the first one, one
-    /// after it has fallen behind, or one after the store has been restored;
-    /// [`Reentrant`](StoreError::Reentrant) inside a read closure of a store that refuses
-    /// reads there.
+    /// - [`Closed`](StoreError::Closed) after the last event of a closed store. Also if the
+    ///   store was closed before this watch has read a state that it needs: the first one, one
+    ///   after it has fallen behind, or one after the store has been restored.
+    /// - [`Reentrant`](StoreError::Reentrant) inside a read closure of a store that refuses
+    ///   reads there.
     pub fn recv(&mut self) -> Result<Event> {
         self.wait(Portion::All, None).map(|event| {
             // Without a deadline it waits until there is one.
@@ -162,71 +164,71 @@ impl Watch {
         })
     }
 
-    /// The next commit that concerns it, whole, and nothing behind it. Sleeps until there is
-    /// one.
+    /// Returns the next commit that concerns the watch. Blocks until there is one.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn recv_commit(&mut self) -> Result<Event> {
         self.wait(Portion::Commit, None).map(|event| {
-            // As above.
+            // See `recv`.
             event.unwrap_or_else(|| unreachable!())
         })
     }
 
-    /// As [`recv`](Self::recv); `None` where there is nothing within `timeout`.
+    /// Like [`recv`](Self::recv), but returns `None` if there is no event within `timeout`.
     ///
-    /// It takes the place of the waker of an earlier [`poll_recv`](Self::poll_recv), as every
-    /// call does that sleeps.
+    /// Like every blocking call, it replaces the waker of an earlier
+    /// [`poll_recv`](Self::poll_recv).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
         self.wait(Portion::All, Instant::now().checked_add(timeout))
     }
 
-    /// As [`recv`](Self::recv); `None` where there is nothing now.
+    /// Like [`recv`](Self::recv), but returns `None` if there is no event now.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Result<Option<Event>> {
         self.next(Portion::All, None)
     }
 
-    /// As [`recv_commit`](Self::recv_commit); `None` where there is nothing now.
+    /// Like [`recv_commit`](Self::recv_commit), but returns `None` if there is no event now.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn try_recv_commit(&mut self) -> Result<Option<Event>> {
         self.next(Portion::Commit, None)
     }
 
-    /// As [`recv`](Self::recv), for a task: where there is nothing, the task is woken when
-    /// there may be something. The waker of the last call counts.
+    /// Like [`recv`](Self::recv), for a task. If there is no event, the task is woken when there
+    /// may be one. Only the waker of the last call is woken.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<Event>> {
         let next = self.next(Portion::All, Some(context.waker()));
         next.transpose().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// As [`recv_commit`](Self::recv_commit), for a task.
+    /// Like [`recv_commit`](Self::recv_commit), for a task. Wakes it like
+    /// [`poll_recv`](Self::poll_recv).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// The errors of [`recv`](Self::recv).
     pub fn poll_recv_commit(&mut self, context: &mut Context<'_>) -> Poll<Result<Event>> {
         let next = self.next(Portion::Commit, Some(context.waker()));
         next.transpose().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Sleeps until there is an event, or it is time.
+    /// Blocks until there is an event or the deadline passes.
     fn wait(&mut self, portion: Portion, deadline: Option<Instant>) -> Result<Option<Event>> {
         if let Some(event) = self.next(portion, None)? {
             return Ok(Some(event));
@@ -250,7 +252,7 @@ impl Watch {
         }
     }
 
-    /// Sleeps no more.
+    /// Unregisters the waker.
     fn rise(&self) {
         let mut inner = self.log.lock();
         let topic = inner.topics.get_mut(self.selection.topic());
@@ -259,12 +261,13 @@ impl Watch {
         drop(waker);
     }
 
-    /// The next event, if there is one; else `waker` is woken when there may be one.
+    /// Returns the next event, if there is one. Otherwise registers `waker`, which is woken when
+    /// there may be one.
     fn next(&mut self, portion: Portion, waker: Option<&Waker>) -> Result<Option<Event>> {
-        // Cloned and dropped without the lock: a waker is code of others.
+        // Clone and drop it without the lock, because a waker runs foreign code.
         let mut waker = waker.cloned();
         let mut pending: SmallVec<[Pending; 1]> = SmallVec::new();
-        // What is committed while it takes over what is pending comes with the next event.
+        // Commits after this revision belong to the next event.
         let mut until = None;
         loop {
             if let Some(reason) = self.state_for {
@@ -298,26 +301,26 @@ impl Watch {
             let wanted = wanted.take_while(|pending| pending.entry.revision <= head);
             pending.extend(wanted.take(most).cloned());
             if portion == Portion::All && pending.len() - before == most {
-                // There may be more. Those who commit come in between.
+                // There may be more. Release the lock first, so that commits can take it.
                 continue;
             }
             if let Some(next) = pending.first() {
-                // Commits do not wait while it is folded.
+                // Commits must not wait for the folding.
                 drop(guard);
                 let (changes, shown) = match portion {
                     Portion::All => (fold(pending.iter().flat_map(Pending::changes)), head),
-                    // A commit has been folded when it was appended.
+                    // A commit was folded when it was appended.
                     Portion::Commit => (next.changes().cloned().collect(), next.entry.revision),
                 };
                 let changes = self.narrow(changes);
                 if changes.is_empty() {
-                    // It came and went, or has other labels.
+                    // The changes cancel each other out, or the labels exclude them.
                     self.shown = shown;
                     pending.clear();
                     until = None;
                     continue;
                 }
-                // While nothing has been shown: a recorder that panics makes no gap.
+                // Before `shown` advances, so that a panic in the recorder leaves no gap.
                 note_event(self.shown, head);
                 self.shown = shown;
                 return Ok(Some(Event::Changes {
@@ -332,14 +335,14 @@ impl Watch {
             let before = waker
                 .take()
                 .and_then(|waker| topic.sleep(self.number, waker));
-            // A waker is code of others: what it drops may ask for the lock.
+            // Dropping a waker runs foreign code, which may take the lock.
             drop(guard);
             drop(before);
             return Ok(None);
         }
     }
 
-    /// What of these is selected.
+    /// Reduces the changes to those that the labels select.
     fn narrow(&self, changes: Vec<Difference>) -> Vec<Difference> {
         match &self.selection {
             Selection::Labelled(labelled) => {
@@ -352,7 +355,7 @@ impl Watch {
         }
     }
 
-    /// Reads the state, from the store or from what it has left in the log.
+    /// Reads the state from the store, or rebuilds it from the checkpoint in the log.
     fn state(&mut self, reason: Reason) -> Result<Event> {
         let state = match self.read.read_state(&self.selection)? {
             Some(state) => self.selection.of(state),
@@ -372,10 +375,10 @@ impl Watch {
     }
 
     fn replay(&self) -> Result<State> {
-        // A store that has watches keeps one, until it is closed.
+        // A store with watches keeps a checkpoint until it is closed.
         let checkpoint = self.log.last_checkpoint().ok_or(StoreError::Closed)?;
         let (state, since, revision) = checkpoint;
-        // What has other labels now is left out at the end.
+        // Labels are checked at the end, because they can change on the way.
         let topic = self.selection.topic();
         let mut replica = Replica::new(&state, topic);
         for change in since.iter().flat_map(|entry| &entry.changes) {
@@ -389,7 +392,7 @@ impl Watch {
 
 #[cfg(all(test, loom))]
 impl Watch {
-    /// Has `waker` woken, without a look at what is pending.
+    /// Registers `waker` without checking for pending entries.
     pub(super) fn lie_down(&self, waker: Waker) {
         let mut inner = self.log.lock();
         let topic = inner.topics.get_mut(self.selection.topic());
@@ -403,7 +406,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // A model that has failed: its locks cannot be used any more.
+        // After a loom model has failed, its locks are unusable.
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
@@ -420,7 +423,7 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// A thread that sleeps in [`Watch::recv`].
+/// A thread that blocks in [`Watch::recv`].
 struct Sleeper(Thread);
 
 impl Wake for Sleeper {
