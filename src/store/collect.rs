@@ -1,17 +1,17 @@
-//! Copying many records out of a store.
+//! Copies many records out of a store.
 
 use crate::model::record::ServiceInfo;
 
 /// How many records are fetched before the first of them is cloned.
 const AHEAD: usize = 16;
 
-/// Clones what an iterator yields.
+/// Clones the records that an iterator yields.
 ///
-/// Cloning a record adds one to a counter that lies in memory of its own, and
-/// an atomic addition lets no later load start before it is done: copying one
-/// record after the other waits for each of those cache misses in turn. So a
-/// chunk of records is looked up and their counters are read first, which the
-/// processor overlaps, and then the chunk is cloned out of the cache.
+/// Cloning a record increments a counter in a separate allocation, and no later
+/// load starts before an atomic addition is done. Copying one record after the
+/// other would wait for each of these cache misses in turn. Therefore a chunk of
+/// records is looked up and their counters are read first, which the processor
+/// overlaps. Then the chunk is cloned out of the cache.
 pub(crate) fn clone_all<'a>(records: impl Iterator<Item = &'a ServiceInfo>) -> Vec<ServiceInfo> {
     let mut records = records.fuse();
     let mut copies = Vec::with_capacity(records.size_hint().0);

@@ -1,4 +1,4 @@
-//! What differs between what stood in a place of one state and what stands there in another.
+//! Compares the records under a key, or the subscribers of a group, of two states.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 
-/// The subscribers of a group with the numbers of their subscriptions, which grow in the order
-/// of subscription.
+/// The subscribers of a group with the numbers of their subscriptions. The numbers increase in
+/// the order of subscription.
 pub(crate) type Numbers = Vec<(u64, ServiceKey)>;
 
-/// The difference between what stood under a key and what stands there.
+/// Returns the difference between the old and the new record under a key.
 pub(crate) fn record(
     before: Option<&ServiceInfo>,
     after: Option<&ServiceInfo>,
@@ -30,8 +30,8 @@ pub(crate) fn record(
     }
 }
 
-/// Adds what differs in a group to those that have ended and those that have begun, by the
-/// numbers of the subscriptions: a new one has a number that was not there.
+/// Adds the differences of a group to `ended` and `begun`. A new subscription has a number that
+/// did not exist before.
 pub(crate) fn subscriptions(
     group: &str,
     before: &[(u64, ServiceKey)],

@@ -1,4 +1,4 @@
-//! [`MemoryStore`]: one thread, no synchronisation at all.
+//! [`MemoryStore`], a store for one thread, without synchronisation.
 
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
@@ -13,10 +13,10 @@ use crate::observe::Observed;
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};
 
-/// The store for one thread: hash tables, and nothing else.
+/// The store for one thread. It consists of plain hash tables.
 ///
-/// It can be sent to another thread but not shared with it, and the compiler
-/// sees to that:
+/// It can be sent to another thread but not shared with it. The compiler
+/// enforces this:
 ///
 /// ```compile_fail,E0277
 /// fn shared_by_threads<T: Sync>() {}
@@ -30,11 +30,11 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 ///
 /// # Consistency
 ///
-/// There is one thread, so every operation sees all that came before it.
+/// There is one thread, so every operation sees all earlier operations.
 ///
 /// # Inside a read closure
 ///
-/// Reads of the same store are fine; a write is refused with
+/// The closure may read the same store. A write fails with
 /// [`Reentrant`](StoreError::Reentrant), because the closure holds a reference
 /// into the tables.
 ///
@@ -53,30 +53,30 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 ///
 /// # Watches
 ///
-/// A [`Watch`] may go to another thread, where the state of this store cannot be read. So
-/// the store copies its state into the log for the first watch, and again when the log has
-/// been filled, in O(*n*) each time; where the log does not hold one commit, with each commit
-/// (see [`LogOptions`]).
+/// A [`Watch`] may move to another thread, which cannot read the state of this store.
+/// Therefore the store copies its state into the log for the first watch, and again each time
+/// the log fills up, in O(*n*) each. If the log is too small for a single commit, every commit
+/// copies the state (see [`LogOptions`]).
 #[derive(Default)]
 pub struct MemoryStore {
     state: RefCell<State>,
     options: LogOptions,
-    /// Made by the first watch.
+    /// Created by the first watch.
     log: OnceCell<OwnLog>,
     #[cfg(feature = "worker")]
     owner: Option<Box<Owner>>,
 }
 
-/// What a store does for the worker that owns it.
+/// What a store shares with the worker that owns it.
 #[cfg(feature = "worker")]
 struct Owner {
-    /// Where the revision is to be found, before watches hear of it.
+    /// The current revision. The store updates it before watches are notified.
     published: Arc<AtomicU64>,
-    /// What is to be done on another thread.
+    /// The remaining work of commits, which the worker takes over.
     left: RefCell<Vec<Aftermath>>,
 }
 
-/// The state is read from what the store has left in its log.
+/// A reader for watches that must rebuild the state from the checkpoint in the log.
 struct Elsewhere;
 
 impl ReadState for Elsewhere {
@@ -86,7 +86,7 @@ impl ReadState for Elsewhere {
 }
 
 impl MemoryStore {
-    /// An empty store. Allocates nothing.
+    /// Creates an empty store. Allocates nothing.
     pub fn new() -> MemoryStore {
         MemoryStore::default()
     }
@@ -103,7 +103,7 @@ impl MemoryStore {
         self.read(read)
     }
 
-    /// An empty store with a log of its own kind.
+    /// Creates an empty store whose log has the given options.
     pub fn with_log(options: LogOptions) -> MemoryStore {
         MemoryStore {
             options,
@@ -111,8 +111,8 @@ impl MemoryStore {
         }
     }
 
-    /// A store that a worker owns: it tells `published` its revision, and leaves it to the
-    /// worker to [take](Self::take_left) what is to be done after a commit.
+    /// Creates a store that a worker owns. The store writes its revision to `published`, and the
+    /// worker [takes](Self::take_left) the work that remains after a commit.
     #[cfg(feature = "worker")]
     pub(super) fn owned(log: Log, published: Arc<AtomicU64>) -> MemoryStore {
         let left = RefCell::default();
@@ -129,7 +129,8 @@ impl MemoryStore {
         owner.map_or_else(Vec::new, |owner| owner.left.take())
     }
 
-    /// Its name among the kinds of stores; none where a worker has it, whose caller tells.
+    /// Returns the name of this kind of store for observations, or `None` if a worker owns the
+    /// store. The handle of the worker reports its commits then.
     #[inline]
     #[cfg_attr(
         not(feature = "worker"),
@@ -165,7 +166,7 @@ impl MemoryStore {
         }
     }
 
-    // For nobody it is another function, of which nothing is left that tells.
+    // Inlined so that the instance for `Nobody` contains none of the code for changes.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
@@ -181,9 +182,9 @@ impl MemoryStore {
         let revision = tables.settle();
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
-            // Release, before watches hear of it and before the answer is sent: pairs with
-            // the Acquire load in `WorkerStore::revision`, so that whoever has either finds
-            // it there.
+            // Release, before watches are notified and before the answer is sent: pairs with
+            // the Acquire load in `WorkerStore::revision`. Everyone who has received the event
+            // or the answer sees the new revision.
             owner.published.store(revision.as_u64(), Release);
         }
         let left = telling.tell((before, revision), |log, changes| {
@@ -199,7 +200,7 @@ impl MemoryStore {
         })
     }
 
-    /// Does what is left to do when the turn is over, or leaves it to the worker.
+    /// Does the work that remains after the turn, or leaves it to the worker.
     #[inline]
     #[cfg_attr(
         not(feature = "worker"),
@@ -225,7 +226,7 @@ impl MemoryStore {
         })
     }
 
-    #[allow(clippy::unnecessary_wraps)] // the form that the methods ask for
+    #[allow(clippy::unnecessary_wraps)] // the methods require this signature
     fn own_upkeep(&self) -> Result<Upkeep> {
         Ok(self.log.get().map(|log| log.upkeep()).unwrap_or_default())
     }
