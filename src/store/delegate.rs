@@ -1,11 +1,11 @@
-//! [`delegate_store!`]: a store that is another one, but for a few methods.
+//! [`delegate_store!`], which forwards the methods of a store to another one.
 
-/// Writes the methods of [`RegistryStore`](crate::RegistryStore) by way of another
-/// store, but for those that are named behind `except`: for a store that wraps another
-/// one, and counts, caches or refuses something.
+/// Implements the methods of [`RegistryStore`](crate::RegistryStore) by forwarding them to
+/// another store, except for the methods named after `except`. It is meant for stores that
+/// wrap another one and count, cache or refuse something.
 ///
-/// It writes the provided methods, too, which a wrapper would otherwise take from the
-/// trait, and lose what the store inside does better.
+/// It also forwards the provided methods. Otherwise a wrapper would use their default
+/// implementations instead of the better ones of the inner store.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +13,7 @@
 ///     MemoryStore, RegistryStore, Result, ServiceInfo, ServiceRegistration, delegate_store,
 /// };
 ///
-/// /// Counts what is saved.
+/// /// Counts saved records.
 /// struct Counting<S> {
 ///     inner: S,
 ///     saved: AtomicU64,
@@ -35,9 +35,9 @@
 /// # Ok::<(), service_registry::StoreError>(())
 /// ```
 ///
-/// Without `except` it delegates everything: `delegate_store!(self => self.inner);`. A
-/// store inside that has no size, `*self.inner` where that is a `Box<dyn RegistryStore>`,
-/// takes `except with_service, with_view`.
+/// Without `except` it forwards everything: `delegate_store!(self => self.inner);`. An
+/// unsized inner store, such as `*self.inner` of a `Box<dyn RegistryStore>`, needs
+/// `except with_service, with_view`.
 #[macro_export]
 macro_rules! delegate_store {
     ($self:ident => $inner:expr) => {
@@ -214,7 +214,7 @@ macro_rules! delegate_store {
         });
     };
 
-    // Whether a method stands among those that are left out.
+    // Emits a method unless it is in the list of exceptions.
     (@unless $method:ident [] { $($written:tt)* }) => { $($written)* };
     (@unless save_service [save_service $($except:ident)*] $written:tt) => {};
     (@unless get_service [get_service $($except:ident)*] $written:tt) => {};

@@ -1,4 +1,4 @@
-//! Noting what a commit changes, for the log and for whoever asked.
+//! Records what a commit changes, for the log and for a caller that asks.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,41 +14,41 @@ use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::model::subscription::Subscription;
 use crate::model::time::Moment;
 
-/// Tables in a turn of writing, with what has changed in them if somebody wants to know.
+/// The tables during the turn of a writer. Records their changes if somebody needs them.
 pub(crate) struct Noted<'t, T> {
     tables: &'t mut T,
     effect: Option<&'t mut CommitEffect>,
-    /// Whether somebody has asked for the differences, which a restored store does not tell
-    /// otherwise.
+    /// Whether the caller has asked for the differences. Otherwise replacing the whole state
+    /// does not record them.
     is_asked: bool,
 }
 
-/// What a commit has led to.
+/// The result of a commit.
 pub(crate) struct Written<R> {
     pub(crate) answer: R,
     pub(crate) revision: Revision,
-    /// What it has changed, where that was asked for.
+    /// What it changed, if the caller asked for that.
     pub(crate) changes: Vec<Difference>,
 }
 
-/// Whom a turn tells of its commit: somebody, with [`Telling`], or [`Nobody`].
+/// Reports the commit of a turn: [`Telling`] does, and [`Nobody`] does nothing.
 pub(crate) trait Tell {
-    /// Has `write` change the tables, notes what it changes, and answers with what it answers.
+    /// Calls `write` to change the tables, records the changes, and returns its result.
     fn note<T, R>(
         &mut self,
         tables: &mut T,
         write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
     ) -> Result<R>;
 
-    /// Tells of a commit that can be read by now, in its turn. Answers with what is left to do
-    /// when the turn has been given back.
+    /// Reports a commit in its turn, after it becomes visible. Returns the work that remains
+    /// after the turn is released.
     fn tell(
         &mut self,
         revisions: (Revision, Revision),
         append: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath>;
 
-    /// The differences, where the caller asked for them.
+    /// Takes the differences. Empty unless the caller asked for them.
     fn asked(&mut self) -> Vec<Difference>;
 }
 
@@ -83,9 +83,9 @@ impl Tell for Nobody {
     }
 }
 
-/// What a turn does with its log.
+/// Reports the commit of a turn to the log and to the caller.
 pub(crate) struct Telling<'l> {
-    /// `None` where nothing is recorded.
+    /// `None` if the log is not recording.
     log: Option<&'l Log>,
     is_asked: bool,
     effect: CommitEffect,
@@ -93,12 +93,12 @@ pub(crate) struct Telling<'l> {
 }
 
 impl<'l> Telling<'l> {
-    /// `None` where nobody wants to know. To be made in the turn. `is_asked` has the
-    /// differences answered.
+    /// Returns `None` if nobody needs the changes. Must be called in the turn. `is_asked` means
+    /// that the caller wants the differences.
     #[inline]
     pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Option<Telling<'l>> {
         let log = log.into().filter(|log| log.is_recording());
-        // Without changes at all a build is what `.ci/hook` compares with.
+        // `.ci/hook` compares with a build that has no changes at all.
         let is_wanted = !cfg!(no_changes) && (log.is_some() || is_asked);
         is_wanted.then(|| Telling {
             log,
@@ -145,8 +145,8 @@ impl Tell for Telling<'_> {
     }
 }
 
-/// What is done where somebody wants to know, out of the way of what is done where nobody
-/// does.
+/// Runs `work`, which records or reports changes, outside the hot path of commits that nobody
+/// observes.
 #[cold]
 #[inline(never)]
 pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
@@ -172,7 +172,7 @@ impl<T: WriteTables> Noted<'_, T> {
 }
 
 impl<T: ClearTables> Noted<'_, T> {
-    /// As [`ClearTables::clear`].
+    /// Like [`ClearTables::clear`], and records the removals.
     pub(crate) fn clear(&mut self) -> impl Sized + use<T> {
         if let Some(CommitEffect {
             differences: changes,
@@ -193,8 +193,8 @@ impl<T: ClearTables> Noted<'_, T> {
     }
 }
 
-/// What one step of a commit changes in a record. Steps of one commit give it the same
-/// revision, so that only what it says tells them apart.
+/// Returns what one step of a commit changes in a record. All steps of a commit give a record
+/// the same revision, so their results can only be distinguished by content.
 fn step(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
     let is_same = before.revision() == after.revision()
         && before.incarnation() == after.incarnation()
@@ -293,7 +293,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         aside(|| {
             tables.set_health(key, status, checked_at, |known| {
                 see(known);
-                // A newer time by itself is no difference.
+                // A newer time alone is not a difference.
                 if known.status() != status {
                     let mut after = known.clone();
                     after.set_health(status, checked_at, next);

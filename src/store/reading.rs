@@ -1,9 +1,9 @@
-//! Which stores this thread is reading under a lock.
+//! Tracks which stores the current thread is reading under a lock.
 //!
-//! A store that holds something while a closure of the caller runs must notice
-//! when that closure calls the store again: it would wait for itself. Each
-//! thread keeps a stack of the stores that it is inside of. A store is
-//! known by its address, which is its own for as long as it is borrowed.
+//! A store that holds a lock while a closure of the caller runs must detect when
+//! that closure calls the store again, because the call would wait for itself.
+//! Each thread keeps a stack of the stores that it is reading. A store is
+//! identified by its address, which is unique while the store is borrowed.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -14,11 +14,11 @@ use crate::sync::thread_local;
 /// How deep read closures nest before the stack allocates.
 const SHALLOW: usize = 8;
 
-/// It has no destructor, so that it is there for destructors of other thread locals.
+/// It has no destructor, so that destructors of other thread locals can use it.
 struct Stack {
     depth: Cell<usize>,
     stores: [Cell<usize>; SHALLOW],
-    /// Those that came next. Leaks nothing: no memory is kept while it is empty.
+    /// The stores that do not fit into `stores`. Leaks nothing: it keeps no memory while it is empty.
     deep: ManuallyDrop<RefCell<Vec<usize>>>,
 }
 
@@ -32,19 +32,19 @@ thread_local! {
     };
 }
 
-/// This thread is inside a read of a store, until this is dropped.
+/// A guard that marks the current thread as reading a store until it is dropped.
 pub(super) struct Reading {
-    /// Guards are dropped in the reverse order of their making, on the thread
-    /// that made them: they live in one function and are not `Send`.
+    /// Guards are dropped in the reverse order of their creation, on the thread
+    /// that created them: they live in one function and are not `Send`.
     _not_send: std::marker::PhantomData<*const ()>,
 }
 
 impl Reading {
-    /// Enters a store that this thread is not inside of.
+    /// Marks the current thread as reading `store`.
     ///
     /// # Errors
     ///
-    /// `Reentrant` where it is.
+    /// `Reentrant` if the thread is already reading it.
     #[inline]
     pub(super) fn enter<S>(store: &S) -> Result<Reading> {
         Reading::refuse_inside(store)?;
@@ -54,7 +54,7 @@ impl Reading {
         })
     }
 
-    /// Refuses to go on inside a read of this store. O(depth of this thread's reads).
+    /// Fails with `Reentrant` if the thread is reading `store`. O(depth of this thread's reads).
     #[inline]
     pub(super) fn refuse_inside<S>(store: &S) -> Result<()> {
         STACK.with(|stack| match stack.depth.get() {
