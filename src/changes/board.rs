@@ -1,4 +1,4 @@
-//! The smallest store with a log, for the tests of this module: records without texts.
+//! [`Board`], a minimal store with a log, for the tests of this module.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::model::registration::ServiceRegistration;
 use crate::model::revision::Revision;
 use crate::sync::{Mutex, MutexGuard};
 
-/// What a board holds.
+/// The contents of a board.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) revision: Revision,
@@ -23,11 +23,11 @@ pub(super) struct Held {
     pub(super) closed: bool,
 }
 
-/// A store whose state can be read beside its turn, as that of a lock-free store can.
+/// A store whose state can be read without its turn, like that of a lock-free store.
 pub(super) struct Board {
     pub(super) log: Log,
     shared: Arc<Shared>,
-    /// Whether watches can read its state; else it leaves checkpoints in its log.
+    /// Whether watches can read its state. Otherwise it keeps checkpoints in its log.
     readable: bool,
 }
 
@@ -42,13 +42,13 @@ struct Shared {
 pub(super) enum Step {
     /// Registers pod `.1` of service `.0`.
     Register(u8, u8),
-    /// Changes something of it.
+    /// Changes the record of this pod.
     Touch(u8, u8),
-    /// Removes it.
+    /// Removes this pod.
     Remove(u8, u8),
-    /// Subscribes it to a group.
+    /// Subscribes this pod to group `.2`.
     Subscribe(u8, u8, u8),
-    /// Ends that.
+    /// Ends this subscription.
     Unsubscribe(u8, u8, u8),
 }
 
@@ -165,7 +165,7 @@ impl Board {
         self.commit_in(turn, self.log.is_recording(), steps)
     }
 
-    /// As `commit`, where whether to append has been asked before.
+    /// Like `commit`, with `recording` checked by the caller before the turn.
     #[cfg(loom)]
     pub(super) fn commit_if(&self, recording: bool, steps: &[Step]) -> Revision {
         self.commit_in(self.turn(), recording, steps)
@@ -195,7 +195,7 @@ impl Board {
         next
     }
 
-    /// Fills it anew, as from a dump.
+    /// Replaces the whole state, like restoring a dump.
     #[cfg(not(loom))]
     pub(super) fn restore(&self, steps: &[Step]) {
         let turn = self.turn();
@@ -244,7 +244,7 @@ impl Board {
         drop(aftermath);
     }
 
-    /// What is selected now, in an order of its own.
+    /// Returns the selected part of the current state in a form that can be compared.
     pub(super) fn shows(&self, selection: &Selection) -> Shown {
         Shown::of(self.held().state(selection))
     }
@@ -254,9 +254,9 @@ impl Board {
 #[derive(Debug, PartialEq, Default, Clone)]
 pub(super) struct Shown {
     pub(super) revision: Revision,
-    /// Key, revision, incarnation.
+    /// The key, revision and incarnation of each record.
     services: Vec<(String, Revision, Revision)>,
-    /// By group, in the order of subscription.
+    /// The subscribers of each group, in the order of subscription.
     subscriptions: BTreeMap<String, Vec<String>>,
 }
 
