@@ -1,8 +1,9 @@
-//! What the log and its watches promise, for loom; and twins that it rejects.
+//! Loom models of the guarantees of the log and its watches, and broken twins that loom
+//! rejects.
 //!
-//! The store is a [`Board`]: one lock, which is its turn. Commits and watches meet in
-//! nothing but the log and that turn, so that what holds here holds on every store that
-//! asks, appends and closes in its turn.
+//! The store is a [`Board`] whose turn is one lock. Commits and watches share only the log
+//! and this turn. Therefore the results hold for every store that checks the flag, appends
+//! and closes in its turn.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -28,7 +29,7 @@ fn board(options: LogOptions) -> Arc<Board> {
     Arc::new(Board::new(Log::new(options), true))
 }
 
-/// Notifies whoever waits for it.
+/// A waker that notifies the waiting thread.
 struct Bell(Notify);
 
 impl Wake for Bell {
@@ -37,7 +38,7 @@ impl Wake for Bell {
     }
 }
 
-/// As `Watch::recv_commit`, with a thread of the model.
+/// Like `Watch::recv_commit`, on a loom thread.
 pub(crate) fn recv_commit(watch: &mut Watch) -> Result<Event> {
     let bell = Arc::new(Bell(Notify::new()));
     let waker = Waker::from(bell.clone());
@@ -49,7 +50,8 @@ pub(crate) fn recv_commit(watch: &mut Watch) -> Result<Event> {
     }
 }
 
-/// Follows a store until it has seen `last`: every revision is told once, in order.
+/// Follows a store until it has seen `last`, and checks that it receives every revision once
+/// and in order.
 fn follow(mut watch: Watch, last: Revision, recv: fn(&mut Watch) -> Result<Event>) {
     let Ok(Event::State { mut revision, .. }) = recv(&mut watch) else {
         panic!("a watch begins with a state");
@@ -195,7 +197,7 @@ fn models_twin_closing_without_saying_so_leaves_sleepers_and_is_rejected() {
     close_against_sleep(close_unsaid);
 }
 
-/// Whoever sleeps is woken, and the log stays open.
+/// Wakes all waiting watches, but does not close the log.
 fn close_unsaid(board: &Board) {
     let mut wake = Wakers::new();
     for topic in board.log.lock().topics.iter_mut() {
@@ -204,7 +206,7 @@ fn close_unsaid(board: &Board) {
     wake.into_iter().for_each(Waker::wake);
 }
 
-/// Room for one entry.
+/// Space for one entry.
 const SHORT: LogOptions = LogOptions {
     bytes: 300,
     retain: Duration::ZERO,
@@ -260,7 +262,7 @@ fn models_twin_going_on_from_now_is_rejected() {
     });
 }
 
-/// The last watch `goes` while another one comes and somebody commits.
+/// The last watch ends (`goes`) while another one starts and a writer commits.
 fn last_against_first(options: LogOptions, goes: fn(Watch)) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
@@ -290,12 +292,12 @@ fn models_twin_ending_a_log_without_a_look_at_who_came_is_rejected() {
     last_against_first(LogOptions { retain, ..NO_LIMIT }, |last| {
         let log = last.log().clone();
         drop(last);
-        // As if the watch had been counted off in a turn of its own.
+        // As if the watch had been removed in a separate critical section.
         log.stop_unasked();
     });
 }
 
-/// Who is `told` of a commit looks for it.
+/// A watch that receives a commit (`told`) checks that it can read that commit.
 fn tell_against_look(tell: fn(&Board, u8), told: fn(&mut Watch) -> Option<Event>) {
     loom::model(move || {
         let board = board(NO_LIMIT);
@@ -329,7 +331,7 @@ fn models_whoever_is_told_of_a_commit_can_read_it() {
     tell_against_look(commit, sleeps);
 }
 
-/// The log is told of the first commit, and then it is made.
+/// Appends the first commit to the log before it commits.
 fn tell_first(board: &Board, pod: u8) {
     let change = Difference::Added(board::record(0, pod));
     drop(board.log.append(Revision::from(1), [change]));
@@ -348,8 +350,8 @@ fn models_twin_a_sleeper_that_is_woken_before_it_is_published_is_rejected() {
     tell_against_look(tell_first, sleeps);
 }
 
-/// A commit that changes nothing but the time of a check takes no lock of the log: what
-/// orders it is the head alone. `read` is what a reader that takes no lock can know.
+/// A commit that changes only the time of a check does not take the lock of the log. Only the
+/// head orders it. `readable` is what a reader without a lock can see.
 fn pass_against_look(order: Ordering) {
     loom::model(move || {
         let board = board(NO_LIMIT);

@@ -1,10 +1,10 @@
-//! The log that a store has.
+//! [`OwnLog`], a log that its store owns.
 
 use std::ops::Deref;
 
 use super::{Log, LogOptions};
 
-/// The log of a store, which ends with it.
+/// The log of a store. It closes when the store is dropped.
 pub(crate) struct OwnLog(Log);
 
 impl OwnLog {
@@ -30,7 +30,7 @@ impl Deref for OwnLog {
 
 impl Drop for OwnLog {
     fn drop(&mut self) {
-        // A model that has failed: its locks cannot be used any more.
+        // After a loom model has failed, its locks are unusable.
         if !(cfg!(loom) && std::thread::panicking()) {
             drop(self.0.close());
         }
