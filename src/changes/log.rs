@@ -166,7 +166,7 @@ pub(super) struct Inner {
     watches: usize,
     /// When the last watch ended, if there is none now.
     idle_since: Option<Instant>,
-    /// The number of the last watch.
+    /// The number of the newest watch.
     next: u64,
     /// The state at a revision not older than `lost`, for stores whose state a watch cannot
     /// read.
@@ -387,7 +387,8 @@ impl Log {
     /// cursor, or with a state for the returned reason. `present` is the revision in a turn
     /// after it entered.
     ///
-    /// With a cursor this scans the whole log under its lock, in O(log length).
+    /// If the topic of the watch is newer than its cursor, this scans the whole log under its
+    /// lock, in O(log length).
     pub(super) fn begin(
         &self,
         selection: &Selection,

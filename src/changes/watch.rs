@@ -73,7 +73,8 @@ impl Log {
     /// turn. It is called without the lock of the log, since every commit appends under that
     /// lock. `read` reads the state when the watch needs it.
     ///
-    /// With a cursor this scans the whole log under its lock, in O(log length).
+    /// If the topic of the watch is newer than its cursor, this scans the whole log under its
+    /// lock, in O(log length).
     ///
     /// # Errors
     ///
