@@ -28,8 +28,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The log of a store: the changes of its commits, for its watches.
 ///
-/// Every store of this crate has a log. The type is public for third-party stores, which use it
-/// as follows:
+/// Every store of this crate has a log. The type is public for third-party stores:
 ///
 /// - In the turn of each commit, call [`is_recording`](Self::is_recording). If it returns true,
 ///   call [`append`](Self::append) after the commit is visible to readers and before the next
@@ -238,8 +237,7 @@ impl Log {
     /// Records that the commit with this revision changed only the times of checks.
     #[inline]
     pub(crate) fn pass(&self, revision: Revision) {
-        // Release: pairs with the Acquire in `head`. A watch that gets this revision can read
-        // it.
+        // Release: pairs with the Acquire in `head`. A watch that gets this revision can read it.
         self.pass_in(revision, Release);
     }
 
@@ -385,10 +383,8 @@ impl Log {
 
     /// Returns where a watch that has [entered](Self::enter) begins: after the revision of its
     /// cursor, or with a state for the returned reason. `present` is the revision in a turn
-    /// after it entered.
-    ///
-    /// If the topic of the watch is newer than its cursor, this scans the whole log under its
-    /// lock, in O(log length).
+    /// after it entered. If the topic of the watch is newer than its cursor, this scans the
+    /// whole log under its lock, in O(log length).
     pub(super) fn begin(
         &self,
         selection: &Selection,

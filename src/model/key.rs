@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::error::{InvalidInput, Problem, Result, StoreError};
-use super::limits::{MAX_NAME_LEN, check_name, check_service_name, problem_of_name, refuse};
+use super::limits::{check_name, check_service_name, problem_of_name, refuse, visible};
 
 /// Checks that `key` reads `service:pod`.
 #[inline]
@@ -19,28 +19,11 @@ pub(crate) fn check_key(field: &'static str, key: &str) -> Result<(), InvalidInp
     check_key_of_any_kind(field, key)
 }
 
-/// Whether a key is what most are: of 8 to [`MAX_NAME_LEN`] bytes, visible ASCII, with a `:`
-/// that is neither the first nor the last. It looks at eight bytes at a time: a miss is not to
-/// cost much more than the look-up.
+/// Returns whether a key is like most: [`visible`], with a `:` that is neither its first nor its
+/// last byte.
 #[inline]
 fn is_plain(key: &[u8]) -> bool {
-    const ONES: u64 = u64::MAX / 0xFF;
-    const HIGH: u64 = ONES * 0x80;
-    let (Some(end), Some(first), true) = (key.last_chunk(), key.first(), key.len() <= MAX_NAME_LEN)
-    else {
-        return false;
-    };
-    let (mut odd, mut colon) = (0, 0);
-    let (words, _) = key.as_chunks();
-    for word in words.iter().chain([end]) {
-        let word = u64::from_ne_bytes(*word);
-        // The high bit of a byte tells that it is beyond `~`, or, by what it borrows, before
-        // `!`. Only above such a byte may the bit be wrong.
-        odd |= word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * u64::from(b'!'));
-        let differs = word ^ (ONES * u64::from(b':'));
-        colon |= differs.wrapping_sub(ONES) & !differs;
-    }
-    odd & HIGH == 0 && colon & HIGH != 0 && *first != b':' && end[7] != b':'
+    visible(key).is_some_and(|has_colon| has_colon && key[0] != b':' && key[key.len() - 1] != b':')
 }
 
 #[cold]
@@ -273,6 +256,7 @@ mod wire {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::MAX_NAME_LEN;
     use super::*;
 
     #[test]

@@ -41,7 +41,30 @@ pub(crate) fn check_service_name(field: &'static str, name: &str) -> Result<(), 
     refuse(field, name, problem_of_service_name(name))
 }
 
+/// Returns whether a text holds a `:`, if it has 8 to [`MAX_NAME_LEN`] bytes and all of them are
+/// visible ASCII; otherwise `None`. Looks at eight bytes at a time: every miss checks its key.
+#[inline]
+pub(super) fn visible(text: &[u8]) -> Option<bool> {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGH: u64 = ONES * 0x80;
+    let end = text.last_chunk().filter(|_| text.len() <= MAX_NAME_LEN)?;
+    let (mut odd, mut colon) = (0, 0);
+    let (words, _) = text.as_chunks();
+    for word in words.iter().chain([end]) {
+        let word = u64::from_ne_bytes(*word);
+        // The high bit of a byte tells that it is beyond `~`, or, by what it borrows, before
+        // `!`. Only above such a byte may the bit be wrong.
+        odd |= word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * u64::from(b'!'));
+        let differs = word ^ (ONES * u64::from(b':'));
+        colon |= differs.wrapping_sub(ONES) & !differs;
+    }
+    (odd & HIGH == 0).then_some(colon & HIGH != 0)
+}
+
 pub(super) fn problem_of_service_name(name: &str) -> Option<Problem> {
+    if visible(name.as_bytes()) == Some(false) {
+        return None;
+    }
     problem_of_name(name).or_else(|| name.find(':').map(|at| Problem::Colon { at }))
 }
 
