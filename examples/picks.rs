@@ -1,20 +1,20 @@
-//! Measures what it costs to pick a pod, relative to reading the pods of the service.
+//! Measures the cost of picking a pod, compared with only reading the pods of the name.
 //!
 //! ```console
 //! cargo run --release --features versioned --example picks
 //! ```
 //!
-//! prints, for services of 5, 50 and 500 pods, the cost of reading them, in two ways, and of each
-//! way to pick one. The measurements take turns in slices of a millisecond; the ratio is the median
-//! of 200 rounds. *Reading* looks at everything that a pick has to look at: status and weight of
-//! each pod, and its zone and key if the pick needs them. *Walking* looks only at the status, which
-//! is stored beside the pointer.
+//! prints, for names of 5, 50 and 500 pods, the cost of each way to pick a pod, and its ratio to
+//! two ways of reading them. They take turns in slices of a millisecond; a ratio is the median of
+//! 200 rounds. *Reading* accesses what a pick needs: the status and the weight of each pod, and its
+//! zone, its key or its metadata if the pick needs them. *Walking* accesses only the status, which
+//! is beside the pointer.
 //!
 //! ```console
 //! cargo run --release --features versioned --example picks -- WAY PODS
 //! ```
 //!
-//! runs one kind 10,000 times, for `valgrind --tool=callgrind --toggle-collect='*counted*'`.
+//! makes 10,000 picks of one kind, for `valgrind --tool=callgrind --toggle-collect='*counted*'`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -52,8 +52,8 @@ fn main() {
             let mut ways = ways(&snapshot);
             let (name, _, reading) = &ways[at];
             let (name, reading) = (*name, *reading);
-            let of = |wanted: &str| ways_at(&ways_names(&ways), wanted);
-            let (walk, read) = (of("walking"), of(reading));
+            let index_of = |wanted: &str| ways_at(&ways_names(&ways), wanted);
+            let (walk, read) = (index_of("walking"), index_of(reading));
             let [walk, read, own] = compare(&mut ways, [walk, read, at]);
             println!(
                 "{name:>18} {pods:>5} {own:>9.1} {:>11.2} {:>11.2}",
@@ -99,7 +99,7 @@ fn filled(pods: usize) -> VersionedSnapshot {
 
 const NAME: &str = "checkout";
 
-/// The name of a measurement, its work, and the reading that looks at the same fields.
+/// A name, the work, and the name of the way of reading that accesses the same fields.
 type Way<'a> = (&'static str, Work<'a>, &'static str);
 
 fn ways(view: &VersionedSnapshot) -> Vec<Way<'_>> {
@@ -154,11 +154,11 @@ fn reading(view: &VersionedSnapshot) -> Vec<Way<'_>> {
             "reading labels",
             Box::new(move |_| {
                 for pod in view.services_by_name(NAME) {
-                    let is = pod
+                    let is_equal = pod
                         .metadata()
                         .get("version")
                         .is_some_and(|v| v == black_box("2.3"));
-                    black_box((pod.status(), pod.weight(), is));
+                    black_box((pod.status(), pod.weight(), is_equal));
                 }
             }),
             "reading labels",
@@ -236,8 +236,9 @@ fn picking(view: &VersionedSnapshot) -> Vec<Way<'_>> {
     ]
 }
 
-/// Measures three ways in slices that take turns. Returns the nanoseconds of each: the median of
-/// the last, and the others so that the ratios are the medians of the ratios within a round.
+/// Measures three ways in slices that take turns, and returns the nanoseconds of each. Those of the
+/// last one are its median; those of the others make the ratios the medians of the ratios within a
+/// round.
 fn compare(ways: &mut [Way<'_>], which: [usize; 3]) -> [f64; 3] {
     const ROUNDS: usize = 200;
     let mut slice = |at: usize| {
@@ -257,7 +258,7 @@ fn compare(ways: &mut [Way<'_>], which: [usize; 3]) -> [f64; 3] {
             let at = (turn + round) % 3;
             times[at] = slice(which[at]);
         }
-        // The first rounds warm up.
+        // The first 20 rounds warm up.
         if round >= 20 {
             rounds[0].push(times[2] / times[0]);
             rounds[1].push(times[2] / times[1]);

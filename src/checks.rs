@@ -16,7 +16,7 @@ pub use probe::{HttpProbe, Probe, TcpProbe};
 
 use driver::Driver;
 
-/// Probes the pods of a registry, and records the results.
+/// Probes the registered pods and records the results.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -27,31 +27,31 @@ use driver::Driver;
 /// let registry = Registry::new(store);
 /// let checks = Checks::new(registry, HttpProbe::new(), CheckOptions::default());
 /// let running = tokio::spawn(checks.run());
-/// // Ends the checks.
+/// // ... and to stop probing:
 /// running.abort();
 /// # }
 /// ```
 ///
 /// # Guarantees
 ///
-/// - A [watch](RegistryStore::watch) tells it which pods to probe. When a pod is removed, its
-///   probes end, and a running one is dropped. The first probes of the pods that exist at the start
-///   are spread over an interval; a pod that is added later is first probed within a tenth of one.
-/// - A probe starts up to 20 ms, or a hundredth of an interval, after its time, together with
-///   others.
-/// - A late result changes nothing: it is recorded only if the pod is still the same registration,
-///   and if nobody has set another status or reported a later check while the probe ran.
-/// - A pod that is [`Draining`](crate::ServiceStatus::Draining) stays so, whatever the results.
-///   Between the thresholds a status stays as it is; the time of the check is recorded each time.
+/// - It follows the registered pods with a [watch](RegistryStore::watch). When a pod leaves, its
+///   probing stops and a running probe is dropped. The first probes of the initial pods are spread
+///   over one interval; a pod that comes later is first probed within a tenth of the interval.
+/// - A probe begins at most 20 ms or a hundredth of the interval late, whichever is less, so that
+///   probes can begin together. It begins later only if [`at_once`](CheckOptions::at_once) probes
+///   are running.
+/// - A late result changes nothing. A result is recorded only if the pod still has the same
+///   registration, and if nobody has set another status or reported a later check during the probe.
+/// - A pod that is [`Draining`](crate::ServiceStatus::Draining) stays so, whatever the result.
+///   Between the thresholds, the status stays as it is. Each result records the time of its check.
 /// - A system clock that steps back does not block checks.
 ///
 /// # Costs
 ///
-/// Each probe reads the store once; results of about the same time share one commit. O(log pods)
-/// for each probe and each pod that is added or removed. Each running probe is a task on the
-/// runtime on which this [runs](Self::run). A current-thread runtime on a thread of its own costs
-/// least: several threads wake each other.
-/// costs least: several threads wake each other.
+/// One read of the store for each probe, and one commit for all results that arrive at about the
+/// same time. O(log pods) for each probe and each pod that comes or goes. Each running probe is a
+/// task on the runtime that [runs](Self::run) the checks. A current-thread runtime on a thread of
+/// its own costs least, because several threads wake each other.
 #[derive(Clone, Debug)]
 pub struct Checks<S, P> {
     registry: Registry<S>,
@@ -71,19 +71,18 @@ impl<S: RegistryStore, P: Probe> Checks<S, P> {
         }
     }
 
-    /// Restricts the checks to a selection of pods, such as those of one service.
+    /// Restricts the checks to some pods, for example those of one service.
     #[must_use]
     pub fn with_selection(self, selection: Selection) -> Checks<S, P> {
         Checks { selection, ..self }
     }
 
-    /// Runs the checks until the store is closed. Dropping the future ends them, and drops the
-    /// running probes.
+    /// Probes until the store is closed. Dropping the future also drops the running probes.
     ///
     /// # Errors
     ///
-    /// Fails as [`RegistryStore::watch`] and the watch do. A read or a commit that fails is not
-    /// retried: the next check of the pod brings a newer result.
+    /// Fails as [`RegistryStore::watch`] does, and if the watch fails. A failed read of a pod or a
+    /// failed commit is not an error and not retried: the next check of the pod has a newer result.
     ///
     /// # Panics
     ///

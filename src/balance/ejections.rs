@@ -1,10 +1,10 @@
-//! Ejected pods, which the caller found failing.
+//! [`Ejections`]: pods that the caller found failing.
 //!
-//! An ejected pod is identified by the address of its registration, which health reports do not
-//! change. A clone of the record is kept, so that no other record gets that address. This costs one
-//! search for each pod, and nothing while no pod is ejected. The limit is checked twice: when a pod
-//! is ejected, and in each pick, since pods may have been removed in between. If the limit is
-//! exceeded then, no pod is left out, rather than an arbitrary choice of them.
+//! An ejected pod is identified by the address of its registration, which no health report changes.
+//! The list keeps a clone, so that no other record gets that address. The limit is checked twice:
+//! when a pod is ejected, and in each pick, because pods may have gone since. If a pick finds too
+//! many, it leaves out none of them, rather than an arbitrary part. A pick costs a binary search
+//! for each healthy pod, and nothing more while no pod is ejected.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -18,15 +18,15 @@ use crate::sync::atomic::AtomicUsize;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Pods that are left out for a time because a caller found them failing, whatever their health
-/// checks say.
+/// A list of pods that picks leave out for a time, because calls to them failed, whatever their
+/// health checks say.
 ///
-/// At most a fraction of the healthy pods of a service is left out, so that a caller whose own
-/// network fails does not leave out everything. If pods have been removed since, and more than that
-/// fraction would be left out, none is, until there are enough pods again.
+/// At most a fraction of the healthy pods of a name is left out, so that a caller whose own network
+/// fails does not leave out every pod. If pods have gone since, and more than that fraction would
+/// be left out, none is, until there are enough pods again.
 ///
-/// A pod that registers again counts as a new pod, and is not left out. Threads may share one value
-/// for all services: a pick takes no lock while no pod is ejected, and a shared lock otherwise.
+/// A pod that has registered again counts as a new pod, and is not left out. Threads may share one
+/// list for all names: a pick takes no lock while no pod is ejected, and a read lock otherwise.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -53,14 +53,14 @@ pub struct Ejections {
     most: f64,
     /// The length of the list.
     count: AtomicUsize,
+    /// In the order of the addresses of registrations.
     list: RwLock<Vec<Ejected>>,
 }
 
-/// An entry of the list, which is sorted by the addresses of registrations. While the entry keeps
-/// its record, no other record has that address.
+/// An ejected pod. While its record is here, no other registration has that address.
 struct Ejected {
     pod: ServiceInfo,
-    /// `None` if the end is beyond the range of the clock.
+    /// `None` if the time is beyond the range of the clock.
     until: Option<Instant>,
 }
 
@@ -70,8 +70,8 @@ fn address(pod: &ServiceInfo) -> usize {
 }
 
 impl Ejections {
-    /// Creates an empty list that leaves out at most the fraction `most` of the healthy pods of a
-    /// service: between 0, for none, and 1.
+    /// Creates an empty list. `most` is the largest fraction of the healthy pods of a name that may
+    /// be left out, between 0, for none, and 1.
     #[must_use]
     pub fn new(most: f64) -> Ejections {
         Ejections {
@@ -85,16 +85,16 @@ impl Ejections {
     #[allow(clippy::cast_precision_loss)] // far fewer than 2^53
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `healthy`
     pub(super) fn most_of(&self, healthy: usize) -> usize {
-        // The product may be slightly too small: 10 pods and 0.3 must give 3.
+        // The product of ten pods and a fraction such as 0.3 may be a little less than 3.
         (healthy as f64 * self.most + 1e-9) as usize
     }
 
-    /// Leaves out `pod`, which is one of `pods`, for `time`. Returns whether it is left out, which
-    /// it is not if that would exceed the limit. A pod that is left out already stays so until the
-    /// later of the two ends.
+    /// Ejects `pod`, which is one of `pods`, for `time`. Returns whether the pod is now left out;
+    /// `false` if too many would be. A pod that is ejected already stays so until the later of the
+    /// two ends.
     ///
-    /// O(*p*), and O(number of ejected pods): entries that have ended, or whose record has no other
-    /// clones, are removed.
+    /// O(*p* log *e*) for *p* pods and *e* ejected ones, and O(*e*): each call removes the pods
+    /// whose time is over, and those of which no other clone exists.
     pub fn eject<'p>(
         &self,
         pod: &ServiceInfo,
@@ -120,41 +120,43 @@ impl Ejections {
                         out += usize::from(Out(&list, now).has(pod));
                     }
                 }
-                let may = out < self.most_of(healthy);
-                if may {
+                let is_allowed = out < self.most_of(healthy);
+                if is_allowed {
                     let pod = pod.clone();
                     list.insert(place, Ejected { pod, until });
                 }
-                may
+                is_allowed
             }
         };
         self.count.store(list.len(), Relaxed);
         is_out
     }
 
-    /// Ends the ejection of `pod`. O(number of ejected pods).
+    /// Ends the ejection of `pod` before its time. O(ejected pods).
     pub fn readmit(&self, pod: &ServiceInfo) {
         let mut list = self.write();
         list.retain(|ejected| address(&ejected.pod) != address(pod));
         self.count.store(list.len(), Relaxed);
     }
 
-    /// Returns whether `pod` is ejected at the time `now`; a pick ignores that if the limit is
-    /// exceeded. O(log(number of ejected pods)).
+    /// Returns whether `pod` is ejected at the time `now`. (A pick does not leave it out if too
+    /// many are.) O(log ejected pods).
     pub fn is_ejected(&self, pod: &ServiceInfo, now: Instant) -> bool {
         self.read()
             .is_some_and(|guard| Out::new(&guard, now).has(pod))
     }
 
-    /// Locks the list for reading, unless it is empty.
+    /// Locks and returns the list, unless it is empty.
     pub(super) fn read(&self) -> Option<Guard<'_>> {
-        // Relaxed: a late reader picks as it would have a moment before. The lock orders the list.
+        // Relaxed: a pick that reads a stale count behaves as if it had run a moment earlier. The
+        // lock orders the list.
         (self.count.load(Relaxed) > 0)
             .then(|| Guard(self.list.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Vec<Ejected>> {
-        // The caller's `pods` may have panicked. The list is still consistent then.
+        // If the lock is poisoned, a caller's `pods` has panicked, before `eject` inserted a pod:
+        // the list is whole.
         self.list.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -165,10 +167,10 @@ impl Ejected {
     }
 }
 
-/// The list, locked for reading.
+/// The list, locked.
 pub(super) struct Guard<'e>(RwLockReadGuard<'e, Vec<Ejected>>);
 
-/// The pods that are ejected at a given time.
+/// The pods that are ejected at a time.
 #[derive(Clone, Copy)]
 pub(super) struct Out<'e>(&'e [Ejected], Instant);
 

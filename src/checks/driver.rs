@@ -1,11 +1,11 @@
-//! [`Driver`]: decides when to probe which pod, and records the results.
+//! [`Driver`]: schedules the probes and records their results.
 //!
-//! A probe is a task, so that a panic counts as a failure, and a probe that is no longer needed can
-//! be dropped. The driver wakes up once for all probes that are due within 20 ms, since waking a
-//! thread is what costs. A result has the time at which its probe began, but not an earlier one
-//! than the check before: a check that was reported in the meantime wins, and a clock that was set
-//! back blocks nothing. If the store cannot be read, the pod is queued again for an interval later;
-//! only a closed store ends the driver.
+//! Each probe is a task, so that a panic counts as a failure, and a probe of a pod that has left
+//! can be dropped. The driver wakes once for all probes that are due within 20 ms, because waking a
+//! thread is the largest cost. A result has the time at which its probe began, but never an earlier
+//! time than the check before. So a check that was reported meanwhile wins, and a clock that was
+//! set back does not block checks. If the store cannot be read, the pod is queued again, one
+//! interval later. Only a closed store or a failed watch ends the driver.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -33,11 +33,11 @@ use crate::model::status::ServiceStatus;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 
-/// The maximum delay of a probe.
+/// The longest time by which a probe may begin late.
 const LONGEST_NAP: Duration = Duration::from_millis(20);
-/// With shorter intervals, the checks would occupy a processor without a pause.
+/// Checks without a pause would occupy a processor.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
-/// Longer intervals would overflow the clock.
+/// Keeps `Instant` additions from overflowing.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Driver<S, P> {
@@ -46,35 +46,34 @@ pub(super) struct Driver<S, P> {
     options: CheckOptions,
     watch: Watch,
     pods: HashMap<ServiceKey, Pod, RandomState>,
-    /// The pods that wait for their next probe, soonest first. Pods with a running probe are not in
-    /// it.
+    /// The pods by the time of their next probe, except those whose probe is running.
     queue: BTreeSet<(Instant, ServiceKey)>,
     under_way: HashMap<Id, UnderWay, RandomState>,
     /// The running probes. Each returns whether it succeeded.
     probes: JoinSet<bool>,
-    /// Ends `nap` after the first probe of the queue is due.
+    /// Ends a nap after the first pod of the queue is due.
     sleep: Pin<Box<Sleep>>,
     nap: Duration,
-    /// When `sleep` last ended.
+    /// The time when `sleep` last ended.
     awake: Instant,
     chance: Chance,
 }
 
 struct Pod {
     incarnation: Revision,
-    /// The number of consecutive probes that succeeded, or, if negative, that failed.
+    /// The number of consecutive probes that succeeded or, if negative, that failed.
     streak: i64,
     probe: ProbeState,
 }
 
-/// Whether the next probe of a pod is waiting or running.
+/// Whether the next probe of a pod waits or runs.
 enum ProbeState {
-    /// In the queue until this time.
+    /// The pod is in the queue, with this time.
     Scheduled(Instant),
     Running(AbortHandle),
 }
 
-/// A running probe, and the record that it was started with.
+/// A running probe, and the state of its pod's record when it began.
 struct UnderWay {
     key: ServiceKey,
     begun: Instant,
@@ -83,18 +82,18 @@ struct UnderWay {
     checked_at: SystemTime,
 }
 
-/// A source of random numbers, for jitter.
+/// Random numbers, for jitter.
 struct Chance {
     state: RandomState,
     drawn: u64,
 }
 
 impl Chance {
-    /// Returns a random duration between zero and `most`, evenly distributed.
+    /// Returns a duration below `most`, uniformly at random.
     fn part(&mut self, most: Duration) -> Duration {
         self.drawn += 1;
         let random = self.state.hash_one(self.drawn) >> 11;
-        #[allow(clippy::cast_precision_loss)] // `random` has 53 bits
+        #[allow(clippy::cast_precision_loss)] // it has 53 bits
         most.mul_f64(random as f64 / (1_u64 << 53) as f64)
     }
 }
@@ -147,7 +146,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
     }
 
-    /// Waits for the next event: a change of the store, probes that have ended, or a probe that is
+    /// Returns what comes first: an event of the watch, probes that have ended, or a probe that is
     /// due.
     fn step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if let Poll::Ready(event) = self.watch.poll_recv(context) {
@@ -157,8 +156,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         while let Poll::Ready(Some(ended)) = self.probes.poll_join_next_with_id(context) {
             found.push(match ended {
                 Ok((id, is_well)) => (id, Some(is_well)),
-                // A panic counts as a failure. A running task is only cancelled by a runtime that
-                // shuts down, which says nothing about its pod.
+                // A panic is a failure. Any other error means that the runtime shuts down and has
+                // cancelled the probe, which tells nothing about the pod.
                 Err(error) => (error.id(), error.is_panic().then_some(false)),
             });
         }
@@ -167,9 +166,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         match self.queue.first() {
             Some((first, _)) if self.probes.len() < self.options.at_once.max(1) => {
-                // Starts at once what was due at the last wake-up. For anything later it sleeps a
-                // nap longer than necessary: others become due meanwhile, so the thread is woken,
-                // and the store commits, once for all of them.
+                // Sleeps a nap longer than until the first is due. By then, others are due as well,
+                // and share one wake-up and one commit.
                 let until = *first + self.nap;
                 if *first <= self.awake {
                     return Poll::Ready(Step::Due);
@@ -235,7 +233,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         self.enqueue(key, first);
     }
 
-    /// Queues the next probe of a pod that is not in the queue.
+    /// Queues a pod that is not in the queue.
     fn enqueue(&mut self, key: &ServiceKey, at: Instant) {
         if let Some(pod) = self.pods.get_mut(key) {
             pod.probe = ProbeState::Scheduled(at);
@@ -256,17 +254,17 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
     }
 
-    /// Starts the first probe in the queue.
+    /// Begins the probe that is due.
     fn begin_due(&mut self) -> Result<()> {
         let Some((at, key)) = self.queue.pop_first() else {
             return Ok(());
         };
-        // The current record: the watch does not report times of checks.
+        // The current record, because the watch does not report the times of checks.
         let service = match self.registry.find_service(&key) {
             Ok(Some(service)) => service,
             Err(StoreError::Closed) => return Err(StoreError::Closed),
-            // The pod was removed, which the watch will report, or the store cannot be read now.
-            // The pod must stay in the queue until then.
+            // The pod has left, and the watch will report it, or the store cannot be read now. In
+            // both cases the pod must stay in the queue.
             Ok(None) | Err(_) => {
                 let next = self.next_after(at);
                 self.enqueue(&key, next);
@@ -277,7 +275,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             return Ok(());
         };
         if pod.incarnation != service.incarnation() {
-            // As if the watch had reported it already.
+            // Anticipates the event of the watch.
             pod.incarnation = service.incarnation();
             pod.streak = 0;
         }
@@ -287,8 +285,9 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             begun: Instant::now(),
             revision: service.revision(),
             status: service.status(),
-            // Not earlier than the stored check, so that a clock that steps back does not block the
-            // pod; and not later than the start, so that a check in the meantime wins.
+            // Not earlier than the last check, so that a clock that steps back does not block
+            // checks; otherwise the beginning of the probe, so that a check reported meanwhile
+            // wins.
             checked_at: service
                 .last_health_check()
                 .map_or(now, |last| last.max(now)),
@@ -330,8 +329,8 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
                 _ if -pod.streak >= i64::from(fall.max(1)) => ServiceStatus::Unhealthy,
                 status => status,
             };
-            // The revision differs if the pod has registered again, or if its status was set by
-            // others.
+            // The revision is another one if the pod has registered again, or if somebody else has
+            // set its status.
             let expected = Expected::Revision(ended.revision);
             batch.update_health_if(&ended.key, expected, status, ended.checked_at);
             let next = self.next_after(ended.begun);
@@ -339,7 +338,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
         }
         match self.registry.commit(batch) {
             Err(StoreError::Closed) => Err(StoreError::Closed),
-            // The next check brings a newer result.
+            // The next check has a newer result.
             _ => Ok(()),
         }
     }

@@ -170,7 +170,7 @@ impl Adapter {
             match &answer {
                 _ if revision != next => {}
                 Ok(Some(before)) => {
-                    differences.push(Difference::changed(before.clone(), after.clone()))
+                    differences.push(Difference::changed(before.clone(), after.clone()));
                 }
                 _ => differences.push(Difference::Added(after.clone())),
             }
