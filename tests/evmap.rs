@@ -14,11 +14,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use service_registry::{
-    Batch, EvmapStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
-    StoreError, StoreStats,
+    EvmapStore, RegistryStore, Result, ServiceInfo, ServiceStatus, StoreError, delegate_store,
 };
 use support::failing::{failure, must_hang};
 use support::late::LATE;
@@ -307,40 +306,8 @@ mod twins {
                 resume_unwind(panic)
             })
         }
-        fn revision(&self) -> Revision {
-            self.inner.revision()
-        }
-        fn commit(&self, batch: Batch) -> Result<Revision> {
-            self.inner.commit(batch)
-        }
-        fn save_service(&self, service: ServiceInfo) -> Result<()> {
-            self.inner.save_service(service)
-        }
-        fn update_health_status(
-            &self,
-            key: &str,
-            status: ServiceStatus,
-            checked_at: SystemTime,
-        ) -> Result<service_registry::HealthUpdate> {
-            self.inner.update_health_status(key, status, checked_at)
-        }
-        fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-            self.inner.take_service(key)
-        }
-        fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-            self.inner.add_subscription(subscriber_key, service_group)
-        }
-        fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-            self.inner
-                .remove_subscription(subscriber_key, service_group)
-        }
-        fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-            self.inner.remove_all_subscriptions(subscriber_key)
-        }
-        fn clear(&self) -> Result<()> {
-            self.inner.clear()
-        }
-        forward_required!(reads self => self.inner);
+
+        delegate_store!(self => self.inner; except delete_service, close, with_service, visit_service);
     }
 
     #[test]

@@ -24,13 +24,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet as StdSet;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashSet;
 use service_registry::{
     Batch, Change, MAX_NAME_LEN, MemoryStore, RegistryStore, Result, Revision, ServiceInfo,
-    ServiceKey, ServiceStatus, StoreStats,
+    ServiceKey, StoreStats, delegate_store,
 };
 use support::dice;
 
@@ -541,16 +541,13 @@ impl Fixed {
 }
 
 impl RegistryStore for Fixed {
-    forward_required!(reads self => self.inner);
-    forward_required!(writes self => self.inner);
-    fn revision(&self) -> Revision {
-        self.inner.revision()
-    }
     fn commit(&self, batch: Batch) -> Result<Revision> {
         let indexed = batch.changes().iter().filter_map(self.of);
         self.index.borrow_mut().extend(indexed.map(Box::from));
         self.inner.commit(batch)
     }
+
+    delegate_store!(self => self.inner; except commit, commit_changes);
 }
 
 #[test]

@@ -114,45 +114,48 @@ fn what_there_is_is_reported(store: &impl RegistryStore, is_versioned: bool) {
     assert_eq!(ours::report("here", store), Err(StoreError::Closed));
 }
 
-macro_rules! every_kind {
-    ($($feature:literal $module:ident $kind:literal $store:ident $is_versioned:literal;)+) => {$(
+macro_rules! told {
+    ($kind:expr, $store:ident) => {
+        use service_registry::$store;
+
+        #[test]
+        fn commits_are_counted_and_timed() {
+            super::commits_are_counted_and_timed(&$store::new(), $kind);
+        }
+
+        #[test]
+        fn a_recorder_may_call_the_store() {
+            crate::support::within(crate::support::PATIENCE, || {
+                super::a_recorder_may_call_the_store(&$store::new());
+            });
+        }
+
+        #[test]
+        fn a_recorder_that_panics_makes_no_gap() {
+            super::a_recorder_that_panics_makes_no_gap(&$store::new());
+        }
+
+        #[test]
+        fn what_there_is_is_reported() {
+            super::what_there_is_is_reported(&$store::new(), $kind == "versioned");
+        }
+    };
+}
+
+mod memory {
+    told!("memory", MemoryStore);
+}
+
+macro_rules! shared {
+    ($feature:literal $module:ident $kind:ident $store:ident) => {
         #[cfg(feature = $feature)]
         mod $module {
-            use service_registry::$store;
-
-            #[test]
-            fn commits_are_counted_and_timed() {
-                super::commits_are_counted_and_timed(&$store::new(), $kind);
-            }
-
-            #[test]
-            fn a_recorder_may_call_the_store() {
-                crate::support::within(crate::support::PATIENCE, || {
-                    super::a_recorder_may_call_the_store(&$store::new());
-                });
-            }
-
-            #[test]
-            fn a_recorder_that_panics_makes_no_gap() {
-                super::a_recorder_that_panics_makes_no_gap(&$store::new());
-            }
-
-            #[test]
-            fn what_there_is_is_reported() {
-                super::what_there_is_is_reported(&$store::new(), $is_versioned);
-            }
+            told!($feature, $store);
         }
-    )+};
+    };
 }
 
-every_kind! {
-    "metrics" memory "memory" MemoryStore false;
-    "worker" worker "worker" WorkerStore false;
-    "thread-safe" thread_safe "thread-safe" ThreadSafeMemoryStore false;
-    "evmap" evmap "evmap" EvmapStore false;
-    "snapshot" snapshot "snapshot" SnapshotStore false;
-    "versioned" versioned "versioned" VersionedStore true;
-}
+shared_stores!(shared);
 
 #[cfg(feature = "versioned")]
 #[test]

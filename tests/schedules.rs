@@ -264,7 +264,7 @@ impl OneLock {
 }
 
 impl RegistryStore for OneLock {
-    forward_required!(self => self.inner());
+    forward_required!(self => *self.inner());
 }
 
 #[test]
@@ -336,8 +336,8 @@ impl RegistryStore for Torn {
         let revision = self.inner().revision().as_u64();
         revision.wrapping_sub(self.surplus.load(SeqCst)).into()
     }
-    forward_required!(writes self => self.inner());
-    forward_required!(reads self => self.inner());
+
+    forward_required!(self => *self.inner(); except commit, commit_changes, revision);
 }
 
 #[test]
@@ -372,34 +372,8 @@ impl RegistryStore for Wrapping {
             }
         }
     }
-    fn visit_view(&self, visit: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
-        self.inner().visit_view(visit)
-    }
-    fn revision(&self) -> Revision {
-        self.inner().revision()
-    }
-    fn commit(&self, batch: Batch) -> Result<Revision> {
-        self.inner().commit(batch)
-    }
-    fn get_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner().get_service(key)
-    }
-    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
-        self.inner().get_services_by_name(service_name)
-    }
-    fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
-        self.inner().get_all_services()
-    }
-    fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
-        self.inner().get_subscribers(service_group)
-    }
-    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
-        self.inner().get_subscriber_services(service_group)
-    }
-    fn ping(&self) -> Result<()> {
-        self.inner().ping()
-    }
-    forward_required!(writes self => self.inner());
+
+    forward_required!(self => *self.inner(); except stats);
 }
 
 #[test]
@@ -543,41 +517,8 @@ impl RegistryStore for Flagged {
     fn revision(&self) -> Revision {
         self.inner.inner().revision()
     }
-    fn commit(&self, batch: Batch) -> Result<Revision> {
-        self.inner()?.commit(batch)
-    }
-    fn save_service(&self, service: ServiceInfo) -> Result<()> {
-        self.inner()?.save_service(service)
-    }
-    fn delete_service(&self, key: &str) -> Result<()> {
-        self.inner()?.delete_service(key)
-    }
-    fn update_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<HealthUpdate> {
-        self.inner()?.update_health_status(key, status, checked_at)
-    }
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner()?.take_service(key)
-    }
-    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner()?
-            .add_subscription(subscriber_key, service_group)
-    }
-    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner()?
-            .remove_subscription(subscriber_key, service_group)
-    }
-    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-        self.inner()?.remove_all_subscriptions(subscriber_key)
-    }
-    fn clear(&self) -> Result<()> {
-        self.inner()?.clear()
-    }
-    forward_required!(reads self => self.inner()?);
+
+    forward_required!(self => *self.inner()?; except close, revision);
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 #![cfg(not(shuttle))]
 
+#[macro_use]
+mod support;
+
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -71,19 +74,13 @@ fn commits_are_told(store: impl RegistryStore, kind: &str) {
 #[test]
 fn commits_of_a_store_are_told() {
     commits_are_told(MemoryStore::new(), "memory");
-    #[cfg(feature = "thread-safe")]
-    commits_are_told(
-        service_registry::ThreadSafeMemoryStore::new(),
-        "thread-safe",
-    );
-    #[cfg(feature = "worker")]
-    commits_are_told(service_registry::WorkerStore::new(), "worker");
-    #[cfg(feature = "evmap")]
-    commits_are_told(service_registry::EvmapStore::new(), "evmap");
-    #[cfg(feature = "snapshot")]
-    commits_are_told(service_registry::SnapshotStore::new(), "snapshot");
-    #[cfg(feature = "versioned")]
-    commits_are_told(service_registry::VersionedStore::new(), "versioned");
+    macro_rules! told {
+        ($feature:literal $module:ident $kind:ident $store:ident) => {
+            #[cfg(feature = $feature)]
+            commits_are_told(service_registry::$store::new(), $feature);
+        };
+    }
+    shared_stores!(told);
 }
 
 #[test]

@@ -395,10 +395,6 @@ impl RegistryStore for Broken {
         }
     }
 
-    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
-        self.inner().get_services_by_name(service_name)
-    }
-
     fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
         let all = self.inner().get_all_services()?;
         if self.has(Fault::TornScan) {
@@ -494,25 +490,12 @@ impl RegistryStore for Broken {
         }
     }
 
-    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner()
-            .remove_subscription(subscriber_key, service_group)
-    }
-
-    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-        self.inner().remove_all_subscriptions(subscriber_key)
-    }
-
     fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
         let mut subscribers = self.inner().get_subscribers(service_group)?;
         if self.has(Fault::SubscribersAreSorted) {
             subscribers.sort();
         }
         Ok(subscribers)
-    }
-
-    fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
-        self.inner().get_subscriber_services(service_group)
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
@@ -685,14 +668,6 @@ impl RegistryStore for Broken {
         }
     }
 
-    fn stats(&self) -> Result<StoreStats> {
-        self.inner().stats()
-    }
-
-    fn ping(&self) -> Result<()> {
-        self.inner().ping()
-    }
-
     fn close(&self) -> Result<()> {
         if self.has(Fault::CloseForgetsWhatItAccepted) && self.inner().ping().is_ok() {
             let inner = self.inner();
@@ -722,6 +697,10 @@ impl RegistryStore for Broken {
             }
         }
     }
+
+    forward_required!(self => *self.inner(); except save_service, get_service, get_all_services, delete_service,
+        update_health_status, add_subscription, get_subscribers, visit_view, commit_changes, commit,
+        revision, take_service, clear, close);
 }
 
 /// Locks every index by itself, as a first attempt would.
@@ -759,30 +738,6 @@ impl ThreeLocks {
 }
 
 impl RegistryStore for ThreeLocks {
-    fn save_service(&self, service: ServiceInfo) -> Result<()> {
-        self.rest.lock().unwrap().save_service(service)
-    }
-    fn get_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.rest.lock().unwrap().get_service(key)
-    }
-    fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
-        self.rest.lock().unwrap().get_services_by_name(service_name)
-    }
-    fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
-        self.rest.lock().unwrap().get_all_services()
-    }
-    fn delete_service(&self, key: &str) -> Result<()> {
-        self.rest.lock().unwrap().delete_service(key)
-    }
-    fn update_health_status(
-        &self,
-        key: &str,
-        status: ServiceStatus,
-        checked_at: SystemTime,
-    ) -> Result<HealthUpdate> {
-        let rest = self.rest.lock().unwrap();
-        rest.update_health_status(key, status, checked_at)
-    }
     fn take_service(&self, key: &str) -> Result<ServiceInfo> {
         let taken = self.get_service(key)?;
         self.delete_service(key)?;
@@ -835,9 +790,6 @@ impl RegistryStore for ThreeLocks {
             .filter_map(|key| rest.get_service(key).ok());
         Ok(services.collect())
     }
-    fn visit_view(&self, _: &mut dyn FnMut(&dyn service_registry::DynView)) -> Result<()> {
-        unimplemented!("not used here")
-    }
     fn commit(&self, batch: Batch) -> Result<Revision> {
         for change in batch {
             match change {
@@ -857,9 +809,6 @@ impl RegistryStore for ThreeLocks {
         }
         Ok(self.revision())
     }
-    fn revision(&self) -> Revision {
-        Revision::ZERO
-    }
     fn clear(&self) -> Result<()> {
         self.groups.write().unwrap().clear();
         self.subscribers.write().unwrap().clear();
@@ -871,12 +820,11 @@ impl RegistryStore for ThreeLocks {
         let services = self.rest.lock().unwrap().stats()?.services;
         Ok(StoreStats::new(services, subscriptions))
     }
-    fn ping(&self) -> Result<()> {
-        Ok(())
-    }
-    fn close(&self) -> Result<()> {
-        self.rest.lock().unwrap().close()
-    }
+
+    forward_required!(self => *self.rest.lock().unwrap(); except take_service, add_subscription,
+        remove_subscription, remove_all_subscriptions, get_subscribers, get_subscriber_services, commit,
+        commit_changes,
+        clear, stats);
 }
 
 macro_rules! noticed {

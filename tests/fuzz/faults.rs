@@ -3,10 +3,8 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
-use service_registry::changes::{Cursor, Selection, Watch};
 use service_registry::{
-    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
-    StoreStats,
+    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceStatus, delegate_store,
 };
 
 use crate::against_each_other::{Odd, answer_alike};
@@ -51,16 +49,6 @@ impl Faulty {
 }
 
 impl RegistryStore for Faulty {
-    forward_required!(reads self => self.inner);
-    fn revision(&self) -> Revision {
-        self.inner.revision()
-    }
-    fn watch(&self, selection: Selection) -> Result<Watch> {
-        self.inner.watch(selection)
-    }
-    fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
-        self.inner.watch_from(selection, cursor)
-    }
     fn commit(&self, batch: Batch) -> Result<Revision> {
         let first = batch.changes().first().cloned();
         let committed = self.inner.commit(batch);
@@ -91,9 +79,6 @@ impl RegistryStore for Faulty {
         self.comes(u8::from(updated.is_ok()));
         updated
     }
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner.take_service(key)
-    }
     fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
         if self.comes(3) {
             return Ok(());
@@ -112,12 +97,9 @@ impl RegistryStore for Faulty {
         self.comes(0);
         self.inner.remove_all_subscriptions(subscriber_key)
     }
-    fn clear(&self) -> Result<()> {
-        self.inner.clear()
-    }
-    fn close(&self) -> Result<()> {
-        self.inner.close()
-    }
+
+    delegate_store!(self => self.inner; except commit, commit_changes, save_service, delete_service,
+        update_health_status, add_subscription, remove_subscription, remove_all_subscriptions);
 }
 
 #[test]

@@ -8,10 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use service_registry::{
-    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
-    StoreStats,
-};
+use service_registry::{Batch, MemoryStore, RegistryStore, Result, Revision, ServiceStatus};
 
 use crate::heap::alone;
 use crate::support::PATIENCE;
@@ -62,12 +59,6 @@ impl<const UNTRUE: bool> Soaked for Faulty<UNTRUE> {
 }
 
 impl<const UNTRUE: bool> RegistryStore for Faulty<UNTRUE> {
-    fn save_service(&self, service: ServiceInfo) -> Result<()> {
-        self.inner().save_service(service)
-    }
-    fn delete_service(&self, key: &str) -> Result<()> {
-        self.inner().delete_service(key)
-    }
     fn update_health_status(
         &self,
         key: &str,
@@ -80,16 +71,6 @@ impl<const UNTRUE: bool> RegistryStore for Faulty<UNTRUE> {
             return Ok(service_registry::HealthUpdate::Applied { before });
         }
         self.inner().update_health_status(key, status, checked_at)
-    }
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner().take_service(key)
-    }
-    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner().add_subscription(subscriber_key, service_group)
-    }
-    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner()
-            .remove_subscription(subscriber_key, service_group)
     }
     fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
         if self.fault == Fault::RemovesNothing {
@@ -104,16 +85,9 @@ impl<const UNTRUE: bool> RegistryStore for Faulty<UNTRUE> {
         }
         self.inner().commit(batch)
     }
-    fn clear(&self) -> Result<()> {
-        self.inner().clear()
-    }
-    fn close(&self) -> Result<()> {
-        self.inner().close()
-    }
-    fn revision(&self) -> Revision {
-        self.inner().revision()
-    }
-    forward_required!(reads self => self.inner());
+
+    forward_required!(self => *self.inner(); except update_health_status, remove_all_subscriptions,
+        commit, commit_changes);
 }
 
 /// Runs a soak until a check fails, or patience is at an end.

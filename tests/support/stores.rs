@@ -1,11 +1,6 @@
 //! The stores under test.
 
-use std::time::SystemTime;
-
-use service_registry::{
-    Batch, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey, ServiceStatus,
-    StoreStats,
-};
+use service_registry::{MemoryStore, RegistryStore};
 
 /// Hands every store that threads can share to `$with`, as
 /// `feature module Store = how to make one;`. The only list of them in the
@@ -32,87 +27,27 @@ impl Required {
     }
 }
 
-/// Writes the required methods of a store by way of another one: all of them,
-/// or those that read, without `revision`, or those that write, without `commit`.
+/// Writes what the trait requires, and `commit_changes`, by way of another store, but for what
+/// stands behind `except`; the provided methods stay those of the trait, so that a fault in what
+/// they call shows in them. `reads` and `writes` write a half each, without the commits and the
+/// revision.
 macro_rules! forward_required {
-    ($self:ident => $inner:expr) => {
-        fn revision(&$self) -> Revision {
-            $inner.revision()
-        }
-        fn commit(&$self, batch: Batch) -> Result<Revision> {
-            $inner.commit(batch)
-        }
-        fn commit_changes(
-            &$self,
-            batch: Batch,
-        ) -> Result<(Revision, Vec<service_registry::changes::Difference>)> {
-            $inner.commit_changes(batch)
-        }
-        forward_required!(writes $self => $inner);
-        forward_required!(reads $self => $inner);
+    ($self:ident => $inner:expr $(; except $($except:ident),+)?) => {
+        service_registry::delegate_store!($self => $inner; except
+            find_service, contains_service, watch, watch_from, upkeep, with_service, visit_service,
+            with_view $($(, $except)+)?);
     };
-    (writes $self:ident => $inner:expr) => {
-        fn save_service(&$self, service: ServiceInfo) -> Result<()> {
-            $inner.save_service(service)
-        }
-        fn delete_service(&$self, key: &str) -> Result<()> {
-            $inner.delete_service(key)
-        }
-        fn update_health_status(
-            &$self,
-            key: &str,
-            status: ServiceStatus,
-            checked_at: SystemTime,
-        ) -> Result<service_registry::HealthUpdate> {
-            $inner.update_health_status(key, status, checked_at)
-        }
-        fn take_service(&$self, key: &str) -> Result<ServiceInfo> {
-            $inner.take_service(key)
-        }
-        fn add_subscription(&$self, subscriber_key: &str, service_group: &str) -> Result<()> {
-            $inner.add_subscription(subscriber_key, service_group)
-        }
-        fn remove_subscription(&$self, subscriber_key: &str, service_group: &str) -> Result<()> {
-            $inner.remove_subscription(subscriber_key, service_group)
-        }
-        fn remove_all_subscriptions(&$self, subscriber_key: &str) -> Result<()> {
-            $inner.remove_all_subscriptions(subscriber_key)
-        }
-        fn clear(&$self) -> Result<()> {
-            $inner.clear()
-        }
-        fn close(&$self) -> Result<()> {
-            $inner.close()
-        }
+    (reads $self:ident => $inner:expr $(; except $($except:ident),+)?) => {
+        forward_required!($self => $inner; except
+            commit, commit_changes, revision, save_service, delete_service, update_health_status,
+            take_service, add_subscription, remove_subscription, remove_all_subscriptions, clear,
+            close $($(, $except)+)?);
     };
-    (reads $self:ident => $inner:expr) => {
-        fn visit_view(
-            &$self,
-            visit: &mut dyn FnMut(&dyn service_registry::DynView),
-        ) -> Result<()> {
-            $inner.visit_view(visit)
-        }
-        fn get_service(&$self, key: &str) -> Result<ServiceInfo> {
-            $inner.get_service(key)
-        }
-        fn get_services_by_name(&$self, service_name: &str) -> Result<Vec<ServiceInfo>> {
-            $inner.get_services_by_name(service_name)
-        }
-        fn get_all_services(&$self) -> Result<Vec<ServiceInfo>> {
-            $inner.get_all_services()
-        }
-        fn get_subscribers(&$self, service_group: &str) -> Result<Vec<ServiceKey>> {
-            $inner.get_subscribers(service_group)
-        }
-        fn get_subscriber_services(&$self, service_group: &str) -> Result<Vec<ServiceInfo>> {
-            $inner.get_subscriber_services(service_group)
-        }
-        fn stats(&$self) -> Result<StoreStats> {
-            $inner.stats()
-        }
-        fn ping(&$self) -> Result<()> {
-            $inner.ping()
-        }
+    (writes $self:ident => $inner:expr $(; except $($except:ident),+)?) => {
+        forward_required!($self => $inner; except
+            commit, commit_changes, revision, visit_view, get_service, get_services_by_name,
+            get_all_services, get_subscribers, get_subscriber_services, stats, ping
+            $($(, $except)+)?);
     };
 }
 

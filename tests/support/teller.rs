@@ -9,7 +9,7 @@ use service_registry::changes::{
 };
 use service_registry::{
     Batch, DynView, MemoryStore, RegistryStore, RegistryView, Result, Revision, ServiceInfo,
-    ServiceKey, ServiceStatus, StoreStats,
+    ServiceStatus,
 };
 
 #[cfg(not(shuttle))]
@@ -232,5 +232,5 @@ impl RegistryStore for Teller {
         }
         Ok(())
     }
-    forward_required!(reads self => self.shown());
+    forward_required!(reads self => *self.shown());
 }

@@ -7,10 +7,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use service_registry::changes::{Difference, Selection, Watch};
+use service_registry::changes::Difference;
 use service_registry::{
     Batch, Change, RegistryStore, RegistryView, Result, Revision, ServiceInfo, ServiceKey,
     ServiceStatus, Snapshot, SnapshotReader, SnapshotStore, Snapshots, StoreError, StoreStats,
+    delegate_store,
 };
 
 use super::views::Views;
@@ -183,21 +184,6 @@ impl RegistryStore for Twin {
             _ => self.inner.commit(batch),
         }
     }
-    fn watch(&self, selection: Selection) -> Result<Watch> {
-        self.inner.watch(selection)
-    }
-    fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
-        self.inner.commit_changes(batch)
-    }
-    fn revision(&self) -> Revision {
-        self.inner.revision()
-    }
-    fn save_service(&self, service: ServiceInfo) -> Result<()> {
-        self.inner.save_service(service)
-    }
-    fn delete_service(&self, key: &str) -> Result<()> {
-        self.inner.delete_service(key)
-    }
     fn update_health_status(
         &self,
         key: &str,
@@ -220,27 +206,12 @@ impl RegistryStore for Twin {
         }
         self.inner.update_health_status(key, status, checked_at)
     }
-    fn take_service(&self, key: &str) -> Result<ServiceInfo> {
-        self.inner.take_service(key)
-    }
-    fn add_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner.add_subscription(subscriber_key, service_group)
-    }
-    fn remove_subscription(&self, subscriber_key: &str, service_group: &str) -> Result<()> {
-        self.inner
-            .remove_subscription(subscriber_key, service_group)
-    }
-    fn remove_all_subscriptions(&self, subscriber_key: &str) -> Result<()> {
-        self.inner.remove_all_subscriptions(subscriber_key)
-    }
-    fn clear(&self) -> Result<()> {
-        self.inner.clear()
-    }
     fn close(&self) -> Result<()> {
         self.gone.store(true, SeqCst);
         self.inner.close()
     }
-    forward_required!(reads self => self.inner);
+
+    delegate_store!(self => self.inner; except commit, update_health_status, close);
 }
 
 #[derive(Clone, Debug)]
