@@ -96,8 +96,8 @@ impl Table {
     /// Removes the lease of a pod that is no longer registered.
     pub(super) fn forget(&mut self, key: &str, incarnation: Revision) {
         let known = self.get(key);
-        let of_it = known.filter(|known| known.incarnation == incarnation);
-        if let Some(slot) = of_it.cloned() {
+        let matching = known.filter(|known| known.incarnation == incarnation);
+        if let Some(slot) = matching.cloned() {
             self.remove(&slot);
         }
     }

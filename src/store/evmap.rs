@@ -188,10 +188,10 @@ impl EvmapStore {
         let answer = telling.note(writer, write)?;
         let revision = writer.settle();
         let revisions = (before, revision);
-        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(lock);
         observed.made(before, revision);
-        drop(left);
+        drop(aftermath);
         Ok(Written {
             answer,
             revision,

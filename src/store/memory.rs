@@ -185,12 +185,12 @@ impl MemoryStore {
             // finds this revision there.
             owner.published.store(revision.as_u64(), Release);
         }
-        let left = telling.tell((before, revision), |log, changes| {
+        let aftermath = telling.tell((before, revision), |log, changes| {
             log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);
         observed.made(before, revision);
-        self.leave(left);
+        self.leave(aftermath);
         Ok(Written {
             answer,
             revision,

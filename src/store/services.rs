@@ -311,19 +311,13 @@ fn resize(
         run.room = room;
         return;
     }
-    let left = *run;
+    let old = *run;
     run.start = shelf.reserve(room);
     run.room = room;
     for offset in 0..run.len {
-        relocate(
-            left.start + offset,
-            run.start + offset,
-            hasher,
-            index,
-            shelf,
-        );
+        relocate(old.start + offset, run.start + offset, hasher, index, shelf);
     }
-    shelf.release(left);
+    shelf.release(old);
 }
 
 /// Moves a record to a free place.

@@ -167,10 +167,10 @@ impl SnapshotStore {
         let revision = root.settle();
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
-        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
         observed.made(before, revision);
-        drop((replaced, left));
+        drop((replaced, aftermath));
         Ok(Written {
             answer,
             revision,

@@ -170,10 +170,10 @@ impl ThreadSafeMemoryStore {
         // thread that reads this revision there happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
-        let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
         observed.made(before, revision);
-        drop(left);
+        drop(aftermath);
         Ok(Written {
             answer,
             revision,

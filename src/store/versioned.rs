@@ -213,7 +213,7 @@ impl VersionedStore {
         finish: impl FnOnce(Written<R>) -> A,
     ) -> Result<A> {
         let mut observed = Observed::ask(Some("versioned"));
-        let (before, written, is_large, left);
+        let (before, written, is_large, aftermath);
         {
             // The turn is dropped in place. If it were moved, it would be read in other pieces
             // than it was just written in, and the processor would have to wait.
@@ -225,14 +225,14 @@ impl VersionedStore {
             observed.begin();
             before = turn.current();
             let log = &self.engine.owner().log;
-            (written, left) = match Telling::new(log, is_asked) {
+            (written, aftermath) = match Telling::new(log, is_asked) {
                 None => write_in(&mut turn, &mut Nobody, write)?,
                 Some(mut telling) => aside(|| write_in(&mut turn, &mut telling, write))?,
             };
             is_large = turn.is_large();
         }
         observed.made(before, written.revision);
-        drop(left);
+        drop(aftermath);
         if is_large {
             self.engine.tidy_up();
         }
@@ -290,14 +290,14 @@ fn write_in<'e, R>(
     let answer = telling.note(turn, write)?;
     let revision = turn.settle();
     let revisions = (before, revision);
-    let left = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+    let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
     let changes = telling.asked();
     let written = Written {
         answer,
         revision,
         changes,
     };
-    Ok((written, left))
+    Ok((written, aftermath))
 }
 
 impl Drop for VersionedStore {
