@@ -396,12 +396,9 @@ impl Log {
         // Release: pairs with the Acquire in `head`. A commit with a later turn may already
         // have moved the head.
         self.shared.head.fetch_max(present.as_u64(), Release);
-        let is_from_this_store =
+        let is_known =
             |from: &Cursor| from.store == self.shared.store && from.revision <= self.head();
-        let from = from
-            .filter(is_from_this_store)
-            .ok_or(Reason::Begin)?
-            .revision;
+        let from = from.filter(is_known).ok_or(Reason::Begin)?.revision;
         if from < inner.restored {
             return Err(Reason::Restored);
         }
