@@ -42,7 +42,6 @@
 //! of gzip) of their bytes. The checksum detects accidental damage: a truncated file, a flipped
 //! bit, a missing line. It is not a signature: anyone who can write the file decides what the
 //! registry will hold.
-//! registry will hold.
 //!
 //! # What a dump restores
 //!

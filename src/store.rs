@@ -90,12 +90,12 @@ impl StoreStats {
 /// - An operation that fails changes nothing. Once an operation returns, every read
 ///   that starts afterwards, on any thread, sees its effect.
 /// - Every operation is atomic. No reader sees half of a [`commit`](Self::commit), and
-///   a method that returns several records returns a consistent state.
+///   a method that returns several records returns those of one state.
 /// - A registered pod is never missing while it is replaced or updated.
 /// - The caller owns every returned value. Changes to it affect neither the store
 ///   nor another caller.
-/// - After [`close`](Self::close) every method that can fail returns
-///   [`Closed`](crate::StoreError::Closed).
+/// - After [`close`](Self::close) every method that can fail, except `close` itself,
+///   returns [`Closed`](crate::StoreError::Closed).
 /// - Each saved record gets the [`revision`](ServiceInfo::revision) of its commit. It gets
 ///   a new [`incarnation`](ServiceInfo::incarnation) if there was no record under its key.
 ///   A save that changes nothing changes neither.
@@ -276,8 +276,8 @@ pub trait RegistryStore {
     fn commit(&self, batch: Batch) -> Result<Revision>;
 
     /// Commits a batch like [`commit`](Self::commit), and also returns the net effect of
-    /// the whole batch and the changes that it [skipped](Difference::Skipped). Costs as
-    /// much as a commit, plus O(differences).
+    /// the whole batch, with one [`Skipped`](Difference::Skipped) for each record that it
+    /// skipped. Costs as much as a commit, plus O(differences).
     ///
     /// # Errors
     ///
@@ -322,8 +322,8 @@ pub trait RegistryStore {
     /// Starts a watch after `cursor`, the position of an earlier watch of this store, if the
     /// log still reaches back that far. Otherwise, or if the cursor belongs to another store
     /// or is ahead of this one, the watch starts with the state. There is never a gap. O(1),
-    /// and waits for its turn among the writers. For a selection that nobody watches it also
-    /// scans the log, in O(log length), while commits wait.
+    /// and waits for its turn among the writers. Unless the selection has been watched since
+    /// `cursor`, it also scans the log, in O(log length), while commits wait.
     ///
     /// # Errors
     ///

@@ -112,7 +112,7 @@ pub struct Discovery<F> {
     watch: Watch,
     make: F,
     takes_unchecked: bool,
-    /// The included pods, after `steps`.
+    /// The pods that are included once all `steps` are reported.
     pods: HashMap<ServiceKey, ServiceInfo, RandomState>,
     /// The changes of the last event that are not reported yet: removals, then insertions.
     steps: VecDeque<Step>,
@@ -221,8 +221,8 @@ impl<F, S> Stream for Discovery<F>
 where
     F: FnMut(&ServiceInfo) -> Option<S>,
 {
-    /// An error if the store cannot be read, or if it refuses reads in a read closure and is polled
-    /// inside one.
+    /// An error if the store cannot be read, or if this is polled inside a read closure of a store
+    /// that refuses reads there.
     type Item = Result<Change<ServiceKey, S>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

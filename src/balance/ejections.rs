@@ -3,8 +3,9 @@
 //! An ejected pod is identified by the address of its registration, which no health report changes.
 //! The list keeps a clone, so that no other record gets that address. The limit is checked twice:
 //! when a pod is ejected, and in each pick, because pods may have gone since. If a pick finds too
-//! many, it leaves out none of them, rather than an arbitrary part. A pick costs a binary search
-//! for each healthy pod, and nothing more while no pod is ejected.
+//! many, it leaves out none of them, rather than an arbitrary part. While no pod is ejected, a pick
+//! pays one load for this; otherwise it takes the read lock, and a binary search for each healthy
+//! pod.
 
 use std::fmt;
 use std::sync::PoisonError;

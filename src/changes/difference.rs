@@ -32,7 +32,8 @@ pub enum Difference {
         /// The old record.
         before: ServiceInfo,
         /// The new record. A different [incarnation](ServiceInfo::incarnation) means that the
-        /// pod was registered again after a removal, even if the two records are equal.
+        /// pod was registered again, with or without a removal in between, even if the two
+        /// records are equal.
         after: ServiceInfo,
     },
     /// The record under a key was removed.

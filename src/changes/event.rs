@@ -54,8 +54,8 @@ pub enum Reason {
     /// The log does not reach back to the position of the watch.
     Lagged,
     /// The whole state was [replaced](crate::Batch::replace_all), for example by a dump. A
-    /// watch from an older cursor gets this reason as long as the log keeps recording (see
-    /// [`LogOptions`](super::LogOptions)), and [`Lagged`](Self::Lagged) afterwards.
+    /// watch from an older cursor gets this reason if the log was recording at that moment (see
+    /// [`LogOptions`](super::LogOptions)), and [`Lagged`](Self::Lagged) otherwise.
     Restored,
 }
 

@@ -6,7 +6,7 @@
 //! sets this flag and then takes a turn of the store. Every commit with a later turn has seen
 //! the flag. Every commit with an earlier turn is part of the state that the watch reads. The
 //! flag is set and cleared under the lock of the log, and commits append under the same lock.
-//! What a commit appends after the last watch has gone is ignored.
+//! What a commit appends after the flag was cleared is ignored.
 //!
 //! `lost` is the revision up to which the log may lack commits. It starts as the revision of
 //! that first turn, and later is the revision of the newest entry that the log has dropped.
@@ -364,8 +364,8 @@ impl Log {
     }
 
     /// Closes the log. Watches deliver what is pending and then report that the store is
-    /// closed. Call it after the last commit has been appended. The log drops what no watch can
-    /// use at once, and the rest when the last watch ends.
+    /// closed. Call it after the last commit has been appended. The log at once drops what no
+    /// watch can use any more, and the rest when the last watch ends.
     pub fn close(&self) -> Aftermath {
         let mut aftermath = Aftermath::default();
         let inner = &mut *self.lock();
@@ -418,7 +418,7 @@ impl Log {
         }
     }
 
-    /// Returns the checkpoint, the entries since then, and the revision after them.
+    /// Returns the checkpoint, the entries since then, and the revision up to which they reach.
     pub(super) fn last_checkpoint(&self) -> Option<(Arc<State>, Vec<Arc<Entry>>, Revision)> {
         let inner = self.lock();
         if inner.closed {

@@ -113,7 +113,8 @@ impl Topic {
         self.sleepers.len()
     }
 
-    /// Shrinks the buffer, so that its capacity is at most twice what is counted.
+    /// Shrinks the buffer if it has room for more than 16 entries, and for more than twice as many
+    /// as it holds: [`Pending::bytes`] counts each entry twice.
     fn give_back(&mut self) {
         let (wanted, room) = (self.pending.len(), self.pending.capacity());
         if room > 16 && room > 2 * wanted {

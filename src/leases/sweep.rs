@@ -28,7 +28,8 @@ pub struct Sweep {
     pub expired: Vec<ServiceInfo>,
     /// All pods that are withheld, including those that earlier sweeps found.
     pub withheld: Vec<ServiceKey>,
-    /// When the next lease may end. `None` if none ends.
+    /// When the next sweep may find something to do: a lease that may have ended, or a withheld
+    /// pod whose time is over. `None` if nothing ends.
     pub next: Option<Instant>,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Withheld {
     pub(super) slot: Arc<Slot>,
     /// When its lease ended. If the lease has another end now, it was renewed.
     pub(super) ended: Nanos,
-    /// When it is removed in any case.
+    /// When it is removed even if too many pods are silent, unless it is renewed.
     pub(super) until: Nanos,
     /// Whether its status already shows that it is withheld.
     pub(super) is_shown: bool,

@@ -156,7 +156,8 @@ impl Table {
         }
     }
 
-    /// Returns when the next lease may be due, or `None` if there is none.
+    /// Returns when the next lease may be due, or `None` if there is none. Leases without an end
+    /// are due at [`NEVER`](super::slot::NEVER).
     pub(super) fn next(&self) -> Option<Nanos> {
         self.queue.first_key_value().map(|(first, _)| first.0)
     }

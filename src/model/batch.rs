@@ -83,13 +83,14 @@ impl Batch {
     }
 
     /// Inserts or replaces a record. An existing record keeps its incarnation. If that record
-    /// belongs to another source, the batch fails with a [`Conflict`](crate::StoreError::Conflict).
+    /// belongs to another source, the batch is rejected with a
+    /// [`Conflict`](crate::StoreError::Conflict).
     pub fn save_service(&mut self, service: ServiceInfo) -> &mut Batch {
         self.push(Change::SaveService(service))
     }
 
     /// Inserts or replaces a record as a new incarnation. This is a change even if the existing
-    /// record is equal. If that record belongs to another source, the batch fails with a
+    /// record is equal. If that record belongs to another source, the batch is rejected with a
     /// [`Conflict`](crate::StoreError::Conflict).
     pub fn register_service(&mut self, service: ServiceInfo) -> &mut Batch {
         self.push(Change::RegisterService(service))
@@ -163,8 +164,8 @@ impl Batch {
     /// [`require`](Self::require) in the same batch that this record has not changed since it was
     /// read.
     ///
-    /// The commit fails with [`Invalid`](crate::StoreError::Invalid) if `source` is not a valid
-    /// name, a key occurs twice, or a record belongs to another source.
+    /// The batch is rejected with [`Invalid`](crate::StoreError::Invalid) if `source` is not a
+    /// valid name, a key occurs twice, or a record belongs to another source.
     pub fn replace_source(
         &mut self,
         source: &str,
@@ -187,8 +188,8 @@ impl Batch {
     ///
     /// Restoring a dump does this (feature `dump`).
     ///
-    /// The commit fails with [`Invalid`](crate::StoreError::Invalid) if a key occurs twice, or a
-    /// group is not a valid service name.
+    /// The batch is rejected with [`Invalid`](crate::StoreError::Invalid) if a key occurs twice,
+    /// or a group is not a valid service name.
     pub fn replace_all(
         &mut self,
         services: Vec<ServiceInfo>,

@@ -5,7 +5,7 @@ use std::fmt;
 use super::excerpt::Excerpt;
 use super::revision::Revision;
 
-/// The state that a condition expects under a key. A health check that only renews its time
+/// The state that a condition expects under a key. A health check that brings only a newer time
 /// does not change a record; only
 /// [`require_unchanged_since`](crate::Batch::require_unchanged_since) notices it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -284,7 +284,7 @@ pub enum Problem {
     OtherSource,
     /// A view belongs to another store than the one that it is compared with.
     OtherStore,
-    /// A view is later than the view that it is compared with.
+    /// The view that was given as the older one is later than the other.
     LaterView,
     /// It is none of the known names.
     Unknown {

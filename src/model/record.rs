@@ -201,7 +201,8 @@ impl ServiceInfo {
         self.incarnation
     }
 
-    /// Returns a copy with another health, with no revision. O(1), allocates nothing.
+    /// Returns a copy with another health. Its revision and incarnation are
+    /// [`Revision::ZERO`], because no store has it yet. O(1), allocates nothing.
     ///
     /// # Errors
     ///
@@ -222,8 +223,9 @@ impl ServiceInfo {
         })
     }
 
-    /// Returns the record with another time of registration, with no revision. O(1) if it has
-    /// no other clones; copies the registration otherwise.
+    /// Returns the record with another time of registration. Its revision and incarnation are
+    /// [`Revision::ZERO`], because no store has it yet. O(1) if it has no other clones; copies
+    /// the registration otherwise.
     ///
     /// # Errors
     ///
@@ -233,8 +235,9 @@ impl ServiceInfo {
         Ok(self.edit(|record| record.registered_at = registered_at))
     }
 
-    /// Returns the record with another source, with no revision. O(1) if it has no other
-    /// clones; copies the registration otherwise.
+    /// Returns the record with another source. Its revision and incarnation are
+    /// [`Revision::ZERO`], because no store has it yet. O(1) if it has no other clones; copies
+    /// the registration otherwise.
     ///
     /// # Errors
     ///

@@ -44,10 +44,10 @@ mod map;
 ///
 /// Readers never wait, no matter what writers do. The only exception is the first read of each
 /// thread, which may create a handle (see below). Writers pay for this: each change is applied
-/// twice, and a commit is published only after every reader inside a read has left it. The
-/// memory contains both maps and a third set of tables for writers, over shared records. The
-/// data that a commit replaces or removes, including `clear`, stays in the map that readers may
-/// still use. The next commit or `close` frees it. The maps keep the largest size that they
+/// twice, and a commit waits for every reader that has been inside a read since before the
+/// previous commit. The memory contains both maps and a third set of tables for writers, over
+/// shared records. What a commit or `clear` replaces or removes stays in the map that readers
+/// may still use. The next commit or `close` frees it. The maps keep the largest size that they
 /// have had until the store is closed, because evmap cannot shrink them.
 ///
 /// # Costs
@@ -61,7 +61,7 @@ mod map;
 /// # Consistency
 ///
 /// Linearizable. A commit becomes visible in all indexes at once, when the pointer is swapped.
-/// Every read returns one state.
+/// Every read is answered from one state.
 ///
 /// # Inside a read closure
 ///

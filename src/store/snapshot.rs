@@ -34,7 +34,7 @@ mod trie;
 /// # Consistency
 ///
 /// Linearizable. A commit becomes visible in all indexes at once, when the pointer is swapped.
-/// Every read returns one state.
+/// Every read is answered from one state.
 ///
 /// # Inside a read closure
 ///

@@ -31,7 +31,7 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 ///
 /// The closure of [`with_service`](RegistryStore::with_service) or
 /// [`with_view`](RegistryStore::with_view) runs under the shared lock. Writers wait until it
-/// returns. Any other call of the same store inside the closure returns
+/// returns. Any other call of the same store inside the closure, except `revision`, returns
 /// [`Reentrant`](StoreError::Reentrant). This includes reads, because a reader behind a waiting
 /// writer waits for it, and the writer waits for the closure. A closure that waits for another
 /// thread that writes to the store, for example by joining it, waits forever.

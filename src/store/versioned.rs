@@ -56,15 +56,15 @@ mod turn;
 /// memory, in this store and in the other stores that the thread reads in the meantime.
 ///
 /// After that thread has let go, each replaced version frees up to 32 of the waiting ones, once
-/// one or two thousand versions have been replaced. Half of a backlog is gone after a 62nd as
-/// many commits plus two thousand. Without commits, if more than 8,192 versions wait, the
+/// one or two thousand versions have been replaced. Half of a backlog of *b* versions is gone
+/// after *b* / 62 + 2,000 replaced versions. Without commits, if more than 8,192 versions wait, the
 /// thread frees all of them when it lets go (50 ms for a million). It does so in steps of 2,048
 /// versions, between which others can commit. If others commit, they continue the work. After
 /// them, views and snapshots that end, and reads that do not call a closure, free up to 2,048
 /// versions each. The contents of a store that was cleared or closed beside such a thread are
 /// freed in the same way. A dropped store leaves nothing behind.
 ///
-/// A read costs one store to a cache line of its own thread and no fence, no matter how many
+/// A read costs one write to a cache line of its own thread and no fence, no matter how many
 /// threads there are. Writers pay for this once per 1,024 replaced versions, if the kernel has
 /// `membarrier(2)`. On other systems, and with `VERSIONED_MAP_MEMBARRIER=off` in the
 /// environment, a read has a fence. In a forked process reads continue to work, and nothing is
@@ -73,7 +73,7 @@ mod turn;
 /// # Consistency
 ///
 /// Linearizable. A commit becomes visible in all indexes at once, when its revision is
-/// published. Every read returns one revision.
+/// published. Every read is answered from one revision.
 ///
 /// # Inside a read closure
 ///

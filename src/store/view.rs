@@ -72,8 +72,10 @@ pub trait RegistryView {
     /// - `Snapshot`s share what has not changed. They take O(differences · log *n*), plus
     ///   O(groups) if a subscription has changed. If the tree was rebuilt in between, for
     ///   example because the store was cleared, they take O(*n*).
-    /// - `VersionedSnapshot`s use the log of their store, in O(changes since `older`), if it
-    ///   reaches back that far. It does while somebody watches. Otherwise they take O(*n*).
+    /// - `VersionedSnapshot`s and `VersionedView`s use the log of their store, in O(changes since
+    ///   `older`), if it reaches back that far. The log records while somebody watches, and keeps
+    ///   as much as its [`LogOptions`](crate::changes::LogOptions) allow. Otherwise they take
+    ///   O(*n*).
     /// - All other views take O(*n*).
     ///
     /// Only the log records causes. Without it every cause is

@@ -31,7 +31,6 @@
 //!
 //! The loom `models` below run this protocol over the channels of [`crate::sync`], together
 //! with broken twins that leave a caller waiting.
-//! [`crate::sync`], and twins of it that leave a caller waiting.
 
 mod handle;
 mod messages;

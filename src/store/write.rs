@@ -27,7 +27,7 @@ pub(crate) enum Put {
     /// Replaces the record if its contents differ, and keeps its incarnation.
     Save,
     /// The same, but keeps the later health of the two. If the registrations are equal, it also
-    /// keeps the time of the existing one.
+    /// keeps the time at which the existing one was registered.
     Refresh,
     /// Starts a new incarnation.
     Register,

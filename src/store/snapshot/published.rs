@@ -45,13 +45,13 @@ impl<T> Published<T> {
         }
     }
 
-    /// Borrows the newest value briefly. Cheaper than an own reference.
+    /// Borrows the newest value briefly. Cheaper than taking a reference count.
     #[inline]
     pub(super) fn load(&self) -> impl Deref<Target = Arc<T>> {
         self.pointer.load()
     }
 
-    /// Returns an own reference to the newest value.
+    /// Returns the newest value with a reference count of its own.
     #[inline]
     pub(super) fn load_full(&self) -> Arc<T> {
         self.pointer.load_full()
