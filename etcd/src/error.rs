@@ -25,7 +25,7 @@ impl StdError for InvalidPrefix {}
 pub enum Error {
     /// The prefix is empty or too long. See [`InvalidPrefix`].
     Prefix(InvalidPrefix),
-    /// The name, registration or time is invalid for every store.
+    /// A name, the registration or a time is invalid for every store, or the store is closed.
     Store(StoreError),
     /// etcd refused the request: permission, authentication or an invalid argument.
     Etcd(Box<etcd_client::Error>),

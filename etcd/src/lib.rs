@@ -32,7 +32,7 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `tls` | etcd over TLS, by rustls |
-//! | `metrics` | exports the state of a copy to the crate `metrics`: see the module `metrics` |
+//! | `metrics` | the state of a copy for the crate `metrics`: see the module `metrics` |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

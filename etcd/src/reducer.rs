@@ -300,8 +300,8 @@ impl Reducer {
         self.home.is_some() && pods.iter().any(is_other)
     }
 
-    /// Returns the key by which to check that the history is the known one: the key that changed
-    /// last.
+    /// Returns the key by which to check that the history is the known one: that of the pod that
+    /// changed last, or the marker if there is no pod.
     fn anchor(&self) -> Vec<u8> {
         let is_there = |(key, _): &&(ServiceKey, u64)| self.known.contains_key(key);
         let newest = self.newest.as_ref().filter(is_there).map(|(key, _)| key);
@@ -379,7 +379,7 @@ impl Reducer {
             self.broken();
             outcome.end = Some(Why::Canceled(said));
         } else if message.created || message.fragment {
-            // Its events follow in the next message.
+            // The rest of the answer comes with later messages.
         } else if fragments.is_empty() {
             // Progress, and nothing else.
             if trusted {

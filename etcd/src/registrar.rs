@@ -80,8 +80,9 @@ impl Registrar {
     }
 
     /// Sets how long a request waits for its answer before it is sent again, to another member if
-    /// the client chooses so. The default is 5 seconds. It is at first at most an eighth of the
-    /// time to live.
+    /// the client chooses so. The default is 5 seconds. A request of a registration with a short
+    /// time to live first waits for an eighth of that time, but at least 250 ms; writes double the
+    /// wait, up to 5 seconds, while no answer comes.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Registrar {
         self.patience = patience;

@@ -48,8 +48,8 @@ use status::Shared;
 ///
 /// # Costs
 ///
-/// A commit of a watch runs on the runtime on which the replica was started, and takes the writer
-/// lock of the store there. The commit of a list runs on a thread for blocking work. Beside the
+/// A commit of a watch runs on the runtime on which the replica was started, and waits for the
+/// store's other writers there. The commit of a list runs on a thread for blocking work. Beside the
 /// store, the replica keeps the key and three numbers for each pod.
 pub struct Replica {
     shared: Arc<Shared>,

@@ -9,7 +9,8 @@ use crate::EtcdRevision;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing has been listed yet: the store has no records from etcd.
+    /// The copy has never been synced: this replica has not yet followed a watch. The store has
+    /// what it had before, or the first list.
     Never,
     /// The store has everything up to this revision, and the watch is alive.
     #[non_exhaustive]

@@ -120,7 +120,7 @@ fn over(old: Interval, new: Interval) -> Interval {
     Interval { value, low: value * (-below).exp(), high: value * above.exp() }
 }
 
-/// Returns the parts of a context that a run of other code should share with this one.
+/// The parts of a context that a run of other code should share with this one.
 const FACTS: [&str; 13] = [
     "/machine/cpu",
     "/machine/cores",

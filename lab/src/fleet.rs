@@ -38,7 +38,7 @@ pub fn epoch() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-/// Returns the instant `seconds` after it.
+/// Returns the instant `seconds` after [`epoch`].
 pub fn later(seconds: u64) -> SystemTime {
     epoch() + Duration::from_secs(seconds)
 }

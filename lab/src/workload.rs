@@ -28,7 +28,7 @@ use crate::seat;
 use crate::stage::Stage;
 use crate::subject::{Shared, Subject};
 
-/// Creates a stage from a cell and a seed.
+/// A function that creates a stage from a cell and a seed.
 pub type Open = fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>;
 
 /// Creates a subject with the content of a cell.

@@ -84,7 +84,8 @@ struct UnderWay {
 
 /// Random numbers, for jitter.
 struct Chance {
-    state: RandomState,
+    // SipHash: numbers in a row that foldhash hashes are not spread evenly under every seed.
+    state: std::hash::RandomState,
     drawn: u64,
 }
 
@@ -125,7 +126,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             nap: LONGEST_NAP.min(options.interval / 100),
             awake: Instant::now(),
             chance: Chance {
-                state: RandomState::default(),
+                state: std::hash::RandomState::new(),
                 drawn: 0,
             },
         }

@@ -821,10 +821,13 @@ impl RegistryStore for ThreeLocks {
         Ok(StoreStats::new(services, subscriptions))
     }
 
+    fn visit_view(&self, _: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
+        unimplemented!("not used here: `rest` has no subscriptions")
+    }
+
     forward_required!(self => *self.rest.lock().unwrap(); except take_service, add_subscription,
-        remove_subscription, remove_all_subscriptions, get_subscribers, get_subscriber_services, commit,
-        commit_changes,
-        clear, stats);
+        remove_subscription, remove_all_subscriptions, get_subscribers, get_subscriber_services,
+        commit, commit_changes, clear, stats, visit_view);
 }
 
 macro_rules! noticed {

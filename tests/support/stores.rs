@@ -27,10 +27,10 @@ impl Required {
     }
 }
 
-/// Writes what the trait requires, and `commit_changes`, by way of another store, but for what
-/// stands behind `except`; the provided methods stay those of the trait, so that a fault in what
-/// they call shows in them. `reads` and `writes` write a half each, without the commits and the
-/// revision.
+/// Implements the required methods of `RegistryStore`, and `commit_changes`, by calling another
+/// store, except those listed after `except`. The other provided methods keep the defaults of the
+/// trait, so that a fault in what they call shows; add each new provided method to the list below.
+/// `reads` and `writes` implement one half each, without commits and `revision`.
 macro_rules! forward_required {
     ($self:ident => $inner:expr $(; except $($except:ident),+)?) => {
         service_registry::delegate_store!($self => $inner; except

@@ -440,7 +440,7 @@ where
     /// makes one commit per removed key. O(keys).
     ///
     /// `keep` runs without the domain's writer lock, and again if the key was changed meanwhile. To
-    /// remove all keys at once, use
+    /// remove all rejected keys in one commit, use
     /// [`Commit::publish_if_unchanged_since`](crate::Commit::publish_if_unchanged_since).
     ///
     /// ```

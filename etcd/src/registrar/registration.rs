@@ -87,8 +87,9 @@ impl Registration {
     }
 
     /// Returns the revision of etcd at which the pod was last registered, for
-    /// [`Replica::wait_for`](crate::Replica::wait_for). Zero unless it is
-    /// [`Registered`](RegistrationState::Registered).
+    /// [`Replica::wait_for`](crate::Replica::wait_for); after
+    /// [`Lost`](RegistrationState::Lost), it may be a later one at which the pod was found still
+    /// registered. Zero unless it is [`Registered`](RegistrationState::Registered).
     pub fn revision(&self) -> EtcdRevision {
         match self.state() {
             RegistrationState::Registered(revision) => revision,
@@ -114,7 +115,8 @@ impl Registration {
     /// Sets the health status of the pod, as of now, with one transaction. Returns its revision.
     ///
     /// Retries while etcd is unreachable, so call it with a timeout. If the future is dropped, the
-    /// change may have been made. It is also what the pod reports when it is registered again.
+    /// change may or may not have been made; if it had begun, the pod has the new status when it is
+    /// registered again.
     ///
     /// # Errors
     ///

@@ -131,8 +131,8 @@ pub struct State {
     pub revision: u64,
 }
 
-/// Reads a store without concurrent writers through every method, and checks that
-/// all answers agree. `groups` are all groups that may have subscribers.
+/// Reads all content of a store without concurrent writers, by key, by name, by group and as a
+/// whole, and checks that all answers agree. `groups` are all groups that may have subscribers.
 pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> State {
     let services = by_key(store.get_all_services().unwrap());
     let names: BTreeSet<_> = services.values().map(ServiceInfo::service_name).collect();
@@ -246,7 +246,7 @@ pub fn set_the_table(store: &impl RegistryStore) {
     store.add_subscription("web:pod-1", "g").unwrap();
 }
 
-/// Every method that can fail. On an open store with that content, each of them
+/// Every method that can fail. On an open store that [`set_the_table`] has filled, each of them
 /// succeeds and, if it writes, changes something.
 pub const CALLS: &[Call] = &[
     ("save_service", |s| {
