@@ -1,10 +1,10 @@
 //! An in-process service registry: *which pods serve `user-service`, are they
 //! healthy, and who wants to know when that changes?*
 //!
-//! One interface, [`RegistryStore`], and interchangeable stores behind it that
-//! strike different bargains between readers and writers. The project's
-//! laboratory measures those bargains (`cargo lab`), so that a store is chosen
-//! from evidence and changed with one word.
+//! There is one interface, [`RegistryStore`], and several interchangeable stores
+//! behind it, with different costs for readers and writers. The project's
+//! laboratory measures these costs (`cargo lab`), so that you choose a store from
+//! evidence, and change it with one word.
 //!
 //! # Usage
 //!
@@ -41,18 +41,18 @@
 //! | `SnapshotStore` | `snapshot` | lock-free | one at a time, copy-on-write | O(1), `Send + Sync + 'static` |
 //! | `VersionedStore` | `versioned` | lock-free | one at a time, a new version of what changes | O(1), `Send + Sync + 'static` |
 //!
-//! On every one of them a batch is atomic and a scan is consistent: what
-//! [`RegistryStore`] promises, all of them keep. They differ in what a reader
-//! and a writer cost each other:
+//! Every store keeps all promises of [`RegistryStore`]: a batch is atomic, and a
+//! scan is consistent. The stores differ in how much readers and writers cost each
+//! other:
 //!
-//! - One thread: [`MemoryStore`]. Nothing is quicker.
-//! - Several threads, seldom: `ThreadSafeMemoryStore`. Nothing is simpler.
+//! - One thread: [`MemoryStore`], the fastest.
+//! - Several threads that rarely use it: `ThreadSafeMemoryStore`, the simplest.
 //! - Several threads that mostly read, or answers that must agree with each
-//!   other: `VersionedStore`. What is replaced is freed up to a few thousand
-//!   replaced versions later, and not while a thread stays inside a read. Where
+//!   other: `VersionedStore`. It frees a replaced version only after up to a few
+//!   thousand more were replaced, and not while a thread stays inside a read. If
 //!   more than a fifth of the calls are writes, measure.
-//! - The same with few writes, and memory that is given back at once:
-//!   `SnapshotStore`. Its writes cost more than those of any other store here but
+//! - The same with few writes, and memory that must be freed at once:
+//!   `SnapshotStore`. Its writes cost more than those of any other store except
 //!   `WorkerStore`.
 //! - Several threads that read all the time with short closures, and few writes:
 //!   `EvmapStore`. A stalled reader stalls its writers.
@@ -71,15 +71,15 @@
 //! Every operation is linearizable on every store: it takes effect at one moment
 //! between its call and its return. That holds for scans
 //! ([`get_all_services`](RegistryStore::get_all_services) and the others that
-//! answer with several records) and for a whole [`Batch`]. Two *separate* calls
-//! are two moments. Several answers of one moment come from a [`RegistryView`]: a
-//! snapshot where the store has them, or [`with_view`](RegistryStore::with_view) on every
+//! return several records) and for a whole [`Batch`]. Two *separate* calls see two
+//! moments. To get several answers from one moment, use a [`RegistryView`]: a
+//! snapshot if the store has them, or [`with_view`](RegistryStore::with_view) on any
 //! store.
 //!
 //! # Changes
 //!
-//! [`watch`](RegistryStore::watch) tells the state of a service, a pod, a group or
-//! everything, and then every change of it, without a gap; see [`changes`].
+//! A [`watch`](RegistryStore::watch) delivers the state of a service, a pod, a group or
+//! everything, and then every change to it, without a gap; see [`changes`].
 //!
 //! ```
 //! use service_registry::changes::{Event, Selection};
@@ -105,14 +105,14 @@
 //!
 //! # Leases
 //!
-//! A pod that is registered with a lease is removed when it does not renew it; see
-//! [`leases`]. With the feature `checks`, the module `checks` probes what is registered.
+//! A pod that is registered with a lease is removed if it does not renew the lease; see
+//! [`leases`]. With the feature `checks`, the module `checks` probes the registered pods.
 //!
 //! # Copies
 //!
-//! A [`ServiceInfo`] is immutable, and cloning it bumps a reference count. What a
-//! store hands out is the caller's own, at the price of that.
-//! [`with_service`](RegistryStore::with_service) reads without even that.
+//! A [`ServiceInfo`] is immutable, and cloning it increments a reference count. The
+//! caller owns each record that a store returns, and pays for one such clone.
+//! [`with_service`](RegistryStore::with_service) reads without it.
 //!
 //! # Features
 //!

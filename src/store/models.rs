@@ -372,7 +372,7 @@ pub(super) fn count_commits_afterwards<S: RegistryStore>(
     Ok(revision)
 }
 
-/// Twin: the number of a commit is told before it is made.
+/// Twin: publishes the number of a commit before it makes the commit.
 pub(super) fn count_commits_before<S: RegistryStore>(
     subject: &Subject<S>,
     batch: Batch,
@@ -382,7 +382,7 @@ pub(super) fn count_commits_before<S: RegistryStore>(
     subject.call().store.commit(batch)
 }
 
-/// Twin: a revision is told of, with nothing that comes with it.
+/// Twin: publishes the revision with no ordering, so that nothing becomes visible with it.
 pub(super) fn count_commits_relaxed<S: RegistryStore>(
     subject: &Subject<S>,
     batch: Batch,

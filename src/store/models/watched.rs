@@ -26,7 +26,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
         });
     }
 
-    /// After it has told what was committed before; and there is no other.
+    /// The watch ends after it has delivered what was committed before, and no other watch begins.
     pub(in crate::store) fn a_watch_ends_with_its_store(self) {
         self.check(|calls, subject| {
             let mut watch = begin_to_watch(calls, subject);
@@ -43,7 +43,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
     }
 }
 
-/// A watch that has told that nothing is there.
+/// Returns a watch that has delivered the empty state.
 fn begin_to_watch<S>(calls: Calls<S>, subject: &Subject<S>) -> Watch {
     let mut watch = (calls.watch)(subject).unwrap();
     let first = watch.try_recv();
@@ -75,7 +75,7 @@ fn tell<S>(subject: &Subject<S>, revision: Revision) {
     drop(subject.log.append(revision, [change]));
 }
 
-/// Twin: [that log](watch_beside) is told of a commit, and then it is made.
+/// Twin: appends a commit to [that log](watch_beside), and then makes it.
 pub(in crate::store) fn tell_and_commit<S: RegistryStore>(
     subject: &Subject<S>,
     batch: Batch,
@@ -84,7 +84,7 @@ pub(in crate::store) fn tell_and_commit<S: RegistryStore>(
     subject.call().store.commit(batch)
 }
 
-/// Not a twin: [that log](watch_beside) is told of a commit that has been made.
+/// Not a twin: makes a commit, and then appends it to [that log](watch_beside).
 pub(in crate::store) fn commit_and_tell<S: RegistryStore>(
     subject: &Subject<S>,
     batch: Batch,
