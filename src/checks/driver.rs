@@ -56,7 +56,6 @@ pub(super) struct Driver<S, P> {
     nap: Duration,
     /// The time when `sleep` last ended.
     awake: Instant,
-    chance: Chance,
 }
 
 struct Pod {
@@ -82,21 +81,13 @@ struct UnderWay {
     checked_at: SystemTime,
 }
 
-/// Random numbers, for jitter.
-struct Chance {
-    // SipHash: numbers in a row that foldhash hashes are not spread evenly under every seed.
-    state: std::hash::RandomState,
-    drawn: u64,
-}
-
-impl Chance {
-    /// Returns a duration below `most`, uniformly at random.
-    fn part(&mut self, most: Duration) -> Duration {
-        self.drawn += 1;
-        let random = self.state.hash_one(self.drawn) >> 11;
-        #[allow(clippy::cast_precision_loss)] // it has 53 bits
-        most.mul_f64(random as f64 / (1_u64 << 53) as f64)
-    }
+/// Returns a duration below `most`, uniformly at random.
+fn jitter_below(most: Duration) -> Duration {
+    // SipHash under new keys each time: numbers in a row that foldhash hashes are not spread evenly
+    // under every seed.
+    let random = std::hash::RandomState::new().hash_one(()) >> 11;
+    #[allow(clippy::cast_precision_loss)] // it has 53 bits
+    most.mul_f64(random as f64 / (1_u64 << 53) as f64)
 }
 
 enum Step {
@@ -125,10 +116,6 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             sleep: Box::pin(sleep_until(Instant::now())),
             nap: LONGEST_NAP.min(options.interval / 100),
             awake: Instant::now(),
-            chance: Chance {
-                state: std::hash::RandomState::new(),
-                drawn: 0,
-            },
         }
     }
 
@@ -230,7 +217,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             probe: ProbeState::Scheduled(Instant::now()),
         };
         self.pods.insert(key.clone(), pod);
-        let first = Instant::now() + self.chance.part(spread);
+        let first = Instant::now() + jitter_below(spread);
         self.enqueue(key, first);
     }
 
@@ -351,7 +338,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             ..
         } = self.options;
         let jitter = interval / 100 * u32::from(jitter_percent.min(100));
-        let pause = interval.saturating_sub(jitter) + self.chance.part(2 * jitter);
+        let pause = interval.saturating_sub(jitter) + jitter_below(2 * jitter);
         (begun + pause).max(Instant::now())
     }
 }
