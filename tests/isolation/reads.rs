@@ -2,7 +2,7 @@
 
 use service_registry::{Batch, RegistryView, ServiceStatus, StoreError};
 
-use super::viewer::{ROUNDS, Viewer, come_and_go, sorted, texts, value, value_of};
+use super::viewer::{ROUNDS, Viewer, race_with_comings_and_goings, sorted, texts, value, value_of};
 use crate::support::race::race;
 use crate::support::views::Views;
 use crate::support::{at, version};
@@ -126,8 +126,6 @@ pub(crate) fn no_fuzzy_read<S: Views>(store: &S) {
 /// P3: a scan of a view, of all records, of a name or of a group, finds the same
 /// when it is made again, and no key comes or goes.
 pub(crate) fn no_phantom<S: Views>(store: &S) {
-    let one = |round| come_and_go(store, "a", round);
-    let other = |round| come_and_go(store, "b", round);
     let viewer = Viewer::of(store);
     let read = |round: usize| {
         let view = viewer.view(round);
@@ -147,5 +145,5 @@ pub(crate) fn no_phantom<S: Views>(store: &S) {
         assert_eq!(notified(), before.3, "a phantom among subscribers");
         assert_eq!(missing(), before.4, "a phantom under a key");
     };
-    race(ROUNDS, &[&one, &other], &[&read]);
+    race_with_comings_and_goings(store, &read);
 }

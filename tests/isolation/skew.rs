@@ -2,7 +2,7 @@
 
 use service_registry::{Batch, RegistryView};
 
-use super::viewer::{ROUNDS, Viewer, come_and_go, sorted, texts, value, value_of};
+use super::viewer::{ROUNDS, Viewer, race_with_comings_and_goings, sorted, texts, value, value_of};
 use crate::support::race::race;
 use crate::support::version;
 use crate::support::views::Views;
@@ -79,8 +79,6 @@ pub(crate) fn the_sum_of_all_accounts_stays<S: Views>(store: &S) {
 /// A5A between indexes: who is registered is subscribed, and who is subscribed is
 /// registered.
 pub(crate) fn no_half_registration<S: Views>(store: &S) {
-    let one = |round| come_and_go(store, "a", round);
-    let other = |round| come_and_go(store, "b", round);
     let viewer = Viewer::of(store);
     let read = |round: usize| {
         let view = viewer.view(round);
@@ -100,5 +98,5 @@ pub(crate) fn no_half_registration<S: Views>(store: &S) {
             }
         }
     };
-    race(ROUNDS, &[&one, &other], &[&read]);
+    race_with_comings_and_goings(store, &read);
 }

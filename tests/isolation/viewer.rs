@@ -6,6 +6,7 @@ use std::thread;
 
 use service_registry::{Registry, RegistryStore, RegistryView, ServiceInfo};
 
+use crate::support::race::{Step, race};
 use crate::support::views::Views;
 use crate::support::{State, number, observe_view, registration};
 
@@ -68,6 +69,13 @@ pub(crate) fn all_of(view: &impl RegistryView) -> State {
 
 pub(crate) const NAMES: &[&str] = &["a", "b", "token", "oncall", "ghost"];
 pub(crate) const GROUPS: &[&str] = &["g", "h", "all", "poison"];
+
+/// Pods of two services come and go while `read` looks.
+pub(crate) fn race_with_comings_and_goings(store: &(impl RegistryStore + Sync), read: Step<'_>) {
+    let one = |round| come_and_go(store, "a", round);
+    let other = |round| come_and_go(store, "b", round);
+    race(ROUNDS, &[&one, &other], &[read]);
+}
 
 pub(crate) fn come_and_go(store: &impl RegistryStore, service: &str, round: usize) {
     let registry = Registry::new(store);

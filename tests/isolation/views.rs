@@ -8,7 +8,7 @@ use std::thread;
 
 use service_registry::{Batch, RegistryView};
 
-use super::viewer::{ROUNDS, Viewer, all_of, come_and_go, value_of};
+use super::viewer::{ROUNDS, Viewer, all_of, come_and_go, race_with_comings_and_goings, value_of};
 use crate::support::race::race;
 use crate::support::views::Views;
 use crate::support::{State, version};
@@ -56,8 +56,6 @@ pub(crate) fn views_are_ordered<S: Views>(store: &S) {
 /// Views that are held beside each other stay what they were, whatever is
 /// committed and whichever of them goes.
 pub(crate) fn views_do_not_disturb_each_other<S: Views>(store: &S) {
-    let one = |round| come_and_go(store, "a", round);
-    let other = |round| come_and_go(store, "b", round);
     let viewer = Viewer::of(store);
     let kept: Mutex<VecDeque<(S::Snapshot, State)>> = Mutex::default();
     let read = |round: usize| {
@@ -72,7 +70,7 @@ pub(crate) fn views_do_not_disturb_each_other<S: Views>(store: &S) {
             assert_eq!(all_of(&view), state, "a view has changed");
         }
     };
-    race(ROUNDS, &[&one, &other], &[&read]);
+    race_with_comings_and_goings(store, &read);
     for (view, state) in kept.into_inner().unwrap() {
         assert_eq!(all_of(&view), state, "a view has changed");
     }
@@ -85,8 +83,6 @@ pub(crate) fn views_outlive_the_writers<S: Views>(make: impl Fn() -> S) {
         let store = make();
         let kept: Mutex<Vec<(S::Snapshot, State)>> = Mutex::default();
         {
-            let one = |round| come_and_go(&store, "a", round);
-            let other = |round| come_and_go(&store, "b", round);
             let viewer = Viewer::of(&store);
             let read = |round: usize| {
                 let view = viewer.view(round);
@@ -96,7 +92,7 @@ pub(crate) fn views_outlive_the_writers<S: Views>(make: impl Fn() -> S) {
                     kept.push((view, state));
                 }
             };
-            race(ROUNDS, &[&one, &other], &[&read]);
+            race_with_comings_and_goings(&store, &read);
         }
         if close {
             store.close().unwrap();
