@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_message_is_cut_behind_what_is_shown_and_nowhere_else() {
         let long = "ä".repeat(200);
-        for (message, expected) in [
+        for (input, expected) in [
             ("\u{85}", "?"),
             (
                 &*format!("{}\u{85}", &long[2..]),
@@ -169,7 +169,7 @@ mod tests {
             (&long, &long),
             (&format!("{long}b"), &format!("{long}...")),
         ] {
-            let flaw = Flaw::malformed(&serde_json::Error::custom(message));
+            let flaw = Flaw::malformed(&serde_json::Error::custom(input));
             let message = expected.to_owned();
             assert_eq!(flaw, Flaw::Malformed { column: 0, message });
         }
