@@ -16,6 +16,7 @@ mod departed;
 mod engine;
 mod entry;
 mod garbage;
+mod growth;
 mod kept;
 mod kind;
 mod leftovers;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::limits::SLOTS_WRITTEN_PER_MOVE;
 use super::super::sample::scattered;
 use super::super::{Engine, Map, Turn};
-use super::{SLOTS_MOVED_PER_KEY, SLOTS_WRITTEN_PER_MOVE, Successor};
+use super::{SLOTS_MOVED_PER_KEY, Successor};
 
 // SAFETY: `Numbers::new` makes it first.
 const MAP: Map<u64, u64> = unsafe { Map::numbered(0) };

@@ -1,0 +1,179 @@
+//! Tables grow, and become narrow again: when that begins, how far each commit goes on with it, and how
+//! readers are given the new table.
+
+use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use super::engine::Owner;
+use super::garbage::Garbage;
+use super::limits::{LARGE_TABLE, SLOTS_MOVED_PER_KEY};
+use super::old::{SPARES, STOCK};
+use super::spares::Block;
+use super::successor::Successor;
+use super::tables::Tables;
+use super::turn::Turn;
+use super::writer::{Usage, Writer};
+use crate::sync::atomic::Ordering::Release;
+
+/// More keys than memory holds.
+const MOST: usize = isize::MAX as usize / 64;
+
+impl<O: Owner> Turn<'_, O> {
+    /// Sees to it that there is, or will be, room for so many more keys in the tables of some maps.
+    pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
+        let mut fresh = None;
+        for (map, keys) in maps {
+            let Usage { used, live, .. } = self.writer.usages[map as usize];
+            if used + keys > self.table(map).room() {
+                self.begin_to_move(map, live + keys);
+            }
+            // Before they are put: there may be no other free slot.
+            if let Some(successor) = self.move_slots(map, None, SLOTS_MOVED_PER_KEY) {
+                let fresh = fresh.get_or_insert_with(|| self.tables().clone());
+                self.succeed(fresh, map, successor);
+            }
+        }
+        if let Some(fresh) = fresh {
+            self.set_tables(fresh);
+        }
+    }
+
+    /// Makes room for so many more keys in the table of a map, at once; answers whether memory
+    /// can hold so many at all.
+    pub(crate) fn make_room(&mut self, map: u32, keys: usize) -> bool {
+        let Usage { used, live, .. } = self.writer.usages[map as usize];
+        let Some(all) = used.checked_add(keys).filter(|&all| all < MOST) else {
+            return false;
+        };
+        // A table that is under way may be too small.
+        self.move_all(map);
+        if all > self.table(map).room() {
+            self.begin_to_move(map, live + keys);
+            self.move_all(map);
+        }
+        true
+    }
+
+    /// Makes a successor with room for so many keys, unless there is one.
+    #[cold]
+    pub(super) fn begin_to_move(&mut self, map: u32, keys: usize) {
+        if !self.writer.successors.contains_key(&map) {
+            let successor = Successor::of(self.table(map), keys);
+            self.writer.successors.insert(map, successor);
+        }
+    }
+
+    /// Notes that something has been put in a slot, or has died there, and moves some others: so that this ends before
+    /// there is no free slot any more.
+    #[inline]
+    pub(super) fn changed(&mut self, map: u32, at: usize) {
+        if let Some(successor) = self.move_slots(map, Some(at), SLOTS_MOVED_PER_KEY) {
+            self.succeed_alone(map, successor);
+        }
+    }
+
+    /// Moves all that are left.
+    pub(super) fn move_all(&mut self, map: u32) {
+        if let Some(successor) = self.move_slots(map, None, usize::MAX) {
+            self.succeed_alone(map, successor);
+        }
+    }
+
+    /// Has the successor know of a slot that has changed, and moves some; answers with it where all have been.
+    #[inline]
+    fn move_slots(&mut self, map: u32, changed: Option<usize>, most: usize) -> Option<Successor> {
+        #[cold]
+        fn go_on(
+            successors: &mut BTreeMap<u32, Successor>,
+            map: u32,
+            changed: Option<usize>,
+            most: usize,
+        ) -> Option<Successor> {
+            let successor = successors.get_mut(&map)?;
+            if let Some(at) = changed {
+                successor.follow(at);
+            }
+            let all = successor.move_on(most);
+            all.then(|| successors.remove(&map))?
+        }
+        let successors = &mut self.writer.successors;
+        if successors.is_empty() {
+            return None;
+        }
+        go_on(successors, map, changed, most)
+    }
+
+    /// Has the successor know of a slot that has changed.
+    #[inline]
+    pub(super) fn follow(&mut self, map: u32, at: usize) {
+        #[cold]
+        fn follow(successors: &mut BTreeMap<u32, Successor>, map: u32, at: usize) {
+            if let Some(successor) = successors.get_mut(&map) {
+                successor.follow(at);
+            }
+        }
+        let successors = &mut self.writer.successors;
+        if !successors.is_empty() {
+            follow(successors, map, at);
+        }
+    }
+
+    /// Lets go of what has been moved so far.
+    pub(super) fn forget_successor(&mut self, map: u32) {
+        if let Some(successor) = self.writer.successors.remove(&map) {
+            let successor = Garbage::Successor(ManuallyDrop::new(Box::new(successor)));
+            self.left.garbage.push(successor);
+        }
+    }
+
+    #[cold]
+    fn succeed_alone(&mut self, map: u32, successor: Successor) {
+        let mut fresh = self.tables().clone();
+        self.succeed(&mut fresh, map, successor);
+        self.set_tables(fresh);
+    }
+
+    /// It takes over, in tables that are set before anything else is written.
+    #[cold]
+    fn succeed(&mut self, fresh: &mut Tables, map: u32, successor: Successor) {
+        let Successor {
+            table, old, used, ..
+        } = successor;
+        let (Some(table), Some(of_map)) = (table, fresh.of_mut(map)) else {
+            unreachable!("it has been written, and the map is there");
+        };
+        of_map.table = table.clone();
+        let block = (of_map.generation.kind.block)();
+        let layout = Arc::into_raw(Arc::new(table)).cast_mut();
+        // Release: pairs with the Acquire in `Generation::newest`.
+        let layout = of_map.generation.newest.swap(layout, Release);
+        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
+        // the reclaimer, which keeps it for a grace period.
+        let layout = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(layout) }));
+        self.writer.reclaimer.retire(layout);
+        if old.len() >= LARGE_TABLE {
+            // To be freed one after the other.
+            for part in old.parts() {
+                let part = Garbage::Part(ManuallyDrop::new(part));
+                self.writer.reclaimer.retire(part);
+            }
+        }
+        self.writer.usages[map as usize].used = used;
+        if let Some(block) = block {
+            self.stock_up(block);
+        }
+    }
+
+    /// Makes spares while a map grows, so that writers on many threads, most of whom
+    /// have asked the allocator for nothing yet, need not begin to.
+    fn stock_up(&mut self, block: Block) {
+        let Writer { spares, usages, .. } = &mut *self.writer;
+        let largest = usages.iter().map(|usage| usage.live).max();
+        let stock = (largest.unwrap_or(0) / 2).min(STOCK);
+        spares.stock_up(block, stock, SPARES);
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;
