@@ -22,7 +22,7 @@ mod collect;
 mod differ;
 mod in_place;
 mod memory;
-mod noted;
+mod recorder;
 #[cfg(all(test, loom))]
 #[macro_use]
 mod models;

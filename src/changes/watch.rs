@@ -12,7 +12,7 @@ use super::topic::Pending;
 use super::{Cursor, Difference, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
-use crate::observe::{note_event, note_lagged};
+use crate::observe::{report_event, report_lag};
 use crate::sync::thread::{self, Thread};
 
 /// Reads the state of a store for a watch, from any thread.
@@ -324,7 +324,7 @@ impl Watch {
                     continue;
                 }
                 // Before `shown` moves on, so that a recorder that panics leaves no gap.
-                note_event(self.shown, head);
+                report_event(self.shown, head);
                 self.shown = shown;
                 return Ok(Some(Event::Changes {
                     revision: shown,
@@ -366,7 +366,7 @@ impl Watch {
             None => self.replay()?,
         };
         if reason == Reason::Lagged {
-            note_lagged(&self.selection, self.shown, state.revision);
+            report_lag(&self.selection, self.shown, state.revision);
         }
         self.shown = state.revision;
         self.state_for = None;

@@ -20,7 +20,7 @@ use crate::model::condition::Expected;
 use crate::model::error::Result;
 use crate::model::record::ServiceInfo;
 use crate::model::registration::ServiceRegistration;
-use crate::observe::note_sweep;
+use crate::observe::report_sweep;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 use crate::sync::Mutex;
@@ -245,7 +245,7 @@ impl<S: RegistryStore> Leases<S> {
             let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
             self.inner.sweep(&mut sweeper, self.inner.nanos(now))?
         };
-        note_sweep(sweep.expired.len(), sweep.withheld.len());
+        report_sweep(sweep.expired.len(), sweep.withheld.len());
         Ok(sweep)
     }
 

@@ -30,7 +30,7 @@ use super::tables::Tables;
 use super::write::{Before, ClearTables};
 use crate::changes::OwnLog;
 use crate::hash::RandomState;
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{Mutex, MutexGuard};
@@ -153,49 +153,49 @@ impl EvmapStore {
 
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Writer>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
         self.refuse_inside()?;
-        let mut observed = Observed::ask(Some("evmap"));
+        let mut timer = TurnTimer::start(Some("evmap"));
         let lock = self.lock();
-        observed.begin();
-        match Telling::new(&*self.log, is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
-                .write_in(observed, lock, &mut Nobody, write)
+                .write_in(timer, lock, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, lock, &mut telling, write)
-                    .map(finish)
-            }),
+            Some(mut recorder) => {
+                out_of_line(move || self.write_in(timer, lock, &mut recorder, write).map(finish))
+            }
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     #[allow(clippy::unused_self)] // as the others
     fn write_in<R>(
         &self,
-        mut observed: Observed,
+        mut timer: TurnTimer,
         mut lock: MutexGuard<'_, Option<Writer>>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Writer>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let writer = lock.as_mut().ok_or(StoreError::Closed)?;
         let before = writer.current();
-        let answer = telling.note(writer, write)?;
+        let answer = recorder.record_writes(writer, write)?;
         let revision = writer.settle();
         let revisions = (before, revision);
-        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath =
+            recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
         drop(lock);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         drop(aftermath);
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 

@@ -9,7 +9,7 @@ use super::tables::{State, Tables};
 #[cfg(feature = "worker")]
 use crate::changes::Log;
 use crate::changes::{Aftermath, OwnLog, ReadState};
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};
 
@@ -134,7 +134,7 @@ impl MemoryStore {
         not(feature = "worker"),
         allow(clippy::unused_self, clippy::unnecessary_wraps)
     )]
-    fn observed_as(&self) -> Option<&'static str> {
+    fn metrics_name(&self) -> Option<&'static str> {
         #[cfg(feature = "worker")]
         if self.owner.is_some() {
             return None;
@@ -145,38 +145,38 @@ impl MemoryStore {
     #[inline]
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(self.observed_as());
+        let mut timer = TurnTimer::start(self.metrics_name());
         let state = self.state.try_borrow_mut();
         let state = state.map_err(|_| StoreError::Reentrant)?;
-        observed.begin();
-        match Telling::new(self.log.get().map(|log| &**log), is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(self.log.get().map(|log| &**log), with_changes) {
             None => self
-                .write_in(observed, state, &mut Nobody, write)
+                .write_in(timer, state, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, state, &mut telling, write)
+            Some(mut recorder) => out_of_line(move || {
+                self.write_in(timer, state, &mut recorder, write)
                     .map(finish)
             }),
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
         &self,
-        mut observed: Observed,
+        mut timer: TurnTimer,
         mut state: RefMut<'_, State>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let answer = telling.note(tables, write)?;
+        let answer = recorder.record_writes(tables, write)?;
         let revision = tables.settle();
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
@@ -185,16 +185,16 @@ impl MemoryStore {
             // finds this revision there.
             owner.published.store(revision.as_u64(), Release);
         }
-        let aftermath = telling.tell((before, revision), |log, changes| {
+        let aftermath = recorder.append_to_log((before, revision), |log, changes| {
             log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         self.leave(aftermath);
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 

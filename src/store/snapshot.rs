@@ -15,7 +15,7 @@ use super::Snapshots;
 use super::methods::prelude::*;
 use super::view::{check_order, check_store};
 use crate::changes::{OwnLog, ReadState};
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 use published::{Published, Reader, Unpublished};
 use root::Root;
 
@@ -130,51 +130,51 @@ impl SnapshotStore {
 
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Root>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(Some("snapshot"));
+        let mut timer = TurnTimer::start(Some("snapshot"));
         let turn = self.newest.lock();
-        observed.begin();
-        match Telling::new(&*self.log, is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
-                .write_in(observed, turn, &mut Nobody, write)
+                .write_in(timer, turn, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, turn, &mut telling, write)
-                    .map(finish)
-            }),
+            Some(mut recorder) => {
+                out_of_line(move || self.write_in(timer, turn, &mut recorder, write).map(finish))
+            }
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
         &self,
-        mut observed: Observed,
+        mut timer: TurnTimer,
         turn: published::WriteLock<'_, Root>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Root>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let mut root = Root::clone(&self.newest.load());
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
         let before = root.current();
-        let answer = telling.note(&mut root, write)?;
+        let answer = recorder.record_writes(&mut root, write)?;
         let revision = root.settle();
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
-        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath =
+            recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         drop((replaced, aftermath));
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 

@@ -11,7 +11,7 @@ use super::methods::prelude::*;
 use super::reading::Reading;
 use super::tables::{State, Tables};
 use crate::changes::{OwnLog, ReadState};
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -134,50 +134,51 @@ impl ThreadSafeMemoryStore {
     #[inline]
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(Some("thread-safe"));
+        let mut timer = TurnTimer::start(Some("thread-safe"));
         let state = self.shared.exclusive()?;
-        observed.begin();
-        match Telling::new(&*self.log, is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
-                .write_in(observed, state, &mut Nobody, write)
+                .write_in(timer, state, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, state, &mut telling, write)
+            Some(mut recorder) => out_of_line(move || {
+                self.write_in(timer, state, &mut recorder, write)
                     .map(finish)
             }),
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
         &self,
-        mut observed: Observed,
+        mut timer: TurnTimer,
         mut state: RwLockWriteGuard<'_, State>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let answer = telling.note(tables, write)?;
+        let answer = recorder.record_writes(tables, write)?;
         let revision = tables.settle();
         // Release, under the lock. Pairs with the Acquire load in `current_revision`, so a
         // thread that reads this revision there happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
-        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath =
+            recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         drop(aftermath);
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 

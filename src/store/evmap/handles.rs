@@ -122,7 +122,7 @@ pub(super) struct Handles {
 pub(super) struct Pool {
     /// Handles of threads that have ended.
     free: Mutex<Vec<ReadHandle>>,
-    /// The handle from which new ones are cloned. Nobody reads through it. It has its own lock,
+    /// The handle from which new ones are cloned. NoRecorder reads through it. It has its own lock,
     /// because a thread that holds this lock may wait for a writer, and a thread that ends must
     /// not wait.
     seed: Mutex<ReadHandle>,

@@ -102,9 +102,9 @@ pub(in crate::store) fn tell_and_publish<T: WriteTables>(
     publish: impl FnOnce(&mut T) -> Revision,
 ) -> Result<Revision> {
     let revisions = (tables.current(), tables.next_revision());
-    let mut telling = Telling::new(log, false).expect("somebody watches");
-    telling.note(tables, |noted| noted.apply_batch(batch))?;
-    drop(telling.tell(revisions, |log, changes| {
+    let mut recorder = ChangeRecorder::new(log, false).expect("somebody watches");
+    recorder.record_writes(tables, |tables| tables.apply_batch(batch))?;
+    drop(recorder.append_to_log(revisions, |log, changes| {
         log.append_net(revisions.1, changes)
     }));
     Ok(publish(tables))

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::messages::{Answer, Envelope, Lent, Operation, Reply, Request};
 use super::thread::{Work, work};
 use crate::changes::{Aftermath, Log};
-use crate::observe::{Asked, Served};
+use crate::observe::{CallTimes, EnqueuedAt};
 use crate::store::methods::prelude::*;
 use crate::store::reading::Reading;
 use crate::sync::atomic::AtomicU64;
@@ -155,8 +155,8 @@ impl WorkerStore {
     /// Sends an operation with its strings to the worker, waits for the answer, and reports the
     /// call to the recorder.
     pub(super) fn call(&self, operation: Operation, key: &str, group: &str) -> Result<Answer> {
-        let (answer, asked, served) = self.ask(operation, key, group)?;
-        asked.served("worker", &served);
+        let (answer, enqueued, times) = self.ask(operation, key, group)?;
+        enqueued.report("worker", &times);
         answer
     }
 
@@ -167,7 +167,7 @@ impl WorkerStore {
         operation: Operation,
         key: &str,
         group: &str,
-    ) -> Result<(Result<Answer>, Asked, Served)> {
+    ) -> Result<(Result<Answer>, EnqueuedAt, CallTimes)> {
         if self.is_forked() {
             return Err(StoreError::Closed);
         }
@@ -182,17 +182,17 @@ impl WorkerStore {
             operation,
             envelope,
         };
-        let asked = Asked::now();
+        let enqueued = EnqueuedAt::now();
         self.send(request)?;
         let Reply {
             answer,
             mut envelope,
             left,
         } = replies.recv().map_err(|_| StoreError::Closed)?;
-        let served = mem::replace(&mut envelope.served, Served::none());
+        let times = mem::replace(&mut envelope.times, CallTimes::empty());
         self.keep_lane(Lane { envelope, replies });
         drop(left);
-        Ok((answer, asked, served))
+        Ok((answer, enqueued, times))
     }
 
     /// Waits while the queue is full. `close` then also waits until the worker makes room.
@@ -225,7 +225,7 @@ impl WorkerStore {
                 key: String::new(),
                 group: String::new(),
                 home,
-                served: Served::none(),
+                times: CallTimes::empty(),
             };
             Lane { envelope, replies }
         })
@@ -372,7 +372,7 @@ impl RegistryStore for WorkerStore {
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-        let (answer, asked, served) = self.ask(Operation::Lend, "", "")?;
+        let (answer, enqueued, times) = self.ask(Operation::Lend, "", "")?;
         let lent: Result<Lent> = answer!(answer, Lent);
         let lent = lent?;
         let reading = Reading::enter(self)?;
@@ -381,7 +381,7 @@ impl RegistryStore for WorkerStore {
             None => Ok(()),
         };
         drop((reading, lent));
-        asked.served("worker", &served);
+        enqueued.report("worker", &times);
         visited
     }
 

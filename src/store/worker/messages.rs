@@ -4,7 +4,7 @@ use std::mem;
 use std::process;
 
 use crate::changes::Aftermath;
-use crate::observe::Served;
+use crate::observe::CallTimes;
 use crate::store::memory::MemoryStore;
 use crate::store::methods::prelude::*;
 use crate::sync::Sender;
@@ -15,7 +15,7 @@ pub(super) struct Envelope {
     pub(super) key: String,
     pub(super) group: String,
     pub(super) home: Sender<Reply>,
-    pub(super) served: Served,
+    pub(super) times: CallTimes,
 }
 
 pub(super) struct Request {

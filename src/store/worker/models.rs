@@ -12,7 +12,7 @@ use super::handle::Lane;
 use super::messages::{Answer, Envelope, Operation, Request};
 use super::thread::{perform, send_home, serve, work};
 use crate::changes::{Aftermath, Log};
-use crate::observe::Served;
+use crate::observe::CallTimes;
 use crate::store::memory::MemoryStore;
 use crate::store::methods::prelude::*;
 use crate::store::models::{Calls, Kept, NOT_ONCE, Subject, a_change_each_time};
@@ -276,7 +276,7 @@ fn answer_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
             key: String::new(),
             group: String::new(),
             home: request.envelope.home.clone(),
-            served: Served::none(),
+            times: CallTimes::empty(),
         };
         send_home(answer, request.envelope, store.take_left());
         send_home(Ok(Answer::Revision(revision)), again, Vec::new());

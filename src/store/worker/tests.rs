@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::WorkerStore;
 use super::messages::{Envelope, Operation, Request};
-use crate::observe::Served;
+use crate::observe::CallTimes;
 use crate::store::methods::prelude::*;
 use crate::sync::{Sender, bounded};
 
@@ -59,7 +59,7 @@ fn who_is_refused_sees_the_last_revision() {
         key: String::new(),
         group: String::new(),
         home,
-        served: Served::none(),
+        times: CallTimes::empty(),
     };
     let operation = Operation::Ping;
     let request = Request {

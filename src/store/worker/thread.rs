@@ -34,9 +34,9 @@ pub(super) fn work(
 ) -> Vec<Aftermath> {
     // Outside the unwinding closure, because dropping the store wakes its watches.
     let mut store = Box::new(MemoryStore::owned(log.clone(), published.clone()));
-    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
-    served.unwrap_or_else(|_| {
-        // A bug, or out of memory. Nobody may wait for the tables any more.
+    let remaining = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
+    remaining.unwrap_or_else(|_| {
+        // A bug, or out of memory. NoRecorder may wait for the tables any more.
         let left = (store.take_left(), log.close());
         // A waker may call the store, which waits for this thread. If no other thread can be
         // started, the wakers run here.
@@ -50,14 +50,14 @@ pub(super) fn work(
 
 pub(super) fn serve(queue: &Receiver<Request>, store: &mut Box<MemoryStore>) -> Vec<Aftermath> {
     for mut request in queue {
-        let served = &mut request.envelope.served;
-        served.begin(|| store.revision());
+        let times = &mut request.envelope.times;
+        times.begin(|| store.revision());
         if matches!(request.operation, Operation::Lend) {
             *store = lend(mem::take(store), request.envelope);
             continue;
         }
         let answer = perform(store, request.operation, &request.envelope);
-        request.envelope.served.end(|| store.revision());
+        request.envelope.times.end(|| store.revision());
         // The store has published its revision before the answer is sent.
         send_home(answer, request.envelope, store.take_left());
     }
