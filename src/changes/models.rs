@@ -326,7 +326,7 @@ fn sleeps(watch: &mut Watch) -> Option<Event> {
 }
 
 #[test]
-fn models_whoever_is_told_of_a_commit_can_read_it() {
+fn models_a_delivered_commit_can_be_read() {
     tell_against_look(commit, looks);
     tell_against_look(commit, sleeps);
 }
@@ -340,7 +340,7 @@ fn tell_first(board: &Board, pod: u8) {
 
 #[test]
 #[should_panic(expected = "told before it can be read")]
-fn models_twin_a_commit_that_is_told_before_it_is_published_is_rejected() {
+fn models_twin_a_commit_that_is_logged_before_it_is_published_is_rejected() {
     tell_against_look(tell_first, looks);
 }
 

@@ -145,7 +145,7 @@ impl EvmapStore {
 
     /// Returns an error inside a read of this store.
     fn refuse_inside(&self) -> Result<()> {
-        match self.handles.of_thread() {
+        match self.handles.thread_handle() {
             Some(own) => own.refuse_inside(),
             None => Ok(()),
         }
@@ -200,7 +200,7 @@ impl EvmapStore {
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = self.handles.of_store();
+        let read = self.handles.state_reader();
         self.log.watch(selection, from, Arc::new(read), || {
             self.refuse_inside()?;
             let writer = self.lock();
@@ -416,14 +416,14 @@ mod models {
 
     use super::*;
     use crate::model::change::Change;
-    use crate::store::models::watched::tell_and_publish;
+    use crate::store::models::watched::log_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
     fn real() -> Calls<EvmapStore> {
         Calls {
             commits_beside_a_reader: 1,
-            looks: 3,
+            reads: 3,
             preemptions: Some(3),
             ..Calls::real(EvmapStore::new)
         }
@@ -503,24 +503,24 @@ mod models {
         .a_commit_that_has_returned_is_seen();
     }
 
-    fn tell_before_the_maps_are_published(
+    fn log_before_the_maps_are_published(
         subject: &Subject<EvmapStore>,
         batch: Batch,
     ) -> Result<Revision> {
         let store = &*subject.store;
         open(store, |writer| {
-            tell_and_publish(&store.log, writer, batch, Writer::settle)
+            log_and_publish(&store.log, writer, batch, Writer::settle)
         })?
     }
 
     #[test]
-    #[should_panic(expected = "a watch told of a commit before it could be read")]
-    fn models_twin_a_log_that_is_told_before_the_maps_are_published_is_rejected() {
+    #[should_panic(expected = "a watch delivered a commit before it could be read")]
+    fn models_twin_an_append_before_the_maps_are_published_is_rejected() {
         Calls {
-            commit: tell_before_the_maps_are_published,
+            commit: log_before_the_maps_are_published,
             ..real()
         }
-        .whoever_is_told_of_a_commit_can_read_it();
+        .a_delivered_commit_can_be_read();
     }
 
     /// Runs `read_inside` in a read, beside a writer that has to wait for it.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::methods::prelude::*;
-use super::tables::{State, Tables};
+use super::tables::{StoreState, Tables};
 #[cfg(feature = "worker")]
 use crate::changes::Log;
 use crate::changes::{Aftermath, OwnLog, ReadState};
@@ -57,7 +57,7 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 /// (see [`LogOptions`]).
 #[derive(Default)]
 pub struct MemoryStore {
-    state: RefCell<State>,
+    state: RefCell<StoreState>,
     options: LogOptions,
     /// Created by the first watch.
     log: OnceCell<OwnLog>,
@@ -71,13 +71,13 @@ struct Owner {
     /// Receives each revision before watches are notified.
     published: Arc<AtomicU64>,
     /// Work after commits that another thread must do.
-    left: RefCell<Vec<Aftermath>>,
+    aftermaths: RefCell<Vec<Aftermath>>,
 }
 
 /// Tells watches to read the state from the checkpoint in the log.
-struct Elsewhere;
+struct CheckpointOnly;
 
-impl ReadState for Elsewhere {
+impl ReadState for CheckpointOnly {
     fn read_state(&self, _: &Selection) -> Result<Option<Selected>> {
         Ok(None)
     }
@@ -110,21 +110,24 @@ impl MemoryStore {
     }
 
     /// Creates a store that a worker owns. It stores its revision in `published`, and the
-    /// worker [takes](Self::take_left) the work that is left after a commit.
+    /// worker [takes](Self::take_aftermaths) the work that is left after a commit.
     #[cfg(feature = "worker")]
     pub(super) fn owned(log: Log, published: Arc<AtomicU64>) -> MemoryStore {
-        let left = RefCell::default();
+        let aftermaths = RefCell::default();
         MemoryStore {
             log: OnceCell::from(OwnLog::from(log)),
-            owner: Some(Box::new(Owner { published, left })),
+            owner: Some(Box::new(Owner {
+                published,
+                aftermaths,
+            })),
             ..MemoryStore::default()
         }
     }
 
     #[cfg(feature = "worker")]
-    pub(super) fn take_left(&self) -> Vec<Aftermath> {
+    pub(super) fn take_aftermaths(&self) -> Vec<Aftermath> {
         let owner = self.owner.as_ref();
-        owner.map_or_else(Vec::new, |owner| owner.left.take())
+        owner.map_or_else(Vec::new, |owner| owner.aftermaths.take())
     }
 
     /// Returns the name of this kind of store for recorders. `None` if a worker owns it: then
@@ -170,7 +173,7 @@ impl MemoryStore {
     fn write_in<R>(
         &self,
         mut timer: TurnTimer,
-        mut state: RefMut<'_, State>,
+        mut state: RefMut<'_, StoreState>,
         recorder: &mut impl RecordChanges,
         write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
     ) -> Result<CommitOutcome<R>> {
@@ -190,7 +193,7 @@ impl MemoryStore {
         });
         drop(state);
         timer.finish(before, revision);
-        self.leave(aftermath);
+        self.run_or_defer(aftermath);
         Ok(CommitOutcome {
             answer,
             revision,
@@ -198,24 +201,24 @@ impl MemoryStore {
         })
     }
 
-    /// Does the work that is left after the turn, or leaves it to the worker.
+    /// Does the work that is left after the turn, or passes it to the worker.
     #[inline]
     #[cfg_attr(
         not(feature = "worker"),
         allow(clippy::unused_self, clippy::unnecessary_wraps)
     )]
-    fn leave(&self, left: Option<Aftermath>) {
+    fn run_or_defer(&self, aftermath: Option<Aftermath>) {
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
-            owner.left.borrow_mut().extend(left);
+            owner.aftermaths.borrow_mut().extend(aftermath);
             return;
         }
-        drop(left);
+        drop(aftermath);
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let log = self.log.get_or_init(|| OwnLog::new(self.options));
-        log.watch(selection, from, Arc::new(Elsewhere), || {
+        log.watch(selection, from, Arc::new(CheckpointOnly), || {
             let state = self.state.try_borrow_mut();
             let state = state.map_err(|_| StoreError::Reentrant)?;
             let tables = state.tables()?;
@@ -237,7 +240,7 @@ impl MemoryStore {
         let state = self.state.try_borrow_mut();
         let held = state.map_err(|_| StoreError::Reentrant)?.close();
         drop(held);
-        self.leave(self.log.get().map(|log| log.close()));
+        self.run_or_defer(self.log.get().map(|log| log.close()));
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use super::methods::prelude::*;
 use super::reading::Reading;
-use super::tables::{State, Tables};
+use super::tables::{StoreState, Tables};
 use crate::changes::{OwnLog, ReadState};
 use crate::observe::TurnTimer;
 use crate::sync::atomic::AtomicU64;
@@ -57,27 +57,27 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// the shared lock, in O(selected entries).
 pub struct ThreadSafeMemoryStore {
     log: OwnLog,
-    shared: Arc<Shared>,
+    shared: Arc<LockedTables>,
 }
 
 /// The part of the store that watches read.
 #[derive(Default)]
-struct Shared {
-    state: RwLock<State>,
+struct LockedTables {
+    state: RwLock<StoreState>,
     /// The revision of `state` for `revision()`, which may be called inside a read closure and
     /// so must not take the lock.
     revision: AtomicU64,
 }
 
-impl Shared {
+impl LockedTables {
     // Ignores poisoning: no code of a caller runs under the exclusive lock, and a panic under
     // the shared one has changed nothing.
 
-    fn shared(&self) -> RwLockReadGuard<'_, State> {
+    fn read_lock(&self) -> RwLockReadGuard<'_, StoreState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn exclusive(&self) -> Result<RwLockWriteGuard<'_, State>> {
+    fn write_lock(&self) -> Result<RwLockWriteGuard<'_, StoreState>> {
         Reading::refuse_inside(self)?;
         Ok(self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
@@ -85,14 +85,14 @@ impl Shared {
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
         Reading::refuse_inside(self)?;
-        Ok(read(self.shared().tables()?))
+        Ok(read(self.read_lock().tables()?))
     }
 }
 
 /// Reads the state of a store, which may have been dropped, for watches.
-struct OfStore(Weak<Shared>);
+struct WeakLockedTables(Weak<LockedTables>);
 
-impl ReadState for OfStore {
+impl ReadState for WeakLockedTables {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let shared = self.0.upgrade().ok_or(StoreError::Closed)?;
         shared.read(|tables| Some(state_of(tables, selection)))
@@ -128,7 +128,7 @@ impl ThreadSafeMemoryStore {
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
         let _reading = Reading::enter(&*self.shared)?;
-        Ok(read(self.shared.shared().tables()?))
+        Ok(read(self.shared.read_lock().tables()?))
     }
 
     #[inline]
@@ -139,7 +139,7 @@ impl ThreadSafeMemoryStore {
         finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
         let mut timer = TurnTimer::start(Some("thread-safe"));
-        let state = self.shared.exclusive()?;
+        let state = self.shared.write_lock()?;
         timer.begin();
         match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
@@ -158,7 +158,7 @@ impl ThreadSafeMemoryStore {
     fn write_in<R>(
         &self,
         mut timer: TurnTimer,
-        mut state: RwLockWriteGuard<'_, State>,
+        mut state: RwLockWriteGuard<'_, StoreState>,
         recorder: &mut impl RecordChanges,
         write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
     ) -> Result<CommitOutcome<R>> {
@@ -183,9 +183,9 @@ impl ThreadSafeMemoryStore {
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = OfStore(Arc::downgrade(&self.shared));
+        let read = WeakLockedTables(Arc::downgrade(&self.shared));
         self.log.watch(selection, from, Arc::new(read), || {
-            let state = self.shared.exclusive()?;
+            let state = self.shared.write_lock()?;
             Ok(state.tables()?.revision())
         })
     }
@@ -202,7 +202,7 @@ impl ThreadSafeMemoryStore {
 
     fn close_tables(&self) -> Result<()> {
         // The lock is a temporary of this statement. The contents are dropped after it.
-        let held = self.shared.exclusive()?.close();
+        let held = self.shared.write_lock()?.close();
         drop(held);
         drop(self.log.close());
         Ok(())
@@ -225,7 +225,7 @@ mod models {
     //! Acquire load in `current_revision`, like the store in `write_in`.
 
     use super::*;
-    use crate::store::models::watched::tell_and_publish;
+    use crate::store::models::watched::log_and_publish;
     use crate::store::models::{Calls, Subject};
     use crate::sync::atomic::Ordering::Relaxed;
 
@@ -236,7 +236,7 @@ mod models {
     store_models!(real());
 
     /// Commits without publishing the revision.
-    fn commit_under(state: &mut State, batch: Batch) -> Result<Revision> {
+    fn commit_under(state: &mut StoreState, batch: Batch) -> Result<Revision> {
         let tables = state.tables_mut()?;
         tables.apply_batch(batch)?;
         Ok(tables.settle())
@@ -247,7 +247,7 @@ mod models {
         batch: Batch,
     ) -> Result<Revision> {
         let store = &*subject.store;
-        let mut state = store.shared.exclusive()?;
+        let mut state = store.shared.write_lock()?;
         let revision = commit_under(&mut state, batch)?;
         drop(state);
         store.shared.revision.store(revision.as_u64(), Release);
@@ -264,13 +264,13 @@ mod models {
         .revisions_never_go_back();
     }
 
-    fn tell_before_the_revision(
+    fn log_before_the_revision(
         subject: &Subject<ThreadSafeMemoryStore>,
         batch: Batch,
     ) -> Result<Revision> {
         let ThreadSafeMemoryStore { log, shared } = &*subject.store;
-        let mut state = shared.exclusive()?;
-        tell_and_publish(log, state.tables_mut()?, batch, |tables| {
+        let mut state = shared.write_lock()?;
+        log_and_publish(log, state.tables_mut()?, batch, |tables| {
             let revision = tables.settle();
             shared.revision.store(revision.as_u64(), Release);
             revision
@@ -278,13 +278,13 @@ mod models {
     }
 
     #[test]
-    #[should_panic(expected = "a watch told of a commit before it could be read")]
-    fn models_twin_a_log_that_is_told_before_the_revision_is_stored_is_rejected() {
+    #[should_panic(expected = "a watch delivered a commit before it could be read")]
+    fn models_twin_an_append_before_the_revision_is_stored_is_rejected() {
         Calls {
-            commit: tell_before_the_revision,
+            commit: log_before_the_revision,
             ..real()
         }
-        .whoever_is_told_of_a_commit_can_read_it();
+        .a_delivered_commit_can_be_read();
     }
 
     fn store_before_the_lock(
@@ -309,7 +309,7 @@ mod models {
 
     fn store_relaxed(subject: &Subject<ThreadSafeMemoryStore>, batch: Batch) -> Result<Revision> {
         let store = &*subject.store;
-        let mut state = store.shared.exclusive()?;
+        let mut state = store.shared.write_lock()?;
         let revision = commit_under(&mut state, batch)?;
         store.shared.revision.store(revision.as_u64(), Relaxed);
         Ok(revision)

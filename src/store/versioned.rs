@@ -103,9 +103,9 @@ impl Default for VersionedStore {
 }
 
 /// Reads the state of a store, which may have been dropped, for watches.
-struct OfStore(Weak<Engine>);
+struct WeakEngine(Weak<Engine>);
 
-impl ReadState for OfStore {
+impl ReadState for WeakEngine {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let engine = self.0.upgrade().ok_or(StoreError::Closed)?;
         let state = engine.register();
@@ -240,7 +240,7 @@ impl VersionedStore {
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = OfStore(Arc::downgrade(&self.engine));
+        let read = WeakEngine(Arc::downgrade(&self.engine));
         self.engine
             .owner()
             .log

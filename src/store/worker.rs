@@ -24,7 +24,7 @@
 //!
 //! # In a forked child
 //!
-//! The child of `fork` has the memory of its parent, but only the thread that forked. NoRecorder
+//! The child of `fork` has the memory of its parent, but only the thread that forked. Nobody
 //! answers there, and any lock may be held by a thread that does not exist. Every call
 //! therefore first checks whether this is the process that started the worker. If it is not,
 //! the call touches nothing and leaks what it would have to drop.

@@ -27,14 +27,14 @@ fn a_worker_that_panics_leaves_nobody_waiting() {
 /// A waker that calls the store waits for the worker, so the worker must not call the waker.
 #[test]
 fn a_worker_that_panics_wakes_those_who_watch() {
-    struct Calls(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
-    impl std::task::Wake for Calls {
+    struct CallingWaker(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
+    impl std::task::Wake for CallingWaker {
         fn wake(self: Arc<Self>) {
             self.1.send(self.0.ping()).unwrap();
         }
     }
     let (sender, answers) = std::sync::mpsc::channel();
-    let caller = Arc::new(Calls(WorkerStore::new(), sender));
+    let caller = Arc::new(CallingWaker(WorkerStore::new(), sender));
     let mut watch = caller.0.watch(Selection::All).unwrap();
     watch.recv().unwrap();
     let waker = caller.clone().into();
@@ -54,11 +54,11 @@ fn a_worker_that_panics_wakes_those_who_watch() {
 fn who_is_refused_sees_the_last_revision() {
     let store = WorkerStore::new();
     // The worker cannot continue until this answer is received.
-    let (home, held) = bounded(0);
+    let (reply_to, held) = bounded(0);
     let envelope = Envelope {
         key: String::new(),
         group: String::new(),
-        home,
+        reply_to,
         times: CallTimes::empty(),
     };
     let operation = Operation::Ping;
