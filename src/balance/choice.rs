@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering::{Greater, Less};
 
-use super::hash::{Numbers, below, mix, with};
+use super::hash::{RandomNumbers, below, mix, with};
 use crate::model::record::ServiceInfo;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -51,7 +51,7 @@ pub(super) struct Random(pub(super) u64);
 /// Each pod replaces the previous choice with probability weight / total weight so far (Chao: *A
 /// general purpose unequal probability sampling plan*, 1982).
 pub(super) struct RandomChoice<'p> {
-    numbers: Numbers,
+    numbers: RandomNumbers,
     total: u64,
     chosen: Option<&'p ServiceInfo>,
 }
@@ -76,7 +76,7 @@ impl<'p> Policy<'p> for Random {
 
     fn begin(&self, _: Side) -> RandomChoice<'p> {
         RandomChoice {
-            numbers: Numbers::new(self.0),
+            numbers: RandomNumbers::new(self.0),
             total: 0,
             chosen: None,
         }
@@ -98,7 +98,7 @@ pub(super) struct TwoChoices<F> {
 /// A random pair of the pods so far, each pair equally likely (Vitter: *Random sampling with a
 /// reservoir*, 1985).
 pub(super) struct Pair<'p> {
-    numbers: Numbers,
+    numbers: RandomNumbers,
     seen: u64,
     two: [Option<&'p ServiceInfo>; 2],
 }
@@ -128,7 +128,7 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
 
     fn begin(&self, _: Side) -> Pair<'p> {
         Pair {
-            numbers: Numbers::new(self.random),
+            numbers: RandomNumbers::new(self.random),
             seen: 0,
             two: [None; 2],
         }

@@ -105,7 +105,7 @@ impl Ejections {
     ) -> bool {
         let until = now.checked_add(time);
         let mut list = self.write();
-        list.retain(|ejected| ejected.is_out(now) && !ejected.pod.is_of_nobody_else());
+        list.retain(|ejected| ejected.is_out(now) && !ejected.pod.is_only_clone());
         let place = list.binary_search_by_key(&address(pod), |ejected| address(&ejected.pod));
         let is_out = match place {
             Ok(known) => {

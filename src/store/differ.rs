@@ -12,7 +12,7 @@ use crate::model::record::ServiceInfo;
 
 /// The subscribers of a group with the numbers of their subscriptions, which grow in the order
 /// of subscription.
-pub(crate) type Numbers = Vec<(u64, ServiceKey)>;
+pub(crate) type NumberedSubscribers = Vec<(u64, ServiceKey)>;
 
 /// Returns the difference between the older and the newer record of a key.
 pub(crate) fn record(

@@ -144,9 +144,9 @@ impl EvmapStore {
     }
 
     /// Returns an error inside a read of this store.
-    fn refuse_inside(&self) -> Result<()> {
+    fn check_not_reentrant(&self) -> Result<()> {
         match self.handles.thread_handle() {
-            Some(own) => own.refuse_inside(),
+            Some(own) => own.check_not_reentrant(),
             None => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ impl EvmapStore {
         write: impl FnOnce(&mut RecordingTables<'_, Writer>) -> Result<R>,
         finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        self.refuse_inside()?;
+        self.check_not_reentrant()?;
         let mut timer = TurnTimer::start(Some("evmap"));
         let lock = self.lock();
         timer.begin();
@@ -202,7 +202,7 @@ impl EvmapStore {
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let read = self.handles.state_reader();
         self.log.watch(selection, from, Arc::new(read), || {
-            self.refuse_inside()?;
+            self.check_not_reentrant()?;
             let writer = self.lock();
             Ok(writer.as_ref().ok_or(StoreError::Closed)?.current())
         })
@@ -226,7 +226,7 @@ impl EvmapStore {
     }
 
     fn close_tables(&self) -> Result<()> {
-        self.refuse_inside()?;
+        self.check_not_reentrant()?;
         let mut writer = self.lock();
         if let Some(open) = &*writer {
             // Release: pairs with the Acquire load in `current_revision`. A reader that finds
@@ -266,7 +266,7 @@ impl Writer {
     }
 
     /// Removes an ended subscription from the map.
-    fn leave(&mut self, service_group: &str, number: u64, subscriber: ServiceKey) {
+    fn remove_subscriber(&mut self, service_group: &str, number: u64, subscriber: ServiceKey) {
         self.tables.dirty = true;
         let group = Index::Groups.text(service_group);
         if self.tables.subscribers(service_group).next().is_none() {
@@ -283,12 +283,12 @@ impl WriteTables for Writer {
         self.tables.record(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.tables.each_record(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.tables.each_record(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.tables.each_subscription(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(visit);
     }
 
     fn current(&self) -> Revision {
@@ -359,7 +359,7 @@ impl WriteTables for Writer {
         let Some((number, subscriber)) = removed else {
             return false;
         };
-        self.leave(service_group, number, subscriber);
+        self.remove_subscriber(service_group, number, subscriber);
         true
     }
 
@@ -369,11 +369,11 @@ impl WriteTables for Writer {
             .subscriptions
             .remove_all(subscriber_key)
             .collect();
-        let leave = |(group, number, subscriber): (Arc<str>, _, _)| {
-            self.leave(&group, number, subscriber);
+        let remove_subscriber = |(group, number, subscriber): (Arc<str>, _, _)| {
+            self.remove_subscriber(&group, number, subscriber);
             group
         };
-        ended.into_iter().map(leave).collect()
+        ended.into_iter().map(remove_subscriber).collect()
     }
 
     fn settle(&mut self) -> Revision {

@@ -201,7 +201,7 @@ impl<T: ClearTables> RecordingTables<'_, T> {
 fn difference_between(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
     let is_same = before.revision() == after.revision()
         && before.incarnation() == after.incarnation()
-        && before.says_the_same(&after);
+        && before.has_same_content(&after);
     (!is_same).then_some(Difference::Changed { before, after })
 }
 
@@ -217,12 +217,12 @@ impl<T: WriteTables> WriteTables for RecordingTables<'_, T> {
         self.tables.record(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.tables.each_record(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.tables.each_record(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.tables.each_subscription(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(visit);
     }
 
     fn current(&self) -> Revision {

@@ -280,7 +280,7 @@ impl RegistryView for Snapshot {
     }
 
     fn changes_since(&self, older: &Snapshot) -> Result<Vec<Difference>> {
-        check_store(self.root.is_of_the_store_of(&older.root), older.revision())?;
+        check_store(self.root.is_same_store(&older.root), older.revision())?;
         check_order(older.revision(), self.revision())?;
         Ok(self.root.changes_since(&older.root))
     }

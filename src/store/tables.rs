@@ -44,12 +44,12 @@ impl WriteTables for Tables {
         self.services.get(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.services.iter().for_each(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.services.iter().for_each(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.subscriptions.each(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(visit);
     }
 
     fn current(&self) -> Revision {
@@ -135,7 +135,7 @@ impl ClearTables for Tables {
                 dirty: true,
                 ..Tables::default()
             };
-            empty.subscriptions.count_on(&self.subscriptions);
+            empty.subscriptions.continue_numbers(&self.subscriptions);
             std::mem::replace(self, empty)
         })
     }

@@ -78,13 +78,13 @@ impl LockedTables {
     }
 
     fn write_lock(&self) -> Result<RwLockWriteGuard<'_, StoreState>> {
-        Reading::refuse_inside(self)?;
+        Reading::check_not_reentrant(self)?;
         Ok(self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
-        Reading::refuse_inside(self)?;
+        Reading::check_not_reentrant(self)?;
         Ok(read(self.read_lock().tables()?))
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::Snapshots;
-use super::differ::Numbers;
+use super::differ::NumberedSubscribers;
 use super::methods::prelude::*;
 use super::view::{check_order, check_store, differences_by};
 use crate::changes::{Aftermath, OwnLog, ReadState};
@@ -435,7 +435,7 @@ macro_rules! impl_registry_view {
                         [&older.state, &self.state].map(|state| {
                             let subscribers = state.subscribers(group);
                             let owned = subscribers.map(|(number, key)| (number, key.clone()));
-                            owned.collect::<Numbers>()
+                            owned.collect::<NumberedSubscribers>()
                         })
                     })
                 }))

@@ -264,7 +264,7 @@ impl ThreadHandle {
     }
 
     /// Returns an error inside a read.
-    pub(super) fn refuse_inside(&self) -> Result<()> {
+    pub(super) fn check_not_reentrant(&self) -> Result<()> {
         match self.depth.get() {
             0 => Ok(()),
             _ => Err(StoreError::Reentrant),

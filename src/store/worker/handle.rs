@@ -171,7 +171,7 @@ impl WorkerStore {
         if self.is_forked() {
             return Err(StoreError::Closed);
         }
-        Reading::refuse_inside(self)?;
+        Reading::check_not_reentrant(self)?;
         let ReplyChannel {
             mut envelope,
             replies,
@@ -389,7 +389,7 @@ impl RegistryStore for WorkerStore {
         if self.is_forked() {
             return Ok(());
         }
-        Reading::refuse_inside(self)?;
+        Reading::check_not_reentrant(self)?;
         let requests = self.requests.write();
         let requests = requests.unwrap_or_else(PoisonError::into_inner).take();
         drop(requests);
