@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Aftermath, Difference, Log, ReadState, Selection, State, Subscription, Watch, changed,
+    Aftermath, Difference, Log, ReadState, Selection, State, Subscription, Watch, record_change,
 };
 use crate::model::cause::Cause;
 use crate::model::error::{Result, StoreError};
@@ -16,7 +16,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The contents of a board.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Contents {
     pub(super) revision: Revision,
     pub(super) services: BTreeMap<String, ServiceInfo>,
     pub(super) subscriptions: Vec<(ServiceKey, Arc<str>)>,
@@ -26,20 +26,20 @@ pub(super) struct Held {
 /// A store whose state can be read outside a turn, as in a lock-free store.
 pub(super) struct Board {
     pub(super) log: Log,
-    shared: Arc<Shared>,
+    shared: Arc<BoardState>,
     /// Whether watches can read its state. Otherwise it leaves checkpoints in its log.
     readable: bool,
 }
 
-struct Shared {
+struct BoardState {
     turn: Mutex<()>,
-    held: Mutex<Held>,
+    held: Mutex<Contents>,
     readable: bool,
 }
 
 /// One step of a commit.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum CommitStep {
     /// Registers pod `.1` of service `.0`.
     Register(u8, u8),
     /// Changes the pod.
@@ -65,28 +65,28 @@ pub(super) fn record(service: u8, pod: u8) -> ServiceInfo {
     .unwrap()
 }
 
-impl Held {
-    fn step(&mut self, step: Step, next: Revision) -> Option<Difference> {
+impl Contents {
+    fn step(&mut self, step: CommitStep, next: Revision) -> Option<Difference> {
         match step {
-            Step::Register(service, pod) => {
+            CommitStep::Register(service, pod) => {
                 let fresh = record(service, pod).stamped(next, next);
                 match self.services.insert(fresh.key().to_string(), fresh.clone()) {
-                    Some(before) => changed(before, fresh),
+                    Some(before) => record_change(before, fresh),
                     None => Some(Difference::Added(fresh)),
                 }
             }
-            Step::Touch(service, pod) => {
+            CommitStep::Touch(service, pod) => {
                 let known = self.services.get_mut(&*key(service, pod))?;
                 let before = known.clone();
                 *known = before.clone().stamped(next, before.incarnation());
-                changed(before, known.clone())
+                record_change(before, known.clone())
             }
-            Step::Remove(service, pod) => {
+            CommitStep::Remove(service, pod) => {
                 let last = self.services.remove(&*key(service, pod))?;
                 let cause = Cause::Deleted;
                 Some(Difference::Removed { last, cause })
             }
-            Step::Subscribe(service, pod, group) => {
+            CommitStep::Subscribe(service, pod, group) => {
                 let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
                 let pair = (subscriber.clone(), Arc::clone(&group));
                 (!self.subscriptions.contains(&pair)).then(|| {
@@ -94,7 +94,7 @@ impl Held {
                     Difference::Subscribed { subscriber, group }
                 })
             }
-            Step::Unsubscribe(service, pod, group) => {
+            CommitStep::Unsubscribe(service, pod, group) => {
                 let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
                 let pair = (subscriber.clone(), Arc::clone(&group));
                 let at = self.subscriptions.iter().position(|held| *held == pair)?;
@@ -121,7 +121,7 @@ impl Held {
     }
 }
 
-impl ReadState for Shared {
+impl ReadState for BoardState {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         if !self.readable {
             return Ok(None);
@@ -136,7 +136,7 @@ impl ReadState for Shared {
 
 impl Board {
     pub(super) fn new(log: Log, readable: bool) -> Board {
-        let shared = Shared {
+        let shared = BoardState {
             turn: Mutex::default(),
             held: Mutex::default(),
             readable,
@@ -152,7 +152,7 @@ impl Board {
         self.shared.turn.lock().unwrap()
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, Contents> {
         self.shared.held.lock().unwrap()
     }
 
@@ -160,18 +160,23 @@ impl Board {
         self.shared.clone()
     }
 
-    pub(super) fn commit(&self, steps: &[Step]) -> Revision {
+    pub(super) fn commit(&self, steps: &[CommitStep]) -> Revision {
         let turn = self.turn();
         self.commit_in(turn, self.log.is_recording(), steps)
     }
 
     /// The same as `commit`, for a caller that has already asked whether the log records.
     #[cfg(loom)]
-    pub(super) fn commit_if(&self, recording: bool, steps: &[Step]) -> Revision {
+    pub(super) fn commit_if(&self, recording: bool, steps: &[CommitStep]) -> Revision {
         self.commit_in(self.turn(), recording, steps)
     }
 
-    fn commit_in(&self, turn: MutexGuard<'_, ()>, recording: bool, steps: &[Step]) -> Revision {
+    fn commit_in(
+        &self,
+        turn: MutexGuard<'_, ()>,
+        recording: bool,
+        steps: &[CommitStep],
+    ) -> Revision {
         let mut held = self.held();
         let next = held.revision.next();
         let changes = steps.iter().filter_map(|step| held.step(*step, next));
@@ -197,7 +202,7 @@ impl Board {
 
     /// Replaces the whole state, like a dump.
     #[cfg(not(loom))]
-    pub(super) fn restore(&self, steps: &[Step]) {
+    pub(super) fn restore(&self, steps: &[CommitStep]) {
         let turn = self.turn();
         let mut held = self.held();
         let next = held.revision.next();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::changes::{Difference, changed};
+use crate::changes::{Difference, record_change};
 use crate::hash::RandomState;
 use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
@@ -26,7 +26,7 @@ pub(crate) fn record(
             let cause = Cause::Unknown;
             Some(Difference::Removed { last, cause })
         }
-        (Some(before), Some(after)) => changed(before, after),
+        (Some(before), Some(after)) => record_change(before, after),
     }
 }
 

@@ -138,7 +138,7 @@ impl RecordChanges for ChangeRecorder<'_> {
         }
         let log = self.log.filter(|_| before != revision)?;
         if effect.differences.is_empty() && !effect.is_restored && !log.is_idle() {
-            log.pass(revision);
+            log.advance(revision);
             return None;
         }
         Some(append(log, effect))
