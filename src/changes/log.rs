@@ -8,9 +8,8 @@
 //! flag is set and cleared under the lock of the log, and commits append under the same lock.
 //! What a commit appends after the flag was cleared is ignored.
 //!
-//! `complete_after` is the revision up to which the log may lack commits. It starts as the
-//! revision of that first turn, and later is the revision of the newest entry that the log has
-//! dropped.
+//! `complete_after` is the revision up to which the log may lack commits: first that of the
+//! first turn, later that of the newest entry that the log has dropped.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -168,8 +167,8 @@ pub(super) struct LockedLog {
     idle_since: Option<Instant>,
     /// The number of the newest watch.
     next: u64,
-    /// The state at a revision not older than `complete_after`, for stores whose state a watch cannot
-    /// read.
+    /// The state at a revision not older than `complete_after`, for stores whose state a watch
+    /// cannot read.
     checkpoint: Option<Arc<State>>,
 }
 
@@ -326,7 +325,7 @@ impl Log {
             inner.bytes -= oldest.bytes;
             inner.complete_after = Some(oldest.revision);
             inner.topics.remove_oldest(&oldest);
-            aftermath.forgotten.push(oldest);
+            aftermath.removed.push(oldest);
         }
         aftermath
     }
@@ -355,7 +354,7 @@ impl Log {
         if inner.recording {
             self.advance(revision);
             inner.complete_after = Some(revision);
-            inner.forget_all(&mut aftermath);
+            inner.remove_all_entries(&mut aftermath);
             for topic in inner.topics.iter_mut() {
                 topic.complete_after = revision;
                 topic.wake_all(&mut aftermath.wake);
@@ -382,9 +381,9 @@ impl Log {
         aftermath
     }
 
-    /// Returns where a watch that has [been added](Self::add_watch) begins: after the revision of its
-    /// cursor, or with a state for the returned reason. `present` is the revision in a turn
-    /// after it entered. If the topic of the watch is newer than its cursor, this scans the
+    /// Returns where a watch that has [been added](Self::add_watch) begins: after the revision of
+    /// its cursor, or with a state for the returned reason. `present` is the revision in a turn
+    /// after it was added. If the topic of the watch is newer than its cursor, this scans the
     /// whole log under its lock, in O(log length).
     pub(super) fn begin(
         &self,
@@ -477,7 +476,7 @@ impl Log {
         self.shared.recording.store(false, Relaxed);
         inner.complete_after = None;
         self.set_idle(inner, None);
-        inner.forget_all(aftermath);
+        inner.remove_all_entries(aftermath);
     }
 
     /// Returns the number of watches and the size of what the log keeps for them. O(1), under
@@ -558,10 +557,10 @@ impl LockedLog {
         self.checkpoint.as_ref().map(|state| state.revision) >= self.complete_after
     }
 
-    fn forget_all(&mut self, aftermath: &mut Aftermath) {
+    fn remove_all_entries(&mut self, aftermath: &mut Aftermath) {
         for entry in mem::take(&mut self.entries) {
             self.topics.remove_oldest(&entry);
-            aftermath.forgotten.push(entry);
+            aftermath.removed.push(entry);
         }
         self.bytes = 0;
         if let Some(checkpoint) = self.checkpoint.take() {
@@ -571,13 +570,12 @@ impl LockedLog {
 
     /// Fills the topic of a watch that continues after `from` with the changes since then.
     fn backfill(&mut self, selection: &Selection, from: Revision) {
-        let complete_after = self.complete_after.unwrap_or_default();
+        let after = self.complete_after.unwrap_or_default();
         let Some(topic) = self.topics.get_mut(selection) else {
             return;
         };
         if topic.complete_after > from {
-            self.topics
-                .backfill(selection, self.entries.iter(), complete_after);
+            self.topics.backfill(selection, self.entries.iter(), after);
         }
     }
 }

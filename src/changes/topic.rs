@@ -103,7 +103,8 @@ impl Topic {
         self.wakers.insert(number, waker)
     }
 
-    /// Unregisters the waker of the watch `number`. Returns it, like [`set_waker`](Self::set_waker).
+    /// Unregisters the waker of the watch `number`. Returns it, like
+    /// [`set_waker`](Self::set_waker).
     pub(super) fn take_waker(&mut self, number: u64) -> Option<Waker> {
         self.wakers.remove(&number)
     }

@@ -303,8 +303,8 @@ impl ServiceInfo {
                     && one.registration == two.registration)
     }
 
-    /// Copies `known`, which has the same content, and keeps only the time of its own last check. So
-    /// both share one copy of the registration.
+    /// Copies `known`, which has the same content, except for the time of the last check. So both
+    /// share one copy of the registration.
     pub(crate) fn copy_except_check_time(&mut self, known: &ServiceInfo) {
         *self = ServiceInfo {
             checked_at: self.checked_at,

@@ -94,8 +94,8 @@ pub(crate) struct ChangeRecorder<'l> {
 }
 
 impl<'l> ChangeRecorder<'l> {
-    /// Returns `None` if neither the log nor the caller needs the changes. Call it in the turn. With `with_changes` the
-    /// differences are kept for the caller.
+    /// Returns `None` if neither the log nor the caller needs the changes. Call it in the turn.
+    /// With `with_changes` the differences are kept for the caller.
     #[inline]
     pub(crate) fn new(
         log: impl Into<Option<&'l Log>>,
