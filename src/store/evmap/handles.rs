@@ -35,7 +35,8 @@ const PRUNE_AT: usize = 8;
 
 thread_local! {
     static HANDLES: ThreadHandles = const { ThreadHandles::new() };
-    static LATE_HANDLES: ManuallyDrop<ThreadHandles> = const { ManuallyDrop::new(ThreadHandles::new()) };
+    static LATE_HANDLES: ManuallyDrop<ThreadHandles> =
+        const { ManuallyDrop::new(ThreadHandles::new()) };
 }
 
 /// The handles of a thread, sorted by the address of their pool. The address is not reused as
