@@ -227,7 +227,7 @@ impl Reducer {
     /// # Errors
     ///
     /// Returns the reason why the list cannot be accepted. The list starts again.
-    pub(crate) fn apply_page(&mut self, page: ListPage) -> Result<Option<Commit>, Why> {
+    pub(crate) fn on_page(&mut self, page: ListPage) -> Result<Option<Commit>, Why> {
         let Phase::List(listing) = &mut self.phase else {
             return Ok(None);
         };
@@ -317,7 +317,7 @@ impl Reducer {
     /// # Errors
     ///
     /// Returns an error if this is another etcd; the reducer lists again.
-    pub(crate) fn apply_proof(&mut self, page: &ListPage) -> Result<(), Why> {
+    pub(crate) fn on_proof(&mut self, page: &ListPage) -> Result<(), Why> {
         if self.is_other_history(&page.header) || !self.matches_known_state(page) {
             return Err(self.list_again(Why::OtherEtcd));
         }
@@ -332,7 +332,7 @@ impl Reducer {
 
     /// Processes the refusal of [`EtcdRequest::Prove`]: etcd has compacted the revision, or has not
     /// reached it.
-    pub(crate) fn reject_proof(&mut self, why: Why) -> Why {
+    pub(crate) fn on_proof_refused(&mut self, why: Why) -> Why {
         self.list_again(why)
     }
 
@@ -355,7 +355,7 @@ impl Reducer {
 
     /// Processes a message of the watch. `trusted` says whether this server reports progress after
     /// the events that belong to it.
-    pub(crate) fn apply_message(&mut self, message: WatchMessage, trusted: bool) -> WatchOutcome {
+    pub(crate) fn on_message(&mut self, message: WatchMessage, trusted: bool) -> WatchOutcome {
         let mut outcome = WatchOutcome::default();
         let Phase::Watch { fragments } = &mut self.phase else {
             return outcome;

@@ -27,10 +27,10 @@ fn board(options: LogOptions) -> Board {
 }
 
 /// A random number generator that is good enough for histories.
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: u8) -> u8 {
+impl TestRng {
+    fn below(&mut self, sides: u8) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -38,8 +38,8 @@ impl Dice {
     }
 
     fn step(&mut self) -> CommitStep {
-        let (service, pod, group) = (self.roll(3), self.roll(3), self.roll(2));
-        match self.roll(6) {
+        let (service, pod, group) = (self.below(3), self.below(3), self.below(2));
+        match self.below(6) {
             0 | 1 => CommitStep::Register(service, pod),
             2 => CommitStep::Touch(service, pod),
             3 => CommitStep::Remove(service, pod),
@@ -112,7 +112,7 @@ impl Follower {
 /// revision. Watches come, sleep, fall behind, go, and go on from where others were.
 fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
     let board = Board::new(Log::new(options), readable);
-    let mut dice = Dice(seed);
+    let mut rng = TestRng(seed);
     let mut followers: Vec<Follower> = Vec::new();
     let mut states: BTreeMap<(usize, Revision), Shown> = BTreeMap::new();
     let (mut lagged, mut events) = (0, 0);
@@ -120,23 +120,23 @@ fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
     let number =
         |selection: &Selection| selections.iter().position(|one| one == selection).unwrap();
     for _ in 0..400 {
-        let steps: Vec<CommitStep> = (0..=dice.roll(4)).map(|_| dice.step()).collect();
+        let steps: Vec<CommitStep> = (0..=rng.below(4)).map(|_| rng.step()).collect();
         let revision = board.commit(&steps);
         for (at, selection) in selections.iter().enumerate() {
             states.insert((at, revision), board.shows(selection));
         }
-        match dice.roll(12) {
+        match rng.below(12) {
             0 => {
-                let selection = selections[usize::from(dice.roll(6))].clone();
+                let selection = selections[usize::from(rng.below(6))].clone();
                 followers.push(Follower::new(board.watch(selection)));
             }
             1 if !followers.is_empty() => {
-                let at = usize::from(dice.roll(u8::try_from(followers.len()).unwrap()));
+                let at = usize::from(rng.below(u8::try_from(followers.len()).unwrap()));
                 followers.swap_remove(at);
             }
             2 if !followers.is_empty() => {
                 // Another watch goes on from there, with the copy of the first.
-                let at = usize::from(dice.roll(u8::try_from(followers.len()).unwrap()));
+                let at = usize::from(rng.below(u8::try_from(followers.len()).unwrap()));
                 let Follower {
                     watch,
                     copy,
@@ -144,7 +144,7 @@ fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
                 } = followers.swap_remove(at);
                 let (selection, cursor) = (watch.selection().clone(), watch.cursor());
                 if states > 0 {
-                    if dice.roll(2) == 0 {
+                    if rng.below(2) == 0 {
                         drop(watch);
                     }
                     let watch = board.watch_from(selection, Some(cursor));
@@ -158,7 +158,7 @@ fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
             _ => {}
         }
         for follower in &mut followers {
-            let event = match dice.roll(8) {
+            let event = match rng.below(8) {
                 0 | 1 => follower.watch.try_recv().unwrap(),
                 2 | 3 => follower.watch.try_recv_commit().unwrap(),
                 _ => continue,
@@ -309,9 +309,9 @@ fn a_cursor_of_another_store_or_of_the_future_begins_with_a_state() {
 
 /// Counts how often it was woken.
 #[derive(Default)]
-struct Count(AtomicUsize);
+struct CountingWaker(AtomicUsize);
 
-impl Wake for Count {
+impl Wake for CountingWaker {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -327,7 +327,7 @@ fn sleep(watch: &mut Watch, waker: &Waker) {
 #[test]
 fn a_change_wakes_whom_it_concerns_once_and_nobody_else() {
     let board = board(NO_LIMIT);
-    let counts: Vec<Arc<Count>> = (0..3).map(|_| Arc::default()).collect();
+    let counts: Vec<Arc<CountingWaker>> = (0..3).map(|_| Arc::default()).collect();
     let names = ["s0", "s0", "s1"];
     let mut watches: Vec<Watch> = names
         .map(|name| board.watch(Selection::service(name)))
@@ -342,18 +342,18 @@ fn a_change_wakes_whom_it_concerns_once_and_nobody_else() {
 }
 
 /// Panics when it is woken.
-struct Panics;
+struct PanickingWaker;
 
-impl Wake for Panics {
+impl Wake for PanickingWaker {
     fn wake(self: Arc<Self>) {
         panic!("a waker that panics");
     }
 }
 
 /// Commits when it is woken.
-struct Commits(Arc<Board>);
+struct CommittingWaker(Arc<Board>);
 
-impl Wake for Commits {
+impl Wake for CommittingWaker {
     fn wake(self: Arc<Self>) {
         self.0.commit(&[CommitStep::Register(2, 2)]);
     }
@@ -362,13 +362,13 @@ impl Wake for Commits {
 #[test]
 fn a_panic_of_others_while_waking_harms_nobody() {
     let board = Arc::new(board(NO_LIMIT));
-    let count: Arc<Count> = Arc::default();
+    let count: Arc<CountingWaker> = Arc::default();
     let mut watches = Vec::new();
     for at in 0..30 {
         let mut watch = board.watch(Selection::service("s0"));
         let waker = match at % 3 {
-            0 => Waker::from(Arc::new(Panics)),
-            1 => Waker::from(Arc::new(Commits(board.clone()))),
+            0 => Waker::from(Arc::new(PanickingWaker)),
+            1 => Waker::from(Arc::new(CommittingWaker(board.clone()))),
             _ => Waker::from(count.clone()),
         };
         sleep(&mut watch, &waker);

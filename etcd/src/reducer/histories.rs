@@ -256,7 +256,7 @@ impl Simulation {
                         return;
                     }
                 }
-                if let Ok(Some(commit)) = self.reducer.apply_page(page) {
+                if let Ok(Some(commit)) = self.reducer.on_page(page) {
                     self.lists += 1;
                     self.commit(commit);
                 }
@@ -267,9 +267,9 @@ impl Simulation {
                     return self.reducer.drop_partial_answers();
                 }
                 if at.get() < self.etcd.compacted {
-                    self.reducer.reject_proof(Why::Compacted);
+                    self.reducer.on_proof_refused(Why::Compacted);
                 } else if at.get() > self.etcd.revision {
-                    self.reducer.reject_proof(Why::OtherEtcd);
+                    self.reducer.on_proof_refused(Why::OtherEtcd);
                 } else {
                     let all = self.pairs_at(at.get());
                     let count = all.len() as u64;
@@ -283,7 +283,7 @@ impl Simulation {
                         more,
                     };
                     self.is_fooled =
-                        self.reducer.apply_proof(&proof).is_ok() && !self.matches(at.get());
+                        self.reducer.on_proof(&proof).is_ok() && !self.matches(at.get());
                 }
             }
             EtcdRequest::Watch { from } => match self.watch.take() {
@@ -316,7 +316,7 @@ impl Simulation {
     }
 
     fn deliver_one(&mut self, message: WatchMessage, trusted: bool) -> bool {
-        let outcome = self.reducer.apply_message(message, trusted);
+        let outcome = self.reducer.on_message(message, trusted);
         for commit in outcome.commits {
             self.commit(commit);
         }

@@ -82,23 +82,25 @@ fn reducer() -> Reducer {
 /// A reducer that has taken a list of revision 10, and watches.
 fn synced(pairs: Vec<KeyValue>) -> Reducer {
     let mut reducer = reducer();
-    assert!(reducer.apply_page(page(10, pairs)).unwrap().is_some());
+    assert!(reducer.on_page(page(10, pairs)).unwrap().is_some());
     let created = WatchMessage {
         header: header(10),
         created: true,
         ..WatchMessage::default()
     };
-    assert_eq!(
-        reducer.apply_message(created, false),
-        WatchOutcome::default()
-    );
+    assert_eq!(reducer.on_message(created, false), WatchOutcome::default());
     reducer
 }
 
-fn apply_message(reducer: &mut Reducer, message: WatchMessage) -> Vec<Commit> {
-    let outcome = reducer.apply_message(message, false);
+fn apply(reducer: &mut Reducer, message: WatchMessage) -> Vec<Commit> {
+    let outcome = reducer.on_message(message, false);
     assert_eq!(outcome.end, None);
     outcome.commits
+}
+
+/// Returns why a message ends the watch, if it does.
+fn end(reducer: &mut Reducer, message: WatchMessage) -> Option<Why> {
+    reducer.on_message(message, false).end
 }
 
 fn changes(revision: u64, changes: Vec<PodChange>) -> Commit {
@@ -120,6 +122,11 @@ fn removed(key: &str) -> PodChange {
     PodChange::Remove(info(key, "").key().clone())
 }
 
+fn watch_from(revision: u64) -> EtcdRequest {
+    let from = revision.into();
+    EtcdRequest::Watch { from }
+}
+
 fn is_listing(reducer: &Reducer) -> bool {
     matches!(reducer.next_request(), EtcdRequest::List { at: None, .. })
 }
@@ -135,12 +142,12 @@ fn a_list_comes_in_pages_of_one_revision() {
         count: 3,
         ..page(10, vec![pair("a/1", 2, 3), pair("a/2", 2, 4)])
     };
-    assert_eq!(reducer.apply_page(first).unwrap(), None);
+    assert_eq!(reducer.on_page(first).unwrap(), None);
     let (from, at) = (b"/p/a/2\0".to_vec(), Some(10.into()));
     assert_eq!(reducer.next_request(), EtcdRequest::List { from, at });
     // The member has advanced meanwhile; the list has the revision of its first page.
     let commit = reducer
-        .apply_page(page(15, vec![pair("b/1", 9, 9)]))
+        .on_page(page(15, vec![pair("b/1", 9, 9)]))
         .unwrap()
         .unwrap();
     assert_eq!(commit.revision, 10.into());
@@ -148,10 +155,7 @@ fn a_list_comes_in_pages_of_one_revision() {
         panic!("no list")
     };
     assert_eq!((pods.len(), anew.len()), (3, 0));
-    assert_eq!(
-        reducer.next_request(),
-        EtcdRequest::Watch { from: 10.into() }
-    );
+    assert_eq!(reducer.next_request(), watch_from(10));
     assert_eq!(reducer.epoch(), 1);
 }
 
@@ -164,9 +168,9 @@ fn a_key_that_follows_at_once_is_listed() {
         count: 2,
         ..page(10, vec![pair("a/1", 2, 3)])
     };
-    assert_eq!(reducer.apply_page(first).unwrap(), None);
+    assert_eq!(reducer.on_page(first).unwrap(), None);
     let next = raw("a/1\0", b"?", 2, 4);
-    assert!(reducer.apply_page(page(10, vec![next])).unwrap().is_some());
+    assert!(reducer.on_page(page(10, vec![next])).unwrap().is_some());
     assert_eq!(reducer.set_aside.len(), 1);
 }
 
@@ -211,11 +215,11 @@ fn a_list_that_contradicts_itself_begins_anew() {
         let mut reducer = reducer();
         let last = pages.len() - 1;
         for (at, page) in pages.into_iter().enumerate() {
-            let answer = reducer.apply_page(page.clone());
+            let answer = reducer.on_page(page.clone());
             assert_eq!(answer.is_err(), at == last, "{page:?}");
         }
         assert!(is_listing(&reducer));
-        assert!(reducer.apply_page(page(10, vec![])).unwrap().is_some());
+        assert!(reducer.on_page(page(10, vec![])).unwrap().is_some());
     }
 }
 
@@ -227,18 +231,15 @@ fn an_empty_list_is_accepted_when_it_comes_twice() {
         compacted: 20.into(),
         ..events(20, vec![])
     };
+    assert_eq!(end(&mut reducer, compacted), Some(Why::Compacted));
     assert_eq!(
-        reducer.apply_message(compacted, false).end,
-        Some(Why::Compacted)
-    );
-    assert_eq!(
-        reducer.apply_page(page(20, vec![])).unwrap(),
+        reducer.on_page(page(20, vec![])).unwrap(),
         None,
         "by mistake"
     );
     assert!(is_listing(&reducer));
     let commit = reducer
-        .apply_page(page(20, vec![pair("a/1", 2, 3)]))
+        .on_page(page(20, vec![pair("a/1", 2, 3)]))
         .unwrap()
         .unwrap();
     let CommitContent::List { pods, .. } = commit.content else {
@@ -250,9 +251,9 @@ fn an_empty_list_is_accepted_when_it_comes_twice() {
         compacted: 30.into(),
         ..events(30, vec![])
     };
-    reducer.apply_message(compacted, false);
-    assert_eq!(reducer.apply_page(page(30, vec![])).unwrap(), None);
-    let commit = reducer.apply_page(page(30, vec![])).unwrap().unwrap();
+    reducer.on_message(compacted, false);
+    assert_eq!(reducer.on_page(page(30, vec![])).unwrap(), None);
+    let commit = reducer.on_page(page(30, vec![])).unwrap().unwrap();
     assert_eq!(
         commit.content,
         CommitContent::List {
@@ -261,14 +262,12 @@ fn an_empty_list_is_accepted_when_it_comes_twice() {
         }
     );
     // The copy was empty, so an empty list cannot remove anything by mistake.
-    reducer.apply_message(
-        WatchMessage {
-            compacted: 40.into(),
-            ..events(40, vec![])
-        },
-        false,
-    );
-    assert!(reducer.apply_page(page(40, vec![])).unwrap().is_some());
+    let compacted = WatchMessage {
+        compacted: 40.into(),
+        ..events(40, vec![])
+    };
+    end(&mut reducer, compacted);
+    assert!(reducer.on_page(page(40, vec![])).unwrap().is_some());
 }
 
 /// python-etcd3#729.
@@ -279,13 +278,10 @@ fn several_keys_of_one_revision_are_one_commit_also_in_fragments() {
         fragment: true,
         ..events(12, vec![event])
     };
-    assert_eq!(apply_message(&mut reducer, fragment(put("a/1", 2, 11))), []);
-    assert_eq!(
-        apply_message(&mut reducer, fragment(put("a/2", 11, 11))),
-        []
-    );
+    assert_eq!(apply(&mut reducer, fragment(put("a/1", 2, 11))), []);
+    assert_eq!(apply(&mut reducer, fragment(put("a/2", 11, 11))), []);
     assert_eq!(reducer.applied(), 10.into(), "no half of it");
-    let commits = apply_message(
+    let commits = apply(
         &mut reducer,
         events(12, vec![delete("a/3", 11), put("a/2", 11, 12)]),
     );
@@ -305,56 +301,45 @@ fn what_was_there_of_an_answer_is_forgotten_when_the_connection_breaks() {
         fragment: true,
         ..events(11, vec![put("a/1", 2, 11)])
     };
-    apply_message(&mut reducer, half);
+    apply(&mut reducer, half);
     reducer.drop_partial_answers();
-    assert_eq!(
-        reducer.next_request(),
-        EtcdRequest::Prove {
-            key: b"/p/a/1".to_vec(),
-            at: 10.into(),
-        }
-    );
-    reducer
-        .apply_proof(&page(11, vec![pair("a/1", 2, 3)]))
-        .unwrap();
+    let (key, at) = (b"/p/a/1".to_vec(), 10.into());
+    assert_eq!(reducer.next_request(), EtcdRequest::Prove { key, at });
+    let proof = page(11, vec![pair("a/1", 2, 3)]);
+    reducer.on_proof(&proof).unwrap();
     // dotnet-etcd#310: it continues where it was, not from the present.
-    assert_eq!(
-        reducer.next_request(),
-        EtcdRequest::Watch { from: 10.into() }
-    );
+    assert_eq!(reducer.next_request(), watch_from(10));
     let whole = events(11, vec![put("a/1", 2, 11), put("a/2", 11, 11)]);
     let commit = changes(11, vec![saved("a/1", 11), registered("a/2", 11)]);
-    assert_eq!(apply_message(&mut reducer, whole), [commit]);
+    assert_eq!(apply(&mut reducer, whole), [commit]);
 }
 
 /// etcd#15220.
 #[test]
 fn progress_moves_on_only_where_it_is_trusted() {
     let mut reducer = synced(vec![pair("a/1", 2, 3)]);
-    assert_eq!(apply_message(&mut reducer, events(15, vec![])), []);
+    assert_eq!(apply(&mut reducer, events(15, vec![])), []);
     assert_eq!(reducer.applied(), 10.into());
     // Events after an early progress message are not lost.
     let late = events(15, vec![put("a/1", 2, 15)]);
     assert_eq!(
-        apply_message(&mut reducer, late),
+        apply(&mut reducer, late),
         [changes(15, vec![saved("a/1", 15)])]
     );
 
-    assert_eq!(
-        reducer.apply_message(events(20, vec![]), true),
-        WatchOutcome::default()
-    );
+    let outcome = reducer.on_message(events(20, vec![]), true);
+    assert_eq!(outcome, WatchOutcome::default());
     assert_eq!(reducer.applied(), 20.into());
     // Progress inside an answer, and of a past revision (etcd#20221).
     let half = WatchMessage {
         fragment: true,
         ..events(21, vec![put("a/1", 2, 21)])
     };
-    apply_message(&mut reducer, half);
-    let rest = reducer.apply_message(events(30, vec![]), true);
+    apply(&mut reducer, half);
+    let rest = reducer.on_message(events(30, vec![]), true);
     assert_eq!(rest.commits, [changes(21, vec![saved("a/1", 21)])]);
     assert_eq!(reducer.applied(), 21.into());
-    reducer.apply_message(events(12, vec![]), true);
+    reducer.on_message(events(12, vec![]), true);
     assert_eq!(reducer.applied(), 21.into());
 }
 
@@ -365,13 +350,10 @@ fn neither_the_beginning_of_a_watch_nor_events_report_progress() {
         created: true,
         ..events(30, vec![])
     };
-    assert_eq!(
-        reducer.apply_message(created, true),
-        WatchOutcome::default()
-    );
+    assert_eq!(reducer.on_message(created, true), WatchOutcome::default());
     assert_eq!(reducer.applied(), 10.into());
     assert_eq!(
-        apply_message(&mut reducer, events(30, vec![put("a/1", 11, 11)])).len(),
+        apply(&mut reducer, events(30, vec![put("a/1", 11, 11)])).len(),
         1
     );
     assert_eq!(reducer.applied(), 11.into());
@@ -391,7 +373,7 @@ fn a_watch_from_the_future_that_shows_the_past_changes_nothing() {
             put("a/1", 2, 8),
         ],
     );
-    assert_eq!(apply_message(&mut reducer, past), []);
+    assert_eq!(apply(&mut reducer, past), []);
     assert_eq!(reducer.applied(), 10.into());
 }
 
@@ -408,25 +390,20 @@ fn a_change_that_was_skipped_and_shows_makes_it_list_again() {
     ];
     for event in skipped {
         let mut reducer = synced(vec![pair("a/1", 2, 8)]);
-        let end = reducer.apply_message(events(11, vec![event]), false).end;
+        let end = end(&mut reducer, events(11, vec![event]));
         assert_eq!(end, Some(Why::Inconsistent("a change was skipped")));
         assert!(is_listing(&reducer));
     }
     let mut reducer = synced(vec![]);
     let disorder = events(13, vec![put("a/1", 12, 12), put("a/2", 11, 11)]);
-    let outcome = reducer.apply_message(disorder, false);
+    let outcome = reducer.on_message(disorder, false);
     assert_eq!((outcome.commits.len(), outcome.end.is_some()), (1, true));
     let mut reducer = synced(vec![]);
     let foreign = KeyEvent::Put(KeyValue {
         key: b"/q/a/1".to_vec(),
         ..pair("a/1", 11, 11)
     });
-    assert!(
-        reducer
-            .apply_message(events(11, vec![foreign]), false)
-            .end
-            .is_some()
-    );
+    assert!(end(&mut reducer, events(11, vec![foreign])).is_some());
 }
 
 /// etcd#17529: a slow watch skips compacted revisions, and continues as if nothing were missing.
@@ -446,10 +423,7 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
         version(put("a/3", 20, 20), 1),
     ];
     for event in follows {
-        assert_eq!(
-            apply_message(&mut known(), events(20, vec![event])).len(),
-            1
-        );
+        assert_eq!(apply(&mut known(), events(20, vec![event])).len(), 1);
     }
     let skipped = [
         version(put("a/1", 2, 20), 6),
@@ -461,7 +435,7 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
     for event in skipped {
         let mut reducer = known();
         let before = version(put("a/4", 19, 19), 1);
-        let outcome = reducer.apply_message(events(20, vec![before, event]), false);
+        let outcome = reducer.on_message(events(20, vec![before, event]), false);
         assert_eq!((outcome.commits.len(), outcome.end), (1, Some(SKIPPED)));
         assert!(is_listing(&reducer));
     }
@@ -469,7 +443,7 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
     let mut reducer = known();
     let new = version(put("a/5", 20, 20), 1);
     let skipped = version(put("a/1", 2, 20), 9);
-    let outcome = reducer.apply_message(events(20, vec![new, skipped]), false);
+    let outcome = reducer.on_message(events(20, vec![new, skipped]), false);
     assert_eq!((outcome.commits.len(), outcome.end), (0, Some(SKIPPED)));
     assert!(!reducer.known.contains_key("web:5") && reducer.applied() == 10.into());
     assert_eq!(reducer.known.len(), 1);
@@ -480,11 +454,8 @@ fn a_version_that_does_not_follow_shows_what_was_skipped() {
 #[test]
 fn a_watch_begins_at_a_revision_that_is_known() {
     let mut reducer = synced(vec![pair("a/1", 2, 3)]);
-    assert_eq!(
-        reducer.next_request(),
-        EtcdRequest::Watch { from: 10.into() }
-    );
-    apply_message(&mut reducer, events(11, vec![delete("a/1", 11)]));
+    assert_eq!(reducer.next_request(), watch_from(10));
+    apply(&mut reducer, events(11, vec![delete("a/1", 11)]));
     reducer.drop_partial_answers();
     // The marker is the only key to ask for.
     assert_eq!(
@@ -494,15 +465,9 @@ fn a_watch_begins_at_a_revision_that_is_known() {
             at: 11.into(),
         }
     );
-    reducer.apply_proof(&page(11, vec![])).unwrap();
-    assert_eq!(
-        reducer.next_request(),
-        EtcdRequest::Watch { from: 11.into() }
-    );
-    assert_eq!(
-        apply_message(&mut reducer, events(11, vec![delete("a/1", 11)])),
-        []
-    );
+    reducer.on_proof(&page(11, vec![])).unwrap();
+    assert_eq!(reducer.next_request(), watch_from(11));
+    assert_eq!(apply(&mut reducer, events(11, vec![delete("a/1", 11)])), []);
 }
 
 #[test]
@@ -517,13 +482,10 @@ fn after_a_compaction_it_lists_and_registers_only_what_is_another() {
         canceled: Some("compacted".into()),
         ..events(35, vec![])
     };
-    assert_eq!(
-        reducer.apply_message(compacted, false).end,
-        Some(Why::Compacted)
-    );
+    assert_eq!(end(&mut reducer, compacted), Some(Why::Compacted));
     assert!(is_listing(&reducer));
     let pairs = vec![pair("a/1", 2, 3), pair("a/2", 20, 21), pair("a/3", 5, 22)];
-    let commit = reducer.apply_page(page(40, pairs)).unwrap().unwrap();
+    let commit = reducer.on_page(page(40, pairs)).unwrap().unwrap();
     let CommitContent::List { pods, anew } = commit.content else {
         panic!("no list")
     };
@@ -539,7 +501,7 @@ fn a_watch_that_is_canceled_is_begun_again_where_it_was() {
         canceled: Some("no leader".into()),
         ..events(11, vec![])
     };
-    let end = reducer.apply_message(canceled, true).end;
+    let end = reducer.on_message(canceled, true).end;
     assert_eq!(end, Some(Why::Canceled("no leader".into())));
     assert_eq!(reducer.applied(), 10.into());
     assert!(matches!(reducer.next_request(), EtcdRequest::Prove { .. }));
@@ -548,17 +510,14 @@ fn a_watch_that_is_canceled_is_begun_again_where_it_was() {
 #[test]
 fn a_delete_of_an_unknown_key_is_no_commit() {
     let mut reducer = synced(vec![]);
-    assert_eq!(
-        apply_message(&mut reducer, events(11, vec![delete("a/1", 11)])),
-        []
-    );
+    assert_eq!(apply(&mut reducer, events(11, vec![delete("a/1", 11)])), []);
     assert_eq!(reducer.applied(), 11.into());
 }
 
 #[test]
 fn a_pod_is_registered_anew_only_with_another_create_revision() {
     let mut reducer = synced(vec![pair("a/1", 2, 3)]);
-    let outcome = apply_message(
+    let outcome = apply(
         &mut reducer,
         events(
             14,
@@ -588,7 +547,7 @@ fn what_cannot_be_read_is_set_aside_and_takes_nothing_else_along() {
     ]);
     assert_eq!(reducer.set_aside.len(), 2);
     let bad = |key, modified| KeyEvent::Put(raw(key, br#"{"version":9}"#, 2, modified));
-    let commits = apply_message(
+    let commits = apply(
         &mut reducer,
         events(
             12,
@@ -615,15 +574,15 @@ fn what_cannot_be_read_is_set_aside_and_takes_nothing_else_along() {
         count: 3,
         ..page(12, vec![pair("a/2", 4, 12)])
     };
-    reducer.apply_proof(&proof).unwrap();
+    reducer.on_proof(&proof).unwrap();
     assert_eq!(
-        apply_message(
+        apply(
             &mut reducer,
             events(12, vec![bad("a/1", 11), put("a/2", 4, 12)])
         ),
         []
     );
-    apply_message(&mut reducer, events(13, vec![delete("a/1", 13)]));
+    apply(&mut reducer, events(13, vec![delete("a/1", 13)]));
     assert_eq!(reducer.set_aside.len(), 0);
 }
 
@@ -631,7 +590,7 @@ fn what_cannot_be_read_is_set_aside_and_takes_nothing_else_along() {
 fn the_marker_moves_on_and_is_no_pod() {
     let mut reducer = synced(vec![]);
     let marker = KeyEvent::Put(raw("%/barrier", b"", 11, 11));
-    assert_eq!(apply_message(&mut reducer, events(11, vec![marker])), []);
+    assert_eq!(apply(&mut reducer, events(11, vec![marker])), []);
     assert_eq!(reducer.applied(), 11.into());
     assert_eq!(reducer.set_aside.len(), 0);
 }

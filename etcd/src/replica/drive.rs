@@ -165,7 +165,7 @@ impl<S: RegistryStore + Send + Sync + 'static> ReplicaDriver<S> {
             self.prefetched = Some(PrefetchedPage { from, at, page });
         }
         for part in parts(page) {
-            if let Some(commit) = self.reducer.apply_page(part)? {
+            if let Some(commit) = self.reducer.on_page(part)? {
                 self.page = PAGE;
                 self.commit(commit).await?;
                 self.shared.counts.lists.fetch_add(1, Relaxed);
@@ -218,9 +218,9 @@ impl<S: RegistryStore + Send + Sync + 'static> ReplicaDriver<S> {
             })
         });
         match asked.await {
-            Ok(Ok(page)) => self.reducer.apply_proof(&page),
+            Ok(Ok(page)) => self.reducer.on_proof(&page),
             Ok(Err(error)) => Err(match revision_error(&error) {
-                Some(why) => self.reducer.reject_proof(why),
+                Some(why) => self.reducer.on_proof_refused(why),
                 None => disconnected(&error),
             }),
             Err(_) => Err(no_answer()),
@@ -305,7 +305,7 @@ impl<S: RegistryStore + Send + Sync + 'static> ReplicaDriver<S> {
     async fn handle_message(&mut self, message: WatchMessage, trusted: bool) -> Result<(), Why> {
         self.alive = Instant::now();
         let (created, ends) = (message.created, message.canceled.is_some());
-        let outcome = self.reducer.apply_message(message, trusted);
+        let outcome = self.reducer.on_message(message, trusted);
         for commit in outcome.commits {
             self.commit(commit).await?;
             // One answer may have thousands of commits.

@@ -23,14 +23,14 @@ fn another_etcd_is_a_new_epoch() {
             count: 2,
             ..page(0, vec![pair("a/2", 2, 4)])
         };
-        assert_eq!(reducer.apply_proof(&proof), Err(Why::OtherEtcd));
+        assert_eq!(reducer.on_proof(&proof), Err(Why::OtherEtcd));
         // The same numbers of another history: the same pod only if nothing differs.
         let pairs = vec![pair("a/1", 2, 5), pair("a/2", 2, 4)];
         let list = ListPage {
             header: other,
             ..page(0, pairs)
         };
-        let commit = reducer.apply_page(list).unwrap().unwrap();
+        let commit = reducer.on_page(list).unwrap().unwrap();
         let CommitContent::List { anew, .. } = commit.content else {
             panic!("no list")
         };
@@ -66,13 +66,9 @@ fn an_etcd_that_went_back_and_has_come_further_is_detected_by_its_past() {
     for proof in others {
         let mut reducer = known();
         reducer.drop_partial_answers();
-        assert_eq!(
-            reducer.apply_proof(&proof),
-            Err(Why::OtherEtcd),
-            "{proof:?}"
-        );
+        assert_eq!(reducer.on_proof(&proof), Err(Why::OtherEtcd), "{proof:?}");
         reducer
-            .apply_page(page(20, vec![pair("a/1", 2, 7)]))
+            .on_page(page(20, vec![pair("a/1", 2, 7)]))
             .unwrap()
             .unwrap();
         assert_eq!(reducer.epoch(), 2);
@@ -80,16 +76,13 @@ fn an_etcd_that_went_back_and_has_come_further_is_detected_by_its_past() {
     let mut reducer = known();
     reducer.drop_partial_answers();
     reducer
-        .apply_proof(&proof(2, Some(pair("a/1", 2, 8))))
+        .on_proof(&proof(2, Some(pair("a/1", 2, 8))))
         .unwrap();
-    assert_eq!(
-        reducer.next_request(),
-        EtcdRequest::Watch { from: 10.into() }
-    );
+    assert_eq!(reducer.next_request(), watch_from(10));
     // The marker counts, and what is set aside; without the newest pod the one before it tells.
     let marker = KeyEvent::Put(raw("%/barrier", b"", 11, 11));
     let set_aside = KeyEvent::Put(raw("a/3", b"?", 12, 12));
-    apply_message(
+    apply(
         &mut reducer,
         events(13, vec![marker, set_aside, delete("a/1", 13)]),
     );
@@ -100,7 +93,7 @@ fn an_etcd_that_went_back_and_has_come_further_is_detected_by_its_past() {
         EtcdRequest::Prove { key, at: 13.into() }
     );
     reducer
-        .apply_proof(&proof(3, Some(pair("a/2", 2, 4))))
+        .on_proof(&proof(3, Some(pair("a/2", 2, 4))))
         .unwrap();
 }
 
@@ -132,12 +125,8 @@ fn a_list_that_has_another_past_is_of_another_etcd() {
     ];
     for (pairs, epoch) in lists {
         let mut reducer = synced(vec![pair("a/1", 2, 8)]);
-        reducer.reject_proof(Why::Compacted);
-        while reducer
-            .apply_page(page(20, pairs.clone()))
-            .unwrap()
-            .is_none()
-        {}
+        reducer.on_proof_refused(Why::Compacted);
+        while reducer.on_page(page(20, pairs.clone())).unwrap().is_none() {}
         assert_eq!(reducer.epoch(), epoch, "{pairs:?}");
     }
 }
@@ -147,10 +136,10 @@ fn an_etcd_that_refuses_the_proof_is_listed() {
     for (why, epoch) in [(Why::Compacted, 1), (Why::OtherEtcd, 2)] {
         let mut reducer = synced(vec![pair("a/1", 2, 8)]);
         reducer.drop_partial_answers();
-        assert_eq!(reducer.reject_proof(why.clone()), why);
+        assert_eq!(reducer.on_proof_refused(why.clone()), why);
         reducer.drop_partial_answers();
         reducer
-            .apply_page(page(20, vec![pair("a/1", 2, 8)]))
+            .on_page(page(20, vec![pair("a/1", 2, 8)]))
             .unwrap()
             .unwrap();
         assert_eq!(reducer.epoch(), epoch);
@@ -168,7 +157,7 @@ fn a_watch_of_another_cluster_is_noticed() {
         events: vec![delete("a/1", 11)],
         ..WatchMessage::default()
     };
-    let outcome = reducer.apply_message(other, true);
+    let outcome = reducer.on_message(other, true);
     assert_eq!(
         (outcome.commits.len(), outcome.end),
         (0, Some(Why::OtherEtcd))
@@ -176,9 +165,9 @@ fn a_watch_of_another_cluster_is_noticed() {
     // It stays so, whatever the numbers of the list say, and however often it fails.
     reducer.drop_partial_answers();
     assert!(is_listing(&reducer));
-    assert!(reducer.apply_page(page(0, vec![])).is_err());
+    assert!(reducer.on_page(page(0, vec![])).is_err());
     reducer
-        .apply_page(page(30, vec![pair("a/1", 2, 3)]))
+        .on_page(page(30, vec![pair("a/1", 2, 3)]))
         .unwrap()
         .unwrap();
     assert_eq!(reducer.epoch(), 2);
