@@ -33,7 +33,7 @@ pub(super) struct Board {
 
 struct BoardState {
     turn: Mutex<()>,
-    held: Mutex<Contents>,
+    contents: Mutex<Contents>,
     readable: bool,
 }
 
@@ -97,7 +97,7 @@ impl Contents {
             CommitStep::Unsubscribe(service, pod, group) => {
                 let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
                 let pair = (subscriber.clone(), Arc::clone(&group));
-                let at = self.subscriptions.iter().position(|held| *held == pair)?;
+                let at = self.subscriptions.iter().position(|one| *one == pair)?;
                 self.subscriptions.remove(at);
                 Some(Difference::Unsubscribed { subscriber, group })
             }
@@ -126,11 +126,11 @@ impl ReadState for BoardState {
         if !self.readable {
             return Ok(None);
         }
-        let held = self.held.lock().unwrap();
-        if held.closed {
+        let contents = self.contents.lock().unwrap();
+        if contents.closed {
             return Err(StoreError::Closed);
         }
-        Ok(Some(held.state(selection)))
+        Ok(Some(contents.state(selection)))
     }
 }
 
@@ -138,7 +138,7 @@ impl Board {
     pub(super) fn new(log: Log, readable: bool) -> Board {
         let shared = BoardState {
             turn: Mutex::default(),
-            held: Mutex::default(),
+            contents: Mutex::default(),
             readable,
         };
         Board {
@@ -152,8 +152,8 @@ impl Board {
         self.shared.turn.lock().unwrap()
     }
 
-    fn held(&self) -> MutexGuard<'_, Contents> {
-        self.shared.held.lock().unwrap()
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.shared.contents.lock().unwrap()
     }
 
     pub(super) fn reader(&self) -> Arc<dyn ReadState> {
@@ -177,21 +177,21 @@ impl Board {
         recording: bool,
         steps: &[CommitStep],
     ) -> Revision {
-        let mut held = self.held();
-        let next = held.revision.next();
-        let changes = steps.iter().filter_map(|step| held.step(*step, next));
+        let mut contents = self.contents();
+        let next = contents.revision.next();
+        let changes = steps.iter().filter_map(|step| contents.step(*step, next));
         let changes: Vec<Difference> = changes.collect();
         if changes.is_empty() {
-            return held.revision;
+            return contents.revision;
         }
-        held.revision = next;
-        drop(held);
+        contents.revision = next;
+        drop(contents);
         let mut aftermath = Aftermath::default();
         if recording {
             aftermath = if self.readable {
                 self.log.append(next, changes)
             } else {
-                let state = || self.held().state(&Selection::All);
+                let state = || self.contents().state(&Selection::All);
                 self.log.append_with(next, changes, state)
             };
         }
@@ -204,19 +204,19 @@ impl Board {
     #[cfg(not(loom))]
     pub(super) fn restore(&self, steps: &[CommitStep]) {
         let turn = self.turn();
-        let mut held = self.held();
-        let next = held.revision.next();
-        held.services.clear();
-        held.subscriptions.clear();
+        let mut contents = self.contents();
+        let next = contents.revision.next();
+        contents.services.clear();
+        contents.subscriptions.clear();
         for step in steps {
-            held.step(*step, next);
+            contents.step(*step, next);
         }
-        held.revision = next;
-        drop(held);
+        contents.revision = next;
+        drop(contents);
         let aftermath = if self.readable {
             self.log.restored(next)
         } else {
-            let state = || self.held().state(&Selection::All);
+            let state = || self.contents().state(&Selection::All);
             self.log.restored_with(next, state)
         };
         drop(turn);
@@ -230,11 +230,11 @@ impl Board {
     pub(super) fn watch_from(&self, selection: Selection, from: Option<super::Cursor>) -> Watch {
         let turn = || {
             let _turn = self.turn();
-            let held = self.held();
+            let contents = self.contents();
             if !self.readable {
-                self.log.checkpoint(|| held.state(&Selection::All));
+                self.log.checkpoint(|| contents.state(&Selection::All));
             }
-            Ok(held.revision)
+            Ok(contents.revision)
         };
         self.log
             .watch(selection, from, self.reader(), turn)
@@ -243,7 +243,7 @@ impl Board {
 
     pub(super) fn close(&self) {
         let turn = self.turn();
-        self.held().closed = true;
+        self.contents().closed = true;
         let aftermath = self.log.close();
         drop(turn);
         drop(aftermath);
@@ -251,7 +251,7 @@ impl Board {
 
     /// Returns the selected part of the current state in a form that can be compared.
     pub(super) fn shows(&self, selection: &Selection) -> Shown {
-        Shown::of(self.held().state(selection))
+        Shown::of(self.contents().state(selection))
     }
 }
 

@@ -325,7 +325,7 @@ fn sleep(watch: &mut Watch, waker: &Waker) {
 }
 
 #[test]
-fn a_change_wakes_whom_it_concerns_once_and_nobody_else() {
+fn a_change_wakes_the_watches_it_concerns_once_and_no_others() {
     let board = board(NO_LIMIT);
     let counts: Vec<Arc<CountingWaker>> = (0..3).map(|_| Arc::default()).collect();
     let names = ["s0", "s0", "s1"];
@@ -360,7 +360,7 @@ impl Wake for CommittingWaker {
 }
 
 #[test]
-fn a_panic_of_others_while_waking_harms_nobody() {
+fn a_waker_that_panics_does_not_affect_others() {
     let board = Arc::new(board(NO_LIMIT));
     let count: Arc<CountingWaker> = Arc::default();
     let mut watches = Vec::new();

@@ -480,7 +480,7 @@ mod models {
             commit: publish_the_revision_only,
             ..real()
         }
-        .whoever_learns_a_revision_sees_its_commit();
+        .a_revision_that_was_read_makes_its_commit_visible();
     }
 
     fn leave_it_to_the_next_publication(

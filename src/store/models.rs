@@ -225,7 +225,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
     }
 
     /// The commit, and all that its writer did before.
-    pub(super) fn whoever_learns_a_revision_sees_its_commit(self) {
+    pub(super) fn a_revision_that_was_read_makes_its_commit_visible(self) {
         self.check(|calls, subject| {
             let [read, ..] = read_checks::<S>();
             let writer = spawn(subject, move |subject| {
@@ -494,8 +494,8 @@ macro_rules! store_models {
         }
 
         #[test]
-        fn models_whoever_learns_a_revision_sees_its_commit() {
-            $real.whoever_learns_a_revision_sees_its_commit();
+        fn models_a_revision_that_was_read_makes_its_commit_visible() {
+            $real.a_revision_that_was_read_makes_its_commit_visible();
         }
 
         #[test]
@@ -504,7 +504,7 @@ macro_rules! store_models {
             let mut twin = $real;
             twin.commit = models::count_commits_before;
             twin.revision = models::counted;
-            twin.whoever_learns_a_revision_sees_its_commit();
+            twin.a_revision_that_was_read_makes_its_commit_visible();
         }
 
         #[test]
@@ -513,7 +513,7 @@ macro_rules! store_models {
             let mut twin = $real;
             twin.commit = models::count_commits_relaxed;
             twin.revision = models::counted;
-            twin.whoever_learns_a_revision_sees_its_commit();
+            twin.a_revision_that_was_read_makes_its_commit_visible();
         }
 
         #[test]

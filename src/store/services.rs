@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_given_back() {
+    fn places_are_released() {
         let mut services = Services::new(&RandomState::default());
         for number in 0..=255 {
             for service in 0..8 {

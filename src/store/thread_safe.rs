@@ -304,7 +304,7 @@ mod models {
             commit: store_before_the_lock,
             ..real()
         }
-        .whoever_learns_a_revision_sees_its_commit();
+        .a_revision_that_was_read_makes_its_commit_visible();
     }
 
     fn store_relaxed(subject: &Subject<ThreadSafeMemoryStore>, batch: Batch) -> Result<Revision> {
@@ -322,6 +322,6 @@ mod models {
             commit: store_relaxed,
             ..real()
         }
-        .whoever_learns_a_revision_sees_its_commit();
+        .a_revision_that_was_read_makes_its_commit_visible();
     }
 }

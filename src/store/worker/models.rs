@@ -107,7 +107,7 @@ fn models_twin_a_worker_that_publishes_relaxed_is_rejected() {
         make: || twin(1, publish_relaxed),
         ..real()
     }
-    .whoever_learns_a_revision_sees_its_commit();
+    .a_revision_that_was_read_makes_its_commit_visible();
 }
 
 /// Returns whether this is the last request, with which a twin closes a worker.

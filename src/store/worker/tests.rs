@@ -26,7 +26,7 @@ fn a_worker_that_panics_leaves_nobody_waiting() {
 
 /// A waker that calls the store waits for the worker, so the worker must not call the waker.
 #[test]
-fn a_worker_that_panics_wakes_those_who_watch() {
+fn a_worker_that_panics_wakes_watches() {
     struct CallingWaker(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
     impl std::task::Wake for CallingWaker {
         fn wake(self: Arc<Self>) {
@@ -51,7 +51,7 @@ fn a_worker_that_panics_wakes_those_who_watch() {
 /// A regression test. A write that was accepted but not done when the store was closed made the
 /// revision grow after calls had been refused.
 #[test]
-fn who_is_refused_sees_the_last_revision() {
+fn a_refused_call_sees_the_last_revision() {
     let store = WorkerStore::new();
     // The worker cannot continue until this answer is received.
     let (reply_to, held) = bounded(0);
