@@ -62,7 +62,7 @@
 //! ```text
 //!   a commit, in its turn          Log                      Watch
 //!   differences --- append ---> [entry][entry][entry] ---> recv, recv_commit, poll_recv
-//!                                  |  by topic: pending entries, sleepers
+//!                                  |  by topic: pending entries, wakers
 //!                                  '--> wakers, run after the turn ends
 //! ```
 //!
@@ -82,8 +82,8 @@ mod fold;
 mod log;
 mod options;
 mod own_log;
-mod replica;
 mod selection;
+mod state_copy;
 #[cfg(feature = "stream")]
 mod stream;
 mod topic;
@@ -95,7 +95,7 @@ pub use difference::Difference;
 pub(crate) use difference::{CommitEffect, Differences};
 pub use event::{Cursor, Event, Reason, State};
 pub use fold::fold;
-pub(crate) use fold::{changed, net};
+pub(crate) use fold::{net, record_change};
 pub use log::Log;
 pub use options::LogOptions;
 pub(crate) use own_log::OwnLog;

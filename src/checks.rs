@@ -14,7 +14,7 @@ use crate::store::RegistryStore;
 pub use options::CheckOptions;
 pub use probe::{HttpProbe, Probe, TcpProbe};
 
-use driver::Driver;
+use driver::CheckDriver;
 
 /// Probes the registered pods and records the results.
 ///
@@ -89,7 +89,7 @@ impl<S: RegistryStore, P: Probe> Checks<S, P> {
     /// Panics if it is not polled on a tokio runtime with time and IO enabled.
     pub async fn run(self) -> Result<()> {
         let watch = self.registry.watch(self.selection)?;
-        let driver = Driver::new(self.registry, self.probe, self.options, watch);
+        let driver = CheckDriver::new(self.registry, self.probe, self.options, watch);
         driver.run().await
     }
 }

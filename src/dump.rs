@@ -95,7 +95,7 @@ pub enum Health {
 /// The first line.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Header {
+struct DumpHeader {
     format: String,
     version: u64,
     revision: u64,
@@ -106,7 +106,7 @@ struct Header {
 /// A line for a subscription.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Side<'a> {
+struct SubscriptionLine<'a> {
     #[serde(borrow)]
     subscriber: std::borrow::Cow<'a, str>,
     #[serde(borrow)]

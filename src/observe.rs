@@ -7,14 +7,14 @@
 #[cfg(feature = "metrics")]
 pub(crate) use names::*;
 #[cfg(all(feature = "worker", any(feature = "metrics", feature = "tracing")))]
-pub(crate) use on::{Asked, Served};
+pub(crate) use on::{CallTimes, EnqueuedAt};
 #[cfg(any(feature = "metrics", feature = "tracing"))]
-pub(crate) use on::{Observed, note_event, note_lagged, note_sweep};
+pub(crate) use on::{TurnTimer, report_event, report_lag, report_sweep};
 
 #[cfg(all(feature = "worker", not(any(feature = "metrics", feature = "tracing"))))]
-pub(crate) use off::{Asked, Served};
+pub(crate) use off::{CallTimes, EnqueuedAt};
 #[cfg(not(any(feature = "metrics", feature = "tracing")))]
-pub(crate) use off::{Observed, note_event, note_lagged, note_sweep};
+pub(crate) use off::{TurnTimer, report_event, report_lag, report_sweep};
 
 /// Names of metrics.
 #[cfg(feature = "metrics")]
@@ -35,43 +35,43 @@ mod on {
     use crate::model::revision::Revision;
 
     /// Measures a turn of writing. Reports when dropped: after the turn has been given back.
-    pub(crate) struct Observed {
+    pub(crate) struct TurnTimer {
         /// `None` if another part reports.
         store: Option<&'static str>,
-        asked: Instant,
+        started: Instant,
         /// `None` if it got no turn.
         waited: Option<Duration>,
-        made: Option<(Revision, Duration)>,
+        committed: Option<(Revision, Duration)>,
     }
 
-    impl Observed {
-        /// Starts the measurement. Call it before asking for the turn.
-        pub(crate) fn ask(store: Option<&'static str>) -> Observed {
-            Observed {
+    impl TurnTimer {
+        /// Starts the measurement. Call it before waiting for the turn.
+        pub(crate) fn start(store: Option<&'static str>) -> TurnTimer {
+            TurnTimer {
                 store,
-                asked: Instant::now(),
+                started: Instant::now(),
                 waited: None,
-                made: None,
+                committed: None,
             }
         }
 
-        /// Notes that the turn has begun.
+        /// Records that the turn has begun.
         pub(crate) fn begin(&mut self) {
-            self.waited = Some(self.asked.elapsed());
+            self.waited = Some(self.started.elapsed());
         }
 
-        /// Notes that a commit has led from one revision to another, and that the turn is over.
-        pub(crate) fn made(&mut self, before: Revision, after: Revision) {
-            self.made = (before != after).then(|| (after, self.asked.elapsed()));
+        /// Ends the measurement of a commit that led from revision `before` to `after`.
+        pub(crate) fn finish(&mut self, before: Revision, after: Revision) {
+            self.committed = (before != after).then(|| (after, self.started.elapsed()));
         }
     }
 
-    impl Drop for Observed {
+    impl Drop for TurnTimer {
         fn drop(&mut self) {
             if let (Some(store), Some(waited)) = (self.store, self.waited)
                 && !thread::panicking()
             {
-                note_turn(store, waited, self.made);
+                report_turn(store, waited, self.committed);
             }
         }
     }
@@ -79,9 +79,9 @@ mod on {
     /// The metric of a kind of store. A label that is a literal needs no allocation; any other
     /// label needs one for each call.
     #[cfg(feature = "metrics")]
-    macro_rules! of_store {
+    macro_rules! store_metric {
         ($metric:ident, $name:expr, $store:expr) => {
-            of_store!($metric, $name, $store;
+            store_metric!($metric, $name, $store;
                 "memory" "worker" "thread-safe" "evmap" "snapshot" "versioned")
         };
         ($metric:ident, $name:expr, $store:expr; $($kind:literal)*) => {
@@ -92,18 +92,18 @@ mod on {
         };
     }
 
-    fn note_turn(store: &'static str, waited: Duration, made: Option<(Revision, Duration)>) {
+    fn report_turn(store: &'static str, waited: Duration, committed: Option<(Revision, Duration)>) {
         #[cfg(feature = "metrics")]
         {
             use super::names::{COMMIT_SECONDS, COMMITS, TURN_WAIT_SECONDS};
-            of_store!(histogram, TURN_WAIT_SECONDS, store).record(waited);
-            if let Some((_, took)) = made {
-                of_store!(counter, COMMITS, store).increment(1);
-                of_store!(histogram, COMMIT_SECONDS, store).record(took);
+            store_metric!(histogram, TURN_WAIT_SECONDS, store).record(waited);
+            if let Some((_, took)) = committed {
+                store_metric!(counter, COMMITS, store).increment(1);
+                store_metric!(histogram, COMMIT_SECONDS, store).record(took);
             }
         }
         #[cfg(feature = "tracing")]
-        if let Some((revision, took)) = made {
+        if let Some((revision, took)) = committed {
             ::tracing::trace!(
                 target: "service_registry",
                 store,
@@ -117,40 +117,40 @@ mod on {
 
     /// The time when a call entered the queue of a worker.
     #[cfg(feature = "worker")]
-    pub(crate) struct Asked(Instant);
+    pub(crate) struct EnqueuedAt(Instant);
 
     /// The times and revisions that the worker returns to the caller, who reports them.
     #[cfg(feature = "worker")]
     #[derive(Default)]
-    pub(crate) struct Served {
+    pub(crate) struct CallTimes {
         begun: Option<Instant>,
         before: Revision,
         after: Revision,
     }
 
     #[cfg(feature = "worker")]
-    impl Asked {
-        pub(crate) fn now() -> Asked {
-            Asked(Instant::now())
+    impl EnqueuedAt {
+        pub(crate) fn now() -> EnqueuedAt {
+            EnqueuedAt(Instant::now())
         }
 
-        /// Reports the turn of a call that was served.
-        pub(crate) fn served(&self, store: &'static str, served: &Served) {
-            let Asked(asked) = *self;
-            let Some(begun) = served.begun else {
+        /// Reports the turn of a call.
+        pub(crate) fn report(&self, store: &'static str, times: &CallTimes) {
+            let EnqueuedAt(enqueued) = *self;
+            let Some(begun) = times.begun else {
                 return;
             };
-            let waited = begun.saturating_duration_since(asked);
-            let is_commit = served.before != served.after;
-            let made = is_commit.then(|| (served.after, asked.elapsed()));
-            note_turn(store, waited, made);
+            let waited = begun.saturating_duration_since(enqueued);
+            let is_commit = times.before != times.after;
+            let committed = is_commit.then(|| (times.after, enqueued.elapsed()));
+            report_turn(store, waited, committed);
         }
     }
 
     #[cfg(feature = "worker")]
-    impl Served {
-        pub(crate) fn none() -> Served {
-            Served::default()
+    impl CallTimes {
+        pub(crate) fn empty() -> CallTimes {
+            CallTimes::default()
         }
 
         pub(crate) fn begin(&mut self, revision: impl FnOnce() -> Revision) {
@@ -165,7 +165,7 @@ mod on {
     }
 
     /// Reports the lag of a watch that shows what follows `shown` while the store is at `head`.
-    pub(crate) fn note_event(shown: Revision, head: Revision) {
+    pub(crate) fn report_event(shown: Revision, head: Revision) {
         #[cfg(feature = "metrics")]
         {
             let behind = head.as_u64().saturating_sub(shown.as_u64());
@@ -176,7 +176,7 @@ mod on {
     }
 
     /// Reports that a watch had fallen behind the log, and received the state instead.
-    pub(crate) fn note_lagged(selection: &impl std::fmt::Debug, shown: Revision, now: Revision) {
+    pub(crate) fn report_lag(selection: &impl std::fmt::Debug, shown: Revision, now: Revision) {
         #[cfg(feature = "metrics")]
         ::metrics::counter!(super::names::STATES_FOR_LAG).increment(1);
         #[cfg(feature = "tracing")]
@@ -191,7 +191,7 @@ mod on {
     }
 
     /// Reports how many pods a sweep has removed, and how many it withholds.
-    pub(crate) fn note_sweep(expired: usize, withheld: usize) {
+    pub(crate) fn report_sweep(expired: usize, withheld: usize) {
         #[cfg(feature = "metrics")]
         ::metrics::counter!(super::names::EXPIRED).increment(expired as u64);
         #[cfg(feature = "tracing")]
@@ -207,43 +207,43 @@ mod on {
 mod off {
     use crate::model::revision::Revision;
 
-    pub(crate) struct Observed;
+    pub(crate) struct TurnTimer;
 
-    impl Observed {
+    impl TurnTimer {
         #[inline(always)]
-        pub(crate) fn ask(_: Option<&'static str>) -> Observed {
-            Observed
+        pub(crate) fn start(_: Option<&'static str>) -> TurnTimer {
+            TurnTimer
         }
 
         #[inline(always)]
         pub(crate) fn begin(&mut self) {}
 
         #[inline(always)]
-        pub(crate) fn made(&mut self, _: Revision, _: Revision) {}
+        pub(crate) fn finish(&mut self, _: Revision, _: Revision) {}
     }
 
     #[cfg(feature = "worker")]
-    pub(crate) struct Asked;
+    pub(crate) struct EnqueuedAt;
 
     #[cfg(feature = "worker")]
-    pub(crate) struct Served;
+    pub(crate) struct CallTimes;
 
     #[cfg(feature = "worker")]
-    impl Asked {
+    impl EnqueuedAt {
         #[inline(always)]
-        pub(crate) fn now() -> Asked {
-            Asked
+        pub(crate) fn now() -> EnqueuedAt {
+            EnqueuedAt
         }
 
         #[inline(always)]
-        pub(crate) fn served(&self, _: &'static str, _: &Served) {}
+        pub(crate) fn report(&self, _: &'static str, _: &CallTimes) {}
     }
 
     #[cfg(feature = "worker")]
-    impl Served {
+    impl CallTimes {
         #[inline(always)]
-        pub(crate) fn none() -> Served {
-            Served
+        pub(crate) fn empty() -> CallTimes {
+            CallTimes
         }
 
         #[inline(always)]
@@ -254,16 +254,16 @@ mod off {
     }
 
     #[inline(always)]
-    pub(crate) fn note_event(_: Revision, _: Revision) {}
+    pub(crate) fn report_event(_: Revision, _: Revision) {}
 
     #[inline(always)]
-    pub(crate) fn note_lagged(_: &impl std::fmt::Debug, _: Revision, _: Revision) {}
+    pub(crate) fn report_lag(_: &impl std::fmt::Debug, _: Revision, _: Revision) {}
 
     #[inline(always)]
-    pub(crate) fn note_sweep(_: usize, _: usize) {}
+    pub(crate) fn report_sweep(_: usize, _: usize) {}
 
     // The compiler removes it: it has neither fields nor a destructor.
-    const _: () = assert!(size_of::<Observed>() == 0 && !std::mem::needs_drop::<Observed>());
+    const _: () = assert!(size_of::<TurnTimer>() == 0 && !std::mem::needs_drop::<TurnTimer>());
     #[cfg(feature = "worker")]
-    const _: () = assert!(size_of::<(Asked, Served)>() == 0);
+    const _: () = assert!(size_of::<(EnqueuedAt, CallTimes)>() == 0);
 }

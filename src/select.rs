@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_not_to_be_had_says_why() {
+    fn an_unavailable_kind_of_store_says_why() {
         let error = "memory".parse::<StoreKind>().unwrap_err().to_string();
         assert!(error.contains("threads cannot share it"), "{error}");
         let error = "Snapshot ".parse::<StoreKind>().unwrap_err().to_string();

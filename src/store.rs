@@ -22,7 +22,7 @@ mod collect;
 mod differ;
 mod in_place;
 mod memory;
-mod noted;
+mod recorder;
 #[cfg(all(test, loom))]
 #[macro_use]
 mod models;
@@ -285,7 +285,7 @@ pub trait RegistryStore {
     /// [`Failed`](crate::StoreError::Failed) if a third-party store does not support this.
     fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
         let _ = batch;
-        Err(untold())
+        Err(changes_not_reported())
     }
 
     /// Starts a watch. It first yields the state of the selection, and then every change to
@@ -316,7 +316,7 @@ pub trait RegistryStore {
     /// - [`Failed`](crate::StoreError::Failed) if a third-party store does not support watches.
     fn watch(&self, selection: Selection) -> Result<Watch> {
         let _ = selection;
-        Err(untold())
+        Err(changes_not_reported())
     }
 
     /// Starts a watch after `cursor`, the position of an earlier watch of this store, if the
@@ -330,7 +330,7 @@ pub trait RegistryStore {
     /// The errors of [`watch`](Self::watch).
     fn watch_from(&self, selection: Selection, cursor: Cursor) -> Result<Watch> {
         let _ = (selection, cursor);
-        Err(untold())
+        Err(changes_not_reported())
     }
 
     /// Returns the revision of the current state. After `close`, returns that of the last
@@ -464,7 +464,7 @@ pub trait RegistryStore {
 
 /// The error of the default methods for changes.
 #[cold]
-fn untold() -> crate::StoreError {
+fn changes_not_reported() -> crate::StoreError {
     crate::StoreError::failed("this store tells no changes")
 }
 

@@ -37,9 +37,9 @@ pub(crate) use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 #[cfg(loom)]
 pub(crate) use {
-    local_of_loom as thread_local,
     loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
     loom::thread::{Builder, JoinHandle, ThreadId, current},
+    loom_thread_local as thread_local,
 };
 
 #[cfg(shuttle)]
@@ -57,13 +57,13 @@ pub(crate) use stand_in::*;
 /// `thread_local!` of loom, which does not support `const` blocks.
 #[cfg(loom)]
 #[allow(unused_macros)] // as for the imports
-macro_rules! local_of_loom {
+macro_rules! loom_thread_local {
     ($($visibility:vis static $name:ident: $type:ty = const $first:block;)*) => {
         loom::thread_local! { $($visibility static $name: $type = $first;)* }
     };
 }
 #[cfg(loom)]
-pub(crate) use local_of_loom;
+pub(crate) use loom_thread_local;
 
 #[cfg(any(loom, shuttle))]
 mod stand_in {
@@ -85,25 +85,25 @@ mod stand_in {
         use std::time::Duration;
 
         #[derive(Default)]
-        struct Parked {
+        struct ParkToken {
             /// Whether the thread has been unparked since it last parked.
             token: Mutex<bool>,
             given: Condvar,
         }
 
         #[derive(Clone, Default)]
-        pub(crate) struct Thread(Arc<Parked>);
+        pub(crate) struct Thread(Arc<ParkToken>);
 
         thread_local! {
-            static OWN: OnceCell<Thread> = const { OnceCell::new() };
+            static CURRENT: OnceCell<Thread> = const { OnceCell::new() };
         }
 
         pub(crate) fn current() -> Thread {
-            OWN.with(|own| own.get_or_init(Thread::default).clone())
+            CURRENT.with(|own| own.get_or_init(Thread::default).clone())
         }
 
         pub(crate) fn park() {
-            let Parked { token, given } = &*current().0;
+            let ParkToken { token, given } = &*current().0;
             let mut token = token.lock().unwrap();
             while !*token {
                 token = given.wait(token).unwrap();
@@ -236,11 +236,11 @@ mod stand_in {
 
         struct Channel<T> {
             capacity: usize,
-            state: Mutex<State<T>>,
+            state: Mutex<ChannelState<T>>,
             changed: Condvar,
         }
 
-        struct State<T> {
+        struct ChannelState<T> {
             waiting: VecDeque<T>,
             /// How many values were ever sent and taken.
             sent: usize,
@@ -259,7 +259,7 @@ mod stand_in {
         pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             let channel = Arc::new(Channel {
                 capacity,
-                state: Mutex::new(State {
+                state: Mutex::new(ChannelState {
                     waiting: VecDeque::new(),
                     sent: 0,
                     taken: 0,
@@ -276,16 +276,16 @@ mod stand_in {
         }
 
         impl<T> Channel<T> {
-            fn state(&self) -> MutexGuard<'_, State<T>> {
+            fn state(&self) -> MutexGuard<'_, ChannelState<T>> {
                 self.state.lock().unwrap()
             }
 
             /// Waits while `condition` holds.
             fn wait_while<'a>(
                 &'a self,
-                mut state: MutexGuard<'a, State<T>>,
-                condition: impl Fn(&State<T>) -> bool,
-            ) -> MutexGuard<'a, State<T>> {
+                mut state: MutexGuard<'a, ChannelState<T>>,
+                condition: impl Fn(&ChannelState<T>) -> bool,
+            ) -> MutexGuard<'a, ChannelState<T>> {
                 while condition(&state) {
                     state = self.changed.wait(state).unwrap();
                 }
@@ -344,12 +344,12 @@ mod stand_in {
         impl<T> Channel<T> {
             /// Notifies the other side that this one is dropped, also during a panic. If the model
             /// itself has failed, its locks panic too, and a second panic would abort.
-            fn tell(&self, change: fn(&mut State<T>)) {
-                let told = catch_unwind(AssertUnwindSafe(|| {
+            fn update_and_notify(&self, change: fn(&mut ChannelState<T>)) {
+                let updated = catch_unwind(AssertUnwindSafe(|| {
                     change(&mut self.state());
                     self.changed.notify_all();
                 }));
-                match told {
+                match updated {
                     Err(panic) if !panicking() => resume_unwind(panic),
                     _ => {}
                 }
@@ -358,13 +358,13 @@ mod stand_in {
 
         impl<T> Drop for Sender<T> {
             fn drop(&mut self) {
-                self.0.tell(|state| state.senders -= 1);
+                self.0.update_and_notify(|state| state.senders -= 1);
             }
         }
 
         impl<T> Drop for Receiver<T> {
             fn drop(&mut self) {
-                self.0.tell(|state| state.is_received = false);
+                self.0.update_and_notify(|state| state.is_received = false);
             }
         }
 

@@ -112,13 +112,13 @@ pub struct Discovery<F> {
     watch: Watch,
     make: F,
     takes_unchecked: bool,
-    /// The pods that are included once all `steps` are reported.
+    /// The pods that are included once all `pending` are reported.
     pods: HashMap<ServiceKey, ServiceInfo, RandomState>,
     /// The changes of the last event that are not reported yet: removals, then insertions.
-    steps: VecDeque<Step>,
+    pending: VecDeque<PendingChange>,
 }
 
-enum Step {
+enum PendingChange {
     Remove(ServiceKey),
     Insert(ServiceInfo),
 }
@@ -138,7 +138,7 @@ impl<F> Discovery<F> {
             make,
             takes_unchecked: false,
             pods: HashMap::default(),
-            steps: VecDeque::new(),
+            pending: VecDeque::new(),
         }
     }
 
@@ -165,7 +165,7 @@ impl<F> Discovery<F> {
                     }
                 }
                 for key in gone.into_keys() {
-                    self.steps.push_front(Step::Remove(key));
+                    self.pending.push_front(PendingChange::Remove(key));
                 }
                 for pod in services {
                     self.put(pod);
@@ -202,14 +202,14 @@ impl<F> Discovery<F> {
         self.remove(pod.key());
         if is_in {
             self.pods.insert(pod.key().clone(), pod.clone());
-            self.steps.push_back(Step::Insert(pod));
+            self.pending.push_back(PendingChange::Insert(pod));
         }
     }
 
     fn remove(&mut self, key: &ServiceKey) {
         if let Some((key, _)) = self.pods.remove_entry(&**key) {
-            // `steps` was empty before this event, so all insertions in it are of this event.
-            self.steps.push_front(Step::Remove(key));
+            // `pending` was empty before this event, so all insertions in it are of this event.
+            self.pending.push_front(PendingChange::Remove(key));
         }
     }
 }
@@ -228,10 +228,12 @@ where
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let discovery = self.get_mut();
         loop {
-            while let Some(step) = discovery.steps.pop_front() {
-                match step {
-                    Step::Remove(key) => return Poll::Ready(Some(Ok(Change::Remove(key)))),
-                    Step::Insert(pod) => {
+            while let Some(change) = discovery.pending.pop_front() {
+                match change {
+                    PendingChange::Remove(key) => {
+                        return Poll::Ready(Some(Ok(Change::Remove(key))));
+                    }
+                    PendingChange::Insert(pod) => {
                         let key = pod.key();
                         if let Some(service) = (discovery.make)(&pod) {
                             return Poll::Ready(Some(Ok(Change::Insert(key.clone(), service))));

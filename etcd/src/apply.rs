@@ -4,7 +4,7 @@ use service_registry::{
     Batch, Cause, Expected, OnForeign, RegistryStore, Result, ServiceInfo, ServiceKey, StoreError,
 };
 
-use crate::reducer::{Change, What};
+use crate::reducer::{CommitContent, PodChange};
 
 /// Writes the state of etcd into a store, as the records of one source.
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Target<S> {
 
 /// The outcome of a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Applied {
+pub(crate) struct ApplyOutcome {
     /// The number of records that were skipped because another source has their keys.
     pub(crate) skipped: usize,
 }
@@ -30,39 +30,39 @@ impl<S: RegistryStore> Target<S> {
         }
     }
 
-    /// Commits `what` atomically. A conflict means that another writer committed between the read
-    /// and the commit, so this reads again.
-    pub(crate) fn apply(&self, what: What) -> Result<Applied> {
-        match what {
-            What::Changes(changes) => self.apply_changes(&changes),
-            What::List { pods, anew } => self.apply_list(pods, &anew),
+    /// Commits `content` atomically. A conflict means that another writer committed between the
+    /// read and the commit, so this reads again.
+    pub(crate) fn apply(&self, content: CommitContent) -> Result<ApplyOutcome> {
+        match content {
+            CommitContent::Changes(changes) => self.apply_changes(&changes),
+            CommitContent::List { pods, anew } => self.apply_list(pods, &anew),
         }
     }
 
-    fn apply_changes(&self, changes: &[Change]) -> Result<Applied> {
+    fn apply_changes(&self, changes: &[PodChange]) -> Result<ApplyOutcome> {
         loop {
-            let mut applied = Applied::default();
+            let mut applied = ApplyOutcome::default();
             let mut batch = Batch::with_capacity(2 * changes.len());
             for change in changes {
                 self.add(&mut batch, change, &mut applied)?;
             }
-            if let Some(()) = settled(self.store.commit(batch).map(|_| ()))? {
+            if let Some(()) = none_on_conflict(self.store.commit(batch).map(|_| ()))? {
                 return Ok(applied);
             }
         }
     }
 
-    fn apply_list(&self, pods: Vec<ServiceInfo>, anew: &[ServiceInfo]) -> Result<Applied> {
-        let mut applied = Applied::default();
+    fn apply_list(&self, pods: Vec<ServiceInfo>, anew: &[ServiceInfo]) -> Result<ApplyOutcome> {
+        let mut applied = ApplyOutcome::default();
         // When a registration is unchanged, the store keeps its old registration time; the copy
         // must have the time from etcd.
         let mut other_times = Vec::new();
         if self.store.stats()?.services > 0 {
             for pod in &pods {
-                match self.owned(pod.key())? {
+                match self.find_own(pod.key())? {
                     Err(()) => applied.skipped += 1,
                     Ok(Some(found)) if found.registered_at() != pod.registered_at() => {
-                        other_times.push(Change::Save(pod.clone()));
+                        other_times.push(PodChange::Save(pod.clone()));
                     }
                     Ok(_) => {}
                 }
@@ -78,62 +78,62 @@ impl<S: RegistryStore> Target<S> {
         loop {
             let mut whole = batch.clone();
             for change in &other_times {
-                self.add(&mut whole, change, &mut Applied::default())?;
+                self.add(&mut whole, change, &mut ApplyOutcome::default())?;
             }
             for pod in anew {
-                if self.owned(pod.key())?.is_ok() {
-                    whole.register_service(self.own(pod)?);
+                if self.find_own(pod.key())?.is_ok() {
+                    whole.register_service(self.with_own_source(pod)?);
                 }
             }
-            if settled(self.store.commit(whole))?.is_some() {
+            if none_on_conflict(self.store.commit(whole))?.is_some() {
                 return Ok(applied);
             }
         }
     }
 
-    fn add(&self, batch: &mut Batch, change: &Change, applied: &mut Applied) -> Result<()> {
+    fn add(&self, batch: &mut Batch, change: &PodChange, applied: &mut ApplyOutcome) -> Result<()> {
         let key = match change {
-            Change::Save(pod) | Change::Register(pod) => pod.key(),
-            Change::Remove(key) => key,
+            PodChange::Save(pod) | PodChange::Register(pod) => pod.key(),
+            PodChange::Remove(key) => key,
         };
-        let Ok(found) = self.owned(key)? else {
-            applied.skipped += usize::from(!matches!(change, Change::Remove(_)));
+        let Ok(found) = self.find_own(key)? else {
+            applied.skipped += usize::from(!matches!(change, PodChange::Remove(_)));
             return Ok(());
         };
         match (change, found) {
-            (Change::Save(pod), Some(found)) => {
+            (PodChange::Save(pod), Some(found)) => {
                 let later = found.last_health_check() > pod.last_health_check();
                 let kept = found.last_health_check().filter(|_| later);
                 let pod = match kept {
-                    Some(at) => self.own(&pod.with_health(found.status(), at)?)?,
-                    None => self.own(pod)?,
+                    Some(at) => self.with_own_source(&pod.with_health(found.status(), at)?)?,
+                    None => self.with_own_source(pod)?,
                 };
                 batch.require(key, Expected::Revision(found.revision()));
                 batch.save_service(pod);
             }
-            (Change::Save(pod), None) => {
+            (PodChange::Save(pod), None) => {
                 batch.require(key, Expected::Absent);
-                batch.save_service(self.own(pod)?);
+                batch.save_service(self.with_own_source(pod)?);
             }
-            (Change::Register(pod), _) => {
-                batch.register_service(self.own(pod)?);
+            (PodChange::Register(pod), _) => {
+                batch.register_service(self.with_own_source(pod)?);
             }
-            (Change::Remove(_), Some(found)) => {
+            (PodChange::Remove(_), Some(found)) => {
                 let expected = Expected::Incarnation(found.incarnation());
                 batch.require(key, expected);
                 batch.remove_if(key, expected, Cause::Deleted);
             }
-            (Change::Remove(_), None) => {}
+            (PodChange::Remove(_), None) => {}
         }
         Ok(())
     }
 
-    fn own(&self, pod: &ServiceInfo) -> Result<ServiceInfo> {
+    fn with_own_source(&self, pod: &ServiceInfo) -> Result<ServiceInfo> {
         pod.clone().with_source(&self.source)
     }
 
     /// Returns the record under a key, or an error if it belongs to another source.
-    fn owned(&self, key: &ServiceKey) -> Result<Result<Option<ServiceInfo>, ()>> {
+    fn find_own(&self, key: &ServiceKey) -> Result<Result<Option<ServiceInfo>, ()>> {
         let found = self.store.find_service(key)?;
         let is_foreign = |found: &ServiceInfo| found.source() != Some(&*self.source);
         Ok(match found {
@@ -144,7 +144,7 @@ impl<S: RegistryStore> Target<S> {
 }
 
 /// Returns the answer of a commit, or `None` if it met a conflict.
-fn settled<T>(answer: Result<T>) -> Result<Option<T>> {
+fn none_on_conflict<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(StoreError::BatchRejected { source, .. })
@@ -173,9 +173,9 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn list(pods: Vec<ServiceInfo>) -> What {
+    fn list(pods: Vec<ServiceInfo>) -> CommitContent {
         let anew = Vec::new();
-        What::List { pods, anew }
+        CommitContent::List { pods, anew }
     }
 
     #[test]
@@ -189,14 +189,14 @@ mod tests {
         store
             .update_health_status("web:1", ServiceStatus::Unhealthy, at(5))
             .unwrap();
-        let of_etcd = Change::Save(seen(ServiceStatus::Healthy, 3));
-        target.apply(What::Changes(vec![of_etcd])).unwrap();
+        let of_etcd = PodChange::Save(seen(ServiceStatus::Healthy, 3));
+        target.apply(CommitContent::Changes(vec![of_etcd])).unwrap();
         assert_eq!(
             store.get_service("web:1").unwrap().status(),
             ServiceStatus::Unhealthy
         );
-        let of_etcd = Change::Save(seen(ServiceStatus::Healthy, 6));
-        target.apply(What::Changes(vec![of_etcd])).unwrap();
+        let of_etcd = PodChange::Save(seen(ServiceStatus::Healthy, 6));
+        target.apply(CommitContent::Changes(vec![of_etcd])).unwrap();
         assert_eq!(
             store.get_service("web:1").unwrap().status(),
             ServiceStatus::Healthy
@@ -206,8 +206,8 @@ mod tests {
             .update_health_status("web:1", ServiceStatus::Unhealthy, at(9))
             .unwrap();
         let before = store.get_service("web:1").unwrap();
-        let anew = Change::Register(seen(ServiceStatus::Healthy, 7));
-        target.apply(What::Changes(vec![anew])).unwrap();
+        let anew = PodChange::Register(seen(ServiceStatus::Healthy, 7));
+        target.apply(CommitContent::Changes(vec![anew])).unwrap();
         let after = store.get_service("web:1").unwrap();
         assert_eq!(after.status(), ServiceStatus::Healthy);
         assert!(after.incarnation() > before.incarnation());
@@ -221,18 +221,18 @@ mod tests {
         let target = Target::new(&store, "etcd");
         let applied = target.apply(list(vec![pod("1"), pod("2")])).unwrap();
         assert_eq!(applied.skipped, 1);
-        let changes = What::Changes(vec![
-            Change::Register(pod("1")),
-            Change::Save(pod("1")),
-            Change::Remove(pod("1").key().clone()),
-            Change::Remove(pod("2").key().clone()),
+        let changes = CommitContent::Changes(vec![
+            PodChange::Register(pod("1")),
+            PodChange::Save(pod("1")),
+            PodChange::Remove(pod("1").key().clone()),
+            PodChange::Remove(pod("2").key().clone()),
         ]);
         assert_eq!(target.apply(changes).unwrap().skipped, 2);
         assert_eq!(store.get_all_services().unwrap(), [of_file]);
     }
 
     #[test]
-    fn a_list_is_a_difference_and_begins_no_incarnation_but_where_told() {
+    fn a_list_is_a_difference_and_starts_only_the_requested_incarnations() {
         let store = MemoryStore::new();
         let target = Target::new(&store, "etcd");
         target
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(store.revision(), before, "nothing has changed");
         let anew = vec![pod("2")];
         let pods = vec![pod("1"), pod("2")];
-        target.apply(What::List { pods, anew }).unwrap();
+        target.apply(CommitContent::List { pods, anew }).unwrap();
         let incarnation = |key| store.get_service(key).unwrap().incarnation();
         assert_eq!(incarnation("web:1"), first);
         assert_eq!(incarnation("web:2"), before.next());

@@ -27,14 +27,14 @@ pub(crate) fn no_answer() -> Why {
 
 /// Maps an error that says that etcd has compacted the requested revision, or has not reached it
 /// yet. Neither has a code of its own, so this compares the messages.
-pub(crate) fn of_another_time(error: &ClientError) -> Option<Why> {
+pub(crate) fn revision_error(error: &ClientError) -> Option<Why> {
     let ClientError::GRpcStatus(status) = error else {
         return None;
     };
-    let said = status.message();
-    if said.contains("required revision has been compacted") {
+    let message = status.message();
+    if message.contains("required revision has been compacted") {
         Some(Why::Compacted)
-    } else if said.contains("required revision is a future revision") {
+    } else if message.contains("required revision is a future revision") {
         Some(Why::OtherEtcd)
     } else {
         None
@@ -50,7 +50,7 @@ pub(crate) fn disconnected(error: &ClientError) -> Why {
 /// # Errors
 ///
 /// Returns an error that etcd would return again for the same request.
-pub(crate) async fn until_answered<T, F>(
+pub(crate) async fn retry<T, F>(
     patience: Duration,
     mut request: impl FnMut() -> F,
 ) -> Result<T, Error>

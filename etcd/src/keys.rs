@@ -18,7 +18,7 @@ pub struct Prefix(String);
 
 /// What a key stands for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum KeyKind {
     /// The key of a pod.
     Pod(ServiceKey),
     /// The key that [`read_barrier`](crate::Replica::read_barrier) writes.
@@ -96,11 +96,11 @@ impl Prefix {
     }
 
     /// Returns what `key` stands for. The key must begin with the prefix.
-    pub(crate) fn place(&self, key: &[u8]) -> Result<Place, BadKey> {
+    pub(crate) fn parse(&self, key: &[u8]) -> Result<KeyKind, BadKey> {
         let rest = key.get(self.0.len()..).unwrap_or_default();
         let rest = std::str::from_utf8(rest).map_err(|_| BadKey::NotUtf8)?;
         if rest == "%/barrier" {
-            return Ok(Place::Marker);
+            return Ok(KeyKind::Marker);
         }
         let slashes = rest.bytes().filter(|byte| *byte == b'/').count();
         let (Some((service, pod)), 1) = (rest.split_once('/'), slashes) else {
@@ -108,7 +108,7 @@ impl Prefix {
         };
         let (service, pod) = (decode(service)?, decode(pod)?);
         let key = ServiceKey::new(&service, &pod);
-        key.map(Place::Pod)
+        key.map(KeyKind::Pod)
             .map_err(|error| BadKey::Name(error.to_string()))
     }
 }
@@ -182,27 +182,27 @@ mod tests {
 
     #[test]
     fn what_is_no_key_of_a_pod_says_why() {
-        let place = |rest: &[u8]| prefix().place(&[b"/pods/", rest].concat());
-        assert_eq!(place(b"web"), Err(BadKey::Slashes(0)));
-        assert_eq!(place(b""), Err(BadKey::Slashes(0)));
-        assert_eq!(place(b"a/b/c"), Err(BadKey::Slashes(2)));
-        assert_eq!(place(b"web/\xff"), Err(BadKey::NotUtf8));
+        let parse = |rest: &[u8]| prefix().parse(&[b"/pods/", rest].concat());
+        assert_eq!(parse(b"web"), Err(BadKey::Slashes(0)));
+        assert_eq!(parse(b""), Err(BadKey::Slashes(0)));
+        assert_eq!(parse(b"a/b/c"), Err(BadKey::Slashes(2)));
+        assert_eq!(parse(b"web/\xff"), Err(BadKey::NotUtf8));
         // Accepting lower case would give one pod two keys.
         for encoded in ["a%2fb/1", "a%/1", "a%2/1", "%41/1", "%2é/1"] {
             assert_eq!(
-                place(encoded.as_bytes()),
+                parse(encoded.as_bytes()),
                 Err(BadKey::Encoding),
                 "{encoded}"
             );
         }
         for name in ["/1", "web/", "a:b/1", " a/1", "a\n/1"] {
             assert!(
-                matches!(place(name.as_bytes()), Err(BadKey::Name(_))),
+                matches!(parse(name.as_bytes()), Err(BadKey::Name(_))),
                 "{name}"
             );
         }
-        assert_eq!(place(b"%/barrier"), Ok(Place::Marker));
-        assert_eq!(place(b"%/other"), Err(BadKey::Encoding));
+        assert_eq!(parse(b"%/barrier"), Ok(KeyKind::Marker));
+        assert_eq!(parse(b"%/other"), Err(BadKey::Encoding));
     }
 
     proptest! {
@@ -210,7 +210,7 @@ mod tests {
         fn every_name_comes_back(service in "\\PC{1,12}", pod in "\\PC{1,12}") {
             if let Ok(key) = ServiceKey::new(&service, &pod) {
                 let text = prefix().key(&key);
-                prop_assert_eq!(prefix().place(text.as_bytes()), Ok(Place::Pod(key.clone())));
+                prop_assert_eq!(prefix().parse(text.as_bytes()), Ok(KeyKind::Pod(key.clone())));
                 prop_assert!(text != prefix().marker());
             }
         }
@@ -222,13 +222,13 @@ mod tests {
         ) {
             let key = ServiceKey::new(&service, &pod).unwrap();
             let text = prefix().key(&key);
-            prop_assert_eq!(prefix().place(text.as_bytes()), Ok(Place::Pod(key)));
+            prop_assert_eq!(prefix().parse(text.as_bytes()), Ok(KeyKind::Pod(key)));
         }
 
         #[test]
         fn what_is_read_is_written_the_same(rest in "[%/25Fa:]{0,12}") {
             let key = format!("/pods/{rest}");
-            if let Ok(Place::Pod(pod)) = prefix().place(key.as_bytes()) {
+            if let Ok(KeyKind::Pod(pod)) = prefix().parse(key.as_bytes()) {
                 prop_assert_eq!(prefix().key(&pod), key);
             }
         }

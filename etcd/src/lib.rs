@@ -37,7 +37,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod apply;
-mod aside;
 mod backoff;
 mod call;
 mod error;
@@ -49,6 +48,7 @@ mod reducer;
 mod registrar;
 mod replica;
 mod revision;
+mod set_aside;
 mod state;
 pub mod values;
 mod version;
@@ -56,12 +56,12 @@ mod wire;
 
 use std::time::Duration;
 
-pub use aside::SetAside;
 pub use error::{Error, InvalidPrefix};
 pub use etcd_client;
 pub use registrar::{Registrar, Registration, RegistrationState};
 pub use replica::{Builder, Replica, Stats};
 pub use revision::EtcdRevision;
+pub use set_aside::SetAside;
 pub use state::{State, Why};
 
 /// Returns the options with which to connect an etcd client for a replica or a registrar: a member

@@ -15,7 +15,7 @@ pub(crate) struct Header {
 
 /// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pair {
+pub(crate) struct KeyValue {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
     pub(crate) created: EtcdRevision,
@@ -26,35 +26,35 @@ pub(crate) struct Pair {
 
 /// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Page {
+pub(crate) struct ListPage {
     pub(crate) header: Header,
-    pub(crate) pairs: Vec<Pair>,
+    pub(crate) pairs: Vec<KeyValue>,
     /// The number of pairs from the first one of this page on, including later pages.
     pub(crate) count: u64,
     pub(crate) more: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    Put(Pair),
+pub(crate) enum KeyEvent {
+    Put(KeyValue),
     Delete {
         key: Vec<u8>,
         modified: EtcdRevision,
     },
 }
 
-impl Event {
+impl KeyEvent {
     pub(crate) fn revision(&self) -> EtcdRevision {
         match self {
-            Event::Put(pair) => pair.modified,
-            Event::Delete { modified, .. } => *modified,
+            KeyEvent::Put(pair) => pair.modified,
+            KeyEvent::Delete { modified, .. } => *modified,
         }
     }
 }
 
 /// A message of a watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct WatchMessage {
     pub(crate) header: Header,
     /// Whether the watch begins with this message.
     pub(crate) created: bool,
@@ -65,5 +65,5 @@ pub(crate) struct Message {
     pub(crate) compacted: EtcdRevision,
     /// Whether the next message continues the same answer.
     pub(crate) fragment: bool,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<KeyEvent>,
 }

@@ -1,8 +1,8 @@
 //! Turns the messages of etcd into commits to the store: a state machine without I/O.
 //!
-//! The reducer [asks](Reducer::ask) for one thing at a time. First it asks for a **list**, page by
-//! page, all at one revision. The list makes one commit, which is a difference to the current copy.
-//! Then it asks for a **watch** from that revision on. Each revision of etcd in the watch makes one
+//! The reducer makes one [request](Reducer::next_request) at a time. First it asks for a **list**,
+//! page by page, all at one revision. The list makes one commit, which is a difference to the
+//! current copy. Then it asks for a **watch** from that revision on. Each revision of etcd in the watch makes one
 //! atomic commit, and moves [`applied`](Reducer::applied) up to it. When the watch ends, the
 //! reducer asks for a **proof** that etcd still has the same history, and then for a watch from
 //! `applied` on.
@@ -40,19 +40,19 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use service_registry::{ServiceInfo, ServiceKey};
 
 use crate::EtcdRevision;
-use crate::aside::Aside;
-use crate::keys::{Place, Prefix};
-use crate::message::{Event, Header, Message, Page, Pair};
+use crate::keys::{KeyKind, Prefix};
+use crate::message::{Header, KeyEvent, KeyValue, ListPage, WatchMessage};
+use crate::set_aside::SetAsideKeys;
 use crate::state::Why;
 use crate::values::{self, Unreadable};
 
-use listing::{Listed, Listing};
+use listing::{CompleteList, Listing};
 
 const SKIPPED: Why = Why::Inconsistent("a change was skipped");
 
 /// The next request to etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum EtcdRequest {
     /// A page of the prefix, from this key on, at the given revision or the newest.
     List {
         from: Vec<u8>,
@@ -68,13 +68,13 @@ pub(crate) enum Ask {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Commit {
     pub(crate) revision: EtcdRevision,
-    pub(crate) what: What,
+    pub(crate) content: CommitContent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum CommitContent {
     /// The changes of one transaction of etcd. Never empty.
-    Changes(Vec<Change>),
+    Changes(Vec<PodChange>),
     /// All pods, and those among them that were registered anew.
     List {
         pods: Vec<ServiceInfo>,
@@ -83,7 +83,7 @@ pub(crate) enum What {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
+pub(crate) enum PodChange {
     /// The pod has changed.
     Save(ServiceInfo),
     /// The pod is a new incarnation, even if its fields are the same.
@@ -93,7 +93,7 @@ pub(crate) enum Change {
 
 /// The outcome of a message.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct WatchOutcome {
     pub(crate) commits: Vec<Commit>,
     /// Why the watch is no longer useful, if so: ask again.
     pub(crate) end: Option<Why>,
@@ -101,15 +101,15 @@ pub(crate) struct Told {
 
 /// The known state of a key that has a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
+struct KeyState {
     created: EtcdRevision,
     modified: EtcdRevision,
     version: u64,
 }
 
-impl Known {
-    fn of(pair: &Pair) -> Known {
-        Known {
+impl KeyState {
+    fn of(pair: &KeyValue) -> KeyState {
+        KeyState {
             created: pair.created,
             modified: pair.modified,
             version: pair.version,
@@ -117,7 +117,7 @@ impl Known {
     }
 
     /// Returns whether this state can directly follow `before`; `None` means that there was no key.
-    fn follows(&self, before: Option<&Known>) -> bool {
+    fn follows(&self, before: Option<&KeyState>) -> bool {
         match before {
             _ if self.version == 0 => true,
             Some(before) => self.created == before.created && self.version == before.version + 1,
@@ -133,7 +133,7 @@ fn hash_of(value: &[u8]) -> u64 {
 
 /// The identity of an etcd.
 #[derive(Clone, Copy, Debug)]
-struct Home {
+struct EtcdIdentity {
     cluster: u64,
     /// The highest term in a linearizable answer.
     term: u64,
@@ -144,21 +144,21 @@ enum Phase {
     Prove,
     Watch {
         /// The events so far of an incomplete answer.
-        fragments: Vec<Event>,
+        fragments: Vec<KeyEvent>,
     },
 }
 
 /// See the [module](self).
 pub(crate) struct Reducer {
     prefix: Prefix,
-    home: Option<Home>,
+    identity: Option<EtcdIdentity>,
     epoch: u64,
     applied: EtcdRevision,
-    known: HashMap<ServiceKey, Known>,
+    known: HashMap<ServiceKey, KeyState>,
     /// The pod that changed last, and the hash of its value.
     newest: Option<(ServiceKey, u64)>,
     has_marker: bool,
-    aside: Aside,
+    set_aside: SetAsideKeys,
     /// This is known to be another etcd than before, whatever its numbers say.
     is_other_etcd: bool,
     /// The watch skipped a change, so an unknown change in the next list does not prove another
@@ -168,17 +168,17 @@ pub(crate) struct Reducer {
 }
 
 impl Reducer {
-    pub(crate) fn new(prefix: Prefix, aside: Aside) -> Reducer {
+    pub(crate) fn new(prefix: Prefix, set_aside: SetAsideKeys) -> Reducer {
         let phase = Phase::List(Listing::new(&prefix));
         Reducer {
             prefix,
-            home: None,
+            identity: None,
             epoch: 0,
             applied: EtcdRevision::ZERO,
             known: HashMap::new(),
             newest: None,
             has_marker: false,
-            aside,
+            set_aside,
             is_other_etcd: false,
             has_skipped: false,
             phase,
@@ -186,14 +186,14 @@ impl Reducer {
     }
 
     /// Returns the next request to etcd.
-    pub(crate) fn ask(&self) -> Ask {
+    pub(crate) fn next_request(&self) -> EtcdRequest {
         match &self.phase {
-            Phase::List(listing) => listing.ask(),
-            Phase::Prove => Ask::Prove {
-                key: self.anchor(),
+            Phase::List(listing) => listing.next_request(),
+            Phase::Prove => EtcdRequest::Prove {
+                key: self.proof_key(),
                 at: self.applied,
             },
-            Phase::Watch { .. } => Ask::Watch { from: self.applied },
+            Phase::Watch { .. } => EtcdRequest::Watch { from: self.applied },
         }
     }
 
@@ -209,7 +209,7 @@ impl Reducer {
     }
 
     /// Drops partial answers, after a request failed or the watch ended.
-    pub(crate) fn broken(&mut self) {
+    pub(crate) fn drop_partial_answers(&mut self) {
         self.phase = match self.phase {
             Phase::List(_) => Phase::List(Listing::new(&self.prefix)),
             Phase::Prove | Phase::Watch { .. } => Phase::Prove,
@@ -227,37 +227,37 @@ impl Reducer {
     /// # Errors
     ///
     /// Returns the reason why the list cannot be accepted. The list starts again.
-    pub(crate) fn listed(&mut self, page: Page) -> Result<Option<Commit>, Why> {
+    pub(crate) fn on_page(&mut self, page: ListPage) -> Result<Option<Commit>, Why> {
         let Phase::List(listing) = &mut self.phase else {
             return Ok(None);
         };
-        let was_empty = self.known.is_empty() && self.aside.len() == 0;
-        let listed = match listing.take(&self.prefix, page, was_empty) {
-            Ok(Some(listed)) => listed,
+        let was_empty = self.known.is_empty() && self.set_aside.len() == 0;
+        let list = match listing.add_page(&self.prefix, page, was_empty) {
+            Ok(Some(list)) => list,
             Ok(None) => return Ok(None),
-            Err(what) => return Err(self.list_again(Why::Inconsistent(what))),
+            Err(reason) => return Err(self.list_again(Why::Inconsistent(reason))),
         };
-        Ok(Some(self.take_list(listed)))
+        Ok(Some(self.apply_list(list)))
     }
 
-    fn take_list(&mut self, listed: Listed) -> Commit {
+    fn apply_list(&mut self, list: CompleteList) -> Commit {
         let Header {
             cluster,
             term,
             revision,
             ..
-        } = listed.header;
+        } = list.header;
         let has_skipped = std::mem::take(&mut self.has_skipped);
         let is_new = std::mem::take(&mut self.is_other_etcd)
-            || self.has_changed(&listed.header)
-            || !has_skipped && self.has_other_past(&listed.pods);
-        self.epoch += u64::from(is_new || self.home.is_none());
-        self.home = Some(Home { cluster, term });
+            || self.is_other_history(&list.header)
+            || !has_skipped && self.has_other_history(&list.pods);
+        self.epoch += u64::from(is_new || self.identity.is_none());
+        self.identity = Some(EtcdIdentity { cluster, term });
         self.applied = revision;
-        let mut known = HashMap::with_capacity(listed.pods.len());
-        let mut pods = Vec::with_capacity(listed.pods.len());
+        let mut known = HashMap::with_capacity(list.pods.len());
+        let mut pods = Vec::with_capacity(list.pods.len());
         let mut anew = Vec::new();
-        for (pod, now) in listed.pods {
+        for (pod, now) in list.pods {
             if let Some(before) = self.known.get(pod.key()) {
                 // In another history, the same number may belong to another pod.
                 let other =
@@ -270,39 +270,39 @@ impl Reducer {
             pods.push(pod);
         }
         self.known = known;
-        self.newest = listed.newest;
-        self.has_marker = listed.has_marker;
-        self.aside.replace(listed.aside);
+        self.newest = list.newest;
+        self.has_marker = list.has_marker;
+        self.set_aside.replace(list.set_aside);
         self.phase = Phase::Watch {
             fragments: Vec::new(),
         };
         Commit {
             revision,
-            what: What::List { pods, anew },
+            content: CommitContent::List { pods, anew },
         }
     }
 
     /// Returns whether a linearizable answer is from another history.
-    fn has_changed(&self, header: &Header) -> bool {
-        self.home.is_some_and(|home| {
-            header.cluster != home.cluster
-                || header.term < home.term
+    fn is_other_history(&self, header: &Header) -> bool {
+        self.identity.is_some_and(|identity| {
+            header.cluster != identity.cluster
+                || header.term < identity.term
                 || header.revision < self.applied
         })
     }
 
     /// Returns whether a list has an old change that is not in the copy.
-    fn has_other_past(&self, pods: &[(ServiceInfo, Known)]) -> bool {
-        let is_other = |(pod, now): &(ServiceInfo, Known)| {
+    fn has_other_history(&self, pods: &[(ServiceInfo, KeyState)]) -> bool {
+        let is_other = |(pod, now): &(ServiceInfo, KeyState)| {
             let known = self.known.get(pod.key());
             now.modified <= self.applied && known.is_none_or(|known| known.modified != now.modified)
         };
-        self.home.is_some() && pods.iter().any(is_other)
+        self.identity.is_some() && pods.iter().any(is_other)
     }
 
     /// Returns the key by which to check that the history is the known one: that of the pod that
     /// changed last, or the marker if there is no pod.
-    fn anchor(&self) -> Vec<u8> {
+    fn proof_key(&self) -> Vec<u8> {
         let is_there = |(key, _): &&(ServiceKey, u64)| self.known.contains_key(key);
         let newest = self.newest.as_ref().filter(is_there).map(|(key, _)| key);
         let last = || self.known.iter().max_by_key(|(_, known)| known.modified);
@@ -312,17 +312,17 @@ impl Reducer {
         }
     }
 
-    /// Processes the answer to [`Ask::Prove`]: the key, and the count of all keys.
+    /// Processes the answer to [`EtcdRequest::Prove`]: the key, and the count of all keys.
     ///
     /// # Errors
     ///
     /// Returns an error if this is another etcd; the reducer lists again.
-    pub(crate) fn proven(&mut self, page: &Page) -> Result<(), Why> {
-        if self.has_changed(&page.header) || !self.agrees(page) {
+    pub(crate) fn on_proof(&mut self, page: &ListPage) -> Result<(), Why> {
+        if self.is_other_history(&page.header) || !self.matches_known_state(page) {
             return Err(self.list_again(Why::OtherEtcd));
         }
-        if let Some(home) = &mut self.home {
-            home.term = page.header.term;
+        if let Some(identity) = &mut self.identity {
+            identity.term = page.header.term;
         }
         self.phase = Phase::Watch {
             fragments: Vec::new(),
@@ -330,33 +330,33 @@ impl Reducer {
         Ok(())
     }
 
-    /// Processes the refusal of [`Ask::Prove`]: etcd has compacted the revision, or has not reached
-    /// it.
-    pub(crate) fn unproven(&mut self, why: Why) -> Why {
+    /// Processes the refusal of [`EtcdRequest::Prove`]: etcd has compacted the revision, or has not
+    /// reached it.
+    pub(crate) fn on_proof_refused(&mut self, why: Why) -> Why {
         self.list_again(why)
     }
 
     /// Returns whether the state of etcd at the applied revision is the known one, judged by its
     /// newest pod and the count of its keys.
-    fn agrees(&self, page: &Page) -> bool {
-        let count = self.known.len() + self.aside.len() + usize::from(self.has_marker);
+    fn matches_known_state(&self, page: &ListPage) -> bool {
+        let count = self.known.len() + self.set_aside.len() + usize::from(self.has_marker);
         if page.count != count as u64 {
             return false;
         }
-        let Ok(Place::Pod(key)) = self.prefix.place(&self.anchor()) else {
+        let Ok(KeyKind::Pod(key)) = self.prefix.parse(&self.proof_key()) else {
             return true;
         };
         let (Some(known), Some(pair)) = (self.known.get(&key), page.pairs.first()) else {
             return false;
         };
         let newest = self.newest.as_ref().filter(|(newest, _)| *newest == key);
-        *known == Known::of(pair) && newest.is_none_or(|(_, hash)| *hash == hash_of(&pair.value))
+        *known == KeyState::of(pair) && newest.is_none_or(|(_, hash)| *hash == hash_of(&pair.value))
     }
 
     /// Processes a message of the watch. `trusted` says whether this server reports progress after
     /// the events that belong to it.
-    pub(crate) fn told(&mut self, message: Message, trusted: bool) -> Told {
-        let mut outcome = Told::default();
+    pub(crate) fn on_message(&mut self, message: WatchMessage, trusted: bool) -> WatchOutcome {
+        let mut outcome = WatchOutcome::default();
         let Phase::Watch { fragments } = &mut self.phase else {
             return outcome;
         };
@@ -366,7 +366,10 @@ impl Reducer {
             return outcome;
         }
         let cluster = message.header.cluster;
-        if self.home.is_some_and(|home| cluster != home.cluster) {
+        if self
+            .identity
+            .is_some_and(|identity| cluster != identity.cluster)
+        {
             outcome.end = Some(self.list_again(Why::OtherEtcd));
             return outcome;
         }
@@ -376,7 +379,7 @@ impl Reducer {
         }
         fragments.extend(message.events);
         if let Some(said) = message.canceled {
-            self.broken();
+            self.drop_partial_answers();
             outcome.end = Some(Why::Canceled(said));
         } else if message.created || message.fragment {
             // The rest of the answer comes with later messages.
@@ -387,7 +390,7 @@ impl Reducer {
             }
         } else {
             let events = std::mem::take(fragments);
-            if let Err(why) = self.happened(events, &mut outcome.commits) {
+            if let Err(why) = self.apply_events(events, &mut outcome.commits) {
                 self.has_skipped = true;
                 outcome.end = Some(self.list_again(why));
             }
@@ -396,89 +399,99 @@ impl Reducer {
     }
 
     /// Processes the events of a complete answer, which may span several revisions.
-    fn happened(&mut self, events: Vec<Event>, commits: &mut Vec<Commit>) -> Result<(), Why> {
+    fn apply_events(
+        &mut self,
+        events: Vec<KeyEvent>,
+        commits: &mut Vec<Commit>,
+    ) -> Result<(), Why> {
         let mut events = events.into_iter().peekable();
         let mut last = EtcdRevision::ZERO;
-        while let Some(revision) = events.peek().map(Event::revision) {
-            // Never equal: `of_one` has taken all that came in a row.
+        while let Some(revision) = events.peek().map(KeyEvent::revision) {
+            // Never equal: `of_revision` has taken all that came in a row.
             if revision < last || revision == EtcdRevision::ZERO {
                 return Err(Why::Inconsistent("revisions of one answer are in disorder"));
             }
             last = revision;
-            let of_one =
+            let of_revision =
                 std::iter::from_fn(|| events.next_if(|event| event.revision() == revision));
             if revision <= self.applied {
-                for event in of_one {
+                for event in of_revision {
                     self.check_known(&event)?;
                 }
                 continue;
             }
             // All or nothing: after an error the reducer lists again, as a difference to what is
             // known.
-            let of_one: Vec<Event> = of_one.collect();
-            of_one.iter().try_for_each(|event| self.check_next(event))?;
-            let changes = of_one.into_iter().filter_map(|event| self.happens(event));
-            let changes: Vec<Change> = changes.collect();
+            let of_revision: Vec<KeyEvent> = of_revision.collect();
+            of_revision
+                .iter()
+                .try_for_each(|event| self.check_next(event))?;
+            let changes = of_revision
+                .into_iter()
+                .filter_map(|event| self.apply_event(event));
+            let changes: Vec<PodChange> = changes.collect();
             self.applied = revision;
             if !changes.is_empty() {
                 commits.push(Commit {
                     revision,
-                    what: What::Changes(changes),
+                    content: CommitContent::Changes(changes),
                 });
             }
         }
         Ok(())
     }
 
-    fn place(&self, key: &[u8]) -> Result<Result<Place, Unreadable>, Why> {
+    fn parse(&self, key: &[u8]) -> Result<Result<KeyKind, Unreadable>, Why> {
         if !self.prefix.covers(key) {
             return Err(Why::Inconsistent("a key is not under the prefix"));
         }
-        Ok(self.prefix.place(key).map_err(Unreadable::Key))
+        Ok(self.prefix.parse(key).map_err(Unreadable::Key))
     }
 
     /// Checks that an already applied event agrees with the copy.
-    fn check_known(&self, event: &Event) -> Result<(), Why> {
-        let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
-        let Ok(Place::Pod(pod)) = self.place(key)? else {
+    fn check_known(&self, event: &KeyEvent) -> Result<(), Why> {
+        let (KeyEvent::Put(KeyValue { key, .. }) | KeyEvent::Delete { key, .. }) = event;
+        let Ok(KeyKind::Pod(pod)) = self.parse(key)? else {
             return Ok(());
         };
         let revision = event.revision();
         let fits = match (event, self.known.get(&pod)) {
-            (Event::Put(_), Some(known)) => known.modified >= revision,
+            (KeyEvent::Put(_), Some(known)) => known.modified >= revision,
             // The key was deleted since, or could not be read.
-            (Event::Put(_), None) => revision < self.applied || self.aside.contains(key),
-            (Event::Delete { .. }, Some(known)) => known.modified > revision,
-            (Event::Delete { .. }, None) => true,
+            (KeyEvent::Put(_), None) => revision < self.applied || self.set_aside.contains(key),
+            (KeyEvent::Delete { .. }, Some(known)) => known.modified > revision,
+            (KeyEvent::Delete { .. }, None) => true,
         };
         if fits { Ok(()) } else { Err(SKIPPED) }
     }
 
     /// Checks that a new event follows what is known of its key.
-    fn check_next(&self, event: &Event) -> Result<(), Why> {
-        let (Event::Put(Pair { key, .. }) | Event::Delete { key, .. }) = event;
-        let place = self.place(key)?;
+    fn check_next(&self, event: &KeyEvent) -> Result<(), Why> {
+        let (KeyEvent::Put(KeyValue { key, .. }) | KeyEvent::Delete { key, .. }) = event;
+        let kind = self.parse(key)?;
         // A value that could not be read has no known state.
-        let (Event::Put(pair), Ok(Place::Pod(pod)), false) =
-            (event, place, self.aside.contains(key))
+        let (KeyEvent::Put(pair), Ok(KeyKind::Pod(pod)), false) =
+            (event, kind, self.set_aside.contains(key))
         else {
             return Ok(());
         };
-        if Known::of(pair).follows(self.known.get(&pod)) {
+        if KeyState::of(pair).follows(self.known.get(&pod)) {
             Ok(())
         } else {
             Err(SKIPPED)
         }
     }
 
-    fn happens(&mut self, event: Event) -> Option<Change> {
+    fn apply_event(&mut self, event: KeyEvent) -> Option<PodChange> {
         match event {
-            Event::Put(pair) => self.put(pair),
-            Event::Delete { key, .. } => {
-                self.aside.remove(&key);
-                match self.prefix.place(&key) {
-                    Ok(Place::Pod(pod)) => self.known.remove(&pod).map(|_| Change::Remove(pod)),
-                    Ok(Place::Marker) => {
+            KeyEvent::Put(pair) => self.put(pair),
+            KeyEvent::Delete { key, .. } => {
+                self.set_aside.remove(&key);
+                match self.prefix.parse(&key) {
+                    Ok(KeyKind::Pod(pod)) => {
+                        self.known.remove(&pod).map(|_| PodChange::Remove(pod))
+                    }
+                    Ok(KeyKind::Marker) => {
                         self.has_marker = false;
                         None
                     }
@@ -488,34 +501,34 @@ impl Reducer {
         }
     }
 
-    fn put(&mut self, pair: Pair) -> Option<Change> {
-        let pod = match self.prefix.place(&pair.key) {
-            Ok(Place::Pod(pod)) => pod,
-            Ok(Place::Marker) => {
+    fn put(&mut self, pair: KeyValue) -> Option<PodChange> {
+        let pod = match self.prefix.parse(&pair.key) {
+            Ok(KeyKind::Pod(pod)) => pod,
+            Ok(KeyKind::Marker) => {
                 self.has_marker = true;
                 return None;
             }
             Err(reason) => {
-                self.aside.put(pair.key, Unreadable::Key(reason));
+                self.set_aside.put(pair.key, Unreadable::Key(reason));
                 return None;
             }
         };
         match values::decode(&pod, &pair.value) {
             Ok(info) => {
-                self.aside.remove(&pair.key);
-                let now = Known::of(&pair);
+                self.set_aside.remove(&pair.key);
+                let now = KeyState::of(&pair);
                 let before = self.known.insert(info.key().clone(), now);
                 self.newest = Some((info.key().clone(), hash_of(&pair.value)));
                 let is_same = before.is_some_and(|before| before.created == now.created);
                 Some(if is_same {
-                    Change::Save(info)
+                    PodChange::Save(info)
                 } else {
-                    Change::Register(info)
+                    PodChange::Register(info)
                 })
             }
             Err(reason) => {
-                self.aside.put(pair.key, reason);
-                self.known.remove(&pod).map(|_| Change::Remove(pod))
+                self.set_aside.put(pair.key, reason);
+                self.known.remove(&pod).map(|_| PodChange::Remove(pod))
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::keys::Prefix;
 
 pub use registration::{Registration, RegistrationState};
 
-use entry::Entry;
+use entry::PodEntry;
 
 /// Registers pods in etcd, each with a lease.
 ///
@@ -119,7 +119,7 @@ impl Registrar {
             .as_secs()
             .saturating_add(u64::from(ttl.subsec_nanos() > 0));
         let ttl = Duration::from_secs(seconds.max(1));
-        let entry = Entry {
+        let entry = PodEntry {
             client: self.client.clone(),
             key: prefix.key(info.key()),
             naming: self

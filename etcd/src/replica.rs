@@ -13,15 +13,15 @@ use etcd_client::Client;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use crate::aside::SetAside;
-use crate::call::until_answered;
+use crate::call::retry;
 use crate::keys::Prefix;
+use crate::set_aside::SetAside;
 use crate::{Error, EtcdRevision, State, Why, wire};
 
 pub use builder::Builder;
 pub use status::Stats;
 
-use status::Shared;
+use status::ReplicaState;
 
 /// Keeps a store as a copy of a prefix in etcd.
 ///
@@ -52,7 +52,7 @@ use status::Shared;
 /// store's other writers there. The commit of a list runs on a thread for blocking work. Beside the
 /// store, the replica keeps the key and three numbers for each pod.
 pub struct Replica {
-    shared: Arc<Shared>,
+    shared: Arc<ReplicaState>,
     client: Client,
     prefix: Prefix,
     patience: Duration,
@@ -160,7 +160,7 @@ impl Replica {
         loop {
             let (epoch, trusted) = self.trusted().await?;
             let revision = self.newest(trusted).await?;
-            if let Some(applied) = self.reach(revision, epoch, trusted).await? {
+            if let Some(applied) = self.wait_for_progress(revision, epoch, trusted).await? {
                 return Ok(applied);
             }
         }
@@ -185,7 +185,7 @@ impl Replica {
     async fn newest(&self, trusted: bool) -> Result<EtcdRevision, Error> {
         let marker = self.prefix.marker();
         let kv = self.client.kv_client();
-        let header = until_answered(self.patience, || {
+        let header = retry(self.patience, || {
             let (mut kv, marker) = (kv.clone(), marker.as_str());
             async move {
                 Ok(if trusted {
@@ -199,7 +199,7 @@ impl Replica {
     }
 
     /// Waits for a revision. Returns `None` if the caller must ask for a new one.
-    async fn reach(
+    async fn wait_for_progress(
         &self,
         revision: EtcdRevision,
         epoch: u64,
@@ -208,7 +208,7 @@ impl Replica {
         let mut seen = self.shared.subscribe();
         let mut tick = Duration::from_millis(5);
         if trusted {
-            self.shared.poke.notify_one();
+            self.shared.progress_wanted.notify_one();
         }
         loop {
             let now = seen.borrow_and_update().clone();
@@ -224,7 +224,7 @@ impl Replica {
             if timeout(tick, self.shared.changed(&mut seen)).await.is_err() {
                 tick = (2 * tick).min(Duration::from_secs(1));
                 if trusted {
-                    self.shared.poke.notify_one();
+                    self.shared.progress_wanted.notify_one();
                 }
             }
         }
@@ -233,7 +233,7 @@ impl Replica {
     /// Returns at most `limit` keys under the prefix that cannot be read now, and why, ordered by
     /// key.
     pub fn set_aside(&self, limit: usize) -> Vec<SetAside> {
-        self.shared.aside.list(limit)
+        self.shared.set_aside.list(limit)
     }
 
     /// Returns the statistics so far.
@@ -245,7 +245,7 @@ impl Replica {
             watches: counts.watches.load(Relaxed),
             commits: counts.commits.load(Relaxed),
             skipped: counts.skipped.load(Relaxed),
-            set_aside: self.shared.aside.len(),
+            set_aside: self.shared.set_aside.len(),
         }
     }
 }

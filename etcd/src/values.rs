@@ -67,18 +67,18 @@ impl From<serde_json::Error> for Unreadable {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct ValueFields<'a> {
     version: u64,
     #[serde(flatten)]
     pod: &'a ServiceInfo,
 }
 
 /// The beginning of every value that this crate writes.
-const BEGINNING: &[u8] = br#"{"version":1,"#;
+const CURRENT_VERSION_START: &[u8] = br#"{"version":1,"#;
 
-/// The field that is read first, if a value does not start with `BEGINNING`.
+/// The field that is read first, if a value does not start with `CURRENT_VERSION_START`.
 #[derive(Deserialize)]
-struct Head {
+struct VersionField {
     #[serde(default = "version")]
     version: u64,
 }
@@ -90,7 +90,7 @@ const fn version() -> u64 {
 /// Encodes a pod as a value. Leaves out its source, which has a meaning only in one store.
 #[allow(clippy::missing_panics_doc)] // Nothing in a record fails to serialize.
 pub fn encode(pod: &ServiceInfo) -> Vec<u8> {
-    let written = Written {
+    let written = ValueFields {
         version: VERSION,
         pod,
     };
@@ -108,10 +108,10 @@ pub fn encode(pod: &ServiceInfo) -> Vec<u8> {
 ///
 /// [`Unreadable`], saying why.
 pub fn decode(key: &ServiceKey, value: &[u8]) -> Result<ServiceInfo, Unreadable> {
-    if !value.starts_with(BEGINNING) {
-        let head: Head = serde_json::from_slice(value)?;
-        if head.version != VERSION {
-            return Err(Unreadable::Version(head.version));
+    if !value.starts_with(CURRENT_VERSION_START) {
+        let field: VersionField = serde_json::from_slice(value)?;
+        if field.version != VERSION {
+            return Err(Unreadable::Version(field.version));
         }
     }
     let mut pod: ServiceInfo = serde_json::from_slice(value)?;
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn the_format_is_as_it_is() {
         let value = String::from_utf8(encode(&pod())).unwrap();
-        assert!(value.as_bytes().starts_with(BEGINNING));
+        assert!(value.as_bytes().starts_with(CURRENT_VERSION_START));
         assert_eq!(
             value,
             concat!(

@@ -2,7 +2,7 @@
 
 /// Returns whether a server reports progress only after the events that belong to it: from 3.4.25
 /// and 3.5.8 on (etcd#15220).
-pub(crate) fn tells_progress_in_order(version: &str) -> bool {
+pub(crate) fn reports_progress_in_order(version: &str) -> bool {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch))) =
         (numbers.next(), numbers.next(), numbers.next())
@@ -18,14 +18,14 @@ pub(crate) fn tells_progress_in_order(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::tells_progress_in_order;
+    use super::reports_progress_in_order;
 
     #[test]
     fn old_servers_and_unknown_ones_are_not_trusted() {
         for old in [
             "3.4.23", "3.4.24", "3.5.0", "3.5.7", "3.3.30", "2.9.99", "", "3.6", "x.y.z",
         ] {
-            assert!(!tells_progress_in_order(old), "{old}");
+            assert!(!reports_progress_in_order(old), "{old}");
         }
         for new in [
             "3.4.25",
@@ -36,7 +36,7 @@ mod tests {
             "4.0.0",
             "3.5.21+git",
         ] {
-            assert!(tells_progress_in_order(new), "{new}");
+            assert!(reports_progress_in_order(new), "{new}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use etcd_client::{GetResponse, ResponseHeader, WatchResponse};
 
 use crate::EtcdRevision;
-use crate::message::{Event, Header, Message, Page, Pair};
+use crate::message::{Header, KeyEvent, KeyValue, ListPage, WatchMessage};
 use crate::state::Why;
 
 pub(crate) fn header(header: Option<&ResponseHeader>) -> Header {
@@ -15,12 +15,12 @@ pub(crate) fn header(header: Option<&ResponseHeader>) -> Header {
     })
 }
 
-pub(crate) fn page(mut answer: GetResponse) -> Page {
+pub(crate) fn page(mut answer: GetResponse) -> ListPage {
     let pairs = answer.take_kvs().into_iter().map(|kv| {
         let (created, modified) = (kv.create_revision(), kv.mod_revision());
         let version = u64::try_from(kv.version()).unwrap_or(0);
         let (key, value) = kv.into_key_value();
-        Pair {
+        KeyValue {
             key,
             value,
             created: EtcdRevision::from_wire(created),
@@ -28,7 +28,7 @@ pub(crate) fn page(mut answer: GetResponse) -> Page {
             version,
         }
     });
-    Page {
+    ListPage {
         pairs: pairs.collect(),
         header: header(answer.header()),
         count: u64::try_from(answer.count()).unwrap_or(0),
@@ -36,7 +36,7 @@ pub(crate) fn page(mut answer: GetResponse) -> Page {
     }
 }
 
-pub(crate) fn message(answer: WatchResponse) -> Result<Message, Why> {
+pub(crate) fn message(answer: WatchResponse) -> Result<WatchMessage, Why> {
     let header = header(answer.header());
     let answer = answer.0;
     let mut events = Vec::with_capacity(answer.events.len());
@@ -47,18 +47,18 @@ pub(crate) fn message(answer: WatchResponse) -> Result<Message, Why> {
         let modified = EtcdRevision::from_wire(kv.mod_revision);
         let key = kv.key;
         events.push(match event.r#type {
-            0 => Event::Put(Pair {
+            0 => KeyEvent::Put(KeyValue {
                 key,
                 value: kv.value,
                 created: EtcdRevision::from_wire(kv.create_revision),
                 modified,
                 version: u64::try_from(kv.version).unwrap_or(0),
             }),
-            1 => Event::Delete { key, modified },
+            1 => KeyEvent::Delete { key, modified },
             _ => return Err(Why::Inconsistent("an event is of no known kind")),
         });
     }
-    Ok(Message {
+    Ok(WatchMessage {
         header,
         created: answer.created,
         canceled: answer.canceled.then_some(answer.cancel_reason),

@@ -55,7 +55,7 @@ impl Balancer {
     pub fn with_zone(mut self, zone: impl Into<Box<str>>, enough: f64) -> Balancer {
         self.zone = Some(Zone {
             name: zone.into(),
-            enough: part(enough),
+            enough: clamp_fraction(enough),
         });
         self
     }
@@ -65,7 +65,7 @@ impl Balancer {
     /// and has a weight is eligible, in any zone, ejected or not. Panic mode is off by default.
     #[must_use]
     pub fn with_panic_below(mut self, healthy: f64) -> Balancer {
-        self.panic_below = Some(part(healthy));
+        self.panic_below = Some(clamp_fraction(healthy));
         self
     }
 
@@ -89,10 +89,10 @@ impl Balancer {
 }
 
 /// Clamps a fraction that a caller gave to between 0 and 1; NaN becomes 1.
-pub(super) fn part(part: f64) -> f64 {
-    if part.is_nan() {
+pub(super) fn clamp_fraction(fraction: f64) -> f64 {
+    if fraction.is_nan() {
         1.0
     } else {
-        part.clamp(0.0, 1.0)
+        fraction.clamp(0.0, 1.0)
     }
 }

@@ -11,11 +11,13 @@
 use std::time::Instant;
 
 use super::balancer::Balancer;
-use super::choice::{Chosen, Offer, Policy, Random, Rendezvous, RoundRobin, Side, TwoChoices};
-use super::ejections::{Ejections, Out};
+use super::choice::{
+    Offer, PassResult, Policy, Random, Rendezvous, RoundRobin, TwoChoices, ZoneSide,
+};
+use super::ejections::{EjectedPods, Ejections};
 use super::hash;
 use super::pods::Pods;
-use super::subset::BestOf;
+use super::subset::SubsetReservoir;
 use crate::model::labels::is_same;
 use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
@@ -56,7 +58,7 @@ enum Mode {
 
 /// The totals of a pass: weights of the own zone and of the others, and counts of healthy pods.
 #[derive(Default)]
-struct Seen {
+struct PassTotals {
     possible: [u64; 2],
     healthy: [u64; 2],
     pods: usize,
@@ -108,39 +110,43 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
     fn pick(self, mut policy: impl Policy<'p>) -> Option<&'p ServiceInfo> {
         let mut mode = Mode::Usual;
         loop {
-            let (mut own, mut others) = (policy.begin(Side::Own), policy.begin(Side::Others));
+            let (mut own, mut others) =
+                (policy.begin(ZoneSide::Own), policy.begin(ZoneSide::Others));
             let seen = self.offer(mode, &mut own, &mut others);
-            if self.leaves_out_too_many(&seen) {
+            if self.exceeds_ejection_limit(&seen) {
                 mode = Mode::All;
                 continue;
             }
-            if mode != Mode::Panic && self.panics(&seen) {
+            if mode != Mode::Panic && self.is_panic(&seen) {
                 mode = Mode::Panic;
                 continue;
             }
-            let chosen = match self.side(&seen, policy.toss()) {
-                Side::Own => policy.end(own, Side::Own),
-                Side::Others => policy.end(others, Side::Others),
+            let chosen = match self.side(&seen, policy.spill_number()) {
+                ZoneSide::Own => policy.end(own, ZoneSide::Own),
+                ZoneSide::Others => policy.end(others, ZoneSide::Others),
             };
             match chosen {
-                Chosen::Pod(pod) => return Some(pod),
-                Chosen::Nobody => return None,
-                Chosen::Again => {}
+                PassResult::Pod(pod) => return Some(pod),
+                PassResult::Empty => return None,
+                PassResult::Repeat => {}
             }
         }
     }
 
     /// Offers the eligible pods, or this client's subset of them.
     #[inline]
-    fn offer<O: Offer<'p>>(&self, mode: Mode, own: &mut O, others: &mut O) -> Seen {
+    fn offer<O: Offer<'p>>(&self, mode: Mode, own: &mut O, others: &mut O) -> PassTotals {
         // The lock is released before the caller's `load` runs: `eject` waits for it.
         let spared = self.spared.filter(|_| mode == Mode::Usual);
         let guard = spared.and_then(|(ejections, now)| Some((ejections.read()?, now)));
-        let out = guard.as_ref().map(|(guard, now)| Out::new(guard, *now));
+        let out = guard
+            .as_ref()
+            .map(|(guard, now)| EjectedPods::new(guard, *now));
         let Some(subset) = self.balancer.subset else {
             return self.pass(mode, out, own, others);
         };
-        let (mut of_own, mut of_others) = (BestOf::new(subset), BestOf::new(subset));
+        let (mut of_own, mut of_others) =
+            (SubsetReservoir::new(subset), SubsetReservoir::new(subset));
         let seen = self.pass(mode, out, &mut of_own, &mut of_others);
         of_own.offer_to(own);
         of_others.offer_to(others);
@@ -152,18 +158,18 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
     fn pass<O: Offer<'p>>(
         &self,
         mode: Mode,
-        out: Option<Out<'_>>,
+        out: Option<EjectedPods<'_>>,
         own: &mut O,
         others: &mut O,
-    ) -> Seen {
+    ) -> PassTotals {
         let Balancer { labels, zone, .. } = self.balancer;
         let panic_below = self.balancer.panic_below;
         if zone.is_none() && panic_below.is_none() && out.is_none() && labels.is_empty() {
-            return self.pass_plainly(others);
+            return self.simple_pass(others);
         }
         // Unhealthy pods are counted only if a zone or panic mode needs their weight.
         let counts = zone.is_some() || panic_below.is_some();
-        let mut seen = Seen::default();
+        let mut seen = PassTotals::default();
         for pod in self.pods.pods() {
             let is_healthy = match pod.status() {
                 ServiceStatus::Draining => continue,
@@ -176,11 +182,15 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
                 continue;
             }
             let is_own = (zone.as_ref()).is_some_and(|zone| is_same(&zone.name, pod.zone()));
-            let side = if is_own { Side::Own } else { Side::Others };
+            let side = if is_own {
+                ZoneSide::Own
+            } else {
+                ZoneSide::Others
+            };
             seen.possible[side as usize] += u64::from(weight);
             let mut is_good = is_healthy;
             if let Some(out) = out.filter(|_| is_healthy) {
-                is_good = !out.has(pod);
+                is_good = !out.contains(pod);
                 seen.pods += 1;
                 seen.ejected += usize::from(!is_good);
             }
@@ -191,8 +201,8 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
                 others.offer(pod, weight);
             } else if is_good {
                 match side {
-                    Side::Own => own.offer(pod, weight),
-                    Side::Others => others.offer(pod, weight),
+                    ZoneSide::Own => own.offer(pod, weight),
+                    ZoneSide::Others => others.offer(pod, weight),
                 }
             }
         }
@@ -205,7 +215,7 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
 
     /// Does the same as `pass` if only health and weight matter: there is nothing to count.
     #[inline]
-    fn pass_plainly(&self, others: &mut impl Offer<'p>) -> Seen {
+    fn simple_pass(&self, others: &mut impl Offer<'p>) -> PassTotals {
         for pod in self.pods.pods() {
             if pod.status() == ServiceStatus::Healthy {
                 let weight = pod.weight();
@@ -214,36 +224,36 @@ impl<'b, 'p, P: Pods<'p>> Candidates<'b, P> {
                 }
             }
         }
-        Seen::default()
+        PassTotals::default()
     }
 
-    fn leaves_out_too_many(&self, seen: &Seen) -> bool {
+    fn exceeds_ejection_limit(&self, seen: &PassTotals) -> bool {
         let spared = self.spared.filter(|_| seen.ejected > 0);
-        spared.is_some_and(|(ejections, _)| seen.ejected > ejections.most_of(seen.pods))
+        spared.is_some_and(|(ejections, _)| seen.ejected > ejections.limit_for(seen.pods))
     }
 
     #[allow(clippy::cast_precision_loss)] // a fraction need not be exact
-    fn panics(&self, seen: &Seen) -> bool {
+    fn is_panic(&self, seen: &PassTotals) -> bool {
         let [healthy, possible] = [seen.healthy, seen.possible].map(|of| of[0] + of[1]);
-        let part = healthy as f64 / possible as f64;
+        let fraction = healthy as f64 / possible as f64;
         let below = self.balancer.panic_below;
-        possible > 0 && below.is_some_and(|below| part < below)
+        possible > 0 && below.is_some_and(|below| fraction < below)
     }
 
     /// Returns the side of the zone that this pick is made from.
     #[allow(clippy::cast_precision_loss)] // a fraction need not be exact
-    fn side(&self, seen: &Seen, toss: u64) -> Side {
+    fn side(&self, seen: &PassTotals, spill_number: u64) -> ZoneSide {
         let [own, others] = seen.healthy;
         let Some(zone) = self.balancer.zone.as_ref().filter(|_| own > 0) else {
-            return Side::Others;
+            return ZoneSide::Others;
         };
-        let part = own as f64 / seen.possible[Side::Own as usize] as f64;
-        // `toss`, scaled to between 0 and 1, decides.
-        let stays = toss as f64 / 2_f64.powi(64) * zone.enough < part;
-        if others == 0 || part >= zone.enough || stays {
-            Side::Own
+        let fraction = own as f64 / seen.possible[ZoneSide::Own as usize] as f64;
+        // `spill_number`, scaled to between 0 and 1, decides.
+        let stays = spill_number as f64 / 2_f64.powi(64) * zone.enough < fraction;
+        if others == 0 || fraction >= zone.enough || stays {
+            ZoneSide::Own
         } else {
-            Side::Others
+            ZoneSide::Others
         }
     }
 }

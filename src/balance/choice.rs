@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering::{Greater, Less};
 
-use super::hash::{Numbers, below, mix, with};
+use super::hash::{RandomNumbers, below, mix, with};
 use crate::model::record::ServiceInfo;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
@@ -13,17 +13,17 @@ pub(super) trait Offer<'p> {
 }
 
 /// The result of a pass.
-pub(super) enum Chosen<'p> {
+pub(super) enum PassResult<'p> {
     Pod(&'p ServiceInfo),
     /// No pod was offered.
-    Nobody,
+    Empty,
     /// The pass has to be repeated, because the policy has learned the number of pods.
-    Again,
+    Repeat,
 }
 
 /// The side of the zone that a choice is made from.
 #[derive(Clone, Copy)]
-pub(super) enum Side {
+pub(super) enum ZoneSide {
     Own = 0,
     Others = 1,
 }
@@ -34,13 +34,13 @@ pub(super) trait Policy<'p> {
 
     /// The number that decides whether this pick spills over to other zones. The same for every
     /// pass of a pick.
-    fn toss(&self) -> u64;
-    fn begin(&self, side: Side) -> Self::Choice;
-    fn end(&mut self, choice: Self::Choice, side: Side) -> Chosen<'p>;
+    fn spill_number(&self) -> u64;
+    fn begin(&self, side: ZoneSide) -> Self::Choice;
+    fn end(&mut self, choice: Self::Choice, side: ZoneSide) -> PassResult<'p>;
 }
 
-fn chosen(pod: Option<&ServiceInfo>) -> Chosen<'_> {
-    pod.map_or(Chosen::Nobody, Chosen::Pod)
+fn chosen(pod: Option<&ServiceInfo>) -> PassResult<'_> {
+    pod.map_or(PassResult::Empty, PassResult::Pod)
 }
 
 // --- random
@@ -51,7 +51,7 @@ pub(super) struct Random(pub(super) u64);
 /// Each pod replaces the previous choice with probability weight / total weight so far (Chao: *A
 /// general purpose unequal probability sampling plan*, 1982).
 pub(super) struct RandomChoice<'p> {
-    numbers: Numbers,
+    numbers: RandomNumbers,
     total: u64,
     chosen: Option<&'p ServiceInfo>,
 }
@@ -70,19 +70,19 @@ impl<'p> Offer<'p> for RandomChoice<'p> {
 impl<'p> Policy<'p> for Random {
     type Choice = RandomChoice<'p>;
 
-    fn toss(&self) -> u64 {
+    fn spill_number(&self) -> u64 {
         mix(!self.0)
     }
 
-    fn begin(&self, _: Side) -> RandomChoice<'p> {
+    fn begin(&self, _: ZoneSide) -> RandomChoice<'p> {
         RandomChoice {
-            numbers: Numbers::new(self.0),
+            numbers: RandomNumbers::new(self.0),
             total: 0,
             chosen: None,
         }
     }
 
-    fn end(&mut self, choice: RandomChoice<'p>, _: Side) -> Chosen<'p> {
+    fn end(&mut self, choice: RandomChoice<'p>, _: ZoneSide) -> PassResult<'p> {
         chosen(choice.chosen)
     }
 }
@@ -97,13 +97,13 @@ pub(super) struct TwoChoices<F> {
 
 /// A random pair of the pods so far, each pair equally likely (Vitter: *Random sampling with a
 /// reservoir*, 1985).
-pub(super) struct Pair<'p> {
-    numbers: Numbers,
+pub(super) struct RandomPair<'p> {
+    numbers: RandomNumbers,
     seen: u64,
     two: [Option<&'p ServiceInfo>; 2],
 }
 
-impl<'p> Offer<'p> for Pair<'p> {
+impl<'p> Offer<'p> for RandomPair<'p> {
     #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, _: u32) {
         self.seen += 1;
@@ -120,21 +120,21 @@ impl<'p> Offer<'p> for Pair<'p> {
 }
 
 impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F> {
-    type Choice = Pair<'p>;
+    type Choice = RandomPair<'p>;
 
-    fn toss(&self) -> u64 {
+    fn spill_number(&self) -> u64 {
         mix(!self.random)
     }
 
-    fn begin(&self, _: Side) -> Pair<'p> {
-        Pair {
-            numbers: Numbers::new(self.random),
+    fn begin(&self, _: ZoneSide) -> RandomPair<'p> {
+        RandomPair {
+            numbers: RandomNumbers::new(self.random),
             seen: 0,
             two: [None; 2],
         }
     }
 
-    fn end(&mut self, mut choice: Pair<'p>, _: Side) -> Chosen<'p> {
+    fn end(&mut self, mut choice: RandomPair<'p>, _: ZoneSide) -> PassResult<'p> {
         let [Some(one), Some(two)] = choice.two else {
             return chosen(choice.two[0]);
         };
@@ -142,7 +142,7 @@ impl<'p, L: PartialOrd, F: FnMut(&ServiceInfo) -> L> Policy<'p> for TwoChoices<F
         // Without a coin toss, the pod that comes first would win all ties.
         let coin = choice.numbers.next() >> 63 == 1;
         let takes_two = order == Some(Less) || coin && order != Some(Greater);
-        Chosen::Pod([one, two][usize::from(takes_two)])
+        PassResult::Pod([one, two][usize::from(takes_two)])
     }
 }
 
@@ -185,13 +185,13 @@ pub(super) struct RoundRobinTurn<'r> {
 }
 
 /// The pod at an index.
-pub(super) struct Place<'p> {
+pub(super) struct PodAtIndex<'p> {
     at: u64,
     seen: u64,
     chosen: Option<&'p ServiceInfo>,
 }
 
-impl<'p> Offer<'p> for Place<'p> {
+impl<'p> Offer<'p> for PodAtIndex<'p> {
     #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, _: u32) {
         if self.seen == self.at {
@@ -202,28 +202,28 @@ impl<'p> Offer<'p> for Place<'p> {
 }
 
 impl<'p> Policy<'p> for RoundRobinTurn<'_> {
-    type Choice = Place<'p>;
+    type Choice = PodAtIndex<'p>;
 
-    fn toss(&self) -> u64 {
+    fn spill_number(&self) -> u64 {
         // Multiplying by the golden ratio puts successive turns far apart, and spreads any run of
         // them evenly.
         self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
-    fn begin(&self, side: Side) -> Place<'p> {
-        Place {
+    fn begin(&self, side: ZoneSide) -> PodAtIndex<'p> {
+        PodAtIndex {
             at: self.number % self.counts[side as usize],
             seen: 0,
             chosen: None,
         }
     }
 
-    fn end(&mut self, choice: Place<'p>, side: Side) -> Chosen<'p> {
+    fn end(&mut self, choice: PodAtIndex<'p>, side: ZoneSide) -> PassResult<'p> {
         let (count, seen) = (&mut self.counts[side as usize], choice.seen);
         if seen != *count && seen > 0 {
             self.of.counts[side as usize].store(seen, Relaxed);
             *count = seen;
-            return Chosen::Again;
+            return PassResult::Repeat;
         }
         chosen(choice.chosen)
     }
@@ -235,7 +235,7 @@ impl<'p> Policy<'p> for RoundRobinTurn<'_> {
 pub(super) struct Rendezvous(pub(super) u64);
 
 /// The best pod so far.
-pub(super) struct Best<'p> {
+pub(super) struct HighestHash<'p> {
     key: u64,
     hash: u64,
     weight: u32,
@@ -245,7 +245,7 @@ pub(super) struct Best<'p> {
 /// Returns the score of a hash with a weight, so that each pod wins in proportion to its weight
 /// (Schindelhauer, Schomaker: *Weighted distributed hash tables*, 2005).
 #[allow(clippy::cast_precision_loss)] // a float has 53 bits
-fn worth(hash: u64, weight: u32) -> f64 {
+fn score(hash: u64, weight: u32) -> f64 {
     let uniform = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     f64::from(weight) / -uniform.ln()
 }
@@ -253,11 +253,11 @@ fn worth(hash: u64, weight: u32) -> f64 {
 /// Kept out of line, because fleets with equal weights never call it.
 #[cold]
 #[inline(never)]
-fn is_worth_more(one: (u64, u32), than: (u64, u32)) -> bool {
-    worth(one.0, one.1) > worth(than.0, than.1)
+fn scores_higher(one: (u64, u32), than: (u64, u32)) -> bool {
+    score(one.0, one.1) > score(than.0, than.1)
 }
 
-impl<'p> Offer<'p> for Best<'p> {
+impl<'p> Offer<'p> for HighestHash<'p> {
     #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
         let hash = with(self.key, pod.key());
@@ -265,10 +265,10 @@ impl<'p> Offer<'p> for Best<'p> {
             None => true,
             // With equal weights, the score grows with the hash.
             Some(_) if weight == self.weight => hash > self.hash,
-            Some(_) => is_worth_more((hash, weight), (self.hash, self.weight)),
+            Some(_) => scores_higher((hash, weight), (self.hash, self.weight)),
         };
         if is_better {
-            *self = Best {
+            *self = HighestHash {
                 key: self.key,
                 hash,
                 weight,
@@ -279,14 +279,14 @@ impl<'p> Offer<'p> for Best<'p> {
 }
 
 impl<'p> Policy<'p> for Rendezvous {
-    type Choice = Best<'p>;
+    type Choice = HighestHash<'p>;
 
-    fn toss(&self) -> u64 {
+    fn spill_number(&self) -> u64 {
         mix(self.0)
     }
 
-    fn begin(&self, _: Side) -> Best<'p> {
-        Best {
+    fn begin(&self, _: ZoneSide) -> HighestHash<'p> {
+        HighestHash {
             key: self.0,
             hash: 0,
             weight: 0,
@@ -294,7 +294,7 @@ impl<'p> Policy<'p> for Rendezvous {
         }
     }
 
-    fn end(&mut self, choice: Best<'p>, _: Side) -> Chosen<'p> {
+    fn end(&mut self, choice: HighestHash<'p>, _: ZoneSide) -> PassResult<'p> {
         chosen(choice.chosen)
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::balancer::part;
+use super::balancer::clamp_fraction;
 use super::pods::Pods;
 use crate::model::record::ServiceInfo;
 use crate::model::status::ServiceStatus;
@@ -55,11 +55,11 @@ pub struct Ejections {
     /// The length of the list.
     count: AtomicUsize,
     /// In the order of the addresses of registrations.
-    list: RwLock<Vec<Ejected>>,
+    list: RwLock<Vec<Ejection>>,
 }
 
 /// An ejected pod. While its record is here, no other registration has that address.
-struct Ejected {
+struct Ejection {
     pod: ServiceInfo,
     /// `None` if the time is beyond the range of the clock.
     until: Option<Instant>,
@@ -76,7 +76,7 @@ impl Ejections {
     #[must_use]
     pub fn new(most: f64) -> Ejections {
         Ejections {
-            most: part(most),
+            most: clamp_fraction(most),
             count: AtomicUsize::new(0),
             list: RwLock::new(Vec::new()),
         }
@@ -85,7 +85,7 @@ impl Ejections {
     /// Returns how many of `healthy` pods may be left out.
     #[allow(clippy::cast_precision_loss)] // far fewer than 2^53
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most `healthy`
-    pub(super) fn most_of(&self, healthy: usize) -> usize {
+    pub(super) fn limit_for(&self, healthy: usize) -> usize {
         // The product of ten pods and a fraction such as 0.3 may be a little less than 3.
         (healthy as f64 * self.most + 1e-9) as usize
     }
@@ -105,7 +105,7 @@ impl Ejections {
     ) -> bool {
         let until = now.checked_add(time);
         let mut list = self.write();
-        list.retain(|ejected| ejected.is_out(now) && !ejected.pod.is_of_nobody_else());
+        list.retain(|ejected| ejected.is_out(now) && !ejected.pod.is_only_clone());
         let place = list.binary_search_by_key(&address(pod), |ejected| address(&ejected.pod));
         let is_out = match place {
             Ok(known) => {
@@ -118,13 +118,13 @@ impl Ejections {
                 for pod in pods.pods() {
                     if pod.status() == ServiceStatus::Healthy && pod.weight() > 0 {
                         healthy += 1;
-                        out += usize::from(Out(&list, now).has(pod));
+                        out += usize::from(EjectedPods(&list, now).contains(pod));
                     }
                 }
-                let is_allowed = out < self.most_of(healthy);
+                let is_allowed = out < self.limit_for(healthy);
                 if is_allowed {
                     let pod = pod.clone();
-                    list.insert(place, Ejected { pod, until });
+                    list.insert(place, Ejection { pod, until });
                 }
                 is_allowed
             }
@@ -144,44 +144,44 @@ impl Ejections {
     /// many are.) O(log ejected pods).
     pub fn is_ejected(&self, pod: &ServiceInfo, now: Instant) -> bool {
         self.read()
-            .is_some_and(|guard| Out::new(&guard, now).has(pod))
+            .is_some_and(|guard| EjectedPods::new(&guard, now).contains(pod))
     }
 
     /// Locks and returns the list, unless it is empty.
-    pub(super) fn read(&self) -> Option<Guard<'_>> {
+    pub(super) fn read(&self) -> Option<EjectionsGuard<'_>> {
         // Relaxed: a pick that reads a stale count behaves as if it had run a moment earlier. The
         // lock orders the list.
         (self.count.load(Relaxed) > 0)
-            .then(|| Guard(self.list.read().unwrap_or_else(PoisonError::into_inner)))
+            .then(|| EjectionsGuard(self.list.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Vec<Ejected>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Ejection>> {
         // If the lock is poisoned, a caller's `pods` has panicked, before `eject` inserted a pod:
         // the list is whole.
         self.list.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ejected {
+impl Ejection {
     fn is_out(&self, now: Instant) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }
 
 /// The list, locked.
-pub(super) struct Guard<'e>(RwLockReadGuard<'e, Vec<Ejected>>);
+pub(super) struct EjectionsGuard<'e>(RwLockReadGuard<'e, Vec<Ejection>>);
 
 /// The pods that are ejected at a time.
 #[derive(Clone, Copy)]
-pub(super) struct Out<'e>(&'e [Ejected], Instant);
+pub(super) struct EjectedPods<'e>(&'e [Ejection], Instant);
 
-impl<'e> Out<'e> {
-    pub(super) fn new(guard: &'e Guard<'_>, now: Instant) -> Out<'e> {
-        Out(&guard.0, now)
+impl<'e> EjectedPods<'e> {
+    pub(super) fn new(guard: &'e EjectionsGuard<'_>, now: Instant) -> EjectedPods<'e> {
+        EjectedPods(&guard.0, now)
     }
 
-    pub(super) fn has(self, pod: &ServiceInfo) -> bool {
-        let Out(list, now) = self;
+    pub(super) fn contains(self, pod: &ServiceInfo) -> bool {
+        let EjectedPods(list, now) = self;
         let place = list.binary_search_by_key(&address(pod), |ejected| address(&ejected.pod));
         place.is_ok_and(|place| list[place].is_out(now))
     }

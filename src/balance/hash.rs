@@ -19,13 +19,13 @@ fn fold(one: u64, two: u64) -> u64 {
 /// A sequence of pseudorandom numbers, each in a handful of instructions: a multiplicative
 /// congruential generator (Steele, Vigna: *Computationally easy, spectrally good multipliers*,
 /// 2022). Its high bits are the good ones. The seed is mixed, so it may come from a counter.
-pub(super) struct Numbers(u64);
+pub(super) struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     #[inline]
-    pub(super) fn new(first: u64) -> Numbers {
+    pub(super) fn new(first: u64) -> RandomNumbers {
         // An even state would end in zeros after enough steps.
-        Numbers(mix(first) | 1)
+        RandomNumbers(mix(first) | 1)
     }
 
     #[inline]

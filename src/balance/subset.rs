@@ -11,7 +11,7 @@ use crate::model::record::ServiceInfo;
 const SIZE: usize = 64;
 
 /// The best pods of those that were offered.
-pub(super) struct BestOf<'p> {
+pub(super) struct SubsetReservoir<'p> {
     subset: Subset,
     best: SmallVec<[(u64, u32, &'p ServiceInfo); SIZE]>,
     /// The lowest hash and its index, once the subset is full. A better pod replaces
@@ -19,9 +19,9 @@ pub(super) struct BestOf<'p> {
     least: Option<(u64, usize)>,
 }
 
-impl<'p> BestOf<'p> {
-    pub(super) fn new(subset: Subset) -> BestOf<'p> {
-        BestOf {
+impl<'p> SubsetReservoir<'p> {
+    pub(super) fn new(subset: Subset) -> SubsetReservoir<'p> {
+        SubsetReservoir {
             subset,
             best: SmallVec::new(),
             least: None,
@@ -48,7 +48,7 @@ impl<'p> BestOf<'p> {
     }
 }
 
-impl<'p> Offer<'p> for BestOf<'p> {
+impl<'p> Offer<'p> for SubsetReservoir<'p> {
     #[inline]
     fn offer(&mut self, pod: &'p ServiceInfo, weight: u32) {
         let hash = with(self.subset.client, pod.key());

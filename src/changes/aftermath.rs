@@ -7,17 +7,17 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::State;
-use super::topic::{Entry, Wakers};
+use super::topic::{LogEntry, Wakers};
 
 /// The work that remains after a commit has released its turn: to wake watches, and to drop
-/// what the log has forgotten. Dropping the `Aftermath` does this work.
+/// the entries that the log has removed. Dropping the `Aftermath` does this work.
 ///
 /// A panic of a waker is caught. A waker may call the store, because the turn is free.
 #[derive(Default)]
 #[must_use = "drop it when the turn has been given back"]
 pub struct Aftermath {
     pub(super) wake: Wakers,
-    pub(super) forgotten: SmallVec<[Arc<Entry>; 1]>,
+    pub(super) removed: SmallVec<[Arc<LogEntry>; 1]>,
     pub(super) checkpoint: Option<Arc<State>>,
 }
 

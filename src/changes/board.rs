@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{
-    Aftermath, Difference, Log, ReadState, Selection, State, Subscription, Watch, changed,
+    Aftermath, Difference, Log, ReadState, Selection, State, Subscription, Watch, record_change,
 };
 use crate::model::cause::Cause;
 use crate::model::error::{Result, StoreError};
@@ -16,7 +16,7 @@ use crate::sync::{Mutex, MutexGuard};
 
 /// The contents of a board.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct Contents {
     pub(super) revision: Revision,
     pub(super) services: BTreeMap<String, ServiceInfo>,
     pub(super) subscriptions: Vec<(ServiceKey, Arc<str>)>,
@@ -26,20 +26,20 @@ pub(super) struct Held {
 /// A store whose state can be read outside a turn, as in a lock-free store.
 pub(super) struct Board {
     pub(super) log: Log,
-    shared: Arc<Shared>,
+    shared: Arc<BoardState>,
     /// Whether watches can read its state. Otherwise it leaves checkpoints in its log.
     readable: bool,
 }
 
-struct Shared {
+struct BoardState {
     turn: Mutex<()>,
-    held: Mutex<Held>,
+    contents: Mutex<Contents>,
     readable: bool,
 }
 
 /// One step of a commit.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum CommitStep {
     /// Registers pod `.1` of service `.0`.
     Register(u8, u8),
     /// Changes the pod.
@@ -65,28 +65,28 @@ pub(super) fn record(service: u8, pod: u8) -> ServiceInfo {
     .unwrap()
 }
 
-impl Held {
-    fn step(&mut self, step: Step, next: Revision) -> Option<Difference> {
+impl Contents {
+    fn step(&mut self, step: CommitStep, next: Revision) -> Option<Difference> {
         match step {
-            Step::Register(service, pod) => {
+            CommitStep::Register(service, pod) => {
                 let fresh = record(service, pod).stamped(next, next);
                 match self.services.insert(fresh.key().to_string(), fresh.clone()) {
-                    Some(before) => changed(before, fresh),
+                    Some(before) => record_change(before, fresh),
                     None => Some(Difference::Added(fresh)),
                 }
             }
-            Step::Touch(service, pod) => {
+            CommitStep::Touch(service, pod) => {
                 let known = self.services.get_mut(&*key(service, pod))?;
                 let before = known.clone();
                 *known = before.clone().stamped(next, before.incarnation());
-                changed(before, known.clone())
+                record_change(before, known.clone())
             }
-            Step::Remove(service, pod) => {
+            CommitStep::Remove(service, pod) => {
                 let last = self.services.remove(&*key(service, pod))?;
                 let cause = Cause::Deleted;
                 Some(Difference::Removed { last, cause })
             }
-            Step::Subscribe(service, pod, group) => {
+            CommitStep::Subscribe(service, pod, group) => {
                 let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
                 let pair = (subscriber.clone(), Arc::clone(&group));
                 (!self.subscriptions.contains(&pair)).then(|| {
@@ -94,10 +94,10 @@ impl Held {
                     Difference::Subscribed { subscriber, group }
                 })
             }
-            Step::Unsubscribe(service, pod, group) => {
+            CommitStep::Unsubscribe(service, pod, group) => {
                 let (subscriber, group) = (key(service, pod), Arc::from(format!("g{group}")));
                 let pair = (subscriber.clone(), Arc::clone(&group));
-                let at = self.subscriptions.iter().position(|held| *held == pair)?;
+                let at = self.subscriptions.iter().position(|one| *one == pair)?;
                 self.subscriptions.remove(at);
                 Some(Difference::Unsubscribed { subscriber, group })
             }
@@ -121,24 +121,24 @@ impl Held {
     }
 }
 
-impl ReadState for Shared {
+impl ReadState for BoardState {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         if !self.readable {
             return Ok(None);
         }
-        let held = self.held.lock().unwrap();
-        if held.closed {
+        let contents = self.contents.lock().unwrap();
+        if contents.closed {
             return Err(StoreError::Closed);
         }
-        Ok(Some(held.state(selection)))
+        Ok(Some(contents.state(selection)))
     }
 }
 
 impl Board {
     pub(super) fn new(log: Log, readable: bool) -> Board {
-        let shared = Shared {
+        let shared = BoardState {
             turn: Mutex::default(),
-            held: Mutex::default(),
+            contents: Mutex::default(),
             readable,
         };
         Board {
@@ -152,41 +152,46 @@ impl Board {
         self.shared.turn.lock().unwrap()
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.shared.held.lock().unwrap()
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.shared.contents.lock().unwrap()
     }
 
     pub(super) fn reader(&self) -> Arc<dyn ReadState> {
         self.shared.clone()
     }
 
-    pub(super) fn commit(&self, steps: &[Step]) -> Revision {
+    pub(super) fn commit(&self, steps: &[CommitStep]) -> Revision {
         let turn = self.turn();
         self.commit_in(turn, self.log.is_recording(), steps)
     }
 
     /// The same as `commit`, for a caller that has already asked whether the log records.
     #[cfg(loom)]
-    pub(super) fn commit_if(&self, recording: bool, steps: &[Step]) -> Revision {
+    pub(super) fn commit_if(&self, recording: bool, steps: &[CommitStep]) -> Revision {
         self.commit_in(self.turn(), recording, steps)
     }
 
-    fn commit_in(&self, turn: MutexGuard<'_, ()>, recording: bool, steps: &[Step]) -> Revision {
-        let mut held = self.held();
-        let next = held.revision.next();
-        let changes = steps.iter().filter_map(|step| held.step(*step, next));
+    fn commit_in(
+        &self,
+        turn: MutexGuard<'_, ()>,
+        recording: bool,
+        steps: &[CommitStep],
+    ) -> Revision {
+        let mut contents = self.contents();
+        let next = contents.revision.next();
+        let changes = steps.iter().filter_map(|step| contents.step(*step, next));
         let changes: Vec<Difference> = changes.collect();
         if changes.is_empty() {
-            return held.revision;
+            return contents.revision;
         }
-        held.revision = next;
-        drop(held);
+        contents.revision = next;
+        drop(contents);
         let mut aftermath = Aftermath::default();
         if recording {
             aftermath = if self.readable {
                 self.log.append(next, changes)
             } else {
-                let state = || self.held().state(&Selection::All);
+                let state = || self.contents().state(&Selection::All);
                 self.log.append_with(next, changes, state)
             };
         }
@@ -197,21 +202,21 @@ impl Board {
 
     /// Replaces the whole state, like a dump.
     #[cfg(not(loom))]
-    pub(super) fn restore(&self, steps: &[Step]) {
+    pub(super) fn restore(&self, steps: &[CommitStep]) {
         let turn = self.turn();
-        let mut held = self.held();
-        let next = held.revision.next();
-        held.services.clear();
-        held.subscriptions.clear();
+        let mut contents = self.contents();
+        let next = contents.revision.next();
+        contents.services.clear();
+        contents.subscriptions.clear();
         for step in steps {
-            held.step(*step, next);
+            contents.step(*step, next);
         }
-        held.revision = next;
-        drop(held);
+        contents.revision = next;
+        drop(contents);
         let aftermath = if self.readable {
             self.log.restored(next)
         } else {
-            let state = || self.held().state(&Selection::All);
+            let state = || self.contents().state(&Selection::All);
             self.log.restored_with(next, state)
         };
         drop(turn);
@@ -225,11 +230,11 @@ impl Board {
     pub(super) fn watch_from(&self, selection: Selection, from: Option<super::Cursor>) -> Watch {
         let turn = || {
             let _turn = self.turn();
-            let held = self.held();
+            let contents = self.contents();
             if !self.readable {
-                self.log.checkpoint(|| held.state(&Selection::All));
+                self.log.checkpoint(|| contents.state(&Selection::All));
             }
-            Ok(held.revision)
+            Ok(contents.revision)
         };
         self.log
             .watch(selection, from, self.reader(), turn)
@@ -238,7 +243,7 @@ impl Board {
 
     pub(super) fn close(&self) {
         let turn = self.turn();
-        self.held().closed = true;
+        self.contents().closed = true;
         let aftermath = self.log.close();
         drop(turn);
         drop(aftermath);
@@ -246,7 +251,7 @@ impl Board {
 
     /// Returns the selected part of the current state in a form that can be compared.
     pub(super) fn shows(&self, selection: &Selection) -> Shown {
-        Shown::of(self.held().state(selection))
+        Shown::of(self.contents().state(selection))
     }
 }
 

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_cursor_is_written_as_is_refused_and_says_which_part() {
+    fn an_invalid_cursor_is_refused_with_its_invalid_part() {
         let long = "0".repeat(10_000_000);
         let hexadecimal = "00000000000000ff";
         let bad_stores = [

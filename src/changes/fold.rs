@@ -11,7 +11,7 @@ use crate::model::key::ServiceKey;
 use crate::model::record::ServiceInfo;
 
 /// The records of a key before the first difference about it and after the last.
-struct Record {
+struct NetRecord {
     before: Option<ServiceInfo>,
     after: Option<ServiceInfo>,
     /// The cause of the last removal.
@@ -20,7 +20,7 @@ struct Record {
 
 /// Whether a subscription existed before the first difference about it and exists after the
 /// last.
-struct Side {
+struct NetSubscription {
     subscriber: ServiceKey,
     group: Arc<str>,
     before: bool,
@@ -59,7 +59,7 @@ pub fn fold<'a>(differences: impl IntoIterator<Item = &'a Difference>) -> Vec<Di
         (Some(only), None) => return vec![only.clone()],
         (Some(first), Some(second)) => [first, second],
     };
-    let mut folding = Folding::default();
+    let mut folding = Fold::default();
     for difference in first.into_iter().chain(differences) {
         folding.add(difference);
     }
@@ -75,16 +75,16 @@ pub(crate) fn net(changes: &mut Differences) {
 }
 
 #[derive(Default)]
-struct Folding {
+struct Fold {
     at_key: HashMap<ServiceKey, usize, RandomState>,
-    records: Vec<Record>,
-    at_side: HashMap<(ServiceKey, Arc<str>), usize, RandomState>,
-    sides: Vec<Side>,
+    records: Vec<NetRecord>,
+    at_subscription: HashMap<(ServiceKey, Arc<str>), usize, RandomState>,
+    subscriptions: Vec<NetSubscription>,
     turns: usize,
     skipped: Vec<Difference>,
 }
 
-impl Folding {
+impl Fold {
     fn add(&mut self, difference: &Difference) {
         match difference {
             Difference::Added(service) => {
@@ -101,12 +101,12 @@ impl Folding {
             Difference::Subscribed { subscriber, group } => {
                 let turn = self.turns;
                 self.turns += 1;
-                let side = self.side(subscriber, group, false);
-                side.after = true;
-                side.turn = turn;
+                let subscription = self.subscription(subscriber, group, false);
+                subscription.after = true;
+                subscription.turn = turn;
             }
             Difference::Unsubscribed { subscriber, group } => {
-                self.side(subscriber, group, true).after = false;
+                self.subscription(subscriber, group, true).after = false;
             }
             Difference::Skipped { .. } => self.skipped.push(difference.clone()),
         }
@@ -114,10 +114,10 @@ impl Folding {
 
     /// Returns the entry for the key of `service`. `before` is the record before the first
     /// difference about it.
-    fn record(&mut self, service: &ServiceInfo, before: Option<&ServiceInfo>) -> &mut Record {
+    fn record(&mut self, service: &ServiceInfo, before: Option<&ServiceInfo>) -> &mut NetRecord {
         let records = &mut self.records;
         let at = *self.at_key.entry_ref(service.key()).or_insert_with(|| {
-            records.push(Record {
+            records.push(NetRecord {
                 before: before.cloned(),
                 after: None,
                 cause: Cause::Unknown,
@@ -127,48 +127,59 @@ impl Folding {
         &mut self.records[at]
     }
 
-    fn side(&mut self, subscriber: &ServiceKey, group: &Arc<str>, before: bool) -> &mut Side {
-        let sides = &mut self.sides;
+    fn subscription(
+        &mut self,
+        subscriber: &ServiceKey,
+        group: &Arc<str>,
+        before: bool,
+    ) -> &mut NetSubscription {
+        let subscriptions = &mut self.subscriptions;
         let key = (subscriber.clone(), group.clone());
-        let at = *self.at_side.entry(key).or_insert_with(|| {
-            sides.push(Side {
+        let at = *self.at_subscription.entry(key).or_insert_with(|| {
+            subscriptions.push(NetSubscription {
                 subscriber: subscriber.clone(),
                 group: group.clone(),
                 before,
                 after: before,
                 turn: 0,
             });
-            sides.len() - 1
+            subscriptions.len() - 1
         });
-        &mut self.sides[at]
+        &mut self.subscriptions[at]
     }
 
     fn finish(self) -> Vec<Difference> {
-        let Folding {
+        let Fold {
             records,
-            mut sides,
+            mut subscriptions,
             skipped,
             ..
         } = self;
-        let mut net: Vec<Difference> = records.into_iter().filter_map(Record::net).collect();
-        let ended = sides.iter().filter(|side| side.before);
+        let mut net: Vec<Difference> = records.into_iter().filter_map(NetRecord::net).collect();
+        let ended = subscriptions
+            .iter()
+            .filter(|subscription| subscription.before);
         // A subscription that existed before and has a difference ended at least once.
-        net.extend(ended.map(|side| Difference::Unsubscribed {
-            subscriber: side.subscriber.clone(),
-            group: side.group.clone(),
+        net.extend(ended.map(|subscription| Difference::Unsubscribed {
+            subscriber: subscription.subscriber.clone(),
+            group: subscription.group.clone(),
         }));
-        sides.retain(|side| side.after);
-        sides.sort_unstable_by_key(|side| side.turn);
-        net.extend(sides.into_iter().map(|side| Difference::Subscribed {
-            subscriber: side.subscriber,
-            group: side.group,
-        }));
+        subscriptions.retain(|subscription| subscription.after);
+        subscriptions.sort_unstable_by_key(|subscription| subscription.turn);
+        net.extend(
+            subscriptions
+                .into_iter()
+                .map(|subscription| Difference::Subscribed {
+                    subscriber: subscription.subscriber,
+                    group: subscription.group,
+                }),
+        );
         net.extend(skipped);
         net
     }
 }
 
-impl Record {
+impl NetRecord {
     fn net(self) -> Option<Difference> {
         match (self.before, self.after) {
             (None, None) => None,
@@ -177,7 +188,7 @@ impl Record {
                 last,
                 cause: self.cause,
             }),
-            (Some(before), Some(after)) => changed(before, after),
+            (Some(before), Some(after)) => record_change(before, after),
         }
     }
 }
@@ -188,7 +199,7 @@ impl Record {
 /// the same incarnation and revision therefore differ at most in that time. A record that was
 /// changed and changed back is still different: it has a new revision, which a condition may
 /// name.
-pub(crate) fn changed(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
+pub(crate) fn record_change(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
     let same = before.incarnation() == after.incarnation() && before.revision() == after.revision();
     (!same).then_some(Difference::Changed { before, after })
 }

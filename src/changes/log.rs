@@ -8,8 +8,8 @@
 //! flag is set and cleared under the lock of the log, and commits append under the same lock.
 //! What a commit appends after the flag was cleared is ignored.
 //!
-//! `lost` is the revision up to which the log may lack commits. It starts as the revision of
-//! that first turn, and later is the revision of the newest entry that the log has dropped.
+//! `complete_after` is the revision up to which the log may lack commits: first that of the
+//! first turn, later that of the newest entry that the log has dropped.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -18,7 +18,7 @@ use std::time::{Instant, SystemTime};
 use std::{mem, process};
 
 use super::aftermath::Aftermath;
-use super::topic::{Entry, Topics};
+use super::topic::{LogEntry, Topics};
 use super::{CommitEffect, Cursor, Difference, LogOptions, Reason, Selection, State, net};
 use crate::model::revision::Revision;
 use crate::model::upkeep::Upkeep;
@@ -134,10 +134,10 @@ use crate::sync::{Mutex, MutexGuard};
 /// Clones share one log.
 #[derive(Clone, Debug)]
 pub struct Log {
-    shared: Arc<Shared>,
+    shared: Arc<LogState>,
 }
 
-struct Shared {
+struct LogState {
     store: u64,
     options: LogOptions,
     recording: AtomicBool,
@@ -146,20 +146,20 @@ struct Shared {
     /// The newest revision that the log knows. Under the lock, every recorded change up to here
     /// has been appended.
     head: AtomicU64,
-    inner: Mutex<Inner>,
+    inner: Mutex<LockedLog>,
 }
 
 /// The part of the log that its lock protects.
 #[derive(Default)]
-pub(super) struct Inner {
-    /// The same value as `Shared::recording`.
+pub(super) struct LockedLog {
+    /// The same value as `LogState::recording`.
     recording: bool,
     pub(super) closed: bool,
     /// The log is complete after this revision. `None` before the first turn.
-    lost: Option<Revision>,
+    complete_after: Option<Revision>,
     /// The revision of the last commit that replaced the whole state.
     pub(super) restored: Revision,
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Arc<LogEntry>>,
     bytes: usize,
     pub(super) topics: Topics,
     watches: usize,
@@ -167,8 +167,8 @@ pub(super) struct Inner {
     idle_since: Option<Instant>,
     /// The number of the newest watch.
     next: u64,
-    /// The state at a revision not older than `lost`, for stores whose state a watch cannot
-    /// read.
+    /// The state at a revision not older than `complete_after`, for stores whose state a watch
+    /// cannot read.
     checkpoint: Option<Arc<State>>,
 }
 
@@ -176,7 +176,7 @@ impl Log {
     /// Creates an empty log for a new store.
     pub fn new(options: LogOptions) -> Log {
         Log {
-            shared: Arc::new(Shared {
+            shared: Arc::new(LogState {
                 // Two stores get the same number with a probability of 2^-64. The process and
                 // the time distinguish a forked child from its parent, which has the same hash
                 // keys.
@@ -185,12 +185,12 @@ impl Log {
                 recording: AtomicBool::new(false),
                 idle: AtomicBool::new(false),
                 head: AtomicU64::new(0),
-                inner: Mutex::new(Inner::default()),
+                inner: Mutex::new(LockedLog::default()),
             }),
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LockedLog> {
         // No foreign code runs under this lock, except the `state` closure of a checkpoint,
         // which runs last.
         let inner = self.shared.inner.lock();
@@ -236,14 +236,14 @@ impl Log {
 
     /// Records that the commit with this revision changed only the times of checks.
     #[inline]
-    pub(crate) fn pass(&self, revision: Revision) {
+    pub(crate) fn advance(&self, revision: Revision) {
         // Release: pairs with the Acquire in `head`. A watch that gets this revision can read it.
-        self.pass_in(revision, Release);
+        self.advance_with(revision, Release);
     }
 
-    /// The same as [`pass`](Self::pass), with an ordering that a model chooses.
+    /// The same as [`advance`](Self::advance), with an ordering that a model chooses.
     #[inline]
-    pub(super) fn pass_in(&self, revision: Revision, order: Ordering) {
+    pub(super) fn advance_with(&self, revision: Revision, order: Ordering) {
         self.shared.head.store(revision.as_u64(), order);
     }
 
@@ -253,7 +253,7 @@ impl Log {
     /// appended. A commit that appends moves the head under the same lock. A commit that does
     /// not append comes after the turns of all that did.
     pub(super) fn head(&self) -> Revision {
-        // Acquire: pairs with the Release in `pass` and in `begin`.
+        // Acquire: pairs with the Release in `advance` and in `begin`.
         self.shared.head.load(Acquire).into()
     }
 
@@ -290,7 +290,7 @@ impl Log {
 
     fn append_to(
         &self,
-        inner: &mut Inner,
+        inner: &mut LockedLog,
         revision: Revision,
         effect: &mut CommitEffect,
     ) -> Aftermath {
@@ -305,8 +305,8 @@ impl Log {
             return aftermath;
         }
         let before = Revision::from(revision.as_u64().saturating_sub(1));
-        inner.lost.get_or_insert(before);
-        self.pass(revision);
+        inner.complete_after.get_or_insert(before);
+        self.advance(revision);
         // Skipped changes are only for the caller of the commit. They come last in a net
         // effect.
         while changes.last().is_some_and(Difference::is_skipped) {
@@ -315,17 +315,17 @@ impl Log {
         if changes.is_empty() {
             return aftermath;
         }
-        let entry = Arc::new(Entry::new(revision, mem::take(changes)));
+        let entry = Arc::new(LogEntry::new(revision, mem::take(changes)));
         inner.bytes += entry.bytes;
-        inner.topics.note(&entry, &mut aftermath.wake);
+        inner.topics.add(&entry, &mut aftermath.wake);
         inner.entries.push_back(entry);
         while inner.bytes + inner.topics.bytes > self.shared.options.bytes
             && let Some(oldest) = inner.entries.pop_front()
         {
             inner.bytes -= oldest.bytes;
-            inner.lost = Some(oldest.revision);
-            inner.topics.forget(&oldest);
-            aftermath.forgotten.push(oldest);
+            inner.complete_after = Some(oldest.revision);
+            inner.topics.remove_oldest(&oldest);
+            aftermath.removed.push(oldest);
         }
         aftermath
     }
@@ -348,15 +348,15 @@ impl Log {
         aftermath
     }
 
-    fn restore(&self, inner: &mut Inner, revision: Revision) -> Aftermath {
+    fn restore(&self, inner: &mut LockedLog, revision: Revision) -> Aftermath {
         let mut aftermath = Aftermath::default();
         inner.restored = revision;
         if inner.recording {
-            self.pass(revision);
-            inner.lost = Some(revision);
-            inner.forget_all(&mut aftermath);
+            self.advance(revision);
+            inner.complete_after = Some(revision);
+            inner.remove_all_entries(&mut aftermath);
             for topic in inner.topics.iter_mut() {
-                topic.lost = revision;
+                topic.complete_after = revision;
                 topic.wake_all(&mut aftermath.wake);
             }
         }
@@ -381,9 +381,9 @@ impl Log {
         aftermath
     }
 
-    /// Returns where a watch that has [entered](Self::enter) begins: after the revision of its
-    /// cursor, or with a state for the returned reason. `present` is the revision in a turn
-    /// after it entered. If the topic of the watch is newer than its cursor, this scans the
+    /// Returns where a watch that has [been added](Self::add_watch) begins: after the revision of
+    /// its cursor, or with a state for the returned reason. `present` is the revision in a turn
+    /// after it was added. If the topic of the watch is newer than its cursor, this scans the
     /// whole log under its lock, in O(log length).
     pub(super) fn begin(
         &self,
@@ -392,7 +392,7 @@ impl Log {
         present: Revision,
     ) -> std::result::Result<Revision, Reason> {
         let inner = &mut *self.lock();
-        let lost = *inner.lost.get_or_insert(present);
+        let complete_after = *inner.complete_after.get_or_insert(present);
         // Release: pairs with the Acquire in `head`. A commit with a later turn may already
         // have moved the head.
         self.shared.head.fetch_max(present.as_u64(), Release);
@@ -402,10 +402,10 @@ impl Log {
         if from < inner.restored {
             return Err(Reason::Restored);
         }
-        if from < lost {
+        if from < complete_after {
             return Err(Reason::Lagged);
         }
-        inner.look_back(selection, from);
+        inner.backfill(selection, from);
         Ok(from)
     }
 
@@ -413,13 +413,13 @@ impl Log {
     /// state a watch cannot read. Call it in the turn in which a watch begins.
     pub fn checkpoint(&self, state: impl FnOnce() -> State) {
         let mut inner = self.lock();
-        if inner.lost.is_none() || !inner.checkpoint_reaches() {
+        if inner.complete_after.is_none() || !inner.checkpoint_reaches() {
             inner.checkpoint = Some(Arc::new(state()));
         }
     }
 
     /// Returns the checkpoint, the entries since then, and the revision up to which they reach.
-    pub(super) fn last_checkpoint(&self) -> Option<(Arc<State>, Vec<Arc<Entry>>, Revision)> {
+    pub(super) fn last_checkpoint(&self) -> Option<(Arc<State>, Vec<Arc<LogEntry>>, Revision)> {
         let inner = self.lock();
         if inner.closed {
             return None;
@@ -433,7 +433,7 @@ impl Log {
 
     /// Counts a watch, makes the commits of later turns record, and returns the number of the
     /// watch.
-    pub(super) fn enter(&self, selection: &Selection) -> u64 {
+    pub(super) fn add_watch(&self, selection: &Selection) -> u64 {
         let inner = &mut *self.lock();
         inner.watches += 1;
         self.set_idle(inner, None);
@@ -442,16 +442,16 @@ impl Log {
             // Relaxed: ordered by the turn that follows.
             self.shared.recording.store(true, Relaxed);
         }
-        inner.topics.enter(selection, self.head());
+        inner.topics.add_watch(selection, self.head());
         inner.next += 1;
         inner.next
     }
 
-    /// Removes a watch that [entered](Self::enter).
-    pub(super) fn leave(&self, selection: &Selection, number: u64) {
+    /// Removes a watch that has [been added](Self::add_watch).
+    pub(super) fn remove_watch(&self, selection: &Selection, number: u64) {
         let mut aftermath = Aftermath::default();
         let mut inner = self.lock();
-        let left = inner.topics.leave(selection, number);
+        let left = inner.topics.remove_watch(selection, number);
         inner.watches -= 1;
         if inner.watches == 0 {
             if inner.closed || self.shared.options.retain.is_zero() {
@@ -464,19 +464,19 @@ impl Log {
         drop((left, aftermath));
     }
 
-    fn set_idle(&self, inner: &mut Inner, since: Option<Instant>) {
+    fn set_idle(&self, inner: &mut LockedLog, since: Option<Instant>) {
         inner.idle_since = since;
         // Relaxed: see `is_idle`.
         self.shared.idle.store(since.is_some(), Relaxed);
     }
 
     /// Stops recording and drops all entries.
-    fn stop(&self, inner: &mut Inner, aftermath: &mut Aftermath) {
+    fn stop(&self, inner: &mut LockedLog, aftermath: &mut Aftermath) {
         inner.recording = false;
         self.shared.recording.store(false, Relaxed);
-        inner.lost = None;
+        inner.complete_after = None;
         self.set_idle(inner, None);
-        inner.forget_all(aftermath);
+        inner.remove_all_entries(aftermath);
     }
 
     /// Returns the number of watches and the size of what the log keeps for them. O(1), under
@@ -508,13 +508,13 @@ impl Log {
     #[cfg(feature = "versioned")]
     pub(crate) fn between(&self, from: Revision, to: Revision) -> Option<Vec<Difference>> {
         let inner = self.lock();
-        if !inner.recording || from < inner.lost? || to > self.head() {
+        if !inner.recording || from < inner.complete_after? || to > self.head() {
             return None;
         }
         let first = inner
             .entries
             .partition_point(|entry| entry.revision <= from);
-        let entries: Vec<Arc<Entry>> = inner.entries.range(first..).cloned().collect();
+        let entries: Vec<Arc<LogEntry>> = inner.entries.range(first..).cloned().collect();
         drop(inner);
         let entries = entries.iter().take_while(|entry| entry.revision <= to);
         Some(super::fold(entries.flat_map(|entry| &entry.changes)))
@@ -524,7 +524,7 @@ impl Log {
 #[cfg(all(test, loom))]
 impl Log {
     /// Stops recording even if there are watches.
-    pub(super) fn stop_unasked(&self) {
+    pub(super) fn stop_with_watches(&self) {
         let mut aftermath = Aftermath::default();
         self.stop(&mut self.lock(), &mut aftermath);
     }
@@ -538,9 +538,9 @@ impl Log {
     }
 
     /// Returns the number of sleeping watches.
-    pub(super) fn sleepers(&self) -> usize {
+    pub(super) fn waiting_watches(&self) -> usize {
         let mut inner = self.lock();
-        inner.topics.iter_mut().map(|topic| topic.sleepers()).sum()
+        inner.topics.iter_mut().map(|topic| topic.wakers()).sum()
     }
 
     /// Returns the memory in use, as the log counts it.
@@ -550,17 +550,17 @@ impl Log {
     }
 }
 
-impl Inner {
+impl LockedLog {
     /// Returns whether the log has every change since the checkpoint. Also true if there is
     /// neither a log nor a checkpoint.
     fn checkpoint_reaches(&self) -> bool {
-        self.checkpoint.as_ref().map(|state| state.revision) >= self.lost
+        self.checkpoint.as_ref().map(|state| state.revision) >= self.complete_after
     }
 
-    fn forget_all(&mut self, aftermath: &mut Aftermath) {
+    fn remove_all_entries(&mut self, aftermath: &mut Aftermath) {
         for entry in mem::take(&mut self.entries) {
-            self.topics.forget(&entry);
-            aftermath.forgotten.push(entry);
+            self.topics.remove_oldest(&entry);
+            aftermath.removed.push(entry);
         }
         self.bytes = 0;
         if let Some(checkpoint) = self.checkpoint.take() {
@@ -569,13 +569,13 @@ impl Inner {
     }
 
     /// Fills the topic of a watch that continues after `from` with the changes since then.
-    fn look_back(&mut self, selection: &Selection, from: Revision) {
-        let lost = self.lost.unwrap_or_default();
+    fn backfill(&mut self, selection: &Selection, from: Revision) {
+        let after = self.complete_after.unwrap_or_default();
         let Some(topic) = self.topics.get_mut(selection) else {
             return;
         };
-        if topic.lost > from {
-            self.topics.look_back(selection, self.entries.iter(), lost);
+        if topic.complete_after > from {
+            self.topics.backfill(selection, self.entries.iter(), after);
         }
     }
 }
@@ -590,9 +590,9 @@ fn effect_of(changes: impl IntoIterator<Item = Difference>) -> CommitEffect {
     }
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for LogState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
+        f.debug_struct("LogState")
             .field("options", &self.options)
             .field("recording", &self.recording.load(Relaxed))
             .finish_non_exhaustive()

@@ -12,7 +12,7 @@ use std::time::Duration;
 use loom::sync::Notify;
 use loom::thread;
 
-use super::board::{Board, Step};
+use super::board::{Board, CommitStep};
 use super::topic::Wakers;
 use super::*;
 use crate::model::error::{Result, StoreError};
@@ -30,9 +30,9 @@ fn board(options: LogOptions) -> Arc<Board> {
 }
 
 /// A waker that notifies the waiting thread.
-struct Bell(Notify);
+struct NotifyWaker(Notify);
 
-impl Wake for Bell {
+impl Wake for NotifyWaker {
     fn wake(self: Arc<Self>) {
         self.0.notify();
     }
@@ -40,12 +40,12 @@ impl Wake for Bell {
 
 /// Like `Watch::recv_commit`, on a loom thread.
 pub(crate) fn recv_commit(watch: &mut Watch) -> Result<Event> {
-    let bell = Arc::new(Bell(Notify::new()));
-    let waker = Waker::from(bell.clone());
+    let notify = Arc::new(NotifyWaker(Notify::new()));
+    let waker = Waker::from(notify.clone());
     loop {
         match watch.poll_recv_commit(&mut Context::from_waker(&waker)) {
             Poll::Ready(event) => return event,
-            Poll::Pending => bell.0.wait(),
+            Poll::Pending => notify.0.wait(),
         }
     }
 }
@@ -90,7 +90,7 @@ fn subscribe_against_commits(watch: fn(&Board) -> Watch, commit: fn(&Board, u8))
 }
 
 fn commit(board: &Board, pod: u8) {
-    board.commit(&[Step::Register(0, pod)]);
+    board.commit(&[CommitStep::Register(0, pod)]);
 }
 
 fn watch(board: &Board) -> Watch {
@@ -117,15 +117,15 @@ fn models_twin_a_watch_that_waits_for_no_turn_is_rejected() {
 
 #[test]
 #[should_panic(expected = "a gap")]
-fn models_twin_a_commit_that_asks_before_its_turn_is_rejected() {
-    fn asks_early(board: &Board, pod: u8) {
+fn models_twin_a_commit_that_checks_before_its_turn_is_rejected() {
+    fn checks_early(board: &Board, pod: u8) {
         let recording = board.log.is_recording();
-        board.commit_if(recording, &[Step::Register(0, pod)]);
+        board.commit_if(recording, &[CommitStep::Register(0, pod)]);
     }
-    subscribe_against_commits(watch, asks_early);
+    subscribe_against_commits(watch, checks_early);
 }
 
-fn sleep_against_commit(recv: fn(&mut Watch) -> Result<Event>) {
+fn wait_against_commit(recv: fn(&mut Watch) -> Result<Event>) {
     loom::model(move || {
         let board = board(NO_LIMIT);
         let watch = watch(&board);
@@ -137,68 +137,68 @@ fn sleep_against_commit(recv: fn(&mut Watch) -> Result<Event>) {
 
 #[test]
 fn models_a_wake_up_is_never_lost() {
-    sleep_against_commit(recv_commit);
-    sleep_against_commit(Watch::recv_commit);
+    wait_against_commit(recv_commit);
+    wait_against_commit(Watch::recv_commit);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn models_twin_a_sleeper_that_looks_and_then_lies_down_is_rejected() {
+fn models_twin_a_watch_that_checks_and_then_registers_its_waker_is_rejected() {
     fn recv(watch: &mut Watch) -> Result<Event> {
-        let bell = Arc::new(Bell(Notify::new()));
+        let notify = Arc::new(NotifyWaker(Notify::new()));
         loop {
             if let Some(event) = watch.try_recv_commit()? {
                 return Ok(event);
             }
-            watch.lie_down(Waker::from(bell.clone()));
-            bell.0.wait();
+            watch.register_waker(Waker::from(notify.clone()));
+            notify.0.wait();
         }
     }
-    sleep_against_commit(recv);
+    wait_against_commit(recv);
 }
 
-fn close_against_sleep(close: fn(&Board)) {
+fn close_against_wait(close: fn(&Board)) {
     loom::model(move || {
         let board = board(NO_LIMIT);
         let mut watch = watch(&board);
         watch.try_recv().unwrap();
         let reader = thread::spawn(move || {
-            let mut told = 0;
+            let mut received = 0;
             while let Ok(event) = recv_commit(&mut watch) {
                 assert_eq!(event.revision(), Revision::from(1));
-                told += 1;
+                received += 1;
             }
-            told
+            received
         });
         commit(&board, 0);
         close(&board);
         assert_eq!(
             reader.join().unwrap(),
             1,
-            "what was committed before is told"
+            "what was committed before is delivered"
         );
     });
 }
 
 #[test]
 fn models_a_watch_learns_that_the_store_is_closed() {
-    close_against_sleep(Board::close);
+    close_against_wait(Board::close);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn models_twin_closing_without_waking_is_rejected() {
-    close_against_sleep(|board| board.log.lock().closed = true);
+    close_against_wait(|board| board.log.lock().closed = true);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn models_twin_closing_without_saying_so_leaves_sleepers_and_is_rejected() {
-    close_against_sleep(close_unsaid);
+fn models_twin_waking_without_closing_leaves_watches_waiting_and_is_rejected() {
+    close_against_wait(wake_without_closing);
 }
 
 /// Wakes all waiting watches, but does not close the log.
-fn close_unsaid(board: &Board) {
+fn wake_without_closing(board: &Board) {
     let mut wake = Wakers::new();
     for topic in board.log.lock().topics.iter_mut() {
         topic.wake_all(&mut wake);
@@ -249,7 +249,7 @@ fn lag_against_append(recover: fn(&mut Watch)) {
 }
 
 #[test]
-fn models_a_watch_that_falls_behind_is_told_the_state() {
+fn models_a_watch_that_falls_behind_gets_the_state() {
     lag_against_append(|_| {});
 }
 
@@ -258,47 +258,47 @@ fn models_a_watch_that_falls_behind_is_told_the_state() {
 fn models_twin_going_on_from_now_is_rejected() {
     lag_against_append(|watch| {
         let head = watch.log().head();
-        watch.go_on_from(head);
+        watch.continue_from(head);
     });
 }
 
-/// The last watch ends (`goes`) while another one starts and a writer commits.
-fn last_against_first(options: LogOptions, goes: fn(Watch)) {
+/// The last watch ends (`end_watch`) while another one starts and a writer commits.
+fn last_against_first(options: LogOptions, end_watch: fn(Watch)) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
         let board = board(options);
         let last = watch(&board);
-        let goes = thread::spawn(move || goes(last));
+        let end_watch = thread::spawn(move || end_watch(last));
         let writer = thread::spawn({
             let board = board.clone();
             move || commit(&board, 0)
         });
         follow(watch(&board), Revision::from(1), recv_commit);
         writer.join().unwrap();
-        goes.join().unwrap();
+        end_watch.join().unwrap();
     });
 }
 
 #[test]
-fn models_the_last_watch_goes_while_another_comes_and_others_commit() {
+fn models_the_last_watch_ends_while_another_comes_and_others_commit() {
     last_against_first(NO_LIMIT, drop);
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn models_twin_ending_a_log_without_a_look_at_who_came_is_rejected() {
+fn models_twin_ending_a_log_without_a_check_for_new_watches_is_rejected() {
     let retain = Duration::from_secs(3_600);
     last_against_first(LogOptions { retain, ..NO_LIMIT }, |last| {
         let log = last.log().clone();
         drop(last);
         // As if the watch had been removed in a separate critical section.
-        log.stop_unasked();
+        log.stop_with_watches();
     });
 }
 
-/// A watch that receives a commit (`told`) checks that it can read that commit.
-fn tell_against_look(tell: fn(&Board, u8), told: fn(&mut Watch) -> Option<Event>) {
+/// A watch that receives a commit (`received`) checks that it can read that commit.
+fn append_against_read(publish: fn(&Board, u8), received: fn(&mut Watch) -> Option<Event>) {
     loom::model(move || {
         let board = board(NO_LIMIT);
         let mut watch = watch(&board);
@@ -306,53 +306,53 @@ fn tell_against_look(tell: fn(&Board, u8), told: fn(&mut Watch) -> Option<Event>
         let reader = thread::spawn({
             let board = board.clone();
             move || {
-                if let Some(event) = told(&mut watch) {
+                if let Some(event) = received(&mut watch) {
                     let now = board.shows(&Selection::All).revision;
-                    assert!(now >= event.revision(), "told before it can be read");
+                    assert!(now >= event.revision(), "delivered before it can be read");
                 }
             }
         });
-        tell(&board, 0);
+        publish(&board, 0);
         reader.join().unwrap();
     });
 }
 
-fn looks(watch: &mut Watch) -> Option<Event> {
+fn polls(watch: &mut Watch) -> Option<Event> {
     watch.try_recv().unwrap()
 }
 
-fn sleeps(watch: &mut Watch) -> Option<Event> {
+fn waits(watch: &mut Watch) -> Option<Event> {
     Some(recv_commit(watch).unwrap())
 }
 
 #[test]
-fn models_whoever_is_told_of_a_commit_can_read_it() {
-    tell_against_look(commit, looks);
-    tell_against_look(commit, sleeps);
+fn models_a_delivered_commit_can_be_read() {
+    append_against_read(commit, polls);
+    append_against_read(commit, waits);
 }
 
 /// Appends the first commit to the log before it commits.
-fn tell_first(board: &Board, pod: u8) {
+fn append_first(board: &Board, pod: u8) {
     let change = Difference::Added(board::record(0, pod));
     drop(board.log.append(Revision::from(1), [change]));
-    board.commit_if(false, &[Step::Register(0, pod)]);
+    board.commit_if(false, &[CommitStep::Register(0, pod)]);
 }
 
 #[test]
-#[should_panic(expected = "told before it can be read")]
-fn models_twin_a_commit_that_is_told_before_it_is_published_is_rejected() {
-    tell_against_look(tell_first, looks);
+#[should_panic(expected = "delivered before it can be read")]
+fn models_twin_a_commit_that_is_logged_before_it_is_published_is_rejected() {
+    append_against_read(append_first, polls);
 }
 
 #[test]
-#[should_panic(expected = "told before it can be read")]
-fn models_twin_a_sleeper_that_is_woken_before_it_is_published_is_rejected() {
-    tell_against_look(tell_first, sleeps);
+#[should_panic(expected = "delivered before it can be read")]
+fn models_twin_a_watch_that_is_woken_before_it_is_published_is_rejected() {
+    append_against_read(append_first, waits);
 }
 
 /// A commit that changes only the time of a check does not take the lock of the log. Only the
 /// head orders it. `readable` is what a reader without a lock can see.
-fn pass_against_look(order: Ordering) {
+fn advance_against_read(order: Ordering) {
     loom::model(move || {
         let board = board(NO_LIMIT);
         let mut watch = watch(&board);
@@ -362,25 +362,25 @@ fn pass_against_look(order: Ordering) {
             let (board, readable) = (board.clone(), readable.clone());
             move || {
                 readable.store(1, Relaxed);
-                board.log.pass_in(Revision::from(1), order);
+                board.log.advance_with(Revision::from(1), order);
             }
         });
         assert_eq!(watch.try_recv(), Ok(None));
         let seen = Revision::from(readable.load(Relaxed));
-        assert!(seen >= watch.revision(), "told before it can be read");
+        assert!(seen >= watch.revision(), "delivered before it can be read");
         writer.join().unwrap();
     });
 }
 
 #[test]
 fn models_a_watch_moves_on_to_what_can_be_read() {
-    pass_against_look(Release);
+    advance_against_read(Release);
 }
 
 #[test]
-#[should_panic(expected = "told before it can be read")]
+#[should_panic(expected = "delivered before it can be read")]
 fn models_twin_a_head_that_releases_nothing_is_rejected() {
-    pass_against_look(Relaxed);
+    advance_against_read(Relaxed);
 }
 
 fn watch_against_close(close: fn(&Board)) {
@@ -408,6 +408,6 @@ fn models_a_closed_store_refuses_watches() {
 
 #[test]
 #[should_panic(expected = "a closed store is watched")]
-fn models_twin_closing_without_saying_so_is_rejected() {
-    watch_against_close(close_unsaid);
+fn models_twin_waking_without_closing_is_rejected() {
+    watch_against_close(wake_without_closing);
 }

@@ -174,7 +174,7 @@ impl Selection {
 impl Labelled {
     /// Translates a difference for a watch that sees only the matching pods. Returns `None` if
     /// nothing changes for it.
-    pub(super) fn narrow(&self, difference: Difference) -> Option<Difference> {
+    pub(super) fn select(&self, difference: Difference) -> Option<Difference> {
         let holds = |service| self.of.holds(service) && self.labels.hold(service);
         match difference {
             Difference::Changed { before, after } => match (holds(&before), holds(&after)) {
@@ -196,10 +196,10 @@ impl Labelled {
     }
 }
 
-// `Equivalent` requires that a selection and its `Named` form have the same hash.
+// `Equivalent` requires that a selection and its `TopicName` form have the same hash.
 impl Hash for Selection {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Named::from(self).hash(state);
+        TopicName::from(self).hash(state);
     }
 }
 
@@ -228,7 +228,7 @@ impl fmt::Debug for Labelled {
 
 /// The kinds of selections without labels.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum SelectionKind {
     All,
     Service,
     Pod,
@@ -237,48 +237,50 @@ pub(super) enum Kind {
 
 /// A selection without labels that borrows its name.
 #[derive(PartialEq, Eq)]
-pub(super) enum Named<'a> {
+pub(super) enum TopicName<'a> {
     All,
     Service(&'a str),
     Pod(&'a str),
     Group(&'a str),
 }
 
-impl Named<'_> {
-    pub(super) fn kind(&self) -> Kind {
+impl TopicName<'_> {
+    pub(super) fn kind(&self) -> SelectionKind {
         match self {
-            Named::All => Kind::All,
-            Named::Service(_) => Kind::Service,
-            Named::Pod(_) => Kind::Pod,
-            Named::Group(_) => Kind::Group,
+            TopicName::All => SelectionKind::All,
+            TopicName::Service(_) => SelectionKind::Service,
+            TopicName::Pod(_) => SelectionKind::Pod,
+            TopicName::Group(_) => SelectionKind::Group,
         }
     }
 }
 
-impl Hash for Named<'_> {
+impl Hash for TopicName<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // A service and a group of the same name share a hash. The comparison distinguishes them.
         match self {
-            Named::All => "".hash(state),
-            Named::Service(name) | Named::Pod(name) | Named::Group(name) => name.hash(state),
+            TopicName::All => "".hash(state),
+            TopicName::Service(name) | TopicName::Pod(name) | TopicName::Group(name) => {
+                name.hash(state)
+            }
         }
     }
 }
 
-impl<'a> From<&'a Selection> for Named<'a> {
-    fn from(selection: &'a Selection) -> Named<'a> {
+impl<'a> From<&'a Selection> for TopicName<'a> {
+    fn from(selection: &'a Selection) -> TopicName<'a> {
         match selection {
-            Selection::All => Named::All,
-            Selection::Service(name) => Named::Service(name),
-            Selection::Pod(name) => Named::Pod(name),
-            Selection::Group(name) => Named::Group(name),
-            Selection::Labelled(labelled) => Named::from(&labelled.of),
+            Selection::All => TopicName::All,
+            Selection::Service(name) => TopicName::Service(name),
+            Selection::Pod(name) => TopicName::Pod(name),
+            Selection::Group(name) => TopicName::Group(name),
+            Selection::Labelled(labelled) => TopicName::from(&labelled.of),
         }
     }
 }
 
-impl Equivalent<Selection> for Named<'_> {
+impl Equivalent<Selection> for TopicName<'_> {
     fn equivalent(&self, key: &Selection) -> bool {
-        *self == Named::from(key)
+        *self == TopicName::from(key)
     }
 }

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use super::board::{Board, Shown, Step};
-use super::replica::Replica;
+use super::board::{Board, CommitStep, Shown};
+use super::state_copy::StateCopy;
 use super::*;
 use crate::model::error::StoreError;
 use crate::model::record::ServiceInfo;
@@ -27,24 +27,24 @@ fn board(options: LogOptions) -> Board {
 }
 
 /// A random number generator that is good enough for histories.
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: u8) -> u8 {
+impl TestRng {
+    fn below(&mut self, sides: u8) -> u8 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         u8::try_from(self.0 % u64::from(sides)).unwrap()
     }
 
-    fn step(&mut self) -> Step {
-        let (service, pod, group) = (self.roll(3), self.roll(3), self.roll(2));
-        match self.roll(6) {
-            0 | 1 => Step::Register(service, pod),
-            2 => Step::Touch(service, pod),
-            3 => Step::Remove(service, pod),
-            4 => Step::Subscribe(service, pod, group),
-            _ => Step::Unsubscribe(service, pod, group),
+    fn step(&mut self) -> CommitStep {
+        let (service, pod, group) = (self.below(3), self.below(3), self.below(2));
+        match self.below(6) {
+            0 | 1 => CommitStep::Register(service, pod),
+            2 => CommitStep::Touch(service, pod),
+            3 => CommitStep::Remove(service, pod),
+            4 => CommitStep::Subscribe(service, pod, group),
+            _ => CommitStep::Unsubscribe(service, pod, group),
         }
     }
 }
@@ -63,7 +63,7 @@ fn selections() -> [Selection; 6] {
 /// A watch, and the copy that is made of what it tells.
 struct Follower {
     watch: Watch,
-    copy: Replica,
+    copy: StateCopy,
     states: usize,
 }
 
@@ -71,7 +71,7 @@ impl Follower {
     fn new(watch: Watch) -> Follower {
         Follower {
             watch,
-            copy: Replica::default(),
+            copy: StateCopy::default(),
             states: 0,
         }
     }
@@ -89,7 +89,7 @@ impl Follower {
                     services,
                     subscriptions,
                 };
-                self.copy = Replica::new(&state, self.watch.selection());
+                self.copy = StateCopy::new(&state, self.watch.selection());
                 self.states += 1;
             }
             Event::Changes { changes, .. } => {
@@ -112,7 +112,7 @@ impl Follower {
 /// revision. Watches come, sleep, fall behind, go, and go on from where others were.
 fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
     let board = Board::new(Log::new(options), readable);
-    let mut dice = Dice(seed);
+    let mut rng = TestRng(seed);
     let mut followers: Vec<Follower> = Vec::new();
     let mut states: BTreeMap<(usize, Revision), Shown> = BTreeMap::new();
     let (mut lagged, mut events) = (0, 0);
@@ -120,23 +120,23 @@ fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
     let number =
         |selection: &Selection| selections.iter().position(|one| one == selection).unwrap();
     for _ in 0..400 {
-        let steps: Vec<Step> = (0..=dice.roll(4)).map(|_| dice.step()).collect();
+        let steps: Vec<CommitStep> = (0..=rng.below(4)).map(|_| rng.step()).collect();
         let revision = board.commit(&steps);
         for (at, selection) in selections.iter().enumerate() {
             states.insert((at, revision), board.shows(selection));
         }
-        match dice.roll(12) {
+        match rng.below(12) {
             0 => {
-                let selection = selections[usize::from(dice.roll(6))].clone();
+                let selection = selections[usize::from(rng.below(6))].clone();
                 followers.push(Follower::new(board.watch(selection)));
             }
             1 if !followers.is_empty() => {
-                let at = usize::from(dice.roll(u8::try_from(followers.len()).unwrap()));
+                let at = usize::from(rng.below(u8::try_from(followers.len()).unwrap()));
                 followers.swap_remove(at);
             }
             2 if !followers.is_empty() => {
                 // Another watch goes on from there, with the copy of the first.
-                let at = usize::from(dice.roll(u8::try_from(followers.len()).unwrap()));
+                let at = usize::from(rng.below(u8::try_from(followers.len()).unwrap()));
                 let Follower {
                     watch,
                     copy,
@@ -144,7 +144,7 @@ fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
                 } = followers.swap_remove(at);
                 let (selection, cursor) = (watch.selection().clone(), watch.cursor());
                 if states > 0 {
-                    if dice.roll(2) == 0 {
+                    if rng.below(2) == 0 {
                         drop(watch);
                     }
                     let watch = board.watch_from(selection, Some(cursor));
@@ -158,7 +158,7 @@ fn law(options: LogOptions, readable: bool, seed: u64) -> (usize, usize) {
             _ => {}
         }
         for follower in &mut followers {
-            let event = match dice.roll(8) {
+            let event = match rng.below(8) {
                 0 | 1 => follower.watch.try_recv().unwrap(),
                 2 | 3 => follower.watch.try_recv_commit().unwrap(),
                 _ => continue,
@@ -218,12 +218,12 @@ fn a_pod_that_came_and_went_unseen_shows_nothing() {
     let board = board(NO_LIMIT);
     let mut watch = board.watch(Selection::All);
     watch.recv().unwrap();
-    board.commit(&[Step::Register(0, 0)]);
-    board.commit(&[Step::Remove(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
+    board.commit(&[CommitStep::Remove(0, 0)]);
     assert_eq!(watch.try_recv(), Ok(None));
     assert_eq!(watch.revision(), Revision::from(2));
-    board.commit(&[Step::Register(0, 0)]);
-    board.commit(&[Step::Remove(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
+    board.commit(&[CommitStep::Remove(0, 0)]);
     assert!(watch.try_recv_commit().unwrap().is_some());
     assert!(watch.try_recv_commit().unwrap().is_some());
     assert_eq!(watch.try_recv_commit(), Ok(None));
@@ -237,7 +237,7 @@ fn whatever_is_pending_is_one_event() {
     watch.recv().unwrap();
     for n in 0..1_000_u16 {
         let [high, low] = n.to_be_bytes();
-        board.commit(&[Step::Register(high, low)]);
+        board.commit(&[CommitStep::Register(high, low)]);
     }
     let Event::Changes { revision, changes } = watch.recv().unwrap() else {
         panic!("a state");
@@ -249,10 +249,10 @@ fn whatever_is_pending_is_one_event() {
 #[test]
 fn a_key_that_was_registered_anew_is_a_change_even_if_equal() {
     let board = board(NO_LIMIT);
-    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
     let mut watch = board.watch(Selection::All);
     watch.recv().unwrap();
-    board.commit(&[Step::Remove(0, 0), Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Remove(0, 0), CommitStep::Register(0, 0)]);
     let Event::Changes { changes, .. } = watch.recv().unwrap() else {
         panic!("there was a state already");
     };
@@ -272,11 +272,11 @@ fn changes_of_others_move_the_cursor_on_and_never_lag_a_watch() {
     let mut quiet = board.watch(Selection::service("s0"));
     quiet.recv().unwrap();
     for _ in 0..1_000 {
-        board.commit(&[Step::Register(1, 1)]);
+        board.commit(&[CommitStep::Register(1, 1)]);
     }
-    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
     assert!(matches!(quiet.recv(), Ok(Event::Changes { .. })));
-    board.commit(&[Step::Register(1, 1)]);
+    board.commit(&[CommitStep::Register(1, 1)]);
     assert_eq!(quiet.try_recv(), Ok(None));
     assert_eq!(quiet.revision(), Revision::from(1_002));
 }
@@ -284,7 +284,7 @@ fn changes_of_others_move_the_cursor_on_and_never_lag_a_watch() {
 #[test]
 fn a_cursor_of_another_store_or_of_the_future_begins_with_a_state() {
     let (one, other) = (board(NO_LIMIT), board(NO_LIMIT));
-    one.commit(&[Step::Register(0, 0)]);
+    one.commit(&[CommitStep::Register(0, 0)]);
     let mut there = other.watch(Selection::All);
     there.recv().unwrap();
     let begins = |mut watch: Watch| {
@@ -309,9 +309,9 @@ fn a_cursor_of_another_store_or_of_the_future_begins_with_a_state() {
 
 /// Counts how often it was woken.
 #[derive(Default)]
-struct Count(AtomicUsize);
+struct CountingWaker(AtomicUsize);
 
-impl Wake for Count {
+impl Wake for CountingWaker {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -325,9 +325,9 @@ fn sleep(watch: &mut Watch, waker: &Waker) {
 }
 
 #[test]
-fn a_change_wakes_whom_it_concerns_once_and_nobody_else() {
+fn a_change_wakes_the_watches_it_concerns_once_and_no_others() {
     let board = board(NO_LIMIT);
-    let counts: Vec<Arc<Count>> = (0..3).map(|_| Arc::default()).collect();
+    let counts: Vec<Arc<CountingWaker>> = (0..3).map(|_| Arc::default()).collect();
     let names = ["s0", "s0", "s1"];
     let mut watches: Vec<Watch> = names
         .map(|name| board.watch(Selection::service(name)))
@@ -335,46 +335,46 @@ fn a_change_wakes_whom_it_concerns_once_and_nobody_else() {
     for (watch, count) in watches.iter_mut().zip(&counts) {
         sleep(watch, &Waker::from(count.clone()));
     }
-    board.commit(&[Step::Register(0, 0), Step::Register(0, 1)]);
-    board.commit(&[Step::Register(0, 2)]);
+    board.commit(&[CommitStep::Register(0, 0), CommitStep::Register(0, 1)]);
+    board.commit(&[CommitStep::Register(0, 2)]);
     let woken: Vec<usize> = counts.iter().map(|count| count.0.load(Relaxed)).collect();
     assert_eq!(woken, [1, 1, 0]);
 }
 
 /// Panics when it is woken.
-struct Panics;
+struct PanickingWaker;
 
-impl Wake for Panics {
+impl Wake for PanickingWaker {
     fn wake(self: Arc<Self>) {
         panic!("a waker that panics");
     }
 }
 
 /// Commits when it is woken.
-struct Commits(Arc<Board>);
+struct CommittingWaker(Arc<Board>);
 
-impl Wake for Commits {
+impl Wake for CommittingWaker {
     fn wake(self: Arc<Self>) {
-        self.0.commit(&[Step::Register(2, 2)]);
+        self.0.commit(&[CommitStep::Register(2, 2)]);
     }
 }
 
 #[test]
-fn a_panic_of_others_while_waking_harms_nobody() {
+fn a_waker_that_panics_does_not_affect_others() {
     let board = Arc::new(board(NO_LIMIT));
-    let count: Arc<Count> = Arc::default();
+    let count: Arc<CountingWaker> = Arc::default();
     let mut watches = Vec::new();
     for at in 0..30 {
         let mut watch = board.watch(Selection::service("s0"));
         let waker = match at % 3 {
-            0 => Waker::from(Arc::new(Panics)),
-            1 => Waker::from(Arc::new(Commits(board.clone()))),
+            0 => Waker::from(Arc::new(PanickingWaker)),
+            1 => Waker::from(Arc::new(CommittingWaker(board.clone()))),
             _ => Waker::from(count.clone()),
         };
         sleep(&mut watch, &waker);
         watches.push(watch);
     }
-    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
     assert_eq!(count.0.load(Relaxed), 10);
     assert_eq!(board.shows(&Selection::All).revision, Revision::from(11));
     for watch in &mut watches {
@@ -388,9 +388,9 @@ fn a_watch_that_has_waited_in_vain_is_not_woken() {
     let mut watch = board.watch(Selection::service("s0"));
     watch.recv().unwrap();
     sleep(&mut watch, Waker::noop());
-    assert_eq!(board.log.sleepers(), 1);
+    assert_eq!(board.log.waiting_watches(), 1);
     assert_eq!(watch.recv_timeout(Duration::from_millis(1)).unwrap(), None);
-    assert_eq!(board.log.sleepers(), 0);
+    assert_eq!(board.log.waiting_watches(), 0);
 }
 
 #[test]
@@ -418,7 +418,10 @@ fn a_log_keeps_no_more_than_its_bound() {
     let all = board.watch(Selection::All);
     for at in 0..50_000_u32 {
         let [service, pod, ..] = at.to_le_bytes();
-        board.commit(&[Step::Register(service % 4, pod), Step::Subscribe(0, pod, 1)]);
+        board.commit(&[
+            CommitStep::Register(service % 4, pod),
+            CommitStep::Subscribe(0, pod, 1),
+        ]);
         assert!(board.log.bytes() <= bytes);
     }
     drop((watches, all));
@@ -490,7 +493,7 @@ fn threads_that_sleep_are_woken_by_each_commit() {
     // One state each, before the first change.
     thread::sleep(Duration::from_millis(50));
     for _ in 0..1_000 {
-        board.commit(&[Step::Register(0, 0)]);
+        board.commit(&[CommitStep::Register(0, 0)]);
     }
     board.close();
     for thread in threads {
@@ -504,6 +507,6 @@ fn a_time_out_answers_that_there_is_nothing() {
     let mut watch = board.watch(Selection::All);
     assert!(watch.recv_timeout(Duration::ZERO).unwrap().is_some());
     assert_eq!(watch.recv_timeout(Duration::from_millis(5)), Ok(None));
-    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
     assert!(watch.recv_timeout(Duration::MAX).unwrap().is_some());
 }

@@ -9,32 +9,32 @@ use std::task::Waker;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use super::selection::Named;
+use super::selection::TopicName;
 use super::{Difference, Differences, Selection};
 use crate::hash::RandomState;
 use crate::model::revision::Revision;
 
 /// The differences of one commit.
-pub(super) struct Entry {
+pub(super) struct LogEntry {
     pub(super) revision: Revision,
     pub(super) changes: Differences,
     /// The most memory that it keeps, in bytes.
     pub(super) bytes: usize,
 }
 
-impl Entry {
-    pub(super) fn new(revision: Revision, changes: Differences) -> Entry {
+impl LogEntry {
+    pub(super) fn new(revision: Revision, changes: Differences) -> LogEntry {
         // The reference counters, the slot in the log, which may be half empty, and the overhead
         // of the allocator.
         const BESIDE: usize = 80;
-        let own = size_of::<Entry>() + BESIDE;
+        let own = size_of::<LogEntry>() + BESIDE;
         let spilled = if changes.spilled() {
             changes.capacity() * size_of::<Difference>()
         } else {
             0
         };
         let held: usize = changes.iter().map(Difference::bytes).sum();
-        Entry {
+        LogEntry {
             revision,
             changes,
             bytes: own + spilled + held,
@@ -45,12 +45,12 @@ impl Entry {
 /// An entry and the indices of those of its differences that concern a topic, in order.
 #[derive(Clone)]
 pub(super) struct Pending {
-    pub(super) entry: Arc<Entry>,
-    which: Which,
+    pub(super) entry: Arc<LogEntry>,
+    indices: Indices,
 }
 
 #[derive(Clone)]
-enum Which {
+enum Indices {
     All,
     One(u32),
     Some(Vec<u32>),
@@ -60,10 +60,10 @@ impl Pending {
     /// Iterates over the differences that concern the topic.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Difference> {
         let changes = &self.entry.changes;
-        let (all, some) = match &self.which {
-            Which::All => (&changes[..], &[][..]),
-            Which::One(at) => (&[][..], std::slice::from_ref(at)),
-            Which::Some(at) => (&[][..], &at[..]),
+        let (all, some) = match &self.indices {
+            Indices::All => (&changes[..], &[][..]),
+            Indices::One(at) => (&[][..], std::slice::from_ref(at)),
+            Indices::Some(at) => (&[][..], &at[..]),
         };
         all.iter()
             .chain(some.iter().map(|at| &changes[*at as usize]))
@@ -73,9 +73,9 @@ impl Pending {
     fn bytes(&self) -> usize {
         // A buffer that grows by doubling has at most twice the needed capacity.
         2 * size_of::<Pending>()
-            + match &self.which {
-                Which::All | Which::One(_) => 0,
-                Which::Some(at) => 2 * size_of_val(&**at),
+            + match &self.indices {
+                Indices::All | Indices::One(_) => 0,
+                Indices::Some(at) => 2 * size_of_val(&**at),
             }
     }
 }
@@ -91,31 +91,32 @@ pub(super) struct Topic {
     /// The entries that concern it, in the order of revisions.
     pub(super) pending: VecDeque<Pending>,
     /// `pending` may lack entries up to this revision.
-    pub(super) lost: Revision,
+    pub(super) complete_after: Revision,
     /// The wakers of waiting watches, by the number of the watch.
-    sleepers: HashMap<u64, Waker, RandomState>,
+    wakers: HashMap<u64, Waker, RandomState>,
 }
 
 impl Topic {
     /// Registers the waker of the watch `number` for the next entry. Returns its previous
     /// waker, which the caller must drop outside the lock.
-    pub(super) fn sleep(&mut self, number: u64, waker: Waker) -> Option<Waker> {
-        self.sleepers.insert(number, waker)
+    pub(super) fn set_waker(&mut self, number: u64, waker: Waker) -> Option<Waker> {
+        self.wakers.insert(number, waker)
     }
 
-    /// Unregisters the waker of the watch `number`. Returns it, like [`sleep`](Self::sleep).
-    pub(super) fn rise(&mut self, number: u64) -> Option<Waker> {
-        self.sleepers.remove(&number)
+    /// Unregisters the waker of the watch `number`. Returns it, like
+    /// [`set_waker`](Self::set_waker).
+    pub(super) fn take_waker(&mut self, number: u64) -> Option<Waker> {
+        self.wakers.remove(&number)
     }
 
     #[cfg(all(test, not(any(loom, shuttle))))]
-    pub(super) fn sleepers(&self) -> usize {
-        self.sleepers.len()
+    pub(super) fn wakers(&self) -> usize {
+        self.wakers.len()
     }
 
     /// Shrinks the buffer if it has room for more than 16 entries, and for more than twice as many
     /// as it holds: [`Pending::bytes`] counts each entry twice.
-    fn give_back(&mut self) {
+    fn shrink_pending(&mut self) {
         let (wanted, room) = (self.pending.len(), self.pending.capacity());
         if room > 16 && room > 2 * wanted {
             // Leave room for a few entries before it has to grow again.
@@ -126,29 +127,31 @@ impl Topic {
     /// Moves all registered wakers to `wake`.
     pub(super) fn wake_all(&mut self, wake: &mut Wakers) {
         // Draining a map takes O(capacity), even if the map is empty.
-        if self.sleepers.is_empty() {
+        if self.wakers.is_empty() {
             return;
         }
-        wake.extend(self.sleepers.drain().map(|(_, waker)| waker));
+        wake.extend(self.wakers.drain().map(|(_, waker)| waker));
     }
 
     /// Adds a difference of `entry`. Returns by how many bytes the topic grew.
-    fn note(&mut self, entry: &Arc<Entry>, at: Option<u32>, wake: &mut Wakers) -> isize {
+    fn add(&mut self, entry: &Arc<LogEntry>, at: Option<u32>, wake: &mut Wakers) -> isize {
         self.wake_all(wake);
         let before = match self.pending.back_mut() {
             Some(last) if Arc::ptr_eq(&last.entry, entry) => {
                 let before = last.bytes();
-                match (&mut last.which, at) {
-                    (Which::Some(all), Some(at)) => all.push(at),
-                    (Which::One(first), Some(at)) => last.which = Which::Some(vec![*first, at]),
-                    (Which::All, _) | (_, None) => {}
+                match (&mut last.indices, at) {
+                    (Indices::Some(all), Some(at)) => all.push(at),
+                    (Indices::One(first), Some(at)) => {
+                        last.indices = Indices::Some(vec![*first, at])
+                    }
+                    (Indices::All, _) | (_, None) => {}
                 }
                 before
             }
             _ => {
                 self.pending.push_back(Pending {
                     entry: entry.clone(),
-                    which: at.map_or(Which::All, Which::One),
+                    indices: at.map_or(Indices::All, Indices::One),
                 });
                 0
             }
@@ -161,8 +164,8 @@ impl Topic {
 #[derive(Default)]
 pub(super) struct Topics {
     all: HashMap<Selection, Topic, RandomState>,
-    /// The number of topics of each [`Kind`](super::selection::Kind).
-    of_kind: [usize; 4],
+    /// The number of topics of each [`SelectionKind`](super::selection::Kind).
+    count_by_kind: [usize; 4],
     /// The memory that their pending entries keep, in bytes.
     pub(super) bytes: usize,
 }
@@ -189,12 +192,12 @@ impl Topics {
     }
 
     /// Adds a watch to a selection. A new topic has no entries up to `head`.
-    pub(super) fn enter(&mut self, selection: &Selection, head: Revision) {
-        let of_kind = &mut self.of_kind[Named::from(selection).kind() as usize];
+    pub(super) fn add_watch(&mut self, selection: &Selection, head: Revision) {
+        let count_by_kind = &mut self.count_by_kind[TopicName::from(selection).kind() as usize];
         let topic = self.all.entry(selection.clone()).or_insert_with(|| {
-            *of_kind += 1;
+            *count_by_kind += 1;
             Topic {
-                lost: head,
+                complete_after: head,
                 ..Topic::default()
             }
         });
@@ -202,16 +205,20 @@ impl Topics {
     }
 
     /// Removes a watch. Returns what the caller must drop outside the lock.
-    pub(super) fn leave(&mut self, selection: &Selection, number: u64) -> impl Sized + use<> {
+    pub(super) fn remove_watch(
+        &mut self,
+        selection: &Selection,
+        number: u64,
+    ) -> impl Sized + use<> {
         let topic = self.all.get_mut(selection)?;
-        let waker = topic.sleepers.remove(&number);
+        let waker = topic.wakers.remove(&number);
         topic.watches -= 1;
         if topic.watches > 0 {
-            shrink(&mut topic.sleepers, topic.watches);
+            shrink(&mut topic.wakers, topic.watches);
             return Some((waker, None));
         }
         let topic = self.all.remove(selection)?;
-        self.of_kind[Named::from(selection).kind() as usize] -= 1;
+        self.count_by_kind[TopicName::from(selection).kind() as usize] -= 1;
         self.bytes -= topic.pending.iter().map(Pending::bytes).sum::<usize>();
         let left = self.all.len();
         shrink(&mut self.all, left);
@@ -220,41 +227,41 @@ impl Topics {
 
     /// Adds an entry to all topics that it concerns, and moves their wakers to `wake`.
     /// O(differences), no matter how many other topics there are.
-    pub(super) fn note(&mut self, entry: &Arc<Entry>, wake: &mut Wakers) {
+    pub(super) fn add(&mut self, entry: &Arc<LogEntry>, wake: &mut Wakers) {
         let mut bytes = 0;
-        self.concerned(entry, |topic, at| bytes += topic.note(entry, at, wake));
+        self.each_concerned(entry, |topic, at| bytes += topic.add(entry, at, wake));
         self.bytes = self.bytes.wrapping_add_signed(bytes);
     }
 
     /// Rebuilds the pending entries of a topic that is newer than `entries`, the contents of
-    /// the log. Entries up to `lost` are missing.
-    pub(super) fn look_back<'a>(
+    /// the log. Entries up to `complete_after` are missing.
+    pub(super) fn backfill<'a>(
         &mut self,
         selection: &Selection,
-        entries: impl Iterator<Item = &'a Arc<Entry>>,
-        lost: Revision,
+        entries: impl Iterator<Item = &'a Arc<LogEntry>>,
+        complete_after: Revision,
     ) {
         let Some(topic) = self.all.get_mut(selection) else {
             return;
         };
         let before: usize = topic.pending.iter().map(Pending::bytes).sum();
         topic.pending.clear();
-        topic.lost = lost;
+        topic.complete_after = complete_after;
         for entry in entries {
             let changes = entry.changes.iter().enumerate();
             let concern = changes.filter(|(_, change)| selection.concerns(change));
             let mut at: Vec<u32> = concern
                 .filter_map(|(at, _)| u32::try_from(at).ok())
                 .collect();
-            let which = match (&selection, at.len()) {
-                (Selection::All, _) => Which::All,
+            let indices = match (&selection, at.len()) {
+                (Selection::All, _) => Indices::All,
                 (_, 0) => continue,
-                (_, 1) => Which::One(at.remove(0)),
-                _ => Which::Some(at),
+                (_, 1) => Indices::One(at.remove(0)),
+                _ => Indices::Some(at),
             };
             topic.pending.push_back(Pending {
                 entry: entry.clone(),
-                which,
+                indices,
             });
         }
         let after: usize = topic.pending.iter().map(Pending::bytes).sum();
@@ -262,35 +269,35 @@ impl Topics {
     }
 
     /// Removes the oldest entry from all topics.
-    pub(super) fn forget(&mut self, entry: &Arc<Entry>) {
+    pub(super) fn remove_oldest(&mut self, entry: &Arc<LogEntry>) {
         let mut bytes = 0;
         // Every topic that has the entry pending holds a reference to it.
         if Arc::strong_count(entry) == 1 {
             return;
         }
-        self.concerned(entry, |topic, _| {
-            topic.lost = topic.lost.max(entry.revision);
+        self.each_concerned(entry, |topic, _| {
+            topic.complete_after = topic.complete_after.max(entry.revision);
             let first = topic.pending.front();
             if first.is_some_and(|first| Arc::ptr_eq(&first.entry, entry)) {
                 bytes += topic.pending.pop_front().map_or(0, |first| first.bytes());
-                topic.give_back();
+                topic.shrink_pending();
             }
         });
         self.bytes -= bytes;
     }
 
-    /// Calls `show` with each topic that an entry concerns and the index of the difference that
+    /// Calls `visit` with each topic that an entry concerns and the index of the difference that
     /// concerns it, or `None` for all differences. O(differences), no matter how many other
     /// topics there are.
-    fn concerned(&mut self, entry: &Entry, mut show: impl FnMut(&mut Topic, Option<u32>)) {
-        let mut show_at = |name: Named<'_>, at| {
-            if self.of_kind[name.kind() as usize] > 0
+    fn each_concerned(&mut self, entry: &LogEntry, mut visit: impl FnMut(&mut Topic, Option<u32>)) {
+        let mut visit_at = |name: TopicName<'_>, at| {
+            if self.count_by_kind[name.kind() as usize] > 0
                 && let Some(topic) = self.all.get_mut(&name)
             {
-                show(topic, at);
+                visit(topic, at);
             }
         };
-        show_at(Named::All, None);
+        visit_at(TopicName::All, None);
         for (at, change) in entry.changes.iter().enumerate() {
             // No commit has more than 2^32 changes.
             let at = u32::try_from(at).ok();
@@ -299,11 +306,11 @@ impl Topics {
                 | Difference::Removed { last: service, .. }
                 | Difference::Changed { after: service, .. }
                 | Difference::Skipped { kept: service } => {
-                    show_at(Named::Service(service.service_name()), at);
-                    show_at(Named::Pod(service.key()), at);
+                    visit_at(TopicName::Service(service.service_name()), at);
+                    visit_at(TopicName::Pod(service.key()), at);
                 }
                 Difference::Subscribed { group, .. } | Difference::Unsubscribed { group, .. } => {
-                    show_at(Named::Group(group), at);
+                    visit_at(TopicName::Group(group), at);
                 }
             }
         }

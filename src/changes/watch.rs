@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::replica::Replica;
+use super::state_copy::StateCopy;
 use super::topic::Pending;
 use super::{Cursor, Difference, Event, Log, Reason, Selection, State, fold};
 use crate::model::error::{Result, StoreError};
 use crate::model::revision::Revision;
-use crate::observe::{note_event, note_lagged};
+use crate::observe::{report_event, report_lag};
 use crate::sync::thread::{self, Thread};
 
 /// Reads the state of a store for a watch, from any thread.
@@ -61,9 +61,9 @@ pub struct Watch {
     number: u64,
     read: Arc<dyn ReadState>,
     /// The watch has delivered everything up to this revision.
-    shown: Revision,
+    delivered: Revision,
     /// The reason of the next event if that is a state.
-    state_for: Option<Reason>,
+    state_reason: Option<Reason>,
 }
 
 impl Log {
@@ -88,7 +88,7 @@ impl Log {
         turn: impl FnOnce() -> Result<Revision>,
     ) -> Result<Watch> {
         selection.check()?;
-        let number = self.enter(selection.topic());
+        let number = self.add_watch(selection.topic());
         // From here on the watch is removed from the log when it is dropped, even if `turn`
         // fails.
         let mut watch = Watch {
@@ -96,19 +96,19 @@ impl Log {
             selection,
             number,
             read,
-            shown: Revision::ZERO,
-            state_for: Some(Reason::Begin),
+            delivered: Revision::ZERO,
+            state_reason: Some(Reason::Begin),
         };
         match self.begin(watch.selection.topic(), from, turn()?) {
-            Ok(revision) => watch.go_on_from(revision),
-            Err(reason) => watch.state_for = Some(reason),
+            Ok(revision) => watch.continue_from(revision),
+            Err(reason) => watch.state_reason = Some(reason),
         }
         Ok(watch)
     }
 }
 
 /// The number of pending commits that a watch takes each time it holds the lock of the log.
-const AT_ONCE: usize = 256;
+const COMMITS_PER_LOCK: usize = 256;
 
 /// How many of the pending commits an event contains.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,9 +119,9 @@ enum Portion {
 
 impl Watch {
     /// Continues with the changes after `revision`.
-    pub(super) fn go_on_from(&mut self, revision: Revision) {
-        self.shown = revision;
-        self.state_for = None;
+    pub(super) fn continue_from(&mut self, revision: Revision) {
+        self.delivered = revision;
+        self.state_reason = None;
     }
 
     /// Returns the selection.
@@ -132,13 +132,13 @@ impl Watch {
     /// Returns the revision up to which the watch has delivered everything. A call that finds
     /// no event advances it past commits outside the selection.
     pub fn revision(&self) -> Revision {
-        self.shown
+        self.delivered
     }
 
     /// Returns the position of the watch. Another watch can continue there with
     /// [`watch_from`](crate::RegistryStore::watch_from).
     pub fn cursor(&self) -> Cursor {
-        self.log.cursor_at(self.shown)
+        self.log.cursor_at(self.delivered)
     }
 
     /// Returns the net effect of everything pending: at most one difference for each record. A
@@ -236,7 +236,7 @@ impl Watch {
         if let Some(event) = self.next(portion, None)? {
             return Ok(Some(event));
         }
-        let waker = Waker::from(Arc::new(Sleeper(thread::current())));
+        let waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
         loop {
             if let Some(event) = self.next(portion, Some(&waker))? {
                 return Ok(Some(event));
@@ -246,7 +246,7 @@ impl Watch {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() {
-                        self.rise();
+                        self.remove_waker();
                         return Ok(None);
                     }
                     thread::park_timeout(left);
@@ -256,10 +256,10 @@ impl Watch {
     }
 
     /// Removes the waker of this watch.
-    fn rise(&self) {
+    fn remove_waker(&self) {
         let mut inner = self.log.lock();
         let topic = inner.topics.get_mut(self.selection.topic());
-        let waker = topic.and_then(|topic| topic.rise(self.number));
+        let waker = topic.and_then(|topic| topic.take_waker(self.number));
         drop(inner);
         drop(waker);
     }
@@ -273,29 +273,29 @@ impl Watch {
         // Commits that arrive during this call go into the next event.
         let mut until = None;
         loop {
-            if let Some(reason) = self.state_for {
+            if let Some(reason) = self.state_reason {
                 return self.state(reason).map(Some);
             }
             let mut guard = self.log.lock();
             let inner = &mut *guard;
-            if self.shown < inner.restored {
-                self.state_for = Some(Reason::Restored);
+            if self.delivered < inner.restored {
+                self.state_reason = Some(Reason::Restored);
                 continue;
             }
             let Some(topic) = inner.topics.get_mut(self.selection.topic()) else {
                 unreachable!("a topic stays while it has a watch");
             };
             let found = pending.last().map(|last| last.entry.revision);
-            let found = found.unwrap_or(self.shown);
-            if found < topic.lost {
-                self.state_for = Some(Reason::Lagged);
+            let found = found.unwrap_or(self.delivered);
+            if found < topic.complete_after {
+                self.state_reason = Some(Reason::Lagged);
                 continue;
             }
             let first = topic
                 .pending
                 .partition_point(|pending| pending.entry.revision <= found);
             let most = match portion {
-                Portion::All => AT_ONCE,
+                Portion::All => COMMITS_PER_LOCK,
                 Portion::Commit => 1,
             };
             let head = *until.get_or_insert_with(|| self.log.head());
@@ -310,34 +310,34 @@ impl Watch {
             if let Some(next) = pending.first() {
                 // Commits do not wait for the folding.
                 drop(guard);
-                let (changes, shown) = match portion {
+                let (changes, delivered) = match portion {
                     Portion::All => (fold(pending.iter().flat_map(Pending::changes)), head),
                     // `append` has already folded each commit.
                     Portion::Commit => (next.changes().cloned().collect(), next.entry.revision),
                 };
-                let changes = self.narrow(changes);
+                let changes = self.select(changes);
                 if changes.is_empty() {
                     // The changes cancelled out, or the records have other labels.
-                    self.shown = shown;
+                    self.delivered = delivered;
                     pending.clear();
                     until = None;
                     continue;
                 }
-                // Before `shown` moves on, so that a recorder that panics leaves no gap.
-                note_event(self.shown, head);
-                self.shown = shown;
+                // Before `delivered` moves on, so that a recorder that panics leaves no gap.
+                report_event(self.delivered, head);
+                self.delivered = delivered;
                 return Ok(Some(Event::Changes {
-                    revision: shown,
+                    revision: delivered,
                     changes,
                 }));
             }
-            self.shown = self.shown.max(head);
+            self.delivered = self.delivered.max(head);
             if inner.closed {
                 return Err(StoreError::Closed);
             }
             let before = waker
                 .take()
-                .and_then(|waker| topic.sleep(self.number, waker));
+                .and_then(|waker| topic.set_waker(self.number, waker));
             // Dropped without the lock: the drop of a waker is foreign code, which may take the
             // lock.
             drop(guard);
@@ -347,12 +347,12 @@ impl Watch {
     }
 
     /// Keeps the selected changes.
-    fn narrow(&self, changes: Vec<Difference>) -> Vec<Difference> {
+    fn select(&self, changes: Vec<Difference>) -> Vec<Difference> {
         match &self.selection {
             Selection::Labelled(labelled) => {
                 let changes = changes.into_iter();
                 changes
-                    .filter_map(|change| labelled.narrow(change))
+                    .filter_map(|change| labelled.select(change))
                     .collect()
             }
             _ => changes,
@@ -366,10 +366,10 @@ impl Watch {
             None => self.replay()?,
         };
         if reason == Reason::Lagged {
-            note_lagged(&self.selection, self.shown, state.revision);
+            report_lag(&self.selection, self.delivered, state.revision);
         }
-        self.shown = state.revision;
-        self.state_for = None;
+        self.delivered = state.revision;
+        self.state_reason = None;
         Ok(Event::State {
             revision: state.revision,
             services: state.services,
@@ -384,23 +384,23 @@ impl Watch {
         let (state, since, revision) = checkpoint;
         // The labels are filtered at the end.
         let topic = self.selection.topic();
-        let mut replica = Replica::new(&state, topic);
+        let mut copy = StateCopy::new(&state, topic);
         for change in since.iter().flat_map(|entry| &entry.changes) {
             if topic.concerns(change) {
-                replica.apply(change);
+                copy.apply(change);
             }
         }
-        Ok(self.selection.of(replica.into_state(revision)))
+        Ok(self.selection.of(copy.into_state(revision)))
     }
 }
 
 #[cfg(all(test, loom))]
 impl Watch {
     /// Registers `waker` without a look at what is pending.
-    pub(super) fn lie_down(&self, waker: Waker) {
+    pub(super) fn register_waker(&self, waker: Waker) {
         let mut inner = self.log.lock();
         let topic = inner.topics.get_mut(self.selection.topic());
-        drop(topic.and_then(|topic| topic.sleep(self.number, waker)));
+        drop(topic.and_then(|topic| topic.set_waker(self.number, waker)));
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -414,7 +414,7 @@ impl Drop for Watch {
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        self.log.leave(self.selection.topic(), self.number);
+        self.log.remove_watch(self.selection.topic(), self.number);
     }
 }
 
@@ -422,15 +422,15 @@ impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
             .field("selection", &self.selection)
-            .field("revision", &self.shown)
+            .field("revision", &self.delivered)
             .finish_non_exhaustive()
     }
 }
 
 /// A thread that is parked in [`Watch::recv`].
-struct Sleeper(Thread);
+struct ThreadWaker(Thread);
 
-impl Wake for Sleeper {
+impl Wake for ThreadWaker {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
     }

@@ -1,4 +1,4 @@
-//! [`Driver`]: schedules the probes and records their results.
+//! [`CheckDriver`]: schedules the probes and records their results.
 //!
 //! Each probe is a task, so that a panic counts as a failure, and a probe of a pod that has left
 //! can be dropped. The driver wakes once for all probes that are due within 20 ms, because waking a
@@ -40,15 +40,15 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
 /// Keeps `Instant` additions from overflowing.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(365 * 24 * 3600);
 
-pub(super) struct Driver<S, P> {
+pub(super) struct CheckDriver<S, P> {
     registry: Registry<S>,
     probe: Arc<P>,
     options: CheckOptions,
     watch: Watch,
-    pods: HashMap<ServiceKey, Pod, RandomState>,
+    pods: HashMap<ServiceKey, CheckedPod, RandomState>,
     /// The pods by the time of their next probe, except those whose probe is running.
     queue: BTreeSet<(Instant, ServiceKey)>,
-    under_way: HashMap<Id, UnderWay, RandomState>,
+    running: HashMap<Id, RunningProbe, RandomState>,
     /// The running probes. Each returns whether it succeeded.
     probes: JoinSet<bool>,
     /// Ends a nap after the first pod of the queue is due.
@@ -58,7 +58,7 @@ pub(super) struct Driver<S, P> {
     awake: Instant,
 }
 
-struct Pod {
+struct CheckedPod {
     incarnation: Revision,
     /// The number of consecutive probes that succeeded or, if negative, that failed.
     streak: i64,
@@ -73,7 +73,7 @@ enum ProbeState {
 }
 
 /// A running probe, and the state of its pod's record when it began.
-struct UnderWay {
+struct RunningProbe {
     key: ServiceKey,
     begun: Instant,
     revision: Revision,
@@ -90,28 +90,28 @@ fn jitter_below(most: Duration) -> Duration {
     most.mul_f64(random as f64 / (1_u64 << 53) as f64)
 }
 
-enum Step {
-    Heard(Result<Event>),
-    Found(Vec<(Id, Option<bool>)>),
-    Due,
+enum DriverEvent {
+    Watch(Result<Event>),
+    ProbesEnded(Vec<(Id, Option<bool>)>),
+    ProbeDue,
 }
 
-impl<S: RegistryStore, P: Probe> Driver<S, P> {
+impl<S: RegistryStore, P: Probe> CheckDriver<S, P> {
     pub(super) fn new(
         registry: Registry<S>,
         probe: P,
         mut options: CheckOptions,
         watch: Watch,
-    ) -> Driver<S, P> {
+    ) -> CheckDriver<S, P> {
         options.interval = options.interval.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL);
-        Driver {
+        CheckDriver {
             registry,
             probe: Arc::new(probe),
             options,
             watch,
             pods: HashMap::default(),
             queue: BTreeSet::new(),
-            under_way: HashMap::default(),
+            running: HashMap::default(),
             probes: JoinSet::new(),
             sleep: Box::pin(sleep_until(Instant::now())),
             nap: LONGEST_NAP.min(options.interval / 100),
@@ -121,10 +121,10 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
 
     pub(super) async fn run(mut self) -> Result<()> {
         loop {
-            let answer = match poll_fn(|context| self.step(context)).await {
-                Step::Heard(event) => event.map(|event| self.hear(event)),
-                Step::Found(found) => self.note(found),
-                Step::Due => self.begin_due(),
+            let answer = match poll_fn(|context| self.next_event(context)).await {
+                DriverEvent::Watch(event) => event.map(|event| self.apply_event(event)),
+                DriverEvent::ProbesEnded(found) => self.record_results(found),
+                DriverEvent::ProbeDue => self.start_due_probe(),
             };
             match answer {
                 Err(StoreError::Closed) => return Ok(()),
@@ -136,21 +136,21 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
 
     /// Returns what comes first: an event of the watch, probes that have ended, or a probe that is
     /// due.
-    fn step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+    fn next_event(&mut self, context: &mut Context<'_>) -> Poll<DriverEvent> {
         if let Poll::Ready(event) = self.watch.poll_recv(context) {
-            return Poll::Ready(Step::Heard(event));
+            return Poll::Ready(DriverEvent::Watch(event));
         }
         let mut found = Vec::new();
         while let Poll::Ready(Some(ended)) = self.probes.poll_join_next_with_id(context) {
             found.push(match ended {
-                Ok((id, is_well)) => (id, Some(is_well)),
+                Ok((id, is_healthy)) => (id, Some(is_healthy)),
                 // A panic is a failure. Any other error means that the runtime shuts down and has
                 // cancelled the probe, which tells nothing about the pod.
                 Err(error) => (error.id(), error.is_panic().then_some(false)),
             });
         }
         if !found.is_empty() {
-            return Poll::Ready(Step::Found(found));
+            return Poll::Ready(DriverEvent::ProbesEnded(found));
         }
         match self.queue.first() {
             Some((first, _)) if self.probes.len() < self.options.at_once.max(1) => {
@@ -158,20 +158,20 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
                 // and share one wake-up and one commit.
                 let until = *first + self.nap;
                 if *first <= self.awake {
-                    return Poll::Ready(Step::Due);
+                    return Poll::Ready(DriverEvent::ProbeDue);
                 }
                 if self.sleep.deadline() != until {
                     self.sleep.as_mut().reset(until);
                 }
                 ready!(self.sleep.as_mut().poll(context));
                 self.awake = Instant::now();
-                Poll::Ready(Step::Due)
+                Poll::Ready(DriverEvent::ProbeDue)
             }
             _ => Poll::Pending,
         }
     }
 
-    fn hear(&mut self, event: Event) {
+    fn apply_event(&mut self, event: Event) {
         let interval = self.options.interval;
         match event {
             Event::State { services, .. } => {
@@ -211,7 +211,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             return;
         }
         self.remove(key);
-        let pod = Pod {
+        let pod = CheckedPod {
             incarnation,
             streak: 0,
             probe: ProbeState::Scheduled(Instant::now()),
@@ -235,7 +235,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
                 self.queue.remove(&(at, key.clone()));
             }
             Some(ProbeState::Running(task)) => {
-                self.under_way.remove(&task.id());
+                self.running.remove(&task.id());
                 task.abort();
             }
             None => {}
@@ -243,7 +243,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
     }
 
     /// Begins the probe that is due.
-    fn begin_due(&mut self) -> Result<()> {
+    fn start_due_probe(&mut self) -> Result<()> {
         let Some((at, key)) = self.queue.pop_first() else {
             return Ok(());
         };
@@ -268,7 +268,7 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             pod.streak = 0;
         }
         let now = SystemTime::now();
-        let under_way = UnderWay {
+        let running = RunningProbe {
             key,
             begun: Instant::now(),
             revision: service.revision(),
@@ -285,27 +285,27 @@ impl<S: RegistryStore, P: Probe> Driver<S, P> {
             let answer = timeout(limit, probe.probe(&service)).await;
             answer.unwrap_or(false)
         });
-        self.under_way.insert(task.id(), under_way);
+        self.running.insert(task.id(), running);
         pod.probe = ProbeState::Running(task);
         Ok(())
     }
 
     /// Records the results of probes in one commit.
-    fn note(&mut self, found: Vec<(Id, Option<bool>)>) -> Result<()> {
+    fn record_results(&mut self, found: Vec<(Id, Option<bool>)>) -> Result<()> {
         let mut batch = Batch::with_capacity(found.len());
-        for (id, is_well) in found {
-            let Some(ended) = self.under_way.remove(&id) else {
+        for (id, is_healthy) in found {
+            let Some(ended) = self.running.remove(&id) else {
                 continue;
             };
             let Some(pod) = self.pods.get_mut(&ended.key) else {
                 continue;
             };
-            let Some(is_well) = is_well else {
+            let Some(is_healthy) = is_healthy else {
                 let next = self.next_after(ended.begun);
                 self.enqueue(&ended.key, next);
                 continue;
             };
-            pod.streak = if is_well {
+            pod.streak = if is_healthy {
                 pod.streak.max(0) + 1
             } else {
                 pod.streak.min(0) - 1

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_lead_where_they_say() {
+    fn urls_are_parsed() {
         for (url, host, port, authority, path) in [
             ("http://a", "a", 80, "a", "/"),
             ("HTTP://a:/", "a", 80, "a:", "/"),

@@ -6,17 +6,17 @@ use super::{Error, Flaw};
 
 /// The longest line that is read, in bytes. The longest record within the limits of a
 /// registration is shorter, even with every character escaped.
-const LONGEST: usize = 16 << 20;
+const MAX_LINE: usize = 16 << 20;
 
 /// A writer that computes the checksum of what it writes.
-pub(super) struct Checked<W> {
+pub(super) struct ChecksumWriter<W> {
     writer: W,
     sum: crc32fast::Hasher,
 }
 
-impl<W> Checked<W> {
-    pub(super) fn new(writer: W) -> Checked<W> {
-        Checked {
+impl<W> ChecksumWriter<W> {
+    pub(super) fn new(writer: W) -> ChecksumWriter<W> {
+        ChecksumWriter {
             writer,
             sum: crc32fast::Hasher::new(),
         }
@@ -28,7 +28,7 @@ impl<W> Checked<W> {
     }
 }
 
-impl<W: Write> Write for Checked<W> {
+impl<W: Write> Write for ChecksumWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.writer.write(bytes)?;
         self.sum.update(&bytes[..written]);
@@ -41,7 +41,7 @@ impl<W: Write> Write for Checked<W> {
 }
 
 /// A reader that returns one line after the other.
-pub(super) struct Lines<R> {
+pub(super) struct LineReader<R> {
     reader: BufReader<R>,
     /// The last line, with its line feed.
     line: Vec<u8>,
@@ -50,9 +50,9 @@ pub(super) struct Lines<R> {
     sum: crc32fast::Hasher,
 }
 
-impl<R: Read> Lines<R> {
-    pub(super) fn new(reader: R) -> Lines<R> {
-        Lines {
+impl<R: Read> LineReader<R> {
+    pub(super) fn new(reader: R) -> LineReader<R> {
+        LineReader {
             reader: BufReader::with_capacity(64 << 10, reader),
             line: Vec::new(),
             number: 0,
@@ -70,18 +70,18 @@ impl<R: Read> Lines<R> {
         (self.number, self.sum.clone().finalize())
     }
 
-    /// Reads the next line, with its line feed. Reads at most [`LONGEST`] bytes, whatever the
+    /// Reads the next line, with its line feed. Reads at most [`MAX_LINE`] bytes, whatever the
     /// input.
     pub(super) fn next(&mut self) -> Result<&[u8], Error> {
         self.number += 1;
         self.line.clear();
-        let mut limited = (&mut self.reader).take(LONGEST as u64);
+        let mut limited = (&mut self.reader).take(MAX_LINE as u64);
         limited.read_until(b'\n', &mut self.line)?;
         if !self.line.ends_with(b"\n") {
-            return Err(self.refuse(if self.line.len() < LONGEST {
+            return Err(self.refuse(if self.line.len() < MAX_LINE {
                 Flaw::CutShort
             } else {
-                Flaw::TooLong { max: LONGEST }
+                Flaw::TooLong { max: MAX_LINE }
             }));
         }
         self.sum.update(&self.line);

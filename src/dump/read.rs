@@ -7,8 +7,8 @@ use hashbrown::HashTable;
 use serde::Deserialize;
 use std::hash::BuildHasher;
 
-use super::lines::Lines;
-use super::{Error, FORMAT, Flaw, Header, Health, Side, VERSION, trailer};
+use super::lines::LineReader;
+use super::{DumpHeader, Error, FORMAT, Flaw, Health, SubscriptionLine, VERSION, trailer};
 use crate::hash::RandomState;
 use crate::model::batch::Batch;
 use crate::model::error::{InvalidInput, Problem, StoreError};
@@ -49,7 +49,7 @@ const EXPECTED: u64 = 1 << 16;
 ///
 /// [`Refused`](Error::Refused), with the line; [`Io`](Error::Io) if the reader fails.
 pub fn read(reader: impl Read, health: Health) -> Result<Batch, Error> {
-    let mut lines = Lines::new(reader);
+    let mut lines = LineReader::new(reader);
     let header = header(&mut lines)?;
     let services = services(&mut lines, header.services, health)?;
     let subscriptions = subscriptions(&mut lines, header.subscriptions)?;
@@ -65,7 +65,7 @@ pub fn read(reader: impl Read, health: Health) -> Result<Batch, Error> {
     Ok(batch)
 }
 
-fn header(lines: &mut Lines<impl Read>) -> Result<Header, Error> {
+fn header(lines: &mut LineReader<impl Read>) -> Result<DumpHeader, Error> {
     /// The fields that the first line has in every version.
     #[derive(Deserialize)]
     struct Version {
@@ -75,7 +75,7 @@ fn header(lines: &mut Lines<impl Read>) -> Result<Header, Error> {
 
     let line = lines.next()?;
     let version = serde_json::from_slice::<Version>(line);
-    let header = serde_json::from_slice::<Header>(line);
+    let header = serde_json::from_slice::<DumpHeader>(line);
     match (version, header) {
         (Ok(named), _) if named.format != FORMAT => Err(lines.refuse(Flaw::NoDump)),
         (Ok(named), _) if named.version != VERSION => Err(lines.refuse(Flaw::Version {
@@ -97,7 +97,7 @@ fn room_for(count: u64) -> usize {
 }
 
 fn services(
-    lines: &mut Lines<impl Read>,
+    lines: &mut LineReader<impl Read>,
     count: u64,
     health: Health,
 ) -> Result<Vec<ServiceInfo>, Error> {
@@ -126,26 +126,32 @@ fn services(
     Ok(services)
 }
 
-fn subscriptions(lines: &mut Lines<impl Read>, count: u64) -> Result<Vec<Subscription>, Error> {
+fn subscriptions(
+    lines: &mut LineReader<impl Read>,
+    count: u64,
+) -> Result<Vec<Subscription>, Error> {
     let mut subscriptions: Vec<Subscription> = Vec::with_capacity(room_for(count));
     for _ in 0..count {
         // The subscriptions of a group are adjacent, and share its name.
         let last = subscriptions.last().map(|last| &last.group);
-        let subscription = parse(lines.next()?).and_then(|side| subscription(&side, last));
+        let subscription = parse(lines.next()?).and_then(|line| subscription(&line, last));
         subscriptions.push(subscription.map_err(|flaw| lines.refuse(flaw))?);
     }
     Ok(subscriptions)
 }
 
-fn subscription(side: &Side<'_>, last: Option<&Arc<str>>) -> Result<Subscription, Flaw> {
+fn subscription(
+    line: &SubscriptionLine<'_>,
+    last: Option<&Arc<str>>,
+) -> Result<Subscription, Flaw> {
     let group = match last {
-        Some(last) if **last == *side.group => last.clone(),
+        Some(last) if **last == *line.group => last.clone(),
         _ => {
-            check_service_name("group", &side.group).map_err(Flaw::Invalid)?;
-            Arc::from(&*side.group)
+            check_service_name("group", &line.group).map_err(Flaw::Invalid)?;
+            Arc::from(&*line.group)
         }
     };
-    let subscriber: Result<ServiceKey, StoreError> = side.subscriber.parse();
+    let subscriber: Result<ServiceKey, StoreError> = line.subscriber.parse();
     match subscriber {
         Ok(subscriber) => Ok(Subscription::new(subscriber, group)),
         Err(StoreError::Invalid(invalid)) => Err(Flaw::Invalid(*invalid)),

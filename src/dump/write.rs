@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
-use super::lines::Checked;
-use super::{Error, FORMAT, Header, Side, VERSION, trailer};
+use super::lines::ChecksumWriter;
+use super::{DumpHeader, Error, FORMAT, SubscriptionLine, VERSION, trailer};
 use crate::model::error::StoreError;
 use crate::model::revision::Revision;
 use crate::store::RegistryView;
@@ -38,11 +38,11 @@ use crate::store::RegistryView;
 /// as it counts.
 pub fn write<V: RegistryView + ?Sized>(view: &V, writer: impl Write) -> Result<Revision, Error> {
     let (stats, revision) = (view.stats(), view.revision());
-    let mut lines = Lines {
-        writer: BufWriter::with_capacity(64 << 10, Checked::new(writer)),
+    let mut lines = LineWriter {
+        writer: BufWriter::with_capacity(64 << 10, ChecksumWriter::new(writer)),
         written: 0,
     };
-    lines.write(&Header {
+    lines.write(&DumpHeader {
         format: FORMAT.into(),
         version: VERSION,
         revision: revision.as_u64(),
@@ -55,7 +55,7 @@ pub fn write<V: RegistryView + ?Sized>(view: &V, writer: impl Write) -> Result<R
     let services = lines.written - 1;
     for group in view.groups() {
         for subscriber in view.subscribers(group) {
-            lines.write(&Side {
+            lines.write(&SubscriptionLine {
                 subscriber: Cow::Borrowed(subscriber),
                 group: Cow::Borrowed(group),
             })?;
@@ -69,12 +69,12 @@ pub fn write<V: RegistryView + ?Sized>(view: &V, writer: impl Write) -> Result<R
     Ok(revision)
 }
 
-struct Lines<W: Write> {
-    writer: BufWriter<Checked<W>>,
+struct LineWriter<W: Write> {
+    writer: BufWriter<ChecksumWriter<W>>,
     written: u64,
 }
 
-impl<W: Write> Lines<W> {
+impl<W: Write> LineWriter<W> {
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.writer, line)?;
         self.writer.write_all(b"\n")?;

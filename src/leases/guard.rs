@@ -1,4 +1,5 @@
-//! [`Guard`], which detects that so many pods fall silent that the network has probably failed.
+//! [`MassExpiryGuard`], which detects that so many pods fall silent that the network has probably
+//! failed.
 //!
 //! It compares the overdue pods with those that are present. A guard that compares renewals
 //! with those expected of all pods that ever registered would stay on forever after a part of
@@ -36,7 +37,7 @@ impl Count {
 }
 
 #[derive(Debug)]
-pub(super) struct Guard {
+pub(super) struct MassExpiryGuard {
     options: LeaseOptions,
     names: HashMap<String, Count, RandomState>,
     all: Count,
@@ -46,20 +47,20 @@ pub(super) struct Guard {
 
 /// The pods that are withheld.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
+pub(super) struct Withholding {
     everything: bool,
     names: HashSet<String, RandomState>,
 }
 
-impl Verdict {
+impl Withholding {
     pub(super) fn withholds(&self, key: &ServiceKey) -> bool {
         self.everything || self.names.contains(key.service_name())
     }
 }
 
-impl Guard {
-    pub(super) fn new(options: LeaseOptions) -> Guard {
-        Guard {
+impl MassExpiryGuard {
+    pub(super) fn new(options: LeaseOptions) -> MassExpiryGuard {
+        MassExpiryGuard {
             options,
             names: HashMap::default(),
             all: Count::default(),
@@ -100,7 +101,7 @@ impl Guard {
     }
 
     /// Replaces the counts by those of the whole state.
-    pub(super) fn count_anew(&mut self, services: &[ServiceInfo]) {
+    pub(super) fn recount(&mut self, services: &[ServiceInfo]) {
         self.all.present = 0;
         self.names.retain(|_, count| {
             count.present = 0;
@@ -112,13 +113,13 @@ impl Guard {
     }
 
     /// Counts an expired pod.
-    pub(super) fn note_gone(&mut self, now: Nanos, key: &ServiceKey) {
+    pub(super) fn record_expired(&mut self, now: Nanos, key: &ServiceKey) {
         self.change(key.service_name(), |count| count.gone += 1);
         self.gone.push_back((now, key.clone()));
     }
 
     /// Forgets the pods that expired before the window.
-    pub(super) fn forget(&mut self, now: Nanos) {
+    pub(super) fn expire_window(&mut self, now: Nanos) {
         let window = nanos(self.options.window);
         while let Some((when, key)) = self.gone.front().cloned() {
             if now.saturating_sub(when) < window {
@@ -130,7 +131,7 @@ impl Guard {
     }
 
     /// Decides which overdue pods are withheld. O(overdue).
-    pub(super) fn judge<'a>(&self, overdue: impl Iterator<Item = &'a ServiceKey>) -> Verdict {
+    pub(super) fn decide<'a>(&self, overdue: impl Iterator<Item = &'a ServiceKey>) -> Withholding {
         let LeaseOptions {
             percent_of_name,
             percent_of_all,
@@ -146,7 +147,7 @@ impl Guard {
             let count = self.names.get(*name).copied().unwrap_or_default();
             count.is_exceeded(*overdue, percent_of_name)
         });
-        Verdict {
+        Withholding {
             everything: self.all.is_exceeded(all, percent_of_all),
             names: withheld.map(|(name, _)| name.into()).collect(),
         }

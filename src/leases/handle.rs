@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::guard::Guard;
-use super::inner::Inner;
+use super::guard::MassExpiryGuard;
+use super::inner::LeasesInner;
 use super::lease::Lease;
 use super::options::LeaseOptions;
 use super::slot::LeaseLost;
@@ -20,7 +20,7 @@ use crate::model::condition::Expected;
 use crate::model::error::Result;
 use crate::model::record::ServiceInfo;
 use crate::model::registration::ServiceRegistration;
-use crate::observe::note_sweep;
+use crate::observe::report_sweep;
 use crate::registry::Registry;
 use crate::store::RegistryStore;
 use crate::sync::Mutex;
@@ -93,7 +93,7 @@ use crate::sync::Mutex;
 ///
 /// Clones share the same leases.
 pub struct Leases<S> {
-    pub(super) inner: Arc<Inner<S>>,
+    pub(super) inner: Arc<LeasesInner<S>>,
 }
 
 /// The number of leases.
@@ -128,16 +128,16 @@ impl<S: RegistryStore> Leases<S> {
         options: LeaseOptions,
         clock: impl Fn() -> Instant + Send + Sync + 'static,
     ) -> Result<Leases<S>> {
-        static HOMES: AtomicU64 = AtomicU64::new(0);
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let watch = registry.watch(Selection::All)?;
         let origin = clock();
-        let inner = Inner {
+        let inner = LeasesInner {
             registry,
-            home: HOMES.fetch_add(1, Relaxed),
+            id: NEXT_ID.fetch_add(1, Relaxed),
             clock: Box::new(clock),
             origin,
             table: Mutex::new(Table::default()),
-            sweeper: Mutex::new(Sweeper::new(watch, Guard::new(options))),
+            sweeper: Mutex::new(Sweeper::new(watch, MassExpiryGuard::new(options))),
         };
         Ok(Leases {
             inner: Arc::new(inner),
@@ -158,7 +158,7 @@ impl<S: RegistryStore> Leases<S> {
     /// The errors of [`Registry::register`].
     pub fn register(&self, registration: ServiceRegistration, ttl: Duration) -> Result<Lease> {
         let service = self.registry().register(registration)?;
-        self.inner.enter(&service, ttl)
+        self.inner.add_lease(&service, ttl)
     }
 
     /// Gives a lease to a registered pod, for example to one that was restored from a dump. If
@@ -174,12 +174,12 @@ impl<S: RegistryStore> Leases<S> {
             // Not inserted: a record of another store, for example from before a restart, may
             // have a later incarnation than the pod that has the lease.
             let lost = Arc::new(self.inner.slot(service, ttl));
-            lost.lose();
-            self.inner.table().forget(key, incarnation);
+            lost.mark_lost();
+            self.inner.table().remove_incarnation(key, incarnation);
             return Ok(Lease(lost));
         }
-        // `enter` or the next sweep detects a removal from here on.
-        self.inner.enter(service, ttl)
+        // `add_lease` or the next sweep detects a removal from here on.
+        self.inner.add_lease(service, ttl)
     }
 
     /// Renews a lease: it ends one time to live from now. O(1): one atomic operation, no lock,
@@ -191,7 +191,7 @@ impl<S: RegistryStore> Leases<S> {
     /// lease belongs to other `Leases`. A removal without these `Leases` is detected by the
     /// next sweep.
     pub fn renew(&self, lease: &Lease) -> Result<(), LeaseLost> {
-        if lease.0.home != self.inner.home {
+        if lease.0.owner != self.inner.id {
             return Err(LeaseLost);
         }
         lease.0.renew(self.inner.now())
@@ -205,7 +205,7 @@ impl<S: RegistryStore> Leases<S> {
     /// The errors of [`RegistryStore::commit_changes`]. The lease then continues.
     pub fn revoke(&self, lease: Lease) -> Result<Option<ServiceInfo>> {
         let slot = lease.0;
-        if slot.home != self.inner.home {
+        if slot.owner != self.inner.id {
             return Ok(None);
         }
         let expected = Expected::Incarnation(slot.incarnation);
@@ -245,7 +245,7 @@ impl<S: RegistryStore> Leases<S> {
             let mut sweeper = sweeper.unwrap_or_else(PoisonError::into_inner);
             self.inner.sweep(&mut sweeper, self.inner.nanos(now))?
         };
-        note_sweep(sweep.expired.len(), sweep.withheld.len());
+        report_sweep(sweep.expired.len(), sweep.withheld.len());
         Ok(sweep)
     }
 

@@ -1,4 +1,4 @@
-//! [`Inner`], which all handles and sweeps of the same leases share.
+//! [`LeasesInner`], which all handles and sweeps of the same leases share.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use crate::store::RegistryStore;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The state of [`Leases`](super::Leases).
-pub(super) struct Inner<S> {
+pub(super) struct LeasesInner<S> {
     pub(super) registry: Registry<S>,
     /// Distinguishes these leases from others.
-    pub(super) home: u64,
+    pub(super) id: u64,
     pub(super) clock: Box<dyn Fn() -> Instant + Send + Sync>,
     pub(super) origin: Instant,
     /// Locked only briefly, and never while the store is called.
@@ -27,7 +27,7 @@ pub(super) struct Inner<S> {
     pub(super) sweeper: Mutex<Sweeper>,
 }
 
-impl<S: RegistryStore> Inner<S> {
+impl<S: RegistryStore> LeasesInner<S> {
     /// Ignores poisoning: every change of the table is complete, so a panic between two changes
     /// leaves it valid.
     pub(super) fn table(&self) -> MutexGuard<'_, Table> {
@@ -49,7 +49,7 @@ impl<S: RegistryStore> Inner<S> {
     }
 
     /// Gives a lease to a registered pod.
-    pub(super) fn enter(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
+    pub(super) fn add_lease(&self, service: &ServiceInfo, ttl: Duration) -> Result<Lease> {
         let (slot, is_passed) = self.insert(service, ttl);
         if is_passed {
             self.check(&slot)?;
@@ -70,7 +70,7 @@ impl<S: RegistryStore> Inner<S> {
 
     pub(super) fn slot(&self, service: &ServiceInfo, ttl: Duration) -> Slot {
         let (key, incarnation) = (service.key().clone(), service.incarnation());
-        Slot::new(key, incarnation, self.home, nanos(ttl), self.now())
+        Slot::new(key, incarnation, self.id, nanos(ttl), self.now())
     }
 
     pub(super) fn is_registered(&self, key: &str, incarnation: Revision) -> Result<bool> {

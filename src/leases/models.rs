@@ -45,13 +45,13 @@ fn models_of_a_renewal_and_a_sweep_one_wins() {
 
 #[test]
 #[should_panic(expected = "both have won")]
-fn models_twin_a_sweep_that_looks_and_then_ends_the_lease_is_rejected() {
+fn models_twin_a_sweep_that_checks_and_then_ends_the_lease_is_rejected() {
     renewal_against_sweep(Slot::renew, Slot::expire_in_two_steps);
 }
 
 #[test]
 #[should_panic(expected = "both have won")]
-fn models_twin_a_renewal_that_looks_and_then_stores_is_rejected() {
+fn models_twin_a_renewal_that_checks_and_then_stores_is_rejected() {
     renewal_against_sweep(Slot::renew_in_two_steps, Slot::expire);
 }
 
@@ -94,7 +94,7 @@ fn models_a_lease_is_lost_with_its_pod() {
 #[test]
 #[should_panic(expected = "a lease of nobody")]
 #[cfg(feature = "thread-safe")]
-fn models_twin_a_registration_that_trusts_sweeps_to_hear_of_its_pod_is_rejected() {
+fn models_twin_a_registration_that_trusts_sweeps_to_see_its_removal_is_rejected() {
     fn register(leases: &Leases<&'static Store>) -> Lease {
         let web = ServiceRegistration::new("web", "1");
         let service = leases.registry().register(web).unwrap();

@@ -45,7 +45,7 @@ pub(super) struct Slot {
     pub(super) key: ServiceKey,
     pub(super) incarnation: Revision,
     /// The number of the [`Leases`](super::Leases) that it belongs to.
-    pub(super) home: u64,
+    pub(super) owner: u64,
     pub(super) ttl: Nanos,
     /// All accesses are relaxed: they publish no other data. All changes are
     /// read-modify-writes, so each sees the one before.
@@ -56,14 +56,14 @@ impl Slot {
     pub(super) fn new(
         key: ServiceKey,
         incarnation: Revision,
-        home: u64,
+        owner: u64,
         ttl: Nanos,
         now: Nanos,
     ) -> Slot {
         Slot {
             key,
             incarnation,
-            home,
+            owner,
             ttl,
             ends: AtomicU64::new(later(now, ttl)),
         }
@@ -90,7 +90,7 @@ impl Slot {
     }
 
     /// Ends the lease because its pod was removed or registered again.
-    pub(super) fn lose(&self) {
+    pub(super) fn mark_lost(&self) {
         self.ends.swap(LOST, Relaxed);
     }
 }

@@ -1,13 +1,13 @@
-//! One sweep: it reads the changes of the store, judges the overdue leases, and commits.
+//! One sweep: it reads the changes of the store, decides about the overdue leases, and commits.
 
 use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use super::inner::Inner;
+use super::inner::LeasesInner;
 use super::slot::{Nanos, Slot};
 use super::sweeper::{Sweeper, Withheld};
-use super::table::AT_ONCE;
+use super::table::LEASES_PER_LOCK;
 use crate::changes::{Difference, Event};
 use crate::hash::RandomState;
 use crate::model::batch::Batch;
@@ -33,22 +33,22 @@ pub struct Sweep {
     pub next: Option<Instant>,
 }
 
-impl<S: RegistryStore> Inner<S> {
+impl<S: RegistryStore> LeasesInner<S> {
     pub(super) fn sweep(&self, sweeper: &mut Sweeper, now: Nanos) -> Result<Sweep> {
-        self.hear(sweeper)?;
-        sweeper.guard.forget(now);
-        self.judge(sweeper, now);
-        let expired = self.carry_out(sweeper)?;
+        self.read_changes(sweeper)?;
+        sweeper.guard.expire_window(now);
+        self.decide(sweeper, now);
+        let expired = self.remove_expired(sweeper)?;
         for last in &expired {
-            sweeper.guard.note_gone(now, last.key());
+            sweeper.guard.record_expired(now, last.key());
         }
-        for slots in sweeper.condemned.chunks(AT_ONCE) {
+        for slots in sweeper.to_remove.chunks(LEASES_PER_LOCK) {
             let mut table = self.table();
             for slot in slots {
                 table.remove(slot);
             }
         }
-        sweeper.condemned.clear();
+        sweeper.to_remove.clear();
         let mut table = self.table();
         table.expired += expired.len() as u64;
         table.withheld = sweeper.withheld.len();
@@ -67,7 +67,7 @@ impl<S: RegistryStore> Inner<S> {
     ///
     /// It reads commit by commit: the net effect of several commits would hide a pod that came
     /// and went since the last sweep.
-    fn hear(&self, sweeper: &mut Sweeper) -> Result<()> {
+    fn read_changes(&self, sweeper: &mut Sweeper) -> Result<()> {
         // The next sweep reads what is committed from here on.
         let head = self.registry.revision();
         let mut is_behind = true;
@@ -76,8 +76,8 @@ impl<S: RegistryStore> Inner<S> {
                 Some(Event::State {
                     revision, services, ..
                 }) => {
-                    sweeper.guard.count_anew(&services);
-                    self.compare_all(&services, revision);
+                    sweeper.guard.recount(&services);
+                    self.remove_gone(&services, revision);
                 }
                 Some(Event::Changes { revision, changes }) => {
                     let mut table = self.table();
@@ -85,10 +85,14 @@ impl<S: RegistryStore> Inner<S> {
                         sweeper.guard.count(change);
                         match change {
                             Difference::Added(after) | Difference::Changed { after, .. } => {
-                                table.compare(after.key(), Some(after.incarnation()), revision);
+                                table.remove_if_gone(
+                                    after.key(),
+                                    Some(after.incarnation()),
+                                    revision,
+                                );
                             }
                             Difference::Removed { last, .. } => {
-                                table.compare(last.key(), None, revision);
+                                table.remove_if_gone(last.key(), None, revision);
                             }
                             _ => {}
                         }
@@ -105,7 +109,7 @@ impl<S: RegistryStore> Inner<S> {
         Ok(())
     }
 
-    fn compare_all(&self, services: &[ServiceInfo], revision: Revision) {
+    fn remove_gone(&self, services: &[ServiceInfo], revision: Revision) {
         let found: HashMap<&str, Revision, RandomState> = (services.iter())
             .map(|service| (&**service.key(), service.incarnation()))
             .collect();
@@ -115,16 +119,16 @@ impl<S: RegistryStore> Inner<S> {
             table.seen = revision;
             table.keys()
         };
-        for keys in keys.chunks(AT_ONCE) {
+        for keys in keys.chunks(LEASES_PER_LOCK) {
             let mut table = self.table();
             for key in keys {
-                table.compare(key, found.get(&**key).copied(), revision);
+                table.remove_if_gone(key, found.get(&**key).copied(), revision);
             }
         }
     }
 
     /// Divides the overdue leases into those that end and those that are withheld.
-    fn judge(&self, sweeper: &mut Sweeper, now: Nanos) {
+    fn decide(&self, sweeper: &mut Sweeper, now: Nanos) {
         let until = now.saturating_add(sweeper.guard.hold());
         let mut overdue = std::mem::take(&mut sweeper.withheld);
         let put_renewed_back = |overdue: &mut Vec<Withheld>| {
@@ -143,12 +147,14 @@ impl<S: RegistryStore> Inner<S> {
             is_shown: false,
         }));
         put_renewed_back(&mut overdue);
-        let verdict = sweeper.guard.judge(overdue.iter().map(|one| &one.slot.key));
+        let withholding = sweeper
+            .guard
+            .decide(overdue.iter().map(|one| &one.slot.key));
         for one in overdue {
-            if one.until > now && verdict.withholds(&one.slot.key) {
+            if one.until > now && withholding.withholds(&one.slot.key) {
                 sweeper.withheld.push(one);
             } else if one.slot.expire(now) {
-                sweeper.condemned.push(one.slot);
+                sweeper.to_remove.push(one.slot);
             } else {
                 // Renewed or removed in the meantime.
                 self.table().put_back(one.slot);
@@ -156,16 +162,16 @@ impl<S: RegistryStore> Inner<S> {
         }
     }
 
-    /// Removes the condemned pods and marks the withheld ones, in one commit. If it fails, the
-    /// next sweep tries again.
-    fn carry_out(&self, sweeper: &mut Sweeper) -> Result<Vec<ServiceInfo>> {
-        let mut batch = Batch::with_capacity(sweeper.condemned.len());
-        for slot in &sweeper.condemned {
+    /// Removes the pods whose leases have ended and marks the withheld ones, in one commit. If it
+    /// fails, the next sweep tries again.
+    fn remove_expired(&self, sweeper: &mut Sweeper) -> Result<Vec<ServiceInfo>> {
+        let mut batch = Batch::with_capacity(sweeper.to_remove.len());
+        for slot in &sweeper.to_remove {
             let expected = Expected::Incarnation(slot.incarnation);
             batch.remove_if(&slot.key, expected, Cause::Expired);
         }
         for one in sweeper.withheld.iter().filter(|one| !one.is_shown) {
-            self.silence(&mut batch, &one.slot)?;
+            self.mark_unknown(&mut batch, &one.slot)?;
         }
         let mut changes = Vec::new();
         if !batch.is_empty() {
@@ -186,7 +192,7 @@ impl<S: RegistryStore> Inner<S> {
     ///
     /// The time of its last check does not change, so the next check applies no matter what its
     /// clock says.
-    fn silence(&self, batch: &mut Batch, slot: &Slot) -> Result<()> {
+    fn mark_unknown(&self, batch: &mut Batch, slot: &Slot) -> Result<()> {
         let checked_at = self.registry.with_service(&slot.key, |service| {
             use ServiceStatus::{Draining, Unknown};
             let is_known = !matches!(service.status(), Draining | Unknown);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::guard::Guard;
+use super::guard::MassExpiryGuard;
 use super::slot::{Nanos, Slot};
 use crate::changes::Watch;
 
@@ -10,10 +10,10 @@ use crate::changes::Watch;
 #[derive(Debug)]
 pub(super) struct Sweeper {
     pub(super) watch: Watch,
-    pub(super) guard: Guard,
+    pub(super) guard: MassExpiryGuard,
     pub(super) withheld: Vec<Withheld>,
     /// Leases that have ended and whose pods are still to be removed.
-    pub(super) condemned: Vec<Arc<Slot>>,
+    pub(super) to_remove: Vec<Arc<Slot>>,
 }
 
 #[derive(Debug)]
@@ -28,12 +28,12 @@ pub(super) struct Withheld {
 }
 
 impl Sweeper {
-    pub(super) fn new(watch: Watch, guard: Guard) -> Sweeper {
+    pub(super) fn new(watch: Watch, guard: MassExpiryGuard) -> Sweeper {
         Sweeper {
             watch,
             guard,
             withheld: Vec::new(),
-            condemned: Vec::new(),
+            to_remove: Vec::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::model::revision::Revision;
 
 /// The number of leases that a sweep processes each time it holds the lock of the table.
 /// Registrations get the lock in between.
-pub(super) const AT_ONCE: usize = 1024;
+pub(super) const LEASES_PER_LOCK: usize = 1024;
 
 /// The leases by key, and a queue of the times at which to examine them.
 ///
@@ -21,7 +21,7 @@ pub(super) const AT_ONCE: usize = 1024;
 /// live, no matter how often it is renewed, and a sweep examines nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    entries: HashMap<ServiceKey, Entry, RandomState>,
+    entries: HashMap<ServiceKey, LeaseEntry, RandomState>,
     /// Ordered by the time of the examination. The key separates leases with the same time.
     queue: BTreeMap<(Nanos, ServiceKey), Arc<Slot>>,
     /// The revision up to which the table knows all changes of the store.
@@ -30,11 +30,11 @@ pub(super) struct Table {
     pub(super) withheld: usize,
     /// The total number of slots that sweeps have examined.
     #[cfg(test)]
-    pub(super) looks: usize,
+    pub(super) examined: usize,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct LeaseEntry {
     slot: Arc<Slot>,
     /// Its time in the queue, unless it is overdue.
     place: Nanos,
@@ -59,19 +59,19 @@ impl Table {
     pub(super) fn insert(&mut self, slot: Arc<Slot>) {
         let known = self.get(&slot.key);
         if known.is_some_and(|known| known.incarnation > slot.incarnation) {
-            slot.lose();
+            slot.mark_lost();
             return;
         }
         let place = slot.ends();
         let key = slot.key.clone();
         self.queue.insert((place, key.clone()), slot.clone());
-        if let Some(old) = self.entries.insert(key, Entry { slot, place }) {
+        if let Some(old) = self.entries.insert(key, LeaseEntry { slot, place }) {
             self.drop_from_queue(&old);
-            old.slot.lose();
+            old.slot.mark_lost();
         }
     }
 
-    fn drop_from_queue(&mut self, entry: &Entry) {
+    fn drop_from_queue(&mut self, entry: &LeaseEntry) {
         let place = (entry.place, entry.slot.key.clone());
         // Another lease of the key may have the same time.
         if self
@@ -85,7 +85,7 @@ impl Table {
 
     /// Removes a lease, which is lost from then on.
     pub(super) fn remove(&mut self, slot: &Arc<Slot>) {
-        slot.lose();
+        slot.mark_lost();
         let is_known = (self.get(&slot.key)).is_some_and(|known| Arc::ptr_eq(known, slot));
         let entry = is_known.then(|| self.entries.remove(&slot.key)).flatten();
         if let Some(entry) = entry {
@@ -94,7 +94,7 @@ impl Table {
     }
 
     /// Removes the lease of a pod that is no longer registered.
-    pub(super) fn forget(&mut self, key: &str, incarnation: Revision) {
+    pub(super) fn remove_incarnation(&mut self, key: &str, incarnation: Revision) {
         let known = self.get(key);
         let matching = known.filter(|known| known.incarnation == incarnation);
         if let Some(slot) = matching.cloned() {
@@ -104,7 +104,12 @@ impl Table {
 
     /// Removes the lease under `key` if its pod is gone: at `revision` the store had the
     /// incarnation `found` under this key, or no record.
-    pub(super) fn compare(&mut self, key: &str, found: Option<Revision>, revision: Revision) {
+    pub(super) fn remove_if_gone(
+        &mut self,
+        key: &str,
+        found: Option<Revision>,
+        revision: Revision,
+    ) {
         let gone = self.get(key).filter(|slot| {
             // A sweep has not read a later registration yet. One of this revision itself has
             // been found, so `<` would be enough.
@@ -122,7 +127,7 @@ impl Table {
     /// Moves due leases with their ends from the queue to `due`, and moves renewed leases
     /// within the queue. Returns whether there may be more. O(log leases) for each.
     pub(super) fn take_due(&mut self, now: Nanos, due: &mut Vec<(Arc<Slot>, Nanos)>) -> bool {
-        for _ in 0..AT_ONCE {
+        for _ in 0..LEASES_PER_LOCK {
             let Some(first) = self.queue.first_entry() else {
                 return false;
             };
@@ -132,7 +137,7 @@ impl Table {
             let slot = first.remove();
             #[cfg(test)]
             {
-                self.looks += 1;
+                self.examined += 1;
             }
             // Read once: a later renewal has another end than this.
             let ends = slot.ends();

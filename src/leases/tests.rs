@@ -28,7 +28,7 @@ fn leases_without_hold(store: &MemoryStore, start: Instant) -> Leases<&MemorySto
 }
 
 #[test]
-fn a_sweep_looks_at_what_is_due_and_at_nothing_else() {
+fn a_sweep_examines_what_is_due_and_nothing_else() {
     let start = Instant::now();
     let leases = leases_at(start);
     let mut batch = Batch::new();
@@ -44,27 +44,27 @@ fn a_sweep_looks_at_what_is_due_and_at_nothing_else() {
             leases.grant(&service.unwrap(), ttl(pod)).unwrap()
         })
         .collect();
-    let looks = |now| {
-        let before = leases.inner.table().looks;
+    let examined = |now| {
+        let before = leases.inner.table().examined;
         let sweep = leases.sweep(now).unwrap();
-        (leases.inner.table().looks - before, sweep.expired.len())
+        (leases.inner.table().examined - before, sweep.expired.len())
     };
-    assert_eq!(looks(start), (0, 0));
+    assert_eq!(examined(start), (0, 0));
     // Renewals do not add examinations, no matter how many.
     for _ in 0..10 {
         for lease in &kept {
             leases.renew(lease).unwrap();
         }
     }
-    assert_eq!(looks(start + Duration::from_secs(29)), (0, 0));
+    assert_eq!(examined(start + Duration::from_secs(29)), (0, 0));
     // The clock of the renewals stands still, so these leases are due.
-    assert_eq!(looks(start + TTL), (PODS / 100, PODS / 100));
-    assert_eq!(looks(start + TTL), (0, 0));
+    assert_eq!(examined(start + TTL), (PODS / 100, PODS / 100));
+    assert_eq!(examined(start + TTL), (0, 0));
 }
 
 /// A renewed lease is examined once in its time to live, no matter how often a sweep runs.
 #[test]
-fn a_renewed_lease_is_looked_at_once_in_its_time() {
+fn a_renewed_lease_is_examined_once_in_its_time() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     let (start, passed) = (Instant::now(), Arc::new(AtomicU64::new(0)));
@@ -82,7 +82,7 @@ fn a_renewed_lease_is_looked_at_once_in_its_time() {
         assert_eq!(leases.sweep(now()).unwrap().expired.len(), 0);
     }
     // At 30 s, at 59 or 60 s, ...
-    assert!((10..=11).contains(&leases.inner.table().looks));
+    assert!((10..=11).contains(&leases.inner.table().examined));
 }
 
 /// If the store fails, it keeps the pod. The lease is lost, and the next sweep removes the pod.
@@ -141,7 +141,7 @@ fn a_lease_leaves_nothing_in_the_queue() {
 
 /// The decision about a pod whose removal failed does not apply to the pod that replaced it.
 #[test]
-fn who_came_after_a_removal_that_failed_stays() {
+fn a_pod_that_came_after_a_removal_that_failed_stays() {
     use crate::store::RegistryStore;
     let start = Instant::now();
     let store = MemoryStore::new();
@@ -159,7 +159,7 @@ fn who_came_after_a_removal_that_failed_stays() {
 
 /// The later end is not mistaken for the one that has passed.
 #[test]
-fn a_renewal_behind_a_look_shows() {
+fn a_renewal_after_an_examination_shows() {
     let start = Instant::now();
     let leases = leases_at(start);
     let web = ServiceRegistration::new("web", "1");

@@ -62,7 +62,7 @@ fn describe(found: &ServiceInfo, owner: Option<&str>) -> Found {
 
 /// The state that the changes of a batch see: the state before the batch, and what the
 /// batch itself has saved and removed so far.
-struct Meeting<'b, F> {
+struct BatchCheck<'b, F> {
     find: F,
     /// By key: the record that the batch saved, and its source; `None` if the batch
     /// removed it.
@@ -73,34 +73,34 @@ struct Meeting<'b, F> {
     is_replaced: bool,
 }
 
-impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
-    /// Calls `look` with the record that the current change sees under `key`, and its
+impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> BatchCheck<'b, F> {
+    /// Calls `read` with the record that the current change sees under `key`, and its
     /// source.
-    fn look<T>(
+    fn with_record<T>(
         &self,
         key: &str,
-        look: impl FnOnce(Option<(&ServiceInfo, Option<&str>)>) -> T,
+        read: impl FnOnce(Option<(&ServiceInfo, Option<&str>)>) -> T,
     ) -> T {
         if let Some(own) = self.own.get(key) {
-            return look(*own);
+            return read(*own);
         }
         if self.is_replaced {
-            return look(None);
+            return read(None);
         }
         let found = (self.find)(key);
         let found = found.as_ref().map(Borrow::borrow);
         let found = found.map(|found| (found, found.source()));
         let is_left = |source: Option<&str>| source.is_none_or(|own| !self.replaced.contains(&own));
-        look(found.filter(|(_, source)| is_left(*source)))
+        read(found.filter(|(_, source)| is_left(*source)))
     }
 
     fn is_present(&self, key: &str) -> bool {
-        self.look(key, |found| found.is_some())
+        self.with_record(key, |found| found.is_some())
     }
 
     /// Checks that no other source owns `key`.
     fn check_owner(&self, key: &str, source: Option<&str>) -> Result<()> {
-        self.look(key, |found| match found {
+        self.with_record(key, |found| match found {
             Some((found, owner)) if owner != source => {
                 let found = if self.own.contains_key(key) {
                     // The stamps of a record from the batch are those of an earlier
@@ -120,14 +120,14 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
     }
 
     /// Returns whether a condition held before the batch.
-    fn held_before(&self, key: &str, expected: Expected) -> Result<bool> {
+    fn held_before_batch(&self, key: &str, expected: Expected) -> Result<bool> {
         check_key("key", key)?;
         let found = (self.find)(key);
         Ok(expected.holds(found.as_ref().map(Borrow::borrow)))
     }
 
     /// Returns whether to apply a change.
-    fn judge(&mut self, change: &'b Change, revision: Revision) -> Result<bool> {
+    fn check_change(&mut self, change: &'b Change, revision: Revision) -> Result<bool> {
         match change {
             Change::SaveService(service) | Change::RegisterService(service) => {
                 self.check_owner(service.key(), service.source())?;
@@ -141,7 +141,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
                 self.own.insert(key, None);
             }
             Change::RemoveIf { key, expected, .. } => {
-                if !self.held_before(key, *expected)? {
+                if !self.held_before_batch(key, *expected)? {
                     return Ok(false);
                 }
                 self.own.insert(key, None);
@@ -161,7 +161,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
                 ..
             } => {
                 Moment::new("checked_at", *checked_at)?;
-                return self.held_before(key, *expected);
+                return self.held_before_batch(key, *expected);
             }
             Change::ReplaceSource {
                 source,
@@ -182,7 +182,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
             } => check_subscription(subscriber_key, service_group)?,
             Change::RemoveAllSubscriptions { subscriber_key } => check_subscriber(subscriber_key)?,
             Change::Require { key, expected } => {
-                if !self.held_before(key, *expected)? {
+                if !self.held_before_batch(key, *expected)? {
                     let condition = Condition::Expected {
                         key: key.clone(),
                         expected: *expected,
@@ -245,7 +245,7 @@ impl<'b, R: Borrow<ServiceInfo>, F: Fn(&str) -> Option<R>> Meeting<'b, F> {
     }
 }
 
-impl<'b, F> Meeting<'b, F> {
+impl<'b, F> BatchCheck<'b, F> {
     fn replace_all(
         &mut self,
         services: &'b [ServiceInfo],
@@ -287,7 +287,7 @@ impl Batch {
         revision: Revision,
         find: impl Fn(&str) -> Option<R>,
     ) -> Result<Vec<usize>> {
-        let mut meeting = Meeting {
+        let mut check = BatchCheck {
             find,
             own: HashMap::default(),
             replaced: Vec::new(),
@@ -295,7 +295,7 @@ impl Batch {
         };
         let mut left_out = Vec::new();
         for (index, change) in self.into_iter().enumerate() {
-            match meeting.judge(change, revision) {
+            match check.check_change(change, revision) {
                 Ok(true) => {}
                 Ok(false) => left_out.push(index),
                 Err(source) => {

@@ -215,7 +215,7 @@ impl fmt::Display for InvalidInput {
             // The value is only the count that `problem` shows, too.
             problem @ Problem::TooMany { .. } => write!(f, "{field} {problem}"),
             problem => {
-                let value = Excerpt::of_kept(&self.value, self.is_cut);
+                let value = Excerpt::from_parts(&self.value, self.is_cut);
                 write!(f, "{field} {value} {problem}")
             }
         }
@@ -226,7 +226,7 @@ impl fmt::Debug for InvalidInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InvalidInput")
             .field("field", &self.field)
-            .field("value", &Excerpt::of_kept(&self.value, self.is_cut))
+            .field("value", &Excerpt::from_parts(&self.value, self.is_cut))
             .field("problem", &self.problem)
             .finish()
     }

@@ -22,7 +22,7 @@ impl<'a> Excerpt<'a> {
     }
 
     /// Creates an excerpt from the text that another excerpt kept.
-    pub(crate) fn of_kept(text: &'a str, is_cut: bool) -> Excerpt<'a> {
+    pub(crate) fn from_parts(text: &'a str, is_cut: bool) -> Excerpt<'a> {
         Excerpt { text, is_cut }
     }
 

@@ -53,7 +53,7 @@ impl Labels {
         Labels { all: Vec::new() }
     }
 
-    fn ask(mut self, field: Field, test: Test) -> Labels {
+    fn with_requirement(mut self, field: Field, test: Test) -> Labels {
         self.all.push(Requirement { field, test });
         self
     }
@@ -71,7 +71,7 @@ impl Labels {
         key: impl Into<Box<str>>,
         values: impl IntoIterator<Item = T>,
     ) -> Labels {
-        self.ask(Field::Metadata(key.into()), Test::OneOf(texts(values)))
+        self.with_requirement(Field::Metadata(key.into()), Test::OneOf(texts(values)))
     }
 
     /// Requires that `key` of the metadata has none of these values: another value, or no entry.
@@ -81,19 +81,19 @@ impl Labels {
         key: impl Into<Box<str>>,
         values: impl IntoIterator<Item = T>,
     ) -> Labels {
-        self.ask(Field::Metadata(key.into()), Test::NoneOf(texts(values)))
+        self.with_requirement(Field::Metadata(key.into()), Test::NoneOf(texts(values)))
     }
 
     /// Requires an entry under `key` of the metadata.
     #[must_use]
     pub fn present(self, key: impl Into<Box<str>>) -> Labels {
-        self.ask(Field::Metadata(key.into()), Test::Present)
+        self.with_requirement(Field::Metadata(key.into()), Test::Present)
     }
 
     /// Requires that the metadata have no entry under `key`.
     #[must_use]
     pub fn absent(self, key: impl Into<Box<str>>) -> Labels {
-        self.ask(Field::Metadata(key.into()), Test::Absent)
+        self.with_requirement(Field::Metadata(key.into()), Test::Absent)
     }
 
     /// Requires this zone.
@@ -105,13 +105,13 @@ impl Labels {
     /// Requires one of these zones.
     #[must_use]
     pub fn in_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
-        self.ask(Field::Zone, Test::OneOf(texts(zones)))
+        self.with_requirement(Field::Zone, Test::OneOf(texts(zones)))
     }
 
     /// Requires that the pod is in none of these zones. A pod whose zone is not known matches.
     #[must_use]
     pub fn outside_zones<T: Into<Box<str>>>(self, zones: impl IntoIterator<Item = T>) -> Labels {
-        self.ask(Field::Zone, Test::NoneOf(texts(zones)))
+        self.with_requirement(Field::Zone, Test::NoneOf(texts(zones)))
     }
 
     /// Adds the requirements of `others`.

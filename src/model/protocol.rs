@@ -41,7 +41,7 @@ impl Protocol {
         }
     }
 
-    fn known(name: &str) -> Option<Protocol> {
+    fn from_known_name(name: &str) -> Option<Protocol> {
         Some(match name {
             "http" => Protocol::Http,
             "tcp" => Protocol::Tcp,
@@ -55,13 +55,13 @@ impl Protocol {
 
 impl From<&str> for Protocol {
     fn from(name: &str) -> Protocol {
-        Protocol::known(name).unwrap_or_else(|| Protocol::Other(name.to_owned()))
+        Protocol::from_known_name(name).unwrap_or_else(|| Protocol::Other(name.to_owned()))
     }
 }
 
 impl From<String> for Protocol {
     fn from(name: String) -> Protocol {
-        Protocol::known(&name).unwrap_or(Protocol::Other(name))
+        Protocol::from_known_name(&name).unwrap_or(Protocol::Other(name))
     }
 }
 

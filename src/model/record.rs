@@ -294,7 +294,7 @@ impl ServiceInfo {
     }
 
     /// Returns whether both are equal except for the time of the last check.
-    pub(crate) fn says_the_same(&self, other: &ServiceInfo) -> bool {
+    pub(crate) fn has_same_content(&self, other: &ServiceInfo) -> bool {
         let (one, two) = (&*self.record, &*other.record);
         self.status == other.status
             && (std::ptr::eq(one, two)
@@ -303,9 +303,9 @@ impl ServiceInfo {
                     && one.registration == two.registration)
     }
 
-    /// Becomes `known`, which says the same, and keeps only the time of its own last check. So
-    /// both share one copy of the registration.
-    pub(crate) fn become_known(&mut self, known: &ServiceInfo) {
+    /// Copies `known`, which has the same content, except for the time of the last check. So both
+    /// share one copy of the registration.
+    pub(crate) fn copy_except_check_time(&mut self, known: &ServiceInfo) {
         *self = ServiceInfo {
             checked_at: self.checked_at,
             ..known.clone()
@@ -315,7 +315,7 @@ impl ServiceInfo {
     /// Takes over from `known`, an earlier record of the same pod and source, what a list of the
     /// source does not contain: the health, if its check is later, and the time of registration,
     /// if the registration is the same.
-    pub(crate) fn keep_what_is_known(&mut self, known: &ServiceInfo) {
+    pub(crate) fn merge_known(&mut self, known: &ServiceInfo) {
         if self.registration() == known.registration() {
             self.record = known.record.clone();
         }
@@ -376,7 +376,7 @@ impl ServiceInfo {
 
     /// Returns whether no other record shares this registration, in a store or elsewhere. Then
     /// none ever will, because there is nothing to clone it from.
-    pub(crate) fn is_of_nobody_else(&self) -> bool {
+    pub(crate) fn is_only_clone(&self) -> bool {
         Arc::strong_count(&self.record) == 1
     }
 }
@@ -385,7 +385,7 @@ impl PartialEq for ServiceInfo {
     /// O(1) for clones and for records that differ in health;
     /// otherwise O(size of the registration).
     fn eq(&self, other: &ServiceInfo) -> bool {
-        self.checked_at == other.checked_at && self.says_the_same(other)
+        self.checked_at == other.checked_at && self.has_same_content(other)
     }
 }
 

@@ -36,7 +36,7 @@ impl ServiceStatus {
         }
     }
 
-    fn known(name: &str) -> Option<ServiceStatus> {
+    fn from_known_name(name: &str) -> Option<ServiceStatus> {
         Some(match name {
             "healthy" => ServiceStatus::Healthy,
             "unhealthy" => ServiceStatus::Unhealthy,
@@ -57,7 +57,7 @@ impl FromStr for ServiceStatus {
     type Err = StoreError;
 
     fn from_str(name: &str) -> Result<ServiceStatus> {
-        ServiceStatus::known(name).ok_or_else(|| {
+        ServiceStatus::from_known_name(name).ok_or_else(|| {
             let expected = "`healthy`, `unhealthy`, `unknown` or `draining`";
             InvalidInput::new("service status", name, Problem::Unknown { expected }).into()
         })
@@ -101,7 +101,7 @@ mod wire {
     impl<'de> Deserialize<'de> for ServiceStatus {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let name = String::deserialize(deserializer)?;
-            Ok(ServiceStatus::known(&name).unwrap_or_default())
+            Ok(ServiceStatus::from_known_name(&name).unwrap_or_default())
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::changes::{Difference, changed};
+use crate::changes::{Difference, record_change};
 use crate::hash::RandomState;
 use crate::model::cause::Cause;
 use crate::model::key::ServiceKey;
@@ -12,7 +12,7 @@ use crate::model::record::ServiceInfo;
 
 /// The subscribers of a group with the numbers of their subscriptions, which grow in the order
 /// of subscription.
-pub(crate) type Numbers = Vec<(u64, ServiceKey)>;
+pub(crate) type NumberedSubscribers = Vec<(u64, ServiceKey)>;
 
 /// Returns the difference between the older and the newer record of a key.
 pub(crate) fn record(
@@ -26,7 +26,7 @@ pub(crate) fn record(
             let cause = Cause::Unknown;
             Some(Difference::Removed { last, cause })
         }
-        (Some(before), Some(after)) => changed(before, after),
+        (Some(before), Some(after)) => record_change(before, after),
     }
 }
 

@@ -30,7 +30,7 @@ use super::tables::Tables;
 use super::write::{Before, ClearTables};
 use crate::changes::OwnLog;
 use crate::hash::RandomState;
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{Mutex, MutexGuard};
@@ -144,65 +144,65 @@ impl EvmapStore {
     }
 
     /// Returns an error inside a read of this store.
-    fn refuse_inside(&self) -> Result<()> {
-        match self.handles.of_thread() {
-            Some(own) => own.refuse_inside(),
+    fn check_not_reentrant(&self) -> Result<()> {
+        match self.handles.thread_handle() {
+            Some(own) => own.check_not_reentrant(),
             None => Ok(()),
         }
     }
 
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Writer>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        self.refuse_inside()?;
-        let mut observed = Observed::ask(Some("evmap"));
+        self.check_not_reentrant()?;
+        let mut timer = TurnTimer::start(Some("evmap"));
         let lock = self.lock();
-        observed.begin();
-        match Telling::new(&*self.log, is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
-                .write_in(observed, lock, &mut Nobody, write)
+                .write_in(timer, lock, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, lock, &mut telling, write)
-                    .map(finish)
-            }),
+            Some(mut recorder) => {
+                out_of_line(move || self.write_in(timer, lock, &mut recorder, write).map(finish))
+            }
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     #[allow(clippy::unused_self)] // as the others
     fn write_in<R>(
         &self,
-        mut observed: Observed,
+        mut timer: TurnTimer,
         mut lock: MutexGuard<'_, Option<Writer>>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Writer>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Writer>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let writer = lock.as_mut().ok_or(StoreError::Closed)?;
         let before = writer.current();
-        let answer = telling.note(writer, write)?;
+        let answer = recorder.record_writes(writer, write)?;
         let revision = writer.settle();
         let revisions = (before, revision);
-        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath =
+            recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
         drop(lock);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         drop(aftermath);
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = self.handles.of_store();
+        let read = self.handles.state_reader();
         self.log.watch(selection, from, Arc::new(read), || {
-            self.refuse_inside()?;
+            self.check_not_reentrant()?;
             let writer = self.lock();
             Ok(writer.as_ref().ok_or(StoreError::Closed)?.current())
         })
@@ -226,7 +226,7 @@ impl EvmapStore {
     }
 
     fn close_tables(&self) -> Result<()> {
-        self.refuse_inside()?;
+        self.check_not_reentrant()?;
         let mut writer = self.lock();
         if let Some(open) = &*writer {
             // Release: pairs with the Acquire load in `current_revision`. A reader that finds
@@ -266,7 +266,7 @@ impl Writer {
     }
 
     /// Removes an ended subscription from the map.
-    fn leave(&mut self, service_group: &str, number: u64, subscriber: ServiceKey) {
+    fn remove_subscriber(&mut self, service_group: &str, number: u64, subscriber: ServiceKey) {
         self.tables.dirty = true;
         let group = Index::Groups.text(service_group);
         if self.tables.subscribers(service_group).next().is_none() {
@@ -283,12 +283,12 @@ impl WriteTables for Writer {
         self.tables.record(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.tables.each_record(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.tables.each_record(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.tables.each_subscription(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(visit);
     }
 
     fn current(&self) -> Revision {
@@ -359,7 +359,7 @@ impl WriteTables for Writer {
         let Some((number, subscriber)) = removed else {
             return false;
         };
-        self.leave(service_group, number, subscriber);
+        self.remove_subscriber(service_group, number, subscriber);
         true
     }
 
@@ -369,11 +369,11 @@ impl WriteTables for Writer {
             .subscriptions
             .remove_all(subscriber_key)
             .collect();
-        let leave = |(group, number, subscriber): (Arc<str>, _, _)| {
-            self.leave(&group, number, subscriber);
+        let remove_subscriber = |(group, number, subscriber): (Arc<str>, _, _)| {
+            self.remove_subscriber(&group, number, subscriber);
             group
         };
-        ended.into_iter().map(leave).collect()
+        ended.into_iter().map(remove_subscriber).collect()
     }
 
     fn settle(&mut self) -> Revision {
@@ -416,14 +416,14 @@ mod models {
 
     use super::*;
     use crate::model::change::Change;
-    use crate::store::models::watched::tell_and_publish;
+    use crate::store::models::watched::log_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
     fn real() -> Calls<EvmapStore> {
         Calls {
             commits_beside_a_reader: 1,
-            looks: 3,
+            reads: 3,
             preemptions: Some(3),
             ..Calls::real(EvmapStore::new)
         }
@@ -480,7 +480,7 @@ mod models {
             commit: publish_the_revision_only,
             ..real()
         }
-        .whoever_learns_a_revision_sees_its_commit();
+        .a_revision_that_was_read_makes_its_commit_visible();
     }
 
     fn leave_it_to_the_next_publication(
@@ -503,24 +503,24 @@ mod models {
         .a_commit_that_has_returned_is_seen();
     }
 
-    fn tell_before_the_maps_are_published(
+    fn log_before_the_maps_are_published(
         subject: &Subject<EvmapStore>,
         batch: Batch,
     ) -> Result<Revision> {
         let store = &*subject.store;
         open(store, |writer| {
-            tell_and_publish(&store.log, writer, batch, Writer::settle)
+            log_and_publish(&store.log, writer, batch, Writer::settle)
         })?
     }
 
     #[test]
-    #[should_panic(expected = "a watch told of a commit before it could be read")]
-    fn models_twin_a_log_that_is_told_before_the_maps_are_published_is_rejected() {
+    #[should_panic(expected = "a watch delivered a commit before it could be read")]
+    fn models_twin_an_append_before_the_maps_are_published_is_rejected() {
         Calls {
-            commit: tell_before_the_maps_are_published,
+            commit: log_before_the_maps_are_published,
             ..real()
         }
-        .whoever_is_told_of_a_commit_can_read_it();
+        .a_delivered_commit_can_be_read();
     }
 
     /// Runs `read_inside` in a read, beside a writer that has to wait for it.

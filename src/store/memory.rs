@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::methods::prelude::*;
-use super::tables::{State, Tables};
+use super::tables::{StoreState, Tables};
 #[cfg(feature = "worker")]
 use crate::changes::Log;
 use crate::changes::{Aftermath, OwnLog, ReadState};
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 #[cfg(feature = "worker")]
 use crate::sync::atomic::{AtomicU64, Ordering::Release};
 
@@ -57,7 +57,7 @@ use crate::sync::atomic::{AtomicU64, Ordering::Release};
 /// (see [`LogOptions`]).
 #[derive(Default)]
 pub struct MemoryStore {
-    state: RefCell<State>,
+    state: RefCell<StoreState>,
     options: LogOptions,
     /// Created by the first watch.
     log: OnceCell<OwnLog>,
@@ -71,13 +71,13 @@ struct Owner {
     /// Receives each revision before watches are notified.
     published: Arc<AtomicU64>,
     /// Work after commits that another thread must do.
-    left: RefCell<Vec<Aftermath>>,
+    aftermaths: RefCell<Vec<Aftermath>>,
 }
 
 /// Tells watches to read the state from the checkpoint in the log.
-struct Elsewhere;
+struct CheckpointOnly;
 
-impl ReadState for Elsewhere {
+impl ReadState for CheckpointOnly {
     fn read_state(&self, _: &Selection) -> Result<Option<Selected>> {
         Ok(None)
     }
@@ -110,21 +110,24 @@ impl MemoryStore {
     }
 
     /// Creates a store that a worker owns. It stores its revision in `published`, and the
-    /// worker [takes](Self::take_left) the work that is left after a commit.
+    /// worker [takes](Self::take_aftermaths) the work that is left after a commit.
     #[cfg(feature = "worker")]
     pub(super) fn owned(log: Log, published: Arc<AtomicU64>) -> MemoryStore {
-        let left = RefCell::default();
+        let aftermaths = RefCell::default();
         MemoryStore {
             log: OnceCell::from(OwnLog::from(log)),
-            owner: Some(Box::new(Owner { published, left })),
+            owner: Some(Box::new(Owner {
+                published,
+                aftermaths,
+            })),
             ..MemoryStore::default()
         }
     }
 
     #[cfg(feature = "worker")]
-    pub(super) fn take_left(&self) -> Vec<Aftermath> {
+    pub(super) fn take_aftermaths(&self) -> Vec<Aftermath> {
         let owner = self.owner.as_ref();
-        owner.map_or_else(Vec::new, |owner| owner.left.take())
+        owner.map_or_else(Vec::new, |owner| owner.aftermaths.take())
     }
 
     /// Returns the name of this kind of store for recorders. `None` if a worker owns it: then
@@ -134,7 +137,7 @@ impl MemoryStore {
         not(feature = "worker"),
         allow(clippy::unused_self, clippy::unnecessary_wraps)
     )]
-    fn observed_as(&self) -> Option<&'static str> {
+    fn metrics_name(&self) -> Option<&'static str> {
         #[cfg(feature = "worker")]
         if self.owner.is_some() {
             return None;
@@ -145,38 +148,38 @@ impl MemoryStore {
     #[inline]
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(self.observed_as());
+        let mut timer = TurnTimer::start(self.metrics_name());
         let state = self.state.try_borrow_mut();
         let state = state.map_err(|_| StoreError::Reentrant)?;
-        observed.begin();
-        match Telling::new(self.log.get().map(|log| &**log), is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(self.log.get().map(|log| &**log), with_changes) {
             None => self
-                .write_in(observed, state, &mut Nobody, write)
+                .write_in(timer, state, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, state, &mut telling, write)
+            Some(mut recorder) => out_of_line(move || {
+                self.write_in(timer, state, &mut recorder, write)
                     .map(finish)
             }),
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
         &self,
-        mut observed: Observed,
-        mut state: RefMut<'_, State>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        mut timer: TurnTimer,
+        mut state: RefMut<'_, StoreState>,
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let answer = telling.note(tables, write)?;
+        let answer = recorder.record_writes(tables, write)?;
         let revision = tables.settle();
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
@@ -185,37 +188,37 @@ impl MemoryStore {
             // finds this revision there.
             owner.published.store(revision.as_u64(), Release);
         }
-        let aftermath = telling.tell((before, revision), |log, changes| {
+        let aftermath = recorder.append_to_log((before, revision), |log, changes| {
             log.append_net_with(revision, changes, || state_of(tables, &Selection::All))
         });
         drop(state);
-        observed.made(before, revision);
-        self.leave(aftermath);
-        Ok(Written {
+        timer.finish(before, revision);
+        self.run_or_defer(aftermath);
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 
-    /// Does the work that is left after the turn, or leaves it to the worker.
+    /// Does the work that is left after the turn, or passes it to the worker.
     #[inline]
     #[cfg_attr(
         not(feature = "worker"),
         allow(clippy::unused_self, clippy::unnecessary_wraps)
     )]
-    fn leave(&self, left: Option<Aftermath>) {
+    fn run_or_defer(&self, aftermath: Option<Aftermath>) {
         #[cfg(feature = "worker")]
         if let Some(owner) = &self.owner {
-            owner.left.borrow_mut().extend(left);
+            owner.aftermaths.borrow_mut().extend(aftermath);
             return;
         }
-        drop(left);
+        drop(aftermath);
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
         let log = self.log.get_or_init(|| OwnLog::new(self.options));
-        log.watch(selection, from, Arc::new(Elsewhere), || {
+        log.watch(selection, from, Arc::new(CheckpointOnly), || {
             let state = self.state.try_borrow_mut();
             let state = state.map_err(|_| StoreError::Reentrant)?;
             let tables = state.tables()?;
@@ -237,7 +240,7 @@ impl MemoryStore {
         let state = self.state.try_borrow_mut();
         let held = state.map_err(|_| StoreError::Reentrant)?.close();
         drop(held);
-        self.leave(self.log.get().map(|log| log.close()));
+        self.run_or_defer(self.log.get().map(|log| log.close()));
         Ok(())
     }
 }

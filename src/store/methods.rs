@@ -8,9 +8,9 @@
 /// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
 /// fn write<R, A>(
 ///     &self,
-///     is_asked: bool,
-///     write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-///     finish: impl FnOnce(Written<R>) -> A,
+///     with_changes: bool,
+///     write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+///     finish: impl FnOnce(CommitOutcome<R>) -> A,
 /// ) -> Result<A>;
 /// fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch>;
 /// fn current_revision(&self) -> Revision;
@@ -20,7 +20,7 @@
 ///
 /// `read_foreign` runs a closure of the caller, which may call the store again. `write` makes
 /// one commit of the changes of its closure, or none if the closure fails, which must then have
-/// changed nothing. It passes the differences to `finish` if they are asked for. (`finish` is
+/// changed nothing. It passes the differences to `finish` if the caller needs them. (`finish` is
 /// called inside, because a large result of two functions would be copied.)
 macro_rules! impl_registry_store {
     ($store:ty) => {
@@ -236,7 +236,9 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::model::upkeep::Upkeep;
     pub(crate) use crate::store::collect::clone_all;
-    pub(crate) use crate::store::noted::{Nobody, Noted, Tell, Telling, Written, aside};
+    pub(crate) use crate::store::recorder::{
+        ChangeRecorder, CommitOutcome, NoRecorder, RecordChanges, RecordingTables, out_of_line,
+    };
     pub(crate) use crate::store::view::state_of;
     pub(crate) use crate::store::write::{Put, WriteTables};
     pub(crate) use crate::store::{DynView, RegistryStore, RegistryView, StoreStats};

@@ -8,7 +8,7 @@
 //!
 //! [`store_models!`] runs every property, and every twin of this file, on a store.
 //!
-//! Orderings: each Release store to `note` or `beside` pairs with the Acquire load of
+//! Orderings: each Release store to `signal` or `beside` pairs with the Acquire load of
 //! the same one. Where a property or a twin is relaxed, it is so that nothing but the
 //! store under test orders what is seen.
 
@@ -38,28 +38,28 @@ const REOPENED: &str = "a closed store has changed";
 
 /// A store, and what twins and properties need beside it.
 pub(super) struct Subject<S> {
-    pub(super) store: Kept<S>,
+    pub(super) store: LeakOnPanic<S>,
     /// A counter or a flag of a twin.
     pub(super) beside: AtomicU64,
     /// The log of a twin.
     log: Log,
-    /// What a writer notes for a reader.
-    note: AtomicU64,
+    /// What a writer signals to a reader.
+    signal: AtomicU64,
     /// How many calls were begun, see [`Subject::call`].
     calls: AtomicU64,
 }
 
-/// A store, which is left alone where a model has failed: the threads that it would
+/// A store, which is leaked if a model has failed: the threads that it would
 /// wait for do not run any more.
-pub(super) struct Kept<S>(Option<S>);
+pub(super) struct LeakOnPanic<S>(Option<S>);
 
-impl<S> Kept<S> {
-    pub(super) fn new(store: S) -> Kept<S> {
-        Kept(Some(store))
+impl<S> LeakOnPanic<S> {
+    pub(super) fn new(store: S) -> LeakOnPanic<S> {
+        LeakOnPanic(Some(store))
     }
 }
 
-impl<S> Deref for Kept<S> {
+impl<S> Deref for LeakOnPanic<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -67,7 +67,7 @@ impl<S> Deref for Kept<S> {
     }
 }
 
-impl<S> Drop for Kept<S> {
+impl<S> Drop for LeakOnPanic<S> {
     fn drop(&mut self) {
         if thread::panicking() {
             std::mem::forget(self.0.take());
@@ -95,8 +95,8 @@ pub(super) struct Calls<S> {
     pub(super) watch: fn(&Subject<S>) -> Result<Watch>,
     /// How many commits a model may make beside a reader.
     pub(super) commits_beside_a_reader: u64,
-    /// How many looks a reader takes of a commit.
-    pub(super) looks: usize,
+    /// How many times a reader reads a commit.
+    pub(super) reads: usize,
     /// How often a thread may be interrupted where it could have gone on, in models
     /// that would take too long otherwise. `None` tries all there is for two threads,
     /// and [`AMONG_MORE`] for more.
@@ -127,7 +127,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
             close: |subject| subject.store.close().unwrap(),
             watch: |subject| subject.store.watch(Selection::All),
             commits_beside_a_reader: 2,
-            looks: 4,
+            reads: 4,
             preemptions: None,
         }
     }
@@ -142,10 +142,10 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
         builder.preemption_bound = builder.preemption_bound.or(self.preemptions);
         builder.check(move || {
             let subject = Arc::new(Subject {
-                store: Kept::new((self.make)()),
+                store: LeakOnPanic::new((self.make)()),
                 beside: AtomicU64::new(0),
                 log: Log::new(LogOptions::default()),
-                note: AtomicU64::new(0),
+                signal: AtomicU64::new(0),
                 calls: AtomicU64::new(0),
             });
             model(self, &subject);
@@ -156,8 +156,8 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
         self.check(|calls, subject| {
             let writer = spawn(subject, move |subject| calls.write(subject, everything()));
             let mut before = false;
-            for look in looks::<S>().into_iter().take(calls.looks) {
-                let seen = look(&subject.call().store).expect(TORN);
+            for read in read_checks::<S>().into_iter().take(calls.reads) {
+                let seen = read(&subject.call().store).expect(TORN);
                 assert!(seen || !before, "{TORN}");
                 before = seen;
             }
@@ -207,34 +207,34 @@ impl<S: RegistryStore + Send + Sync + 'static> Calls<S> {
 
     pub(super) fn a_commit_that_has_returned_is_seen(self) {
         self.check(|calls, subject| {
-            let [look, look_again, ..] = looks::<S>();
+            let [read, read_again, ..] = read_checks::<S>();
             let writer = spawn(subject, move |subject| {
                 calls.write(subject, everything());
-                subject.note.store(1, Release);
+                subject.signal.store(1, Release);
             });
             // A thread that has read before may have kept something.
-            let _ = look(&subject.call().store);
-            if subject.note.load(Acquire) == 1 {
+            let _ = read(&subject.call().store);
+            if subject.signal.load(Acquire) == 1 {
                 assert_eq!((calls.revision)(subject.call()), 1, "{UNSEEN}");
-                assert_eq!(look_again(&subject.call().store), Some(true), "{UNSEEN}");
+                assert_eq!(read_again(&subject.call().store), Some(true), "{UNSEEN}");
             }
             writer.join().unwrap();
             assert_eq!((calls.revision)(subject.call()), 1, "{UNSEEN}");
-            assert_eq!(look_again(&subject.call().store), Some(true), "{UNSEEN}");
+            assert_eq!(read_again(&subject.call().store), Some(true), "{UNSEEN}");
         });
     }
 
     /// The commit, and all that its writer did before.
-    pub(super) fn whoever_learns_a_revision_sees_its_commit(self) {
+    pub(super) fn a_revision_that_was_read_makes_its_commit_visible(self) {
         self.check(|calls, subject| {
-            let [look, ..] = looks::<S>();
+            let [read, ..] = read_checks::<S>();
             let writer = spawn(subject, move |subject| {
-                subject.note.store(1, Relaxed);
+                subject.signal.store(1, Relaxed);
                 calls.write(subject, everything());
             });
             if (calls.revision)(subject.call()) == 1 {
-                assert_eq!(subject.note.load(Relaxed), 1, "{AHEAD}");
-                assert_eq!(look(&subject.call().store), Some(true), "{AHEAD}");
+                assert_eq!(subject.signal.load(Relaxed), 1, "{AHEAD}");
+                assert_eq!(read(&subject.call().store), Some(true), "{AHEAD}");
             }
             writer.join().unwrap();
         });
@@ -314,9 +314,9 @@ pub(super) fn a_change_each_time(group: &str) -> Batch {
 }
 
 /// Whether [`everything`] is there, or nothing of it. `None`: a part.
-type Look<S> = fn(&S) -> Option<bool>;
+type ReadCheck<S> = fn(&S) -> Option<bool>;
 
-fn looks<S: RegistryStore>() -> [Look<S>; 4] {
+fn read_checks<S: RegistryStore>() -> [ReadCheck<S>; 4] {
     fn all_of(seen: usize, all: usize) -> Option<bool> {
         (seen == all || seen == 0).then_some(seen > 0)
     }
@@ -494,26 +494,26 @@ macro_rules! store_models {
         }
 
         #[test]
-        fn models_whoever_learns_a_revision_sees_its_commit() {
-            $real.whoever_learns_a_revision_sees_its_commit();
+        fn models_a_revision_that_was_read_makes_its_commit_visible() {
+            $real.a_revision_that_was_read_makes_its_commit_visible();
         }
 
         #[test]
         #[should_panic(expected = "a revision was learnt before its commit")]
-        fn models_twin_a_revision_that_is_told_before_is_rejected() {
+        fn models_twin_a_revision_that_is_published_before_is_rejected() {
             let mut twin = $real;
             twin.commit = models::count_commits_before;
             twin.revision = models::counted;
-            twin.whoever_learns_a_revision_sees_its_commit();
+            twin.a_revision_that_was_read_makes_its_commit_visible();
         }
 
         #[test]
         #[should_panic(expected = "a revision was learnt before its commit")]
-        fn models_twin_a_revision_that_is_told_relaxed_is_rejected() {
+        fn models_twin_a_revision_that_is_published_relaxed_is_rejected() {
             let mut twin = $real;
             twin.commit = models::count_commits_relaxed;
             twin.revision = models::counted;
-            twin.whoever_learns_a_revision_sees_its_commit();
+            twin.a_revision_that_was_read_makes_its_commit_visible();
         }
 
         #[test]
@@ -539,17 +539,17 @@ macro_rules! store_models {
         }
 
         #[test]
-        fn models_whoever_is_told_of_a_commit_can_read_it() {
-            $real.whoever_is_told_of_a_commit_can_read_it();
+        fn models_a_delivered_commit_can_be_read() {
+            $real.a_delivered_commit_can_be_read();
         }
 
         #[test]
-        #[should_panic(expected = "a watch told of a commit before it could be read")]
-        fn models_twin_a_commit_that_is_told_before_it_is_made_is_rejected() {
+        #[should_panic(expected = "a watch delivered a commit before it could be read")]
+        fn models_twin_a_commit_that_is_logged_before_it_is_made_is_rejected() {
             let mut twin = $real;
             twin.watch = models::watched::watch_beside;
-            twin.commit = models::watched::tell_and_commit;
-            twin.whoever_is_told_of_a_commit_can_read_it();
+            twin.commit = models::watched::log_and_commit;
+            twin.a_delivered_commit_can_be_read();
         }
 
         #[test]
@@ -562,7 +562,7 @@ macro_rules! store_models {
         fn models_twin_a_log_that_is_not_closed_is_rejected() {
             let mut twin = $real;
             twin.watch = models::watched::watch_beside;
-            twin.commit = models::watched::commit_and_tell;
+            twin.commit = models::watched::commit_and_log;
             twin.a_watch_ends_with_its_store();
         }
     };

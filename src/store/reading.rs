@@ -48,7 +48,7 @@ impl Reading {
     /// `Reentrant` if the thread is already reading it.
     #[inline]
     pub(super) fn enter<S>(store: &S) -> Result<Reading> {
-        Reading::refuse_inside(store)?;
+        Reading::check_not_reentrant(store)?;
         STACK.with(|stack| stack.push(address(store)));
         Ok(Reading {
             _not_send: std::marker::PhantomData,
@@ -57,7 +57,7 @@ impl Reading {
 
     /// Returns an error inside a read of this store. O(depth of the reads of this thread).
     #[inline]
-    pub(super) fn refuse_inside<S>(store: &S) -> Result<()> {
+    pub(super) fn check_not_reentrant<S>(store: &S) -> Result<()> {
         STACK.with(|stack| match stack.depth.get() {
             0 => Ok(()),
             _ => stack.refuse(address(store)),
@@ -133,11 +133,11 @@ mod tests {
         let outer = Reading::enter(&a).unwrap();
         assert_eq!(Reading::enter(&a).err(), Some(StoreError::Reentrant));
         let inner = Reading::enter(&b).unwrap();
-        assert_eq!(Reading::refuse_inside(&a), Err(StoreError::Reentrant));
+        assert_eq!(Reading::check_not_reentrant(&a), Err(StoreError::Reentrant));
         drop(inner);
-        assert_eq!(Reading::refuse_inside(&b), Ok(()));
+        assert_eq!(Reading::check_not_reentrant(&b), Ok(()));
         drop(outer);
-        assert_eq!(Reading::refuse_inside(&a), Ok(()));
+        assert_eq!(Reading::check_not_reentrant(&a), Ok(()));
     }
 
     #[test]
@@ -148,7 +148,7 @@ mod tests {
             panic!("in the closure of a caller");
         });
         assert!(panicked.is_err());
-        assert_eq!(Reading::refuse_inside(&store), Ok(()));
+        assert_eq!(Reading::check_not_reentrant(&store), Ok(()));
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
             assert!(entered.iter().all(|store| Reading::enter(store).is_err()));
             assert!(
                 free.iter()
-                    .all(|store| Reading::refuse_inside(store).is_ok())
+                    .all(|store| Reading::check_not_reentrant(store).is_ok())
             );
         }
         while inside.pop().is_some() {
@@ -170,7 +170,7 @@ mod tests {
             assert!(entered.iter().all(|store| Reading::enter(store).is_err()));
             assert!(
                 free.iter()
-                    .all(|store| Reading::refuse_inside(store).is_ok())
+                    .all(|store| Reading::check_not_reentrant(store).is_ok())
             );
         }
         let kept = STACK.with(|stack| stack.deep.borrow().capacity());

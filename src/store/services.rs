@@ -29,7 +29,7 @@ pub(crate) struct Services {
     hasher: RandomState,
     index: HashTable<u32>,
     names: HashTable<Name>,
-    shelf: Shelf,
+    arena: Arena,
 }
 
 struct Service {
@@ -54,7 +54,7 @@ struct Run {
 
 /// The places, and the idle runs among them.
 #[derive(Default)]
-struct Shelf {
+struct Arena {
     places: Vec<Option<Service>>,
     /// The starts of idle runs, by log2 of their room.
     idle: Vec<Vec<u32>>,
@@ -62,7 +62,7 @@ struct Shelf {
     idle_places: usize,
 }
 
-impl Shelf {
+impl Arena {
     #[inline]
     fn get(&self, place: u32) -> Option<&Service> {
         self.places.get(place as usize)?.as_ref()
@@ -126,7 +126,7 @@ impl Services {
             hasher: hasher.clone(),
             index: HashTable::new(),
             names: HashTable::new(),
-            shelf: Shelf::default(),
+            arena: Arena::default(),
         }
     }
 
@@ -147,13 +147,13 @@ impl Services {
     #[inline]
     pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut ServiceInfo> {
         let (place, _) = self.find(key)?;
-        self.shelf.get_mut(place).map(|service| &mut service.info)
+        self.arena.get_mut(place).map(|service| &mut service.info)
     }
 
     /// Returns the place of a key and its contents, which are read only once.
     #[inline]
     fn find(&self, key: &str) -> Option<(u32, &Service)> {
-        let places = &*self.shelf.places;
+        let places = &*self.arena.places;
         let mut found = None;
         let place = self.index.find(self.hasher.hash_one(key), |&place| {
             found = places.get(place as usize).and_then(Option::as_ref);
@@ -164,7 +164,7 @@ impl Services {
 
     /// Iterates over all records. O(*n*).
     pub(crate) fn iter(&self) -> impl Iterator<Item = &ServiceInfo> {
-        let places = self.shelf.places.iter().flatten();
+        let places = self.arena.places.iter().flatten();
         places.map(|service| &service.info)
     }
 
@@ -182,7 +182,7 @@ impl Services {
         let name = self.names.find(hash, |name| &*name.name == service_name);
         let run = name.map_or_else(Run::default, |name| name.run);
         let start = run.start as usize;
-        let places = self.shelf.places.get(start..start + run.len as usize);
+        let places = self.arena.places.get(start..start + run.len as usize);
         let taken = places.unwrap_or_default().iter().flatten();
         taken.map(|service| &service.info)
     }
@@ -193,7 +193,7 @@ impl Services {
             hasher,
             index,
             names,
-            shelf,
+            arena,
         } = self;
         let service_name = info.service_name();
         let key = info.key().clone();
@@ -211,13 +211,13 @@ impl Services {
             .into_mut();
         if name.run.len == name.run.room {
             let room = (name.run.room * 2).max(1);
-            resize(&mut name.run, room, hasher, index, shelf);
+            resize(&mut name.run, room, hasher, index, arena);
         }
         let place = name.run.start + name.run.len;
         name.run.len += 1;
-        shelf.places[place as usize] = Some(Service { key, info });
-        index.insert_unique(hash, place, |&place| shelf.hash(place, hasher));
-        self.tidy();
+        arena.places[place as usize] = Some(Service { key, info });
+        index.insert_unique(hash, place, |&place| arena.hash(place, hasher));
+        self.rebuild_if_wasteful();
     }
 
     pub(crate) fn remove(&mut self, key: &str) -> Option<ServiceInfo> {
@@ -225,11 +225,11 @@ impl Services {
             hasher,
             index,
             names,
-            shelf,
+            arena,
         } = self;
-        let entry = index.find_entry(hasher.hash_one(key), |&place| shelf.holds(place, key));
+        let entry = index.find_entry(hasher.hash_one(key), |&place| arena.holds(place, key));
         let (place, _) = entry.ok()?.remove();
-        let Service { info, .. } = shelf.places[place as usize]
+        let Service { info, .. } = arena.places[place as usize]
             .take()
             .expect("the index names places that are taken");
 
@@ -242,24 +242,24 @@ impl Services {
         run.len -= 1;
         let last = run.start + run.len;
         if place != last {
-            relocate(last, place, hasher, index, shelf);
+            relocate(last, place, hasher, index, arena);
         }
         if run.len == 0 {
-            shelf.release(*run);
+            arena.release(*run);
             name.remove();
         } else if run.len <= run.room / 4 {
             let room = run.room / 2;
-            resize(run, room, hasher, index, shelf);
+            resize(run, room, hasher, index, arena);
         }
-        shrink(index, |&place| shelf.hash(place, hasher));
+        shrink(index, |&place| arena.hash(place, hasher));
         shrink(names, |name| hasher.hash_one(&*name.name));
-        self.tidy();
+        self.rebuild_if_wasteful();
         Some(info)
     }
 
-    fn tidy(&mut self) {
-        if self.shelf.is_wasteful() {
-            self.lay_out_anew();
+    fn rebuild_if_wasteful(&mut self) {
+        if self.arena.is_wasteful() {
+            self.rebuild();
         }
     }
 
@@ -269,15 +269,15 @@ impl Services {
     /// fit, the next pod would move the run again, and a peer that causes rebuilds could make
     /// every few operations cost O(*n*).
     #[cold]
-    fn lay_out_anew(&mut self) {
+    fn rebuild(&mut self) {
         let Services {
             hasher,
             index,
             names,
-            shelf,
+            arena,
         } = self;
         let rooms = names.iter().map(|name| name.run.room);
-        let mut fresh = Shelf::default();
+        let mut fresh = Arena::default();
         fresh
             .places
             .reserve_exact(rooms.map(|room| room as usize).sum());
@@ -285,7 +285,7 @@ impl Services {
         for Name { run, .. } in names.iter_mut() {
             let start = fresh.reserve(run.room);
             for offset in 0..run.len {
-                let service = shelf.places[(run.start + offset) as usize].take();
+                let service = arena.places[(run.start + offset) as usize].take();
                 fresh.places[(start + offset) as usize] = service;
                 let place = start + offset;
                 let hash = fresh.hash(place, hasher);
@@ -293,7 +293,7 @@ impl Services {
             }
             run.start = start;
         }
-        *shelf = fresh;
+        *arena = fresh;
     }
 }
 
@@ -303,21 +303,21 @@ fn resize(
     room: u32,
     hasher: &RandomState,
     index: &mut HashTable<u32>,
-    shelf: &mut Shelf,
+    arena: &mut Arena,
 ) {
-    let stands_last = (run.start + run.room) as usize == shelf.places.len();
-    if run.room > 0 && room > run.room && stands_last {
-        shelf.extend(room - run.room);
+    let is_last = (run.start + run.room) as usize == arena.places.len();
+    if run.room > 0 && room > run.room && is_last {
+        arena.extend(room - run.room);
         run.room = room;
         return;
     }
     let old = *run;
-    run.start = shelf.reserve(room);
+    run.start = arena.reserve(room);
     run.room = room;
     for offset in 0..run.len {
-        relocate(old.start + offset, run.start + offset, hasher, index, shelf);
+        relocate(old.start + offset, run.start + offset, hasher, index, arena);
     }
-    shelf.release(old);
+    arena.release(old);
 }
 
 /// Moves a record to a free place.
@@ -326,12 +326,12 @@ fn relocate(
     to: u32,
     hasher: &RandomState,
     index: &mut HashTable<u32>,
-    shelf: &mut Shelf,
+    arena: &mut Arena,
 ) {
-    let hash = shelf.hash(from, hasher);
+    let hash = arena.hash(from, hasher);
     let place = index.find_mut(hash, |&place| place == from);
     *place.expect("a place that is taken stands in the index") = to;
-    shelf.places[to as usize] = shelf.places[from as usize].take();
+    arena.places[to as usize] = arena.places[from as usize].take();
 }
 
 /// Releases memory if a table is less than an eighth full. Keeps room for twice the entries, so
@@ -382,7 +382,7 @@ mod tests {
             }
             // No two runs share a place, and every place is in a run or idle.
             let mut ranges: Vec<_> = self.names.iter().map(|name| name.run).collect();
-            for (class, starts) in self.shelf.idle.iter().enumerate() {
+            for (class, starts) in self.arena.idle.iter().enumerate() {
                 let room = 1 << class;
                 ranges.extend(starts.iter().map(|&start| Run {
                     start,
@@ -397,8 +397,8 @@ mod tests {
                 assert!(run.len <= run.room);
                 end += run.room;
             }
-            assert_eq!(end as usize, self.shelf.places.len());
-            assert!(!self.shelf.is_wasteful());
+            assert_eq!(end as usize, self.arena.places.len());
+            assert!(!self.arena.is_wasteful());
         }
     }
 
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_given_back() {
+    fn places_are_released() {
         let mut services = Services::new(&RandomState::default());
         for number in 0..=255 {
             for service in 0..8 {
@@ -439,7 +439,7 @@ mod tests {
             }
         }
         services.check(&(0..8).map(|service| (service, 0)).collect());
-        assert!(services.shelf.places.len() <= 64);
+        assert!(services.arena.places.len() <= 64);
         assert!(services.index.capacity() <= 64);
     }
 

@@ -15,8 +15,8 @@ use super::Snapshots;
 use super::methods::prelude::*;
 use super::view::{check_order, check_store};
 use crate::changes::{OwnLog, ReadState};
-use crate::observe::Observed;
-use published::{Published, Reader, Unpublished};
+use crate::observe::TurnTimer;
+use published::{Published, Reader, WeakPointer};
 use root::Root;
 
 mod published;
@@ -59,9 +59,9 @@ pub struct SnapshotStore {
 }
 
 /// Reads the state of a store, which may have been dropped, for watches.
-struct OfStore(Unpublished<Root>);
+struct WeakRoot(WeakPointer<Root>);
 
-impl ReadState for OfStore {
+impl ReadState for WeakRoot {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let root = self.0.upgrade().ok_or(StoreError::Closed)?.load_full();
         if root.is_closed() {
@@ -130,56 +130,56 @@ impl SnapshotStore {
 
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Root>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(Some("snapshot"));
+        let mut timer = TurnTimer::start(Some("snapshot"));
         let turn = self.newest.lock();
-        observed.begin();
-        match Telling::new(&*self.log, is_asked) {
+        timer.begin();
+        match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
-                .write_in(observed, turn, &mut Nobody, write)
+                .write_in(timer, turn, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, turn, &mut telling, write)
-                    .map(finish)
-            }),
+            Some(mut recorder) => {
+                out_of_line(move || self.write_in(timer, turn, &mut recorder, write).map(finish))
+            }
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
         &self,
-        mut observed: Observed,
+        mut timer: TurnTimer,
         turn: published::WriteLock<'_, Root>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Root>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Root>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let mut root = Root::clone(&self.newest.load());
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
         let before = root.current();
-        let answer = telling.note(&mut root, write)?;
+        let answer = recorder.record_writes(&mut root, write)?;
         let revision = root.settle();
         let replaced = (revision != before).then(|| turn.publish(root));
         let revisions = (before, revision);
-        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath =
+            recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
         drop(turn);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         drop((replaced, aftermath));
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = OfStore(self.newest.downgrade());
+        let read = WeakRoot(self.newest.downgrade());
         self.log.watch(selection, from, Arc::new(read), || {
             let _turn = self.newest.lock();
             match self.newest.load() {
@@ -280,7 +280,7 @@ impl RegistryView for Snapshot {
     }
 
     fn changes_since(&self, older: &Snapshot) -> Result<Vec<Difference>> {
-        check_store(self.root.is_of_the_store_of(&older.root), older.revision())?;
+        check_store(self.root.is_same_store(&older.root), older.revision())?;
         check_order(older.revision(), self.revision())?;
         Ok(self.root.changes_since(&older.root))
     }
@@ -373,7 +373,7 @@ mod models {
     //! place.
 
     use super::*;
-    use crate::store::models::watched::tell_and_publish;
+    use crate::store::models::watched::log_and_publish;
     use crate::store::models::{Calls, Subject, everything, subscription};
     use loom::thread;
 
@@ -417,26 +417,26 @@ mod models {
         .no_update_is_lost_between_two_writers();
     }
 
-    fn tell_before_the_turn_publishes(
+    fn log_before_the_turn_publishes(
         subject: &Subject<SnapshotStore>,
         batch: Batch,
     ) -> Result<Revision> {
         let SnapshotStore { log, newest, .. } = &*subject.store;
         let turn = newest.lock();
         let mut root = Root::clone(&newest.load());
-        let revision = tell_and_publish(log, &mut root, batch, Root::settle)?;
+        let revision = log_and_publish(log, &mut root, batch, Root::settle)?;
         drop(turn.publish(root));
         Ok(revision)
     }
 
     #[test]
-    #[should_panic(expected = "a watch told of a commit before it could be read")]
-    fn models_twin_a_log_that_is_told_before_the_root_is_published_is_rejected() {
+    #[should_panic(expected = "a watch delivered a commit before it could be read")]
+    fn models_twin_an_append_before_the_root_is_published_is_rejected() {
         Calls {
-            commit: tell_before_the_turn_publishes,
+            commit: log_before_the_turn_publishes,
             ..real()
         }
-        .whoever_is_told_of_a_commit_can_read_it();
+        .a_delivered_commit_can_be_read();
     }
 
     fn close_with_a_revision_from_before_the_turn(subject: &Subject<SnapshotStore>) {
@@ -456,7 +456,7 @@ mod models {
     }
 
     /// Commits a batch as the writer of a model.
-    type Commit = fn(&SnapshotStore, Batch);
+    type CommitFn = fn(&SnapshotStore, Batch);
 
     fn commit(store: &SnapshotStore, batch: Batch) {
         store.commit(batch).unwrap();
@@ -484,7 +484,10 @@ mod models {
     }
 
     /// Calls `read` beside a writer that commits twice.
-    fn beside_a_writer(commit: Commit, read: impl Fn(&Arc<SnapshotStore>) + Send + Sync + 'static) {
+    fn beside_a_writer(
+        commit: CommitFn,
+        read: impl Fn(&Arc<SnapshotStore>) + Send + Sync + 'static,
+    ) {
         loom::model(move || {
             let store = Arc::new(SnapshotStore::new());
             let writer = thread::spawn({
@@ -499,14 +502,14 @@ mod models {
         });
     }
 
-    type Look = fn(&Snapshot, &SnapshotStore) -> (Revision, StoreStats, usize);
+    type ReadSnapshot = fn(&Snapshot, &SnapshotStore) -> (Revision, StoreStats, usize);
 
     /// The snapshot is also one of the states that commits have made.
-    fn a_snapshot_never_changes(commit: Commit, look: Look) {
+    fn a_snapshot_never_changes(commit: CommitFn, read: ReadSnapshot) {
         beside_a_writer(commit, move |store| {
             let snapshot = store.snapshot();
-            let first = look(&snapshot, store);
-            assert_eq!(look(&snapshot, store), first, "{CHANGED}");
+            let first = read(&snapshot, store);
+            assert_eq!(read(&snapshot, store), first, "{CHANGED}");
             let consistent = match first.0.as_u64() {
                 0 => (StoreStats::new(0, 0), 0),
                 1 => (StoreStats::new(2, 1), 2),
@@ -516,20 +519,20 @@ mod models {
         });
     }
 
-    const LOOK: Look = |snapshot, _| {
+    const READ_SNAPSHOT: ReadSnapshot = |snapshot, _| {
         let pods = snapshot.services_by_name("a").count();
         (snapshot.revision(), snapshot.stats(), pods)
     };
 
     #[test]
     fn models_a_snapshot_never_changes() {
-        a_snapshot_never_changes(commit, LOOK);
+        a_snapshot_never_changes(commit, READ_SNAPSHOT);
     }
 
     #[test]
     #[should_panic(expected = "a snapshot has changed")]
     fn models_twin_a_root_that_is_published_before_it_is_settled_is_rejected() {
-        a_snapshot_never_changes(publish_before_it_is_settled, LOOK);
+        a_snapshot_never_changes(publish_before_it_is_settled, READ_SNAPSHOT);
     }
 
     #[test]
@@ -553,7 +556,7 @@ mod models {
 
     /// Reads through the handle, the store, and the handle again.
     fn a_reader_handle_never_shows_an_older_state(
-        commit: Commit,
+        commit: CommitFn,
         show: fn(&mut SnapshotReader) -> Revision,
     ) {
         beside_a_writer(commit, move |store| {

@@ -105,17 +105,17 @@ impl<M: Maps> Subscriptions<M> {
         self.groups.entries().map(|(group, _)| &**group)
     }
 
-    /// Calls `look` with the subscribers of every group, in the order of subscription.
-    pub(crate) fn each(&self, mut look: impl FnMut(&ServiceKey, &Arc<str>)) {
+    /// Calls `visit` with the subscribers of every group, in the order of subscription.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&ServiceKey, &Arc<str>)) {
         for (group, subscribers) in self.groups.entries() {
             for subscriber in subscribers.values() {
-                look(subscriber, group);
+                visit(subscriber, group);
             }
         }
     }
 
     /// Continues the numbers of `before`.
-    pub(crate) fn count_on(&mut self, before: &Subscriptions<M>) {
+    pub(crate) fn continue_numbers(&mut self, before: &Subscriptions<M>) {
         self.next = before.next;
     }
 
@@ -205,7 +205,7 @@ impl<M: Maps> Subscriptions<M> {
         if groups.is_empty() {
             self.subscribers.remove(subscriber_key);
         }
-        let subscriber = self.leave(service_group, number)?;
+        let subscriber = self.remove_from_group(service_group, number)?;
         Some((number, subscriber))
     }
 
@@ -218,13 +218,13 @@ impl<M: Maps> Subscriptions<M> {
         let groups = self.subscribers.remove(subscriber_key);
         let groups = groups.into_iter().flat_map(SortedMap::into_entries);
         groups.filter_map(|(group, number)| {
-            let subscriber = self.leave(&group, number)?;
+            let subscriber = self.remove_from_group(&group, number)?;
             Some((group, number, subscriber))
         })
     }
 
     /// Removes the subscription with this number from its group.
-    fn leave(&mut self, service_group: &str, number: u64) -> Option<ServiceKey> {
+    fn remove_from_group(&mut self, service_group: &str, number: u64) -> Option<ServiceKey> {
         let subscribers = self.groups.get_mut(service_group)?;
         let subscriber = subscribers.remove(&number)?;
         self.count -= 1;

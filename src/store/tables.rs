@@ -44,12 +44,12 @@ impl WriteTables for Tables {
         self.services.get(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.services.iter().for_each(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.services.iter().for_each(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.subscriptions.each(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(visit);
     }
 
     fn current(&self) -> Revision {
@@ -135,7 +135,7 @@ impl ClearTables for Tables {
                 dirty: true,
                 ..Tables::default()
             };
-            empty.subscriptions.count_on(&self.subscriptions);
+            empty.subscriptions.continue_numbers(&self.subscriptions);
             std::mem::replace(self, empty)
         })
     }
@@ -187,23 +187,23 @@ impl RegistryView for Tables {
 
 /// The tables of an open store, or the last revision of a closed one.
 #[allow(clippy::large_enum_variant)] // there is one for each store
-pub(crate) enum State {
+pub(crate) enum StoreState {
     Open(Tables),
     Closed(Revision),
 }
 
-impl Default for State {
-    fn default() -> State {
-        State::Open(Tables::default())
+impl Default for StoreState {
+    fn default() -> StoreState {
+        StoreState::Open(Tables::default())
     }
 }
 
-impl State {
+impl StoreState {
     #[inline]
     pub(crate) fn tables(&self) -> Result<&Tables> {
         match self {
-            State::Open(tables) => Ok(tables),
-            State::Closed(_) => Err(StoreError::Closed),
+            StoreState::Open(tables) => Ok(tables),
+            StoreState::Closed(_) => Err(StoreError::Closed),
         }
     }
 
@@ -211,22 +211,22 @@ impl State {
     #[inline]
     pub(crate) fn tables_mut(&mut self) -> Result<&mut Tables> {
         match self {
-            State::Open(tables) => Ok(tables),
-            State::Closed(_) => Err(StoreError::Closed),
+            StoreState::Open(tables) => Ok(tables),
+            StoreState::Closed(_) => Err(StoreError::Closed),
         }
     }
 
     pub(crate) fn revision(&self) -> Revision {
         match self {
-            State::Open(tables) => tables.revision(),
-            State::Closed(last) => *last,
+            StoreState::Open(tables) => tables.revision(),
+            StoreState::Closed(last) => *last,
         }
     }
 
     /// Closes the store, and returns its contents, so that they can be dropped outside a lock.
-    pub(crate) fn close(&mut self) -> State {
+    pub(crate) fn close(&mut self) -> StoreState {
         let last = self.revision();
-        std::mem::replace(self, State::Closed(last))
+        std::mem::replace(self, StoreState::Closed(last))
     }
 }
 

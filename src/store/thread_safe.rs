@@ -9,9 +9,9 @@ use std::sync::{Arc, PoisonError, Weak};
 
 use super::methods::prelude::*;
 use super::reading::Reading;
-use super::tables::{State, Tables};
+use super::tables::{StoreState, Tables};
 use crate::changes::{OwnLog, ReadState};
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -57,42 +57,42 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// the shared lock, in O(selected entries).
 pub struct ThreadSafeMemoryStore {
     log: OwnLog,
-    shared: Arc<Shared>,
+    shared: Arc<LockedTables>,
 }
 
 /// The part of the store that watches read.
 #[derive(Default)]
-struct Shared {
-    state: RwLock<State>,
+struct LockedTables {
+    state: RwLock<StoreState>,
     /// The revision of `state` for `revision()`, which may be called inside a read closure and
     /// so must not take the lock.
     revision: AtomicU64,
 }
 
-impl Shared {
+impl LockedTables {
     // Ignores poisoning: no code of a caller runs under the exclusive lock, and a panic under
     // the shared one has changed nothing.
 
-    fn shared(&self) -> RwLockReadGuard<'_, State> {
+    fn read_lock(&self) -> RwLockReadGuard<'_, StoreState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn exclusive(&self) -> Result<RwLockWriteGuard<'_, State>> {
-        Reading::refuse_inside(self)?;
+    fn write_lock(&self) -> Result<RwLockWriteGuard<'_, StoreState>> {
+        Reading::check_not_reentrant(self)?;
         Ok(self.state.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
-        Reading::refuse_inside(self)?;
-        Ok(read(self.shared().tables()?))
+        Reading::check_not_reentrant(self)?;
+        Ok(read(self.read_lock().tables()?))
     }
 }
 
 /// Reads the state of a store, which may have been dropped, for watches.
-struct OfStore(Weak<Shared>);
+struct WeakLockedTables(Weak<LockedTables>);
 
-impl ReadState for OfStore {
+impl ReadState for WeakLockedTables {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let shared = self.0.upgrade().ok_or(StoreError::Closed)?;
         shared.read(|tables| Some(state_of(tables, selection)))
@@ -128,63 +128,64 @@ impl ThreadSafeMemoryStore {
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
         let _reading = Reading::enter(&*self.shared)?;
-        Ok(read(self.shared.shared().tables()?))
+        Ok(read(self.shared.read_lock().tables()?))
     }
 
     #[inline]
     fn write<R, A>(
         &self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(Some("thread-safe"));
-        let state = self.shared.exclusive()?;
-        observed.begin();
-        match Telling::new(&*self.log, is_asked) {
+        let mut timer = TurnTimer::start(Some("thread-safe"));
+        let state = self.shared.write_lock()?;
+        timer.begin();
+        match ChangeRecorder::new(&*self.log, with_changes) {
             None => self
-                .write_in(observed, state, &mut Nobody, write)
+                .write_in(timer, state, &mut NoRecorder, write)
                 .map(finish),
-            Some(mut telling) => aside(move || {
-                self.write_in(observed, state, &mut telling, write)
+            Some(mut recorder) => out_of_line(move || {
+                self.write_in(timer, state, &mut recorder, write)
                     .map(finish)
             }),
         }
     }
 
-    // A separate function for `Nobody`, from which the compiler removes all reporting.
+    // A separate function for `NoRecorder`, from which the compiler removes all reporting.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn write_in<R>(
         &self,
-        mut observed: Observed,
-        mut state: RwLockWriteGuard<'_, State>,
-        telling: &mut impl Tell,
-        write: impl FnOnce(&mut Noted<'_, Tables>) -> Result<R>,
-    ) -> Result<Written<R>> {
+        mut timer: TurnTimer,
+        mut state: RwLockWriteGuard<'_, StoreState>,
+        recorder: &mut impl RecordChanges,
+        write: impl FnOnce(&mut RecordingTables<'_, Tables>) -> Result<R>,
+    ) -> Result<CommitOutcome<R>> {
         let tables = state.tables_mut()?;
         let before = tables.current();
-        let answer = telling.note(tables, write)?;
+        let answer = recorder.record_writes(tables, write)?;
         let revision = tables.settle();
         // Release, under the lock. Pairs with the Acquire load in `current_revision`, so a
         // thread that reads this revision there happens after its commit.
         self.shared.revision.store(revision.as_u64(), Release);
         let revisions = (before, revision);
-        let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
+        let aftermath =
+            recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
         drop(state);
-        observed.made(before, revision);
+        timer.finish(before, revision);
         drop(aftermath);
-        Ok(Written {
+        Ok(CommitOutcome {
             answer,
             revision,
-            changes: telling.asked(),
+            changes: recorder.take_changes(),
         })
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = OfStore(Arc::downgrade(&self.shared));
+        let read = WeakLockedTables(Arc::downgrade(&self.shared));
         self.log.watch(selection, from, Arc::new(read), || {
-            let state = self.shared.exclusive()?;
+            let state = self.shared.write_lock()?;
             Ok(state.tables()?.revision())
         })
     }
@@ -201,7 +202,7 @@ impl ThreadSafeMemoryStore {
 
     fn close_tables(&self) -> Result<()> {
         // The lock is a temporary of this statement. The contents are dropped after it.
-        let held = self.shared.exclusive()?.close();
+        let held = self.shared.write_lock()?.close();
         drop(held);
         drop(self.log.close());
         Ok(())
@@ -224,7 +225,7 @@ mod models {
     //! Acquire load in `current_revision`, like the store in `write_in`.
 
     use super::*;
-    use crate::store::models::watched::tell_and_publish;
+    use crate::store::models::watched::log_and_publish;
     use crate::store::models::{Calls, Subject};
     use crate::sync::atomic::Ordering::Relaxed;
 
@@ -235,7 +236,7 @@ mod models {
     store_models!(real());
 
     /// Commits without publishing the revision.
-    fn commit_under(state: &mut State, batch: Batch) -> Result<Revision> {
+    fn commit_under(state: &mut StoreState, batch: Batch) -> Result<Revision> {
         let tables = state.tables_mut()?;
         tables.apply_batch(batch)?;
         Ok(tables.settle())
@@ -246,7 +247,7 @@ mod models {
         batch: Batch,
     ) -> Result<Revision> {
         let store = &*subject.store;
-        let mut state = store.shared.exclusive()?;
+        let mut state = store.shared.write_lock()?;
         let revision = commit_under(&mut state, batch)?;
         drop(state);
         store.shared.revision.store(revision.as_u64(), Release);
@@ -263,13 +264,13 @@ mod models {
         .revisions_never_go_back();
     }
 
-    fn tell_before_the_revision(
+    fn log_before_the_revision(
         subject: &Subject<ThreadSafeMemoryStore>,
         batch: Batch,
     ) -> Result<Revision> {
         let ThreadSafeMemoryStore { log, shared } = &*subject.store;
-        let mut state = shared.exclusive()?;
-        tell_and_publish(log, state.tables_mut()?, batch, |tables| {
+        let mut state = shared.write_lock()?;
+        log_and_publish(log, state.tables_mut()?, batch, |tables| {
             let revision = tables.settle();
             shared.revision.store(revision.as_u64(), Release);
             revision
@@ -277,13 +278,13 @@ mod models {
     }
 
     #[test]
-    #[should_panic(expected = "a watch told of a commit before it could be read")]
-    fn models_twin_a_log_that_is_told_before_the_revision_is_stored_is_rejected() {
+    #[should_panic(expected = "a watch delivered a commit before it could be read")]
+    fn models_twin_an_append_before_the_revision_is_stored_is_rejected() {
         Calls {
-            commit: tell_before_the_revision,
+            commit: log_before_the_revision,
             ..real()
         }
-        .whoever_is_told_of_a_commit_can_read_it();
+        .a_delivered_commit_can_be_read();
     }
 
     fn store_before_the_lock(
@@ -303,12 +304,12 @@ mod models {
             commit: store_before_the_lock,
             ..real()
         }
-        .whoever_learns_a_revision_sees_its_commit();
+        .a_revision_that_was_read_makes_its_commit_visible();
     }
 
     fn store_relaxed(subject: &Subject<ThreadSafeMemoryStore>, batch: Batch) -> Result<Revision> {
         let store = &*subject.store;
-        let mut state = store.shared.exclusive()?;
+        let mut state = store.shared.write_lock()?;
         let revision = commit_under(&mut state, batch)?;
         store.shared.revision.store(revision.as_u64(), Relaxed);
         Ok(revision)
@@ -321,6 +322,6 @@ mod models {
             commit: store_relaxed,
             ..real()
         }
-        .whoever_learns_a_revision_sees_its_commit();
+        .a_revision_that_was_read_makes_its_commit_visible();
     }
 }

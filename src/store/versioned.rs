@@ -9,11 +9,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use super::Snapshots;
-use super::differ::Numbers;
+use super::differ::NumberedSubscribers;
 use super::methods::prelude::*;
 use super::view::{check_order, check_store, differences_by};
 use crate::changes::{Aftermath, OwnLog, ReadState};
-use crate::observe::Observed;
+use crate::observe::TurnTimer;
 use tables::{Engine, Pinned, Registered, State, Turn};
 
 mod lists;
@@ -103,9 +103,9 @@ impl Default for VersionedStore {
 }
 
 /// Reads the state of a store, which may have been dropped, for watches.
-struct OfStore(Weak<Engine>);
+struct WeakEngine(Weak<Engine>);
 
-impl ReadState for OfStore {
+impl ReadState for WeakEngine {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let engine = self.0.upgrade().ok_or(StoreError::Closed)?;
         let state = engine.register();
@@ -208,11 +208,11 @@ impl VersionedStore {
     #[inline]
     fn write<'e, R, A>(
         &'e self,
-        is_asked: bool,
-        write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
-        finish: impl FnOnce(Written<R>) -> A,
+        with_changes: bool,
+        write: impl FnOnce(&mut RecordingTables<'_, Turn<'e>>) -> Result<R>,
+        finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
-        let mut observed = Observed::ask(Some("versioned"));
+        let mut timer = TurnTimer::start(Some("versioned"));
         let (before, written, is_large, aftermath);
         {
             // The turn is dropped in place. If it were moved, it would be read in other pieces
@@ -222,16 +222,16 @@ impl VersionedStore {
                 drop(turn);
                 return Err(self.closed());
             }
-            observed.begin();
+            timer.begin();
             before = turn.current();
             let log = &self.engine.owner().log;
-            (written, aftermath) = match Telling::new(log, is_asked) {
-                None => write_in(&mut turn, &mut Nobody, write)?,
-                Some(mut telling) => aside(|| write_in(&mut turn, &mut telling, write))?,
+            (written, aftermath) = match ChangeRecorder::new(log, with_changes) {
+                None => write_in(&mut turn, &mut NoRecorder, write)?,
+                Some(mut recorder) => out_of_line(|| write_in(&mut turn, &mut recorder, write))?,
             };
             is_large = turn.is_large();
         }
-        observed.made(before, written.revision);
+        timer.finish(before, written.revision);
         drop(aftermath);
         if is_large {
             self.engine.tidy_up();
@@ -240,7 +240,7 @@ impl VersionedStore {
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = OfStore(Arc::downgrade(&self.engine));
+        let read = WeakEngine(Arc::downgrade(&self.engine));
         self.engine
             .owner()
             .log
@@ -278,21 +278,22 @@ impl VersionedStore {
 }
 
 /// Writes in a turn. Also returns the work that is left for after the turn.
-// A separate function for `Nobody`, from which the compiler removes all reporting.
+// A separate function for `NoRecorder`, from which the compiler removes all reporting.
 #[allow(clippy::inline_always)]
 #[inline(always)]
 fn write_in<'e, R>(
     turn: &mut Turn<'e>,
-    telling: &mut impl Tell,
-    write: impl FnOnce(&mut Noted<'_, Turn<'e>>) -> Result<R>,
-) -> Result<(Written<R>, Option<Aftermath>)> {
+    recorder: &mut impl RecordChanges,
+    write: impl FnOnce(&mut RecordingTables<'_, Turn<'e>>) -> Result<R>,
+) -> Result<(CommitOutcome<R>, Option<Aftermath>)> {
     let before = turn.current();
-    let answer = telling.note(turn, write)?;
+    let answer = recorder.record_writes(turn, write)?;
     let revision = turn.settle();
     let revisions = (before, revision);
-    let aftermath = telling.tell(revisions, |log, changes| log.append_net(revision, changes));
-    let changes = telling.asked();
-    let written = Written {
+    let aftermath =
+        recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
+    let changes = recorder.take_changes();
+    let written = CommitOutcome {
         answer,
         revision,
         changes,
@@ -434,7 +435,7 @@ macro_rules! impl_registry_view {
                         [&older.state, &self.state].map(|state| {
                             let subscribers = state.subscribers(group);
                             let owned = subscribers.map(|(number, key)| (number, key.clone()));
-                            owned.collect::<Numbers>()
+                            owned.collect::<NumberedSubscribers>()
                         })
                     })
                 }))

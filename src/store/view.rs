@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::collect::clone_all;
-use super::differ::{Numbers, record, subscriptions};
+use super::differ::{NumberedSubscribers, record, subscriptions};
 use super::{RegistryStore, StoreStats};
 use crate::changes::{Difference, Selection, State, Subscription};
 use crate::model::error::{InvalidInput, Problem, Result};
@@ -291,7 +291,7 @@ pub(crate) fn check_store(is_same: bool, older: Revision) -> Result<()> {
 /// group.
 pub(crate) fn differences<V: RegistryView>(older: &V, newer: &V) -> Vec<Difference> {
     differences_by(older, newer, |group| {
-        number(older.subscribers(group), newer.subscribers(group))
+        number_subscribers(older.subscribers(group), newer.subscribers(group))
     })
 }
 
@@ -301,7 +301,7 @@ pub(crate) fn differences<V: RegistryView>(older: &V, newer: &V) -> Vec<Differen
 pub(crate) fn differences_by<V: RegistryView>(
     older: &V,
     newer: &V,
-    numbered: impl Fn(&str) -> [Numbers; 2],
+    numbered: impl Fn(&str) -> [NumberedSubscribers; 2],
 ) -> Vec<Difference> {
     let mut changes = Vec::new();
     for after in newer.services() {
@@ -325,11 +325,11 @@ pub(crate) fn differences_by<V: RegistryView>(
 
 /// Numbers subscriptions that have no numbers. Remaining subscriptions keep their order and
 /// come before those that have begun since. So the new ones start where the old order ends.
-fn number<'a>(
+fn number_subscribers<'a>(
     before: impl Iterator<Item = &'a ServiceKey>,
     after: impl Iterator<Item = &'a ServiceKey>,
-) -> [Numbers; 2] {
-    let old: Numbers = (0..).zip(before.cloned()).collect();
+) -> [NumberedSubscribers; 2] {
+    let old: NumberedSubscribers = (0..).zip(before.cloned()).collect();
     let mut left = old.iter();
     let fresh = old.len() as u64..;
     let new = fresh.zip(after).map(|(fresh, key)| {

@@ -67,11 +67,11 @@ impl Put {
                 service.stamp(revision, revision);
                 return Ok(true);
             }
-            Put::Refresh => service.keep_what_is_known(known),
+            Put::Refresh => service.merge_known(known),
             Put::Save => {}
         }
-        if service.says_the_same(known) {
-            service.become_known(known);
+        if service.has_same_content(known) {
+            service.copy_except_check_time(known);
             return Ok(service.last_health_check() != known.last_health_check());
         }
         service.stamp(revision, known.incarnation());
@@ -86,10 +86,10 @@ impl Put {
 pub(crate) trait WriteTables {
     /// Returns the newest record under a key, which may not be published yet.
     fn record(&self, key: &str) -> Option<&ServiceInfo>;
-    /// Calls `look` with every newest record. O(*n*).
-    fn each_record(&self, look: impl FnMut(&ServiceInfo));
-    /// Calls `look` with every subscription, in no particular order. O(subscriptions).
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>));
+    /// Calls `visit` with every newest record. O(*n*).
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo));
+    /// Calls `visit` with every subscription, in no particular order. O(subscriptions).
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>));
     /// Returns the published revision.
     fn current(&self) -> Revision;
 

@@ -11,10 +11,10 @@ use super::*;
 use crate::apply::Target;
 
 /// `SplitMix64`.
-struct Dice(u64);
+struct TestRng(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+impl TestRng {
+    fn below(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,7 +23,7 @@ impl Dice {
     }
 
     fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
+        self.below(sides) == 0
     }
 }
 
@@ -37,21 +37,21 @@ const KEYS: [&str; 7] = [
     "a/b/c",
 ];
 
-type Pods = BTreeMap<String, (u64, ServiceInfo)>;
+type PodMap = BTreeMap<String, (u64, ServiceInfo)>;
 
 /// The state of etcd, and its history.
 #[derive(Clone)]
-struct Etcd {
+struct FakeEtcd {
     cluster: u64,
     term: u64,
     revision: u64,
     compacted: u64,
-    pairs: BTreeMap<String, Pair>,
+    pairs: BTreeMap<String, KeyValue>,
     /// For each revision, the events under the prefix, and the readable pods after it.
-    log: BTreeMap<u64, (Vec<Event>, Pods)>,
+    log: BTreeMap<u64, (Vec<KeyEvent>, PodMap)>,
 }
 
-impl Etcd {
+impl FakeEtcd {
     fn header(&self) -> Header {
         Header {
             cluster: self.cluster,
@@ -61,10 +61,10 @@ impl Etcd {
         }
     }
 
-    fn pods(&self) -> Pods {
+    fn pods(&self) -> PodMap {
         let prefix = Prefix::new("/p/").unwrap();
-        let read = |pair: &Pair| {
-            let Ok(Place::Pod(key)) = prefix.place(&pair.key) else {
+        let read = |pair: &KeyValue| {
+            let Ok(KeyKind::Pod(key)) = prefix.parse(&pair.key) else {
                 return None;
             };
             let info = values::decode(&key, &pair.value).ok()?;
@@ -74,37 +74,37 @@ impl Etcd {
     }
 
     /// Writes one transaction of several keys, or one of another prefix.
-    fn write(&mut self, dice: &mut Dice) {
+    fn write(&mut self, rng: &mut TestRng) {
         self.revision += 1;
         let mut events = Vec::new();
         let now = EtcdRevision::new(self.revision);
-        let count = dice.roll(4);
-        let first = dice.roll(KEYS.len() as u64);
+        let count = rng.below(4);
+        let first = rng.below(KEYS.len() as u64);
         for at in 0..count {
             let name = KEYS[usize::try_from((first + at) % KEYS.len() as u64).unwrap()];
             let key = format!("/p/{name}").into_bytes();
-            if dice.one_in(3) {
+            if rng.one_in(3) {
                 if self.pairs.remove(name).is_some() {
-                    events.push(Event::Delete { key, modified: now });
+                    events.push(KeyEvent::Delete { key, modified: now });
                 }
                 continue;
             }
             let created = self.pairs.get(name).map_or(now, |pair| pair.created);
-            let value = match Prefix::new("/p/").unwrap().place(&key) {
-                Ok(Place::Pod(pod)) if !dice.one_in(8) => {
+            let value = match Prefix::new("/p/").unwrap().parse(&key) {
+                Ok(KeyKind::Pod(pod)) if !rng.one_in(8) => {
                     let registration = ServiceRegistration::new(pod.service_name(), pod.pod_name())
-                        .with_zone(format!("z{}", dice.roll(3)));
+                        .with_zone(format!("z{}", rng.below(3)));
                     let at =
                         |seconds| std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
                     let info = ServiceInfo::new(registration).unwrap();
                     let info = info.with_registered_at(at(created.get())).unwrap();
                     let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy];
-                    let status = status[usize::from(dice.one_in(2))];
+                    let status = status[usize::from(rng.one_in(2))];
                     values::encode(&info.with_health(status, at(self.revision)).unwrap())
                 }
                 _ => b"?".to_vec(),
             };
-            let pair = Pair {
+            let pair = KeyValue {
                 key,
                 value,
                 created,
@@ -112,18 +112,18 @@ impl Etcd {
                 version: 1 + self.pairs.get(name).map_or(0, |pair| pair.version),
             };
             self.pairs.insert(name.into(), pair.clone());
-            events.push(Event::Put(pair));
+            events.push(KeyEvent::Put(pair));
         }
         self.log.insert(self.revision, (events, self.pods()));
     }
 
-    fn compact(&mut self, dice: &mut Dice) {
-        self.compacted += dice.roll(self.revision - self.compacted + 1);
+    fn compact(&mut self, rng: &mut TestRng) {
+        self.compacted += rng.below(self.revision - self.compacted + 1);
     }
 }
 
 /// The server's side of a watch.
-struct Watch {
+struct FakeWatch {
     /// The next revision to send.
     next: u64,
     /// The revision at which it began.
@@ -131,13 +131,13 @@ struct Watch {
     trusted: bool,
 }
 
-struct Run {
-    dice: Dice,
-    etcd: Etcd,
-    backup: Etcd,
+struct Simulation {
+    rng: TestRng,
+    etcd: FakeEtcd,
+    backup: FakeEtcd,
     reducer: Reducer,
     store: MemoryStore,
-    watch: Option<Watch>,
+    watch: Option<FakeWatch>,
     /// For each pod in the store: epoch, create revision, incarnation.
     seen: HashMap<String, (u64, u64, Revision)>,
     lists: usize,
@@ -147,10 +147,10 @@ struct Run {
     last: (u64, EtcdRevision),
 }
 
-impl Run {
-    fn new(seed: u64) -> Run {
-        let mut dice = Dice(seed);
-        let mut etcd = Etcd {
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let mut rng = TestRng(seed);
+        let mut etcd = FakeEtcd {
             cluster: 1,
             term: 2,
             revision: 1,
@@ -158,15 +158,15 @@ impl Run {
             pairs: BTreeMap::new(),
             log: BTreeMap::new(),
         };
-        etcd.log.insert(1, (Vec::new(), Pods::new()));
-        for _ in 0..dice.roll(6) {
-            etcd.write(&mut dice);
+        etcd.log.insert(1, (Vec::new(), PodMap::new()));
+        for _ in 0..rng.below(6) {
+            etcd.write(&mut rng);
         }
-        Run {
+        Simulation {
             backup: etcd.clone(),
             etcd,
-            dice,
-            reducer: Reducer::new(Prefix::new("/p/").unwrap(), Aside::default()),
+            rng,
+            reducer: Reducer::new(Prefix::new("/p/").unwrap(), SetAsideKeys::default()),
             store: MemoryStore::new(),
             watch: None,
             seen: HashMap::new(),
@@ -177,15 +177,15 @@ impl Run {
     }
 
     fn commit(&mut self, commit: Commit) {
-        let Commit { revision, what } = commit;
+        let Commit { revision, content } = commit;
         let epoch = self.reducer.epoch();
-        let is_list = matches!(what, What::List { .. });
+        let is_list = matches!(content, CommitContent::List { .. });
         assert!(
             epoch > self.last.0 || revision > self.last.1 || is_list && revision == self.last.1
         );
         self.last = (epoch, revision);
         let before = self.store.revision();
-        Target::new(&self.store, "etcd").apply(what).unwrap();
+        Target::new(&self.store, "etcd").apply(content).unwrap();
         assert!(self.store.revision() <= before.next(), "one commit");
         // The copy equals etcd at that revision.
         let pods = &self.etcd.log[&revision.get()].1;
@@ -221,72 +221,74 @@ impl Run {
 
     /// Does one request, or one answer of the watch. Either may fail at any point.
     fn step(&mut self, faults: bool) {
-        match self.reducer.ask() {
-            Ask::List { from, at } => {
+        match self.reducer.next_request() {
+            EtcdRequest::List { from, at } => {
                 self.watch = None;
-                if faults && self.dice.one_in(12)
+                if faults && self.rng.one_in(12)
                     || at.is_some_and(|at| at.get() < self.etcd.compacted)
                 {
-                    return self.reducer.broken();
+                    return self.reducer.drop_partial_answers();
                 }
                 let revision = at.map_or(self.etcd.revision, EtcdRevision::get);
                 let pairs = self.pairs_at(revision);
-                let rest: Vec<Pair> = pairs.into_iter().filter(|pair| pair.key >= from).collect();
-                let limit = 1 + usize::try_from(self.dice.roll(4)).unwrap();
-                let mut page = Page {
+                let rest: Vec<KeyValue> =
+                    pairs.into_iter().filter(|pair| pair.key >= from).collect();
+                let limit = 1 + usize::try_from(self.rng.below(4)).unwrap();
+                let mut page = ListPage {
                     header: self.etcd.header(),
                     count: rest.len() as u64,
                     more: rest.len() > limit,
                     pairs: rest,
                 };
                 page.pairs.truncate(limit);
-                if faults && self.dice.one_in(15) {
+                if faults && self.rng.one_in(15) {
                     // A list that is empty by mistake.
-                    page = Page {
+                    page = ListPage {
                         count: 0,
                         more: false,
                         pairs: Vec::new(),
                         ..page
                     };
-                    if self.reducer.known.is_empty() && self.reducer.aside.len() == 0 {
+                    if self.reducer.known.is_empty() && self.reducer.set_aside.len() == 0 {
                         return;
                     }
                     if self.was_empty() {
                         return;
                     }
                 }
-                if let Ok(Some(commit)) = self.reducer.listed(page) {
+                if let Ok(Some(commit)) = self.reducer.on_page(page) {
                     self.lists += 1;
                     self.commit(commit);
                 }
             }
-            Ask::Prove { key, at } => {
+            EtcdRequest::Prove { key, at } => {
                 self.watch = None;
-                if faults && self.dice.one_in(6) {
-                    return self.reducer.broken();
+                if faults && self.rng.one_in(6) {
+                    return self.reducer.drop_partial_answers();
                 }
                 if at.get() < self.etcd.compacted {
-                    self.reducer.unproven(Why::Compacted);
+                    self.reducer.on_proof_refused(Why::Compacted);
                 } else if at.get() > self.etcd.revision {
-                    self.reducer.unproven(Why::OtherEtcd);
+                    self.reducer.on_proof_refused(Why::OtherEtcd);
                 } else {
                     let all = self.pairs_at(at.get());
                     let count = all.len() as u64;
                     let pairs = all.into_iter().filter(|pair| pair.key == key).collect();
                     let header = self.etcd.header();
                     let more = false;
-                    let proof = Page {
+                    let proof = ListPage {
                         header,
                         pairs,
                         count,
                         more,
                     };
-                    self.is_fooled = self.reducer.proven(&proof).is_ok() && !self.is_as(at.get());
+                    self.is_fooled =
+                        self.reducer.on_proof(&proof).is_ok() && !self.matches(at.get());
                 }
             }
-            Ask::Watch { from } => match self.watch.take() {
+            EtcdRequest::Watch { from } => match self.watch.take() {
                 None => self.begin(from.get()),
-                Some(watch) => self.tell(watch, faults),
+                Some(watch) => self.deliver(watch, faults),
             },
         }
     }
@@ -300,21 +302,21 @@ impl Run {
         listing.was_empty
     }
 
-    fn pairs_at(&self, revision: u64) -> Vec<Pair> {
+    fn pairs_at(&self, revision: u64) -> Vec<KeyValue> {
         let mut pairs = BTreeMap::new();
         for (_, (events, _)) in self.etcd.log.range(..=revision) {
             for event in events {
                 match event {
-                    Event::Put(pair) => drop(pairs.insert(pair.key.clone(), pair.clone())),
-                    Event::Delete { key, .. } => drop(pairs.remove(key)),
+                    KeyEvent::Put(pair) => drop(pairs.insert(pair.key.clone(), pair.clone())),
+                    KeyEvent::Delete { key, .. } => drop(pairs.remove(key)),
                 }
             }
         }
         pairs.into_values().collect()
     }
 
-    fn tell_one(&mut self, message: Message, trusted: bool) -> bool {
-        let outcome = self.reducer.told(message, trusted);
+    fn deliver_one(&mut self, message: WatchMessage, trusted: bool) -> bool {
+        let outcome = self.reducer.on_message(message, trusted);
         for commit in outcome.commits {
             self.commit(commit);
         }
@@ -322,7 +324,7 @@ impl Run {
     }
 
     fn begin(&mut self, from: u64) {
-        let created = Message {
+        let created = WatchMessage {
             header: self.etcd.header(),
             created: true,
             canceled: (from < self.etcd.compacted).then(|| "compacted".into()),
@@ -332,50 +334,50 @@ impl Run {
                 0
             }
             .into(),
-            ..Message::default()
+            ..WatchMessage::default()
         };
-        let goes_on = self.tell_one(created, false);
+        let goes_on = self.deliver_one(created, false);
         // It may begin with changes that are already known.
-        let early = self.dice.roll(3).min(from - self.etcd.compacted.min(from));
-        let (next, trusted) = (from - early, self.dice.one_in(2));
-        self.watch = goes_on.then_some(Watch {
+        let early = self.rng.below(3).min(from - self.etcd.compacted.min(from));
+        let (next, trusted) = (from - early, self.rng.one_in(2));
+        self.watch = goes_on.then_some(FakeWatch {
             next,
             start: next,
             trusted,
         });
     }
 
-    fn tell(&mut self, mut watch: Watch, faults: bool) {
+    fn deliver(&mut self, mut watch: FakeWatch, faults: bool) {
         let header = self.etcd.header();
         let is_behind = watch.next <= self.etcd.revision;
         if is_behind && watch.next < self.etcd.compacted {
             let compacted = self.etcd.compacted.into();
-            let message = Message {
+            let message = WatchMessage {
                 header,
                 compacted,
                 canceled: Some(String::new()),
-                ..Message::default()
+                ..WatchMessage::default()
             };
-            assert!(!self.tell_one(message, watch.trusted));
+            assert!(!self.deliver_one(message, watch.trusted));
             return;
         }
-        if faults && self.dice.one_in(10) {
-            if self.dice.one_in(2) {
+        if faults && self.rng.one_in(10) {
+            if self.rng.one_in(2) {
                 let canceled = Some("no leader".into());
-                self.tell_one(
-                    Message {
+                self.deliver_one(
+                    WatchMessage {
                         header,
                         canceled,
-                        ..Message::default()
+                        ..WatchMessage::default()
                     },
                     watch.trusted,
                 );
             } else {
-                self.reducer.broken();
+                self.reducer.drop_partial_answers();
             }
             return;
         }
-        if self.dice.one_in(3) {
+        if self.rng.one_in(3) {
             // Old servers report progress that runs ahead; new ones report the truth.
             let revision = if watch.trusted {
                 watch.next.saturating_sub(1)
@@ -386,10 +388,10 @@ impl Run {
                 revision: revision.into(),
                 ..header
             };
-            self.tell_one(
-                Message {
+            self.deliver_one(
+                WatchMessage {
                     header,
-                    ..Message::default()
+                    ..WatchMessage::default()
                 },
                 watch.trusted,
             );
@@ -398,14 +400,14 @@ impl Run {
             self.watch = Some(watch);
             return;
         }
-        let until = self.etcd.revision.min(watch.next + self.dice.roll(4));
+        let until = self.etcd.revision.min(watch.next + self.rng.below(4));
         let mut events = Vec::new();
         for (revision, (happened, _)) in self.etcd.log.range(watch.next..=until) {
             // etcd#19179: a watch that begins at the revision of a compaction does not deliver the
             // deletions of that revision. (A watch that is exactly there during the compaction
             // loses them as well, and nothing shows that.)
-            let is_lost = |event: &Event| {
-                matches!(event, Event::Delete { .. })
+            let is_lost = |event: &KeyEvent| {
+                matches!(event, KeyEvent::Delete { .. })
                     && *revision == self.etcd.compacted
                     && *revision == watch.start
             };
@@ -413,28 +415,28 @@ impl Run {
         }
         watch.next = until + 1;
         while !events.is_empty() {
-            let cut = 1 + usize::try_from(self.dice.roll(events.len() as u64)).unwrap();
+            let cut = 1 + usize::try_from(self.rng.below(events.len() as u64)).unwrap();
             let rest = events.split_off(cut);
             let fragment = !rest.is_empty();
-            let message = Message {
+            let message = WatchMessage {
                 header,
                 fragment,
                 events,
-                ..Message::default()
+                ..WatchMessage::default()
             };
-            if !self.tell_one(message, watch.trusted) {
+            if !self.deliver_one(message, watch.trusted) {
                 return;
             }
             events = rest;
-            if faults && fragment && self.dice.one_in(8) {
-                return self.reducer.broken();
+            if faults && fragment && self.rng.one_in(8) {
+                return self.reducer.drop_partial_answers();
             }
         }
         self.watch = Some(watch);
     }
 
     /// Returns whether the copy equals etcd at `revision`.
-    fn is_as(&self, revision: u64) -> bool {
+    fn matches(&self, revision: u64) -> bool {
         let copy = self.store.get_all_services().unwrap();
         let pods = &self.etcd.log[&revision].1;
         let is_same = |pod: &ServiceInfo| {
@@ -450,11 +452,11 @@ impl Run {
             if self.is_fooled {
                 return None;
             }
-            match self.dice.roll(20) {
-                0..6 => self.etcd.write(&mut self.dice),
-                6 if self.dice.one_in(3) => self.etcd.compact(&mut self.dice),
-                7 if self.dice.one_in(6) => self.backup = self.etcd.clone(),
-                8 if self.dice.one_in(8) => self.restore(),
+            match self.rng.below(20) {
+                0..6 => self.etcd.write(&mut self.rng),
+                6 if self.rng.one_in(3) => self.etcd.compact(&mut self.rng),
+                7 if self.rng.one_in(6) => self.backup = self.etcd.clone(),
+                8 if self.rng.one_in(8) => self.restore(),
                 _ => self.step(true),
             }
         }
@@ -469,7 +471,7 @@ impl Run {
                 .as_ref()
                 .is_some_and(|watch| watch.next > self.etcd.revision)
         );
-        assert!(self.is_as(self.etcd.revision));
+        assert!(self.matches(self.etcd.revision));
         Some(self.lists)
     }
 
@@ -478,12 +480,12 @@ impl Run {
     fn restore(&mut self) {
         let cluster = self.etcd.cluster;
         self.etcd = self.backup.clone();
-        self.etcd.cluster = cluster + u64::from(self.dice.one_in(3));
-        for _ in 0..self.dice.roll(20) {
-            self.etcd.write(&mut self.dice);
+        self.etcd.cluster = cluster + u64::from(self.rng.one_in(3));
+        for _ in 0..self.rng.below(20) {
+            self.etcd.write(&mut self.rng);
         }
         self.watch = None;
-        self.reducer.broken();
+        self.reducer.drop_partial_answers();
         self.backup = self.etcd.clone();
     }
 }
@@ -497,7 +499,7 @@ fn any_history_in_any_pieces_converges() {
     let base = seed.unwrap_or_else(|| RandomState::new().hash_one(0));
     let (mut lists, mut fooled) = (0, 0);
     for seed in base..base.saturating_add(400) {
-        let run = std::panic::catch_unwind(|| Run::new(seed).run());
+        let run = std::panic::catch_unwind(|| Simulation::new(seed).run());
         match run.unwrap_or_else(|_| panic!("seed {seed}")) {
             Some(count) => lists += count,
             None => fooled += 1,

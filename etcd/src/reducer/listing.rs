@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use service_registry::{ServiceInfo, ServiceKey};
 
-use super::{Ask, Known, hash_of};
+use super::{EtcdRequest, KeyState, hash_of};
 use crate::EtcdRevision;
-use crate::keys::{Place, Prefix};
-use crate::message::{Header, Page, Pair};
+use crate::keys::{KeyKind, Prefix};
+use crate::message::{Header, KeyValue, ListPage};
 use crate::values::{self, Unreadable};
 
 /// The pages so far, all at the revision of the first one.
@@ -16,8 +16,8 @@ pub(super) struct Listing {
     first: Option<Header>,
     /// The number of pairs still to come; `None` before the first page.
     rest: Option<u64>,
-    pods: Vec<(ServiceInfo, Known)>,
-    aside: BTreeMap<Vec<u8>, Unreadable>,
+    pods: Vec<(ServiceInfo, KeyState)>,
+    set_aside: BTreeMap<Vec<u8>, Unreadable>,
     /// The pod that changed last: its revision, its key, and the hash of its value.
     newest: Option<(EtcdRevision, ServiceKey, u64)>,
     has_marker: bool,
@@ -26,10 +26,10 @@ pub(super) struct Listing {
 }
 
 /// A complete list.
-pub(super) struct Listed {
+pub(super) struct CompleteList {
     pub(super) header: Header,
-    pub(super) pods: Vec<(ServiceInfo, Known)>,
-    pub(super) aside: BTreeMap<Vec<u8>, Unreadable>,
+    pub(super) pods: Vec<(ServiceInfo, KeyState)>,
+    pub(super) set_aside: BTreeMap<Vec<u8>, Unreadable>,
     pub(super) newest: Option<(ServiceKey, u64)>,
     pub(super) has_marker: bool,
 }
@@ -41,15 +41,15 @@ impl Listing {
             first: None,
             rest: None,
             pods: Vec::new(),
-            aside: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
             newest: None,
             has_marker: false,
             was_empty: false,
         }
     }
 
-    pub(super) fn ask(&self) -> Ask {
-        Ask::List {
+    pub(super) fn next_request(&self) -> EtcdRequest {
+        EtcdRequest::List {
             from: self.from.clone(),
             at: self.first.map(|first| first.revision),
         }
@@ -57,12 +57,12 @@ impl Listing {
 
     /// Processes a page. `is_empty` says that nothing is known yet. Returns the list when it is
     /// complete.
-    pub(super) fn take(
+    pub(super) fn add_page(
         &mut self,
         prefix: &Prefix,
-        page: Page,
+        page: ListPage,
         is_empty: bool,
-    ) -> Result<Option<Listed>, &'static str> {
+    ) -> Result<Option<CompleteList>, &'static str> {
         let first = *self.first.get_or_insert(page.header);
         if first.revision == EtcdRevision::ZERO {
             return Err("a list is of no revision");
@@ -87,34 +87,34 @@ impl Listing {
             }
             self.from.clone_from(&pair.key);
             self.from.push(0);
-            self.pair(prefix, pair);
+            self.add_pair(prefix, pair);
         }
         if page.more {
             return Ok(None);
         }
-        let has_nothing = self.pods.is_empty() && self.aside.is_empty();
+        let has_nothing = self.pods.is_empty() && self.set_aside.is_empty();
         if has_nothing && !is_empty && !self.was_empty {
             *self = Listing::new(prefix);
             self.was_empty = true;
             return Ok(None);
         }
-        Ok(Some(Listed {
+        Ok(Some(CompleteList {
             header: first,
             pods: std::mem::take(&mut self.pods),
-            aside: std::mem::take(&mut self.aside),
+            set_aside: std::mem::take(&mut self.set_aside),
             newest: self.newest.take().map(|(_, key, hash)| (key, hash)),
             has_marker: self.has_marker,
         }))
     }
 
-    fn pair(&mut self, prefix: &Prefix, pair: Pair) {
-        let known = Known::of(&pair);
-        let read = match prefix.place(&pair.key) {
-            Ok(Place::Marker) => {
+    fn add_pair(&mut self, prefix: &Prefix, pair: KeyValue) {
+        let known = KeyState::of(&pair);
+        let read = match prefix.parse(&pair.key) {
+            Ok(KeyKind::Marker) => {
                 self.has_marker = true;
                 return;
             }
-            Ok(Place::Pod(pod)) => values::decode(&pod, &pair.value),
+            Ok(KeyKind::Pod(pod)) => values::decode(&pod, &pair.value),
             Err(bad) => Err(Unreadable::Key(bad)),
         };
         match read {
@@ -128,7 +128,7 @@ impl Listing {
                 self.pods.push((pod, known));
             }
             Err(reason) => {
-                self.aside.insert(pair.key, reason);
+                self.set_aside.insert(pair.key, reason);
             }
         }
     }

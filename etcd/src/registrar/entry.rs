@@ -9,12 +9,12 @@ use service_registry::{Provider, ServiceInfo, ServiceKey, ServiceStatus};
 
 use tokio::time::{sleep, timeout};
 
-use crate::call::until_answered;
+use crate::call::retry;
 use crate::keys::Prefix;
 use crate::{Error, EtcdRevision, values, wire};
 
 /// The key of a pod in etcd, and the client with which to access it.
-pub(super) struct Entry {
+pub(super) struct PodEntry {
     pub(super) client: Client,
     pub(super) key: String,
     pub(super) naming: Option<String>,
@@ -24,11 +24,11 @@ pub(super) struct Entry {
 
 /// The outcome of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum TxnOutcome {
     /// The precondition held, and the transaction was committed at this revision.
     Done(EtcdRevision),
     /// The key does not exist.
-    Nothing,
+    Absent,
     /// The key does not satisfy the precondition; its lease and revisions.
     Other {
         lease: i64,
@@ -61,12 +61,12 @@ fn address(provider: &Provider) -> String {
     }
 }
 
-impl Entry {
+impl PodEntry {
     /// Takes a new lease.
     pub(super) async fn grant(&self) -> Result<i64, Error> {
         let seconds = i64::try_from(self.ttl.as_secs()).unwrap_or(i64::MAX);
         let lease = self.client.lease_client();
-        let granted = until_answered(self.patience, || {
+        let granted = retry(self.patience, || {
             let mut lease = lease.clone();
             async move { lease.grant(seconds, None).await }
         });
@@ -119,29 +119,32 @@ impl Entry {
     }
 
     /// Writes the key if it does not exist.
-    pub(super) async fn create(&self, info: &ServiceInfo, lease: i64) -> Result<Found, Error> {
+    pub(super) async fn create(&self, info: &ServiceInfo, lease: i64) -> Result<TxnOutcome, Error> {
         let free = Compare::create_revision(self.key.as_str(), CompareOp::Equal, 0);
         self.change(free, self.puts(info, lease)).await
     }
 
     /// Writes the key if it has the lease `lease`.
-    pub(super) async fn update(&self, info: &ServiceInfo, lease: i64) -> Result<Found, Error> {
+    pub(super) async fn update(&self, info: &ServiceInfo, lease: i64) -> Result<TxnOutcome, Error> {
         self.change(self.is_of(lease), self.puts(info, lease)).await
     }
 
     /// Removes the key if it has the lease `lease`.
-    pub(super) async fn remove(&self, lease: i64) -> Result<Found, Error> {
+    pub(super) async fn remove(&self, lease: i64) -> Result<TxnOutcome, Error> {
         self.change(self.is_of(lease), self.deletes()).await
     }
 
     /// Removes the key if it has not changed since `modified`.
-    pub(super) async fn remove_unchanged(&self, modified: EtcdRevision) -> Result<Found, Error> {
+    pub(super) async fn remove_unchanged(
+        &self,
+        modified: EtcdRevision,
+    ) -> Result<TxnOutcome, Error> {
         let same = Compare::mod_revision(self.key.as_str(), CompareOp::Equal, modified.to_wire());
         self.change(same, self.deletes()).await
     }
 
     /// Checks whether the key has the lease `lease`.
-    pub(super) async fn look(&self, lease: i64) -> Result<Found, Error> {
+    pub(super) async fn check_lease(&self, lease: i64) -> Result<TxnOutcome, Error> {
         self.change(self.is_of(lease), Vec::new()).await
     }
 
@@ -179,38 +182,38 @@ impl Entry {
         keys.map(|key| TxnOp::delete(key.as_str(), None)).collect()
     }
 
-    async fn change(&self, compare: Compare, then: Vec<TxnOp>) -> Result<Found, Error> {
-        let look = TxnOp::get(self.key.as_str(), None);
-        let txn = Txn::new().when([compare]).and_then(then).or_else([look]);
+    async fn change(&self, compare: Compare, then: Vec<TxnOp>) -> Result<TxnOutcome, Error> {
+        let get = TxnOp::get(self.key.as_str(), None);
+        let txn = Txn::new().when([compare]).and_then(then).or_else([get]);
         let kv = self.client.kv_client();
-        let answer = until_answered(self.patience, || {
+        let answer = retry(self.patience, || {
             let (mut kv, txn) = (kv.clone(), txn.clone());
             async move { kv.txn(txn).await }
         });
         match answer.await {
-            Ok(answer) => Ok(found(&answer)),
-            Err(Error::Etcd(error)) if is_lease_not_found(&error) => Ok(Found::NoLease),
+            Ok(answer) => Ok(outcome(&answer)),
+            Err(Error::Etcd(error)) if is_lease_not_found(&error) => Ok(TxnOutcome::NoLease),
             Err(error) => Err(error),
         }
     }
 }
 
-fn found(answer: &TxnResponse) -> Found {
+fn outcome(answer: &TxnResponse) -> TxnOutcome {
     if answer.succeeded() {
-        return Found::Done(wire::header(answer.header()).revision);
+        return TxnOutcome::Done(wire::header(answer.header()).revision);
     }
     for response in answer.op_responses() {
         if let TxnOpResponse::Get(got) = response
             && let Some(kv) = got.kvs().first()
         {
-            return Found::Other {
+            return TxnOutcome::Other {
                 lease: kv.lease(),
                 created: EtcdRevision::from_wire(kv.create_revision()),
                 modified: EtcdRevision::from_wire(kv.mod_revision()),
             };
         }
     }
-    Found::Nothing
+    TxnOutcome::Absent
 }
 
 /// Compares the numeric gRPC code.

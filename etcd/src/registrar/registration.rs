@@ -8,7 +8,7 @@ use service_registry::{ServiceInfo, ServiceKey, ServiceStatus};
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 
-use super::entry::{Entry, Found};
+use super::entry::{PodEntry, TxnOutcome};
 use super::keeper;
 use crate::{Error, EtcdRevision};
 
@@ -35,46 +35,46 @@ pub enum RegistrationState {
 /// process dies. [`deregister`](Self::deregister) removes the pod at once.
 #[must_use = "dropped, it is not kept alive"]
 pub struct Registration {
-    inner: Arc<Inner>,
+    inner: Arc<RegistrationInner>,
     key: ServiceKey,
     task: AbortHandle,
 }
 
-pub(super) struct Inner {
-    pub(super) entry: Entry,
+pub(super) struct RegistrationInner {
+    pub(super) entry: PodEntry,
     /// A writer locks this until etcd answers.
-    pub(super) held: Mutex<Held>,
+    pub(super) leased: Mutex<LeasedPod>,
     pub(super) state: watch::Sender<RegistrationState>,
 }
 
-pub(super) struct Held {
+pub(super) struct LeasedPod {
     pub(super) info: ServiceInfo,
     pub(super) lease: i64,
     /// Our earlier leases: a key with one of them is ours.
-    pub(super) before: Vec<i64>,
+    pub(super) earlier_leases: Vec<i64>,
 }
 
-impl Held {
+impl LeasedPod {
     /// Returns whether a key with `lease` may be removed to make room for ours.
     fn may_remove(&self, lease: i64, takes_over: bool) -> bool {
-        takes_over || self.before.contains(&lease)
+        takes_over || self.earlier_leases.contains(&lease)
     }
 }
 
 impl Registration {
-    pub(super) async fn begin(entry: Entry, info: ServiceInfo) -> Result<Registration, Error> {
+    pub(super) async fn begin(entry: PodEntry, info: ServiceInfo) -> Result<Registration, Error> {
         let key = info.key().clone();
         let lease = entry.grant().await?;
-        let before = Vec::new();
-        let mut held = Held {
+        let earlier_leases = Vec::new();
+        let mut leased = LeasedPod {
             info,
             lease,
-            before,
+            earlier_leases,
         };
-        let revision = entry.establish(&mut held, true).await?;
-        let inner = Arc::new(Inner {
+        let revision = entry.establish(&mut leased, true).await?;
+        let inner = Arc::new(RegistrationInner {
             entry,
-            held: Mutex::new(held),
+            leased: Mutex::new(leased),
             state: watch::Sender::new(RegistrationState::Registered(revision)),
         });
         let task = tokio::spawn(keeper::run(inner.clone())).abort_handle();
@@ -125,20 +125,20 @@ impl Registration {
     /// before 1970.
     pub async fn set_health(&self, status: ServiceStatus) -> Result<EtcdRevision, Error> {
         let inner = &*self.inner;
-        let mut held = inner.held.lock().await;
+        let mut leased = inner.leased.lock().await;
         if self.is_over() {
             return Err(Error::Superseded);
         }
         // If the clock steps back, this check must still be later than the previous one.
         let now = SystemTime::now();
-        let now = held
+        let now = leased
             .info
             .last_health_check()
             .map_or(now, |last| last.max(now));
-        held.info = held.info.with_health(status, now)?;
-        match inner.entry.update(&held.info, held.lease).await? {
-            Found::Done(revision) => Ok(revision),
-            _ => inner.restore(&mut held).await,
+        leased.info = leased.info.with_health(status, now)?;
+        match inner.entry.update(&leased.info, leased.lease).await? {
+            TxnOutcome::Done(revision) => Ok(revision),
+            _ => inner.restore(&mut leased).await,
         }
     }
 
@@ -158,23 +158,23 @@ impl Registration {
     /// [`Etcd`](Error::Etcd) if etcd refuses.
     pub async fn deregister(self) -> Result<EtcdRevision, Error> {
         let inner = &*self.inner;
-        let held = inner.held.lock().await;
+        let leased = inner.leased.lock().await;
         self.task.abort();
         inner.state.send_replace(RegistrationState::Ended);
-        let removed = inner.entry.remove(held.lease).await?;
-        inner.entry.revoke(held.lease).await;
+        let removed = inner.entry.remove(leased.lease).await?;
+        inner.entry.revoke(leased.lease).await;
         match removed {
-            Found::Done(revision) => Ok(revision),
+            TxnOutcome::Done(revision) => Ok(revision),
             _ => Err(Error::Superseded),
         }
     }
 }
 
-impl Inner {
+impl RegistrationInner {
     /// Registers the pod again if its key or its lease is gone. Changes nothing in etcd if another
     /// process has taken the key.
-    pub(super) async fn restore(&self, held: &mut Held) -> Result<EtcdRevision, Error> {
-        match self.entry.establish(held, false).await {
+    pub(super) async fn restore(&self, leased: &mut LeasedPod) -> Result<EtcdRevision, Error> {
+        match self.entry.establish(leased, false).await {
             Ok(revision) => {
                 self.state
                     .send_replace(RegistrationState::Registered(revision));
@@ -182,7 +182,7 @@ impl Inner {
             }
             Err(Error::Superseded) => {
                 self.state.send_replace(RegistrationState::Superseded);
-                self.entry.revoke(held.lease).await;
+                self.entry.revoke(leased.lease).await;
                 Err(Error::Superseded)
             }
             Err(error) => Err(error),
@@ -190,28 +190,36 @@ impl Inner {
     }
 }
 
-impl Entry {
+impl PodEntry {
     /// Creates the key as ours, with new leases as needed. If `takes_over`, first removes an
     /// existing registration.
-    async fn establish(&self, held: &mut Held, takes_over: bool) -> Result<EtcdRevision, Error> {
+    async fn establish(
+        &self,
+        leased: &mut LeasedPod,
+        takes_over: bool,
+    ) -> Result<EtcdRevision, Error> {
         loop {
-            match self.create(&held.info, held.lease).await? {
-                Found::Done(revision) => return Ok(revision),
+            match self.create(&leased.info, leased.lease).await? {
+                TxnOutcome::Done(revision) => return Ok(revision),
                 // An earlier answer was lost: the key is already ours.
-                Found::Other { lease, created, .. } if lease == held.lease => return Ok(created),
-                Found::Other {
+                TxnOutcome::Other { lease, created, .. } if lease == leased.lease => {
+                    return Ok(created);
+                }
+                TxnOutcome::Other {
                     lease, modified, ..
-                } if held.may_remove(lease, takes_over) => {
+                } if leased.may_remove(lease, takes_over) => {
                     self.remove_unchanged(modified).await?;
                 }
-                Found::Other { .. } => return Err(Error::Superseded),
+                TxnOutcome::Other { .. } => return Err(Error::Superseded),
                 // The key disappeared between the two operations.
-                Found::Nothing => {}
-                Found::NoLease => {
+                TxnOutcome::Absent => {}
+                TxnOutcome::NoLease => {
                     let lease = self.grant().await?;
-                    held.before.push(std::mem::replace(&mut held.lease, lease));
-                    let many = held.before.len().saturating_sub(16);
-                    held.before.drain(..many);
+                    leased
+                        .earlier_leases
+                        .push(std::mem::replace(&mut leased.lease, lease));
+                    let many = leased.earlier_leases.len().saturating_sub(16);
+                    leased.earlier_leases.drain(..many);
                 }
             }
         }

@@ -8,11 +8,11 @@ use etcd_client::Client;
 use service_registry::{RegistryStore, ServiceInfo, ServiceRegistration};
 
 use super::Replica;
-use super::drive::Driver;
-use super::status::Shared;
+use super::drive::ReplicaDriver;
+use super::status::ReplicaState;
 use crate::Error;
-use crate::aside::Aside;
 use crate::keys::Prefix;
+use crate::set_aside::SetAsideKeys;
 
 /// Practically forever, but still safe to add to the current time.
 const LONG: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -92,10 +92,10 @@ impl Builder {
         let prefix = Prefix::new(self.prefix.as_str())?;
         ServiceInfo::new(ServiceRegistration::new("any", "any"))?.with_source(&self.source)?;
         store.ping()?;
-        let aside = Aside::default();
-        let shared = Arc::new(Shared::new(aside.clone()));
+        let set_aside = SetAsideKeys::default();
+        let shared = Arc::new(ReplicaState::new(set_aside.clone()));
         let (client, patience) = (self.client.clone(), self.patience);
-        let driver = Driver::new(self, prefix.clone(), store, shared.clone(), aside);
+        let driver = ReplicaDriver::new(self, prefix.clone(), store, shared.clone(), set_aside);
         let task = tokio::spawn(driver.run()).abort_handle();
         Ok(Replica {
             shared,

@@ -12,17 +12,17 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::builder::Builder;
-use super::status::Shared;
+use super::status::ReplicaState;
 use crate::EtcdRevision;
-use crate::apply::{Applied, Target};
-use crate::aside::Aside;
+use crate::apply::{ApplyOutcome, Target};
 use crate::backoff::Backoff;
-use crate::call::{disconnected, no_answer, of_another_time, once};
+use crate::call::{disconnected, no_answer, once, revision_error};
 use crate::keys::Prefix;
-use crate::message::{Message, Page};
-use crate::reducer::{Ask, Commit, Reducer, What};
+use crate::message::{ListPage, WatchMessage};
+use crate::reducer::{Commit, CommitContent, EtcdRequest, Reducer};
+use crate::set_aside::SetAsideKeys;
 use crate::state::Why;
-use crate::version::tells_progress_in_order;
+use crate::version::reports_progress_in_order;
 use crate::wire;
 
 /// The target size of a page of a list, in bytes and in keys. With each page etcd counts all keys
@@ -33,14 +33,14 @@ const SMALLEST_PAGE: usize = 64 << 10;
 const PAGE_KEYS: usize = 1 << 15;
 const FIRST_KEYS: usize = 256;
 /// How many keys are decoded before the task yields.
-const PART: usize = 1_024;
+const KEYS_PER_PART: usize = 1_024;
 
-pub(super) struct Driver<S> {
+pub(super) struct ReplicaDriver<S> {
     client: Client,
     prefix: Prefix,
     reducer: Reducer,
     target: Arc<Target<S>>,
-    shared: Arc<Shared>,
+    shared: Arc<ReplicaState>,
     heartbeat: Duration,
     patience: Duration,
     backoff: Backoff,
@@ -49,15 +49,15 @@ pub(super) struct Driver<S> {
     /// The number of keys to request per page.
     limit: usize,
     /// The next page, if the reducer asks for it. It is fetched while the previous one is decoded.
-    ahead: Option<Ahead>,
+    prefetched: Option<PrefetchedPage>,
     /// When the watch last showed a sign of life.
     alive: Instant,
 }
 
-struct Ahead {
+struct PrefetchedPage {
     from: Vec<u8>,
     at: Option<EtcdRevision>,
-    page: Task<Result<Page, Why>>,
+    page: Task<Result<ListPage, Why>>,
 }
 
 /// A task that is aborted when this is dropped.
@@ -70,26 +70,26 @@ impl<T> Drop for Task<T> {
 }
 
 /// Notifies the handle when the task ends, for any reason.
-struct Ending(Arc<Shared>);
+struct EndGuard(Arc<ReplicaState>);
 
-impl Drop for Ending {
+impl Drop for EndGuard {
     fn drop(&mut self) {
         self.0.end(Why::Stopped);
     }
 }
 
-impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
+impl<S: RegistryStore + Send + Sync + 'static> ReplicaDriver<S> {
     pub(super) fn new(
         options: Builder,
         prefix: Prefix,
         store: S,
-        shared: Arc<Shared>,
-        aside: Aside,
-    ) -> Driver<S> {
+        shared: Arc<ReplicaState>,
+        set_aside: SetAsideKeys,
+    ) -> ReplicaDriver<S> {
         let most = options.longest_wait;
-        Driver {
+        ReplicaDriver {
             client: options.client,
-            reducer: Reducer::new(prefix.clone(), aside),
+            reducer: Reducer::new(prefix.clone(), set_aside),
             prefix,
             target: Arc::new(Target::new(store, options.source)),
             shared,
@@ -98,19 +98,19 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             backoff: Backoff::new(most / 100, most),
             page: PAGE,
             limit: FIRST_KEYS,
-            ahead: None,
+            prefetched: None,
             alive: Instant::now(),
         }
     }
 
     /// Runs until the store is closed, or the task is aborted.
     pub(super) async fn run(mut self) {
-        let ending = Ending(self.shared.clone());
+        let ending = EndGuard(self.shared.clone());
         loop {
-            let done = match self.reducer.ask() {
-                Ask::List { from, at } => self.list(from, at).await,
-                Ask::Prove { key, at } => self.prove(key, at).await,
-                Ask::Watch { from } => self.watch(from).await,
+            let done = match self.reducer.next_request() {
+                EtcdRequest::List { from, at } => self.list(from, at).await,
+                EtcdRequest::Prove { key, at } => self.prove(key, at).await,
+                EtcdRequest::Watch { from } => self.watch(from).await,
             };
             match done {
                 Ok(()) => {}
@@ -119,8 +119,8 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
                     break;
                 }
                 Err(why) => {
-                    self.reducer.broken();
-                    self.shared.trust(None);
+                    self.reducer.drop_partial_answers();
+                    self.shared.set_trusted(None);
                     self.shared.stale(self.alive, &why);
                     sleep(self.backoff.next()).await;
                 }
@@ -137,9 +137,9 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
     }
 
     async fn list(&mut self, from: Vec<u8>, at: Option<EtcdRevision>) -> Result<(), Why> {
-        let page = match self.ahead.take() {
-            Some(ahead) if (&ahead.from, ahead.at) == (&from, at) => {
-                let mut page = ahead.page;
+        let page = match self.prefetched.take() {
+            Some(prefetched) if (&prefetched.from, prefetched.at) == (&from, at) => {
+                let mut page = prefetched.page;
                 let page = (&mut page.0).await;
                 page.map_err(|error| Why::Disconnected(error.to_string()))?
             }
@@ -162,10 +162,10 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
             let from = [&*last.key, &[0]].concat();
             let at = at.or(Some(page.header.revision));
             let page = Task(tokio::spawn(self.page(from.clone(), at)));
-            self.ahead = Some(Ahead { from, at, page });
+            self.prefetched = Some(PrefetchedPage { from, at, page });
         }
         for part in parts(page) {
-            if let Some(commit) = self.reducer.listed(part)? {
+            if let Some(commit) = self.reducer.on_page(part)? {
                 self.page = PAGE;
                 self.commit(commit).await?;
                 self.shared.counts.lists.fetch_add(1, Relaxed);
@@ -180,7 +180,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         &self,
         from: Vec<u8>,
         at: Option<EtcdRevision>,
-    ) -> impl Future<Output = Result<Page, Why>> + Send + use<S> {
+    ) -> impl Future<Output = Result<ListPage, Why>> + Send + use<S> {
         let mut options = GetOptions::new()
             .with_range(self.end_of_range())
             .with_limit(i64::try_from(self.limit).unwrap_or(i64::MAX));
@@ -212,15 +212,15 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         let asked = timeout(self.patience, async {
             let page = wire::page(kv.get(key, Some(options)).await?);
             let all = wire::page(kv.get(self.prefix.as_str(), Some(all)).await?);
-            Ok(Page {
+            Ok(ListPage {
                 count: all.count,
                 ..page
             })
         });
         match asked.await {
-            Ok(Ok(page)) => self.reducer.proven(&page),
-            Ok(Err(error)) => Err(match of_another_time(&error) {
-                Some(why) => self.reducer.unproven(why),
+            Ok(Ok(page)) => self.reducer.on_proof(&page),
+            Ok(Err(error)) => Err(match revision_error(&error) {
+                Some(why) => self.reducer.on_proof_refused(why),
                 None => disconnected(&error),
             }),
             Err(_) => Err(no_answer()),
@@ -229,17 +229,17 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
 
     /// Applies one commit to the store, and then reports its revision.
     async fn commit(&mut self, commit: Commit) -> Result<(), Why> {
-        let Commit { revision, what } = commit;
-        let applied = match what {
+        let Commit { revision, content } = commit;
+        let applied = match content {
             // The time grows with the number of pods.
-            What::List { .. } => {
+            CommitContent::List { .. } => {
                 let target = self.target.clone();
-                let applied = tokio::task::spawn_blocking(move || target.apply(what)).await;
+                let applied = tokio::task::spawn_blocking(move || target.apply(content)).await;
                 applied.map_err(|panic| Why::Store(panic.to_string()))?
             }
-            What::Changes(_) => self.target.apply(what),
+            CommitContent::Changes(_) => self.target.apply(content),
         };
-        let Applied { skipped } =
+        let ApplyOutcome { skipped } =
             applied.map_err(|error: StoreError| Why::Store(error.to_string()))?;
         let counts = &self.shared.counts;
         counts.skipped.fetch_add(skipped as u64, Relaxed);
@@ -267,7 +267,7 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         let (member, of_member) = tokio::sync::oneshot::channel();
         let mut member = Some(member);
         let mut trust = pin!(is_trusted(self.client.clone(), of_member));
-        let mut knows = false;
+        let mut is_known = false;
         let mut asked = false;
         let mut due = Instant::now() + self.heartbeat;
         loop {
@@ -279,15 +279,15 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
                     if let Some(member) = member.take() {
                         let _ = member.send(message.header.member);
                     }
-                    self.told(message, trusted).await?;
+                    self.handle_message(message, trusted).await?;
                     (asked, due) = (false, Instant::now() + self.heartbeat);
                     tokio::task::consume_budget().await;
                 }
-                is_trusted = &mut trust, if !knows => {
-                    (knows, trusted) = (true, is_trusted);
-                    self.shared.trust(Some(trusted));
+                is_trusted = &mut trust, if !is_known => {
+                    (is_known, trusted) = (true, is_trusted);
+                    self.shared.set_trusted(Some(trusted));
                 }
-                () = self.shared.poke.notified() => {
+                () = self.shared.progress_wanted.notified() => {
                     // If there is no room, earlier progress requests are still on their way.
                     let _ = timeout(Duration::ZERO, requests.request_progress()).await;
                 }
@@ -302,10 +302,10 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
         }
     }
 
-    async fn told(&mut self, message: Message, trusted: bool) -> Result<(), Why> {
+    async fn handle_message(&mut self, message: WatchMessage, trusted: bool) -> Result<(), Why> {
         self.alive = Instant::now();
         let (created, ends) = (message.created, message.canceled.is_some());
-        let outcome = self.reducer.told(message, trusted);
+        let outcome = self.reducer.on_message(message, trusted);
         for commit in outcome.commits {
             self.commit(commit).await?;
             // One answer may have thousands of commits.
@@ -326,8 +326,8 @@ impl<S: RegistryStore + Send + Sync + 'static> Driver<S> {
 }
 
 /// Splits a page into smaller ones.
-fn parts(page: Page) -> impl Iterator<Item = Page> {
-    let Page {
+fn parts(page: ListPage) -> impl Iterator<Item = ListPage> {
+    let ListPage {
         header,
         pairs,
         mut count,
@@ -336,7 +336,7 @@ fn parts(page: Page) -> impl Iterator<Item = Page> {
     let mut pairs = pairs.into_iter();
     let mut is_first = true;
     std::iter::from_fn(move || {
-        let part: Vec<_> = pairs.by_ref().take(PART).collect();
+        let part: Vec<_> = pairs.by_ref().take(KEYS_PER_PART).collect();
         // A page without pairs is one part.
         if part.is_empty() && !std::mem::take(&mut is_first) {
             return None;
@@ -345,7 +345,7 @@ fn parts(page: Page) -> impl Iterator<Item = Page> {
         let before = count;
         count = count.saturating_sub(part.len() as u64);
         let more = more || pairs.len() > 0;
-        Some(Page {
+        Some(ListPage {
             header,
             pairs: part,
             count: before,
@@ -372,7 +372,7 @@ async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>)
             continue;
         };
         if wire::header(status.header()).member == member {
-            return tells_progress_in_order(status.version());
+            return reports_progress_in_order(status.version());
         }
     }
     false
@@ -381,33 +381,39 @@ async fn is_trusted(client: Client, member: tokio::sync::oneshot::Receiver<u64>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Header, Pair};
+    use crate::message::{Header, KeyValue};
 
     #[test]
     fn a_page_in_parts_is_the_same_page() {
-        for (len, left) in [(0, 0), (1, 0), (PART, 3), (PART + 1, 0), (3 * PART, 9)] {
-            let pair = |at: usize| Pair {
+        for (len, left) in [
+            (0, 0),
+            (1, 0),
+            (KEYS_PER_PART, 3),
+            (KEYS_PER_PART + 1, 0),
+            (3 * KEYS_PER_PART, 9),
+        ] {
+            let pair = |at: usize| KeyValue {
                 key: at.to_be_bytes().into(),
                 value: Vec::new(),
                 created: 1.into(),
                 modified: 1.into(),
                 version: 1,
             };
-            let page = Page {
+            let page = ListPage {
                 header: Header::default(),
                 pairs: (0..len).map(pair).collect(),
                 count: (len + left) as u64,
                 more: left > 0,
             };
-            let parts: Vec<Page> = parts(page.clone()).collect();
-            assert_eq!(parts.len(), len.div_ceil(PART).max(1));
+            let parts: Vec<ListPage> = parts(page.clone()).collect();
+            assert_eq!(parts.len(), len.div_ceil(KEYS_PER_PART).max(1));
             let mut rest = page.count;
             for (at, part) in parts.iter().enumerate() {
                 assert_eq!(part.count, rest);
                 rest -= part.pairs.len() as u64;
                 assert_eq!(part.more, rest > 0, "{len} {left} {at}");
             }
-            let pairs: Vec<Pair> = parts.into_iter().flat_map(|part| part.pairs).collect();
+            let pairs: Vec<KeyValue> = parts.into_iter().flat_map(|part| part.pairs).collect();
             assert_eq!(pairs, page.pairs);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::{Notify, watch};
 
-use crate::aside::Aside;
+use crate::set_aside::SetAsideKeys;
 use crate::state::Why;
 use crate::{Error, EtcdRevision, State};
 
@@ -57,16 +57,16 @@ impl Status {
     }
 }
 
-pub(super) struct Shared {
+pub(super) struct ReplicaState {
     status: watch::Sender<Status>,
     /// Notified when a caller needs the progress of the watch.
-    pub(super) poke: Notify,
+    pub(super) progress_wanted: Notify,
     pub(super) counts: Counts,
-    pub(super) aside: Aside,
+    pub(super) set_aside: SetAsideKeys,
 }
 
-impl Shared {
-    pub(super) fn new(aside: Aside) -> Shared {
+impl ReplicaState {
+    pub(super) fn new(set_aside: SetAsideKeys) -> ReplicaState {
         let status = Status {
             epoch: 0,
             applied: EtcdRevision::ZERO,
@@ -75,11 +75,11 @@ impl Shared {
             trouble: None,
             ended: None,
         };
-        Shared {
+        ReplicaState {
             status: watch::Sender::new(status),
-            poke: Notify::new(),
+            progress_wanted: Notify::new(),
             counts: Counts::default(),
-            aside,
+            set_aside,
         }
     }
 
@@ -119,7 +119,7 @@ impl Shared {
         });
     }
 
-    pub(super) fn trust(&self, trusted: Option<bool>) {
+    pub(super) fn set_trusted(&self, trusted: Option<bool>) {
         self.status
             .send_if_modified(|status| std::mem::replace(&mut status.trusted, trusted) != trusted);
     }

@@ -19,29 +19,32 @@ pub(crate) fn restore(options: &Options, leases: &Leases<Store>) -> Result<(), S
     let Some(path) = &options.dump else {
         return Ok(());
     };
-    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let message = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     // To open a pipe would wait for who writes to it.
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(told(&"is no file"));
+        return Err(message(&"is no file"));
     }
     let file = match File::open(path) {
         Ok(file) => BufReader::new(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(told(&error)),
+        Err(error) => return Err(message(&error)),
     };
     let registry = leases.registry();
     let restored = registry.restore_with(file, Health::Keep);
-    restored.map_err(|error| told(&error))?;
-    for pod in registry.get_all_services().map_err(|error| told(&error))? {
+    restored.map_err(|error| message(&error))?;
+    for pod in registry
+        .get_all_services()
+        .map_err(|error| message(&error))?
+    {
         let lease = leases.grant(&pod, options.tuning.restored_ttl);
         // The pod does not know it: it registers again.
-        let _ = lease.map_err(|error| told(&error))?;
+        let _ = lease.map_err(|error| message(&error))?;
     }
     Ok(())
 }
 
-/// Writes again and again, where something has changed.
-pub(crate) async fn keep(shared: Arc<Shared>) {
+/// Writes the dump repeatedly, if something has changed.
+pub(crate) async fn save_periodically(shared: Arc<Shared>) {
     let mut written = None;
     loop {
         tokio::time::sleep(shared.options.dump_every).await;

@@ -34,7 +34,7 @@ pub(crate) async fn events(
     };
     let feed = Feed {
         watch,
-        load: shared.told.subscribe(),
+        load: shared.load_updates.subscribe(),
         stop: shared.stop.subscribe(),
         _seat: seat,
     };

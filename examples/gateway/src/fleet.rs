@@ -45,10 +45,14 @@ impl Fleet {
         let mut tasks = JoinSet::new();
         for (number, mut template) in templates.into_iter().enumerate() {
             template.zone = ZONES[number % ZONES.len()].into();
-            tasks.spawn(replica::keep_up(client.clone(), running.clone(), template));
+            tasks.spawn(replica::keep_running(
+                client.clone(),
+                running.clone(),
+                template,
+            ));
         }
         tasks.spawn(weather::visitors(client));
-        tasks.spawn(weather::trouble(running.clone()));
+        tasks.spawn(weather::random_failures(running.clone()));
         Fleet {
             running,
             _tasks: tasks,

@@ -23,12 +23,12 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Result<Response, Refusal> {
     let host = host(request.headers())?;
-    if !is_ours(host, &shared.options.hosts) {
+    if !is_own_host(host, &shared.options.hosts) {
         let error = "this host is not served here; start the gateway with `--host NAME`";
         return Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, error).at("host"));
     }
     if !request.method().is_safe() {
-        refuse_other_pages(request.headers(), host)?;
+        refuse_cross_origin(request.headers(), host)?;
     }
     Ok(next.run(request).await)
 }
@@ -41,7 +41,7 @@ fn host(headers: &HeaderMap) -> Result<&str, Refusal> {
     host.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "a host is missing").at("host"))
 }
 
-fn is_ours(host: &str, names: &[String]) -> bool {
+fn is_own_host(host: &str, names: &[String]) -> bool {
     let bare = match host.strip_prefix('[') {
         Some(literal) => literal.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
@@ -52,7 +52,7 @@ fn is_ours(host: &str, names: &[String]) -> bool {
 }
 
 /// Browsers say where a request comes from. Other programs need not.
-fn refuse_other_pages(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+fn refuse_cross_origin(headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
     let is_other = |place: &'static str| {
         let error = "pages of other origins may change nothing here";
         Err(Refusal::new(StatusCode::FORBIDDEN, error).at(place))
@@ -86,7 +86,7 @@ mod tests {
             "LOCALHOST:1",
             "gateway.example",
         ] {
-            assert!(is_ours(ours, &names), "{ours}");
+            assert!(is_own_host(ours, &names), "{ours}");
         }
         for other in [
             "",
@@ -95,7 +95,7 @@ mod tests {
             "127.0.0.1.evil.example",
             "[evil]",
         ] {
-            assert!(!is_ours(other, &names), "{other}");
+            assert!(!is_own_host(other, &names), "{other}");
         }
     }
 
@@ -103,9 +103,9 @@ mod tests {
     fn origins() {
         let with = |name: &'static str, value: &'static str| {
             let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
-            refuse_other_pages(&headers, "127.0.0.1:7070").is_ok()
+            refuse_cross_origin(&headers, "127.0.0.1:7070").is_ok()
         };
-        assert!(refuse_other_pages(&HeaderMap::new(), "127.0.0.1:7070").is_ok());
+        assert!(refuse_cross_origin(&HeaderMap::new(), "127.0.0.1:7070").is_ok());
         assert!(with("origin", "http://127.0.0.1:7070"));
         assert!(with("sec-fetch-site", "same-origin") && with("sec-fetch-site", "none"));
         for origin in [

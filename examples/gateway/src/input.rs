@@ -1,4 +1,5 @@
-//! [`Input`] and [`Named`]: a body of JSON, and the names in a path, or a refusal that says what is wrong.
+//! [`Input`] and [`PathParams`]: a body of JSON, and the names in a path,
+//! or a refusal that says what is wrong.
 
 use std::time::Duration;
 
@@ -35,14 +36,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Input<T> {
 }
 
 /// The names in a path, which may be no text when they are decoded.
-pub(crate) struct Named<T>(pub(crate) T);
+pub(crate) struct PathParams<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathParams<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Named<T>, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PathParams<T>, Refusal> {
         match Path::from_request_parts(parts, state).await {
-            Ok(Path(names)) => Ok(Named(names)),
+            Ok(Path(names)) => Ok(PathParams(names)),
             Err(rejection) => {
                 Err(Refusal::new(rejection.status(), rejection.body_text()).at("path"))
             }

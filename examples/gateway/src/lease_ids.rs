@@ -16,8 +16,8 @@ pub(crate) struct LeaseIds {
     leases: Mutex<HashMap<u64, Lease>>,
 }
 
-/// The leases, held while somebody registers: one pod after the other is counted.
-pub(crate) struct Held<'a>(&'a LeaseIds, MutexGuard<'a, HashMap<u64, Lease>>);
+/// The leases, locked while a pod is registered, so that pods are counted one by one.
+pub(crate) struct LockedLeaseIds<'a>(&'a LeaseIds, MutexGuard<'a, HashMap<u64, Lease>>);
 
 impl LeaseIds {
     pub(crate) fn new() -> LeaseIds {
@@ -27,18 +27,18 @@ impl LeaseIds {
         }
     }
 
-    pub(crate) fn hold(&self) -> Held<'_> {
+    pub(crate) fn lock(&self) -> LockedLeaseIds<'_> {
         // Each change of the map is whole.
         let leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-        Held(self, leases)
+        LockedLeaseIds(self, leases)
     }
 
     /// The lease of an id; `None` where it was never given, or was forgotten.
     pub(crate) fn find(&self, id: &str) -> Option<Lease> {
         let (incarnation, _) = id.split_once('-')?;
         let incarnation: u64 = incarnation.parse().ok()?;
-        let held = self.hold();
-        let lease = held.1.get(&incarnation)?;
+        let locked = self.lock();
+        let lease = locked.1.get(&incarnation)?;
         (self.write(incarnation.into()) == id).then(|| lease.clone())
     }
 
@@ -48,7 +48,7 @@ impl LeaseIds {
     }
 }
 
-impl Held<'_> {
+impl LockedLeaseIds<'_> {
     /// Takes in a lease that was just given, and answers with its id.
     ///
     /// Those that have ended are forgotten when there are twice as many as there may be, which is

@@ -24,16 +24,16 @@ struct Counts {
 }
 
 /// A request that is under way, until this is dropped.
-pub(crate) struct Flight(Arc<Counts>);
+pub(crate) struct InFlight(Arc<Counts>);
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
 
 impl Load {
-    pub(crate) fn begin(&self, pod: &ServiceInfo) -> Flight {
+    pub(crate) fn begin(&self, pod: &ServiceInfo) -> InFlight {
         let known = self.counts(pod.key());
         let counts = known.unwrap_or_else(|| {
             let mut pods = self.pods.write().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ impl Load {
         });
         counts.begun.fetch_add(1, Relaxed);
         counts.in_flight.fetch_add(1, Relaxed);
-        Flight(counts)
+        InFlight(counts)
     }
 
     /// Requests under way, and those that began in the last second.

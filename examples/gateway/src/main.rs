@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let lifetime = options.lifetime;
     // Before it says that it runs: who reads that may stop it at once.
-    let asked_to_stop = asked_to_stop();
+    let stop_signal = stop_signal();
     let gateway = match Gateway::start(options).await {
         Ok(gateway) => gateway,
         Err(error) => {
@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
     };
     println!("http://{}/", gateway.address());
     tokio::select! {
-        () = asked_to_stop => {}
+        () = stop_signal => {}
         () = tokio::time::sleep(lifetime.unwrap_or(Duration::MAX)) => {}
     }
     match gateway.stop().await {
@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
 
 /// Ctrl-C, or what `kill` and a supervisor send. It listens from now on.
 #[cfg(unix)]
-fn asked_to_stop() -> impl Future<Output = ()> {
+fn stop_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let listen = |kind| signal(kind).expect("a runtime with signals");
@@ -50,6 +50,6 @@ fn asked_to_stop() -> impl Future<Output = ()> {
 }
 
 #[cfg(not(unix))]
-async fn asked_to_stop() {
+async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }

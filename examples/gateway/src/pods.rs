@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use service_registry::{RegistryView, ServiceKey, ServiceStatus};
 
-use crate::input::Named;
+use crate::input::PathParams;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
 use crate::show;
@@ -35,7 +35,7 @@ pub(crate) async fn all(State(shared): State<Arc<Shared>>) -> Json<Value> {
 /// The pods of a service.
 pub(crate) async fn of_service(
     State(shared): State<Arc<Shared>>,
-    Named(name): Named<String>,
+    PathParams(name): PathParams<String>,
 ) -> Result<Json<Value>, Refusal> {
     let view = shared.registry.store().snapshot();
     let mut pods: Vec<_> = view.services_by_name(&name).collect();
@@ -54,7 +54,7 @@ pub(crate) async fn of_service(
 /// The pod finishes what it has, and gets nothing new.
 pub(crate) async fn drain(
     State(shared): State<Arc<Shared>>,
-    Named((service, pod)): Named<(String, String)>,
+    PathParams((service, pod)): PathParams<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let key = ServiceKey::new(&service, &pod)?;
     let status = ServiceStatus::Draining;
@@ -66,7 +66,7 @@ pub(crate) async fn drain(
 /// and the lease. One that is not simulated cannot be stopped from here, and is unregistered.
 pub(crate) async fn kill(
     State(shared): State<Arc<Shared>>,
-    Named((service, pod)): Named<(String, String)>,
+    PathParams((service, pod)): PathParams<(String, String)>,
 ) -> Result<Json<Value>, Refusal> {
     let key = ServiceKey::new(&service, &pod)?;
     if shared.fleet.get().is_some_and(|fleet| fleet.kill(&key)) {

@@ -1,14 +1,14 @@
-//! [`AskPod`]: how the gateway asks a pod whether it is well.
+//! [`PodProbe`]: how the gateway checks the health of a pod.
 
 use std::net::SocketAddr;
 
 use service_registry::checks::{HttpProbe, Probe, TcpProbe};
 use service_registry::{Protocol, Provider, ServiceInfo, ServiceRegistration};
 
-/// By HTTP where the pod has a URL for that, and otherwise by a connection.
-pub(crate) struct AskPod;
+/// Checks a pod over HTTP if it has a URL for that, and otherwise by connecting.
+pub(crate) struct PodProbe;
 
-impl Probe for AskPod {
+impl Probe for PodProbe {
     async fn probe(&self, pod: &ServiceInfo) -> bool {
         if pod.health_check_url().is_empty() {
             TcpProbe::new().probe(pod).await

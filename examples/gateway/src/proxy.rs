@@ -18,7 +18,7 @@ use service_registry::{RegistryView, ServiceInfo, ServiceKey, VersionedSnapshot}
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 
-use crate::load::Flight;
+use crate::load::InFlight;
 use crate::probe::http_address;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -51,7 +51,7 @@ pub(crate) async fn proxy(
     request: Request,
 ) -> Response {
     let begun = Instant::now();
-    let answer = pass_on(&shared, peer, request).await;
+    let answer = forward(&shared, peer, request).await;
     let response = answer.unwrap_or_else(IntoResponse::into_response);
     let class = match response.status().as_u16() / 100 {
         2 => "2xx",
@@ -65,7 +65,7 @@ pub(crate) async fn proxy(
     response
 }
 
-async fn pass_on(
+async fn forward(
     shared: &Arc<Shared>,
     peer: SocketAddr,
     request: Request,
@@ -107,7 +107,7 @@ async fn pass_on(
             Ok(Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 (true, "closed")
             }
-            Ok(Ok(answer)) => return Ok(passed_back(answer, &pod, flight, permit)),
+            Ok(Ok(answer)) => return Ok(forward_answer(answer, &pod, flight, permit)),
             Ok(Err(error)) => (!error.is_connect(), "closed"),
             Err(_) => (true, "late"),
         };
@@ -120,7 +120,7 @@ async fn pass_on(
             break;
         }
     }
-    Err(nobody(shared, service, tried.len(), late))
+    Err(no_pod_answered(shared, service, tried.len(), late))
 }
 
 /// The name of the service, and the path and query behind it as they came.
@@ -177,7 +177,7 @@ fn forward_headers(headers: &mut HeaderMap, peer: SocketAddr) {
 /// The less busy of two healthy pods that have not been tried.
 fn pick(shared: &Shared, service: &str, tried: &[ServiceKey]) -> Option<(ServiceInfo, SocketAddr)> {
     let view = shared.registry.store().snapshot();
-    let pods = Untried {
+    let pods = UntriedPods {
         view: &view,
         service,
         tried,
@@ -191,13 +191,13 @@ fn pick(shared: &Shared, service: &str, tried: &[ServiceKey]) -> Option<(Service
 }
 
 #[derive(Clone, Copy)]
-struct Untried<'p> {
+struct UntriedPods<'p> {
     view: &'p VersionedSnapshot,
     service: &'p str,
     tried: &'p [ServiceKey],
 }
 
-impl<'p> Pods<'p> for Untried<'p> {
+impl<'p> Pods<'p> for UntriedPods<'p> {
     fn pods(self) -> impl Iterator<Item = &'p ServiceInfo> {
         let pods = self.view.services_by_name(self.service);
         pods.filter(move |pod| http_address(pod).is_some() && !self.tried.contains(pod.key()))
@@ -218,7 +218,7 @@ fn is_idempotent(method: &Method) -> bool {
     method.is_safe() || *method == Method::PUT || *method == Method::DELETE
 }
 
-fn nobody(shared: &Shared, service: String, tried: usize, late: bool) -> Refusal {
+fn no_pod_answered(shared: &Shared, service: String, tried: usize, late: bool) -> Refusal {
     let view = shared.registry.store().snapshot();
     let is_known = view.services_by_name(&service).next().is_some()
         || view.subscribers(&service).next().is_some();
@@ -239,10 +239,10 @@ fn nobody(shared: &Shared, service: String, tried: usize, late: bool) -> Refusal
 
 /// The answer of a pod. A browser must not take it for a page of the gateway's own: it is shown
 /// without scripts, and as another origin.
-fn passed_back(
+fn forward_answer(
     answer: Response<Incoming>,
     pod: &ServiceInfo,
-    flight: Flight,
+    flight: InFlight,
     permit: OwnedSemaphorePermit,
 ) -> Response {
     let (mut head, body) = answer.into_parts();
@@ -269,7 +269,7 @@ fn passed_back(
     if let Ok(key) = HeaderValue::from_bytes(pod.key().as_bytes()) {
         head.headers.insert("x-served-by", key);
     }
-    let body = Answer {
+    let body = ProxiedBody {
         body,
         idle: Box::pin(sleep(PATIENCE)),
         _under_way: (flight, permit),
@@ -278,13 +278,13 @@ fn passed_back(
 }
 
 /// The body of an answer, which counts as under way until it is over.
-struct Answer {
+struct ProxiedBody {
     body: Incoming,
     idle: Pin<Box<Sleep>>,
-    _under_way: (Flight, OwnedSemaphorePermit),
+    _under_way: (InFlight, OwnedSemaphorePermit),
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ProxiedBody {
     type Data = Bytes;
     type Error = Box<dyn std::error::Error + Send + Sync>;
 

@@ -12,12 +12,12 @@ use service_registry::StoreError;
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
-    told: Told,
+    body: ErrorBody,
     retry_after: Option<u16>,
 }
 
 #[derive(Debug, Serialize)]
-struct Told {
+struct ErrorBody {
     error: String,
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     place: Option<String>,
@@ -27,7 +27,7 @@ impl Refusal {
     pub(crate) fn new(status: StatusCode, error: impl Display) -> Refusal {
         Refusal {
             status,
-            told: Told {
+            body: ErrorBody {
                 error: error.to_string(),
                 place: None,
             },
@@ -37,13 +37,13 @@ impl Refusal {
 
     /// Names the part of the request that is wrong.
     pub(crate) fn at(mut self, place: impl Into<String>) -> Refusal {
-        self.told.place = Some(place.into());
+        self.body.place = Some(place.into());
         self
     }
 
     /// Names the part of which a place is part: of `pod`, say.
     pub(crate) fn inside(mut self, whole: &str) -> Refusal {
-        if let Some(place) = &mut self.told.place {
+        if let Some(place) = &mut self.body.place {
             *place = format!("{whole}.{place}");
         }
         self
@@ -75,7 +75,7 @@ impl From<StoreError> for Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.told)).into_response();
+        let mut response = (self.status, Json(self.body)).into_response();
         if let Some(seconds) = self.retry_after {
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, seconds);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use service_registry::ServiceRegistration;
 use service_registry::leases::Lease;
 
-use crate::input::{Input, Named};
+use crate::input::{Input, PathParams};
 use crate::probe::is_own_url;
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -22,7 +22,7 @@ const LONGEST_TTL: u64 = 3_600;
 /// What a pod sends that wants to be registered.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wish {
+pub(crate) struct RegistrationRequest {
     ttl_seconds: u64,
     pod: ServiceRegistration,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Wish {
 /// Registers a pod, or registers it anew, with a lease.
 pub(crate) async fn register(
     State(shared): State<Arc<Shared>>,
-    Input(Wish { ttl_seconds, pod }): Input<Wish>,
+    Input(RegistrationRequest { ttl_seconds, pod }): Input<RegistrationRequest>,
 ) -> Result<impl IntoResponse, Refusal> {
     if !(1..=LONGEST_TTL).contains(&ttl_seconds) {
         let error = format!("ttl_seconds must be 1 to {LONGEST_TTL}");
@@ -43,7 +43,7 @@ pub(crate) async fn register(
         return Err(refusal.at("pod.health_check_url"));
     }
     // One after the other, so that no two take the last place.
-    let mut held = shared.ids.hold();
+    let mut locked = shared.ids.lock();
     let limit = shared.options.limit;
     let key = format!("{}:{}", pod.service_name, pod.pod_name);
     let is_there = || shared.registry.contains_service(&key).unwrap_or(false);
@@ -54,19 +54,19 @@ pub(crate) async fn register(
     let ttl = Duration::from_secs(ttl_seconds);
     let lease = shared.leases.register(pod, ttl);
     let lease = lease.map_err(|error| Refusal::from(error).inside("pod"))?;
-    let id = held.insert(lease, &shared.leases);
-    drop(held);
+    let id = locked.insert(lease, &shared.leases);
+    drop(locked);
     metrics::counter!("gateway_registrations_total").increment(1);
 
     let place = [(header::LOCATION, format!("/leases/{id}"))];
-    let told = json!({"key": key, "lease": id, "ttl_seconds": ttl_seconds});
-    Ok((StatusCode::CREATED, place, Json(told)))
+    let answer = json!({"key": key, "lease": id, "ttl_seconds": ttl_seconds});
+    Ok((StatusCode::CREATED, place, Json(answer)))
 }
 
 /// A heartbeat. It tells the pod its status, so that one that is to be drained hears of it.
 pub(crate) async fn renew(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named<String>,
+    PathParams(id): PathParams<String>,
 ) -> Result<Json<Value>, Refusal> {
     let lease = find(&shared, &id)?;
     shared.leases.renew(&lease).map_err(|_| lost())?;
@@ -87,7 +87,7 @@ pub(crate) async fn renew(
 /// Unregisters the pod, if it is still the one that the lease is of.
 pub(crate) async fn revoke(
     State(shared): State<Arc<Shared>>,
-    Named(id): Named<String>,
+    PathParams(id): PathParams<String>,
 ) -> Result<StatusCode, Refusal> {
     let lease = find(&shared, &id)?;
     match shared.leases.revoke(lease)? {

@@ -15,6 +15,8 @@ pub(crate) async fn sample(shared: Arc<Shared>) {
         let view = shared.registry.store().snapshot();
         shared.load.sample(since, |key| view.get(key).is_some());
         since = Instant::now();
-        shared.told.send_replace(show::load(&shared, &view).into());
+        shared
+            .load_updates
+            .send_replace(show::load(&shared, &view).into());
     }
 }

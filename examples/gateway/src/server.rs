@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::fleet::Fleet;
 use crate::options::Options;
-use crate::probe::AskPod;
+use crate::probe::PodProbe;
 use crate::serve::serve;
 use crate::shared::Shared;
 use crate::store::Store;
@@ -44,17 +44,18 @@ impl Gateway {
     /// Where the dump is refused, or the address cannot be had; the text says which.
     pub async fn start(options: Options) -> Result<Gateway, String> {
         scrape::recorder()?;
-        let told = |error: &dyn std::fmt::Display| error.to_string();
+        let message = |error: &dyn std::fmt::Display| error.to_string();
         let registry = Registry::new(Arc::new(VersionedStore::new()));
-        let leases = Leases::new(registry, options.tuning.leases).map_err(|error| told(&error))?;
+        let leases =
+            Leases::new(registry, options.tuning.leases).map_err(|error| message(&error))?;
         dump::restore(&options, &leases)?;
         let listener = listen(options.listen).await?;
-        let address = listener.local_addr().map_err(|error| told(&error))?;
+        let address = listener.local_addr().map_err(|error| message(&error))?;
         let shared = Arc::new(Shared::new(options, leases));
         let tuning = &shared.options.tuning;
 
         let mut tasks = JoinSet::new();
-        let checks = Checks::new(shared.registry.clone(), AskPod, tuning.checks);
+        let checks = Checks::new(shared.registry.clone(), PodProbe, tuning.checks);
         tasks.spawn(async {
             // It ends with the store.
             let _ = checks.run().await;
@@ -62,7 +63,7 @@ impl Gateway {
         tasks.spawn(sample::sample(shared.clone()));
         tasks.spawn(scrape::upkeep());
         if shared.options.dump.is_some() {
-            tasks.spawn(dump::keep(shared.clone()));
+            tasks.spawn(dump::save_periodically(shared.clone()));
         }
         let mut server = JoinSet::new();
         let (routes, stop) = (routes::routes(shared.clone()), shared.stop.subscribe());

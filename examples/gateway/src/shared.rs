@@ -36,13 +36,13 @@ pub(crate) struct Shared {
     pub(crate) client: Client<HttpConnector, Body>,
     pub(crate) watchers: Arc<Semaphore>,
     pub(crate) proxied: Arc<Semaphore>,
-    /// The load of all pods as the page is told it, anew each second.
-    pub(crate) told: watch::Sender<Arc<str>>,
+    /// The load of all pods, sent to the page once a second.
+    pub(crate) load_updates: watch::Sender<Arc<str>>,
     /// True when the gateway stops.
     pub(crate) stop: watch::Sender<bool>,
-    /// Held by who writes the dump.
+    /// Locked while the dump is written.
     pub(crate) dumping: Arc<Mutex<()>>,
-    /// Known when the gateway has an address, which the fleet calls.
+    /// Set once the gateway has the address that the fleet calls.
     pub(crate) fleet: OnceLock<Fleet>,
     picks: AtomicU64,
 }
@@ -68,7 +68,7 @@ impl Shared {
             client,
             watchers: Arc::new(Semaphore::new(WATCHERS)),
             proxied: Arc::new(Semaphore::new(PROXIED)),
-            told: watch::Sender::new("{}".into()),
+            load_updates: watch::Sender::new("{}".into()),
             stop: watch::Sender::new(false),
             dumping: Arc::default(),
             fleet: OnceLock::new(),

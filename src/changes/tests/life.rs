@@ -22,12 +22,12 @@ fn a_log_that_nobody_watches_ends_after_its_time_and_says_so() {
     watch.recv().unwrap();
     let cursor = watch.cursor();
     drop(watch);
-    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
     let mut again = board.watch_from(Selection::All, Some(cursor));
     assert!(matches!(again.recv(), Ok(Event::Changes { .. })));
     drop(again);
     thread::sleep(2 * retain);
-    board.commit(&[Step::Register(0, 1)]);
+    board.commit(&[CommitStep::Register(0, 1)]);
     assert!(!board.log.is_recording());
     let mut late = board.watch_from(Selection::All, Some(cursor));
     assert_eq!(reason(late.recv()), Reason::Lagged);
@@ -55,7 +55,7 @@ fn a_closed_store_shows_the_rest_and_then_that_it_is_closed() {
     let board = board(NO_LIMIT);
     let mut watch = board.watch(Selection::All);
     watch.recv().unwrap();
-    board.commit(&[Step::Register(0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0)]);
     board.close();
     assert!(matches!(watch.recv(), Ok(Event::Changes { .. })));
     assert_eq!(watch.recv(), Err(StoreError::Closed));
@@ -67,14 +67,14 @@ fn a_closed_log_keeps_nothing_that_nobody_can_ask_for() {
     // Nobody watches.
     let (board, _) = retaining();
     drop(board.watch(Selection::All));
-    board.commit(&[Step::Register(0, 0), Step::Subscribe(0, 0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0), CommitStep::Subscribe(0, 0, 0)]);
     assert!(board.log.bytes() > 0);
     board.close();
     assert_eq!(board.log.bytes(), 0);
     // Somebody does, and then goes.
     let (board, _) = retaining();
     let watch = board.watch(Selection::All);
-    board.commit(&[Step::Register(0, 0), Step::Subscribe(0, 0, 0)]);
+    board.commit(&[CommitStep::Register(0, 0), CommitStep::Subscribe(0, 0, 0)]);
     board.close();
     assert!(board.log.bytes() > 0);
     drop(watch);
@@ -88,7 +88,7 @@ fn restoring_begins_anew() {
         let mut watch = board.watch(Selection::service("s0"));
         watch.recv().unwrap();
         let cursor = watch.cursor();
-        board.restore(&[Step::Register(1, 0), Step::Register(0, 0)]);
+        board.restore(&[CommitStep::Register(1, 0), CommitStep::Register(0, 0)]);
         assert_eq!(reason(watch.recv()), Reason::Restored);
         let mut again = board.watch_from(Selection::All, Some(cursor));
         let Ok(Event::State {
@@ -98,7 +98,7 @@ fn restoring_begins_anew() {
             panic!("no state");
         };
         assert_eq!((reason, services.len()), (Reason::Restored, 2));
-        board.commit(&[Step::Register(0, 0)]);
+        board.commit(&[CommitStep::Register(0, 0)]);
         assert!(matches!(watch.recv(), Ok(Event::Changes { .. })));
         assert!(matches!(again.recv(), Ok(Event::Changes { .. })));
     }
@@ -113,7 +113,7 @@ fn restoring_is_remembered_while_nobody_watches() {
         let cursor = watch.cursor();
         drop(watch);
         assert!(!board.log.is_recording());
-        board.restore(&[Step::Register(0, 0)]);
+        board.restore(&[CommitStep::Register(0, 0)]);
         let mut again = board.watch_from(Selection::All, Some(cursor));
         assert_eq!(reason(again.recv()), Reason::Restored);
     }
@@ -143,9 +143,9 @@ fn what_no_store_can_hold_cannot_be_watched() {
 }
 
 /// A store from elsewhere that answers with everything.
-struct Everything(Arc<dyn ReadState>);
+struct ReadsAll(Arc<dyn ReadState>);
 
-impl ReadState for Everything {
+impl ReadState for ReadsAll {
     fn read_state(&self, _: &Selection) -> Result<Option<State>, StoreError> {
         self.0.read_state(&Selection::All)
     }
@@ -154,10 +154,13 @@ impl ReadState for Everything {
 #[test]
 fn a_state_shows_what_is_selected_whatever_the_store_answers() {
     let board = board(NO_LIMIT);
-    board.commit(&[Step::Register(0, 0), Step::Register(1, 0)]);
-    board.commit(&[Step::Subscribe(0, 0, 0), Step::Subscribe(0, 0, 1)]);
+    board.commit(&[CommitStep::Register(0, 0), CommitStep::Register(1, 0)]);
+    board.commit(&[
+        CommitStep::Subscribe(0, 0, 0),
+        CommitStep::Subscribe(0, 0, 1),
+    ]);
     let count = |selection: Selection| {
-        let all = Arc::new(Everything(board.reader()));
+        let all = Arc::new(ReadsAll(board.reader()));
         let begun = board
             .log
             .watch(selection, None, all, || Ok(Revision::from(2)));

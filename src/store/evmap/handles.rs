@@ -15,8 +15,8 @@
 //! # When a thread ends
 //!
 //! The order in which destructors of thread locals run is not specified, and they may read a
-//! store. Destructors that run before that of [`OWN`] find the handles in it. Those that run
-//! after it keep a handle in [`LATE`], which has no destructor, during one read. A read
+//! store. Destructors that run before that of [`HANDLES`] find the handles in it. Those that run
+//! after it keep a handle in [`LATE_HANDLES`], which has no destructor, during one read. A read
 //! therefore works the same in both, and the order of destructors does not matter.
 
 use std::cell::{Cell, RefCell};
@@ -31,87 +31,93 @@ use crate::store::view::state_of;
 use crate::sync::{Mutex, MutexGuard, thread_local};
 
 /// The number of handles from which on a thread looks for those of dropped stores.
-const FEW: usize = 8;
+const PRUNE_AT: usize = 8;
 
 thread_local! {
-    static OWN: Kept = const { Kept::new() };
-    static LATE: ManuallyDrop<Kept> = const { ManuallyDrop::new(Kept::new()) };
+    static HANDLES: ThreadHandles = const { ThreadHandles::new() };
+    static LATE_HANDLES: ManuallyDrop<ThreadHandles> =
+        const { ManuallyDrop::new(ThreadHandles::new()) };
 }
 
 /// The handles of a thread, sorted by the address of their pool. The address is not reused as
 /// long as a handle refers to the pool.
-struct Kept {
-    handles: RefCell<Vec<(usize, Rc<Own>)>>,
+struct ThreadHandles {
+    handles: RefCell<Vec<(usize, Rc<ThreadHandle>)>>,
     /// The position of the handle that was used last.
     last: Cell<usize>,
     /// The number of handles at which the thread next looks for those of dropped stores.
     room: Cell<usize>,
 }
 
-impl Kept {
-    const fn new() -> Kept {
-        Kept {
+impl ThreadHandles {
+    const fn new() -> ThreadHandles {
+        ThreadHandles {
             handles: RefCell::new(Vec::new()),
             last: Cell::new(0),
-            room: Cell::new(FEW),
+            room: Cell::new(PRUNE_AT),
         }
     }
 
     #[inline]
-    fn find(&self, pool: usize) -> Option<Rc<Own>> {
+    fn find(&self, pool: usize) -> Option<Rc<ThreadHandle>> {
         let handles = self.handles.borrow();
         match handles.get(self.last.get()) {
-            Some((of, own)) if *of == pool => Some(own.clone()),
+            Some((of, handle)) if *of == pool => Some(handle.clone()),
             _ => self.search(&handles, pool),
         }
     }
 
     #[cold]
-    fn search(&self, handles: &[(usize, Rc<Own>)], pool: usize) -> Option<Rc<Own>> {
+    fn search(
+        &self,
+        handles: &[(usize, Rc<ThreadHandle>)],
+        pool: usize,
+    ) -> Option<Rc<ThreadHandle>> {
         let place = handles.binary_search_by_key(&pool, |(of, _)| *of).ok()?;
         self.last.set(place);
         Some(handles[place].1.clone())
     }
 
-    fn keep(&self, pool: usize, own: Rc<Own>) {
+    fn insert(&self, pool: usize, handle: Rc<ThreadHandle>) {
         let mut handles = self.handles.borrow_mut();
         if handles.len() >= self.room.get() {
-            handles.retain(|(_, own)| own.pool.strong_count() > 0);
-            self.room.set(FEW.max(2 * handles.len()));
+            handles.retain(|(_, handle)| handle.pool.strong_count() > 0);
+            self.room.set(PRUNE_AT.max(2 * handles.len()));
         }
         let place = handles.partition_point(|(of, _)| *of < pool);
-        handles.insert(place, (pool, own));
+        handles.insert(place, (pool, handle));
     }
 
-    fn forget(&self, pool: usize) {
+    fn remove(&self, pool: usize) {
         let mut handles = self.handles.borrow_mut();
         let place = handles.binary_search_by_key(&pool, |(of, _)| *of);
-        let own = place.map(|place| handles.remove(place));
+        let handle = place.map(|place| handles.remove(place));
         if handles.is_empty() {
-            // The contents of `LATE` are never dropped.
+            // The contents of `LATE_HANDLES` are never dropped.
             *handles = Vec::new();
         }
         drop(handles);
-        drop(own);
+        drop(handle);
     }
 }
 
-impl Drop for Kept {
+impl Drop for ThreadHandles {
     fn drop(&mut self) {
-        for (pool, own) in self.handles.take() {
+        for (pool, handle) in self.handles.take() {
             // A thread that ends the process inside a read is still inside it.
-            if own.inside.get() > 0 {
-                LATE.with(|late| late.keep(pool, own));
+            if handle.depth.get() > 0 {
+                LATE_HANDLES.with(|late| late.insert(pool, handle));
             }
         }
     }
 }
 
-/// Calls `look` with the handles of this thread.
+/// Calls `visit` with the handles of this thread.
 #[inline]
-fn kept<R>(look: impl Fn(&Kept) -> R) -> R {
-    OWN.try_with(&look)
-        .unwrap_or_else(|_| LATE.with(|late| look(late)))
+fn with_thread_handles<R>(visit: impl Fn(&ThreadHandles) -> R) -> R {
+    HANDLES
+        .try_with(&visit)
+        .unwrap_or_else(|_| LATE_HANDLES.with(|late| visit(late)))
 }
 
 /// The handles of a store that no thread uses, and the source of new ones.
@@ -142,8 +148,8 @@ impl Handles {
 
     /// Returns the handle of this thread, if it has one.
     #[inline]
-    pub(super) fn of_thread(&self) -> Option<Rc<Own>> {
-        self.pool.of_thread()
+    pub(super) fn thread_handle(&self) -> Option<Rc<ThreadHandle>> {
+        self.pool.thread_handle()
     }
 
     /// Calls `read` with the published state.
@@ -153,20 +159,20 @@ impl Handles {
     }
 
     /// Returns a reader of the state for watches.
-    pub(super) fn of_store(&self) -> OfStore {
-        OfStore(Arc::downgrade(&self.pool))
+    pub(super) fn state_reader(&self) -> WeakPool {
+        WeakPool(Arc::downgrade(&self.pool))
     }
 
     #[cfg(all(test, loom))]
-    pub(super) fn take(&self) -> Own {
+    pub(super) fn take(&self) -> ThreadHandle {
         self.pool.take()
     }
 }
 
 /// Reads the state of a store, which may have been dropped, for watches.
-pub(super) struct OfStore(Weak<Pool>);
+pub(super) struct WeakPool(Weak<Pool>);
 
-impl ReadState for OfStore {
+impl ReadState for WeakPool {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         let pool = self.0.upgrade().ok_or(StoreError::Closed)?;
         pool.read(|view| Some(state_of(view, selection)))
@@ -180,25 +186,25 @@ impl Pool {
     }
 
     #[inline]
-    fn of_thread(self: &Arc<Pool>) -> Option<Rc<Own>> {
-        kept(|kept| kept.find(self.address()))
+    fn thread_handle(self: &Arc<Pool>) -> Option<Rc<ThreadHandle>> {
+        with_thread_handles(|handles| handles.find(self.address()))
     }
 
     #[inline]
     fn read<R>(self: &Arc<Pool>, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
-        match self.of_thread() {
-            Some(own) => own.read(read),
-            None => self.first(|own| own.read(read)),
+        match self.thread_handle() {
+            Some(handle) => handle.read(read),
+            None => self.read_first(|handle| handle.read(read)),
         }
     }
 
-    /// Returns a handle that another thread has left, or a new one. This thread must have none,
+    /// Returns a free handle, or a new one. This thread must have none,
     /// since creating one waits for a writer that waits for readers.
-    fn take(self: &Arc<Pool>) -> Own {
-        let left = lock(&self.free).pop();
-        Own {
-            handle: Some(left.unwrap_or_else(|| lock(&self.seed).clone())),
-            inside: Cell::new(0),
+    fn take(self: &Arc<Pool>) -> ThreadHandle {
+        let free = lock(&self.free).pop();
+        ThreadHandle {
+            handle: Some(free.unwrap_or_else(|| lock(&self.seed).clone())),
+            depth: Cell::new(0),
             pool: Arc::downgrade(self),
         }
     }
@@ -206,66 +212,68 @@ impl Pool {
     /// Calls `read` with a handle for this thread, which has none. The thread keeps the handle
     /// afterwards. A thread that is ending keeps it only until `read` returns.
     #[cold]
-    fn first<R>(self: &Arc<Pool>, read: impl FnOnce(&Own) -> R) -> R {
-        let (pool, own) = (self.address(), Rc::new(self.take()));
-        let ending = OWN.try_with(|kept| kept.keep(pool, own.clone())).is_err();
-        let _late = ending.then(|| Late::keep(pool, own.clone()));
-        read(&own)
+    fn read_first<R>(self: &Arc<Pool>, read: impl FnOnce(&ThreadHandle) -> R) -> R {
+        let (pool, handle) = (self.address(), Rc::new(self.take()));
+        let ending = HANDLES
+            .try_with(|handles| handles.insert(pool, handle.clone()))
+            .is_err();
+        let _late = ending.then(|| LateHandle::insert(pool, handle.clone()));
+        read(&handle)
     }
 }
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        kept(|kept| kept.forget(self.pool.address()));
+        with_thread_handles(|handles| handles.remove(self.pool.address()));
     }
 }
 
-/// Keeps a handle in [`LATE`] until this is dropped.
-struct Late(usize);
+/// Keeps a handle in [`LATE_HANDLES`] until this is dropped.
+struct LateHandle(usize);
 
-impl Late {
-    fn keep(pool: usize, own: Rc<Own>) -> Late {
-        LATE.with(|late| late.keep(pool, own));
-        Late(pool)
+impl LateHandle {
+    fn insert(pool: usize, handle: Rc<ThreadHandle>) -> LateHandle {
+        LATE_HANDLES.with(|late| late.insert(pool, handle));
+        LateHandle(pool)
     }
 }
 
-impl Drop for Late {
+impl Drop for LateHandle {
     fn drop(&mut self) {
-        LATE.with(|late| late.forget(self.0));
+        LATE_HANDLES.with(|late| late.remove(self.0));
     }
 }
 
 /// The handle of one thread. It returns to the pool when it is dropped.
-pub(super) struct Own {
+pub(super) struct ThreadHandle {
     /// `None` only during the drop.
     handle: Option<ReadHandle>,
     /// The number of nested reads that this thread is in.
-    inside: Cell<usize>,
+    depth: Cell<usize>,
     pool: Weak<Pool>,
 }
 
-impl Own {
+impl ThreadHandle {
     /// Calls `read` with the published state.
     #[inline]
     pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
         // The pointer is null once the store has been closed.
         let guard = self.handle.as_ref().and_then(ReadHandle::enter);
         let guard = guard.ok_or(StoreError::Closed)?;
-        let _inside = Inside::enter(&self.inside);
+        let _guard = ReadDepthGuard::enter(&self.depth);
         Ok(read(&View::new(&guard)))
     }
 
     /// Returns an error inside a read.
-    pub(super) fn refuse_inside(&self) -> Result<()> {
-        match self.inside.get() {
+    pub(super) fn check_not_reentrant(&self) -> Result<()> {
+        match self.depth.get() {
             0 => Ok(()),
             _ => Err(StoreError::Reentrant),
         }
     }
 }
 
-impl Drop for Own {
+impl Drop for ThreadHandle {
     fn drop(&mut self) {
         #[cfg(any(loom, shuttle))]
         if std::thread::panicking() {
@@ -281,17 +289,17 @@ impl Drop for Own {
 }
 
 /// Counts as inside a read until this is dropped.
-struct Inside<'a>(&'a Cell<usize>);
+struct ReadDepthGuard<'a>(&'a Cell<usize>);
 
-impl<'a> Inside<'a> {
+impl<'a> ReadDepthGuard<'a> {
     #[inline]
-    fn enter(depth: &'a Cell<usize>) -> Inside<'a> {
+    fn enter(depth: &'a Cell<usize>) -> ReadDepthGuard<'a> {
         depth.set(depth.get() + 1);
-        Inside(depth)
+        ReadDepthGuard(depth)
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for ReadDepthGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
@@ -304,11 +312,11 @@ mod tests {
     use std::thread;
 
     use super::super::EvmapStore;
-    use super::{FEW, OWN, lock};
+    use super::{HANDLES, PRUNE_AT, lock};
     use crate::store::RegistryStore;
 
-    /// Returns the number of handles that ended threads have left.
-    fn left(store: &EvmapStore) -> usize {
+    /// Returns the number of free handles.
+    fn free_handles(store: &EvmapStore) -> usize {
         lock(&store.handles.pool.free).len()
     }
 
@@ -331,8 +339,8 @@ mod tests {
         }
         // A scope ends with the work of its threads, slightly before the threads end. The next
         // threads may find some handles still in use.
-        let left = left(&store);
-        assert!((1..500).contains(&left), "{left} handles");
+        let free = free_handles(&store);
+        assert!((1..500).contains(&free), "{free} handles");
     }
 
     #[test]
@@ -344,7 +352,7 @@ mod tests {
             let reader = thread::spawn(move || store.stats().expect("it is open"));
             reader.join().expect("it reads");
         }
-        assert_eq!(left(&store), 1);
+        assert_eq!(free_handles(&store), 1);
     }
 
     #[test]
@@ -356,9 +364,9 @@ mod tests {
                 store.clear().expect("nothing is read");
             }
         }
-        assert_eq!(OWN.with(|kept| kept.handles.borrow().len()), 3);
+        assert_eq!(HANDLES.with(|handles| handles.handles.borrow().len()), 3);
         drop(stores);
-        assert_eq!(OWN.with(|kept| kept.handles.borrow().len()), 0);
+        assert_eq!(HANDLES.with(|handles| handles.handles.borrow().len()), 0);
     }
 
     #[test]
@@ -367,7 +375,7 @@ mod tests {
             let store = Arc::new(EvmapStore::new());
             store.stats().expect("it is open");
             thread::spawn(move || drop(store)).join().expect("it drops");
-            assert!(OWN.with(|kept| kept.handles.borrow().len()) <= FEW);
+            assert!(HANDLES.with(|handles| handles.handles.borrow().len()) <= PRUNE_AT);
         }
     }
 }

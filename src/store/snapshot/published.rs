@@ -29,7 +29,7 @@ pub(super) struct Published<T> {
 pub(super) type Reader<T> = Cache<Arc<ArcSwap<T>>, Arc<T>>;
 
 /// The pointer of a store that may have been dropped.
-pub(super) type Unpublished<T> = Weak<ArcSwap<T>>;
+pub(super) type WeakPointer<T> = Weak<ArcSwap<T>>;
 
 /// The right to publish. Only one writer has it at a time.
 pub(super) struct WriteLock<'a, T> {
@@ -57,7 +57,7 @@ impl<T> Published<T> {
         self.pointer.load_full()
     }
 
-    pub(super) fn downgrade(&self) -> Unpublished<T> {
+    pub(super) fn downgrade(&self) -> WeakPointer<T> {
         Arc::downgrade(&self.pointer)
     }
 
@@ -96,10 +96,10 @@ mod models {
     //! Orderings: the Release store to `returned` pairs with its Acquire load in
     //! `a_commit_that_has_returned_is_seen`. The Release stores to `counter`, which writers
     //! read relaxed in their turn, pair with the Acquire loads in `handle` and
-    //! `read_if_counted`. The halves of a [`Pair`] are relaxed: only the pointer orders them.
+    //! `read_if_counted`. The halves of a [`AtomicPair`] are relaxed: only the pointer orders them.
 
     use super::*;
-    use loom::sync::Arc as Shared;
+    use loom::sync::Arc as LoomArc;
     use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
     use loom::sync::atomic::{AtomicBool, AtomicU64};
     use loom::thread;
@@ -110,30 +110,30 @@ mod models {
     const CHANGED: &str = "what was loaded has changed";
 
     /// The cell, and additional state for the twins.
-    struct Cell {
+    struct TestCell {
         published: Published<u64>,
         counter: AtomicU64,
     }
 
-    struct Handle {
+    struct TestHandle {
         reader: Reader<u64>,
-        kept: Arc<u64>,
+        cached: Arc<u64>,
         counter: u64,
     }
 
-    impl Cell {
-        fn new() -> Shared<Cell> {
-            Shared::new(Cell {
+    impl TestCell {
+        fn new() -> LoomArc<TestCell> {
+            LoomArc::new(TestCell {
                 published: Published::new(0),
                 counter: AtomicU64::new(0),
             })
         }
 
-        fn handle(&self) -> Handle {
+        fn handle(&self) -> TestHandle {
             let counter = self.counter.load(Acquire);
-            Handle {
+            TestHandle {
                 reader: self.published.reader(),
-                kept: self.published.load_full(),
+                cached: self.published.load_full(),
                 counter,
             }
         }
@@ -141,58 +141,58 @@ mod models {
 
     /// How writers publish and handles read.
     #[derive(Clone, Copy)]
-    struct Protocol {
-        publish: fn(&Cell, u64),
-        read: fn(&mut Handle, &Cell) -> u64,
+    struct CellProtocol {
+        publish: fn(&TestCell, u64),
+        read: fn(&mut TestHandle, &TestCell) -> u64,
     }
 
-    const REAL: Protocol = Protocol {
+    const REAL: CellProtocol = CellProtocol {
         publish: |cell, value| drop(cell.published.lock().publish(value)),
         read: |handle, _| **handle.reader.load(),
     };
 
     /// Broken twin: a counter signals a new value after it is published.
-    fn count_after(cell: &Cell, value: u64) {
+    fn count_after(cell: &TestCell, value: u64) {
         let turn = cell.published.lock();
         drop(turn.publish(value));
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
     }
 
     /// Broken twin: a counter signals a new value before it is published.
-    fn count_before(cell: &Cell, value: u64) {
+    fn count_before(cell: &TestCell, value: u64) {
         let turn = cell.published.lock();
         cell.counter.store(cell.counter.load(Relaxed) + 1, Release);
         drop(turn.publish(value));
     }
 
-    fn read_if_counted(handle: &mut Handle, cell: &Cell) -> u64 {
+    fn read_if_counted(handle: &mut TestHandle, cell: &TestCell) -> u64 {
         let counter = cell.counter.load(Acquire);
         if counter != handle.counter {
-            handle.kept = cell.published.load_full();
+            handle.cached = cell.published.load_full();
             handle.counter = counter;
         }
-        *handle.kept
+        *handle.cached
     }
 
     /// Broken twin: a handle that is never renewed.
-    fn read_what_was_kept(handle: &mut Handle, _: &Cell) -> u64 {
-        *handle.kept
+    fn read_cached(handle: &mut TestHandle, _: &TestCell) -> u64 {
+        *handle.cached
     }
 
     /// Broken twin: a handle that alternates between the newest value and its first one.
-    fn read_by_turns(handle: &mut Handle, _: &Cell) -> u64 {
+    fn read_by_turns(handle: &mut TestHandle, _: &TestCell) -> u64 {
         handle.counter += 1;
         if handle.counter % 2 == 1 {
             **handle.reader.load()
         } else {
-            *handle.kept
+            *handle.cached
         }
     }
 
-    fn a_commit_that_has_returned_is_seen(protocol: Protocol) {
+    fn a_commit_that_has_returned_is_seen(protocol: CellProtocol) {
         loom::model(move || {
-            let cell = Cell::new();
-            let returned = Shared::new(AtomicBool::new(false));
+            let cell = TestCell::new();
+            let returned = LoomArc::new(AtomicBool::new(false));
             let writer = thread::spawn({
                 let (cell, returned) = (cell.clone(), returned.clone());
                 move || {
@@ -211,9 +211,9 @@ mod models {
     }
 
     /// Reads through a handle, the store, and the handle again.
-    fn a_reader_never_goes_back(protocol: Protocol) {
+    fn a_reader_never_goes_back(protocol: CellProtocol) {
         loom::model(move || {
-            let cell = Cell::new();
+            let cell = TestCell::new();
             let writer = thread::spawn({
                 let cell = cell.clone();
                 move || {
@@ -232,7 +232,7 @@ mod models {
 
     fn no_update_is_lost_between_two_writers(add: fn(&Published<u64>)) {
         loom::model(move || {
-            let cell = Shared::new(Published::new(0));
+            let cell = LoomArc::new(Published::new(0));
             let writer = thread::spawn({
                 let cell = cell.clone();
                 move || add(&cell)
@@ -244,15 +244,15 @@ mod models {
     }
 
     /// A value that a writer could overwrite.
-    type Pair = [AtomicU64; 2];
+    type AtomicPair = [AtomicU64; 2];
 
-    fn pair(value: u64) -> Pair {
+    fn pair(value: u64) -> AtomicPair {
         [AtomicU64::new(value), AtomicU64::new(value)]
     }
 
-    fn what_was_loaded_never_changes(publish: fn(&Published<Pair>, u64)) {
+    fn what_was_loaded_never_changes(publish: fn(&Published<AtomicPair>, u64)) {
         loom::model(move || {
-            let cell = Shared::new(Published::new(pair(0)));
+            let cell = LoomArc::new(Published::new(pair(0)));
             let writer = thread::spawn({
                 let cell = cell.clone();
                 move || {
@@ -261,12 +261,12 @@ mod models {
                 }
             });
             let loaded = cell.load_full();
-            let look = || loaded.each_ref().map(|half| half.load(Relaxed));
-            let first = look();
+            let read = || loaded.each_ref().map(|half| half.load(Relaxed));
+            let first = read();
             assert_eq!(first[0], first[1], "{CHANGED}");
-            assert_eq!(look(), first, "{CHANGED}");
+            assert_eq!(read(), first, "{CHANGED}");
             writer.join().unwrap();
-            assert_eq!(look(), first, "{CHANGED}");
+            assert_eq!(read(), first, "{CHANGED}");
         });
     }
 
@@ -295,7 +295,7 @@ mod models {
     #[test]
     #[should_panic(expected = "a commit that has returned was not seen")]
     fn models_twin_a_counter_before_the_pointer_is_rejected() {
-        a_commit_that_has_returned_is_seen(Protocol {
+        a_commit_that_has_returned_is_seen(CellProtocol {
             publish: count_before,
             read: read_if_counted,
         });
@@ -304,8 +304,8 @@ mod models {
     #[test]
     #[should_panic(expected = "a commit that has returned was not seen")]
     fn models_twin_a_handle_that_is_never_renewed_is_rejected() {
-        a_commit_that_has_returned_is_seen(Protocol {
-            read: read_what_was_kept,
+        a_commit_that_has_returned_is_seen(CellProtocol {
+            read: read_cached,
             ..REAL
         });
     }
@@ -318,7 +318,7 @@ mod models {
     #[test]
     #[should_panic(expected = "a reader went back")]
     fn models_twin_a_counter_beside_the_pointer_is_rejected() {
-        a_reader_never_goes_back(Protocol {
+        a_reader_never_goes_back(CellProtocol {
             publish: count_after,
             read: read_if_counted,
         });
@@ -327,7 +327,7 @@ mod models {
     #[test]
     #[should_panic(expected = "a reader went back")]
     fn models_twin_a_handle_that_forgets_is_rejected() {
-        a_reader_never_goes_back(Protocol {
+        a_reader_never_goes_back(CellProtocol {
             read: read_by_turns,
             ..REAL
         });

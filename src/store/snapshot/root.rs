@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, GenericOrdMap};
 
-use super::trie::{Entry, Trie};
+use super::trie::{Trie, TrieEntry};
 use crate::changes::Difference;
 use crate::hash::RandomState;
 use crate::model::error::Result;
@@ -33,8 +33,8 @@ pub(super) struct Root {
     /// The number of the store.
     store: u64,
     hasher: RandomState,
-    services: Trie<Arc<Service>>,
-    names: ImHashMap<Arc<str>, Pods>,
+    services: Trie<Arc<HashedService>>,
+    names: ImHashMap<Arc<str>, PodList>,
     subscriptions: Subscriptions<Persistent>,
     revision: Revision,
     dirty: bool,
@@ -42,13 +42,13 @@ pub(super) struct Root {
 }
 
 /// An entry in the trie of services.
-struct Service {
+struct HashedService {
     hash: u64,
     key: ServiceKey,
     info: ServiceInfo,
 }
 
-impl Entry for Arc<Service> {
+impl TrieEntry for Arc<HashedService> {
     #[inline]
     fn hash(&self) -> u64 {
         self.hash
@@ -59,7 +59,7 @@ impl Entry for Arc<Service> {
         &self.key
     }
 
-    fn same(&self, other: &Arc<Service>) -> bool {
+    fn same(&self, other: &Arc<HashedService>) -> bool {
         Arc::ptr_eq(self, other)
     }
 
@@ -71,42 +71,42 @@ impl Entry for Arc<Service> {
 /// The pods of one name, with their hashes. With its hash, a pod is found among the services
 /// without reading a single character.
 #[derive(Clone)]
-enum Pods {
+enum PodList {
     /// A list, which is fast to iterate over and copied as a whole.
-    Few(Arc<[Pod]>),
+    Few(Arc<[HashedPod]>),
     /// A map, of which a change copies only a part.
     Many(ImHashMap<ServiceKey, u64>),
 }
 
 /// The maximum length of a list of pods.
-const FEW: usize = 32;
+const MAX_LISTED: usize = 32;
 
 #[derive(Clone)]
-struct Pod {
+struct HashedPod {
     hash: u64,
     key: ServiceKey,
 }
 
-impl Default for Pods {
-    fn default() -> Pods {
-        Pods::Few(Arc::default())
+impl Default for PodList {
+    fn default() -> PodList {
+        PodList::Few(Arc::default())
     }
 }
 
-impl Pods {
-    fn add(&mut self, pod: Pod, hasher: &RandomState) {
+impl PodList {
+    fn add(&mut self, pod: HashedPod, hasher: &RandomState) {
         match self {
-            Pods::Few(few) if few.len() < FEW => {
+            PodList::Few(few) if few.len() < MAX_LISTED => {
                 *few = few.iter().cloned().chain([pod]).collect();
             }
-            Pods::Few(few) => {
+            PodList::Few(few) => {
                 let mut many = ImHashMap::with_hasher(hasher.clone());
                 for pod in few.iter().cloned().chain([pod]) {
                     many.insert(pod.key, pod.hash);
                 }
-                *self = Pods::Many(many);
+                *self = PodList::Many(many);
             }
-            Pods::Many(many) => {
+            PodList::Many(many) => {
                 many.insert(pod.key, pod.hash);
             }
         }
@@ -115,21 +115,21 @@ impl Pods {
     /// Removes a pod and returns whether any are left.
     fn remove(&mut self, key: &ServiceKey) -> bool {
         match self {
-            Pods::Few(few) => {
+            PodList::Few(few) => {
                 let others = few.iter().filter(|pod| !pod.key.same(key));
                 *few = others.cloned().collect();
                 !few.is_empty()
             }
-            Pods::Many(many) => {
+            PodList::Many(many) => {
                 many.remove(&**key);
                 // Half of the limit, so that a name whose size varies around it is not
                 // converted each time.
-                if many.len() <= FEW / 2 {
-                    let pods = many.iter().map(|(key, &hash)| Pod {
+                if many.len() <= MAX_LISTED / 2 {
+                    let pods = many.iter().map(|(key, &hash)| HashedPod {
                         hash,
                         key: key.clone(),
                     });
-                    *self = Pods::Few(pods.collect());
+                    *self = PodList::Few(pods.collect());
                 }
                 true
             }
@@ -138,8 +138,8 @@ impl Pods {
 
     fn iter(&self) -> impl Iterator<Item = (u64, &ServiceKey)> {
         let (few, many) = match self {
-            Pods::Few(few) => (Some(few.iter()), None),
-            Pods::Many(many) => (None, Some(many.iter())),
+            PodList::Few(few) => (Some(few.iter()), None),
+            PodList::Many(many) => (None, Some(many.iter())),
         };
         let few = few.into_iter().flatten().map(|pod| (pod.hash, &pod.key));
         few.chain(many.into_iter().flatten().map(|(key, &hash)| (hash, key)))
@@ -186,7 +186,7 @@ impl Root {
         self.closed
     }
 
-    pub(super) fn is_of_the_store_of(&self, other: &Root) -> bool {
+    pub(super) fn is_same_store(&self, other: &Root) -> bool {
         self.store == other.store
     }
 
@@ -195,18 +195,19 @@ impl Root {
     pub(super) fn changes_since(&self, older: &Root) -> Vec<Difference> {
         let mut changes = Vec::new();
         let is_alike = self.hasher.hash_one(0) == older.hasher.hash_one(0);
-        let mut look = |before: Option<&Arc<Service>>, after: Option<&Arc<Service>>| {
-            let info = |known: &'_ Arc<Service>| known.info.clone();
+        let mut visit = |before: Option<&Arc<HashedService>>,
+                         after: Option<&Arc<HashedService>>| {
+            let info = |known: &'_ Arc<HashedService>| known.info.clone();
             let (before, after) = (before.map(info), after.map(info));
             changes.extend(record(before.as_ref(), after.as_ref()));
         };
-        if !is_alike || !self.services.each_difference(&older.services, &mut look) {
+        if !is_alike || !self.services.each_difference(&older.services, &mut visit) {
             for after in self.services.iter() {
-                look(older.find(&after.key), Some(after));
+                visit(older.find(&after.key), Some(after));
             }
             for before in older.services.iter() {
                 if self.find(&before.key).is_none() {
-                    look(Some(before), None);
+                    visit(Some(before), None);
                 }
             }
         }
@@ -216,7 +217,7 @@ impl Root {
     }
 
     #[inline]
-    fn find(&self, key: &str) -> Option<&Arc<Service>> {
+    fn find(&self, key: &str) -> Option<&Arc<HashedService>> {
         let hash = self.hasher.hash_one(key);
         self.services.find(hash, |known| &*known.key == key)
     }
@@ -227,12 +228,12 @@ impl WriteTables for Root {
         self.get(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.services().for_each(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.services().for_each(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.subscriptions.each(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.subscriptions.each(visit);
     }
 
     fn current(&self) -> Revision {
@@ -251,20 +252,20 @@ impl WriteTables for Root {
         } else {
             let hash = self.hasher.hash_one(service.key());
             let key = service.key().clone();
-            let pod = Pod {
+            let pod = HashedPod {
                 hash,
                 key: key.clone(),
             };
             if let Some(pods) = self.names.get_mut(service.service_name()) {
                 pods.add(pod, &self.hasher);
             } else {
-                let pods = Pods::Few(Arc::new([pod]));
+                let pods = PodList::Few(Arc::new([pod]));
                 self.names.insert(service.service_name().into(), pods);
             }
             (hash, key, Before::Absent)
         };
         self.dirty = true;
-        self.services.insert(Arc::new(Service {
+        self.services.insert(Arc::new(HashedService {
             hash,
             key,
             info: service,
@@ -301,7 +302,7 @@ impl WriteTables for Root {
             see(&known.info);
             let mut info = known.info.clone();
             info.set_health(status, checked_at, self.next_revision());
-            let updated = Service {
+            let updated = HashedService {
                 hash: known.hash,
                 key: known.key.clone(),
                 info,
@@ -349,7 +350,7 @@ impl ClearTables for Root {
                 dirty: true,
                 ..Root::default()
             };
-            empty.subscriptions.count_on(&self.subscriptions);
+            empty.subscriptions.continue_numbers(&self.subscriptions);
             std::mem::replace(self, empty)
         })
     }
@@ -374,7 +375,7 @@ impl RegistryView for Root {
         service_name: &str,
     ) -> impl Iterator<Item = &'a ServiceInfo> + use<'a> {
         let pods = self.names.get(service_name);
-        pods.into_iter().flat_map(Pods::iter).map(|(hash, key)| {
+        pods.into_iter().flat_map(PodList::iter).map(|(hash, key)| {
             let known = self.services.find(hash, |known| known.key.same(key));
             &known
                 .expect("a pod that stands under its name is registered")
@@ -521,7 +522,7 @@ mod tests {
         assert_eq!(root.hashes(), [seeded; 4]);
         assert_ne!(Root::default().hashes()[0], seeded);
         // The pods of a name share it too, once there are many.
-        for pod in 0..=FEW {
+        for pod in 0..=MAX_LISTED {
             let registration = ServiceRegistration {
                 service_name: "a".into(),
                 pod_name: pod.to_string(),
@@ -530,7 +531,7 @@ mod tests {
             let put = root.put_record(ServiceInfo::new(registration).unwrap(), Put::Save);
             assert!(put.is_ok());
         }
-        let Some(Pods::Many(many)) = root.names.get("a") else {
+        let Some(PodList::Many(many)) = root.names.get("a") else {
             panic!("a name of many pods has a map of them");
         };
         assert_eq!(many.hasher().hash_one("a:1"), seeded);

@@ -40,9 +40,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use leaf::{Leaf, own_leaf};
+use leaf::{Leaf, make_leaf_mut};
 
-pub(super) use leaf::Entry;
+pub(super) use leaf::TrieEntry;
 
 /// log2 of the number of children of a branch.
 const BRANCH_BITS: u32 = 4;
@@ -86,13 +86,13 @@ impl<E> Clone for Node<E> {
     }
 }
 
-impl<E: Entry> Default for Trie<E> {
+impl<E: TrieEntry> Default for Trie<E> {
     fn default() -> Trie<E> {
         Trie::build(0, [])
     }
 }
 
-impl<E: Entry> Trie<E> {
+impl<E: TrieEntry> Trie<E> {
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -147,17 +147,17 @@ impl<E: Entry> Trie<E> {
         }
     }
 
-    /// Calls `look` for every key under which this trie and an older one with the same hashes
+    /// Calls `visit` for every key under which this trie and an older one with the same hashes
     /// differ, with the entries of the older one and of this one. Skips shared nodes. If one of
     /// the tries was rebuilt in between, calls nothing and returns `false`.
     pub(super) fn each_difference(
         &self,
         older: &Trie<E>,
-        mut look: impl FnMut(Option<&E>, Option<&E>),
+        mut visit: impl FnMut(Option<&E>, Option<&E>),
     ) -> bool {
         let is_alike = self.bits == older.bits;
         if is_alike && !Arc::ptr_eq(&self.root, &older.root) {
-            each_difference(&self.root, &older.root, &mut look);
+            each_difference(&self.root, &older.root, &mut visit);
         }
         is_alike
     }
@@ -193,7 +193,7 @@ impl<E: Entry> Trie<E> {
                     }
                     node = &mut Arc::make_mut(branch)[path.take(BRANCH_BITS)];
                 }
-                Node::Leaf(leaf) => return own_leaf(leaf),
+                Node::Leaf(leaf) => return make_leaf_mut(leaf),
             }
         }
     }
@@ -236,26 +236,26 @@ impl<E: Entry> Trie<E> {
     }
 }
 
-fn each_difference<E: Entry>(
+fn each_difference<E: TrieEntry>(
     nodes: &[Node<E>],
     older: &[Node<E>],
-    look: &mut impl FnMut(Option<&E>, Option<&E>),
+    visit: &mut impl FnMut(Option<&E>, Option<&E>),
 ) {
     for pair in nodes.iter().zip(older) {
         match pair {
             (Node::Branch(node), Node::Branch(old)) if !Arc::ptr_eq(node, old) => {
-                each_difference(&**node, &**old, look);
+                each_difference(&**node, &**old, visit);
             }
             (Node::Leaf(leaf), Node::Leaf(old)) if !Arc::ptr_eq(leaf, old) => {
                 for entry in leaf.all() {
                     let before = old.all().find(|before| before.key() == entry.key());
                     if !before.is_some_and(|before| before.same(entry)) {
-                        look(before, Some(entry));
+                        visit(before, Some(entry));
                     }
                 }
                 for before in old.all() {
                     if !leaf.all().any(|entry| entry.key() == before.key()) {
-                        look(Some(before), None);
+                        visit(Some(before), None);
                     }
                 }
             }
@@ -302,7 +302,7 @@ pub(super) struct Iter<'a, E> {
     left: usize,
 }
 
-impl<'a, E: Entry> Iterator for Iter<'a, E> {
+impl<'a, E: TrieEntry> Iterator for Iter<'a, E> {
     type Item = &'a E;
 
     #[inline]

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use super::messages::{Answer, Envelope, Lent, Operation, Reply, Request};
 use super::thread::{Work, work};
 use crate::changes::{Aftermath, Log};
-use crate::observe::{Asked, Served};
+use crate::observe::{CallTimes, EnqueuedAt};
 use crate::store::methods::prelude::*;
 use crate::store::reading::Reading;
 use crate::sync::atomic::AtomicU64;
@@ -21,10 +21,10 @@ use crate::sync::{
 const DEFAULT_QUEUE: usize = 1024;
 
 /// The largest queue that is allocated at once.
-const LARGEST: usize = 1 << 16;
+const MAX_ALLOCATED_QUEUE: usize = 1 << 16;
 
 /// The largest string buffer that is kept for later calls, in bytes.
-const KEPT_TEXT: usize = 1024;
+const MAX_RETAINED_TEXT: usize = 1024;
 
 /// A store with a request queue: one thread owns the tables, and other threads send it their
 /// operations.
@@ -80,7 +80,7 @@ const KEPT_TEXT: usize = 1024;
 pub struct WorkerStore {
     /// `None` once the store is closed.
     pub(super) requests: RwLock<Option<Sender<Request>>>,
-    lanes: Mutex<Vec<Lane>>,
+    channels: Mutex<Vec<ReplyChannel>>,
     revision: Arc<AtomicU64>,
     worker: Mutex<Option<JoinHandle<Vec<Aftermath>>>>,
     /// The process of the worker.
@@ -88,7 +88,7 @@ pub struct WorkerStore {
 }
 
 /// The caller's side of a round trip.
-pub(super) struct Lane {
+pub(super) struct ReplyChannel {
     pub(super) envelope: Envelope,
     pub(super) replies: Receiver<Reply>,
 }
@@ -128,7 +128,7 @@ impl WorkerStore {
 
     pub(super) fn start(capacity: usize, options: LogOptions, work: impl Work) -> WorkerStore {
         let (requests, queue) = match capacity {
-            0..=LARGEST => bounded(capacity),
+            0..=MAX_ALLOCATED_QUEUE => bounded(capacity),
             _ => unbounded(),
         };
         let revision = Arc::new(AtomicU64::new(0));
@@ -139,7 +139,7 @@ impl WorkerStore {
             .expect("the system can start a thread");
         WorkerStore {
             requests: RwLock::new(Some(requests)),
-            lanes: Mutex::default(),
+            channels: Mutex::default(),
             revision,
             worker: Mutex::new(Some(worker)),
             process: process::id(),
@@ -155,44 +155,44 @@ impl WorkerStore {
     /// Sends an operation with its strings to the worker, waits for the answer, and reports the
     /// call to the recorder.
     pub(super) fn call(&self, operation: Operation, key: &str, group: &str) -> Result<Answer> {
-        let (answer, asked, served) = self.ask(operation, key, group)?;
-        asked.served("worker", &served);
+        let (answer, enqueued, times) = self.call_unreported(operation, key, group)?;
+        enqueued.report("worker", &times);
         answer
     }
 
     /// The same as [`call`](Self::call), but does not report. A worker that has lent its tables
     /// answers no one, so a recorder that calls the store would deadlock.
-    fn ask(
+    fn call_unreported(
         &self,
         operation: Operation,
         key: &str,
         group: &str,
-    ) -> Result<(Result<Answer>, Asked, Served)> {
+    ) -> Result<(Result<Answer>, EnqueuedAt, CallTimes)> {
         if self.is_forked() {
             return Err(StoreError::Closed);
         }
-        Reading::refuse_inside(self)?;
-        let Lane {
+        Reading::check_not_reentrant(self)?;
+        let ReplyChannel {
             mut envelope,
             replies,
-        } = self.take_lane();
+        } = self.take_channel();
         envelope.key.push_str(key);
         envelope.group.push_str(group);
         let request = Request {
             operation,
             envelope,
         };
-        let asked = Asked::now();
+        let enqueued = EnqueuedAt::now();
         self.send(request)?;
         let Reply {
             answer,
             mut envelope,
-            left,
+            aftermaths,
         } = replies.recv().map_err(|_| StoreError::Closed)?;
-        let served = mem::replace(&mut envelope.served, Served::none());
-        self.keep_lane(Lane { envelope, replies });
-        drop(left);
-        Ok((answer, asked, served))
+        let times = mem::replace(&mut envelope.times, CallTimes::empty());
+        self.return_channel(ReplyChannel { envelope, replies });
+        drop(aftermaths);
+        Ok((answer, enqueued, times))
     }
 
     /// Waits while the queue is full. `close` then also waits until the worker makes room.
@@ -212,35 +212,35 @@ impl WorkerStore {
         // A second caller waits at the lock.
         let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         // The worker catches its own panics.
-        let left = worker.take().map(JoinHandle::join);
+        let aftermaths = worker.take().map(JoinHandle::join);
         drop(worker);
-        drop(left);
+        drop(aftermaths);
     }
 
-    pub(super) fn take_lane(&self) -> Lane {
-        let kept = self.lanes().pop();
-        kept.unwrap_or_else(|| {
-            let (home, replies) = bounded(1);
+    pub(super) fn take_channel(&self) -> ReplyChannel {
+        let pooled = self.channels().pop();
+        pooled.unwrap_or_else(|| {
+            let (reply_to, replies) = bounded(1);
             let envelope = Envelope {
                 key: String::new(),
                 group: String::new(),
-                home,
-                served: Served::none(),
+                reply_to,
+                times: CallTimes::empty(),
             };
-            Lane { envelope, replies }
+            ReplyChannel { envelope, replies }
         })
     }
 
-    fn keep_lane(&self, mut lane: Lane) {
-        for text in [&mut lane.envelope.key, &mut lane.envelope.group] {
+    fn return_channel(&self, mut channel: ReplyChannel) {
+        for text in [&mut channel.envelope.key, &mut channel.envelope.group] {
             text.clear();
-            text.shrink_to(KEPT_TEXT);
+            text.shrink_to(MAX_RETAINED_TEXT);
         }
-        self.lanes().push(lane);
+        self.channels().push(channel);
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Vec<Lane>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn channels(&self) -> MutexGuard<'_, Vec<ReplyChannel>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -372,7 +372,7 @@ impl RegistryStore for WorkerStore {
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-        let (answer, asked, served) = self.ask(Operation::Lend, "", "")?;
+        let (answer, enqueued, times) = self.call_unreported(Operation::Lend, "", "")?;
         let lent: Result<Lent> = answer!(answer, Lent);
         let lent = lent?;
         let reading = Reading::enter(self)?;
@@ -381,7 +381,7 @@ impl RegistryStore for WorkerStore {
             None => Ok(()),
         };
         drop((reading, lent));
-        asked.served("worker", &served);
+        enqueued.report("worker", &times);
         visited
     }
 
@@ -389,12 +389,12 @@ impl RegistryStore for WorkerStore {
         if self.is_forked() {
             return Ok(());
         }
-        Reading::refuse_inside(self)?;
+        Reading::check_not_reentrant(self)?;
         let requests = self.requests.write();
         let requests = requests.unwrap_or_else(PoisonError::into_inner).take();
         drop(requests);
         self.join_worker();
-        self.lanes().clear();
+        self.channels().clear();
         Ok(())
     }
 }
@@ -410,7 +410,7 @@ impl Drop for WorkerStore {
         if self.is_forked() {
             // Dropping these would take the locks of the channels and access the thread.
             mem::forget(mem::replace(&mut self.requests, RwLock::new(None)));
-            mem::forget(mem::take(&mut self.lanes));
+            mem::forget(mem::take(&mut self.channels));
             mem::forget(mem::take(&mut self.worker));
         }
         let closed = self.close();

@@ -4,7 +4,7 @@ use std::mem;
 use std::process;
 
 use crate::changes::Aftermath;
-use crate::observe::Served;
+use crate::observe::CallTimes;
 use crate::store::memory::MemoryStore;
 use crate::store::methods::prelude::*;
 use crate::sync::Sender;
@@ -14,8 +14,8 @@ use crate::sync::Sender;
 pub(super) struct Envelope {
     pub(super) key: String,
     pub(super) group: String,
-    pub(super) home: Sender<Reply>,
-    pub(super) served: Served,
+    pub(super) reply_to: Sender<Reply>,
+    pub(super) times: CallTimes,
 }
 
 pub(super) struct Request {
@@ -28,7 +28,7 @@ pub(super) struct Reply {
     pub(super) envelope: Envelope,
     /// Work that is left after the commit. The caller does it, because a waker may call the
     /// store, and the worker must not wait for itself.
-    pub(super) left: Vec<Aftermath>,
+    pub(super) aftermaths: Vec<Aftermath>,
 }
 
 /// An operation of the worker. Its strings are in the envelope.
@@ -79,7 +79,7 @@ pub(super) enum Answer {
 pub(super) struct Lent {
     /// `None` only during the drop.
     pub(super) store: Option<Box<MemoryStore>>,
-    pub(super) home: Sender<Box<MemoryStore>>,
+    pub(super) return_to: Sender<Box<MemoryStore>>,
     /// The process of the worker.
     pub(super) process: u32,
 }
@@ -93,7 +93,7 @@ impl Drop for Lent {
                 return;
             }
             // The worker waits for the store.
-            let sent = self.home.send(store);
+            let sent = self.return_to.send(store);
             debug_assert!(sent.is_ok(), "the worker waits for what it has lent");
         }
     }

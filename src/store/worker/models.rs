@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::WorkerStore;
-use super::handle::Lane;
+use super::handle::ReplyChannel;
 use super::messages::{Answer, Envelope, Operation, Request};
-use super::thread::{perform, send_home, serve, work};
+use super::thread::{perform, send_reply, serve, work};
 use crate::changes::{Aftermath, Log};
-use crate::observe::Served;
+use crate::observe::CallTimes;
 use crate::store::memory::MemoryStore;
 use crate::store::methods::prelude::*;
-use crate::store::models::{Calls, Kept, NOT_ONCE, Subject, a_change_each_time};
+use crate::store::models::{Calls, LeakOnPanic, NOT_ONCE, Subject, a_change_each_time};
 use crate::sync::Receiver;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Relaxed, Release};
@@ -23,7 +23,7 @@ use loom::thread;
 
 fn real() -> Calls<WorkerStore> {
     Calls {
-        looks: 2,
+        reads: 2,
         preemptions: Some(2),
         ..Calls::real(|| WorkerStore::with_queue(1, LogOptions::default()))
     }
@@ -47,27 +47,27 @@ fn real_work(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     drop(work(queue, published, Log::new(LogOptions::default())));
 }
 
-fn tell_the_revision_after_the_answer(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+fn publish_after_the_answer(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     let store = MemoryStore::new();
     for request in &queue {
         let answer = perform(&store, request.operation, &request.envelope);
-        send_home(answer, request.envelope, store.take_left());
+        send_reply(answer, request.envelope, store.take_aftermaths());
         published.store(store.revision().as_u64(), Release);
     }
 }
 
 #[test]
 #[should_panic(expected = "a commit that has returned was not seen")]
-fn models_twin_a_revision_that_is_told_after_the_answer_is_rejected() {
+fn models_twin_a_revision_that_is_published_after_the_answer_is_rejected() {
     Calls {
-        make: || twin(1, tell_the_revision_after_the_answer),
+        make: || twin(1, publish_after_the_answer),
         ..real()
     }
     .a_commit_that_has_returned_is_seen();
 }
 
 #[allow(clippy::needless_pass_by_value)] // as `work`
-fn tell_watches_before_the_revision(
+fn notify_watches_before_the_revision(
     queue: Receiver<Request>,
     published: &Arc<AtomicU64>,
     log: Log,
@@ -76,61 +76,61 @@ fn tell_watches_before_the_revision(
     for request in &queue {
         let answer = perform(&store, request.operation, &request.envelope);
         published.store(store.revision().as_u64(), Release);
-        send_home(answer, request.envelope, store.take_left());
+        send_reply(answer, request.envelope, store.take_aftermaths());
     }
-    store.take_left()
+    store.take_aftermaths()
 }
 
 #[test]
-#[should_panic(expected = "a watch told of a commit before it could be read")]
-fn models_twin_a_worker_that_tells_watches_before_the_revision_is_rejected() {
+#[should_panic(expected = "a watch delivered a commit before it could be read")]
+fn models_twin_a_worker_that_notifies_watches_before_the_revision_is_rejected() {
     Calls {
-        make: || WorkerStore::start(1, LogOptions::default(), tell_watches_before_the_revision),
+        make: || WorkerStore::start(1, LogOptions::default(), notify_watches_before_the_revision),
         ..real()
     }
-    .whoever_is_told_of_a_commit_can_read_it();
+    .a_delivered_commit_can_be_read();
 }
 
-fn tell_the_revision_relaxed(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+fn publish_relaxed(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     let store = MemoryStore::new();
     for request in &queue {
         let answer = perform(&store, request.operation, &request.envelope);
         published.store(store.revision().as_u64(), Relaxed);
-        send_home(answer, request.envelope, store.take_left());
+        send_reply(answer, request.envelope, store.take_aftermaths());
     }
 }
 
 #[test]
 #[should_panic(expected = "a revision was learnt before its commit")]
-fn models_twin_a_worker_that_tells_the_revision_relaxed_is_rejected() {
+fn models_twin_a_worker_that_publishes_relaxed_is_rejected() {
     Calls {
-        make: || twin(1, tell_the_revision_relaxed),
+        make: || twin(1, publish_relaxed),
         ..real()
     }
-    .whoever_learns_a_revision_sees_its_commit();
+    .a_revision_that_was_read_makes_its_commit_visible();
 }
 
 /// Returns whether this is the last request, with which a twin closes a worker.
-fn is_the_end(request: &Request) -> bool {
+fn is_last_request(request: &Request) -> bool {
     matches!(request.operation, Operation::Panic)
 }
 
-fn leave_at_the_end(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
+fn stop_at_last_request(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     let store = MemoryStore::new();
     for request in &queue {
-        if is_the_end(&request) {
+        if is_last_request(&request) {
             // Later requests stay in the queue.
             return;
         }
         let answer = perform(&store, request.operation, &request.envelope);
         published.store(store.revision().as_u64(), Release);
-        send_home(answer, request.envelope, store.take_left());
+        send_reply(answer, request.envelope, store.take_aftermaths());
     }
 }
 
-fn send_the_end(subject: &Subject<WorkerStore>) {
+fn send_last_request(subject: &Subject<WorkerStore>) {
     let store = &subject.store;
-    let envelope = store.take_lane().envelope;
+    let envelope = store.take_channel().envelope;
     let operation = Operation::Panic;
     store
         .send(Request {
@@ -146,8 +146,8 @@ fn send_the_end(subject: &Subject<WorkerStore>) {
 #[should_panic(expected = "deadlock")]
 fn models_twin_closing_by_a_last_request_is_rejected() {
     Calls {
-        make: || twin(2, leave_at_the_end),
-        close: send_the_end,
+        make: || twin(2, stop_at_last_request),
+        close: send_last_request,
         ..real()
     }
     .a_closed_store_has_done_what_it_accepted_exactly_once();
@@ -157,7 +157,7 @@ const NOT_ANSWERED_ONCE: &str = "an accepted operation was not answered exactly 
 
 /// Returns the number of answers to a commit, or `None` if it is refused.
 fn answers_to_a_commit(store: &WorkerStore, group: &str) -> Option<usize> {
-    let Lane { envelope, replies } = store.take_lane();
+    let ReplyChannel { envelope, replies } = store.take_channel();
     let operation = Operation::Commit(a_change_each_time(group));
     let sent = store.send(Request {
         operation,
@@ -182,7 +182,7 @@ fn a_closed_worker_answers_every_accepted_operation_exactly_once(
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
     builder.check(move || {
-        let store = Arc::new(Kept::new(twin(1, work)));
+        let store = Arc::new(LeakOnPanic::new(twin(1, work)));
         let callers = ["left", "right"].map(|group| {
             let store = store.clone();
             thread::spawn(move || answers_to_a_commit(&store, group))
@@ -212,7 +212,7 @@ fn perform_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         }
         let answer = perform(&store, request.operation, &request.envelope);
         published.store(store.revision().as_u64(), Release);
-        send_home(answer, request.envelope, store.take_left());
+        send_reply(answer, request.envelope, store.take_aftermaths());
     }
 }
 
@@ -236,17 +236,17 @@ fn models_twin_a_store_whose_worker_performs_twice_is_rejected() {
 /// last one.
 fn answer_without_performing(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
     let store = MemoryStore::new();
-    let mut left = None;
+    let mut deferred = None;
     for request in &queue {
-        if let Some(batch) = left.take() {
+        if let Some(batch) = deferred.take() {
             store.commit(batch).unwrap();
         }
         published.store(store.revision().as_u64(), Release);
         if let Operation::Commit(batch) = request.operation {
-            left = Some(batch);
+            deferred = Some(batch);
         }
         let answer = Answer::Revision(store.revision().next());
-        send_home(Ok(answer), request.envelope, Vec::new());
+        send_reply(Ok(answer), request.envelope, Vec::new());
     }
 }
 
@@ -275,11 +275,11 @@ fn answer_twice(queue: Receiver<Request>, published: &Arc<AtomicU64>) {
         let again = Envelope {
             key: String::new(),
             group: String::new(),
-            home: request.envelope.home.clone(),
-            served: Served::none(),
+            reply_to: request.envelope.reply_to.clone(),
+            times: CallTimes::empty(),
         };
-        send_home(answer, request.envelope, store.take_left());
-        send_home(Ok(Answer::Revision(revision)), again, Vec::new());
+        send_reply(answer, request.envelope, store.take_aftermaths());
+        send_reply(Ok(Answer::Revision(revision)), again, Vec::new());
     }
 }
 
@@ -293,7 +293,7 @@ fn a_worker_that_panics_leaves_nobody_waiting(work: fn(Receiver<Request>, &Arc<A
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(2));
     builder.check(move || {
-        let store = Arc::new(Kept::new(twin(2, work)));
+        let store = Arc::new(LeakOnPanic::new(twin(2, work)));
         let caller = thread::spawn({
             let store = store.clone();
             move || {

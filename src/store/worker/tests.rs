@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::WorkerStore;
 use super::messages::{Envelope, Operation, Request};
-use crate::observe::Served;
+use crate::observe::CallTimes;
 use crate::store::methods::prelude::*;
 use crate::sync::{Sender, bounded};
 
@@ -26,15 +26,15 @@ fn a_worker_that_panics_leaves_nobody_waiting() {
 
 /// A waker that calls the store waits for the worker, so the worker must not call the waker.
 #[test]
-fn a_worker_that_panics_wakes_those_who_watch() {
-    struct Calls(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
-    impl std::task::Wake for Calls {
+fn a_worker_that_panics_wakes_watches() {
+    struct CallingWaker(WorkerStore, std::sync::mpsc::Sender<Result<()>>);
+    impl std::task::Wake for CallingWaker {
         fn wake(self: Arc<Self>) {
             self.1.send(self.0.ping()).unwrap();
         }
     }
     let (sender, answers) = std::sync::mpsc::channel();
-    let caller = Arc::new(Calls(WorkerStore::new(), sender));
+    let caller = Arc::new(CallingWaker(WorkerStore::new(), sender));
     let mut watch = caller.0.watch(Selection::All).unwrap();
     watch.recv().unwrap();
     let waker = caller.clone().into();
@@ -51,15 +51,15 @@ fn a_worker_that_panics_wakes_those_who_watch() {
 /// A regression test. A write that was accepted but not done when the store was closed made the
 /// revision grow after calls had been refused.
 #[test]
-fn who_is_refused_sees_the_last_revision() {
+fn a_refused_call_sees_the_last_revision() {
     let store = WorkerStore::new();
     // The worker cannot continue until this answer is received.
-    let (home, held) = bounded(0);
+    let (reply_to, held) = bounded(0);
     let envelope = Envelope {
         key: String::new(),
         group: String::new(),
-        home,
-        served: Served::none(),
+        reply_to,
+        times: CallTimes::empty(),
     };
     let operation = Operation::Ping;
     let request = Request {

@@ -34,15 +34,15 @@ pub(super) fn work(
 ) -> Vec<Aftermath> {
     // Outside the unwinding closure, because dropping the store wakes its watches.
     let mut store = Box::new(MemoryStore::owned(log.clone(), published.clone()));
-    let served = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
-    served.unwrap_or_else(|_| {
+    let remaining = catch_unwind(AssertUnwindSafe(|| serve(&queue, &mut store)));
+    remaining.unwrap_or_else(|_| {
         // A bug, or out of memory. Nobody may wait for the tables any more.
-        let left = (store.take_left(), log.close());
+        let aftermaths = (store.take_aftermaths(), log.close());
         // A waker may call the store, which waits for this thread. If no other thread can be
         // started, the wakers run here.
-        let _ = Builder::new().spawn(move || drop(left));
+        let _ = Builder::new().spawn(move || drop(aftermaths));
         for request in &queue {
-            send_home(Err(StoreError::Closed), request.envelope, Vec::new());
+            send_reply(Err(StoreError::Closed), request.envelope, Vec::new());
         }
         Vec::new()
     })
@@ -50,43 +50,43 @@ pub(super) fn work(
 
 pub(super) fn serve(queue: &Receiver<Request>, store: &mut Box<MemoryStore>) -> Vec<Aftermath> {
     for mut request in queue {
-        let served = &mut request.envelope.served;
-        served.begin(|| store.revision());
+        let times = &mut request.envelope.times;
+        times.begin(|| store.revision());
         if matches!(request.operation, Operation::Lend) {
             *store = lend(mem::take(store), request.envelope);
             continue;
         }
         let answer = perform(store, request.operation, &request.envelope);
-        request.envelope.served.end(|| store.revision());
+        request.envelope.times.end(|| store.revision());
         // The store has published its revision before the answer is sent.
-        send_home(answer, request.envelope, store.take_left());
+        send_reply(answer, request.envelope, store.take_aftermaths());
     }
     // The caller that closes the store notifies its watches.
     let closed = store.close();
     debug_assert!(closed.is_ok(), "nobody reads it");
-    store.take_left()
+    store.take_aftermaths()
 }
 
 /// Lends the tables to a caller and waits until they come back.
 fn lend(store: Box<MemoryStore>, envelope: Envelope) -> Box<MemoryStore> {
-    let (home, back) = bounded(1);
+    let (return_to, back) = bounded(1);
     let lent = Lent {
         store: Some(store),
-        home,
+        return_to,
         process: process::id(),
     };
-    send_home(Ok(Answer::Lent(lent)), envelope, Vec::new());
+    send_reply(Ok(Answer::Lent(lent)), envelope, Vec::new());
     back.recv()
         .expect("what is lent comes back when it is dropped")
 }
 
-pub(super) fn send_home(answer: Result<Answer>, envelope: Envelope, left: Vec<Aftermath>) {
-    let home = envelope.home.clone();
+pub(super) fn send_reply(answer: Result<Answer>, envelope: Envelope, aftermaths: Vec<Aftermath>) {
+    let reply_to = envelope.reply_to.clone();
     // The caller waits in `call` and holds the receiver until it has an answer.
-    let sent = home.send(Reply {
+    let sent = reply_to.send(Reply {
         answer,
         envelope,
-        left,
+        aftermaths,
     });
     debug_assert!(sent.is_ok(), "a caller waits for its answer");
 }

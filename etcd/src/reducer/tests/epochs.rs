@@ -17,21 +17,21 @@ fn another_etcd_is_a_new_epoch() {
     ];
     for other in others {
         let mut reducer = synced(vec![pair("a/1", 2, 3), pair("a/2", 2, 4)]);
-        reducer.broken();
-        let proof = Page {
+        reducer.drop_partial_answers();
+        let proof = ListPage {
             header: other,
             count: 2,
             ..page(0, vec![pair("a/2", 2, 4)])
         };
-        assert_eq!(reducer.proven(&proof), Err(Why::OtherEtcd));
+        assert_eq!(reducer.on_proof(&proof), Err(Why::OtherEtcd));
         // The same numbers of another history: the same pod only if nothing differs.
         let pairs = vec![pair("a/1", 2, 5), pair("a/2", 2, 4)];
-        let list = Page {
+        let list = ListPage {
             header: other,
             ..page(0, pairs)
         };
-        let commit = reducer.listed(list).unwrap().unwrap();
-        let What::List { anew, .. } = commit.what else {
+        let commit = reducer.on_page(list).unwrap().unwrap();
+        let CommitContent::List { anew, .. } = commit.content else {
             panic!("no list")
         };
         assert_eq!(anew, [info("a/1", "5")]);
@@ -41,17 +41,17 @@ fn another_etcd_is_a_new_epoch() {
 }
 
 /// As it was at the revision that is applied.
-fn proof(count: u64, newest: Option<Pair>) -> Page {
-    Page {
+fn proof(count: u64, newest: Option<KeyValue>) -> ListPage {
+    ListPage {
         count,
         ..page(20, newest.into_iter().collect())
     }
 }
 
 #[test]
-fn an_etcd_that_went_back_and_has_come_further_shows_by_its_past() {
+fn an_etcd_that_went_back_and_has_come_further_is_detected_by_its_past() {
     let known = || synced(vec![pair("a/1", 2, 8), pair("a/2", 2, 4)]);
-    let other_value = Pair {
+    let other_value = KeyValue {
         value: b"?".to_vec(),
         ..pair("a/1", 2, 8)
     };
@@ -65,29 +65,36 @@ fn an_etcd_that_went_back_and_has_come_further_shows_by_its_past() {
     ];
     for proof in others {
         let mut reducer = known();
-        reducer.broken();
-        assert_eq!(reducer.proven(&proof), Err(Why::OtherEtcd), "{proof:?}");
+        reducer.drop_partial_answers();
+        assert_eq!(reducer.on_proof(&proof), Err(Why::OtherEtcd), "{proof:?}");
         reducer
-            .listed(page(20, vec![pair("a/1", 2, 7)]))
+            .on_page(page(20, vec![pair("a/1", 2, 7)]))
             .unwrap()
             .unwrap();
         assert_eq!(reducer.epoch(), 2);
     }
     let mut reducer = known();
-    reducer.broken();
-    reducer.proven(&proof(2, Some(pair("a/1", 2, 8)))).unwrap();
-    assert_eq!(reducer.ask(), Ask::Watch { from: 10.into() });
+    reducer.drop_partial_answers();
+    reducer
+        .on_proof(&proof(2, Some(pair("a/1", 2, 8))))
+        .unwrap();
+    assert_eq!(reducer.next_request(), watch_from(10));
     // The marker counts, and what is set aside; without the newest pod the one before it tells.
-    let marker = Event::Put(raw("%/barrier", b"", 11, 11));
-    let aside = Event::Put(raw("a/3", b"?", 12, 12));
-    told(
+    let marker = KeyEvent::Put(raw("%/barrier", b"", 11, 11));
+    let set_aside = KeyEvent::Put(raw("a/3", b"?", 12, 12));
+    apply(
         &mut reducer,
-        events(13, vec![marker, aside, delete("a/1", 13)]),
+        events(13, vec![marker, set_aside, delete("a/1", 13)]),
     );
-    reducer.broken();
+    reducer.drop_partial_answers();
     let key = b"/p/a/2".to_vec();
-    assert_eq!(reducer.ask(), Ask::Prove { key, at: 13.into() });
-    reducer.proven(&proof(3, Some(pair("a/2", 2, 4)))).unwrap();
+    assert_eq!(
+        reducer.next_request(),
+        EtcdRequest::Prove { key, at: 13.into() }
+    );
+    reducer
+        .on_proof(&proof(3, Some(pair("a/2", 2, 4))))
+        .unwrap();
 }
 
 #[test]
@@ -97,8 +104,11 @@ fn of_a_list_the_pod_that_changed_last_proves_the_history() {
         let newest = pairs.iter().max_by_key(|pair| pair.modified).unwrap();
         let key = newest.key.clone();
         let mut reducer = synced(pairs);
-        reducer.broken();
-        assert_eq!(reducer.ask(), Ask::Prove { key, at: 10.into() });
+        reducer.drop_partial_answers();
+        assert_eq!(
+            reducer.next_request(),
+            EtcdRequest::Prove { key, at: 10.into() }
+        );
     }
 }
 
@@ -115,21 +125,21 @@ fn a_list_that_has_another_past_is_of_another_etcd() {
     ];
     for (pairs, epoch) in lists {
         let mut reducer = synced(vec![pair("a/1", 2, 8)]);
-        reducer.unproven(Why::Compacted);
-        while reducer.listed(page(20, pairs.clone())).unwrap().is_none() {}
+        reducer.on_proof_refused(Why::Compacted);
+        while reducer.on_page(page(20, pairs.clone())).unwrap().is_none() {}
         assert_eq!(reducer.epoch(), epoch, "{pairs:?}");
     }
 }
 
 #[test]
-fn who_refuses_to_tell_of_the_past_is_listed() {
+fn an_etcd_that_refuses_the_proof_is_listed() {
     for (why, epoch) in [(Why::Compacted, 1), (Why::OtherEtcd, 2)] {
         let mut reducer = synced(vec![pair("a/1", 2, 8)]);
-        reducer.broken();
-        assert_eq!(reducer.unproven(why.clone()), why);
-        reducer.broken();
+        reducer.drop_partial_answers();
+        assert_eq!(reducer.on_proof_refused(why.clone()), why);
+        reducer.drop_partial_answers();
         reducer
-            .listed(page(20, vec![pair("a/1", 2, 8)]))
+            .on_page(page(20, vec![pair("a/1", 2, 8)]))
             .unwrap()
             .unwrap();
         assert_eq!(reducer.epoch(), epoch);
@@ -139,22 +149,25 @@ fn who_refuses_to_tell_of_the_past_is_listed() {
 #[test]
 fn a_watch_of_another_cluster_is_noticed() {
     let mut reducer = synced(vec![pair("a/1", 2, 3)]);
-    let other = Message {
+    let other = WatchMessage {
         header: Header {
             cluster: 8,
             ..header(11)
         },
         events: vec![delete("a/1", 11)],
-        ..Message::default()
+        ..WatchMessage::default()
     };
-    let told = reducer.told(other, true);
-    assert_eq!((told.commits.len(), told.end), (0, Some(Why::OtherEtcd)));
+    let outcome = reducer.on_message(other, true);
+    assert_eq!(
+        (outcome.commits.len(), outcome.end),
+        (0, Some(Why::OtherEtcd))
+    );
     // It stays so, whatever the numbers of the list say, and however often it fails.
-    reducer.broken();
+    reducer.drop_partial_answers();
     assert!(is_listing(&reducer));
-    assert!(reducer.listed(page(0, vec![])).is_err());
+    assert!(reducer.on_page(page(0, vec![])).is_err());
     reducer
-        .listed(page(30, vec![pair("a/1", 2, 3)]))
+        .on_page(page(30, vec![pair("a/1", 2, 3)]))
         .unwrap()
         .unwrap();
     assert_eq!(reducer.epoch(), 2);

@@ -29,18 +29,20 @@ impl Client {
 
     /// The id of the lease, or `None` where it was refused.
     pub(super) async fn register(&self, pod: &ServiceRegistration, ttl: u64) -> Option<String> {
-        let wish = json!({"ttl_seconds": ttl, "pod": pod});
-        let (status, told) = self.send(Method::POST, "/services", Some(&wish)).await?;
-        let lease = told["lease"].as_str().map(Into::into);
+        let request_body = json!({"ttl_seconds": ttl, "pod": pod});
+        let (status, answer) = self
+            .send(Method::POST, "/services", Some(&request_body))
+            .await?;
+        let lease = answer["lease"].as_str().map(Into::into);
         lease.filter(|_| status == StatusCode::CREATED)
     }
 
     /// The status of the answer, and that of the pod.
     pub(super) async fn renew(&self, lease: &str) -> Option<(StatusCode, String)> {
-        let (status, told) = self
+        let (status, answer) = self
             .send(Method::PUT, &format!("/leases/{lease}"), None)
             .await?;
-        Some((status, told["status"].as_str().unwrap_or_default().into()))
+        Some((status, answer["status"].as_str().unwrap_or_default().into()))
     }
 
     pub(super) async fn leave(&self, lease: &str) {

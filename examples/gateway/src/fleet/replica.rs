@@ -1,4 +1,4 @@
-//! [`keep_up`]: one of the pods that a service is meant to have, and its successors.
+//! [`keep_running`]: one of the pods that a service is meant to have, and its successors.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::Running;
 use super::client::Client;
 use super::pod::{Order, Pod};
 
-/// How long it takes until somebody notices that a pod has died.
-const NOTICED: Duration = Duration::from_secs(14);
+/// How long it takes until a dead pod is noticed.
+const UNTIL_NOTICED: Duration = Duration::from_secs(14);
 /// How long a new pod has until the old one goes.
 const WARM: Duration = Duration::from_secs(3);
 
-/// Runs a pod, and another one when that has ended: a new one comes before an old one leaves.
-pub(super) async fn keep_up(client: Client, running: Running, template: ServiceRegistration) {
+/// Runs a pod, and starts another one when it ends: the new one starts before the old one leaves.
+pub(super) async fn keep_running(client: Client, running: Running, template: ServiceRegistration) {
     let number = template
         .pod_name
         .rsplit('-')
@@ -41,7 +41,7 @@ pub(super) async fn keep_up(client: Client, running: Running, template: ServiceR
         version += 1;
         if order == Order::Die {
             drop(pod);
-            sleep(NOTICED).await;
+            sleep(UNTIL_NOTICED).await;
             pod = start(version).await;
         } else {
             let next = start(version).await;

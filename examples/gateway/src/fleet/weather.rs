@@ -32,10 +32,10 @@ pub(super) async fn visitors(client: Client) {
 }
 
 /// Now and then a pod is replaced by a newer one, or fails its health checks, or is slow.
-pub(super) async fn trouble(running: Running) {
+pub(super) async fn random_failures(running: Running) {
     loop {
         sleep(Duration::from_secs_f64(4.0 + 6.0 * fastrand::f64())).await;
-        let Some(control) = anybody(&running) else {
+        let Some(control) = random_pod(&running) else {
             continue;
         };
         let (flag, seconds) = match fastrand::u8(0..4) {
@@ -52,7 +52,7 @@ pub(super) async fn trouble(running: Running) {
     }
 }
 
-fn anybody(running: &Running) -> Option<Arc<Control>> {
+fn random_pod(running: &Running) -> Option<Arc<Control>> {
     let running = running.lock();
     fastrand::choice(running.values()).cloned()
 }

@@ -13,7 +13,7 @@ use wide::u8x16;
 const LEAF: usize = 16;
 
 /// A type that can be stored: a handle that is cheap to clone and knows its hash.
-pub(in crate::store::snapshot) trait Entry: Clone {
+pub(in crate::store::snapshot) trait TrieEntry: Clone {
     fn hash(&self) -> u64;
     fn key(&self) -> &str;
     /// Returns whether both are clones of the same entry.
@@ -40,14 +40,14 @@ impl<E: Clone> Clone for Leaf<E> {
     }
 }
 
-pub(super) fn own_leaf<E: Entry>(leaf: &mut Arc<Leaf<E>>) -> &mut Leaf<E> {
+pub(super) fn make_leaf_mut<E: TrieEntry>(leaf: &mut Arc<Leaf<E>>) -> &mut Leaf<E> {
     if Arc::get_mut(leaf).is_none() {
         leaf.entries.iter().for_each(E::touch);
     }
     Arc::make_mut(leaf)
 }
 
-impl<E: Entry> Leaf<E> {
+impl<E: TrieEntry> Leaf<E> {
     /// Iterates over all entries, including those in the overflow.
     pub(super) fn all(&self) -> impl Iterator<Item = &E> {
         let leaves = std::iter::successors(Some(self), |leaf| leaf.overflow.as_deref());
@@ -68,11 +68,11 @@ impl<E: Entry> Leaf<E> {
 
     /// Returns the positions whose tag is that of `hash`.
     #[inline]
-    pub(super) fn candidates(&self, hash: u64) -> Candidates {
+    pub(super) fn candidates(&self, hash: u64) -> MatchingPositions {
         let tag = u8x16::splat(Leaf::<E>::tag(hash));
         let places = self.tags.cmp_eq(tag).move_mask().cast_unsigned();
         let used = (1 << self.entries.len()) - 1;
-        Candidates(places & used)
+        MatchingPositions(places & used)
     }
 
     fn position(&self, hash: u64, key: &str) -> Option<usize> {
@@ -83,7 +83,7 @@ impl<E: Entry> Leaf<E> {
     pub(super) fn push(&mut self, entry: E) {
         if self.entries.is_full() {
             let overflow = self.overflow.get_or_insert_with(|| Arc::new(Leaf::new()));
-            own_leaf(overflow).push(entry);
+            make_leaf_mut(overflow).push(entry);
             return;
         }
         *self.tag_mut(self.entries.len()) = Leaf::<E>::tag(entry.hash());
@@ -101,7 +101,7 @@ impl<E: Entry> Leaf<E> {
             return Ok(());
         }
         match &mut self.overflow {
-            Some(overflow) => own_leaf(overflow).replace(entry),
+            Some(overflow) => make_leaf_mut(overflow).replace(entry),
             None => Err(entry),
         }
     }
@@ -111,12 +111,16 @@ impl<E: Entry> Leaf<E> {
             let last = self.entries.len() - 1;
             *self.tag_mut(index) = *self.tag_mut(last);
             let removed = self.entries.swap_remove(index);
-            if let Some(entry) = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop()) {
+            if let Some(entry) = self
+                .overflow
+                .as_mut()
+                .and_then(|leaf| make_leaf_mut(leaf).pop())
+            {
                 self.push(entry);
             }
             removed
         } else {
-            own_leaf(self.overflow.as_mut()?).remove(hash, key)?
+            make_leaf_mut(self.overflow.as_mut()?).remove(hash, key)?
         };
         self.drop_empty_overflow();
         Some(removed)
@@ -124,7 +128,10 @@ impl<E: Entry> Leaf<E> {
 
     /// Removes an entry from the last leaf that has one.
     fn pop(&mut self) -> Option<E> {
-        let entry = self.overflow.as_mut().and_then(|leaf| own_leaf(leaf).pop());
+        let entry = self
+            .overflow
+            .as_mut()
+            .and_then(|leaf| make_leaf_mut(leaf).pop());
         self.drop_empty_overflow();
         entry.or_else(|| self.entries.pop())
     }
@@ -141,9 +148,9 @@ impl<E: Entry> Leaf<E> {
 }
 
 /// Positions in a leaf, as bits.
-pub(super) struct Candidates(u32);
+pub(super) struct MatchingPositions(u32);
 
-impl Iterator for Candidates {
+impl Iterator for MatchingPositions {
     type Item = usize;
 
     #[inline]

@@ -6,26 +6,26 @@ use std::collections::BTreeMap;
 
 /// An entry whose hash the test chooses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Pod {
+struct TestEntry {
     hash: u64,
     key: String,
     value: u32,
 }
 
-impl Entry for Pod {
+impl TrieEntry for TestEntry {
     fn hash(&self) -> u64 {
         self.hash
     }
     fn key(&self) -> &str {
         &self.key
     }
-    fn same(&self, other: &Pod) -> bool {
+    fn same(&self, other: &TestEntry) -> bool {
         self == other
     }
     fn touch(&self) {}
 }
 
-fn get<'a>(trie: &'a Trie<Pod>, hash: u64, key: &str) -> Option<&'a Pod> {
+fn get<'a>(trie: &'a Trie<TestEntry>, hash: u64, key: &str) -> Option<&'a TestEntry> {
     trie.find(hash, |pod| pod.key == key)
 }
 
@@ -39,14 +39,14 @@ fn hash_of(key: u16, crowded: bool) -> u64 {
 enum Step {
     Insert(u16, u32),
     Remove(u16),
-    Keep,
+    Clone,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => (0..600_u16, any::<u32>()).prop_map(|(key, value)| Step::Insert(key, value)),
         3 => (0..600_u16).prop_map(Step::Remove),
-        1 => Just(Step::Keep),
+        1 => Just(Step::Clone),
     ];
     prop::collection::vec(step, 0..1500)
 }
@@ -59,23 +59,23 @@ proptest! {
     fn a_trie_is_a_map_and_its_clones_never_change(steps in steps(), crowded in any::<bool>()) {
         let mut trie = Trie::default();
         let mut model = BTreeMap::new();
-        let mut kept: Vec<(Trie<Pod>, BTreeMap<u16, u32>)> = Vec::new();
+        let mut clones: Vec<(Trie<TestEntry>, BTreeMap<u16, u32>)> = Vec::new();
         for step in steps {
             match step {
                 Step::Insert(key, value) => {
                     model.insert(key, value);
                     let hash = hash_of(key, crowded);
-                    trie.insert(Pod { hash, key: key.to_string(), value });
+                    trie.insert(TestEntry { hash, key: key.to_string(), value });
                 }
                 Step::Remove(key) => {
                     let removed = trie.remove(hash_of(key, crowded), &key.to_string());
                     prop_assert_eq!(removed.map(|pod| pod.value), model.remove(&key));
                 }
-                Step::Keep => kept.push((trie.clone(), model.clone())),
+                Step::Clone => clones.push((trie.clone(), model.clone())),
             }
         }
-        kept.push((trie, model));
-        for (trie, model) in kept {
+        clones.push((trie, model));
+        for (trie, model) in clones {
             prop_assert_eq!(trie.len(), model.len());
             for key in 0..600 {
                 let found = get(&trie, hash_of(key, crowded), &key.to_string());
@@ -94,7 +94,7 @@ fn it_grows_shrinks_and_keeps_its_depth_uniform() {
     let mut trie = Trie::default();
     for key in 0..40_000_u16 {
         let hash = hash_of(key, false);
-        trie.insert(Pod {
+        trie.insert(TestEntry {
             hash,
             key: key.to_string(),
             value: 0,
@@ -113,7 +113,7 @@ fn a_batch_pays_for_each_node_once() {
     let mut trie = Trie::default();
     for key in 0..1000 {
         let hash = hash_of(key, false);
-        trie.insert(Pod {
+        trie.insert(TestEntry {
             hash,
             key: key.to_string(),
             value: 0,
@@ -121,14 +121,14 @@ fn a_batch_pays_for_each_node_once() {
     }
     let before = trie.clone();
     let hash = hash_of(1, false);
-    trie.insert(Pod {
+    trie.insert(TestEntry {
         hash,
         key: "1".into(),
         value: 1,
     });
     let leaf = std::ptr::from_ref(trie.leaf(hash));
     assert!(!std::ptr::eq(leaf, before.leaf(hash)));
-    trie.insert(Pod {
+    trie.insert(TestEntry {
         hash,
         key: "1".into(),
         value: 2,

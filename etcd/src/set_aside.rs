@@ -17,9 +17,9 @@ pub struct SetAside {
 
 /// The keys that are set aside now. Clones share the same map.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Aside(Arc<Mutex<BTreeMap<Vec<u8>, Unreadable>>>);
+pub(crate) struct SetAsideKeys(Arc<Mutex<BTreeMap<Vec<u8>, Unreadable>>>);
 
-impl Aside {
+impl SetAsideKeys {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Unreadable>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,28 +10,28 @@ use crate::model::revision::Revision;
 
 /// A copy of a part of a registry. It defines how to apply a [`Difference`].
 #[derive(Default)]
-pub(crate) struct Replica {
+pub(crate) struct StateCopy {
     services: HashMap<ServiceKey, ServiceInfo, RandomState>,
     /// In the order of subscription. `None` for an ended subscription.
     subscriptions: Vec<Option<Subscription>>,
     at: HashMap<Subscription, usize, RandomState>,
 }
 
-impl Replica {
+impl StateCopy {
     /// Copies the selected part of a state.
-    pub(crate) fn new(state: &State, selection: &Selection) -> Replica {
-        let mut replica = Replica::default();
+    pub(crate) fn new(state: &State, selection: &Selection) -> StateCopy {
+        let mut copy = StateCopy::default();
         for service in &state.services {
             if selection.holds(service) {
-                replica.put(service);
+                copy.put(service);
             }
         }
         for subscription in &state.subscriptions {
             if selection.holds_subscription(&subscription.group) {
-                replica.subscribe(subscription.clone());
+                copy.subscribe(subscription.clone());
             }
         }
-        replica
+        copy
     }
 
     /// Applies a difference. O(1).

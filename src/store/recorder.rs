@@ -1,4 +1,4 @@
-//! Records what a commit changes, for the log and for callers that ask for it.
+//! Records what a commit changes, for the log and for callers that need it.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,63 +14,63 @@ use crate::model::status::{HealthUpdate, ServiceStatus};
 use crate::model::subscription::Subscription;
 use crate::model::time::Moment;
 
-/// Tables in a turn of a writer, together with their changes if somebody needs them.
-pub(crate) struct Noted<'t, T> {
+/// Tables in a turn of a writer, together with their changes if they are recorded.
+pub(crate) struct RecordingTables<'t, T> {
     tables: &'t mut T,
     effect: Option<&'t mut CommitEffect>,
-    /// Whether the caller asked for the differences. Otherwise a restored store does not record
+    /// Whether the caller needs the differences. Otherwise a restored store does not record
     /// them.
-    is_asked: bool,
+    with_changes: bool,
 }
 
 /// The result of a commit.
-pub(crate) struct Written<R> {
+pub(crate) struct CommitOutcome<R> {
     pub(crate) answer: R,
     pub(crate) revision: Revision,
-    /// The differences, if the caller asked for them.
+    /// the differences, if the caller needs them.
     pub(crate) changes: Vec<Difference>,
 }
 
-/// The receiver of the changes of a turn: [`Telling`], or [`Nobody`].
-pub(crate) trait Tell {
+/// What receives the changes of a turn: [`ChangeRecorder`], or [`NoRecorder`].
+pub(crate) trait RecordChanges {
     /// Calls `write` to change the tables, records the changes, and returns the result of
     /// `write`.
-    fn note<T, R>(
+    fn record_writes<T, R>(
         &mut self,
         tables: &mut T,
-        write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
+        write: impl FnOnce(&mut RecordingTables<'_, T>) -> Result<R>,
     ) -> Result<R>;
 
     /// Appends a commit to the log, in its turn, after the commit is visible to readers.
     /// Returns the work that is left for after the turn.
-    fn tell(
+    fn append_to_log(
         &mut self,
         revisions: (Revision, Revision),
         append: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath>;
 
-    /// Returns the differences, if the caller asked for them.
-    fn asked(&mut self) -> Vec<Difference>;
+    /// Returns the differences, if the caller needs them.
+    fn take_changes(&mut self) -> Vec<Difference>;
 }
 
-pub(crate) struct Nobody;
+pub(crate) struct NoRecorder;
 
-impl Tell for Nobody {
+impl RecordChanges for NoRecorder {
     #[inline]
-    fn note<T, R>(
+    fn record_writes<T, R>(
         &mut self,
         tables: &mut T,
-        write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
+        write: impl FnOnce(&mut RecordingTables<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        write(&mut Noted {
+        write(&mut RecordingTables {
             tables,
             effect: None,
-            is_asked: false,
+            with_changes: false,
         })
     }
 
     #[inline]
-    fn tell(
+    fn append_to_log(
         &mut self,
         _: (Revision, Revision),
         _: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
@@ -79,91 +79,94 @@ impl Tell for Nobody {
     }
 
     #[inline]
-    fn asked(&mut self) -> Vec<Difference> {
+    fn take_changes(&mut self) -> Vec<Difference> {
         Vec::new()
     }
 }
 
 /// The state of a turn that records changes.
-pub(crate) struct Telling<'l> {
+pub(crate) struct ChangeRecorder<'l> {
     /// `None` if the log does not record.
     log: Option<&'l Log>,
-    is_asked: bool,
+    with_changes: bool,
     effect: CommitEffect,
-    asked: Vec<Difference>,
+    changes: Vec<Difference>,
 }
 
-impl<'l> Telling<'l> {
-    /// Returns `None` if nobody needs the changes. Call it in the turn. With `is_asked` the
-    /// differences are kept for the caller.
+impl<'l> ChangeRecorder<'l> {
+    /// Returns `None` if neither the log nor the caller needs the changes. Call it in the turn.
+    /// With `with_changes` the differences are kept for the caller.
     #[inline]
-    pub(crate) fn new(log: impl Into<Option<&'l Log>>, is_asked: bool) -> Option<Telling<'l>> {
+    pub(crate) fn new(
+        log: impl Into<Option<&'l Log>>,
+        with_changes: bool,
+    ) -> Option<ChangeRecorder<'l>> {
         let log = log.into().filter(|log| log.is_recording());
         // `.ci/hook` compares with a build that never records changes.
-        let is_wanted = !cfg!(no_changes) && (log.is_some() || is_asked);
-        is_wanted.then(|| Telling {
+        let is_wanted = !cfg!(no_changes) && (log.is_some() || with_changes);
+        is_wanted.then(|| ChangeRecorder {
             log,
-            is_asked,
+            with_changes,
             effect: CommitEffect::default(),
-            asked: Vec::new(),
+            changes: Vec::new(),
         })
     }
 }
 
-impl Tell for Telling<'_> {
-    fn note<T, R>(
+impl RecordChanges for ChangeRecorder<'_> {
+    fn record_writes<T, R>(
         &mut self,
         tables: &mut T,
-        write: impl FnOnce(&mut Noted<'_, T>) -> Result<R>,
+        write: impl FnOnce(&mut RecordingTables<'_, T>) -> Result<R>,
     ) -> Result<R> {
-        write(&mut Noted {
+        write(&mut RecordingTables {
             tables,
             effect: Some(&mut self.effect),
-            is_asked: self.is_asked,
+            with_changes: self.with_changes,
         })
     }
 
-    fn tell(
+    fn append_to_log(
         &mut self,
         (before, revision): (Revision, Revision),
         append: impl FnOnce(&Log, &mut CommitEffect) -> Aftermath,
     ) -> Option<Aftermath> {
         let effect = &mut self.effect;
         net(&mut effect.differences);
-        if self.is_asked {
-            self.asked = effect.differences.to_vec();
+        if self.with_changes {
+            self.changes = effect.differences.to_vec();
         }
         let log = self.log.filter(|_| before != revision)?;
         if effect.differences.is_empty() && !effect.is_restored && !log.is_idle() {
-            log.pass(revision);
+            log.advance(revision);
             return None;
         }
         Some(append(log, effect))
     }
 
-    fn asked(&mut self) -> Vec<Difference> {
-        mem::take(&mut self.asked)
+    fn take_changes(&mut self) -> Vec<Difference> {
+        mem::take(&mut self.changes)
     }
 }
 
 /// Keeps the code that records changes away from the path without recording.
 #[cold]
 #[inline(never)]
-pub(crate) fn aside<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn out_of_line<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-impl<T: WriteTables> Noted<'_, T> {
+impl<T: WriteTables> RecordingTables<'_, T> {
     #[inline]
-    fn note(&mut self, difference: impl FnOnce(&T) -> Option<Difference>) {
+    fn record_difference(&mut self, difference: impl FnOnce(&T) -> Option<Difference>) {
         if let Some(effect) = &mut self.effect {
-            aside(|| effect.differences.extend(difference(self.tables)));
+            out_of_line(|| effect.differences.extend(difference(self.tables)));
         }
     }
 
     fn remove(&mut self, key: &str, cause: Cause) -> Option<ServiceInfo> {
         let last = self.tables.delete(key)?;
-        self.note(|_| {
+        self.record_difference(|_| {
             let last = last.clone();
             Some(Difference::Removed { last, cause })
         });
@@ -171,7 +174,7 @@ impl<T: WriteTables> Noted<'_, T> {
     }
 }
 
-impl<T: ClearTables> Noted<'_, T> {
+impl<T: ClearTables> RecordingTables<'_, T> {
     /// Clears the tables like [`ClearTables::clear`], and records the removals.
     pub(crate) fn clear(&mut self) -> impl Sized + use<T> {
         if let Some(CommitEffect {
@@ -195,10 +198,10 @@ impl<T: ClearTables> Noted<'_, T> {
 
 /// Returns the change that one step of a commit makes to a record. All steps of a commit give
 /// it the same revision, so only its contents distinguish them.
-fn step(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
+fn difference_between(before: ServiceInfo, after: ServiceInfo) -> Option<Difference> {
     let is_same = before.revision() == after.revision()
         && before.incarnation() == after.incarnation()
-        && before.says_the_same(&after);
+        && before.has_same_content(&after);
     (!is_same).then_some(Difference::Changed { before, after })
 }
 
@@ -209,17 +212,17 @@ fn unsubscribed(subscriber: &ServiceKey, group: &Arc<str>) -> Difference {
     }
 }
 
-impl<T: WriteTables> WriteTables for Noted<'_, T> {
+impl<T: WriteTables> WriteTables for RecordingTables<'_, T> {
     fn record(&self, key: &str) -> Option<&ServiceInfo> {
         self.tables.record(key)
     }
 
-    fn each_record(&self, look: impl FnMut(&ServiceInfo)) {
-        self.tables.each_record(look);
+    fn each_record(&self, visit: impl FnMut(&ServiceInfo)) {
+        self.tables.each_record(visit);
     }
 
-    fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.tables.each_subscription(look);
+    fn each_subscription(&self, visit: impl FnMut(&ServiceKey, &Arc<str>)) {
+        self.tables.each_subscription(visit);
     }
 
     fn current(&self) -> Revision {
@@ -230,7 +233,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         if let Some(effect) = &mut self.effect {
             effect.is_restored = true;
         }
-        if !self.is_asked {
+        if !self.with_changes {
             return self.tables.replace_all(services, subscriptions);
         }
         replace_all(self, services, subscriptions);
@@ -241,15 +244,15 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         if self.effect.is_none() {
             return self.tables.put_record(service, how);
         }
-        aside(|| {
+        out_of_line(|| {
             let key = service.key().clone();
             let before = self.tables.put_record(service, how)?;
-            self.note(|tables| {
+            self.record_difference(|tables| {
                 let now = tables.record(&key)?.clone();
                 match &before {
                     Before::Same => None,
                     Before::Absent => Some(Difference::Added(now)),
-                    Before::Other(before) => step(before.clone(), now),
+                    Before::Other(before) => difference_between(before.clone(), now),
                 }
             });
             Ok(before)
@@ -267,7 +270,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
     }
 
     fn skip(&mut self, key: &str) {
-        self.note(|tables| {
+        self.record_difference(|tables| {
             let kept = tables.record(key)?.clone();
             Some(Difference::Skipped { kept })
         });
@@ -282,7 +285,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         see: impl FnOnce(&ServiceInfo),
     ) -> Option<HealthUpdate> {
         let next = self.next_revision();
-        let Noted { tables, effect, .. } = self;
+        let RecordingTables { tables, effect, .. } = self;
         let Some(CommitEffect {
             differences: changes,
             ..
@@ -290,7 +293,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
         else {
             return tables.set_health(key, status, checked_at, see);
         };
-        aside(|| {
+        out_of_line(|| {
             tables.set_health(key, status, checked_at, |known| {
                 see(known);
                 // A newer time alone is not a difference.
@@ -307,7 +310,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let is_new = self.tables.subscribe(subscriber_key, service_group);
         if is_new {
-            self.note(|_| {
+            self.record_difference(|_| {
                 Some(Difference::Subscribed {
                     subscriber: subscriber_key.parse().ok()?,
                     group: service_group.into(),
@@ -320,7 +323,7 @@ impl<T: WriteTables> WriteTables for Noted<'_, T> {
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
         let was_there = self.tables.unsubscribe(subscriber_key, service_group);
         if was_there {
-            self.note(|_| {
+            self.record_difference(|_| {
                 let subscriber = subscriber_key.parse().ok()?;
                 Some(unsubscribed(&subscriber, &service_group.into()))
             });
