@@ -1,6 +1,6 @@
 //! The process that measures: what it is told, and what it says.
 //!
-//! The program calls itself with [`ARGUMENT`] and a [`Task`], opens a [`Stage`], and says
+//! The program calls itself with [`ARGUMENT`] and a [`MeasureTask`], opens a [`Stage`], and says
 //! that it is ready. Then it does a slice for each line `slice NANOSECONDS` on its standard
 //! input, and answers with a line. At `finish` it looks at what the store holds, and ends.
 //! It ends as well when its input does: its parent is gone.
@@ -19,7 +19,7 @@ pub const ARGUMENT: &str = "measure-one";
 
 /// What a process measures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
+pub struct MeasureTask {
     /// The scenario.
     pub scenario: String,
     /// Which of its cells.
@@ -38,7 +38,10 @@ pub struct Task {
 pub(crate) type Reply = Result<Slice, Fault>;
 
 /// Measures at the parent's requests, until there are no more.
-pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Fault>) -> ExitCode {
+pub fn serve(
+    task: &str,
+    open: impl FnOnce(&MeasureTask) -> Result<Box<dyn Stage>, Fault>,
+) -> ExitCode {
     end_with_parent();
     let task = serde_json::from_str(task).map_err(|error| Fault::new(format!("no task: {error}")));
     let mut stage = match task.and_then(|task| open(&task)) {

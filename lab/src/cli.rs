@@ -25,7 +25,7 @@ use crate::{contender, scenarios};
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) task: Option<Subtask>,
+    pub(crate) task: Option<LabCommand>,
 
     #[command(flatten)]
     pub(crate) options: Options,
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 
 /// What can be done besides measuring.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Subtask {
+pub(crate) enum LabCommand {
     /// Draw the pages again from a report.json, without a new run
     Render {
         /// The report [default: that of the last run]
@@ -117,7 +117,7 @@ fn store_names() -> PossibleValuesParser {
 }
 
 /// Scenarios, and which of their cells: scenario and cell, by place.
-type Chosen = (Vec<Scenario>, Vec<(usize, usize)>);
+type SelectedCells = (Vec<Scenario>, Vec<(usize, usize)>);
 
 impl Options {
     pub(crate) fn effort(&self) -> Effort {
@@ -145,7 +145,7 @@ impl Options {
     }
 
     /// The scenarios that were asked for, with those who take part, and the cells.
-    pub(crate) fn chosen(&self) -> Result<Chosen, Fault> {
+    pub(crate) fn chosen(&self) -> Result<SelectedCells, Fault> {
         let mut chosen = scenarios::all().to_vec();
         chosen.retain(|own| {
             self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == own.name)

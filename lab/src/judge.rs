@@ -15,7 +15,7 @@ use crate::model::{Interval, Noise, Report, Row};
 use crate::stats::{Estimate, middle};
 use ratios::{log, ratio};
 
-pub use answer::{Open, open};
+pub use answer::{OpenQuestion, open_questions};
 pub(crate) use ratios::BUSY;
 
 /// Computes everything in a report that follows from its samples, and rules on the questions.

@@ -1,14 +1,14 @@
 //! What people see of a report. Everything comes from the report itself, so that an old
 //! one can be shown again.
 
-mod book;
 mod chart;
 mod csv;
 mod figures;
 pub(crate) mod json;
 mod page;
 pub mod progress;
-mod story;
+mod report_index;
+mod sentences;
 pub(crate) mod templates;
 pub(crate) mod terminal;
 
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fault::Fault;
 use crate::model::Report;
-use book::Book;
+use report_index::ReportIndex;
 
 /// What the files of a run are called. `report.json` is the first, as it cannot be made again.
 pub(crate) const NAMES: [&str; 5] =
@@ -34,7 +34,7 @@ pub(crate) fn files(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fau
 /// `report.csv`.
 pub(crate) fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, Fault> {
     let [.., html, markdown, table] = NAMES;
-    let page = page::page(&Book::of(report));
+    let page = page::page(&ReportIndex::of(report));
     Ok(vec![
         (html, templates::html(&page)?.into_bytes()),
         (markdown, templates::markdown(&page, false)?.into_bytes()),
@@ -47,15 +47,15 @@ pub(crate) fn rendered(report: &Report) -> Result<Vec<(&'static str, Vec<u8>)>, 
 /// whose text until now is `readme`. Fails where that lacks the two marks between which the
 /// figures stand.
 pub(crate) fn docs(report: &Report, readme: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Fault> {
-    let book = Book::of(report);
-    let page = page::page(&book);
+    let index = ReportIndex::of(report);
+    let page = page::page(&index);
     let benchmarks = templates::markdown(&page, true)?;
     let docs = Path::new("docs");
     let mut files = vec![
         (PathBuf::from("README.md"), templates::readme(&page, readme)?.into_bytes()),
         (docs.join("report.schema.json"), json::schema()?),
     ];
-    for (name, drawing) in figures::all(&book) {
+    for (name, drawing) in figures::all(&index) {
         let path = docs.join(format!("img/{name}.svg"));
         // The page shows one chart of a scenario; what it does not show is not kept.
         let shown = benchmarks.contains(&format!("(img/{name}.svg)"));

@@ -99,7 +99,7 @@ pub struct Cell {
     /// The least effort that measures it.
     pub from: Effort,
     /// What the store holds before.
-    pub holds: Holds,
+    pub holds: FleetSize,
     /// Which operations, in which proportions: weights.
     pub mix: Vec<(Op, u32)>,
     /// On which keys.
@@ -120,7 +120,7 @@ impl Default for Cell {
         Cell {
             name: String::new(),
             from: Effort::Full,
-            holds: Holds::default(),
+            holds: FleetSize::default(),
             mix: vec![(Op::With, 1)],
             keys: Keys::Uniform,
             threads: 1,
@@ -146,7 +146,7 @@ impl Cell {
 /// What a store holds before it is measured: by default 1,000 services, ten of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Holds {
+pub struct FleetSize {
     /// Services.
     pub services: usize,
     /// Pods of each name.
@@ -155,9 +155,9 @@ pub struct Holds {
     pub subscribers_per_group: usize,
 }
 
-impl Default for Holds {
-    fn default() -> Holds {
-        Holds { services: 1_000, pods_per_name: 10, subscribers_per_group: 10 }
+impl Default for FleetSize {
+    fn default() -> FleetSize {
+        FleetSize { services: 1_000, pods_per_name: 10, subscribers_per_group: 10 }
     }
 }
 
@@ -230,11 +230,11 @@ pub enum Orchestration {
     /// One thread writes, the others wait for it to be seen.
     Visibility,
     /// One thread changes a pod, others are told of it.
-    Told {
+    Notification {
         /// How many watches its name has.
         watches: usize,
         /// How they sleep.
-        by: Sleep,
+        by: NotifyBy,
     },
     /// What differs between two snapshots that are so many changes apart.
     Differences(usize),
@@ -249,7 +249,7 @@ pub enum Orchestration {
 /// How those sleep who wait for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sleep {
+pub enum NotifyBy {
     /// A waker that counts is left behind, and nobody sleeps: what telling costs.
     Wakers,
     /// Each is a thread. Of one thread the time until it has been told is measured, of

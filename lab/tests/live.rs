@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use service_registry_lab::child::{self, Task};
+use service_registry_lab::child::{self, MeasureTask};
 use service_registry_lab::contender::info;
 use service_registry_lab::context::context;
 use service_registry_lab::fault::Fault;
@@ -27,7 +27,7 @@ use service_registry_lab::scenario::{Cell, Effort, Scenario};
 use service_registry_lab::stage::{Slice, Stage};
 
 /// How a contender behaves.
-struct Contender {
+struct TestContender {
     name: String,
     /// Multiplications of an operation.
     work: u32,
@@ -40,11 +40,11 @@ struct Contender {
 const WORK: u32 = 2_000;
 
 #[allow(clippy::unnecessary_wraps)] // what a child wants
-fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
+fn open(task: &MeasureTask) -> Result<Box<dyn Stage>, Fault> {
     let opened = memory(std::os::unix::process::parent_id()).join(&task.contender);
     let again = opened.exists();
     let _ = fs::write(opened, "");
-    Ok(Box::new(Contender {
+    Ok(Box::new(TestContender {
         work: if task.contender == "slower" { WORK * 21 / 20 } else { WORK },
         name: task.contender.clone(),
         slices: 0,
@@ -52,7 +52,7 @@ fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
     }))
 }
 
-impl Stage for Contender {
+impl Stage for TestContender {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
         self.slices += 1;
         if self.again && self.slices > 1 {

@@ -17,7 +17,7 @@ use scc::HashIndex;
 use scc::hash_index::OccupiedEntry;
 use service_registry::ServiceStatus;
 
-use crate::subject::{Follower, Hand, Newcomer, Pod, Subject};
+use crate::subject::{FollowFuture, Handle, NewPod, Pod, Subject};
 
 /// The hasher of them all, with the seed of the run.
 pub type Hasher = FixedState;
@@ -45,29 +45,29 @@ pub trait Map: Send + Sync + Sized + 'static {
     fn count(&self) -> usize;
 
     /// As [`Subject::follow`].
-    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let _ = (name, on_change);
         None
     }
 }
 
 impl<M: Map> Subject for M {
-    type Hand<'a> = &'a M;
+    type Handle<'a> = &'a M;
 
     fn create(seed: u64) -> M {
         M::empty(Hasher::with_seed(seed))
     }
 
-    fn hand(&self) -> &M {
+    fn handle(&self) -> &M {
         self
     }
 
-    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         Map::follow(self, name, on_change)
     }
 }
 
-impl<M: Map> Hand for &M {
+impl<M: Map> Handle for &M {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.read(key, |pod| pod.status)
@@ -88,7 +88,7 @@ impl<M: Map> Hand for &M {
     }
 
     #[inline]
-    fn insert(&mut self, new: &Newcomer) -> bool {
+    fn insert(&mut self, new: &NewPod) -> bool {
         self.put(new.key.clone(), new.pod.clone())
     }
 
@@ -151,9 +151,9 @@ macro_rules! map {
 }
 
 /// A hash map behind a reader-writer lock.
-pub struct Locked(RwLock<HashMap<Key, Pod, Hasher>>);
+pub struct LockedMap(RwLock<HashMap<Key, Pod, Hasher>>);
 
-impl Locked {
+impl LockedMap {
     #[inline]
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Pod, Hasher>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
@@ -161,8 +161,8 @@ impl Locked {
 }
 
 map! {
-    Locked,
-    empty: |hasher| Locked(RwLock::new(HashMap::with_hasher(hasher))),
+    LockedMap,
+    empty: |hasher| LockedMap(RwLock::new(HashMap::with_hasher(hasher))),
     read: |map, key, read| {
         map.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(read)
     },
@@ -258,10 +258,10 @@ map! {
 }
 
 /// `crossbeam-skiplist`: an ordered map without locks.
-pub type Skip = SkipMap<Key, Pod>;
+pub type SkipListMap = SkipMap<Key, Pod>;
 
 map! {
-    Skip,
+    SkipListMap,
     empty: |_| SkipMap::new(),
     read: |map, key, read| map.get(key).map(|entry| read(entry.value())),
     // By inserting it again. A reader can miss it at that moment, so this is measured on one
@@ -284,9 +284,9 @@ type ImblMap = GenericHashMap<Key, Pod, Hasher, DefaultSharedPtr>;
 
 /// `imbl::HashMap` behind an `ArcSwap`, with a lock for its writers: readers load a pointer,
 /// a writer changes a clone.
-pub struct Persistent(ArcSwap<ImblMap>, Mutex<()>);
+pub struct PersistentMap(ArcSwap<ImblMap>, Mutex<()>);
 
-impl Persistent {
+impl PersistentMap {
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut ImblMap) -> R) -> R {
         let _turn = self.1.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,9 +298,9 @@ impl Persistent {
 }
 
 map! {
-    Persistent,
+    PersistentMap,
     empty: |hasher| {
-        Persistent(ArcSwap::from_pointee(ImblMap::with_hasher(hasher)), Mutex::new(()))
+        PersistentMap(ArcSwap::from_pointee(ImblMap::with_hasher(hasher)), Mutex::new(()))
     },
     read: |map, key, read| map.0.load().get(key).map(read),
     update: |map, key, status, at| {

@@ -14,7 +14,7 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
 
-use crate::subject::{Hand, Newcomer, Subject};
+use crate::subject::{Handle, NewPod, Subject};
 
 #[cfg(test)]
 mod contract;
@@ -106,7 +106,7 @@ impl DashRegistry {
 }
 
 impl Subject for DashRegistry {
-    type Hand<'a> = &'a DashRegistry;
+    type Handle<'a> = &'a DashRegistry;
 
     fn create(seed: u64) -> DashRegistry {
         let hasher = FixedState::with_seed(seed);
@@ -118,12 +118,12 @@ impl Subject for DashRegistry {
         }
     }
 
-    fn hand(&self) -> &DashRegistry {
+    fn handle(&self) -> &DashRegistry {
         self
     }
 }
 
-impl Hand for &DashRegistry {
+impl Handle for &DashRegistry {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.services.get(key).map(|info| info.status())
@@ -148,7 +148,7 @@ impl Hand for &DashRegistry {
     }
 
     #[inline]
-    fn insert(&mut self, pod: &Newcomer) -> bool {
+    fn insert(&mut self, pod: &NewPod) -> bool {
         self.save(pod.info.clone())
     }
 

@@ -10,7 +10,7 @@ use ::evmap::handles::{ReadHandle, WriteHandle};
 use service_registry::ServiceStatus;
 
 use super::bare::{Hasher, Key};
-use crate::subject::{Hand, Newcomer, Pod, Subject};
+use crate::subject::{Handle, NewPod, Pod, Subject};
 
 type Reader = ReadHandle<Key, Pod, (), Hasher>;
 type Writer = WriteHandle<Key, Pod, (), Hasher>;
@@ -23,19 +23,19 @@ pub struct Evmap {
 }
 
 /// What a thread has of it.
-pub struct EvmapHand<'a> {
+pub struct EvmapHandle<'a> {
     writer: &'a Mutex<Writer>,
     reader: Reader,
 }
 
-impl<'a> EvmapHand<'a> {
+impl<'a> EvmapHandle<'a> {
     fn write(&self) -> MutexGuard<'a, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subject for Evmap {
-    type Hand<'a> = EvmapHand<'a>;
+    type Handle<'a> = EvmapHandle<'a>;
 
     #[allow(unsafe_code)]
     fn create(seed: u64) -> Evmap {
@@ -50,13 +50,13 @@ impl Subject for Evmap {
         Evmap { reader: Mutex::new(reader), writer: Mutex::new(writer) }
     }
 
-    fn hand(&self) -> EvmapHand<'_> {
+    fn handle(&self) -> EvmapHandle<'_> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        EvmapHand { writer: &self.writer, reader: reader.clone() }
+        EvmapHandle { writer: &self.writer, reader: reader.clone() }
     }
 }
 
-impl Hand for EvmapHand<'_> {
+impl Handle for EvmapHandle<'_> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.reader.get_one(key).map(|pod| pod.status)
@@ -81,7 +81,7 @@ impl Hand for EvmapHand<'_> {
     }
 
     #[inline]
-    fn insert(&mut self, new: &Newcomer) -> bool {
+    fn insert(&mut self, new: &NewPod) -> bool {
         let mut writer = self.write();
         let known = self.reader.contains_key(&*new.key);
         writer.update(new.key.clone(), new.pod.clone()).publish();

@@ -12,13 +12,13 @@ use service_registry::{
 };
 
 use crate::fleet::register;
-use crate::subject::{Follower, Hand, Newcomer, Subject};
+use crate::subject::{FollowFuture, Handle, NewPod, Subject};
 
 /// How many pods of a large fleet one commit registers.
 const BATCH: usize = 4_096;
 
 /// What a store has beyond its interface.
-pub trait Held: RegistryStore + Default + 'static {
+pub trait MeasuredStore: RegistryStore + Default + 'static {
     /// Takes a snapshot, asks it for the pods with these keys, and drops it.
     fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
         let _ = keys;
@@ -37,15 +37,15 @@ pub trait Held: RegistryStore + Default + 'static {
     }
 }
 
-impl Held for MemoryStore {}
-impl Held for ThreadSafeMemoryStore {}
-impl Held for EvmapStore {}
-impl Held for WorkerStore {}
+impl MeasuredStore for MemoryStore {}
+impl MeasuredStore for ThreadSafeMemoryStore {}
+impl MeasuredStore for EvmapStore {}
+impl MeasuredStore for WorkerStore {}
 
 /// Stores that hand out snapshots.
-macro_rules! held_by_snapshot {
+macro_rules! measured_by_snapshot {
     ($($store:ty),*) => {$(
-        impl Held for $store {
+        impl MeasuredStore for $store {
             fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
                 let view = self.snapshot();
                 keys.filter(|key| view.get(key).is_some()).count()
@@ -67,10 +67,10 @@ macro_rules! held_by_snapshot {
     )*};
 }
 
-held_by_snapshot!(SnapshotStore, VersionedStore);
+measured_by_snapshot!(SnapshotStore, VersionedStore);
 
 /// A store as a subject, beside so many watches that sleep and never hear of anything.
-pub struct Store<S, const WATCHES: usize = 0>(S, #[allow(dead_code)] Vec<Watch>);
+pub struct StoreSubject<S, const WATCHES: usize = 0>(S, #[allow(dead_code)] Vec<Watch>);
 
 /// A watch of a name that no pod has.
 fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
@@ -82,16 +82,16 @@ fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
     watch
 }
 
-impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
-    type Hand<'a> = &'a Store<S, WATCHES>;
+impl<S: MeasuredStore, const WATCHES: usize> Subject for StoreSubject<S, WATCHES> {
+    type Handle<'a> = &'a StoreSubject<S, WATCHES>;
 
-    fn create(_: u64) -> Store<S, WATCHES> {
+    fn create(_: u64) -> StoreSubject<S, WATCHES> {
         let store = S::default();
         let watches = (0..WATCHES).map(|number| asleep(&store, number)).collect();
-        Store(store, watches)
+        StoreSubject(store, watches)
     }
 
-    fn hand(&self) -> &Store<S, WATCHES> {
+    fn handle(&self) -> &StoreSubject<S, WATCHES> {
         self
     }
 
@@ -109,7 +109,7 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
         }
     }
 
-    fn follow(&self, name: &str, mut on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, mut on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let mut watch = self.0.watch(Selection::service(name)).ok()?;
         // The state.
         watch.try_recv().ok()?;
@@ -129,7 +129,7 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
     }
 }
 
-impl<S: Held, const WATCHES: usize> Hand for &Store<S, WATCHES> {
+impl<S: MeasuredStore, const WATCHES: usize> Handle for &StoreSubject<S, WATCHES> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.0.with_service(key, ServiceInfo::status).ok()
@@ -156,7 +156,7 @@ impl<S: Held, const WATCHES: usize> Hand for &Store<S, WATCHES> {
     }
 
     #[inline]
-    fn insert(&mut self, pod: &Newcomer) -> bool {
+    fn insert(&mut self, pod: &NewPod) -> bool {
         self.0.save_service(pod.info.clone()).is_ok()
     }
 

@@ -12,7 +12,7 @@ use crate::model::{ContenderInfo, Kind, Row};
 pub(super) struct Question {
     pub(super) need: String,
     pub(super) group: String,
-    pub(super) who: Who,
+    pub(super) who: Candidates,
     pub(super) trials: Vec<Trial>,
     /// What to mind, whichever store it is.
     #[serde(default)]
@@ -48,7 +48,7 @@ impl Trial {
 /// Who can be the answer.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Who {
+pub(super) enum Candidates {
     /// Every store of this crate.
     All,
     /// Those that threads can share.
@@ -59,20 +59,20 @@ pub(super) enum Who {
     Named(String),
 }
 
-impl Who {
+impl Candidates {
     pub(super) fn may(&self, info: &ContenderInfo) -> bool {
         let views = || info.promises.as_ref().is_some_and(|own| own.snapshot != "no");
         info.kind == Kind::Ours
             && match self {
-                Who::All => true,
-                Who::Shared => info.id != "memory",
-                Who::Views => views(),
-                Who::Named(id) => info.id == *id,
+                Candidates::All => true,
+                Candidates::Shared => info.id != "memory",
+                Candidates::Views => views(),
+                Candidates::Named(id) => info.id == *id,
             }
     }
 
     pub(super) fn by_promise(&self) -> bool {
-        matches!(self, Who::Views | Who::Named(_))
+        matches!(self, Candidates::Views | Candidates::Named(_))
     }
 }
 

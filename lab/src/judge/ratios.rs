@@ -17,9 +17,9 @@ pub(super) fn log(value: f64) -> f64 {
 }
 
 /// The logarithms of the ratios of two contenders, by life and round.
-pub(super) type Logs = Vec<Vec<Option<f64>>>;
+pub(super) type LogRatios = Vec<Vec<Option<f64>>>;
 
-pub(super) fn pairs(own: &[Vec<Option<f64>>], other: &[Vec<Option<f64>>]) -> Logs {
+pub(super) fn pairs(own: &[Vec<Option<f64>>], other: &[Vec<Option<f64>>]) -> LogRatios {
     let round = |(own, other): (&Option<f64>, &Option<f64>)| Some(log((*own)?) - log((*other)?));
     let life = |(own, other): (&Vec<_>, &Vec<_>)| own.iter().zip(other).map(round).collect();
     own.iter().zip(other).map(life).collect()
@@ -34,7 +34,7 @@ pub(super) fn ratio(
     estimate(unit, &pairs(own, other))
 }
 
-pub(super) fn estimate(unit: Unit, logs: &Logs) -> Option<Estimate> {
+pub(super) fn estimate(unit: Unit, logs: &LogRatios) -> Option<Estimate> {
     if unit.is_counted() {
         return middle(logs.iter().flatten().flatten().copied()).map(Estimate::exact);
     }

@@ -5,9 +5,9 @@
 
 mod dots;
 mod lines;
-mod look;
 mod scale;
+mod style;
 
-pub(crate) use dots::{Dot, Dots};
+pub(crate) use dots::{DotChart, DotRow};
 pub(crate) use lines::{Series, lines};
-pub(crate) use look::Look;
+pub(crate) use style::Style;

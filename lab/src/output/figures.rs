@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use minijinja::Value;
 
-use super::book::Book;
-use super::chart::{self, Dot, Dots, Series};
+use super::chart::{self, DotChart, DotRow, Series};
+use super::report_index::ReportIndex;
 use crate::model::{Answer, Interval, Place, Row, Unit};
 use crate::words::{self, plural};
 
@@ -88,20 +88,20 @@ struct Panel {
 
 /// The chart of a question: the cost of each store next to the best, or the first of its
 /// figures where nothing was compared.
-pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Value)> {
+pub(crate) fn question(index: &ReportIndex<'_>, answer: &Answer) -> Option<(String, Value)> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
-        let place = answer.cells.iter().find(|place| !book.rows(place).is_empty())?;
+        let place = answer.cells.iter().find(|place| !index.rows(place).is_empty())?;
         let title = format!("{title}: {}", place.what());
-        return Some((name_of(answer), dots(book, place, title, STEP)));
+        return Some((name_of(answer), dots(index, place, title, STEP)));
     };
     let others = answer.comparisons.iter().filter(|other| other.to == first.to);
-    let others = others.map(|other| dot(book, &other.contender, other.ratio));
-    let chart = Dots {
+    let others = others.map(|other| dot(index, &other.contender, other.ratio));
+    let chart = DotChart {
         title,
         unit: None,
         axis: format!("cost next to {}", words::short(&first.to, NAME)),
-        rows: std::iter::once(dot(book, &first.to, Interval::exact(1.0))).chain(others).collect(),
+        rows: std::iter::once(dot(index, &first.to, Interval::exact(1.0))).chain(others).collect(),
         step: STEP,
     };
     Some((name_of(answer), chart.draw()))
@@ -113,25 +113,25 @@ pub(crate) fn name_of(answer: &Answer) -> String {
 }
 
 /// All charts of the pages, with names for files.
-pub(crate) fn all(book: &Book<'_>) -> Vec<(String, Value)> {
-    let questions = book.report.answers.iter().filter_map(|own| question(book, own));
-    let scenarios = book.report.scenarios.iter().flat_map(|run| scenario(book, &run.name));
-    first(book).into_iter().chain(questions).chain(scenarios).collect()
+pub(crate) fn all(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
+    let questions = index.report.answers.iter().filter_map(|own| question(index, own));
+    let scenarios = index.report.scenarios.iter().flat_map(|run| scenario(index, &run.name));
+    first(index).into_iter().chain(questions).chain(scenarios).collect()
 }
 
 /// The charts of a scenario, with names for files.
-pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> {
-    let mut panels = panels(book, scenario);
+pub(crate) fn scenario(index: &ReportIndex<'_>, scenario: &str) -> Vec<(String, Value)> {
+    let mut panels = panels(index, scenario);
     panels.sort_by_key(|panel| std::cmp::Reverse(panel.places.len()));
     panels.truncate(PANELS);
     let draw = |panel: &Panel| {
         let title = panel.title(scenario);
         let drawing = match panel.axis {
             Some(axis) => {
-                let unit = book.rows(&panel.places[0])[0].unit;
-                lines(book, panel, axis, &title, HEIGHT, unit)
+                let unit = index.rows(&panel.places[0])[0].unit;
+                lines(index, panel, axis, &title, HEIGHT, unit)
             }
-            None => dots(book, &panel.places[0], title.clone(), STEP),
+            None => dots(index, &panel.places[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
     };
@@ -140,12 +140,12 @@ pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> 
 
 /// The two charts of the first screen: throughput over the share of writes, and what a read
 /// costs.
-pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
+pub(crate) fn first(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
     let writes = || {
         let names = ["sustained", "burst-30x100"].into_iter();
-        let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
-        let cores = book.report.context.machine.cores.max(2);
-        let found = all.map(|name| panels(book, name)).find_map(|panels| {
+        let all = names.chain(index.report.scenarios.iter().map(|run| run.name.as_str()));
+        let cores = index.report.context.machine.cores.max(2);
+        let found = all.map(|name| panels(index, name)).find_map(|panels| {
             let mixed = panels.into_iter().filter(|panel| panel.axis == Some(Axis::Writes));
             // As many threads as can run at once, or the next more.
             mixed.min_by_key(|panel| {
@@ -158,16 +158,16 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
             "Operations a second of {}, over the share of writes",
             plural(panel.rest.id.threads, "thread")
         );
-        Some(lines(book, &panel, Axis::Writes, &title, 190.0, Unit::OpsPerSecond))
+        Some(lines(index, &panel, Axis::Writes, &title, 190.0, Unit::OpsPerSecond))
     };
     let read = || {
         let is_read = |place: &&Place| {
             place.id.cell == "with_service" && place.metric == "time" && place.id.threads == 1
         };
         let names = ["operations", "size", "map"].into_iter();
-        let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
+        let all = names.chain(index.report.scenarios.iter().map(|run| run.name.as_str()));
         let mut places = all.filter_map(|name| {
-            let reads = book.places(name).iter().filter(is_read);
+            let reads = index.places(name).iter().filter(is_read);
             reads.min_by_key(|place| place.id.services.abs_diff(1_000))
         });
         let place = places.next()?;
@@ -175,14 +175,14 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
             "A read among {} services, one thread",
             words::thousands(place.id.services as u64)
         );
-        Some(dots(book, place, title, 19.0))
+        Some(dots(index, place, title, 19.0))
     };
     let charts = [("first-writes", writes()), ("first-read", read())];
     charts.into_iter().filter_map(|(name, drawing)| Some((name.into(), drawing?))).collect()
 }
 
-fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
-    let places = book.places(scenario);
+fn panels(index: &ReportIndex<'_>, scenario: &str) -> Vec<Panel> {
+    let places = index.places(scenario);
     let along = |axis: Axis| -> BTreeSet<usize> {
         places.iter().filter_map(|place| axis.at(place)).collect()
     };
@@ -224,19 +224,19 @@ impl Panel {
     }
 }
 
-fn dot(book: &Book<'_>, id: &str, figure: Interval) -> Dot {
-    Dot { name: words::short(id, NAME), look: book.look(id), figure }
+fn dot(index: &ReportIndex<'_>, id: &str, figure: Interval) -> DotRow {
+    DotRow { name: words::short(id, NAME), style: index.style(id), figure }
 }
 
-fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
-    let mut rows: Vec<&Row> = book.rows(place).to_vec();
+fn dots(index: &ReportIndex<'_>, place: &Place, title: String, step: f64) -> Value {
+    let mut rows: Vec<&Row> = index.rows(place).to_vec();
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
-    let chart = Dots {
+    let chart = DotChart {
         title,
         unit,
         axis: unit.map_or("", words::measures).into(),
-        rows: rows.iter().map(|row| dot(book, &row.contender, row.value)).collect(),
+        rows: rows.iter().map(|row| dot(index, &row.contender, row.value)).collect(),
         step,
     };
     chart.draw()
@@ -244,7 +244,7 @@ fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
 
 /// A line for each who took part, of the figures or of the throughput that they say.
 fn lines(
-    book: &Book<'_>,
+    index: &ReportIndex<'_>,
     panel: &Panel,
     axis: Axis,
     title: &str,
@@ -252,23 +252,23 @@ fn lines(
     unit: Unit,
 ) -> Value {
     let figure = |place: &Place, id: &str| {
-        let Interval { value, low, high } = book.row(place, id)?.value;
+        let Interval { value, low, high } = index.row(place, id)?.value;
         let rate = |time: f64| place.id.threads as f64 * 1e9 / time;
         Some(match unit {
             Unit::OpsPerSecond => Interval { value: rate(value), low: rate(high), high: rate(low) },
             _ => Interval { value, low, high },
         })
     };
-    let mut series: Vec<Series> = book
+    let mut series: Vec<Series> = index
         .took_part(&panel.places)
         .into_iter()
         .map(|id| Series {
             name: words::short(id, NAME),
-            look: book.look(id),
+            style: index.style(id),
             points: panel.places.iter().map(|place| figure(place, id)).collect(),
         })
         .collect();
-    series.sort_by_key(|series| series.look.is_ours());
+    series.sort_by_key(|series| series.style.is_ours());
     let labels = panel.places.iter().filter_map(|place| axis.at(place));
     let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();
     chart::lines(title, axis.name(), &labels, unit, &series, height)

@@ -1,6 +1,6 @@
 //! What is made from reports whose figures are known.
 
-use super::terminal::{Options, changes, print};
+use super::terminal::{TerminalOptions, changes, print};
 use super::*;
 use serde_json::{Value, json as value};
 
@@ -10,12 +10,12 @@ use crate::judge::complete;
 use crate::model::Answer;
 use crate::synthetic;
 
-const USUAL: Options = Options { verbose: false, width: 80, colour: false };
+const USUAL: TerminalOptions = TerminalOptions { verbose: false, width: 80, colour: false };
 const README: &str = "# A\n\n<!-- figures:begin -->\nold\n<!-- figures:end -->\n\nB\n";
 
 fn shown(report: &Report, width: usize, verbose: bool, colour: bool) -> String {
     let mut out = Vec::new();
-    let options = Options { verbose, width, colour };
+    let options = TerminalOptions { verbose, width, colour };
     print(report, &mut out, options).unwrap();
     String::from_utf8(out).unwrap()
 }
@@ -255,7 +255,7 @@ fn no_text_of_a_file_does_more_than_be_read() {
     assert_eq!(commands(&shown(&unread, 80, true, false)), 0);
     let mut out = Vec::new();
     let found = compare(&report, &unread);
-    changes(&found, ["\u{1b}[31mold", "new"], &mut out, Options { verbose: true, ..USUAL })
+    changes(&found, ["\u{1b}[31mold", "new"], &mut out, TerminalOptions { verbose: true, ..USUAL })
         .unwrap();
     assert_eq!(commands(&String::from_utf8(out).unwrap()), 0);
     for page in [file(&report, "report.html"), file(&unread, "report.html")] {

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use super::order::Share;
+use super::timing::Tally;
 use crate::scenario::Cell;
 
 /// No latency counts as longer, in nanoseconds: a minute.
@@ -31,12 +31,12 @@ impl Percentiles {
     }
 
     /// Adds a slice, and answers with the percentiles so far.
-    pub(super) fn values(&mut self, shares: &[Share]) -> Vec<f64> {
+    pub(super) fn values(&mut self, tallies: &[Tally]) -> Vec<f64> {
         if self.slices <= 1 || !self.whole_life {
             self.latencies.reset();
         }
         self.slices += 1;
-        for latency in shares.iter().flat_map(|share| &share.latencies) {
+        for latency in tallies.iter().flat_map(|tally| &tally.latencies) {
             self.latencies.saturating_record(*latency);
         }
         let value = |percent: &f64| self.latencies.value_at_percentile(*percent) as f64;
@@ -54,9 +54,9 @@ mod tests {
         Percentiles::new(&Cell { metrics, ..Cell::default() }, true)
     }
 
-    fn slice(parts: &[(u64, usize)]) -> [Share; 1] {
+    fn slice(parts: &[(u64, usize)]) -> [Tally; 1] {
         let latencies = parts.iter().flat_map(|(took, many)| vec![*took; *many]).collect();
-        [Share { latencies, ..Share::default() }]
+        [Tally { latencies, ..Tally::default() }]
     }
 
     #[test]

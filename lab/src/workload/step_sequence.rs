@@ -16,9 +16,9 @@ use rand::seq::SliceRandom;
 use rand_distr::Zipf;
 use service_registry::{Batch, ServiceInfo, ServiceStatus};
 
-use crate::fleet::{Dice, Fleet};
+use crate::fleet::{Fleet, Rng};
 use crate::scenario::{Keys, Op};
-use crate::subject::Hand;
+use crate::subject::Handle;
 
 /// Steps of all threads together: too many for a branch predictor to learn their order. A
 /// debug build measures nothing, but is tested.
@@ -52,7 +52,7 @@ pub(super) struct SequenceOptions<'a> {
     /// The pods, the most popular first.
     pub(super) popular: &'a [usize],
     /// So many steps are played at a time, and have exactly the shares of the mix.
-    pub(super) hand: Option<usize>,
+    pub(super) burst: Option<usize>,
 }
 
 /// What a thread does.
@@ -87,19 +87,19 @@ impl StepSequence {
         fleet: Fleet,
         options: &SequenceOptions<'_>,
         threads: usize,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> StepSequence {
-        let SequenceOptions { mix, keys, popular, hand } = *options;
+        let SequenceOptions { mix, keys, popular, burst } = *options;
         let len = (STEPS / threads).next_power_of_two().clamp(FEWEST, STEPS);
-        let (hand, room) = hand.map_or((len, len), |hand| (hand, hand.next_power_of_two()));
+        let (burst, room) = burst.map_or((len, len), |burst| (burst, burst.next_power_of_two()));
         let mut order: Vec<u8> = Vec::with_capacity(len);
         while order.len() < len {
             let first = order.len();
-            for (op, share) in shares(mix, hand).into_iter().enumerate() {
+            for (op, share) in shares(mix, burst).into_iter().enumerate() {
                 let op = u8::try_from(op).expect("a handful of operations");
                 order.resize(order.len() + share, op);
             }
-            order[first..].shuffle(dice);
+            order[first..].shuffle(rng);
             // Nobody gets there.
             order.resize(first + room, 0);
         }
@@ -120,9 +120,9 @@ impl StepSequence {
         for (at, op) in order.into_iter().enumerate() {
             let place = match (keys, &zipf) {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to n
-                (_, Some(zipf)) => zipf.sample(dice) as usize - 1,
-                (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
-                _ => dice.random_range(0..popular.len()),
+                (_, Some(zipf)) => zipf.sample(rng) as usize - 1,
+                (Keys::Hot(few), _) => rng.random_range(0..few.min(popular.len())),
+                _ => rng.random_range(0..popular.len()),
             };
             let replaces = sequence.ops[usize::from(op)] == Op::Replace;
             let like = (op, place, if replaces { at % REPLACEMENTS } else { 0 });
@@ -195,17 +195,23 @@ impl StepSequence {
     /// Does `count` steps from a place on; the health checks and registrations among them
     /// are of `now` and the nanoseconds after it. How many were answered wrongly.
     #[inline(never)]
-    pub(super) fn run(&self, hand: &mut impl Hand, from: u64, count: u32, now: SystemTime) -> u64 {
+    pub(super) fn run(
+        &self,
+        handle: &mut impl Handle,
+        from: u64,
+        count: u32,
+        now: SystemTime,
+    ) -> u64 {
         match self.ops[..] {
             // What lasts a few nanoseconds has a loop of its own.
-            [Op::With] if self.chained => self.chain(hand, from, count),
-            [Op::With] => self.each(from, count, |key, _| with(hand, key)),
-            [Op::Get] => self.each(from, count, |key, _| hand.get(key)),
-            [Op::Miss] => self.each(from, count, |key, _| hand.miss(key)),
+            [Op::With] if self.chained => self.chain(handle, from, count),
+            [Op::With] => self.each(from, count, |key, _| with(handle, key)),
+            [Op::Get] => self.each(from, count, |key, _| handle.get(key)),
+            [Op::Miss] => self.each(from, count, |key, _| handle.miss(key)),
             [Op::Update] => self.each(from, count, |key, at| {
-                hand.update(key, status_at(at), now + Duration::new(0, at))
+                handle.update(key, status_at(at), now + Duration::new(0, at))
             }),
-            _ => self.mixed(hand, from, count, now),
+            _ => self.mixed(handle, from, count, now),
         }
     }
 
@@ -221,12 +227,12 @@ impl StepSequence {
 
     /// Each step is found by way of the answer to the one before: all pods are healthy.
     #[inline]
-    fn chain(&self, hand: &mut impl Hand, from: u64, count: u32) -> u64 {
+    fn chain(&self, handle: &mut impl Handle, from: u64, count: u32) -> u64 {
         let mut wrong = 0;
         let mut place = from;
         for _ in 0..count {
             let (_, step) = self.at(place);
-            let answer = black_box(hand.with(self.text(step)));
+            let answer = black_box(handle.with(self.text(step)));
             let off = answer.map_or(7, |status| status as u64 - ServiceStatus::Healthy as u64);
             wrong += off;
             place += 1 + off;
@@ -234,33 +240,33 @@ impl StepSequence {
         wrong
     }
 
-    fn mixed(&self, hand: &mut impl Hand, from: u64, count: u32, now: SystemTime) -> u64 {
+    fn mixed(&self, handle: &mut impl Handle, from: u64, count: u32, now: SystemTime) -> u64 {
         let mut wrong = 0;
         for at in 0..count {
             let place = from + u64::from(at);
             let (_, step) = self.at(place);
             let time = || now + Duration::new(0, at);
             let right = match self.ops[usize::from(step.op)] {
-                Op::With => with(hand, self.text(step)),
-                Op::Get => hand.get(self.text(step)),
-                Op::Miss => hand.miss(self.text(step)),
-                Op::Update => hand.update(self.text(step), status_at(at), time()),
-                Op::Replace => hand.replace(self.replacement(step, time())),
-                Op::ByName => hand.by_name(self.text(step)) == self.fleet.0.pods_per_name,
+                Op::With => with(handle, self.text(step)),
+                Op::Get => handle.get(self.text(step)),
+                Op::Miss => handle.miss(self.text(step)),
+                Op::Update => handle.update(self.text(step), status_at(at), time()),
+                Op::Replace => handle.replace(self.replacement(step, time())),
+                Op::ByName => handle.by_name(self.text(step)) == self.fleet.0.pods_per_name,
                 Op::Subscribers => {
-                    hand.subscribers(self.text(step)) == self.fleet.0.subscribers_per_group
+                    handle.subscribers(self.text(step)) == self.fleet.0.subscribers_per_group
                 }
-                Op::Scan => hand.scan() == self.fleet.0.services,
+                Op::Scan => handle.scan() == self.fleet.0.services,
                 Op::View(many) => {
                     let keys = (place..place + u64::from(many)).map(|place| self.key(place));
-                    hand.view(keys) == many as usize
+                    handle.view(keys) == many as usize
                 }
                 Op::Batch(many) => {
                     let mut batch = Batch::with_capacity(many as usize);
                     for place in place..place + u64::from(many) {
                         batch.update_health_status(self.key(place), status_at(at), time());
                     }
-                    hand.commit(batch)
+                    handle.commit(batch)
                 }
                 // These are done in swings.
                 Op::Insert | Op::Remove | Op::Subscribe | Op::Unsubscribe => false,
@@ -290,8 +296,8 @@ impl StepSequence {
 }
 
 #[inline]
-fn with(hand: &mut impl Hand, key: &str) -> bool {
-    black_box(hand.with(key)).is_some()
+fn with(handle: &mut impl Handle, key: &str) -> bool {
+    black_box(handle.with(key)).is_some()
 }
 
 /// One check of ten finds that a pod is not healthy.
@@ -303,8 +309,8 @@ fn status_at(at: u32) -> ServiceStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{dice, shuffled};
-    use crate::scenario::Holds;
+    use crate::fleet::{rng, shuffled};
+    use crate::scenario::FleetSize;
 
     #[test]
     fn the_shares_of_a_mix_add_up_and_are_its_proportions() {
@@ -327,13 +333,13 @@ mod tests {
 
     #[test]
     fn some_keys_are_asked_for_more_than_others_only_where_they_should_be() {
-        let fleet = Fleet(Holds::default());
-        let mut dice = dice(1, "test");
-        let popular = shuffled(1_000, &mut dice);
+        let fleet = Fleet(FleetSize::default());
+        let mut rng = rng(1, "test");
+        let popular = shuffled(1_000, &mut rng);
         let mut most = |keys| {
             let options =
-                SequenceOptions { mix: &[(Op::With, 1)], keys, popular: &popular, hand: None };
-            let sequence = StepSequence::new(fleet, &options, 1, &mut dice);
+                SequenceOptions { mix: &[(Op::With, 1)], keys, popular: &popular, burst: None };
+            let sequence = StepSequence::new(fleet, &options, 1, &mut rng);
             let mut counts = vec![0; 1_000];
             sequence.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
             let asked = counts.iter().filter(|count| **count > 0).count();

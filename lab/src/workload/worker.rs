@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::order::{Order, Share};
 use super::step_sequence::StepSequence;
-use crate::subject::Hand;
+use super::timing::{Tally, Window};
+use crate::subject::Handle;
 
 /// How long a thread works between two looks at the clock, once it knows how many
 /// operations that takes: long against the 25 ns of a look, short against a slice.
@@ -56,23 +56,24 @@ impl Worker {
     }
 
     /// Works until the slice is over.
-    pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
+    pub(super) fn slice(&mut self, handle: &mut impl Handle, window: &Window) -> Tally {
+        let mut tally =
+            Tally { nanoseconds: window.length().as_nanos() as f64, ..Tally::default() };
         let mut due = Instant::now();
         let mut before = due;
-        while before < order.until {
+        while before < window.until {
             if let Some(rate) = self.rate {
                 due += Duration::from_secs(1) / rate;
-                if !wait_until(due.min(order.until), || false) || due >= order.until {
+                if !wait_until(due.min(window.until), || false) || due >= window.until {
                     break;
                 }
                 before = Instant::now();
                 self.batch = 1;
             }
             let count = self.batch;
-            share.wrong += self.step(hand, count, before);
+            tally.wrong += self.step(handle, count, before);
             let after = Instant::now();
-            share.count(order, u64::from(count) * self.sequence.weight(), before, after);
+            tally.count(window, u64::from(count) * self.sequence.weight(), before, after);
             let took = after - before;
             if took < BETWEEN / 2 && (count as usize) < self.sequence.len() {
                 self.batch = count * 2;
@@ -81,14 +82,14 @@ impl Worker {
             }
             before = after;
         }
-        share
+        tally
     }
 
     /// Does some steps, whose health checks are made now. How many answers were wrong.
     #[inline]
-    pub(super) fn step(&mut self, hand: &mut impl Hand, count: u32, now: Instant) -> u64 {
+    pub(super) fn step(&mut self, handle: &mut impl Handle, count: u32, now: Instant) -> u64 {
         let now = self.clocks.1 + (now - self.clocks.0);
-        let wrong = self.sequence.run(hand, self.done, count, now);
+        let wrong = self.sequence.run(handle, self.done, count, now);
         let first = self.done;
         self.done += u64::from(count);
         if self.keeps_stamps {
@@ -103,8 +104,8 @@ impl Worker {
 
     /// The same with a hand of the sequence, which is so large.
     #[inline]
-    pub(super) fn play(&mut self, hand: &mut impl Hand, size: u32, now: Instant) -> u64 {
-        let wrong = self.step(hand, size, now);
+    pub(super) fn play(&mut self, handle: &mut impl Handle, size: u32, now: Instant) -> u64 {
+        let wrong = self.step(handle, size, now);
         self.done += u64::from(size.next_power_of_two() - size);
         wrong
     }

@@ -3,14 +3,14 @@
 
 use minijinja::{Value, context};
 
-use super::look::{Look, width};
 use super::scale::Scale;
+use super::style::{Style, width};
 use crate::model::{Interval, Unit};
 use crate::words;
 
 /// Some contenders next to each other.
 #[derive(Clone, Debug)]
-pub(crate) struct Dots {
+pub(crate) struct DotChart {
     /// What it shows.
     pub(crate) title: String,
     /// The unit of the figures; `None` for ratios.
@@ -18,18 +18,18 @@ pub(crate) struct Dots {
     /// What the axis is, in words.
     pub(crate) axis: String,
     /// The rows from top to bottom.
-    pub(crate) rows: Vec<Dot>,
+    pub(crate) rows: Vec<DotRow>,
     /// Between two rows, in pixels.
     pub(crate) step: f64,
 }
 
 /// A row.
 #[derive(Clone, Debug)]
-pub(crate) struct Dot {
+pub(crate) struct DotRow {
     /// Its name, short.
     pub(crate) name: String,
     /// How it is told from the others.
-    pub(crate) look: Look,
+    pub(crate) style: Style,
     /// Its figure.
     pub(crate) figure: Interval,
 }
@@ -37,7 +37,7 @@ pub(crate) struct Dot {
 const TOP: f64 = 8.0;
 const BELOW: f64 = 40.0;
 
-impl Dots {
+impl DotChart {
     /// Draws it.
     pub(crate) fn draw(&self) -> Value {
         let figures = self.rows.iter().map(|row| row.figure);
@@ -48,13 +48,13 @@ impl Dots {
         let scale = Scale::holding(ends.chain(around.into_iter().flatten()));
         let x = |value: f64| scale.share(value) * 100.0;
         let (mut rows, [mut left, mut values, mut all]) = (Vec::new(), [30.0_f64; 3]);
-        for (at, Dot { name, look, figure }) in self.rows.iter().enumerate() {
+        for (at, DotRow { name, style, figure }) in self.rows.iter().enumerate() {
             let (text, interval) = (self.text(figure.value), self.interval(*figure));
-            left = left.max(look.width(name));
+            left = left.max(style.width(name));
             values = values.max(width(&text));
             all = all.max(width(&text) + width(&interval) + 7.0);
             rows.push(context! {
-                name, text, interval, class => look.class(), mark => look.mark(),
+                name, text, interval, class => style.class(), mark => style.mark(),
                 low => x(figure.low), middle => x(figure.value), high => x(figure.high),
                 y => TOP + (at as f64 + 0.5) * self.step,
             });

@@ -2,8 +2,8 @@
 
 use minijinja::{Value, context};
 
-use super::look::Look;
 use super::scale::{Scale, apart};
+use super::style::Style;
 use crate::model::{Interval, Unit};
 use crate::words;
 
@@ -13,7 +13,7 @@ pub(crate) struct Series {
     /// Its name, short.
     pub(crate) name: String,
     /// How it is told from the others.
-    pub(crate) look: Look,
+    pub(crate) style: Style,
     /// Its value at each place, where there is one.
     pub(crate) points: Vec<Option<Interval>>,
 }
@@ -58,8 +58,8 @@ pub(crate) fn lines(
             Some(context! { x => x(at), y => y(point.value), low, high, text, place })
         };
         context! {
-            name => &*own.name, ours => own.look.is_ours(),
-            class => own.look.class(), mark => own.look.mark(),
+            name => &*own.name, ours => own.style.is_ours(),
+            class => own.style.class(), mark => own.style.mark(),
             points => known.filter_map(point).collect::<Vec<_>>(),
             end => last(own).and_then(|_| ends.next()),
         }
@@ -67,7 +67,7 @@ pub(crate) fn lines(
     let drawn: Vec<Value> = drawn.collect();
     let tick = |tick: f64| context! { y => y(tick), label => words::bare(&value(tick)) };
     let place = |(at, label): (usize, &String)| context! { x => x(at), label };
-    let names = series.iter().map(|series| series.look.width(&series.name));
+    let names = series.iter().map(|series| series.style.width(&series.name));
     let right = names.fold(30.0, f64::max) + 26.0;
     context! {
         title, across, series => drawn, bottom,
@@ -90,7 +90,7 @@ mod tests {
     fn what_has_no_figures_is_drawn_empty() {
         let named = |points: &Vec<Option<Interval>>| Series {
             name: "store".into(),
-            look: Look::Outside(0),
+            style: Style::Outside(0),
             points: points.clone(),
         };
         let places = ["0 %", "5 %"].map(String::from);

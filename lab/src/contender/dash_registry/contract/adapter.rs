@@ -16,7 +16,7 @@ use service_registry::{
 use service_registry_testkit::support::listed::Listed;
 
 use super::super::DashRegistry;
-use crate::subject::{Hand as _, Subject as _};
+use crate::subject::{Handle as _, Subject as _};
 
 pub(super) struct Adapter {
     registry: DashRegistry,
@@ -361,7 +361,7 @@ impl RegistryStore for Adapter {
         Ok(())
     }
 
-    /// Under the lock of the shard, as in [`Hand::with`](crate::subject::Hand::with).
+    /// Under the lock of the shard, as in [`Handle::with`](crate::subject::Hand::with).
     fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
         let found = self.open()?.services.get(key);
         visit(&*found.ok_or_else(|| self.missing(key))?);

@@ -2,43 +2,47 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::chart::Look;
+use super::chart::Style;
 use crate::model::{ContenderInfo, Kind, Place, Report, Row, ScenarioRun};
 use crate::words;
 
 /// A report with an index.
 #[derive(Debug)]
-pub(crate) struct Book<'a> {
+pub(crate) struct ReportIndex<'a> {
     pub(crate) report: &'a Report,
-    infos: HashMap<&'a str, (&'a ContenderInfo, Look)>,
+    infos: HashMap<&'a str, (&'a ContenderInfo, Style)>,
     rows: HashMap<Place, Vec<&'a Row>>,
     /// The places of each scenario in the order of the rows.
     places: BTreeMap<&'a str, Vec<Place>>,
 }
 
-impl<'a> Book<'a> {
-    pub(crate) fn of(report: &'a Report) -> Book<'a> {
-        let mut book =
-            Book { report, infos: HashMap::new(), rows: HashMap::new(), places: BTreeMap::new() };
+impl<'a> ReportIndex<'a> {
+    pub(crate) fn of(report: &'a Report) -> ReportIndex<'a> {
+        let mut index = ReportIndex {
+            report,
+            infos: HashMap::new(),
+            rows: HashMap::new(),
+            places: BTreeMap::new(),
+        };
         let (mut ours, mut others) = (0, 0);
         for info in &report.context.contenders {
-            let (look, place): (fn(usize) -> Look, _) = match info.kind {
-                Kind::Ours => (Look::Ours, &mut ours),
-                Kind::Outside | Kind::Measure => (Look::Outside, &mut others),
+            let (style, place): (fn(usize) -> Style, _) = match info.kind {
+                Kind::Ours => (Style::Ours, &mut ours),
+                Kind::Outside | Kind::Measure => (Style::Outside, &mut others),
             };
-            book.infos.insert(&info.id, (info, look(*place)));
+            index.infos.insert(&info.id, (info, style(*place)));
             *place += 1;
         }
         for row in &report.rows {
             let place = row.place();
-            let rows = book.rows.entry(place.clone()).or_default();
+            let rows = index.rows.entry(place.clone()).or_default();
             if rows.is_empty() {
-                let places = book.places.entry(&row.id.scenario).or_default();
+                let places = index.places.entry(&row.id.scenario).or_default();
                 places.push(place);
             }
             rows.push(row);
         }
-        book
+        index
     }
 
     /// The name of a contender in tables and answers.
@@ -46,8 +50,8 @@ impl<'a> Book<'a> {
         self.infos.get(id).map_or(id, |(info, _)| &info.name)
     }
 
-    pub(crate) fn look(&self, id: &str) -> Look {
-        self.infos.get(id).map_or(Look::Outside(0), |(_, look)| *look)
+    pub(crate) fn style(&self, id: &str) -> Style {
+        self.infos.get(id).map_or(Style::Outside(0), |(_, style)| *style)
     }
 
     pub(crate) fn is_ours(&self, id: &str) -> bool {

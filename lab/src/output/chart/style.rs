@@ -3,7 +3,7 @@
 /// Stores of this crate have colours, the rest are grey; everybody has a mark, and everybody
 /// from outside dashes as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Style {
     /// The store of this crate at that place of the list.
     Ours(usize),
     /// The contender from outside, or the measure, at that place of the list.
@@ -13,22 +13,22 @@ pub(crate) enum Look {
 /// How many marks and how many colours there are.
 const MARKS: usize = 6;
 
-impl Look {
+impl Style {
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Look::Ours(_))
+        matches!(self, Style::Ours(_))
     }
 
     /// The classes of a line and of a mark.
     pub(super) fn class(self) -> String {
         match self {
-            Look::Ours(place) => format!("o{}", place % MARKS),
-            Look::Outside(place) => format!("out d{}", place % 3),
+            Style::Ours(place) => format!("o{}", place % MARKS),
+            Style::Outside(place) => format!("out d{}", place % 3),
         }
     }
 
     /// Which of the marks.
     pub(super) fn mark(self) -> usize {
-        let (Look::Ours(place) | Look::Outside(place)) = self;
+        let (Style::Ours(place) | Style::Outside(place)) = self;
         place % MARKS
     }
 

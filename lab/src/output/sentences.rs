@@ -7,14 +7,14 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 use itertools::Itertools as _;
 
-use super::book::Book;
+use super::report_index::ReportIndex;
 use crate::model::{Answer, Comparison, Interval, Place, Report, Row};
 use crate::words::{self, list, plural, stopped};
 
 /// What the answer to a question is, in one sentence, and in another one what it does not hold
 /// for.
-pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
-    let sentence = sentence(book, answer);
+pub(crate) fn answer(index: &ReportIndex<'_>, answer: &Answer) -> String {
+    let sentence = sentence(index, answer);
     answer.busy.map_or(sentence.clone(), |lost| format!("{sentence} {}", busy(lost)))
 }
 
@@ -27,16 +27,16 @@ fn busy(lost: f64) -> String {
     )
 }
 
-fn sentence(book: &Book<'_>, answer: &Answer) -> String {
-    let names: Vec<String> = answer.stores.iter().map(|id| book.name(id).to_owned()).collect();
+fn sentence(index: &ReportIndex<'_>, answer: &Answer) -> String {
+    let names: Vec<String> = answer.stores.iter().map(|id| index.name(id).to_owned()).collect();
     let next = answer.comparisons.iter().find(|next| !next.equal);
     if !answer.decided {
         return match answer.comparisons.first() {
             Some(nearest) => format!(
                 "This run does not decide it: {} costs {} what {} does.",
-                book.name(&nearest.contender),
+                index.name(&nearest.contender),
                 ratio(nearest.ratio),
-                book.name(&nearest.to)
+                index.name(&nearest.to)
             ),
             None => stopped(
                 answer.evidence.first().map_or("This run has no figures for it", String::as_str),
@@ -58,7 +58,7 @@ fn sentence(book: &Book<'_>, answer: &Answer) -> String {
     match next {
         Some(next) => format!(
             "{first}; {}, the next, costs {} as much.",
-            book.name(&next.contender),
+            index.name(&next.contender),
             ratio(next.ratio)
         ),
         None => format!("{first}."),
@@ -105,9 +105,9 @@ pub(crate) fn margin(answer: &Answer) -> String {
 }
 
 /// What the figures of a scenario show: who leads how often, and how far they lie apart.
-pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
+pub(crate) fn scenario(index: &ReportIndex<'_>, places: &[Place]) -> String {
     let compared = places.iter().filter_map(|place| {
-        let ours = book.rows(place).iter().filter(|row| book.is_ours(&row.contender));
+        let ours = index.rows(place).iter().filter(|row| index.is_ours(&row.contender));
         let mut ours: Vec<&Row> = ours.copied().collect();
         ours.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
         let [best, .., last] = ours[..] else { return None };
@@ -122,11 +122,14 @@ pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
         return "No two stores of this crate were measured here.".into();
     };
     let mut said = if leads.len() == 1 {
-        format!("Of the stores of this crate, {} has the lowest median everywhere", book.name(best))
+        format!(
+            "Of the stores of this crate, {} has the lowest median everywhere",
+            index.name(best)
+        )
     } else {
         format!(
             "Of the stores of this crate, {} has the lowest median most often, in {} of {}",
-            book.name(best),
+            index.name(best),
             times(best),
             plural(compared.len(), "figure")
         )
@@ -170,14 +173,14 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// Five sentences: what was run, and of each of four groups the first answer that was
 /// decided.
-pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
-    let report = book.report;
+pub(crate) fn five(index: &ReportIndex<'_>) -> Vec<[String; 2]> {
+    let report = index.report;
     let mut said = vec![[String::new(), run(report)]];
     for group in groups(report).into_iter().take(4) {
         let mut of_group = report.answers.iter().filter(|answer| answer.group == group);
         let decided = of_group.clone().find(|answer| answer.decided && !answer.by_promise);
         said.push(match decided.or_else(|| of_group.find(|answer| answer.decided)) {
-            Some(own) => [own.question.clone(), answer(book, own)],
+            Some(own) => [own.question.clone(), answer(index, own)],
             None => [group.into(), "This run decides nothing about it.".into()],
         });
     }

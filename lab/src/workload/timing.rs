@@ -11,29 +11,29 @@ const WARM: u32 = 5;
 
 /// The times of a slice, which are the same for all threads.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Order {
+pub(super) struct Window {
     /// From when it counts.
     pub(super) from: Instant,
     /// When it ends.
     pub(super) until: Instant,
 }
 
-impl Order {
+impl Window {
     /// A slice that begins now.
-    pub(super) fn now(length: Duration) -> Order {
+    pub(super) fn now(length: Duration) -> Window {
         let begin = Instant::now();
-        Order { from: begin + length / WARM, until: begin + length }
+        Window { from: begin + length / WARM, until: begin + length }
     }
 
     /// How long it counts.
-    pub(super) fn window(&self) -> Duration {
+    pub(super) fn length(&self) -> Duration {
         self.until - self.from
     }
 }
 
 /// What one thread did while it counted.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Share {
+pub(super) struct Tally {
     /// Operations, of which one that was only partly within the time counts in part.
     pub(super) operations: f64,
     /// In how many nanoseconds.
@@ -44,17 +44,17 @@ pub(super) struct Share {
     pub(super) latencies: Vec<u64>,
 }
 
-impl Share {
+impl Tally {
     /// Counts operations that took from `before` to `after`: the part within the slice.
     #[inline]
     pub(super) fn count(
         &mut self,
-        order: &Order,
+        window: &Window,
         operations: u64,
         before: Instant,
         after: Instant,
     ) {
-        let within = after.min(order.until).saturating_duration_since(before.max(order.from));
+        let within = after.min(window.until).saturating_duration_since(before.max(window.from));
         let whole = after.saturating_duration_since(before);
         if !within.is_zero() {
             self.operations += operations as f64 * within.as_secs_f64() / whole.as_secs_f64();
@@ -63,14 +63,14 @@ impl Share {
 }
 
 /// The time that passed for each operation of all threads together.
-pub(super) fn together(shares: &[Share]) -> f64 {
-    let rate = |share: &Share| share.operations / share.nanoseconds;
-    1.0 / shares.iter().map(rate).sum::<f64>()
+pub(super) fn time_per_operation(tallies: &[Tally]) -> f64 {
+    let rate = |tally: &Tally| tally.operations / tally.nanoseconds;
+    1.0 / tallies.iter().map(rate).sum::<f64>()
 }
 
 /// Measures, and again for twice as long where nobody came to a whole operation in time: the
 /// machine is busy, or the operation long. Fails where that does not help.
-pub(super) fn patiently(
+pub(super) fn measure_until_positive(
     length: Duration,
     mut measure: impl FnMut(Duration) -> Result<Slice, Fault>,
 ) -> Result<Slice, Fault> {
@@ -92,9 +92,9 @@ pub(super) fn medians(
     length: Duration,
     mut once: impl FnMut() -> Result<Vec<f64>, Fault>,
 ) -> Result<Slice, Fault> {
-    let order = Order::now(length);
+    let window = Window::now(length);
     let mut runs = vec![once()?];
-    while Instant::now() < order.until {
+    while Instant::now() < window.until {
         runs.push(once()?);
     }
     let median = |figure: usize| middle(runs.iter().map(|run| run[figure]));
@@ -102,8 +102,8 @@ pub(super) fn medians(
 }
 
 /// Fails where one of the threads got a wrong answer.
-pub(super) fn right(shares: &[Share]) -> Result<(), Fault> {
-    match shares.iter().map(|share| share.wrong).sum::<u64>() {
+pub(super) fn check_answers(tallies: &[Tally]) -> Result<(), Fault> {
+    match tallies.iter().map(|tally| tally.wrong).sum::<u64>() {
         0 => Ok(()),
         wrong => Err(Fault(format!("{wrong} wrong answers in one slice"))),
     }

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::callgrind;
-use super::order::{self, Order};
 use super::task::{Task, tasks};
+use super::timing::{self, Window};
 use super::verify::verify;
-use crate::counting::Count;
+use crate::counting::AllocationCount;
 use crate::fault::Fault;
 use crate::fleet::Fleet;
 use crate::scenario::Cell;
@@ -16,23 +16,23 @@ use crate::subject::Subject;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum Measured {
     Time,
     Allocations,
     Instructions,
 }
 
 /// A subject and its only thread.
-pub(super) struct Alone<S> {
+pub(super) struct SingleThread<S> {
     subject: S,
     fleet: Fleet,
     task: Task,
-    what: What,
+    what: Measured,
 }
 
-impl<S: Subject> Alone<S> {
-    pub(super) fn new(subject: S, cell: &Cell, what: What, seed: u64) -> Alone<S> {
-        Alone { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0), what }
+impl<S: Subject> SingleThread<S> {
+    pub(super) fn new(subject: S, cell: &Cell, what: Measured, seed: u64) -> SingleThread<S> {
+        SingleThread { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0), what }
     }
 
     /// Some operations, and nothing else, within a call of `around`: how many.
@@ -44,27 +44,27 @@ impl<S: Subject> Alone<S> {
     }
 
     fn timed(&mut self, length: Duration) -> Result<Slice, Fault> {
-        let mut hand = self.subject.alone();
-        order::patiently(length, |length| {
-            let order = Order::now(length);
-            let shares = [self.task.slice(&mut hand, &order)];
-            order::right(&shares)?;
-            Ok(vec![order::together(&shares)])
+        let mut handle = self.subject.alone();
+        timing::measure_until_positive(length, |length| {
+            let window = Window::now(length);
+            let tallies = [self.task.slice(&mut handle, &window)];
+            timing::check_answers(&tallies)?;
+            Ok(vec![timing::time_per_operation(&tallies)])
         })
     }
 }
 
-impl<S: Subject> Stage for Alone<S> {
+impl<S: Subject> Stage for SingleThread<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        if self.what == What::Time {
+        if self.what == Measured::Time {
             return self.timed(length);
         }
         // The first ones let tables and lists grow.
         self.some(|run| run())?;
         let mut counted = 0;
-        let operations = if self.what == What::Allocations {
+        let operations = if self.what == Measured::Allocations {
             self.some(|run| {
-                let count = Count::begin();
+                let count = AllocationCount::begin();
                 run();
                 counted = count.allocations();
             })?
