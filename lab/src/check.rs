@@ -212,8 +212,8 @@ fn rows(report: &Report, faults: &mut FaultList) {
         faults.expect(is_known(report, &row.contender), || {
             format!("{at}/contender: {:?} is not among context.contenders", row.contender)
         });
-        faults.expect(seen.insert((row.place(), &row.contender)), || {
-            format!("{at}: {} in {:?} stands there twice", row.contender, row.place())
+        faults.expect(seen.insert((row.cell_metric(), &row.contender)), || {
+            format!("{at}: {} in {:?} stands there twice", row.contender, row.cell_metric())
         });
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
         faults.expect(is_reference || row.again.is_empty(), || {

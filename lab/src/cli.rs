@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::fault::Fault;
-use crate::model::Kind;
+use crate::model::ContenderKind;
 use crate::scenario::{Effort, Scenario};
 use crate::{contender, scenarios};
 
@@ -112,7 +112,7 @@ fn scenario_names() -> PossibleValuesParser {
 
 fn store_names() -> PossibleValuesParser {
     let all = contender::all().iter().map(|own| &own.info);
-    let stores = all.filter(|info| info.kind == Kind::Ours);
+    let stores = all.filter(|info| info.kind == ContenderKind::Ours);
     PossibleValuesParser::new(stores.map(|info| PossibleValue::new(&*info.id).help(&*info.about)))
 }
 
@@ -158,7 +158,8 @@ impl Options {
                 )));
             }
         }
-        let is_ours = |id| contender::find(id).is_ok_and(|own| own.info.kind == Kind::Ours);
+        let is_ours =
+            |id| contender::find(id).is_ok_and(|own| own.info.kind == ContenderKind::Ours);
         for scenario in &mut chosen {
             let reference = scenario.reference;
             scenario.contenders.retain(|id| {

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Interval, Place, Report, Row};
+use crate::model::{CellMetric, Interval, Report, Row};
 use crate::words::{self, plural};
 
 /// What changed.
@@ -32,7 +32,7 @@ pub(crate) struct ReportDiff {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RowChange {
     /// The cell and metric.
-    pub(crate) place: Place,
+    pub(crate) cell_metric: CellMetric,
     /// The contender.
     pub(crate) contender: String,
     /// The new cost over the old one; more than 1 is slower.
@@ -44,18 +44,18 @@ pub(crate) struct RowChange {
 impl RowChange {
     /// Returns its description in words.
     pub(crate) fn name(&self) -> String {
-        format!("{}, {}", self.contender, name(&self.place))
+        format!("{}, {}", self.contender, name(&self.cell_metric))
     }
 }
 
-fn name(place: &Place) -> String {
-    format!("{}: {}, {}", place.id.scenario, place.what(), place.where_())
+fn name(cell_metric: &CellMetric) -> String {
+    format!("{}: {}, {}", cell_metric.id.scenario, cell_metric.label(), cell_metric.circumstances())
 }
 
 /// Compares two reports; see above for how.
 pub(crate) fn compare(old: &Report, new: &Report) -> ReportDiff {
     let same_machine = machine(old) == machine(new);
-    let key = |row: &Row| (row.place(), row.contender.clone());
+    let key = |row: &Row| (row.cell_metric(), row.contender.clone());
     let before: HashMap<_, &Row> = old.rows.iter().map(|row| (key(row), row)).collect();
     let after: HashMap<_, &Row> = new.rows.iter().map(|row| (key(row), row)).collect();
     let floors = [old, new].map(|report| -> HashMap<&str, f64> {
@@ -76,15 +76,15 @@ pub(crate) fn compare(old: &Report, new: &Report) -> ReportDiff {
         let margin =
             if row.unit.is_counted() { 1.005 } else { floor.copied().fold(1.03, f64::max) };
         rows.push(RowChange {
-            place: row.place(),
+            cell_metric: row.cell_metric(),
             contender: row.contender.clone(),
             changed: ratio.low > margin || ratio.high < margin.recip(),
             ratio,
         });
     }
-    let only = |rows: &[Row], other: &HashMap<(Place, String), &Row>| {
+    let only = |rows: &[Row], other: &HashMap<(CellMetric, String), &Row>| {
         let rows = rows.iter().filter(|row| !other.contains_key(&key(row)));
-        rows.map(|row| format!("{}, {}", row.contender, name(&row.place()))).collect()
+        rows.map(|row| format!("{}, {}", row.contender, name(&row.cell_metric()))).collect()
     };
     ReportDiff {
         warnings: warnings(old, new),

@@ -22,7 +22,7 @@ use service_registry::{
 };
 
 use crate::fault::Fault;
-use crate::model::{ContenderInfo, Kind, Level};
+use crate::model::{ContenderInfo, ContenderKind, Level};
 use crate::scenario::Cell;
 use crate::stage::Stage;
 use crate::subject::{Pod, SharedSubject, Subject};
@@ -74,7 +74,7 @@ pub fn find(id: &str) -> Result<&'static Contender, Fault> {
 }
 
 /// Describes a contender from outside the crate; the caller can fill in more.
-pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
+pub fn info(id: &str, name: &str, about: &str, kind: ContenderKind) -> ContenderInfo {
     ContenderInfo {
         id: id.into(),
         name: name.into(),

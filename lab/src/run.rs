@@ -109,8 +109,8 @@ impl<'a> Coordinator<'a> {
         for (at, scenario) in run.scenarios.iter().enumerate() {
             report.scenarios.push(scenario.begun());
             for &(_, cell) in run.cells.iter().filter(|(own, _)| *own == at) {
-                let place = &scenario.cells[cell];
-                let id = scenario.id(place);
+                let own = &scenario.cells[cell];
+                let id = scenario.id(own);
                 cells.push(CellRun {
                     scenario: at,
                     cell,
@@ -121,7 +121,7 @@ impl<'a> Coordinator<'a> {
                     lost: BTreeMap::new(),
                     others: Vec::new(),
                 });
-                report.rows.extend(scenario.rows(place));
+                report.rows.extend(scenario.rows(own));
             }
         }
         Coordinator {

@@ -19,7 +19,7 @@ use service_registry_lab::contender::{
     Contender, StoreSubject, evmap::Evmap, floor::Floor, go::GoRegistry, info,
 };
 use service_registry_lab::fleet::{Fleet, first_check, later};
-use service_registry_lab::model::{Kind, Unit};
+use service_registry_lab::model::{ContenderKind, Unit};
 use service_registry_lab::scenario::{Cell, FleetSize, Op, Orchestration};
 use service_registry_lab::subject::{Handle, NewPod, Pod, SharedSubject, Subject};
 
@@ -223,7 +223,7 @@ impl<const WHAT: u8> Map for Wrong<WHAT> {
 
 /// Runs an operation on a subject for a slice; what became of it.
 fn outcome<S: SharedSubject>(op: Op, threads: usize) -> Result<(), String> {
-    let contender = Contender::shared::<S>(info("wrong", "wrong", "", Kind::Outside));
+    let contender = Contender::shared::<S>(info("wrong", "wrong", "", ContenderKind::Outside));
     let cell = Cell { holds: FLEET.0, mix: vec![(op, 1)], threads, ..Cell::default() };
     let run = || {
         let mut stage = contender.open(&cell, 1)?;
@@ -256,7 +256,8 @@ fn wrong_answers_are_found() {
 #[test]
 fn a_stall_shows_in_the_latency_and_not_in_the_median() {
     let figures = |orchestration, metric| {
-        let contender = Contender::shared::<Wrong<STALLS>>(info("stalls", "", "", Kind::Outside));
+        let contender =
+            Contender::shared::<Wrong<STALLS>>(info("stalls", "", "", ContenderKind::Outside));
         let metrics = vec![(metric, Unit::Ns)];
         let mix = vec![(Op::With, 1)];
         let cell = Cell { holds: FLEET.0, mix, orchestration, metrics, ..Cell::default() };
@@ -272,7 +273,8 @@ fn a_stall_shows_in_the_latency_and_not_in_the_median() {
 
 #[test]
 fn what_cannot_be_shared_is_refused() {
-    let alone = Contender::alone::<StoreSubject<MemoryStore>>(info("m", "m", "", Kind::Ours));
+    let alone =
+        Contender::alone::<StoreSubject<MemoryStore>>(info("m", "m", "", ContenderKind::Ours));
     let cell = |threads| Cell { threads, ..Cell::default() };
     assert!(alone.open(&cell(1), 1).is_ok());
     let refused = alone.open(&cell(2), 1).err().expect("two threads");

@@ -19,7 +19,7 @@ use service_registry_lab::child::{self, MeasureTask};
 use service_registry_lab::contender::info;
 use service_registry_lab::context::context;
 use service_registry_lab::fault::Fault;
-use service_registry_lab::model::{Interval, Kind, Level, Report, Row};
+use service_registry_lab::model::{ContenderKind, Interval, Level, Report, Row};
 use service_registry_lab::output::progress::Progress;
 use service_registry_lab::plan::Plan;
 use service_registry_lab::run::Run;
@@ -117,7 +117,7 @@ fn run(scenarios: Vec<Scenario>, lives: usize) -> Report {
     };
     let cells = scenarios.iter().enumerate();
     let cells = cells.flat_map(|(at, own)| (0..own.cells.len()).map(move |cell| (at, cell)));
-    let infos = scenarios[0].contenders.iter().map(|id| info(id, id, "", Kind::Outside));
+    let infos = scenarios[0].contenders.iter().map(|id| info(id, id, "", ContenderKind::Outside));
     let context = context(String::new(), "default", 1, Vec::new(), infos.collect());
     let run = Run {
         cells: cells.collect(),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::questions::{self, Candidates, Question, Trial};
 use super::ratios::{BUSY, EQUAL, LogRatios, estimate, pairs};
-use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
+use crate::model::{
+    Answer, CellId, CellMetric, Comparison, ContenderInfo, ContenderKind, Interval, Report, Row,
+};
 use crate::stats::Estimate;
 use crate::words::{self, plural};
 
@@ -24,7 +26,7 @@ pub fn open_questions(report: &Report) -> Vec<OpenQuestion> {
         let mut contenders = vec![ranking.best.to_owned()];
         let unclear = ranking.others.iter().filter(|own| !is_clear(own.ratio));
         contenders.extend(unclear.map(|own| own.contender.clone()));
-        let cells: BTreeSet<CellId> = ranking.places.into_iter().map(|own| own.id).collect();
+        let cells: BTreeSet<CellId> = ranking.cell_metrics.into_iter().map(|own| own.id).collect();
         (contenders.len() > 1)
             .then(|| OpenQuestion { cells: cells.into_iter().collect(), contenders })
     };
@@ -75,7 +77,7 @@ struct Ranking<'a> {
     others: Vec<Comparison>,
     /// Those that cannot, next to the best.
     outside: Vec<Comparison>,
-    places: Vec<Place>,
+    cell_metrics: Vec<CellMetric>,
     rounds: usize,
     lost: Option<f64>,
 }
@@ -125,14 +127,15 @@ impl<'a> Ranking<'a> {
             all.sort_by(|a, b| a.ratio.value.total_cmp(&b.ratio.value));
             all
         };
-        let from_outside = |id: &&str| infos.get(id).is_some_and(|info| info.kind == Kind::Outside);
+        let from_outside =
+            |id: &&str| infos.get(id).is_some_and(|info| info.kind == ContenderKind::Outside);
         Some(Ranking {
             trial,
             best,
             others: next_to_best(&mut able.iter().copied()),
             outside: next_to_best(&mut rows_of_trial.contenders().into_iter().filter(from_outside)),
             rounds: rows_of_trial.rounds(best),
-            places: rows_of_trial.places(),
+            cell_metrics: rows_of_trial.cell_metrics(),
             lost: rows_of_trial.lost(),
         })
     }
@@ -161,10 +164,10 @@ impl<'a> TrialRows<'a> {
         self.0.values().filter(|cell| cell.contains_key(id)).count()
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn cell_metrics(&self) -> Vec<CellMetric> {
         let rows = self.0.values().flat_map(BTreeMap::values).flatten();
-        let places: BTreeSet<Place> = rows.map(|row| row.place()).collect();
-        places.into_iter().collect()
+        let cell_metrics: BTreeSet<CellMetric> = rows.map(|row| row.cell_metric()).collect();
+        cell_metrics.into_iter().collect()
     }
 
     fn rounds(&self, id: &str) -> usize {
@@ -221,13 +224,14 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
         "{}, {} ({}, {})",
         trial.scenario,
         trial.part,
-        plural(ranking.places.len(), "figure"),
+        plural(ranking.cell_metrics.len(), "figure"),
         plural(ranking.rounds, "round")
     );
     if ranking.others.is_empty() {
         answer.evidence.push(format!("{extent}: no other store of this crate took part."));
     } else {
-        let others: Vec<String> = ranking.others.iter().map(|own| said(report, own)).collect();
+        let others: Vec<String> =
+            ranking.others.iter().map(|own| named_ratio(report, own)).collect();
         answer.evidence.push(format!("{extent}: next to {best_name}: {}.", others.join(", ")));
         let unclear = |own: &&Comparison| !is_clear(own.ratio);
         let unclear: Vec<String> = ranking
@@ -256,7 +260,7 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
         }
     }
     answer.busy = ranking.lost.filter(|lost| *lost > BUSY);
-    answer.cells = ranking.places;
+    answer.cells = ranking.cell_metrics;
     answer.comparisons = ranking.others;
 }
 
@@ -269,7 +273,7 @@ fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) 
             match info.and_then(|info| info.promises.as_ref()) {
                 Some(promises) => format!(
                     "{} ({}, {}{})",
-                    said(report, own),
+                    named_ratio(report, own),
                     promises.scan,
                     if promises.indexes_agree { "indexes agree" } else { "indexes may disagree" },
                     match &*promises.caveat {
@@ -277,7 +281,7 @@ fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) 
                         caveat => format!("; mind: {caveat}"),
                     }
                 ),
-                None => format!("{} (a bare map)", said(report, own)),
+                None => format!("{} (a bare map)", named_ratio(report, own)),
             }
         })
         .collect();
@@ -315,18 +319,20 @@ fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
         return;
     };
     for row in &report.rows {
-        if ranking.places.contains(&row.place()) && answer.stores.contains(&row.contender) {
+        if ranking.cell_metrics.contains(&row.cell_metric())
+            && answer.stores.contains(&row.contender)
+        {
             answer.evidence.push(format!(
                 "{}, {}, {} services: {} takes {}.",
                 row.id.scenario,
                 row.id.cell,
                 words::thousands(row.id.services as u64),
                 name(report, &row.contender),
-                row.said(),
+                row.with_interval(),
             ));
         }
     }
-    answer.cells = ranking.places;
+    answer.cells = ranking.cell_metrics;
     answer.comparisons = ranking.others;
 }
 
@@ -345,7 +351,7 @@ fn caveats(report: &Report, question: &Question, answer: &mut Answer) {
     }
 }
 
-fn said(report: &Report, own: &Comparison) -> String {
+fn named_ratio(report: &Report, own: &Comparison) -> String {
     let name = name(report, &own.contender);
     format!("{name} {}", words::ratio(own.ratio))
 }

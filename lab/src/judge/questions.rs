@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::model::{ContenderInfo, Kind, Row};
+use crate::model::{ContenderInfo, ContenderKind, Row};
 
 /// A need and what decides over it: the first of the trials that was run.
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ pub(super) enum Candidates {
 impl Candidates {
     pub(super) fn may(&self, info: &ContenderInfo) -> bool {
         let views = || info.promises.as_ref().is_some_and(|own| own.snapshot != "no");
-        info.kind == Kind::Ours
+        info.kind == ContenderKind::Ours
             && match self {
                 Candidates::All => true,
                 Candidates::Shared => info.id != "memory",

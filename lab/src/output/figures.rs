@@ -6,7 +6,7 @@ use minijinja::Value;
 
 use super::chart::{self, DotChart, DotRow, Series};
 use super::report_index::ReportIndex;
-use crate::model::{Answer, Interval, Place, Row, Unit};
+use crate::model::{Answer, CellMetric, Interval, Row, Unit};
 use crate::words::{self, plural};
 
 /// Of a scenario with more charts than this the tables hold the rest.
@@ -33,11 +33,11 @@ impl Axis {
     const ALL: [Axis; 3] = [Axis::Writes, Axis::Services, Axis::Threads];
 
     /// Where on it a place lies, and what is the same along a line.
-    fn split(self, place: &Place) -> Option<(usize, Place)> {
-        let mut rest = place.clone();
+    fn split(self, cell_metric: &CellMetric) -> Option<(usize, CellMetric)> {
+        let mut rest = cell_metric.clone();
         let at = match self {
             Axis::Writes => {
-                let (writes, cell) = mix(&place.id.cell)?;
+                let (writes, cell) = mix(&cell_metric.id.cell)?;
                 rest.id.cell = cell;
                 writes
             }
@@ -47,8 +47,8 @@ impl Axis {
         Some((at, rest))
     }
 
-    fn at(self, place: &Place) -> Option<usize> {
-        self.split(place).map(|(at, _)| at)
+    fn at(self, cell_metric: &CellMetric) -> Option<usize> {
+        self.split(cell_metric).map(|(at, _)| at)
     }
 
     fn name(self) -> &'static str {
@@ -82,8 +82,8 @@ fn mix(cell: &str) -> Option<(usize, String)> {
 /// A chart of a scenario with the places that it shows.
 struct Panel {
     axis: Option<Axis>,
-    rest: Place,
-    places: Vec<Place>,
+    rest: CellMetric,
+    cell_metrics: Vec<CellMetric>,
 }
 
 /// The chart of a question: the cost of each store next to the best, or the first of its
@@ -91,9 +91,10 @@ struct Panel {
 pub(crate) fn question(index: &ReportIndex<'_>, answer: &Answer) -> Option<(String, Value)> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
-        let place = answer.cells.iter().find(|place| !index.rows(place).is_empty())?;
-        let title = format!("{title}: {}", place.what());
-        return Some((name_of(answer), dots(index, place, title, STEP)));
+        let cell_metric =
+            answer.cells.iter().find(|cell_metric| !index.rows(cell_metric).is_empty())?;
+        let title = format!("{title}: {}", cell_metric.label());
+        return Some((name_of(answer), dots(index, cell_metric, title, STEP)));
     };
     let others = answer.comparisons.iter().filter(|other| other.to == first.to);
     let others = others.map(|other| dot(index, &other.contender, other.ratio));
@@ -122,16 +123,16 @@ pub(crate) fn all(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
 /// The charts of a scenario, with names for files.
 pub(crate) fn scenario(index: &ReportIndex<'_>, scenario: &str) -> Vec<(String, Value)> {
     let mut panels = panels(index, scenario);
-    panels.sort_by_key(|panel| std::cmp::Reverse(panel.places.len()));
+    panels.sort_by_key(|panel| std::cmp::Reverse(panel.cell_metrics.len()));
     panels.truncate(PANELS);
     let draw = |panel: &Panel| {
         let title = panel.title(scenario);
         let drawing = match panel.axis {
             Some(axis) => {
-                let unit = index.rows(&panel.places[0])[0].unit;
+                let unit = index.rows(&panel.cell_metrics[0])[0].unit;
                 lines(index, panel, axis, &title, HEIGHT, unit)
             }
-            None => dots(index, &panel.places[0], title.clone(), STEP),
+            None => dots(index, &panel.cell_metrics[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
     };
@@ -161,45 +162,49 @@ pub(crate) fn first(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
         Some(lines(index, &panel, Axis::Writes, &title, 190.0, Unit::OpsPerSecond))
     };
     let read = || {
-        let is_read = |place: &&Place| {
-            place.id.cell == "with_service" && place.metric == "time" && place.id.threads == 1
+        let is_read = |cell_metric: &&CellMetric| {
+            cell_metric.id.cell == "with_service"
+                && cell_metric.metric == "time"
+                && cell_metric.id.threads == 1
         };
         let names = ["operations", "size", "map"].into_iter();
         let all = names.chain(index.report.scenarios.iter().map(|run| run.name.as_str()));
-        let mut places = all.filter_map(|name| {
-            let reads = index.places(name).iter().filter(is_read);
-            reads.min_by_key(|place| place.id.services.abs_diff(1_000))
+        let mut cell_metrics = all.filter_map(|name| {
+            let reads = index.cell_metrics(name).iter().filter(is_read);
+            reads.min_by_key(|cell_metric| cell_metric.id.services.abs_diff(1_000))
         });
-        let place = places.next()?;
+        let cell_metric = cell_metrics.next()?;
         let title = format!(
             "A read among {} services, one thread",
-            words::thousands(place.id.services as u64)
+            words::thousands(cell_metric.id.services as u64)
         );
-        Some(dots(index, place, title, 19.0))
+        Some(dots(index, cell_metric, title, 19.0))
     };
     let charts = [("first-writes", writes()), ("first-read", read())];
     charts.into_iter().filter_map(|(name, drawing)| Some((name.into(), drawing?))).collect()
 }
 
 fn panels(index: &ReportIndex<'_>, scenario: &str) -> Vec<Panel> {
-    let places = index.places(scenario);
+    let cell_metrics = index.cell_metrics(scenario);
     let along = |axis: Axis| -> BTreeSet<usize> {
-        places.iter().filter_map(|place| axis.at(place)).collect()
+        cell_metrics.iter().filter_map(|cell_metric| axis.at(cell_metric)).collect()
     };
     let axis = Axis::ALL.into_iter().find(|axis| along(*axis).len() >= 3);
     let mut panels: Vec<Panel> = Vec::new();
-    for place in places {
-        let split = axis.and_then(|axis| Some((Some(axis), axis.split(place)?.1)));
-        let (own, rest) = split.unwrap_or_else(|| (None, place.clone()));
+    for cell_metric in cell_metrics {
+        let split = axis.and_then(|axis| Some((Some(axis), axis.split(cell_metric)?.1)));
+        let (own, rest) = split.unwrap_or_else(|| (None, cell_metric.clone()));
         let known = panels.iter_mut().find(|panel| panel.axis == own && panel.rest == rest);
         match known {
-            Some(panel) => panel.places.push(place.clone()),
-            None => panels.push(Panel { axis: own, rest, places: vec![place.clone()] }),
+            Some(panel) => panel.cell_metrics.push(cell_metric.clone()),
+            None => panels.push(Panel { axis: own, rest, cell_metrics: vec![cell_metric.clone()] }),
         }
     }
     for panel in &mut panels {
         match panel.axis {
-            Some(axis) if panel.places.len() > 1 => panel.places.sort_by_key(|own| axis.at(own)),
+            Some(axis) if panel.cell_metrics.len() > 1 => {
+                panel.cell_metrics.sort_by_key(|own| axis.at(own))
+            }
             _ => panel.axis = None,
         }
     }
@@ -210,10 +215,10 @@ impl Panel {
     fn title(&self, scenario: &str) -> String {
         let rest = match self.axis {
             Some(_) => &self.rest,
-            None => &self.places[0],
+            None => &self.cell_metrics[0],
         };
         let mut parts = vec![scenario.to_owned()];
-        parts.extend(Some(rest.what()).filter(|what| !what.is_empty() && what != "time"));
+        parts.extend(Some(rest.label()).filter(|what| !what.is_empty() && what != "time"));
         if self.axis != Some(Axis::Threads) {
             parts.push(plural(rest.id.threads, "thread"));
         }
@@ -228,8 +233,8 @@ fn dot(index: &ReportIndex<'_>, id: &str, figure: Interval) -> DotRow {
     DotRow { name: words::short(id, NAME), style: index.style(id), figure }
 }
 
-fn dots(index: &ReportIndex<'_>, place: &Place, title: String, step: f64) -> Value {
-    let mut rows: Vec<&Row> = index.rows(place).to_vec();
+fn dots(index: &ReportIndex<'_>, cell_metric: &CellMetric, title: String, step: f64) -> Value {
+    let mut rows: Vec<&Row> = index.rows(cell_metric).to_vec();
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
     let chart = DotChart {
@@ -251,25 +256,25 @@ fn lines(
     height: f64,
     unit: Unit,
 ) -> Value {
-    let figure = |place: &Place, id: &str| {
-        let Interval { value, low, high } = index.row(place, id)?.value;
-        let rate = |time: f64| place.id.threads as f64 * 1e9 / time;
+    let figure = |cell_metric: &CellMetric, id: &str| {
+        let Interval { value, low, high } = index.row(cell_metric, id)?.value;
+        let rate = |time: f64| cell_metric.id.threads as f64 * 1e9 / time;
         Some(match unit {
             Unit::OpsPerSecond => Interval { value: rate(value), low: rate(high), high: rate(low) },
             _ => Interval { value, low, high },
         })
     };
     let mut series: Vec<Series> = index
-        .took_part(&panel.places)
+        .took_part(&panel.cell_metrics)
         .into_iter()
         .map(|id| Series {
             name: words::short(id, NAME),
             style: index.style(id),
-            points: panel.places.iter().map(|place| figure(place, id)).collect(),
+            points: panel.cell_metrics.iter().map(|cell_metric| figure(cell_metric, id)).collect(),
         })
         .collect();
     series.sort_by_key(|series| series.style.is_ours());
-    let labels = panel.places.iter().filter_map(|place| axis.at(place));
+    let labels = panel.cell_metrics.iter().filter_map(|cell_metric| axis.at(cell_metric));
     let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();
     chart::lines(title, axis.name(), &labels, unit, &series, height)
 }

@@ -6,7 +6,7 @@ use minijinja::{Value, context};
 
 use super::report_index::ReportIndex;
 use super::{figures, sentences};
-use crate::model::{Answer, ContenderInfo, Place, Report, ScenarioRun};
+use crate::model::{Answer, CellMetric, ContenderInfo, Report, ScenarioRun};
 use crate::words;
 
 /// All that a page shows.
@@ -56,7 +56,7 @@ fn question(index: &ReportIndex<'_>, answer: &Answer) -> Value {
         }
     });
     let best = answer.comparisons.first().map_or("", |own| &own.to);
-    let scenarios = answer.cells.iter().map(|place| place.id.scenario.as_str());
+    let scenarios = answer.cells.iter().map(|cell_metric| cell_metric.id.scenario.as_str());
     let runs = scenarios.unique().filter_map(|name| index.run(name));
     let methods = runs.map(|run| {
         context! { id => anchor(run), scenario => &*run.name, how => words::stopped(&run.method) }
@@ -87,7 +87,7 @@ fn anchor(run: &ScenarioRun) -> String {
 }
 
 fn part(index: &ReportIndex<'_>, run: &ScenarioRun) -> Value {
-    let places = index.places(&run.name);
+    let cell_metrics = index.cell_metrics(&run.name);
     let charts = figures::scenario(index, &run.name).into_iter();
     context! {
         id => anchor(run),
@@ -98,35 +98,38 @@ fn part(index: &ReportIndex<'_>, run: &ScenarioRun) -> Value {
         dropped => run.dropped,
         took => sentences::duration(run.seconds),
         reference => index.name(&run.reference),
-        sentence => sentences::scenario(index, places),
+        sentence => sentences::scenario(index, cell_metrics),
         charts => charts.map(figure).collect::<Vec<_>>(),
-        table => cells(index, places, false),
+        table => cells(index, cell_metrics, false),
     }
 }
 
 /// Places by contenders: values, with ratios to the reference below them. Those of a
 /// question name their scenarios, and show the stores of this crate.
-fn cells(index: &ReportIndex<'_>, places: &[Place], of_question: bool) -> Value {
-    let mut ids = index.took_part(places);
+fn cells(index: &ReportIndex<'_>, cell_metrics: &[CellMetric], of_question: bool) -> Value {
+    let mut ids = index.took_part(cell_metrics);
     ids.retain(|id| !of_question || index.is_ours(id));
-    let rows = places.iter().filter(|place| !index.rows(place).is_empty()).map(|place| {
-        let ours = index.rows(place).iter().filter(|row| index.is_ours(&row.contender));
-        let least = ours.map(|row| row.value.value).fold(f64::MAX, f64::min);
-        let entry = |id: &&str| match index.row(place, id) {
-            Some(row) => context! {
-                text => words::value(row.unit, row.value.value),
-                small => row.ratio.map(|ratio| words::times(ratio.value)),
-                best => index.is_ours(id) && row.value.value <= least,
-            },
-            None => "".into(),
-        };
-        let scenario = if of_question { format!("{}: ", place.id.scenario) } else { String::new() };
-        let name = context! {
-            text => format!("{scenario}{}", place.what()),
-            small => place.where_(),
-        };
-        std::iter::once(name).chain(ids.iter().map(entry)).collect::<Vec<_>>()
-    });
+    let rows = cell_metrics.iter().filter(|cell_metric| !index.rows(cell_metric).is_empty()).map(
+        |cell_metric| {
+            let ours = index.rows(cell_metric).iter().filter(|row| index.is_ours(&row.contender));
+            let least = ours.map(|row| row.value.value).fold(f64::MAX, f64::min);
+            let entry = |id: &&str| match index.row(cell_metric, id) {
+                Some(row) => context! {
+                    text => words::value(row.unit, row.value.value),
+                    small => row.ratio.map(|ratio| words::times(ratio.value)),
+                    best => index.is_ours(id) && row.value.value <= least,
+                },
+                None => "".into(),
+            };
+            let scenario =
+                if of_question { format!("{}: ", cell_metric.id.scenario) } else { String::new() };
+            let name = context! {
+                text => format!("{scenario}{}", cell_metric.label()),
+                small => cell_metric.circumstances(),
+            };
+            std::iter::once(name).chain(ids.iter().map(entry)).collect::<Vec<_>>()
+        },
+    );
     let rows: Vec<_> = rows.collect();
     let head: Vec<Value> = [""].iter().chain(&ids).map(|id| (*id).into()).collect();
     context! { head, rows }

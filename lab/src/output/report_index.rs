@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::chart::Style;
-use crate::model::{ContenderInfo, Kind, Place, Report, Row, ScenarioRun};
+use crate::model::{CellMetric, ContenderInfo, ContenderKind, Report, Row, ScenarioRun};
 use crate::words;
 
 /// A report with an index.
@@ -11,9 +11,9 @@ use crate::words;
 pub(crate) struct ReportIndex<'a> {
     pub(crate) report: &'a Report,
     infos: HashMap<&'a str, (&'a ContenderInfo, Style)>,
-    rows: HashMap<Place, Vec<&'a Row>>,
+    rows: HashMap<CellMetric, Vec<&'a Row>>,
     /// The places of each scenario in the order of the rows.
-    places: BTreeMap<&'a str, Vec<Place>>,
+    cell_metrics: BTreeMap<&'a str, Vec<CellMetric>>,
 }
 
 impl<'a> ReportIndex<'a> {
@@ -22,23 +22,23 @@ impl<'a> ReportIndex<'a> {
             report,
             infos: HashMap::new(),
             rows: HashMap::new(),
-            places: BTreeMap::new(),
+            cell_metrics: BTreeMap::new(),
         };
         let (mut ours, mut others) = (0, 0);
         for info in &report.context.contenders {
-            let (style, place): (fn(usize) -> Style, _) = match info.kind {
-                Kind::Ours => (Style::Ours, &mut ours),
-                Kind::Outside | Kind::Measure => (Style::Outside, &mut others),
+            let (style, next): (fn(usize) -> Style, _) = match info.kind {
+                ContenderKind::Ours => (Style::Ours, &mut ours),
+                ContenderKind::Outside | ContenderKind::Measure => (Style::Outside, &mut others),
             };
-            index.infos.insert(&info.id, (info, style(*place)));
-            *place += 1;
+            index.infos.insert(&info.id, (info, style(*next)));
+            *next += 1;
         }
         for row in &report.rows {
-            let place = row.place();
-            let rows = index.rows.entry(place.clone()).or_default();
+            let cell_metric = row.cell_metric();
+            let rows = index.rows.entry(cell_metric.clone()).or_default();
             if rows.is_empty() {
-                let places = index.places.entry(&row.id.scenario).or_default();
-                places.push(place);
+                let cell_metrics = index.cell_metrics.entry(&row.id.scenario).or_default();
+                cell_metrics.push(cell_metric);
             }
             rows.push(row);
         }
@@ -55,20 +55,20 @@ impl<'a> ReportIndex<'a> {
     }
 
     pub(crate) fn is_ours(&self, id: &str) -> bool {
-        self.infos.get(id).is_some_and(|(info, _)| info.kind == Kind::Ours)
+        self.infos.get(id).is_some_and(|(info, _)| info.kind == ContenderKind::Ours)
     }
 
-    pub(crate) fn rows(&self, place: &Place) -> &[&'a Row] {
-        self.rows.get(place).map_or(&[], Vec::as_slice)
+    pub(crate) fn rows(&self, cell_metric: &CellMetric) -> &[&'a Row] {
+        self.rows.get(cell_metric).map_or(&[], Vec::as_slice)
     }
 
-    pub(crate) fn row(&self, place: &Place, contender: &str) -> Option<&'a Row> {
-        let mut rows = self.rows(place).iter();
+    pub(crate) fn row(&self, cell_metric: &CellMetric, contender: &str) -> Option<&'a Row> {
+        let mut rows = self.rows(cell_metric).iter();
         rows.find(|row| row.contender == contender).copied()
     }
 
-    pub(crate) fn places(&self, scenario: &str) -> &[Place] {
-        self.places.get(scenario).map_or(&[], Vec::as_slice)
+    pub(crate) fn cell_metrics(&self, scenario: &str) -> &[CellMetric] {
+        self.cell_metrics.get(scenario).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn run(&self, scenario: &str) -> Option<&'a ScenarioRun> {
@@ -77,11 +77,11 @@ impl<'a> ReportIndex<'a> {
     }
 
     /// The contenders of some rows, in the order of the report.
-    pub(crate) fn took_part(&self, places: &[Place]) -> Vec<&'a str> {
+    pub(crate) fn took_part(&self, cell_metrics: &[CellMetric]) -> Vec<&'a str> {
         let infos = self.report.context.contenders.iter();
         infos
             .map(|info| info.id.as_str())
-            .filter(|id| places.iter().any(|place| self.row(place, id).is_some()))
+            .filter(|id| cell_metrics.iter().any(|cell_metric| self.row(cell_metric, id).is_some()))
             .collect()
     }
 }
@@ -93,7 +93,7 @@ impl Row {
     }
 
     /// The value with its interval: `9.81 ns (9.70 ns–9.92 ns)`.
-    pub(crate) fn said(&self) -> String {
+    pub(crate) fn with_interval(&self) -> String {
         let [value, low, high] = self.value.map(|end| words::value(self.unit, end));
         if low == high {
             return value;
@@ -102,9 +102,9 @@ impl Row {
     }
 }
 
-impl Place {
+impl CellMetric {
     /// What is done, as a chart or a table names it: `95/5`, `p99 of 1000 writes/s`.
-    pub(crate) fn what(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         match self.metric.as_str() {
             "time" => self.id.cell.clone(),
             metric if self.id.cell.is_empty() => metric.into(),
@@ -113,7 +113,7 @@ impl Place {
     }
 
     /// The circumstances: `2 threads, 1k services`.
-    pub(crate) fn where_(&self) -> String {
+    pub(crate) fn circumstances(&self) -> String {
         format!(
             "{}, {} services",
             words::plural(self.id.threads, "thread"),

@@ -8,7 +8,7 @@ use indicatif::HumanDuration;
 use itertools::Itertools as _;
 
 use super::report_index::ReportIndex;
-use crate::model::{Answer, Comparison, Interval, Place, Report, Row};
+use crate::model::{Answer, CellMetric, Comparison, Interval, Report, Row};
 use crate::words::{self, list, plural, stopped};
 
 /// What the answer to a question is, in one sentence, and in another one what it does not hold
@@ -105,16 +105,16 @@ pub(crate) fn margin(answer: &Answer) -> String {
 }
 
 /// What the figures of a scenario show: who leads how often, and how far they lie apart.
-pub(crate) fn scenario(index: &ReportIndex<'_>, places: &[Place]) -> String {
-    let compared = places.iter().filter_map(|place| {
-        let ours = index.rows(place).iter().filter(|row| index.is_ours(&row.contender));
+pub(crate) fn scenario(index: &ReportIndex<'_>, cell_metrics: &[CellMetric]) -> String {
+    let compared = cell_metrics.iter().filter_map(|cell_metric| {
+        let ours = index.rows(cell_metric).iter().filter(|row| index.is_ours(&row.contender));
         let mut ours: Vec<&Row> = ours.copied().collect();
         ours.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
         let [best, .., last] = ours[..] else { return None };
         let apart = last.value.value / best.value.value;
-        Some((&*best.contender, if best.value.value > 0.0 { apart } else { 1.0 }, place))
+        Some((&*best.contender, if best.value.value > 0.0 { apart } else { 1.0 }, cell_metric))
     });
-    let compared: Vec<(&str, f64, &Place)> = compared.collect();
+    let compared: Vec<(&str, f64, &CellMetric)> = compared.collect();
     let leads = compared.iter().map(|(best, ..)| *best).unique().collect::<Vec<_>>();
     let times = |id: &str| compared.iter().filter(|(best, ..)| *best == id).count();
     // Of several that lead as often, the first.
@@ -135,13 +135,13 @@ pub(crate) fn scenario(index: &ReportIndex<'_>, places: &[Place]) -> String {
         )
     };
     let far = compared.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((_, ratio, place)) = far.filter(|(_, ratio, _)| *ratio >= 1.05) {
+    if let Some((_, ratio, cell_metric)) = far.filter(|(_, ratio, _)| *ratio >= 1.05) {
         let _ = write!(
             said,
             "; the lowest and the highest lie up to a factor of {} apart ({}, {})",
             words::significant(*ratio),
-            place.what(),
-            place.where_()
+            cell_metric.label(),
+            cell_metric.circumstances()
         );
     }
     said + "."

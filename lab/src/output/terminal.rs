@@ -182,12 +182,12 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
 /// All rows of a scenario.
 fn everything(index: &ReportIndex<'_>, scenario: &str, options: TerminalOptions) -> Vec<String> {
     let mut all = Vec::new();
-    for place in index.places(scenario) {
-        let rows = index.rows(place).iter().map(|row| {
+    for cell_metric in index.cell_metrics(scenario) {
+        let rows = index.rows(cell_metric).iter().map(|row| {
             let ratio = row.ratio.map_or(String::new(), words::ratio);
-            vec![index.name(&row.contender).into(), row.said(), ratio]
+            vec![index.name(&row.contender).into(), row.with_interval(), ratio]
         });
-        let title = format!("{scenario}: {}, {}", place.what(), place.where_());
+        let title = format!("{scenario}: {}, {}", cell_metric.label(), cell_metric.circumstances());
         all.extend(lines(&columns([vec![bold(&title)]], options)));
         all.extend(table(&["", "median (95 %)", "to the reference"], rows, options));
         all.push(String::new());
