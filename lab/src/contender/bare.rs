@@ -1,6 +1,6 @@
-//! Bare maps from a key to a [`Pod`], which every thread uses by a plain reference.
+//! Bare maps from a key to a [`Pod`], which every thread uses through a plain reference.
 //!
-//! Each is used in the way that is the best for it.
+//! Each map is used in the way that is best for it.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
@@ -19,32 +19,32 @@ use service_registry::ServiceStatus;
 
 use crate::subject::{FollowFuture, Handle, NewPod, Pod, Subject};
 
-/// The hasher of them all, with the seed of the run.
+/// The hasher of all maps, with the seed of the run.
 pub type Hasher = FixedState;
-/// What they find a pod by.
+/// The key of a pod.
 pub type Key = Arc<str>;
 
-/// What a map does, each time for one key.
+/// The operations of a map, each on one key.
 pub trait Map: Send + Sync + Sized + 'static {
-    /// An empty one.
+    /// Creates an empty map.
     fn empty(hasher: Hasher) -> Self;
 
-    /// Shows the pod to `read` in its place.
+    /// Calls `read` with the pod in place.
     fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R>;
 
-    /// Sets the health of a pod. Whether it was there.
+    /// Sets the health of a pod. Returns whether it was there.
     fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool;
 
-    /// Puts a pod in. Whether it was not there.
+    /// Inserts a pod. Returns whether it is new.
     fn put(&self, key: Key, pod: Pod) -> bool;
 
-    /// Takes a pod out. Whether it was there.
+    /// Removes a pod. Returns whether it was there.
     fn take(&self, key: &str) -> bool;
 
-    /// How many pods there are.
+    /// Returns the number of pods.
     fn count(&self) -> usize;
 
-    /// As [`Subject::follow`].
+    /// Follows a name, as [`Subject::follow`] does.
     fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let _ = (name, on_change);
         None
@@ -102,7 +102,7 @@ impl<M: Map> Handle for &M {
     }
 }
 
-/// A map, by what it does in its own way: the methods of [`Map`] in their order.
+/// Implements [`Map`] for a type from an expression for each method, in their order.
 macro_rules! map {
     (
         $name:ident,
@@ -195,16 +195,15 @@ map! {
     count: |map| map.len(),
 }
 
-/// `papaya`: a hash map without locks. A guard is taken for each operation, as for each
-/// request that comes in.
+/// `papaya`: a hash map without locks. Each operation takes a guard, as each incoming request would.
 pub type Papaya = papaya::HashMap<Key, Pod, Hasher>;
 
 map! {
     Papaya,
     empty: |hasher| papaya::HashMap::with_hasher(hasher),
     read: |map, key, read| map.pin().get(key).map(read),
-    // Entries that its own `update` made are read twice as slowly as those that `insert` of
-    // a clone made, with the same values: this is the quicker way.
+    // This is faster than papaya's own `update`: entries that `update` has created are read twice
+    // as slowly as those that `insert` has created from a clone.
     update: |map, key, status, at| {
         let map = map.pin();
         let known = map.get_key_value(key);
@@ -217,19 +216,19 @@ map! {
     count: |map| map.len(),
 }
 
-/// `scc::HashIndex`: readers take no lock, writers one of a bucket.
+/// `scc::HashIndex`: readers take no lock, writers lock a bucket.
 pub type SccIndex = HashIndex<Key, Pod, Hasher>;
 
 map! {
     SccIndex,
     empty: |hasher| HashIndex::with_hasher(hasher),
-    // A reader that takes no lock can miss a value that is replaced at that moment, so one
-    // that finds nothing looks again under the lock.
+    // A reader without a lock can miss a value that is being replaced, so a reader that finds
+    // nothing looks again under the lock.
     read: |map, key, read| {
         let found = map.peek_with(key, |_, pod| read(pod));
         found.or_else(|| map.read_sync(key, |_, pod| read(pod)))
     },
-    // In its entry, without a look at the key again.
+    // Updates the entry, without a second look-up of the key.
     update: |map, key, status, at| {
         let update = |mut entry: OccupiedEntry<'_, _, Pod, _>| {
             let pod = entry.get().with_health(status, at);
@@ -264,8 +263,8 @@ map! {
     SkipListMap,
     empty: |_| SkipMap::new(),
     read: |map, key, read| map.get(key).map(|entry| read(entry.value())),
-    // By inserting it again. A reader can miss it at that moment, so this is measured on one
-    // thread only.
+    // Inserts the pod again. A reader can miss it at that moment, so this is measured on one thread
+    // only.
     update: |map, key, status, at| {
         let known = map.get(key);
         let known = known.map(|known| (known.key().clone(), known.value().with_health(status, at)));
@@ -282,8 +281,8 @@ map! {
 
 type ImblMap = GenericHashMap<Key, Pod, Hasher, DefaultSharedPtr>;
 
-/// `imbl::HashMap` behind an `ArcSwap`, with a lock for its writers: readers load a pointer,
-/// a writer changes a clone.
+/// `imbl::HashMap` behind an `ArcSwap`, with a lock for writers: readers load a pointer, a writer
+/// changes a clone.
 pub struct PersistentMap(ArcSwap<ImblMap>, Mutex<()>);
 
 impl PersistentMap {

@@ -1,7 +1,7 @@
 //! `evmap`: two maps, one of which is read while the other is written.
 //!
-//! Each thread has a reader handle of its own. A change is published at once: what returns
-//! has happened, as with everybody else here.
+//! Each thread has its own reader handle. Every change is published before its call returns, as
+//! with the other contenders.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -18,11 +18,11 @@ type Writer = WriteHandle<Key, Pod, (), Hasher>;
 /// The map.
 pub struct Evmap {
     writer: Mutex<Writer>,
-    /// What the handles of threads are cloned from.
+    /// The reader handle from which those of the threads are cloned.
     reader: Mutex<Reader>,
 }
 
-/// What a thread has of it.
+/// The handle of one thread.
 pub struct EvmapHandle<'a> {
     writer: &'a Mutex<Writer>,
     reader: Reader,
@@ -75,7 +75,7 @@ impl Handle for EvmapHandle<'_> {
     fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
         let mut writer = self.write();
         let pod = self.reader.get_one(key);
-        // The guard must be gone before the writer publishes: it waits for readers.
+        // The guard must be dropped before the writer publishes, which waits for readers.
         let pod = pod.map(|pod| pod.with_health(status, at));
         pod.map(|pod| writer.update(key.into(), pod).publish()).is_some()
     }

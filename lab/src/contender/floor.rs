@@ -1,4 +1,4 @@
-//! A bare hash map: what the work itself costs.
+//! A bare hash map without synchronization: the lower bound of the cost.
 
 use std::time::SystemTime;
 
@@ -10,14 +10,14 @@ use crate::subject::{Handle, NewPod, Pod, Subject};
 
 type Map = HashMap<Key, Pod, Hasher>;
 
-/// The map. Threads can share it as long as nobody writes.
+/// The map. Threads can share it as long as none writes.
 pub struct Floor(Map);
 
-/// All of it for one thread, or for reading.
+/// The map for one thread, or shared for reading.
 pub enum FloorHandle<'a> {
-    /// The only one.
+    /// The only handle: reads and writes.
     Own(&'a mut Map),
-    /// One of several.
+    /// One of several handles: reads.
     Read(&'a Map),
 }
 

@@ -1,6 +1,5 @@
-//! What a Go program writes, line by line: one lock, a map of records, and for each group a
-//! list of its subscribers. There is no index of names: to find the pods of one, everything
-//! is looked through.
+//! The design of a registry in Go: one lock, a map of records, and a list of subscribers for each
+//! group. It has no index of names: finding the pods of a name scans all records.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
@@ -166,7 +165,7 @@ impl Handle for &GoRegistry {
 
     fn commit(&mut self, batch: Batch) -> bool {
         let mut tables = self.write();
-        // It counts no revisions.
+        // This registry has no revisions.
         let find = |key: &str| tables.services.get(key);
         let is_good = batch.check(Revision::ZERO, find).is_ok();
         is_good && batch.into_iter().all(|change| tables.change(change))

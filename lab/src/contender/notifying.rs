@@ -18,7 +18,7 @@ use tokio::sync::broadcast::{Sender, error::RecvError};
 use super::bare::{Dash, Hasher, Key, LockedMap, Map};
 use crate::subject::{FollowFuture, Pod};
 
-/// A map that hands out what it has changed.
+/// A map whose update returns the changed pod.
 pub(super) trait UpdateAndGet: Map {
     fn update_and_get(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod>;
 }
@@ -75,8 +75,8 @@ impl Channel for Sender<Pod> {
     }
 }
 
-/// A counter, and a list of threads to wake when it changes: the least that a notification can
-/// cost. With a sleeping thread it is a bare `unpark`.
+/// A counter, and a list of wakers to call when it changes: the least that a notification can cost.
+/// With a sleeping thread it is a bare `unpark`.
 #[derive(Clone)]
 pub(super) struct Wakers(Arc<(AtomicU64, Mutex<Vec<Waker>>)>);
 
@@ -110,7 +110,7 @@ impl Channel for Wakers {
     }
 }
 
-/// The map and the channel for its changes.
+/// A map, and the channel that reports its changes.
 pub(super) struct NotifyingMap<M, C> {
     map: M,
     channel: C,

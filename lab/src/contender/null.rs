@@ -1,5 +1,5 @@
-//! A store that accepts everything and knows nothing: what a burst costs with it is the
-//! waking of its threads.
+//! A store that accepts everything and stores nothing: a burst with it measures the waking of the
+//! threads.
 
 use std::time::SystemTime;
 
@@ -8,7 +8,7 @@ use service_registry::{ServiceInfo, ServiceStatus};
 use crate::fleet::epoch;
 use crate::subject::{Handle, NewPod, Subject};
 
-/// Nothing, and how much of it there is said to be.
+/// Stores nothing but the number of pods that it was filled with.
 pub(crate) struct Null(usize);
 
 impl Subject for Null {

@@ -1,4 +1,4 @@
-//! The stores of this crate, and any other `RegistryStore`, by their public interface.
+//! The stores of this crate, and any other `RegistryStore`, through their public interface.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -14,24 +14,26 @@ use service_registry::{
 use crate::fleet::register;
 use crate::subject::{FollowFuture, Handle, NewPod, Subject};
 
-/// How many pods of a large fleet one commit registers.
+/// The number of pods that one commit registers when a store is filled.
 const BATCH: usize = 4_096;
 
-/// What a store has beyond its interface.
+/// A store that can be measured: operations that not every store has.
 pub trait MeasuredStore: RegistryStore + Default + 'static {
-    /// Takes a snapshot, asks it for the pods with these keys, and drops it.
+    /// Takes a snapshot, looks up the pods with these keys in it, and drops it. Returns how many
+    /// were found.
     fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
         let _ = keys;
         usize::MAX
     }
 
-    /// What differs between snapshots from before and after `change`.
+    /// Takes a snapshot before and after `change`. Returns how long it takes to find the
+    /// differences, and their number; `None` if the store has no snapshots.
     fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
         let _ = change;
         None
     }
 
-    /// Keeps what is there now; by default clones of all records.
+    /// Keeps the present state: by default, clones of all records.
     fn hold(&self) -> Box<dyn Any> {
         Box::new(self.get_all_services())
     }
@@ -42,7 +44,7 @@ impl MeasuredStore for ThreadSafeMemoryStore {}
 impl MeasuredStore for EvmapStore {}
 impl MeasuredStore for WorkerStore {}
 
-/// Stores that hand out snapshots.
+/// Implements [`MeasuredStore`] for stores with snapshots.
 macro_rules! measured_by_snapshot {
     ($($store:ty),*) => {$(
         impl MeasuredStore for $store {
@@ -69,10 +71,10 @@ macro_rules! measured_by_snapshot {
 
 measured_by_snapshot!(SnapshotStore, VersionedStore);
 
-/// A store as a subject, beside so many watches that sleep and never hear of anything.
+/// A store as a subject, with this many watches that sleep and never receive an event.
 pub struct StoreSubject<S, const WATCHES: usize = 0>(S, #[allow(dead_code)] Vec<Watch>);
 
-/// A watch of a name that no pod has.
+/// Begins a watch of a name that no pod has.
 fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
     let watch = store.watch(Selection::service(format!("nobody-{number}")));
     let mut watch = watch.expect("an open store");
@@ -104,14 +106,14 @@ impl<S: MeasuredStore, const WATCHES: usize> Subject for StoreSubject<S, WATCHES
             if batch.is_empty() {
                 return;
             }
-            // What is missing is found by whoever asks for it.
+            // An error shows later, when pods are missing.
             let _ = self.0.commit(batch);
         }
     }
 
     fn follow(&self, name: &str, mut on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let mut watch = self.0.watch(Selection::service(name)).ok()?;
-        // The state.
+        // The first event is the state.
         watch.try_recv().ok()?;
         Some(Box::pin(async move {
             while let Ok(event) = poll_fn(|context| watch.poll_recv(context)).await {

@@ -1,4 +1,4 @@
-//! From a question and what was measured to an answer.
+//! Answers the questions from the rows of a report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,16 @@ use crate::model::{
 use crate::stats::Estimate;
 use crate::words::{self, plural};
 
-/// A question that is not decided yet: who needs more rounds in which cells.
+/// A question that is not decided yet: the contenders that need more rounds, and the cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenQuestion {
     /// The cells that decide it.
     pub cells: Vec<CellId>,
-    /// The best store so far, and those that are not told from it.
+    /// The best store so far, and those that cannot be told from it.
     pub contenders: Vec<String>,
 }
 
-/// The questions that rounds may still decide.
+/// Returns the questions that further rounds may still decide.
 pub fn open_questions(report: &Report) -> Vec<OpenQuestion> {
     let of = |question: &Question| {
         let ranking = Ranking::of(report, question)?;
@@ -34,7 +34,7 @@ pub fn open_questions(report: &Report) -> Vec<OpenQuestion> {
     all.filter_map(of).collect()
 }
 
-/// All questions with what a report says to them.
+/// Returns all questions with the answers of a report.
 pub(super) fn answers(report: &Report) -> Vec<Answer> {
     questions::ALL
         .iter()
@@ -59,23 +59,23 @@ pub(super) fn answers(report: &Report) -> Vec<Answer> {
         .collect()
 }
 
-/// Whether an interval lies wholly within 3 % of 1.
+/// Returns whether an interval lies wholly within 3 % of 1.
 fn is_equal(ratio: Interval) -> bool {
     ratio.low >= 1.0 / EQUAL && ratio.high <= EQUAL
 }
 
-/// Whether it says that the two are equal, or that the second is worse.
+/// Returns whether a ratio to the best decides: the two are equal, or the best is better.
 fn is_clear(ratio: Interval) -> bool {
     is_equal(ratio) || ratio.low > EQUAL
 }
 
-/// The stores of a question, weighed by the first of its trials that was run.
+/// The stores of a question, ranked by the first of its trials that was run.
 struct Ranking<'a> {
     trial: &'a Trial,
     best: &'a str,
-    /// Those that can be the answer, next to the best, nearest first.
+    /// The other candidates, compared with the best, nearest first.
     others: Vec<Comparison>,
-    /// Those that cannot, next to the best.
+    /// The contenders from outside, compared with the best.
     outside: Vec<Comparison>,
     cell_metrics: Vec<CellMetric>,
     rounds: usize,
@@ -93,12 +93,12 @@ impl<'a> Ranking<'a> {
             report.context.contenders.iter().map(|info| (&*info.id, info)).collect();
         let rows_of_trial = TrialRows::of(report, trial);
         let may = |id: &&str| infos.get(id).is_some_and(|info| who.may(info));
-        // Who lacks a cell that others have is not compared.
+        // A candidate that lacks a cell which others have is not compared.
         let mut able: Vec<&str> = rows_of_trial.contenders().into_iter().filter(may).collect();
         let most = able.iter().map(|id| rows_of_trial.cells_of(id)).max()?;
         able.retain(|id| rows_of_trial.cells_of(id) == most);
-        // Whoever is the cheapest next to the best so far is the best, until nobody is cheaper:
-        // two that went on side by side for longer are told apart by their own rounds.
+        // Starting from any candidate, the cheapest relative to the best so far becomes the best,
+        // until none is cheaper. So two that have further rounds together are compared by these.
         let mut best = *able.first()?;
         for _ in 0..=able.len() {
             let others = able.iter().filter(|id| **id != best);
@@ -141,7 +141,7 @@ impl<'a> Ranking<'a> {
     }
 }
 
-/// The rows of a trial: by cell and contender, one for each metric.
+/// The rows of a trial, by cell and contender: one for each metric.
 struct TrialRows<'a>(BTreeMap<&'a CellId, BTreeMap<&'a str, Vec<&'a Row>>>);
 
 impl<'a> TrialRows<'a> {
@@ -175,14 +175,16 @@ impl<'a> TrialRows<'a> {
         rows.map(|row| row.samples.iter().flatten().flatten().count()).sum()
     }
 
-    /// What other programs took of the time of several threads, in the cell where they took most.
+    /// Returns the part that other programs took of the time of several threads, in the cell where
+    /// they took most.
     fn lost(&self) -> Option<f64> {
         let rows = self.0.values().flat_map(BTreeMap::values).flatten();
         rows.filter_map(|row| row.lost).reduce(f64::max)
     }
 
-    /// The geometric mean of the ratios of all cells that both have; of several metrics of
-    /// a cell, which share their luck, the mean within each round. With the number of cells.
+    /// Returns the geometric mean of the ratios of all cells that both have, and the number of
+    /// these cells. The metrics of one cell are not independent, so their mean is taken within each
+    /// round.
     fn compare(&self, id: &str, to: &str) -> Option<(Estimate, usize)> {
         let mut cells = Vec::new();
         for cell in self.0.values() {
@@ -200,7 +202,7 @@ impl<'a> TrialRows<'a> {
     }
 }
 
-/// The mean of several metrics in each round.
+/// Returns the mean of several metrics in each round.
 fn mean(of: &[LogRatios]) -> LogRatios {
     let round = |life: usize, round: usize| {
         let all: Option<Vec<f64>> = of.iter().map(|logs| *logs.get(life)?.get(round)?).collect();
@@ -264,7 +266,7 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
     answer.comparisons = ranking.others;
 }
 
-/// What stood beside the stores and was better, with what it does not promise.
+/// Adds a caveat with the contenders from outside that were faster, and with what they promise.
 fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) {
     let better = outside.iter().filter(|own| own.ratio.high < 1.0 / EQUAL);
     let better: Vec<String> = better

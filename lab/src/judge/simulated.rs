@@ -1,15 +1,15 @@
-//! Runs whose truth is known, on a machine like those that people measure on: it drifts,
-//! other programs come in bursts, and lives differ.
+//! Tests on simulated runs whose true ratios are known. The simulated machine drifts, other
+//! programs disturb it in bursts, and lives differ.
 
 use super::complete;
 use crate::model::{Interval, Report, Row, Unit};
 use crate::stats::SplitMix64;
 
 const RUNS: usize = 1_000;
-/// How much each contender costs next to the first, which is the reference.
+/// The cost of each contender relative to the first, which is the reference.
 const TRUTH: [f64; 3] = [1.0, 1.05, 1.6];
 
-/// From 0 to 1.
+/// Returns a number from 0 to 1.
 fn uniform(rng: &mut SplitMix64) -> f64 {
     (rng.draw() >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -19,20 +19,20 @@ fn normal(rng: &mut SplitMix64) -> f64 {
     radius * (std::f64::consts::TAU * uniform(rng)).cos()
 }
 
-/// How unquiet a machine is.
+/// The noise of a machine.
 #[derive(Clone, Copy)]
 struct NoiseModel {
-    /// How much lives differ, as a standard deviation of logarithms.
+    /// The standard deviation between lives, of logarithms.
     lives: f64,
-    /// The same of slices.
+    /// The standard deviation between slices, of logarithms.
     slices: f64,
-    /// How far it drifts from one slice to the next.
+    /// The drift from one slice to the next, as a standard deviation of logarithms.
     drift: f64,
-    /// Which part of the slices a burst slows down, by up to three times.
+    /// The part of the slices that a burst slows down, by up to three times.
     bursts: f64,
 }
 
-/// What the contenders, and the reference once more, take in each round of each life.
+/// Simulates the samples of the contenders, and of the reference once more, by life and round.
 fn samples(
     model: NoiseModel,
     lives: usize,

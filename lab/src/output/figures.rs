@@ -1,4 +1,4 @@
-//! Which charts a report has.
+//! Chooses the charts of a report.
 
 use std::collections::BTreeSet;
 
@@ -9,30 +9,31 @@ use super::report_index::ReportIndex;
 use crate::model::{Answer, CellMetric, Interval, Row, Unit};
 use crate::words::{self, plural};
 
-/// Of a scenario with more charts than this the tables hold the rest.
+/// The maximum number of charts of a scenario; the tables hold the rest.
 const PANELS: usize = 4;
-/// How high a chart of lines is at least.
+/// The minimum height of a chart of lines.
 const HEIGHT: f64 = 200.0;
-/// How many letters of a contender's id a chart shows.
+/// The maximum length of a contender's id in a chart.
 const NAME: usize = 16;
-/// Between two rows of a chart of figures.
+/// The distance between two rows of a chart of figures.
 const STEP: f64 = 23.0;
 
-/// Along what the places of a scenario lie.
+/// The horizontal axis of a chart of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {
-    /// How many of a hundred operations are writes: a cell has `95/5` in its name.
+    /// The percentage of writes: a cell has `95/5` in its name.
     Writes,
-    /// How many services are registered.
+    /// The number of registered services.
     Services,
-    /// How many threads.
+    /// The number of threads.
     Threads,
 }
 
 impl Axis {
     const ALL: [Axis; 3] = [Axis::Writes, Axis::Services, Axis::Threads];
 
-    /// Where on it a place lies, and what is the same along a line.
+    /// Splits a cell metric into its value on this axis, and the rest, which is the same along a
+    /// line.
     fn split(self, cell_metric: &CellMetric) -> Option<(usize, CellMetric)> {
         let mut rest = cell_metric.clone();
         let at = match self {
@@ -67,8 +68,8 @@ impl Axis {
     }
 }
 
-/// How many of a hundred operations are writes, by the word `95/5` of a cell's name, and the
-/// rest of the name.
+/// Returns the percentage of writes, from the word `95/5` in a cell's name, and the rest of the
+/// name.
 fn mix(cell: &str) -> Option<(usize, String)> {
     const BETWEEN: [char; 3] = [' ', '_', ','];
     cell.split(BETWEEN).find_map(|word| {
@@ -79,15 +80,15 @@ fn mix(cell: &str) -> Option<(usize, String)> {
     })
 }
 
-/// A chart of a scenario with the places that it shows.
+/// A chart of a scenario, and the cell metrics that it shows.
 struct Panel {
     axis: Option<Axis>,
     rest: CellMetric,
     cell_metrics: Vec<CellMetric>,
 }
 
-/// The chart of a question: the cost of each store next to the best, or the first of its
-/// figures where nothing was compared.
+/// Returns the chart of a question: the cost of each store relative to the best, or its first
+/// figure if nothing was compared.
 pub(crate) fn question(index: &ReportIndex<'_>, answer: &Answer) -> Option<(String, Value)> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
@@ -108,19 +109,19 @@ pub(crate) fn question(index: &ReportIndex<'_>, answer: &Answer) -> Option<(Stri
     Some((name_of(answer), chart.draw()))
 }
 
-/// What a question is called in a page, and its chart among the files.
+/// Returns the id of a question in a page, which is also the file name of its chart.
 pub(crate) fn name_of(answer: &Answer) -> String {
     format!("q-{}", words::slug(&answer.question))
 }
 
-/// All charts of the pages, with names for files.
+/// Returns all charts of the pages, with their file names.
 pub(crate) fn all(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
     let questions = index.report.answers.iter().filter_map(|own| question(index, own));
     let scenarios = index.report.scenarios.iter().flat_map(|run| scenario(index, &run.name));
     first(index).into_iter().chain(questions).chain(scenarios).collect()
 }
 
-/// The charts of a scenario, with names for files.
+/// Returns the charts of a scenario, with their file names.
 pub(crate) fn scenario(index: &ReportIndex<'_>, scenario: &str) -> Vec<(String, Value)> {
     let mut panels = panels(index, scenario);
     panels.sort_by_key(|panel| std::cmp::Reverse(panel.cell_metrics.len()));
@@ -139,8 +140,8 @@ pub(crate) fn scenario(index: &ReportIndex<'_>, scenario: &str) -> Vec<(String, 
     panels.iter().map(draw).collect()
 }
 
-/// The two charts of the first screen: throughput over the share of writes, and what a read
-/// costs.
+/// Returns the two charts of the first screen: throughput over the share of writes, and the cost
+/// of a read.
 pub(crate) fn first(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
     let writes = || {
         let names = ["sustained", "burst-30x100"].into_iter();
@@ -148,7 +149,7 @@ pub(crate) fn first(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
         let cores = index.report.context.machine.cores.max(2);
         let found = all.map(|name| panels(index, name)).find_map(|panels| {
             let mixed = panels.into_iter().filter(|panel| panel.axis == Some(Axis::Writes));
-            // As many threads as can run at once, or the next more.
+            // Prefers several threads, as near as possible to the number of processors.
             mixed.min_by_key(|panel| {
                 let threads = panel.rest.id.threads;
                 (threads < 2, threads.abs_diff(cores), threads)
@@ -247,7 +248,7 @@ fn dots(index: &ReportIndex<'_>, cell_metric: &CellMetric, title: String, step: 
     chart.draw()
 }
 
-/// A line for each who took part, of the figures or of the throughput that they say.
+/// Draws a line for each contender, of the figures or of the throughput that follows from them.
 fn lines(
     index: &ReportIndex<'_>,
     panel: &Panel,

@@ -1,4 +1,4 @@
-//! What the templates of the pages are filled with.
+//! The values that fill the templates of the pages.
 
 use itertools::Itertools as _;
 use minijinja::value::Serde;
@@ -9,7 +9,7 @@ use super::{figures, sentences};
 use crate::model::{Answer, CellMetric, ContenderInfo, Report, ScenarioRun};
 use crate::words;
 
-/// All that a page shows.
+/// Returns everything that a page shows.
 pub(crate) fn page(index: &ReportIndex<'_>) -> Value {
     let report = index.report;
     let groups = sentences::groups(report).into_iter().map(|name| {
@@ -40,7 +40,7 @@ pub(crate) fn page(index: &ReportIndex<'_>) -> Value {
     }
 }
 
-/// A chart with the name of its file.
+/// Returns a chart with the name of its file.
 fn figure((file, chart): (String, Value)) -> Value {
     context! { file, chart }
 }
@@ -81,7 +81,7 @@ fn question(index: &ReportIndex<'_>, answer: &Answer) -> Value {
     }
 }
 
-/// Where the section of a scenario begins.
+/// Returns the anchor of the section of a scenario.
 fn anchor(run: &ScenarioRun) -> String {
     format!("s-{}", words::slug(&run.name))
 }
@@ -104,8 +104,8 @@ fn part(index: &ReportIndex<'_>, run: &ScenarioRun) -> Value {
     }
 }
 
-/// Places by contenders: values, with ratios to the reference below them. Those of a
-/// question name their scenarios, and show the stores of this crate.
+/// Returns a table of cell metrics by contenders: values, with ratios to the reference below them.
+/// The table of a question names the scenarios, and shows only the stores of this crate.
 fn cells(index: &ReportIndex<'_>, cell_metrics: &[CellMetric], of_question: bool) -> Value {
     let mut ids = index.took_part(cell_metrics);
     ids.retain(|id| !of_question || index.is_ours(id));
@@ -135,7 +135,7 @@ fn cells(index: &ReportIndex<'_>, cell_metrics: &[CellMetric], of_question: bool
     context! { head, rows }
 }
 
-/// What stores promise, each with its name.
+/// Returns the promises of the stores, each with its name.
 fn promises(report: &Report) -> Vec<Value> {
     let of = |info: &ContenderInfo| {
         let promises = Value::from(Serde(info.promises.clone()?));

@@ -1,4 +1,4 @@
-//! A report with what is looked up in it.
+//! A report with an index of its rows and contenders.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,7 +12,7 @@ pub(crate) struct ReportIndex<'a> {
     pub(crate) report: &'a Report,
     infos: HashMap<&'a str, (&'a ContenderInfo, Style)>,
     rows: HashMap<CellMetric, Vec<&'a Row>>,
-    /// The places of each scenario in the order of the rows.
+    /// The cell metrics of each scenario, in the order of the rows.
     cell_metrics: BTreeMap<&'a str, Vec<CellMetric>>,
 }
 
@@ -45,7 +45,7 @@ impl<'a> ReportIndex<'a> {
         index
     }
 
-    /// The name of a contender in tables and answers.
+    /// Returns the name of a contender in tables and answers.
     pub(crate) fn name<'b>(&'b self, id: &'b str) -> &'b str {
         self.infos.get(id).map_or(id, |(info, _)| &info.name)
     }
@@ -76,7 +76,7 @@ impl<'a> ReportIndex<'a> {
         runs.find(|run| run.name == scenario)
     }
 
-    /// The contenders of some rows, in the order of the report.
+    /// Returns the contenders of some cell metrics, in the order of the report.
     pub(crate) fn took_part(&self, cell_metrics: &[CellMetric]) -> Vec<&'a str> {
         let infos = self.report.context.contenders.iter();
         infos
@@ -87,12 +87,12 @@ impl<'a> ReportIndex<'a> {
 }
 
 impl Row {
-    /// How many slices its value comes from.
+    /// Returns the number of slices that its value comes from.
     pub(crate) fn slices(&self) -> usize {
         self.samples.iter().flatten().flatten().count()
     }
 
-    /// The value with its interval: `9.81 ns (9.70 ns–9.92 ns)`.
+    /// Returns the value with its interval: `9.81 ns (9.70 ns–9.92 ns)`.
     pub(crate) fn with_interval(&self) -> String {
         let [value, low, high] = self.value.map(|end| words::value(self.unit, end));
         if low == high {
@@ -103,7 +103,7 @@ impl Row {
 }
 
 impl CellMetric {
-    /// What is done, as a chart or a table names it: `95/5`, `p99 of 1000 writes/s`.
+    /// Returns its name in a chart or a table: `95/5`, `1000 writes/s, p99`.
     pub(crate) fn label(&self) -> String {
         match self.metric.as_str() {
             "time" => self.id.cell.clone(),
@@ -112,7 +112,7 @@ impl CellMetric {
         }
     }
 
-    /// The circumstances: `2 threads, 1k services`.
+    /// Returns its circumstances: `2 threads, 1k services`.
     pub(crate) fn circumstances(&self) -> String {
         format!(
             "{}, {} services",

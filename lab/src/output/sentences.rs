@@ -1,5 +1,5 @@
-//! What figures say, in sentences. Each holds for the report that it is made from: it
-//! names intervals, and claims nothing that they leave open.
+//! Sentences about the figures of a report. A sentence names the intervals, and claims nothing that
+//! they leave open.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,14 +11,13 @@ use super::report_index::ReportIndex;
 use crate::model::{Answer, CellMetric, Comparison, Interval, Report, Row};
 use crate::words::{self, list, plural, stopped};
 
-/// What the answer to a question is, in one sentence, and in another one what it does not hold
-/// for.
+/// Returns the answer to a question in one sentence, and a second one if the machine was busy.
 pub(crate) fn answer(index: &ReportIndex<'_>, answer: &Answer) -> String {
     let sentence = sentence(index, answer);
     answer.busy.map_or(sentence.clone(), |lost| format!("{sentence} {}", busy(lost)))
 }
 
-/// What it means that others took so much of the time of several threads.
+/// Explains what it means that other programs took this part of the time of several threads.
 fn busy(lost: f64) -> String {
     format!(
         "Other programs took up to {:.0} % of the time of its threads, so that these often did not \
@@ -65,29 +64,29 @@ fn sentence(index: &ReportIndex<'_>, answer: &Answer) -> String {
     }
 }
 
-/// `1.12 times (1.08 to 1.16)`
+/// Formats a ratio: `1.12 times (1.08 to 1.16)`.
 fn ratio(interval: Interval) -> String {
     let [value, low, high] = interval.map(words::significant);
     format!("{value} times ({low} to {high})")
 }
 
-/// The answer itself, in few words: `VersionedStore = SnapshotStore`.
+/// Returns the answer in a few words: `VersionedStore = SnapshotStore`.
 pub(crate) fn verdict<'a>(answer: &'a Answer, name: impl Fn(&'a str) -> &'a str) -> String {
     if !answer.decided || answer.stores.is_empty() {
         return "not decided".into();
     }
-    // Of more than two, the names would not fit beside the question; ids do.
+    // More than two names do not fit beside the question, but ids do.
     let few = answer.stores.len() <= 2;
     let names = answer.stores.iter().map(|id| if few { name(id) } else { id });
     names.collect::<Vec<_>>().join(if answer.by_promise { " or " } else { " = " })
 }
 
-/// What stands behind a verdict that holds for a busy machine only.
+/// Returns the mark behind a verdict that holds only for a busy machine.
 pub(crate) fn mark(answer: &Answer) -> &'static str {
     if answer.busy.is_some() { " *" } else { "" }
 }
 
-/// How near the next one is, in few words.
+/// Returns how near the next store is, in a few words.
 pub(crate) fn margin(answer: &Answer) -> String {
     if answer.by_promise && answer.decided {
         return "by promise".into();
@@ -104,7 +103,7 @@ pub(crate) fn margin(answer: &Answer) -> String {
     }
 }
 
-/// What the figures of a scenario show: who leads how often, and how far they lie apart.
+/// Says which store leads most often in a scenario, and how far the stores are apart.
 pub(crate) fn scenario(index: &ReportIndex<'_>, cell_metrics: &[CellMetric]) -> String {
     let compared = cell_metrics.iter().filter_map(|cell_metric| {
         let ours = index.rows(cell_metric).iter().filter(|row| index.is_ours(&row.contender));
@@ -117,7 +116,7 @@ pub(crate) fn scenario(index: &ReportIndex<'_>, cell_metrics: &[CellMetric]) -> 
     let compared: Vec<(&str, f64, &CellMetric)> = compared.collect();
     let leads = compared.iter().map(|(best, ..)| *best).unique().collect::<Vec<_>>();
     let times = |id: &str| compared.iter().filter(|(best, ..)| *best == id).count();
-    // Of several that lead as often, the first.
+    // If several lead equally often, takes the first.
     let Some(best) = leads.iter().rev().max_by_key(|id| times(id)) else {
         return "No two stores of this crate were measured here.".into();
     };
@@ -147,7 +146,7 @@ pub(crate) fn scenario(index: &ReportIndex<'_>, cell_metrics: &[CellMetric]) -> 
     said + "."
 }
 
-/// What was run, in one sentence.
+/// Describes the run in one sentence.
 pub(crate) fn run(report: &Report) -> String {
     let context = &report.context;
     let decided = report.answers.iter().filter(|answer| answer.decided).count();
@@ -165,14 +164,14 @@ pub(crate) fn run(report: &Report) -> String {
     )
 }
 
-/// `58 seconds`, `9 minutes`; nothing takes none.
+/// Formats a duration: `58 seconds`, `9 minutes`; at least one second.
 pub(crate) fn duration(seconds: f64) -> String {
     let time = Duration::try_from_secs_f64(seconds.max(1.0)).unwrap_or_default();
     HumanDuration(time).to_string()
 }
 
-/// Five sentences: what was run, and of each of four groups the first answer that was
-/// decided.
+/// Returns five sentences: a description of the run, and the first decided answer of each of four
+/// groups.
 pub(crate) fn five(index: &ReportIndex<'_>) -> Vec<[String; 2]> {
     let report = index.report;
     let mut said = vec![[String::new(), run(report)]];
@@ -187,12 +186,12 @@ pub(crate) fn five(index: &ReportIndex<'_>) -> Vec<[String; 2]> {
     said
 }
 
-/// The groups of the questions, in their order.
+/// Returns the groups of the questions, in their order.
 pub(crate) fn groups(report: &Report) -> Vec<&str> {
     report.answers.iter().map(|answer| answer.group.as_str()).unique().collect()
 }
 
-/// What has to be known before a figure is believed.
+/// Returns what a reader must know before believing a figure.
 pub(crate) fn warnings(report: &Report) -> Vec<String> {
     let context = &report.context;
     let mut warnings = Vec::new();

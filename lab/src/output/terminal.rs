@@ -1,4 +1,4 @@
-//! What a terminal shows: tables, then the answers, then where the rest is.
+//! Prints a report on a terminal: tables, then the answers.
 
 use std::io;
 
@@ -12,24 +12,23 @@ use crate::compare::ReportDiff;
 use crate::model::{Answer, Report};
 use crate::words;
 
-/// How a terminal wants it.
+/// The options of the output on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TerminalOptions {
-    /// All tables, however long.
+    /// Whether to print all tables, however long.
     pub(crate) verbose: bool,
-    /// Columns; anything below 20 counts as 20.
+    /// The number of columns; anything below 20 counts as 20.
     pub(crate) width: usize,
-    /// Whether to set words off by weight: not on a pipe, not with `NO_COLOR`.
+    /// Whether to print bold words: not on a pipe, and not with `NO_COLOR`.
     pub(crate) colour: bool,
 }
 
-/// Lines of a screen that people read at the end of a run; three more say where the files
-/// are.
+/// The maximum number of lines without `verbose`; the caller prints three more about the files.
 const MOST: usize = 57;
 /// Below this width tables become lists.
 const NARROW: usize = 64;
 
-/// The tables, a question group each, the answers last: at most 57 lines at 80 columns
+/// Prints a table for each group of questions, and then the answers: at most 57 lines at 80 columns
 /// unless `verbose`. Control characters of the report do not reach `out`.
 pub(crate) fn print(
     report: &Report,
@@ -64,7 +63,7 @@ pub(crate) fn print(
     let mut lines: Vec<String> = Vec::new();
     let mut left_out = 0;
     for table in tables {
-        // Two more lines say what is left out.
+        // Reserves two lines for the number of tables that are left out.
         if options.verbose || lines.len() + table.len() + answers.len() + 2 < MOST {
             if !lines.is_empty() {
                 lines.push(String::new());
@@ -78,7 +77,7 @@ pub(crate) fn print(
         lines.push(String::new());
         lines.push(format!("... and {}: --verbose", words::plural(left_out, "more table")));
     }
-    // A narrow terminal gets the answers in as many lines as they take.
+    // On a narrow terminal, the answers take as many lines as they need.
     if !options.verbose && is_wide && lines.len() + answers.len() > MOST {
         answers.truncate(MOST.saturating_sub(lines.len() + 1));
         answers.push("... and more: --verbose".into());
@@ -87,7 +86,8 @@ pub(crate) fn print(
     write(&lines, out)
 }
 
-/// What changed, and what speaks against comparing: at most 60 lines unless `verbose`.
+/// Prints the differences of two reports, and the warnings about comparing them: at most 60 lines
+/// unless `verbose`.
 pub(crate) fn changes(
     changes: &ReportDiff,
     names: [&str; 2],
@@ -127,7 +127,7 @@ fn write(lines: &[String], out: &mut impl io::Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Each question with its answer; on a narrow terminal below it.
+/// Returns each question with its answer beside it, or below it on a narrow terminal.
 fn answer_lines(answers: &[Answer], options: TerminalOptions) -> Vec<String> {
     let both = answers.iter().map(|answer| [cell(&answer.question), bold(&verdict(answer))]);
     if options.width < NARROW {
@@ -142,7 +142,7 @@ fn answer_lines(answers: &[Answer], options: TerminalOptions) -> Vec<String> {
     lines(&table)
 }
 
-/// The answer by ids, which are shorter than names: `snapshot = versioned`.
+/// Returns the answer with ids, which are shorter than names: `snapshot = versioned`.
 fn verdict(answer: &Answer) -> String {
     let verdict = match answer.comparisons.first() {
         Some(own) if !answer.decided => format!("not decided: {} or {}", own.to, own.contender),
@@ -151,7 +151,7 @@ fn verdict(answer: &Answer) -> String {
     verdict + sentences::mark(answer)
 }
 
-/// What each store costs next to the best, a question a row.
+/// Returns a table of the cost of each store relative to the best, one question per row.
 fn overview(index: &ReportIndex<'_>, group: &str, options: TerminalOptions) -> Option<Vec<String>> {
     let answers: Vec<&Answer> = index
         .report
@@ -179,7 +179,7 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
     Some(if own.equal { "=".into() } else { words::times(own.ratio.value) })
 }
 
-/// All rows of a scenario.
+/// Returns the tables of all rows of a scenario.
 fn everything(index: &ReportIndex<'_>, scenario: &str, options: TerminalOptions) -> Vec<String> {
     let mut all = Vec::new();
     for cell_metric in index.cell_metrics(scenario) {
@@ -196,7 +196,7 @@ fn everything(index: &ReportIndex<'_>, scenario: &str, options: TerminalOptions)
     all
 }
 
-/// A text without what would command a terminal.
+/// Creates a cell of a text without its control characters.
 fn cell(text: &str) -> Cell {
     Cell::new(words::clean(text))
 }
@@ -205,7 +205,7 @@ fn bold(text: &str) -> Cell {
     cell(text).add_attribute(Attribute::Bold)
 }
 
-/// Rows in columns, which take no more room than there is.
+/// Arranges rows in columns that fit the width.
 fn columns(rows: impl IntoIterator<Item = Vec<Cell>>, options: TerminalOptions) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);

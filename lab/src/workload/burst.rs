@@ -1,8 +1,8 @@
-//! Workers on a rayon pool, some operations each, started together.
+//! Workers on a rayon pool that start together and do some operations each.
 //!
-//! The pool is built once, and a barrier holds its threads until the last has come. A burst
-//! goes from the first worker's start to the last one's end, so that the waking of threads
-//! is in it: the null contender shows how much that is.
+//! The pool is built once, and a barrier holds its threads until all are there. A burst lasts from
+//! the first worker's start to the last one's end. So it includes the waking of threads; the null
+//! contender shows how much that is.
 
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
 use crate::subject::SharedSubject;
 
-/// A subject, and the workers that burst upon it.
+/// A subject, and the workers of its bursts.
 pub(super) struct Burst<S> {
     subject: S,
     fleet: Fleet,
@@ -55,7 +55,7 @@ impl<S: SharedSubject> Burst<S> {
         })
     }
 
-    /// One burst: how long it took, and how many answers were wrong.
+    /// Runs one burst. Returns how long it took, and the number of wrong answers.
     fn once(&self) -> (Duration, u64) {
         let done = self.pool.broadcast(|thread| {
             let worker = self.workers[thread.index()].lock();
@@ -63,7 +63,7 @@ impl<S: SharedSubject> Burst<S> {
             let mut handle = self.subject.handle();
             self.barrier.wait();
             let start = Instant::now();
-            let wrong = worker.play(&mut handle, self.operations, start);
+            let wrong = worker.run_burst(&mut handle, self.operations, start);
             (start, Instant::now(), wrong)
         });
         let first = done.iter().map(|(start, ..)| *start).min();
@@ -85,8 +85,8 @@ impl<S: SharedSubject> Stage for Burst<S> {
             times.extend((!warm).then_some(took));
         }
         times.sort_unstable();
-        // What others do only adds: beside a busy program the middle one is now a burst that
-        // they left alone, now one that waited for them.
+        // Other programs only ever add time. Beside a busy one, the median burst is sometimes
+        // undisturbed and sometimes not, so this takes the lower quartile.
         let quartile = times[times.len() / 4].as_nanos() as f64;
         timing::check_answers(&[tally])?;
         Ok(vec![quartile / operations])

@@ -1,7 +1,7 @@
-//! Pods that come and go, or subscriptions: one half of it is timed.
+//! Inserts and removes pods, or subscriptions, and times one of the two.
 //!
-//! Who registers pods would soon have a larger store than the next one. So pods come and
-//! go in turns of a few hundred, and only the coming counts, or only the going.
+//! A thread that only registered pods would let the store grow. So it inserts a few hundred pods
+//! and removes them again, and only the insertions count, or only the removals.
 
 use std::time::Instant;
 
@@ -10,27 +10,27 @@ use crate::fleet::{Fleet, Rng, shuffled};
 use crate::scenario::Op;
 use crate::subject::{Handle, NewPod};
 
-/// The most that come in one turn.
+/// The maximum number of items that are inserted before they are removed.
 const MOST: usize = 512;
 
-/// What comes and goes, for one thread.
+/// The items that one thread inserts and removes.
 #[derive(Debug)]
 pub(super) struct Churn {
     what: Items,
-    /// Whether the coming counts, or the going.
+    /// Whether insertions count, rather than removals.
     coming: bool,
 }
 
 #[derive(Debug)]
 enum Items {
-    /// Pods, and their keys in the order in which they go.
+    /// Pods, and their keys in the order of removal.
     Pods(Vec<NewPod>, Vec<String>),
     /// Subscribers and groups.
     Subscriptions(Vec<(String, String)>),
 }
 
 impl Churn {
-    /// What comes and goes for the thread with this number, where the mix is that.
+    /// Creates the items of the thread with this number; `None` if the mix is of other operations.
     pub(super) fn new(
         fleet: Fleet,
         mix: &[(Op, u32)],
@@ -49,7 +49,7 @@ impl Churn {
             }
             Op::Subscribe | Op::Unsubscribe => {
                 let order = shuffled(count, rng).into_iter();
-                // Subscribers that nobody else is, so that each is a new one.
+                // These subscribers do not exist otherwise, so each subscription is new.
                 let pair = |at: usize| (fleet.key(first + at), fleet.name(at));
                 Items::Subscriptions(order.map(pair).collect())
             }
@@ -59,7 +59,7 @@ impl Churn {
         Some(Churn { what, coming })
     }
 
-    /// Lets all come, or all go; how many could not.
+    /// Inserts or removes all items. Returns how many operations failed.
     fn apply(&self, handle: &mut impl Handle, coming: bool) -> u64 {
         let wrong = match (&self.what, coming) {
             (Items::Pods(pods, _), true) => pods.iter().filter(|pod| !handle.insert(pod)).count(),
@@ -81,7 +81,8 @@ impl Churn {
         }
     }
 
-    /// Lets them come and go once, the half that counts within `around`. How many there are.
+    /// Inserts and removes all items once, the half that counts within `around`. Returns the number
+    /// of items.
     pub(super) fn once(
         &self,
         handle: &mut impl Handle,
@@ -98,7 +99,7 @@ impl Churn {
         self.len() as u64
     }
 
-    /// Lets them come and go until the slice is over, and at least once within it.
+    /// Inserts and removes all items until the slice is over, and at least once within the window.
     pub(super) fn slice(&self, handle: &mut impl Handle, window: &Window) -> Tally {
         let mut tally = Tally::default();
         loop {

@@ -1,4 +1,4 @@
-//! What differs between two snapshots, a few changes apart.
+//! Measures how long it takes to find the differences between two snapshots.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
 use crate::subject::{Handle, SharedSubject};
 
-/// A subject, of which some pods change again and again.
+/// A subject some of whose pods change in each round.
 pub(super) struct Differences<S> {
     subject: S,
     fleet: Fleet,
     many: usize,
-    /// Which pods are healthy: each change is one.
+    /// Whether each pod is healthy. A round toggles some of them, so each update is a change.
     healthy: Vec<bool>,
     rounds: u64,
     rng: Rng,

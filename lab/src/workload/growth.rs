@@ -1,4 +1,4 @@
-//! A store from nothing: how long it takes to fill, and what it occupies.
+//! Fills an empty store: how long that takes, and how much memory it occupies.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,15 @@ use crate::scenario::Cell;
 use crate::stage::Stage;
 use crate::subject::{Handle, NewPod, Subject};
 
-/// How often all pods are replaced by others: an even number, so that in the end the
-/// same ones are there.
+/// How often all pods are replaced by others: an even number, so that the original pods are there
+/// in the end.
 const CHURN_ROUNDS: usize = 4;
 
 /// Fills stores and drops them.
 ///
-/// One store is filled with one clock around all, which gives the time of a pod, and is
-/// dropped; another one with a clock around each insertion, which gives the worst: the time
-/// that one caller had to wait while a table grew.
+/// Fills a first store with one clock around all insertions, for the mean time per pod, and drops
+/// it. Fills a second one with a clock around each insertion, for the longest: the time that one
+/// caller waits while a table grows.
 pub(super) fn fill_and_drop<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
     let fleet = Fleet(cell.holds);
     let order = shuffled(fleet.0.services, &mut rng(seed, "order"));
@@ -59,8 +59,8 @@ fn times<S: Subject>(pods: &[NewPod], seed: u64) -> Result<Vec<f64>, Fault> {
     Ok(vec![nanoseconds(filled) / each, nanoseconds(dropped) / each, nanoseconds(worst)])
 }
 
-/// Counts what a store asks for and does not give back: all of it, records as well, which
-/// are made one by one and given away.
+/// Counts the bytes that a store requests and does not free, including the records, which are
+/// created one by one and moved into the store.
 pub(super) fn memory<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
     let fleet = Fleet(cell.holds);
     Box::new(move |_| bytes::<S>(fleet, seed))
@@ -82,7 +82,7 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     }
     let (live, peak) = (count.live(), count.peak());
 
-    // Every pod goes, and another one comes in its place.
+    // Replaces every pod by another one.
     for turn in 0..CHURN_ROUNDS {
         for pod in &order {
             let (gone, come) =
@@ -99,8 +99,8 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     }
     let after_churn = count.live();
 
-    // What is held shows what is replaced meanwhile. Once more without it, since some of
-    // what it kept may be given back only at later writes.
+    // Holds the present state while all records are replaced; then drops it and replaces all
+    // again, since a store may free what was held only at later writes.
     let replace_all = |handle: &mut S::Handle<'_>, turn| {
         let record = |pod: &usize| {
             let fresh = fleet.record(*pod).with_registered_at(later(turn));
@@ -114,7 +114,7 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     let with = count.live();
     drop(held);
     replace_all(&mut handle, 2)?;
-    // Less than nothing where a store keeps more by itself than for whoever holds.
+    // Negative if a store keeps more by itself than for a holder.
     let held = (with - count.live()).max(0);
 
     let found = handle.pods();

@@ -24,20 +24,20 @@ use crate::subject::{FollowFuture, Handle, SharedSubject};
 
 /// A notification that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a thread needs at most, as a rule, until it sleeps again, in microseconds.
+/// How long a thread usually needs at most until it sleeps again, in microseconds.
 const TO_SLEEP: u64 = 100;
 
-/// The records of the followers.
+/// What the followers and their wakers record.
 #[derive(Debug)]
 struct Deliveries {
     start: Instant,
-    /// How many wakers were called.
+    /// The number of counting wakers that were called.
     woken: AtomicU64,
-    /// When that of a thread was.
+    /// When the waker of a thread was last called, in nanoseconds from the start.
     woken_at: AtomicU64,
-    /// The number of notifications, of all followers together.
+    /// The number of notifications that all followers together have received.
     told: AtomicU64,
-    /// When the last one was, in nanoseconds from the start.
+    /// When the last one was received, in nanoseconds from the start.
     told_at: AtomicU64,
     is_over: AtomicBool,
 }
@@ -50,13 +50,13 @@ impl Wake for Deliveries {
 }
 
 impl Deliveries {
-    /// Takes down when something happens, in nanoseconds from the start.
+    /// Stores the present moment, in nanoseconds from the start.
     fn note(&self, at: &AtomicU64) {
         at.store(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
-/// A waker of a thread.
+/// A waker that records the moment and unparks a thread.
 struct Unpark(Thread, Arc<Deliveries>);
 
 impl Wake for Unpark {
@@ -67,13 +67,13 @@ impl Wake for Unpark {
 }
 
 enum Followers {
-    /// They are polled when they should be armed again.
+    /// Futures with a counting waker; polling them arms it again.
     Counted(Vec<FollowFuture>, Waker),
     /// Each is a thread.
     Asleep(Vec<JoinHandle<()>>),
 }
 
-/// A subject, those who follow one of its names, and the thread that changes a pod of it.
+/// A subject, the followers of one of its names, and the pod of that name that changes.
 pub(super) struct Notification<S> {
     followers: Followers,
     deliveries: Arc<Deliveries>,
@@ -125,7 +125,8 @@ impl<S: SharedSubject> Notification<S> {
             let follower = subject.follow(&fleet.name(pod), on_change);
             follower.ok_or_else(|| Fault::new("cannot be watched"))
         };
-        // The two must not wait for each other's processor, as a thousand have to.
+        // A single follower gets a processor of its own, so that it and the writer do not wait for
+        // each other's processor.
         let processors = if many == 1 { affinity::processor_order() } else { Vec::new() };
         let followers = if sleep_by == NotifyBy::Wakers {
             let all = (0..many).map(|_| follower()).collect::<Result<_, _>>()?;
@@ -184,7 +185,7 @@ impl<S: SharedSubject> Notification<S> {
         Ok(())
     }
 
-    /// Changes the pod, and answers with how long that took, and when it began.
+    /// Changes the pod. Returns how long that took, and when it began.
     fn change(&mut self) -> Result<(Duration, Instant), Fault> {
         self.changes += 1;
         let is_even = self.changes.is_multiple_of(2);

@@ -20,11 +20,11 @@ use super::worker::{Worker, wait_until};
 use crate::fleet::Rng;
 use crate::subject::Handle;
 
-/// After so many times the slice, operations that are still due are given up, and count with
-/// the time that they have waited.
+/// Operations that are still due after this many slice lengths are given up. They count with the
+/// time that they have waited.
 const PATIENCE: u32 = 4;
 
-/// A thread that does its operations when they are due.
+/// A thread whose operations are due at scheduled times.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) worker: Worker,
@@ -42,7 +42,7 @@ impl Caller {
         let length = window.length();
         let mut due = Vec::new();
         let mut at = 0.0;
-        // Of none at all there would be nothing to say.
+        // At least one, since percentiles of nothing do not exist.
         while at < length.as_secs_f64() || due.is_empty() {
             at -= (1.0 - self.rng.random::<f64>()).ln() / self.rate;
             due.push(window.from + Duration::from_secs_f64(at).min(length));
@@ -56,12 +56,12 @@ impl Caller {
     }
 }
 
-/// Calls when it is due; how long each call took from then on, in nanoseconds.
+/// Calls `call` at each moment of `due`. Returns the latencies from those moments, in nanoseconds.
 fn calls(window: &Window, due: &[Instant], mut call: impl FnMut(Instant)) -> Vec<u64> {
-    // Written to already, so that no page is touched for the first time meanwhile.
+    // Filled in advance, so that no page is touched for the first time during the calls.
     let mut latencies = vec![0; due.len()];
     let last = window.until + window.length() * PATIENCE;
-    // How long the schedule has stood still.
+    // How long the schedule has been paused.
     let mut still = Instant::now().saturating_duration_since(window.from);
     for (due, latency) in due.iter().zip(&mut latencies) {
         let mut due = *due + still;
@@ -86,7 +86,8 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// 20 calls, one each millisecond, for a caller who comes so late; the sixth takes so long.
+    /// Makes 20 calls, one each millisecond, of a caller that starts `late` milliseconds late. The
+    /// sixth takes `sixth` milliseconds.
     fn latencies(late: u32, sixth: u32) -> Vec<u64> {
         let from = Instant::now().checked_sub(MILLISECOND * late).expect("not so long ago");
         let due: Vec<_> = (0..20).map(|at| from + MILLISECOND * at).collect();

@@ -1,5 +1,4 @@
-//! One thread, which is the one that asks for slices: what its operations take, timed or
-//! counted.
+//! One thread, the one that receives the requests for slices: times or counts its operations.
 
 use std::time::Duration;
 
@@ -35,9 +34,9 @@ impl<S: Subject> SingleThread<S> {
         SingleThread { subject, fleet: Fleet(cell.holds), task: tasks(cell, seed).remove(0), what }
     }
 
-    /// Some operations, and nothing else, within a call of `around`: how many.
-    fn some(&mut self, around: impl FnOnce(&mut dyn FnMut())) -> Result<u64, Fault> {
-        match self.task.some(&mut self.subject.alone(), around) {
+    /// Runs some operations, and nothing else, within a call of `around`. Returns their number.
+    fn run_within(&mut self, around: impl FnOnce(&mut dyn FnMut())) -> Result<u64, Fault> {
+        match self.task.run_within(&mut self.subject.alone(), around) {
             (operations, 0) => Ok(operations),
             (_, wrong) => Err(Fault(format!("{wrong} wrong answers"))),
         }
@@ -59,17 +58,17 @@ impl<S: Subject> Stage for SingleThread<S> {
         if self.what == Measured::Time {
             return self.timed(length);
         }
-        // The first ones let tables and lists grow.
-        self.some(|run| run())?;
+        // A first run lets tables and lists grow.
+        self.run_within(|run| run())?;
         let mut counted = 0;
         let operations = if self.what == Measured::Allocations {
-            self.some(|run| {
+            self.run_within(|run| {
                 let count = AllocationCount::begin();
                 run();
                 counted = count.allocations();
             })?
         } else {
-            let operations = self.some(|run| callgrind::counted_by_callgrind(run))?;
+            let operations = self.run_within(|run| callgrind::counted_by_callgrind(run))?;
             counted = callgrind::count()?;
             operations
         };

@@ -1,10 +1,9 @@
-//! What a thread does, prepared before a clock starts.
+//! The steps of a thread, prepared before a clock starts.
 //!
-//! A [`StepSequence`] is a long row of steps that a thread goes through again and again: exactly
-//! the proportions of a mix, in random order, on random keys. The texts of the keys lie one
-//! behind the other in memory of their own. A caller has its key at hand, because it has
-//! just read it from a request; a text that the store holds as well would warm the
-//! store's cache lines.
+//! A [`StepSequence`] is a long row of steps that a thread repeats: exactly the proportions of a
+//! mix, in random order, on random keys. The texts of the keys lie one behind the other in memory
+//! of their own. A real caller has its key in its cache, because it has just read it from a
+//! request; but a text that the store shares would warm the store's cache lines.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -20,42 +19,43 @@ use crate::fleet::{Fleet, Rng};
 use crate::scenario::{Keys, Op};
 use crate::subject::Handle;
 
-/// Steps of all threads together: too many for a branch predictor to learn their order. A
-/// debug build measures nothing, but is tested.
+/// The steps of all threads together: too many for a branch predictor to learn their order. A
+/// debug build is only tested, and has fewer.
 const STEPS: usize = if cfg!(debug_assertions) { 1 << 13 } else { 1 << 16 };
 
-/// So many records of each pod take turns at replacing it: making one takes longer than an
-/// operation with it, and each is another one than the store has.
+/// The number of prepared records of each pod, which replace it in turns. Creating a record takes
+/// longer than saving it, and each differs from the record in the store.
 const REPLACEMENTS: usize = 4;
 
-/// The fewest steps of a thread.
+/// The minimum number of steps of a thread.
 const FEWEST: usize = 1 << 11;
 
-/// One operation, with what it is called with.
+/// One operation and its argument.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Where its text begins; for a replacement, which record it is.
+    /// The start of its text; for a replacement, the index of its record.
     start: u32,
-    /// How long its text is.
+    /// The length of its text.
     len: u16,
-    /// Its place in the mix.
+    /// Its index in the mix.
     op: u8,
 }
 
-/// What a [`StepSequence`] is made of.
+/// The options of a [`StepSequence`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SequenceOptions<'a> {
     /// Operations, by weights.
     pub(super) mix: &'a [(Op, u32)],
-    /// How often each pod is asked for.
+    /// The distribution of keys.
     pub(super) keys: Keys,
     /// The pods, the most popular first.
     pub(super) popular: &'a [usize],
-    /// So many steps are played at a time, and have exactly the shares of the mix.
+    /// The steps of a burst, which have exactly the proportions of the mix. `None`: the whole
+    /// sequence has them.
     pub(super) burst: Option<usize>,
 }
 
-/// What a thread does.
+/// The prepared steps of a thread.
 #[derive(Debug)]
 pub(super) struct StepSequence {
     fleet: Fleet,
@@ -67,8 +67,8 @@ pub(super) struct StepSequence {
     records: Vec<ServiceInfo>,
 }
 
-/// How many steps of a sequence of `steps` each operation of a mix gets: its share, rounded
-/// so that all of them add up.
+/// Returns how many of `steps` each operation of a mix gets: its share, rounded so that the sum is
+/// `steps`.
 fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
     let all: u64 = mix.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let mut before = 0;
@@ -82,7 +82,7 @@ fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
 }
 
 impl StepSequence {
-    /// Shuffles a sequence for one of `threads`.
+    /// Creates a shuffled sequence for one of `threads`.
     pub(super) fn new(
         fleet: Fleet,
         options: &SequenceOptions<'_>,
@@ -100,7 +100,7 @@ impl StepSequence {
                 order.resize(order.len() + share, op);
             }
             order[first..].shuffle(rng);
-            // Nobody gets there.
+            // Padding to a power of two, which is never run.
             order.resize(first + room, 0);
         }
         let zipf = match keys {
@@ -133,8 +133,8 @@ impl StepSequence {
         sequence
     }
 
-    /// Appends a step. `known` is one with the same text, which is quicker to copy than to
-    /// make.
+    /// Appends a step. `known` is a step with the same text, which is faster to copy than to
+    /// create.
     fn push(&mut self, op: u8, pod: usize, known: Option<Step>) -> Step {
         let mut start = self.text.len();
         match (self.ops[usize::from(op)], known) {
@@ -161,12 +161,12 @@ impl StepSequence {
         step
     }
 
-    /// How many steps there are: a power of two.
+    /// Returns the number of steps, a power of two.
     pub(super) fn len(&self) -> usize {
         self.steps.len()
     }
 
-    /// How many operations a step is: the changes of a batch are one each.
+    /// Returns the number of operations of a step: each change of a batch is one.
     pub(super) fn weight(&self) -> u64 {
         match self.ops[..] {
             [Op::Batch(changes)] => changes.into(),
@@ -187,13 +187,13 @@ impl StepSequence {
         &self.text[start..start + usize::from(step.len)]
     }
 
-    /// The text that is asked for at a place.
+    /// Returns the text of the step at a position.
     fn key(&self, place: u64) -> &str {
         self.text(self.at(place).1)
     }
 
-    /// Does `count` steps from a place on; the health checks and registrations among them
-    /// are of `now` and the nanoseconds after it. How many were answered wrongly.
+    /// Does `count` steps from a position on. Their health checks have the times `now` and the
+    /// nanoseconds after it. Returns the number of wrong answers.
     #[inline(never)]
     pub(super) fn run(
         &self,
@@ -203,7 +203,7 @@ impl StepSequence {
         now: SystemTime,
     ) -> u64 {
         match self.ops[..] {
-            // What lasts a few nanoseconds has a loop of its own.
+            // Operations of a few nanoseconds have a loop of their own.
             [Op::With] if self.chained => self.chain(handle, from, count),
             [Op::With] => self.each(from, count, |key, _| with(handle, key)),
             [Op::Get] => self.each(from, count, |key, _| handle.get(key)),
@@ -225,7 +225,8 @@ impl StepSequence {
         wrong
     }
 
-    /// Each step is found by way of the answer to the one before: all pods are healthy.
+    /// The position of each step depends on the answer of the previous one: 1 further if the pod is
+    /// healthy, and all pods are.
     #[inline]
     fn chain(&self, handle: &mut impl Handle, from: u64, count: u32) -> u64 {
         let mut wrong = 0;
@@ -268,7 +269,7 @@ impl StepSequence {
                     }
                     handle.commit(batch)
                 }
-                // These are done in swings.
+                // These are done by `Churn`.
                 Op::Insert | Op::Remove | Op::Subscribe | Op::Unsubscribe => false,
             };
             wrong += u64::from(!right);
@@ -283,7 +284,7 @@ impl StepSequence {
             .expect("a good time")
     }
 
-    /// The pods whose health the step at a place sets.
+    /// Returns the pods whose health the step at a position sets.
     pub(super) fn changes(&self, place: u64) -> impl Iterator<Item = usize> {
         let (_, step) = self.at(place);
         let many = match self.ops[usize::from(step.op)] {
@@ -300,7 +301,7 @@ fn with(handle: &mut impl Handle, key: &str) -> bool {
     black_box(handle.with(key)).is_some()
 }
 
-/// One check of ten finds that a pod is not healthy.
+/// Returns the status of a check: one of ten is unhealthy.
 #[inline]
 fn status_at(at: u32) -> ServiceStatus {
     if at % 10 == 3 { ServiceStatus::Unhealthy } else { ServiceStatus::Healthy }

@@ -1,4 +1,4 @@
-//! What a thread does in a slice.
+//! The task of a thread in a slice.
 
 use std::time::Instant;
 
@@ -13,22 +13,22 @@ use crate::fleet::{Fleet, rng, shuffled};
 use crate::scenario::{Background, Cell, Op, Orchestration};
 use crate::subject::Handle;
 
-/// One of the things that a thread can do.
+/// The task of a thread.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// One operation after the other, or at a pace.
+    /// Does one operation after the other, at full speed or at a fixed rate.
     Steps(Worker),
-    /// Lets pods come and go.
+    /// Inserts and removes pods or subscriptions.
     Churn(Churn),
-    /// Calls when a call is due.
+    /// Does its operations at scheduled times.
     OpenLoop(Caller),
-    /// Writes, and waits until that is seen.
+    /// Writes, and waits until the reader has seen it.
     VisibilityWriter(visibility::Writer),
-    /// Waits for what is written.
+    /// Reads until it sees the latest write.
     VisibilityReader(visibility::Reader),
 }
 
-/// About how many operations are counted, where operations are counted.
+/// The steps of a run in which instructions or allocations are counted.
 pub(super) const COUNTED: u32 = 1_000;
 
 impl Task {
@@ -42,9 +42,9 @@ impl Task {
         }
     }
 
-    /// Does some operations, and nothing else, within a call of `around`. How many there
-    /// were, and how many wrong answers.
-    pub(super) fn some(
+    /// Runs some operations, and nothing else, within a call of `around`. Returns their number, and
+    /// the number of wrong answers.
+    pub(super) fn run_within(
         &mut self,
         handle: &mut impl Handle,
         around: impl FnOnce(&mut dyn FnMut()),
@@ -56,13 +56,13 @@ impl Task {
                 u64::from(COUNTED) * worker.weight()
             }
             Task::Churn(churn) => churn.once(handle, |run| around(run), &mut wrong),
-            // These are nothing but timed.
+            // These are only timed.
             Task::OpenLoop(_) | Task::VisibilityWriter(_) | Task::VisibilityReader(_) => 0,
         };
         (operations, wrong)
     }
 
-    /// Which health it set last on each pod.
+    /// Returns the time of the last health check that it set on each pod.
     pub(super) fn last_checks(&self) -> Checks {
         match self {
             Task::Steps(worker) => worker.last_checks(),
@@ -73,7 +73,7 @@ impl Task {
     }
 }
 
-/// What the threads of a cell do: first those that are measured, then those beside them.
+/// Creates the tasks of the threads of a cell: the measured ones first, then the background.
 pub(super) fn tasks(cell: &Cell, seed: u64) -> Vec<Task> {
     let fleet = Fleet(cell.holds);
     let mut rng = rng(seed, "tasks");

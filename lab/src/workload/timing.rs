@@ -1,4 +1,4 @@
-//! When a slice begins, and what was done in it.
+//! The time window of a slice, and what each thread did in it.
 
 use std::time::{Duration, Instant};
 
@@ -6,46 +6,46 @@ use crate::fault::Fault;
 use crate::stage::Slice;
 use crate::stats::middle;
 
-/// Of a slice, how much warms caches and does not count: one part in so many.
+/// The first `1 / WARM` of a slice warms caches and does not count.
 const WARM: u32 = 5;
 
-/// The times of a slice, which are the same for all threads.
+/// The time window of a slice, the same for all threads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
-    /// From when it counts.
+    /// The end of the warm-up: operations count from here.
     pub(super) from: Instant,
-    /// When it ends.
+    /// The end of the slice.
     pub(super) until: Instant,
 }
 
 impl Window {
-    /// A slice that begins now.
+    /// Creates the window of a slice that begins now.
     pub(super) fn now(length: Duration) -> Window {
         let begin = Instant::now();
         Window { from: begin + length / WARM, until: begin + length }
     }
 
-    /// How long it counts.
+    /// Returns how long the slice counts.
     pub(super) fn length(&self) -> Duration {
         self.until - self.from
     }
 }
 
-/// What one thread did while it counted.
+/// What one thread did within the window.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    /// Operations, of which one that was only partly within the time counts in part.
+    /// The operations; one that was only partly within the window counts in part.
     pub(super) operations: f64,
-    /// In how many nanoseconds.
+    /// The time that they took, in nanoseconds.
     pub(super) nanoseconds: f64,
-    /// How many were answered wrongly, in all of the slice.
+    /// The number of wrong answers, in the whole slice.
     pub(super) wrong: u64,
-    /// How long each single one took, in nanoseconds, where that is asked for.
+    /// The latency of each operation in nanoseconds; empty in cells without latencies.
     pub(super) latencies: Vec<u64>,
 }
 
 impl Tally {
-    /// Counts operations that took from `before` to `after`: the part within the slice.
+    /// Adds operations that took from `before` to `after`: the part within the window.
     #[inline]
     pub(super) fn count(
         &mut self,
@@ -62,14 +62,14 @@ impl Tally {
     }
 }
 
-/// The time that passed for each operation of all threads together.
+/// Returns the nanoseconds per operation of all threads together.
 pub(super) fn time_per_operation(tallies: &[Tally]) -> f64 {
     let rate = |tally: &Tally| tally.operations / tally.nanoseconds;
     1.0 / tallies.iter().map(rate).sum::<f64>()
 }
 
-/// Measures, and again for twice as long where nobody came to a whole operation in time: the
-/// machine is busy, or the operation long. Fails where that does not help.
+/// Measures a slice. If no operation ended within it, because the machine is busy or the operation
+/// long, measures again for twice as long. Fails if that exceeds 20 s.
 pub(super) fn measure_until_positive(
     length: Duration,
     mut measure: impl FnMut(Duration) -> Result<Slice, Fault>,
@@ -86,8 +86,7 @@ pub(super) fn measure_until_positive(
     Err(Fault(format!("nothing was done within {MOST:?}")))
 }
 
-/// Does something until the slice is over, and at least once: of each figure that it yields
-/// the median.
+/// Calls `once` until the slice is over, and at least once. Returns the median of each figure.
 pub(super) fn medians(
     length: Duration,
     mut once: impl FnMut() -> Result<Vec<f64>, Fault>,
@@ -101,7 +100,7 @@ pub(super) fn medians(
     Ok((0..runs[0].len()).filter_map(median).collect())
 }
 
-/// Fails where one of the threads got a wrong answer.
+/// Fails if a thread got a wrong answer.
 pub(super) fn check_answers(tallies: &[Tally]) -> Result<(), Fault> {
     match tallies.iter().map(|tally| tally.wrong).sum::<u64>() {
         0 => Ok(()),

@@ -20,23 +20,23 @@ use super::worker::wait_until;
 use crate::fleet::{Fleet, Rng, epoch, later};
 use crate::subject::Handle;
 
-/// The longest that the writer waits before a write, in nanoseconds.
+/// The longest wait before a write, in nanoseconds.
 const PAUSE: u64 = 20_000;
 
-/// After so many reads that saw nothing new the reader offers its processor to others: where
-/// there is only one, the writer waits for it.
+/// After this many reads without a new value, the reader yields its processor: if there is only
+/// one, the writer waits for it.
 const PATIENCE: u32 = 4_096;
 
-/// What the two share, beside the store.
+/// The state that the reader and the writer share, besides the store.
 #[derive(Debug, Default)]
 struct Sightings {
-    /// How many writes were seen.
+    /// The number of the last write that the reader has seen.
     seen: AtomicU64,
-    /// When the last write began, in nanoseconds from the start.
+    /// The begin of the last write, in nanoseconds from the start.
     began: AtomicU64,
 }
 
-/// The two, for one pod of a fleet.
+/// Creates a reader and a writer of one pod of a fleet.
 pub(super) fn pair(fleet: Fleet, rng: &mut Rng) -> (Reader, Writer) {
     let pod = rng.random_range(0..fleet.0.services);
     let key = fleet.key(pod);
@@ -47,7 +47,7 @@ pub(super) fn pair(fleet: Fleet, rng: &mut Rng) -> (Reader, Writer) {
     (reader, writer)
 }
 
-/// The writer.
+/// Writes, and waits after each write until the reader has seen it.
 #[derive(Debug)]
 pub(super) struct Writer {
     pod: usize,
@@ -88,7 +88,7 @@ impl Writer {
     }
 }
 
-/// The reader.
+/// Reads without a pause, and records when it first sees each write.
 #[derive(Debug)]
 pub(super) struct Reader {
     key: String,
@@ -101,7 +101,7 @@ impl Reader {
         let mut tally = Tally::default();
         let mut known = self.sightings.seen.load(Relaxed);
         let mut patience = PATIENCE;
-        // A little longer than the writer, so that it is not left alone with a write.
+        // Reads a little longer than the writer writes, so that it sees the last write.
         let until = window.until + window.length() / 8;
         loop {
             let seen = handle.checked_at(&self.key);

@@ -1,4 +1,4 @@
-//! Several threads, which sleep between the slices.
+//! Several threads that work on one subject, and sleep between slices.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ use crate::subject::SharedSubject;
 /// The stack of a thread that only sleeps.
 const SMALL_STACK: usize = 64 << 10;
 
-/// A thread that gets orders.
+/// A thread, and the channel through which it receives its slices.
 type PoolThread<O, T> = (Sender<O>, JoinHandle<T>);
 
 /// A subject and its threads.
@@ -35,9 +35,9 @@ pub(super) struct WorkerPool<S> {
     tallies: Receiver<(usize, Result<Tally, Fault>)>,
     /// Threads that have used the store once, and sleep until this is dropped.
     idle: Vec<PoolThread<(), ()>>,
-    /// What becomes of the latencies, where they are asked for.
+    /// Collects the latencies; `None` in cells without latencies.
     percentiles: Option<Percentiles>,
-    /// Whether what goes on beside is a figure of its own.
+    /// Whether the background threads yield a figure of their own.
     background_counts: bool,
 }
 
@@ -50,7 +50,7 @@ impl<S: SharedSubject> WorkerPool<S> {
             cell.orchestration,
             Orchestration::OpenLoop { .. } | Orchestration::Visibility
         );
-        // Those that work without a pause would else share a processor now and then.
+        // Without this, two threads that never pause sometimes share a processor.
         let processors = affinity::processor_order();
         let apart = (2..=processors.len()).contains(&tasks.len());
         let mut threads = Vec::new();
@@ -140,7 +140,7 @@ pub(super) fn spawn<T: Send + 'static>(
     thread.map_err(|error| Fault(format!("the system has no thread to give: {error}")))
 }
 
-/// Ends threads, and answers with what they leave.
+/// Ends threads, and returns their results.
 fn end<O, T>(members: Vec<PoolThread<O, T>>) -> Result<Vec<T>, Fault> {
     let (orders, threads): (Vec<_>, Vec<_>) = members.into_iter().unzip();
     drop(orders);
@@ -148,13 +148,13 @@ fn end<O, T>(members: Vec<PoolThread<O, T>>) -> Result<Vec<T>, Fault> {
     ended.collect::<Result<_, _>>().map_err(|_| Fault::new("a thread panicked at its end"))
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
 
-/// Threads that each do one step and go to sleep.
+/// Starts threads that do one step each, and then sleep until their channel is dropped.
 fn idlers<S: SharedSubject>(
     subject: &Arc<S>,
     cell: &Cell,
@@ -179,7 +179,7 @@ fn idlers<S: SharedSubject>(
             let mut handle = subject.handle();
             let _ = sender.send(sequence.run(&mut handle, at, 1, epoch()));
             drop(sender);
-            // Comes back when the other side is dropped.
+            // Returns when the other side is dropped.
             let _ = ended.recv();
         };
         idle.push((keep, spawn(Builder::new().stack_size(SMALL_STACK), work)?));

@@ -1,5 +1,5 @@
-//! Figures with their intervals, one contender a row, its name to the left and the figure
-//! to the right.
+//! A chart of figures with their intervals: one row per contender, its name to the left and the
+//! figure to the right.
 
 use minijinja::{Value, context};
 
@@ -8,27 +8,27 @@ use super::style::{Style, width};
 use crate::model::{Interval, Unit};
 use crate::words;
 
-/// Some contenders next to each other.
+/// A chart of some contenders, one per row.
 #[derive(Clone, Debug)]
 pub(crate) struct DotChart {
-    /// What it shows.
+    /// The title.
     pub(crate) title: String,
     /// The unit of the figures; `None` for ratios.
     pub(crate) unit: Option<Unit>,
-    /// What the axis is, in words.
+    /// The label of the axis.
     pub(crate) axis: String,
     /// The rows from top to bottom.
     pub(crate) rows: Vec<DotRow>,
-    /// Between two rows, in pixels.
+    /// The distance between two rows, in pixels.
     pub(crate) step: f64,
 }
 
 /// A row.
 #[derive(Clone, Debug)]
 pub(crate) struct DotRow {
-    /// Its name, short.
+    /// Its short name.
     pub(crate) name: String,
-    /// How it is told from the others.
+    /// Its colour and mark.
     pub(crate) style: Style,
     /// Its figure.
     pub(crate) figure: Interval,
@@ -38,12 +38,12 @@ const TOP: f64 = 8.0;
 const BELOW: f64 = 40.0;
 
 impl DotChart {
-    /// Draws it.
+    /// Computes the chart.
     pub(crate) fn draw(&self) -> Value {
         let figures = self.rows.iter().map(|row| row.figure);
         let ends = figures.flat_map(|figure| figure.map(|end| end));
         let ratios = self.unit.is_none();
-        // Ratios lie around 1, and 3 % of it is what counts as equal.
+        // A chart of ratios always shows 1, and the 3 % around it that count as equal.
         let around = ratios.then_some([0.95, 1.1]);
         let scale = Scale::holding(ends.chain(around.into_iter().flatten()));
         let x = |value: f64| scale.share(value) * 100.0;
@@ -68,12 +68,13 @@ impl DotChart {
             log => scale.says_log(),
             height => bottom + BELOW,
             left => left + 14.0,
-            // Right of the plot, and right of it where room is short.
+            // The room to the right of the plot: in a wide chart, and in a narrow one.
             right => [all + 16.0, values + 14.0],
         }
     }
 
-    /// A label takes a third of the narrowest plot, and a sixth of a wide one.
+    /// Chooses the ticks so that labels do not overlap: a label takes a third of the narrowest
+    /// plot, and a sixth of a wide one.
     fn ticks(&self, scale: &Scale) -> Vec<Value> {
         let [mut narrow, mut wide] = [f64::MIN; 2];
         let mut ticks = Vec::new();
@@ -96,7 +97,7 @@ impl DotChart {
         self.unit.map_or_else(|| words::times(value), |unit| words::value(unit, value))
     }
 
-    /// A tick, without zeros that say nothing.
+    /// Formats a tick without trailing zeros.
     fn label(&self, tick: f64) -> String {
         match self.unit {
             None => words::bare(&words::significant(tick)) + "×",
@@ -104,10 +105,10 @@ impl DotChart {
         }
     }
 
-    /// The interval, without saying the unit three times.
+    /// Formats the interval without its unit, which the figure has.
     fn interval(&self, figure: Interval) -> String {
         match self.unit {
-            // What is 1 by its definition, or counted.
+            // The reference, or a counted figure.
             _ if figure.low >= figure.high => String::new(),
             None => words::ends(figure),
             Some(unit) => {

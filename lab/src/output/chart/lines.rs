@@ -1,4 +1,5 @@
-//! Lines over a few named places, from left to right; each is named at its end.
+//! A chart of lines over a few named positions, from left to right; each line has its name at its
+//! end.
 
 use minijinja::{Value, context};
 
@@ -7,26 +8,26 @@ use super::style::Style;
 use crate::model::{Interval, Unit};
 use crate::words;
 
-/// One contender.
+/// The line of one contender.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// Its name, short.
+    /// Its short name.
     pub(crate) name: String,
-    /// How it is told from the others.
+    /// Its colour and mark.
     pub(crate) style: Style,
-    /// Its value at each place, where there is one.
+    /// Its value at each position, if there is one.
     pub(crate) points: Vec<Option<Interval>>,
 }
 
-/// Between the middles of two names.
+/// The distance between the middles of two names.
 const NAME: f64 = 14.0;
-/// Above the plot: what lies upwards.
+/// The room above the plot, for the label of the vertical axis.
 const TOP: f64 = 24.0;
-/// Below it: the ticks, and what lies across.
+/// The room below the plot, for the ticks and the label of the horizontal axis.
 const BELOW: f64 = 40.0;
 
-/// Draws some contenders over the same places, which lie from left to right; those of
-/// `series` that come later lie above. The plot is at least so high, in pixels.
+/// Computes the chart of some contenders over the same positions, from left to right. Later items
+/// of `series` are drawn above earlier ones. The plot is at least `height` pixels high.
 pub(crate) fn lines(
     title: &str,
     across: &str,
@@ -40,7 +41,7 @@ pub(crate) fn lines(
     let height = height.max(series.len() as f64 * NAME);
     let bottom = TOP + height;
     let y = |value: f64| bottom - scale.share(value) * height;
-    // The middle of a place, in per cent.
+    // The middle of a position, in per cent of the width.
     let x = |place: usize| match places.len() {
         0 | 1 => 50.0,
         many => 3.0 + 94.0 * place as f64 / (many - 1) as f64,

@@ -1,16 +1,15 @@
-//! What tells contenders from each other.
+//! The colours, dashes and marks that tell contenders apart.
 
-/// Stores of this crate have colours, the rest are grey; everybody has a mark, and everybody
-/// from outside dashes as well.
+/// Stores of this crate have colours; the others are grey and dashed. Every contender has a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// The store of this crate at that place of the list.
+    /// The store of this crate with this index in the list.
     Ours(usize),
-    /// The contender from outside, or the measure, at that place of the list.
+    /// The contender from outside, or the measure, with this index in the list.
     Outside(usize),
 }
 
-/// How many marks and how many colours there are.
+/// The number of marks, and of colours.
 const MARKS: usize = 6;
 
 impl Style {
@@ -18,7 +17,7 @@ impl Style {
         matches!(self, Style::Ours(_))
     }
 
-    /// The classes of a line and of a mark.
+    /// Returns the CSS classes of its line and its mark.
     pub(super) fn class(self) -> String {
         match self {
             Style::Ours(place) => format!("o{}", place % MARKS),
@@ -26,19 +25,19 @@ impl Style {
         }
     }
 
-    /// Which of the marks.
+    /// Returns the index of its mark.
     pub(super) fn mark(self) -> usize {
         let (Style::Ours(place) | Style::Outside(place)) = self;
         place % MARKS
     }
 
-    /// About how wide a name is: those of the stores of this crate are bold.
+    /// Estimates the width of a name: those of the stores of this crate are bold.
     pub(super) fn width(self, name: &str) -> f64 {
         width(name) * if self.is_ours() { 1.2 } else { 1.0 }
     }
 }
 
-/// About how wide a text is in the letters of a chart.
+/// Estimates the width of a text in a chart, in pixels.
 pub(super) fn width(text: &str) -> f64 {
     text.chars().count() as f64 * 7.0
 }
