@@ -25,7 +25,7 @@ use crate::{contender, scenarios};
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) task: Option<LabCommand>,
+    pub(crate) command: Option<LabCommand>,
 
     #[command(flatten)]
     pub(crate) options: Options,

@@ -17,7 +17,7 @@ use crate::scenario::FleetSize;
 /// The source of randomness of the workload: the same on every platform.
 pub type Rng = rand::rngs::Xoshiro256PlusPlus;
 
-/// Creates dice from a seed and their purpose.
+/// Creates a random number generator from a seed and its purpose.
 pub fn rng(seed: u64, purpose: &str) -> Rng {
     // FNV-1a
     let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

@@ -86,35 +86,35 @@ pub(crate) struct ProcessorRanking(Vec<(usize, f64)>);
 
 impl ProcessorRanking {
     /// How long a thread works on a processor to see how much of it is available.
-    const LOOK: Duration = Duration::from_millis(2);
+    const PROBE: Duration = Duration::from_millis(2);
 
     /// The weight of the next observation.
     const NEW: f64 = 0.25;
 
     /// Probes the processors that this process may use. 20 ms for each.
     pub(crate) fn new() -> ProcessorRanking {
-        let mut quiet =
+        let mut ranking =
             ProcessorRanking(affinity::usable().into_iter().map(|cpu| (cpu, 0.0)).collect());
-        (0..10).for_each(|_| quiet.look());
-        quiet
+        (0..10).for_each(|_| ranking.probe());
+        ranking
     }
 
     /// Works on each processor for a moment, and records what others took of it. If the system does
     /// not report that, nothing is known.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn probe(&mut self) {
         for (cpu, lost) in &mut self.0 {
             let cpu = *cpu;
-            let look = move || {
+            let probe = move || {
                 affinity::pin(cpu);
                 let begun = Instant::now();
-                while begun.elapsed() < ProcessorRanking::LOOK {}
+                while begun.elapsed() < ProcessorRanking::PROBE {}
                 // Includes the wait until it got this processor.
                 let waited = waited()? as f64;
-                Some(waited / (waited + ProcessorRanking::LOOK.as_nanos() as f64))
+                Some(waited / (waited + ProcessorRanking::PROBE.as_nanos() as f64))
             };
             // Runs on its own thread, because a child process starts on the processor of its
             // parent.
-            let found = thread::Builder::new().spawn(look).ok().and_then(|own| own.join().ok());
+            let found = thread::Builder::new().spawn(probe).ok().and_then(|own| own.join().ok());
             if let Some(found) = found.flatten() {
                 *lost += ProcessorRanking::NEW * (found - *lost);
             }

@@ -99,7 +99,7 @@ struct Coordinator<'a> {
     rng: SplitMix64,
     waiting: WaitOptions<'a>,
     processors: usize,
-    quiet: ProcessorRanking,
+    ranking: ProcessorRanking,
 }
 
 impl<'a> Coordinator<'a> {
@@ -132,7 +132,7 @@ impl<'a> Coordinator<'a> {
             rng: SplitMix64(run.seed),
             waiting: WaitOptions { interrupted: run.interrupted, patience: run.patience },
             processors: machine::processors(),
-            quiet: ProcessorRanking::new(),
+            ranking: ProcessorRanking::new(),
         }
     }
 
@@ -252,9 +252,9 @@ impl<'a> Coordinator<'a> {
         let cell = &scenario.cells[self.cells[at].cell];
         let counted = self.is_counted(at);
         if !counted {
-            self.quiet.look();
+            self.ranking.probe();
         }
-        let processors = self.quiet.order();
+        let processors = self.ranking.order();
         let begun = Instant::now();
         let seed = SplitMix64(self.run.seed ^ (self.cells[at].lives as u64) << 32).draw();
         for contender in contenders {

@@ -76,10 +76,10 @@ pub trait Subject: Sized + 'static {
     /// Creates an empty subject. `seed` is for the hasher.
     fn create(seed: u64) -> Self;
 
-    /// Returns the hand of one of several threads.
+    /// Returns the handle of one of several threads.
     fn handle(&self) -> Self::Handle<'_>;
 
-    /// Returns the hand of the only thread.
+    /// Returns the handle of the only thread.
     fn alone(&mut self) -> Self::Handle<'_> {
         self.handle()
     }

@@ -42,9 +42,9 @@ pub fn main() -> ExitCode {
         return child::serve(&task.and_then(Result::ok).unwrap_or_default(), open);
     }
     let cli = Cli::parse();
-    let done = match &cli.task {
+    let done = match &cli.command {
         None => measure(&cli.options),
-        Some(task) => perform(task),
+        Some(command) => perform(command),
     };
     done.unwrap_or_else(|error| {
         // A closed pipe, for example to `head`, is not a failure.
@@ -156,8 +156,8 @@ fn tell(saved: &Saved) -> io::Result<ExitCode> {
     said.map(|()| ExitCode::SUCCESS)
 }
 
-fn perform(task: &LabCommand) -> io::Result<ExitCode> {
-    match task {
+fn perform(command: &LabCommand) -> io::Result<ExitCode> {
+    match command {
         LabCommand::Render { json, out } => {
             let json = named(json.as_ref());
             let mut report = read(&json)?;

@@ -1,5 +1,4 @@
-//! Contenders do what is measured of them, keep what they promise, and are found out where
-//! they do not.
+//! Contenders do their operations and keep their promises, and wrong contenders are found.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -32,7 +31,7 @@ fn filled<S: Subject>() -> S {
     subject
 }
 
-/// What a map has to do.
+/// Checks the operations of a map.
 fn is_a_map<S: Subject>() {
     let mut subject = filled::<S>();
     let mut handle = subject.alone();
@@ -57,7 +56,7 @@ fn is_a_map<S: Subject>() {
     assert!(handle.remove(&new.key) && handle.pods() == 100 && !handle.get(&new.key));
 }
 
-/// What a registry has to do besides.
+/// Checks the further operations of a registry.
 fn is_a_registry<S: Subject>() {
     is_a_map::<S>();
     let mut subject = filled::<S>();
@@ -85,9 +84,9 @@ fn is_a_registry<S: Subject>() {
     assert!(handle.get(&FLEET.key(100)));
 }
 
-/// Whatever is promised to readers while others write: a pod is never missing while it is
-/// changed, by key nor by name nor in a scan; no update is lost; and of an atomic batch nobody
-/// sees a part.
+/// Checks the promises to readers while others write: a pod is never missing while it is changed,
+/// whether by key, by name or in a scan; no update is lost; and no reader sees a part of an atomic
+/// batch.
 fn keeps_its_promises<S: SharedSubject>(registry: bool, atomic: bool) {
     let subject = filled::<S>();
     let done = AtomicBool::new(false);
@@ -103,12 +102,13 @@ fn keeps_its_promises<S: SharedSubject>(registry: bool, atomic: bool) {
                     }
                     assert!(handle.commit(batch));
                 } else {
-                    // The last one first: so the first is newer only in a part of a batch.
+                    // Updates the last pod first. So the first pod is newer than the last only if a
+                    // reader sees part of a batch.
                     for key in pods.rev().map(|pod| FLEET.key(pod)) {
                         assert!(handle.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
                     }
                 }
-                // One that comes and goes disturbs nobody.
+                // A pod that comes and goes disturbs no reader.
                 let new = NewPod::new(FLEET.record(1_000 + thread));
                 assert!(handle.insert(&new) && handle.remove(&new.key));
             }
@@ -150,7 +150,7 @@ fn maps_are_maps() {
         keeps_its_promises::<S>(false, false);
     }
     is_a_map::<Floor>();
-    // Whoever replaces a value makes it vanish for a moment.
+    // Replacing a value makes it vanish for a moment.
     is_a_map::<SkipListMap>();
     check::<LockedMap>();
     check::<Dash>();
@@ -178,7 +178,7 @@ fn registries_are_registries() {
     check::<DashRegistry>(false);
 }
 
-/// A map that does not do what it says; what it counts, and since when.
+/// A map with a fault; a counter, and the time of its creation.
 struct Wrong<const WHAT: u8>(Dash, AtomicU32, Instant);
 
 const LOSES: u8 = 0;
@@ -206,7 +206,7 @@ impl<const WHAT: u8> Map for Wrong<WHAT> {
         }
     }
     fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        // Every tenth update is lost, which it does not say.
+        // Silently loses every tenth update.
         (WHAT == LOSES && self.1.fetch_add(1, Relaxed) % 10 == 9)
             || Map::update(&self.0, key, status, at)
     }
@@ -221,7 +221,7 @@ impl<const WHAT: u8> Map for Wrong<WHAT> {
     }
 }
 
-/// Runs an operation on a subject for a slice; what became of it.
+/// Runs an operation on a subject for ten slices. Returns the result.
 fn outcome<S: SharedSubject>(op: Op, threads: usize) -> Result<(), String> {
     let contender = Contender::shared::<S>(info("wrong", "wrong", "", ContenderKind::Outside));
     let cell = Cell { holds: FLEET.0, mix: vec![(op, 1)], threads, ..Cell::default() };

@@ -1,5 +1,5 @@
-//! The method on this machine, with contenders whose truth is known. They are this program,
-//! called by itself, so that it has no harness.
+//! Tests the method on this machine, with contenders whose true ratios are known. The contenders
+//! are this program, called by itself, so it has no test harness.
 //!
 //!     cargo test -p service-registry-lab --test live              what timing cannot fail
 //!     cargo test -p service-registry-lab --release --test live -- --ignored    the intervals
@@ -81,7 +81,7 @@ impl Stage for TestContender {
     }
 }
 
-/// Where contenders of a run leave a file each, to know that they live again.
+/// The folder in which each contender of a run leaves a file, to know its second life.
 fn memory(run: u32) -> PathBuf {
     std::env::temp_dir().join(format!("lab-live-{run}"))
 }
@@ -137,7 +137,7 @@ fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row>
     report.rows.iter().filter(own).collect()
 }
 
-/// How many intervals miss the truth: those of the slower one, of the same.
+/// Returns how many intervals miss the truth: those of the slower contender, and of the equal one.
 fn misses(asked: usize) -> [usize; 2] {
     let cells = (0..asked).map(cell).collect();
     let report = run(vec![scenario("work", &["base", "slower", "same"], cells)], 6);
@@ -174,7 +174,7 @@ fn who_fails_is_named() {
         let why = report.context.ended_early.clone().unwrap();
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
-        // The rounds of its first life, more of them where opening took long.
+        // The rounds of its first life: more if opening took long.
         assert!(kept[0].samples.iter().flatten().count() >= 2, "{name}");
         assert!(kept[0].ratio.is_some());
     }
@@ -197,7 +197,7 @@ fn main() -> ExitCode {
             .with_ignored_flag(true),
         test("who_fails_is_named_and_what_was_measured_is_kept", who_fails_is_named),
     ];
-    // One after the other: each wants the machine for itself.
+    // One after the other: each needs the machine for itself.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, tests).exit_code()
 }

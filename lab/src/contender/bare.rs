@@ -195,7 +195,8 @@ map! {
     count: |map| map.len(),
 }
 
-/// `papaya`: a hash map without locks. Each operation takes a guard, as each incoming request would.
+/// `papaya`: a hash map without locks. Each operation takes a guard, as an incoming request
+/// would.
 pub type Papaya = papaya::HashMap<Key, Pod, Hasher>;
 
 map! {
