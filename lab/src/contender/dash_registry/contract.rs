@@ -6,7 +6,7 @@ mod adapter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use service_registry_testkit::support::failing::{must_fail, must_hang, text};
+use service_registry_testkit::support::failing::{must_fail, must_hang, panic_message};
 use service_registry_testkit::{tests_of, within_patience};
 
 use self::adapter::Adapter;
@@ -163,7 +163,7 @@ fn it_fails_where_its_row_says_so_with_a_panic_of_others() {
         }));
         if let Err(panic) = ended {
             let expected = broken.map_or("", |promise| promise.name);
-            wrong.push(format!("{name}, broken promise {expected:?}: {}", text(panic)));
+            wrong.push(format!("{name}, broken promise {expected:?}: {}", panic_message(panic)));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

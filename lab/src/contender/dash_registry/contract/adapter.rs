@@ -13,7 +13,7 @@ use service_registry::{
     Batch, Cause, Change, DynView, Expected, HealthUpdate, RegistryStore, Result, Revision,
     ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
-use service_registry_testkit::support::listed::Listed;
+use service_registry_testkit::support::list_view::ListView;
 
 use super::super::DashRegistry;
 use crate::subject::{Handle as _, Subject as _};
@@ -375,7 +375,7 @@ impl RegistryStore for Adapter {
         let registry = self.open()?;
         let groups = registry.groups.iter();
         // Each map is copied on its own, so the copies may be of different moments.
-        visit(&Listed {
+        visit(&ListView {
             revision: self.revision(),
             services: registry.all(),
             groups: groups
