@@ -15,10 +15,11 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use service_registry_lab::contender;
 use service_registry_lab::scenarios;
 
-/// How long a slice is: what criterion is told is what so many operations take at its figure.
+/// The length of a slice. Criterion receives the time of its number of operations, computed from
+/// the figure of one slice.
 const SLICE: Duration = Duration::from_millis(5);
 
-/// In which scenarios, with the operations of an iteration: a burst is one.
+/// The scenarios, each with the operations of an iteration: a burst is one iteration.
 const MEASURED: [(&str, u64); 7] = [
     ("operations", 1),
     ("by-name", 1),
@@ -42,7 +43,7 @@ fn cells(c: &mut Criterion) {
             group.throughput(Throughput::Elements(*operations));
             for id in &scenario.contenders {
                 let contender = contender::find(id).expect("a contender of the lab");
-                // Opened by whoever passes the filter, and only then.
+                // Opened only if the benchmark passes the filter.
                 let mut stage = None;
                 group.bench_function(BenchmarkId::from_parameter(id), |b| {
                     let open = || contender.open(cell, 1).expect("threads for the workers");
@@ -65,7 +66,7 @@ fn cells(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    // Few samples, each of which is a slice.
+    // Few samples: each is a slice.
     config = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(50))

@@ -243,7 +243,7 @@ fn a_closure_may_wait_for_the_writers_that_its_store_lets_through() {
         };
         within_patience(move || {
             let store = kind.open();
-            support::set_the_table(&store);
+            support::fill_store(&store);
             thread::scope(|scope| {
                 let (store, (wrote, written)) = (&store, channel());
                 let done = store.with_service(support::KEY, |_| {

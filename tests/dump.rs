@@ -37,11 +37,11 @@ use service_registry::{
 };
 use support::model::{GROUPS, Model, step};
 use support::random::any_operation_with_conditions;
-use support::{State, at, observe, pod, set_the_table};
+use support::{ObservedState, at, fill_store, observe, pod};
 
 /// What a store holds, without its revision.
-fn held(store: &impl RegistryStore) -> State {
-    State {
+fn held(store: &impl RegistryStore) -> ObservedState {
+    ObservedState {
         revision: 0,
         ..observe(store, GROUPS)
     }
@@ -124,7 +124,7 @@ fn health_comes_back_where_it_is_asked_for<S: RegistryStore>(make: impl Fn() -> 
 
 fn a_closed_store_is_neither_dumped_nor_restored<S: RegistryStore>(make: impl Fn() -> S) {
     let store = make();
-    set_the_table(&store);
+    fill_store(&store);
     let file = dumped(&store);
     store.close().unwrap();
     let registry = Registry::new(&store);
@@ -183,7 +183,7 @@ fn a_writer_harms_no_store<S: RegistryStore>(make: impl Fn() -> S) {
     }
 
     let store = make();
-    set_the_table(&store);
+    fill_store(&store);
     let registry = Registry::new(&store);
     let before = held(&store);
     let len = dumped(&store).len();
@@ -288,7 +288,7 @@ fn a_dump_beside_writers_is_of_one_state<S: RegistryStore + Sync>(store: S) {
 #[test]
 fn a_snapshot_is_dumped_while_the_store_goes_on() {
     let store = service_registry::VersionedStore::new();
-    set_the_table(&store);
+    fill_store(&store);
     let (snapshot, before) = (store.snapshot(), held(&store));
     store.clear().unwrap();
     let mut file = Vec::new();

@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 
 use service_registry::{MemoryStore, RegistryStore, Result, StoreError};
-use support::late::Late;
-use support::{GROUPS, KEY, child, observe, pod, set_the_table};
+use support::thread_exit::ExitHooks;
+use support::{GROUPS, KEY, child, fill_store, observe, pod};
 use thread_local::ThreadLocal;
 
 /// What a thread does while it lives. Each registers destructors of its own, which run
@@ -26,9 +26,9 @@ use thread_local::ThreadLocal;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Step {
     /// Leaves something to do for a destructor.
-    Will,
+    Hook,
     /// The same, for the destructor of another thread local.
-    AnotherWill,
+    AnotherHook,
     /// Uses the store, so that it has thread locals of its own here.
     Use,
     /// Uses the crates that stores use, as somebody else might.
@@ -37,13 +37,13 @@ enum Step {
 
 /// All orders of some of the steps or all of them.
 fn orders() -> Vec<Vec<Step>> {
-    use Step::{AnotherWill, Use, UseForeign, Will};
+    use Step::{AnotherHook, Hook, Use, UseForeign};
     let mut orders: Vec<Vec<Step>> = vec![vec![]];
     let mut longest = 0;
     while longest < orders.len() {
         let order = orders[longest].clone();
         longest += 1;
-        for step in [Will, AnotherWill, Use, UseForeign] {
+        for step in [Hook, AnotherHook, Use, UseForeign] {
             if !order.contains(&step) {
                 orders.push(order.iter().copied().chain([step]).collect());
             }
@@ -54,9 +54,9 @@ fn orders() -> Vec<Vec<Step>> {
 }
 
 thread_local! {
-    static ONE: Late = const { Late::new() };
-    static ANOTHER: Late = const { Late::new() };
-    static HELD: Late = const { Late::new() };
+    static ONE: ExitHooks = const { ExitHooks::new() };
+    static ANOTHER: ExitHooks = const { ExitHooks::new() };
+    static HELD: ExitHooks = const { ExitHooks::new() };
 }
 
 static FOREIGN: ThreadLocal<u8> = ThreadLocal::new();
@@ -67,7 +67,7 @@ fn use_foreign() {
 
 /// Uses a store in every way, and answers with what calls inside of a read closure do.
 fn use_fully(store: &impl RegistryStore) -> [Result<()>; 4] {
-    set_the_table(store);
+    fill_store(store);
     let before = observe(store, GROUPS);
     store.save_service(pod("late", "1")).unwrap();
     store.delete_service("late:1").unwrap();
@@ -100,15 +100,15 @@ where
     for order in orders() {
         // The last line before the process is aborted.
         eprintln!("{order:?}");
-        let wills = [Step::Will, Step::AnotherWill];
-        expected += order.iter().filter(|step| wills.contains(step)).count();
+        let hooks = [Step::Hook, Step::AnotherHook];
+        expected += order.iter().filter(|step| hooks.contains(step)).count();
         let (answers, runs) = (answers.clone(), runs.clone());
         let ending = thread::spawn(move || {
             let store = make();
             for step in order {
                 let (store, answers, runs) = (store.clone(), answers.clone(), runs.clone());
                 let late = store.clone();
-                let will = move || {
+                let hook = move || {
                     // The first time may make thread locals.
                     for _ in 0..2 {
                         assert_eq!(use_fully(&late), answers);
@@ -117,12 +117,12 @@ where
                     runs.fetch_add(1, SeqCst);
                 };
                 match step {
-                    Step::Will => ONE.with(|one| one.will(will)),
-                    Step::AnotherWill => ANOTHER.with(|another| another.will(will)),
+                    Step::Hook => ONE.with(|one| one.push(hook)),
+                    Step::AnotherHook => ANOTHER.with(|another| another.push(hook)),
                     Step::Use => {
                         let _answers = use_fully(&store);
                         let view = hold(store.clone());
-                        HELD.with(|late| late.will(|| drop(view)));
+                        HELD.with(|hooks| hooks.push(|| drop(view)));
                     }
                     Step::UseForeign => use_foreign(),
                 }
@@ -142,14 +142,14 @@ fn exit_inside<S: RegistryStore + Clone + 'static>(make: impl Fn() -> S + Send +
         // Before the store is, so that it runs after what that keeps for this thread.
         let late = store.clone();
         ONE.with(|one| {
-            one.will(move || {
+            one.push(move || {
                 for answer in [late.stats().map(drop), late.clear(), late.close()] {
                     let is_done_or_refused = matches!(answer, Ok(()) | Err(StoreError::Reentrant));
                     assert!(is_done_or_refused, "{answer:?}");
                 }
             });
         });
-        set_the_table(&store);
+        fill_store(&store);
         let _: Result<()> = store.with_service(KEY, |_| child::end());
     });
     ending.join().unwrap();

@@ -20,7 +20,7 @@ use service_registry::{
     EvmapStore, RegistryStore, Result, ServiceInfo, ServiceStatus, StoreError, delegate_store,
 };
 use support::failing::{failure, must_hang};
-use support::late::LATE;
+use support::thread_exit::EXIT_HOOKS;
 use support::{PATIENCE, at, pod, within};
 
 const KEY: &str = "db:1";
@@ -442,7 +442,7 @@ fn an_ending_thread_makes_no_second_handle_while_it_reads() {
                         done.fetch_add(1, SeqCst);
                     }
                 };
-                LATE.with(|late| late.will(last));
+                EXIT_HOOKS.with(|hooks| hooks.push(last));
                 // After it, so that the handle is given back before it is run.
                 store.get_service(KEY).unwrap();
             });
@@ -524,7 +524,7 @@ fn an_ending_thread_may_ask_for_the_revision_inside_a_read_that_a_writer_waits_f
                         read.unwrap();
                     }
                 };
-                LATE.with(|late| late.will(last));
+                EXIT_HOOKS.with(|hooks| hooks.push(last));
                 store.get_service(KEY).unwrap();
             }
         });

@@ -20,7 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use service_registry::{RegistryStore, StoreError};
-use support::{CALLS, GROUPS, KEY, observe, pod, set_the_table};
+use support::{CALLS, GROUPS, KEY, fill_store, observe, pod};
 
 /// How often a test forks beside busy threads.
 const FORKS: usize = 100;
@@ -99,7 +99,7 @@ fn beside_busy_threads<S: RegistryStore + Sync>(store: &S, forks: impl FnOnce())
 
 /// Nobody else is inside of the store when this thread forks.
 fn a_child_of_a_quiet_fork_has_a_copy(store: impl RegistryStore) {
-    set_the_table(&store);
+    fill_store(&store);
     let before = observe(&store, GROUPS);
     let store = in_a_fork(store, |store| {
         let is_whole = observe(&store, GROUPS) == before;
@@ -120,7 +120,7 @@ fn a_child_of_a_quiet_fork_has_a_copy(store: impl RegistryStore) {
 /// A child that was forked beside busy threads reads; a lock that one of them held would
 /// never be given back.
 fn a_child_reads_whatever_others_did_at_the_fork(store: impl RegistryStore + Sync) {
-    set_the_table(&store);
+    fill_store(&store);
     // Each thread of an `EvmapStore` has a handle after its first read.
     let seen = store.get_service(KEY).unwrap();
     beside_busy_threads(&store, || {
@@ -220,7 +220,7 @@ mod worker {
     fn a_worker_store_is_closed_in_a_forked_child() {
         for length in [0, 1024, usize::MAX] {
             let store = WorkerStore::with_queue(length, LogOptions::default());
-            set_the_table(&store);
+            fill_store(&store);
             let before = observe(&store, GROUPS);
             let store = in_a_fork(store, |store| is_closed(store, Some(before.revision)));
             assert_eq!(observe(&store, GROUPS), before);
@@ -235,7 +235,7 @@ mod worker {
     #[test]
     fn a_worker_store_is_closed_in_a_child_whatever_others_did_at_the_fork() {
         let store = WorkerStore::with_queue(1, LogOptions::default());
-        set_the_table(&store);
+        fill_store(&store);
         beside_busy_threads(&store, || {
             for _ in 0..FORKS {
                 in_a_fork(&store, |store| {
@@ -251,7 +251,7 @@ mod worker {
     #[allow(unsafe_code)]
     fn a_worker_store_drops_in_a_child_whatever_others_did_at_the_fork() {
         let store = WorkerStore::with_queue(1, LogOptions::default());
-        set_the_table(&store);
+        fill_store(&store);
         beside_busy_threads(&store, || {
             for _ in 0..FORKS {
                 in_a_fork(&store, |store| {
@@ -268,7 +268,7 @@ mod worker {
     fn a_child_may_open_a_worker_store_of_its_own() {
         in_a_fork(WorkerStore::new(), |inherited| {
             let own = WorkerStore::new();
-            set_the_table(&own);
+            fill_store(&own);
             own.stats().is_ok() && own.close().is_ok() && inherited.ping().is_err()
         });
     }

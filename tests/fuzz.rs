@@ -83,7 +83,7 @@ fn drawn<T: for<'a> Arbitrary<'a>>(tries: usize) -> impl Iterator<Item = T> {
 fn found<T: for<'a> Arbitrary<'a>>(tries: usize, property: impl Fn(&T)) -> (usize, String) {
     for (n, input) in drawn(tries).enumerate() {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| property(&input))) {
-            return (n, support::failing::text(panic));
+            return (n, support::failing::panic_message(panic));
         }
     }
     panic!("the fault was not found in {tries} inputs");

@@ -16,7 +16,7 @@ const MOST: usize = 40;
 /// `/cells/3/rows/0/value/low: ...`; quotes from the file have no control characters.
 pub(crate) fn check(bytes: &[u8], complete: impl Fn(&mut Report)) -> Result<Report, Vec<String>> {
     let value = json(bytes).map_err(|fault| vec![fault])?;
-    let mut faults = Faults::default();
+    let mut faults = FaultList::default();
     validate(&value, &mut faults);
     hostile(&value, &mut faults);
     if !faults.0.is_empty() {
@@ -41,9 +41,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Report, String> {
 }
 
 #[derive(Debug, Default)]
-struct Faults(Vec<String>);
+struct FaultList(Vec<String>);
 
-impl Faults {
+impl FaultList {
     fn expect(&mut self, right: bool, at: impl FnOnce() -> String) {
         if !right {
             self.0.push(at());
@@ -96,7 +96,7 @@ fn clean(value: &mut Value) {
 }
 
 /// Validates it against the JSON Schema of the types.
-fn validate(value: &Value, faults: &mut Faults) {
+fn validate(value: &Value, faults: &mut FaultList) {
     let schema = serde_json::to_value(schemars::schema_for!(Report)).unwrap_or_default();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema);
     let Ok(validator) = validator else {
@@ -126,7 +126,7 @@ fn leaves(at: &str, value: &Value, found: &mut Map<String, Value>) {
     }
 }
 
-fn hostile(value: &Value, faults: &mut Faults) {
+fn hostile(value: &Value, faults: &mut FaultList) {
     let mut all = Map::new();
     leaves("", value, &mut all);
     for (at, value) in all {
@@ -137,7 +137,7 @@ fn hostile(value: &Value, faults: &mut Faults) {
     }
 }
 
-fn context(report: &Report, faults: &mut Faults) {
+fn context(report: &Report, faults: &mut FaultList) {
     let context = &report.context;
     let asked = |option: &str| context.command.contains(option);
     let efforts = ["smoke", "quick", "full"].map(|effort| (effort, format!("--{effort}")));
@@ -172,7 +172,7 @@ fn is_known(report: &Report, id: &str) -> bool {
     report.context.contenders.iter().any(|info| info.id == id)
 }
 
-fn scenarios(report: &Report, faults: &mut Faults) {
+fn scenarios(report: &Report, faults: &mut FaultList) {
     let mut seen = HashSet::new();
     for (at, run) in report.scenarios.iter().enumerate() {
         let at = format!("/scenarios/{at}");
@@ -201,7 +201,7 @@ fn scenarios(report: &Report, faults: &mut Faults) {
     }
 }
 
-fn rows(report: &Report, faults: &mut Faults) {
+fn rows(report: &Report, faults: &mut FaultList) {
     let shape = |lives: &[Vec<Option<f64>>]| lives.iter().map(Vec::len).collect::<Vec<_>>();
     let (mut seen, mut losses) = (HashSet::new(), HashMap::new());
     for (row, at) in report.rows.iter().zip(cells::places(&report.rows)) {
@@ -212,8 +212,8 @@ fn rows(report: &Report, faults: &mut Faults) {
         faults.expect(is_known(report, &row.contender), || {
             format!("{at}/contender: {:?} is not among context.contenders", row.contender)
         });
-        faults.expect(seen.insert((row.place(), &row.contender)), || {
-            format!("{at}: {} in {:?} stands there twice", row.contender, row.place())
+        faults.expect(seen.insert((row.cell_metric(), &row.contender)), || {
+            format!("{at}: {} in {:?} stands there twice", row.contender, row.cell_metric())
         });
         let is_reference = run.is_some_and(|run| run.reference == row.contender);
         faults.expect(is_reference || row.again.is_empty(), || {
@@ -232,7 +232,7 @@ fn rows(report: &Report, faults: &mut Faults) {
 }
 
 /// Computes all derived figures again from the samples.
-fn derived(report: &Report, complete: impl Fn(&mut Report), faults: &mut Faults) {
+fn derived(report: &Report, complete: impl Fn(&mut Report), faults: &mut FaultList) {
     let mut again = report.clone();
     again.answers.clear();
     again.noise.clear();

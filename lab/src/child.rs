@@ -1,9 +1,9 @@
-//! The process that measures: what it is told, and what it says.
+//! The measuring process, and its protocol.
 //!
-//! The program calls itself with [`ARGUMENT`] and a [`Task`], opens a [`Stage`], and says
-//! that it is ready. Then it does a slice for each line `slice NANOSECONDS` on its standard
-//! input, and answers with a line. At `finish` it looks at what the store holds, and ends.
-//! It ends as well when its input does: its parent is gone.
+//! The program calls itself with [`ARGUMENT`] and a [`MeasureTask`]. The child opens a [`Stage`],
+//! and reports that it is ready. Then it does a slice for each line `slice NANOSECONDS` on its
+//! standard input, and answers with a line. At `finish` it checks the content of the store, and
+//! ends. It also ends when its input ends, since its parent is gone then.
 
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
@@ -14,31 +14,33 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 use crate::stage::{Slice, Stage};
 
-/// The first argument of a process that measures.
+/// The first argument of a measuring process.
 pub const ARGUMENT: &str = "measure-one";
 
-/// What a process measures.
+/// The task of a measuring process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
+pub struct MeasureTask {
     /// The scenario.
     pub scenario: String,
-    /// Which of its cells.
+    /// The index of the cell in the scenario.
     pub cell: usize,
     /// The contender, by its id.
     pub contender: String,
-    /// From which all that is random in this life is made: the same for all contenders of a
-    /// cell.
+    /// The seed of all randomness in this life: the same for all contenders of a cell.
     pub seed: u64,
-    /// The processors, the one that others use least first.
+    /// The processors, the one that other programs use least first.
     pub processors: Vec<usize>,
 }
 
-/// What it says to its parent, each on a line: what a slice has yielded, nothing in it where
-/// the stage is open or has ended well, or why the store did not do what it was to do.
+/// A reply to the parent, on one line: the figures of a slice, no figures when the stage has opened
+/// or finished, or the fault of the store.
 pub(crate) type Reply = Result<Slice, Fault>;
 
-/// Measures at the parent's requests, until there are no more.
-pub fn serve(task: &str, open: impl FnOnce(&Task) -> Result<Box<dyn Stage>, Fault>) -> ExitCode {
+/// Serves the requests of the parent until there are no more.
+pub fn serve(
+    task: &str,
+    open: impl FnOnce(&MeasureTask) -> Result<Box<dyn Stage>, Fault>,
+) -> ExitCode {
     end_with_parent();
     let task = serde_json::from_str(task).map_err(|error| Fault::new(format!("no task: {error}")));
     let mut stage = match task.and_then(|task| open(&task)) {

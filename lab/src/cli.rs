@@ -6,7 +6,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::fault::Fault;
-use crate::model::Kind;
+use crate::model::ContenderKind;
 use crate::scenario::{Effort, Scenario};
 use crate::{contender, scenarios};
 
@@ -25,7 +25,7 @@ use crate::{contender, scenarios};
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) task: Option<Subtask>,
+    pub(crate) command: Option<LabCommand>,
 
     #[command(flatten)]
     pub(crate) options: Options,
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 
 /// What can be done besides measuring.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Subtask {
+pub(crate) enum LabCommand {
     /// Draw the pages again from a report.json, without a new run
     Render {
         /// The report [default: that of the last run]
@@ -112,12 +112,12 @@ fn scenario_names() -> PossibleValuesParser {
 
 fn store_names() -> PossibleValuesParser {
     let all = contender::all().iter().map(|own| &own.info);
-    let stores = all.filter(|info| info.kind == Kind::Ours);
+    let stores = all.filter(|info| info.kind == ContenderKind::Ours);
     PossibleValuesParser::new(stores.map(|info| PossibleValue::new(&*info.id).help(&*info.about)))
 }
 
 /// Scenarios, and which of their cells: scenario and cell, by place.
-type Chosen = (Vec<Scenario>, Vec<(usize, usize)>);
+type SelectedCells = (Vec<Scenario>, Vec<(usize, usize)>);
 
 impl Options {
     pub(crate) fn effort(&self) -> Effort {
@@ -145,7 +145,7 @@ impl Options {
     }
 
     /// The scenarios that were asked for, with those who take part, and the cells.
-    pub(crate) fn chosen(&self) -> Result<Chosen, Fault> {
+    pub(crate) fn chosen(&self) -> Result<SelectedCells, Fault> {
         let mut chosen = scenarios::all().to_vec();
         chosen.retain(|own| {
             self.scenarios.is_empty() || self.scenarios.iter().any(|name| name == own.name)
@@ -158,7 +158,8 @@ impl Options {
                 )));
             }
         }
-        let is_ours = |id| contender::find(id).is_ok_and(|own| own.info.kind == Kind::Ours);
+        let is_ours =
+            |id| contender::find(id).is_ok_and(|own| own.info.kind == ContenderKind::Ours);
         for scenario in &mut chosen {
             let reference = scenario.reference;
             scenario.contenders.retain(|id| {

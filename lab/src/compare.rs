@@ -10,16 +10,16 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Interval, Place, Report, Row};
+use crate::model::{CellMetric, Interval, Report, Row};
 use crate::words::{self, plural};
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Changes {
+pub(crate) struct ReportDiff {
     /// Why the two should not be compared, or only with care.
     pub(crate) warnings: Vec<String>,
     /// The entries of both reports, in the order of the new one.
-    pub(crate) rows: Vec<Change>,
+    pub(crate) rows: Vec<RowChange>,
     /// The entries of the old report only.
     pub(crate) gone: Vec<String>,
     /// The entries of the new report only.
@@ -30,9 +30,9 @@ pub(crate) struct Changes {
 
 /// A contender in a metric of a cell, in both reports.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Change {
+pub(crate) struct RowChange {
     /// The cell and metric.
-    pub(crate) place: Place,
+    pub(crate) cell_metric: CellMetric,
     /// The contender.
     pub(crate) contender: String,
     /// The new cost over the old one; more than 1 is slower.
@@ -41,21 +41,21 @@ pub(crate) struct Change {
     pub(crate) changed: bool,
 }
 
-impl Change {
+impl RowChange {
     /// Returns its description in words.
     pub(crate) fn name(&self) -> String {
-        format!("{}, {}", self.contender, name(&self.place))
+        format!("{}, {}", self.contender, name(&self.cell_metric))
     }
 }
 
-fn name(place: &Place) -> String {
-    format!("{}: {}, {}", place.id.scenario, place.what(), place.where_())
+fn name(cell_metric: &CellMetric) -> String {
+    format!("{}: {}, {}", cell_metric.id.scenario, cell_metric.label(), cell_metric.circumstances())
 }
 
 /// Compares two reports; see above for how.
-pub(crate) fn compare(old: &Report, new: &Report) -> Changes {
+pub(crate) fn compare(old: &Report, new: &Report) -> ReportDiff {
     let same_machine = machine(old) == machine(new);
-    let key = |row: &Row| (row.place(), row.contender.clone());
+    let key = |row: &Row| (row.cell_metric(), row.contender.clone());
     let before: HashMap<_, &Row> = old.rows.iter().map(|row| (key(row), row)).collect();
     let after: HashMap<_, &Row> = new.rows.iter().map(|row| (key(row), row)).collect();
     let floors = [old, new].map(|report| -> HashMap<&str, f64> {
@@ -75,18 +75,18 @@ pub(crate) fn compare(old: &Report, new: &Report) -> Changes {
         let floor = floors.iter().filter_map(|floors| floors.get(row.id.scenario.as_str()));
         let margin =
             if row.unit.is_counted() { 1.005 } else { floor.copied().fold(1.03, f64::max) };
-        rows.push(Change {
-            place: row.place(),
+        rows.push(RowChange {
+            cell_metric: row.cell_metric(),
             contender: row.contender.clone(),
             changed: ratio.low > margin || ratio.high < margin.recip(),
             ratio,
         });
     }
-    let only = |rows: &[Row], other: &HashMap<(Place, String), &Row>| {
+    let only = |rows: &[Row], other: &HashMap<(CellMetric, String), &Row>| {
         let rows = rows.iter().filter(|row| !other.contains_key(&key(row)));
-        rows.map(|row| format!("{}, {}", row.contender, name(&row.place()))).collect()
+        rows.map(|row| format!("{}, {}", row.contender, name(&row.cell_metric()))).collect()
     };
-    Changes {
+    ReportDiff {
         warnings: warnings(old, new),
         rows,
         gone: only(&old.rows, &after),
@@ -176,11 +176,11 @@ fn answers(old: &Report, new: &Report) -> Vec<[String; 3]> {
     both.filter(|[_, was, is]| was != is).collect()
 }
 
-impl Changes {
+impl ReportDiff {
     /// Lists the changes, the largest first.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = &Change> {
-        let mut changed: Vec<&Change> = self.rows.iter().filter(|row| row.changed).collect();
-        let extent = |row: &Change| row.ratio.value.ln().abs();
+    pub(crate) fn changed(&self) -> impl Iterator<Item = &RowChange> {
+        let mut changed: Vec<&RowChange> = self.rows.iter().filter(|row| row.changed).collect();
+        let extent = |row: &RowChange| row.ratio.value.ln().abs();
         changed.sort_by(|a, b| extent(b).total_cmp(&extent(a)));
         changed.into_iter()
     }
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(same.rows.len(), old.rows.len());
         assert!(same.gone.is_empty() && same.added.is_empty() && same.answers.is_empty());
         let changes = compare(&old, &scaled(&old, "snapshot", 1.5));
-        let found: Vec<&Change> = changes.changed().collect();
+        let found: Vec<&RowChange> = changes.changed().collect();
         assert!(!found.is_empty());
         for change in found {
             assert_eq!(change.contender, "snapshot");

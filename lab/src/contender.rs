@@ -10,9 +10,9 @@ pub mod dash_registry;
 pub mod evmap;
 pub mod floor;
 pub mod go;
+mod notifying;
 pub(crate) mod null;
 mod ours;
-mod telling;
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -22,25 +22,25 @@ use service_registry::{
 };
 
 use crate::fault::Fault;
-use crate::model::{ContenderInfo, Kind, Level};
+use crate::model::{ContenderInfo, ContenderKind, Level};
 use crate::scenario::Cell;
 use crate::stage::Stage;
-use crate::subject::{Pod, Shared, Subject};
+use crate::subject::{Pod, SharedSubject, Subject};
 use crate::workload;
 
-pub use ours::{Held, Store};
+pub use ours::{MeasuredStore, StoreSubject};
 
 /// A contender: its description, and how to create a stage for it.
 #[derive(Clone, Debug)]
 pub struct Contender {
     /// Its name and its promises.
     pub info: ContenderInfo,
-    open: workload::Open,
+    open: workload::OpenStage,
 }
 
 impl Contender {
     /// Creates a contender that threads can share.
-    pub fn shared<S: Shared>(info: ContenderInfo) -> Contender {
+    pub fn shared<S: SharedSubject>(info: ContenderInfo) -> Contender {
         Contender { info, open: workload::shared::<S> }
     }
 
@@ -74,7 +74,7 @@ pub fn find(id: &str) -> Result<&'static Contender, Fault> {
 }
 
 /// Describes a contender from outside the crate; the caller can fill in more.
-pub fn info(id: &str, name: &str, about: &str, kind: Kind) -> ContenderInfo {
+pub fn info(id: &str, name: &str, about: &str, kind: ContenderKind) -> ContenderInfo {
     ContenderInfo {
         id: id.into(),
         name: name.into(),
@@ -121,34 +121,34 @@ pub fn all() -> &'static [Contender] {
 
 /// The contenders of this program.
 fn own() -> Vec<Contender> {
-    use telling::Telling;
+    use notifying::NotifyingMap;
     use tokio::sync::broadcast::Sender;
     use workload::{alone, shared};
-    let subjects: [(&str, workload::Open); 24] = [
-        ("memory", alone::<Store<MemoryStore>>),
-        ("thread-safe", shared::<Store<ThreadSafeMemoryStore>>),
-        ("evmap", shared::<Store<EvmapStore>>),
-        ("snapshot", shared::<Store<SnapshotStore>>),
-        ("versioned", shared::<Store<VersionedStore>>),
-        ("worker", shared::<Store<WorkerStore>>),
-        ("go", shared::<go::Go>),
+    let subjects: [(&str, workload::OpenStage); 24] = [
+        ("memory", alone::<StoreSubject<MemoryStore>>),
+        ("thread-safe", shared::<StoreSubject<ThreadSafeMemoryStore>>),
+        ("evmap", shared::<StoreSubject<EvmapStore>>),
+        ("snapshot", shared::<StoreSubject<SnapshotStore>>),
+        ("versioned", shared::<StoreSubject<VersionedStore>>),
+        ("worker", shared::<StoreSubject<WorkerStore>>),
+        ("go", shared::<go::GoRegistry>),
         ("dashmap-registry", shared::<dash_registry::DashRegistry>),
         ("floor", shared::<floor::Floor>),
-        ("rwlock", shared::<bare::Locked>),
+        ("rwlock", shared::<bare::LockedMap>),
         ("dashmap", shared::<bare::Dash>),
         ("papaya", shared::<bare::Papaya>),
         ("scc-index", shared::<bare::SccIndex>),
         ("scc-map", shared::<bare::SccMap>),
         ("bare-evmap", shared::<evmap::Evmap>),
-        ("skiplist", shared::<bare::Skip>),
-        ("imbl", shared::<bare::Persistent>),
+        ("skiplist", shared::<bare::SkipListMap>),
+        ("imbl", shared::<bare::PersistentMap>),
         ("concread", shared::<bare::Concread>),
         ("null", shared::<null::Null>),
-        ("versioned-1", shared::<Store<VersionedStore, 1>>),
-        ("versioned-10k", shared::<Store<VersionedStore, 10_000>>),
-        ("broadcast-rwlock", shared::<Telling<bare::Locked, Sender<Pod>>>),
-        ("broadcast-dashmap", shared::<Telling<bare::Dash, Sender<Pod>>>),
-        ("wakers", shared::<Telling<bare::Locked, telling::Wakers>>),
+        ("versioned-1", shared::<StoreSubject<VersionedStore, 1>>),
+        ("versioned-10k", shared::<StoreSubject<VersionedStore, 10_000>>),
+        ("broadcast-rwlock", shared::<NotifyingMap<bare::LockedMap, Sender<Pod>>>),
+        ("broadcast-dashmap", shared::<NotifyingMap<bare::Dash, Sender<Pod>>>),
+        ("wakers", shared::<NotifyingMap<bare::LockedMap, notifying::Wakers>>),
     ];
     let infos = serde_json::from_str::<Vec<ContenderInfo>>(include_str!("contender/who.json"));
     let infos = infos.expect("a list of contenders").into_iter().zip(subjects);

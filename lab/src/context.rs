@@ -8,7 +8,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 use sysinfo::System;
 
-use crate::machine::{Used, processors};
+use crate::machine::{CpuUsage, processors};
 use crate::model::{ContenderInfo, Context, Machine, Toolchain};
 
 /// The crates that measure, and those that contenders are built on.
@@ -83,7 +83,7 @@ fn lacks() -> Vec<String> {
                 .into(),
         );
     }
-    if Used::by(std::process::id()).is_none() {
+    if CpuUsage::by(std::process::id()).is_none() {
         lacks.push(
             "The system does not tell how long threads waited for a processor \
              (/proc/PID/task/*/schedstat): no slice is dropped."

@@ -24,11 +24,11 @@ static PEAK: AtomicI64 = AtomicI64::new(0);
 
 /// The global allocator.
 #[global_allocator]
-static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
+static ALLOCATOR: CountingAllocator<mimalloc::MiMalloc> = CountingAllocator(mimalloc::MiMalloc);
 
-/// A global allocator that forwards to `A`, and counts while a [`Count`] exists.
+/// A global allocator that forwards to `A`, and counts while a [`AllocationCount`] exists.
 #[derive(Debug, Default)]
-struct Counting<A>(A);
+struct CountingAllocator<A>(A);
 
 #[inline]
 fn count(got: usize, gave_back: usize) {
@@ -53,7 +53,7 @@ fn count_in_full(got: usize, gave_back: usize) {
 // SAFETY: every method passes its arguments on to the inner allocator, which keeps
 // the contract of `GlobalAlloc`, and answers with what that answers. `count` does
 // not allocate and does not panic.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
+unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
@@ -88,21 +88,21 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Counting<A> {
 /// Counts from [`begin`](Count::begin) until it is dropped. There is one at a time in a process;
 /// others wait for it.
 #[derive(Debug)]
-pub(crate) struct Count {
+pub(crate) struct AllocationCount {
     live: i64,
     allocations: i64,
     _alone: MutexGuard<'static, ()>,
 }
 
-impl Count {
+impl AllocationCount {
     /// Starts counting.
-    pub(crate) fn begin() -> Count {
+    pub(crate) fn begin() -> AllocationCount {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         ON.store(true, Relaxed);
         let live = LIVE.load(Relaxed);
         PEAK.store(live, Relaxed);
-        Count { live, allocations: ALLOCATIONS.load(Relaxed), _alone: alone }
+        AllocationCount { live, allocations: ALLOCATIONS.load(Relaxed), _alone: alone }
     }
 
     /// Returns the number of allocating calls so far.
@@ -122,7 +122,7 @@ impl Count {
     }
 }
 
-impl Drop for Count {
+impl Drop for AllocationCount {
     fn drop(&mut self) {
         ON.store(false, Relaxed);
     }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_counted() {
-        let count = Count::begin();
+        let count = AllocationCount::begin();
         let kept = vec![0_u8; 1 << 28];
         drop(std::hint::black_box(vec![0_u8; 1 << 29]));
         // Other tests allocate and free memory meanwhile, but not as much.

@@ -12,24 +12,24 @@ use service_registry::{
     Batch, Protocol, Provider, ServiceInfo, ServiceRegistration, ServiceStatus,
 };
 
-use crate::scenario::Holds;
+use crate::scenario::FleetSize;
 
 /// The source of randomness of the workload: the same on every platform.
-pub type Dice = rand::rngs::Xoshiro256PlusPlus;
+pub type Rng = rand::rngs::Xoshiro256PlusPlus;
 
-/// Creates dice from a seed and their purpose.
-pub fn dice(seed: u64, purpose: &str) -> Dice {
+/// Creates a random number generator from a seed and its purpose.
+pub fn rng(seed: u64, purpose: &str) -> Rng {
     // FNV-1a
     let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    Dice::seed_from_u64(seed ^ purpose)
+    Rng::seed_from_u64(seed ^ purpose)
 }
 
 /// Returns the numbers below `n` in random order.
-pub fn shuffled(n: usize, dice: &mut Dice) -> Vec<usize> {
+pub fn shuffled(n: usize, rng: &mut Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
-    order.shuffle(dice);
+    order.shuffle(rng);
     order
 }
 
@@ -50,7 +50,7 @@ pub fn first_check(pod: usize) -> SystemTime {
 
 /// Pods by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fleet(pub Holds);
+pub struct Fleet(pub FleetSize);
 
 impl Fleet {
     /// Returns the number of names.
@@ -75,7 +75,7 @@ impl Fleet {
 
     /// Returns the groups to which a pod is subscribed.
     pub fn groups(self, pod: usize) -> Vec<String> {
-        let Holds { pods_per_name: pods, subscribers_per_group: subscribers, .. } = self.0;
+        let FleetSize { pods_per_name: pods, subscribers_per_group: subscribers, .. } = self.0;
         let before = (0..).take_while(|before| pod % pods + before * pods < subscribers);
         let names = self.names();
         let group = |before| (pod / pods + 2 * names - (before + 1) % names) % names;
@@ -123,8 +123,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn holds(services: usize, pods_per_name: usize, subscribers_per_group: usize) -> Holds {
-        Holds { services, pods_per_name, subscribers_per_group }
+    fn holds(services: usize, pods_per_name: usize, subscribers_per_group: usize) -> FleetSize {
+        FleetSize { services, pods_per_name, subscribers_per_group }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::model::{Interval, Noise, Report, Row};
 use crate::stats::{Estimate, middle};
 use ratios::{log, ratio};
 
-pub use answer::{Open, open};
+pub use answer::{OpenQuestion, open_questions};
 pub(crate) use ratios::BUSY;
 
 /// Computes everything in a report that follows from its samples, and rules on the questions.
@@ -32,11 +32,12 @@ fn figures(report: &mut Report) {
         runs.iter().any(|run| run.name == row.id.scenario && run.reference == row.contender)
     };
     let references = report.rows.iter().filter(is_reference);
-    let references: HashMap<_, _> = references.map(|row| (row.place(), row.clone())).collect();
+    let references: HashMap<_, _> =
+        references.map(|row| (row.cell_metric(), row.clone())).collect();
     for row in &mut report.rows {
         row.value = value(row);
         row.ratio = references
-            .get(&row.place())
+            .get(&row.cell_metric())
             .filter(|reference| reference.contender != row.contender)
             .and_then(|reference| ratio(row.unit, &row.samples, &reference.samples))
             .map(Estimate::interval);

@@ -17,6 +17,7 @@
 // Figures of tests are exact.
 #![cfg_attr(test, allow(clippy::float_cmp))]
 
+mod affinity;
 mod check;
 pub mod child;
 mod cli;
@@ -36,7 +37,6 @@ pub mod run;
 mod save;
 pub mod scenario;
 pub mod scenarios;
-mod seat;
 pub mod stage;
 mod stats;
 pub mod subject;

@@ -14,11 +14,11 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::seat;
+use crate::affinity;
 
 /// The processor time that a process and the host have used up to a moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Used {
+pub(crate) struct CpuUsage {
     at: Instant,
     /// Processor time of all living threads.
     ran: u64,
@@ -30,9 +30,9 @@ pub(crate) struct Used {
     stolen: u64,
 }
 
-impl Used {
+impl CpuUsage {
     /// Reads the usage of a process; `None` if the system does not report it. O(threads).
-    pub(crate) fn by(process: u32) -> Option<Used> {
+    pub(crate) fn by(process: u32) -> Option<CpuUsage> {
         let (mut ran, mut waited) = (0, 0);
         for task in fs::read_dir(format!("/proc/{process}/task")).ok()? {
             // A thread may end meanwhile.
@@ -44,13 +44,13 @@ impl Used {
             waited += numbers.next()?.ok()?;
         }
         let (busy, stolen) = all(&fs::read_to_string("/proc/stat").ok()?)?;
-        Some(Used { at: Instant::now(), ran, waited, busy, stolen })
+        Some(CpuUsage { at: Instant::now(), ran, waited, busy, stolen })
     }
 
     /// Returns two parts of the time that `threads` could have had on `processors` since `self`:
     /// the part lost to others, from 0 to 1, and the part that others and the host ran at most. Of
     /// one slice, the second is an estimate, and may be negative.
-    pub(crate) fn lost_until(&self, end: &Used, threads: usize, processors: usize) -> [f64; 2] {
+    pub(crate) fn lost_until(&self, end: &CpuUsage, threads: usize, processors: usize) -> [f64; 2] {
         let own = threads.min(processors).max(1) as f64;
         let length = ((end.at - self.at).as_nanos() as f64 * own).max(1.0);
         let since = |end: u64, begin: u64| end.saturating_sub(begin) as f64;
@@ -82,40 +82,41 @@ pub(crate) fn processors() -> usize {
 
 /// Ranks the processors by how much others use them: measuring threads take the quietest first.
 #[derive(Debug)]
-pub(crate) struct Quiet(Vec<(usize, f64)>);
+pub(crate) struct ProcessorRanking(Vec<(usize, f64)>);
 
-impl Quiet {
+impl ProcessorRanking {
     /// How long a thread works on a processor to see how much of it is available.
-    const LOOK: Duration = Duration::from_millis(2);
+    const PROBE: Duration = Duration::from_millis(2);
 
     /// The weight of the next observation.
     const NEW: f64 = 0.25;
 
     /// Probes the processors that this process may use. 20 ms for each.
-    pub(crate) fn new() -> Quiet {
-        let mut quiet = Quiet(seat::usable().into_iter().map(|cpu| (cpu, 0.0)).collect());
-        (0..10).for_each(|_| quiet.look());
-        quiet
+    pub(crate) fn new() -> ProcessorRanking {
+        let mut ranking =
+            ProcessorRanking(affinity::usable().into_iter().map(|cpu| (cpu, 0.0)).collect());
+        (0..10).for_each(|_| ranking.probe());
+        ranking
     }
 
     /// Works on each processor for a moment, and records what others took of it. If the system does
     /// not report that, nothing is known.
-    pub(crate) fn look(&mut self) {
+    pub(crate) fn probe(&mut self) {
         for (cpu, lost) in &mut self.0 {
             let cpu = *cpu;
-            let look = move || {
-                seat::take(cpu);
+            let probe = move || {
+                affinity::pin(cpu);
                 let begun = Instant::now();
-                while begun.elapsed() < Quiet::LOOK {}
+                while begun.elapsed() < ProcessorRanking::PROBE {}
                 // Includes the wait until it got this processor.
                 let waited = waited()? as f64;
-                Some(waited / (waited + Quiet::LOOK.as_nanos() as f64))
+                Some(waited / (waited + ProcessorRanking::PROBE.as_nanos() as f64))
             };
             // Runs on its own thread, because a child process starts on the processor of its
             // parent.
-            let found = thread::Builder::new().spawn(look).ok().and_then(|own| own.join().ok());
+            let found = thread::Builder::new().spawn(probe).ok().and_then(|own| own.join().ok());
             if let Some(found) = found.flatten() {
-                *lost += Quiet::NEW * (found - *lost);
+                *lost += ProcessorRanking::NEW * (found - *lost);
             }
         }
     }
@@ -148,10 +149,10 @@ mod tests {
 
     /// Ten milliseconds in which a process ran and waited for so many, and others ran for five.
     fn lost_and_run(ran: u64, waited: u64, stolen: u64, threads: usize) -> [f64; 2] {
-        let begin = Used { at: Instant::now(), ran: 0, waited: 0, busy: 0, stolen: 0 };
+        let begin = CpuUsage { at: Instant::now(), ran: 0, waited: 0, busy: 0, stolen: 0 };
         let [ran, waited, stolen] = [ran, waited, stolen].map(|millis| millis * 1_000_000);
         let at = begin.at + Duration::from_millis(10);
-        let end = Used { at, ran, waited, busy: ran + 5_000_000, stolen };
+        let end = CpuUsage { at, ran, waited, busy: ran + 5_000_000, stolen };
         begin.lost_until(&end, threads, 2).map(|part| (part * 100.0).round() / 100.0)
     }
 

@@ -64,7 +64,7 @@ pub struct Answer {
     pub by_promise: bool,
     /// The figures that were weighed; empty where none was measured. Where promises
     /// decide, those that are shown beside them.
-    pub cells: Vec<Place>,
+    pub cells: Vec<CellMetric>,
     /// What speaks for it: short sentences with figures.
     pub evidence: Vec<String>,
     /// The comparison of the best store with every other candidate, nearest first.
@@ -186,7 +186,7 @@ pub struct CellId {
     Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct CellMetric {
     /// The cell.
     #[serde(flatten)]
     pub id: CellId,
@@ -229,8 +229,8 @@ pub struct Row {
 
 impl Row {
     /// Where it stands.
-    pub fn place(&self) -> Place {
-        Place { id: self.id.clone(), metric: self.metric.clone() }
+    pub fn cell_metric(&self) -> CellMetric {
+        CellMetric { id: self.id.clone(), metric: self.metric.clone() }
     }
 }
 
@@ -368,7 +368,7 @@ pub struct ContenderInfo {
     /// What it is, in one line.
     pub about: String,
     /// Whether it is a store of this crate, what a user would write instead, or a measure.
-    pub kind: Kind,
+    pub kind: ContenderKind,
     /// The crate that it is built on, by its name in [`Context::crates`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crate_name: Option<String>,
@@ -380,7 +380,7 @@ pub struct ContenderInfo {
 /// Where a contender comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ContenderKind {
     /// A store of this crate.
     Ours,
     /// What a user would write or take instead.

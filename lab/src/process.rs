@@ -11,13 +11,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::child::{ARGUMENT, Reply, Task};
+use crate::child::{ARGUMENT, MeasureTask, Reply};
 use crate::fault::Fault;
 use crate::stage::Slice;
 
 /// Why a process gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum Stop {
     /// The user wants to stop.
     Interrupted,
     /// The contender failed.
@@ -26,7 +26,7 @@ pub(crate) enum End {
 
 /// How long to wait for a process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting<'a> {
+pub(crate) struct WaitOptions<'a> {
     /// Set when the user wants to stop.
     pub(crate) interrupted: &'a AtomicBool,
     /// How long a process may give no answer before it counts as hung.
@@ -43,7 +43,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a process, which opens its stage concurrently.
-    pub(crate) fn start(task: &Task) -> Result<Process, Fault> {
+    pub(crate) fn start(task: &MeasureTask) -> Result<Process, Fault> {
         let name = task.contender.clone();
         let failed =
             |error: io::Error| Fault::new(format!("cannot start a process: {error}")).at(&name);
@@ -74,18 +74,22 @@ impl Process {
     }
 
     /// Waits until the stage is open.
-    pub(crate) fn ready(&mut self, waiting: Waiting<'_>) -> Result<(), End> {
+    pub(crate) fn ready(&mut self, waiting: WaitOptions<'_>) -> Result<(), Stop> {
         self.reply(waiting, Duration::ZERO).map(drop)
     }
 
     /// Makes it work for a slice.
-    pub(crate) fn slice(&mut self, length: Duration, waiting: Waiting<'_>) -> Result<Slice, End> {
+    pub(crate) fn slice(
+        &mut self,
+        length: Duration,
+        waiting: WaitOptions<'_>,
+    ) -> Result<Slice, Stop> {
         self.tell(&format!("slice {}\n", length.as_nanos()));
         self.reply(waiting, length)
     }
 
     /// Makes it check the content of its store, and end.
-    pub(crate) fn finish(mut self, waiting: Waiting<'_>) -> Result<(), End> {
+    pub(crate) fn finish(mut self, waiting: WaitOptions<'_>) -> Result<(), Stop> {
         self.tell("finish\n");
         self.reply(waiting, Duration::ZERO).map(drop)
     }
@@ -97,13 +101,13 @@ impl Process {
         }
     }
 
-    fn reply(&mut self, waiting: Waiting<'_>, length: Duration) -> Result<Slice, End> {
+    fn reply(&mut self, waiting: WaitOptions<'_>, length: Duration) -> Result<Slice, Stop> {
         const LOOK: Duration = Duration::from_millis(100);
         let patience = waiting.patience + 20 * length;
         let begun = Instant::now();
         loop {
             if waiting.interrupted.load(Relaxed) {
-                return Err(End::Interrupted);
+                return Err(Stop::Interrupted);
             }
             match self.replies.recv_timeout(LOOK) {
                 Ok(line) => {
@@ -124,7 +128,7 @@ impl Process {
     }
 
     /// Returns the error for a process that ended by itself, with its last output.
-    fn ended(&mut self) -> End {
+    fn ended(&mut self) -> Stop {
         let status = match self.child.wait() {
             Ok(status) => status.to_string(),
             Err(error) => error.to_string(),
@@ -142,8 +146,8 @@ impl Process {
         })
     }
 
-    fn fault(&self, what: String) -> End {
-        End::Fault(Fault::new(what).at(&self.name))
+    fn fault(&self, what: String) -> Stop {
+        Stop::Fault(Fault::new(what).at(&self.name))
     }
 }
 

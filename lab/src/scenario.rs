@@ -10,25 +10,26 @@ use crate::model::{CellId, Level, Row, ScenarioRun, Unit};
 pub struct Scenario {
     /// The name on the command line and in the rows.
     pub name: &'static str,
-    /// What it asks, in one line.
+    /// The question, in one line.
     pub about: &'static str,
     /// How it is measured, in a paragraph.
     pub method: &'static str,
-    /// What is compared.
+    /// The level that it compares.
     pub level: Level,
     /// The contender ids that take part, in the order of the tables.
     #[serde(borrow)]
     pub contenders: Vec<&'static str>,
     /// The contender that the others are compared with; it runs twice in each round.
     pub reference: &'static str,
-    /// Up to which noise floor its cells are quiet enough: nobody goes on for the sake of that.
+    /// The noise floor up to which its cells are quiet enough, so that they get no further lives
+    /// for its sake.
     #[serde(default = "quiet")]
     pub quiet: f64,
     /// The situations that are measured.
     pub cells: Vec<Cell>,
 }
 
-/// Up to which noise floor the cells of a scenario are quiet enough that says nothing of it.
+/// The default of [`Scenario::quiet`].
 pub(crate) const QUIET: f64 = 1.12;
 
 fn quiet() -> f64 {
@@ -36,7 +37,7 @@ fn quiet() -> f64 {
 }
 
 impl Scenario {
-    /// What a report calls one of its cells.
+    /// Returns the id of one of its cells in a report.
     pub(crate) fn id(&self, cell: &Cell) -> CellId {
         CellId {
             scenario: self.name.into(),
@@ -46,8 +47,7 @@ impl Scenario {
         }
     }
 
-    /// What a report has of one of its cells before anything was measured: for each metric a row
-    /// for each contender.
+    /// Returns the empty rows of one of its cells: for each metric, one row per contender.
     pub(crate) fn rows(&self, cell: &Cell) -> Vec<Row> {
         let row = |(metric, unit): &(&str, Unit), contender: &&str| Row {
             id: self.id(cell),
@@ -60,7 +60,7 @@ impl Scenario {
         cell.metrics.iter().flat_map(of).collect()
     }
 
-    /// What a report says of it before anything was measured.
+    /// Returns its entry in a report before anything is measured.
     pub(crate) fn begun(&self) -> ScenarioRun {
         ScenarioRun {
             name: self.name.into(),
@@ -75,11 +75,11 @@ impl Scenario {
     }
 }
 
-/// How much a run takes upon itself.
+/// The effort of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effort {
-    /// Whether everything works; no figure means anything. Some seconds.
+    /// Only tests that everything works, in some seconds; its figures mean nothing.
     Smoke,
     /// At most a minute.
     Quick,
@@ -94,23 +94,23 @@ pub enum Effort {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cell {
-    /// What is done, in a word or two: `with_service`, `95/5`.
+    /// The operation, in a word or two: `with_service`, `95/5`.
     pub name: String,
     /// The least effort that measures it.
     pub from: Effort,
-    /// What the store holds before.
-    pub holds: Holds,
-    /// Which operations, in which proportions: weights.
+    /// The initial content of the store.
+    pub holds: FleetSize,
+    /// The operations, with their weights.
     pub mix: Vec<(Op, u32)>,
-    /// On which keys.
+    /// The distribution of keys.
     pub keys: Keys,
-    /// How many threads, in which orchestration.
+    /// The number of measured threads.
     pub threads: usize,
-    /// How they are set to work.
+    /// How the threads work.
     pub orchestration: Orchestration,
-    /// What goes on beside it.
+    /// The work of further threads that are not measured, or have a metric of their own.
     pub background: Option<Background>,
-    /// What comes out: a name and a unit for each metric of a slice.
+    /// The metrics of a slice, each with its name and unit.
     #[serde(borrow)]
     pub metrics: Vec<(&'static str, Unit)>,
 }
@@ -120,7 +120,7 @@ impl Default for Cell {
         Cell {
             name: String::new(),
             from: Effort::Full,
-            holds: Holds::default(),
+            holds: FleetSize::default(),
             mix: vec![(Op::With, 1)],
             keys: Keys::Uniform,
             threads: 1,
@@ -132,10 +132,10 @@ impl Default for Cell {
 }
 
 impl Cell {
-    /// How many threads work in a slice, those of its background as well.
+    /// Returns the number of threads that work in a slice, including its background.
     pub(crate) fn working(&self) -> usize {
         match (&self.orchestration, &self.background) {
-            // One reads, the other one writes.
+            // A reader and a writer.
             (Orchestration::Visibility, _) => 2,
             (_, Some(beside)) if beside.rate != Some(0) => self.threads + beside.threads,
             _ => self.threads,
@@ -143,10 +143,10 @@ impl Cell {
     }
 }
 
-/// What a store holds before it is measured: by default 1,000 services, ten of each.
+/// The initial content of a store: by default 1,000 services, ten pods of each name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Holds {
+pub struct FleetSize {
     /// Services.
     pub services: usize,
     /// Pods of each name.
@@ -155,13 +155,13 @@ pub struct Holds {
     pub subscribers_per_group: usize,
 }
 
-impl Default for Holds {
-    fn default() -> Holds {
-        Holds { services: 1_000, pods_per_name: 10, subscribers_per_group: 10 }
+impl Default for FleetSize {
+    fn default() -> FleetSize {
+        FleetSize { services: 1_000, pods_per_name: 10, subscribers_per_group: 10 }
     }
 }
 
-/// What can be done to a store.
+/// An operation on a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Op {
@@ -195,77 +195,78 @@ pub enum Op {
     Batch(u32),
 }
 
-/// Which keys are asked for.
+/// The distribution of the keys of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Keys {
-    /// Each as likely as any other.
+    /// Every key is equally likely.
     Uniform,
-    /// Only so many, all the time.
+    /// Only this many keys.
     Hot(usize),
-    /// A few often and most seldom, by a Zipf distribution with this exponent.
+    /// A Zipf distribution with this exponent.
     Zipf(f64),
-    /// Uniform, and each question depends on the answer to the one before.
+    /// Uniform, and each read depends on the answer of the previous one.
     Chained,
 }
 
-/// How the threads of a cell are set to work.
+/// How the threads of a cell work, and what is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Orchestration {
-    /// Each thread does one operation after the other for as long as a slice lasts.
+    /// Each thread does one operation after the other until the slice ends.
     Sustained,
-    /// A rayon pool of `threads` workers does `operations` each, and again.
+    /// The workers of a rayon pool of `threads` threads do `operations` each, repeatedly.
     Burst {
         /// Operations of a worker.
         operations: usize,
     },
-    /// Each thread has operations due at a fixed rate, and counts from when they were due.
+    /// Each thread has operations that are due at random moments, with this mean rate. Latencies
+    /// count from those moments.
     OpenLoop {
         /// Operations a second, of all threads together.
         rate: u32,
     },
-    /// A store is filled from nothing with what the cell holds, and dropped.
+    /// An empty store is filled with the content of the cell, and dropped.
     FillAndDrop,
-    /// One thread writes, the others wait for it to be seen.
+    /// One thread writes, and another one reads until it sees the write.
     Visibility,
-    /// One thread changes a pod, others are told of it.
-    Told {
-        /// How many watches its name has.
+    /// One thread changes a pod, and its followers are notified.
+    Notification {
+        /// The number of watches of its name.
         watches: usize,
-        /// How they sleep.
-        by: Sleep,
+        /// How the followers are notified.
+        by: NotifyBy,
     },
-    /// What differs between two snapshots that are so many changes apart.
+    /// Finds the differences between two snapshots that are this many changes apart.
     Differences(usize),
-    /// What the store occupies, by an allocator that counts.
+    /// The memory of the store, by a counting allocator.
     Memory,
-    /// Instructions of one operation, under valgrind.
+    /// The instructions of one operation, under valgrind.
     Instructions,
-    /// Calls of one operation that get memory, by an allocator that counts.
+    /// The allocations of one operation, by a counting allocator.
     Allocations,
 }
 
-/// How those sleep who wait for a change.
+/// How the followers of a change are notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Sleep {
-    /// A waker that counts is left behind, and nobody sleeps: what telling costs.
+pub enum NotifyBy {
+    /// Counting wakers, and no sleeping thread: measures the cost of notifying.
     Wakers,
-    /// Each is a thread. Of one thread the time until it has been told is measured, of
-    /// several what telling them costs.
+    /// A sleeping thread each. With one, measures the time until it is notified; with several, the
+    /// cost of notifying them.
     Threads,
 }
 
-/// What goes on beside the measured threads.
+/// The work beside the measured threads.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Background {
-    /// Which operations, by weights.
+    /// The operations, with their weights.
     pub mix: Vec<(Op, u32)>,
-    /// How many threads.
+    /// The number of threads.
     pub threads: usize,
-    /// Operations a second of each of them; `None`: as fast as they can; 0: each does one
-    /// operation at the start, and sleeps.
+    /// The operations per second of each thread; `None`: as fast as possible; 0: each does one
+    /// operation at the start, and then sleeps.
     pub rate: Option<u32>,
 }

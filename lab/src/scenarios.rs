@@ -13,7 +13,7 @@ use crate::scenario::{Cell, Orchestration, Scenario};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct ScenarioFile {
     /// Contenders that often take part together.
     #[serde(borrow)]
     groups: HashMap<&'static str, Vec<&'static str>>,
@@ -32,7 +32,7 @@ pub fn all() -> &'static [Scenario] {
 
 fn read() -> Vec<Scenario> {
     let file = serde_json::from_str(include_str!("scenarios.json"));
-    let File { groups, scenarios: mut all } = file.expect("scenarios.json holds scenarios");
+    let ScenarioFile { groups, scenarios: mut all } = file.expect("scenarios.json holds scenarios");
     for scenario in &mut all {
         let members = |name| groups.get(name).cloned().unwrap_or_else(|| vec![name]);
         let named = std::mem::take(&mut scenario.contenders);
@@ -40,7 +40,8 @@ fn read() -> Vec<Scenario> {
     }
     for (level, guest) in contender::guests() {
         // A contender from outside need not support watches.
-        let is_told = |cell: &Cell| matches!(cell.orchestration, Orchestration::Told { .. });
+        let is_told =
+            |cell: &Cell| matches!(cell.orchestration, Orchestration::Notification { .. });
         let with = |own: &&mut Scenario| {
             own.level == *level
                 && own.contenders.contains(&"thread-safe")

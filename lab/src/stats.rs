@@ -51,13 +51,13 @@ impl Estimate {
         if lives == 1 {
             return Some(Estimate { log, error: f64::INFINITY, freedom: 1.0 });
         }
-        let mut dice = Dice(0x5eed);
+        let mut rng = SplitMix64(0x5eed);
         let mut weights = vec![0; lives];
         let (mut sum, mut squares) = (0.0, 0.0);
         for _ in 0..DRAWS {
             weights.fill(0);
             for _ in 0..lives {
-                weights[dice.below(lives)] += 1;
+                weights[rng.below(lives)] += 1;
             }
             let off = median(&rounds, &weights).unwrap_or(log) - log;
             sum += off;
@@ -168,9 +168,9 @@ pub(crate) fn middle(figures: impl IntoIterator<Item = f64>) -> Option<f64> {
 /// `SplitMix64` (Steele, Lea, Flood, 2014). Implemented here, because a program built with another
 /// version of `rand` must be able to check today's report.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
+pub(crate) struct SplitMix64(pub(crate) u64);
 
-impl Dice {
+impl SplitMix64 {
     /// Returns the next number.
     pub(crate) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

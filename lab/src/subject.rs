@@ -1,6 +1,6 @@
 //! The interface between the workload and the contenders.
 //!
-//! A [`Subject`] is a store or a bare map. Each thread works on it through a [`Hand`], in which a
+//! A [`Subject`] is a store or a bare map. Each thread works on it through a [`Handle`], in which a
 //! map keeps its per-thread state, such as a reader handle. Every operation returns whether it did
 //! its work, so that a wrong answer is found. All calls are dispatched statically.
 
@@ -49,7 +49,7 @@ impl Pod {
 
 /// A pod that is ready to be registered, in the form of each kind of contender.
 #[derive(Clone, Debug)]
-pub struct Newcomer {
+pub struct NewPod {
     /// The record for a store.
     pub info: ServiceInfo,
     /// The key of a bare map.
@@ -58,17 +58,17 @@ pub struct Newcomer {
     pub pod: Pod,
 }
 
-impl Newcomer {
+impl NewPod {
     /// Creates a pod from this record.
-    pub fn new(info: ServiceInfo) -> Newcomer {
-        Newcomer { key: info.key().as_str().into(), pod: Pod::of(&info), info }
+    pub fn new(info: ServiceInfo) -> NewPod {
+        NewPod { key: info.key().as_str().into(), pod: Pod::of(&info), info }
     }
 }
 
 /// A store or a bare map.
 pub trait Subject: Sized + 'static {
     /// The handle of one thread.
-    type Hand<'a>: Hand;
+    type Handle<'a>: Handle;
 
     /// Whether it keeps what was written. Only the measures do not.
     const REMEMBERS: bool = true;
@@ -76,29 +76,29 @@ pub trait Subject: Sized + 'static {
     /// Creates an empty subject. `seed` is for the hasher.
     fn create(seed: u64) -> Self;
 
-    /// Returns the hand of one of several threads.
-    fn hand(&self) -> Self::Hand<'_>;
+    /// Returns the handle of one of several threads.
+    fn handle(&self) -> Self::Handle<'_>;
 
-    /// Returns the hand of the only thread.
-    fn alone(&mut self) -> Self::Hand<'_> {
-        self.hand()
+    /// Returns the handle of the only thread.
+    fn alone(&mut self) -> Self::Handle<'_> {
+        self.handle()
     }
 
     /// Registers pods with their subscriptions, in bulk if that is faster.
     fn fill(&mut self, pods: &mut dyn Iterator<Item = ServiceInfo>) {
-        let mut hand = self.alone();
+        let mut handle = self.alone();
         for info in pods {
             // A bare map has no groups.
             for group in info.subscriptions() {
-                hand.subscribe(info.key(), group);
+                handle.subscribe(info.key(), group);
             }
-            hand.insert(&Newcomer::new(info));
+            handle.insert(&NewPod::new(info));
         }
     }
 
     /// Returns a task that calls `on_change` for each change of a pod of this name from now on;
     /// `None` if the subject cannot report changes.
-    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let _ = (name, on_change);
         None
     }
@@ -112,19 +112,19 @@ pub trait Subject: Sized + 'static {
 }
 
 /// A task that receives changes, and never ends.
-pub type Follower = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type FollowFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A subject that threads can share.
-pub trait Shared: Subject + Send + Sync {}
+pub trait SharedSubject: Subject + Send + Sync {}
 
-impl<S: Subject + Send + Sync> Shared for S {}
+impl<S: Subject + Send + Sync> SharedSubject for S {}
 
 /// The operations of one thread.
 ///
 /// The operations on one key are those of a map; the others need a registry. An operation that a
 /// subject does not have fails, which ends the run.
 #[allow(unused_variables)]
-pub trait Hand {
+pub trait Handle {
     /// Reads the status of a record in place.
     fn with(&mut self, key: &str) -> Option<ServiceStatus>;
 
@@ -144,7 +144,7 @@ pub trait Hand {
     fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool;
 
     /// Registers a new pod. Returns whether it was new.
-    fn insert(&mut self, pod: &Newcomer) -> bool;
+    fn insert(&mut self, pod: &NewPod) -> bool;
 
     /// Removes a pod. Returns whether it was there.
     fn remove(&mut self, key: &str) -> bool;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::cli::{self, Cli, Options, Subtask};
+use crate::cli::{self, Cli, LabCommand, Options};
 use crate::contender::{self, Contender};
 use crate::fault::Fault;
 use crate::model::{ContenderInfo, Report};
@@ -22,7 +22,7 @@ use crate::plan::Plan;
 use crate::run::Run;
 use crate::save::{self, Saved};
 use crate::scenario::Effort;
-use crate::{check, child, compare, context, judge, output, scenarios, seat, words, workload};
+use crate::{affinity, check, child, compare, context, judge, output, scenarios, words, workload};
 
 /// Set when the user wants to stop.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -42,9 +42,9 @@ pub fn main() -> ExitCode {
         return child::serve(&task.and_then(Result::ok).unwrap_or_default(), open);
     }
     let cli = Cli::parse();
-    let done = match &cli.task {
+    let done = match &cli.command {
         None => measure(&cli.options),
-        Some(task) => perform(task),
+        Some(command) => perform(command),
     };
     done.unwrap_or_else(|error| {
         // A closed pipe, for example to `head`, is not a failure.
@@ -64,12 +64,12 @@ pub(crate) fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "error: {what}");
 }
 
-fn open(task: &child::Task) -> Result<Box<dyn crate::stage::Stage>, Fault> {
+fn open(task: &child::MeasureTask) -> Result<Box<dyn crate::stage::Stage>, Fault> {
     let scenario = scenarios::all().iter().find(|own| own.name == task.scenario);
     let cell = scenario.and_then(|own| own.cells.get(task.cell));
     let cell = cell.ok_or_else(|| Fault::new(format!("there is no such cell: {task:?}")))?;
     if !task.processors.is_empty() {
-        seat::prefer(task.processors.clone());
+        affinity::set_order(task.processors.clone());
     }
     contender::find(&task.contender)?.open(cell, task.seed)
 }
@@ -123,10 +123,10 @@ fn read(path: &Path) -> Result<Report, Fault> {
 }
 
 /// Returns the style for the terminal.
-fn looks(verbose: bool) -> terminal::Options {
+fn looks(verbose: bool) -> terminal::TerminalOptions {
     let own = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    terminal::Options {
+    terminal::TerminalOptions {
         verbose,
         width: own.or(columns).unwrap_or(80),
         colour: io::stdout().is_terminal()
@@ -156,16 +156,16 @@ fn tell(saved: &Saved) -> io::Result<ExitCode> {
     said.map(|()| ExitCode::SUCCESS)
 }
 
-fn perform(task: &Subtask) -> io::Result<ExitCode> {
-    match task {
-        Subtask::Render { json, out } => {
+fn perform(command: &LabCommand) -> io::Result<ExitCode> {
+    match command {
+        LabCommand::Render { json, out } => {
             let json = named(json.as_ref());
             let mut report = read(&json)?;
             judge::complete(&mut report);
             let folder = out.as_deref().or(json.parent()).unwrap_or(Path::new("."));
             tell(&save::save(folder, output::rendered(&report)?))
         }
-        Subtask::Compare { old, new, verbose } => {
+        LabCommand::Compare { old, new, verbose } => {
             let new = named(new.as_ref());
             let changes = compare::compare(&read(old)?, &read(&new)?);
             let names = [old, &new].map(|path| shown(path));
@@ -173,7 +173,7 @@ fn perform(task: &Subtask) -> io::Result<ExitCode> {
             terminal::changes(&changes, names, &mut io::stdout().lock(), looks(*verbose))?;
             Ok(ExitCode::SUCCESS)
         }
-        Subtask::Check { json } => {
+        LabCommand::Check { json } => {
             let json = named(json.as_ref());
             if let Err(faults) = check::check(&bytes(&json)?, judge::complete) {
                 complain(&format!("{} is not whole:\n  {}", shown(&json), faults.join("\n  ")));
@@ -182,8 +182,8 @@ fn perform(task: &Subtask) -> io::Result<ExitCode> {
             writeln!(io::stdout(), "{} is whole, and agrees with itself", shown(&json))?;
             Ok(ExitCode::SUCCESS)
         }
-        Subtask::Docs { check } => docs(*check),
-        Subtask::List => list(&mut io::stdout().lock()),
+        LabCommand::Docs { check } => docs(*check),
+        LabCommand::List => list(&mut io::stdout().lock()),
     }
 }
 

@@ -4,38 +4,38 @@
 //! compiled once for each contender, and all calls within a slice are dispatched statically.
 //! [`crate::contender`] holds them by name.
 
-mod alone;
 mod burst;
 mod callgrind;
-mod crew;
+mod churn;
 mod differences;
 mod growth;
 mod notification;
 mod open_loop;
-mod order;
 mod percentiles;
+mod single_thread;
 mod step_sequence;
-mod swing;
 mod task;
+mod timing;
 mod verify;
 mod visibility;
 mod worker;
+mod worker_pool;
 
+use crate::affinity;
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, shuffled};
+use crate::fleet::{Fleet, rng, shuffled};
 use crate::scenario::{Cell, Orchestration};
-use crate::seat;
 use crate::stage::Stage;
-use crate::subject::{Shared, Subject};
+use crate::subject::{SharedSubject, Subject};
 
 /// A function that creates a stage from a cell and a seed.
-pub type Open = fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>;
+pub type OpenStage = fn(&Cell, u64) -> Result<Box<dyn Stage>, Fault>;
 
 /// Creates a subject with the content of a cell.
 fn filled<S: Subject>(cell: &Cell, seed: u64) -> S {
     let fleet = Fleet(cell.holds);
     let mut subject = S::create(seed);
-    let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
+    let order = shuffled(fleet.0.services, &mut rng(seed, "order"));
     subject.fill(&mut order.into_iter().map(|pod| fleet.record(pod)));
     subject
 }
@@ -46,23 +46,23 @@ fn filled<S: Subject>(cell: &Cell, seed: u64) -> S {
 ///
 /// Returns an error if the system can start no more threads, or the cell describes something that
 /// cannot run.
-pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
+pub fn shared<S: SharedSubject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
     let subject = || filled::<S>(cell, seed);
     Ok(match cell.orchestration {
         Orchestration::Burst { operations } => {
             Box::new(burst::Burst::new(subject(), cell, operations, seed)?)
         }
-        Orchestration::Told { watches, by } => {
+        Orchestration::Notification { watches, by } => {
             Box::new(notification::Notification::new(subject(), cell, (watches, by), seed)?)
         }
         Orchestration::Differences(many) => {
             Box::new(differences::Differences::new(subject(), cell, many, seed))
         }
         Orchestration::OpenLoop { .. } | Orchestration::Visibility => {
-            Box::new(crew::Crew::new(subject(), cell, seed)?)
+            Box::new(worker_pool::WorkerPool::new(subject(), cell, seed)?)
         }
         Orchestration::Sustained if cell.threads > 1 || cell.background.is_some() => {
-            Box::new(crew::Crew::new(subject(), cell, seed)?)
+            Box::new(worker_pool::WorkerPool::new(subject(), cell, seed)?)
         }
         _ => return alone::<S>(cell, seed),
     })
@@ -74,25 +74,25 @@ pub fn shared<S: Shared>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault
 ///
 /// Returns an error if the cell needs more than one thread.
 pub fn alone<S: Subject>(cell: &Cell, seed: u64) -> Result<Box<dyn Stage>, Fault> {
-    use alone::{Alone, What};
+    use single_thread::{Measured, SingleThread};
     // Before the subject starts its own threads, which inherit this processor.
-    seat::quietest().into_iter().for_each(seat::take);
-    let alone = |what| Box::new(Alone::new(filled::<S>(cell, seed), cell, what, seed));
+    affinity::first_processor().into_iter().for_each(affinity::pin);
+    let alone = |what| Box::new(SingleThread::new(filled::<S>(cell, seed), cell, what, seed));
     Ok(match cell.orchestration {
         Orchestration::Sustained if cell.threads == 1 && cell.background.is_none() => {
-            alone(What::Time)
+            alone(Measured::Time)
         }
         Orchestration::FillAndDrop => growth::fill_and_drop::<S>(cell, seed),
         Orchestration::Memory => growth::memory::<S>(cell, seed),
-        Orchestration::Allocations => alone(What::Allocations),
-        Orchestration::Instructions => alone(What::Instructions),
+        Orchestration::Allocations => alone(Measured::Allocations),
+        Orchestration::Instructions => alone(Measured::Instructions),
         _ => return Err(Fault::new("cannot be shared between threads")),
     })
 }
 
 /// Returns why a cell cannot be measured here; `None` if it can.
 pub fn lacks(cell: &Cell) -> Option<String> {
-    let one_processor = || seat::usable().len() == 1;
+    let one_processor = || affinity::usable().len() == 1;
     match (cell.orchestration, &cell.background) {
         (Orchestration::Instructions, _) if !callgrind::is_there() => {
             Some("valgrind is not installed: instructions were not counted".into())

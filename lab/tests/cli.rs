@@ -1,4 +1,4 @@
-//! The program as people call it, in bad circumstances as well.
+//! Tests of the program on the command line, also in bad circumstances.
 #![cfg(target_os = "linux")]
 
 use std::ffi::OsStr;
@@ -29,7 +29,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The processes that measure for `parent`.
+/// Returns the child processes of `parent`.
 fn children(parent: u32) -> Vec<PathBuf> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let is_child = |path: &PathBuf| {
@@ -40,7 +40,7 @@ fn children(parent: u32) -> Vec<PathBuf> {
     processes.map(|own| own.path()).filter(is_child).collect()
 }
 
-/// Whether a process is gone, or waits as a zombie for somebody to ask after it.
+/// Returns whether a process is gone, or a zombie that waits for its parent.
 fn is_gone(process: &Path) -> bool {
     let stat = fs::read_to_string(process.join("stat"));
     stat.map_or(true, |stat| stat.contains(") Z "))
@@ -120,7 +120,7 @@ fn what_cannot_be_written_or_said_is_an_error_and_no_panic() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("cannot write to /dev/null/x"), "{}", said(&output));
 
-    // A folder that is in the way before the run.
+    // A folder is in the way before the run.
     let out = folder("in-the-way");
     fs::create_dir_all(out.join("report.html/x")).unwrap();
     let output = lab().args(SMOKE).arg("--out").arg(&out).output().unwrap();
@@ -128,7 +128,8 @@ fn what_cannot_be_written_or_said_is_an_error_and_no_panic() {
     assert!(said(&output).contains("report.html is a folder there"), "{}", said(&output));
     fs::remove_dir_all(&out).unwrap();
 
-    // One that comes meanwhile: the page cannot be written, the rest is, and is said.
+    // A folder appears during the run: the page cannot be written, and the rest is written and
+    // listed.
     let mut run = lab();
     run.args(SMOKE).arg("--out").arg(&out).stdout(Stdio::piped()).stderr(Stdio::piped());
     let run = run.spawn().unwrap();
@@ -139,7 +140,7 @@ fn what_cannot_be_written_or_said_is_an_error_and_no_panic() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("report.json") && !text.contains("wrote no"), "{text}");
     assert!(said(&output).contains("report.html was not written"), "{}", said(&output));
-    // What was written beside its place is gone.
+    // The temporary files are gone.
     assert_eq!(fs::read_dir(&out).unwrap().count(), 5);
     fs::remove_dir_all(out).unwrap();
 }

@@ -1,5 +1,4 @@
-//! Contenders do what is measured of them, keep what they promise, and are found out where
-//! they do not.
+//! Contenders do their operations and keep their promises, and wrong contenders are found.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -11,16 +10,20 @@ use service_registry::{
     VersionedStore, WorkerStore,
 };
 use service_registry_lab::contender::bare::{
-    Concread, Dash, Hasher, Key, Locked, Map, Papaya, Persistent, SccIndex, SccMap, Skip,
+    Concread, Dash, Hasher, Key, LockedMap, Map, Papaya, PersistentMap, SccIndex, SccMap,
+    SkipListMap,
 };
 use service_registry_lab::contender::dash_registry::DashRegistry;
-use service_registry_lab::contender::{Contender, Store, evmap::Evmap, floor::Floor, go::Go, info};
+use service_registry_lab::contender::{
+    Contender, StoreSubject, evmap::Evmap, floor::Floor, go::GoRegistry, info,
+};
 use service_registry_lab::fleet::{Fleet, first_check, later};
-use service_registry_lab::model::{Kind, Unit};
-use service_registry_lab::scenario::{Cell, Holds, Op, Orchestration};
-use service_registry_lab::subject::{Hand, Newcomer, Pod, Shared, Subject};
+use service_registry_lab::model::{ContenderKind, Unit};
+use service_registry_lab::scenario::{Cell, FleetSize, Op, Orchestration};
+use service_registry_lab::subject::{Handle, NewPod, Pod, SharedSubject, Subject};
 
-const FLEET: Fleet = Fleet(Holds { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
+const FLEET: Fleet =
+    Fleet(FleetSize { services: 100, pods_per_name: 10, subscribers_per_group: 20 });
 
 fn filled<S: Subject>() -> S {
     let mut subject = S::create(7);
@@ -28,68 +31,68 @@ fn filled<S: Subject>() -> S {
     subject
 }
 
-/// What a map has to do.
+/// Checks the operations of a map.
 fn is_a_map<S: Subject>() {
     let mut subject = filled::<S>();
-    let mut hand = subject.alone();
-    assert_eq!(hand.pods(), 100);
+    let mut handle = subject.alone();
+    assert_eq!(handle.pods(), 100);
     for pod in 0..100 {
         let key = FLEET.key(pod);
-        assert_eq!(hand.with(&key), Some(ServiceStatus::Healthy));
-        assert!(hand.get(&key) && hand.checked_at(&key) == Some(first_check(pod)));
+        assert_eq!(handle.with(&key), Some(ServiceStatus::Healthy));
+        assert!(handle.get(&key) && handle.checked_at(&key) == Some(first_check(pod)));
         let absent = FLEET.absent_key(pod);
-        assert_eq!(hand.with(&absent), None);
-        assert!(!hand.get(&absent));
-        assert!(!hand.update(&absent, ServiceStatus::Healthy, later(1)));
-        assert!(!hand.remove(&absent));
+        assert_eq!(handle.with(&absent), None);
+        assert!(!handle.get(&absent));
+        assert!(!handle.update(&absent, ServiceStatus::Healthy, later(1)));
+        assert!(!handle.remove(&absent));
     }
     let (one, other) = (FLEET.key(3), FLEET.key(4));
-    assert!(hand.update(&one, ServiceStatus::Unhealthy, later(9)));
-    assert_eq!(hand.with(&one), Some(ServiceStatus::Unhealthy));
-    assert_eq!(hand.checked_at(&one), Some(later(9)));
-    assert_eq!(hand.checked_at(&other), Some(first_check(4)));
-    let new = Newcomer::new(FLEET.record(500));
-    assert!(hand.insert(&new) && hand.pods() == 101 && hand.get(&new.key));
-    assert!(hand.remove(&new.key) && hand.pods() == 100 && !hand.get(&new.key));
+    assert!(handle.update(&one, ServiceStatus::Unhealthy, later(9)));
+    assert_eq!(handle.with(&one), Some(ServiceStatus::Unhealthy));
+    assert_eq!(handle.checked_at(&one), Some(later(9)));
+    assert_eq!(handle.checked_at(&other), Some(first_check(4)));
+    let new = NewPod::new(FLEET.record(500));
+    assert!(handle.insert(&new) && handle.pods() == 101 && handle.get(&new.key));
+    assert!(handle.remove(&new.key) && handle.pods() == 100 && !handle.get(&new.key));
 }
 
-/// What a registry has to do besides.
+/// Checks the further operations of a registry.
 fn is_a_registry<S: Subject>() {
     is_a_map::<S>();
     let mut subject = filled::<S>();
-    let mut hand = subject.alone();
+    let mut handle = subject.alone();
     let (name, group) = (FLEET.name(0), FLEET.name(10));
-    assert_eq!((hand.scan(), hand.by_name(&name)), (100, 10));
-    assert_eq!((hand.by_name("nobody"), hand.subscribers("nobody")), (0, 0));
-    assert_eq!(hand.subscribers(&group), 20);
-    assert!(hand.subscribe("someone:else", &group) && hand.subscribers(&group) == 21);
-    assert!(hand.unsubscribe("someone:else", &group) && hand.subscribers(&group) == 20);
+    assert_eq!((handle.scan(), handle.by_name(&name)), (100, 10));
+    assert_eq!((handle.by_name("nobody"), handle.subscribers("nobody")), (0, 0));
+    assert_eq!(handle.subscribers(&group), 20);
+    assert!(handle.subscribe("someone:else", &group) && handle.subscribers(&group) == 21);
+    assert!(handle.unsubscribe("someone:else", &group) && handle.subscribers(&group) == 20);
     let checked = FLEET.record(1).with_health(ServiceStatus::Healthy, later(3));
-    assert!(hand.replace(checked.unwrap()));
-    assert_eq!((hand.checked_at(&FLEET.key(1)), hand.pods()), (Some(later(3)), 100));
-    let new = Newcomer::new(FLEET.record(5).with_registered_at(later(1)).unwrap());
-    assert!(hand.remove(&new.key) && hand.by_name(&name) == 9 && hand.scan() == 99);
-    assert!(hand.insert(&new) && hand.by_name(&name) == 10);
+    assert!(handle.replace(checked.unwrap()));
+    assert_eq!((handle.checked_at(&FLEET.key(1)), handle.pods()), (Some(later(3)), 100));
+    let new = NewPod::new(FLEET.record(5).with_registered_at(later(1)).unwrap());
+    assert!(handle.remove(&new.key) && handle.by_name(&name) == 9 && handle.scan() == 99);
+    assert!(handle.insert(&new) && handle.by_name(&name) == 10);
     let mut batch = Batch::new();
     batch.update_health_status(&FLEET.key(2), ServiceStatus::Healthy, later(4));
     batch.delete_service(&FLEET.key(6)).save_service(FLEET.record(100));
     batch.add_subscription("someone:else", &group);
     batch.remove_subscription(&FLEET.key(0), &FLEET.groups(0)[0]);
-    assert!(hand.commit(batch));
-    assert_eq!(hand.checked_at(&FLEET.key(2)), Some(later(4)));
-    assert_eq!((hand.by_name(&name), hand.pods()), (9, 100));
-    assert!(hand.get(&FLEET.key(100)));
+    assert!(handle.commit(batch));
+    assert_eq!(handle.checked_at(&FLEET.key(2)), Some(later(4)));
+    assert_eq!((handle.by_name(&name), handle.pods()), (9, 100));
+    assert!(handle.get(&FLEET.key(100)));
 }
 
-/// Whatever is promised to readers while others write: a pod is never missing while it is
-/// changed, by key nor by name nor in a scan; no update is lost; and of an atomic batch nobody
-/// sees a part.
-fn keeps_its_promises<S: Shared>(registry: bool, atomic: bool) {
+/// Checks the promises to readers while others write: a pod is never missing while it is changed,
+/// whether by key, by name or in a scan; no update is lost; and no reader sees a part of an atomic
+/// batch.
+fn keeps_its_promises<S: SharedSubject>(registry: bool, atomic: bool) {
     let subject = filled::<S>();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let write = |thread: usize| {
-            let mut hand = subject.hand();
+            let mut handle = subject.handle();
             for round in 1..=200 {
                 let pods = (thread..100).step_by(2);
                 if atomic && round % 2 == 0 {
@@ -97,34 +100,35 @@ fn keeps_its_promises<S: Shared>(registry: bool, atomic: bool) {
                     for key in pods.map(|pod| FLEET.key(pod)) {
                         batch.update_health_status(&key, ServiceStatus::Healthy, later(round));
                     }
-                    assert!(hand.commit(batch));
+                    assert!(handle.commit(batch));
                 } else {
-                    // The last one first: so the first is newer only in a part of a batch.
+                    // Updates the last pod first. So the first pod is newer than the last only if a
+                    // reader sees part of a batch.
                     for key in pods.rev().map(|pod| FLEET.key(pod)) {
-                        assert!(hand.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
+                        assert!(handle.update(&key, ServiceStatus::Healthy, later(round)), "{key}");
                     }
                 }
-                // One that comes and goes disturbs nobody.
-                let new = Newcomer::new(FLEET.record(1_000 + thread));
-                assert!(hand.insert(&new) && hand.remove(&new.key));
+                // A pod that comes and goes disturbs no reader.
+                let new = NewPod::new(FLEET.record(1_000 + thread));
+                assert!(handle.insert(&new) && handle.remove(&new.key));
             }
         };
         let writers = [0, 1].map(|thread| scope.spawn(move || write(thread)));
         scope.spawn(|| {
-            let mut hand = subject.hand();
+            let mut handle = subject.handle();
             let name = FLEET.name(50);
             while !done.load(Relaxed) {
                 for pod in 0..100 {
                     let store = std::any::type_name::<S>();
-                    assert!(hand.with(&FLEET.key(pod)).is_some(), "pod {pod} of {store} is gone");
+                    assert!(handle.with(&FLEET.key(pod)).is_some(), "pod {pod} of {store} is gone");
                 }
                 if atomic {
-                    let [first, last] = [0, 98].map(|pod| hand.checked_at(&FLEET.key(pod)));
+                    let [first, last] = [0, 98].map(|pod| handle.checked_at(&FLEET.key(pod)));
                     assert!(first <= last, "half of a batch was seen");
                 }
                 if registry {
-                    assert_eq!(hand.by_name(&name), 10);
-                    assert!((100..=102).contains(&hand.scan()));
+                    assert_eq!(handle.by_name(&name), 10);
+                    assert!((100..=102).contains(&handle.scan()));
                 }
             }
         });
@@ -132,49 +136,49 @@ fn keeps_its_promises<S: Shared>(registry: bool, atomic: bool) {
         done.store(true, Relaxed);
         assert!(writers.into_iter().all(|writer| writer.is_ok()));
     });
-    let mut hand = subject.hand();
-    assert_eq!(hand.pods(), 100);
+    let mut handle = subject.handle();
+    assert_eq!(handle.pods(), 100);
     for pod in 0..100 {
-        assert_eq!(hand.checked_at(&FLEET.key(pod)), Some(later(200)), "pod {pod}");
+        assert_eq!(handle.checked_at(&FLEET.key(pod)), Some(later(200)), "pod {pod}");
     }
 }
 
 #[test]
 fn maps_are_maps() {
-    fn check<S: Shared>() {
+    fn check<S: SharedSubject>() {
         is_a_map::<S>();
         keeps_its_promises::<S>(false, false);
     }
     is_a_map::<Floor>();
-    // Whoever replaces a value makes it vanish for a moment.
-    is_a_map::<Skip>();
-    check::<Locked>();
+    // Replacing a value makes it vanish for a moment.
+    is_a_map::<SkipListMap>();
+    check::<LockedMap>();
     check::<Dash>();
     check::<Papaya>();
     check::<SccIndex>();
     check::<SccMap>();
     check::<Evmap>();
-    check::<Persistent>();
+    check::<PersistentMap>();
     check::<Concread>();
 }
 
 #[test]
 fn registries_are_registries() {
-    fn check<S: Shared>(atomic: bool) {
+    fn check<S: SharedSubject>(atomic: bool) {
         is_a_registry::<S>();
         keeps_its_promises::<S>(true, atomic);
     }
-    is_a_registry::<Store<MemoryStore>>();
-    check::<Store<ThreadSafeMemoryStore>>(true);
-    check::<Store<EvmapStore>>(true);
-    check::<Store<SnapshotStore>>(true);
-    check::<Store<VersionedStore>>(true);
-    check::<Store<WorkerStore>>(true);
-    check::<Go>(true);
+    is_a_registry::<StoreSubject<MemoryStore>>();
+    check::<StoreSubject<ThreadSafeMemoryStore>>(true);
+    check::<StoreSubject<EvmapStore>>(true);
+    check::<StoreSubject<SnapshotStore>>(true);
+    check::<StoreSubject<VersionedStore>>(true);
+    check::<StoreSubject<WorkerStore>>(true);
+    check::<GoRegistry>(true);
     check::<DashRegistry>(false);
 }
 
-/// A map that does not do what it says; what it counts, and since when.
+/// A map with a fault; a counter, and the time of its creation.
 struct Wrong<const WHAT: u8>(Dash, AtomicU32, Instant);
 
 const LOSES: u8 = 0;
@@ -202,7 +206,7 @@ impl<const WHAT: u8> Map for Wrong<WHAT> {
         }
     }
     fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        // Every tenth update is lost, which it does not say.
+        // Silently loses every tenth update.
         (WHAT == LOSES && self.1.fetch_add(1, Relaxed) % 10 == 9)
             || Map::update(&self.0, key, status, at)
     }
@@ -217,9 +221,9 @@ impl<const WHAT: u8> Map for Wrong<WHAT> {
     }
 }
 
-/// Runs an operation on a subject for a slice; what became of it.
-fn outcome<S: Shared>(op: Op, threads: usize) -> Result<(), String> {
-    let contender = Contender::shared::<S>(info("wrong", "wrong", "", Kind::Outside));
+/// Runs an operation on a subject for ten slices. Returns the result.
+fn outcome<S: SharedSubject>(op: Op, threads: usize) -> Result<(), String> {
+    let contender = Contender::shared::<S>(info("wrong", "wrong", "", ContenderKind::Outside));
     let cell = Cell { holds: FLEET.0, mix: vec![(op, 1)], threads, ..Cell::default() };
     let run = || {
         let mut stage = contender.open(&cell, 1)?;
@@ -235,7 +239,7 @@ fn outcome<S: Shared>(op: Op, threads: usize) -> Result<(), String> {
 fn wrong_answers_are_found() {
     for threads in [1, 2] {
         for op in [Op::With, Op::Get, Op::Miss, Op::Update] {
-            assert_eq!(outcome::<Store<ThreadSafeMemoryStore>>(op, threads), Ok(()));
+            assert_eq!(outcome::<StoreSubject<ThreadSafeMemoryStore>>(op, threads), Ok(()));
         }
         for (found, words) in [
             (outcome::<Wrong<LOSES>>(Op::Update, threads), "is not what was put there last"),
@@ -252,7 +256,8 @@ fn wrong_answers_are_found() {
 #[test]
 fn a_stall_shows_in_the_latency_and_not_in_the_median() {
     let figures = |orchestration, metric| {
-        let contender = Contender::shared::<Wrong<STALLS>>(info("stalls", "", "", Kind::Outside));
+        let contender =
+            Contender::shared::<Wrong<STALLS>>(info("stalls", "", "", ContenderKind::Outside));
         let metrics = vec![(metric, Unit::Ns)];
         let mix = vec![(Op::With, 1)];
         let cell = Cell { holds: FLEET.0, mix, orchestration, metrics, ..Cell::default() };
@@ -268,7 +273,8 @@ fn a_stall_shows_in_the_latency_and_not_in_the_median() {
 
 #[test]
 fn what_cannot_be_shared_is_refused() {
-    let alone = Contender::alone::<Store<MemoryStore>>(info("m", "m", "", Kind::Ours));
+    let alone =
+        Contender::alone::<StoreSubject<MemoryStore>>(info("m", "m", "", ContenderKind::Ours));
     let cell = |threads| Cell { threads, ..Cell::default() };
     assert!(alone.open(&cell(1), 1).is_ok());
     let refused = alone.open(&cell(2), 1).err().expect("two threads");

@@ -1,5 +1,5 @@
-//! The method on this machine, with contenders whose truth is known. They are this program,
-//! called by itself, so that it has no harness.
+//! Tests the method on this machine, with contenders whose true ratios are known. The contenders
+//! are this program, called by itself, so it has no test harness.
 //!
 //!     cargo test -p service-registry-lab --test live              what timing cannot fail
 //!     cargo test -p service-registry-lab --release --test live -- --ignored    the intervals
@@ -15,11 +15,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
-use service_registry_lab::child::{self, Task};
+use service_registry_lab::child::{self, MeasureTask};
 use service_registry_lab::contender::info;
 use service_registry_lab::context::context;
 use service_registry_lab::fault::Fault;
-use service_registry_lab::model::{Interval, Kind, Level, Report, Row};
+use service_registry_lab::model::{ContenderKind, Interval, Level, Report, Row};
 use service_registry_lab::output::progress::Progress;
 use service_registry_lab::plan::Plan;
 use service_registry_lab::run::Run;
@@ -27,7 +27,7 @@ use service_registry_lab::scenario::{Cell, Effort, Scenario};
 use service_registry_lab::stage::{Slice, Stage};
 
 /// How a contender behaves.
-struct Contender {
+struct TestContender {
     name: String,
     /// Multiplications of an operation.
     work: u32,
@@ -40,11 +40,11 @@ struct Contender {
 const WORK: u32 = 2_000;
 
 #[allow(clippy::unnecessary_wraps)] // what a child wants
-fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
+fn open(task: &MeasureTask) -> Result<Box<dyn Stage>, Fault> {
     let opened = memory(std::os::unix::process::parent_id()).join(&task.contender);
     let again = opened.exists();
     let _ = fs::write(opened, "");
-    Ok(Box::new(Contender {
+    Ok(Box::new(TestContender {
         work: if task.contender == "slower" { WORK * 21 / 20 } else { WORK },
         name: task.contender.clone(),
         slices: 0,
@@ -52,7 +52,7 @@ fn open(task: &Task) -> Result<Box<dyn Stage>, Fault> {
     }))
 }
 
-impl Stage for Contender {
+impl Stage for TestContender {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
         self.slices += 1;
         if self.again && self.slices > 1 {
@@ -81,7 +81,7 @@ impl Stage for Contender {
     }
 }
 
-/// Where contenders of a run leave a file each, to know that they live again.
+/// The folder in which each contender of a run leaves a file, to know its second life.
 fn memory(run: u32) -> PathBuf {
     std::env::temp_dir().join(format!("lab-live-{run}"))
 }
@@ -117,7 +117,7 @@ fn run(scenarios: Vec<Scenario>, lives: usize) -> Report {
     };
     let cells = scenarios.iter().enumerate();
     let cells = cells.flat_map(|(at, own)| (0..own.cells.len()).map(move |cell| (at, cell)));
-    let infos = scenarios[0].contenders.iter().map(|id| info(id, id, "", Kind::Outside));
+    let infos = scenarios[0].contenders.iter().map(|id| info(id, id, "", ContenderKind::Outside));
     let context = context(String::new(), "default", 1, Vec::new(), infos.collect());
     let run = Run {
         cells: cells.collect(),
@@ -137,7 +137,7 @@ fn rows<'a>(report: &'a Report, scenario: &str, contender: &str) -> Vec<&'a Row>
     report.rows.iter().filter(own).collect()
 }
 
-/// How many intervals miss the truth: those of the slower one, of the same.
+/// Returns how many intervals miss the truth: those of the slower contender, and of the equal one.
 fn misses(asked: usize) -> [usize; 2] {
     let cells = (0..asked).map(cell).collect();
     let report = run(vec![scenario("work", &["base", "slower", "same"], cells)], 6);
@@ -174,7 +174,7 @@ fn who_fails_is_named() {
         let why = report.context.ended_early.clone().unwrap();
         assert!(why.starts_with(&format!("work: cell 0: {name}: ")) && why.contains(says), "{why}");
         let kept = rows(&report, "work", name);
-        // The rounds of its first life, more of them where opening took long.
+        // The rounds of its first life: more if opening took long.
         assert!(kept[0].samples.iter().flatten().count() >= 2, "{name}");
         assert!(kept[0].ratio.is_some());
     }
@@ -197,7 +197,7 @@ fn main() -> ExitCode {
             .with_ignored_flag(true),
         test("who_fails_is_named_and_what_was_measured_is_kept", who_fails_is_named),
     ];
-    // One after the other: each wants the machine for itself.
+    // One after the other: each needs the machine for itself.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, tests).exit_code()
 }

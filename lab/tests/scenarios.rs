@@ -1,4 +1,4 @@
-//! Every scenario in miniature.
+//! Runs every scenario in miniature.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use service_registry_lab::contender::find;
 use service_registry_lab::scenario::{Cell, Effort, Orchestration};
 use service_registry_lab::scenarios;
 
-/// The same with few services, and few threads.
+/// Returns the same cell with few services and few threads.
 fn small(cell: &Cell) -> Cell {
     let mut cell = cell.clone();
     cell.from = Effort::Smoke;
@@ -19,14 +19,14 @@ fn small(cell: &Cell) -> Cell {
     cell
 }
 
-/// Each cell of each scenario runs with each of its contenders, yields a figure for each
-/// metric, and leaves what it should. How large the figures are is nobody's business here.
+/// Each cell of each scenario runs with each of its contenders, yields a figure for each metric,
+/// and leaves the right content. The size of the figures is not checked.
 #[test]
 fn every_cell_runs_with_every_contender() {
     for scenario in scenarios::all() {
         let mut seen = Vec::new();
         for cell in scenario.cells.iter().map(small) {
-            // This program is the test: valgrind would run it anew.
+            // This program is the test, and valgrind would run all of it again.
             if cell.orchestration == Orchestration::Instructions || seen.contains(&cell) {
                 continue;
             }
@@ -53,7 +53,7 @@ fn every_cell_runs_with_every_contender() {
     }
 }
 
-/// Names, contenders and cells are told apart, and a quick run stays small.
+/// Names and cells are unique, contenders exist, and a quick run stays small.
 #[test]
 fn scenarios_are_well_formed() {
     let all = scenarios::all();

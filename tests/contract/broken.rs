@@ -21,7 +21,7 @@ use service_registry::{
 };
 
 use crate::support::failing::{must_fail, must_hang};
-use crate::support::listed::Listed;
+use crate::support::list_view::ListView;
 use crate::support::teller::state_of;
 use crate::{
     batches, closing, closures, conditions, law, order, registry, restoring, revisions, services,
@@ -502,10 +502,10 @@ impl RegistryStore for Broken {
     }
 
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-        let mut copied = self.inner().with_view(Listed::of)?;
+        let mut copied = self.inner().with_view(ListView::of)?;
         if self.has(Fault::TornView) {
             pause();
-            copied.groups = self.inner().with_view(Listed::of)?.groups;
+            copied.groups = self.inner().with_view(ListView::of)?.groups;
         }
         visit(&copied);
         Ok(())

@@ -6,7 +6,7 @@ use service_registry::dump::{Error, Flaw};
 use service_registry::{MemoryStore, Registry, RegistryStore};
 
 use crate::support::model::GROUPS;
-use crate::support::{State, observe, set_the_table};
+use crate::support::{ObservedState, fill_store, observe};
 
 /// The text of a dump.
 pub(crate) fn dumped(store: &impl RegistryStore) -> Vec<u8> {
@@ -16,9 +16,9 @@ pub(crate) fn dumped(store: &impl RegistryStore) -> Vec<u8> {
 }
 
 /// A store with something in it, and what that is.
-pub(crate) fn something() -> (Registry<MemoryStore>, State) {
+pub(crate) fn something() -> (Registry<MemoryStore>, ObservedState) {
     let store = MemoryStore::new();
-    set_the_table(&store);
+    fill_store(&store);
     let state = observe(&store, GROUPS);
     (Registry::new(store), state)
 }

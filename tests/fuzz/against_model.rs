@@ -6,7 +6,7 @@ use service_registry::{Change, MemoryStore, RegistryStore, StoreError};
 use crate::programs::{Program, WORKER, is_looked_at};
 use crate::support::model::{GROUPS, Model, Operation, PODS, SERVICES, ask, expect};
 use crate::support::stores::Required;
-use crate::support::{State, observe};
+use crate::support::{ObservedState, observe};
 use crate::watching::{Reached, Watchers};
 
 /// Runs a program on a store and on the model, and compares every answer and,
@@ -16,7 +16,7 @@ pub(crate) fn run<S: RegistryStore>(
     name: &str,
     store: &S,
     program: &Program,
-    mut watch: impl FnMut(&S, &State),
+    mut watch: impl FnMut(&S, &ObservedState),
 ) -> Reached {
     let mut model = Model::default();
     let mut watchers = Watchers::new(program.log);
@@ -49,7 +49,7 @@ pub(crate) fn run<S: RegistryStore>(
     watchers.end(&model)
 }
 
-fn holds_nothing_else(store: &impl RegistryStore, state: &State) {
+fn holds_nothing_else(store: &impl RegistryStore, state: &ObservedState) {
     for service in SERVICES {
         for pod in PODS {
             let key = format!("{service}:{pod}");

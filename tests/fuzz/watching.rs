@@ -7,8 +7,8 @@ use arbitrary::{Result, Unstructured};
 use service_registry::changes::{LogOptions, Selection};
 use service_registry::{Change, RegistryStore, Revision, StoreError};
 
-use crate::support::copied::Copied;
-use crate::support::follower::{Follower, Gone, WAYS};
+use crate::support::followed_state::FollowedState;
+use crate::support::follower::{Follower, PausedFollower, WAYS};
 use crate::support::model::{GROUPS, Model, Operation, PODS, SERVICES};
 
 /// What one of them does.
@@ -71,9 +71,9 @@ pub(crate) fn log(u: &mut Unstructured<'_>) -> Result<LogOptions> {
 /// Those who watch a store, and what it has shown.
 pub(crate) struct Watchers {
     /// By revision.
-    states: Vec<Copied>,
+    states: Vec<FollowedState>,
     followers: Vec<Follower>,
-    left: Vec<Gone>,
+    left: Vec<PausedFollower>,
     /// Whether nobody can fall behind, but by a restoration.
     all_is_held: bool,
     /// Which revision the last restoration led to. Who is behind that needs a state, and a closed
@@ -107,7 +107,7 @@ impl AddAssign for Reached {
 impl Watchers {
     pub(crate) fn new(log: LogOptions) -> Watchers {
         Watchers {
-            states: vec![Copied::default()],
+            states: vec![FollowedState::default()],
             followers: Vec::new(),
             left: Vec::new(),
             all_is_held: log.bytes == LogOptions::default().bytes && log.retain == LONG,
@@ -128,7 +128,8 @@ impl Watchers {
         if self.states.len() <= present && restores(operation) {
             self.restored = store.revision();
         }
-        self.states.resize(present + 1, Copied::of_model(model));
+        self.states
+            .resize(present + 1, FollowedState::of_model(model));
         for step in steps {
             self.step(store, model, *step);
         }
@@ -147,7 +148,7 @@ impl Watchers {
                 let goes = self.followers.swap_remove(which);
                 self.count(&goes);
                 if goes.began {
-                    self.left.push(goes.go());
+                    self.left.push(goes.pause());
                 }
             }
             Step::GoOn(which) if !self.left.is_empty() => {
@@ -155,7 +156,7 @@ impl Watchers {
                 let gone = self.left.swap_remove(which);
                 let watch = store.watch_from(gone.selection.clone(), gone.cursor);
                 let watch = is_refused_if_closed(model, watch);
-                let follower = watch.map(|watch| Follower::behind(gone, watch));
+                let follower = watch.map(|watch| Follower::resume(gone, watch));
                 self.reached.went_on += usize::from(follower.is_some());
                 self.followers.extend(follower);
             }

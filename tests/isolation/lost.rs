@@ -43,7 +43,7 @@ pub(crate) fn no_swap_is_lost<S: Views>(store: &S) {
         let swap = |round: usize| {
             let put = STATUSES[(round * (thread + 1) + round / 3) % 3];
             // At one time, so that none is late.
-            (put, support::swap(store, "a:1", put, at(0)))
+            (put, support::report_health(store, "a:1", put, at(0)))
         };
         (0..ROUNDS).map(swap).collect::<Vec<_>>()
     });

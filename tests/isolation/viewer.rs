@@ -6,9 +6,9 @@ use std::thread;
 
 use service_registry::{Registry, RegistryStore, RegistryView, ServiceInfo};
 
-use crate::support::race::{Step, race};
+use crate::support::race::{Round, race};
 use crate::support::views::Views;
-use crate::support::{State, number, observe_view, registration};
+use crate::support::{ObservedState, number, observe_view, registration};
 
 /// Commits of each writer, at the least.
 pub(crate) const ROUNDS: usize = 200;
@@ -56,7 +56,7 @@ pub(crate) fn value_of(view: &impl RegistryView, key: &str) -> Option<u64> {
 }
 
 /// Everything that a view shows, asked in every way.
-pub(crate) fn all_of(view: &impl RegistryView) -> State {
+pub(crate) fn all_of(view: &impl RegistryView) -> ObservedState {
     let state = observe_view(view, GROUPS);
     for name in NAMES {
         let expected = state.services.values();
@@ -71,7 +71,7 @@ pub(crate) const NAMES: &[&str] = &["a", "b", "token", "oncall", "ghost"];
 pub(crate) const GROUPS: &[&str] = &["g", "h", "all", "poison"];
 
 /// Pods of two services come and go while `read` looks.
-pub(crate) fn race_with_comings_and_goings(store: &(impl RegistryStore + Sync), read: Step<'_>) {
+pub(crate) fn race_with_comings_and_goings(store: &(impl RegistryStore + Sync), read: Round<'_>) {
     let one = |round| come_and_go(store, "a", round);
     let other = |round| come_and_go(store, "b", round);
     race(ROUNDS, &[&one, &other], &[read]);

@@ -11,7 +11,7 @@ use service_registry::{Batch, RegistryView};
 use super::viewer::{ROUNDS, Viewer, all_of, come_and_go, race_with_comings_and_goings, value_of};
 use crate::support::race::race;
 use crate::support::views::Views;
-use crate::support::{State, version};
+use crate::support::{ObservedState, version};
 
 /// Views have an order, which is that of the commits: a later one is of the same
 /// revision, and shows the same, or of a later one, and shows more.
@@ -57,7 +57,7 @@ pub(crate) fn views_are_ordered<S: Views>(store: &S) {
 /// committed and whichever of them goes.
 pub(crate) fn views_do_not_disturb_each_other<S: Views>(store: &S) {
     let viewer = Viewer::of(store);
-    let kept: Mutex<VecDeque<(S::Snapshot, State)>> = Mutex::default();
+    let kept: Mutex<VecDeque<(S::Snapshot, ObservedState)>> = Mutex::default();
     let read = |round: usize| {
         let mut kept = kept.lock().unwrap();
         let view = viewer.view(round);
@@ -81,7 +81,7 @@ pub(crate) fn views_do_not_disturb_each_other<S: Views>(store: &S) {
 pub(crate) fn views_outlive_the_writers<S: Views>(make: impl Fn() -> S) {
     for close in [true, false] {
         let store = make();
-        let kept: Mutex<Vec<(S::Snapshot, State)>> = Mutex::default();
+        let kept: Mutex<Vec<(S::Snapshot, ObservedState)>> = Mutex::default();
         {
             let viewer = Viewer::of(&store);
             let read = |round: usize| {

@@ -13,8 +13,8 @@ use service_registry::{RegistryStore, ServiceInfo};
 
 use crate::heap::counts;
 use crate::heap::ledger::{self, number};
-use crate::support::late::LATE;
 use crate::support::race::together;
+use crate::support::thread_exit::EXIT_HOOKS;
 use crate::{Churn, check_exact, marked};
 
 pub(crate) fn churn_of_many_threads_drops_every_record_once<S>(make: impl Fn() -> S)
@@ -191,7 +191,7 @@ where
                         said.fetch_add(1, SeqCst);
                     }
                 };
-                LATE.with(|all| all.will(late));
+                EXIT_HOOKS.with(|hooks| hooks.push(late));
                 // An answer that goes with its thread.
                 KEPT.with_borrow_mut(|kept| kept.push(store.get_service("a:1").unwrap()));
             });

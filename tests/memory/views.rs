@@ -8,7 +8,7 @@ use service_registry::{Batch, RegistryStore, RegistryView, ServiceStatus};
 use crate::heap::ledger::{self, number};
 use crate::support::dice::Dice;
 use crate::support::views::Views;
-use crate::support::{State, at, observe_view};
+use crate::support::{ObservedState, at, observe_view};
 use crate::{Churn, GROUPS, check_exact, check_held, held_by, marked};
 
 /// The payloads that a view shows.
@@ -111,7 +111,8 @@ pub(crate) fn many_views_keep_what_they_show_in_any_order<S: Views>(make: impl F
                     views.push((view, state));
                 }
                 2 if !views.is_empty() => {
-                    let (view, state): &(S::Snapshot, State) = &views[dice.roll(views.len())];
+                    let (view, state): &(S::Snapshot, ObservedState) =
+                        &views[dice.roll(views.len())];
                     views.push((view.clone(), state.clone()));
                 }
                 3 if !views.is_empty() => {

@@ -16,8 +16,8 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::{Condvar, Mutex};
 use shuttle::{Runner, thread};
 
-use crate::support::copied::{Copied, batch};
 use crate::support::dice::Dice;
+use crate::support::followed_state::{FollowedState, batch};
 use crate::support::teller::{Fault, teller};
 use crate::{DEPTH, ENOUGH, SEED, config, try_schedules};
 
@@ -36,9 +36,9 @@ const OPTIONS: LogOptions = LogOptions {
 struct Follower<S> {
     store: Arc<S>,
     selection: Selection,
-    copied: Copied,
+    followed: FollowedState,
     /// What was copied at each revision.
-    told: Vec<(u64, Copied)>,
+    told: Vec<(u64, FollowedState)>,
 }
 
 impl<S: RegistryStore> Follower<S> {
@@ -46,7 +46,7 @@ impl<S: RegistryStore> Follower<S> {
         Follower {
             store: store.clone(),
             selection,
-            copied: Copied::default(),
+            followed: FollowedState::default(),
             told: Vec::new(),
         }
     }
@@ -56,9 +56,9 @@ impl<S: RegistryStore> Follower<S> {
         assert!(self.store.revision() >= revision, "{WRONG}: too soon");
         let last = self.told.last().map(|(last, _)| *last);
         assert!(last <= Some(revision.as_u64()), "{WRONG}: it went back");
-        let follows = self.copied.follow(event);
+        let follows = self.followed.follow(event);
         assert_eq!(follows, Ok(()), "{WRONG}");
-        self.told.push((revision.as_u64(), self.copied.clone()));
+        self.told.push((revision.as_u64(), self.followed.clone()));
     }
 
     /// Takes what there is; whether the store is still open.
@@ -81,17 +81,17 @@ impl<S: RegistryStore> Follower<S> {
     }
 
     /// Checks all that was told against what there was.
-    fn check(&self, states: &BTreeMap<u64, Copied>) {
-        for (revision, copied) in &self.told {
+    fn check(&self, states: &BTreeMap<u64, FollowedState>) {
+        for (revision, followed) in &self.told {
             let (_, state) = states.range(..=revision).next_back().unwrap();
             let expected = state.clone().part(&self.selection);
-            assert_eq!(*copied, expected, "{WRONG}: at {revision}");
+            assert_eq!(*followed, expected, "{WRONG}: at {revision}");
         }
     }
 
     /// Checks that the end was told, too, unless everything was replaced after what was told
     /// last: that is told as a state, which a closed store has not.
-    fn check_end(&self, states: &BTreeMap<u64, Copied>, restored: &BTreeSet<u64>) {
+    fn check_end(&self, states: &BTreeMap<u64, FollowedState>, restored: &BTreeSet<u64>) {
         self.check(states);
         let Some((last, _)) = self.told.last() else {
             return;
@@ -99,7 +99,7 @@ impl<S: RegistryStore> Follower<S> {
         if restored.range(last + 1..).next().is_none() {
             let (_, last) = states.last_key_value().unwrap();
             let expected = last.clone().part(&self.selection);
-            assert_eq!(self.copied, expected, "{WRONG}: at the end");
+            assert_eq!(self.followed, expected, "{WRONG}: at the end");
         }
     }
 }
@@ -194,13 +194,13 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S, receive:
     let visitor = thread::spawn(move || come_and_go(visitor));
 
     // What there was at each revision, as the writers were told.
-    let mut states = BTreeMap::from([(0, Copied::default())]);
+    let mut states = BTreeMap::from([(0, FollowedState::default())]);
     let commits = writers
         .into_iter()
         .flat_map(|writer| writer.join().unwrap());
     let mut commits: Vec<Commit> = commits.collect();
     commits.sort_by_key(|one| one.revision);
-    let mut state = Copied::default();
+    let mut state = FollowedState::default();
     let mut restored = BTreeSet::new();
     for commit in commits {
         // Nothing in place of nothing is told as a state, too.
@@ -212,7 +212,7 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S, receive:
             states.insert(commit.revision, state.clone());
         }
     }
-    let end = store.with_view(|view| Copied::of(view, &Selection::All));
+    let end = store.with_view(|view| FollowedState::of(view, &Selection::All));
     assert_eq!(end, Ok(state));
     store.close().unwrap();
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use service_registry::{Batch, Registry, RegistryStore, ServiceStatus};
 
 use crate::heap::standstill;
-use crate::support::{KEY, PATIENCE, at, pod, registration, set_the_table, version};
+use crate::support::{KEY, PATIENCE, at, fill_store, pod, registration, version};
 use crate::{Soaked, read_one};
 
 const READERS: usize = 2;
@@ -24,7 +24,7 @@ const ROUNDS: u64 = 2;
 
 type Write<S> = (&'static str, fn(&S));
 
-/// Writes of every kind, on a store as `set_the_table` leaves it.
+/// Writes of every kind, on a store as `fill_store` leaves it.
 fn writes<S: RegistryStore>() -> [Write<S>; 9] {
     [
         ("save a new record", |s| {
@@ -131,7 +131,7 @@ pub(crate) fn stop_everywhere<S: Soaked>(
 ) -> Result<u64, (&'static str, u64, u64)> {
     let readers = Readers::new();
     let mut places = 0;
-    set_the_table(store);
+    fill_store(store);
     thread::scope(|scope| {
         let _at_last = AtLast(&readers);
         for number in 0..READERS {
@@ -143,7 +143,7 @@ pub(crate) fn stop_everywhere<S: Soaked>(
         for (name, write) in writes::<S>() {
             for calls in 0.. {
                 store.clear().unwrap();
-                set_the_table(store);
+                fill_store(store);
                 let writer = scope.spawn(move || standstill::stop_after(calls, || write(store)).1);
                 while !standstill::is_reached() && !writer.is_finished() {
                     thread::yield_now();
@@ -194,7 +194,7 @@ pub(crate) fn beside_a_reader<S: Soaked>(make: fn() -> S) {
     if !S::READERS_NEVER_WAIT {
         return;
     }
-    set_the_table(store);
+    fill_store(store);
     let readers = &Readers::new();
     let (committed, commits) = channel();
     let (entered, inside) = channel();

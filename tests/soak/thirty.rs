@@ -15,7 +15,7 @@ use crate::heap::counts;
 use crate::level::{self, ALLOWANCE, ALLOWANCE_OF_THE_PROCESS, Sample};
 use crate::support::dice::Dice;
 use crate::support::model::{Answer, Model, Operation, ask, expect};
-use crate::support::{PATIENCE, State, at, observe, pod, registration, version};
+use crate::support::{ObservedState, PATIENCE, at, observe, pod, registration, version};
 use crate::waits::{Waits, can_be_counted};
 use crate::{READS, Soaked, read_one};
 
@@ -88,7 +88,7 @@ struct Soak<'a, S> {
     met: AtomicUsize,
     over: AtomicBool,
     failed: AtomicBool,
-    expected: Mutex<State>,
+    expected: Mutex<ObservedState>,
     writes: AtomicU64,
     hold: Duration,
 }
@@ -104,8 +104,8 @@ impl Drop for Watch<'_> {
     }
 }
 
-fn empty() -> State {
-    State {
+fn empty() -> ObservedState {
+    ObservedState {
         services: BTreeMap::new(),
         groups: BTreeMap::new(),
         revision: 0,
@@ -160,7 +160,7 @@ impl<S: Soaked> Soak<'_, S> {
         &self,
         mut begin: impl FnMut(&mut W),
         mut step: impl FnMut(&mut W),
-        mut end: impl FnMut(&mut W, &mut State),
+        mut end: impl FnMut(&mut W, &mut ObservedState),
         mut writer: W,
     ) {
         for round in 0..self.rounds {
@@ -194,7 +194,7 @@ impl<S: Soaked> Soak<'_, S> {
         assert_eq!(state.services.len(), expected.services.len());
         assert!(state == *expected, "the state is not the one of the models");
         self.store.clear().unwrap();
-        *expected = State {
+        *expected = ObservedState {
             revision: state.revision + 1,
             ..empty()
         };
@@ -221,7 +221,7 @@ impl<S: Soaked> Soak<'_, S> {
                 assert_eq!(answer, expected, "{operation:?}");
             },
             |(_, model), expected| {
-                let State {
+                let ObservedState {
                     services, groups, ..
                 } = model.state();
                 expected.services.extend(services);
@@ -270,7 +270,7 @@ impl<S: Soaked> Soak<'_, S> {
                 let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][n % 2];
                 let last = record.last_health_check();
                 let moment = last.map_or(at(0), |last| last + Duration::from_secs(1));
-                let before = crate::support::swap(store, key, status, moment);
+                let before = crate::support::report_health(store, key, status, moment);
                 assert_eq!(before, record.status());
                 *record = record.with_health(status, moment).unwrap();
                 if n.is_multiple_of(16) {

@@ -137,14 +137,14 @@ fn a_reader_that_waits_for_a_writer_is_counted() {
 
     use service_registry::{RegistryStore, ThreadSafeMemoryStore};
 
-    use crate::support::{KEY, PATIENCE, set_the_table};
+    use crate::support::{KEY, PATIENCE, fill_store};
 
     let _alone = crate::heap::alone();
     if !can_be_counted() {
         return;
     }
     let store = ThreadSafeMemoryStore::new();
-    set_the_table(&store);
+    fill_store(&store);
     let (noticed, end) = (AtomicBool::new(false), Instant::now() + PATIENCE);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -157,7 +157,7 @@ fn a_reader_that_waits_for_a_writer_is_counted() {
                             .save_service(crate::support::pod("db", &name))
                             .unwrap();
                     }
-                    set_the_table(&store);
+                    fill_store(&store);
                 }
             });
         }

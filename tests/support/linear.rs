@@ -31,8 +31,8 @@ use std::time::Duration;
 use service_registry::changes::{self, Selection, Watch};
 use service_registry::{Change, RegistryStore, StoreError};
 
-use super::State;
-use super::copied::Copied;
+use super::ObservedState;
+use super::followed_state::FollowedState;
 use super::model::{Answer, Failure, GROUPS, Model, Operation, ask, expect};
 use super::{observe, observe_view};
 
@@ -392,7 +392,7 @@ fn is_read(operation: &Operation) -> bool {
 pub(crate) enum Seen {
     Answer(Result<Answer, Failure>),
     /// All that a view shows.
-    State(Box<State>),
+    State(Box<ObservedState>),
     /// What a watch has told.
     Told(Box<Told>),
 }
@@ -405,7 +405,7 @@ pub(crate) struct Told {
     pub(crate) since: u64,
     pub(crate) revision: u64,
     /// What its events make of each other; why they do not fit; nothing before the first.
-    pub(crate) copied: Option<Result<Copied, String>>,
+    pub(crate) followed: Option<Result<FollowedState, String>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -551,9 +551,9 @@ impl Told {
         if self.answer == Poll::Closed && !state.model.closed {
             return false;
         }
-        let copied = match &self.copied {
+        let followed = match &self.followed {
             None => return self.answer == Poll::Closed,
-            Some(Ok(copied)) if self.revision >= self.since => copied,
+            Some(Ok(followed)) if self.revision >= self.since => followed,
             // What its events tell does not fit, or it went back.
             Some(_) => return false,
         };
@@ -579,7 +579,7 @@ impl Told {
         in_time
             && open.is_some_and(|open| {
                 open.model.revision == self.revision
-                    && *copied == Copied::of_model(&open.model).part(selection)
+                    && *followed == FollowedState::of_model(&open.model).part(selection)
             })
     }
 }
@@ -752,16 +752,16 @@ impl<S: RegistryStore + Sync> Subject for Watched<S> {
         let events = std::iter::successors(last.as_deref(), |events| events.before.as_deref());
         let mut events: Vec<&changes::Event> = events.map(|events| &events.last).collect();
         events.reverse();
-        let copied = (!events.is_empty()).then(|| {
-            let mut copied = Copied::default();
-            let follows = events.iter().try_for_each(|event| copied.follow(event));
-            follows.map(|()| copied)
+        let followed = (!events.is_empty()).then(|| {
+            let mut followed = FollowedState::default();
+            let follows = events.iter().try_for_each(|event| followed.follow(event));
+            follows.map(|()| followed)
         });
         Seen::Told(Box::new(Told {
             answer,
             since,
             revision,
-            copied,
+            followed,
         }))
     }
 }
@@ -816,7 +816,7 @@ fn poll(
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rest {
     closed: bool,
-    state: State,
+    state: ObservedState,
 }
 
 impl Rest {

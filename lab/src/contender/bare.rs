@@ -1,6 +1,6 @@
-//! Bare maps from a key to a [`Pod`], which every thread uses by a plain reference.
+//! Bare maps from a key to a [`Pod`], which every thread uses through a plain reference.
 //!
-//! Each is used in the way that is the best for it.
+//! Each map is used in the way that is best for it.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::SystemTime;
@@ -17,57 +17,57 @@ use scc::HashIndex;
 use scc::hash_index::OccupiedEntry;
 use service_registry::ServiceStatus;
 
-use crate::subject::{Follower, Hand, Newcomer, Pod, Subject};
+use crate::subject::{FollowFuture, Handle, NewPod, Pod, Subject};
 
-/// The hasher of them all, with the seed of the run.
+/// The hasher of all maps, with the seed of the run.
 pub type Hasher = FixedState;
-/// What they find a pod by.
+/// The key of a pod.
 pub type Key = Arc<str>;
 
-/// What a map does, each time for one key.
+/// The operations of a map, each on one key.
 pub trait Map: Send + Sync + Sized + 'static {
-    /// An empty one.
+    /// Creates an empty map.
     fn empty(hasher: Hasher) -> Self;
 
-    /// Shows the pod to `read` in its place.
+    /// Calls `read` with the pod in place.
     fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R>;
 
-    /// Sets the health of a pod. Whether it was there.
+    /// Sets the health of a pod. Returns whether it was there.
     fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool;
 
-    /// Puts a pod in. Whether it was not there.
+    /// Inserts a pod. Returns whether it is new.
     fn put(&self, key: Key, pod: Pod) -> bool;
 
-    /// Takes a pod out. Whether it was there.
+    /// Removes a pod. Returns whether it was there.
     fn take(&self, key: &str) -> bool;
 
-    /// How many pods there are.
+    /// Returns the number of pods.
     fn count(&self) -> usize;
 
-    /// As [`Subject::follow`].
-    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    /// Follows a name, as [`Subject::follow`] does.
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let _ = (name, on_change);
         None
     }
 }
 
 impl<M: Map> Subject for M {
-    type Hand<'a> = &'a M;
+    type Handle<'a> = &'a M;
 
     fn create(seed: u64) -> M {
         M::empty(Hasher::with_seed(seed))
     }
 
-    fn hand(&self) -> &M {
+    fn handle(&self) -> &M {
         self
     }
 
-    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         Map::follow(self, name, on_change)
     }
 }
 
-impl<M: Map> Hand for &M {
+impl<M: Map> Handle for &M {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.read(key, |pod| pod.status)
@@ -88,7 +88,7 @@ impl<M: Map> Hand for &M {
     }
 
     #[inline]
-    fn insert(&mut self, new: &Newcomer) -> bool {
+    fn insert(&mut self, new: &NewPod) -> bool {
         self.put(new.key.clone(), new.pod.clone())
     }
 
@@ -102,7 +102,7 @@ impl<M: Map> Hand for &M {
     }
 }
 
-/// A map, by what it does in its own way: the methods of [`Map`] in their order.
+/// Implements [`Map`] for a type from an expression for each method, in their order.
 macro_rules! map {
     (
         $name:ident,
@@ -151,9 +151,9 @@ macro_rules! map {
 }
 
 /// A hash map behind a reader-writer lock.
-pub struct Locked(RwLock<HashMap<Key, Pod, Hasher>>);
+pub struct LockedMap(RwLock<HashMap<Key, Pod, Hasher>>);
 
-impl Locked {
+impl LockedMap {
     #[inline]
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, HashMap<Key, Pod, Hasher>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
@@ -161,8 +161,8 @@ impl Locked {
 }
 
 map! {
-    Locked,
-    empty: |hasher| Locked(RwLock::new(HashMap::with_hasher(hasher))),
+    LockedMap,
+    empty: |hasher| LockedMap(RwLock::new(HashMap::with_hasher(hasher))),
     read: |map, key, read| {
         map.0.read().unwrap_or_else(PoisonError::into_inner).get(key).map(read)
     },
@@ -195,16 +195,16 @@ map! {
     count: |map| map.len(),
 }
 
-/// `papaya`: a hash map without locks. A guard is taken for each operation, as for each
-/// request that comes in.
+/// `papaya`: a hash map without locks. Each operation takes a guard, as an incoming request
+/// would.
 pub type Papaya = papaya::HashMap<Key, Pod, Hasher>;
 
 map! {
     Papaya,
     empty: |hasher| papaya::HashMap::with_hasher(hasher),
     read: |map, key, read| map.pin().get(key).map(read),
-    // Entries that its own `update` made are read twice as slowly as those that `insert` of
-    // a clone made, with the same values: this is the quicker way.
+    // This is faster than papaya's own `update`: entries that `update` has created are read twice
+    // as slowly as those that `insert` has created from a clone.
     update: |map, key, status, at| {
         let map = map.pin();
         let known = map.get_key_value(key);
@@ -217,19 +217,19 @@ map! {
     count: |map| map.len(),
 }
 
-/// `scc::HashIndex`: readers take no lock, writers one of a bucket.
+/// `scc::HashIndex`: readers take no lock, writers lock a bucket.
 pub type SccIndex = HashIndex<Key, Pod, Hasher>;
 
 map! {
     SccIndex,
     empty: |hasher| HashIndex::with_hasher(hasher),
-    // A reader that takes no lock can miss a value that is replaced at that moment, so one
-    // that finds nothing looks again under the lock.
+    // A reader without a lock can miss a value that is being replaced, so a reader that finds
+    // nothing looks again under the lock.
     read: |map, key, read| {
         let found = map.peek_with(key, |_, pod| read(pod));
         found.or_else(|| map.read_sync(key, |_, pod| read(pod)))
     },
-    // In its entry, without a look at the key again.
+    // Updates the entry, without a second look-up of the key.
     update: |map, key, status, at| {
         let update = |mut entry: OccupiedEntry<'_, _, Pod, _>| {
             let pod = entry.get().with_health(status, at);
@@ -258,14 +258,14 @@ map! {
 }
 
 /// `crossbeam-skiplist`: an ordered map without locks.
-pub type Skip = SkipMap<Key, Pod>;
+pub type SkipListMap = SkipMap<Key, Pod>;
 
 map! {
-    Skip,
+    SkipListMap,
     empty: |_| SkipMap::new(),
     read: |map, key, read| map.get(key).map(|entry| read(entry.value())),
-    // By inserting it again. A reader can miss it at that moment, so this is measured on one
-    // thread only.
+    // Inserts the pod again. A reader can miss it at that moment, so this is measured on one thread
+    // only.
     update: |map, key, status, at| {
         let known = map.get(key);
         let known = known.map(|known| (known.key().clone(), known.value().with_health(status, at)));
@@ -282,11 +282,11 @@ map! {
 
 type ImblMap = GenericHashMap<Key, Pod, Hasher, DefaultSharedPtr>;
 
-/// `imbl::HashMap` behind an `ArcSwap`, with a lock for its writers: readers load a pointer,
-/// a writer changes a clone.
-pub struct Persistent(ArcSwap<ImblMap>, Mutex<()>);
+/// `imbl::HashMap` behind an `ArcSwap`, with a lock for writers: readers load a pointer, a writer
+/// changes a clone.
+pub struct PersistentMap(ArcSwap<ImblMap>, Mutex<()>);
 
-impl Persistent {
+impl PersistentMap {
     #[inline]
     fn change<R>(&self, change: impl FnOnce(&mut ImblMap) -> R) -> R {
         let _turn = self.1.lock().unwrap_or_else(PoisonError::into_inner);
@@ -298,9 +298,9 @@ impl Persistent {
 }
 
 map! {
-    Persistent,
+    PersistentMap,
     empty: |hasher| {
-        Persistent(ArcSwap::from_pointee(ImblMap::with_hasher(hasher)), Mutex::new(()))
+        PersistentMap(ArcSwap::from_pointee(ImblMap::with_hasher(hasher)), Mutex::new(()))
     },
     read: |map, key, read| map.0.load().get(key).map(read),
     update: |map, key, status, at| {

@@ -14,7 +14,7 @@ use dashmap::mapref::entry::Entry;
 use foldhash::fast::FixedState;
 use service_registry::{Batch, Change, ServiceInfo, ServiceKey, ServiceStatus};
 
-use crate::subject::{Hand, Newcomer, Subject};
+use crate::subject::{Handle, NewPod, Subject};
 
 #[cfg(test)]
 mod contract;
@@ -38,7 +38,8 @@ impl DashRegistry {
         all
     }
 
-    /// Puts what `make` makes of the record under a key, if anything; whether it was new.
+    /// Replaces the record under a key by what `make` returns for it, if anything. Returns whether
+    /// the key is new.
     #[inline]
     fn put(
         &self,
@@ -66,13 +67,13 @@ impl DashRegistry {
         }
     }
 
-    /// Whether it was new.
+    /// Saves a record. Returns whether its key is new.
     #[inline]
     fn save(&self, info: ServiceInfo) -> bool {
         self.put(info.key().clone(), |_| Some(info))
     }
 
-    /// Takes the record under a key away, if it is wanted.
+    /// Removes the record under a key if `is_wanted` returns true for it.
     #[inline]
     fn take_if(
         &self,
@@ -106,7 +107,7 @@ impl DashRegistry {
 }
 
 impl Subject for DashRegistry {
-    type Hand<'a> = &'a DashRegistry;
+    type Handle<'a> = &'a DashRegistry;
 
     fn create(seed: u64) -> DashRegistry {
         let hasher = FixedState::with_seed(seed);
@@ -118,12 +119,12 @@ impl Subject for DashRegistry {
         }
     }
 
-    fn hand(&self) -> &DashRegistry {
+    fn handle(&self) -> &DashRegistry {
         self
     }
 }
 
-impl Hand for &DashRegistry {
+impl Handle for &DashRegistry {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.services.get(key).map(|info| info.status())
@@ -148,7 +149,7 @@ impl Hand for &DashRegistry {
     }
 
     #[inline]
-    fn insert(&mut self, pod: &Newcomer) -> bool {
+    fn insert(&mut self, pod: &NewPod) -> bool {
         self.save(pod.info.clone())
     }
 
@@ -189,7 +190,7 @@ impl Hand for &DashRegistry {
             Some(members) => members,
             None => self.groups.entry(group.into()).or_default(),
         };
-        // Whoever holds a number is in the group, so the next is a new one.
+        // Only members have numbers, so the number after the last is free.
         let number = members.last_key_value().map_or(0, |(last, _)| last + 1);
         members.insert(number, own.key().clone());
         own.insert(members.key().clone(), number);

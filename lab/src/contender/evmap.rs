@@ -1,7 +1,7 @@
 //! `evmap`: two maps, one of which is read while the other is written.
 //!
-//! Each thread has a reader handle of its own. A change is published at once: what returns
-//! has happened, as with everybody else here.
+//! Each thread has its own reader handle. Every change is published before its call returns, as
+//! with the other contenders.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use ::evmap::handles::{ReadHandle, WriteHandle};
 use service_registry::ServiceStatus;
 
 use super::bare::{Hasher, Key};
-use crate::subject::{Hand, Newcomer, Pod, Subject};
+use crate::subject::{Handle, NewPod, Pod, Subject};
 
 type Reader = ReadHandle<Key, Pod, (), Hasher>;
 type Writer = WriteHandle<Key, Pod, (), Hasher>;
@@ -18,24 +18,24 @@ type Writer = WriteHandle<Key, Pod, (), Hasher>;
 /// The map.
 pub struct Evmap {
     writer: Mutex<Writer>,
-    /// What the handles of threads are cloned from.
+    /// The reader handle from which those of the threads are cloned.
     reader: Mutex<Reader>,
 }
 
-/// What a thread has of it.
-pub struct EvmapHand<'a> {
+/// The handle of one thread.
+pub struct EvmapHandle<'a> {
     writer: &'a Mutex<Writer>,
     reader: Reader,
 }
 
-impl<'a> EvmapHand<'a> {
+impl<'a> EvmapHandle<'a> {
     fn write(&self) -> MutexGuard<'a, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subject for Evmap {
-    type Hand<'a> = EvmapHand<'a>;
+    type Handle<'a> = EvmapHandle<'a>;
 
     #[allow(unsafe_code)]
     fn create(seed: u64) -> Evmap {
@@ -50,13 +50,13 @@ impl Subject for Evmap {
         Evmap { reader: Mutex::new(reader), writer: Mutex::new(writer) }
     }
 
-    fn hand(&self) -> EvmapHand<'_> {
+    fn handle(&self) -> EvmapHandle<'_> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        EvmapHand { writer: &self.writer, reader: reader.clone() }
+        EvmapHandle { writer: &self.writer, reader: reader.clone() }
     }
 }
 
-impl Hand for EvmapHand<'_> {
+impl Handle for EvmapHandle<'_> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.reader.get_one(key).map(|pod| pod.status)
@@ -75,13 +75,13 @@ impl Hand for EvmapHand<'_> {
     fn update(&mut self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
         let mut writer = self.write();
         let pod = self.reader.get_one(key);
-        // The guard must be gone before the writer publishes: it waits for readers.
+        // The guard must be dropped before the writer publishes, which waits for readers.
         let pod = pod.map(|pod| pod.with_health(status, at));
         pod.map(|pod| writer.update(key.into(), pod).publish()).is_some()
     }
 
     #[inline]
-    fn insert(&mut self, new: &Newcomer) -> bool {
+    fn insert(&mut self, new: &NewPod) -> bool {
         let mut writer = self.write();
         let known = self.reader.contains_key(&*new.key);
         writer.update(new.key.clone(), new.pod.clone()).publish();

@@ -1,4 +1,4 @@
-//! A bare hash map: what the work itself costs.
+//! A bare hash map without synchronization: the lower bound of the cost.
 
 use std::time::SystemTime;
 
@@ -6,56 +6,56 @@ use hashbrown::HashMap;
 use service_registry::ServiceStatus;
 
 use super::bare::{Hasher, Key};
-use crate::subject::{Hand, Newcomer, Pod, Subject};
+use crate::subject::{Handle, NewPod, Pod, Subject};
 
 type Map = HashMap<Key, Pod, Hasher>;
 
-/// The map. Threads can share it as long as nobody writes.
+/// The map. Threads can share it as long as none writes.
 pub struct Floor(Map);
 
-/// All of it for one thread, or for reading.
-pub enum FloorHand<'a> {
-    /// The only one.
+/// The map for one thread, or shared for reading.
+pub enum FloorHandle<'a> {
+    /// The only handle: reads and writes.
     Own(&'a mut Map),
-    /// One of several.
+    /// One of several handles: reads.
     Read(&'a Map),
 }
 
-impl FloorHand<'_> {
+impl FloorHandle<'_> {
     #[inline]
     fn map(&self) -> &Map {
         match self {
-            FloorHand::Own(map) => map,
-            FloorHand::Read(map) => map,
+            FloorHandle::Own(map) => map,
+            FloorHandle::Read(map) => map,
         }
     }
 
     #[inline]
     fn own(&mut self) -> Option<&mut Map> {
         match self {
-            FloorHand::Own(map) => Some(map),
-            FloorHand::Read(_) => None,
+            FloorHandle::Own(map) => Some(map),
+            FloorHandle::Read(_) => None,
         }
     }
 }
 
 impl Subject for Floor {
-    type Hand<'a> = FloorHand<'a>;
+    type Handle<'a> = FloorHandle<'a>;
 
     fn create(seed: u64) -> Floor {
         Floor(Map::with_hasher(Hasher::with_seed(seed)))
     }
 
-    fn alone(&mut self) -> FloorHand<'_> {
-        FloorHand::Own(&mut self.0)
+    fn alone(&mut self) -> FloorHandle<'_> {
+        FloorHandle::Own(&mut self.0)
     }
 
-    fn hand(&self) -> FloorHand<'_> {
-        FloorHand::Read(&self.0)
+    fn handle(&self) -> FloorHandle<'_> {
+        FloorHandle::Read(&self.0)
     }
 }
 
-impl Hand for FloorHand<'_> {
+impl Handle for FloorHandle<'_> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.map().get(key).map(|pod| pod.status)
@@ -77,7 +77,7 @@ impl Hand for FloorHand<'_> {
     }
 
     #[inline]
-    fn insert(&mut self, new: &Newcomer) -> bool {
+    fn insert(&mut self, new: &NewPod) -> bool {
         let map = self.own();
         map.is_some_and(|map| map.insert(new.key.clone(), new.pod.clone()).is_none())
     }

@@ -1,6 +1,5 @@
-//! What a Go program writes, line by line: one lock, a map of records, and for each group a
-//! list of its subscribers. There is no index of names: to find the pods of one, everything
-//! is looked through.
+//! The design of a registry in Go: one lock, a map of records, and a list of subscribers for each
+//! group. It has no index of names: finding the pods of a name scans all records.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
@@ -9,17 +8,17 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use service_registry::{Batch, Change, Revision, ServiceInfo, ServiceKey, ServiceStatus};
 
-use crate::subject::{Hand, Newcomer, Subject};
+use crate::subject::{Handle, NewPod, Subject};
 
 /// The registry.
-pub struct Go(RwLock<Tables>);
+pub struct GoRegistry(RwLock<Tables>);
 
 struct Tables {
     services: HashMap<ServiceKey, ServiceInfo, FixedState>,
     groups: HashMap<String, Vec<ServiceKey>, FixedState>,
 }
 
-impl Go {
+impl GoRegistry {
     #[inline]
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -83,22 +82,22 @@ impl Tables {
     }
 }
 
-impl Subject for Go {
-    type Hand<'a> = &'a Go;
+impl Subject for GoRegistry {
+    type Handle<'a> = &'a GoRegistry;
 
-    fn create(seed: u64) -> Go {
-        Go(RwLock::new(Tables {
+    fn create(seed: u64) -> GoRegistry {
+        GoRegistry(RwLock::new(Tables {
             services: HashMap::with_hasher(FixedState::with_seed(seed)),
             groups: HashMap::with_hasher(FixedState::with_seed(seed)),
         }))
     }
 
-    fn hand(&self) -> &Go {
+    fn handle(&self) -> &GoRegistry {
         self
     }
 }
 
-impl Hand for &Go {
+impl Handle for &GoRegistry {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.read().services.get(key).map(ServiceInfo::status)
@@ -120,7 +119,7 @@ impl Hand for &Go {
     }
 
     #[inline]
-    fn insert(&mut self, pod: &Newcomer) -> bool {
+    fn insert(&mut self, pod: &NewPod) -> bool {
         let (key, info) = (pod.info.key().clone(), pod.info.clone());
         self.write().services.insert(key, info).is_none()
     }
@@ -166,7 +165,7 @@ impl Hand for &Go {
 
     fn commit(&mut self, batch: Batch) -> bool {
         let mut tables = self.write();
-        // It counts no revisions.
+        // This registry has no revisions.
         let find = |key: &str| tables.services.get(key);
         let is_good = batch.check(Revision::ZERO, find).is_ok();
         is_good && batch.into_iter().all(|change| tables.change(change))

@@ -1,18 +1,18 @@
-//! A store that accepts everything and knows nothing: what a burst costs with it is the
-//! waking of its threads.
+//! A store that accepts everything and stores nothing: a burst with it measures the waking of the
+//! threads.
 
 use std::time::SystemTime;
 
 use service_registry::{ServiceInfo, ServiceStatus};
 
 use crate::fleet::epoch;
-use crate::subject::{Hand, Newcomer, Subject};
+use crate::subject::{Handle, NewPod, Subject};
 
-/// Nothing, and how much of it there is said to be.
+/// Stores nothing but the number of pods that it was filled with.
 pub(crate) struct Null(usize);
 
 impl Subject for Null {
-    type Hand<'a> = &'a Null;
+    type Handle<'a> = &'a Null;
 
     const REMEMBERS: bool = false;
 
@@ -20,7 +20,7 @@ impl Subject for Null {
         Null(0)
     }
 
-    fn hand(&self) -> &Null {
+    fn handle(&self) -> &Null {
         self
     }
 
@@ -29,7 +29,7 @@ impl Subject for Null {
     }
 }
 
-impl Hand for &Null {
+impl Handle for &Null {
     fn with(&mut self, _: &str) -> Option<ServiceStatus> {
         Some(ServiceStatus::Healthy)
     }
@@ -46,7 +46,7 @@ impl Hand for &Null {
         true
     }
 
-    fn insert(&mut self, _: &Newcomer) -> bool {
+    fn insert(&mut self, _: &NewPod) -> bool {
         true
     }
 

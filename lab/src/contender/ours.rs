@@ -1,4 +1,4 @@
-//! The stores of this crate, and any other `RegistryStore`, by their public interface.
+//! The stores of this crate, and any other `RegistryStore`, through their public interface.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -12,40 +12,42 @@ use service_registry::{
 };
 
 use crate::fleet::register;
-use crate::subject::{Follower, Hand, Newcomer, Subject};
+use crate::subject::{FollowFuture, Handle, NewPod, Subject};
 
-/// How many pods of a large fleet one commit registers.
+/// The number of pods that one commit registers when a store is filled.
 const BATCH: usize = 4_096;
 
-/// What a store has beyond its interface.
-pub trait Held: RegistryStore + Default + 'static {
-    /// Takes a snapshot, asks it for the pods with these keys, and drops it.
+/// A store that can be measured: operations that not every store has.
+pub trait MeasuredStore: RegistryStore + Default + 'static {
+    /// Takes a snapshot, looks up the pods with these keys in it, and drops it. Returns how many
+    /// were found.
     fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
         let _ = keys;
         usize::MAX
     }
 
-    /// What differs between snapshots from before and after `change`.
+    /// Takes a snapshot before and after `change`. Returns how long it takes to find the
+    /// differences, and their number; `None` if the store has no snapshots.
     fn differences(&self, change: &mut dyn FnMut()) -> Option<(Duration, usize)> {
         let _ = change;
         None
     }
 
-    /// Keeps what is there now; by default clones of all records.
+    /// Keeps the present state: by default, clones of all records.
     fn hold(&self) -> Box<dyn Any> {
         Box::new(self.get_all_services())
     }
 }
 
-impl Held for MemoryStore {}
-impl Held for ThreadSafeMemoryStore {}
-impl Held for EvmapStore {}
-impl Held for WorkerStore {}
+impl MeasuredStore for MemoryStore {}
+impl MeasuredStore for ThreadSafeMemoryStore {}
+impl MeasuredStore for EvmapStore {}
+impl MeasuredStore for WorkerStore {}
 
-/// Stores that hand out snapshots.
-macro_rules! held_by_snapshot {
+/// Implements [`MeasuredStore`] for stores with snapshots.
+macro_rules! measured_by_snapshot {
     ($($store:ty),*) => {$(
-        impl Held for $store {
+        impl MeasuredStore for $store {
             fn view<'k>(&self, keys: impl Iterator<Item = &'k str>) -> usize {
                 let view = self.snapshot();
                 keys.filter(|key| view.get(key).is_some()).count()
@@ -67,12 +69,12 @@ macro_rules! held_by_snapshot {
     )*};
 }
 
-held_by_snapshot!(SnapshotStore, VersionedStore);
+measured_by_snapshot!(SnapshotStore, VersionedStore);
 
-/// A store as a subject, beside so many watches that sleep and never hear of anything.
-pub struct Store<S, const WATCHES: usize = 0>(S, #[allow(dead_code)] Vec<Watch>);
+/// A store as a subject, with this many watches that sleep and never receive an event.
+pub struct StoreSubject<S, const WATCHES: usize = 0>(S, #[allow(dead_code)] Vec<Watch>);
 
-/// A watch of a name that no pod has.
+/// Begins a watch of a name that no pod has.
 fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
     let watch = store.watch(Selection::service(format!("nobody-{number}")));
     let mut watch = watch.expect("an open store");
@@ -82,16 +84,16 @@ fn asleep(store: &impl RegistryStore, number: usize) -> Watch {
     watch
 }
 
-impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
-    type Hand<'a> = &'a Store<S, WATCHES>;
+impl<S: MeasuredStore, const WATCHES: usize> Subject for StoreSubject<S, WATCHES> {
+    type Handle<'a> = &'a StoreSubject<S, WATCHES>;
 
-    fn create(_: u64) -> Store<S, WATCHES> {
+    fn create(_: u64) -> StoreSubject<S, WATCHES> {
         let store = S::default();
         let watches = (0..WATCHES).map(|number| asleep(&store, number)).collect();
-        Store(store, watches)
+        StoreSubject(store, watches)
     }
 
-    fn hand(&self) -> &Store<S, WATCHES> {
+    fn handle(&self) -> &StoreSubject<S, WATCHES> {
         self
     }
 
@@ -104,14 +106,14 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
             if batch.is_empty() {
                 return;
             }
-            // What is missing is found by whoever asks for it.
+            // An error shows later, when pods are missing.
             let _ = self.0.commit(batch);
         }
     }
 
-    fn follow(&self, name: &str, mut on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, mut on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         let mut watch = self.0.watch(Selection::service(name)).ok()?;
-        // The state.
+        // The first event is the state.
         watch.try_recv().ok()?;
         Some(Box::pin(async move {
             while let Ok(event) = poll_fn(|context| watch.poll_recv(context)).await {
@@ -129,7 +131,7 @@ impl<S: Held, const WATCHES: usize> Subject for Store<S, WATCHES> {
     }
 }
 
-impl<S: Held, const WATCHES: usize> Hand for &Store<S, WATCHES> {
+impl<S: MeasuredStore, const WATCHES: usize> Handle for &StoreSubject<S, WATCHES> {
     #[inline]
     fn with(&mut self, key: &str) -> Option<ServiceStatus> {
         self.0.with_service(key, ServiceInfo::status).ok()
@@ -156,7 +158,7 @@ impl<S: Held, const WATCHES: usize> Hand for &Store<S, WATCHES> {
     }
 
     #[inline]
-    fn insert(&mut self, pod: &Newcomer) -> bool {
+    fn insert(&mut self, pod: &NewPod) -> bool {
         self.0.save_service(pod.info.clone()).is_ok()
     }
 

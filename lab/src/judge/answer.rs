@@ -1,37 +1,40 @@
-//! From a question and what was measured to an answer.
+//! Answers the questions from the rows of a report.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::questions::{self, Question, Trial, Who};
-use super::ratios::{BUSY, EQUAL, Logs, estimate, pairs};
-use crate::model::{Answer, CellId, Comparison, ContenderInfo, Interval, Kind, Place, Report, Row};
+use super::questions::{self, Candidates, Question, Trial};
+use super::ratios::{BUSY, EQUAL, LogRatios, estimate, pairs};
+use crate::model::{
+    Answer, CellId, CellMetric, Comparison, ContenderInfo, ContenderKind, Interval, Report, Row,
+};
 use crate::stats::Estimate;
 use crate::words::{self, plural};
 
-/// A question that is not decided yet: who needs more rounds in which cells.
+/// A question that is not decided yet: the contenders that need more rounds, and the cells.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Open {
+pub struct OpenQuestion {
     /// The cells that decide it.
     pub cells: Vec<CellId>,
-    /// The best store so far, and those that are not told from it.
+    /// The best store so far, and those that cannot be told from it.
     pub contenders: Vec<String>,
 }
 
-/// The questions that rounds may still decide.
-pub fn open(report: &Report) -> Vec<Open> {
+/// Returns the questions that further rounds may still decide.
+pub fn open_questions(report: &Report) -> Vec<OpenQuestion> {
     let of = |question: &Question| {
-        let weighed = Weighed::of(report, question)?;
-        let mut contenders = vec![weighed.best.to_owned()];
-        let unclear = weighed.others.iter().filter(|own| !is_clear(own.ratio));
+        let ranking = Ranking::of(report, question)?;
+        let mut contenders = vec![ranking.best.to_owned()];
+        let unclear = ranking.others.iter().filter(|own| !is_clear(own.ratio));
         contenders.extend(unclear.map(|own| own.contender.clone()));
-        let cells: BTreeSet<CellId> = weighed.places.into_iter().map(|own| own.id).collect();
-        (contenders.len() > 1).then(|| Open { cells: cells.into_iter().collect(), contenders })
+        let cells: BTreeSet<CellId> = ranking.cell_metrics.into_iter().map(|own| own.id).collect();
+        (contenders.len() > 1)
+            .then(|| OpenQuestion { cells: cells.into_iter().collect(), contenders })
     };
     let all = questions::ALL.iter().filter(|own| !own.who.by_promise());
     all.filter_map(of).collect()
 }
 
-/// All questions with what a report says to them.
+/// Returns all questions with the answers of a report.
 pub(super) fn answers(report: &Report) -> Vec<Answer> {
     questions::ALL
         .iter()
@@ -56,50 +59,51 @@ pub(super) fn answers(report: &Report) -> Vec<Answer> {
         .collect()
 }
 
-/// Whether an interval lies wholly within 3 % of 1.
+/// Returns whether an interval lies wholly within 3 % of 1.
 fn is_equal(ratio: Interval) -> bool {
     ratio.low >= 1.0 / EQUAL && ratio.high <= EQUAL
 }
 
-/// Whether it says that the two are equal, or that the second is worse.
+/// Returns whether a ratio to the best decides: the two are equal, or the best is better.
 fn is_clear(ratio: Interval) -> bool {
     is_equal(ratio) || ratio.low > EQUAL
 }
 
-/// The stores of a question, weighed by the first of its trials that was run.
-struct Weighed<'a> {
+/// The stores of a question, ranked by the first of its trials that was run.
+struct Ranking<'a> {
     trial: &'a Trial,
     best: &'a str,
-    /// Those that can be the answer, next to the best, nearest first.
+    /// The other candidates, compared with the best, nearest first.
     others: Vec<Comparison>,
-    /// Those that cannot, next to the best.
+    /// The contenders from outside, compared with the best.
     outside: Vec<Comparison>,
-    places: Vec<Place>,
+    cell_metrics: Vec<CellMetric>,
     rounds: usize,
     lost: Option<f64>,
 }
 
-impl<'a> Weighed<'a> {
-    fn of(report: &'a Report, question: &'a Question) -> Option<Weighed<'a>> {
+impl<'a> Ranking<'a> {
+    fn of(report: &'a Report, question: &'a Question) -> Option<Ranking<'a>> {
         let mut trials = question.trials.iter();
-        trials.find_map(|trial| Weighed::by(report, &question.who, trial))
+        trials.find_map(|trial| Ranking::by(report, &question.who, trial))
     }
 
-    fn by(report: &'a Report, who: &Who, trial: &'a Trial) -> Option<Weighed<'a>> {
+    fn by(report: &'a Report, who: &Candidates, trial: &'a Trial) -> Option<Ranking<'a>> {
         let infos: BTreeMap<&str, &ContenderInfo> =
             report.context.contenders.iter().map(|info| (&*info.id, info)).collect();
-        let table = Table::of(report, trial);
+        let rows_of_trial = TrialRows::of(report, trial);
         let may = |id: &&str| infos.get(id).is_some_and(|info| who.may(info));
-        // Who lacks a cell that others have is not compared.
-        let mut able: Vec<&str> = table.contenders().into_iter().filter(may).collect();
-        let most = able.iter().map(|id| table.cells_of(id)).max()?;
-        able.retain(|id| table.cells_of(id) == most);
-        // Whoever is the cheapest next to the best so far is the best, until nobody is cheaper:
-        // two that went on side by side for longer are told apart by their own rounds.
+        // A candidate that lacks a cell which others have is not compared.
+        let mut able: Vec<&str> = rows_of_trial.contenders().into_iter().filter(may).collect();
+        let most = able.iter().map(|id| rows_of_trial.cells_of(id)).max()?;
+        able.retain(|id| rows_of_trial.cells_of(id) == most);
+        // Starting from any candidate, the cheapest relative to the best so far becomes the best,
+        // until none is cheaper. So two that have further rounds together are compared by these.
         let mut best = *able.first()?;
         for _ in 0..=able.len() {
             let others = able.iter().filter(|id| **id != best);
-            let others = others.filter_map(|id| Some((*id, table.compare(id, best)?.0.log)));
+            let others =
+                others.filter_map(|id| Some((*id, rows_of_trial.compare(id, best)?.0.log)));
             match others.min_by(|a, b| a.1.total_cmp(&b.1)) {
                 Some((better, log)) if log < 0.0 => best = better,
                 _ => break,
@@ -109,7 +113,7 @@ impl<'a> Weighed<'a> {
             let mut all: Vec<Comparison> = ids
                 .filter(|id| *id != best)
                 .filter_map(|id| {
-                    let (ratio, cells) = table.compare(id, best)?;
+                    let (ratio, cells) = rows_of_trial.compare(id, best)?;
                     let ratio = ratio.interval();
                     Some(Comparison {
                         contender: id.into(),
@@ -123,32 +127,33 @@ impl<'a> Weighed<'a> {
             all.sort_by(|a, b| a.ratio.value.total_cmp(&b.ratio.value));
             all
         };
-        let from_outside = |id: &&str| infos.get(id).is_some_and(|info| info.kind == Kind::Outside);
-        Some(Weighed {
+        let from_outside =
+            |id: &&str| infos.get(id).is_some_and(|info| info.kind == ContenderKind::Outside);
+        Some(Ranking {
             trial,
             best,
             others: next_to_best(&mut able.iter().copied()),
-            outside: next_to_best(&mut table.contenders().into_iter().filter(from_outside)),
-            rounds: table.rounds(best),
-            places: table.places(),
-            lost: table.lost(),
+            outside: next_to_best(&mut rows_of_trial.contenders().into_iter().filter(from_outside)),
+            rounds: rows_of_trial.rounds(best),
+            cell_metrics: rows_of_trial.cell_metrics(),
+            lost: rows_of_trial.lost(),
         })
     }
 }
 
-/// The rows of a trial: by cell and contender, one for each metric.
-struct Table<'a>(BTreeMap<&'a CellId, BTreeMap<&'a str, Vec<&'a Row>>>);
+/// The rows of a trial, by cell and contender: one for each metric.
+struct TrialRows<'a>(BTreeMap<&'a CellId, BTreeMap<&'a str, Vec<&'a Row>>>);
 
-impl<'a> Table<'a> {
-    fn of(report: &'a Report, trial: &Trial) -> Table<'a> {
-        let mut table: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
+impl<'a> TrialRows<'a> {
+    fn of(report: &'a Report, trial: &Trial) -> TrialRows<'a> {
+        let mut rows_of_trial: BTreeMap<_, BTreeMap<_, Vec<_>>> = BTreeMap::new();
         for row in &report.rows {
             if trial.wants(row) {
-                let cell = table.entry(&row.id).or_default();
+                let cell = rows_of_trial.entry(&row.id).or_default();
                 cell.entry(&*row.contender).or_default().push(row);
             }
         }
-        Table(table)
+        TrialRows(rows_of_trial)
     }
 
     fn contenders(&self) -> BTreeSet<&'a str> {
@@ -159,10 +164,10 @@ impl<'a> Table<'a> {
         self.0.values().filter(|cell| cell.contains_key(id)).count()
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn cell_metrics(&self) -> Vec<CellMetric> {
         let rows = self.0.values().flat_map(BTreeMap::values).flatten();
-        let places: BTreeSet<Place> = rows.map(|row| row.place()).collect();
-        places.into_iter().collect()
+        let cell_metrics: BTreeSet<CellMetric> = rows.map(|row| row.cell_metric()).collect();
+        cell_metrics.into_iter().collect()
     }
 
     fn rounds(&self, id: &str) -> usize {
@@ -170,14 +175,16 @@ impl<'a> Table<'a> {
         rows.map(|row| row.samples.iter().flatten().flatten().count()).sum()
     }
 
-    /// What other programs took of the time of several threads, in the cell where they took most.
+    /// Returns the part that other programs took of the time of several threads, in the cell where
+    /// they took most.
     fn lost(&self) -> Option<f64> {
         let rows = self.0.values().flat_map(BTreeMap::values).flatten();
         rows.filter_map(|row| row.lost).reduce(f64::max)
     }
 
-    /// The geometric mean of the ratios of all cells that both have; of several metrics of
-    /// a cell, which share their luck, the mean within each round. With the number of cells.
+    /// Returns the geometric mean of the ratios of all cells that both have, and the number of
+    /// these cells. The metrics of one cell are not independent, so their mean is taken within each
+    /// round.
     fn compare(&self, id: &str, to: &str) -> Option<(Estimate, usize)> {
         let mut cells = Vec::new();
         for cell in self.0.values() {
@@ -195,8 +202,8 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The mean of several metrics in each round.
-fn mean(of: &[Logs]) -> Logs {
+/// Returns the mean of several metrics in each round.
+fn mean(of: &[LogRatios]) -> LogRatios {
     let round = |life: usize, round: usize| {
         let all: Option<Vec<f64>> = of.iter().map(|logs| *logs.get(life)?.get(round)?).collect();
         all.map(|all| all.iter().sum::<f64>() / of.len() as f64)
@@ -206,29 +213,30 @@ fn mean(of: &[Logs]) -> Logs {
 }
 
 fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
-    let Some(weighed) = Weighed::of(report, question) else {
+    let Some(ranking) = Ranking::of(report, question) else {
         let mut names: Vec<_> = question.trials.iter().map(|own| own.scenario.clone()).collect();
         names.dedup();
         let names = words::list(&names, "or");
         answer.evidence.push(format!("This run has no figures for it: that takes {names}."));
         return;
     };
-    let Weighed { trial, best, .. } = weighed;
+    let Ranking { trial, best, .. } = ranking;
     let best_name = name(report, best);
     let extent = format!(
         "{}, {} ({}, {})",
         trial.scenario,
         trial.part,
-        plural(weighed.places.len(), "figure"),
-        plural(weighed.rounds, "round")
+        plural(ranking.cell_metrics.len(), "figure"),
+        plural(ranking.rounds, "round")
     );
-    if weighed.others.is_empty() {
+    if ranking.others.is_empty() {
         answer.evidence.push(format!("{extent}: no other store of this crate took part."));
     } else {
-        let others: Vec<String> = weighed.others.iter().map(|own| said(report, own)).collect();
+        let others: Vec<String> =
+            ranking.others.iter().map(|own| named_ratio(report, own)).collect();
         answer.evidence.push(format!("{extent}: next to {best_name}: {}.", others.join(", ")));
         let unclear = |own: &&Comparison| !is_clear(own.ratio);
-        let unclear: Vec<String> = weighed
+        let unclear: Vec<String> = ranking
             .others
             .iter()
             .filter(unclear)
@@ -236,7 +244,7 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
             .collect();
         if unclear.is_empty() {
             answer.stores.push(best.into());
-            let equal = weighed.others.iter().filter(|own| own.equal);
+            let equal = ranking.others.iter().filter(|own| own.equal);
             answer.stores.extend(equal.map(|own| own.contender.clone()));
         } else {
             answer.evidence.push(format!(
@@ -245,7 +253,7 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
                 words::list(&unclear, "and")
             ));
         }
-        better_outside(report, &weighed.outside, answer);
+        better_outside(report, &ranking.outside, answer);
         if trial.scenario != question.trials[0].scenario {
             answer.caveats.push(format!(
                 "judged by {}, because this run has no figures of {} for it",
@@ -253,12 +261,12 @@ fn by_figures(report: &Report, question: &Question, answer: &mut Answer) {
             ));
         }
     }
-    answer.busy = weighed.lost.filter(|lost| *lost > BUSY);
-    answer.cells = weighed.places;
-    answer.comparisons = weighed.others;
+    answer.busy = ranking.lost.filter(|lost| *lost > BUSY);
+    answer.cells = ranking.cell_metrics;
+    answer.comparisons = ranking.others;
 }
 
-/// What stood beside the stores and was better, with what it does not promise.
+/// Adds a caveat with the contenders from outside that were faster, and with what they promise.
 fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) {
     let better = outside.iter().filter(|own| own.ratio.high < 1.0 / EQUAL);
     let better: Vec<String> = better
@@ -267,7 +275,7 @@ fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) 
             match info.and_then(|info| info.promises.as_ref()) {
                 Some(promises) => format!(
                     "{} ({}, {}{})",
-                    said(report, own),
+                    named_ratio(report, own),
                     promises.scan,
                     if promises.indexes_agree { "indexes agree" } else { "indexes may disagree" },
                     match &*promises.caveat {
@@ -275,7 +283,7 @@ fn better_outside(report: &Report, outside: &[Comparison], answer: &mut Answer) 
                         caveat => format!("; mind: {caveat}"),
                     }
                 ),
-                None => format!("{} (a bare map)", said(report, own)),
+                None => format!("{} (a bare map)", named_ratio(report, own)),
             }
         })
         .collect();
@@ -296,7 +304,7 @@ fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
         return;
     }
     answer.stores = fits.iter().map(|info| info.id.clone()).collect();
-    answer.evidence.push(if question.who == Who::Views {
+    answer.evidence.push(if question.who == Candidates::Views {
         let costs = |info: &&ContenderInfo| {
             let snapshot = info.promises.as_ref().map_or("", |own| &own.snapshot);
             format!("{}, {snapshot}", info.name)
@@ -309,23 +317,25 @@ fn by_promise(report: &Report, question: &Question, answer: &mut Answer) {
     } else {
         "By promise, not by speed: one thread owns the data, the others send messages.".into()
     });
-    let Some(weighed) = Weighed::of(report, question) else {
+    let Some(ranking) = Ranking::of(report, question) else {
         return;
     };
     for row in &report.rows {
-        if weighed.places.contains(&row.place()) && answer.stores.contains(&row.contender) {
+        if ranking.cell_metrics.contains(&row.cell_metric())
+            && answer.stores.contains(&row.contender)
+        {
             answer.evidence.push(format!(
                 "{}, {}, {} services: {} takes {}.",
                 row.id.scenario,
                 row.id.cell,
                 words::thousands(row.id.services as u64),
                 name(report, &row.contender),
-                row.said(),
+                row.with_interval(),
             ));
         }
     }
-    answer.cells = weighed.places;
-    answer.comparisons = weighed.others;
+    answer.cells = ranking.cell_metrics;
+    answer.comparisons = ranking.others;
 }
 
 fn caveats(report: &Report, question: &Question, answer: &mut Answer) {
@@ -343,7 +353,7 @@ fn caveats(report: &Report, question: &Question, answer: &mut Answer) {
     }
 }
 
-fn said(report: &Report, own: &Comparison) -> String {
+fn named_ratio(report: &Report, own: &Comparison) -> String {
     let name = name(report, &own.contender);
     format!("{name} {}", words::ratio(own.ratio))
 }

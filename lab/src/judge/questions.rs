@@ -1,41 +1,41 @@
-//! The questions, and which figures decide each: `questions.json`, fixed before a run.
+//! The questions, and the figures that decide each: `questions.json`, fixed before a run.
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::model::{ContenderInfo, Kind, Row};
+use crate::model::{ContenderInfo, ContenderKind, Row};
 
-/// A need and what decides over it: the first of the trials that was run.
+/// A need of a user. The first of its trials that was run decides which store fits.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Question {
     pub(super) need: String,
     pub(super) group: String,
-    pub(super) who: Who,
+    pub(super) who: Candidates,
     pub(super) trials: Vec<Trial>,
-    /// What to mind, whichever store it is.
+    /// A caveat that applies to every answer.
     #[serde(default)]
     pub(super) caveat: String,
 }
 
-/// What decides over a need: a part of a scenario.
+/// A part of a scenario that decides a question.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Trial {
     pub(super) scenario: String,
-    /// What part, in words.
+    /// The part in words.
     pub(super) part: String,
-    /// How the names of its cells begin; all cells where none is said.
+    /// The prefixes of the names of its cells; empty: all cells.
     cells: Vec<String>,
-    /// Its metrics; all where none is said.
+    /// Its metrics; empty: all.
     metrics: Vec<String>,
-    /// On how many threads at least.
+    /// The minimum number of threads.
     threads: usize,
 }
 
 impl Trial {
-    /// Whether a figure has a part in it.
+    /// Returns whether a row belongs to it.
     pub(super) fn wants(&self, row: &Row) -> bool {
         let begins = |name: &String| row.id.cell.starts_with(name);
         row.id.scenario == self.scenario
@@ -45,38 +45,38 @@ impl Trial {
     }
 }
 
-/// Who can be the answer.
+/// The stores that can be the answer.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Who {
-    /// Every store of this crate.
+pub(super) enum Candidates {
+    /// All stores of this crate.
     All,
-    /// Those that threads can share.
+    /// The stores that threads can share.
     Shared,
-    /// Those that hand out immutable views: decided by promise, not by speed.
+    /// The stores with immutable views: decided by promise, not by speed.
     Views,
-    /// This one: decided by promise.
+    /// The store with this id: decided by promise.
     Named(String),
 }
 
-impl Who {
+impl Candidates {
     pub(super) fn may(&self, info: &ContenderInfo) -> bool {
         let views = || info.promises.as_ref().is_some_and(|own| own.snapshot != "no");
-        info.kind == Kind::Ours
+        info.kind == ContenderKind::Ours
             && match self {
-                Who::All => true,
-                Who::Shared => info.id != "memory",
-                Who::Views => views(),
-                Who::Named(id) => info.id == *id,
+                Candidates::All => true,
+                Candidates::Shared => info.id != "memory",
+                Candidates::Views => views(),
+                Candidates::Named(id) => info.id == *id,
             }
     }
 
     pub(super) fn by_promise(&self) -> bool {
-        matches!(self, Who::Views | Who::Named(_))
+        matches!(self, Candidates::Views | Candidates::Named(_))
     }
 }
 
-/// All of them, in the order in which they are shown.
+/// All questions, in the order in which they are shown.
 pub(super) static ALL: LazyLock<Vec<Question>> = LazyLock::new(|| {
     serde_json::from_str(include_str!("questions.json")).expect("questions.json holds questions")
 });

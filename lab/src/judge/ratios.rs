@@ -1,15 +1,15 @@
-//! The ratio of two contenders, round by round.
+//! The ratio of two contenders, computed round by round.
 
 use crate::model::Unit;
 use crate::stats::{Estimate, middle};
 
-/// Two that differ by less than this factor are equal: 3 %.
+/// Two contenders that differ by less than this factor are equal: 3 %.
 pub(super) const EQUAL: f64 = 1.03;
 
-/// Threads that lost more than this part of their time to other programs seldom ran at once.
+/// Threads that lost more than this part of their time to other programs often did not run at once.
 pub(crate) const BUSY: f64 = 0.2;
 
-/// What a time counts as at least, in nanoseconds, where its logarithm is taken.
+/// The lower bound of a time whose logarithm is taken, in nanoseconds.
 pub(super) const LEAST: f64 = 1e-3;
 
 pub(super) fn log(value: f64) -> f64 {
@@ -17,15 +17,15 @@ pub(super) fn log(value: f64) -> f64 {
 }
 
 /// The logarithms of the ratios of two contenders, by life and round.
-pub(super) type Logs = Vec<Vec<Option<f64>>>;
+pub(super) type LogRatios = Vec<Vec<Option<f64>>>;
 
-pub(super) fn pairs(own: &[Vec<Option<f64>>], other: &[Vec<Option<f64>>]) -> Logs {
+pub(super) fn pairs(own: &[Vec<Option<f64>>], other: &[Vec<Option<f64>>]) -> LogRatios {
     let round = |(own, other): (&Option<f64>, &Option<f64>)| Some(log((*own)?) - log((*other)?));
     let life = |(own, other): (&Vec<_>, &Vec<_>)| own.iter().zip(other).map(round).collect();
     own.iter().zip(other).map(life).collect()
 }
 
-/// The cost of one contender over that of another in one metric of a cell.
+/// Returns the cost of one contender over that of another in one metric of a cell.
 pub(super) fn ratio(
     unit: Unit,
     own: &[Vec<Option<f64>>],
@@ -34,7 +34,7 @@ pub(super) fn ratio(
     estimate(unit, &pairs(own, other))
 }
 
-pub(super) fn estimate(unit: Unit, logs: &Logs) -> Option<Estimate> {
+pub(super) fn estimate(unit: Unit, logs: &LogRatios) -> Option<Estimate> {
     if unit.is_counted() {
         return middle(logs.iter().flatten().flatten().copied()).map(Estimate::exact);
     }

@@ -1,5 +1,5 @@
-//! The page in a browser: Debian's chromium without a window, in frames as wide as a
-//! telephone, a tablet, a laptop and a desk.
+//! Tests the page in a browser: Debian's headless chromium, in frames as wide as a phone, a tablet,
+//! a laptop and a desktop screen.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::*;
 use crate::synthetic;
 
-/// Looks at each frame and writes what is wrong into the document, which chromium prints.
+/// Measures each frame and writes the faults into the document, which chromium prints.
 const MEASURE: &str = include_str!("templates/measure.html");
 
 fn chromium() -> Option<PathBuf> {
@@ -29,9 +29,9 @@ fn run(chromium: &Path, folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// No page is wider than its window, nothing of a chart covers anything else of it, the
-/// first screen holds the answers and two charts, and every chart can be read aloud. Of
-/// names that are one long word only the width of the page is looked at.
+/// No page is wider than its window, no parts of a chart overlap, the first screen holds the
+/// answers and two charts, and every chart has a text for screen readers. For names that are one
+/// long word, only the width of the page is checked.
 #[test]
 fn pages_fit_and_nothing_overlaps() {
     let Some(chromium) = chromium() else {

@@ -1,13 +1,12 @@
-//! Charts: what stands where, for the template `chart.svg`. Horizontal places are shares of
-//! the plot's width, so that a chart takes whatever width there is, and its letters keep
-//! their size: on a telephone as on a wall. Lines and rows are named where they are; there
-//! are no legends.
+//! Charts: computes the positions for the template `chart.svg`. Horizontal positions are shares of
+//! the plot's width, so that a chart fits any width, and its letters keep their size. Lines and
+//! rows have their names beside them; there are no legends.
 
 mod dots;
 mod lines;
-mod look;
 mod scale;
+mod style;
 
-pub(crate) use dots::{Dot, Dots};
+pub(crate) use dots::{DotChart, DotRow};
 pub(crate) use lines::{Series, lines};
-pub(crate) use look::Look;
+pub(crate) use style::Style;

@@ -1,4 +1,4 @@
-//! `report.csv`: a line for each row of the report, for whoever wants to draw their own.
+//! `report.csv`: a line for each row of the report, for people who draw their own charts.
 
 use std::fmt::Display;
 
@@ -8,7 +8,7 @@ use super::json;
 use crate::fault::Fault;
 use crate::model::Report;
 
-/// What the columns are called, and where they stand in a row of the file or in its cell.
+/// The names of the columns, each with its JSON pointer in a row of the file or in its cell.
 const COLUMNS: [(&str, &str); 14] = [
     ("scenario", "/scenario"),
     ("cell", "/cell"),
@@ -26,7 +26,7 @@ const COLUMNS: [(&str, &str); 14] = [
     ("lost", "/lost"),
 ];
 
-/// The rows as a table.
+/// Returns the rows as a CSV table.
 pub(crate) fn table(report: &Report) -> Result<Vec<u8>, Fault> {
     let failed = |error: &dyn Display| Fault::new(format!("report.csv: {error}"));
     let mut table = csv::Writer::from_writer(Vec::new());
@@ -45,7 +45,7 @@ pub(crate) fn table(report: &Report) -> Result<Vec<u8>, Fault> {
     table.into_inner().map_err(|error| failed(&error))
 }
 
-/// A text that a spreadsheet does not take for a formula, or a number.
+/// Formats a value. A quote before a text keeps spreadsheets from taking it for a formula.
 fn entry(value: &Value) -> String {
     match value.as_str() {
         Some(text) if text.starts_with(['=', '+', '-', '@']) => format!("'{text}"),

@@ -1,43 +1,44 @@
-//! Which charts a report has.
+//! Chooses the charts of a report.
 
 use std::collections::BTreeSet;
 
 use minijinja::Value;
 
-use super::book::Book;
-use super::chart::{self, Dot, Dots, Series};
-use crate::model::{Answer, Interval, Place, Row, Unit};
+use super::chart::{self, DotChart, DotRow, Series};
+use super::report_index::ReportIndex;
+use crate::model::{Answer, CellMetric, Interval, Row, Unit};
 use crate::words::{self, plural};
 
-/// Of a scenario with more charts than this the tables hold the rest.
+/// The maximum number of charts of a scenario; the tables hold the rest.
 const PANELS: usize = 4;
-/// How high a chart of lines is at least.
+/// The minimum height of a chart of lines.
 const HEIGHT: f64 = 200.0;
-/// How many letters of a contender's id a chart shows.
+/// The maximum length of a contender's id in a chart.
 const NAME: usize = 16;
-/// Between two rows of a chart of figures.
+/// The distance between two rows of a chart of figures.
 const STEP: f64 = 23.0;
 
-/// Along what the places of a scenario lie.
+/// The horizontal axis of a chart of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Axis {
-    /// How many of a hundred operations are writes: a cell has `95/5` in its name.
+    /// The percentage of writes: a cell has `95/5` in its name.
     Writes,
-    /// How many services are registered.
+    /// The number of registered services.
     Services,
-    /// How many threads.
+    /// The number of threads.
     Threads,
 }
 
 impl Axis {
     const ALL: [Axis; 3] = [Axis::Writes, Axis::Services, Axis::Threads];
 
-    /// Where on it a place lies, and what is the same along a line.
-    fn split(self, place: &Place) -> Option<(usize, Place)> {
-        let mut rest = place.clone();
+    /// Splits a cell metric into its value on this axis, and the rest, which is the same along a
+    /// line.
+    fn split(self, cell_metric: &CellMetric) -> Option<(usize, CellMetric)> {
+        let mut rest = cell_metric.clone();
         let at = match self {
             Axis::Writes => {
-                let (writes, cell) = mix(&place.id.cell)?;
+                let (writes, cell) = mix(&cell_metric.id.cell)?;
                 rest.id.cell = cell;
                 writes
             }
@@ -47,8 +48,8 @@ impl Axis {
         Some((at, rest))
     }
 
-    fn at(self, place: &Place) -> Option<usize> {
-        self.split(place).map(|(at, _)| at)
+    fn at(self, cell_metric: &CellMetric) -> Option<usize> {
+        self.split(cell_metric).map(|(at, _)| at)
     }
 
     fn name(self) -> &'static str {
@@ -67,8 +68,8 @@ impl Axis {
     }
 }
 
-/// How many of a hundred operations are writes, by the word `95/5` of a cell's name, and the
-/// rest of the name.
+/// Returns the percentage of writes, from the word `95/5` in a cell's name, and the rest of the
+/// name.
 fn mix(cell: &str) -> Option<(usize, String)> {
     const BETWEEN: [char; 3] = [' ', '_', ','];
     cell.split(BETWEEN).find_map(|word| {
@@ -79,75 +80,76 @@ fn mix(cell: &str) -> Option<(usize, String)> {
     })
 }
 
-/// A chart of a scenario with the places that it shows.
+/// A chart of a scenario, and the cell metrics that it shows.
 struct Panel {
     axis: Option<Axis>,
-    rest: Place,
-    places: Vec<Place>,
+    rest: CellMetric,
+    cell_metrics: Vec<CellMetric>,
 }
 
-/// The chart of a question: the cost of each store next to the best, or the first of its
-/// figures where nothing was compared.
-pub(crate) fn question(book: &Book<'_>, answer: &Answer) -> Option<(String, Value)> {
+/// Returns the chart of a question: the cost of each store relative to the best, or its first
+/// figure if nothing was compared.
+pub(crate) fn question(index: &ReportIndex<'_>, answer: &Answer) -> Option<(String, Value)> {
     let title = answer.question.clone();
     let Some(first) = answer.comparisons.first() else {
-        let place = answer.cells.iter().find(|place| !book.rows(place).is_empty())?;
-        let title = format!("{title}: {}", place.what());
-        return Some((name_of(answer), dots(book, place, title, STEP)));
+        let cell_metric =
+            answer.cells.iter().find(|cell_metric| !index.rows(cell_metric).is_empty())?;
+        let title = format!("{title}: {}", cell_metric.label());
+        return Some((name_of(answer), dots(index, cell_metric, title, STEP)));
     };
     let others = answer.comparisons.iter().filter(|other| other.to == first.to);
-    let others = others.map(|other| dot(book, &other.contender, other.ratio));
-    let chart = Dots {
+    let others = others.map(|other| dot(index, &other.contender, other.ratio));
+    let chart = DotChart {
         title,
         unit: None,
         axis: format!("cost next to {}", words::short(&first.to, NAME)),
-        rows: std::iter::once(dot(book, &first.to, Interval::exact(1.0))).chain(others).collect(),
+        rows: std::iter::once(dot(index, &first.to, Interval::exact(1.0))).chain(others).collect(),
         step: STEP,
     };
     Some((name_of(answer), chart.draw()))
 }
 
-/// What a question is called in a page, and its chart among the files.
+/// Returns the id of a question in a page, which is also the file name of its chart.
 pub(crate) fn name_of(answer: &Answer) -> String {
     format!("q-{}", words::slug(&answer.question))
 }
 
-/// All charts of the pages, with names for files.
-pub(crate) fn all(book: &Book<'_>) -> Vec<(String, Value)> {
-    let questions = book.report.answers.iter().filter_map(|own| question(book, own));
-    let scenarios = book.report.scenarios.iter().flat_map(|run| scenario(book, &run.name));
-    first(book).into_iter().chain(questions).chain(scenarios).collect()
+/// Returns all charts of the pages, with their file names.
+pub(crate) fn all(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
+    let questions = index.report.answers.iter().filter_map(|own| question(index, own));
+    let scenarios = index.report.scenarios.iter().flat_map(|run| scenario(index, &run.name));
+    first(index).into_iter().chain(questions).chain(scenarios).collect()
 }
 
-/// The charts of a scenario, with names for files.
-pub(crate) fn scenario(book: &Book<'_>, scenario: &str) -> Vec<(String, Value)> {
-    let mut panels = panels(book, scenario);
-    panels.sort_by_key(|panel| std::cmp::Reverse(panel.places.len()));
+/// Returns the charts of a scenario, with their file names.
+pub(crate) fn scenario(index: &ReportIndex<'_>, scenario: &str) -> Vec<(String, Value)> {
+    let mut panels = panels(index, scenario);
+    panels.sort_by_key(|panel| std::cmp::Reverse(panel.cell_metrics.len()));
     panels.truncate(PANELS);
     let draw = |panel: &Panel| {
         let title = panel.title(scenario);
         let drawing = match panel.axis {
             Some(axis) => {
-                let unit = book.rows(&panel.places[0])[0].unit;
-                lines(book, panel, axis, &title, HEIGHT, unit)
+                let unit = index.rows(&panel.cell_metrics[0])[0].unit;
+                lines(index, panel, axis, &title, HEIGHT, unit)
             }
-            None => dots(book, &panel.places[0], title.clone(), STEP),
+            None => dots(index, &panel.cell_metrics[0], title.clone(), STEP),
         };
         (words::slug(&title), drawing)
     };
     panels.iter().map(draw).collect()
 }
 
-/// The two charts of the first screen: throughput over the share of writes, and what a read
-/// costs.
-pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
+/// Returns the two charts of the first screen: throughput over the share of writes, and the cost
+/// of a read.
+pub(crate) fn first(index: &ReportIndex<'_>) -> Vec<(String, Value)> {
     let writes = || {
         let names = ["sustained", "burst-30x100"].into_iter();
-        let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
-        let cores = book.report.context.machine.cores.max(2);
-        let found = all.map(|name| panels(book, name)).find_map(|panels| {
+        let all = names.chain(index.report.scenarios.iter().map(|run| run.name.as_str()));
+        let cores = index.report.context.machine.cores.max(2);
+        let found = all.map(|name| panels(index, name)).find_map(|panels| {
             let mixed = panels.into_iter().filter(|panel| panel.axis == Some(Axis::Writes));
-            // As many threads as can run at once, or the next more.
+            // Prefers several threads, as near as possible to the number of processors.
             mixed.min_by_key(|panel| {
                 let threads = panel.rest.id.threads;
                 (threads < 2, threads.abs_diff(cores), threads)
@@ -158,48 +160,52 @@ pub(crate) fn first(book: &Book<'_>) -> Vec<(String, Value)> {
             "Operations a second of {}, over the share of writes",
             plural(panel.rest.id.threads, "thread")
         );
-        Some(lines(book, &panel, Axis::Writes, &title, 190.0, Unit::OpsPerSecond))
+        Some(lines(index, &panel, Axis::Writes, &title, 190.0, Unit::OpsPerSecond))
     };
     let read = || {
-        let is_read = |place: &&Place| {
-            place.id.cell == "with_service" && place.metric == "time" && place.id.threads == 1
+        let is_read = |cell_metric: &&CellMetric| {
+            cell_metric.id.cell == "with_service"
+                && cell_metric.metric == "time"
+                && cell_metric.id.threads == 1
         };
         let names = ["operations", "size", "map"].into_iter();
-        let all = names.chain(book.report.scenarios.iter().map(|run| run.name.as_str()));
-        let mut places = all.filter_map(|name| {
-            let reads = book.places(name).iter().filter(is_read);
-            reads.min_by_key(|place| place.id.services.abs_diff(1_000))
+        let all = names.chain(index.report.scenarios.iter().map(|run| run.name.as_str()));
+        let mut cell_metrics = all.filter_map(|name| {
+            let reads = index.cell_metrics(name).iter().filter(is_read);
+            reads.min_by_key(|cell_metric| cell_metric.id.services.abs_diff(1_000))
         });
-        let place = places.next()?;
+        let cell_metric = cell_metrics.next()?;
         let title = format!(
             "A read among {} services, one thread",
-            words::thousands(place.id.services as u64)
+            words::thousands(cell_metric.id.services as u64)
         );
-        Some(dots(book, place, title, 19.0))
+        Some(dots(index, cell_metric, title, 19.0))
     };
     let charts = [("first-writes", writes()), ("first-read", read())];
     charts.into_iter().filter_map(|(name, drawing)| Some((name.into(), drawing?))).collect()
 }
 
-fn panels(book: &Book<'_>, scenario: &str) -> Vec<Panel> {
-    let places = book.places(scenario);
+fn panels(index: &ReportIndex<'_>, scenario: &str) -> Vec<Panel> {
+    let cell_metrics = index.cell_metrics(scenario);
     let along = |axis: Axis| -> BTreeSet<usize> {
-        places.iter().filter_map(|place| axis.at(place)).collect()
+        cell_metrics.iter().filter_map(|cell_metric| axis.at(cell_metric)).collect()
     };
     let axis = Axis::ALL.into_iter().find(|axis| along(*axis).len() >= 3);
     let mut panels: Vec<Panel> = Vec::new();
-    for place in places {
-        let split = axis.and_then(|axis| Some((Some(axis), axis.split(place)?.1)));
-        let (own, rest) = split.unwrap_or_else(|| (None, place.clone()));
+    for cell_metric in cell_metrics {
+        let split = axis.and_then(|axis| Some((Some(axis), axis.split(cell_metric)?.1)));
+        let (own, rest) = split.unwrap_or_else(|| (None, cell_metric.clone()));
         let known = panels.iter_mut().find(|panel| panel.axis == own && panel.rest == rest);
         match known {
-            Some(panel) => panel.places.push(place.clone()),
-            None => panels.push(Panel { axis: own, rest, places: vec![place.clone()] }),
+            Some(panel) => panel.cell_metrics.push(cell_metric.clone()),
+            None => panels.push(Panel { axis: own, rest, cell_metrics: vec![cell_metric.clone()] }),
         }
     }
     for panel in &mut panels {
         match panel.axis {
-            Some(axis) if panel.places.len() > 1 => panel.places.sort_by_key(|own| axis.at(own)),
+            Some(axis) if panel.cell_metrics.len() > 1 => {
+                panel.cell_metrics.sort_by_key(|own| axis.at(own))
+            }
             _ => panel.axis = None,
         }
     }
@@ -210,10 +216,10 @@ impl Panel {
     fn title(&self, scenario: &str) -> String {
         let rest = match self.axis {
             Some(_) => &self.rest,
-            None => &self.places[0],
+            None => &self.cell_metrics[0],
         };
         let mut parts = vec![scenario.to_owned()];
-        parts.extend(Some(rest.what()).filter(|what| !what.is_empty() && what != "time"));
+        parts.extend(Some(rest.label()).filter(|what| !what.is_empty() && what != "time"));
         if self.axis != Some(Axis::Threads) {
             parts.push(plural(rest.id.threads, "thread"));
         }
@@ -224,52 +230,52 @@ impl Panel {
     }
 }
 
-fn dot(book: &Book<'_>, id: &str, figure: Interval) -> Dot {
-    Dot { name: words::short(id, NAME), look: book.look(id), figure }
+fn dot(index: &ReportIndex<'_>, id: &str, figure: Interval) -> DotRow {
+    DotRow { name: words::short(id, NAME), style: index.style(id), figure }
 }
 
-fn dots(book: &Book<'_>, place: &Place, title: String, step: f64) -> Value {
-    let mut rows: Vec<&Row> = book.rows(place).to_vec();
+fn dots(index: &ReportIndex<'_>, cell_metric: &CellMetric, title: String, step: f64) -> Value {
+    let mut rows: Vec<&Row> = index.rows(cell_metric).to_vec();
     rows.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
     let unit = rows.first().map(|row| row.unit);
-    let chart = Dots {
+    let chart = DotChart {
         title,
         unit,
         axis: unit.map_or("", words::measures).into(),
-        rows: rows.iter().map(|row| dot(book, &row.contender, row.value)).collect(),
+        rows: rows.iter().map(|row| dot(index, &row.contender, row.value)).collect(),
         step,
     };
     chart.draw()
 }
 
-/// A line for each who took part, of the figures or of the throughput that they say.
+/// Draws a line for each contender, of the figures or of the throughput that follows from them.
 fn lines(
-    book: &Book<'_>,
+    index: &ReportIndex<'_>,
     panel: &Panel,
     axis: Axis,
     title: &str,
     height: f64,
     unit: Unit,
 ) -> Value {
-    let figure = |place: &Place, id: &str| {
-        let Interval { value, low, high } = book.row(place, id)?.value;
-        let rate = |time: f64| place.id.threads as f64 * 1e9 / time;
+    let figure = |cell_metric: &CellMetric, id: &str| {
+        let Interval { value, low, high } = index.row(cell_metric, id)?.value;
+        let rate = |time: f64| cell_metric.id.threads as f64 * 1e9 / time;
         Some(match unit {
             Unit::OpsPerSecond => Interval { value: rate(value), low: rate(high), high: rate(low) },
             _ => Interval { value, low, high },
         })
     };
-    let mut series: Vec<Series> = book
-        .took_part(&panel.places)
+    let mut series: Vec<Series> = index
+        .took_part(&panel.cell_metrics)
         .into_iter()
         .map(|id| Series {
             name: words::short(id, NAME),
-            look: book.look(id),
-            points: panel.places.iter().map(|place| figure(place, id)).collect(),
+            style: index.style(id),
+            points: panel.cell_metrics.iter().map(|cell_metric| figure(cell_metric, id)).collect(),
         })
         .collect();
-    series.sort_by_key(|series| series.look.is_ours());
-    let labels = panel.places.iter().filter_map(|place| axis.at(place));
+    series.sort_by_key(|series| series.style.is_ours());
+    let labels = panel.cell_metrics.iter().filter_map(|cell_metric| axis.at(cell_metric));
     let labels: Vec<String> = labels.map(|value| axis.label(value)).collect();
     chart::lines(title, axis.name(), &labels, unit, &series, height)
 }

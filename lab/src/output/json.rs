@@ -1,23 +1,23 @@
-//! `report.json`: a line for each row, and no digit that means nothing.
+//! `report.json`: a line for each row, and only significant digits.
 
 use serde_json::{Number, Value};
 
 use crate::fault::Fault;
 use crate::model::Report;
 
-/// To how many significant digits a figure is written.
+/// The number of significant digits of a figure.
 const DIGITS: usize = 6;
-/// Down to which depth everything has a line of its own.
+/// Down to this depth, every value is on its own line.
 const DEEP: usize = 2;
 
-/// The report as it stands in the file.
+/// Returns the report as it is in the file.
 pub(crate) fn value(report: &Report) -> Result<Value, Fault> {
     let value = serde_json::to_value(report);
     let mut value = value.map_err(|error| Fault::new(format!("report.json: {error}")))?;
     change(&mut value, "", &mut |_, leaf| {
         if let Some(figure) = leaf.as_f64().filter(|_| leaf.is_f64()) {
             let rounded: f64 = format!("{figure:.*e}", DIGITS - 1).parse().unwrap_or(figure);
-            // A whole one is written without a fraction.
+            // A whole number is written without a fraction.
             let number = format!("{rounded}").parse::<i64>().map(Number::from).ok();
             *leaf = number.or_else(|| Number::from_f64(rounded)).map_or(Value::Null, Value::Number);
         }
@@ -25,7 +25,7 @@ pub(crate) fn value(report: &Report) -> Result<Value, Fault> {
     Ok(value)
 }
 
-/// Changes each text, number and truth; `change` is told the name of its field.
+/// Calls `leaf` with each text, number and boolean, and the name of its field.
 pub(crate) fn change(value: &mut Value, name: &str, leaf: &mut impl FnMut(&str, &mut Value)) {
     match value {
         Value::Array(all) => all.iter_mut().for_each(|own| change(own, name, leaf)),
@@ -34,13 +34,13 @@ pub(crate) fn change(value: &mut Value, name: &str, leaf: &mut impl FnMut(&str, 
     }
 }
 
-/// The report as text.
+/// Returns the report as text.
 pub(crate) fn text(report: &Report) -> Result<Vec<u8>, Fault> {
     Ok((written(&value(report)?, "", 0, 0) + "\n").into_bytes())
 }
 
-/// The fields of the report, what stands right below it, and the rows of a cell are on
-/// lines of their own.
+/// Formats a value. The fields of the report, the values directly below them, and the rows of a
+/// cell are on lines of their own.
 fn written(value: &Value, name: &str, depth: usize, indent: usize) -> String {
     let lines = depth < DEEP || name == "rows";
     let inner = indent + usize::from(lines);
@@ -63,7 +63,7 @@ fn written(value: &Value, name: &str, depth: usize, indent: usize) -> String {
     format!("{open}{line}{}\n{:indent$}{close}", parts.join(&format!(",{line}")), "")
 }
 
-/// The JSON Schema of the report.
+/// Returns the JSON Schema of the report.
 pub(crate) fn schema() -> Result<Vec<u8>, Fault> {
     let schema = schemars::schema_for!(Report);
     let text = serde_json::to_string_pretty(&schema);

@@ -1,54 +1,54 @@
-//! What the templates of the pages are filled with.
+//! The values that fill the templates of the pages.
 
 use itertools::Itertools as _;
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 
-use super::book::Book;
-use super::{figures, story};
-use crate::model::{Answer, ContenderInfo, Place, Report, ScenarioRun};
+use super::report_index::ReportIndex;
+use super::{figures, sentences};
+use crate::model::{Answer, CellMetric, ContenderInfo, Report, ScenarioRun};
 use crate::words;
 
-/// All that a page shows.
-pub(crate) fn page(book: &Book<'_>) -> Value {
-    let report = book.report;
-    let groups = story::groups(report).into_iter().map(|name| {
+/// Returns everything that a page shows.
+pub(crate) fn page(index: &ReportIndex<'_>) -> Value {
+    let report = index.report;
+    let groups = sentences::groups(report).into_iter().map(|name| {
         let questions = report.answers.iter().filter(|answer| answer.group == name);
-        let questions: Vec<Value> = questions.map(|answer| question(book, answer)).collect();
+        let questions: Vec<Value> = questions.map(|answer| question(index, answer)).collect();
         context! { name, questions }
     });
-    let first = figures::first(book).into_iter();
+    let first = figures::first(index).into_iter();
     let rules = report.context.rules.iter().map(|rule| words::stopped(rule));
-    let five = story::five(book).into_iter().map(Vec::from);
+    let five = sentences::five(index).into_iter().map(Vec::from);
     context! {
-        run => story::run(report),
+        run => sentences::run(report),
         version => &*report.context.version,
         decided => report.answers.iter().filter(|answer| answer.decided).count(),
-        warnings => story::warnings(report),
+        warnings => sentences::warnings(report),
         busy => report.answers.iter().any(|answer| answer.busy.is_some()),
         groups => groups.collect::<Vec<_>>(),
         first => first.map(figure).collect::<Vec<_>>(),
-        parts => report.scenarios.iter().map(|run| part(book, run)).collect::<Vec<_>>(),
+        parts => report.scenarios.iter().map(|run| part(index, run)).collect::<Vec<_>>(),
         promises => promises(report),
         contenders => contenders(report),
-        noise => noise(book),
+        noise => noise(index),
         context => Value::from(Serde(report.context.clone())),
-        took => story::duration(report.context.seconds),
+        took => sentences::duration(report.context.seconds),
         rules => rules.collect::<Vec<_>>(),
         command => &*report.context.command,
         five => five.collect::<Vec<_>>(),
     }
 }
 
-/// A chart with the name of its file.
+/// Returns a chart with the name of its file.
 fn figure((file, chart): (String, Value)) -> Value {
     context! { file, chart }
 }
 
-fn question(book: &Book<'_>, answer: &Answer) -> Value {
+fn question(index: &ReportIndex<'_>, answer: &Answer) -> Value {
     let comparisons = answer.comparisons.iter().map(|own| {
         context! {
-            store => book.name(&own.contender),
+            store => index.name(&own.contender),
             cost => words::times(own.ratio.value),
             ends => words::ends(own.ratio),
             cells => own.cells,
@@ -56,39 +56,39 @@ fn question(book: &Book<'_>, answer: &Answer) -> Value {
         }
     });
     let best = answer.comparisons.first().map_or("", |own| &own.to);
-    let scenarios = answer.cells.iter().map(|place| place.id.scenario.as_str());
-    let runs = scenarios.unique().filter_map(|name| book.run(name));
+    let scenarios = answer.cells.iter().map(|cell_metric| cell_metric.id.scenario.as_str());
+    let runs = scenarios.unique().filter_map(|name| index.run(name));
     let methods = runs.map(|run| {
         context! { id => anchor(run), scenario => &*run.name, how => words::stopped(&run.method) }
     });
     let stopped = |all: &[String]| all.iter().map(|said| words::stopped(said)).collect::<Vec<_>>();
-    let chart = figures::question(book, answer);
+    let chart = figures::question(index, answer);
     context! {
         id => figures::name_of(answer),
         need => &*answer.question,
         decided => answer.decided,
-        verdict => story::verdict(answer, |id| book.name(id)),
-        mark => story::mark(answer),
-        margin => story::margin(answer),
-        sentence => story::answer(book, answer),
+        verdict => sentences::verdict(answer, |id| index.name(id)),
+        mark => sentences::mark(answer),
+        margin => sentences::margin(answer),
+        sentence => sentences::answer(index, answer),
         chart => chart.map(figure),
         evidence => stopped(&answer.evidence),
         caveats => stopped(&answer.caveats),
-        best => book.name(best),
+        best => index.name(best),
         comparisons => comparisons.collect::<Vec<_>>(),
-        cells => cells(book, &answer.cells, true),
+        cells => cells(index, &answer.cells, true),
         methods => methods.collect::<Vec<_>>(),
     }
 }
 
-/// Where the section of a scenario begins.
+/// Returns the anchor of the section of a scenario.
 fn anchor(run: &ScenarioRun) -> String {
     format!("s-{}", words::slug(&run.name))
 }
 
-fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
-    let places = book.places(&run.name);
-    let charts = figures::scenario(book, &run.name).into_iter();
+fn part(index: &ReportIndex<'_>, run: &ScenarioRun) -> Value {
+    let cell_metrics = index.cell_metrics(&run.name);
+    let charts = figures::scenario(index, &run.name).into_iter();
     context! {
         id => anchor(run),
         name => &*run.name,
@@ -96,43 +96,46 @@ fn part(book: &Book<'_>, run: &ScenarioRun) -> Value {
         method => words::stopped(&run.method),
         slices => run.slices,
         dropped => run.dropped,
-        took => story::duration(run.seconds),
-        reference => book.name(&run.reference),
-        sentence => story::scenario(book, places),
+        took => sentences::duration(run.seconds),
+        reference => index.name(&run.reference),
+        sentence => sentences::scenario(index, cell_metrics),
         charts => charts.map(figure).collect::<Vec<_>>(),
-        table => cells(book, places, false),
+        table => cells(index, cell_metrics, false),
     }
 }
 
-/// Places by contenders: values, with ratios to the reference below them. Those of a
-/// question name their scenarios, and show the stores of this crate.
-fn cells(book: &Book<'_>, places: &[Place], of_question: bool) -> Value {
-    let mut ids = book.took_part(places);
-    ids.retain(|id| !of_question || book.is_ours(id));
-    let rows = places.iter().filter(|place| !book.rows(place).is_empty()).map(|place| {
-        let ours = book.rows(place).iter().filter(|row| book.is_ours(&row.contender));
-        let least = ours.map(|row| row.value.value).fold(f64::MAX, f64::min);
-        let entry = |id: &&str| match book.row(place, id) {
-            Some(row) => context! {
-                text => words::value(row.unit, row.value.value),
-                small => row.ratio.map(|ratio| words::times(ratio.value)),
-                best => book.is_ours(id) && row.value.value <= least,
-            },
-            None => "".into(),
-        };
-        let scenario = if of_question { format!("{}: ", place.id.scenario) } else { String::new() };
-        let name = context! {
-            text => format!("{scenario}{}", place.what()),
-            small => place.where_(),
-        };
-        std::iter::once(name).chain(ids.iter().map(entry)).collect::<Vec<_>>()
-    });
+/// Returns a table of cell metrics by contenders: values, with ratios to the reference below them.
+/// The table of a question names the scenarios, and shows only the stores of this crate.
+fn cells(index: &ReportIndex<'_>, cell_metrics: &[CellMetric], of_question: bool) -> Value {
+    let mut ids = index.took_part(cell_metrics);
+    ids.retain(|id| !of_question || index.is_ours(id));
+    let rows = cell_metrics.iter().filter(|cell_metric| !index.rows(cell_metric).is_empty()).map(
+        |cell_metric| {
+            let ours = index.rows(cell_metric).iter().filter(|row| index.is_ours(&row.contender));
+            let least = ours.map(|row| row.value.value).fold(f64::MAX, f64::min);
+            let entry = |id: &&str| match index.row(cell_metric, id) {
+                Some(row) => context! {
+                    text => words::value(row.unit, row.value.value),
+                    small => row.ratio.map(|ratio| words::times(ratio.value)),
+                    best => index.is_ours(id) && row.value.value <= least,
+                },
+                None => "".into(),
+            };
+            let scenario =
+                if of_question { format!("{}: ", cell_metric.id.scenario) } else { String::new() };
+            let name = context! {
+                text => format!("{scenario}{}", cell_metric.label()),
+                small => cell_metric.circumstances(),
+            };
+            std::iter::once(name).chain(ids.iter().map(entry)).collect::<Vec<_>>()
+        },
+    );
     let rows: Vec<_> = rows.collect();
     let head: Vec<Value> = [""].iter().chain(&ids).map(|id| (*id).into()).collect();
     context! { head, rows }
 }
 
-/// What stores promise, each with its name.
+/// Returns the promises of the stores, each with its name.
 fn promises(report: &Report) -> Vec<Value> {
     let of = |info: &ContenderInfo| {
         let promises = Value::from(Serde(info.promises.clone()?));
@@ -153,14 +156,14 @@ fn contenders(report: &Report) -> Vec<Value> {
     all.map(|info| context! { built_on => of(info), ..Value::from(Serde(info.clone())) }).collect()
 }
 
-fn noise(book: &Book<'_>) -> Vec<Value> {
-    let rows = book.report.noise.iter().map(|noise| {
-        let run = book.run(&noise.scenario);
-        let own = book.report.rows.iter().filter(|row| row.id.scenario == noise.scenario);
+fn noise(index: &ReportIndex<'_>) -> Vec<Value> {
+    let rows = index.report.noise.iter().map(|noise| {
+        let run = index.run(&noise.scenario);
+        let own = index.report.rows.iter().filter(|row| row.id.scenario == noise.scenario);
         let lost = own.filter_map(|row| row.lost).reduce(f64::max);
         context! {
             scenario => &*noise.scenario,
-            reference => run.map(|run| book.name(&run.reference)),
+            reference => run.map(|run| index.name(&run.reference)),
             floor => words::times(noise.floor),
             worst => words::times(noise.worst),
             lost => lost.map(|own| format!("{:.0} %", own * 100.0)),

@@ -1,11 +1,10 @@
-//! The progress of a run, on standard error; nothing at all where that is no terminal.
+//! The progress of a run, on standard error; prints nothing if that is no terminal.
 
 use std::time::{Duration, Instant};
 
 use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar that is drawn between slices, never while one is measured, and by no thread of
-/// its own.
+/// A progress bar. It is drawn between slices, never during one, and has no thread of its own.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -14,7 +13,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A bar for a run that takes at most `budget`.
+    /// Creates a bar for a run that takes at most `budget`.
     pub fn new(budget: Duration) -> Progress {
         let bar = ProgressBar::with_draw_target(
             Some(budget.as_secs().max(1)),
@@ -27,7 +26,7 @@ impl Progress {
         Progress { bar, begun: Instant::now(), budget }
     }
 
-    /// Says what comes next, `burst-30x100, 95/5, life 12`, and how much the budget leaves.
+    /// Shows what comes next, such as `burst-30x100, 95/5, life 12`, and the time left.
     pub fn at(&self, what: &str) {
         if self.bar.is_hidden() {
             return;
@@ -39,7 +38,7 @@ impl Progress {
         self.bar.set_message(format!("{what}; {} left", FormattedDuration(left)));
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }

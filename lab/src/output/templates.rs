@@ -1,4 +1,4 @@
-//! The templates, and what fills them.
+//! Renders the templates.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use crate::fault::Fault;
 use crate::words;
 
-/// Each with its name, whose ending says how values are escaped.
+/// The templates by name; the ending of the name decides how values are escaped.
 const ALL: [(&str, &str); 11] = [
     ("page.html", include_str!("templates/page.html")),
     ("parts.html", include_str!("templates/parts.html")),
@@ -33,7 +33,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
         _ => AutoEscape::None,
     });
     templates.add_filter("md", |text: &str| plain(text));
-    // What stands in a table for a value.
+    // Formats a value in a table.
     templates.add_filter("said", |value: Value| match bool::try_from(value.clone()) {
         Ok(kept) if value.kind() == ValueKind::Bool => if kept { "yes" } else { "no" }.into(),
         _ if value.is_none() || value.is_undefined() => String::new(),
@@ -41,7 +41,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
     });
     templates.add_filter("plural", words::plural);
     templates.add_filter("thousands", words::thousands);
-    // A coordinate without digits that nobody sees.
+    // Formats a coordinate without digits that nobody sees.
     templates.add_filter("short", |at: f64| format!("{at:.1}").trim_end_matches(".0").to_owned());
     for (name, text) in ALL {
         templates.add_template(name, text).map_err(|error| format!("{error:#}"))?;
@@ -49,7 +49,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, String>> = LazyLock::new
     Ok(templates)
 });
 
-/// Fills a template.
+/// Renders a template.
 pub(crate) fn render(name: &str, values: Value) -> Result<String, Fault> {
     let templates = TEMPLATES.as_ref().map_err(Fault::new)?;
     let template = templates.get_template(name);
@@ -57,25 +57,25 @@ pub(crate) fn render(name: &str, values: Value) -> Result<String, Fault> {
     text.map_err(|error| Fault::new(format!("{error:#}")).at(name))
 }
 
-/// `report.html`: one file that needs nothing else, no script and no font from elsewhere.
+/// Renders `report.html`: one file without a script, which loads nothing else.
 pub(crate) fn html(page: &Value) -> Result<String, Fault> {
     render("page.html", context! { page })
 }
 
-/// A chart as a file of its own.
+/// Renders a chart as a file of its own.
 pub(crate) fn svg(chart: &Value) -> Result<String, Fault> {
     Ok(render("file.svg", context! { chart })? + "\n")
 }
 
-/// `report.md`, with every table; where `brief`, `docs/benchmarks.md`, with charts instead.
+/// Renders `report.md`, with all tables; if `brief`, `docs/benchmarks.md`, with charts instead.
 pub(crate) fn markdown(page: &Value, brief: bool) -> Result<String, Fault> {
     Ok(tidy(&render("report.md", context! { page, brief })?))
 }
 
-/// Between these two lines of the README stand the figures.
+/// The lines of the README around the figures.
 const MARKS: [&str; 2] = ["<!-- figures:begin -->", "<!-- figures:end -->"];
 
-/// The README with one chart and five sentences of the report.
+/// Inserts one chart and five sentences of the report into the README.
 pub(crate) fn readme(page: &Value, readme: &str) -> Result<String, Fault> {
     let [begin, end] = MARKS;
     let parts = readme.split_once(begin).and_then(|(before, rest)| {
@@ -89,7 +89,7 @@ pub(crate) fn readme(page: &Value, readme: &str) -> Result<String, Fault> {
     Ok(format!("{before}{begin}\n{figures}{end}{after}"))
 }
 
-/// Without empty lines beside empty lines.
+/// Removes repeated empty lines, and spaces at the ends of lines.
 fn tidy(text: &str) -> String {
     let mut tidy = String::new();
     let mut empty = true;
@@ -105,7 +105,7 @@ fn tidy(text: &str) -> String {
     tidy + "\n"
 }
 
-/// A text that means nothing else in Markdown than what it says.
+/// Escapes a text for Markdown.
 fn plain(text: &str) -> String {
     let mut safe = String::new();
     for letter in text.chars() {
@@ -116,7 +116,7 @@ fn plain(text: &str) -> String {
                 safe.push('\\');
                 safe.push(letter);
             }
-            // Between letters it means nothing.
+            // Has a meaning only at the edge of a word, so escaping it everywhere is safe.
             '_' => safe.push_str("\\_"),
             letter => safe.push(letter),
         }

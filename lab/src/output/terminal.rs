@@ -1,4 +1,4 @@
-//! What a terminal shows: tables, then the answers, then where the rest is.
+//! Prints a report on a terminal: tables, then the answers.
 
 use std::io;
 
@@ -6,42 +6,45 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement};
 use comfy_table::{LineStyle, Table};
 
-use super::book::Book;
-use super::story;
-use crate::compare::Changes;
+use super::report_index::ReportIndex;
+use super::sentences;
+use crate::compare::ReportDiff;
 use crate::model::{Answer, Report};
 use crate::words;
 
-/// How a terminal wants it.
+/// The options of the output on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Options {
-    /// All tables, however long.
+pub(crate) struct TerminalOptions {
+    /// Whether to print all tables, however long.
     pub(crate) verbose: bool,
-    /// Columns; anything below 20 counts as 20.
+    /// The number of columns; anything below 20 counts as 20.
     pub(crate) width: usize,
-    /// Whether to set words off by weight: not on a pipe, not with `NO_COLOR`.
+    /// Whether to print bold words: not on a pipe, and not with `NO_COLOR`.
     pub(crate) colour: bool,
 }
 
-/// Lines of a screen that people read at the end of a run; three more say where the files
-/// are.
+/// The maximum number of lines without `verbose`; the caller prints three more about the files.
 const MOST: usize = 57;
 /// Below this width tables become lists.
 const NARROW: usize = 64;
 
-/// The tables, a question group each, the answers last: at most 57 lines at 80 columns
+/// Prints a table for each group of questions, and then the answers: at most 57 lines at 80 columns
 /// unless `verbose`. Control characters of the report do not reach `out`.
-pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options) -> io::Result<()> {
-    let book = Book::of(report);
-    let options = Options { width: options.width.max(20), ..options };
+pub(crate) fn print(
+    report: &Report,
+    out: &mut impl io::Write,
+    options: TerminalOptions,
+) -> io::Result<()> {
+    let index = ReportIndex::of(report);
+    let options = TerminalOptions { width: options.width.max(20), ..options };
     let is_wide = options.width >= NARROW;
     let mut answers = vec![String::new()];
-    answers.extend(paragraph(&story::run(report), options));
+    answers.extend(paragraph(&sentences::run(report), options));
     if is_wide && report.answers.iter().any(|answer| !answer.comparisons.is_empty()) {
         let how = "In the tables: costs next to the best of a row; = where equal within 3 %.";
         answers.extend(paragraph(how, options));
     }
-    for warning in story::warnings(report) {
+    for warning in sentences::warnings(report) {
         answers.extend(paragraph(&format!("Mind: {warning}"), options));
     }
     if !report.answers.is_empty() {
@@ -51,16 +54,16 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
     }
     let mut tables: Vec<Vec<String>> = Vec::new();
     if options.verbose {
-        tables.extend(report.scenarios.iter().map(|run| everything(&book, &run.name, options)));
+        tables.extend(report.scenarios.iter().map(|run| everything(&index, &run.name, options)));
     }
     if is_wide {
-        let groups = story::groups(report).into_iter();
-        tables.extend(groups.filter_map(|group| overview(&book, group, options)));
+        let groups = sentences::groups(report).into_iter();
+        tables.extend(groups.filter_map(|group| overview(&index, group, options)));
     }
     let mut lines: Vec<String> = Vec::new();
     let mut left_out = 0;
     for table in tables {
-        // Two more lines say what is left out.
+        // Reserves two lines for the number of tables that are left out.
         if options.verbose || lines.len() + table.len() + answers.len() + 2 < MOST {
             if !lines.is_empty() {
                 lines.push(String::new());
@@ -74,7 +77,7 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
         lines.push(String::new());
         lines.push(format!("... and {}: --verbose", words::plural(left_out, "more table")));
     }
-    // A narrow terminal gets the answers in as many lines as they take.
+    // On a narrow terminal, the answers take as many lines as they need.
     if !options.verbose && is_wide && lines.len() + answers.len() > MOST {
         answers.truncate(MOST.saturating_sub(lines.len() + 1));
         answers.push("... and more: --verbose".into());
@@ -83,14 +86,15 @@ pub(crate) fn print(report: &Report, out: &mut impl io::Write, options: Options)
     write(&lines, out)
 }
 
-/// What changed, and what speaks against comparing: at most 60 lines unless `verbose`.
+/// Prints the differences of two reports, and the warnings about comparing them: at most 60 lines
+/// unless `verbose`.
 pub(crate) fn changes(
-    changes: &Changes,
+    changes: &ReportDiff,
     names: [&str; 2],
     out: &mut impl io::Write,
-    options: Options,
+    options: TerminalOptions,
 ) -> io::Result<()> {
-    let options = Options { width: options.width.max(20), ..options };
+    let options = TerminalOptions { width: options.width.max(20), ..options };
     let mut said = vec![format!("From {} to {}", names[0], names[1])];
     said.extend(changes.warnings.iter().map(|warning| format!("Mind: {warning}")));
     said.extend(changes.sentences());
@@ -123,8 +127,8 @@ fn write(lines: &[String], out: &mut impl io::Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Each question with its answer; on a narrow terminal below it.
-fn answer_lines(answers: &[Answer], options: Options) -> Vec<String> {
+/// Returns each question with its answer beside it, or below it on a narrow terminal.
+fn answer_lines(answers: &[Answer], options: TerminalOptions) -> Vec<String> {
     let both = answers.iter().map(|answer| [cell(&answer.question), bold(&verdict(answer))]);
     if options.width < NARROW {
         let below = |[question, verdict]: [Cell; 2]| {
@@ -138,24 +142,24 @@ fn answer_lines(answers: &[Answer], options: Options) -> Vec<String> {
     lines(&table)
 }
 
-/// The answer by ids, which are shorter than names: `snapshot = versioned`.
+/// Returns the answer with ids, which are shorter than names: `snapshot = versioned`.
 fn verdict(answer: &Answer) -> String {
     let verdict = match answer.comparisons.first() {
         Some(own) if !answer.decided => format!("not decided: {} or {}", own.to, own.contender),
-        _ => story::verdict(answer, |id| id),
+        _ => sentences::verdict(answer, |id| id),
     };
-    verdict + story::mark(answer)
+    verdict + sentences::mark(answer)
 }
 
-/// What each store costs next to the best, a question a row.
-fn overview(book: &Book<'_>, group: &str, options: Options) -> Option<Vec<String>> {
-    let answers: Vec<&Answer> = book
+/// Returns a table of the cost of each store relative to the best, one question per row.
+fn overview(index: &ReportIndex<'_>, group: &str, options: TerminalOptions) -> Option<Vec<String>> {
+    let answers: Vec<&Answer> = index
         .report
         .answers
         .iter()
         .filter(|answer| answer.group == group && !answer.comparisons.is_empty())
         .collect();
-    let infos = book.report.context.contenders.iter().map(|info| info.id.as_str());
+    let infos = index.report.context.contenders.iter().map(|info| info.id.as_str());
     let ids: Vec<&str> =
         infos.filter(|id| answers.iter().any(|answer| cost(answer, id).is_some())).collect();
     let head: Vec<&str> = std::iter::once(group).chain(ids.iter().copied()).collect();
@@ -175,15 +179,15 @@ fn cost(answer: &Answer, id: &str) -> Option<String> {
     Some(if own.equal { "=".into() } else { words::times(own.ratio.value) })
 }
 
-/// All rows of a scenario.
-fn everything(book: &Book<'_>, scenario: &str, options: Options) -> Vec<String> {
+/// Returns the tables of all rows of a scenario.
+fn everything(index: &ReportIndex<'_>, scenario: &str, options: TerminalOptions) -> Vec<String> {
     let mut all = Vec::new();
-    for place in book.places(scenario) {
-        let rows = book.rows(place).iter().map(|row| {
+    for cell_metric in index.cell_metrics(scenario) {
+        let rows = index.rows(cell_metric).iter().map(|row| {
             let ratio = row.ratio.map_or(String::new(), words::ratio);
-            vec![book.name(&row.contender).into(), row.said(), ratio]
+            vec![index.name(&row.contender).into(), row.with_interval(), ratio]
         });
-        let title = format!("{scenario}: {}, {}", place.what(), place.where_());
+        let title = format!("{scenario}: {}, {}", cell_metric.label(), cell_metric.circumstances());
         all.extend(lines(&columns([vec![bold(&title)]], options)));
         all.extend(table(&["", "median (95 %)", "to the reference"], rows, options));
         all.push(String::new());
@@ -192,7 +196,7 @@ fn everything(book: &Book<'_>, scenario: &str, options: Options) -> Vec<String> 
     all
 }
 
-/// A text without what would command a terminal.
+/// Creates a cell of a text without its control characters.
 fn cell(text: &str) -> Cell {
     Cell::new(words::clean(text))
 }
@@ -201,8 +205,8 @@ fn bold(text: &str) -> Cell {
     cell(text).add_attribute(Attribute::Bold)
 }
 
-/// Rows in columns, which take no more room than there is.
-fn columns(rows: impl IntoIterator<Item = Vec<Cell>>, options: Options) -> Table {
+/// Arranges rows in columns that fit the width.
+fn columns(rows: impl IntoIterator<Item = Vec<Cell>>, options: TerminalOptions) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(u16::try_from(options.width).unwrap_or(u16::MAX)).add_rows(rows);
@@ -222,11 +226,15 @@ fn lines(table: &Table) -> Vec<String> {
     table.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
-pub(crate) fn paragraph(text: &str, options: Options) -> Vec<String> {
+pub(crate) fn paragraph(text: &str, options: TerminalOptions) -> Vec<String> {
     lines(&columns([vec![cell(text)]], options))
 }
 
-fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>, options: Options) -> Vec<String> {
+fn table(
+    head: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+    options: TerminalOptions,
+) -> Vec<String> {
     let rows = rows.map(|row| row.iter().map(|text| cell(text)).collect());
     let mut table = columns(rows, options);
     let line = LineStyle::none().fill('─').junction('─');

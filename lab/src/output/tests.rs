@@ -1,6 +1,6 @@
-//! What is made from reports whose figures are known.
+//! Tests of the output, on reports with known figures.
 
-use super::terminal::{Options, changes, print};
+use super::terminal::{TerminalOptions, changes, print};
 use super::*;
 use serde_json::{Value, json as value};
 
@@ -10,12 +10,12 @@ use crate::judge::complete;
 use crate::model::Answer;
 use crate::synthetic;
 
-const USUAL: Options = Options { verbose: false, width: 80, colour: false };
+const USUAL: TerminalOptions = TerminalOptions { verbose: false, width: 80, colour: false };
 const README: &str = "# A\n\n<!-- figures:begin -->\nold\n<!-- figures:end -->\n\nB\n";
 
 fn shown(report: &Report, width: usize, verbose: bool, colour: bool) -> String {
     let mut out = Vec::new();
-    let options = Options { verbose, width, colour };
+    let options = TerminalOptions { verbose, width, colour };
     print(report, &mut out, options).unwrap();
     String::from_utf8(out).unwrap()
 }
@@ -26,7 +26,7 @@ fn file(report: &Report, name: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Every report that a test might want to draw.
+/// Returns one report of each kind.
 pub(super) fn all() -> [(&'static str, Report); 6] {
     [
         ("quick", synthetic::quick()),
@@ -38,7 +38,7 @@ pub(super) fn all() -> [(&'static str, Report); 6] {
     ]
 }
 
-/// A report all of whose texts try to be something else.
+/// Returns a report whose texts all contain markup and control characters.
 fn hostile() -> Value {
     synthetic::with_texts(&synthetic::quick(), |text| {
         format!("{text}\u{1b}[31m<script>alert(1)</script>|\u{202e}\u{9b}`]](x)\n# \u{E000}&\"'")
@@ -89,7 +89,7 @@ fn files_have_the_sizes_that_were_promised() {
     let (_, benchmarks) = docs.iter().find(|(path, _)| path.ends_with("benchmarks.md")).unwrap();
     let text = String::from_utf8_lossy(benchmarks);
     assert!(text.lines().count() <= 300, "{} lines", text.lines().count());
-    // Every chart that a page names is there, and every chart that is there is named.
+    // The pages and the chart files name the same charts.
     let pages = format!("{text}{}", String::from_utf8_lossy(&docs[0].1));
     for (path, bytes) in &docs {
         let Some(name) = path.strip_prefix("docs/img").ok() else {
@@ -128,11 +128,11 @@ fn a_sentence_claims_no_more_than_its_interval() {
     assert!(page.contains("not decided"));
 }
 
-/// Where others took more than a fifth of the time of several threads, everything says so beside
-/// the answers that come from these, and beside no other; and they are what they were.
+/// If other programs took more than a fifth of the time of several threads, every output says so
+/// beside the answers from these threads, and beside no others. The answers stay the same.
 #[test]
 fn what_holds_for_a_busy_machine_only_is_marked() {
-    // On the terminal, in the page, in Markdown, in the README and in the benchmarks.
+    // The terminal, the page, the Markdown report, the README and the benchmarks.
     let said = |report: &Report| {
         let mut pages = vec![shown(report, 200, false, false)];
         pages.extend(["report.html", "report.md"].map(|name| file(report, name)));
@@ -153,7 +153,8 @@ fn what_holds_for_a_busy_machine_only_is_marked() {
         assert_eq!(Answer { busy: None, ..is.clone() }, *was);
     }
     let (times, pages) = said(&busy);
-    // Three sentences and a warning; a line at the head of the page; and the README's sentences.
+    // The pages have three sentences and a warning, the HTML page a further line at its head, and
+    // the README its sentences.
     assert_eq!(times, [1, 5, 4, 1, 4]);
     assert_eq!(pages[0].lines().filter(|line| line.ends_with(" *")).count(), 3, "{}", pages[0]);
     assert_eq!([" *</b>", " *</span>"].map(|mark| pages[1].matches(mark).count()), [3, 3]);
@@ -172,11 +173,11 @@ fn a_report_survives_its_file() {
         let text = file(&report, "report.json");
         let back = read(text.as_bytes()).unwrap();
         assert_eq!(file(&back, "report.json"), text, "{name}");
-        // What was written over by hand, or has no scenario at all, is not whole.
+        // `check` refuses reports that were edited by hand, and those without a scenario.
         if !["undecided", "empty"].contains(&name) {
             assert_eq!(check(text.as_bytes(), complete).err(), None, "{name}");
         }
-        // A row is a line.
+        // Each row is one line.
         let rows = text.lines().filter(|line| line.contains("\"samples\":[[")).count();
         assert_eq!(rows, report.rows.len(), "{name}");
     }
@@ -197,7 +198,7 @@ fn the_schema_holds_for_what_is_written() {
 fn what_contradicts_itself_is_named_with_its_place() {
     let whole: Value = serde_json::from_slice(&json::text(&synthetic::small()).unwrap()).unwrap();
     let more = whole["cells"][0]["rows"][1]["value"]["value"].as_f64().unwrap() * 1.002;
-    // What is said, what was changed, and to what.
+    // The expected message, the changed place, and its new value.
     let broken = include_str!("contradictions.json");
     let mut broken: Vec<(String, String, Value)> = serde_json::from_str(broken).unwrap();
     for (said, place, to) in [
@@ -238,8 +239,8 @@ fn what_is_no_report_is_refused_with_a_reason() {
     }
 }
 
-/// Whatever a file's texts are, a terminal is not commanded, and a page has no more
-/// elements than the templates.
+/// Whatever the texts of a file are, they send no commands to a terminal, and add no elements to a
+/// page.
 #[test]
 fn no_text_of_a_file_does_more_than_be_read() {
     let bytes = hostile().to_string().into_bytes();
@@ -250,12 +251,12 @@ fn no_text_of_a_file_does_more_than_be_read() {
         let own = text.matches("\u{1b}[1m").count() + text.matches("\u{1b}[0m").count();
         assert_eq!(commands(&text), own, "{text}");
     }
-    // As much of a report that was never read from a file.
+    // The same for a report that was not read from a file.
     let unread: Report = serde_json::from_value(hostile()).unwrap();
     assert_eq!(commands(&shown(&unread, 80, true, false)), 0);
     let mut out = Vec::new();
     let found = compare(&report, &unread);
-    changes(&found, ["\u{1b}[31mold", "new"], &mut out, Options { verbose: true, ..USUAL })
+    changes(&found, ["\u{1b}[31mold", "new"], &mut out, TerminalOptions { verbose: true, ..USUAL })
         .unwrap();
     assert_eq!(commands(&String::from_utf8(out).unwrap()), 0);
     for page in [file(&report, "report.html"), file(&unread, "report.html")] {
@@ -289,7 +290,7 @@ fn a_page_has_its_parts_in_order_and_needs_nothing_else() {
     let charts = page.matches("role=\"img\"").count();
     assert_eq!(page.matches("<desc ").count(), charts);
     assert!(charts > 20, "{charts}");
-    // Links lead somewhere.
+    // Each link has its target.
     for link in page.split("href=\"#").skip(1) {
         let id = link.split('"').next().unwrap();
         assert!(page.contains(&format!("id=\"{id}\"")), "{id}");

@@ -1,25 +1,25 @@
-//! Workers on a rayon pool, some operations each, started together.
+//! Workers on a rayon pool that start together and do some operations each.
 //!
-//! The pool is built once, and a barrier holds its threads until the last has come. A burst
-//! goes from the first worker's start to the last one's end, so that the waking of threads
-//! is in it: the null contender shows how much that is.
+//! The pool is built once, and a barrier holds its threads until all are there. A burst lasts from
+//! the first worker's start to the last one's end. So it includes the waking of threads; the null
+//! contender shows how much that is.
 
 use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::order::{self, Order, Share};
 use super::task::{Task, tasks};
+use super::timing::{self, Tally, Window};
 use super::verify::verify;
 use super::worker::Worker;
 use crate::fault::Fault;
 use crate::fleet::Fleet;
 use crate::scenario::Cell;
 use crate::stage::{Slice, Stage};
-use crate::subject::Shared;
+use crate::subject::SharedSubject;
 
-/// A subject, and the workers that burst upon it.
+/// A subject, and the workers of its bursts.
 pub(super) struct Burst<S> {
     subject: S,
     fleet: Fleet,
@@ -29,7 +29,7 @@ pub(super) struct Burst<S> {
     operations: u32,
 }
 
-impl<S: Shared> Burst<S> {
+impl<S: SharedSubject> Burst<S> {
     pub(super) fn new(
         subject: S,
         cell: &Cell,
@@ -55,15 +55,15 @@ impl<S: Shared> Burst<S> {
         })
     }
 
-    /// One burst: how long it took, and how many answers were wrong.
+    /// Runs one burst. Returns how long it took, and the number of wrong answers.
     fn once(&self) -> (Duration, u64) {
         let done = self.pool.broadcast(|thread| {
             let worker = self.workers[thread.index()].lock();
             let mut worker = worker.unwrap_or_else(PoisonError::into_inner);
-            let mut hand = self.subject.hand();
+            let mut handle = self.subject.handle();
             self.barrier.wait();
             let start = Instant::now();
-            let wrong = worker.play(&mut hand, self.operations, start);
+            let wrong = worker.run_burst(&mut handle, self.operations, start);
             (start, Instant::now(), wrong)
         });
         let first = done.iter().map(|(start, ..)| *start).min();
@@ -73,22 +73,22 @@ impl<S: Shared> Burst<S> {
     }
 }
 
-impl<S: Shared> Stage for Burst<S> {
+impl<S: SharedSubject> Stage for Burst<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        let order = Order::now(length);
+        let window = Window::now(length);
         let operations = f64::from(self.operations) * self.workers.len() as f64;
-        let (mut share, mut times) = (Share::default(), Vec::new());
-        while times.is_empty() || Instant::now() < order.until {
-            let warm = Instant::now() < order.from;
+        let (mut tally, mut times) = (Tally::default(), Vec::new());
+        while times.is_empty() || Instant::now() < window.until {
+            let warm = Instant::now() < window.from;
             let (took, wrong) = self.once();
-            share.wrong += wrong;
+            tally.wrong += wrong;
             times.extend((!warm).then_some(took));
         }
         times.sort_unstable();
-        // What others do only adds: beside a busy program the middle one is now a burst that
-        // they left alone, now one that waited for them.
+        // Other programs only ever add time. Beside a busy one, the median burst is sometimes
+        // undisturbed and sometimes not, so this takes the lower quartile.
         let quartile = times[times.len() / 4].as_nanos() as f64;
-        order::right(&[share])?;
+        timing::check_answers(&[tally])?;
         Ok(vec![quartile / operations])
     }
 
@@ -98,6 +98,6 @@ impl<S: Shared> Stage for Burst<S> {
             worker.last_checks()
         };
         let checks: Vec<_> = self.workers.into_iter().map(checks).collect();
-        verify::<S>(&mut self.subject.hand(), self.fleet, &checks)
+        verify::<S>(&mut self.subject.handle(), self.fleet, &checks)
     }
 }

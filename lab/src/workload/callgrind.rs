@@ -1,4 +1,4 @@
-//! Instructions, which valgrind counts.
+//! Counts instructions with valgrind.
 
 use std::fs;
 use std::io::Write;
@@ -6,23 +6,23 @@ use std::process::{Command, Stdio};
 
 use crate::fault::Fault;
 
-/// Tells a process that valgrind runs it.
+/// The environment variable that tells a process that valgrind runs it.
 const UNDER_VALGRIND: &str = "SERVICE_REGISTRY_LAB_UNDER_VALGRIND";
 
-/// Valgrind counts what happens within calls of this, by its name.
+/// Valgrind counts the instructions within calls of this function, which it finds by name.
 #[inline(never)]
 pub(super) fn counted_by_callgrind(run: &mut dyn FnMut()) {
     run();
 }
 
-/// Whether there is a valgrind.
+/// Returns whether valgrind is installed.
 pub(super) fn is_there() -> bool {
     let version = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }
 
-/// Runs this very process once more, under valgrind: the instructions that it counted. There
-/// it asks nobody.
+/// Runs this program once more, under valgrind, and returns the instructions that valgrind counted.
+/// Returns 0 if valgrind runs this process already.
 pub(super) fn count() -> Result<i64, Fault> {
     if std::env::var_os(UNDER_VALGRIND).is_some() {
         return Ok(0);
@@ -33,7 +33,7 @@ pub(super) fn count() -> Result<i64, Fault> {
     let mut program = std::env::current_exe().unwrap_or_default();
     let copy = out.with_extension("program");
     if !program.is_file() {
-        // It was replaced since. Valgrind reads the names of functions from a file.
+        // The file was replaced since, and valgrind reads function names from a file.
         fs::copy("/proc/self/exe", &copy)
             .map_err(|error| failed(&format!("has no program: {error}")))?;
         program.clone_from(&copy);
@@ -51,7 +51,7 @@ pub(super) fn count() -> Result<i64, Fault> {
         .spawn()
         .map_err(|error| failed(&format!("did not start: {error}")))?;
     if let Some(mut orders) = child.stdin.take() {
-        // Where it has ended already, its status says so.
+        // If it has ended already, its status says so.
         let _ = orders.write_all(b"slice 1\nfinish\n");
     }
     let status = child.wait();
@@ -65,7 +65,7 @@ pub(super) fn count() -> Result<i64, Fault> {
     total(&text).ok_or_else(|| failed("counted nothing: the program has no symbols"))
 }
 
-/// The count of a file of callgrind.
+/// Reads the total from the output file of callgrind.
 fn total(text: &str) -> Option<i64> {
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     let total = line("totals:").or_else(|| line("summary:"))?.trim().parse().ok()?;

@@ -1,43 +1,43 @@
-//! A store from nothing: how long it takes to fill, and what it occupies.
+//! Fills an empty store: how long that takes, and how much memory it occupies.
 
 use std::time::{Duration, Instant};
 
 use service_registry::Batch;
 
-use super::order::medians;
-use crate::counting::Count;
+use super::timing::medians;
+use crate::counting::AllocationCount;
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, later, register, shuffled};
+use crate::fleet::{Fleet, later, register, rng, shuffled};
 use crate::scenario::Cell;
 use crate::stage::Stage;
-use crate::subject::{Hand, Newcomer, Subject};
+use crate::subject::{Handle, NewPod, Subject};
 
-/// How often all pods are replaced by others: an even number, so that in the end the
-/// same ones are there.
-const TURNS: usize = 4;
+/// How often all pods are replaced by others: an even number, so that the original pods are there
+/// in the end.
+const CHURN_ROUNDS: usize = 4;
 
 /// Fills stores and drops them.
 ///
-/// One store is filled with one clock around all, which gives the time of a pod, and is
-/// dropped; another one with a clock around each insertion, which gives the worst: the time
-/// that one caller had to wait while a table grew.
+/// Fills a first store with one clock around all insertions, for the mean time per pod, and drops
+/// it. Fills a second one with a clock around each insertion, for the longest: the time that one
+/// caller waits while a table grows.
 pub(super) fn fill_and_drop<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
     let fleet = Fleet(cell.holds);
-    let order = shuffled(fleet.0.services, &mut dice(seed, "order"));
-    let pods = order.into_iter().map(|pod| Newcomer::new(fleet.record(pod)));
-    let pods: Vec<Newcomer> = pods.collect();
+    let order = shuffled(fleet.0.services, &mut rng(seed, "order"));
+    let pods = order.into_iter().map(|pod| NewPod::new(fleet.record(pod)));
+    let pods: Vec<NewPod> = pods.collect();
     Box::new(move |length| medians(length, || times::<S>(&pods, seed)))
 }
 
-fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<Vec<f64>, Fault> {
+fn times<S: Subject>(pods: &[NewPod], seed: u64) -> Result<Vec<f64>, Fault> {
     let each = pods.len() as f64;
     let mut store = S::create(seed);
     let start = Instant::now();
-    let mut hand = store.alone();
-    let new = pods.iter().filter(|pod| hand.insert(pod)).count();
+    let mut handle = store.alone();
+    let new = pods.iter().filter(|pod| handle.insert(pod)).count();
     let filled = start.elapsed();
-    let held = hand.pods();
-    drop(hand);
+    let held = handle.pods();
+    drop(handle);
     if S::REMEMBERS && (new, held) != (pods.len(), pods.len()) {
         return Err(Fault(format!("{held} of {} pods are there", pods.len())));
     }
@@ -46,11 +46,11 @@ fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<Vec<f64>, Fault> {
     let dropped = start.elapsed();
 
     let mut store = S::create(seed);
-    let mut hand = store.alone();
+    let mut handle = store.alone();
     let mut before = Instant::now();
     let mut worst = Duration::ZERO;
     for pod in pods {
-        hand.insert(pod);
+        handle.insert(pod);
         let after = Instant::now();
         worst = worst.max(after - before);
         before = after;
@@ -59,8 +59,8 @@ fn times<S: Subject>(pods: &[Newcomer], seed: u64) -> Result<Vec<f64>, Fault> {
     Ok(vec![nanoseconds(filled) / each, nanoseconds(dropped) / each, nanoseconds(worst)])
 }
 
-/// Counts what a store asks for and does not give back: all of it, records as well, which
-/// are made one by one and given away.
+/// Counts the bytes that a store requests and does not free, including the records, which are
+/// created one by one and moved into the store.
 pub(super) fn memory<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
     let fleet = Fleet(cell.holds);
     Box::new(move |_| bytes::<S>(fleet, seed))
@@ -68,22 +68,22 @@ pub(super) fn memory<S: Subject>(cell: &Cell, seed: u64) -> Box<dyn Stage> {
 
 fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
     let services = fleet.0.services;
-    let order = shuffled(services, &mut dice(seed, "order"));
+    let order = shuffled(services, &mut rng(seed, "order"));
     let refused = |key: &str| Fault(format!("{key} could not be registered"));
-    let count = Count::begin();
+    let count = AllocationCount::begin();
     let each = |bytes: i64| bytes as f64 / services as f64;
 
     let mut store = S::create(seed);
-    let mut hand = store.alone();
+    let mut handle = store.alone();
     for pod in &order {
         let mut batch = Batch::new();
         register(&mut batch, fleet.record(*pod));
-        hand.commit(batch).then_some(()).ok_or_else(|| refused(&fleet.key(*pod)))?;
+        handle.commit(batch).then_some(()).ok_or_else(|| refused(&fleet.key(*pod)))?;
     }
     let (live, peak) = (count.live(), count.peak());
 
-    // Every pod goes, and another one comes in its place.
-    for turn in 0..TURNS {
+    // Replaces every pod by another one.
+    for turn in 0..CHURN_ROUNDS {
         for pod in &order {
             let (gone, come) =
                 if turn % 2 == 0 { (*pod, pod + services) } else { (pod + services, *pod) };
@@ -94,30 +94,30 @@ fn bytes<S: Subject>(fleet: Fleet, seed: u64) -> Result<Vec<f64>, Fault> {
                 batch.remove_subscription(&key, &group);
             }
             register(&mut batch, fleet.record(come));
-            hand.commit(batch).then_some(()).ok_or_else(|| refused(&key))?;
+            handle.commit(batch).then_some(()).ok_or_else(|| refused(&key))?;
         }
     }
     let after_churn = count.live();
 
-    // What is held shows what is replaced meanwhile. Once more without it, since some of
-    // what it kept may be given back only at later writes.
-    let replace_all = |hand: &mut S::Hand<'_>, turn| {
+    // Holds the present state while all records are replaced; then drops it and replaces all
+    // again, since a store may free what was held only at later writes.
+    let replace_all = |handle: &mut S::Handle<'_>, turn| {
         let record = |pod: &usize| {
             let fresh = fleet.record(*pod).with_registered_at(later(turn));
             fresh.expect("a good time")
         };
-        let replaced = order.iter().all(|pod| hand.replace(record(pod)));
+        let replaced = order.iter().all(|pod| handle.replace(record(pod)));
         replaced.then_some(()).ok_or_else(|| refused("a replacement"))
     };
-    let held = hand.hold();
-    replace_all(&mut hand, 1)?;
+    let held = handle.hold();
+    replace_all(&mut handle, 1)?;
     let with = count.live();
     drop(held);
-    replace_all(&mut hand, 2)?;
-    // Less than nothing where a store keeps more by itself than for whoever holds.
+    replace_all(&mut handle, 2)?;
+    // Negative if a store keeps more by itself than for a holder.
     let held = (with - count.live()).max(0);
 
-    let found = hand.pods();
+    let found = handle.pods();
     if found != services {
         return Err(Fault(format!("{found} pods are there, and not {services}")));
     }

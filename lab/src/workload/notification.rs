@@ -11,53 +11,53 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use service_registry::ServiceStatus;
 
-use super::crew::spawn;
-use super::order;
+use super::timing;
 use super::verify::{Checks, verify};
 use super::worker::wait_until;
+use super::worker_pool::spawn;
+use crate::affinity;
 use crate::fault::Fault;
-use crate::fleet::{Dice, Fleet, dice, later};
-use crate::scenario::{Cell, Sleep};
-use crate::seat;
+use crate::fleet::{Fleet, Rng, later, rng};
+use crate::scenario::{Cell, NotifyBy};
 use crate::stage::{Slice, Stage};
-use crate::subject::{Follower, Hand, Shared};
+use crate::subject::{FollowFuture, Handle, SharedSubject};
 
 /// A notification that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a thread needs at most, as a rule, until it sleeps again, in microseconds.
+/// How long a thread usually needs at most until it sleeps again, in microseconds.
 const TO_SLEEP: u64 = 100;
 
-/// The records of the followers.
+/// What the followers and their wakers record.
 #[derive(Debug)]
-struct Board {
+struct Deliveries {
     start: Instant,
-    /// How many wakers were called.
+    /// The number of counting wakers that were called.
     woken: AtomicU64,
-    /// When that of a thread was.
+    /// When the waker of a thread was last called, in nanoseconds from the start.
     woken_at: AtomicU64,
-    /// The number of notifications, of all followers together.
+    /// The number of notifications that all followers together have received.
     told: AtomicU64,
-    /// When the last one was, in nanoseconds from the start.
+    /// When the last one was received, in nanoseconds from the start.
     told_at: AtomicU64,
     is_over: AtomicBool,
 }
 
 /// A waker that counts.
-impl Wake for Board {
+impl Wake for Deliveries {
     fn wake(self: Arc<Self>) {
         self.woken.fetch_add(1, Relaxed);
     }
 }
 
-impl Board {
-    /// Takes down when something happens, in nanoseconds from the start.
+impl Deliveries {
+    /// Stores the present moment, in nanoseconds from the start.
     fn note(&self, at: &AtomicU64) {
         at.store(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
-/// A waker of a thread.
-struct Unpark(Thread, Arc<Board>);
+/// A waker that records the moment and unparks a thread.
+struct Unpark(Thread, Arc<Deliveries>);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
@@ -67,47 +67,47 @@ impl Wake for Unpark {
 }
 
 enum Followers {
-    /// They are polled when they should be armed again.
-    Counted(Vec<Follower>, Waker),
+    /// Futures with a counting waker; polling them arms it again.
+    Counted(Vec<FollowFuture>, Waker),
     /// Each is a thread.
     Asleep(Vec<JoinHandle<()>>),
 }
 
-/// A subject, those who follow one of its names, and the thread that changes a pod of it.
+/// A subject, the followers of one of its names, and the pod of that name that changes.
 pub(super) struct Notification<S> {
     followers: Followers,
-    board: Arc<Board>,
+    deliveries: Arc<Deliveries>,
     subject: S,
     fleet: Fleet,
     pod: usize,
     key: String,
     many: usize,
     changes: u64,
-    dice: Dice,
+    rng: Rng,
 }
 
-fn sleep(mut follower: Follower, board: &Arc<Board>) {
-    let waker = Waker::from(Arc::new(Unpark(thread::current(), board.clone())));
+fn sleep(mut follower: FollowFuture, deliveries: &Arc<Deliveries>) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current(), deliveries.clone())));
     while follower.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         // Acquire: pairs with the Release in `finish`.
-        if board.is_over.load(Acquire) {
+        if deliveries.is_over.load(Acquire) {
             return;
         }
         thread::park();
     }
 }
 
-impl<S: Shared> Notification<S> {
+impl<S: SharedSubject> Notification<S> {
     pub(super) fn new(
         subject: S,
         cell: &Cell,
-        (many, sleep_by): (usize, Sleep),
+        (many, sleep_by): (usize, NotifyBy),
         seed: u64,
     ) -> Result<Notification<S>, Fault> {
         let fleet = Fleet(cell.holds);
-        let mut dice = dice(seed, "told");
-        let pod = dice.random_range(0..fleet.0.services);
-        let board = Arc::new(Board {
+        let mut rng = rng(seed, "told");
+        let pod = rng.random_range(0..fleet.0.services);
+        let deliveries = Arc::new(Deliveries {
             start: Instant::now(),
             woken: AtomicU64::new(0),
             woken_at: AtomicU64::new(0),
@@ -116,43 +116,44 @@ impl<S: Shared> Notification<S> {
             is_over: AtomicBool::new(false),
         });
         let follower = || {
-            let board = board.clone();
+            let deliveries = deliveries.clone();
             let on_change = Box::new(move || {
-                board.note(&board.told_at);
+                deliveries.note(&deliveries.told_at);
                 // Release: pairs with the Acquire in `has_all`.
-                board.told.fetch_add(1, Release);
+                deliveries.told.fetch_add(1, Release);
             });
             let follower = subject.follow(&fleet.name(pod), on_change);
             follower.ok_or_else(|| Fault::new("cannot be watched"))
         };
-        // The two must not wait for each other's processor, as a thousand have to.
-        let seats = if many == 1 { seat::seats() } else { Vec::new() };
-        let followers = if sleep_by == Sleep::Wakers {
+        // A single follower gets a processor of its own, so that it and the writer do not wait for
+        // each other's processor.
+        let processors = if many == 1 { affinity::processor_order() } else { Vec::new() };
+        let followers = if sleep_by == NotifyBy::Wakers {
             let all = (0..many).map(|_| follower()).collect::<Result<_, _>>()?;
-            Followers::Counted(all, Waker::from(board.clone()))
+            Followers::Counted(all, Waker::from(deliveries.clone()))
         } else {
             let thread = |_| {
-                let (follower, board) = (follower()?, board.clone());
-                let seat = seats.get(1).copied();
+                let (follower, deliveries) = (follower()?, deliveries.clone());
+                let processor = processors.get(1).copied();
                 let work = move || {
-                    seat.into_iter().for_each(seat::take);
-                    sleep(follower, &board);
+                    processor.into_iter().for_each(affinity::pin);
+                    sleep(follower, &deliveries);
                 };
                 spawn(Builder::new().stack_size(256 << 10), work)
             };
             Followers::Asleep((0..many).map(thread).collect::<Result<_, _>>()?)
         };
-        seats.into_iter().take(1).for_each(seat::take);
+        processors.into_iter().take(1).for_each(affinity::pin);
         let mut stage = Notification {
             followers,
-            board,
+            deliveries,
             subject,
             fleet,
             pod,
             key: fleet.key(pod),
             many,
             changes: 0,
-            dice,
+            rng,
         };
         stage.rest()?;
         Ok(stage)
@@ -169,32 +170,32 @@ impl<S: Shared> Notification<S> {
         }
         let expected = self.changes * self.many as u64;
         // Acquire: pairs with the Release in the followers' `on_change`.
-        let has_all = || self.board.told.load(Acquire) >= expected;
+        let has_all = || self.deliveries.told.load(Acquire) >= expected;
         wait_until(Instant::now() + PATIENCE, has_all);
-        let told = self.board.told.load(Acquire);
+        let told = self.deliveries.told.load(Acquire);
         if told != expected {
             return Err(Fault(format!("{expected} changes, of which {told} were told")));
         }
         if matches!(self.followers, Followers::Asleep(_)) {
             let many = self.many as u64;
-            let pause = self.dice.random_range(TO_SLEEP..2 * TO_SLEEP) + 5 * (many - 1);
+            let pause = self.rng.random_range(TO_SLEEP..2 * TO_SLEEP) + 5 * (many - 1);
             // A processor that sleeps as well would need some time to wake up for the change.
             wait_until(Instant::now() + Duration::from_micros(pause), || false);
         }
         Ok(())
     }
 
-    /// Changes the pod, and answers with how long that took, and when it began.
+    /// Changes the pod. Returns how long that took, and when it began.
     fn change(&mut self) -> Result<(Duration, Instant), Fault> {
         self.changes += 1;
         let is_even = self.changes.is_multiple_of(2);
         let status = if is_even { ServiceStatus::Healthy } else { ServiceStatus::Unhealthy };
-        let woken = self.board.woken.load(Relaxed);
-        let (mut hand, at) = (self.subject.hand(), later(self.changes));
+        let woken = self.deliveries.woken.load(Relaxed);
+        let (mut handle, at) = (self.subject.handle(), later(self.changes));
         let began = Instant::now();
-        let done = hand.update(&self.key, status, at);
+        let done = handle.update(&self.key, status, at);
         let took = began.elapsed();
-        let woken = self.board.woken.load(Relaxed) - woken;
+        let woken = self.deliveries.woken.load(Relaxed) - woken;
         if matches!(self.followers, Followers::Counted(..)) && woken != self.many as u64 {
             return Err(Fault(format!("{woken} of {} were woken", self.many)));
         }
@@ -202,16 +203,17 @@ impl<S: Shared> Notification<S> {
     }
 }
 
-impl<S: Shared> Stage for Notification<S> {
+impl<S: SharedSubject> Stage for Notification<S> {
     fn slice(&mut self, length: Duration) -> Result<Slice, Fault> {
-        order::medians(length, || {
+        timing::medians(length, || {
             let (took, began) = self.change()?;
             self.rest()?;
             if matches!(self.followers, Followers::Counted(..)) || self.many > 1 {
                 return Ok(vec![took.as_nanos() as f64 / self.many as f64]);
             }
-            let time = |at: &AtomicU64| self.board.start + Duration::from_nanos(at.load(Relaxed));
-            let [told, woken] = [&self.board.told_at, &self.board.woken_at].map(time);
+            let time =
+                |at: &AtomicU64| self.deliveries.start + Duration::from_nanos(at.load(Relaxed));
+            let [told, woken] = [&self.deliveries.told_at, &self.deliveries.woken_at].map(time);
             let since = |at| told.saturating_duration_since(at).as_nanos() as f64;
             Ok(vec![since(began), since(woken)])
         })
@@ -220,7 +222,7 @@ impl<S: Shared> Stage for Notification<S> {
     fn finish(mut self: Box<Self>) -> Result<(), Fault> {
         self.rest()?;
         // Release: pairs with the Acquire of the sleepers.
-        self.board.is_over.store(true, Release);
+        self.deliveries.is_over.store(true, Release);
         if let Followers::Asleep(threads) = self.followers {
             for thread in threads {
                 thread.thread().unpark();
@@ -229,6 +231,6 @@ impl<S: Shared> Stage for Notification<S> {
         }
         let last = (self.changes > 0).then(|| (self.pod, later(self.changes)));
         let last: Checks = last.into_iter().collect();
-        verify::<S>(&mut self.subject.hand(), self.fleet, &[last])
+        verify::<S>(&mut self.subject.handle(), self.fleet, &[last])
     }
 }

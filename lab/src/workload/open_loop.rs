@@ -15,54 +15,54 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
-use super::order::{Order, Share};
+use super::timing::{Tally, Window};
 use super::worker::{Worker, wait_until};
-use crate::fleet::Dice;
-use crate::subject::Hand;
+use crate::fleet::Rng;
+use crate::subject::Handle;
 
-/// After so many times the slice, operations that are still due are given up, and count with
-/// the time that they have waited.
+/// Operations that are still due after this many slice lengths are given up. They count with the
+/// time that they have waited.
 const PATIENCE: u32 = 4;
 
-/// A thread that does its operations when they are due.
+/// A thread whose operations are due at scheduled times.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) worker: Worker,
     /// Operations a second, on average.
     rate: f64,
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Caller {
-    pub(super) fn new(worker: Worker, rate: f64, dice: &mut Dice) -> Caller {
-        Caller { worker, rate, dice: Dice::from_rng(dice) }
+    pub(super) fn new(worker: Worker, rate: f64, rng: &mut Rng) -> Caller {
+        Caller { worker, rate, rng: Rng::from_rng(rng) }
     }
 
-    pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let window = order.window();
+    pub(super) fn slice(&mut self, handle: &mut impl Handle, window: &Window) -> Tally {
+        let length = window.length();
         let mut due = Vec::new();
         let mut at = 0.0;
-        // Of none at all there would be nothing to say.
-        while at < window.as_secs_f64() || due.is_empty() {
-            at -= (1.0 - self.dice.random::<f64>()).ln() / self.rate;
-            due.push(order.from + Duration::from_secs_f64(at).min(window));
+        // At least one, since percentiles of nothing do not exist.
+        while at < length.as_secs_f64() || due.is_empty() {
+            at -= (1.0 - self.rng.random::<f64>()).ln() / self.rate;
+            due.push(window.from + Duration::from_secs_f64(at).min(length));
         }
-        let mut share = Share::default();
-        share.latencies = calls(order, &due, |now| {
-            share.wrong += self.worker.step(hand, 1, now);
-            share.operations += 1.0;
+        let mut tally = Tally::default();
+        tally.latencies = calls(window, &due, |now| {
+            tally.wrong += self.worker.step(handle, 1, now);
+            tally.operations += 1.0;
         });
-        share
+        tally
     }
 }
 
-/// Calls when it is due; how long each call took from then on, in nanoseconds.
-fn calls(order: &Order, due: &[Instant], mut call: impl FnMut(Instant)) -> Vec<u64> {
-    // Written to already, so that no page is touched for the first time meanwhile.
+/// Calls `call` at each moment of `due`. Returns the latencies from those moments, in nanoseconds.
+fn calls(window: &Window, due: &[Instant], mut call: impl FnMut(Instant)) -> Vec<u64> {
+    // Filled in advance, so that no page is touched for the first time during the calls.
     let mut latencies = vec![0; due.len()];
-    let last = order.until + order.window() * PATIENCE;
-    // How long the schedule has stood still.
-    let mut still = Instant::now().saturating_duration_since(order.from);
+    let last = window.until + window.length() * PATIENCE;
+    // How long the schedule has been paused.
+    let mut still = Instant::now().saturating_duration_since(window.from);
     for (due, latency) in due.iter().zip(&mut latencies) {
         let mut due = *due + still;
         if Instant::now() < due {
@@ -86,12 +86,13 @@ mod tests {
 
     const MILLISECOND: Duration = Duration::from_millis(1);
 
-    /// 20 calls, one each millisecond, for a caller who comes so late; the sixth takes so long.
+    /// Makes 20 calls, one each millisecond, of a caller that starts `late` milliseconds late. The
+    /// sixth takes `sixth` milliseconds.
     fn latencies(late: u32, sixth: u32) -> Vec<u64> {
         let from = Instant::now().checked_sub(MILLISECOND * late).expect("not so long ago");
         let due: Vec<_> = (0..20).map(|at| from + MILLISECOND * at).collect();
         let mut made = 0;
-        calls(&Order { from, until: from + MILLISECOND * 20 }, &due, |_| {
+        calls(&Window { from, until: from + MILLISECOND * 20 }, &due, |_| {
             made += 1;
             std::thread::sleep(if made == 6 { MILLISECOND * sixth } else { Duration::ZERO });
         })
@@ -115,7 +116,7 @@ mod tests {
     fn calls_that_are_hopelessly_late_are_given_up_and_count() {
         let from = Instant::now();
         let mut made = 0;
-        let latencies = calls(&Order { from, until: from + MILLISECOND }, &[from; 20], |_| {
+        let latencies = calls(&Window { from, until: from + MILLISECOND }, &[from; 20], |_| {
             made += 1;
             std::thread::sleep(MILLISECOND * 10);
         });

@@ -1,25 +1,25 @@
-//! How long what share of the operations took at most.
+//! Percentiles of latencies.
 
 use hdrhistogram::Histogram;
 
-use super::order::Share;
+use super::timing::Tally;
 use crate::scenario::Cell;
 
-/// No latency counts as longer, in nanoseconds: a minute.
+/// The longest latency that is recorded, in nanoseconds: a minute.
 const LONGEST: u64 = 60_000_000_000;
 
-/// Collects latencies.
+/// Collects latencies in a histogram.
 pub(super) struct Percentiles {
-    /// The percentiles that are asked for, `p99.9` being 99.9.
+    /// The percentiles of the cell's metrics: 99.9 for `p99.9`.
     wanted: Vec<f64>,
     latencies: Histogram<u64>,
-    /// Whether those of all slices go together, but for the first, which warms.
+    /// Whether to pool all slices of a life, except the first, which warms.
     whole_life: bool,
     slices: u32,
 }
 
 impl Percentiles {
-    /// Those that a cell names.
+    /// Creates the percentiles that the metrics of a cell name.
     pub(super) fn new(cell: &Cell, whole_life: bool) -> Percentiles {
         let wanted = cell.metrics.iter().filter_map(|(name, _)| name.strip_prefix('p'));
         Percentiles {
@@ -30,13 +30,13 @@ impl Percentiles {
         }
     }
 
-    /// Adds a slice, and answers with the percentiles so far.
-    pub(super) fn values(&mut self, shares: &[Share]) -> Vec<f64> {
+    /// Adds a slice, and returns the percentiles so far.
+    pub(super) fn values(&mut self, tallies: &[Tally]) -> Vec<f64> {
         if self.slices <= 1 || !self.whole_life {
             self.latencies.reset();
         }
         self.slices += 1;
-        for latency in shares.iter().flat_map(|share| &share.latencies) {
+        for latency in tallies.iter().flat_map(|tally| &tally.latencies) {
             self.latencies.saturating_record(*latency);
         }
         let value = |percent: &f64| self.latencies.value_at_percentile(*percent) as f64;
@@ -54,9 +54,9 @@ mod tests {
         Percentiles::new(&Cell { metrics, ..Cell::default() }, true)
     }
 
-    fn slice(parts: &[(u64, usize)]) -> [Share; 1] {
+    fn slice(parts: &[(u64, usize)]) -> [Tally; 1] {
         let latencies = parts.iter().flat_map(|(took, many)| vec![*took; *many]).collect();
-        [Share { latencies, ..Share::default() }]
+        [Tally { latencies, ..Tally::default() }]
     }
 
     #[test]

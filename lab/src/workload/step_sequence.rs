@@ -1,10 +1,9 @@
-//! What a thread does, prepared before a clock starts.
+//! The steps of a thread, prepared before a clock starts.
 //!
-//! A [`StepSequence`] is a long row of steps that a thread goes through again and again: exactly
-//! the proportions of a mix, in random order, on random keys. The texts of the keys lie one
-//! behind the other in memory of their own. A caller has its key at hand, because it has
-//! just read it from a request; a text that the store holds as well would warm the
-//! store's cache lines.
+//! A [`StepSequence`] is a long row of steps that a thread repeats: exactly the proportions of a
+//! mix, in random order, on random keys. The texts of the keys lie one behind the other in memory
+//! of their own. A real caller has its key in its cache, because it has just read it from a
+//! request; but a text that the store shares would warm the store's cache lines.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -16,46 +15,47 @@ use rand::seq::SliceRandom;
 use rand_distr::Zipf;
 use service_registry::{Batch, ServiceInfo, ServiceStatus};
 
-use crate::fleet::{Dice, Fleet};
+use crate::fleet::{Fleet, Rng};
 use crate::scenario::{Keys, Op};
-use crate::subject::Hand;
+use crate::subject::Handle;
 
-/// Steps of all threads together: too many for a branch predictor to learn their order. A
-/// debug build measures nothing, but is tested.
+/// The steps of all threads together: too many for a branch predictor to learn their order. A
+/// debug build is only tested, and has fewer.
 const STEPS: usize = if cfg!(debug_assertions) { 1 << 13 } else { 1 << 16 };
 
-/// So many records of each pod take turns at replacing it: making one takes longer than an
-/// operation with it, and each is another one than the store has.
+/// The number of prepared records of each pod, which replace it in turns. Creating a record takes
+/// longer than saving it, and each differs from the record in the store.
 const REPLACEMENTS: usize = 4;
 
-/// The fewest steps of a thread.
+/// The minimum number of steps of a thread.
 const FEWEST: usize = 1 << 11;
 
-/// One operation, with what it is called with.
+/// One operation and its argument.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    /// Where its text begins; for a replacement, which record it is.
+    /// The start of its text; for a replacement, the index of its record.
     start: u32,
-    /// How long its text is.
+    /// The length of its text.
     len: u16,
-    /// Its place in the mix.
+    /// Its index in the mix.
     op: u8,
 }
 
-/// What a [`StepSequence`] is made of.
+/// The options of a [`StepSequence`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SequenceOptions<'a> {
     /// Operations, by weights.
     pub(super) mix: &'a [(Op, u32)],
-    /// How often each pod is asked for.
+    /// The distribution of keys.
     pub(super) keys: Keys,
     /// The pods, the most popular first.
     pub(super) popular: &'a [usize],
-    /// So many steps are played at a time, and have exactly the shares of the mix.
-    pub(super) hand: Option<usize>,
+    /// The steps of a burst, which have exactly the proportions of the mix. `None`: the whole
+    /// sequence has them.
+    pub(super) burst: Option<usize>,
 }
 
-/// What a thread does.
+/// The prepared steps of a thread.
 #[derive(Debug)]
 pub(super) struct StepSequence {
     fleet: Fleet,
@@ -67,8 +67,8 @@ pub(super) struct StepSequence {
     records: Vec<ServiceInfo>,
 }
 
-/// How many steps of a sequence of `steps` each operation of a mix gets: its share, rounded
-/// so that all of them add up.
+/// Returns how many of `steps` each operation of a mix gets: its share, rounded so that the sum is
+/// `steps`.
 fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
     let all: u64 = mix.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let mut before = 0;
@@ -82,25 +82,25 @@ fn shares(mix: &[(Op, u32)], steps: usize) -> Vec<usize> {
 }
 
 impl StepSequence {
-    /// Shuffles a sequence for one of `threads`.
+    /// Creates a shuffled sequence for one of `threads`.
     pub(super) fn new(
         fleet: Fleet,
         options: &SequenceOptions<'_>,
         threads: usize,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> StepSequence {
-        let SequenceOptions { mix, keys, popular, hand } = *options;
+        let SequenceOptions { mix, keys, popular, burst } = *options;
         let len = (STEPS / threads).next_power_of_two().clamp(FEWEST, STEPS);
-        let (hand, room) = hand.map_or((len, len), |hand| (hand, hand.next_power_of_two()));
+        let (burst, room) = burst.map_or((len, len), |burst| (burst, burst.next_power_of_two()));
         let mut order: Vec<u8> = Vec::with_capacity(len);
         while order.len() < len {
             let first = order.len();
-            for (op, share) in shares(mix, hand).into_iter().enumerate() {
+            for (op, share) in shares(mix, burst).into_iter().enumerate() {
                 let op = u8::try_from(op).expect("a handful of operations");
                 order.resize(order.len() + share, op);
             }
-            order[first..].shuffle(dice);
-            // Nobody gets there.
+            order[first..].shuffle(rng);
+            // Padding to a power of two, which is never run.
             order.resize(first + room, 0);
         }
         let zipf = match keys {
@@ -120,9 +120,9 @@ impl StepSequence {
         for (at, op) in order.into_iter().enumerate() {
             let place = match (keys, &zipf) {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to n
-                (_, Some(zipf)) => zipf.sample(dice) as usize - 1,
-                (Keys::Hot(few), _) => dice.random_range(0..few.min(popular.len())),
-                _ => dice.random_range(0..popular.len()),
+                (_, Some(zipf)) => zipf.sample(rng) as usize - 1,
+                (Keys::Hot(few), _) => rng.random_range(0..few.min(popular.len())),
+                _ => rng.random_range(0..popular.len()),
             };
             let replaces = sequence.ops[usize::from(op)] == Op::Replace;
             let like = (op, place, if replaces { at % REPLACEMENTS } else { 0 });
@@ -133,8 +133,8 @@ impl StepSequence {
         sequence
     }
 
-    /// Appends a step. `known` is one with the same text, which is quicker to copy than to
-    /// make.
+    /// Appends a step. `known` is a step with the same text, which is faster to copy than to
+    /// create.
     fn push(&mut self, op: u8, pod: usize, known: Option<Step>) -> Step {
         let mut start = self.text.len();
         match (self.ops[usize::from(op)], known) {
@@ -161,12 +161,12 @@ impl StepSequence {
         step
     }
 
-    /// How many steps there are: a power of two.
+    /// Returns the number of steps, a power of two.
     pub(super) fn len(&self) -> usize {
         self.steps.len()
     }
 
-    /// How many operations a step is: the changes of a batch are one each.
+    /// Returns the number of operations of a step: each change of a batch is one.
     pub(super) fn weight(&self) -> u64 {
         match self.ops[..] {
             [Op::Batch(changes)] => changes.into(),
@@ -187,25 +187,31 @@ impl StepSequence {
         &self.text[start..start + usize::from(step.len)]
     }
 
-    /// The text that is asked for at a place.
+    /// Returns the text of the step at a position.
     fn key(&self, place: u64) -> &str {
         self.text(self.at(place).1)
     }
 
-    /// Does `count` steps from a place on; the health checks and registrations among them
-    /// are of `now` and the nanoseconds after it. How many were answered wrongly.
+    /// Does `count` steps from a position on. Their health checks have the times `now` and the
+    /// nanoseconds after it. Returns the number of wrong answers.
     #[inline(never)]
-    pub(super) fn run(&self, hand: &mut impl Hand, from: u64, count: u32, now: SystemTime) -> u64 {
+    pub(super) fn run(
+        &self,
+        handle: &mut impl Handle,
+        from: u64,
+        count: u32,
+        now: SystemTime,
+    ) -> u64 {
         match self.ops[..] {
-            // What lasts a few nanoseconds has a loop of its own.
-            [Op::With] if self.chained => self.chain(hand, from, count),
-            [Op::With] => self.each(from, count, |key, _| with(hand, key)),
-            [Op::Get] => self.each(from, count, |key, _| hand.get(key)),
-            [Op::Miss] => self.each(from, count, |key, _| hand.miss(key)),
+            // Operations of a few nanoseconds have a loop of their own.
+            [Op::With] if self.chained => self.chain(handle, from, count),
+            [Op::With] => self.each(from, count, |key, _| with(handle, key)),
+            [Op::Get] => self.each(from, count, |key, _| handle.get(key)),
+            [Op::Miss] => self.each(from, count, |key, _| handle.miss(key)),
             [Op::Update] => self.each(from, count, |key, at| {
-                hand.update(key, status_at(at), now + Duration::new(0, at))
+                handle.update(key, status_at(at), now + Duration::new(0, at))
             }),
-            _ => self.mixed(hand, from, count, now),
+            _ => self.mixed(handle, from, count, now),
         }
     }
 
@@ -219,14 +225,15 @@ impl StepSequence {
         wrong
     }
 
-    /// Each step is found by way of the answer to the one before: all pods are healthy.
+    /// The position of each step depends on the answer of the previous one: 1 further if the pod is
+    /// healthy, and all pods are.
     #[inline]
-    fn chain(&self, hand: &mut impl Hand, from: u64, count: u32) -> u64 {
+    fn chain(&self, handle: &mut impl Handle, from: u64, count: u32) -> u64 {
         let mut wrong = 0;
         let mut place = from;
         for _ in 0..count {
             let (_, step) = self.at(place);
-            let answer = black_box(hand.with(self.text(step)));
+            let answer = black_box(handle.with(self.text(step)));
             let off = answer.map_or(7, |status| status as u64 - ServiceStatus::Healthy as u64);
             wrong += off;
             place += 1 + off;
@@ -234,35 +241,35 @@ impl StepSequence {
         wrong
     }
 
-    fn mixed(&self, hand: &mut impl Hand, from: u64, count: u32, now: SystemTime) -> u64 {
+    fn mixed(&self, handle: &mut impl Handle, from: u64, count: u32, now: SystemTime) -> u64 {
         let mut wrong = 0;
         for at in 0..count {
             let place = from + u64::from(at);
             let (_, step) = self.at(place);
             let time = || now + Duration::new(0, at);
             let right = match self.ops[usize::from(step.op)] {
-                Op::With => with(hand, self.text(step)),
-                Op::Get => hand.get(self.text(step)),
-                Op::Miss => hand.miss(self.text(step)),
-                Op::Update => hand.update(self.text(step), status_at(at), time()),
-                Op::Replace => hand.replace(self.replacement(step, time())),
-                Op::ByName => hand.by_name(self.text(step)) == self.fleet.0.pods_per_name,
+                Op::With => with(handle, self.text(step)),
+                Op::Get => handle.get(self.text(step)),
+                Op::Miss => handle.miss(self.text(step)),
+                Op::Update => handle.update(self.text(step), status_at(at), time()),
+                Op::Replace => handle.replace(self.replacement(step, time())),
+                Op::ByName => handle.by_name(self.text(step)) == self.fleet.0.pods_per_name,
                 Op::Subscribers => {
-                    hand.subscribers(self.text(step)) == self.fleet.0.subscribers_per_group
+                    handle.subscribers(self.text(step)) == self.fleet.0.subscribers_per_group
                 }
-                Op::Scan => hand.scan() == self.fleet.0.services,
+                Op::Scan => handle.scan() == self.fleet.0.services,
                 Op::View(many) => {
                     let keys = (place..place + u64::from(many)).map(|place| self.key(place));
-                    hand.view(keys) == many as usize
+                    handle.view(keys) == many as usize
                 }
                 Op::Batch(many) => {
                     let mut batch = Batch::with_capacity(many as usize);
                     for place in place..place + u64::from(many) {
                         batch.update_health_status(self.key(place), status_at(at), time());
                     }
-                    hand.commit(batch)
+                    handle.commit(batch)
                 }
-                // These are done in swings.
+                // These are done by `Churn`.
                 Op::Insert | Op::Remove | Op::Subscribe | Op::Unsubscribe => false,
             };
             wrong += u64::from(!right);
@@ -277,7 +284,7 @@ impl StepSequence {
             .expect("a good time")
     }
 
-    /// The pods whose health the step at a place sets.
+    /// Returns the pods whose health the step at a position sets.
     pub(super) fn changes(&self, place: u64) -> impl Iterator<Item = usize> {
         let (_, step) = self.at(place);
         let many = match self.ops[usize::from(step.op)] {
@@ -290,11 +297,11 @@ impl StepSequence {
 }
 
 #[inline]
-fn with(hand: &mut impl Hand, key: &str) -> bool {
-    black_box(hand.with(key)).is_some()
+fn with(handle: &mut impl Handle, key: &str) -> bool {
+    black_box(handle.with(key)).is_some()
 }
 
-/// One check of ten finds that a pod is not healthy.
+/// Returns the status of a check: one of ten is unhealthy.
 #[inline]
 fn status_at(at: u32) -> ServiceStatus {
     if at % 10 == 3 { ServiceStatus::Unhealthy } else { ServiceStatus::Healthy }
@@ -303,8 +310,8 @@ fn status_at(at: u32) -> ServiceStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::{dice, shuffled};
-    use crate::scenario::Holds;
+    use crate::fleet::{rng, shuffled};
+    use crate::scenario::FleetSize;
 
     #[test]
     fn the_shares_of_a_mix_add_up_and_are_its_proportions() {
@@ -327,13 +334,13 @@ mod tests {
 
     #[test]
     fn some_keys_are_asked_for_more_than_others_only_where_they_should_be() {
-        let fleet = Fleet(Holds::default());
-        let mut dice = dice(1, "test");
-        let popular = shuffled(1_000, &mut dice);
+        let fleet = Fleet(FleetSize::default());
+        let mut rng = rng(1, "test");
+        let popular = shuffled(1_000, &mut rng);
         let mut most = |keys| {
             let options =
-                SequenceOptions { mix: &[(Op::With, 1)], keys, popular: &popular, hand: None };
-            let sequence = StepSequence::new(fleet, &options, 1, &mut dice);
+                SequenceOptions { mix: &[(Op::With, 1)], keys, popular: &popular, burst: None };
+            let sequence = StepSequence::new(fleet, &options, 1, &mut rng);
             let mut counts = vec![0; 1_000];
             sequence.pods.iter().for_each(|pod| counts[*pod as usize] += 1);
             let asked = counts.iter().filter(|count| **count > 0).count();

@@ -1,45 +1,45 @@
-//! What a store must hold after all that was done.
+//! Checks the content of a store after a life.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::fault::Fault;
-use crate::fleet::{Fleet, dice, epoch, first_check, shuffled};
-use crate::subject::{Hand, Subject};
+use crate::fleet::{Fleet, epoch, first_check, rng, shuffled};
+use crate::subject::{Handle, Subject};
 
-/// What a thread set last, by number of the pod.
+/// The time of the last health check that a thread set on each pod, by number.
 pub(super) type Checks = BTreeMap<usize, SystemTime>;
 
-/// How long somebody looks. Beside a busy program an answer that comes by message takes some
-/// milliseconds, and a second life tells more than the last pods of the first.
+/// The time limit of the check. Beside a busy program, an answer by message takes some
+/// milliseconds, and another life finds more than the last pods of this one.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Looks at every pod, in random order, as long as there is time. Each health that is there
-/// must be the last one that some thread has set, or the first one where none has: a store
-/// that loses a change, or does it twice, or late, holds another.
+/// Checks the pods in random order, until the time is up. The health of each must be the last one
+/// that some thread has set, or the initial one if no thread has: a store that loses a change, or
+/// applies it twice or late, holds another.
 pub(super) fn verify<S: Subject>(
-    hand: &mut impl Hand,
+    handle: &mut impl Handle,
     fleet: Fleet,
     checks: &[Checks],
 ) -> Result<(), Fault> {
     if !S::REMEMBERS {
         return Ok(());
     }
-    let pods = hand.pods();
+    let pods = handle.pods();
     if pods != fleet.0.services {
         let services = fleet.0.services;
         return Err(Fault(format!("{pods} pods are there, and not {services}")));
     }
     let begun = Instant::now();
-    // Others in each life, whatever the seed of the run.
+    // Another order in each life, whatever the seed of the run.
     let since = SystemTime::now().duration_since(epoch()).unwrap_or_default();
     let seed = u64::from(since.subsec_nanos());
-    for pod in shuffled(fleet.0.services, &mut dice(seed, "verify")) {
+    for pod in shuffled(fleet.0.services, &mut rng(seed, "verify")) {
         if begun.elapsed() > PATIENCE {
             break;
         }
         let key = fleet.key(pod);
-        let found = hand.checked_at(&key);
+        let found = handle.checked_at(&key);
         let mut expected = checks.iter().filter_map(|checks| checks.get(&pod).copied()).peekable();
         let first = expected.peek().is_none().then(|| first_check(pod));
         if !expected.chain(first).any(|expected| Some(expected) == found) {

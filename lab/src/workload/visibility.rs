@@ -14,48 +14,48 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use service_registry::ServiceStatus;
 
-use super::order::{Order, Share};
+use super::timing::{Tally, Window};
 use super::verify::Checks;
 use super::worker::wait_until;
-use crate::fleet::{Dice, Fleet, epoch, later};
-use crate::subject::Hand;
+use crate::fleet::{Fleet, Rng, epoch, later};
+use crate::subject::Handle;
 
-/// The longest that the writer waits before a write, in nanoseconds.
+/// The longest wait before a write, in nanoseconds.
 const PAUSE: u64 = 20_000;
 
-/// After so many reads that saw nothing new the reader offers its processor to others: where
-/// there is only one, the writer waits for it.
+/// After this many reads without a new value, the reader yields its processor: if there is only
+/// one, the writer waits for it.
 const PATIENCE: u32 = 4_096;
 
-/// What the two share, beside the store.
+/// The state that the reader and the writer share, besides the store.
 #[derive(Debug, Default)]
-struct Board {
-    /// How many writes were seen.
+struct Sightings {
+    /// The number of the last write that the reader has seen.
     seen: AtomicU64,
-    /// When the last write began, in nanoseconds from the start.
+    /// The begin of the last write, in nanoseconds from the start.
     began: AtomicU64,
 }
 
-/// The two, for one pod of a fleet.
-pub(super) fn pair(fleet: Fleet, dice: &mut Dice) -> (Reader, Writer) {
-    let pod = dice.random_range(0..fleet.0.services);
+/// Creates a reader and a writer of one pod of a fleet.
+pub(super) fn pair(fleet: Fleet, rng: &mut Rng) -> (Reader, Writer) {
+    let pod = rng.random_range(0..fleet.0.services);
     let key = fleet.key(pod);
-    let board = Arc::new(Board::default());
+    let sightings = Arc::new(Sightings::default());
     let start = Instant::now();
-    let reader = Reader { key: key.clone(), board: board.clone(), start };
-    let writer = Writer { pod, key, board, start, written: 0, dice: Dice::from_rng(dice) };
+    let reader = Reader { key: key.clone(), sightings: sightings.clone(), start };
+    let writer = Writer { pod, key, sightings, start, written: 0, rng: Rng::from_rng(rng) };
     (reader, writer)
 }
 
-/// The writer.
+/// Writes, and waits after each write until the reader has seen it.
 #[derive(Debug)]
 pub(super) struct Writer {
     pod: usize,
     key: String,
-    board: Arc<Board>,
+    sightings: Arc<Sightings>,
     start: Instant,
     written: u64,
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Writer {
@@ -64,62 +64,62 @@ impl Writer {
         written.into_iter().collect()
     }
 
-    pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share::default();
-        while Instant::now() < order.until {
-            let pause = Duration::from_nanos(self.dice.random_range(0..PAUSE));
+    pub(super) fn slice(&mut self, handle: &mut impl Handle, window: &Window) -> Tally {
+        let mut tally = Tally::default();
+        while Instant::now() < window.until {
+            let pause = Duration::from_nanos(self.rng.random_range(0..PAUSE));
             wait_until(Instant::now() + pause, || false);
             let began = Instant::now();
             let nanoseconds = u64::try_from((began - self.start).as_nanos()).unwrap_or(u64::MAX);
             // Relaxed: a reader that sees the write sees this earlier store; the store's own
             // orderings ensure that.
-            self.board.began.store(nanoseconds, Relaxed);
+            self.sightings.began.store(nanoseconds, Relaxed);
             self.written += 1;
             let at = later(self.written);
-            share.wrong += u64::from(!hand.update(&self.key, ServiceStatus::Healthy, at));
+            tally.wrong += u64::from(!handle.update(&self.key, ServiceStatus::Healthy, at));
             // Acquire: pairs with the Release store of the reader.
-            let seen = || self.board.seen.load(Acquire) >= self.written;
-            wait_until(order.until, seen);
+            let seen = || self.sightings.seen.load(Acquire) >= self.written;
+            wait_until(window.until, seen);
             if !seen() {
                 break;
             }
         }
-        share
+        tally
     }
 }
 
-/// The reader.
+/// Reads without a pause, and records when it first sees each write.
 #[derive(Debug)]
 pub(super) struct Reader {
     key: String,
-    board: Arc<Board>,
+    sightings: Arc<Sightings>,
     start: Instant,
 }
 
 impl Reader {
-    pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share::default();
-        let mut known = self.board.seen.load(Relaxed);
+    pub(super) fn slice(&mut self, handle: &mut impl Handle, window: &Window) -> Tally {
+        let mut tally = Tally::default();
+        let mut known = self.sightings.seen.load(Relaxed);
         let mut patience = PATIENCE;
-        // A little longer than the writer, so that it is not left alone with a write.
-        let until = order.until + order.window() / 8;
+        // Reads a little longer than the writer writes, so that it sees the last write.
+        let until = window.until + window.length() / 8;
         loop {
-            let seen = hand.checked_at(&self.key);
+            let seen = handle.checked_at(&self.key);
             let now = Instant::now();
             let Some(seen) = seen.and_then(|seen| seen.duration_since(epoch()).ok()) else {
-                share.wrong += 1;
-                return share;
+                tally.wrong += 1;
+                return tally;
             };
             if seen.as_secs() > known {
                 known = seen.as_secs();
-                let began = Duration::from_nanos(self.board.began.load(Relaxed));
+                let began = Duration::from_nanos(self.sightings.began.load(Relaxed));
                 let took = now.saturating_duration_since(self.start + began);
-                if now >= order.from {
+                if now >= window.from {
                     let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-                    share.latencies.push(took);
+                    tally.latencies.push(took);
                 }
                 // Release: pairs with the Acquire load of the writer.
-                self.board.seen.store(known, Release);
+                self.sightings.seen.store(known, Release);
                 patience = PATIENCE;
             }
             patience -= 1;
@@ -128,7 +128,7 @@ impl Reader {
                 patience = PATIENCE;
             }
             if now >= until {
-                return share;
+                return tally;
             }
         }
     }

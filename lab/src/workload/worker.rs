@@ -1,32 +1,31 @@
-//! One thread that does one operation after the other, or at a pace.
+//! One thread that does one operation after the other, at full speed or at a fixed rate.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::order::{Order, Share};
 use super::step_sequence::StepSequence;
-use crate::subject::Hand;
+use super::timing::{Tally, Window};
+use crate::subject::Handle;
 
-/// How long a thread works between two looks at the clock, once it knows how many
-/// operations that takes: long against the 25 ns of a look, short against a slice.
+/// The target time between two readings of the clock: long against the 25 ns of a reading, short
+/// against a slice.
 const BETWEEN: Duration = Duration::from_micros(20);
 
-/// What a thread does, and how far it has come.
+/// The steps of a thread, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Worker {
     sequence: StepSequence,
-    /// How often it works, in steps a second at even distances; as fast as it can where that is
-    /// not said.
+    /// Steps per second, evenly spaced; `None`: as fast as possible.
     rate: Option<u32>,
-    /// Steps that it has done in its life.
+    /// The number of steps done in its life.
     done: u64,
-    /// How many it does between two looks at the clock.
+    /// The number of steps between two readings of the clock.
     batch: u32,
-    /// The last batches, as far back as each step of the sequence was done last: from which
-    /// step on, how many, and when. Of a sequence that changes nothing none are kept.
+    /// The latest batches, which cover each step of the sequence once: first step, number of steps,
+    /// and time. Empty for a sequence that changes nothing.
     stamps: VecDeque<(u64, u32, SystemTime)>,
     keeps_stamps: bool,
-    /// One moment on both clocks.
+    /// The same moment on both clocks.
     clocks: (Instant, SystemTime),
 }
 
@@ -34,8 +33,8 @@ impl Worker {
     pub(super) fn new(sequence: StepSequence, rate: Option<u32>) -> Worker {
         let keeps_stamps =
             (0..sequence.len() as u64).any(|step| sequence.changes(step).next().is_some());
-        // At a pace each step has a stamp. Room for them is made and written to now: growing
-        // later would hold up an operation for milliseconds.
+        // At a fixed rate, each step has a stamp. Their memory is allocated and written to now:
+        // growing later would delay an operation by milliseconds.
         let most = if keeps_stamps && rate.is_some() { sequence.len() + 1 } else { 0 };
         let mut stamps = vec![(1, 1, SystemTime::now()); most];
         stamps.clear();
@@ -50,29 +49,30 @@ impl Worker {
         }
     }
 
-    /// How many operations a step is.
+    /// Returns the number of operations of a step.
     pub(super) fn weight(&self) -> u64 {
         self.sequence.weight()
     }
 
-    /// Works until the slice is over.
-    pub(super) fn slice(&mut self, hand: &mut impl Hand, order: &Order) -> Share {
-        let mut share = Share { nanoseconds: order.window().as_nanos() as f64, ..Share::default() };
+    /// Does steps until the slice is over.
+    pub(super) fn slice(&mut self, handle: &mut impl Handle, window: &Window) -> Tally {
+        let mut tally =
+            Tally { nanoseconds: window.length().as_nanos() as f64, ..Tally::default() };
         let mut due = Instant::now();
         let mut before = due;
-        while before < order.until {
+        while before < window.until {
             if let Some(rate) = self.rate {
                 due += Duration::from_secs(1) / rate;
-                if !wait_until(due.min(order.until), || false) || due >= order.until {
+                if !wait_until(due.min(window.until), || false) || due >= window.until {
                     break;
                 }
                 before = Instant::now();
                 self.batch = 1;
             }
             let count = self.batch;
-            share.wrong += self.step(hand, count, before);
+            tally.wrong += self.step(handle, count, before);
             let after = Instant::now();
-            share.count(order, u64::from(count) * self.sequence.weight(), before, after);
+            tally.count(window, u64::from(count) * self.sequence.weight(), before, after);
             let took = after - before;
             if took < BETWEEN / 2 && (count as usize) < self.sequence.len() {
                 self.batch = count * 2;
@@ -81,14 +81,15 @@ impl Worker {
             }
             before = after;
         }
-        share
+        tally
     }
 
-    /// Does some steps, whose health checks are made now. How many answers were wrong.
+    /// Does some steps, whose health checks have the time `now`. Returns the number of wrong
+    /// answers.
     #[inline]
-    pub(super) fn step(&mut self, hand: &mut impl Hand, count: u32, now: Instant) -> u64 {
+    pub(super) fn step(&mut self, handle: &mut impl Handle, count: u32, now: Instant) -> u64 {
         let now = self.clocks.1 + (now - self.clocks.0);
-        let wrong = self.sequence.run(hand, self.done, count, now);
+        let wrong = self.sequence.run(handle, self.done, count, now);
         let first = self.done;
         self.done += u64::from(count);
         if self.keeps_stamps {
@@ -101,15 +102,16 @@ impl Worker {
         wrong
     }
 
-    /// The same with a hand of the sequence, which is so large.
+    /// Does the steps of one burst, and continues with the next burst of the sequence. Returns the
+    /// number of wrong answers.
     #[inline]
-    pub(super) fn play(&mut self, hand: &mut impl Hand, size: u32, now: Instant) -> u64 {
-        let wrong = self.step(hand, size, now);
+    pub(super) fn run_burst(&mut self, handle: &mut impl Handle, size: u32, now: Instant) -> u64 {
+        let wrong = self.step(handle, size, now);
         self.done += u64::from(size.next_power_of_two() - size);
         wrong
     }
 
-    /// Which health it set last on each pod, by number of the pod.
+    /// Returns the time of the last health check that it set on each pod, by number.
     pub(super) fn last_checks(&self) -> BTreeMap<usize, SystemTime> {
         let oldest = self.done.saturating_sub(self.sequence.len() as u64);
         let mut last = BTreeMap::new();
@@ -124,11 +126,12 @@ impl Worker {
     }
 }
 
-/// How long before its time a thread no longer offers its processor to others.
+/// A thread that waits yields its processor until this long before the moment, and then spins.
 const NEAR: Duration = Duration::from_micros(5);
 
-/// Waits for a moment, unless told to stop; whether it has come. A thread that slept would
-/// be woken some fifty microseconds late, which is more than what is measured.
+/// Waits for a moment without sleeping, unless `stopped` returns true. Returns whether the moment
+/// has come. A sleeping thread would be woken some fifty microseconds late, which is more than
+/// what is measured.
 pub(super) fn wait_until(due: Instant, stopped: impl Fn() -> bool) -> bool {
     loop {
         let now = Instant::now();

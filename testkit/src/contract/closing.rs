@@ -2,14 +2,14 @@
 
 use service_registry::{Batch, MAX_NAME_LEN, RegistryStore, ServiceStatus, StoreError};
 
-use crate::support::{CALLS, at, pod, set_the_table};
+use crate::support::{CALLS, at, fill_store, pod};
 
 pub fn every_call_succeeds_until_close_and_is_refused_after<S: RegistryStore>(
     make: impl Fn() -> S,
 ) {
     for (name, call) in CALLS {
         let store = make();
-        set_the_table(&store);
+        fill_store(&store);
         assert_eq!(call(&store), Ok(()), "{name}, open");
         store.close().unwrap();
         assert_eq!(call(&store), Err(StoreError::Closed), "{name}, closed");
@@ -17,7 +17,7 @@ pub fn every_call_succeeds_until_close_and_is_refused_after<S: RegistryStore>(
 }
 
 pub fn all_calls_after_close_are_refused(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     assert_eq!(store.close(), Ok(()));
     for _ in 0..2 {
         for (name, call) in CALLS {
@@ -72,7 +72,7 @@ pub fn a_closed_store_says_so_before_anything_else(store: &impl RegistryStore) {
 }
 
 pub fn closing_again_is_fine(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     for _ in 0..3 {
         assert_eq!(store.close(), Ok(()));
         assert_eq!(store.ping(), Err(StoreError::Closed));

@@ -7,7 +7,7 @@ use service_registry::{
 };
 
 use crate::support::{
-    CALLS, Call, GROUPS, KEY, at, observe, pod, registration, set_the_table, version,
+    CALLS, Call, GROUPS, KEY, at, fill_store, observe, pod, registration, version,
 };
 
 /// Runs `read`, which must panic with `payload`, and checks that it came through.
@@ -24,7 +24,7 @@ fn quiet(payload: &'static str) -> ! {
 }
 
 pub fn a_panic_in_a_closure_leaves_the_store_usable(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let before = observe(store, GROUPS);
     for _ in 0..50 {
         panics_through("with", || store.with_service(KEY, |_| quiet("with")));
@@ -56,7 +56,7 @@ pub fn a_panic_in_a_closure_leaves_the_store_usable(store: &impl RegistryStore) 
 
 pub fn a_panic_with_a_hook_leaves_the_store_usable(store: &impl RegistryStore) {
     // `panic!` runs the panic hook while the closure is still on the stack.
-    set_the_table(store);
+    fill_store(store);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         store.with_service(KEY, |info| {
             assert_eq!(info.pod_name(), "nobody's name", "on purpose");
@@ -75,8 +75,8 @@ fn from_inside<S: RegistryStore>(
     enter: impl FnOnce(&S, &mut dyn FnMut()),
 ) {
     let twin = MemoryStore::new();
-    set_the_table(store);
-    set_the_table(&twin);
+    fill_store(store);
+    fill_store(&twin);
     let mut answer = None;
     enter(store, &mut || answer = Some(call(store)));
     let answer = answer.expect("the closure was called");
@@ -112,7 +112,7 @@ pub fn a_call_from_inside_a_closure_is_done_or_refused<S: RegistryStore>(make: i
 }
 
 pub fn close_from_inside_a_closure_is_done_or_refused(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let held = pod("db", "pod-1");
     let closed = store
         .with_service(KEY, |info| {
@@ -152,7 +152,7 @@ pub fn a_write_from_inside_is_seen_from_inside(store: &impl RegistryStore) {
 }
 
 pub fn the_revision_can_be_asked_from_inside(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let outside = store.revision();
     assert_eq!(store.with_service(KEY, |_| store.revision()), Ok(outside));
     store
@@ -219,7 +219,7 @@ pub fn a_refusal_inside_is_over_when_the_closure_is(store: &impl RegistryStore) 
 
 /// `with_service` on a `dyn` store goes by way of `visit_service`.
 pub fn a_closure_works_through_dyn(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let through: &dyn RegistryStore = store;
     assert_eq!(
         (&through).with_service(KEY, ServiceInfo::clone),

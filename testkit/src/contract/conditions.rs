@@ -7,8 +7,8 @@ use service_registry::{
 };
 
 use crate::support::{
-    assert_refused, at, malformed_keys, observe, pod, registration, revision, sorted_keys, swap,
-    version,
+    assert_refused, at, malformed_keys, observe, pod, registration, report_health, revision,
+    sorted_keys, version,
 };
 
 const GROUPS: &[&str] = &["g", "h"];
@@ -262,7 +262,7 @@ pub fn nobody_saves_over_another_source(store: &impl RegistryStore) {
     let told = conflict(rejected(store, batch, 1));
     assert_eq!(told.found(), &record(0, 0, Some("file")), "not committed");
     // Health is anybody's.
-    swap(store, "db:etcd", ServiceStatus::Healthy, at(1));
+    report_health(store, "db:etcd", ServiceStatus::Healthy, at(1));
 }
 
 fn replace(
@@ -320,7 +320,7 @@ pub fn replacing_a_source_keeps_what_was_observed_here(store: &impl RegistryStor
     use ServiceStatus::{Healthy, Unhealthy};
     let reject = OnForeign::Reject;
     replace(store, vec![pod("db", "1"), pod("db", "2")], reject).unwrap();
-    swap(store, "db:1", Healthy, at(5));
+    report_health(store, "db:1", Healthy, at(5));
     store.add_subscription("db:1", "g").unwrap();
     let before = store.revision();
     let list = vec![pod("db", "1"), pod("db", "2")];

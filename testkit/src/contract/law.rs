@@ -8,10 +8,10 @@ use service_registry::{
     Batch, DynView, Labels, RegistryStore, RegistryView, Snapshots, StoreError,
 };
 
-use crate::support::copied::{Copied, OF_LABELS, batch_that_skips, split_skipped};
 use crate::support::dice::Dice;
-use crate::support::follower::wrong::Fault;
-use crate::support::follower::{Follower, Gone, WAYS};
+use crate::support::followed_state::{FollowedState, OF_LABELS, batch_that_skips, split_skipped};
+use crate::support::follower::wrong::DeliveryFault;
+use crate::support::follower::{Follower, PausedFollower, WAYS};
 use crate::support::pod;
 
 fn selections() -> Vec<Selection> {
@@ -28,13 +28,13 @@ fn selections() -> Vec<Selection> {
 }
 
 /// All that there is now.
-pub fn now(store: &impl RegistryStore) -> Copied {
-    let all = |view: &dyn DynView| Copied::of(view, &Selection::All);
+pub fn now(store: &impl RegistryStore) -> FollowedState {
+    let all = |view: &dyn DynView| FollowedState::of(view, &Selection::All);
     store.with_view(all).unwrap()
 }
 
 pub fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(make: impl Fn() -> S) {
-    let (lagged, replaced) = law(Fault::None, make);
+    let (lagged, replaced) = law(DeliveryFault::None, make);
     assert_eq!(lagged, 0, "fell behind a log that holds everything");
     assert!(replaced > 0, "no history removed a record by its source");
 }
@@ -46,14 +46,14 @@ pub fn who_falls_behind_at_random_has_the_state_of_that_revision<S: RegistryStor
 ) {
     for (bytes, retain) in [(6_000, 3_600), (20_000, 3_600), (6_000, 0), (0, 0)] {
         let retain = Duration::from_secs(retain);
-        let (lagged, _) = law(Fault::None, || make(LogOptions { bytes, retain }));
+        let (lagged, _) = law(DeliveryFault::None, || make(LogOptions { bytes, retain }));
         assert!(lagged > 10, "fell behind {lagged} times only");
     }
 }
 
 /// Random histories; answers with how often a watch fell behind, and of how many removals by
 /// a source watches were told. Who follows a watch hears with a fault, if there is one.
-pub fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usize, usize) {
+pub fn law<S: RegistryStore>(fault: DeliveryFault, make: impl Fn() -> S) -> (usize, usize) {
     let selections = selections();
     // Of another store, and of a later revision than most here.
     let other = make();
@@ -68,7 +68,7 @@ pub fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usize, usiz
         let (store, mut dice) = (make(), Dice::new(seed));
         let mut states = vec![now(&store)];
         let mut followers: Vec<Follower> = Vec::new();
-        let mut gone: Vec<Gone> = Vec::new();
+        let mut gone: Vec<PausedFollower> = Vec::new();
         for _ in 0..120 {
             match dice.roll(10) {
                 0 if followers.len() < 12 => {
@@ -79,13 +79,13 @@ pub fn law<S: RegistryStore>(fault: Fault, make: impl Fn() -> S) -> (usize, usiz
                 1 if !followers.is_empty() => {
                     let goes = followers.swap_remove(dice.roll(followers.len()));
                     if goes.began {
-                        gone.push(goes.go());
+                        gone.push(goes.pause());
                     }
                 }
                 2 if !gone.is_empty() => {
                     let was = gone.swap_remove(dice.roll(gone.len()));
                     let watch = store.watch_from(was.selection.clone(), was.cursor).unwrap();
-                    followers.push(Follower::behind(was, watch).with(fault));
+                    followers.push(Follower::resume(was, watch).with(fault));
                 }
                 3 if dice.roll(2) == 0 => {
                     let selection = selections[dice.roll(selections.len())].clone();
@@ -123,8 +123,8 @@ pub fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl Regis
     let mut dice = Dice::new(7);
     let (mut skipped, mut unchanged) = (0, 0);
     for _ in 0..300 {
-        let mut copied = now(store);
-        let (batch, kept) = batch_that_skips(&mut dice, &copied);
+        let mut followed = now(store);
+        let (batch, kept) = batch_that_skips(&mut dice, &followed);
         let before = store.revision();
         let (revision, mut changes) = store.commit_changes(batch).unwrap();
         assert_eq!(revision, store.revision());
@@ -132,8 +132,8 @@ pub fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl Regis
         assert_eq!(told, kept, "what was skipped, before {changes:?}");
         skipped += kept.len();
         unchanged += usize::from(!kept.is_empty() && revision == before);
-        copied.apply_all(&changes).unwrap();
-        assert_eq!(copied, now(store), "{changes:?}");
+        followed.apply_all(&changes).unwrap();
+        assert_eq!(followed, now(store), "{changes:?}");
     }
     assert!(
         skipped > 10 && unchanged > 0,
@@ -167,10 +167,10 @@ pub fn views_tell_what_changed_between_them<S: Snapshots>(make: impl Fn() -> S) 
             views.push(store.snapshot());
             let newer = &views[views.len() - 1];
             let older = &views[dice.roll(views.len())];
-            let mut copied = Copied::of(older, &all);
+            let mut followed = FollowedState::of(older, &all);
             let changes = newer.changes_since(older).unwrap();
-            copied.apply_all(&changes).unwrap();
-            assert_eq!(copied, Copied::of(newer, &all), "{changes:?}");
+            followed.apply_all(&changes).unwrap();
+            assert_eq!(followed, FollowedState::of(newer, &all), "{changes:?}");
             let backwards = older.changes_since(newer);
             assert_eq!(backwards.is_err(), older.revision() < newer.revision());
         }

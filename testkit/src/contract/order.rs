@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use service_registry::{Batch, RegistryStore, ServiceInfo, ServiceStatus, StoreStats};
 
 use crate::support::race::race;
-use crate::support::{at, number, pod, swap, version};
+use crate::support::{at, number, pod, report_health, version};
 
 pub fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
@@ -18,7 +18,7 @@ pub fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(stor
         let n = round as u64 + 1;
         let status = ServiceStatus::Healthy;
         match round % 3 {
-            0 => drop(swap(store, "db:1", status, at(n))),
+            0 => drop(report_health(store, "db:1", status, at(n))),
             1 => store
                 .save_service(pod("db", "1").with_health(status, at(n)).unwrap())
                 .unwrap(),

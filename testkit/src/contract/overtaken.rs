@@ -16,18 +16,18 @@ use crate::support::{pod, registration, sorted_keys};
 
 const TTL: Duration = Duration::from_secs(30);
 
-type Once<'a> = RefCell<Option<Box<dyn FnOnce() + 'a>>>;
+type OneShot<'a> = RefCell<Option<Box<dyn FnOnce() + 'a>>>;
 
 /// A store on which somebody else has a turn, once.
-struct Overtaken<'a, S> {
+struct InterruptedStore<'a, S> {
     store: &'a S,
     /// Before the next `commit_changes`: what a sweep or a `revoke` has decided is not done yet.
-    before: Once<'a>,
+    before: OneShot<'a>,
     /// After the next `commit`: a pod is registered, and has no lease yet.
-    after: Once<'a>,
+    after: OneShot<'a>,
 }
 
-fn call(once: &Once<'_>) {
+fn call(once: &OneShot<'_>) {
     // Given back before it is called: it comes here again.
     let work = once.borrow_mut().take();
     if let Some(work) = work {
@@ -35,9 +35,9 @@ fn call(once: &Once<'_>) {
     }
 }
 
-impl<'a, S: RegistryStore> Overtaken<'a, S> {
-    fn new(store: &'a S) -> Rc<Overtaken<'a, S>> {
-        Rc::new(Overtaken {
+impl<'a, S: RegistryStore> InterruptedStore<'a, S> {
+    fn new(store: &'a S) -> Rc<InterruptedStore<'a, S>> {
+        Rc::new(InterruptedStore {
             store,
             before: RefCell::default(),
             after: RefCell::default(),
@@ -53,7 +53,7 @@ impl<'a, S: RegistryStore> Overtaken<'a, S> {
     }
 }
 
-impl<S: RegistryStore> RegistryStore for Overtaken<'_, S> {
+impl<S: RegistryStore> RegistryStore for InterruptedStore<'_, S> {
     fn commit(&self, batch: Batch) -> Result<Revision> {
         let answer = self.store.commit(batch);
         call(&self.after);
@@ -89,7 +89,7 @@ fn anew(store: &impl RegistryStore) -> ServiceInfo {
 
 /// What a sweep, or who revokes, has decided of the pod of before.
 pub fn who_registers_anew_in_between_is_let_alone(store: &impl RegistryStore) {
-    let overtaken = Overtaken::new(store);
+    let overtaken = InterruptedStore::new(store);
     for options in [unguarded(), guarded()] {
         let clock = Clock::new();
         let leases = clock.leases(overtaken.clone(), options);
@@ -121,7 +121,7 @@ pub fn who_registers_anew_in_between_is_let_alone(store: &impl RegistryStore) {
 
 /// No sweep will hear again that it went.
 pub fn who_is_gone_before_its_lease_comes_has_lost_it(store: &impl RegistryStore) {
-    let overtaken = Overtaken::new(store);
+    let overtaken = InterruptedStore::new(store);
     let clock = Clock::new();
     let leases = clock.leases(overtaken.clone(), unguarded());
     // The first sweep hears the state, later ones what has changed.

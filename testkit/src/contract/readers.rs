@@ -11,7 +11,7 @@ use crate::snapshots::{check_whole, register_and_unregister, write_and_clear_bes
 use crate::support::race::race;
 use crate::support::views::Views;
 use crate::support::{
-    CALLS, GROUPS, KEY, at, number, observe, observe_view, pod, set_the_table, version,
+    CALLS, GROUPS, KEY, at, fill_store, number, observe, observe_view, pod, version,
 };
 
 // --- one thread
@@ -20,7 +20,7 @@ pub fn a_reader_shows_what_the_store_is<S: Views>(store: &S) {
     let mut reader = store.reader();
     for (_, call) in CALLS {
         store.clear().unwrap();
-        set_the_table(store);
+        fill_store(store);
         call(store).unwrap();
         let state = observe(store, GROUPS);
         assert_eq!(observe_view(S::view(&mut reader), GROUPS), state);
@@ -67,11 +67,11 @@ pub fn a_reader_reads_like_the_store<S: Views>(store: &S) {
 }
 
 pub fn writing_from_inside_a_reader_closure_works<S: Views>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let mut reader = store.reader();
     for (name, call) in CALLS {
         store.clear().unwrap();
-        set_the_table(store);
+        fill_store(store);
         let before = store.get_service(KEY).unwrap();
         let inside = S::read(&mut reader, KEY, |info| {
             let answer = call(store);
@@ -84,7 +84,7 @@ pub fn writing_from_inside_a_reader_closure_works<S: Views>(store: &S) {
 
 pub fn readers_outlive_their_store<S: Views>(make: impl Fn() -> S) {
     let store = make();
-    set_the_table(&store);
+    fill_store(&store);
     let state = observe(&store, GROUPS);
     let mut reader = store.reader();
     drop(store);
@@ -102,7 +102,7 @@ pub fn readers_outlive_their_store<S: Views>(make: impl Fn() -> S) {
 }
 
 pub fn close_ends_readers<S: Views>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let state = observe(store, GROUPS);
     let (mut reader, mut fresh) = (store.reader(), store.reader());
     assert_eq!(S::read(&mut reader, KEY, |_| ()), Ok(()));
@@ -122,7 +122,7 @@ pub fn close_ends_readers<S: Views>(store: &S) {
 // --- threads
 
 pub fn a_kept_view_of_a_reader_holds_up_nobody<S: Views>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let mut reader = store.reader();
     let view = S::view(&mut reader);
     write_and_clear_beside(store);
@@ -189,7 +189,7 @@ pub fn a_reader_never_goes_backwards<S: Views>(store: &S) {
 pub fn readers_race_with_the_end_of_their_store<S: Views>(make: impl Fn() -> S) {
     for _ in 0..50 {
         let store = make();
-        set_the_table(&store);
+        fill_store(&store);
         let readers: Vec<S::Reader> = (0..4).map(|_| store.reader()).collect();
         let mut readers = readers.into_iter();
         thread::scope(|scope| {

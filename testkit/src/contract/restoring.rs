@@ -5,7 +5,7 @@ use service_registry::{
     Batch, Expected, Problem, RegistryStore, ServiceInfo, ServiceStatus, StoreError, StoreStats,
 };
 
-use crate::support::{GROUPS, at, key, keys, observe, pod, revision, set_the_table, version};
+use crate::support::{GROUPS, at, fill_store, key, keys, observe, pod, revision, version};
 
 fn side(subscriber: &str, group: &str) -> Subscription {
     Subscription::new(key(subscriber), group)
@@ -36,7 +36,7 @@ fn others() -> (Vec<ServiceInfo>, Vec<Subscription>) {
 }
 
 pub fn what_is_replaced_is_what_was_given(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let theirs = pod("cache", "pod-1").with_source("kubernetes").unwrap();
     store.save_service(theirs).unwrap();
     let (services, subscriptions) = others();
@@ -81,7 +81,7 @@ pub fn replacing_everything_is_one_commit(store: &impl RegistryStore) {
 }
 
 pub fn what_everything_cannot_be_replaced_by_is_refused(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let before = observe(store, GROUPS);
     let twice = vec![pod("a", "1"), pod("a", "2"), version("a", "1", 2)];
     let no_group = vec![side("a:1", "g"), side("a:1", "a:1")];
@@ -111,7 +111,7 @@ pub fn what_everything_cannot_be_replaced_by_is_refused(store: &impl RegistrySto
 }
 
 pub fn everything_is_replaced_in_the_order_of_the_batch(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let mut batch = Batch::new();
     batch
         .save_service(pod("goes", "1"))
@@ -140,7 +140,7 @@ pub fn everything_is_replaced_in_the_order_of_the_batch(store: &impl RegistrySto
 
 pub fn a_watch_is_told_the_state_that_replaces_everything<S: RegistryStore>(make: impl Fn() -> S) {
     let store = make();
-    set_the_table(&store);
+    fill_store(&store);
     let selections = [
         Selection::All,
         Selection::service("web"),

@@ -5,7 +5,7 @@ use service_registry::{
 };
 
 use crate::support::{
-    CALLS, GROUPS, at, observe, pod, registration, revision, set_the_table, version,
+    CALLS, GROUPS, at, fill_store, observe, pod, registration, revision, version,
 };
 
 /// Runs `change` and checks by how much it grows the revision.
@@ -224,7 +224,7 @@ pub fn what_changes_nothing_keeps_the_revision(store: &impl RegistryStore) {
 }
 
 pub fn reads_keep_the_revision(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let reads = CALLS.iter().filter(|(name, _)| {
         name.starts_with("get_")
             || [
@@ -249,7 +249,7 @@ pub fn reads_keep_the_revision(store: &impl RegistryStore) {
 }
 
 pub fn a_failure_keeps_the_revision(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let fails = |result: Result<()>| match result {
         Err(_) => Ok(()),
         Ok(()) => Err(StoreError::NotFound("a failure".into())),
@@ -320,7 +320,7 @@ pub fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistryStore) {
 }
 
 pub fn clear_counts_on(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let before = store.revision();
     store.clear().unwrap();
     assert_eq!(store.revision(), before.next());
@@ -329,7 +329,7 @@ pub fn clear_counts_on(store: &impl RegistryStore) {
 }
 
 pub fn the_last_revision_outlives_the_store(store: &impl RegistryStore) {
-    set_the_table(store);
+    fill_store(store);
     let last = store.revision();
     store.close().unwrap();
     assert_eq!(store.revision(), last);

@@ -9,7 +9,8 @@ use service_registry::{
 };
 
 use crate::support::{
-    assert_refused, at, by_key, keys, malformed_keys, observe, pod, sorted_keys, swap, version,
+    assert_refused, at, by_key, keys, malformed_keys, observe, pod, report_health, sorted_keys,
+    version,
 };
 
 pub fn a_new_store_is_empty(store: &impl RegistryStore) {
@@ -246,7 +247,7 @@ pub fn a_health_update_copies_no_registration(store: &impl RegistryStore) {
     store
         .update_health_status("db:pod-1", ServiceStatus::Healthy, at(1))
         .unwrap();
-    swap(store, "db:pod-1", ServiceStatus::Unhealthy, at(2));
+    report_health(store, "db:pod-1", ServiceStatus::Unhealthy, at(2));
     let mut batch = service_registry::Batch::new();
     batch.update_health_status("db:pod-1", ServiceStatus::Unknown, at(3));
     store.commit(batch).unwrap();
@@ -261,12 +262,12 @@ pub fn a_health_update_copies_no_registration(store: &impl RegistryStore) {
 pub fn a_health_update_answers_with_the_status_before(store: &impl RegistryStore) {
     use ServiceStatus::{Draining, Healthy, Unhealthy, Unknown};
     store.save_service(pod("db", "pod-1")).unwrap();
-    let swap = |status, moment| swap(store, "db:pod-1", status, at(moment));
-    assert_eq!(swap(Healthy, 1), Unknown);
-    assert_eq!(swap(Healthy, 2), Healthy);
-    assert_eq!(swap(Draining, 3), Healthy);
-    assert_eq!(swap(Unhealthy, 3), Draining);
-    assert_eq!(swap(Unknown, 4), Unhealthy);
+    let report = |status, moment| report_health(store, "db:pod-1", status, at(moment));
+    assert_eq!(report(Healthy, 1), Unknown);
+    assert_eq!(report(Healthy, 2), Healthy);
+    assert_eq!(report(Draining, 3), Healthy);
+    assert_eq!(report(Unhealthy, 3), Draining);
+    assert_eq!(report(Unknown, 4), Unhealthy);
     let found = store.get_service("db:pod-1").unwrap();
     assert_eq!(
         found,
@@ -277,7 +278,7 @@ pub fn a_health_update_answers_with_the_status_before(store: &impl RegistryStore
 pub fn health_that_is_late_changes_nothing_and_says_so(store: &impl RegistryStore) {
     use ServiceStatus::{Healthy, Unhealthy};
     store.save_service(pod("db", "pod-1")).unwrap();
-    swap(store, "db:pod-1", Healthy, at(100));
+    report_health(store, "db:pod-1", Healthy, at(100));
     let before = (
         observe(store, &[]),
         store.get_service("db:pod-1").unwrap().revision(),
@@ -302,7 +303,10 @@ pub fn health_that_is_late_changes_nothing_and_says_so(store: &impl RegistryStor
     assert_eq!(store.stats(), Ok(StoreStats::new(2, 0)));
     assert_eq!(store.get_service("db:pod-1").unwrap().status(), Healthy);
     // An equal time applies.
-    assert_eq!(swap(store, "db:pod-1", Unhealthy, at(100)), Healthy);
+    assert_eq!(
+        report_health(store, "db:pod-1", Unhealthy, at(100)),
+        Healthy
+    );
     assert_eq!(store.get_service("db:pod-1").unwrap().status(), Unhealthy);
 }
 

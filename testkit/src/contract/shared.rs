@@ -13,9 +13,9 @@ use service_registry::{
     StoreError, StoreStats,
 };
 
-use crate::support::late::LATE;
 use crate::support::race::together;
-use crate::support::{CALLS, at, key, keys, observe, pod, registration, set_the_table, version};
+use crate::support::thread_exit::EXIT_HOOKS;
+use crate::support::{CALLS, at, fill_store, key, keys, observe, pod, registration, version};
 
 const THREADS: usize = 30;
 const OPERATIONS: usize = 100;
@@ -410,7 +410,7 @@ pub fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>(make: 
 pub fn thirty_threads_may_close_at_once<S: RegistryStore + Sync>(make: impl Fn() -> S) {
     for _ in 0..10 {
         let store = make();
-        set_the_table(&store);
+        fill_store(&store);
         let last = store.revision();
         together(THREADS, |_| {
             assert_eq!(store.close(), Ok(()));
@@ -446,7 +446,7 @@ pub fn panics_in_many_threads_leave_the_store_usable<S: RegistryStore + Sync>(st
 pub fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store: &S) {
     // A reader-writer lock that lets no reader past a waiting writer deadlocks
     // here, unless the store sees it coming.
-    set_the_table(store);
+    fill_store(store);
     for (name, call) in CALLS {
         let barrier = Barrier::new(2);
         let saved = pod("writer", name);
@@ -470,7 +470,7 @@ pub fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store
             }
         });
         store.clear().unwrap();
-        set_the_table(store);
+        fill_store(store);
     }
 }
 
@@ -521,7 +521,7 @@ pub fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync + 'stati
                     said.fetch_add(1, SeqCst);
                 }
             };
-            LATE.with(|late| late.will(last_words));
+            EXIT_HOOKS.with(|hooks| hooks.push(last_words));
             store.get_service("db:1").unwrap();
         })
         .join()

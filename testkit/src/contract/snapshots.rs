@@ -10,8 +10,8 @@ use service_registry::{
 
 use crate::support::race::race;
 use crate::support::{
-    CALLS, GROUPS, KEY, State, at, number, observe, observe_view, pod, registration, revision,
-    set_the_table, version,
+    CALLS, GROUPS, KEY, ObservedState, at, fill_store, number, observe, observe_view, pod,
+    registration, revision, version,
 };
 
 // --- one thread
@@ -30,7 +30,7 @@ pub fn a_snapshot_of_a_new_store_is_empty<S: Snapshots>(store: &S) {
 pub fn a_snapshot_is_what_the_store_is<S: Snapshots>(store: &S) {
     for (_, call) in CALLS {
         store.clear().unwrap();
-        set_the_table(store);
+        fill_store(store);
         call(store).unwrap();
         let state = observe(store, GROUPS);
         assert_eq!(observe_view(&store.snapshot(), GROUPS), state);
@@ -68,7 +68,7 @@ pub fn a_view_answers_like_the_store<S: Snapshots>(store: &S) {
 
 pub fn a_snapshot_never_changes<S: Snapshots>(store: &S) {
     // Of every state that the store goes through, kept to the end.
-    let mut kept: Vec<(S::Snapshot, State)> = Vec::new();
+    let mut kept: Vec<(S::Snapshot, ObservedState)> = Vec::new();
     let mut keep = || kept.push((store.snapshot(), observe(store, GROUPS)));
     for n in 0..100_u64 {
         let name = (n % 40).to_string();
@@ -93,7 +93,7 @@ pub fn a_snapshot_never_changes<S: Snapshots>(store: &S) {
     for (_, call) in CALLS {
         store.clear().unwrap();
         keep();
-        set_the_table(store);
+        fill_store(store);
         keep();
         call(store).unwrap();
         keep();
@@ -127,7 +127,7 @@ pub fn a_large_snapshot_stays_while_the_store_shrinks<S: Snapshots>(store: &S) {
     for n in 0..PODS {
         store.take_service(&format!("{}:{n}", name(n))).unwrap();
         if n == PODS / 2 {
-            assert_eq!(store.snapshot().stats(), full.stats_less(n + 1));
+            assert_eq!(store.snapshot().stats(), full.stats_without(n + 1));
         }
     }
     assert_eq!(store.snapshot().stats(), StoreStats::default());
@@ -141,20 +141,20 @@ pub fn a_large_snapshot_stays_while_the_store_shrinks<S: Snapshots>(store: &S) {
     }
 }
 
-trait StatsLess: RegistryView {
+trait ReducedStats: RegistryView {
     /// The counts after `n` pods with one subscription each have left.
-    fn stats_less(&self, n: u64) -> StoreStats {
+    fn stats_without(&self, n: u64) -> StoreStats {
         let n = usize::try_from(n).unwrap();
         let stats = self.stats();
         StoreStats::new(stats.services - n, stats.subscriptions - n)
     }
 }
 
-impl<V: RegistryView> StatsLess for V {}
+impl<V: RegistryView> ReducedStats for V {}
 
 pub fn snapshots_outlive_their_store<S: Snapshots>(make: impl Fn() -> S) {
     let store = make();
-    set_the_table(&store);
+    fill_store(&store);
     let state = observe(&store, GROUPS);
     let snapshot = store.snapshot();
     drop(store);
@@ -168,7 +168,7 @@ pub fn snapshots_outlive_their_store<S: Snapshots>(make: impl Fn() -> S) {
 }
 
 pub fn close_leaves_snapshots<S: Snapshots>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let state = observe(store, GROUPS);
     let snapshot = store.snapshot();
     store.close().unwrap();
@@ -180,7 +180,7 @@ pub fn close_leaves_snapshots<S: Snapshots>(store: &S) {
 // --- threads
 
 pub fn a_kept_snapshot_holds_up_nobody<S: Snapshots + Sync>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let kept: Vec<_> = (0..100).map(|_| store.snapshot()).collect();
     // From inside a closure, on another thread, to its end: a lock would hang.
     store
@@ -276,7 +276,7 @@ pub fn a_snapshot_is_as_new_as_what_returned<S: Snapshots + Sync>(store: &S) {
 }
 
 pub fn snapshots_can_be_shared_and_sent<S: Snapshots + Sync>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let state = observe(store, GROUPS);
     let snapshot = store.snapshot();
     thread::scope(|scope| {

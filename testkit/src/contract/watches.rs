@@ -15,9 +15,9 @@ use service_registry::{
 };
 
 use crate::law::now;
-use crate::support::copied::{Copied, GROUPS, batch};
 use crate::support::dice::Dice;
-use crate::support::{CALLS, WATCHES, at, pod, registration, revision, set_the_table};
+use crate::support::followed_state::{FollowedState, GROUPS, batch};
+use crate::support::{CALLS, WATCHES, at, fill_store, pod, registration, revision};
 
 pub fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
     let mut dice = Dice::new(3);
@@ -58,7 +58,7 @@ pub fn a_view_behind_dyn_is_of_one_state(store: &impl RegistryStore) {
 
 pub fn a_call_from_inside_a_view_is_done_or_refused(store: &impl RegistryStore) {
     for (name, call) in CALLS {
-        set_the_table(store);
+        fill_store(store);
         let inside = store.with_view(|_| call(store)).unwrap();
         assert!(
             matches!(inside, Ok(()) | Err(StoreError::Reentrant)),
@@ -346,20 +346,20 @@ pub fn a_store_that_is_dropped_ends_its_watches<S: RegistryStore>(make: impl Fn(
 }
 
 /// Counts, panics, or uses the store.
-struct Woken<'s> {
+struct CallbackWaker<'s> {
     woken: AtomicUsize,
     then: Box<dyn Fn() + Send + Sync + 's>,
 }
 
-impl Wake for Woken<'static> {
+impl Wake for CallbackWaker<'static> {
     fn wake(self: Arc<Self>) {
         self.woken.fetch_add(1, SeqCst);
         (self.then)();
     }
 }
 
-fn woken(then: impl Fn() + Send + Sync + 'static) -> Arc<Woken<'static>> {
-    Arc::new(Woken {
+fn callback_waker(then: impl Fn() + Send + Sync + 'static) -> Arc<CallbackWaker<'static>> {
+    Arc::new(CallbackWaker {
         woken: AtomicUsize::new(0),
         then: Box::new(then),
     })
@@ -367,7 +367,7 @@ fn woken(then: impl Fn() + Send + Sync + 'static) -> Arc<Woken<'static>> {
 
 /// A change of any name once woke everybody.
 pub fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
-    let waker = woken(|| ());
+    let waker = callback_waker(|| ());
     let sleep = |watch: &mut Watch| {
         let waker = Waker::from(waker.clone());
         assert!(
@@ -393,9 +393,9 @@ pub fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
 }
 
 /// What a panic leaves, and panics itself when it is dropped.
-struct Bomb;
+struct PanicsOnDrop;
 
-impl Drop for Bomb {
+impl Drop for PanicsOnDrop {
     fn drop(&mut self) {
         panic!("on purpose, too");
     }
@@ -415,7 +415,7 @@ pub fn wakers_that_leave_a_panic_of_others_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
 {
-    wakers_harm_nobody(make, || Box::new(Bomb));
+    wakers_harm_nobody(make, || Box::new(PanicsOnDrop));
 }
 
 fn wakers_harm_nobody<S>(make: impl Fn() -> S, payload: fn() -> Box<dyn Any + Send>)
@@ -426,7 +426,7 @@ where
     let mut watches = Vec::new();
     for n in 0..1_000 {
         let inside = Arc::downgrade(&store);
-        let waker = woken(move || match n % 2 {
+        let waker = callback_waker(move || match n % 2 {
             0 => std::panic::resume_unwind(payload()),
             _ => {
                 if let Some(store) = inside.upgrade() {
@@ -480,9 +480,9 @@ where
             .map(|reader| {
                 scope.spawn(move || {
                     let mut watch = store.watch(Selection::All).unwrap();
-                    let mut copied = Copied::default();
+                    let mut followed = FollowedState::default();
                     let mut last = revision(0);
-                    while !copied.records.contains_key("end:1") {
+                    while !followed.records.contains_key("end:1") {
                         let event = match reader % 2 {
                             0 => watch.recv().unwrap(),
                             _ => watch.recv_commit().unwrap(),
@@ -490,9 +490,9 @@ where
                         assert!(event.revision() > last || last == revision(0));
                         last = event.revision();
                         assert!(store.revision() >= last, "told before it can be read");
-                        copied.follow(&event).unwrap();
+                        followed.follow(&event).unwrap();
                     }
-                    (last, copied)
+                    (last, followed)
                 })
             })
             .collect();

@@ -11,7 +11,7 @@ use service_registry::{
 };
 
 use crate::support::race::race;
-use crate::support::{KEY, at, observe, pod, registration, set_the_table, swap, version};
+use crate::support::{KEY, at, fill_store, observe, pod, registration, report_health, version};
 
 // --- never missing
 
@@ -62,7 +62,7 @@ pub fn a_pod_is_never_missing_while_its_health_is_updated<S: RegistryStore + Syn
         store
             .update_health_status("db:1", ServiceStatus::Healthy, moment)
             .unwrap();
-        let before = swap(store, "db:1", ServiceStatus::Unhealthy, moment);
+        let before = report_health(store, "db:1", ServiceStatus::Unhealthy, moment);
         assert_eq!(before, ServiceStatus::Healthy);
     });
 }
@@ -259,7 +259,7 @@ pub fn a_pod_that_moves_is_in_one_place<S: RegistryStore + Sync>(store: &S) {
 }
 
 pub fn a_rejected_batch_is_never_seen<S: RegistryStore + Sync>(store: &S) {
-    set_the_table(store);
+    fill_store(store);
     let before = observe(store, &["g", "h", "new"]);
     let stats = store.stats().unwrap();
     let write = |round: usize| {

@@ -8,10 +8,10 @@ use super::{PATIENCE, within};
 
 /// How long a test may look away: what goes wrong between two threads shows only when
 /// they meet, and on a busy machine they seldom do.
-const ENOUGH: Duration = Duration::from_secs(120);
+const RETRY_LIMIT: Duration = Duration::from_secs(120);
 
 /// What somebody panicked with.
-pub fn text(panic: Box<dyn Any + Send>) -> String {
+pub fn panic_message(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(message) => *message,
         Err(panic) => (*panic.downcast::<&str>().expect("a panic with a text")).to_owned(),
@@ -22,10 +22,10 @@ pub fn text(panic: Box<dyn Any + Send>) -> String {
 #[track_caller]
 pub fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
     let began = Instant::now();
-    while began.elapsed() < ENOUGH {
+    while began.elapsed() < RETRY_LIMIT {
         let ended = catch_unwind(AssertUnwindSafe(|| within(limit, test.clone())));
         if let Err(panic) = ended {
-            return text(panic);
+            return panic_message(panic);
         }
     }
     panic!("nobody noticed");

@@ -14,10 +14,10 @@ use service_registry::changes::{CommitStream, EventStream};
 use service_registry::changes::{Cursor, Difference, Event, Reason, Selection, Watch};
 use service_registry::{Cause, Result, Revision};
 
-use super::copied::Copied;
+use super::followed_state::FollowedState;
 
 pub mod wrong;
-use wrong::{Fault, Twin};
+use wrong::{DeliveryFault, FaultyDelivery};
 
 /// In how many ways an event can be taken.
 pub const WAYS: usize = STREAMS.end;
@@ -28,10 +28,10 @@ const STREAM_OF_COMMITS: usize = 6;
 const OF_COMMITS: [usize; 3] = [1, 4, STREAM_OF_COMMITS];
 
 /// What one had who has gone, and where.
-pub struct Gone {
+pub struct PausedFollower {
     pub selection: Selection,
     pub cursor: Cursor,
-    copied: Copied,
+    followed: FollowedState,
 }
 
 /// A watch, and what follows it.
@@ -40,13 +40,13 @@ pub struct Follower {
     watch: Option<Watch>,
     /// What was asked for, which a watch need not have.
     selection: Selection,
-    copied: Copied,
+    followed: FollowedState,
     pub began: bool,
     /// How many removals by a source it was told of.
     pub replaced: usize,
     /// How often it fell behind.
     pub lagged: usize,
-    twin: Twin,
+    delivery: FaultyDelivery,
 }
 
 impl Follower {
@@ -55,35 +55,35 @@ impl Follower {
         Follower {
             watch: Some(watch),
             selection,
-            copied: Copied::default(),
+            followed: FollowedState::default(),
             began: false,
             replaced: 0,
             lagged: 0,
-            twin: Twin::default(),
+            delivery: FaultyDelivery::default(),
         }
     }
 
     /// Goes on where another one of the same selection was, or begins anew.
-    pub fn behind(gone: Gone, watch: Watch) -> Follower {
+    pub fn resume(paused: PausedFollower, watch: Watch) -> Follower {
         Follower {
-            copied: gone.copied,
+            followed: paused.followed,
             began: true,
-            ..Follower::new(watch, gone.selection)
+            ..Follower::new(watch, paused.selection)
         }
     }
 
     /// Hears with a fault.
-    pub fn with(mut self, fault: Fault) -> Follower {
-        self.twin = Twin::new(fault);
+    pub fn with(mut self, fault: DeliveryFault) -> Follower {
+        self.delivery = FaultyDelivery::new(fault);
         self
     }
 
     /// Goes.
-    pub fn go(mut self) -> Gone {
-        Gone {
+    pub fn pause(mut self) -> PausedFollower {
+        PausedFollower {
             cursor: self.watch().cursor(),
             selection: self.selection,
-            copied: self.copied,
+            followed: self.followed,
         }
     }
 
@@ -130,10 +130,10 @@ impl Follower {
     /// Takes an event in one of the [`WAYS`], and checks it against the states that there
     /// were, by their revisions; tells whether there was one. Where there is none, everything
     /// up to the last state has to have been shown.
-    pub fn look(&mut self, way: usize, states: &[Copied]) -> Result<bool> {
+    pub fn look(&mut self, way: usize, states: &[FollowedState]) -> Result<bool> {
         let before = self.watch().revision();
-        let event = match self.twin.fault {
-            Fault::None => self.take(way)?,
+        let event = match self.delivery.fault {
+            DeliveryFault::None => self.take(way)?,
             _ => self.take_wrongly(way)?,
         };
         let Some(event) = event else {
@@ -158,7 +158,7 @@ impl Follower {
         let reason = Reason::Lagged;
         self.lagged +=
             usize::from(matches!(event, Event::State { reason: of, .. } if of == reason));
-        self.copied.follow(&event).unwrap();
+        self.followed.follow(&event).unwrap();
         if let Event::Changes { changes, .. } = &event {
             let by_source = |change: &&Difference| {
                 let cause = Cause::Replaced;
@@ -171,10 +171,10 @@ impl Follower {
     }
 
     /// Checks that no commit between these two concerns this watch.
-    fn passed_nothing(&self, before: Revision, told: Revision, states: &[Copied]) {
+    fn passed_nothing(&self, before: Revision, told: Revision, states: &[FollowedState]) {
         for state in &states[index(before)..index(told)] {
             assert!(
-                state.clone().part(&self.selection) == self.copied,
+                state.clone().part(&self.selection) == self.followed,
                 "{:?} was told of several commits as one, from {before} to {told}",
                 self.selection
             );
@@ -182,7 +182,7 @@ impl Follower {
     }
 
     /// Checks that nothing is missing up to the last of the states.
-    pub fn has_shown_all(&mut self, states: &[Copied]) {
+    pub fn has_shown_all(&mut self, states: &[FollowedState]) {
         let (shown, now) = (index(self.watch().revision()), states.len() - 1);
         assert!(
             shown == now,
@@ -193,11 +193,11 @@ impl Follower {
     }
 
     /// Checks that what was applied is the state of the revision up to which all was shown.
-    fn shows(&mut self, states: &[Copied], when: &str) {
+    fn shows(&mut self, states: &[FollowedState], when: &str) {
         let state = states[index(self.watch().revision())].clone();
         let selection = &self.selection;
         let state = state.part(selection);
-        assert_eq!(self.copied, state, "{selection:?} {when}");
+        assert_eq!(self.followed, state, "{selection:?} {when}");
     }
 }
 

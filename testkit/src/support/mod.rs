@@ -16,14 +16,14 @@ use service_registry::{
     StoreStats,
 };
 
-pub mod copied;
 pub mod dice;
 pub mod failing;
+pub mod followed_state;
 pub mod follower;
-pub mod late;
-pub mod listed;
+pub mod list_view;
 pub mod model;
 pub mod race;
+pub mod thread_exit;
 #[macro_use]
 pub mod views;
 
@@ -124,7 +124,7 @@ pub fn by_key(records: Vec<ServiceInfo>) -> BTreeMap<String, ServiceInfo> {
 
 /// The whole observable state of a store.
 #[derive(Clone, Debug, PartialEq)]
-pub struct State {
+pub struct ObservedState {
     pub services: BTreeMap<String, ServiceInfo>,
     /// Groups with subscribers, and those in the order of subscription.
     pub groups: BTreeMap<String, Vec<String>>,
@@ -133,7 +133,7 @@ pub struct State {
 
 /// Reads all content of a store without concurrent writers, by key, by name, by group and as a
 /// whole, and checks that all answers agree. `groups` are all groups that may have subscribers.
-pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> State {
+pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> ObservedState {
     let services = by_key(store.get_all_services().unwrap());
     let names: BTreeSet<_> = services.values().map(ServiceInfo::service_name).collect();
     for name in names {
@@ -179,7 +179,7 @@ pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> State 
         Ok(StoreStats::new(services.len(), pairs)),
         "stats disagree with {subscribed:?}"
     );
-    State {
+    ObservedState {
         services,
         groups: subscribed,
         revision: store.revision().as_u64(),
@@ -188,7 +188,7 @@ pub fn observe(store: &(impl RegistryStore + ?Sized), groups: &[&str]) -> State 
 
 /// Reads a view through every method, and checks that all answers agree. `groups`
 /// are all groups that may have subscribers.
-pub fn observe_view(view: &impl RegistryView, groups: &[&str]) -> State {
+pub fn observe_view(view: &impl RegistryView, groups: &[&str]) -> ObservedState {
     let services = by_key(view.services().cloned().collect());
     let names: BTreeSet<_> = services.values().map(ServiceInfo::service_name).collect();
     for name in names {
@@ -222,7 +222,7 @@ pub fn observe_view(view: &impl RegistryView, groups: &[&str]) -> State {
     }
     let pairs: usize = subscribed.values().map(Vec::len).sum();
     assert_eq!(view.stats(), StoreStats::new(services.len(), pairs));
-    State {
+    ObservedState {
         services,
         groups: subscribed,
         revision: view.revision().as_u64(),
@@ -232,13 +232,13 @@ pub fn observe_view(view: &impl RegistryView, groups: &[&str]) -> State {
 /// A named call of a store that can fail.
 pub type Call = (&'static str, fn(&dyn RegistryStore) -> Result<()>);
 
-/// The key that `CALLS` use, registered by [`set_the_table`].
+/// The key that `CALLS` use, registered by [`fill_store`].
 pub const KEY: &str = "db:pod-1";
-/// The groups that `CALLS` and [`set_the_table`] use.
+/// The groups that `CALLS` and [`fill_store`] use.
 pub const GROUPS: &[&str] = &["g", "h", "new"];
 
 /// Creates the content that the `CALLS` need.
-pub fn set_the_table(store: &impl RegistryStore) {
+pub fn fill_store(store: &impl RegistryStore) {
     store.save_service(pod("db", "pod-1")).unwrap();
     store.save_service(pod("db", "pod-2")).unwrap();
     store.add_subscription(KEY, "g").unwrap();
@@ -246,7 +246,7 @@ pub fn set_the_table(store: &impl RegistryStore) {
     store.add_subscription("web:pod-1", "g").unwrap();
 }
 
-/// Every method that can fail. On an open store that [`set_the_table`] has filled, each of them
+/// Every method that can fail. On an open store that [`fill_store`] has filled, each of them
 /// succeeds and, if it writes, changes something.
 pub const CALLS: &[Call] = &[
     ("save_service", |s| {
@@ -340,7 +340,7 @@ pub fn assert_refused<T: std::fmt::Debug>(
 
 /// Reports a health check that is not late, and returns the previous status.
 #[track_caller]
-pub fn swap(
+pub fn report_health(
     store: &(impl RegistryStore + ?Sized),
     key: &str,
     status: ServiceStatus,

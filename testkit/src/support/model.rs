@@ -9,7 +9,7 @@ use service_registry::{
     ServiceInfo, ServiceStatus, StoreError, StoreStats,
 };
 
-use super::{State, at, registration};
+use super::{ObservedState, at, registration};
 
 // --- the model
 
@@ -382,12 +382,12 @@ impl Model {
         }))
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> ObservedState {
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, group) in &self.subscriptions {
             groups.entry(group.clone()).or_default().push(key.clone());
         }
-        State {
+        ObservedState {
             services: self.services.clone(),
             groups,
             revision: self.revision,

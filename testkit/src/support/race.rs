@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// One round of a writer or a reader; the argument is the number of the round.
-pub type Step<'a> = &'a (dyn Fn(usize) + Sync);
+pub type Round<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// Writers continue after their last round until every reader has read this often,
 /// so that a reader that started late has seen changes.
@@ -19,7 +19,7 @@ const OVERTIME: Duration = Duration::from_secs(2);
 /// Runs each writer for at least `rounds` rounds, while each reader reads
 /// repeatedly. All start together. A panic in any thread ends the race and is
 /// rethrown here.
-pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
+pub fn race(rounds: usize, writers: &[Round<'_>], readers: &[Round<'_>]) {
     let start = Barrier::new(writers.len() + readers.len());
     let writing = AtomicUsize::new(writers.len());
     let starved = AtomicUsize::new(readers.len());
@@ -27,7 +27,7 @@ pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
     thread::scope(|scope| {
         for write in writers {
             scope.spawn(|| {
-                let _watch = Watch(&failed);
+                let _stop_on_panic = StopOnPanic(&failed);
                 start.wait();
                 let end = Instant::now() + OVERTIME;
                 let mut round = 0;
@@ -42,7 +42,7 @@ pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
         }
         for read in readers {
             scope.spawn(|| {
-                let _watch = Watch(&failed);
+                let _stop_on_panic = StopOnPanic(&failed);
                 start.wait();
                 let mut round = 0;
                 while !failed.load(SeqCst) && (round == 0 || writing.load(SeqCst) > 0) {
@@ -58,9 +58,9 @@ pub fn race(rounds: usize, writers: &[Step<'_>], readers: &[Step<'_>]) {
 }
 
 /// Stops the other threads when this thread panics.
-struct Watch<'a>(&'a AtomicBool);
+struct StopOnPanic<'a>(&'a AtomicBool);
 
-impl Drop for Watch<'_> {
+impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.store(true, SeqCst);

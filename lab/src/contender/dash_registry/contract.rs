@@ -1,38 +1,38 @@
-//! The contract of a store on the registry over `dashmap`: it fails where the row of its
-//! promises in `who.json` says so, and nowhere else.
+//! Runs the contract of a store against the registry over `dashmap`: it fails exactly the tests of
+//! the promises that its row in `who.json` does not make.
 
 mod adapter;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use service_registry_testkit::support::failing::{must_fail, must_hang, text};
+use service_registry_testkit::support::failing::{must_fail, must_hang, panic_message};
 use service_registry_testkit::{tests_of, within_patience};
 
 use self::adapter::Adapter;
 use crate::contender::find;
 use crate::model::Promises;
 
-/// A promise of the row, and what becomes of its tests where it is not made.
+/// A promise of the row, and how its tests fail if it is not made.
 struct Promise {
     /// The field of the row.
     name: &'static str,
     is_made: fn(&Promises) -> bool,
     /// Whether those tests hang instead of failing.
     hang: bool,
-    /// Of several promises that a test needs, the first counts.
+    /// A test that needs several promises is listed under the first.
     tests: &'static [&'static str],
 }
 
-/// The row of promises, and the tests that need each. Those that stand nowhere need none of them,
-/// and have to pass.
+/// The promises of the row, each with the tests that need it. Tests that are not listed need none
+/// of them, and must pass.
 const ROW: &[Promise] = &[
     Promise {
         name: "batch",
         is_made: |row| row.batch == "atomic",
         hang: false,
-        // A registration and a `clear` are several changes, too, and so is replacing a source or
-        // everything, for which there is nothing. The changes of a batch have a revision each.
+        // A registration and a `clear` are several changes as well. So is replacing a source or
+        // everything, which this registry cannot do. Each change of a batch has its own revision.
         tests: &[
             "batches::a_batch_applies_every_kind_of_change_in_order",
             "batches::later_changes_build_on_earlier_ones",
@@ -163,7 +163,7 @@ fn it_fails_where_its_row_says_so_with_a_panic_of_others() {
         }));
         if let Err(panic) = ended {
             let expected = broken.map_or("", |promise| promise.name);
-            wrong.push(format!("{name}, broken promise {expected:?}: {}", text(panic)));
+            wrong.push(format!("{name}, broken promise {expected:?}: {}", panic_message(panic)));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -1,35 +1,35 @@
-//! Figures with their intervals, one contender a row, its name to the left and the figure
-//! to the right.
+//! A chart of figures with their intervals: one row per contender, its name to the left and the
+//! figure to the right.
 
 use minijinja::{Value, context};
 
-use super::look::{Look, width};
 use super::scale::Scale;
+use super::style::{Style, width};
 use crate::model::{Interval, Unit};
 use crate::words;
 
-/// Some contenders next to each other.
+/// A chart of some contenders, one per row.
 #[derive(Clone, Debug)]
-pub(crate) struct Dots {
-    /// What it shows.
+pub(crate) struct DotChart {
+    /// The title.
     pub(crate) title: String,
     /// The unit of the figures; `None` for ratios.
     pub(crate) unit: Option<Unit>,
-    /// What the axis is, in words.
+    /// The label of the axis.
     pub(crate) axis: String,
     /// The rows from top to bottom.
-    pub(crate) rows: Vec<Dot>,
-    /// Between two rows, in pixels.
+    pub(crate) rows: Vec<DotRow>,
+    /// The distance between two rows, in pixels.
     pub(crate) step: f64,
 }
 
 /// A row.
 #[derive(Clone, Debug)]
-pub(crate) struct Dot {
-    /// Its name, short.
+pub(crate) struct DotRow {
+    /// Its short name.
     pub(crate) name: String,
-    /// How it is told from the others.
-    pub(crate) look: Look,
+    /// Its colour and mark.
+    pub(crate) style: Style,
     /// Its figure.
     pub(crate) figure: Interval,
 }
@@ -37,24 +37,24 @@ pub(crate) struct Dot {
 const TOP: f64 = 8.0;
 const BELOW: f64 = 40.0;
 
-impl Dots {
-    /// Draws it.
+impl DotChart {
+    /// Computes the chart.
     pub(crate) fn draw(&self) -> Value {
         let figures = self.rows.iter().map(|row| row.figure);
         let ends = figures.flat_map(|figure| figure.map(|end| end));
         let ratios = self.unit.is_none();
-        // Ratios lie around 1, and 3 % of it is what counts as equal.
+        // A chart of ratios always shows 1, and the 3 % around it that count as equal.
         let around = ratios.then_some([0.95, 1.1]);
         let scale = Scale::holding(ends.chain(around.into_iter().flatten()));
         let x = |value: f64| scale.share(value) * 100.0;
         let (mut rows, [mut left, mut values, mut all]) = (Vec::new(), [30.0_f64; 3]);
-        for (at, Dot { name, look, figure }) in self.rows.iter().enumerate() {
+        for (at, DotRow { name, style, figure }) in self.rows.iter().enumerate() {
             let (text, interval) = (self.text(figure.value), self.interval(*figure));
-            left = left.max(look.width(name));
+            left = left.max(style.width(name));
             values = values.max(width(&text));
             all = all.max(width(&text) + width(&interval) + 7.0);
             rows.push(context! {
-                name, text, interval, class => look.class(), mark => look.mark(),
+                name, text, interval, class => style.class(), mark => style.mark(),
                 low => x(figure.low), middle => x(figure.value), high => x(figure.high),
                 y => TOP + (at as f64 + 0.5) * self.step,
             });
@@ -68,12 +68,13 @@ impl Dots {
             log => scale.says_log(),
             height => bottom + BELOW,
             left => left + 14.0,
-            // Right of the plot, and right of it where room is short.
+            // The room to the right of the plot: in a wide chart, and in a narrow one.
             right => [all + 16.0, values + 14.0],
         }
     }
 
-    /// A label takes a third of the narrowest plot, and a sixth of a wide one.
+    /// Chooses the ticks so that labels do not overlap: a label takes a third of the narrowest
+    /// plot, and a sixth of a wide one.
     fn ticks(&self, scale: &Scale) -> Vec<Value> {
         let [mut narrow, mut wide] = [f64::MIN; 2];
         let mut ticks = Vec::new();
@@ -96,7 +97,7 @@ impl Dots {
         self.unit.map_or_else(|| words::times(value), |unit| words::value(unit, value))
     }
 
-    /// A tick, without zeros that say nothing.
+    /// Formats a tick without trailing zeros.
     fn label(&self, tick: f64) -> String {
         match self.unit {
             None => words::bare(&words::significant(tick)) + "×",
@@ -104,10 +105,10 @@ impl Dots {
         }
     }
 
-    /// The interval, without saying the unit three times.
+    /// Formats the interval without its unit, which the figure has.
     fn interval(&self, figure: Interval) -> String {
         match self.unit {
-            // What is 1 by its definition, or counted.
+            // The reference, or a counted figure.
             _ if figure.low >= figure.high => String::new(),
             None => words::ends(figure),
             Some(unit) => {

@@ -1,32 +1,33 @@
-//! Lines over a few named places, from left to right; each is named at its end.
+//! A chart of lines over a few named positions, from left to right; each line has its name at its
+//! end.
 
 use minijinja::{Value, context};
 
-use super::look::Look;
 use super::scale::{Scale, apart};
+use super::style::Style;
 use crate::model::{Interval, Unit};
 use crate::words;
 
-/// One contender.
+/// The line of one contender.
 #[derive(Clone, Debug)]
 pub(crate) struct Series {
-    /// Its name, short.
+    /// Its short name.
     pub(crate) name: String,
-    /// How it is told from the others.
-    pub(crate) look: Look,
-    /// Its value at each place, where there is one.
+    /// Its colour and mark.
+    pub(crate) style: Style,
+    /// Its value at each position, if there is one.
     pub(crate) points: Vec<Option<Interval>>,
 }
 
-/// Between the middles of two names.
+/// The distance between the middles of two names.
 const NAME: f64 = 14.0;
-/// Above the plot: what lies upwards.
+/// The room above the plot, for the label of the vertical axis.
 const TOP: f64 = 24.0;
-/// Below it: the ticks, and what lies across.
+/// The room below the plot, for the ticks and the label of the horizontal axis.
 const BELOW: f64 = 40.0;
 
-/// Draws some contenders over the same places, which lie from left to right; those of
-/// `series` that come later lie above. The plot is at least so high, in pixels.
+/// Computes the chart of some contenders over the same positions, from left to right. Later items
+/// of `series` are drawn above earlier ones. The plot is at least `height` pixels high.
 pub(crate) fn lines(
     title: &str,
     across: &str,
@@ -40,7 +41,7 @@ pub(crate) fn lines(
     let height = height.max(series.len() as f64 * NAME);
     let bottom = TOP + height;
     let y = |value: f64| bottom - scale.share(value) * height;
-    // The middle of a place, in per cent.
+    // The middle of a position, in per cent of the width.
     let x = |place: usize| match places.len() {
         0 | 1 => 50.0,
         many => 3.0 + 94.0 * place as f64 / (many - 1) as f64,
@@ -58,8 +59,8 @@ pub(crate) fn lines(
             Some(context! { x => x(at), y => y(point.value), low, high, text, place })
         };
         context! {
-            name => &*own.name, ours => own.look.is_ours(),
-            class => own.look.class(), mark => own.look.mark(),
+            name => &*own.name, ours => own.style.is_ours(),
+            class => own.style.class(), mark => own.style.mark(),
             points => known.filter_map(point).collect::<Vec<_>>(),
             end => last(own).and_then(|_| ends.next()),
         }
@@ -67,7 +68,7 @@ pub(crate) fn lines(
     let drawn: Vec<Value> = drawn.collect();
     let tick = |tick: f64| context! { y => y(tick), label => words::bare(&value(tick)) };
     let place = |(at, label): (usize, &String)| context! { x => x(at), label };
-    let names = series.iter().map(|series| series.look.width(&series.name));
+    let names = series.iter().map(|series| series.style.width(&series.name));
     let right = names.fold(30.0, f64::max) + 26.0;
     context! {
         title, across, series => drawn, bottom,
@@ -90,7 +91,7 @@ mod tests {
     fn what_has_no_figures_is_drawn_empty() {
         let named = |points: &Vec<Option<Interval>>| Series {
             name: "store".into(),
-            look: Look::Outside(0),
+            style: Style::Outside(0),
             points: points.clone(),
         };
         let places = ["0 %", "5 %"].map(String::from);

@@ -1,6 +1,6 @@
-//! From values to places along an axis, and where it has its ticks.
+//! Maps values to positions along an axis, and chooses its ticks.
 
-/// Which parts of a decade have a tick, from many to few.
+/// The multiples within a decade that may have a tick, from many to few.
 const WITHIN: [&[f64]; 4] = [
     &[1.0, 1.1, 1.2, 1.3, 1.5, 1.7, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0],
     &[1.0, 1.5, 2.0, 3.0, 5.0, 7.0],
@@ -8,8 +8,8 @@ const WITHIN: [&[f64]; 4] = [
     &[1.0, 3.0],
 ];
 
-/// An axis: logarithmic where all values are positive, else from 0. Places on it are
-/// shares of its length.
+/// An axis: logarithmic if all values are positive, else linear from 0. Positions on it are shares
+/// of its length.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scale {
     low: f64,
@@ -18,7 +18,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    /// An axis that holds these values, with some room beside the outermost.
+    /// Creates an axis that holds these values, with a margin on both sides.
     pub(super) fn holding(values: impl Iterator<Item = f64>) -> Scale {
         let values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
         let most = values.iter().copied().fold(f64::MIN, f64::max);
@@ -33,12 +33,12 @@ impl Scale {
         Scale { low: least / margin, high: (most * margin).min(f64::MAX), logarithmic: true }
     }
 
-    /// What the name of the axis has at its end.
+    /// Returns the end of the label of the axis.
     pub(super) fn says_log(&self) -> &'static str {
         if self.logarithmic { " (log)" } else { "" }
     }
 
-    /// Where a value lies: 0 at the low end, 1 at the high one.
+    /// Returns the position of a value: 0 at the low end, 1 at the high end.
     pub(super) fn share(&self, value: f64) -> f64 {
         let share = if self.logarithmic {
             (value.max(self.low).ln() - self.low.ln()) / (self.high.ln() - self.low.ln())
@@ -48,7 +48,7 @@ impl Scale {
         share.clamp(0.0, 1.0)
     }
 
-    /// At most `most` round values to draw lines at, evenly dense.
+    /// Returns at most `most + 1` round values, for ticks at roughly even distances.
     pub(super) fn ticks(&self, most: usize) -> Vec<f64> {
         if !self.logarithmic {
             let step = step_up((self.high - self.low) / most.max(2) as f64);
@@ -78,7 +78,7 @@ impl Scale {
     }
 }
 
-/// The next of 1, 2, 5, 10, 20, ... that is not below `value`.
+/// Returns the next of 1, 2, 5, 10, 20, ... that is not below `value`.
 fn step_up(value: f64) -> f64 {
     let decade = 10_f64.powf(value.log10().floor());
     let steps = [1.0, 2.0, 5.0, 10.0];
@@ -86,8 +86,8 @@ fn step_up(value: f64) -> f64 {
     step.unwrap_or(10.0) * decade
 }
 
-/// Moves the middles of labels apart until none covers another, as little as possible and
-/// without leaving `top..=bottom` where they fit; answers in the order given.
+/// Moves the middles of labels apart until none covers another, as little as possible, and within
+/// `top..=bottom` if they fit. Returns them in the given order.
 pub(super) fn apart(wanted: &[f64], distance: f64, top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
@@ -96,7 +96,7 @@ pub(super) fn apart(wanted: &[f64], distance: f64, top: f64, bottom: f64) -> Vec
         let room = half(many);
         middle.min(bottom - room).max(top + room)
     };
-    // Labels that would touch become a stack around the mean of what they want.
+    // Labels that would touch become a stack around the mean of their wanted positions.
     let mut stacks: Vec<(f64, usize)> = Vec::new();
     for at in &order {
         stacks.push((within(wanted[*at], 1), 1));

@@ -7,7 +7,7 @@ use service_registry::changes::{Difference, Event};
 use super::{Follower, STREAM_OF_COMMITS, STREAMS};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fault {
+pub enum DeliveryFault {
     /// Nothing to notice.
     #[default]
     None,
@@ -27,17 +27,17 @@ pub enum Fault {
 
 /// A fault, and how far it has come.
 #[derive(Default)]
-pub struct Twin {
-    pub(super) fault: Fault,
+pub struct FaultyDelivery {
+    pub(super) fault: DeliveryFault,
     told: usize,
     held: Option<Event>,
 }
 
-impl Twin {
-    pub(super) fn new(fault: Fault) -> Twin {
-        Twin {
+impl FaultyDelivery {
+    pub(super) fn new(fault: DeliveryFault) -> FaultyDelivery {
+        FaultyDelivery {
             fault,
-            ..Twin::default()
+            ..FaultyDelivery::default()
         }
     }
 }
@@ -45,7 +45,7 @@ impl Twin {
 impl Follower {
     /// As [`take`](Self::take), with the fault.
     pub(super) fn take_wrongly(&mut self, way: usize) -> Result<Option<Event>> {
-        if self.twin.fault == Fault::ShowsSkipped {
+        if self.delivery.fault == DeliveryFault::ShowsSkipped {
             let event = self.take(way)?;
             return Ok(event.map(|mut event| {
                 if let Event::Changes { changes, .. } = &mut event
@@ -56,36 +56,36 @@ impl Follower {
                 event
             }));
         }
-        if let Some(held) = self.twin.held.take() {
+        if let Some(held) = self.delivery.held.take() {
             return Ok(Some(held));
         }
         if !STREAMS.contains(&way) {
             return self.take(way);
         }
-        if self.twin.fault == Fault::StreamFolds && way == STREAM_OF_COMMITS {
+        if self.delivery.fault == DeliveryFault::StreamFolds && way == STREAM_OF_COMMITS {
             return self.take(STREAMS.start);
         }
         let event = self.take(way)?;
         let Some(Event::Changes { .. }) = event else {
             return Ok(event);
         };
-        self.twin.told += 1;
-        match self.twin.fault {
-            Fault::StreamLoses if self.twin.told.is_multiple_of(5) => self.take(way),
-            Fault::StreamTellsTwice => {
-                self.twin.held.clone_from(&event);
+        self.delivery.told += 1;
+        match self.delivery.fault {
+            DeliveryFault::StreamLoses if self.delivery.told.is_multiple_of(5) => self.take(way),
+            DeliveryFault::StreamTellsTwice => {
+                self.delivery.held.clone_from(&event);
                 Ok(event)
             }
-            Fault::StreamReorders => {
+            DeliveryFault::StreamReorders => {
                 let next = self.take(way)?;
                 if next.is_none() {
                     return Ok(event);
                 }
-                self.twin.held = event;
+                self.delivery.held = event;
                 Ok(next)
             }
-            Fault::StreamLags => {
-                self.twin.held = self.take(way)?;
+            DeliveryFault::StreamLags => {
+                self.delivery.held = self.take(way)?;
                 Ok(event)
             }
             _ => Ok(event),

@@ -1,8 +1,8 @@
-//! The registry over `dashmap` as a `RegistryStore`, with what it promises and no more.
+//! The registry over `dashmap` as a `RegistryStore`, with its promises and no more.
 //!
-//! What the store has besides is a counter of revisions and a flag that it is closed. There is
-//! no lock but those of the maps: one key is changed, and looked at, under the lock of its
-//! shard; several are changed one by one.
+//! The adapter adds a counter of revisions, and a flag that the store is closed. It has no locks
+//! other than those of the maps: it reads and changes one key under the lock of its shard, and
+//! changes several keys one by one.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::thread::sleep;
@@ -13,10 +13,10 @@ use service_registry::{
     Batch, Cause, Change, DynView, Expected, HealthUpdate, RegistryStore, Result, Revision,
     ServiceInfo, ServiceKey, ServiceStatus, StoreError, StoreStats,
 };
-use service_registry_testkit::support::listed::Listed;
+use service_registry_testkit::support::list_view::ListView;
 
 use super::super::DashRegistry;
-use crate::subject::{Hand as _, Subject as _};
+use crate::subject::{Handle as _, Subject as _};
 
 pub(super) struct Adapter {
     registry: DashRegistry,
@@ -24,12 +24,12 @@ pub(super) struct Adapter {
     is_closed: AtomicBool,
 }
 
-/// Why there is nothing under `key`.
+/// Returns the error for a key that was not found: the key is invalid, or missing.
 fn missing(key: &str) -> StoreError {
     key.parse::<ServiceKey>().err().unwrap_or_else(|| StoreError::NotFound(key.into()))
 }
 
-/// Whether both say the same, but for the time of the last check and their stamps.
+/// Returns whether two records are equal except for the time of the last check and their stamps.
 fn says_the_same(one: &ServiceInfo, two: &ServiceInfo) -> bool {
     one.status() == two.status()
         && one.registered_at() == two.registered_at()
@@ -49,7 +49,8 @@ impl Adapter {
         if self.is_closed.load(SeqCst) { Err(StoreError::Closed) } else { Ok(&self.registry) }
     }
 
-    /// What is said of a key that was not found: the store may have been closed meanwhile.
+    /// Returns the error for a key that was not found, or `Closed` if the store was closed
+    /// meanwhile.
     fn missing(&self, key: &str) -> StoreError {
         self.open().err().unwrap_or_else(|| missing(key))
     }
@@ -58,7 +59,7 @@ impl Adapter {
         Revision::from(self.revision.fetch_add(1, SeqCst) + 1)
     }
 
-    /// Whether one change is to be applied, where `known` stands under its key.
+    /// Returns whether a change applies if the record under its key is `known`.
     fn judge(&self, change: &Change, known: Option<&ServiceInfo>) -> Result<bool> {
         let checked = Batch::from(change.clone()).check(self.revision(), |_| known);
         match checked {
@@ -68,7 +69,7 @@ impl Adapter {
         }
     }
 
-    /// Applies one change, and answers with the record that it met.
+    /// Applies one change, and returns the record that was there before.
     fn apply(
         &self,
         change: &Change,
@@ -134,12 +135,12 @@ impl Adapter {
                 self.judge(change, known.as_ref()).map(|_| None)
             }
             Change::RequireUnchangedSince { .. } => self.judge(change, None).map(|_| None),
-            // The laboratory's registry does not take them either.
+            // The laboratory's registry does not accept them either.
             other => Err(StoreError::failed(format!("no {} here", other.operation()))),
         }
     }
 
-    /// Saves a record, or registers it.
+    /// Saves a record, or registers it if `is_new`. Returns the record that was there before.
     fn put(
         &self,
         change: &Change,
@@ -179,7 +180,8 @@ impl Adapter {
         answer
     }
 
-    /// Takes a record away, under the lock of its shard with its subscriptions, if they go, too.
+    /// Removes a record, and with `with_subscriptions` also its subscriptions, under the lock of
+    /// its shard.
     fn take(
         &self,
         change: &Change,
@@ -206,7 +208,7 @@ impl Adapter {
         Ok(taken)
     }
 
-    /// Ends all subscriptions of one key, in one step; whether there were any.
+    /// Ends all subscriptions of one key in one step. Returns whether there were any.
     fn unsubscribe_all(&self, key: &str, differences: &mut Vec<Difference>) -> bool {
         let DashRegistry { subscribers, groups, .. } = &self.registry;
         let ended = subscribers.remove_if(key, |key, own| {
@@ -222,7 +224,7 @@ impl Adapter {
         ended.is_some()
     }
 
-    /// Removes everything, key by key; whether there was anything.
+    /// Removes everything, key by key. Returns whether there was anything.
     fn empty(&self) -> bool {
         let pods = self.registry.all();
         let mut is_changed = !pods.is_empty();
@@ -313,7 +315,7 @@ impl RegistryStore for Adapter {
         let mut differences = Vec::new();
         for (index, change) in batch.iter().enumerate() {
             if index > 0 {
-                // It promises nothing of the time between two changes, so others may look.
+                // It promises nothing about the time between two changes, so this lets others look.
                 sleep(Duration::from_micros(20));
             }
             let operation = change.operation();
@@ -361,7 +363,8 @@ impl RegistryStore for Adapter {
         Ok(())
     }
 
-    /// Under the lock of the shard, as in [`Hand::with`](crate::subject::Hand::with).
+    /// Calls `visit` under the lock of the shard, as [`Handle::with`](crate::subject::Handle::with)
+    /// does.
     fn visit_service(&self, key: &str, visit: &mut dyn FnMut(&ServiceInfo)) -> Result<()> {
         let found = self.open()?.services.get(key);
         visit(&*found.ok_or_else(|| self.missing(key))?);
@@ -371,8 +374,8 @@ impl RegistryStore for Adapter {
     fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
         let registry = self.open()?;
         let groups = registry.groups.iter();
-        // What was there when each map was copied.
-        visit(&Listed {
+        // Each map is copied on its own, so the copies may be of different moments.
+        visit(&ListView {
             revision: self.revision(),
             services: registry.all(),
             groups: groups

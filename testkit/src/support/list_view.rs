@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use service_registry::{DynView, RegistryView, Revision, ServiceInfo, ServiceKey, StoreStats};
 
 /// A copy of a state, so that the store is free while somebody looks at it.
-pub struct Listed {
+pub struct ListView {
     pub revision: Revision,
     pub services: Vec<ServiceInfo>,
     pub groups: BTreeMap<String, Vec<ServiceKey>>,
 }
 
-impl Listed {
-    pub fn of(view: &dyn DynView) -> Listed {
+impl ListView {
+    pub fn of(view: &dyn DynView) -> ListView {
         let subscribers = |group| view.subscribers(group).cloned().collect();
         let groups = view
             .groups()
             .map(|group| (group.to_owned(), subscribers(group)));
-        Listed {
+        ListView {
             revision: view.revision(),
             services: view.services().cloned().collect(),
             groups: groups.collect(),
@@ -25,7 +25,7 @@ impl Listed {
     }
 }
 
-impl RegistryView for Listed {
+impl RegistryView for ListView {
     fn revision(&self) -> Revision {
         self.revision
     }

@@ -1,5 +1,5 @@
-//! What figures say, in sentences. Each holds for the report that it is made from: it
-//! names intervals, and claims nothing that they leave open.
+//! Sentences about the figures of a report. A sentence names the intervals, and claims nothing that
+//! they leave open.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -7,18 +7,17 @@ use std::time::Duration;
 use indicatif::HumanDuration;
 use itertools::Itertools as _;
 
-use super::book::Book;
-use crate::model::{Answer, Comparison, Interval, Place, Report, Row};
+use super::report_index::ReportIndex;
+use crate::model::{Answer, CellMetric, Comparison, Interval, Report, Row};
 use crate::words::{self, list, plural, stopped};
 
-/// What the answer to a question is, in one sentence, and in another one what it does not hold
-/// for.
-pub(crate) fn answer(book: &Book<'_>, answer: &Answer) -> String {
-    let sentence = sentence(book, answer);
+/// Returns the answer to a question in one sentence, and a second one if the machine was busy.
+pub(crate) fn answer(index: &ReportIndex<'_>, answer: &Answer) -> String {
+    let sentence = sentence(index, answer);
     answer.busy.map_or(sentence.clone(), |lost| format!("{sentence} {}", busy(lost)))
 }
 
-/// What it means that others took so much of the time of several threads.
+/// Explains what it means that other programs took this part of the time of several threads.
 fn busy(lost: f64) -> String {
     format!(
         "Other programs took up to {:.0} % of the time of its threads, so that these often did not \
@@ -27,16 +26,16 @@ fn busy(lost: f64) -> String {
     )
 }
 
-fn sentence(book: &Book<'_>, answer: &Answer) -> String {
-    let names: Vec<String> = answer.stores.iter().map(|id| book.name(id).to_owned()).collect();
+fn sentence(index: &ReportIndex<'_>, answer: &Answer) -> String {
+    let names: Vec<String> = answer.stores.iter().map(|id| index.name(id).to_owned()).collect();
     let next = answer.comparisons.iter().find(|next| !next.equal);
     if !answer.decided {
         return match answer.comparisons.first() {
             Some(nearest) => format!(
                 "This run does not decide it: {} costs {} what {} does.",
-                book.name(&nearest.contender),
+                index.name(&nearest.contender),
                 ratio(nearest.ratio),
-                book.name(&nearest.to)
+                index.name(&nearest.to)
             ),
             None => stopped(
                 answer.evidence.first().map_or("This run has no figures for it", String::as_str),
@@ -58,36 +57,36 @@ fn sentence(book: &Book<'_>, answer: &Answer) -> String {
     match next {
         Some(next) => format!(
             "{first}; {}, the next, costs {} as much.",
-            book.name(&next.contender),
+            index.name(&next.contender),
             ratio(next.ratio)
         ),
         None => format!("{first}."),
     }
 }
 
-/// `1.12 times (1.08 to 1.16)`
+/// Formats a ratio: `1.12 times (1.08 to 1.16)`.
 fn ratio(interval: Interval) -> String {
     let [value, low, high] = interval.map(words::significant);
     format!("{value} times ({low} to {high})")
 }
 
-/// The answer itself, in few words: `VersionedStore = SnapshotStore`.
+/// Returns the answer in a few words: `VersionedStore = SnapshotStore`.
 pub(crate) fn verdict<'a>(answer: &'a Answer, name: impl Fn(&'a str) -> &'a str) -> String {
     if !answer.decided || answer.stores.is_empty() {
         return "not decided".into();
     }
-    // Of more than two, the names would not fit beside the question; ids do.
+    // More than two names do not fit beside the question, but ids do.
     let few = answer.stores.len() <= 2;
     let names = answer.stores.iter().map(|id| if few { name(id) } else { id });
     names.collect::<Vec<_>>().join(if answer.by_promise { " or " } else { " = " })
 }
 
-/// What stands behind a verdict that holds for a busy machine only.
+/// Returns the mark behind a verdict that holds only for a busy machine.
 pub(crate) fn mark(answer: &Answer) -> &'static str {
     if answer.busy.is_some() { " *" } else { "" }
 }
 
-/// How near the next one is, in few words.
+/// Returns how near the next store is, in a few words.
 pub(crate) fn margin(answer: &Answer) -> String {
     if answer.by_promise && answer.decided {
         return "by promise".into();
@@ -104,47 +103,50 @@ pub(crate) fn margin(answer: &Answer) -> String {
     }
 }
 
-/// What the figures of a scenario show: who leads how often, and how far they lie apart.
-pub(crate) fn scenario(book: &Book<'_>, places: &[Place]) -> String {
-    let compared = places.iter().filter_map(|place| {
-        let ours = book.rows(place).iter().filter(|row| book.is_ours(&row.contender));
+/// Says which store leads most often in a scenario, and how far the stores are apart.
+pub(crate) fn scenario(index: &ReportIndex<'_>, cell_metrics: &[CellMetric]) -> String {
+    let compared = cell_metrics.iter().filter_map(|cell_metric| {
+        let ours = index.rows(cell_metric).iter().filter(|row| index.is_ours(&row.contender));
         let mut ours: Vec<&Row> = ours.copied().collect();
         ours.sort_by(|a, b| a.value.value.total_cmp(&b.value.value));
         let [best, .., last] = ours[..] else { return None };
         let apart = last.value.value / best.value.value;
-        Some((&*best.contender, if best.value.value > 0.0 { apart } else { 1.0 }, place))
+        Some((&*best.contender, if best.value.value > 0.0 { apart } else { 1.0 }, cell_metric))
     });
-    let compared: Vec<(&str, f64, &Place)> = compared.collect();
+    let compared: Vec<(&str, f64, &CellMetric)> = compared.collect();
     let leads = compared.iter().map(|(best, ..)| *best).unique().collect::<Vec<_>>();
     let times = |id: &str| compared.iter().filter(|(best, ..)| *best == id).count();
-    // Of several that lead as often, the first.
+    // If several lead equally often, takes the first.
     let Some(best) = leads.iter().rev().max_by_key(|id| times(id)) else {
         return "No two stores of this crate were measured here.".into();
     };
     let mut said = if leads.len() == 1 {
-        format!("Of the stores of this crate, {} has the lowest median everywhere", book.name(best))
+        format!(
+            "Of the stores of this crate, {} has the lowest median everywhere",
+            index.name(best)
+        )
     } else {
         format!(
             "Of the stores of this crate, {} has the lowest median most often, in {} of {}",
-            book.name(best),
+            index.name(best),
             times(best),
             plural(compared.len(), "figure")
         )
     };
     let far = compared.iter().rev().max_by(|a, b| a.1.total_cmp(&b.1));
-    if let Some((_, ratio, place)) = far.filter(|(_, ratio, _)| *ratio >= 1.05) {
+    if let Some((_, ratio, cell_metric)) = far.filter(|(_, ratio, _)| *ratio >= 1.05) {
         let _ = write!(
             said,
             "; the lowest and the highest lie up to a factor of {} apart ({}, {})",
             words::significant(*ratio),
-            place.what(),
-            place.where_()
+            cell_metric.label(),
+            cell_metric.circumstances()
         );
     }
     said + "."
 }
 
-/// What was run, in one sentence.
+/// Describes the run in one sentence.
 pub(crate) fn run(report: &Report) -> String {
     let context = &report.context;
     let decided = report.answers.iter().filter(|answer| answer.decided).count();
@@ -162,34 +164,34 @@ pub(crate) fn run(report: &Report) -> String {
     )
 }
 
-/// `58 seconds`, `9 minutes`; nothing takes none.
+/// Formats a duration: `58 seconds`, `9 minutes`; at least one second.
 pub(crate) fn duration(seconds: f64) -> String {
     let time = Duration::try_from_secs_f64(seconds.max(1.0)).unwrap_or_default();
     HumanDuration(time).to_string()
 }
 
-/// Five sentences: what was run, and of each of four groups the first answer that was
-/// decided.
-pub(crate) fn five(book: &Book<'_>) -> Vec<[String; 2]> {
-    let report = book.report;
+/// Returns five sentences: a description of the run, and the first decided answer of each of four
+/// groups.
+pub(crate) fn five(index: &ReportIndex<'_>) -> Vec<[String; 2]> {
+    let report = index.report;
     let mut said = vec![[String::new(), run(report)]];
     for group in groups(report).into_iter().take(4) {
         let mut of_group = report.answers.iter().filter(|answer| answer.group == group);
         let decided = of_group.clone().find(|answer| answer.decided && !answer.by_promise);
         said.push(match decided.or_else(|| of_group.find(|answer| answer.decided)) {
-            Some(own) => [own.question.clone(), answer(book, own)],
+            Some(own) => [own.question.clone(), answer(index, own)],
             None => [group.into(), "This run decides nothing about it.".into()],
         });
     }
     said
 }
 
-/// The groups of the questions, in their order.
+/// Returns the groups of the questions, in their order.
 pub(crate) fn groups(report: &Report) -> Vec<&str> {
     report.answers.iter().map(|answer| answer.group.as_str()).unique().collect()
 }
 
-/// What has to be known before a figure is believed.
+/// Returns what a reader must know before believing a figure.
 pub(crate) fn warnings(report: &Report) -> Vec<String> {
     let context = &report.context;
     let mut warnings = Vec::new();

@@ -15,17 +15,17 @@ use std::time::SystemTime;
 use service_registry::ServiceStatus;
 use tokio::sync::broadcast::{Sender, error::RecvError};
 
-use super::bare::{Dash, Hasher, Key, Locked, Map};
-use crate::subject::{Follower, Pod};
+use super::bare::{Dash, Hasher, Key, LockedMap, Map};
+use crate::subject::{FollowFuture, Pod};
 
-/// A map that hands out what it has changed.
-pub(super) trait Changed: Map {
-    fn changed(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod>;
+/// A map whose update returns the changed pod.
+pub(super) trait UpdateAndGet: Map {
+    fn update_and_get(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod>;
 }
 
-impl Changed for Locked {
+impl UpdateAndGet for LockedMap {
     #[inline]
-    fn changed(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod> {
+    fn update_and_get(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod> {
         let mut map = self.write();
         let pod = map.get_mut(key)?;
         pod.set_health(status, at);
@@ -33,9 +33,9 @@ impl Changed for Locked {
     }
 }
 
-impl Changed for Dash {
+impl UpdateAndGet for Dash {
     #[inline]
-    fn changed(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod> {
+    fn update_and_get(&self, key: &str, status: ServiceStatus, at: SystemTime) -> Option<Pod> {
         let mut pod = self.get_mut(key)?;
         pod.set_health(status, at);
         Some(pod.clone())
@@ -46,7 +46,7 @@ impl Changed for Dash {
 pub(super) trait Channel: Send + Sync + 'static {
     fn new() -> Self;
     fn send(&self, pod: Pod);
-    fn follow(&self, name: String, on_change: Box<dyn FnMut() + Send>) -> Follower;
+    fn follow(&self, name: String, on_change: Box<dyn FnMut() + Send>) -> FollowFuture;
 }
 
 /// A channel that keeps the last changes for all receivers.
@@ -61,7 +61,7 @@ impl Channel for Sender<Pod> {
         let _ = Sender::send(self, pod);
     }
 
-    fn follow(&self, name: String, mut on_change: Box<dyn FnMut() + Send>) -> Follower {
+    fn follow(&self, name: String, mut on_change: Box<dyn FnMut() + Send>) -> FollowFuture {
         let mut receiver = self.subscribe();
         Box::pin(async move {
             loop {
@@ -75,8 +75,8 @@ impl Channel for Sender<Pod> {
     }
 }
 
-/// A counter, and a list of threads to wake when it changes: the least that a notification can
-/// cost. With a sleeping thread it is a bare `unpark`.
+/// A counter, and a list of wakers to call when it changes: the least that a notification can cost.
+/// With a sleeping thread it is a bare `unpark`.
 #[derive(Clone)]
 pub(super) struct Wakers(Arc<(AtomicU64, Mutex<Vec<Waker>>)>);
 
@@ -94,7 +94,7 @@ impl Channel for Wakers {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    fn follow(&self, _: String, mut on_change: Box<dyn FnMut() + Send>) -> Follower {
+    fn follow(&self, _: String, mut on_change: Box<dyn FnMut() + Send>) -> FollowFuture {
         let board = self.0.clone();
         let mut seen = 0;
         Box::pin(poll_fn(move |context| {
@@ -110,15 +110,15 @@ impl Channel for Wakers {
     }
 }
 
-/// The map and the channel for its changes.
-pub(super) struct Telling<M, C> {
+/// A map, and the channel that reports its changes.
+pub(super) struct NotifyingMap<M, C> {
     map: M,
     channel: C,
 }
 
-impl<M: Changed, C: Channel> Map for Telling<M, C> {
-    fn empty(hasher: Hasher) -> Telling<M, C> {
-        Telling { map: M::empty(hasher), channel: C::new() }
+impl<M: UpdateAndGet, C: Channel> Map for NotifyingMap<M, C> {
+    fn empty(hasher: Hasher) -> NotifyingMap<M, C> {
+        NotifyingMap { map: M::empty(hasher), channel: C::new() }
     }
 
     fn read<R>(&self, key: &str, read: impl Fn(&Pod) -> R) -> Option<R> {
@@ -127,8 +127,8 @@ impl<M: Changed, C: Channel> Map for Telling<M, C> {
 
     #[inline]
     fn update(&self, key: &str, status: ServiceStatus, at: SystemTime) -> bool {
-        let changed = self.map.changed(key, status, at);
-        changed.map(|pod| self.channel.send(pod)).is_some()
+        let update_and_get = self.map.update_and_get(key, status, at);
+        update_and_get.map(|pod| self.channel.send(pod)).is_some()
     }
 
     /// Fills the map without notifications: only updates are measured with it.
@@ -144,7 +144,7 @@ impl<M: Changed, C: Channel> Map for Telling<M, C> {
         self.map.count()
     }
 
-    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<Follower> {
+    fn follow(&self, name: &str, on_change: Box<dyn FnMut() + Send>) -> Option<FollowFuture> {
         Some(self.channel.follow(name.into(), on_change))
     }
 }

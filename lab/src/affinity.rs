@@ -9,18 +9,18 @@ use std::sync::OnceLock;
 static ORDER: OnceLock<Vec<usize>> = OnceLock::new();
 
 /// Sets the order in which threads take processors. Only the first call has an effect.
-pub(crate) fn prefer(order: Vec<usize>) {
+pub(crate) fn set_order(order: Vec<usize>) {
     // A second call keeps the first order.
     let _ = ORDER.set(order);
 }
 
 /// Returns the processor that others use least, if known.
-pub(crate) fn quietest() -> Option<usize> {
+pub(crate) fn first_processor() -> Option<usize> {
     ORDER.get()?.first().copied()
 }
 
 /// Returns the processors for threads that need their own.
-pub(crate) fn seats() -> Vec<usize> {
+pub(crate) fn processor_order() -> Vec<usize> {
     ORDER.get().cloned().unwrap_or_else(usable)
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn usable() -> Vec<usize> {
 }
 
 /// Pins the calling thread to a processor, permanently. Has no effect if the system refuses.
-pub(crate) fn take(cpu: usize) {
+pub(crate) fn pin(cpu: usize) {
     core_affinity::set_for_current(core_affinity::CoreId { id: cpu });
 }
 
@@ -43,7 +43,7 @@ mod tests {
         let usable_before = usable();
         let last = *usable_before.last().expect("a processor");
         let there = std::thread::spawn(move || {
-            take(last);
+            pin(last);
             usable()
         });
         assert_eq!(there.join().expect("no panic"), [last]);

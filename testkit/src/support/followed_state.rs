@@ -14,57 +14,59 @@ use super::{at, key, registration};
 /// What is selected, as whoever follows a watch has it: records with their stamps, but
 /// without times of checks; the subscribers of each group in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Copied {
-    pub records: BTreeMap<String, Stamped>,
+pub struct FollowedState {
+    pub records: BTreeMap<String, RecordSummary>,
     pub groups: BTreeMap<String, Vec<String>>,
 }
 
 /// Texts that say all of a record but the time of its last check; its revision and its
 /// incarnation.
-pub type Stamped = (String, ServiceStatus, u64, u64);
+pub type RecordSummary = (String, ServiceStatus, u64, u64);
 
-fn with_stamps(info: &ServiceInfo, (revision, incarnation): (u64, u64)) -> Stamped {
+fn with_stamps(info: &ServiceInfo, (revision, incarnation): (u64, u64)) -> RecordSummary {
     let said = (info.registration(), info.registered_at(), info.source());
     (format!("{said:?}"), info.status(), revision, incarnation)
 }
 
-fn stamped(info: &ServiceInfo) -> Stamped {
+fn stamped(info: &ServiceInfo) -> RecordSummary {
     let stamps = (info.revision().as_u64(), info.incarnation().as_u64());
     with_stamps(info, stamps)
 }
 
-impl Copied {
-    pub fn of(view: &dyn DynView, selection: &Selection) -> Copied {
-        let mut copied = Copied::default();
+impl FollowedState {
+    pub fn of(view: &dyn DynView, selection: &Selection) -> FollowedState {
+        let mut followed = FollowedState::default();
         for info in view.services().filter(|info| selection.holds(info)) {
-            copied.records.insert(info.key().to_string(), stamped(info));
+            followed
+                .records
+                .insert(info.key().to_string(), stamped(info));
         }
         for group in view
             .groups()
             .filter(|group| selection.holds_subscription(group))
         {
             let held = view.subscribers(group).map(ToString::to_string).collect();
-            copied.groups.insert(group.into(), held);
+            followed.groups.insert(group.into(), held);
         }
-        copied
+        followed
     }
 
     /// All that a model holds.
-    pub fn of_model(model: &Model) -> Copied {
-        let mut copied = Copied::default();
+    pub fn of_model(model: &Model) -> FollowedState {
+        let mut followed = FollowedState::default();
         for (name, info) in &model.services {
             let said = with_stamps(info, model.stamps[name]);
-            copied.records.insert(name.clone(), said);
+            followed.records.insert(name.clone(), said);
         }
         for (subscriber, group) in &model.subscriptions {
-            let group = copied.groups.entry(group.clone());
+            let group = followed.groups.entry(group.clone());
             group.or_default().push(subscriber.clone());
         }
-        copied
+        followed
     }
 
     /// What of it is selected, where it is all.
-    pub fn part(mut self, selection: &Selection) -> Copied {
+    pub fn part(mut self, selection: &Selection) -> FollowedState {
         match selection {
             Selection::All => {}
             Selection::Service(service) => {
@@ -159,7 +161,7 @@ impl Copied {
                 subscriptions,
                 ..
             } => {
-                *self = Copied::default();
+                *self = FollowedState::default();
                 for info in services {
                     let twice = self.records.insert(info.key().to_string(), stamped(info));
                     if twice.is_some() {
@@ -182,7 +184,7 @@ impl Copied {
 }
 
 /// Takes the records that were skipped, which a commit answers with last.
-pub fn split_skipped(changes: &mut Vec<Difference>) -> Vec<Stamped> {
+pub fn split_skipped(changes: &mut Vec<Difference>) -> Vec<RecordSummary> {
     let is_skipped = |change: &Difference| matches!(change, Difference::Skipped { .. });
     let first = changes.iter().rposition(|change| !is_skipped(change));
     let skipped = changes.split_off(first.map_or(0, |last| last + 1));
@@ -296,7 +298,7 @@ pub fn batch(dice: &mut Dice) -> Batch {
 
 /// The same where `now` is there. Perhaps it begins with a list of the source `file` that has
 /// keys of others as well: those records are skipped. Answers with them, too, in order.
-pub fn batch_that_skips(dice: &mut Dice, now: &Copied) -> (Batch, Vec<Stamped>) {
+pub fn batch_that_skips(dice: &mut Dice, now: &FollowedState) -> (Batch, Vec<RecordSummary>) {
     let mut skipped = Vec::new();
     if dice.roll(3) > 0 {
         return (batch(dice), skipped);
