@@ -261,7 +261,7 @@ impl Hash for TopicName<'_> {
         match self {
             TopicName::All => "".hash(state),
             TopicName::Service(name) | TopicName::Pod(name) | TopicName::Group(name) => {
-                name.hash(state)
+                name.hash(state);
             }
         }
     }

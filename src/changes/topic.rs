@@ -142,7 +142,7 @@ impl Topic {
                 match (&mut last.indices, at) {
                     (Indices::Some(all), Some(at)) => all.push(at),
                     (Indices::One(first), Some(at)) => {
-                        last.indices = Indices::Some(vec![*first, at])
+                        last.indices = Indices::Some(vec![*first, at]);
                     }
                     (Indices::All, _) | (_, None) => {}
                 }
