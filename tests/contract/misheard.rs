@@ -42,7 +42,10 @@ mod streams {
 
     #[test]
     fn a_stream_that_lags() {
-        is_noticed(DeliveryFault::StreamLags, "told by a watch that is at revision");
+        is_noticed(
+            DeliveryFault::StreamLags,
+            "told by a watch that is at revision",
+        );
     }
 
     #[test]
