@@ -202,11 +202,11 @@ mod worker_with_a_queue_of {
 
 /// A store from elsewhere, and the provided methods of the trait.
 mod elsewhere {
-    with_logs!(crate::from_elsewhere::Elsewhere::with_log);
-    every_store!(crate::from_elsewhere::Elsewhere::new());
-    shared_store!(crate::from_elsewhere::Elsewhere::new());
-    watched_store!(crate::from_elsewhere::Elsewhere::new());
-    shared_watched_store!(crate::from_elsewhere::Elsewhere::new());
+    with_logs!(crate::from_elsewhere::ExternalStore::with_log);
+    every_store!(crate::from_elsewhere::ExternalStore::new());
+    shared_store!(crate::from_elsewhere::ExternalStore::new());
+    watched_store!(crate::from_elsewhere::ExternalStore::new());
+    shared_watched_store!(crate::from_elsewhere::ExternalStore::new());
 }
 
 /// The stores of `broken.rs`, without a fault.

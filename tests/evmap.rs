@@ -40,9 +40,9 @@ fn commit(store: &impl RegistryStore, n: u64) {
 }
 
 /// [`EvmapStore`], and what is wrong with it in [`twins`].
-trait Shared: RegistryStore + Send + Sync + 'static {}
+trait ThreadSafeStore: RegistryStore + Send + Sync + 'static {}
 
-impl<S: RegistryStore + Send + Sync + 'static> Shared for S {}
+impl<S: RegistryStore + Send + Sync + 'static> ThreadSafeStore for S {}
 
 /// A thread that stays inside a read closure until it is told to leave, and then
 /// answers with the record that it has been looking at all the while.
@@ -52,7 +52,7 @@ struct Stalled {
 }
 
 impl Stalled {
-    fn inside<S: Shared>(store: &Arc<S>) -> Stalled {
+    fn inside<S: ThreadSafeStore>(store: &Arc<S>) -> Stalled {
         let (leave, told) = channel::<()>();
         let (entered, inside) = channel();
         let store = store.clone();
@@ -75,7 +75,7 @@ impl Stalled {
 }
 
 /// A thread that makes a commit, and tells when it has returned.
-fn writer<S: Shared>(store: &Arc<S>, n: u64) -> Receiver<()> {
+fn writer<S: ThreadSafeStore>(store: &Arc<S>, n: u64) -> Receiver<()> {
     let (done, returned) = channel();
     let store = store.clone();
     thread::spawn(move || {
@@ -217,7 +217,7 @@ fn closing_waits_for_a_stalled_reader_and_leaves_it_its_record() {
 
 // --- a write from inside would wait for itself
 
-fn writes_from_inside_are_refused<S: Shared>(store: &Arc<S>) {
+fn writes_from_inside_are_refused<S: ThreadSafeStore>(store: &Arc<S>) {
     fn descend(store: &impl RegistryStore, depth: usize) {
         let read = store.with_service(KEY, |_| {
             let written = store.delete_service(KEY);

@@ -45,8 +45,8 @@ use proptest::test_runner::TestRunner;
 use service_registry::changes::Selection;
 use service_registry::{Change, RegistryStore};
 use support::linear::{
-    Action, Clock, Event, Log, Plain, Polled, Rest, Seen, Shared, Subject, Viewed, Watched, change,
-    explain_store,
+    Action, Clock, Event, FinalState, Log, Plain, PollMode, Seen, SpecState, TestedStore, Viewed,
+    Watched, change, explain_store,
 };
 use support::model::{GROUPS, Model, Operation, SERVICES, ask, expect};
 use support::race::together;
@@ -259,24 +259,24 @@ fn any_poll() -> impl Strategy<Value = Action> {
         Selection::group("g"),
     ]);
     let how = select(vec![
-        Polled::All,
-        Polled::All,
-        Polled::Commit,
-        Polled::Resumed,
+        PollMode::All,
+        PollMode::All,
+        PollMode::Commit,
+        PollMode::Resumed,
     ]);
     (selection, how).prop_map(|(selection, how)| Action::Poll(selection, how))
 }
 
 /// What threads do besides what a shape has them do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Besides {
+enum Extras {
     Nothing,
     Views,
     Watches,
 }
 
 /// Actions of some shapes to draw from, and of beginnings.
-struct Deck {
+struct ActionPools {
     runner: TestRunner,
     beginnings: Vec<Operation>,
     shapes: Vec<(Shape, Vec<Action>)>,
@@ -287,9 +287,9 @@ fn sample<T: fmt::Debug>(runner: &mut TestRunner, strategy: &impl Strategy<Value
     tree.expect("nothing is filtered out").current()
 }
 
-impl Deck {
+impl ActionPools {
     /// Of each shape, one action in twelve lingers. A third are what there is besides.
-    fn new(shapes: &[Shape], besides: Besides) -> Deck {
+    fn new(shapes: &[Shape], extras: Extras) -> ActionPools {
         let mut runner = TestRunner::new(ProptestConfig::default());
         let beginnings = any_operation();
         let beginnings = (0..POOL)
@@ -300,16 +300,16 @@ impl Deck {
             .map(|&shape| {
                 let linger = text(&[KEY, "b:1"]).prop_map(Action::Linger);
                 let plain = prop_oneof![11 => shape.actions(), 1 => linger].boxed();
-                let actions = match besides {
-                    Besides::Nothing => plain,
-                    Besides::Views => prop_oneof![2 => plain, 1 => any_view()].boxed(),
-                    Besides::Watches => prop_oneof![2 => plain, 1 => any_poll()].boxed(),
+                let actions = match extras {
+                    Extras::Nothing => plain,
+                    Extras::Views => prop_oneof![2 => plain, 1 => any_view()].boxed(),
+                    Extras::Watches => prop_oneof![2 => plain, 1 => any_poll()].boxed(),
                 };
                 let pool = (0..POOL).map(|_| sample(&mut runner, &actions));
                 (shape, pool.collect())
             })
             .collect();
-        Deck {
+        ActionPools {
             runner,
             beginnings,
             shapes,
@@ -325,18 +325,18 @@ impl Deck {
 // --- one history
 
 /// Where threads wait for each other, to go on as nearly at once as can be.
-struct Meeting {
+struct SpinBarrier {
     threads: usize,
     arrived: AtomicUsize,
     awake: AtomicUsize,
 }
 
-impl Meeting {
+impl SpinBarrier {
     /// How long those that are there wait for another that has a processor.
     const SPINS: usize = 2_000;
 
-    fn of(threads: usize) -> Meeting {
-        Meeting {
+    fn of(threads: usize) -> SpinBarrier {
+        SpinBarrier {
             threads,
             arrived: AtomicUsize::new(0),
             awake: AtomicUsize::new(0),
@@ -368,7 +368,7 @@ impl Meeting {
 }
 
 /// A store in some state, and what threads are to do to it.
-struct Scene<S> {
+struct HistoryRun<S> {
     subject: S,
     shape: Shape,
     before: Model,
@@ -376,38 +376,38 @@ struct Scene<S> {
     /// Whether the threads wait for each other before each call, not only before
     /// the first. So more calls overlap, and more have returned before others.
     in_step: bool,
-    meeting: Meeting,
+    barrier: SpinBarrier,
     clock: Clock,
 }
 
-impl<S: Subject> Scene<S> {
+impl<S: TestedStore> HistoryRun<S> {
     /// The `n`th scene of a deck.
-    fn new(subject: S, deck: &mut Deck, n: usize) -> Scene<S> {
+    fn new(subject: S, pools: &mut ActionPools, n: usize) -> HistoryRun<S> {
         let store = subject.store();
         let mut before = Model::default();
-        for place in deck.draw(0..8) {
-            let operation = &deck.beginnings[place];
+        for place in pools.draw(0..8) {
+            let operation = &pools.beginnings[place];
             let answer = ask(store, operation);
             let checked_at = |key: &str| store.get_service(key).ok()?.last_health_check();
             let expected = expect(&mut before, operation, &answer, checked_at);
             assert_eq!(answer, expected, "{operation:?}");
         }
-        let which = n % deck.shapes.len();
-        let shape = deck.shapes[which].0;
+        let which = n % pools.shapes.len();
+        let shape = pools.shapes[which].0;
         // As many threads as most machines have processors for, and one more.
-        let threads = THREADS - (n / deck.shapes.len()) % 2;
+        let threads = THREADS - (n / pools.shapes.len()) % 2;
         let scripts: Vec<Vec<Action>> = (0..threads)
             .map(|_| {
-                let places = deck.draw(shape.calls());
-                let pool = &deck.shapes[which].1;
+                let places = pools.draw(shape.calls());
+                let pool = &pools.shapes[which].1;
                 places.iter().map(|&place| pool[place].clone()).collect()
             })
             .collect();
-        Scene {
+        HistoryRun {
             subject,
             shape,
             before,
-            meeting: Meeting::of(scripts.len()),
+            barrier: SpinBarrier::of(scripts.len()),
             scripts,
             in_step: !n.is_multiple_of(3),
             clock: Clock::default(),
@@ -415,18 +415,18 @@ impl<S: Subject> Scene<S> {
     }
 
     /// The part of one thread, if it has one.
-    fn play(&self, thread: usize) -> Vec<Event<Action, S::Raw>> {
+    fn run_thread(&self, thread: usize) -> Vec<Event<Action, S::Raw>> {
         let Some(script) = self.scripts.get(thread) else {
             return Vec::new();
         };
-        let mut hand = self.subject.hand();
+        let mut handle = self.subject.handle();
         let mut log = Log::new(&self.clock, thread, script.len());
         for (n, action) in script.iter().enumerate() {
             let action = action.clone();
             if n == 0 || self.in_step {
-                self.meeting.nth(n);
+                self.barrier.nth(n);
             }
-            log.call(action, |action| self.subject.perform(&mut hand, action));
+            log.call(action, |action| self.subject.perform(&mut handle, action));
         }
         log.into_events()
     }
@@ -436,7 +436,7 @@ impl<S: Subject> Scene<S> {
 
 /// How much a run has shown of one shape.
 #[derive(Clone, Copy, Default)]
-struct Count {
+struct ShapeCounts {
     histories: usize,
     /// In which two threads were inside the store at once.
     overlapping: usize,
@@ -449,7 +449,7 @@ struct Count {
     most_steps: usize,
 }
 
-impl Count {
+impl ShapeCounts {
     fn note(&mut self, history: &[Event<Action, Seen>], steps: usize) {
         let meetings = history.iter().enumerate().flat_map(|(n, own)| {
             let others = history[n + 1..].iter();
@@ -467,11 +467,11 @@ impl Count {
     }
 }
 
-impl std::ops::Add for Count {
-    type Output = Count;
+impl std::ops::Add for ShapeCounts {
+    type Output = ShapeCounts;
 
-    fn add(self, other: Count) -> Count {
-        Count {
+    fn add(self, other: ShapeCounts) -> ShapeCounts {
+        ShapeCounts {
             histories: self.histories + other.histories,
             overlapping: self.overlapping + other.overlapping,
             contended: self.contended + other.contended,
@@ -482,7 +482,7 @@ impl std::ops::Add for Count {
     }
 }
 
-impl fmt::Display for Count {
+impl fmt::Display for ShapeCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -497,24 +497,24 @@ impl fmt::Display for Count {
     }
 }
 
-type Counts = Vec<(Shape, Count)>;
+type CountsByShape = Vec<(Shape, ShapeCounts)>;
 
-fn total(counts: &Counts) -> Count {
+fn total(counts: &CountsByShape) -> ShapeCounts {
     let counts = counts.iter().map(|(_, count)| *count);
-    counts.fold(Count::default(), |sum, count| sum + count)
+    counts.fold(ShapeCounts::default(), |sum, count| sum + count)
 }
 
 /// Records histories of stores: as many as asked for, and more until enough of
 /// them overlapped, which on a busy machine may take too long. Answers with what
 /// they showed, or with the first that nothing explains.
-fn check<S: Subject>(
+fn check<S: TestedStore>(
     make: impl Fn() -> S,
-    deck: &mut Deck,
+    pools: &mut ActionPools,
     histories: usize,
-) -> Result<Counts, String> {
-    let shapes = deck.shapes.iter();
-    let mut counts: Counts = shapes
-        .map(|(shape, _)| (*shape, Count::default()))
+) -> Result<CountsByShape, String> {
+    let shapes = pools.shapes.iter();
+    let mut counts: CountsByShape = shapes
+        .map(|(shape, _)| (*shape, ShapeCounts::default()))
         .collect();
     let end_of_overtime = Instant::now() + OVERTIME;
     let at_once = histories.min(AT_ONCE);
@@ -523,24 +523,24 @@ fn check<S: Subject>(
         || (total(&counts).overlapping < histories * OVERLAPPING_OF_TEN / 10
             && Instant::now() < end_of_overtime)
     {
-        let scenes: Vec<Scene<S>> = (n..n + at_once)
-            .map(|n| Scene::new(make(), deck, n))
+        let scenes: Vec<HistoryRun<S>> = (n..n + at_once)
+            .map(|n| HistoryRun::new(make(), pools, n))
             .collect();
         n += at_once;
         let played = together(THREADS, |thread| {
-            let parts = scenes.iter().map(|scene| scene.play(thread));
+            let parts = scenes.iter().map(|run| run.run_thread(thread));
             parts.collect::<Vec<_>>()
         });
         let mut played: Vec<_> = played.into_iter().map(Vec::into_iter).collect();
-        for scene in scenes {
+        for run in scenes {
             let parts = played.iter_mut();
             let history: Vec<Event<Action, Seen>> = parts
                 .flat_map(|parts| parts.next().expect("a part for each scene"))
                 .map(|event| event.map(S::learn))
                 .collect();
-            let after = Rest::of(scene.subject.store());
-            let order = explain_store(&Shared::new(scene.before), &history, &after)?;
-            let count = counts.iter_mut().find(|(shape, _)| *shape == scene.shape);
+            let after = FinalState::of(run.subject.store());
+            let order = explain_store(&SpecState::new(run.before), &history, &after)?;
+            let count = counts.iter_mut().find(|(shape, _)| *shape == run.shape);
             count
                 .expect("a count for each shape")
                 .1
@@ -554,9 +554,9 @@ fn check<S: Subject>(
 /// there are processors, hardly a call overlaps another.
 static TURN: Mutex<()> = Mutex::new(());
 
-fn every_history_has_an_order<S: Subject + 'static>(
+fn every_history_has_an_order<S: TestedStore + 'static>(
     name: &'static str,
-    besides: Besides,
+    extras: Extras,
     histories: usize,
     make: fn() -> S,
 ) {
@@ -566,8 +566,8 @@ fn every_history_has_an_order<S: Subject + 'static>(
         .max(1);
     support::within(support::PATIENCE * 2 * times, move || {
         let begun = Instant::now();
-        let mut deck = Deck::new(&SHAPES, besides);
-        match check(make, &mut deck, histories) {
+        let mut pools = ActionPools::new(&SHAPES, extras);
+        match check(make, &mut pools, histories) {
             Ok(counts) => {
                 for (shape, count) in &counts {
                     println!("{name}, {shape:?}: {count}");
@@ -587,16 +587,16 @@ macro_rules! linearizable {
             fn every_history_has_an_order() {
                 let make = || crate::Plain(service_registry::$store::new());
                 let (name, histories) = (stringify!($store), crate::histories());
-                let besides = crate::Besides::Nothing;
-                crate::every_history_has_an_order(name, besides, histories, make);
+                let extras = crate::Extras::Nothing;
+                crate::every_history_has_an_order(name, extras, histories, make);
             }
 
             #[test]
             fn every_history_with_watches_has_an_order() {
                 let make = || crate::Watched(service_registry::$store::new());
                 let name = concat!(stringify!($store), " with watches");
-                let besides = crate::Besides::Watches;
-                crate::every_history_has_an_order(name, besides, crate::histories(), make);
+                let extras = crate::Extras::Watches;
+                crate::every_history_has_an_order(name, extras, crate::histories(), make);
             }
         }
     };
@@ -614,8 +614,8 @@ mod views {
                 fn every_history_has_an_order() {
                     let make = || crate::Viewed(service_registry::$store::new());
                     let name = concat!(stringify!($store), " with views");
-                    let besides = crate::Besides::Views;
-                    crate::every_history_has_an_order(name, besides, crate::histories(), make);
+                    let extras = crate::Extras::Views;
+                    crate::every_history_has_an_order(name, extras, crate::histories(), make);
                 }
             }
         };

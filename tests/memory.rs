@@ -50,7 +50,7 @@ use std::collections::BTreeSet;
 
 use service_registry::{Batch, Registry, RegistryStore, ServiceInfo, ServiceStatus};
 
-use heap::ledger::{Marked, mark, number};
+use heap::ledger::{PayloadScope, mark, number};
 use support::dice::Dice;
 use support::{at, registration};
 
@@ -105,7 +105,12 @@ fn is_nudged(store: &impl RegistryStore) -> bool {
 /// Checks that the records of the store are alive, and those of `others`, and none
 /// else.
 #[track_caller]
-fn check_held<S: RegistryStore>(store: &S, book: &Marked, others: &BTreeSet<usize>, when: &str) {
+fn check_held<S: RegistryStore>(
+    store: &S,
+    book: &PayloadScope,
+    others: &BTreeSet<usize>,
+    when: &str,
+) {
     let mut expected = held_by(store);
     expected.extend(others);
     for _ in 0..commits_until_freed::<S>() {
@@ -121,7 +126,7 @@ fn check_held<S: RegistryStore>(store: &S, book: &Marked, others: &BTreeSet<usiz
 }
 
 #[track_caller]
-fn check_exact<S: RegistryStore>(store: &S, book: &Marked, when: &str) {
+fn check_exact<S: RegistryStore>(store: &S, book: &PayloadScope, when: &str) {
     check_held(store, book, &BTreeSet::new(), when);
 }
 

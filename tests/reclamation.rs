@@ -65,7 +65,7 @@ fn beside_a_view(store: &VersionedStore, work: impl FnOnce()) {
 /// Whoever holds the view brings back all that `work` has replaced beside it, when he lets go of
 /// it, and nobody does anything afterwards.
 fn comes_back_with_the_view(
-    book: &ledger::Marked,
+    book: &ledger::PayloadScope,
     store: &VersionedStore,
     work: fn(&VersionedStore),
 ) {

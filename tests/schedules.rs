@@ -37,7 +37,9 @@ use service_registry::{
     Batch, HealthUpdate, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
     ServiceStatus, StoreError, StoreStats,
 };
-use support::linear::{Action, Clock, Log, Plain, Rest, Shared, Subject, Viewed, explain_store};
+use support::linear::{
+    Action, Clock, FinalState, Log, Plain, SpecState, TestedStore, Viewed, explain_store,
+};
 use support::model::Model;
 use support::random::{any_concurrent_operation, any_key};
 use support::views::Views;
@@ -76,7 +78,7 @@ fn schedules() -> usize {
 }
 
 /// What a store is asked in a history.
-trait Played: Subject + Send + Sync + 'static {
+trait Played: TestedStore + Send + Sync + 'static {
     fn any_action() -> BoxedStrategy<Action>;
 }
 
@@ -123,10 +125,10 @@ fn play<P: Played>(make: impl Fn() -> P, size: Size) {
         .map(|(number, script)| {
             let (subject, clock) = (subject.clone(), clock.clone());
             thread::spawn(move || {
-                let mut hand = subject.hand();
+                let mut handle = subject.handle();
                 let mut log = Log::new(&clock, number, script.len());
                 for action in script {
-                    log.call(action, |action| subject.perform(&mut hand, action));
+                    log.call(action, |action| subject.perform(&mut handle, action));
                 }
                 log.into_events()
             })
@@ -138,8 +140,8 @@ fn play<P: Played>(make: impl Fn() -> P, size: Size) {
         .flat_map(|player| player.join().expect("no operation panics"))
         .map(|event| event.map(P::learn))
         .collect();
-    let rest = Rest::of(subject.store());
-    let explained = explain_store(&Shared::new(Model::default()), &history, &rest);
+    let rest = FinalState::of(subject.store());
+    let explained = explain_store(&SpecState::new(Model::default()), &history, &rest);
     if let Err(told) = explained {
         panic!("{told}");
     }

@@ -13,7 +13,7 @@ mod arena;
 use std::sync::Barrier;
 use std::thread;
 
-use arena::{Arena, End, in_arena, in_child, protect, used};
+use arena::{Arena, ChildEnd, in_arena, in_child, protect, used};
 use nix::libc;
 use service_registry::{
     RegistryStore, RegistryView, ServiceInfo, ServiceRegistration, VersionedReader,
@@ -134,7 +134,7 @@ fn read_protected(read: Read) {
 #[test]
 fn readers_write_to_no_memory_of_the_store() {
     let name = "readers_write_to_no_memory_of_the_store";
-    assert_eq!(in_child(name, || read_protected(read_all)), End::Whole);
+    assert_eq!(in_child(name, || read_protected(read_all)), ChildEnd::Whole);
 }
 
 /// A record that is answered has its registration counted, which is a write.
@@ -142,7 +142,7 @@ fn readers_write_to_no_memory_of_the_store() {
 fn a_read_that_counts_references_is_caught() {
     let name = "a_read_that_counts_references_is_caught";
     let count: Read = |whole, _| drop(whole.store.get_service("s-1:1"));
-    assert_eq!(in_child(name, || read_protected(count)), End::Writing);
+    assert_eq!(in_child(name, || read_protected(count)), ChildEnd::Writing);
 }
 
 /// So is a share in the tables, as each read had that held them by a count.
@@ -150,5 +150,8 @@ fn a_read_that_counts_references_is_caught() {
 fn a_read_that_registers_is_caught() {
     let name = "a_read_that_registers_is_caught";
     let register: Read = |whole, _| assert!(whole.store.snapshot().get("s-1:1").is_some());
-    assert_eq!(in_child(name, || read_protected(register)), End::Writing);
+    assert_eq!(
+        in_child(name, || read_protected(register)),
+        ChildEnd::Writing
+    );
 }

@@ -12,9 +12,9 @@ use service_registry::{Labels, ServiceInfo, ServiceRegistration, ServiceStatus};
 use crate::made;
 
 /// Zone, version, weight, status, and whether somebody tries to eject it.
-type Pod = (&'static str, &'static str, u32, ServiceStatus, bool);
+type PodSpec = (&'static str, &'static str, u32, ServiceStatus, bool);
 
-fn any_pod() -> impl Strategy<Value = Pod> {
+fn any_pod() -> impl Strategy<Value = PodSpec> {
     (
         select(vec!["a", "b", ""]),
         select(vec!["1", "2"]),
@@ -31,7 +31,7 @@ fn any_pod() -> impl Strategy<Value = Pod> {
 }
 
 #[derive(Clone, Debug)]
-struct Asked {
+struct PickOptions {
     labels: bool,
     zone: Option<f64>,
     panic_below: Option<f64>,
@@ -39,7 +39,7 @@ struct Asked {
     most: f64,
 }
 
-fn any_asked() -> impl Strategy<Value = Asked> {
+fn any_asked() -> impl Strategy<Value = PickOptions> {
     let part = || select(vec![0.0, 0.3, 0.5, 1.0]);
     let asked = (
         any::<bool>(),
@@ -48,7 +48,7 @@ fn any_asked() -> impl Strategy<Value = Asked> {
         proptest::option::of(1_usize..4),
         part(),
     );
-    asked.prop_map(|(labels, zone, panic_below, subset, most)| Asked {
+    asked.prop_map(|(labels, zone, panic_below, subset, most)| PickOptions {
         labels,
         zone,
         panic_below,

@@ -21,8 +21,8 @@ use service_registry::{
 };
 
 use crate::support::failing::{must_fail, must_hang};
+use crate::support::faulty_log::state_of;
 use crate::support::list_view::ListView;
-use crate::support::teller::state_of;
 use crate::{
     batches, closing, closures, conditions, law, order, registry, restoring, revisions, services,
     shared, subscriptions, watches, whole,
@@ -90,7 +90,7 @@ pub(crate) enum Fault {
 /// elsewhere has one.
 pub(crate) struct Broken {
     fault: Fault,
-    inner: Arc<Mutex<Told>>,
+    inner: Arc<Mutex<LoggedStore>>,
     log: Log,
     /// The revision that reads show, with [`Fault::TellsTooSoon`].
     shown: AtomicU64,
@@ -101,7 +101,7 @@ pub(crate) struct Broken {
 }
 
 /// The store inside, and what it has told of its changes.
-struct Told {
+struct LoggedStore {
     store: MemoryStore,
     watch: Watch,
     /// What was last told.
@@ -115,7 +115,7 @@ pub(crate) fn broken(fault: Fault) -> Broken {
     let store = MemoryStore::new();
     let mut watch = store.watch(Selection::All).unwrap();
     drop(watch.recv().unwrap());
-    let told = Told {
+    let logged = LoggedStore {
         store,
         watch,
         last: Vec::new(),
@@ -124,7 +124,7 @@ pub(crate) fn broken(fault: Fault) -> Broken {
     };
     Broken {
         fault,
-        inner: Arc::new(Mutex::new(told)),
+        inner: Arc::new(Mutex::new(logged)),
         log: Log::new(LogOptions::default()),
         shown: AtomicU64::new(0),
         extra: AtomicU64::new(0),
@@ -140,20 +140,20 @@ fn pause() {
 /// The store inside. When it goes, what was changed goes to the log, and then the lock back.
 struct Inner<'a> {
     broken: &'a Broken,
-    told: Option<MutexGuard<'a, Told>>,
+    logged: Option<MutexGuard<'a, LoggedStore>>,
 }
 
 impl Deref for Inner<'_> {
     type Target = MemoryStore;
 
     fn deref(&self) -> &MemoryStore {
-        &self.told.as_ref().expect("there until the end").store
+        &self.logged.as_ref().expect("there until the end").store
     }
 }
 
 impl DerefMut for Inner<'_> {
     fn deref_mut(&mut self) -> &mut MemoryStore {
-        &mut self.told.as_mut().expect("there until the end").store
+        &mut self.logged.as_mut().expect("there until the end").store
     }
 }
 
@@ -162,9 +162,9 @@ impl Drop for Inner<'_> {
         let Broken {
             fault, log, shown, ..
         } = self.broken;
-        let mut told = self.told.take().expect("there until the end");
+        let mut logged = self.logged.take().expect("there until the end");
         let mut left = Vec::new();
-        while let Ok(Some(event)) = told.watch.try_recv_commit() {
+        while let Ok(Some(event)) = logged.watch.try_recv_commit() {
             let (revision, changes) = match event {
                 Event::Changes {
                     revision, changes, ..
@@ -181,27 +181,27 @@ impl Drop for Inner<'_> {
                 }
                 event => panic!("nobody waits so long: {event:?}"),
             };
-            told.commits += 1;
+            logged.commits += 1;
             let changes = match fault {
-                Fault::LosesChanges if told.commits.is_multiple_of(5) => Vec::new(),
+                Fault::LosesChanges if logged.commits.is_multiple_of(5) => Vec::new(),
                 Fault::TellsTwice => {
-                    let last = std::mem::replace(&mut told.last, changes.clone());
+                    let last = std::mem::replace(&mut logged.last, changes.clone());
                     last.into_iter().chain(changes).collect()
                 }
                 _ => changes,
             };
             left.push(log.append(revision, changes));
         }
-        let revision = told.store.revision();
+        let revision = logged.store.revision();
         // Where there are no differences, it brought newer times only.
-        let is_time = left.is_empty() && revision > told.revision;
-        told.revision = revision;
+        let is_time = left.is_empty() && revision > logged.revision;
+        logged.revision = revision;
         let same = (is_time && *fault == Fault::TellsOfTimes)
-            .then(|| told.store.get_all_services().unwrap().pop())
+            .then(|| logged.store.get_all_services().unwrap().pop())
             .flatten();
         let same = same.map(|info| Difference::changed(info.clone(), info));
         left.push(log.append(revision, same));
-        drop(told);
+        drop(logged);
         drop(left);
         if *fault == Fault::TellsTooSoon {
             pause();
@@ -211,13 +211,15 @@ impl Drop for Inner<'_> {
 }
 
 /// How a watch reads the state of a store that may have gone.
-struct OfBroken(Weak<Mutex<Told>>);
+struct BrokenStateReader(Weak<Mutex<LoggedStore>>);
 
-impl ReadState for OfBroken {
+impl ReadState for BrokenStateReader {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         let inner = self.0.upgrade().ok_or(StoreError::Closed)?;
-        let told = inner.lock().unwrap_or_else(PoisonError::into_inner);
-        told.store.with_view(|view| Some(state_of(view, selection)))
+        let logged = inner.lock().unwrap_or_else(PoisonError::into_inner);
+        logged
+            .store
+            .with_view(|view| Some(state_of(view, selection)))
     }
 }
 
@@ -228,14 +230,14 @@ impl Drop for Broken {
 }
 
 impl Broken {
-    fn lock(&self) -> MutexGuard<'_, Told> {
+    fn lock(&self) -> MutexGuard<'_, LoggedStore> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn inner(&self) -> Inner<'_> {
         Inner {
             broken: self,
-            told: Some(self.lock()),
+            logged: Some(self.lock()),
         }
     }
 
@@ -244,11 +246,11 @@ impl Broken {
             Fault::TellsEverybody => Selection::All,
             _ => selection,
         };
-        let read = Arc::new(OfBroken(Arc::downgrade(&self.inner)));
+        let read = Arc::new(BrokenStateReader(Arc::downgrade(&self.inner)));
         self.log.watch(selection, from, read, || {
-            let told = self.lock();
-            told.store.ping()?;
-            Ok(told.store.revision())
+            let logged = self.lock();
+            logged.store.ping()?;
+            Ok(logged.store.revision())
         })
     }
 

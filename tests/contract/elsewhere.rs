@@ -18,27 +18,27 @@ use service_registry::{
 
 #[path = "elsewhere/tables.rs"]
 mod tables;
-use tables::{Tables, Turn};
+use tables::{Tables, Transaction};
 
 /// See above.
-pub(crate) struct Elsewhere {
-    shared: Arc<Mutex<Shared>>,
+pub(crate) struct ExternalStore {
+    shared: Arc<Mutex<ClosableTables>>,
     log: Log,
 }
 
 #[derive(Default)]
-struct Shared {
+struct ClosableTables {
     tables: Arc<Tables>,
     is_closed: bool,
 }
 
-impl Elsewhere {
-    pub(crate) fn new() -> Elsewhere {
-        Elsewhere::with_log(LogOptions::default())
+impl ExternalStore {
+    pub(crate) fn new() -> ExternalStore {
+        ExternalStore::with_log(LogOptions::default())
     }
 
-    pub(crate) fn with_log(options: LogOptions) -> Elsewhere {
-        Elsewhere {
+    pub(crate) fn with_log(options: LogOptions) -> ExternalStore {
+        ExternalStore {
             shared: Arc::default(),
             log: Log::new(options),
         }
@@ -51,25 +51,25 @@ impl Elsewhere {
     /// Has `write` change the tables, or fail before it does.
     fn write<R>(
         &self,
-        write: impl FnOnce(&mut Turn<'_>) -> Result<R>,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<R>,
     ) -> Result<(R, Revision, Vec<Difference>)> {
         let mut shared = lock(&self.shared)?;
         let tables = Arc::make_mut(&mut shared.tables);
         let next = tables.revision.next();
-        let mut turn = Turn {
+        let mut transaction = Transaction {
             tables,
             next,
             changes: Vec::new(),
             is_changed: false,
             is_restored: false,
         };
-        let answer = write(&mut turn)?;
-        let Turn {
+        let answer = write(&mut transaction)?;
+        let Transaction {
             changes,
             is_changed,
             is_restored,
             ..
-        } = turn;
+        } = transaction;
         if is_changed {
             tables.revision = next;
         }
@@ -90,9 +90,9 @@ impl Elsewhere {
 
     /// Makes one change; answers with what `look` saw before it.
     fn change<R>(&self, change: Change, look: impl FnOnce(&Tables) -> R) -> Result<R> {
-        let written = self.write(|turn| {
-            let seen = look(turn.tables);
-            turn.apply_all(change.into())?;
+        let written = self.write(|transaction| {
+            let seen = look(transaction.tables);
+            transaction.apply_all(change.into())?;
             Ok(seen)
         });
         match written {
@@ -103,24 +103,24 @@ impl Elsewhere {
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = Arc::new(OfElsewhere(Arc::downgrade(&self.shared)));
+        let read = Arc::new(ExternalStateReader(Arc::downgrade(&self.shared)));
         self.log.watch(selection, from, read, || {
             Ok(lock(&self.shared)?.tables.revision)
         })
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for ExternalStore {
     fn drop(&mut self) {
         drop(self.log.close());
     }
 }
 
-fn lock_closed(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock_closed(shared: &Mutex<ClosableTables>) -> MutexGuard<'_, ClosableTables> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn lock(shared: &Mutex<Shared>) -> Result<MutexGuard<'_, Shared>> {
+fn lock(shared: &Mutex<ClosableTables>) -> Result<MutexGuard<'_, ClosableTables>> {
     let shared = lock_closed(shared);
     if shared.is_closed {
         return Err(StoreError::Closed);
@@ -137,9 +137,9 @@ fn missing(key: &str) -> StoreError {
 }
 
 /// How a watch reads the state of a store that may have gone.
-struct OfElsewhere(Weak<Mutex<Shared>>);
+struct ExternalStateReader(Weak<Mutex<ClosableTables>>);
 
-impl ReadState for OfElsewhere {
+impl ReadState for ExternalStateReader {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         let shared = self.0.upgrade().ok_or(StoreError::Closed)?;
         let tables = lock(&shared)?.tables.clone();
@@ -163,7 +163,7 @@ impl ReadState for OfElsewhere {
 }
 
 /// What is required, and what a store that tells of changes has besides.
-impl RegistryStore for Elsewhere {
+impl RegistryStore for ExternalStore {
     fn save_service(&self, service: ServiceInfo) -> Result<()> {
         self.change(Change::SaveService(service), |_| ())
     }
@@ -238,12 +238,12 @@ impl RegistryStore for Elsewhere {
     }
 
     fn commit(&self, batch: Batch) -> Result<Revision> {
-        let ((), revision, _) = self.write(|turn| turn.apply_all(batch))?;
+        let ((), revision, _) = self.write(|transaction| transaction.apply_all(batch))?;
         Ok(revision)
     }
 
     fn commit_changes(&self, batch: Batch) -> Result<(Revision, Vec<Difference>)> {
-        let ((), revision, changes) = self.write(|turn| turn.apply_all(batch))?;
+        let ((), revision, changes) = self.write(|transaction| transaction.apply_all(batch))?;
         Ok((revision, fold(&changes)))
     }
 
@@ -270,8 +270,8 @@ impl RegistryStore for Elsewhere {
     }
 
     fn clear(&self) -> Result<()> {
-        self.write(|turn| {
-            turn.clear(Cause::Cleared);
+        self.write(|transaction| {
+            transaction.clear(Cause::Cleared);
             Ok(())
         })?;
         Ok(())

@@ -10,7 +10,7 @@ use service_registry::{
 use crate::against_each_other::{Odd, answer_alike};
 use crate::against_model::run;
 use crate::programs::Program;
-use crate::support::teller::{self, teller};
+use crate::support::faulty_log::{self, faulty_log_store};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -128,11 +128,11 @@ fn a_store_with_a_fault_is_found_by_another_store() {
 #[test]
 fn a_store_that_tells_late_is_found_by_its_watches() {
     for program in crate::drawn::<Program>(100) {
-        let store = teller(teller::Fault::None);
+        let store = faulty_log_store(faulty_log::Fault::None);
         run("Teller", &store, &program, |_, _| ());
     }
     let (tries, said) = crate::found::<Program>(100, |program| {
-        let store = teller(teller::Fault::TellsLate);
+        let store = faulty_log_store(faulty_log::Fault::TellsLate);
         run("Teller", &store, program, |_, _| ());
     });
     println!("program {tries}: {said}");

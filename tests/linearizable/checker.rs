@@ -8,8 +8,8 @@ use service_registry::{Change, MemoryStore, RegistryStore, ServiceInfo, StoreErr
 
 use crate::support;
 use crate::support::linear::{
-    Action, Clock, Event, Log, Rest, Seen, Sequential, Shared, Specification, change, explain,
-    explain_store,
+    Action, Clock, Event, FinalState, Log, Seen, Sequential, SpecState, Specification, change,
+    explain, explain_store,
 };
 use crate::support::model::{Answer, Model, Operation};
 use crate::support::{at, pod, registration};
@@ -383,7 +383,7 @@ fn after(changes: &[Change]) -> Model {
 }
 
 /// What is left of a store that holds the services of `model`.
-fn rest(model: &Model) -> Rest {
+fn rest(model: &Model) -> FinalState {
     let store = MemoryStore::new();
     for info in model.services.values() {
         store.save_service(info.clone()).unwrap();
@@ -391,7 +391,7 @@ fn rest(model: &Model) -> Rest {
     if model.closed {
         store.close().unwrap();
     }
-    Rest::of(&store)
+    FinalState::of(&store)
 }
 
 #[test]
@@ -406,7 +406,7 @@ fn a_store_is_asked_beside_and_after_a_write() {
             event(1, revision(), answered(Answer::Revision(first)), 2),
             event(4, revision(), answered(Answer::Revision(second)), 5),
         ];
-        explain_store(&Shared::new(Model::default()), &history, &end).is_ok()
+        explain_store(&SpecState::new(Model::default()), &history, &end).is_ok()
     };
     assert!(revisions(0, 1));
     assert!(revisions(1, 1));
@@ -415,7 +415,7 @@ fn a_store_is_asked_beside_and_after_a_write() {
     assert!(!revisions(0, 2), "a change was counted twice");
     let lost = rest(&Model::default());
     let history = [saved];
-    let told = explain_store(&Shared::new(Model::default()), &history, &lost).unwrap_err();
+    let told = explain_store(&SpecState::new(Model::default()), &history, &lost).unwrap_err();
     assert!(told.contains("no order explains this"), "{told}");
 }
 
@@ -446,7 +446,7 @@ fn a_view_is_a_read_of_everything() {
             event(3, Action::View, view(second), 4),
         ];
         // What is left is not the question here.
-        explain::<Sequential>(&Shared::new(Model::default()), &history, |_| true).is_ok()
+        explain::<Sequential>(&SpecState::new(Model::default()), &history, |_| true).is_ok()
     };
     let before = Model::default();
     assert!(seen(&before, &whole));
@@ -468,14 +468,14 @@ fn what_comes_after_close_is_refused() {
             event(0, Action::Close, answered(Answer::Done), 1),
             event(2, change(save()), seen, 3),
         ];
-        explain_store(&Shared::new(Model::default()), &history, &rest(&end)).is_ok()
+        explain_store(&SpecState::new(Model::default()), &history, &rest(&end)).is_ok()
     };
     assert!(then(closed()));
     assert!(!then(answered(Answer::Done)), "accepted after close");
     let early = [event(0, change(save()), closed(), 1)];
     let open = rest(&after(&[]));
     assert!(
-        explain_store(&Shared::new(Model::default()), &early, &open).is_err(),
+        explain_store(&SpecState::new(Model::default()), &early, &open).is_err(),
         "refused by an open store"
     );
 }
@@ -503,7 +503,7 @@ fn a_registration_is_what_it_answered() {
                 3,
             ),
         ];
-        explain::<Sequential>(&Shared::new(Model::default()), &history, |_| true).is_ok()
+        explain::<Sequential>(&SpecState::new(Model::default()), &history, |_| true).is_ok()
     };
     assert!(seen(&early));
     assert!(!seen(&late));

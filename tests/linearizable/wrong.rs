@@ -14,8 +14,10 @@ use service_registry::{
 };
 
 use crate::support;
-use crate::support::linear::{Plain, Subject};
-use crate::{Besides, Deck, HISTORIES, Meeting, Shape, check, every_history_has_an_order};
+use crate::support::linear::{Plain, TestedStore};
+use crate::{
+    ActionPools, Extras, HISTORIES, Shape, SpinBarrier, check, every_history_has_an_order,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -370,17 +372,17 @@ const AT_ONCE: usize = 20;
 
 /// A wrong store may be lucky; so it goes on until it is noticed, far longer than
 /// any took.
-fn notices<S: Subject + 'static>(
+fn notices<S: TestedStore + 'static>(
     fault: impl fmt::Debug + Send + 'static,
     shape: Shape,
-    besides: Besides,
+    extras: Extras,
     make: impl Fn() -> S + Send + 'static,
 ) {
     support::within(4 * support::PATIENCE, move || {
-        let mut deck = Deck::new(&[shape], besides);
+        let mut pools = ActionPools::new(&[shape], extras);
         let mut recorded = 0;
         for _ in 0..2_000 {
-            match check(&make, &mut deck, AT_ONCE) {
+            match check(&make, &mut pools, AT_ONCE) {
                 Ok(counts) => recorded += counts[0].1.histories,
                 Err(history) => {
                     println!(
@@ -401,7 +403,7 @@ macro_rules! noticed {
             #[test]
             fn $test() {
                 let make = || Plain(wrong(Fault::$fault));
-                $(notices(Fault::$fault, Shape::$shape, Besides::Nothing, make);)+
+                $(notices(Fault::$fault, Shape::$shape, Extras::Nothing, make);)+
             }
         )+
 
@@ -409,7 +411,7 @@ macro_rules! noticed {
         #[test]
         fn a_wrong_store_is_right_for_one_thread() {
             support::within(support::PATIENCE, || {
-                $(alone(Fault::$fault, Besides::Nothing, || {
+                $(alone(Fault::$fault, Extras::Nothing, || {
                     let mut store = wrong(Fault::$fault);
                     store.alone = true;
                     Plain(store)
@@ -436,17 +438,17 @@ noticed! {
 }
 
 /// Everything that any shape does, by one thread.
-fn alone<S: Subject>(fault: impl fmt::Debug, besides: Besides, make: impl Fn() -> S) {
-    let mut deck = Deck::new(&crate::SHAPES, besides);
+fn alone<S: TestedStore>(fault: impl fmt::Debug, extras: Extras, make: impl Fn() -> S) {
+    let mut pools = ActionPools::new(&crate::SHAPES, extras);
     for n in 0..100 {
-        let mut scene = crate::Scene::new(make(), &mut deck, n);
-        let scripts = std::mem::take(&mut scene.scripts);
-        scene.scripts = vec![scripts.concat()];
-        scene.meeting = Meeting::of(1);
-        let history = scene.play(0).into_iter();
+        let mut run = crate::HistoryRun::new(make(), &mut pools, n);
+        let scripts = std::mem::take(&mut run.scripts);
+        run.scripts = vec![scripts.concat()];
+        run.barrier = SpinBarrier::of(1);
+        let history = run.run_thread(0).into_iter();
         let history: Vec<_> = history.map(|event| event.map(S::learn)).collect();
-        let after = crate::Rest::of(scene.subject.store());
-        let before = crate::Shared::new(scene.before);
+        let after = crate::FinalState::of(run.subject.store());
+        let before = crate::SpecState::new(run.before);
         if let Err(history) = crate::explain_store(&before, &history, &after) {
             panic!("{fault:?}: {history}");
         }
@@ -456,19 +458,19 @@ fn alone<S: Subject>(fault: impl fmt::Debug, besides: Besides, make: impl Fn() -
 #[test]
 fn one_lock_around_everything_has_an_order() {
     let make = || Plain(wrong(Fault::None));
-    every_history_has_an_order("one lock", Besides::Nothing, HISTORIES / 4, make);
+    every_history_has_an_order("one lock", Extras::Nothing, HISTORIES / 4, make);
 }
 
 /// Watches of a store that are wrong, each in one way.
 mod watches {
     use crate::support;
+    use crate::support::faulty_log::{Fault, faulty_log_store};
     use crate::support::linear::Watched;
-    use crate::support::teller::{Fault, teller};
-    use crate::{Besides, HISTORIES, Shape};
+    use crate::{Extras, HISTORIES, Shape};
 
     fn notices(fault: Fault, shape: Shape) {
-        super::notices(fault, shape, Besides::Watches, move || {
-            Watched(teller(fault))
+        super::notices(fault, shape, Extras::Watches, move || {
+            Watched(faulty_log_store(fault))
         });
     }
 
@@ -502,16 +504,16 @@ mod watches {
                 Fault::TellsAfterItsTurn,
                 Fault::AsksBeforeItsTurn,
             ] {
-                super::alone(fault, Besides::Watches, || Watched(teller(fault)));
+                super::alone(fault, Extras::Watches, || Watched(faulty_log_store(fault)));
             }
         });
     }
 
     #[test]
     fn a_store_that_tells_in_its_turn_has_an_order() {
-        let make = || Watched(teller(Fault::None));
-        let besides = Besides::Watches;
-        crate::every_history_has_an_order("tells in its turn", besides, HISTORIES / 4, make);
+        let make = || Watched(faulty_log_store(Fault::None));
+        let extras = Extras::Watches;
+        crate::every_history_has_an_order("tells in its turn", extras, HISTORIES / 4, make);
     }
 }
 
@@ -520,10 +522,10 @@ mod watches {
 mod views {
     use crate::support::linear::Viewed;
     use crate::support::twin::{Fault, twin};
-    use crate::{Besides, HISTORIES, Shape};
+    use crate::{Extras, HISTORIES, Shape};
 
     fn notices(fault: Fault, shape: Shape) {
-        super::notices(fault, shape, Besides::Views, move || Viewed(twin(fault)));
+        super::notices(fault, shape, Extras::Views, move || Viewed(twin(fault)));
     }
 
     #[test]
@@ -545,6 +547,6 @@ mod views {
     #[test]
     fn a_store_with_right_views_has_an_order() {
         let make = || Viewed(twin(Fault::None));
-        crate::every_history_has_an_order("right views", Besides::Views, HISTORIES / 4, make);
+        crate::every_history_has_an_order("right views", Extras::Views, HISTORIES / 4, make);
     }
 }

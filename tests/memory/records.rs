@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use service_registry::{Batch, Registry, RegistryStore, ServiceStatus};
 
-use crate::heap::ledger::{self, Marked, mark, number};
+use crate::heap::ledger::{self, PayloadScope, mark, number};
 use crate::support::{at, registration};
 use crate::{Churn, check_exact, check_held, marked};
 
@@ -152,7 +152,7 @@ pub(crate) fn dropping_a_store_frees_every_record<S: RegistryStore>(make: impl F
     book.check_all_died("the stores are gone");
 }
 
-fn churned<S: RegistryStore>(make: &impl Fn() -> S, book: &Marked, seed: u64) -> S {
+fn churned<S: RegistryStore>(make: &impl Fn() -> S, book: &PayloadScope, seed: u64) -> S {
     let store = make();
     let mut churn = Churn::new(seed);
     for round in 0..20 {

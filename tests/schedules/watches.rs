@@ -17,8 +17,8 @@ use shuttle::sync::{Condvar, Mutex};
 use shuttle::{Runner, thread};
 
 use crate::support::dice::Dice;
+use crate::support::faulty_log::{Fault, faulty_log_store};
 use crate::support::followed_state::{FollowedState, batch};
-use crate::support::teller::{Fault, teller};
 use crate::{DEPTH, ENOUGH, SEED, config, try_schedules};
 
 /// Of each writer.
@@ -33,7 +33,7 @@ const OPTIONS: LogOptions = LogOptions {
 };
 
 /// What somebody who follows watches of one selection has been told.
-struct Follower<S> {
+struct RecordingFollower<S> {
     store: Arc<S>,
     selection: Selection,
     followed: FollowedState,
@@ -41,9 +41,9 @@ struct Follower<S> {
     told: Vec<(u64, FollowedState)>,
 }
 
-impl<S: RegistryStore> Follower<S> {
-    fn new(store: &Arc<S>, selection: Selection) -> Follower<S> {
-        Follower {
+impl<S: RegistryStore> RecordingFollower<S> {
+    fn new(store: &Arc<S>, selection: Selection) -> RecordingFollower<S> {
+        RecordingFollower {
             store: store.clone(),
             selection,
             followed: FollowedState::default(),
@@ -136,7 +136,10 @@ fn as_a_task(watch: &mut Watch) -> Result<Event> {
 }
 
 /// Sleeps for each event, to the end of the store.
-fn sleep<S: RegistryStore>(mut follower: Follower<S>, receive: Receive) -> Follower<S> {
+fn sleep<S: RegistryStore>(
+    mut follower: RecordingFollower<S>,
+    receive: Receive,
+) -> RecordingFollower<S> {
     let Ok(mut watch) = follower.store.watch(follower.selection.clone()) else {
         return follower;
     };
@@ -152,7 +155,7 @@ fn sleep<S: RegistryStore>(mut follower: Follower<S>, receive: Receive) -> Follo
 }
 
 /// Comes back to where it was three times.
-fn come_and_go<S: RegistryStore>(mut follower: Follower<S>) -> Follower<S> {
+fn come_and_go<S: RegistryStore>(mut follower: RecordingFollower<S>) -> RecordingFollower<S> {
     let mut cursor = None;
     for round in 0..4 {
         let selection = follower.selection.clone();
@@ -180,7 +183,7 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S, receive:
             thread::spawn(move || write(&*store, seed.wrapping_add(number)))
         })
         .collect();
-    let mut poller = Follower::new(&store, Selection::All);
+    let mut poller = RecordingFollower::new(&store, Selection::All);
     let poller = thread::spawn(move || {
         let mut watch = poller.store.watch(Selection::All).ok()?;
         for n in 0..5 {
@@ -188,9 +191,9 @@ fn play<S: RegistryStore + Send + Sync + 'static>(make: impl Fn() -> S, receive:
         }
         Some((poller, watch))
     });
-    let sleeper = Follower::new(&store, Selection::service("a"));
+    let sleeper = RecordingFollower::new(&store, Selection::service("a"));
     let sleeper = thread::spawn(move || sleep(sleeper, receive));
-    let visitor = Follower::new(&store, Selection::group("a"));
+    let visitor = RecordingFollower::new(&store, Selection::group("a"));
     let visitor = thread::spawn(move || come_and_go(visitor));
 
     // What there was at each revision, as the writers were told.
@@ -251,19 +254,21 @@ shared_stores!(watches);
 
 #[test]
 fn a_store_that_tells_in_its_turn_tells_what_there_was() {
-    try_schedules(|| play(|| teller(Fault::None), as_a_task));
-    try_schedules(|| play(|| teller(Fault::None), Watch::recv));
+    try_schedules(|| play(|| faulty_log_store(Fault::None), as_a_task));
+    try_schedules(|| play(|| faulty_log_store(Fault::None), Watch::recv));
 }
 
 /// By both schedulers.
 fn is_noticed(fault: Fault, receive: Receive, by: &str) {
     let random = || {
         let scheduler = RandomScheduler::new_from_seed(SEED, ENOUGH);
-        Runner::new(scheduler, config()).run(move || play(move || teller(fault), receive));
+        Runner::new(scheduler, config())
+            .run(move || play(move || faulty_log_store(fault), receive));
     };
     let pct = || {
         let scheduler = PctScheduler::new_from_seed(SEED, DEPTH, ENOUGH);
-        Runner::new(scheduler, config()).run(move || play(move || teller(fault), receive));
+        Runner::new(scheduler, config())
+            .run(move || play(move || faulty_log_store(fault), receive));
     };
     let runs: [&dyn Fn(); 2] = [&random, &pct];
     for run in runs {
@@ -296,12 +301,12 @@ fn a_sleeper_that_is_not_told_of_the_end_is_noticed() {
 
 /// Rings, and does not remember that it has.
 #[derive(Default)]
-struct Bell {
+struct ForgetfulWaker {
     turn: Mutex<()>,
     rung: Condvar,
 }
 
-impl Wake for Bell {
+impl Wake for ForgetfulWaker {
     fn wake(self: Arc<Self>) {
         self.rung.notify_all();
     }
@@ -309,13 +314,13 @@ impl Wake for Bell {
 
 /// As `Watch::recv`, but lies down whether or not it has been woken since it looked.
 fn looks_and_lies_down(watch: &mut Watch) -> Result<Event> {
-    let bell = Arc::new(Bell::default());
-    let waker = Waker::from(bell.clone());
+    let forgetful = Arc::new(ForgetfulWaker::default());
+    let waker = Waker::from(forgetful.clone());
     loop {
         if let Poll::Ready(event) = watch.poll_recv(&mut Context::from_waker(&waker)) {
             return event;
         }
-        drop(bell.rung.wait(bell.turn.lock().unwrap()).unwrap());
+        drop(forgetful.rung.wait(forgetful.turn.lock().unwrap()).unwrap());
     }
 }
 

@@ -114,9 +114,9 @@ impl Readers {
 }
 
 /// Ends the readers and lets a stopped writer go, also when a check fails.
-struct AtLast<'a>(&'a Readers);
+struct StopOnDrop<'a>(&'a Readers);
 
-impl Drop for AtLast<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         standstill::let_go();
         self.0.end.store(true, SeqCst);
@@ -133,7 +133,7 @@ pub(crate) fn stop_everywhere<S: Soaked>(
     let mut places = 0;
     fill_store(store);
     thread::scope(|scope| {
-        let _at_last = AtLast(&readers);
+        let _at_last = StopOnDrop(&readers);
         for number in 0..READERS {
             let readers = &readers;
             scope.spawn(move || readers.read(store, number));
@@ -200,7 +200,7 @@ pub(crate) fn beside_a_reader<S: Soaked>(make: fn() -> S) {
     let (entered, inside) = channel();
     let (leave, left) = channel::<()>();
     let through = thread::scope(|scope| {
-        let _at_last = AtLast(readers);
+        let _at_last = StopOnDrop(readers);
         for number in 0..READERS {
             scope.spawn(move || readers.read(store, number));
         }

@@ -94,9 +94,9 @@ struct Soak<'a, S> {
 }
 
 /// Tells the others when this thread panics.
-struct Watch<'a>(&'a AtomicBool);
+struct StopOnPanic<'a>(&'a AtomicBool);
 
-impl Drop for Watch<'_> {
+impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.store(true, SeqCst);
@@ -135,7 +135,7 @@ fn key_to_read(n: usize) -> String {
 impl<S: Soaked> Soak<'_, S> {
     /// Tells the others when `work` panics.
     fn watched<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _watch = Watch(&self.failed);
+        let _stop_on_panic = StopOnPanic(&self.failed);
         work()
     }
 

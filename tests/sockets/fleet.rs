@@ -113,13 +113,13 @@ impl Drop for Server {
 
 /// What the balancer was told.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct DiscoveredPods {
     pods: Mutex<HashMap<ServiceKey, SocketAddr>>,
     /// How often a service was made.
     pub(crate) made: AtomicUsize,
 }
 
-impl Told {
+impl DiscoveredPods {
     fn address(&self, key: &ServiceKey) -> Option<SocketAddr> {
         self.pods.lock().unwrap().get(key).copied()
     }
@@ -128,7 +128,7 @@ impl Told {
 /// See above.
 pub(crate) struct Fleet {
     pub(crate) registry: Registry<Arc<VersionedStore>>,
-    pub(crate) told: Arc<Told>,
+    pub(crate) discovered: Arc<DiscoveredPods>,
     pub(crate) pods: HashMap<&'static str, Server>,
 }
 
@@ -136,7 +136,7 @@ impl Fleet {
     pub(crate) fn new() -> Fleet {
         Fleet {
             registry: Registry::new(Arc::default()),
-            told: Arc::default(),
+            discovered: Arc::default(),
             pods: HashMap::new(),
         }
     }
@@ -167,19 +167,19 @@ impl Fleet {
         self.registry.update_health_status(&key, status).unwrap();
     }
 
-    /// The changes for a balancer, which are noted in `told`. `make` makes the service of a pod.
+    /// The changes for a balancer, which are noted in `discovered`. `make` makes the service of a pod.
     pub(crate) fn discover<S: Send + 'static>(
         &self,
         mut make: impl FnMut(&ServiceKey, SocketAddr) -> S + Send + 'static,
     ) -> impl Stream<Item = service_registry::Result<Change<ServiceKey, S>>> + Send + Unpin + 'static
     {
         let watch = self.registry.watch(Selection::service(NAME)).unwrap();
-        let told = self.told.clone();
-        let noting = told.clone();
+        let discovered = self.discovered.clone();
+        let noting = discovered.clone();
         let pods = Discovery::new(watch, move |pod: &ServiceInfo| {
             let address = pod.providers().first()?.socket_addr()?;
-            told.made.fetch_add(1, SeqCst);
-            let mut pods = told.pods.lock().unwrap();
+            discovered.made.fetch_add(1, SeqCst);
+            let mut pods = discovered.pods.lock().unwrap();
             pods.insert(pod.key().clone(), address);
             Some(make(pod.key(), address))
         });
@@ -194,7 +194,7 @@ impl Fleet {
     /// before has arrived. There has to be a load that asks.
     pub(crate) async fn gone(&self, pod: &str) {
         let key = key(pod);
-        while self.told.address(&key).is_some() {
+        while self.discovered.address(&key).is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -203,7 +203,7 @@ impl Fleet {
     /// Waits until whoever forwards changes has heard where a pod is.
     pub(crate) async fn forwarded<P: Protocol>(&self, pod: &str) {
         let address = Some(self.pods[pod].address);
-        while P::FORWARDS && self.told.address(&key(pod)) != address {
+        while P::FORWARDS && self.discovered.address(&key(pod)) != address {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -13,17 +13,17 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tower::discover::Change as Told;
+use tower::discover::Change as DiscoverChange;
 
 use crate::fleet::{Call, Counts, Fleet, Protocol};
 
 pub(crate) struct Grpc;
 
 /// A service that needs no compiler of protocols: that of health checks.
-struct Pod(Arc<Counts>);
+struct HealthService(Arc<Counts>);
 
 #[tonic::async_trait]
-impl Health for Pod {
+impl Health for HealthService {
     type WatchStream = stream::Empty<Result<HealthCheckResponse, Status>>;
 
     async fn check(
@@ -52,7 +52,7 @@ impl Protocol for Grpc {
         let connections = connections.inspect(move |_| {
             counting.connections.fetch_add(1, SeqCst);
         });
-        let server = Server::builder().add_service(HealthServer::new(Pod(counts)));
+        let server = Server::builder().add_service(HealthServer::new(HealthService(counts)));
         server.serve_with_incoming(connections).await.unwrap();
     }
 
@@ -79,13 +79,13 @@ impl Protocol for Grpc {
 
 /// Hands what is told on to a channel, until one of the two ends.
 async fn forward<K, E>(
-    mut pods: impl Stream<Item = Result<Told<K, Endpoint>, E>> + Unpin,
+    mut pods: impl Stream<Item = Result<DiscoverChange<K, Endpoint>, E>> + Unpin,
     changes: tokio::sync::mpsc::Sender<Change<K, Endpoint>>,
 ) {
     while let Some(Ok(change)) = pods.next().await {
         let change = match change {
-            Told::Insert(key, endpoint) => Change::Insert(key, endpoint),
-            Told::Remove(key) => Change::Remove(key),
+            DiscoverChange::Insert(key, endpoint) => Change::Insert(key, endpoint),
+            DiscoverChange::Remove(key) => Change::Remove(key),
         };
         if changes.send(change).await.is_err() {
             break;

@@ -53,7 +53,7 @@ impl Protocol for Http {
 
     fn balance(fleet: &Fleet, timeout: Duration) -> Call {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let pods = fleet.discover(move |_, address| Pod {
+        let pods = fleet.discover(move |_, address| PodClient {
             address,
             client: client.clone(),
         });
@@ -72,12 +72,12 @@ impl Protocol for Http {
 }
 
 /// A client of one pod, which is ready whatever becomes of its connections.
-struct Pod {
+struct PodClient {
     address: SocketAddr,
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
-impl Service<()> for Pod {
+impl Service<()> for PodClient {
     type Response = ();
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<(), BoxError>>;

@@ -12,12 +12,12 @@ const TASKS: usize = 8;
 
 /// Tasks that send one request after the other, each of them.
 pub(crate) struct Load {
-    shared: Arc<Shared>,
+    shared: Arc<LoadState>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct LoadState {
     is_over: AtomicBool,
     /// A server that was killed while the event is not seen yet: what goes there may fail.
     killed: Mutex<Option<SocketAddr>>,
@@ -28,7 +28,7 @@ struct Shared {
     failed: Mutex<Vec<String>>,
 }
 
-impl Shared {
+impl LoadState {
     /// Whether an error is of a server that was killed. It names that, or is of a connection that
     /// was cut, of which gRPC does not say whose it was: of those there is one for each request
     /// that was under way, and so at most one for each task.
@@ -51,7 +51,7 @@ pub(crate) struct Outcome {
 
 impl Load {
     pub(crate) fn begin(call: &Call) -> Load {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(LoadState::default());
         let task = || {
             let (call, shared) = (call.clone(), shared.clone());
             tokio::spawn(async move {

@@ -130,7 +130,7 @@ pub(crate) async fn health_checks_cost_no_connection<P: Protocol>() {
     let fleet = Fleet::of::<P>(&PODS).await;
     let load = Load::begin(&P::balance(&fleet, LONG));
     load.answers(200).await;
-    let made = fleet.told.made.load(SeqCst);
+    let made = fleet.discovered.made.load(SeqCst);
     let connections = || {
         let counts = PODS.map(|pod| fleet.pods[pod].counts.connections.load(SeqCst));
         counts.iter().sum::<usize>()
@@ -150,7 +150,7 @@ pub(crate) async fn health_checks_cost_no_connection<P: Protocol>() {
     }
     let outcome = load.end().await;
     assert_eq!(outcome.failed, [""; 0], "of {}", outcome.answered);
-    assert_eq!(fleet.told.made.load(SeqCst), made);
+    assert_eq!(fleet.discovered.made.load(SeqCst), made);
     assert!(connections() <= most, "{} connections", connections());
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn an_endpoint_that_failed_comes_back<P: Protocol>() {
     let mut fleet = Fleet::of::<P>(&["a", "b"]).await;
     let load = Load::begin(&P::balance(&fleet, LONG));
     load.answers(50).await;
-    let made = fleet.told.made.load(SeqCst);
+    let made = fleet.discovered.made.load(SeqCst);
     let killed = fleet.pods.remove("a").unwrap();
     let address = killed.address;
     load.may_fail(Some(address));
@@ -174,7 +174,7 @@ pub(crate) async fn an_endpoint_that_failed_comes_back<P: Protocol>() {
     let outcome = load.end().await;
     assert_eq!(outcome.failed, [""; 0], "of {}", outcome.answered);
     assert!(outcome.excused > 0, "nothing was lost when it was killed");
-    assert_eq!(fleet.told.made.load(SeqCst), made);
+    assert_eq!(fleet.discovered.made.load(SeqCst), made);
 }
 
 pub(crate) async fn a_closed_store_leaves_the_balancer_its_pods<P: Protocol>() {

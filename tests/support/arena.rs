@@ -96,14 +96,14 @@ pub(crate) fn protect() {
 
 /// How a child has ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ChildEnd {
     Whole,
     /// By writing where it must not.
     Writing,
 }
 
 /// Runs `body` of the test `name` in a child, and answers how that has ended.
-pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> End {
+pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> ChildEnd {
     if std::env::var_os(CHILD).is_some_and(|child| child == name) {
         body();
         // Nothing of the arena is dropped.
@@ -118,8 +118,8 @@ pub(crate) fn in_child(name: &str, body: impl FnOnce()) -> End {
         .output()
         .unwrap();
     match (child.status.code(), child.status.signal()) {
-        (Some(ENDED), None) => End::Whole,
-        (None, Some(libc::SIGSEGV)) => End::Writing,
+        (Some(ENDED), None) => ChildEnd::Whole,
+        (None, Some(libc::SIGSEGV)) => ChildEnd::Writing,
         _ => panic!(
             "{:?}: {}",
             child.status,

@@ -164,7 +164,7 @@ pub(crate) type History<S> = [EventOf<S>];
 /// An order that explains a history: the places of its events. Calls that have
 /// not returned stand in it only where they had an effect that was seen.
 #[derive(Debug)]
-pub(crate) struct Order {
+pub(crate) struct Linearization {
     pub(crate) places: Vec<usize>,
     /// How often a call was put next.
     pub(crate) steps: usize,
@@ -172,7 +172,7 @@ pub(crate) struct Order {
 
 /// No order explains a history.
 #[derive(Debug)]
-pub(crate) struct Unexplained {
+pub(crate) struct NotLinearizable {
     /// The first of the longest orders that explain a part.
     pub(crate) furthest: Vec<usize>,
     pub(crate) steps: usize,
@@ -184,7 +184,7 @@ pub(crate) fn explain<S: Specification>(
     initial: &S::State,
     history: &History<S>,
     end: impl Fn(&S::State) -> bool,
-) -> Result<Order, Unexplained> {
+) -> Result<Linearization, NotLinearizable> {
     let mut search = Search::<S, _> {
         history,
         end,
@@ -192,16 +192,16 @@ pub(crate) fn explain<S: Specification>(
         order: Vec::new(),
         furthest: Vec::new(),
         steps: 0,
-        hopeless: HashMap::new(),
+        dead_ends: HashMap::new(),
     };
     let steps = |search: &Search<S, _>| search.steps;
     if search.from(initial) {
-        Ok(Order {
+        Ok(Linearization {
             steps: steps(&search),
             places: search.order,
         })
     } else {
-        Err(Unexplained {
+        Err(NotLinearizable {
             steps: steps(&search),
             furthest: search.furthest,
         })
@@ -217,7 +217,7 @@ struct Search<'a, S: Specification, E> {
     furthest: Vec<usize>,
     steps: usize,
     /// From these states nothing leads on after those events.
-    hopeless: HashMap<Vec<u64>, Vec<S::State>>,
+    dead_ends: HashMap<Vec<u64>, Vec<S::State>>,
 }
 
 impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
@@ -238,7 +238,7 @@ impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
         if first_return.is_none_or(|first| first == u64::MAX) && (self.end)(state) {
             return true;
         }
-        if let Some(states) = self.hopeless.get(&self.done)
+        if let Some(states) = self.dead_ends.get(&self.done)
             && states.contains(state)
         {
             return false;
@@ -266,7 +266,7 @@ impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
         if self.order.len() > self.furthest.len() {
             self.furthest.clone_from(&self.order);
         }
-        let states = self.hopeless.entry(self.done.clone()).or_default();
+        let states = self.dead_ends.entry(self.done.clone()).or_default();
         states.push(state.clone());
         false
     }
@@ -288,7 +288,7 @@ impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
 pub(crate) fn tell<O: Debug, A: Debug>(
     before: &dyn Debug,
     history: &[Event<O, A>],
-    unexplained: &Unexplained,
+    unexplained: &NotLinearizable,
     after: &dyn Debug,
 ) -> String {
     let mut told = format!("no order explains this.\nbefore: {before:#?}\n");
@@ -334,12 +334,12 @@ pub(crate) enum Action {
     /// one processor to run them, too.
     Linger(String),
     /// Ask the thread's own watch of this selection for what is new.
-    Poll(Selection, Polled),
+    Poll(Selection, PollMode),
 }
 
 /// How a watch is polled. A thread that has none of the selection begins one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Polled {
+pub(crate) enum PollMode {
     All,
     Commit,
     /// By another watch, which goes on where the thread's own one was.
@@ -347,7 +347,7 @@ pub(crate) enum Polled {
 }
 
 /// How long a read lingers.
-const WHILE: Duration = Duration::from_micros(20);
+const LINGER: Duration = Duration::from_micros(20);
 
 impl Action {
     /// Whether it may change something.
@@ -394,13 +394,13 @@ pub(crate) enum Seen {
     /// All that a view shows.
     State(Box<ObservedState>),
     /// What a watch has told.
-    Told(Box<Told>),
+    WatchReport(Box<WatchReport>),
 }
 
 /// What a poll of a watch answered, and what the watch has told up to then.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Told {
-    pub(crate) answer: Poll,
+pub(crate) struct WatchReport {
+    pub(crate) answer: PollAnswer,
     /// Up to which revision it had told everything before, and has now.
     pub(crate) since: u64,
     pub(crate) revision: u64,
@@ -409,7 +409,7 @@ pub(crate) struct Told {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Poll {
+pub(crate) enum PollAnswer {
     Event,
     Nothing,
     Closed,
@@ -420,87 +420,87 @@ pub(crate) enum Poll {
 pub(crate) struct Sequential;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SpecState {
     model: Rc<Model>,
     /// The states that there were, this one included: where there are watches, which may
     /// tell what was a while ago.
-    past: Option<Rc<Past>>,
+    past: Option<Rc<PastState>>,
 }
 
 #[derive(Debug)]
-struct Past {
+struct PastState {
     model: Rc<Model>,
     /// When the call returned that led here.
     returned: u64,
-    before: Option<Rc<Past>>,
+    before: Option<Rc<PastState>>,
 }
 
-impl Shared {
-    pub(crate) fn new(model: Model) -> Shared {
-        Shared {
+impl SpecState {
+    pub(crate) fn new(model: Model) -> SpecState {
+        SpecState {
             model: Rc::new(model),
             past: None,
         }
     }
 
     /// The same, with a past that begins here.
-    fn remembered(&self) -> Shared {
-        let past = Past {
+    fn remembered(&self) -> SpecState {
+        let past = PastState {
             model: self.model.clone(),
             returned: 0,
             before: None,
         };
-        Shared {
+        SpecState {
             model: self.model.clone(),
             past: Some(Rc::new(past)),
         }
     }
 
     /// What comes of a call that returned at this time.
-    fn then(&self, model: Rc<Model>, returned: u64) -> Shared {
+    fn then(&self, model: Rc<Model>, returned: u64) -> SpecState {
         let is_same = (model.revision, model.closed) == (self.model.revision, self.model.closed);
         let past = self.past.clone().map(|before| {
             if is_same {
                 return before;
             }
-            Rc::new(Past {
+            Rc::new(PastState {
                 model: model.clone(),
                 returned,
                 before: Some(before),
             })
         });
-        Shared { model, past }
+        SpecState { model, past }
     }
 
     /// From the newest state to the oldest.
-    fn past(&self) -> impl Iterator<Item = &Past> {
+    fn past(&self) -> impl Iterator<Item = &PastState> {
         assert!(self.past.is_some(), "watches look back");
         std::iter::successors(self.past.as_deref(), |past| past.before.as_deref())
     }
 }
 
-impl PartialEq for Shared {
-    fn eq(&self, other: &Shared) -> bool {
+impl PartialEq for SpecState {
+    fn eq(&self, other: &SpecState) -> bool {
         (Rc::ptr_eq(&self.model, &other.model) || self.model == other.model)
             && self.past == other.past
     }
 }
 
-impl PartialEq for Past {
-    fn eq(&self, other: &Past) -> bool {
+impl PartialEq for PastState {
+    fn eq(&self, other: &PastState) -> bool {
         let one = (&self.model, self.returned, &self.before);
         one == (&other.model, other.returned, &other.before)
     }
 }
 
 impl Specification for Sequential {
-    type State = Shared;
+    type State = SpecState;
     type Operation = Action;
     type Answer = Seen;
 
     /// A registration has to have returned: what it wrote, its answer tells. A
     /// `Report` takes a moment from the clock that nothing tells.
-    fn step(state: &Shared, event: &Event<Action, Seen>) -> Option<Shared> {
+    fn step(state: &SpecState, event: &Event<Action, Seen>) -> Option<SpecState> {
         let (model, seen) = (&*state.model, event.answer());
         let expected = match &event.operation {
             Action::Ask(operation) => {
@@ -520,7 +520,9 @@ impl Specification for Sequential {
             Action::Poll(selection, how) => {
                 let may_be = match seen {
                     None => true,
-                    Some(Seen::Told(told)) => told.may_be(state, selection, *how, event.called),
+                    Some(Seen::WatchReport(told)) => {
+                        told.may_be(state, selection, *how, event.called)
+                    }
                     Some(seen) => panic!("a watch answered {seen:?}"),
                 };
                 return may_be.then(|| state.clone());
@@ -541,18 +543,18 @@ impl Specification for Sequential {
     }
 }
 
-impl Told {
+impl WatchReport {
     /// Whether a watch may tell this in `state`: it shows the state of its revision, which
     /// can be read by then; and it has seen what had returned when it was called.
     ///
     /// It may lag behind a commit that has not returned: others can read that before the
     /// watch is told of it.
-    fn may_be(&self, state: &Shared, selection: &Selection, how: Polled, called: u64) -> bool {
-        if self.answer == Poll::Closed && !state.model.closed {
+    fn may_be(&self, state: &SpecState, selection: &Selection, how: PollMode, called: u64) -> bool {
+        if self.answer == PollAnswer::Closed && !state.model.closed {
             return false;
         }
         let followed = match &self.followed {
-            None => return self.answer == Poll::Closed,
+            None => return self.answer == PollAnswer::Closed,
             Some(Ok(followed)) if self.revision >= self.since => followed,
             // What its events tell does not fit, or it went back.
             Some(_) => return false,
@@ -561,7 +563,7 @@ impl Told {
         for past in state.past() {
             if past.model.closed {
                 // Then there is an event, or the end.
-                if self.answer == Poll::Nothing && past.returned < called {
+                if self.answer == PollAnswer::Nothing && past.returned < called {
                     return false;
                 }
             } else if past.model.revision > self.revision {
@@ -572,9 +574,11 @@ impl Told {
             }
         }
         let in_time = match (self.answer, how) {
-            (Poll::Closed, _) => missed.is_empty(),
-            (Poll::Event, Polled::Commit) => true,
-            (Poll::Event | Poll::Nothing, _) => missed.iter().all(|returned| *returned > called),
+            (PollAnswer::Closed, _) => missed.is_empty(),
+            (PollAnswer::Event, PollMode::Commit) => true,
+            (PollAnswer::Event | PollAnswer::Nothing, _) => {
+                missed.iter().all(|returned| *returned > called)
+            }
         };
         in_time
             && open.is_some_and(|open| {
@@ -617,31 +621,31 @@ fn answer(model: &Rc<Model>, operation: &Operation, seen: Option<&Seen>) -> Opti
 // --- histories of stores
 
 /// What threads may do to a store and find out about it.
-pub(crate) trait Subject: Sync {
+pub(crate) trait TestedStore: Sync {
     type Store: RegistryStore;
     /// What a thread keeps for itself.
-    type Hand: Send;
+    type Handle: Send;
     /// What a call answers at once. All that it holds may be looked at later.
     type Raw: Send;
 
     fn store(&self) -> &Self::Store;
-    fn hand(&self) -> Self::Hand;
-    fn perform(&self, hand: &mut Self::Hand, action: &Action) -> Self::Raw;
+    fn handle(&self) -> Self::Handle;
+    fn perform(&self, handle: &mut Self::Handle, action: &Action) -> Self::Raw;
     fn learn(raw: Self::Raw) -> Seen;
 }
 
 /// A store without views.
 pub(crate) struct Plain<S>(pub(crate) S);
 
-impl<S: RegistryStore + Sync> Subject for Plain<S> {
+impl<S: RegistryStore + Sync> TestedStore for Plain<S> {
     type Store = S;
-    type Hand = ();
+    type Handle = ();
     type Raw = Seen;
 
     fn store(&self) -> &S {
         &self.0
     }
-    fn hand(&self) {}
+    fn handle(&self) {}
     fn perform(&self, (): &mut (), action: &Action) -> Seen {
         Seen::Answer(perform(&self.0, action))
     }
@@ -656,7 +660,7 @@ fn perform(store: &impl RegistryStore, action: &Action) -> Result<Answer, Failur
         Action::Close => store.close().map(|()| Answer::Done).map_err(Failure::from),
         Action::Linger(key) => {
             let found = store.with_service(key, |info| {
-                thread::sleep(WHILE);
+                thread::sleep(LINGER);
                 info.clone()
             });
             found.map(Answer::Service).map_err(Failure::from)
@@ -675,15 +679,15 @@ pub(crate) enum RawView<V> {
     View(V),
 }
 
-impl<S: super::views::Views> Subject for Viewed<S> {
+impl<S: super::views::Views> TestedStore for Viewed<S> {
     type Store = S;
-    type Hand = S::Reader;
+    type Handle = S::Reader;
     type Raw = RawView<S::Snapshot>;
 
     fn store(&self) -> &S {
         &self.0
     }
-    fn hand(&self) -> S::Reader {
+    fn handle(&self) -> S::Reader {
         self.0.reader()
     }
     fn perform(&self, reader: &mut S::Reader, action: &Action) -> RawView<S::Snapshot> {
@@ -708,7 +712,7 @@ impl<S: super::views::Views> Subject for Viewed<S> {
 pub(crate) struct Watched<S>(pub(crate) S);
 
 /// A watch of one thread.
-pub(crate) struct Own {
+pub(crate) struct ThreadWatch {
     selection: Selection,
     watch: Watch,
     events: Option<Arc<Events>>,
@@ -721,33 +725,34 @@ pub(crate) struct Events {
 }
 
 /// What a watch has told is put together when all threads are done.
-pub(crate) enum RawTold {
+pub(crate) enum RawWatchReport {
     Seen(Seen),
-    Told(Poll, [u64; 2], Option<Arc<Events>>),
+    WatchReport(PollAnswer, [u64; 2], Option<Arc<Events>>),
 }
 
-impl<S: RegistryStore + Sync> Subject for Watched<S> {
+impl<S: RegistryStore + Sync> TestedStore for Watched<S> {
     type Store = S;
-    type Hand = Vec<Own>;
-    type Raw = RawTold;
+    type Handle = Vec<ThreadWatch>;
+    type Raw = RawWatchReport;
 
     fn store(&self) -> &S {
         &self.0
     }
-    fn hand(&self) -> Vec<Own> {
+    fn handle(&self) -> Vec<ThreadWatch> {
         Vec::new()
     }
-    fn perform(&self, hand: &mut Vec<Own>, action: &Action) -> RawTold {
+    fn perform(&self, handle: &mut Vec<ThreadWatch>, action: &Action) -> RawWatchReport {
         match action {
-            Action::Poll(selection, how) => poll(&self.0, hand, selection, *how)
-                .unwrap_or(RawTold::Told(Poll::Closed, [0, 0], None)),
-            other => RawTold::Seen(Seen::Answer(perform(&self.0, other))),
+            Action::Poll(selection, how) => poll(&self.0, handle, selection, *how).unwrap_or(
+                RawWatchReport::WatchReport(PollAnswer::Closed, [0, 0], None),
+            ),
+            other => RawWatchReport::Seen(Seen::Answer(perform(&self.0, other))),
         }
     }
-    fn learn(raw: RawTold) -> Seen {
+    fn learn(raw: RawWatchReport) -> Seen {
         let (answer, [since, revision], last) = match raw {
-            RawTold::Seen(seen) => return seen,
-            RawTold::Told(answer, revisions, last) => (answer, revisions, last),
+            RawWatchReport::Seen(seen) => return seen,
+            RawWatchReport::WatchReport(answer, revisions, last) => (answer, revisions, last),
         };
         let events = std::iter::successors(last.as_deref(), |events| events.before.as_deref());
         let mut events: Vec<&changes::Event> = events.map(|events| &events.last).collect();
@@ -757,7 +762,7 @@ impl<S: RegistryStore + Sync> Subject for Watched<S> {
             let follows = events.iter().try_for_each(|event| followed.follow(event));
             follows.map(|()| followed)
         });
-        Seen::Told(Box::new(Told {
+        Seen::WatchReport(Box::new(WatchReport {
             answer,
             since,
             revision,
@@ -769,60 +774,64 @@ impl<S: RegistryStore + Sync> Subject for Watched<S> {
 /// `None` where a closed store refuses a watch.
 fn poll(
     store: &impl RegistryStore,
-    hand: &mut Vec<Own>,
+    handle: &mut Vec<ThreadWatch>,
     selection: &Selection,
-    how: Polled,
-) -> Option<RawTold> {
+    how: PollMode,
+) -> Option<RawWatchReport> {
     fn open<T>(answer: service_registry::Result<T>) -> Option<T> {
         assert!(answer.is_ok() || answer.as_ref().err() == Some(&StoreError::Closed));
         answer.ok()
     }
-    let place = hand.iter().position(|own| own.selection == *selection);
+    let place = handle.iter().position(|own| own.selection == *selection);
     let mut own = if let Some(place) = place {
-        hand.swap_remove(place)
+        handle.swap_remove(place)
     } else {
-        Own {
+        ThreadWatch {
             selection: selection.clone(),
             watch: open(store.watch(selection.clone()))?,
             events: None,
         }
     };
     let since = own.watch.revision().as_u64();
-    if how == Polled::Resumed && own.events.is_some() {
+    if how == PollMode::Resumed && own.events.is_some() {
         let cursor = own.watch.cursor();
         own.watch = open(store.watch_from(selection.clone(), cursor))?;
     }
     let polled = match how {
-        Polled::All | Polled::Resumed => own.watch.try_recv(),
-        Polled::Commit => own.watch.try_recv_commit(),
+        PollMode::All | PollMode::Resumed => own.watch.try_recv(),
+        PollMode::Commit => own.watch.try_recv_commit(),
     };
     let revision = own.watch.revision().as_u64();
     let answer = match open(polled) {
-        None => Poll::Closed,
-        Some(None) => Poll::Nothing,
+        None => PollAnswer::Closed,
+        Some(None) => PollAnswer::Nothing,
         Some(Some(last)) => {
             assert_eq!(last.revision().as_u64(), revision);
             let before = own.events.take();
             own.events = Some(Arc::new(Events { last, before }));
-            Poll::Event
+            PollAnswer::Event
         }
     };
     let events = own.events.clone();
-    hand.push(own);
-    Some(RawTold::Told(answer, [since, revision], events))
+    handle.push(own);
+    Some(RawWatchReport::WatchReport(
+        answer,
+        [since, revision],
+        events,
+    ))
 }
 
 /// What is left of a store when all threads are done.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Rest {
+pub(crate) struct FinalState {
     closed: bool,
     state: ObservedState,
 }
 
-impl Rest {
-    pub(crate) fn of(store: &impl RegistryStore) -> Rest {
+impl FinalState {
+    pub(crate) fn of(store: &impl RegistryStore) -> FinalState {
         match store.ping() {
-            Ok(()) => Rest {
+            Ok(()) => FinalState {
                 closed: false,
                 state: observe(store, GROUPS),
             },
@@ -830,7 +839,7 @@ impl Rest {
                 assert_eq!(error, StoreError::Closed);
                 let mut last = Model::default().state();
                 last.revision = store.revision().as_u64();
-                Rest {
+                FinalState {
                     closed: true,
                     state: last,
                 }
@@ -846,10 +855,10 @@ impl Rest {
 /// Whether an order explains what threads saw of a store that began as `before`
 /// and ended as `after`.
 pub(crate) fn explain_store(
-    before: &Shared,
+    before: &SpecState,
     history: &[Event<Action, Seen>],
-    after: &Rest,
-) -> Result<Order, String> {
+    after: &FinalState,
+) -> Result<Linearization, String> {
     let polls = |event: &Event<Action, Seen>| matches!(event.operation, Action::Poll(..));
     let initial = if history.iter().any(polls) {
         before.remembered()

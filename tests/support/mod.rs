@@ -15,7 +15,7 @@ pub(crate) mod linear;
 pub(crate) mod random;
 #[macro_use]
 pub(crate) mod stores;
-pub(crate) mod teller;
+pub(crate) mod faulty_log;
 #[cfg(feature = "snapshot")]
 pub(crate) mod twin;
 

@@ -21,7 +21,7 @@ pub(super) struct Tables {
 }
 
 /// A turn of writing.
-pub(super) struct Turn<'t> {
+pub(super) struct Transaction<'t> {
     pub(super) tables: &'t mut Tables,
     /// The revision that it leads to, if it changes something.
     pub(super) next: Revision,
@@ -44,7 +44,7 @@ fn stamps(info: &ServiceInfo) -> (Revision, Revision) {
     (info.revision(), info.incarnation())
 }
 
-impl Turn<'_> {
+impl Transaction<'_> {
     pub(super) fn apply_all(&mut self, batch: Batch) -> Result<()> {
         let Tables {
             revision, services, ..

@@ -75,8 +75,8 @@ impl<const N: usize> Ledger<N> {
     }
 
     /// Begins a book of the payloads that are born from now on.
-    pub(crate) fn open(&self) -> Book<'_, N> {
-        Book {
+    pub(crate) fn open(&self) -> LedgerScope<'_, N> {
+        LedgerScope {
             ledger: self,
             first: self.born.load(SeqCst),
             faults: self.faults.load(SeqCst),
@@ -85,20 +85,20 @@ impl<const N: usize> Ledger<N> {
 }
 
 /// The payloads of one test.
-pub(crate) struct Book<'a, const N: usize> {
+pub(crate) struct LedgerScope<'a, const N: usize> {
     ledger: &'a Ledger<N>,
     first: usize,
     faults: usize,
 }
 
 /// A book of the one ledger that the allocator keeps.
-pub(crate) type Marked = Book<'static, CAPACITY>;
+pub(crate) type PayloadScope = LedgerScope<'static, CAPACITY>;
 
-pub(crate) fn open() -> Marked {
+pub(crate) fn open() -> PayloadScope {
     LEDGER.open()
 }
 
-impl<const N: usize> Book<'_, N> {
+impl<const N: usize> LedgerScope<'_, N> {
     /// How many were born.
     pub(crate) fn born(&self) -> usize {
         self.ledger.born.load(SeqCst) - self.first

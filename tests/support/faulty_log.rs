@@ -34,38 +34,38 @@ pub(crate) enum Fault {
     LeavesSleepers,
 }
 
-pub(crate) struct Teller {
+pub(crate) struct FaultyLogStore {
     fault: Fault,
-    turn: Mutex<Turn>,
+    writer: Mutex<WriterState>,
     /// What readers see.
     shown: Arc<Mutex<MemoryStore>>,
     log: Log,
 }
 
 /// What a writer needs its turn for.
-struct Turn {
+struct WriterState {
     /// The state that `shown` will have, and what leads there.
     ahead: MemoryStore,
     watch: Watch,
-    untold: Option<(Revision, Told)>,
+    unlogged: Option<(Revision, LogEntry)>,
 }
 
 /// What a commit did, as far as the log is told.
-enum Told {
+enum LogEntry {
     Changes(Vec<Difference>),
     Restored,
 }
 
-pub(crate) fn teller(fault: Fault) -> Teller {
+pub(crate) fn faulty_log_store(fault: Fault) -> FaultyLogStore {
     let ahead = MemoryStore::new();
     let mut watch = ahead.watch(Selection::All).unwrap();
     drop(watch.try_recv().unwrap());
-    Teller {
+    FaultyLogStore {
         fault,
-        turn: Mutex::new(Turn {
+        writer: Mutex::new(WriterState {
             ahead,
             watch,
-            untold: None,
+            unlogged: None,
         }),
         shown: Arc::default(),
         log: Log::new(LogOptions::default()),
@@ -99,29 +99,29 @@ pub(crate) fn state_of(view: &dyn DynView, selection: &Selection) -> State {
     state
 }
 
-struct OfTeller(Arc<Mutex<MemoryStore>>);
+struct ShownStateReader(Arc<Mutex<MemoryStore>>);
 
-impl ReadState for OfTeller {
+impl ReadState for ShownStateReader {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         shown.with_view(|view| Some(state_of(view, selection)))
     }
 }
 
-impl Teller {
+impl FaultyLogStore {
     fn shown(&self) -> MutexGuard<'_, MemoryStore> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes poisoning over, so that a panic that ends a test stays the only one.
-    fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn writer(&self) -> MutexGuard<'_, WriterState> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, revision: Revision, told: Told) -> Aftermath {
-        match told {
-            Told::Changes(changes) => self.log.append(revision, changes),
-            Told::Restored => self.log.restored(revision),
+    fn append_to_log(&self, revision: Revision, entry: LogEntry) -> Aftermath {
+        match entry {
+            LogEntry::Changes(changes) => self.log.append(revision, changes),
+            LogEntry::Restored => self.log.restored(revision),
         }
     }
 
@@ -131,53 +131,53 @@ impl Teller {
             pause();
             is_recording
         };
-        let mut turn = self.turn();
-        write(&turn.ahead)?;
-        let told = match turn.watch.try_recv_commit()? {
-            None => Told::Changes(Vec::new()),
-            Some(Event::Changes { changes, .. }) => Told::Changes(changes),
+        let mut writer = self.writer();
+        write(&writer.ahead)?;
+        let entry = match writer.watch.try_recv_commit()? {
+            None => LogEntry::Changes(Vec::new()),
+            Some(Event::Changes { changes, .. }) => LogEntry::Changes(changes),
             Some(Event::State {
                 reason: Reason::Restored,
                 ..
-            }) => Told::Restored,
+            }) => LogEntry::Restored,
             Some(event) => panic!("nobody waits so long: {event:?}"),
         };
-        let revision = turn.ahead.revision();
+        let revision = writer.ahead.revision();
         if self.fault == Fault::TellsTooSoon {
-            let left = self.tell(revision, told);
+            let left = self.append_to_log(revision, entry);
             pause();
             let answer = write(&self.shown());
-            drop((turn, left));
+            drop((writer, left));
             return answer;
         }
         let answer = write(&self.shown());
         let left = match self.fault {
             Fault::TellsAfterItsTurn => {
-                drop(turn);
+                drop(writer);
                 pause();
-                return answer.inspect(|_| drop(self.tell(revision, told)));
+                return answer.inspect(|_| drop(self.append_to_log(revision, entry)));
             }
             Fault::TellsLate => {
-                let before = turn.untold.replace((revision, told));
-                before.map(|(revision, told)| self.tell(revision, told))
+                let before = writer.unlogged.replace((revision, entry));
+                before.map(|(revision, entry)| self.append_to_log(revision, entry))
             }
-            _ => is_heard.then(|| self.tell(revision, told)),
+            _ => is_heard.then(|| self.append_to_log(revision, entry)),
         };
-        drop((turn, left));
+        drop((writer, left));
         answer
     }
 
     fn begin_watch(&self, selection: Selection, from: Option<Cursor>) -> Result<Watch> {
-        let read = Arc::new(OfTeller(self.shown.clone()));
+        let read = Arc::new(ShownStateReader(self.shown.clone()));
         self.log.watch(selection, from, read, || {
-            let turn = self.turn();
-            turn.ahead.ping()?;
-            Ok(turn.ahead.revision())
+            let writer = self.writer();
+            writer.ahead.ping()?;
+            Ok(writer.ahead.revision())
         })
     }
 }
 
-impl RegistryStore for Teller {
+impl RegistryStore for FaultyLogStore {
     fn watch(&self, selection: Selection) -> Result<Watch> {
         self.begin_watch(selection, None)
     }
@@ -223,12 +223,12 @@ impl RegistryStore for Teller {
         self.write(MemoryStore::clear)
     }
     fn close(&self) -> Result<()> {
-        let turn = self.turn();
-        turn.ahead.close()?;
+        let writer = self.writer();
+        writer.ahead.close()?;
         self.shown().close()?;
         if self.fault != Fault::LeavesSleepers {
             let left = self.log.close();
-            drop((turn, left));
+            drop((writer, left));
         }
         Ok(())
     }
