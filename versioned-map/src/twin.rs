@@ -41,6 +41,8 @@ pub(crate) enum Twin {
     Overlooked,
     /// or it looks before those who are pinned have left,
     ScannedFirst,
+    /// Memory is used again though a snapshot may pass over it.
+    WalkedOver,
     /// A slot dies when its key is deleted.
     KilledAtOnce,
     /// A version that has lent its value drops it all the same.

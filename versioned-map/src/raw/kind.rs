@@ -3,7 +3,7 @@
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, needs_drop};
 use std::ptr::NonNull;
 
 use super::cell::{Cell, Key};
@@ -217,6 +217,8 @@ pub(super) struct Kind {
     free_cell: unsafe fn(NonNull<Cell>),
     /// Which memory may be used again for its versions.
     pub(super) block: fn() -> Option<Block>,
+    /// Whether its values want to be dropped.
+    pub(super) is_dropped: bool,
     /// Whether its keys are [copied](Key::is_copied).
     pub(super) is_copied: fn() -> bool,
 }
@@ -230,6 +232,7 @@ impl<K: Key + ?Sized, V: 'static> Shape<K, V> {
         free_version: free::<K, V>,
         free_cell: K::free,
         block: Shape::<K, V>::block,
+        is_dropped: needs_drop::<V>(),
         is_copied: K::is_copied,
     };
 }

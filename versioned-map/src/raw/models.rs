@@ -272,12 +272,19 @@ fn models_pruning_leaves_a_snapshot_what_it_shows() {
 /// Versions that have lent their value are pruned as others are.
 #[test]
 fn models_pruning_leaves_a_snapshot_what_is_lent_to_it() {
-    let lent = Model {
-        beside: &[Check(A, 1), Check(A, 2), Save(A, 2), Nudge, Nudge],
-        ..REGISTER
-    };
-    lent.check();
-    lent.seen_by(View::Pinned).check();
+    LENT.check();
+    LENT.seen_by(View::Pinned).check();
+}
+
+const LENT: Model = Model {
+    beside: &[Check(A, 1), Check(A, 2), Save(A, 2), Nudge, Nudge],
+    ..REGISTER
+};
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_memory_that_is_used_again_under_a_snapshot_is_rejected() {
+    LENT.check_on(Twin::WalkedOver);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use super::cell::Cell;
 use super::kind::Kind;
 use super::limits::PASS_INTERVAL;
 use super::panics;
-use super::spares::{Memory, Spares};
+use super::spares::{Block, Memory, Spares};
+#[cfg(not(loom))]
+use super::version::Says;
 use super::version::{Version, unlink};
 
 /// A version that has been replaced, or a cell that has been removed, with its last version.
@@ -49,6 +51,33 @@ impl Old {
         if !self.removed {
             let link = Link(self.newer);
             links.0.entry(self.version.addr()).or_insert(link);
+        }
+    }
+
+    /// Has its memory used again at once.
+    ///
+    /// # Safety
+    ///
+    /// It has been unlinked, nothing in it wants to be dropped, its memory is of this size, and nobody
+    /// can come to it any more.
+    #[inline]
+    pub(super) unsafe fn reuse(&self, block: Block, spares: &mut Spares) {
+        #[cfg(loom)]
+        {
+            // As in `free`.
+            let _ = (block, spares);
+            self.version().free_in_model();
+        }
+        #[cfg(not(loom))]
+        {
+            if cfg!(test) {
+                // Whoever comes here all the same finds nothing, and sees that it is wrong.
+                let nothing = Version::new(0, std::ptr::null_mut(), Says::Absent);
+                // SAFETY: the caller's.
+                unsafe { self.version.write(nothing) };
+            }
+            // SAFETY: the caller's.
+            unsafe { spares.keep_block(self.version.cast(), block) };
         }
     }
 
@@ -115,6 +144,11 @@ impl Links {
             // What is older and still linked is kept.
             self.0.insert(previous.addr(), Link(old.newer));
         }
+    }
+
+    /// Whether none is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Forgets which version is linked to this one.
@@ -190,9 +224,21 @@ impl Queue {
 
     /// Whether all in the first list are ready.
     pub(super) fn is_first(&self, is_ready: impl Fn(&Old) -> bool) -> bool {
-        let first = self.lists.front();
-        // The last is the one that will be ready last, as a rule.
-        first.is_some_and(|first| first.iter().rev().all(is_ready))
+        // They were replaced in their order: the last is the one that will be ready last.
+        let last = self.lists.front().and_then(|first| first.last());
+        last.is_some_and(is_ready)
+    }
+
+    /// The one that was replaced first.
+    pub(super) fn first(&self) -> Option<&Old> {
+        self.lists.front()?.first()
+    }
+
+    /// Takes an empty list back.
+    pub(super) fn give_back(&mut self, list: Vec<Old>) {
+        if self.spares.len() < LISTS && list.capacity() == CHUNK {
+            self.spares.push(list);
+        }
     }
 
     /// Takes the first list, if all in it are ready.

@@ -94,6 +94,23 @@ impl Spares {
         Some(unsafe { Memory::of(at, block.layout()) })
     }
 
+    /// Whether there is room for so many of a size.
+    #[inline]
+    pub(super) fn has_room(&self, block: Block, more: usize, most: usize) -> bool {
+        self.0[block.0].len() + more <= most
+    }
+
+    /// Keeps some.
+    ///
+    /// # Safety
+    ///
+    /// It has this size and was allocated with its layout, and nobody comes to it any more.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(super) unsafe fn keep_block(&mut self, at: NonNull<u8>, block: Block) {
+        self.0[block.0].push(Kept(at));
+    }
+
     /// Keeps some, unless there is so much of its size.
     #[inline]
     pub(super) fn keep(&mut self, memory: Memory, most: usize) {

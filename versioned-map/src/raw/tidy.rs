@@ -12,7 +12,7 @@ use super::limits::{
 use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
 use super::spares::refill;
 use super::turn::Turn;
-use super::version::Version;
+use super::version::{Version, unlink};
 use super::writer::Writer;
 use crate::twin::{self, Twin};
 
@@ -204,7 +204,8 @@ impl<O: Owner> Turn<'_, O> {
             *held_before = held;
         }
         self.restock();
-        self.look(most);
+        let is_patient = !is_last && !self.writer.replaced.has(2 * period);
+        self.look(most, is_patient);
         let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
         let reclaimer = &mut self.writer.reclaimer;
@@ -239,8 +240,9 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of what nobody needs. What somebody may need who is not known of waits.
-    fn look(&mut self, mut most: usize) {
+    /// Lets go of what nobody needs. What somebody may need who is not known of waits, and where that
+    /// is patient, so does what there is no room for among the spares.
+    fn look(&mut self, mut most: usize, is_patient: bool) {
         let Writer {
             reclaimer,
             replaced,
@@ -269,11 +271,17 @@ impl<O: Owner> Turn<'_, O> {
         let past = removed.drain(..past).map(|(_, old)| old);
         let past: Vec<Old> = past.collect();
         self.keep_or_let_go(past);
-        while most > 0
-            && let Some(list) = self.writer.replaced.pop_if(is_over(known))
-        {
+        let is_walked = self.is_walked();
+        while most > 0 && (is_walked || !is_patient || self.has_room()) {
+            let Some(list) = self.writer.replaced.pop_if(is_over(known)) else {
+                break;
+            };
             most = most.saturating_sub(list.len());
-            self.keep_or_let_go(list);
+            if is_walked {
+                self.keep_or_let_go(list);
+            } else {
+                self.use_again(list);
+            }
         }
         let Writer {
             replaced,
@@ -288,6 +296,63 @@ impl<O: Owner> Turn<'_, O> {
         replaced.tidy();
         links.tidy();
         shrink(removed);
+    }
+
+    /// Whether anybody may walk along a chain beyond what was visible when the last period that has
+    /// passed ended. A pinned reader does not: its revision is a later one, and it stops there or
+    /// before. A snapshot does, where it is older, and so does whoever lets go of what was kept for one.
+    fn is_walked(&self) -> bool {
+        let Writer { kept, links, .. } = &*self.writer;
+        (kept.has_snapshots() || !links.is_empty()) && !twin::is(Twin::WalkedOver)
+    }
+
+    /// Whether there is room among the spares for the versions of the next list.
+    fn has_room(&self) -> bool {
+        let Writer {
+            replaced, spares, ..
+        } = &*self.writer;
+        let block = replaced.first().and_then(|first| (first.kind.block)());
+        block.is_none_or(|block| spares.has_room(block, CHUNK, SPARES))
+    }
+
+    /// Lets go of versions that are not [walked](Self::is_walked) along. Nobody can come to them even
+    /// before they are unlinked, so that memory in which nothing wants to be dropped is used again at once.
+    fn use_again(&mut self, mut list: Vec<Old>) {
+        let Writer {
+            spares, replaced, ..
+        } = &mut *self.writer;
+        let kind = list.first().map(|first| first.kind);
+        if let Some(kind) = kind
+            && let Some(block) = (kind.block)()
+            && spares.has_room(block, list.len(), SPARES)
+        {
+            list.retain_mut(|old| {
+                // SAFETY: this is the writer; it has been replaced, and is let go in the order of
+                // revisions. None is kept, so that the newer one is the one that is linked to it.
+                let (before, is_lent) = unsafe { unlink(old.newer, old.version) };
+                debug_assert!(before.is_none(), "what is older has been let go");
+                old.is_lent = is_lent;
+                // SAFETY: what has been replaced has a newer one, which is linked.
+                let is_last = !unsafe { old.newer.as_ref() }.has_value();
+                if is_last || !std::ptr::eq(kind, old.kind) || kind.is_dropped && !is_lent {
+                    return true;
+                }
+                // SAFETY: it has been unlinked, its value is another one's or wants no drop, its memory
+                // is of its kind's size, and nobody comes to it: see `is_walked`.
+                unsafe { old.reuse(block, spares) };
+                false
+            });
+            if list.is_empty() {
+                replaced.give_back(list);
+                return;
+            }
+            for old in &list {
+                self.remove_if_last(old);
+            }
+            self.retire(list);
+        } else {
+            self.let_go_of(list);
+        }
     }
 
     /// Calls for whoever comes by, where much waits, and this may have been the last commit for a
@@ -324,9 +389,13 @@ impl<O: Owner> Turn<'_, O> {
         for old in &mut list {
             self.unlink(old);
         }
-        if list.is_empty() {
-            return;
+        if !list.is_empty() {
+            self.retire(list);
         }
+    }
+
+    /// Has versions freed that have been unlinked, or removed, when nobody can come to them any more.
+    fn retire(&mut self, list: Vec<Old>) {
         let list = Garbage::Versions(list);
         if twin::is(Twin::FreedAtOnce) {
             self.left.garbage.push(list);
@@ -347,6 +416,14 @@ impl<O: Owner> Turn<'_, O> {
         if twin::is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
             old.is_lent = false;
         }
+        self.remove_if_last(old);
+    }
+
+    /// Removes the key of a version, where nothing is left of it but a newer one that says so.
+    #[inline]
+    fn remove_if_last(&mut self, old: &Old) {
+        // SAFETY: as in `unlink`.
+        let newer = unsafe { old.newer.as_ref() };
         if newer.has_value() || !newer.is_alone() {
             return;
         }
