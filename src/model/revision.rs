@@ -22,6 +22,7 @@ impl Revision {
     ///
     /// Panics at `u64::MAX`, which has no successor. No store gets there: at a
     /// billion commits a second it takes 584 years.
+    #[inline]
     #[must_use]
     pub const fn next(self) -> Revision {
         match self.0.checked_add(1) {

@@ -344,6 +344,7 @@ impl<T: WriteTables> WriteTables for RecordingTables<'_, T> {
         groups
     }
 
+    #[inline]
     fn settle(&mut self) -> Revision {
         self.tables.settle()
     }

@@ -213,7 +213,9 @@ impl VersionedStore {
         finish: impl FnOnce(CommitOutcome<R>) -> A,
     ) -> Result<A> {
         let mut timer = TurnTimer::start(Some("versioned"));
-        let (before, written, is_large, aftermath);
+        let (before, written, is_large);
+        // Set only where changes are recorded: a value of two branches would be copied.
+        let mut aftermath = None;
         {
             // The turn is dropped in place. If it were moved, it would be read in other pieces
             // than it was just written in, and the processor would have to wait.
@@ -225,14 +227,19 @@ impl VersionedStore {
             timer.begin();
             before = turn.current();
             let log = &self.engine.owner().log;
-            (written, aftermath) = match ChangeRecorder::new(log, with_changes) {
-                None => write_in(&mut turn, &mut NoRecorder, write)?,
-                Some(mut recorder) => out_of_line(|| write_in(&mut turn, &mut recorder, write))?,
+            let left = &mut aftermath;
+            written = match ChangeRecorder::new(log, with_changes) {
+                None => write_in(&mut turn, &mut NoRecorder, write, left)?,
+                Some(mut recorder) => {
+                    out_of_line(|| write_in(&mut turn, &mut recorder, write, left))?
+                }
             };
             is_large = turn.is_large();
         }
         timer.finish(before, written.revision);
-        drop(aftermath);
+        if let Some(left) = aftermath {
+            out_of_line(|| drop(left));
+        }
         if is_large {
             self.engine.tidy_up();
         }
@@ -277,7 +284,7 @@ impl VersionedStore {
     }
 }
 
-/// Writes in a turn. Also returns the work that is left for after the turn.
+/// Writes in a turn. Sets the work that is left for after the turn, if there is any.
 // A separate function for `NoRecorder`, from which the compiler removes all reporting.
 #[allow(clippy::inline_always)]
 #[inline(always)]
@@ -285,20 +292,22 @@ fn write_in<'e, R>(
     turn: &mut Turn<'e>,
     recorder: &mut impl RecordChanges,
     write: impl FnOnce(&mut RecordingTables<'_, Turn<'e>>) -> Result<R>,
-) -> Result<(CommitOutcome<R>, Option<Aftermath>)> {
+    left: &mut Option<Aftermath>,
+) -> Result<CommitOutcome<R>> {
     let before = turn.current();
     let answer = recorder.record_writes(turn, write)?;
     let revision = turn.settle();
     let revisions = (before, revision);
-    let aftermath =
-        recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes));
-    let changes = recorder.take_changes();
-    let written = CommitOutcome {
+    if let Some(aftermath) =
+        recorder.append_to_log(revisions, |log, changes| log.append_net(revision, changes))
+    {
+        *left = Some(aftermath);
+    }
+    Ok(CommitOutcome {
         answer,
         revision,
-        changes,
-    };
-    Ok((written, aftermath))
+        changes: recorder.take_changes(),
+    })
 }
 
 impl Drop for VersionedStore {

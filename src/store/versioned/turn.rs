@@ -11,6 +11,7 @@ use crate::store::StoreStats;
 use crate::store::methods::prelude::*;
 use crate::store::write::{Before, ClearTables};
 
+#[inline]
 fn hash(turn: &Turn<'_>, key: &str) -> u64 {
     turn.hasher().hash_one(key)
 }
@@ -22,6 +23,13 @@ fn count(turn: &mut Turn<'_>, services: isize, subscriptions: isize) {
     stats.services = stats.services.wrapping_add_signed(services);
     stats.subscriptions = stats.subscriptions.wrapping_add_signed(subscriptions);
     books.counted = true;
+}
+
+/// Puts the counts into their map.
+#[inline(never)]
+fn put_counts(turn: &mut Turn<'_>) {
+    let stats = turn.books().stats;
+    turn.entry(STATS, OF_STATS, &()).insert((), stats);
 }
 
 /// Records the position of a pod in the list of its name.
@@ -173,11 +181,10 @@ impl WriteTables for Turn<'_> {
         removed.into_iter().map(leave).collect()
     }
 
+    #[inline]
     fn settle(&mut self) -> Revision {
-        let books = self.books();
-        if take(&mut books.counted) {
-            let stats = books.stats;
-            self.entry(STATS, OF_STATS, &()).insert((), stats);
+        if take(&mut self.books().counted) {
+            put_counts(self);
         }
         self.publish().into()
     }

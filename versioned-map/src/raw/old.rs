@@ -189,7 +189,10 @@ pub(super) struct Stash {
 /// each with an allocator's memory of its own, would ask for again and again.
 #[derive(Default)]
 pub(super) struct Queue {
+    /// None is empty.
     lists: VecDeque<Vec<Old>>,
+    /// Behind those.
+    last: Vec<Old>,
     /// Empty ones.
     pub(super) spares: Vec<Vec<Old>>,
 }
@@ -197,41 +200,47 @@ pub(super) struct Queue {
 impl Queue {
     #[inline]
     pub(super) fn push(&mut self, old: Old) {
-        if self.with_room().is_none() {
+        if !self.has_room() {
             self.add_list();
         }
         // Known to have room, `push` writes `old` where it belongs. Otherwise it would have all of it in
         // memory first, in pieces, and wait for them to copy them.
-        let Some(last) = self.with_room() else {
+        if !self.has_room() {
             unreachable!("it was given one");
-        };
-        last.push(old);
+        }
+        self.last.push(old);
     }
 
-    /// The last list, if it has room.
+    /// Whether the last list has room.
     #[inline]
-    fn with_room(&mut self) -> Option<&mut Vec<Old>> {
-        let last = self.lists.back_mut()?;
-        (last.len() < last.capacity()).then_some(last)
+    fn has_room(&self) -> bool {
+        self.last.len() < self.last.capacity()
     }
 
     #[cold]
     fn add_list(&mut self) {
         let list = self.spares.pop();
-        self.lists
-            .push_back(list.unwrap_or_else(|| Vec::with_capacity(CHUNK)));
+        let list = list.unwrap_or_else(|| Vec::with_capacity(CHUNK));
+        let full = std::mem::replace(&mut self.last, list);
+        if !full.is_empty() {
+            self.lists.push_back(full);
+        }
+    }
+
+    /// The first list.
+    fn front(&self) -> &[Old] {
+        self.lists.front().unwrap_or(&self.last)
     }
 
     /// Whether all in the first list are ready.
     pub(super) fn is_first(&self, is_ready: impl Fn(&Old) -> bool) -> bool {
         // They were replaced in their order: the last is the one that will be ready last.
-        let last = self.lists.front().and_then(|first| first.last());
-        last.is_some_and(is_ready)
+        self.front().last().is_some_and(is_ready)
     }
 
     /// The one that was replaced first.
     pub(super) fn first(&self) -> Option<&Old> {
-        self.lists.front()?.first()
+        self.front().first()
     }
 
     /// Takes an empty list back.
@@ -243,21 +252,24 @@ impl Queue {
 
     /// Takes the first list, if all in it are ready.
     pub(super) fn pop_if(&mut self, is_ready: impl Fn(&Old) -> bool) -> Option<Vec<Old>> {
-        self.is_first(is_ready).then(|| self.lists.pop_front())?
+        self.is_first(is_ready).then(|| {
+            let first = self.lists.pop_front();
+            first.unwrap_or_else(|| std::mem::take(&mut self.last))
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.lists.is_empty()
+        self.front().is_empty()
     }
 
     /// How many lists there are.
     pub(super) fn len(&self) -> usize {
-        self.lists.len()
+        self.lists.len() + usize::from(!self.last.is_empty())
     }
 
     /// Whether so many versions, and up to a list more or less, wait.
     pub(super) fn has(&self, versions: usize) -> bool {
-        self.lists.len() >= versions / CHUNK
+        self.len() >= versions / CHUNK
     }
 
     pub(super) fn tidy(&mut self) {
@@ -270,6 +282,7 @@ impl Queue {
             list.retain(|old| old.map != map);
             !list.is_empty()
         });
+        self.last.retain(|old| old.map != map);
         self.tidy();
     }
 }
