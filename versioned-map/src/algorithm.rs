@@ -62,8 +62,10 @@
 //!    registered before it left. What a scan has found holds until another period has passed, but for those who
 //!    have gone since; so it is made once a period, and not before as much has been done as it costs.
 //!
-//! Then it is unlinked, and retired, to be freed after another period, because who follows the chain to an
-//! older version may be on it. A version that a registered reader needs is *kept*, under the oldest revision
+//! Then it is unlinked, and retired, to be freed after another period, because a registered reader who follows the
+//! chain to an older version may be on it. Where that scan has found nobody, and nothing is kept, nobody can be: a
+//! pinned reader of a later revision stops at a later version. Then its memory is used again at once, if its value is
+//! another version's or wants no drop. A version that a registered reader needs is *kept*, under the oldest revision
 //! that needs it. When that one is registered no more, whoever gives back its place sees by a mark that something
 //! was kept, and tells the writer the revision: what ends before the next registered reader goes, and the rest is
 //! handed on to that one as a whole. So a snapshot keeps what it can see, however much is written
@@ -105,7 +107,7 @@
 //!
 //! # Invariants
 //!
-//! - Everything that can be reached from the newest tables has not been freed: it is unlinked first. Links lead only
+//! - What can be reached from the newest tables has not been freed: it is unlinked first. Links lead only
 //!   to older versions of the same cell.
 //! - A table that has been replaced is not written to any more. Its heads may lead to what has been freed, but for
 //!   readers who were pinned when it was replaced, and for heads that are not newer than a registered revision.
