@@ -152,8 +152,8 @@ impl FollowedState {
     ///
     /// # Errors
     ///
-    /// Fails as [`apply_all`](Self::apply_all) does, and if an event is empty or a state has a record
-    /// twice.
+    /// Fails as [`apply_all`](Self::apply_all) does, and if an event is empty or a state has a
+    /// record twice.
     pub fn follow(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::State {
