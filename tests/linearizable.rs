@@ -267,7 +267,7 @@ fn any_poll() -> impl Strategy<Value = Action> {
     (selection, how).prop_map(|(selection, how)| Action::Poll(selection, how))
 }
 
-/// What threads do besides what a shape has them do.
+/// Further actions of the threads, besides those of the shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extras {
     Nothing,
@@ -275,7 +275,7 @@ enum Extras {
     Watches,
 }
 
-/// Actions of some shapes to draw from, and of beginnings.
+/// Pools of actions for each shape, and of operations that prepare a store.
 struct ActionPools {
     runner: TestRunner,
     beginnings: Vec<Operation>,
@@ -288,7 +288,7 @@ fn sample<T: fmt::Debug>(runner: &mut TestRunner, strategy: &impl Strategy<Value
 }
 
 impl ActionPools {
-    /// Of each shape, one action in twelve lingers. A third are what there is besides.
+    /// One action in twelve of each shape lingers. A third of all are extras.
     fn new(shapes: &[Shape], extras: Extras) -> ActionPools {
         let mut runner = TestRunner::new(ProptestConfig::default());
         let beginnings = any_operation();
@@ -316,7 +316,7 @@ impl ActionPools {
         }
     }
 
-    /// Places in a pool.
+    /// Draws random indexes of a pool.
     fn draw(&mut self, n: impl Into<prop::collection::SizeRange>) -> Vec<usize> {
         sample(&mut self.runner, &vec(0..POOL, n))
     }
@@ -324,7 +324,7 @@ impl ActionPools {
 
 // --- one history
 
-/// Where threads wait for each other, to go on as nearly at once as can be.
+/// A barrier at which threads spin, so that they continue as simultaneously as possible.
 struct SpinBarrier {
     threads: usize,
     arrived: AtomicUsize,
@@ -332,7 +332,7 @@ struct SpinBarrier {
 }
 
 impl SpinBarrier {
-    /// How long those that are there wait for another that has a processor.
+    /// The spins after the last arrival, until a second thread is awake.
     const SPINS: usize = 2_000;
 
     fn of(threads: usize) -> SpinBarrier {
@@ -343,7 +343,7 @@ impl SpinBarrier {
         }
     }
 
-    /// Waits until every thread has come here for the `n`th time.
+    /// Waits until every thread has arrived for the `n`th time.
     fn nth(&self, n: usize) {
         self.arrived.fetch_add(1, SeqCst);
         let mut spins = 0_usize;
@@ -355,7 +355,7 @@ impl SpinBarrier {
                 spin_loop();
             }
         }
-        // Who came last would be through before another wakes up.
+        // Otherwise the last thread would be done before another wakes up.
         self.awake.fetch_add(1, SeqCst);
         let two = self.threads * n + self.threads.min(2);
         for _ in 0..Self::SPINS {
@@ -367,7 +367,7 @@ impl SpinBarrier {
     }
 }
 
-/// A store in some state, and what threads are to do to it.
+/// A store in some state, and the actions of each thread.
 struct HistoryRun<S> {
     subject: S,
     shape: Shape,
@@ -381,7 +381,7 @@ struct HistoryRun<S> {
 }
 
 impl<S: TestedStore> HistoryRun<S> {
-    /// The `n`th scene of a deck.
+    /// Creates the `n`th run from the pools.
     fn new(subject: S, pools: &mut ActionPools, n: usize) -> HistoryRun<S> {
         let store = subject.store();
         let mut before = Model::default();
@@ -414,7 +414,7 @@ impl<S: TestedStore> HistoryRun<S> {
         }
     }
 
-    /// The part of one thread, if it has one.
+    /// Runs the actions of one thread, if it has any.
     fn run_thread(&self, thread: usize) -> Vec<Event<Action, S::Raw>> {
         let Some(script) = self.scripts.get(thread) else {
             return Vec::new();
@@ -434,18 +434,18 @@ impl<S: TestedStore> HistoryRun<S> {
 
 // --- many histories
 
-/// How much a run has shown of one shape.
+/// Statistics of the histories of one shape.
 #[derive(Clone, Copy, Default)]
 struct ShapeCounts {
     histories: usize,
-    /// In which two threads were inside the store at once.
+    /// The histories in which two calls overlapped.
     overlapping: usize,
-    /// In which one of them was there to write.
+    /// The histories in which one of the overlapping calls was a write.
     contended: usize,
     calls: usize,
-    /// How often the search put a call next.
+    /// The steps of the search.
     steps: usize,
-    /// The same of the history that took most.
+    /// The steps for the history that took the most.
     most_steps: usize,
 }
 

@@ -85,7 +85,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for CountingAllocator<A> {
     }
 }
 
-/// Counts from [`begin`](Count::begin) until it is dropped. There is one at a time in a process;
+/// Counts from [`begin`](AllocationCount::begin) until it is dropped. There is one at a time in a process;
 /// others wait for it.
 #[derive(Debug)]
 pub(crate) struct AllocationCount {

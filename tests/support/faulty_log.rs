@@ -1,4 +1,4 @@
-//! A store from elsewhere that has a log of its own, and tells of its changes with a fault.
+//! An external store with its own change log, which reports its changes with a fault.
 
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -20,37 +20,37 @@ use shuttle::sync::{Mutex, MutexGuard};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing to notice.
+    /// No fault.
     None,
-    /// A commit is told before it can be read.
+    /// A commit is appended to the log before it can be read.
     TellsTooSoon,
-    /// A commit is told when its turn has been given back: perhaps behind a later one.
+    /// A commit is appended after the writer lock is released: perhaps after a later one.
     TellsAfterItsTurn,
-    /// A commit is told when the next one is made.
+    /// A commit is appended when the next one is made.
     TellsLate,
-    /// A commit asks before its turn whether anybody watches.
+    /// A commit asks whether the log records before it takes the writer lock.
     AsksBeforeItsTurn,
-    /// A sleeper is not told that the store has ended.
+    /// Closing the store does not wake sleeping watches.
     LeavesSleepers,
 }
 
 pub(crate) struct FaultyLogStore {
     fault: Fault,
     writer: Mutex<WriterState>,
-    /// What readers see.
+    /// The state that readers see.
     shown: Arc<Mutex<MemoryStore>>,
     log: Log,
 }
 
-/// What a writer needs its turn for.
+/// The state behind the writer lock.
 struct WriterState {
-    /// The state that `shown` will have, and what leads there.
+    /// The state that `shown` will have, and the watch that receives its changes.
     ahead: MemoryStore,
     watch: Watch,
     unlogged: Option<(Revision, LogEntry)>,
 }
 
-/// What a commit did, as far as the log is told.
+/// The effect of a commit, as the log receives it.
 enum LogEntry {
     Changes(Vec<Difference>),
     Restored,
@@ -72,7 +72,7 @@ pub(crate) fn faulty_log_store(fault: Fault) -> FaultyLogStore {
     }
 }
 
-/// Long enough for another thread to look.
+/// Waits long enough for another thread to read.
 fn pause() {
     #[cfg(not(shuttle))]
     std::thread::sleep(std::time::Duration::from_micros(100));
@@ -80,7 +80,7 @@ fn pause() {
     shuttle::thread::yield_now();
 }
 
-/// What is selected of a view.
+/// Returns the selected part of a view.
 pub(crate) fn state_of(view: &dyn DynView, selection: &Selection) -> State {
     let services = view.services().filter(|info| selection.holds(info));
     let mut state = State {
@@ -113,7 +113,7 @@ impl FaultyLogStore {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Passes poisoning over, so that a panic that ends a test stays the only one.
+    /// Ignores poisoning, so that a test fails with its first panic only.
     fn writer(&self) -> MutexGuard<'_, WriterState> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

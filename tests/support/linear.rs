@@ -57,7 +57,7 @@ impl Clock {
     }
 }
 
-/// A call of an operation, and what came of it.
+/// A call of an operation, and its outcome.
 #[derive(Clone, Debug)]
 pub(crate) struct Event<O, A> {
     pub(crate) thread: usize,
@@ -69,7 +69,7 @@ pub(crate) struct Event<O, A> {
 }
 
 impl<O, A> Event<O, A> {
-    /// The answer, if it came.
+    /// Returns the answer, if the call has returned.
     pub(crate) fn answer(&self) -> Option<&A> {
         self.outcome.as_ref().map(|(answer, _)| answer)
     }
@@ -80,12 +80,12 @@ impl<O, A> Event<O, A> {
             .map_or(u64::MAX, |(_, returned)| *returned)
     }
 
-    /// Whether both were under way at some moment.
+    /// Returns whether both calls were under way at some moment.
     pub(crate) fn overlaps(&self, other: &Event<O, A>) -> bool {
         self.called < other.returned() && other.called < self.returned()
     }
 
-    /// The same with another answer, for what can be learnt only later.
+    /// Converts the answer, which is possible only later for some.
     pub(crate) fn map<B>(self, learn: impl FnOnce(A) -> B) -> Event<O, B> {
         Event {
             thread: self.thread,
@@ -117,7 +117,7 @@ impl<'a, O, A> Log<'a, O, A> {
         }
     }
 
-    /// Makes a call and notes it. One that panics has not returned.
+    /// Makes a call and records it. One that panics has not returned.
     pub(crate) fn call(&mut self, operation: O, perform: impl FnOnce(&O) -> A) {
         let n = self.events.len();
         self.events.push(Event {
@@ -140,7 +140,7 @@ impl<'a, O, A> Log<'a, O, A> {
 
 // --- checking
 
-/// A sequential object: what it may answer, and what comes of it.
+/// A sequential object: its possible answers and state transitions.
 pub(crate) trait Specification {
     type State: Clone + PartialEq;
     type Operation;
@@ -161,12 +161,12 @@ pub(crate) type EventOf<S> = Event<<S as Specification>::Operation, <S as Specif
 /// A history of a [`Specification`].
 pub(crate) type History<S> = [EventOf<S>];
 
-/// An order that explains a history: the places of its events. Calls that have
-/// not returned stand in it only where they had an effect that was seen.
+/// An order that explains a history: the indexes of its events. A call that has not returned is in
+/// it only if its effect was seen.
 #[derive(Debug)]
 pub(crate) struct Linearization {
     pub(crate) places: Vec<usize>,
-    /// How often a call was put next.
+    /// The number of steps of the search.
     pub(crate) steps: usize,
 }
 
@@ -216,7 +216,7 @@ struct Search<'a, S: Specification, E> {
     order: Vec<usize>,
     furthest: Vec<usize>,
     steps: usize,
-    /// From these states nothing leads on after those events.
+    /// States from which the search failed, by the events that were done.
     dead_ends: HashMap<Vec<u64>, Vec<S::State>>,
 }
 
@@ -284,7 +284,7 @@ impl<S: Specification, E: Fn(&S::State) -> bool> Search<'_, S, E> {
     }
 }
 
-/// A history that no order explains, for people.
+/// Formats a history that no order explains.
 pub(crate) fn tell<O: Debug, A: Debug>(
     before: &dyn Debug,
     history: &[Event<O, A>],
@@ -318,7 +318,7 @@ pub(crate) fn tell<O: Debug, A: Debug>(
 
 // --- the specification of a store
 
-/// What a thread does to a store.
+/// An operation of a thread on a store.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Ask(Operation),
@@ -329,9 +329,8 @@ pub(crate) enum Action {
     View,
     /// Read a record through a reader handle.
     Read(String),
-    /// Read a record, and stay inside the closure for a while. What others wait for
-    /// meanwhile, they get at once when it ends; and calls overlap where there is
-    /// one processor to run them, too.
+    /// Read a record, and stay inside the closure for a while. Calls that wait meanwhile return
+    /// together when it ends, and calls overlap even on a single processor.
     Linger(String),
     /// Ask the thread's own watch of this selection for what is new.
     Poll(Selection, PollMode),
@@ -346,7 +345,7 @@ pub(crate) enum PollMode {
     Resumed,
 }
 
-/// How long a read lingers.
+/// The time that a lingering read stays in its closure.
 const LINGER: Duration = Duration::from_micros(20);
 
 impl Action {
@@ -387,24 +386,24 @@ fn is_read(operation: &Operation) -> bool {
     }
 }
 
-/// What came of an [`Action`].
+/// The answer of an [`Action`].
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
     Answer(Result<Answer, Failure>),
-    /// All that a view shows.
+    /// The content of a view.
     State(Box<ObservedState>),
-    /// What a watch has told.
+    /// The report of a watch.
     WatchReport(Box<WatchReport>),
 }
 
-/// What a poll of a watch answered, and what the watch has told up to then.
+/// The answer of a poll of a watch, and the state that its events have led to.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct WatchReport {
     pub(crate) answer: PollAnswer,
-    /// Up to which revision it had told everything before, and has now.
+    /// The revision of the watch before the poll; the next field is the one after it.
     pub(crate) since: u64,
     pub(crate) revision: u64,
-    /// What its events make of each other; why they do not fit; nothing before the first.
+    /// The state that all events lead to, or why one does not apply; `None` before the first event.
     pub(crate) followed: Option<Result<FollowedState, String>>,
 }
 
@@ -422,15 +421,14 @@ pub(crate) struct Sequential;
 #[derive(Clone, Debug)]
 pub(crate) struct SpecState {
     model: Rc<Model>,
-    /// The states that there were, this one included: where there are watches, which may
-    /// tell what was a while ago.
+    /// All states so far, including this one; only with watches, which may report earlier states.
     past: Option<Rc<PastState>>,
 }
 
 #[derive(Debug)]
 struct PastState {
     model: Rc<Model>,
-    /// When the call returned that led here.
+    /// When the call that led to this state returned.
     returned: u64,
     before: Option<Rc<PastState>>,
 }
@@ -443,7 +441,7 @@ impl SpecState {
         }
     }
 
-    /// The same, with a past that begins here.
+    /// Returns the same state with a past that begins here.
     fn remembered(&self) -> SpecState {
         let past = PastState {
             model: self.model.clone(),
@@ -456,7 +454,7 @@ impl SpecState {
         }
     }
 
-    /// What comes of a call that returned at this time.
+    /// Returns the state after a call that returned at this time.
     fn then(&self, model: Rc<Model>, returned: u64) -> SpecState {
         let is_same = (model.revision, model.closed) == (self.model.revision, self.model.closed);
         let past = self.past.clone().map(|before| {
@@ -472,7 +470,7 @@ impl SpecState {
         SpecState { model, past }
     }
 
-    /// From the newest state to the oldest.
+    /// Iterates from the newest state to the oldest.
     fn past(&self) -> impl Iterator<Item = &PastState> {
         assert!(self.past.is_some(), "watches look back");
         std::iter::successors(self.past.as_deref(), |past| past.before.as_deref())
@@ -620,12 +618,12 @@ fn answer(model: &Rc<Model>, operation: &Operation, seen: Option<&Seen>) -> Opti
 
 // --- histories of stores
 
-/// What threads may do to a store and find out about it.
+/// A store under test: how threads call it, and how their answers become observations.
 pub(crate) trait TestedStore: Sync {
     type Store: RegistryStore;
-    /// What a thread keeps for itself.
+    /// The state of one thread, such as a reader handle.
     type Handle: Send;
-    /// What a call answers at once. All that it holds may be looked at later.
+    /// The immediate answer of a call; [`learn`](Self::learn) reads its content later.
     type Raw: Send;
 
     fn store(&self) -> &Self::Store;
@@ -672,8 +670,7 @@ fn perform(store: &impl RegistryStore, action: &Action) -> Result<Answer, Failur
 /// A store with views; each thread has a reader handle.
 pub(crate) struct Viewed<S>(pub(crate) S);
 
-/// A view is looked at when all threads are done: it shows the moment at which it
-/// was taken, however much has happened since.
+/// A view that is read when all threads are done: it shows the moment at which it was taken.
 pub(crate) enum RawView<V> {
     Seen(Seen),
     View(V),
@@ -724,7 +721,7 @@ pub(crate) struct Events {
     before: Option<Arc<Events>>,
 }
 
-/// What a watch has told is put together when all threads are done.
+/// The events of a watch, which are applied when all threads are done.
 pub(crate) enum RawWatchReport {
     Seen(Seen),
     WatchReport(PollAnswer, [u64; 2], Option<Arc<Events>>),
@@ -771,7 +768,7 @@ impl<S: RegistryStore + Sync> TestedStore for Watched<S> {
     }
 }
 
-/// `None` where a closed store refuses a watch.
+/// Polls a watch; `None` if a closed store refuses to begin one.
 fn poll(
     store: &impl RegistryStore,
     handle: &mut Vec<ThreadWatch>,
@@ -821,7 +818,7 @@ fn poll(
     ))
 }
 
-/// What is left of a store when all threads are done.
+/// The state of a store when all threads are done.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FinalState {
     closed: bool,
@@ -852,8 +849,8 @@ impl FinalState {
     }
 }
 
-/// Whether an order explains what threads saw of a store that began as `before`
-/// and ended as `after`.
+/// Searches for an order that explains the answers of a store that began as `before` and ended as
+/// `after`.
 pub(crate) fn explain_store(
     before: &SpecState,
     history: &[Event<Action, Seen>],

@@ -204,7 +204,7 @@ fn panels(index: &ReportIndex<'_>, scenario: &str) -> Vec<Panel> {
     for panel in &mut panels {
         match panel.axis {
             Some(axis) if panel.cell_metrics.len() > 1 => {
-                panel.cell_metrics.sort_by_key(|own| axis.at(own))
+                panel.cell_metrics.sort_by_key(|own| axis.at(own));
             }
             _ => panel.axis = None,
         }

@@ -8,7 +8,7 @@ use crate::support::{
     assert_refused, at, keys, malformed_keys, observe, pod, registration, revision, version,
 };
 
-/// Checks that a batch is rejected for its change `index`, and answers why.
+/// Checks that a batch is rejected for its change `index`, and returns the reason.
 #[track_caller]
 fn rejected(store: &impl RegistryStore, batch: Batch, index: usize) -> StoreError {
     let expected = batch.changes()[index].operation();
@@ -71,12 +71,12 @@ pub fn later_changes_build_on_earlier_ones(store: &impl RegistryStore) {
     store.save_service(pod("db", "old")).unwrap();
     let mut batch = Batch::new();
     batch
-        // Of a record that the batch itself brings.
+        // A subscription of a record that the batch itself adds.
         .save_service(pod("db", "new"))
         .update_health_status("db:new", ServiceStatus::Healthy, at(1))
         .save_service(pod("db", "brief"))
         .delete_service("db:brief")
-        // Away, back, away, back, and another one.
+        // Deleted, saved, deleted, saved, and another one.
         .delete_service("db:old")
         .save_service(version("db", "old", 1))
         .delete_service("db:old")
@@ -130,7 +130,7 @@ pub fn the_first_change_that_fails_is_named(store: &impl RegistryStore) {
     assert_eq!(rejected(store, batch, 1), not_found("db:3"));
     unchanged();
 
-    // What the batch removed is not there any more.
+    // The batch has removed it before.
     let mut batch = Batch::new();
     batch.delete_service("db:1").delete_service("db:1");
     assert_eq!(rejected(store, batch, 1), not_found("db:1"));
@@ -144,7 +144,7 @@ pub fn the_first_change_that_fails_is_named(store: &impl RegistryStore) {
     assert_eq!(rejected(store, batch, 2), not_found("db:1"));
     unchanged();
 
-    // What comes later does not help.
+    // A later change does not help.
     let mut batch = Batch::new();
     batch
         .update_health_status("db:2", ServiceStatus::Healthy, at(1))
@@ -152,7 +152,7 @@ pub fn the_first_change_that_fails_is_named(store: &impl RegistryStore) {
     assert_eq!(rejected(store, batch, 0), not_found("db:2"));
     unchanged();
 
-    // What was brought and removed again is not there either.
+    // A record that the batch saved and deleted again is missing as well.
     let mut batch = Batch::new();
     batch
         .save_service(pod("db", "2"))
@@ -251,7 +251,7 @@ pub fn the_last_of_a_thousand_changes_undoes_them_all(store: &impl RegistryStore
     assert_eq!(observe(store, &groups), before);
     assert_eq!(store.get_services_by_name("cache"), Ok(vec![]));
 
-    // Without the one that fails, the same batch is one commit.
+    // Without the failing change, the same batch is one commit.
     let mended: Batch = batch.into_iter().take(999).collect();
     assert_eq!(store.commit(mended), Ok(revision(before.revision + 1)));
     let after = observe(store, &groups);
@@ -312,7 +312,7 @@ pub fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistryStore) {
         status: ServiceStatus::Healthy,
         checked_at: at(1),
     }]);
-    // In one expression, of a list, and read back.
+    // Built in one expression and from a list, and read back.
     let taken = Batch::new()
         .save_service(pod("db", "1"))
         .add_subscription("db:1", "g")
@@ -325,7 +325,7 @@ pub fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistryStore) {
     assert_eq!(Batch::from(batch.changes()[1].clone()).len(), 1);
     let again = batch.clone();
     assert_eq!(store.commit(batch), Ok(revision(1)));
-    // A batch is a value; committing its clone does it all again.
+    // A batch is a value: committing its clone repeats all changes.
     assert_eq!(store.commit(again), Ok(revision(2)));
     assert_eq!(store.stats(), Ok(StoreStats::new(1, 1)));
     assert_eq!(
@@ -335,7 +335,7 @@ pub fn a_batch_may_be_empty_or_built_in_every_way(store: &impl RegistryStore) {
 }
 
 pub fn registering_by_hand_works_as_a_batch(store: &impl RegistryStore) {
-    // What an application would write that does without `Registry`.
+    // What an application without `Registry` would write.
     let info = service_registry::ServiceInfo::new(registration("web", "1", &["db", "cache"]));
     let info = info.unwrap();
     for _ in 0..3 {

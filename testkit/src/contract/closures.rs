@@ -1,4 +1,4 @@
-//! Closures of the caller: panics, and calls of the store from inside them.
+//! Closures of the caller: panics, and calls of the store from inside a closure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -10,7 +10,7 @@ use crate::support::{
     CALLS, Call, GROUPS, KEY, at, fill_store, observe, pod, registration, version,
 };
 
-/// Runs `read`, which must panic with `payload`, and checks that it came through.
+/// Runs `read`, which must panic with `payload`, and checks that the payload arrives.
 fn panics_through<R>(payload: &'static str, read: impl FnOnce() -> R) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(read)) else {
         panic!("the panic of the closure was swallowed");
@@ -40,7 +40,7 @@ pub fn a_panic_in_a_closure_leaves_the_store_usable(store: &impl RegistryStore) 
         });
         assert_eq!(observe(store, GROUPS), before);
     }
-    // Every call still works, those that write and those that end it as well.
+    // Every call still works, including writes and `close`.
     for (name, call) in CALLS {
         let answer = call(store);
         let gone = matches!(&answer, Err(StoreError::NotFound(key)) if &**key == KEY);
@@ -67,8 +67,8 @@ pub fn a_panic_with_a_hook_leaves_the_store_usable(store: &impl RegistryStore) {
     assert_eq!(store.stats().unwrap().services, 3);
 }
 
-/// A call from inside must be refused with `Reentrant` and change nothing, or
-/// be done as if it had come from outside.
+/// Checks that a call from inside a closure is refused with `Reentrant` and changes nothing, or
+/// has the effect of a call from outside.
 fn from_inside<S: RegistryStore>(
     store: &S,
     (name, call): &Call,
@@ -94,7 +94,7 @@ pub fn a_call_from_inside_a_closure_is_done_or_refused<S: RegistryStore>(make: i
         from_inside(&make(), call, |store, inside| {
             store.visit_service(KEY, &mut |_| inside()).unwrap();
         });
-        // Two deep, where the store allows that.
+        // Two levels deep, if the store allows that.
         from_inside(&make(), call, |store, inside| {
             let mut inside = Some(inside);
             let nested = store
@@ -117,7 +117,7 @@ pub fn close_from_inside_a_closure_is_done_or_refused(store: &impl RegistryStore
     let closed = store
         .with_service(KEY, |info| {
             let closed = store.close();
-            // What the closure was lent stays as it is.
+            // The record that the closure has borrowed does not change.
             assert_eq!(*info, held);
             closed
         })
@@ -160,8 +160,8 @@ pub fn the_revision_can_be_asked_from_inside(store: &impl RegistryStore) {
         .unwrap();
 }
 
-/// Enters one store inside the other, writing to those further in, and tells
-/// how deep it came.
+/// Enters the stores one inside the other, and writes to the inner ones. Returns how many it
+/// entered.
 fn descend<S: RegistryStore>(stores: &[S]) -> Result<usize> {
     let Some((store, deeper)) = stores.split_first() else {
         return Ok(0);
@@ -189,7 +189,7 @@ pub fn a_closure_may_use_other_stores<S: RegistryStore>(make: impl Fn() -> S) {
     }
 }
 
-/// Nine stores were one too many.
+/// Guards against a limit: nine nested stores were one too many.
 pub fn closures_of_a_hundred_stores_nest<S: RegistryStore>(make: impl Fn() -> S) {
     let stores: Vec<S> = (0..100).map(|_| make()).collect();
     for store in &stores {
@@ -205,7 +205,7 @@ pub fn a_refusal_inside_is_over_when_the_closure_is(store: &impl RegistryStore) 
             .with_service("db:1", |_| store.save_service(version("db", "1", n)))
             .unwrap();
         assert!(matches!(inside, Ok(()) | Err(StoreError::Reentrant)));
-        // Also where the closure came to no end of its own.
+        // Also if the closure panicked.
         panics_through("on the way out", || {
             store.with_service("db:1", |_| {
                 let _refused_or_not = store.save_service(version("db", "1", 100 + n));
@@ -217,7 +217,7 @@ pub fn a_refusal_inside_is_over_when_the_closure_is(store: &impl RegistryStore) 
     }
 }
 
-/// `with_service` on a `dyn` store goes by way of `visit_service`.
+/// `with_service` on a `dyn` store uses `visit_service`.
 pub fn a_closure_works_through_dyn(store: &impl RegistryStore) {
     fill_store(store);
     let through: &dyn RegistryStore = store;
@@ -234,7 +234,7 @@ pub fn a_closure_works_through_dyn(store: &impl RegistryStore) {
     for (name, call) in CALLS {
         let inside = (&through).with_service("db:pod-2", |_| call(through));
         match inside {
-            // Not found after `clear` and the like, where they are allowed inside.
+            // Not found after `clear` and the like, if the store allows them inside.
             Ok(Ok(()) | Err(StoreError::Reentrant | StoreError::NotFound(_)))
             | Err(StoreError::NotFound(_)) => {}
             other => panic!("{name}: {other:?}"),

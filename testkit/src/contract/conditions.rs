@@ -1,4 +1,4 @@
-//! What a batch may demand, what is done only if, and whose a record is.
+//! Conditions of batches, conditional changes, and the sources of records.
 
 use service_registry::changes::Difference;
 use service_registry::{
@@ -13,7 +13,8 @@ use crate::support::{
 
 const GROUPS: &[&str] = &["g", "h"];
 
-/// Why change `index` of a batch was refused; everything stays as it was.
+/// Checks that a batch is rejected for its change `index` and changes nothing, and returns the
+/// reason.
 #[track_caller]
 fn rejected(store: &impl RegistryStore, batch: Batch, index: usize) -> StoreError {
     let before = observe(store, GROUPS);
@@ -53,7 +54,7 @@ fn of(source: &str, info: ServiceInfo) -> ServiceInfo {
     info.with_source(source).unwrap()
 }
 
-/// `db:1` of incarnation 1 and revision 2, at revision 2.
+/// Fills a store with `db:1`, of incarnation 1 and revision 2, at revision 2.
 fn set(store: &impl RegistryStore) {
     store.save_service(version("db", "1", 0)).unwrap();
     store.save_service(version("db", "1", 1)).unwrap();
@@ -70,7 +71,7 @@ pub fn a_requirement_that_holds_lets_the_batch_through(store: &impl RegistryStor
         .require_unchanged_since(revision(2))
         .save_service(pod("db", "2"));
     assert_eq!(store.commit(batch), Ok(revision(3)));
-    // Conditions alone change nothing.
+    // A batch of conditions changes nothing.
     let batch = Batch::new().require("db:2", Expected::Present).take();
     assert_eq!(store.commit(batch), Ok(revision(3)));
 }
@@ -114,7 +115,7 @@ pub fn requirements_are_judged_against_the_state_before_the_batch(store: &impl R
         .remove_if("db:2", Expected::Absent, Cause::Expired)
         .remove_if("db:1", Expected::Present, Cause::Expired);
     store.commit(batch).unwrap();
-    // `db:2` was absent before, and so it was removed again.
+    // `db:2` was absent before the batch, so the batch has removed it again.
     assert!(observe(store, &[]).services.is_empty());
 }
 
@@ -167,7 +168,7 @@ pub fn what_does_not_hold_is_left_out_and_the_rest_is_done(store: &impl Registry
     let left = observe(store, GROUPS);
     assert_eq!(left.services["db:1"], version("db", "1", 1));
     assert_eq!((left.services.len(), left.groups["g"].len()), (2, 1));
-    // A pod that is gone when its turn comes is no mistake either.
+    // A pod that an earlier change has removed is no error either.
     let mut batch = Batch::new();
     batch
         .delete_service("db:1")
@@ -176,7 +177,7 @@ pub fn what_does_not_hold_is_left_out_and_the_rest_is_done(store: &impl Registry
     store.commit(batch).unwrap();
     let left = observe(store, GROUPS);
     assert_eq!((left.services.len(), left.groups["g"].len()), (1, 1));
-    // But what follows sees what was removed.
+    // But later changes see the removal.
     let mut batch = Batch::new();
     batch
         .remove_if("db:2", Expected::Present, Cause::Expired)
@@ -199,7 +200,7 @@ pub fn health_is_updated_if(store: &impl RegistryStore) {
     let same = Expected::Incarnation(revision(1));
     batch
         .update_health_if("db:1", same, ServiceStatus::Healthy, at(2))
-        // Late is late.
+        // A late check is late, with a condition as well.
         .update_health_if("db:1", same, ServiceStatus::Unhealthy, at(1));
     store.commit(batch).unwrap();
     assert_eq!(status(), ServiceStatus::Healthy);
@@ -241,27 +242,27 @@ pub fn nobody_saves_over_another_source(store: &impl RegistryStore) {
         told,
         Err(StoreError::BatchRejected { index: 0, .. })
     ));
-    // Whoever deletes it first says so.
+    // A batch may delete it first, explicitly.
     let mut batch = Batch::new();
     batch
         .delete_service("db:etcd")
         .save_service(of("file", version("db", "etcd", 2)));
     store.commit(batch).unwrap();
-    // Within a batch, too.
+    // Also within a batch.
     let mut batch = Batch::new();
     batch
         .save_service(of("etcd", pod("db", "new")))
         .save_service(of("file", pod("db", "new")));
     let told = conflict(rejected(store, batch, 1));
     assert_eq!(told.found(), &record(0, 0, Some("etcd")), "not committed");
-    // The stamps of what a caller has from here are not those of what it saves.
+    // A saved record does not keep the stamps that the caller has read.
     let known = store.get_service("db:etcd").unwrap();
     assert_ne!(known.revision(), revision(0));
     let mut batch = Batch::new();
     batch.save_service(known).save_service(pod("db", "etcd"));
     let told = conflict(rejected(store, batch, 1));
     assert_eq!(told.found(), &record(0, 0, Some("file")), "not committed");
-    // Health is anybody's.
+    // Every source may update the health.
     report_health(store, "db:etcd", ServiceStatus::Healthy, at(1));
 }
 
@@ -325,20 +326,20 @@ pub fn replacing_a_source_keeps_what_was_observed_here(store: &impl RegistryStor
     let before = store.revision();
     let list = vec![pod("db", "1"), pod("db", "2")];
     assert_eq!(replace(store, list, reject), Ok(before));
-    // So does a list that was made anew, later.
+    // So does a list that was built again later.
     let anew = |name| pod("db", name).with_registered_at(at(7)).unwrap();
     let list = vec![anew("1"), anew("2")];
     assert_eq!(replace(store, list, reject), Ok(before));
     let found = store.get_service("db:1").unwrap();
     assert_eq!((found.registered_at(), found.status()), (at(0), Healthy));
-    // Another registration, and an older check.
+    // A changed registration, with an older check.
     let older = version("db", "1", 1).with_health(Unhealthy, at(4)).unwrap();
     replace(store, vec![older, pod("db", "2")], reject).unwrap();
     let found = store.get_service("db:1").unwrap();
     let expected = version("db", "1", 1).with_health(Healthy, at(5)).unwrap();
     assert_eq!(found, of("etcd", expected));
     assert_eq!(store.get_subscribers("g").unwrap(), ["db:1"]);
-    // A later one wins.
+    // The later check wins.
     let later = version("db", "1", 1).with_health(Unhealthy, at(6)).unwrap();
     replace(store, vec![later, pod("db", "2")], reject).unwrap();
     assert_eq!(store.get_service("db:1").unwrap().status(), Unhealthy);
@@ -393,13 +394,13 @@ pub fn what_is_skipped_is_told_to_who_commits(store: &impl RegistryStore) {
         (3, vec![local.clone(), file.clone()])
     );
 
-    // Nothing but what is skipped, and that is no change.
+    // Everything is skipped, which is no change.
     let before = store.revision();
     let told = replace(&["local", "1"]).unwrap();
     assert_eq!(told.iter().map(kept).collect::<Vec<_>>(), [Some(local)]);
     assert_eq!(store.revision(), before);
 
-    // What the same batch has put in the way, with changes before and behind.
+    // A record of another source that the same batch adds, with changes before and after.
     let new = of("file", pod("db", "new"));
     let mut batch = Batch::new();
     batch
@@ -415,7 +416,7 @@ pub fn what_is_skipped_is_told_to_who_commits(store: &impl RegistryStore) {
 
 pub fn a_source_is_replaced_in_the_order_of_the_batch(store: &impl RegistryStore) {
     store.save_service(of("etcd", pod("db", "old"))).unwrap();
-    // What is gone can neither be deleted again nor is it in anybody's way.
+    // A removed record cannot be deleted again, and prevents nothing.
     let mut batch = Batch::new();
     batch
         .replace_source("etcd", vec![pod("db", "new")], OnForeign::Reject)
@@ -434,7 +435,7 @@ pub fn a_source_is_replaced_in_the_order_of_the_batch(store: &impl RegistryStore
     assert_eq!(left.len(), 2);
     assert_eq!(left["db:old"], pod("db", "old"));
     assert_eq!(left["db:brief"], pod("db", "brief"));
-    // What it has brought is its own.
+    // The source owns the records that it has added.
     let mut batch = Batch::new();
     batch
         .replace_source("etcd", vec![pod("db", "new")], OnForeign::Reject)
@@ -468,8 +469,8 @@ pub fn a_list_that_contradicts_itself_is_refused(store: &impl RegistryStore) {
     }
 }
 
-/// Two feeders of one source have looked at the same version; the one that is late may not
-/// overwrite the newer list. The list has a record that tells its version.
+/// Two writers of one source have read the same version; the later one must not overwrite the
+/// newer list. The list has a record with its version.
 pub fn an_older_list_of_a_source_is_refused(store: &impl RegistryStore) {
     const VERSION: &str = "source:etcd";
     let list = |of: u64| vec![version("source", "etcd", of), version("db", "1", of)];
@@ -502,7 +503,7 @@ pub fn a_registry_replaces_a_source(store: &impl RegistryStore) {
     ));
     assert_eq!(store.revision(), revision(1));
     let before = observe(store, &[]);
-    // Equal registrations are not touched, though they were made later.
+    // Equal registrations are left alone, although they were built later.
     assert_eq!(replace(list().into()), Ok(Vec::new()));
     assert_eq!(observe(store, &[]), before);
     let replaced = replace(list()[..1].to_vec()).unwrap();

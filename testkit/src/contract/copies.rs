@@ -1,4 +1,4 @@
-//! What a caller is given is its own.
+//! Answers are copies: changing them does not change the store.
 
 use service_registry::{Batch, RegistryStore, ServiceInfo, ServiceStatus};
 
@@ -94,7 +94,7 @@ pub fn an_answer_stays_as_it_was_given(store: &impl RegistryStore) {
     let subscribers = store.get_subscribers("g").unwrap();
     let services = store.get_subscriber_services("g").unwrap();
 
-    // Everything that can happen to a record and to a group.
+    // Every kind of change to a record and to a group.
     store
         .update_health_status("db:1", ServiceStatus::Healthy, at(1))
         .unwrap();

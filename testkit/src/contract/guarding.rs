@@ -1,6 +1,6 @@
 //! The guard of `Leases` over every store: pods that fall silent together.
 
-// The times are of the test's own clock.
+// The test sets the clock.
 #![allow(clippy::unchecked_time_subtraction)]
 
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ use crate::support::registration;
 
 pub fn everything_silent_is_withheld_and_goes_after_its_time(store: &impl RegistryStore) {
     let clock = Clock::new();
-    // Of each name one of three: few of a name, and many of all.
+    // One of three pods of each name expires: few of each name, but many of all.
     let options = LeaseOptions {
         percent_of_all: 30,
         ..guarded()
@@ -42,7 +42,7 @@ pub fn everything_silent_is_withheld_and_goes_after_its_time(store: &impl Regist
     assert_eq!(store.revision(), revision.next());
     assert_eq!(status(store, "a:1"), ServiceStatus::Unknown);
     assert_eq!(store.get_subscribers("db").unwrap().len(), 3);
-    // A sweep that finds the same says the same, and commits nothing.
+    // A sweep that finds no change returns the same, and commits nothing.
     clock.pass(HOLD - NANO);
     let sweep = leases.sweep(clock.now()).unwrap();
     assert_eq!(held(&sweep).len(), 3);
@@ -55,7 +55,7 @@ pub fn everything_silent_is_withheld_and_goes_after_its_time(store: &impl Regist
     assert_eq!(leases.stats().withheld, 0);
 }
 
-/// As they do whose renewals are spread over their time to live.
+/// Pods whose renewals are spread over their time to live expire one by one.
 pub fn who_falls_silent_one_by_one_is_withheld(store: &impl RegistryStore) {
     let clock = Clock::new();
     let leases = clock.leases(store, guarded());
@@ -73,7 +73,7 @@ pub fn who_falls_silent_one_by_one_is_withheld(store: &impl RegistryStore) {
         assert_eq!((gone(&sweep).len(), held(&sweep).len()), (0, withheld));
         clock.pass(SECOND);
     }
-    // One sweep at a time would have taken them all.
+    // A guard that looked at each sweep alone would have let all expire.
     store.clear().unwrap();
     let window = Duration::ZERO;
     let leases = clock.leases(
@@ -113,10 +113,10 @@ pub fn the_guard_forgets_who_left_long_ago(store: &impl RegistryStore) {
     let sweep = leases.sweep(clock.now()).unwrap();
     assert_eq!((held(&sweep), gone(&sweep)), (vec!["web:5"], vec![]));
     clock.pass(NANO);
-    // One of five: who left before the window is counted no more, neither as one that was
-    // there nor as one that went.
+    // One of five: a pod that expired before the window no longer counts, neither among the pods
+    // nor among the expired ones.
     assert_eq!(gone(&leases.sweep(clock.now()).unwrap()), ["web:5"]);
-    // Of those who unregister nobody is counted. Half of the two that are left may go.
+    // Pods that unregister are not counted. Half of the two remaining pods may expire.
     for lease in &pods[8..] {
         leases.revoke(lease.clone()).unwrap();
     }
@@ -134,26 +134,26 @@ pub fn who_renews_while_withheld_stays(store: &impl RegistryStore) {
         .unwrap();
     clock.pass(TTL);
     assert_eq!(held(&leases.sweep(clock.now()).unwrap()).len(), 4);
-    // A pod that drains is not to look like one that may get something.
+    // A draining pod must not look as if it accepted requests.
     assert_eq!(status(store, "web:0"), ServiceStatus::Draining);
     clock.pass(SECOND);
     leases.renew(&pods[0]).unwrap();
     assert_eq!(held(&leases.sweep(clock.now()).unwrap()).len(), 3);
     clock.pass(SECOND);
     leases.renew(&pods[1]).unwrap();
-    // Two of four are not too many any more: they need not wait.
+    // Two of four are no longer too many, so they expire.
     let sweep = leases.sweep(clock.now()).unwrap();
     assert_eq!(
         (gone(&sweep), held(&sweep)),
         (vec!["web:2", "web:3"], vec![])
     );
-    // The others have ends of their own again.
+    // The others have their own ends again.
     assert_eq!(sweep.next, Some(clock.now() + TTL - SECOND));
     clock.pass(TTL - SECOND - NANO);
     assert_eq!(held(&leases.sweep(clock.now()).unwrap()), [""; 0]);
     clock.pass(NANO);
     assert_eq!(held(&leases.sweep(clock.now()).unwrap()), ["web:0"]);
-    // Its second silence has a time of its own.
+    // When it falls silent again, its hold begins anew.
     clock.pass(HOLD - NANO);
     assert!(store.contains_service("web:0").unwrap());
 }
@@ -174,7 +174,7 @@ pub fn the_last_pod_of_a_name_is_withheld_and_goes(store: &impl RegistryStore) {
     clock.pass(HOLD);
     assert_eq!(gone(&leases.sweep(clock.now()).unwrap()), ["web:0"]);
     assert_eq!(store.get_services_by_name("web"), Ok(vec![]));
-    // 100 per cent of a name is no guard, nor is a hold of no time.
+    // A guard of 100 per cent of a name withholds nothing, and neither does a hold of zero.
     for options in [
         LeaseOptions {
             percent_of_name: 100,

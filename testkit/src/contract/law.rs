@@ -1,5 +1,5 @@
-//! The law of differences, on random histories: whoever applies what a watch, a commit or two
-//! views tell has the state of that revision, and is told nothing else.
+//! The law of differences, on random histories: the differences of a watch, of a commit, or of
+//! two views lead exactly to the state of their revision.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn selections() -> Vec<Selection> {
     ]
 }
 
-/// All that there is now.
+/// Returns the present state.
 pub fn now(store: &impl RegistryStore) -> FollowedState {
     let all = |view: &dyn DynView| FollowedState::of(view, &Selection::All);
     store.with_view(all).unwrap()
@@ -39,8 +39,8 @@ pub fn what_is_applied_is_the_state_of_that_revision<S: RegistryStore>(make: imp
     assert!(replaced > 0, "no history removed a record by its source");
 }
 
-/// The same with a log that holds some commits: watches that sleep fall behind, and cursors
-/// grow too old.
+/// Checks the law with a log that holds only some commits: sleeping watches fall behind, and
+/// cursors become too old.
 pub fn who_falls_behind_at_random_has_the_state_of_that_revision<S: RegistryStore>(
     make: impl Fn(LogOptions) -> S,
 ) {
@@ -51,11 +51,11 @@ pub fn who_falls_behind_at_random_has_the_state_of_that_revision<S: RegistryStor
     }
 }
 
-/// Random histories; answers with how often a watch fell behind, and of how many removals by
-/// a source watches were told. Who follows a watch hears with a fault, if there is one.
+/// Checks the law on random histories. Returns how often a watch fell behind, and how many
+/// removals by a source the watches have received. `fault` distorts what the followers receive.
 pub fn law<S: RegistryStore>(fault: DeliveryFault, make: impl Fn() -> S) -> (usize, usize) {
     let selections = selections();
-    // Of another store, and of a later revision than most here.
+    // A cursor of another store, with a later revision than most here.
     let other = make();
     let mut stray = other.watch(Selection::All).unwrap();
     let (mut replaced, mut lagged) = (0, 0);
@@ -68,7 +68,7 @@ pub fn law<S: RegistryStore>(fault: DeliveryFault, make: impl Fn() -> S) -> (usi
         let (store, mut dice) = (make(), Dice::new(seed));
         let mut states = vec![now(&store)];
         let mut followers: Vec<Follower> = Vec::new();
-        let mut gone: Vec<PausedFollower> = Vec::new();
+        let mut paused: Vec<PausedFollower> = Vec::new();
         for _ in 0..120 {
             match dice.roll(10) {
                 0 if followers.len() < 12 => {
@@ -79,11 +79,11 @@ pub fn law<S: RegistryStore>(fault: DeliveryFault, make: impl Fn() -> S) -> (usi
                 1 if !followers.is_empty() => {
                     let goes = followers.swap_remove(dice.roll(followers.len()));
                     if goes.began {
-                        gone.push(goes.pause());
+                        paused.push(goes.pause());
                     }
                 }
-                2 if !gone.is_empty() => {
-                    let was = gone.swap_remove(dice.roll(gone.len()));
+                2 if !paused.is_empty() => {
+                    let was = paused.swap_remove(dice.roll(paused.len()));
                     let watch = store.watch_from(was.selection.clone(), was.cursor).unwrap();
                     followers.push(Follower::resume(was, watch).with(fault));
                 }
@@ -100,7 +100,7 @@ pub fn law<S: RegistryStore>(fault: DeliveryFault, make: impl Fn() -> S) -> (usi
                 }
             }
             let last = usize::try_from(store.revision().as_u64()).unwrap();
-            // A commit that brings newer times only leads to another revision, too.
+            // A commit of newer times alone has a new revision as well.
             states.resize(last + 1, now(&store));
             for follower in &mut followers {
                 while dice.roll(3) == 0 && follower.look(dice.roll(WAYS), &states).unwrap() {}
@@ -144,8 +144,8 @@ pub fn what_a_commit_answers_leads_from_one_state_to_the_next(store: &impl Regis
     assert!(store.commit_changes(refused).is_err());
 }
 
-/// With somebody who watches from the start, from some time on, or never, and with many changes
-/// in between or few.
+/// Compares two views, with a watch from the start, from some moment on, or never, and with many
+/// or few changes in between.
 pub fn views_tell_what_changed_between_them<S: Snapshots>(make: impl Fn() -> S) {
     let all = Selection::All;
     for seed in 0..30 {
@@ -185,7 +185,7 @@ pub fn views_tell_what_changed_between_them<S: Snapshots>(make: impl Fn() -> S) 
     }
 }
 
-/// Nobody watches, so that no log reaches back.
+/// There are no watches, so no log reaches back.
 pub fn views_tell_of_a_subscription_that_began_again<S: Snapshots>(make: impl Fn() -> S) {
     let store = make();
     store.add_subscription("a:1", "a").unwrap();

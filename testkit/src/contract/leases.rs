@@ -1,6 +1,6 @@
 //! `Leases` over every store, with a clock that the tests set.
 
-// The times are of the test's own clock.
+// The test sets the clock.
 #![allow(clippy::unchecked_time_subtraction)]
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub const HOLD: Duration = Duration::from_secs(600);
 pub const WINDOW: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A clock that stands still until it is set.
+/// A clock that only moves when the test sets it.
 #[derive(Clone)]
 pub struct Clock {
     begin: Instant,
@@ -53,7 +53,7 @@ impl Clock {
     }
 }
 
-/// Nothing is withheld.
+/// Returns options without a guard.
 pub fn unguarded() -> LeaseOptions {
     LeaseOptions {
         hold: Duration::ZERO,
@@ -80,7 +80,7 @@ pub fn web(pod: &str) -> ServiceRegistration {
     registration("web", pod, &[])
 }
 
-/// Registers `web:0`, `web:1` and so on, all at once.
+/// Registers `web:0`, `web:1` and so on, all at the same moment.
 pub fn register<S: RegistryStore>(leases: &Leases<S>, pods: usize) -> Vec<Lease> {
     let register = |pod: usize| leases.register(web(&pod.to_string()), TTL).unwrap();
     (0..pods).map(register).collect()
@@ -106,7 +106,7 @@ pub fn a_lease_ends_after_its_time_and_not_before(store: &impl RegistryStore) {
     clock.pass(TTL - NANO);
     assert_eq!(leases.sweep(clock.now()).unwrap().expired, []);
     assert!(store.contains_service("web:1").unwrap());
-    // At that very moment: `<` where `<=` was meant would let it stay.
+    // Exactly at the end: `<` instead of `<=` would keep it.
     clock.pass(NANO);
     let sweep = leases.sweep(clock.now()).unwrap();
     assert_eq!(gone(&sweep), ["web:1"]);
@@ -117,7 +117,7 @@ pub fn a_lease_ends_after_its_time_and_not_before(store: &impl RegistryStore) {
     assert_eq!((leases.stats().leases, leases.stats().expired), (0, 1));
 }
 
-/// Not after twice the time, as where each look gives it a new one.
+/// Guards against a lease that ends after twice its time, because each look extends it.
 pub fn a_renewed_lease_ends_a_time_after_its_last_renewal(store: &impl RegistryStore) {
     let clock = Clock::new();
     let leases = clock.leases(store, unguarded());
@@ -155,14 +155,14 @@ pub fn a_renewal_comes_before_a_sweep_or_too_late(store: &impl RegistryStore) {
     let clock = Clock::new();
     let leases = clock.leases(store, unguarded());
     let lease = leases.register(web("1"), TTL).unwrap();
-    // Late, but nobody has looked yet.
+    // Late, but no sweep has seen it yet.
     clock.pass(TTL);
     assert_eq!(leases.renew(&lease), Ok(()));
     assert_eq!(leases.sweep(clock.now()).unwrap().expired, []);
     clock.pass(TTL);
     assert_eq!(gone(&leases.sweep(clock.now()).unwrap()), ["web:1"]);
     assert_eq!(leases.renew(&lease), Err(LeaseLost));
-    // Nor does a sweep bring it back that is of an earlier time.
+    // A sweep with an earlier time does not bring it back either.
     clock.pass(TTL);
     assert_eq!(leases.renew(&lease), Err(LeaseLost));
     leases.sweep(clock.now() - TTL).unwrap();
@@ -178,13 +178,13 @@ pub fn an_old_incarnation_does_nothing_to_its_successor(store: &impl RegistrySto
     let new = leases.register(web("1"), TTL).unwrap();
     assert!(old.incarnation() < new.incarnation());
     assert_eq!(leases.renew(&old), Err(LeaseLost));
-    // Its time has come; the pod is not its own any more.
+    // Its time has come, but the pod has a new incarnation.
     clock.pass(SECOND);
     assert_eq!(leases.sweep(clock.now()).unwrap().expired, []);
     assert_eq!(leases.revoke(old), Ok(None));
     assert!(store.contains_service("web:1").unwrap());
     assert_eq!(leases.renew(&new), Ok(()));
-    // A late renewal of the old one puts off nothing.
+    // A late renewal of the old lease postpones nothing.
     clock.pass(TTL - NANO);
     assert_eq!(leases.renew(&kept), Err(LeaseLost));
     assert_eq!(leases.sweep(clock.now()).unwrap().expired, []);
@@ -213,19 +213,19 @@ pub fn the_shortest_and_the_longest_times_to_live_work(store: &impl RegistryStor
     let sweep = leases.sweep(clock.now()).unwrap();
     assert_eq!((gone(&sweep), sweep.next), (vec!["web:long"], None));
     assert_eq!(leases.renew(&long), Err(LeaseLost));
-    // Further than any clock tells.
+    // Beyond the range of the clock.
     let end = clock.now().checked_add(Duration::from_secs(1 << 62));
     if let Some(end) = end {
         assert_eq!(leases.sweep(end).unwrap().expired, []);
     }
     assert_eq!(leases.renew(&ever), Ok(()));
     assert_eq!(leases.revoke(ever).unwrap().unwrap().key(), "web:ever");
-    // A time before there were leases.
+    // A time before the first lease.
     let sweep = leases.sweep(clock.begin - SECOND).unwrap();
     assert_eq!(sweep, Sweep::default());
 }
 
-/// The time of the system is in records only, and sweeps do not look at it.
+/// Only records have the time of the system, and sweeps do not read it.
 pub fn a_wall_clock_that_jumps_moves_no_lease(store: &impl RegistryStore) {
     let now = SystemTime::now();
     for jumped in [now - HOUR, now + HOUR] {
@@ -245,10 +245,10 @@ pub fn a_wall_clock_that_jumps_moves_no_lease(store: &impl RegistryStore) {
         clock.pass(TTL - NANO);
         assert_eq!(held(&leases.sweep(clock.now()).unwrap()), [""; 0]);
         clock.pass(NANO);
-        // Withheld, as the last of its name; that is shown whatever the clock says ...
+        // Withheld, as the last pod of its name: the status shows it, whatever the clock says ...
         assert_eq!(held(&leases.sweep(clock.now()).unwrap()), ["web:1"]);
         assert_eq!(status(store, "web:1"), ServiceStatus::Unknown);
-        // ... and so is what the next check finds.
+        // ... and the next check applies as well.
         leases.renew(&lease).unwrap();
         let checked = jumped + NANO;
         store
@@ -299,7 +299,7 @@ pub fn a_pod_that_others_removed_has_lost_its_lease(store: &impl RegistryStore) 
     let clock = Clock::new();
     let leases = clock.leases(store, unguarded());
     let registry = leases.registry();
-    // Whether the first sweep, which looks at everything, tells it, or a later one.
+    // The first sweep, which reads everything, finds it, and so does a later one.
     for round in 0..3 {
         let removed = leases.register(web("removed"), TTL).unwrap();
         let anew = leases.register(web("anew"), TTL).unwrap();
@@ -321,7 +321,7 @@ pub fn a_pod_that_others_removed_has_lost_its_lease(store: &impl RegistryStore) 
         }
         assert_eq!(leases.renew(&kept), Ok(()));
         assert_eq!(leases.stats().leases, 1);
-        // Those that others registered have no lease, and stay.
+        // Pods that others have registered have no lease, and stay.
         clock.pass(TTL);
         assert_eq!(gone(&leases.sweep(clock.now()).unwrap()), ["web:kept"]);
         assert_eq!(pods(store), 2);
@@ -348,7 +348,7 @@ pub fn a_registered_pod_is_given_a_lease(store: &impl RegistryStore) {
     assert_eq!(leases.stats().leases, 1);
     clock.pass(TTL);
     assert_eq!(leases.sweep(clock.now()).unwrap().expired, []);
-    // Not to a pod that is not there any more, nor to one of before.
+    // A removed pod gets no lease, and neither does an earlier incarnation.
     let second = leases.registry().register(web("1")).unwrap();
     let late = leases.grant(&first, TTL).unwrap();
     assert_eq!(leases.renew(&late), Err(LeaseLost));
@@ -360,7 +360,7 @@ pub fn a_registered_pod_is_given_a_lease(store: &impl RegistryStore) {
     assert_eq!(leases.stats().leases, 0);
 }
 
-/// A record of a store that ran before this one may have any incarnation.
+/// A record of an earlier store may have any incarnation.
 pub fn a_record_of_another_life_takes_no_lease(store: &impl RegistryStore) {
     let clock = Clock::new();
     let leases = clock.leases(store, unguarded());
@@ -387,7 +387,7 @@ pub fn a_restored_pod_is_granted_its_whole_time(store: &impl RegistryStore) {
     let mut batch = Batch::new();
     batch.replace_all(store.get_all_services().unwrap(), Vec::new());
     store.commit(batch).unwrap();
-    // What is restored is another incarnation, and has no lease.
+    // A restored record has a new incarnation, and no lease.
     assert_eq!(leases.sweep(clock.now()).unwrap().expired, []);
     assert_eq!(leases.renew(&lease), Err(LeaseLost));
     assert_eq!(leases.stats().leases, 0);
@@ -446,6 +446,6 @@ pub fn a_refused_registration_has_no_lease(store: &impl RegistryStore) {
     assert_eq!(leases.revoke(lease.clone()).err(), closed);
     let new = Leases::new(Registry::new(store), unguarded());
     assert_eq!(new.err(), closed);
-    // The lease itself does not know.
+    // The lease itself does not notice.
     assert_eq!(leases.renew(&lease), Ok(()));
 }

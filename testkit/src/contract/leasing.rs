@@ -1,6 +1,6 @@
-//! `Leases` among threads.
+//! `Leases` shared by threads.
 
-// The times are of the test's own clock.
+// The test sets the clock.
 #![allow(clippy::unchecked_time_subtraction)]
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// A sweep that finds a lease due, and then renewed, does not lose sight of it.
+/// A sweep that finds a lease due, which is then renewed, must still look at it later.
 pub fn who_renews_while_a_sweep_looks_ends_later<S>(store: &S)
 where
     S: RegistryStore + Sync,
@@ -52,7 +52,7 @@ where
             leases.register(own, TTL).unwrap()
         };
         let kept: Vec<Lease> = (0..PODS).map(register).collect();
-        // What it has heard now does not hold it up then.
+        // Reads what has happened so far, so that the sweep need not.
         leases.sweep(clock.now()).unwrap();
         clock.pass(TTL);
         let counts = together(2, |thread| match thread {
@@ -84,7 +84,7 @@ where
     clock.pass(TTL);
     thread::scope(|scope| {
         let renewed = store.with_service("web:1", |_| {
-            // On some stores it waits until the closure has returned.
+            // On some stores the write waits until the closure has returned.
             scope.spawn(|| leases.sweep(clock.now()).unwrap());
             thread::sleep(Duration::from_millis(20));
             let here = (0..1_000).all(|_| leases.renew(&kept).is_ok());
@@ -96,7 +96,8 @@ where
     assert!(!store.contains_service("web:2").unwrap());
 }
 
-/// Registrations that meet others of their pods, removals past the leases, and sweeps.
+/// Registrations race with others of the same pods, with removals that bypass the leases, and with
+/// sweeps.
 pub fn a_lease_is_lost_exactly_where_its_pod_is_another<S>(store: &S)
 where
     S: RegistryStore + Sync,
@@ -170,7 +171,7 @@ where
     let leases = Leases::new(Registry::new(store.clone()), options).unwrap();
     let web = |pod| registration("web", pod, &[]);
     let kept = leases.register(web("kept"), 100 * TTL).unwrap();
-    // It is not a tick without end that a thread sleeps for: it ends all the same.
+    // A thread with an endless tick must end as well.
     drop(leases.spawn(Duration::MAX));
     let sweeping = leases.spawn(TICK);
     let gone = leases.register(web("gone"), 5 * TICK).unwrap();
@@ -183,7 +184,7 @@ where
     let _stays = leases.register(web("stays"), Duration::ZERO).unwrap();
     thread::sleep(10 * TICK);
     assert!(store.contains_service("web:stays").unwrap());
-    // A closed store ends it, too.
+    // Closing the store ends it, too.
     let sweeping = leases.spawn(Duration::ZERO);
     store.close().unwrap();
     drop(sweeping);

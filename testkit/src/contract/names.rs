@@ -1,4 +1,4 @@
-//! Names of every shape: unicode, `:` in a pod name, as long as can be.
+//! Names of every shape: unicode, `:` in a pod name, the maximum length.
 
 use service_registry::{
     Batch, MAX_NAME_LEN, Problem, RegistryStore, ServiceInfo, ServiceKey, ServiceStatus, StoreStats,
@@ -36,7 +36,7 @@ pub fn a_pod_name_may_hold_colons(store: &impl RegistryStore) {
 pub fn every_unicode_name_is_a_name(store: &impl RegistryStore) {
     let names = [
         "é",
-        // The same to the eye, another text.
+        // Looks the same, but is another text.
         "e\u{301}",
         "É",
         "ユーザー",
@@ -72,7 +72,7 @@ pub fn every_unicode_name_is_a_name(store: &impl RegistryStore) {
 }
 
 pub fn the_longest_names_work_everywhere(store: &impl RegistryStore) {
-    // Lengths are in bytes: this is as many of them in fewer characters.
+    // Lengths are in bytes: these have the maximum with fewer characters.
     let service = format!("{}s-", "ü".repeat(MAX_NAME_LEN / 2 - 1));
     let name = "p".repeat(MAX_NAME_LEN);
     let group = "g".repeat(MAX_NAME_LEN);
@@ -145,7 +145,7 @@ pub fn one_byte_more_is_refused_before_it_reaches_a_store(store: &impl RegistryS
         &wide,
         &too_long,
     );
-    // Scans for what such names would be find nothing.
+    // Scans for such names find nothing.
     assert_eq!(store.get_services_by_name(&long), Ok(vec![]));
     assert_eq!(store.get_subscribers(&long), Ok(vec![]));
     let mut batch = Batch::new();
@@ -161,7 +161,7 @@ pub fn a_group_that_no_service_can_match_is_refused(store: &impl RegistryStore) 
         let refuse = |answer| assert_refused(answer, "service group", group, &colon);
         refuse(store.add_subscription("web:1", group));
         refuse(store.remove_subscription("web:1", group));
-        // Asking for its subscribers is no mistake: there are none.
+        // Asking for its subscribers is no error: there are none.
         assert_eq!(store.get_subscribers(group), Ok(vec![]));
     }
     assert_eq!(store.stats(), Ok(StoreStats::default()));

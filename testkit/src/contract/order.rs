@@ -1,4 +1,5 @@
-//! The order of what threads do: a write that has returned is seen, and nothing goes back.
+//! The order of calls of several threads: a finished write is seen, and no reader goes back in
+//! time.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -47,7 +48,7 @@ pub fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(stor
         },
     ];
     thread_local! {
-        // What this reader has seen.
+        // The latest write that this reader has seen.
         static SEEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
     }
     let read = |round: usize| {
@@ -67,7 +68,7 @@ pub fn a_write_that_returned_is_seen_by_every_read<S: RegistryStore + Sync>(stor
 }
 
 pub fn a_state_lies_between_the_revisions_around_it<S: RegistryStore + Sync>(store: &S) {
-    // Each commit writes the revision that it will lead to: there is one writer.
+    // There is one writer, so each commit can write the revision that it will have.
     let record = |n: u64| {
         pod("db", "1")
             .with_health(ServiceStatus::Healthy, at(n))

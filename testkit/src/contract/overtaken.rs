@@ -1,4 +1,4 @@
-//! Leases whose pods others register, remove or replace between two steps of theirs.
+//! Leases whose pods others register, remove or replace between two steps of a lease operation.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,17 +18,17 @@ const TTL: Duration = Duration::from_secs(30);
 
 type OneShot<'a> = RefCell<Option<Box<dyn FnOnce() + 'a>>>;
 
-/// A store on which somebody else has a turn, once.
+/// A store that runs a closure once, before or after a commit, as another thread might.
 struct InterruptedStore<'a, S> {
     store: &'a S,
-    /// Before the next `commit_changes`: what a sweep or a `revoke` has decided is not done yet.
+    /// Runs before the next `commit_changes`: a sweep or a `revoke` has decided, but not committed.
     before: OneShot<'a>,
-    /// After the next `commit`: a pod is registered, and has no lease yet.
+    /// Runs after the next `commit`: a pod is registered, and has no lease yet.
     after: OneShot<'a>,
 }
 
 fn call(once: &OneShot<'_>) {
-    // Given back before it is called: it comes here again.
+    // Taken out before the call, which calls the store again.
     let work = once.borrow_mut().take();
     if let Some(work) = work {
         work();
@@ -72,12 +72,12 @@ fn web(pod: &str) -> ServiceRegistration {
     registration("web", pod, &[])
 }
 
-/// Half of all may go, and half of a name.
+/// Returns options under which half of all pods may expire, and half of a name.
 fn guarded() -> LeaseOptions {
     LeaseOptions::default()
 }
 
-/// Registers `web:1` anew, past the leases, and answers with it.
+/// Registers `web:1` anew without a lease, and returns its record.
 fn anew(store: &impl RegistryStore) -> ServiceInfo {
     let registry = Registry::new(store);
     registry.register(web("1")).unwrap();
@@ -87,14 +87,14 @@ fn anew(store: &impl RegistryStore) -> ServiceInfo {
     registry.get_service("web:1").unwrap()
 }
 
-/// What a sweep, or who revokes, has decided of the pod of before.
+/// A sweep or a `revoke` has decided about the earlier incarnation of the pod.
 pub fn who_registers_anew_in_between_is_let_alone(store: &impl RegistryStore) {
     let overtaken = InterruptedStore::new(store);
     for options in [unguarded(), guarded()] {
         let clock = Clock::new();
         let leases = clock.leases(overtaken.clone(), options);
         let lease = leases.register(web("1"), TTL).unwrap();
-        // What is said of it would not be late for the one in its place.
+        // A status for the old pod would not be late for the new one.
         let ahead = SystemTime::now() + Duration::from_secs(3_600);
         let healthy = ServiceStatus::Healthy;
         store.update_health_status("web:1", healthy, ahead).unwrap();
@@ -105,7 +105,7 @@ pub fn who_registers_anew_in_between_is_let_alone(store: &impl RegistryStore) {
         let found = store.get_service("web:1").unwrap();
         assert!(found.incarnation() > lease.incarnation());
         assert_eq!(found.status(), healthy);
-        // The next sweep has heard of it.
+        // The next sweep knows of it.
         let sweep = leases.sweep(clock.now()).unwrap();
         assert_eq!((sweep.expired, sweep.withheld), (vec![], vec![]));
         assert_eq!(leases.renew(&lease), Err(LeaseLost));
@@ -119,12 +119,12 @@ pub fn who_registers_anew_in_between_is_let_alone(store: &impl RegistryStore) {
     }
 }
 
-/// No sweep will hear again that it went.
+/// No later sweep will receive its removal.
 pub fn who_is_gone_before_its_lease_comes_has_lost_it(store: &impl RegistryStore) {
     let overtaken = InterruptedStore::new(store);
     let clock = Clock::new();
     let leases = clock.leases(overtaken.clone(), unguarded());
-    // The first sweep hears the state, later ones what has changed.
+    // The first sweep receives the state, later ones the changes.
     for round in 0..3 {
         let (own, now) = (leases.clone(), clock.now());
         overtaken.after(move || {
@@ -141,7 +141,7 @@ pub fn who_is_gone_before_its_lease_comes_has_lost_it(store: &impl RegistryStore
     }
 }
 
-/// Of two that registered one after the other, the first may come later with its lease.
+/// If two threads register one after the other, the first may add its lease later.
 pub fn the_lease_of_a_later_registration_stays(store: &impl RegistryStore) {
     let clock = Clock::new();
     let leases = clock.leases(store, unguarded());
@@ -154,8 +154,7 @@ pub fn the_lease_of_a_later_registration_stays(store: &impl RegistryStore) {
     assert_eq!(leases.stats().leases, 1);
 }
 
-/// Who removed all that there was, and put others in their place, has not silenced them; those
-/// who expired before count on.
+/// Pods that a batch has replaced do not count as expired; those that expired before still count.
 pub fn the_guard_counts_what_replaced_everything(store: &impl RegistryStore) {
     let by_name = LeaseOptions {
         percent_of_all: 100,
@@ -193,7 +192,7 @@ pub fn the_guard_counts_what_replaced_everything(store: &impl RegistryStore) {
         clock.pass(TTL / 3);
         let sweep = leases.sweep(clock.now()).unwrap();
         assert_eq!((sweep.expired, sweep.withheld.len()), (vec![], 1));
-        // A minute later those from before are counted no more, and it goes.
+        // A minute later the earlier ones no longer count, and it expires.
         clock.pass(2 * TTL);
         let sweep = leases.sweep(clock.now()).unwrap();
         assert_eq!(sorted_keys(&sweep.expired), ["web:b"]);
@@ -201,7 +200,8 @@ pub fn the_guard_counts_what_replaced_everything(store: &impl RegistryStore) {
     }
 }
 
-/// It is marked once; then checks have the word, whether or not it renews.
+/// A withheld pod is marked once. After that its checks decide its status, whether or not it
+/// renews.
 pub fn what_a_check_finds_of_a_withheld_pod_stands(store: &impl RegistryStore) {
     let clock = Clock::new();
     let leases = clock.leases(store, guarded());

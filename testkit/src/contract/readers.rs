@@ -1,4 +1,4 @@
-//! Handles of one thread to read with, for the stores of this crate that have them.
+//! Reader handles of one thread, for the stores of this crate that have them.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -39,13 +39,13 @@ pub fn a_reader_reads_like_the_store<S: Views>(store: &S) {
         let found = S::read(&mut reader, "db:1", ServiceInfo::clone);
         assert_eq!(found, Ok(saved.clone()));
         assert_eq!(S::view(&mut reader).get("db:1"), Some(&saved));
-        // A view that is not renewed stays as it is.
+        // A view that is not renewed does not change.
         let kept = S::view(&mut reader).clone();
         store.take_service("db:1").unwrap();
         assert_eq!(kept.get("db:1"), Some(&saved));
         assert_eq!(S::view(&mut reader).get("db:1"), None);
     }
-    // `FnOnce`, and a panic leaves the reader usable.
+    // Takes an `FnOnce`, and a panic leaves the reader usable.
     store.save_service(pod("db", "1")).unwrap();
     let moved = String::from("moved");
     let out = S::read(&mut reader, "db:1", move |_| moved);
@@ -90,7 +90,7 @@ pub fn readers_outlive_their_store<S: Views>(make: impl Fn() -> S) {
     drop(store);
     let outlived = thread::spawn(move || {
         let last = S::view(&mut reader);
-        // The store went away: with its last state, or as if it was closed.
+        // The store was dropped: the reader has its last state, or is closed.
         assert_eq!(last.revision().as_u64(), state.revision);
         let found = S::read(&mut reader, KEY, ServiceInfo::clone);
         assert!(
@@ -146,7 +146,7 @@ pub fn a_reader_never_goes_backwards<S: Views>(store: &S) {
             .with_health(ServiceStatus::Healthy, at(n))
             .unwrap()
     };
-    // Of one writer's commits, number n leads to revision base + n.
+    // There is one writer, so commit n has the revision base + n.
     let returned = AtomicU64::new(0);
     let write = |round: usize| {
         let n = round as u64 + 1;
@@ -165,7 +165,7 @@ pub fn a_reader_never_goes_backwards<S: Views>(store: &S) {
         let (reader, last) = &mut *readers[which].lock().unwrap();
         let before = returned.load(SeqCst);
         let seen = match round % 100 {
-            // A reader that is new is no older than what was read before.
+            // A new reader is not older than what was read before.
             99 => {
                 *reader = store.reader();
                 seen_in(S::view(reader))

@@ -52,7 +52,7 @@ pub fn registering_anew_replaces_record_and_subscriptions(store: &impl RegistryS
     registry
         .register(registration("web", "2", &["db", "cache"]))
         .unwrap();
-    // Subscribed by hand, and replaced all the same.
+    // Subscribed separately, and replaced all the same.
     store.add_subscription("web:1", "queue").unwrap();
     registry
         .update_health_status("web:1", ServiceStatus::Healthy)
@@ -196,7 +196,7 @@ pub fn a_health_report_says_whether_the_status_changed(store: &impl RegistryStor
         assert_eq!(registry.update_health_status("web:1", status), Ok(changed));
         let found = registry.get_service("web:1").unwrap();
         assert_eq!(found.status(), status);
-        // The check is noted, whether or not it told anything new.
+        // The time of the check is stored, whether or not the status changed.
         let checked = found.last_health_check().unwrap();
         assert!((before..=SystemTime::now()).contains(&checked));
     }

@@ -1,4 +1,4 @@
-//! The whole of a store, replaced: what a dump is restored by.
+//! Replacing the whole content of a store, as restoring a dump does.
 
 use service_registry::changes::{Event, Reason, Selection, Subscription};
 use service_registry::{
@@ -15,12 +15,12 @@ fn all(services: Vec<ServiceInfo>, subscriptions: Vec<Subscription>) -> Batch {
     Batch::new().replace_all(services, subscriptions).take()
 }
 
-/// Records of two sources and of none, healthy, draining and unknown; subscribers who are not
-/// registered, in an order that is no order of names.
+/// Returns records of two sources and of none, healthy, draining and unknown, and subscribers that
+/// are not registered, in no alphabetical order.
 fn others() -> (Vec<ServiceInfo>, Vec<Subscription>) {
     let draining = pod("web", "pod-1").with_health(ServiceStatus::Draining, at(7));
     let services = vec![
-        // One that was there, of another source now.
+        // A known key, now of another source.
         version("db", "pod-1", 3).with_source("etcd").unwrap(),
         draining.unwrap().with_source("file").unwrap(),
         pod("api", "pod-1"),
@@ -29,7 +29,7 @@ fn others() -> (Vec<ServiceInfo>, Vec<Subscription>) {
         side("web:pod-1", "new"),
         side("nobody:1", "new"),
         side("db:pod-1", "new"),
-        // One that was there.
+        // A known subscription.
         side("db:pod-1", "g"),
     ];
     (services, subscriptions)
@@ -57,7 +57,7 @@ pub fn what_is_replaced_is_what_was_given(store: &impl RegistryStore) {
     let new = ["web:pod-1", "nobody:1", "db:pod-1"].map(String::from);
     let g = ["db:pod-1".to_string()];
     assert_eq!(groups, [("g", &g[..]), ("new", &new[..])]);
-    // It goes on from there.
+    // The store continues from there.
     store.take_service("db:pod-1").unwrap();
     assert_eq!(
         store.get_subscribers("new"),
@@ -119,7 +119,7 @@ pub fn everything_is_replaced_in_the_order_of_the_batch(store: &impl RegistrySto
         .replace_all(vec![pod("stays", "1"), pod("stays", "2")], vec![])
         .delete_service("stays:2")
         .add_subscription("stays:1", "g")
-        // It was there before the batch, and is not there any more.
+        // It existed before the batch, but `replace_all` has removed it, so this does nothing.
         .remove_if(
             "db:pod-1",
             Expected::Present,
@@ -145,7 +145,7 @@ pub fn a_watch_is_told_the_state_that_replaces_everything<S: RegistryStore>(make
         Selection::All,
         Selection::service("web"),
         Selection::group("new"),
-        // Nothing there, before and after.
+        // Empty before and after.
         Selection::service("elsewhere"),
     ];
     let mut watches = selections.map(|selection| store.watch(selection).unwrap());
@@ -179,7 +179,7 @@ pub fn a_watch_is_told_the_state_that_replaces_everything<S: RegistryStore>(make
         let again = store.watch_from(watch.selection().clone(), cursor);
         expect(again.unwrap().recv().unwrap(), told);
     }
-    // What comes after is told as ever, also behind a cursor from after.
+    // Later changes arrive as usual, also after a later cursor.
     let cursor = watches[0].cursor();
     store.save_service(pod("web", "pod-2")).unwrap();
     let mut again = store.watch_from(Selection::All, cursor).unwrap();

@@ -100,7 +100,7 @@ pub fn an_equal_record_keeps_the_revision(store: &impl RegistryStore) {
         .unwrap();
     store.save_service(saved.clone()).unwrap();
     let before = observe(store, &[]);
-    // The same record, an equal one made anew, and what the store itself gave.
+    // The same record, an equal new one, and the one that the store returned.
     grows(store, 0, || store.save_service(saved.clone()));
     let anew = version("db", "1", 4)
         .with_health(ServiceStatus::Healthy, at(9))
@@ -112,7 +112,7 @@ pub fn an_equal_record_keeps_the_revision(store: &impl RegistryStore) {
     assert_eq!(observe(store, &[]), before);
 }
 
-/// Asks for the revision and the incarnation of `db:1`, in every way that there is.
+/// Reads the revision and the incarnation of `db:1` in every way, and checks that all agree.
 #[track_caller]
 fn stamped(store: &impl RegistryStore, revision: u64, incarnation: u64) {
     let expected = (Revision::from(revision), Revision::from(incarnation));
@@ -131,7 +131,7 @@ pub fn a_record_has_the_revision_of_its_last_change(store: &impl RegistryStore) 
     store.add_subscription("db:1", "g").unwrap();
     store.save_service(new.clone()).unwrap();
     stamped(store, 2, 2);
-    // One that says the same, and one that others have stamped.
+    // An equal record, and the stored one with its stamps.
     store.save_service(new).unwrap();
     store
         .save_service(store.get_service("db:1").unwrap())
@@ -147,7 +147,7 @@ pub fn a_record_has_the_revision_of_its_last_change(store: &impl RegistryStore) 
     };
     report(ServiceStatus::Healthy, 1);
     stamped(store, 5, 2);
-    // A newer time is a commit, and no change of the record.
+    // A newer time is a commit, but no change of the record.
     report(ServiceStatus::Healthy, 2);
     assert_eq!(store.revision(), revision(6));
     stamped(store, 5, 2);
@@ -173,7 +173,7 @@ pub fn an_incarnation_begins_where_a_key_is_registered(store: &impl RegistryStor
     };
     register(pod("db", "1"));
     stamped(store, 1, 1);
-    // Of an equal record, too.
+    // Also for an equal record.
     register(pod("db", "1"));
     stamped(store, 2, 2);
     store.save_service(version("db", "1", 1)).unwrap();
@@ -183,7 +183,7 @@ pub fn an_incarnation_begins_where_a_key_is_registered(store: &impl RegistryStor
     store.delete_service("db:1").unwrap();
     store.save_service(version("db", "1", 2)).unwrap();
     stamped(store, 6, 6);
-    // Gone and back within one commit, as it was.
+    // Removed and restored unchanged within one commit.
     let mut batch = Batch::new();
     batch
         .delete_service("db:1")
@@ -198,7 +198,7 @@ pub fn an_incarnation_begins_where_a_key_is_registered(store: &impl RegistryStor
 pub fn a_repeated_health_report_keeps_the_revision(store: &impl RegistryStore) {
     store.save_service(pod("db", "1")).unwrap();
     let report = |status, moment| store.update_health_status("db:1", status, at(moment));
-    // The first report is one, even if it says what was assumed.
+    // The first report is a change, even if its status is the assumed one.
     grows(store, 1, || report(ServiceStatus::Unknown, 1));
     grows(store, 0, || report(ServiceStatus::Unknown, 1));
     grows(store, 1, || report(ServiceStatus::Unknown, 2));
@@ -279,7 +279,7 @@ pub fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistryStore) {
             batch.save_service(pod("db", &n.to_string()));
         }
     });
-    // Nothing to do, in every way.
+    // Changes without an effect.
     commit(0, &|_| ());
     commit(0, &|batch| {
         batch
@@ -287,14 +287,14 @@ pub fn a_batch_grows_the_revision_by_one_at_most(store: &impl RegistryStore) {
             .remove_subscription("db:1", "g")
             .remove_all_subscriptions("db:1");
     });
-    // One change among many that are none.
+    // One change among many without an effect.
     commit(1, &|batch| {
         for n in 0..100 {
             batch.save_service(pod("db", &n.to_string()));
         }
         batch.add_subscription("db:1", "g");
     });
-    // Changes that had an effect when their turn came, and ended where they began.
+    // Each change has an effect, but together they restore the original state.
     commit(1, &|batch| {
         batch
             .add_subscription("db:2", "g")

@@ -81,7 +81,7 @@ pub fn saving_leaves_subscriptions_as_they_are(store: &impl RegistryStore) {
     store.save_service(version("web", "pod-1", 2)).unwrap();
     assert_eq!(store.get_subscribers("db").unwrap(), ["web:pod-1"]);
 
-    // What the record asked for when it registered is not what it subscribes to.
+    // The subscriptions in a record do not subscribe it.
     let mut asking = version("web", "pod-1", 3).registration().clone();
     asking.subscriptions = vec!["cache".into()];
     store
@@ -146,7 +146,7 @@ pub fn what_cannot_be_a_key_is_refused_and_says_why(store: &impl RegistryStore) 
         refused(store.visit_service(&key, &mut |_| panic!("called without a record")));
         assert_eq!(observe(store, &[]), before);
     }
-    // However long it was, the error is short.
+    // The error is short, however long the key is.
     let error = store.get_service(&"x".repeat(10 << 20)).unwrap_err();
     assert!(format!("{error} {error:?}").len() < 500);
 }
@@ -288,7 +288,7 @@ pub fn health_that_is_late_changes_nothing_and_says_so(store: &impl RegistryStor
         let answer = store.update_health_status("db:pod-1", Unhealthy, late);
         assert_eq!(answer, Ok(HealthUpdate::Late { current: Healthy }));
         assert!(!answer.unwrap().is_applied());
-        // In a batch neither, and the batch goes on.
+        // Nor in a batch, and the batch continues.
         let mut batch = service_registry::Batch::new();
         batch.update_health_status("db:pod-1", Unhealthy, late);
         store.commit(batch).unwrap();

@@ -1,4 +1,4 @@
-//! What threads do to a store that they share, and what is left in the end.
+//! Calls of several threads to a shared store, and the state that they leave.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,8 +22,7 @@ const OPERATIONS: usize = 100;
 
 // --- 30 threads x 100 operations
 
-/// Operation `n` of a thread. Each of them changes something, whatever the
-/// other threads do.
+/// Does operation `n` of a thread. Each operation changes something, whatever the other threads do.
 fn operation(store: &(impl RegistryStore + ?Sized), thread: usize, n: usize) -> Result<()> {
     let service = format!("service-{thread}");
     let key = |n: usize| format!("{service}:{n}");
@@ -70,7 +69,7 @@ pub fn three_thousand_operations_end_in_the_exact_state<S: RegistryStore + Sync>
     let (mut seen, mut expected) = (observe(store, &groups), observe(&expected, &groups));
     assert_eq!(seen.revision, (THREADS * OPERATIONS) as u64);
 
-    // Threads come into the group in any order, but each in its own.
+    // The subscriptions of each thread are in its own order; those of several threads interleave.
     let shared = seen.groups.remove("shared").unwrap();
     for name in &names {
         let own = |all: &[String]| -> Vec<String> {
@@ -103,8 +102,8 @@ pub fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync>(store
             })
             .collect::<Vec<_>>()
     });
-    // Each status that was written was replaced once, but for the last; so was
-    // the one at the beginning. What came late was not written.
+    // Each written status was replaced once, except the last; so was the initial one. A late check
+    // was not written.
     let last = store.get_service("db:1").unwrap();
     let mut written: BTreeMap<ServiceStatus, usize> = BTreeMap::new();
     *written.entry(ServiceStatus::Unknown).or_default() += 1;
@@ -120,7 +119,7 @@ pub fn three_thousand_writes_of_one_pod_lose_none<S: RegistryStore + Sync>(store
     }
     assert_eq!(seen, written);
     assert_eq!(store.revision().as_u64(), 1 + applied);
-    // The latest of all was never late.
+    // The check with the latest time was never late.
     let latest = THREADS * OPERATIONS - 1;
     assert_eq!(last.last_health_check(), Some(at(latest as u64)));
     assert_eq!(last.status(), status(OPERATIONS - 1));
@@ -145,7 +144,7 @@ pub fn every_commit_has_a_revision_of_its_own<S: RegistryStore + Sync>(store: &S
     let all: Vec<u64> = marks.keys().copied().collect();
     assert_eq!(all, (2..=3001).collect::<Vec<_>>());
     assert_eq!(store.revision().as_u64(), 3001);
-    // The numbers tell the order in which the commits happened.
+    // The revisions give the order of the commits.
     let last = store.get_service("db:1").unwrap();
     assert_eq!(last, version("db", "1", marks[&3001]));
     assert_eq!(last.revision().as_u64(), 3001);
@@ -223,10 +222,10 @@ pub fn adding_races_with_removing_all<S: RegistryStore + Sync>(store: &S) {
                 }
             }
         });
-        // Both indices agree: `observe` compares the groups with the count.
+        // Both indexes agree: `observe` compares the groups with the count.
         let seen = observe(store, &names);
-        // `remove_all` happens at one moment: of what a thread added one after
-        // the other, all before that moment is gone, and all after it is there.
+        // `remove_all` is atomic: of the subscriptions of a thread, those before it are gone, and
+        // those after it are there.
         for added in [one, other] {
             let there: Vec<bool> = added
                 .iter()
@@ -234,11 +233,11 @@ pub fn adding_races_with_removing_all<S: RegistryStore + Sync>(store: &S) {
                 .collect();
             assert!(there.is_sorted(), "an update was lost: {there:?}");
         }
-        // What a group knows, its subscriber knows, ...
+        // A subscription in the group is also in the index of its subscriber, ...
         store.remove_all_subscriptions(&subscriber).unwrap();
         let seen = observe(store, &names);
         assert!(seen.groups.is_empty(), "an orphan: {:?}", seen.groups);
-        // ... and the other way round.
+        // ... and vice versa.
         for group in &names {
             store.add_subscription(&subscriber, group).unwrap();
             assert_eq!(
@@ -326,8 +325,8 @@ pub fn thirty_threads_fill_one_group<S: RegistryStore + Sync>(store: &S) {
 }
 
 pub fn the_last_to_leave_meets_the_first_to_come<S: RegistryStore + Sync>(store: &S) {
-    // A group, and a name, that keep falling empty are dropped and made anew
-    // by threads that know nothing of each other.
+    // A group and a name that repeatedly become empty are dropped and created again by different
+    // threads.
     together(4, |thread| {
         let name = thread.to_string();
         let key = format!("web:{thread}");
@@ -384,7 +383,7 @@ pub fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>(make: 
                                 assert!(!closed, "a closed store came back");
                                 accepted.fetch_add(u64::from(writes), SeqCst);
                             }
-                            // Once it has said so, it keeps saying so.
+                            // A closed store stays closed.
                             Err(StoreError::Closed) if closed => break,
                             Err(StoreError::Closed) => closed = true,
                             Err(other) => panic!("neither done nor closed: {other}"),
@@ -397,8 +396,8 @@ pub fn closing_among_thirty_threads_hangs_nobody<S: RegistryStore + Sync>(make: 
             assert_eq!(store.close(), Ok(()));
             assert_eq!(store.ping(), Err(StoreError::Closed));
         });
-        // What was answered with `Ok` has been done, and what was refused has
-        // not: each write was a commit that changed something.
+        // Each write that returned `Ok` has happened, and no refused write has: each write is a
+        // commit that changes something.
         assert_eq!(
             store.revision().as_u64(),
             accepted.into_inner(),
@@ -444,8 +443,8 @@ pub fn panics_in_many_threads_leave_the_store_usable<S: RegistryStore + Sync>(st
 }
 
 pub fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store: &S) {
-    // A reader-writer lock that lets no reader past a waiting writer deadlocks
-    // here, unless the store sees it coming.
+    // A reader-writer lock that blocks readers behind a waiting writer deadlocks here, unless the
+    // store prevents it.
     fill_store(store);
     for (name, call) in CALLS {
         let barrier = Barrier::new(2);
@@ -457,13 +456,13 @@ pub fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store
             });
             let answer = store.with_service("db:pod-2", |_| {
                 barrier.wait();
-                // Time for the writer to come and wait.
+                // Gives the writer time to start waiting.
                 thread::sleep(Duration::from_millis(2));
                 let first = call(store);
                 let _second = store.get_service("db:pod-2");
                 first
             });
-            // `clear` may have been done inside: then there is no `db:pod-2`.
+            // A `clear` from inside may have succeeded: then `db:pod-2` is gone.
             match answer {
                 Ok(Ok(()) | Err(StoreError::Reentrant | StoreError::NotFound(_))) => {}
                 other => panic!("{name}: {other:?}"),
@@ -475,7 +474,7 @@ pub fn a_call_from_inside_passes_a_waiting_writer<S: RegistryStore + Sync>(store
 }
 
 pub fn every_thread_has_closures_of_its_own<S: RegistryStore + Sync>(store: &S) {
-    // That this thread is inside a closure says nothing about that one.
+    // This thread being inside a closure must not affect the other thread.
     store.save_service(pod("db", "1")).unwrap();
     store
         .with_service("db:1", |_| {
@@ -503,8 +502,8 @@ pub fn a_store_works_while_a_thread_ends<S: RegistryStore + Send + Sync + 'stati
     for warm in [false, true] {
         let (store, said) = (store.clone(), said.clone());
         thread::spawn(move || {
-            // Destructors of thread locals run after, or before, those that the
-            // store has made for itself on this thread.
+            // Destructors of thread locals run before or after those that the store has created on
+            // this thread.
             if warm {
                 store.get_service("db:1").unwrap();
             }

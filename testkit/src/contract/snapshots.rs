@@ -57,8 +57,7 @@ pub fn a_view_answers_like_the_store<S: Snapshots>(store: &S) {
     assert_eq!(view.get("db:4"), None);
     assert_eq!(view.get(""), None);
     assert_eq!(view.stats(), StoreStats::new(3, 4));
-    // What iterators yield is borrowed from the view, not from the name asked
-    // for.
+    // The items of iterators borrow from the view, not from the name.
     let named: Vec<&ServiceInfo> = {
         let name = String::from("db");
         view.services_by_name(&name).collect()
@@ -67,7 +66,7 @@ pub fn a_view_answers_like_the_store<S: Snapshots>(store: &S) {
 }
 
 pub fn a_snapshot_never_changes<S: Snapshots>(store: &S) {
-    // Of every state that the store goes through, kept to the end.
+    // A snapshot of every state of the store, kept to the end.
     let mut kept: Vec<(S::Snapshot, ObservedState)> = Vec::new();
     let mut keep = || kept.push((store.snapshot(), observe(store, GROUPS)));
     for n in 0..100_u64 {
@@ -103,7 +102,7 @@ pub fn a_snapshot_never_changes<S: Snapshots>(store: &S) {
         assert_eq!(observe_view(snapshot, GROUPS), *state);
         assert_eq!(observe_view(&snapshot.clone(), GROUPS), *state);
     }
-    // Whichever goes first, the others stay.
+    // Dropping any of them leaves the others intact.
     while !kept.is_empty() {
         drop(kept.swap_remove(kept.len() / 2));
         for (snapshot, state) in kept.iter().step_by(17) {
@@ -142,7 +141,7 @@ pub fn a_large_snapshot_stays_while_the_store_shrinks<S: Snapshots>(store: &S) {
 }
 
 trait ReducedStats: RegistryView {
-    /// The counts after `n` pods with one subscription each have left.
+    /// Returns the counts without `n` pods that have one subscription each.
     fn stats_without(&self, n: u64) -> StoreStats {
         let n = usize::try_from(n).unwrap();
         let stats = self.stats();
@@ -182,7 +181,7 @@ pub fn close_leaves_snapshots<S: Snapshots>(store: &S) {
 pub fn a_kept_snapshot_holds_up_nobody<S: Snapshots + Sync>(store: &S) {
     fill_store(store);
     let kept: Vec<_> = (0..100).map(|_| store.snapshot()).collect();
-    // From inside a closure, on another thread, to its end: a lock would hang.
+    // Writes on another thread, from inside a closure, and waits for it: a lock would hang.
     store
         .with_service(KEY, |info| {
             write_and_clear_beside(store);
@@ -195,8 +194,8 @@ pub fn a_kept_snapshot_holds_up_nobody<S: Snapshots + Sync>(store: &S) {
     }
 }
 
-/// Changes a pod and clears the store, on another thread, to its end: who holds up writers
-/// hangs here.
+/// Changes a pod and clears the store on another thread, and waits for it: a view that blocks
+/// writers hangs here.
 pub(super) fn write_and_clear_beside(store: &(impl RegistryStore + Sync)) {
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
@@ -209,8 +208,8 @@ pub(super) fn write_and_clear_beside(store: &(impl RegistryStore + Sync)) {
     });
 }
 
-/// Checks a view under the writers of the tests below: pods have two
-/// subscriptions each, of which one is to the group of their version.
+/// Checks a view beside the writers of the tests below: each pod has two subscriptions, one of
+/// them to the group of its version.
 pub(super) fn check_whole(view: &impl RegistryView) {
     let state = observe_view(view, &["even", "odd", "both"]);
     let counts = view.stats();
@@ -251,7 +250,7 @@ pub fn every_snapshot_is_of_one_moment<S: Snapshots + Sync>(store: &S) {
 pub fn a_snapshot_is_as_new_as_what_returned<S: Snapshots + Sync>(store: &S) {
     store.save_service(pod("db", "1")).unwrap();
     let base = store.revision().as_u64();
-    // Of one writer's commits, number n leads to revision base + n.
+    // There is one writer, so commit n has the revision base + n.
     let returned = AtomicU64::new(0);
     let write = |round: usize| {
         let n = round as u64 + 1;
@@ -289,6 +288,6 @@ pub fn snapshots_can_be_shared_and_sent<S: Snapshots + Sync>(store: &S) {
         }
         store.clear().unwrap();
     });
-    // The last to hold a state may be a thread that never saw the store.
+    // The last holder of a state may be a thread that has never used the store.
     thread::spawn(move || drop(snapshot)).join().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Who wants to hear of what.
+//! Subscriptions to groups.
 
 use service_registry::{MAX_NAME_LEN, Problem, RegistryStore, StoreStats};
 
@@ -50,13 +50,13 @@ pub fn a_group_that_nobody_subscribes_to_is_empty(store: &impl RegistryStore) {
 }
 
 pub fn subscribers_stand_in_the_order_of_subscription(store: &impl RegistryStore) {
-    // Neither sorted nor reversed, and not as their numbers sort.
+    // Neither sorted nor reversed, as texts or as numbers.
     let order = ["web:9", "web:10", "a:1", "web:2", "z:1", "m:1"];
     for key in order {
         store.add_subscription(key, "db").unwrap();
     }
     assert_eq!(subscribers(store, "db"), order);
-    // A second time keeps the place.
+    // Subscribing again keeps the position.
     store.add_subscription("web:9", "db").unwrap();
     store.add_subscription("z:1", "db").unwrap();
     assert_eq!(subscribers(store, "db"), order);
@@ -126,7 +126,7 @@ pub fn removing_all_touches_one_subscriber_only(store: &impl RegistryStore) {
 }
 
 pub fn a_thousand_subscribers_keep_their_order(store: &impl RegistryStore) {
-    // 7 has no factor in common with 1000, so this is every number, shuffled.
+    // 7 and 1000 are coprime, so this is every number, shuffled.
     let order: Vec<String> = (0..1000).map(|n| format!("web:{}", n * 7 % 1000)).collect();
     for key in &order {
         store.add_subscription(key, "db").unwrap();
@@ -164,7 +164,7 @@ pub fn pairs_whose_texts_join_alike_are_different(store: &impl RegistryStore) {
 }
 
 pub fn groups_services_and_keys_do_not_mix(store: &impl RegistryStore) {
-    // A group may be named like a service, like a pod, and like its subscriber's service.
+    // A group may have the name of a service, of a pod, or of its subscriber's service.
     store.save_service(pod("db", "1")).unwrap();
     store.add_subscription("db:1", "db").unwrap();
     store.add_subscription("db:1", "1").unwrap();

@@ -1,4 +1,4 @@
-//! Changes, told as they happen: the ways in which others got it wrong. `law.rs` has the law.
+//! Watches: guards against faults of other systems. `law.rs` has the general law.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -84,7 +84,7 @@ fn changes(event: Event) -> Vec<Difference> {
     }
 }
 
-/// A watch that has shown its first state.
+/// Begins a watch, and takes its first event, the state.
 fn begun(store: &impl RegistryStore, selection: Selection) -> Watch {
     let mut watch = store.watch(selection).unwrap();
     let first = watch.recv().unwrap();
@@ -114,7 +114,7 @@ pub fn a_newer_time_by_itself_is_no_difference(store: &impl RegistryStore) {
     assert_eq!(store.get_service("a:1").unwrap().revision(), revision(2));
 }
 
-/// A delete that a shared stream never told of.
+/// Guards against a fault: a shared stream omitted a delete.
 pub fn a_removal_is_told_with_its_cause(store: &impl RegistryStore) {
     let mut watches = [(); 3].map(|()| begun(store, Selection::pod("a:1")));
     let of_file = || pod("a", "1").with_source("file").unwrap();
@@ -160,7 +160,7 @@ pub fn what_is_skipped_is_told_to_no_watch(store: &impl RegistryStore) {
     replace(&["1", "2"]);
     let told = changes(watch.recv().unwrap());
     assert!(matches!(told[..], [Difference::Added(_)]), "{told:?}");
-    // Nothing but what is skipped, and that is no change.
+    // Everything is skipped, which is no change.
     replace(&["1", "2"]);
     assert_eq!(watch.try_recv(), Ok(None));
 }
@@ -174,8 +174,8 @@ pub fn what_came_and_went_unseen_shows_nothing(store: &impl RegistryStore) {
     assert_eq!(watch.revision(), store.revision());
 }
 
-/// A key that is deleted and made again looked unchanged; so did a record that was
-/// registered anew.
+/// Guards against a fault: a key that was deleted and created again looked unchanged, and so did a
+/// record that was registered anew.
 pub fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
     store.save_service(pod("a", "1")).unwrap();
     store.add_subscription("a:1", "g").unwrap();
@@ -201,8 +201,8 @@ pub fn a_key_that_is_made_again_is_a_change(store: &impl RegistryStore) {
     assert!(matches!(anew[0], Difference::Changed { .. }), "{anew:?}");
 }
 
-/// A list that came anew told of no removal of what was still in the queue, so that it stayed
-/// for ever: kubernetes#115658.
+/// Guards against a fault: a new list reported no removal of records that were still in the queue,
+/// so they stayed for ever (kubernetes#115658).
 pub fn what_a_source_no_longer_has_is_removed_even_unread(store: &impl RegistryStore) {
     let list = |name: &str| {
         let mut batch = Batch::new();
@@ -233,8 +233,9 @@ pub fn what_a_source_no_longer_has_is_removed_even_unread(store: &impl RegistryS
     );
 }
 
-/// A gap was handled by going on from now, or a delete within it was never told
-/// (kubernetes#115658); a slow reader held up the others, or kept everything that was removed.
+/// Guards against faults: after a gap a watch continued from the present, or omitted a delete
+/// within the gap (kubernetes#115658); a slow reader blocked the others, or kept all removed
+/// records.
 pub fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &impl RegistryStore) {
     store.save_service(pod("b", "1")).unwrap();
     let mut stuck = begun(store, Selection::All);
@@ -258,7 +259,7 @@ pub fn who_falls_behind_is_told_the_state_and_holds_up_nobody(store: &impl Regis
     else {
         panic!("a gap was passed over");
     };
-    // What was deleted meanwhile is not among them.
+    // A record that was deleted meanwhile is not among them.
     assert_eq!((reason, services.len()), (Reason::Lagged, 1));
     assert_eq!(services[0].weight(), 1_499);
     store.delete_service("a:1").unwrap();
@@ -278,11 +279,11 @@ pub fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() -> S) {
     let mut again = store.watch_from(Selection::service("a"), cursor).unwrap();
     let told = changes(again.recv().unwrap());
     assert!(matches!(&told[..], [Difference::Added(info)] if &**info.key() == "a:2"));
-    // Of another selection, it goes on as well.
+    // With another selection it continues as well.
     let mut other = store.watch_from(Selection::pod("b:1"), cursor).unwrap();
     let told = changes(other.recv().unwrap());
     assert!(matches!(&told[..], [Difference::Added(info)] if &**info.key() == "b:1"));
-    // Of another store, or ahead of this one: made up, in its text form.
+    // Cursors of another store, and ahead of this one, built from their text form.
     let another = make();
     let text = cursor.to_string();
     let (number, _) = text.split_once('-').unwrap();
@@ -301,7 +302,7 @@ pub fn a_cursor_goes_on_or_begins_anew<S: RegistryStore>(make: impl Fn() -> S) {
     for mut watch in [next, last, anew] {
         assert!(is_begin(watch.recv().unwrap()));
     }
-    // That of the present goes on.
+    // The present cursor continues.
     let present = format!("{number}-3").parse().unwrap();
     let mut here = store.watch_from(Selection::All, present).unwrap();
     assert_eq!(here.try_recv().unwrap(), None);
@@ -345,7 +346,7 @@ pub fn a_store_that_is_dropped_ends_its_watches<S: RegistryStore>(make: impl Fn(
     assert_eq!(unread.recv(), Err(StoreError::Closed));
 }
 
-/// Counts, panics, or uses the store.
+/// A waker that counts its calls, and then calls a closure.
 struct CallbackWaker<'s> {
     woken: AtomicUsize,
     then: Box<dyn Fn() + Send + Sync + 's>,
@@ -365,7 +366,7 @@ fn callback_waker(then: impl Fn() + Send + Sync + 'static) -> Arc<CallbackWaker<
     })
 }
 
-/// A change of any name once woke everybody.
+/// Guards against a fault: a change of any name woke all watches.
 pub fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
     let waker = callback_waker(|| ());
     let sleep = |watch: &mut Watch| {
@@ -385,14 +386,14 @@ pub fn who_watches_other_names_sleeps_on(store: &impl RegistryStore) {
     assert_eq!(waker.woken.load(SeqCst), 0);
     store.save_service(pod("other-7", "1")).unwrap();
     assert_eq!(waker.woken.load(SeqCst), 1);
-    // Who has given up is not woken any more.
+    // A dropped watch is no longer woken.
     others.iter_mut().skip(8).take(1).for_each(sleep);
     others.remove(8);
     store.save_service(pod("other-8", "1")).unwrap();
     assert_eq!(waker.woken.load(SeqCst), 1);
 }
 
-/// What a panic leaves, and panics itself when it is dropped.
+/// The payload of a panic, which panics itself when it is dropped.
 struct PanicsOnDrop;
 
 impl Drop for PanicsOnDrop {
@@ -401,8 +402,8 @@ impl Drop for PanicsOnDrop {
     }
 }
 
-/// A thousand watches, of which each panics or calls the store; the others, and the writer,
-/// notice nothing.
+/// A thousand watches whose wakers panic or call the store do not affect other watches or the
+/// writer.
 pub fn wakers_that_panic_or_call_the_store_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
@@ -410,7 +411,7 @@ where
     wakers_harm_nobody(make, || Box::new(()));
 }
 
-/// The same where the payload of each panic panics as it is dropped: what that leaves is leaked.
+/// Wakers whose panic payload panics when it is dropped do no harm; the payload is leaked.
 pub fn wakers_that_leave_a_panic_of_others_harm_nobody<S>(make: impl Fn() -> S)
 where
     S: RegistryStore + Send + Sync + 'static,
@@ -455,8 +456,8 @@ where
 
 // --- threads
 
-/// An event that was lost between the state and the stream; a waiter that came after what it
-/// waited for; an event that was told before it could be read.
+/// Guards against faults: an event was lost between the state and the stream; a waiter arrived
+/// after its event; an event was delivered before the change could be read.
 pub fn watches_of_many_threads_miss_nothing<S>(store: &S)
 where
     S: RegistryStore + Sync,

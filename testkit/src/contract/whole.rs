@@ -1,7 +1,7 @@
-//! What readers see beside writers: whole commits, and no pod that is missing meanwhile.
+//! Readers beside writers see whole commits, and never miss a pod that exists.
 //!
-//! A claim about one moment is checked by a single call: two calls are two
-//! moments, and what comes between them proves nothing.
+//! A single call checks a claim about one moment: two calls are two moments, and a commit between
+//! them proves nothing.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::support::{KEY, at, fill_store, observe, pod, registration, report_hea
 
 // --- never missing
 
-/// Checks that `db:1`, subscribed to `g` among others, is there in every way of
-/// looking while `write` replaces it, and that it is there once.
+/// Checks that every read finds `db:1`, which is subscribed to `g` among others, exactly once while
+/// `write` replaces it.
 fn never_missing<S: RegistryStore + Sync>(store: &S, write: impl Fn(usize) + Sync) {
     for n in 1..=8 {
         store.save_service(pod("db", &n.to_string())).unwrap();
@@ -88,7 +88,7 @@ pub fn a_pod_is_never_missing_while_it_registers_anew<S: RegistryStore + Sync>(s
 }
 
 pub fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore + Sync>(store: &S) {
-    // Many others, so that tables grow and shrink around it.
+    // Many other pods, so that tables grow and shrink.
     never_missing(store, |n| {
         let turn = n % 200;
         let key = format!("db:other-{}", turn % 100);
@@ -98,7 +98,7 @@ pub fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore + Sync>(
                 .unwrap();
             store.add_subscription(&key, "g").unwrap();
         } else {
-            // In overtime a writer may stop half way, but never starts there.
+            // The race may end in the middle of these 200 turns, but always begins at their start.
             store.delete_service(&key).unwrap();
             store.remove_all_subscriptions(&key).unwrap();
         }
@@ -109,7 +109,7 @@ pub fn a_pod_is_never_missing_while_others_come_and_go<S: RegistryStore + Sync>(
 
 pub fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store: &S) {
     let registry = Registry::new(store);
-    // A pod asks for the groups of its version and one more: two groups, always.
+    // A pod subscribes to the group of its version and to one more: always two groups.
     let register = |service: &str, round: usize| {
         let own = ["even", "odd"][round % 2];
         registry
@@ -124,7 +124,7 @@ pub fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store: &S) {
             assert!(gone.is_some());
         }
     };
-    // A record in the answer tells by itself which groups it came with.
+    // Each record names the groups with which it was registered.
     let groups = |_| {
         for (group, other) in [("even", "odd"), ("odd", "even")] {
             for info in store.get_subscriber_services(group).unwrap() {
@@ -136,7 +136,7 @@ pub fn no_reader_sees_half_a_registration<S: RegistryStore + Sync>(store: &S) {
             }
         }
     };
-    // A pod has two subscriptions, and there are no others.
+    // Each pod has two subscriptions, and there are no others.
     let counts = |_| {
         let stats = store.stats().unwrap();
         assert_eq!(
@@ -232,7 +232,7 @@ pub fn a_pod_that_moves_is_in_one_place<S: RegistryStore + Sync>(store: &S) {
     store.save_service(pod("db", "0")).unwrap();
     store.add_subscription("db:0", "0").unwrap();
     store.add_subscription("db:0", "g").unwrap();
-    // From pod to pod, and from group to group, which are indexed apart.
+    // From pod to pod and from group to group, which have separate indexes.
     let write = |round: usize| {
         let [from, to] = [round % 5, (round + 1) % 5].map(|n| n.to_string());
         let (leaving, coming) = (format!("db:{from}"), format!("db:{to}"));

@@ -1,6 +1,6 @@
-//! Choices that are random, and the same each time: `SplitMix64` (Steele, Lea, Flood:
-//! *Fast Splittable Pseudorandom Number Generators*, 2014). It is a few lines, and a
-//! seed is all that a failure has to print.
+//! A pseudorandom number generator: `SplitMix64` (Steele, Lea, Flood: *Fast Splittable
+//! Pseudorandom Number Generators*, 2014). It is a few lines long, and its seed is all that a
+//! failed test has to print.
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -13,7 +13,7 @@ impl Dice {
         Dice { state: seed }
     }
 
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         let random = nth(self.state, 1);
         self.state = self.state.wrapping_add(GAMMA);
@@ -21,7 +21,7 @@ impl Dice {
     }
 }
 
-/// The number that comes `n`th of a seed.
+/// Returns the `n`th number of a seed.
 pub fn nth(seed: u64, n: u64) -> u64 {
     let mut mixed = seed.wrapping_add(n.wrapping_mul(GAMMA));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

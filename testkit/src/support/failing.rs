@@ -1,4 +1,4 @@
-//! Tests of tests: what has to fail, fails.
+//! Tests of tests: checks that a test fails.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, within};
 
-/// How long a test may look away: what goes wrong between two threads shows only when
-/// they meet, and on a busy machine they seldom do.
+/// How long a test that must fail is repeated: a fault between two threads shows only when they
+/// overlap, which is rare on a busy machine.
 const RETRY_LIMIT: Duration = Duration::from_secs(120);
 
-/// What somebody panicked with.
+/// Returns the message of a panic.
 pub fn panic_message(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(message) => *message,
@@ -18,7 +18,7 @@ pub fn panic_message(panic: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// Runs a test that must fail until it does, and answers with what it panicked with.
+/// Repeats a test that must fail until it does. Returns its panic message.
 #[track_caller]
 pub fn failure(limit: Duration, test: impl Fn() + Send + Clone + 'static) -> String {
     let began = Instant::now();

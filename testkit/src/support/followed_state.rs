@@ -1,4 +1,4 @@
-//! What whoever follows a watch has, and what there is to follow.
+//! The state that the follower of a watch builds from its events, and random batches to follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,16 @@ use super::dice::Dice;
 use super::model::Model;
 use super::{at, key, registration};
 
-/// What is selected, as whoever follows a watch has it: records with their stamps, but
-/// without times of checks; the subscribers of each group in their order.
+/// The selected state, as the follower of a watch has it: records with their stamps, but without
+/// the times of checks, and the subscribers of each group in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FollowedState {
     pub records: BTreeMap<String, RecordSummary>,
     pub groups: BTreeMap<String, Vec<String>>,
 }
 
-/// Texts that say all of a record but the time of its last check; its revision and its
-/// incarnation.
+/// A record without the time of its last check: its other content as text, its status, its
+/// revision and its incarnation.
 pub type RecordSummary = (String, ServiceStatus, u64, u64);
 
 fn with_stamps(info: &ServiceInfo, (revision, incarnation): (u64, u64)) -> RecordSummary {
@@ -51,7 +51,7 @@ impl FollowedState {
         followed
     }
 
-    /// All that a model holds.
+    /// Returns the whole state of a model.
     pub fn of_model(model: &Model) -> FollowedState {
         let mut followed = FollowedState::default();
         for (name, info) in &model.services {
@@ -65,7 +65,7 @@ impl FollowedState {
         followed
     }
 
-    /// What of it is selected, where it is all.
+    /// Returns the selected part of the whole state.
     pub fn part(mut self, selection: &Selection) -> FollowedState {
         match selection {
             Selection::All => {}
@@ -98,7 +98,7 @@ impl FollowedState {
     ///
     /// # Errors
     ///
-    /// Where one of them does not begin with what is there, and where they are not a
+    /// Fails if a difference does not start from the present state, or if they are no
     /// [net effect](net).
     pub fn apply_all(&mut self, changes: &[Difference]) -> Result<(), String> {
         net(changes)?;
@@ -108,7 +108,7 @@ impl FollowedState {
         })
     }
 
-    /// `None` where the difference does not begin with what is there.
+    /// Applies one difference; `None` if it does not start from the present state.
     fn apply(&mut self, difference: &Difference) -> Option<()> {
         match difference {
             Difference::Added(info) => {
@@ -152,8 +152,8 @@ impl FollowedState {
     ///
     /// # Errors
     ///
-    /// As [`apply_all`](Self::apply_all), and where an event tells nothing, or a state tells
-    /// of a record twice.
+    /// Fails as [`apply_all`](Self::apply_all) does, and if an event is empty or a state has a
+    /// record twice.
     pub fn follow(&mut self, event: &Event) -> Result<(), String> {
         match event {
             Event::State {
@@ -183,7 +183,7 @@ impl FollowedState {
     }
 }
 
-/// Takes the records that were skipped, which a commit answers with last.
+/// Removes and returns the skipped records, which are the last differences of a commit.
 pub fn split_skipped(changes: &mut Vec<Difference>) -> Vec<RecordSummary> {
     let is_skipped = |change: &Difference| matches!(change, Difference::Skipped { .. });
     let first = changes.iter().rposition(|change| !is_skipped(change));
@@ -195,13 +195,12 @@ pub fn split_skipped(changes: &mut Vec<Difference>) -> Vec<RecordSummary> {
     kept.collect()
 }
 
-/// Checks that differences are a net effect: one for a record at most, for a subscription its
-/// end at most and then its new beginning, none that says nothing, and none of a record that
-/// was skipped.
+/// Checks that differences are a net effect: at most one per record; for a subscription at most
+/// one end, and then one begin; none without an effect; and none of a skipped record.
 ///
 /// # Errors
 ///
-/// Which of them says what another says, or nothing.
+/// Returns the first difference that breaks this.
 fn net(changes: &[Difference]) -> Result<(), String> {
     let (mut records, mut ended, mut begun) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     changes.iter().try_for_each(|change| {
@@ -229,16 +228,16 @@ fn net(changes: &[Difference]) -> Result<(), String> {
 
 pub const KEYS: [&str; 5] = ["a:1", "a:2", "b:1", "b:2", "c:1"];
 pub const GROUPS: [&str; 3] = ["a", "b", "x"];
-/// The zone that labelled selections ask for.
+/// The zone of labelled selections.
 pub const OF_LABELS: &str = "eu-1b";
-/// The keys of the source `file`: a record under one of them is always its own.
+/// The keys of the source `file`: it owns all records under them.
 const OF_FILE: [&str; 2] = ["a:2", "b:1"];
 
 fn some(dice: &mut Dice, texts: &[&'static str]) -> &'static str {
     texts[dice.roll(texts.len())]
 }
 
-/// One of several records of a key.
+/// Returns one of several records of a key.
 fn any_record(dice: &mut Dice, name: &str) -> ServiceInfo {
     let named = key(name);
     let mut info = registration(named.service_name(), named.pod_name(), &[]);
@@ -296,8 +295,9 @@ pub fn batch(dice: &mut Dice) -> Batch {
     batch
 }
 
-/// The same where `now` is there. Perhaps it begins with a list of the source `file` that has
-/// keys of others as well: those records are skipped. Answers with them, too, in order.
+/// Returns a random batch for the state `now`, and the records that it will skip, in order. One
+/// batch in three begins with a list of the source `file` that has keys of others as well, whose
+/// records are skipped.
 pub fn batch_that_skips(dice: &mut Dice, now: &FollowedState) -> (Batch, Vec<RecordSummary>) {
     let mut skipped = Vec::new();
     if dice.roll(3) > 0 {

@@ -1,5 +1,5 @@
-//! Whoever follows a watch, held to the law: what was applied so far is what the store showed
-//! of that revision.
+//! A follower of a watch that checks the law: what it has applied so far equals the state of the
+//! store at that revision.
 
 use std::ops::Range;
 #[cfg(feature = "stream")]
@@ -19,38 +19,38 @@ use super::followed_state::FollowedState;
 pub mod wrong;
 use wrong::{DeliveryFault, FaultyDelivery};
 
-/// In how many ways an event can be taken.
+/// The number of ways to receive an event.
 pub const WAYS: usize = STREAMS.end;
-/// Those that make a stream of the watch.
+/// The ways that make a stream of the watch.
 const STREAMS: Range<usize> = 5..if cfg!(feature = "stream") { 7 } else { 5 };
 const STREAM_OF_COMMITS: usize = 6;
-/// Those that take one commit at a time.
+/// The ways that receive one commit at a time.
 const OF_COMMITS: [usize; 3] = [1, 4, STREAM_OF_COMMITS];
 
-/// What one had who has gone, and where.
+/// The state and the cursor of a follower that has dropped its watch.
 pub struct PausedFollower {
     pub selection: Selection,
     pub cursor: Cursor,
     followed: FollowedState,
 }
 
-/// A watch, and what follows it.
+/// A watch, and the state that follows it.
 pub struct Follower {
-    /// Away only while it is a stream.
+    /// `None` only while it is a stream.
     watch: Option<Watch>,
-    /// What was asked for, which a watch need not have.
+    /// The selection of the watch.
     selection: Selection,
     followed: FollowedState,
     pub began: bool,
-    /// How many removals by a source it was told of.
+    /// The number of removals by a source that it has received.
     pub replaced: usize,
-    /// How often it fell behind.
+    /// The number of times that it fell behind.
     pub lagged: usize,
     delivery: FaultyDelivery,
 }
 
 impl Follower {
-    /// Begins with a state.
+    /// Creates a follower whose first event is a state.
     pub fn new(watch: Watch, selection: Selection) -> Follower {
         Follower {
             watch: Some(watch),
@@ -63,7 +63,8 @@ impl Follower {
         }
     }
 
-    /// Goes on where another one of the same selection was, or begins anew.
+    /// Creates a follower that continues where another one of the same selection stopped, or begins
+    /// anew.
     pub fn resume(paused: PausedFollower, watch: Watch) -> Follower {
         Follower {
             followed: paused.followed,
@@ -72,13 +73,13 @@ impl Follower {
         }
     }
 
-    /// Hears with a fault.
+    /// Delivers the events with a fault.
     pub fn with(mut self, fault: DeliveryFault) -> Follower {
         self.delivery = FaultyDelivery::new(fault);
         self
     }
 
-    /// Goes.
+    /// Drops the watch, and keeps its cursor.
     pub fn pause(mut self) -> PausedFollower {
         PausedFollower {
             cursor: self.watch().cursor(),
@@ -91,7 +92,7 @@ impl Follower {
         self.watch.as_mut().expect("no stream for now")
     }
 
-    /// Takes an event in one of the [`WAYS`], if there is one.
+    /// Receives an event in one of the [`WAYS`], if there is one.
     fn take(&mut self, way: usize) -> Result<Option<Event>> {
         let mut context = Context::from_waker(Waker::noop());
         let watch = self.watch();
@@ -109,7 +110,7 @@ impl Follower {
         }
     }
 
-    /// The same as a stream, which is a watch again afterwards.
+    /// Receives an event from a stream of the watch, which is a watch again afterwards.
     #[cfg(feature = "stream")]
     fn take_streamed<S>(
         &mut self,
@@ -123,13 +124,13 @@ impl Follower {
         let mut context = Context::from_waker(Waker::noop());
         let next = Pin::new(&mut stream).poll_next(&mut context);
         self.watch = Some(back(stream));
-        // A stream ends where a watch says that the store is closed.
+        // A stream ends when a watch answers that the store is closed.
         ready(next.map(|event| event.unwrap_or(Err(service_registry::StoreError::Closed))))
     }
 
-    /// Takes an event in one of the [`WAYS`], and checks it against the states that there
-    /// were, by their revisions; tells whether there was one. Where there is none, everything
-    /// up to the last state has to have been shown.
+    /// Receives an event in one of the [`WAYS`], and checks it against `states`, which are indexed
+    /// by revision. Returns whether there was one. If not, checks that everything up to the last
+    /// state has been shown.
     pub fn look(&mut self, way: usize, states: &[FollowedState]) -> Result<bool> {
         let before = self.watch().revision();
         let event = match self.delivery.fault {
@@ -181,7 +182,7 @@ impl Follower {
         }
     }
 
-    /// Checks that nothing is missing up to the last of the states.
+    /// Checks that the watch has shown everything up to the last state.
     pub fn has_shown_all(&mut self, states: &[FollowedState]) {
         let (shown, now) = (index(self.watch().revision()), states.len() - 1);
         assert!(
@@ -192,7 +193,7 @@ impl Follower {
         self.shows(states, "where nothing is left to tell");
     }
 
-    /// Checks that what was applied is the state of the revision up to which all was shown.
+    /// Checks that the applied events equal the state at the revision of the watch.
     fn shows(&mut self, states: &[FollowedState], when: &str) {
         let state = states[index(self.watch().revision())].clone();
         let selection = &self.selection;
@@ -201,7 +202,7 @@ impl Follower {
     }
 }
 
-/// Where the state of a revision is.
+/// Returns the index of the state of a revision.
 fn index(revision: Revision) -> usize {
     usize::try_from(revision.as_u64()).unwrap()
 }

@@ -1,10 +1,10 @@
-//! A view over lists, for stores that a test makes up.
+//! A view over lists, for the stores of tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use service_registry::{DynView, RegistryView, Revision, ServiceInfo, ServiceKey, StoreStats};
 
-/// A copy of a state, so that the store is free while somebody looks at it.
+/// A copy of a state, so that the store is not locked while a closure reads it.
 pub struct ListView {
     pub revision: Revision,
     pub services: Vec<ServiceInfo>,

@@ -27,8 +27,8 @@ pub mod thread_exit;
 #[macro_use]
 pub mod views;
 
-/// How long a test may take before it counts as a deadlock. Far more than any
-/// needs, so that a busy machine does not fail it.
+/// The time after which a test counts as a deadlock. It is far more than any test needs, so that
+/// none fails on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Runs `work` on its own thread, and fails if it does not end.

@@ -16,7 +16,7 @@ use super::{ObservedState, at, registration};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Model {
     pub services: BTreeMap<String, ServiceInfo>,
-    /// Of each record, the revision of its last change and its incarnation.
+    /// The revision of the last change and the incarnation of each record.
     pub stamps: BTreeMap<String, (u64, u64)>,
     /// Subscriber and group, in the order of subscription.
     pub subscriptions: Vec<(String, String)>,
@@ -38,7 +38,7 @@ pub enum Failure {
         operation: &'static str,
         source: Box<Failure>,
     },
-    /// What was found is told by the contract's own tests.
+    /// Without what was found, which the contract's own tests check.
     Conflict(Condition),
     Closed,
 }
@@ -126,7 +126,7 @@ impl Model {
         })
     }
 
-    /// Puts a record, and tells whether that had an effect.
+    /// Saves a record. Returns whether that had an effect.
     fn put(&mut self, info: &ServiceInfo, anew: bool) -> Result<bool, Failure> {
         let (key, next) = (info.key().to_string(), self.revision + 1);
         let before = self.services.get(&key);

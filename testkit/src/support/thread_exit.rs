@@ -1,9 +1,9 @@
-//! What a thread does when it ends: destructors of thread locals.
+//! Code that runs when a thread ends, in destructors of thread locals.
 
 use std::cell::RefCell;
 
-/// Runs what it was given when it is dropped. As a thread local it is dropped before,
-/// or after, the others of its thread: the order is that in which they were first used.
+/// Runs its closures when it is dropped. The order in which the thread locals of a thread are
+/// dropped depends on the order of their first use.
 pub struct ExitHooks(RefCell<Vec<Box<dyn FnOnce()>>>);
 
 impl ExitHooks {

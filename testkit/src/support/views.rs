@@ -1,12 +1,12 @@
-//! Stores with views.
+//! Stores with snapshots and reader handles.
 
 use std::fmt::Debug;
 
 use service_registry::{Result, ServiceInfo, Snapshots};
 
-/// What the stores of this crate with snapshots offer besides.
+/// The reader handles of the stores with snapshots.
 pub trait Views: Snapshots<Snapshot: Debug> + Send + Sync + 'static {
-    /// A handle of one thread.
+    /// The reader handle of one thread.
     type Reader: Send + 'static;
 
     fn reader(&self) -> Self::Reader;
@@ -18,10 +18,10 @@ pub trait Views: Snapshots<Snapshot: Debug> + Send + Sync + 'static {
     ) -> Result<R>;
 }
 
-/// Hands every store with views to `$with`, as
-/// `feature module Store Snapshot Reader;`. A store that stands here is in the
-/// contract, the histories of `tests/linearizable.rs`, the schedules, and in all of
-/// `tests/isolation.rs`.
+/// Passes every store with views to `$with`, as
+/// `feature module Store Snapshot Reader;`. The contract, the histories of
+/// `tests/linearizable.rs`, the schedules, and all of `tests/isolation.rs` run with each store
+/// of this list.
 #[allow(unused_macros)] // as for the functions of this folder
 macro_rules! viewed_stores {
     ($with:ident) => {

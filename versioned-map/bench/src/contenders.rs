@@ -1,4 +1,4 @@
-//! Who is measured: a few lines each.
+//! The contenders: a few lines each.
 
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -20,7 +20,7 @@ pub(crate) const ALL: &[Contender] = &[
     ("RwLock of hashbrown", Workload::run_silently::<Locked>),
 ];
 
-/// A map behind an `Arc`, whose handles are clones of that.
+/// A map behind an `Arc`, whose handles are clones of the `Arc`.
 macro_rules! shared {
     ($name:ident($map:ty), $new:expr, |$own:ident, $key:ident|
         $get:expr, $insert:expr, $remove:expr, $update:expr) => {
@@ -66,7 +66,7 @@ macro_rules! shared {
     };
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // as the maps call it
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that the maps need
 fn see(value: &u64) {
     std::hint::black_box(*value);
 }
@@ -173,7 +173,7 @@ shared!(
     }
 );
 
-/// A handle for each thread, which moves on by itself.
+/// `VersionedMap` with a reader handle for each thread, which advances to the newest revision.
 struct Reader(Arc<versioned_map::VersionedMap<u64, u64>>);
 
 struct OwnReader {
@@ -219,10 +219,10 @@ impl CollectionHandle for OwnReader {
 type Write = evmap::handles::WriteHandle<u64, u64, (), RandomState>;
 type Read = evmap::handles::ReadHandle<u64, u64, (), RandomState>;
 
-/// Each write is published at once, as the others' are.
+/// `evmap`, which publishes each write before the call returns, as the others do.
 struct Evmap {
     write: Arc<Mutex<Write>>,
-    /// Copied for each thread.
+    /// The reader from which those of the threads are cloned.
     read: Mutex<Read>,
 }
 
@@ -237,7 +237,7 @@ impl Collection for Evmap {
     fn with_capacity(capacity: usize) -> Evmap {
         let mut options = evmap::Options::default();
         options = options.with_capacity(capacity);
-        // SAFETY: numbers hash and compare the same each time.
+        // SAFETY: numbers always hash and compare in the same way.
         #[allow(unsafe_code)]
         let (write, read) = unsafe { options.with_hasher(RandomState::default()).assert_stable() };
         Evmap {

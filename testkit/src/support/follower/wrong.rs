@@ -1,5 +1,5 @@
-//! Twins: what a watch tells arrives with a fault. No store can have these, since it is the
-//! log of this crate that tells, and its streams.
+//! Events of a watch that arrive with a fault. No store can have these faults, since the log of
+//! this crate and its streams deliver the events.
 
 use service_registry::Result;
 use service_registry::changes::{Difference, Event};
@@ -8,24 +8,24 @@ use super::{Follower, STREAM_OF_COMMITS, STREAMS};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeliveryFault {
-    /// Nothing to notice.
+    /// No fault.
     #[default]
     None,
-    /// Whoever watches is told of skipped records.
+    /// Watches receive skipped records.
     ShowsSkipped,
-    /// A stream loses every fifth event,
+    /// A stream loses every fifth event.
     StreamLoses,
-    /// or tells every event twice,
+    /// A stream delivers every event twice.
     StreamTellsTwice,
-    /// or one before its predecessor,
+    /// A stream delivers an event before its predecessor.
     StreamReorders,
-    /// or one when its watch has gone on to the next,
+    /// A stream delivers an event when its watch has already advanced to the next one.
     StreamLags,
-    /// or all that is pending as if it were one commit.
+    /// A stream delivers everything that is pending as one commit.
     StreamFolds,
 }
 
-/// A fault, and how far it has come.
+/// A fault, and its state.
 #[derive(Default)]
 pub struct FaultyDelivery {
     pub(super) fault: DeliveryFault,
@@ -43,7 +43,7 @@ impl FaultyDelivery {
 }
 
 impl Follower {
-    /// As [`take`](Self::take), with the fault.
+    /// Receives an event as [`take`](Self::take) does, with the fault.
     pub(super) fn take_wrongly(&mut self, way: usize) -> Result<Option<Event>> {
         if self.delivery.fault == DeliveryFault::ShowsSkipped {
             let event = self.take(way)?;
