@@ -15,7 +15,7 @@ mod arena;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use arena::{Arena, End, in_arena, in_child, protect, used};
+use arena::{Arena, ChildEnd, in_arena, in_child, protect, used};
 use versioned_map::{Domain, MapReader, MapSnapshot, Reader, Snapshot, VersionedMap};
 
 #[global_allocator]
@@ -142,7 +142,7 @@ fn read_protected(read: Read) {
 #[test]
 fn readers_write_to_no_memory_of_the_domain() {
     let name = "readers_write_to_no_memory_of_the_domain";
-    assert_eq!(in_child(name, || read_protected(read_all)), End::Whole);
+    assert_eq!(in_child(name, || read_protected(read_all)), ChildEnd::Whole);
 }
 
 /// A clone of a value that counts its references is a write.
@@ -150,7 +150,7 @@ fn readers_write_to_no_memory_of_the_domain() {
 fn a_read_that_counts_references_is_caught() {
     let name = "a_read_that_counts_references_is_caught";
     let count: Read = |whole, _| drop(whole.numbers.get(&1));
-    assert_eq!(in_child(name, || read_protected(count)), End::Writing);
+    assert_eq!(in_child(name, || read_protected(count)), ChildEnd::Writing);
 }
 
 /// So is a share in the tables, as each read had that held them by a count.
@@ -159,5 +159,8 @@ fn a_read_that_registers_is_caught() {
     let name = "a_read_that_registers_is_caught";
     let register: Read =
         |whole, _| assert!(whole.domain.snapshot().get(&whole.numbers, &1).is_some());
-    assert_eq!(in_child(name, || read_protected(register)), End::Writing);
+    assert_eq!(
+        in_child(name, || read_protected(register)),
+        ChildEnd::Writing
+    );
 }
