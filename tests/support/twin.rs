@@ -340,17 +340,18 @@ impl Views for Twin {
         reader.shown.last().expect("the first read shows one")
     }
     fn read<R>(reader: &mut Reader, key: &str, read: impl FnOnce(&ServiceInfo) -> R) -> Result<R> {
-        // A late reader is late with this, too.
-        let closed = reader.inner.with_service(key, |_| ());
-        if closed == Err(StoreError::Closed) {
-            return Err(StoreError::Closed);
-        }
-        match Self::view(reader).get(key) {
+        let answer = match Self::view(reader).get(key) {
             Some(info) => Ok(read(info)),
             None => Err(match key.parse::<ServiceKey>() {
                 Ok(_) => StoreError::NotFound(key.into()),
                 Err(invalid) => invalid,
             }),
+        };
+        // A late reader is not late with this. It comes after the view, which may be that of
+        // the close: nothing is in it.
+        match reader.inner.with_service(key, |_| ()) {
+            Err(StoreError::Closed) => Err(StoreError::Closed),
+            _ => answer,
         }
     }
 }
