@@ -8,6 +8,7 @@
 mod entry;
 mod keeper;
 mod registration;
+mod state;
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use service_registry::{ServiceInfo, ServiceRegistration};
 use crate::Error;
 use crate::keys::Prefix;
 
-pub use registration::{Registration, RegistrationState};
+pub use registration::Registration;
+pub use state::RegistrationState;
 
 use entry::PodEntry;
 

@@ -10,17 +10,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use etcd_client::Client;
+use service_registry::{RegistryStore, ServiceInfo, ServiceRegistration};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::call::retry;
 use crate::keys::Prefix;
-use crate::set_aside::SetAside;
+use crate::set_aside::{SetAside, SetAsideKeys};
 use crate::{Error, EtcdRevision, State, Why, wire};
 
 pub use builder::Builder;
 pub use status::Stats;
 
+use drive::ReplicaDriver;
 use status::ReplicaState;
 
 /// Keeps a store as a copy of a prefix in etcd.
@@ -57,6 +59,37 @@ pub struct Replica {
     prefix: Prefix,
     patience: Duration,
     task: AbortHandle,
+}
+
+impl Builder {
+    /// Starts to keep `store` as a copy, on the runtime on which this is called. Does not wait for
+    /// etcd; [`Replica::synced`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Prefix`](Error::Prefix) if the prefix is invalid, and [`Store`](Error::Store) if
+    /// the source is not a valid name or the store is closed.
+    #[allow(clippy::unused_async)] // To be called where there is a runtime.
+    pub async fn start<S>(self, store: S) -> Result<Replica, Error>
+    where
+        S: RegistryStore + Send + Sync + 'static,
+    {
+        let prefix = Prefix::new(self.prefix.as_str())?;
+        ServiceInfo::new(ServiceRegistration::new("any", "any"))?.with_source(&self.source)?;
+        store.ping()?;
+        let set_aside = SetAsideKeys::default();
+        let shared = Arc::new(ReplicaState::new(set_aside.clone()));
+        let (client, patience) = (self.client.clone(), self.patience);
+        let driver = ReplicaDriver::new(self, prefix.clone(), store, shared.clone(), set_aside);
+        let task = tokio::spawn(driver.run()).abort_handle();
+        Ok(Replica {
+            shared,
+            client,
+            prefix,
+            patience,
+            task,
+        })
+    }
 }
 
 impl Replica {

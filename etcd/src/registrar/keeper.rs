@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::entry::TxnOutcome;
-use super::registration::{RegistrationInner, RegistrationState};
+use super::state::{RegistrationInner, RegistrationState};
 use crate::Error;
 use crate::backoff::Backoff;
 
@@ -86,11 +86,5 @@ async fn renew(inner: &RegistrationInner, lease: &mut i64, renewed: &mut Instant
         }
         Ok(Err(Error::Superseded)) => Renewal::Ended,
         Ok(Err(_)) | Err(_) => Renewal::NoAnswer,
-    }
-}
-
-impl RegistrationInner {
-    fn is_registered(&self) -> bool {
-        matches!(*self.state.borrow(), RegistrationState::Registered(_))
     }
 }

@@ -1,23 +1,14 @@
 //! [`Builder`]: the options of a replica.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::Client;
-use service_registry::{RegistryStore, ServiceInfo, ServiceRegistration};
-
-use super::Replica;
-use super::drive::ReplicaDriver;
-use super::status::ReplicaState;
-use crate::Error;
-use crate::keys::Prefix;
-use crate::set_aside::SetAsideKeys;
 
 /// Practically forever, but still safe to add to the current time.
 const LONG: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// The options of a [`Replica`].
+/// The options of a [`Replica`](super::Replica).
 #[derive(Clone)]
 #[must_use = "it does nothing until it is started"]
 pub struct Builder {
@@ -41,7 +32,7 @@ impl Builder {
         }
     }
 
-    /// Sets the prefix of the pods' keys. The default is `/service-registry/`. See [`Prefix::new`].
+    /// Sets the prefix of the pods' keys. The default is `/service-registry/`. See [`Prefix::new`](crate::keys::Prefix::new).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Builder {
         self.prefix = prefix.into();
         self
@@ -75,35 +66,6 @@ impl Builder {
     pub fn longest_wait(mut self, wait: Duration) -> Builder {
         self.longest_wait = wait.min(LONG);
         self
-    }
-
-    /// Starts to keep `store` as a copy, on the runtime on which this is called. Does not wait for
-    /// etcd; [`Replica::synced`] does.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Prefix`](Error::Prefix) if the prefix is invalid, and [`Store`](Error::Store) if
-    /// the source is not a valid name or the store is closed.
-    #[allow(clippy::unused_async)] // To be called where there is a runtime.
-    pub async fn start<S>(self, store: S) -> Result<Replica, Error>
-    where
-        S: RegistryStore + Send + Sync + 'static,
-    {
-        let prefix = Prefix::new(self.prefix.as_str())?;
-        ServiceInfo::new(ServiceRegistration::new("any", "any"))?.with_source(&self.source)?;
-        store.ping()?;
-        let set_aside = SetAsideKeys::default();
-        let shared = Arc::new(ReplicaState::new(set_aside.clone()));
-        let (client, patience) = (self.client.clone(), self.patience);
-        let driver = ReplicaDriver::new(self, prefix.clone(), store, shared.clone(), set_aside);
-        let task = tokio::spawn(driver.run()).abort_handle();
-        Ok(Replica {
-            shared,
-            client,
-            prefix,
-            patience,
-            task,
-        })
     }
 }
 
