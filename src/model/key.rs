@@ -61,6 +61,21 @@ pub(crate) fn missing(key: &str) -> StoreError {
     }
 }
 
+/// The answer where nothing is under `key`: `nothing`, or an error if it can be no key.
+#[inline]
+pub(crate) fn absent<T>(key: &str, nothing: T) -> Result<T> {
+    // Not inlined: a look-up has no registers to spare.
+    #[inline(never)]
+    fn is_plain_key(key: &str) -> bool {
+        is_plain(key.as_bytes())
+    }
+    if is_plain_key(key) {
+        return Ok(nothing);
+    }
+    check_key_of_any_kind("key", key)?;
+    Ok(nothing)
+}
+
 /// `service:pod`, the unique name of a registered pod.
 ///
 /// The service name holds no `:`, so the first `:` splits the key; a pod name

@@ -49,17 +49,22 @@ pub(super) fn visible(text: &[u8]) -> Option<bool> {
     const ONES: u64 = u64::MAX / 0xFF;
     const HIGH: u64 = ONES * 0x80;
     let end = text.last_chunk().filter(|_| text.len() <= MAX_NAME_LEN)?;
-    let (mut odd, mut colon) = (0, 0);
-    let (words, _) = text.as_chunks();
-    for word in words.iter().chain([end]) {
+    let (mut odd, mut others) = (0, HIGH);
+    let mut look = |word: &[u8; 8]| {
         let word = u64::from_ne_bytes(*word);
         // The high bit of a byte tells that it is beyond `~`, or, by what it borrows, before
         // `!`. Only above such a byte may the bit be wrong.
         odd |= word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * u64::from(b'!'));
-        let differs = word ^ (ONES * u64::from(b':'));
-        colon |= differs.wrapping_sub(ONES) & !differs;
+        // Of ASCII, whose high bits are free: that it is no `:`.
+        others &= (word ^ (ONES * u64::from(b':'))).wrapping_add(ONES * 0x7F);
+    };
+    let mut rest = text;
+    while let Some((word, behind)) = rest.split_first_chunk() {
+        look(word);
+        rest = behind;
     }
-    (odd & HIGH == 0).then_some(colon & HIGH != 0)
+    look(end);
+    (odd & HIGH == 0).then_some(others & HIGH != HIGH)
 }
 
 pub(super) fn problem_of_service_name(name: &str) -> Option<Problem> {

@@ -133,13 +133,13 @@ impl EvmapStore {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+    fn read<R>(&self, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
         self.handles.read(read)
     }
 
     /// Reads with a closure of the caller.
     #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+    fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
         self.read(read)
     }
 
@@ -219,7 +219,7 @@ impl EvmapStore {
     }
 
     fn current_revision(&self) -> Revision {
-        let answer = self.read(|view| view.revision());
+        let answer = self.read(|view| Ok(view.revision()));
         // Acquire: pairs with the Release store in `close_tables`, which comes before the map
         // is dropped.
         answer.unwrap_or_else(|_| self.last.load(Acquire).into())

@@ -90,14 +90,14 @@ impl MemoryStore {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+    fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
         let state = self.state.try_borrow().map_err(|_| StoreError::Reentrant)?;
-        Ok(read(state.tables()?))
+        read(state.tables()?)
     }
 
     /// Reads with a closure of the caller.
     #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
         self.read(read)
     }
 

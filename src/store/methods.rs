@@ -4,8 +4,8 @@
 /// Implements `RegistryStore` for a store with these inherent methods:
 ///
 /// ```text
-/// fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
-/// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R>;
+/// fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R>;
+/// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R>;
 /// fn write<R, A>(
 ///     &self,
 ///     with_changes: bool,
@@ -18,7 +18,8 @@
 /// fn close_tables(&self) -> Result<()>;
 /// ```
 ///
-/// `read_foreign` runs a closure of the caller, which may call the store again. `write` makes
+/// `read_foreign` runs a closure of the caller, which may call the store again. The result of a
+/// closure is that of the method: putting a record into another result would copy it. `write` makes
 /// one commit of the changes of its closure, or none if the closure fails, which must then have
 /// changed nothing. It passes the differences to `finish` if the caller needs them. (`finish` is
 /// called inside, because a large result of two functions would be copied.)
@@ -31,34 +32,34 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn get_service(&self, key: &str) -> Result<ServiceInfo> {
-                self.read(|tables| tables.get(key).cloned())?
-                    .ok_or_else(|| missing(key))
+                self.read(|tables| match tables.get(key) {
+                    Some(found) => Ok(found.clone()),
+                    None => Err(missing(key)),
+                })
             }
 
             #[inline]
             fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
-                let found = self.read(|tables| tables.get(key).cloned())?;
-                if found.is_none() {
-                    check_key("key", key)?;
-                }
-                Ok(found)
+                self.read(|tables| match tables.get(key) {
+                    Some(found) => Ok(Some(found.clone())),
+                    None => absent(key, None),
+                })
             }
 
             #[inline]
             fn contains_service(&self, key: &str) -> Result<bool> {
-                let found = self.read(|tables| tables.get(key).is_some())?;
-                if !found {
-                    check_key("key", key)?;
-                }
-                Ok(found)
+                self.read(|tables| match tables.get(key) {
+                    Some(_) => Ok(true),
+                    None => absent(key, false),
+                })
             }
 
             fn get_services_by_name(&self, service_name: &str) -> Result<Vec<ServiceInfo>> {
-                self.read(|tables| clone_all(tables.services_by_name(service_name)))
+                self.read(|tables| Ok(clone_all(tables.services_by_name(service_name))))
             }
 
             fn get_all_services(&self) -> Result<Vec<ServiceInfo>> {
-                self.read(|tables| clone_all(tables.services()))
+                self.read(|tables| Ok(clone_all(tables.services())))
             }
 
             fn delete_service(&self, key: &str) -> Result<()> {
@@ -128,11 +129,11 @@ macro_rules! impl_registry_store {
             }
 
             fn get_subscribers(&self, service_group: &str) -> Result<Vec<ServiceKey>> {
-                self.read(|tables| tables.subscribers(service_group).cloned().collect())
+                self.read(|tables| Ok(tables.subscribers(service_group).cloned().collect()))
             }
 
             fn get_subscriber_services(&self, service_group: &str) -> Result<Vec<ServiceInfo>> {
-                self.read(|tables| clone_all(tables.subscriber_services(service_group)))
+                self.read(|tables| Ok(clone_all(tables.subscriber_services(service_group))))
             }
 
             fn commit(&self, batch: Batch) -> Result<Revision> {
@@ -176,16 +177,16 @@ macro_rules! impl_registry_store {
             }
 
             fn stats(&self) -> Result<StoreStats> {
-                self.read(|tables| tables.stats())
+                self.read(|tables| Ok(tables.stats()))
             }
 
             fn upkeep(&self) -> Result<Upkeep> {
-                self.read(|_| ())?;
+                self.read(|_| Ok(()))?;
                 self.own_upkeep()
             }
 
             fn ping(&self) -> Result<()> {
-                self.read(|_| ())
+                self.read(|_| Ok(()))
             }
 
             fn close(&self) -> Result<()> {
@@ -197,7 +198,7 @@ macro_rules! impl_registry_store {
             where
                 Self: Sized,
             {
-                self.read_foreign(|tables| tables.get(key).map(read))?
+                self.read_foreign(|tables| Ok(tables.get(key).map(read)))?
                     .ok_or_else(|| missing(key))
             }
 
@@ -209,11 +210,11 @@ macro_rules! impl_registry_store {
             where
                 Self: Sized,
             {
-                self.read_foreign(|tables| read(tables))
+                self.read_foreign(|tables| Ok(read(tables)))
             }
 
             fn visit_view(&self, visit: &mut dyn FnMut(&dyn DynView)) -> Result<()> {
-                self.read_foreign(|tables| visit(tables))
+                self.read_foreign(|tables| Ok(visit(tables)))
             }
         }
     };
@@ -228,7 +229,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::cause::Cause;
     pub(crate) use crate::model::error::{Result, StoreError};
     pub(crate) use crate::model::key::ServiceKey;
-    pub(crate) use crate::model::key::{check_key, check_subscriber, check_subscription, missing};
+    pub(crate) use crate::model::key::{absent, check_subscriber, check_subscription, missing};
     pub(crate) use crate::model::record::ServiceInfo;
     pub(crate) use crate::model::revision::Revision;
     pub(crate) use crate::model::status::HealthUpdate;

@@ -114,17 +114,17 @@ impl SnapshotStore {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Root) -> R) -> Result<R> {
+    fn read<R>(&self, read: impl FnOnce(&Root) -> Result<R>) -> Result<R> {
         let root = self.newest.load();
         if root.is_closed() {
             return Err(StoreError::Closed);
         }
-        Ok(read(&root))
+        read(&root)
     }
 
     /// Reads with a closure of the caller.
     #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&Root) -> R) -> Result<R> {
+    fn read_foreign<R>(&self, read: impl FnOnce(&Root) -> Result<R>) -> Result<R> {
         self.read(read)
     }
 

@@ -83,9 +83,9 @@ impl LockedTables {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+    fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
         Reading::check_not_reentrant(self)?;
-        Ok(read(self.read_lock().tables()?))
+        read(self.read_lock().tables()?)
     }
 }
 
@@ -95,7 +95,7 @@ struct WeakLockedTables(Weak<LockedTables>);
 impl ReadState for WeakLockedTables {
     fn read_state(&self, selection: &Selection) -> Result<Option<Selected>> {
         let shared = self.0.upgrade().ok_or(StoreError::Closed)?;
-        shared.read(|tables| Some(state_of(tables, selection)))
+        shared.read(|tables| Ok(Some(state_of(tables, selection))))
     }
 }
 
@@ -120,15 +120,15 @@ impl ThreadSafeMemoryStore {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+    fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
         self.shared.read(read)
     }
 
     /// Reads with a closure of the caller.
     #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> R) -> Result<R> {
+    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
         let _reading = Reading::enter(&*self.shared)?;
-        Ok(read(self.shared.read_lock().tables()?))
+        read(self.shared.read_lock().tables()?)
     }
 
     #[inline]

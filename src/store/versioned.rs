@@ -167,16 +167,16 @@ impl VersionedStore {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
-        let answer = self.read_foreign(read);
-        self.engine.come_by();
-        answer
+    fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
+        // By a guard, so that the answer is made where the caller wants it, and not copied there.
+        let _after = Visit(&self.engine);
+        self.read_foreign(read)
     }
 
     /// Reads with a closure of the caller. The caller may be a signal handler, so this frees
     /// nothing.
     #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> R) -> Result<R> {
+    fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
         let view = VersionedView {
             state: self.engine.pin(),
             _after: None,
@@ -184,7 +184,7 @@ impl VersionedStore {
         if view.state.is_closed() {
             return Err(StoreError::Closed);
         }
-        Ok(read(&view))
+        read(&view)
     }
 
     /// Takes a turn of an open store.
@@ -362,6 +362,16 @@ impl Drop for ComeBy<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.end_view();
+    }
+}
+
+/// Does a part of that work.
+struct Visit<'store>(&'store Arc<Engine>);
+
+impl Drop for Visit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.come_by();
     }
 }
 

@@ -43,8 +43,10 @@ pub(crate) enum Twin {
     ScannedFirst,
     /// Memory is used again though a snapshot may pass over it.
     WalkedOver,
-    /// A slot dies when its key is deleted.
+    /// A slot dies when its key is deleted,
     KilledAtOnce,
+    /// or becomes free when it dies.
+    KilledFree,
     /// A version that has lent its value drops it all the same.
     NotGivenBack,
     /// A writer keeps something for a place that was given back before it could be marked,

@@ -154,7 +154,7 @@ impl Handles {
 
     /// Calls `read` with the published state.
     #[inline]
-    pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+    pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
         self.pool.read(read)
     }
 
@@ -175,7 +175,7 @@ pub(super) struct WeakPool(Weak<Pool>);
 impl ReadState for WeakPool {
     fn read_state(&self, selection: &Selection) -> Result<Option<State>> {
         let pool = self.0.upgrade().ok_or(StoreError::Closed)?;
-        pool.read(|view| Some(state_of(view, selection)))
+        pool.read(|view| Ok(Some(state_of(view, selection))))
     }
 }
 
@@ -191,7 +191,7 @@ impl Pool {
     }
 
     #[inline]
-    fn read<R>(self: &Arc<Pool>, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+    fn read<R>(self: &Arc<Pool>, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
         match self.thread_handle() {
             Some(handle) => handle.read(read),
             None => self.read_first(|handle| handle.read(read)),
@@ -256,12 +256,12 @@ pub(super) struct ThreadHandle {
 impl ThreadHandle {
     /// Calls `read` with the published state.
     #[inline]
-    pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> R) -> Result<R> {
+    pub(super) fn read<R>(&self, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
         // The pointer is null once the store has been closed.
         let guard = self.handle.as_ref().and_then(ReadHandle::enter);
         let guard = guard.ok_or(StoreError::Closed)?;
         let _guard = ReadDepthGuard::enter(&self.depth);
-        Ok(read(&View::new(&guard)))
+        read(&View::new(&guard))
     }
 
     /// Returns an error inside a read.

@@ -484,6 +484,25 @@ fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
     REMOVE.check_on(Twin::KilledAtOnce);
 }
 
+/// Slots die in front of keys that were put behind them.
+const REMOVE_IN_FRONT: Model = Model {
+    beside: &[Delete(A), Delete(B), Delete(C), Tidy],
+    look: Look::Keys(&[C, D, E, F]),
+    ..SPREAD
+};
+
+#[test]
+fn models_a_slot_that_dies_hides_no_key_behind_it() {
+    REMOVE_IN_FRONT.check();
+    REMOVE_IN_FRONT.seen_by(View::Registered).check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_slot_that_is_free_when_it_has_died_is_rejected() {
+    REMOVE_IN_FRONT.check_on(Twin::KilledFree);
+}
+
 // --- clearing
 
 const CLEAR: Model = Model {

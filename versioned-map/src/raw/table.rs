@@ -206,21 +206,20 @@ impl Table {
         })
     }
 
-    /// The key's home, or the slot behind it where the home has another tag; if that has the
-    /// tag. There most keys are found. Which of the two it is is a matter of chance, and no
-    /// matter for a branch.
+    /// The key's home, or the slot behind it where the home has another tag: there most keys are
+    /// found. Which of the two it is is a matter of chance, and no matter for a branch. The words of
+    /// both come with it.
     #[inline]
-    fn near_home(&self, hash: u64, is_apart: bool) -> Option<(usize, Word)> {
-        let tag = tag(hash);
+    fn near_home(&self, hash: u64, is_apart: bool) -> (usize, Word, [Word; 2]) {
         let home = self.home(hash);
         let next = self.after(home);
         // SAFETY: both have been masked.
         let load = |at| Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
         let words = (load(home), load(next));
-        let is_home = words.0.has(tag);
+        let is_home = words.0.has(tag(hash));
         let at = select_unpredictable(is_home, home, next);
         let word = select_unpredictable(is_home, words.0, words.1);
-        word.has(tag).then_some((at, word))
+        (at, word, [words.0, words.1])
     }
 
     /// The key of a slot in which a version has been found.
@@ -274,7 +273,8 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        if let Some((at, word)) = self.near_home(hash, K::is_copied())
+        let (at, word, near) = self.near_home(hash, K::is_copied());
+        if word.has(tag(hash))
             // SAFETY: the caller is pinned.
             && let Some(first) = unsafe { word.version() }
             // SAFETY: as above.
@@ -282,6 +282,12 @@ impl Table {
         {
             // SAFETY: the caller's.
             return unsafe { seek(first, revision) };
+        }
+        // Where one of the two is free, the search ends: the writer takes the first free slot from
+        // home on, and no slot becomes free again. So the key had no slot when that one was loaded,
+        // which was after the revision.
+        if near[0].is_free() || near[1].is_free() {
+            return None;
         }
         // SAFETY: the caller's.
         unsafe { self.get_anywhere::<K, V, Q>(hash, key, revision) }

@@ -28,6 +28,7 @@ use std::ptr::NonNull;
 use super::spares::HALF;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64};
+use crate::twin::{self, Twin};
 
 /// One version of a value: that from `revision` on it was this, or was not there. The value
 /// follows it in memory: see `kind`.
@@ -228,7 +229,8 @@ impl Head<'_> {
 
     /// Leaves nothing but that there was something.
     pub(super) fn kill(&self) {
-        self.push_with(std::ptr::null_mut(), u64::MAX, 1);
+        let tag = if twin::is(Twin::KilledFree) { 0 } else { 1 };
+        self.push_with(std::ptr::null_mut(), u64::MAX, tag);
     }
 
     /// The first word.
