@@ -20,13 +20,19 @@ const FEW: usize = 32;
 #[cfg(all(test, not(loom)))]
 const FEW: usize = 4;
 
+const _: () = {
+    let words = 2 * size_of::<usize>();
+    assert!(size_of::<Members>() == words && size_of::<Subscribers>() == words);
+};
+
 /// A pod in the list of its name, as its position among the services.
 pub(super) type Pod = At<ServiceInfo>;
 
 /// The pods of a name, in no particular order.
+// A version of it is half a cache line, because a long list is boxed.
 pub(super) enum Members {
     Few(Box<[Pod]>),
-    Many(GenericVector<Pod, DefaultSharedPtr>),
+    Many(Box<GenericVector<Pod, DefaultSharedPtr>>),
 }
 
 impl Default for Members {
@@ -49,7 +55,10 @@ impl Members {
             Members::Few(few) if few.len() < FEW => {
                 Members::Few(few.iter().copied().chain([pod]).collect())
             }
-            Members::Few(few) => Members::Many(few.iter().copied().chain([pod]).collect()),
+            Members::Few(few) => {
+                let many = few.iter().copied().chain([pod]).collect();
+                Members::Many(Box::new(many))
+            }
             Members::Many(many) => {
                 let mut many = many.clone();
                 many.push_back(pod);
@@ -104,9 +113,10 @@ impl Members {
 }
 
 /// The subscribers of a group, by the numbers of their subscriptions, which only grow.
+// As with `Members`, a version of it is half a cache line.
 pub(super) enum Subscribers {
     Few(Box<[(u64, ServiceKey)]>),
-    Many(GenericOrdMap<u64, ServiceKey, DefaultSharedPtr>),
+    Many(Box<GenericOrdMap<u64, ServiceKey, DefaultSharedPtr>>),
 }
 
 impl Default for Subscribers {
@@ -131,10 +141,10 @@ impl Subscribers {
                 if few.len() < FEW {
                     Subscribers::Few(all.collect())
                 } else {
-                    Subscribers::Many(all.collect())
+                    Subscribers::Many(Box::new(all.collect()))
                 }
             }
-            Subscribers::Many(many) => Subscribers::Many(many.update(number, subscriber)),
+            Subscribers::Many(many) => Subscribers::Many(Box::new(many.update(number, subscriber))),
         }
     }
 
@@ -151,7 +161,7 @@ impl Subscribers {
                     let few = many.iter().map(|(number, key)| (*number, key.clone()));
                     return Subscribers::Few(few.collect());
                 }
-                Subscribers::Many(many)
+                Subscribers::Many(Box::new(many))
             }
         }
     }
