@@ -35,6 +35,15 @@ pub(super) enum Members {
     Many(Box<GenericVector<Pod, DefaultSharedPtr>>),
 }
 
+/// Returns a copy of `list` with `last` behind it.
+// `collect` would cost twice as much.
+fn followed<T: Clone>(list: &[T], last: T) -> Box<[T]> {
+    let mut all = Vec::with_capacity(list.len() + 1);
+    all.extend_from_slice(list);
+    all.push(last);
+    all.into_boxed_slice()
+}
+
 impl Default for Members {
     fn default() -> Members {
         Members::Few(Box::default())
@@ -52,9 +61,7 @@ impl Members {
     /// Adds a pod. O(pods) for few pods, and O(log pods) for many.
     pub(super) fn with(&self, pod: Pod) -> Members {
         match self {
-            Members::Few(few) if few.len() < FEW => {
-                Members::Few(few.iter().copied().chain([pod]).collect())
-            }
+            Members::Few(few) if few.len() < FEW => Members::Few(followed(few, pod)),
             Members::Few(few) => {
                 let many = few.iter().copied().chain([pod]).collect();
                 Members::Many(Box::new(many))
@@ -136,13 +143,12 @@ impl Subscribers {
     /// Adds a subscriber. O(subscribers) for few subscribers, and O(log subscribers) for many.
     pub(super) fn with(&self, number: u64, subscriber: ServiceKey) -> Subscribers {
         match self {
+            Subscribers::Few(few) if few.len() < FEW => {
+                Subscribers::Few(followed(few, (number, subscriber)))
+            }
             Subscribers::Few(few) => {
-                let all = few.iter().cloned().chain([(number, subscriber)]);
-                if few.len() < FEW {
-                    Subscribers::Few(all.collect())
-                } else {
-                    Subscribers::Many(Box::new(all.collect()))
-                }
+                let many = few.iter().cloned().chain([(number, subscriber)]);
+                Subscribers::Many(Box::new(many.collect()))
             }
             Subscribers::Many(many) => Subscribers::Many(Box::new(many.update(number, subscriber))),
         }
@@ -190,15 +196,21 @@ impl Subscriptions {
     /// Adds a subscription. Returns its number and its subscriber if it is new.
     pub(super) fn add(&mut self, subscriber: &str, group: &str) -> Option<(u64, ServiceKey)> {
         let number = self.next;
-        let key = match self.subscribers.get_key_value(subscriber) {
+        let key = match self.subscribers.get_key_value_mut(subscriber) {
             Some((_, groups)) if groups.contains_key(group) => return None,
-            Some((key, _)) => key.clone(),
-            None => subscriber
-                .parse()
-                .expect("the store checks a subscriber key before it passes it on"),
+            Some((key, groups)) => {
+                groups.insert(group.into(), number);
+                key.clone()
+            }
+            None => {
+                let key: ServiceKey = subscriber
+                    .parse()
+                    .expect("the store checks a subscriber key before it passes it on");
+                let groups = BTreeMap::from([(group.into(), number)]);
+                self.subscribers.insert(key.clone(), groups);
+                key
+            }
         };
-        let groups = self.subscribers.entry(key.clone()).or_default();
-        groups.insert(group.into(), number);
         self.next += 1;
         Some((number, key))
     }
