@@ -35,12 +35,11 @@ pub(super) enum Members {
     Many(Box<GenericVector<Pod, DefaultSharedPtr>>),
 }
 
-/// Returns a copy of `list` with `last` behind it.
-// `collect` would cost twice as much.
-fn followed<T: Clone>(list: &[T], last: T) -> Box<[T]> {
+/// Returns a copy of `list` with `item` at its end. (`collect` would cost twice as much.)
+fn extended<T: Clone>(list: &[T], item: T) -> Box<[T]> {
     let mut all = Vec::with_capacity(list.len() + 1);
     all.extend_from_slice(list);
-    all.push(last);
+    all.push(item);
     all.into_boxed_slice()
 }
 
@@ -61,7 +60,7 @@ impl Members {
     /// Adds a pod. O(pods) for few pods, and O(log pods) for many.
     pub(super) fn with(&self, pod: Pod) -> Members {
         match self {
-            Members::Few(few) if few.len() < FEW => Members::Few(followed(few, pod)),
+            Members::Few(few) if few.len() < FEW => Members::Few(extended(few, pod)),
             Members::Few(few) => {
                 let many = few.iter().copied().chain([pod]).collect();
                 Members::Many(Box::new(many))
@@ -144,7 +143,7 @@ impl Subscribers {
     pub(super) fn with(&self, number: u64, subscriber: ServiceKey) -> Subscribers {
         match self {
             Subscribers::Few(few) if few.len() < FEW => {
-                Subscribers::Few(followed(few, (number, subscriber)))
+                Subscribers::Few(extended(few, (number, subscriber)))
             }
             Subscribers::Few(few) => {
                 let many = few.iter().cloned().chain([(number, subscriber)]);

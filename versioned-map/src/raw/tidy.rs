@@ -318,38 +318,42 @@ impl<O: Owner> Turn<'_, O> {
     /// Lets go of versions that are not [walked](Self::is_walked) along. Nobody can come to them even
     /// before they are unlinked, so that memory in which nothing wants to be dropped is used again at once.
     fn use_again(&mut self, mut list: Vec<Old>) {
-        let Writer {
-            spares, replaced, ..
-        } = &mut *self.writer;
+        let spares = &self.writer.spares;
         let kind = list.first().map(|first| first.kind);
         if let Some(kind) = kind
             && let Some(block) = (kind.block)()
             && spares.has_room(block, list.len(), SPARES)
         {
-            list.retain_mut(|old| {
+            for old in &mut list {
                 // SAFETY: this is the writer; it has been replaced, and is let go in the order of
                 // revisions. None is kept, so that the newer one is the one that is linked to it.
                 let (before, is_lent) = unsafe { unlink(old.newer, old.version) };
                 debug_assert!(before.is_none(), "what is older has been let go");
                 old.is_lent = is_lent;
-                // SAFETY: what has been replaced has a newer one, which is linked.
-                let is_last = !unsafe { old.newer.as_ref() }.has_value();
-                if is_last || !std::ptr::eq(kind, old.kind) || kind.is_dropped && !is_lent {
+            }
+            // This looks at newer versions, which may be in the list as well. So it comes before any
+            // memory is given away.
+            for old in &list {
+                self.remove_if_last(old);
+            }
+            let Writer {
+                spares, replaced, ..
+            } = &mut *self.writer;
+            list.retain(|old| {
+                if !std::ptr::eq(kind, old.kind) || kind.is_dropped && !old.is_lent {
                     return true;
                 }
                 // SAFETY: it has been unlinked, its value is another one's or wants no drop, its memory
-                // is of its kind's size, and nobody comes to it: see `is_walked`.
+                // is of its kind's size, and nobody comes to it: see `is_walked`. Nothing here looks at
+                // it any more.
                 unsafe { old.reuse(block, spares) };
                 false
             });
             if list.is_empty() {
                 replaced.give_back(list);
-                return;
+            } else {
+                self.retire(list);
             }
-            for old in &list {
-                self.remove_if_last(old);
-            }
-            self.retire(list);
         } else {
             self.let_go_of(list);
         }

@@ -229,7 +229,7 @@ impl Head<'_> {
 
     /// Leaves nothing but that there was something.
     pub(super) fn kill(&self) {
-        let tag = if twin::is(Twin::KilledFree) { 0 } else { 1 };
+        let tag = usize::from(!twin::is(Twin::KilledFree));
         self.push_with(std::ptr::null_mut(), u64::MAX, tag);
     }
 
