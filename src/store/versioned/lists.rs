@@ -157,8 +157,12 @@ impl Subscribers {
     pub(super) fn without(&self, number: u64) -> Subscribers {
         match self {
             Subscribers::Few(few) => {
-                let others = few.iter().filter(|(own, _)| *own != number);
-                Subscribers::Few(others.cloned().collect())
+                let at = few.binary_search_by_key(&number, |(own, _)| *own);
+                let (before, from) = few.split_at(at.expect("the subscription stands there"));
+                let mut others = Vec::with_capacity(few.len() - 1);
+                others.extend_from_slice(before);
+                others.extend_from_slice(&from[1..]);
+                Subscribers::Few(others.into_boxed_slice())
             }
             Subscribers::Many(many) => {
                 let many = many.without(&number);
