@@ -44,15 +44,14 @@ use proptest::test_runner::TestRunner;
 
 use service_registry::changes::Selection;
 use service_registry::{Change, RegistryStore};
-use support::linear::{
-    Action, Clock, Event, FinalState, Log, Plain, PollMode, Seen, SpecState, TestedStore, Viewed,
-    Watched, change, explain_store,
-};
+use support::history::{Action, FinalState, PollMode, Seen, SpecState, change, explain_store};
+use support::linear::{Clock, Event, Log};
 use support::model::{GROUPS, Model, Operation, SERVICES, ask, expect};
 use support::race::together;
 use support::random::{
     any_change, any_concurrent_operation, any_group, any_operation, any_status, text,
 };
+use support::subject::{Plain, TestedStore, Viewed, Watched};
 use support::{at, version};
 
 #[path = "linearizable/checker.rs"]

@@ -34,14 +34,14 @@ use shuttle::sync::{Mutex, MutexGuard};
 use shuttle::{Config, Runner, thread};
 
 use service_registry::{
-    Batch, HealthUpdate, MemoryStore, RegistryStore, Result, Revision, ServiceInfo, ServiceKey,
-    ServiceStatus, StoreError, StoreStats,
+    Batch, HealthUpdate, MemoryStore, RegistryStore, Result, Revision, ServiceStatus, StoreError,
+    StoreStats,
 };
-use support::linear::{
-    Action, Clock, FinalState, Log, Plain, SpecState, TestedStore, Viewed, explain_store,
-};
+use support::history::{Action, FinalState, SpecState, explain_store};
+use support::linear::{Clock, Log};
 use support::model::Model;
 use support::random::{any_concurrent_operation, any_key};
+use support::subject::{Plain, TestedStore, Viewed};
 use support::views::Views;
 
 #[path = "schedules/watches.rs"]

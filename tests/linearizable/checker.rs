@@ -7,10 +7,10 @@ use proptest::test_runner::TestRunner;
 use service_registry::{Change, MemoryStore, RegistryStore, ServiceInfo, StoreError};
 
 use crate::support;
-use crate::support::linear::{
-    Action, Clock, Event, FinalState, Log, Seen, Sequential, SpecState, Specification, change,
-    explain, explain_store,
+use crate::support::history::{
+    Action, FinalState, Seen, Sequential, SpecState, change, explain_store,
 };
+use crate::support::linear::{Clock, Event, Log, Specification, explain};
 use crate::support::model::{Answer, Model, Operation};
 use crate::support::{at, pod, registration};
 use crate::{KEY, sample};

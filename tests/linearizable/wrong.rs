@@ -14,7 +14,7 @@ use service_registry::{
 };
 
 use crate::support;
-use crate::support::linear::{Plain, TestedStore};
+use crate::support::subject::{Plain, TestedStore};
 use crate::{
     ActionPools, Extras, HISTORIES, Shape, SpinBarrier, check, every_history_has_an_order,
 };
@@ -465,7 +465,7 @@ fn one_lock_around_everything_has_an_order() {
 mod watches {
     use crate::support;
     use crate::support::faulty_log::{Fault, faulty_log_store};
-    use crate::support::linear::Watched;
+    use crate::support::subject::Watched;
     use crate::{Extras, HISTORIES, Shape};
 
     fn notices(fault: Fault, shape: Shape) {
@@ -520,7 +520,7 @@ mod watches {
 /// Views of a store that are wrong, each in one way.
 #[cfg(feature = "snapshot")]
 mod views {
-    use crate::support::linear::Viewed;
+    use crate::support::subject::Viewed;
     use crate::support::twin::{Fault, twin};
     use crate::{Extras, HISTORIES, Shape};
 

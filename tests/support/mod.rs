@@ -11,8 +11,10 @@
 mod kit;
 
 pub(crate) mod child;
+pub(crate) mod history;
 pub(crate) mod linear;
 pub(crate) mod random;
+pub(crate) mod subject;
 #[macro_use]
 pub(crate) mod stores;
 pub(crate) mod faulty_log;
