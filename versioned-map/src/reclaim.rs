@@ -13,8 +13,8 @@
 //!
 //! # The algorithm
 //!
-//! Each thread has a *record*, one word that says how deep the thread is pinned, for which domain,
-//! and how often it has been pinned before. A reader
+//! Each thread has a *record*, in which one word says how deep the thread is pinned, for which
+//! domain, and how often it has been pinned before. A reader
 //!
 //! 1. stores in its word that it is pinned,
 //! 2. passes the *light fence*, which keeps what follows behind that store,

@@ -1,28 +1,29 @@
-//! The two fences: the readers' light one, which costs nothing where the kernel helps, and the
-//! heavy one of whoever frees.
+//! The two fences: the light one of readers, which costs nothing where the kernel helps, and the
+//! heavy one of the thread that frees.
 //!
-//! Taken together they do what two `SeqCst` fences would, one on either side. A reader stores
-//! that it is pinned, and then loads what it reads; who frees unlinks, and then looks who is
-//! pinned. At least one of them has to see what the other one has stored. The light fence only
-//! keeps the compiler from moving the reader's loads in front of its store; the processor may
-//! still do that, and the heavy fence makes up for it: `membarrier(2)` has every thread of the
-//! process run a full fence at some point within the call. For a reader that point lies
+//! Together they do what two `SeqCst` fences would do, one on either side. A reader stores that it
+//! is pinned, and then loads what it reads; the thread that frees unlinks, and then looks for
+//! pinned readers. At least one of them must see what the other one has stored. The light fence
+//! only keeps the compiler from moving the reader's loads in front of its store; the processor may
+//! still do that. The heavy fence makes up for it: `membarrier(2)` has every thread of the process
+//! run a full fence at some point within the call. For a reader that point lies
 //!
-//! - behind its store: then the store is visible when the call returns, and who frees sees it;
-//! - or before its store: then so it does before its loads, which see what was unlinked.
+//! - behind its store: then the store is visible when the call returns, and the thread that frees
+//!   sees it;
+//! - or before its store, and so before its loads, which then see what was unlinked.
 //!
-//! Where there is no `membarrier` both fences are `SeqCst` ones. That is found out before the
-//! first pin. `VERSIONED_MAP_MEMBARRIER=off` in the environment has it so on every system.
+//! Without `membarrier` both fences are `SeqCst` ones. The first pin finds out which it is. With
+//! `VERSIONED_MAP_MEMBARRIER=off` in the environment, no system uses `membarrier`.
 //!
 //! # When it begins to fail
 //!
 //! A program may forbid itself the system call later (seccomp), and an old kernel may be out of
-//! memory for it. From then on pins have their fence. But a reader may have looked whether it
-//! needs one just before that, and gone on without. It had stored that it is pinned before it
-//! looked, so that all that is missing is that this store becomes visible, which no fence orders.
-//! No processor holds a store back for long, and a change of threads drains it; so who frees waits
-//! for [`DRAIN`], a thousand times longer than it can take, before it relies on the fences of
-//! readers. This step alone the model checker takes on trust: it knows no time.
+//! memory for it. From then on pins have their fence. But just before that, a reader may have
+//! checked whether it needs one, and gone on without. It stored that it is pinned before it
+//! checked, so that this store only has to become visible, which no fence orders. No processor
+//! holds a store back for long, and a context switch drains it. So the thread that frees waits for
+//! [`DRAIN`], a thousand times longer than the store can take, before it relies on the fences of
+//! readers. The model checker takes this step alone on trust: it knows no time.
 
 use std::time::Duration;
 
@@ -31,19 +32,19 @@ use crate::sync::atomic::{AtomicU8, fence};
 use crate::sync::global;
 use crate::twin::{self, Twin};
 
-/// How long who frees waits after `membarrier` has failed.
+/// How long the thread that frees waits after `membarrier` has failed.
 #[cfg_attr(loom, allow(dead_code))]
 pub(super) const DRAIN: Duration = Duration::from_secs(1);
 
-/// Nobody has asked yet. Pins have their fence.
+/// The kernel has not been asked yet. Pins have their fence.
 #[cfg(not(loom))]
 const UNKNOWN: u8 = 0;
-/// Who frees calls `membarrier`.
+/// The thread that frees calls `membarrier`.
 const MEMBARRIER: u8 = 1;
 /// Pins have their fence.
 const FENCES: u8 = 2;
 
-/// All readers load this, and it changes once or twice: it has a line of its own.
+/// All readers load it, and it changes once or twice: it has a cache line of its own.
 #[repr(align(128))]
 struct Mode(AtomicU8);
 
@@ -51,17 +52,17 @@ struct Mode(AtomicU8);
 global! {
     static MODE: Mode = Mode(AtomicU8::new(UNKNOWN));
 }
-// A model has asked before it begins: one store less for its readers to miss.
+// A model has asked before it begins, so that its readers can miss one store less.
 #[cfg(loom)]
 global! {
     static MODE: Mode = Mode(AtomicU8::new(kernel::first_mode()));
 }
 
-/// Comes between the store that says that a reader is pinned, and all that it reads.
+/// Stands between the store that says that a reader is pinned, and all that the reader loads.
 #[inline]
 pub(super) fn light() {
     std::sync::atomic::compiler_fence(SeqCst);
-    // Relaxed: see above, "when it begins to fail".
+    // Relaxed: see "When it begins to fail" above.
     if kernel::needs_light_fences() || MODE.0.load(Relaxed) != MEMBARRIER {
         if twin::is(Twin::NoLightFence) {
             return;
@@ -71,17 +72,17 @@ pub(super) fn light() {
     }
 }
 
-/// Comes between what was unlinked, and the look at who is pinned. Answers whether readers are
-/// known to be seen; if not, nothing may be freed on the strength of that look.
+/// Stands between the unlinking and the look for pinned readers. Returns whether that look is sure
+/// to find them; if not, the caller must free nothing on the strength of it.
 pub(super) fn heavy() -> bool {
     ask();
     if twin::is(Twin::NoHeavyFence) {
         return true;
     }
-    // SeqCst: pairs with the fence in `light`, where that is one. Where it is none, this is for
-    // the kernel, which does nothing at all for a process with one thread.
+    // SeqCst: pairs with the fence in `light`, if pins have one. If not, this is for the kernel,
+    // whose `membarrier` does nothing at all for a process with one thread.
     fence(SeqCst);
-    // Relaxed: this thread has asked, so that it is known.
+    // Relaxed: this thread has called `ask`, so that the mode is known to it.
     if MODE.0.load(Relaxed) == MEMBARRIER {
         if kernel::membarrier() {
             return true;
@@ -93,7 +94,7 @@ pub(super) fn heavy() -> bool {
     kernel::is_drained()
 }
 
-/// Finds out how it is done, unless somebody has.
+/// Asks the kernel once whether it has `membarrier`.
 pub(super) fn ask() {
     #[cfg(not(loom))]
     if MODE.0.load(Relaxed) == UNKNOWN {
@@ -102,12 +103,13 @@ pub(super) fn ask() {
         } else {
             FENCES
         };
-        // Relaxed: whoever has not seen it yet has asked as well. The first answer stands.
+        // Relaxed: a thread that has not seen the mode yet has asked as well. The first answer
+        // stands.
         let _ = MODE.0.compare_exchange(UNKNOWN, mode, Relaxed, Relaxed);
     }
 }
 
-/// Whether pins have their fence.
+/// Returns whether pins have their fence.
 #[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) fn has_fences() -> bool {
     ask();
@@ -157,18 +159,18 @@ mod kernel {
     mod call {
         use libc::c_long;
 
-        // Of `linux/membarrier.h`; `libc` does not have them for every target.
+        // From `linux/membarrier.h`; `libc` does not have them for every target.
         const QUERY: c_long = 0;
         const PRIVATE_EXPEDITED: c_long = 1 << 3;
         const REGISTER_PRIVATE_EXPEDITED: c_long = 1 << 4;
 
         #[allow(unsafe_code)]
         fn call(command: c_long) -> c_long {
-            // SAFETY: it takes no pointers, and changes no memory.
+            // SAFETY: the call takes no pointers, and changes no memory.
             unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
         }
 
-        /// Asks for it, as the kernel wants it, unless the environment says no.
+        /// Registers the process, as the kernel requires, unless the environment forbids it.
         pub(crate) fn register() -> bool {
             let is_off = std::env::var_os("VERSIONED_MAP_MEMBARRIER").is_some_and(|is| is == "off");
             let both = PRIVATE_EXPEDITED | REGISTER_PRIVATE_EXPEDITED;
@@ -176,7 +178,7 @@ mod kernel {
             !is_off && has(call(QUERY)) && call(REGISTER_PRIVATE_EXPEDITED) == 0 && membarrier()
         }
 
-        /// A process that was forked off may have to ask for it anew.
+        /// Runs the call. A forked process may have to register anew.
         pub(crate) fn membarrier() -> bool {
             let run = || call(PRIVATE_EXPEDITED) == 0;
             run() || call(REGISTER_PRIVATE_EXPEDITED) == 0 && run()
@@ -192,14 +194,14 @@ pub(crate) use kernel::{KERNEL, Kernel, has_seen_failure};
 #[cfg(loom)]
 #[cfg_attr(not(test), allow(dead_code))]
 mod kernel {
-    //! What stands in for the kernel in a model.
+    //! A stand-in for the kernel in a model.
     //!
     //! loom has no `membarrier`. A fence of the reader right between its store and its loads stands
-    //! for the point at which the kernel makes it run one: wherever that point lies, one of the two
-    //! things is true that are said above, and one of the same two is true of two fences.
+    //! for the point at which the kernel makes the reader run one. Wherever that point lies, one of
+    //! the two cases above holds, and one of the same two holds for two fences.
     //!
-    //! Where the call fails, pins have no fence before they know of it. That their stores have
-    //! become visible after [`DRAIN`](super::DRAIN) is told by the model's readers.
+    //! If the call fails, pins have no fence until they know of the failure. The model's readers
+    //! tell that their stores have become visible after [`DRAIN`](super::DRAIN).
 
     use std::cell::Cell;
 

@@ -1,13 +1,13 @@
 //! The records of the threads that have ever been pinned.
 //!
-//! There is one list for the process. A list for each domain would spare those who free a look at
-//! threads that read other domains only, and cost every reader the search for the record that it
-//! has in this one. Who frees looks at all of them once for thousands of values; a reader finds
-//! its own behind one thread local, and never looks at the others.
+//! The process has one list of records. A list for each domain would spare a thread that frees the
+//! look at threads that read other domains only, but would cost every reader the search for the
+//! record that it has in this domain. A thread that frees looks at all records once for thousands
+//! of values; a reader finds its own record behind one thread local, and never looks at the others.
 //!
-//! A record is taken with its thread's first pin, and given back when the thread ends, for the
-//! next one to come. It is never freed: who frees may go through the list at any time, and so may
-//! a process that was forked.
+//! A thread takes a record with its first pin, and gives it back for another thread when it ends. A
+//! record is never freed, because a thread that frees may go through the list at any time, and so
+//! may a forked process.
 
 use std::cell::Cell;
 use std::ptr;
@@ -19,8 +19,8 @@ use crate::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64};
 use crate::sync::{global, thread_local};
 use crate::twin::{self, Twin};
 
-/// What a thread says of itself. It has a line of its own, and the one beside it, which processors
-/// fetch together: nobody but its thread writes there, and only who frees looks.
+/// The state that a thread publishes. It fills a cache line and the adjacent one, which processors
+/// fetch together: only its thread writes there, and only a thread that frees looks.
 #[repr(align(128))]
 pub(super) struct Record {
     /// See [`word`].
@@ -33,10 +33,10 @@ pub(super) struct Record {
 #[cfg(not(any(loom, shuttle)))]
 const _: () = assert!(size_of::<Record>() == 128 && align_of::<Record>() == 128);
 
-/// All of them.
+/// All records.
 struct Threads {
     newest: AtomicPtr<Record>,
-    /// About how many have been given back.
+    /// About how many records have been given back.
     free: AtomicIsize,
 }
 
@@ -48,7 +48,8 @@ global! {
 }
 
 thread_local! {
-    /// This thread's. It has no destructor, so that it can be asked for as long as the thread runs.
+    /// This thread's record. It has no destructor, so that it is accessible as long as the thread
+    /// runs.
     static OWN: Cell<Option<&'static Record>> = const { Cell::new(None) };
 }
 
@@ -60,14 +61,14 @@ thread_local! {
 struct End(Cell<Option<(&'static Threads, &'static Record)>>);
 
 impl Threads {
-    /// In a model, that of its present run.
+    /// Returns the threads; in a model, those of its present run.
     fn of_now(&'static self) -> &'static Threads {
         self
     }
 
     fn newest(&self) -> Option<&'static Record> {
         // Acquire: pairs with the Release in `add`.
-        // SAFETY: records are never freed, and nothing else is ever stored there.
+        // SAFETY: records are never freed, and `newest` stores nothing but null and records.
         unsafe { self.newest.load(Acquire).as_ref() }
     }
 
@@ -78,8 +79,9 @@ impl Threads {
 
     /// Takes a record that was given back, or makes one.
     fn take(&self) -> &'static Record {
-        // Relaxed: who misses one here makes another one. That can happen only while others take
-        // and give back, so that there are never many more than threads at once.
+        // Relaxed: a thread that misses a free record here makes another one. That happens only
+        // while other threads take records and give them back, so that there are never many more
+        // records than there are threads at once.
         if self.free.fetch_sub(1, Relaxed) > 0
             && let Some(record) = self.all().find(|record| record.take())
         {
@@ -104,11 +106,11 @@ impl Threads {
                 .compare_exchange(before, record, Release, Relaxed)
                 .is_ok();
             if is_added {
-                // SAFETY: it was made by `Box::into_raw`, and is never freed.
+                // SAFETY: `Box::into_raw` made it, and it is never freed.
                 return unsafe { &*record };
             }
             next = self.newest();
-            // SAFETY: as above, and nobody else knows of it yet.
+            // SAFETY: as above, and no other thread knows of it yet.
             unsafe {
                 (*record).next = next;
             }
@@ -117,7 +119,7 @@ impl Threads {
 }
 
 impl Record {
-    /// That of this thread.
+    /// Returns the record of this thread.
     #[inline]
     pub(super) fn own() -> &'static Record {
         match OWN.with(Cell::get) {
@@ -133,7 +135,7 @@ impl Record {
         let record = threads.take();
         let end = END.try_with(|end| end.0.set(Some((threads, record))));
         if end.is_err() {
-            // The thread is about to end, and nobody will be asked when it does.
+            // The thread is about to end, and no destructor gives the record back.
             let word = record.word.load(Relaxed);
             // Release: as in `enter`.
             record.word.store(word | LAST, Release);
@@ -145,8 +147,8 @@ impl Record {
     /// Notes one more pin.
     #[inline]
     pub(super) fn enter(&self, first_pin: u64) {
-        // Relaxed: this thread's own, or seen by `take`. A signal handler that comes between this
-        // and the store leaves as many pins as it has found.
+        // Relaxed: this thread wrote the word, or `take` has acquired it. A signal handler that
+        // comes between this load and the store leaves as many pins as it found.
         let word = self.word.load(Relaxed);
         let word = if word::is_pinned(word) {
             word::deeper(word, first_pin)
@@ -156,8 +158,9 @@ impl Record {
         let order = if twin::is(Twin::EnteredRelaxed) {
             Relaxed
         } else {
-            // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: who sees this
-            // pin sees that the ones before have ended, and that comes behind all their reading.
+            // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: a thread that
+            // sees this pin sees that the earlier ones have ended, and comes behind all their
+            // reading.
             Release
         };
         self.word.store(word, order);
@@ -181,8 +184,8 @@ impl Record {
         let order = if twin::is(Twin::LeftRelaxed) {
             Relaxed
         } else {
-            // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: what was
-            // read comes before it is freed.
+            // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: the thread's
+            // reads come before the freeing.
             Release
         };
         self.word.store(word::left(word), order);
@@ -195,7 +198,7 @@ impl Record {
             // Release: as in `enter`.
             self.word.store(inside, Release);
         } else {
-            // The thread has no destructor any more that would give it back.
+            // The thread has no destructor left that would give the record back.
             let _ = OWN.try_with(|own| own.set(None));
             self.store_left(word);
             self.give_back(THREADS.of_now());
@@ -206,7 +209,8 @@ impl Record {
         let order = if twin::is(Twin::TakenRelaxed) {
             Relaxed
         } else {
-            // Acquire: pairs with the Release in `give_back`: the word is as it was left.
+            // Acquire: pairs with the Release in `give_back`: this thread sees the word that the
+            // last owner left.
             Acquire
         };
         !self.is_taken.load(Relaxed)
@@ -232,7 +236,8 @@ impl End {
         // Relaxed: this thread's own.
         let word = record.word.load(Relaxed);
         if word::is_pinned(word) && !twin::is(Twin::GivenBackPinned) {
-            // By a destructor that has yet to run, or for good. It stays this thread's.
+            // A destructor that has yet to run holds the pin, or a forgotten guard. The record
+            // stays this thread's.
             // Release: as in `Record::enter`.
             record.word.store(word | LAST, Release);
         } else {
@@ -245,40 +250,40 @@ impl End {
 impl Drop for End {
     fn drop(&mut self) {
         if cfg!(loom) && std::thread::panicking() {
-            // The model has failed: its atomics cannot be used any more.
+            // The model has failed: its atomics are not usable any more.
             return;
         }
         self.come();
     }
 }
 
-/// Does what happens at the end of a thread before its other destructors run.
+/// Does early what the end of a thread does, before the thread's other destructors run.
 #[cfg(all(test, loom))]
 pub(crate) fn begin_to_end() {
     END.with(End::come);
 }
 
-/// A reader who was found to be pinned.
+/// A reader that was found pinned.
 pub(super) struct Seen {
     record: &'static Record,
     word: u64,
 }
 
 impl Seen {
-    /// Whether it has left since.
+    /// Returns whether the reader has left since.
     pub(super) fn has_left(&self) -> bool {
         // Acquire: pairs with the Release in `Record::store_left` and `enter`.
         word::has_left(self.word, self.record.word.load(Acquire))
     }
 }
 
-/// Something is left to do for whoever comes by, as soon as a reader has left.
+/// A call for work that can be done as soon as a reader has left.
 ///
-/// Whoever lets go looks here, at a line that it has read from anyway and that changes rarely, so
-/// that a domain whose owner does nothing for a while is not left with what waited for a reader.
-/// Nobody has to come: what is said here is a hint, and stays until somebody does.
+/// A thread that ends a read checks it, on a line that it has read from anyway and that changes
+/// rarely. So a domain whose owner does nothing for a while still frees what waited for a reader.
+/// The call is a hint: it stays until a thread takes it, and no thread has to.
 pub struct Awaited {
-    /// Null where there is nothing to do.
+    /// Null if there is nothing to do.
     record: AtomicPtr<Record>,
     word: AtomicU64,
 }
@@ -293,8 +298,9 @@ impl Default for Awaited {
 }
 
 impl Awaited {
-    /// Takes the call, if there is one. Who has called has done so before whatever comes next here:
-    /// what is left to do can be looked for afterwards, and none of it is missed.
+    /// Takes the call, if there is one. The caller's earlier writes happen before whatever follows
+    /// here: the thread that takes the call can look for the work afterwards, and misses none of
+    /// it.
     pub fn take(&self) {
         if !self.record.load(Relaxed).is_null() {
             // Acquire: pairs with the Release in `set`.
@@ -302,12 +308,12 @@ impl Awaited {
         }
     }
 
-    /// Something is left to do at once.
+    /// Calls for work that can be done at once.
     pub fn call(&self) {
-        // Any record will do. One that is taken by a thread which is about to end goes with its last pin.
+        // Any record will do. If an ending thread takes a record here, its last pin gives it back.
         let known = OWN.with(Cell::get).or_else(|| THREADS.of_now().newest());
         let record = known.unwrap_or_else(Record::own);
-        // A word in which nobody is pinned.
+        // In this word no thread is pinned.
         self.set(record, 0);
     }
 
@@ -316,15 +322,15 @@ impl Awaited {
     }
 
     fn set(&self, record: &'static Record, word: u64) {
-        // Relaxed: of two calls at once the word of one may meet the record of the other, which
-        // makes for a look in vain, or for one that comes later.
+        // Relaxed: of two concurrent calls, the word of one may meet the record of the other. Then
+        // a thread looks in vain, or later than it could.
         self.word.store(word, Relaxed);
-        // Release: pairs with the Acquire in `is_due` and `take`. Acquire: pairs with the Release of
-        // another call, which this one takes the place of: whoever takes this has taken both.
+        // Release: pairs with the Acquire in `is_due` and `take`. Acquire: pairs with the Release
+        // of another call, which this one replaces: a thread that takes this call has taken both.
         self.record.swap(ptr::from_ref(record).cast_mut(), AcqRel);
     }
 
-    /// Whether there is something to do, and the reader has left.
+    /// Returns whether there is something to do, and the reader has left.
     #[inline]
     pub fn is_due(&self) -> bool {
         // Acquire: pairs with the Release in `set`.
@@ -336,13 +342,14 @@ impl Awaited {
     fn has_left(&self, record: *const Record) -> bool {
         // Relaxed: see `set`.
         let word = self.word.load(Relaxed);
-        // SAFETY: `set` has stored it, and records are never freed.
+        // SAFETY: `set` stored it, and records are never freed.
         let record = unsafe { &*record };
         !word::is_pinned(word) || word::has_left(word, record.word.load(Relaxed))
     }
 }
 
-/// Finds who is pinned, and may read values of the domain. To be asked after the heavy fence.
+/// Finds the readers that are pinned and may read values of the domain. Call it after the heavy
+/// fence.
 pub(super) fn find_pinned(first_pin: u64, found: &mut Vec<Seen>) {
     for record in THREADS.all() {
         // Acquire: pairs with the Release in `Record::store_left` and `enter`.
@@ -353,7 +360,7 @@ pub(super) fn find_pinned(first_pin: u64, found: &mut Vec<Seen>) {
     }
 }
 
-/// How many records there are.
+/// Returns the number of records.
 #[cfg(test)]
 pub(crate) fn count() -> usize {
     THREADS.all().count()
