@@ -12,8 +12,8 @@
 //!   sees it;
 //! - or before its store, and so before its loads, which then see what was unlinked.
 //!
-//! Without `membarrier` both fences are `SeqCst` ones. The first pin finds out which it is. With
-//! `VERSIONED_MAP_MEMBARRIER=off` in the environment, no system uses `membarrier`.
+//! Without `membarrier` both fences are `SeqCst` ones. A process finds out at its first pin, or
+//! before. `VERSIONED_MAP_MEMBARRIER=off` in the environment turns the call off on every system.
 //!
 //! # When it begins to fail
 //!
@@ -198,7 +198,8 @@ mod kernel {
     //!
     //! loom has no `membarrier`. A fence of the reader right between its store and its loads stands
     //! for the point at which the kernel makes the reader run one. Wherever that point lies, one of
-    //! the two cases above holds, and one of the same two holds for two fences.
+    //! the two cases that the page of `barrier` names holds, and one of the same two holds for two
+    //! fences.
     //!
     //! If the call fails, pins have no fence until they know of the failure. The model's readers
     //! tell that their stores have become visible after [`DRAIN`](super::DRAIN).
@@ -250,8 +251,8 @@ mod kernel {
         KERNEL.get() == Kernel::Missing || DRAINED.load(Acquire)
     }
 
-    /// A reader's, between two pins: if it knows of the failure, or never pins again, all that it
-    /// has stored before has become visible.
+    /// A reader calls this between two pins: if it knows of the failure, or never pins again, all
+    /// that it has stored before has become visible.
     pub(crate) fn has_seen_failure(is_last: bool) {
         if is_last || MODE.0.load(Relaxed) == FENCES {
             // Release: pairs with the Acquire in `is_drained`.

@@ -1,4 +1,4 @@
-//! What a writer has replaced, until it may be freed.
+//! The items that a writer has retired, until it may free them.
 
 use std::collections::VecDeque;
 use std::process;
@@ -8,35 +8,35 @@ use super::pin::Domain;
 use super::threads::{Awaited, Seen, find_pinned};
 use crate::twin::{self, Twin};
 
-/// For how many items room is kept when they have gone.
+/// Empty vectors keep room for this many items at most.
 const ROOM: usize = 256;
 
 /// Owns what has been unlinked in a domain, until no reader can be looking at it.
 ///
-/// A plain value without a lock of its own, which lies behind that of the writer. Whatever is
-/// still in it when it is dropped is leaked: nobody knows then whether it is being read.
+/// It has no lock of its own: the writer's lock guards it. Dropping it leaks the items that are
+/// still in it, because a reader may be looking at them.
 pub struct Reclaimer<T> {
     domain: Domain,
-    /// A process that was forked off has records of threads that it has not got.
+    /// The process that made it. A forked process has records of threads that it does not have.
     process: u32,
     /// The number of the present period.
     period: u64,
-    /// Unlinked in it.
+    /// Items that were retired in this period.
     fresh: Vec<T>,
-    /// Unlinked in the period before, whose readers may still be there.
+    /// Items that were retired in the period before, whose readers may still be there.
     waiting: Vec<T>,
-    /// Those readers.
+    /// The readers of the period before that may not have left.
     readers: Vec<Seen>,
-    /// What `advance` was told when that period ended.
+    /// The argument of the `advance` that ended that period.
     mark: u64,
-    /// The same of the last period whose readers have left.
+    /// The mark of the last period whose readers have left.
     passed: u64,
-    /// Nobody can be looking at these.
+    /// Items that no reader can be looking at.
     ready: VecDeque<T>,
 }
 
 impl<T> Reclaimer<T> {
-    /// One for what is unlinked in that domain.
+    /// Creates one for what is unlinked in this domain.
     pub fn new(domain: Domain) -> Reclaimer<T> {
         Reclaimer {
             domain,
@@ -51,45 +51,45 @@ impl<T> Reclaimer<T> {
         }
     }
 
-    /// Takes over what cannot be found any more by who is pinned from now on.
+    /// Takes over an item that a reader who pins from now on cannot find.
     #[inline]
     pub fn retire(&mut self, item: T) {
         self.fresh.push(item);
     }
 
-    /// How many have been retired since the period began.
+    /// Returns the number of items that have been retired since the period began.
     pub fn retired(&self) -> usize {
         self.fresh.len()
     }
 
-    /// How many have not been taken yet.
+    /// Returns the number of items that have not been taken yet.
     pub fn len(&self) -> usize {
         self.fresh.len() + self.waiting.len() + self.ready.len()
     }
 
-    /// Whether all have been taken.
+    /// Returns whether all items have been taken.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The newest mark that no reader is left from: whoever is pinned was so after
-    /// [`advance`](Self::advance) had been called with it.
+    /// Returns the newest mark that no reader is left from: every reader that is pinned now was
+    /// pinned after the call of [`advance`](Self::advance) with this mark.
     pub fn passed(&self) -> u64 {
         self.passed
     }
 
-    /// The number of the present period, which [`advance`](Self::advance) ends.
+    /// Returns the number of the present period, which [`advance`](Self::advance) ends.
     pub fn period(&self) -> u64 {
         self.period
     }
 
-    /// How many periods have passed: no reader is left from them, as far as is known.
+    /// Returns how many periods have passed: no reader is left from them, as far as is known.
     pub fn passed_periods(&self) -> u64 {
         self.period - u64::from(!self.readers.is_empty())
     }
 
-    /// Looks whether the readers have left for whom the period before the present one waits, and
-    /// answers whether it waits for nobody any more. Looks at those readers, and at nothing else.
+    /// Checks whether the readers of the period before the present one have left, and returns
+    /// whether it waits for none any more. Looks only at those readers.
     pub fn settle(&mut self) -> bool {
         self.readers
             .retain(|reader| !reader.has_left() && !twin::is(Twin::FreedTooEarly));
@@ -110,19 +110,20 @@ impl<T> Reclaimer<T> {
         true
     }
 
-    /// Ends the present period, and begins the next one, unless the one before still waits for a
-    /// reader. Answers whether it has. `mark` is the caller's name for this moment; it does not
+    /// Ends the present period and begins the next one, unless the period before still waits for a
+    /// reader. Returns whether it did. `mark` is the caller's name for this moment, and must not
     /// fall.
     ///
     /// Costs the heavy fence (microseconds beside threads that run) and a look at each thread of
     /// the process that has ever been pinned.
     ///
-    /// A period whose readers have all left already has passed when this returns.
+    /// If all readers have left already, the ended period has passed when this returns.
     pub fn advance(&mut self, mark: u64) -> bool {
         if !self.settle() || self.is_forked() || !barrier::heavy() {
             return false;
         }
-        // Whoever is pinned and not found was pinned after the fence, and finds nothing of this.
+        // A pinned reader that is not found was pinned after the fence, and finds none of these
+        // items.
         std::mem::swap(&mut self.fresh, &mut self.waiting);
         self.mark = mark;
         self.period += 1;
@@ -131,8 +132,8 @@ impl<T> Reclaimer<T> {
         true
     }
 
-    /// Calls for whoever comes by: when one of the readers has left whom the period before the
-    /// present one waits for, or at once where it waits for nobody.
+    /// Calls for a thread to come by: when one of the readers has left that the period before the
+    /// present one waits for, or at once if it waits for none.
     pub fn call(&self, awaited: &Awaited) {
         match self.readers.first() {
             Some(reader) => awaited.call_after(reader),
@@ -140,8 +141,8 @@ impl<T> Reclaimer<T> {
         }
     }
 
-    /// Hands out what nobody can be looking at, the oldest first, and at most so many. The caller
-    /// drops it, when it has given back its lock. In a process that was forked off there is none.
+    /// Hands out up to `most` items that no reader can be looking at, the oldest first. The caller
+    /// drops them after it has released its lock. In a forked process there are none.
     pub fn take(&mut self, most: usize) -> impl Iterator<Item = T> {
         let most = if self.ready.is_empty() || self.is_forked() {
             0
@@ -154,19 +155,20 @@ impl<T> Reclaimer<T> {
         all.into_iter().flatten().chain(self.ready.drain(some))
     }
 
-    /// How many, of so many that are handed out next, there are up to the first one that `is_last`.
+    /// Returns how many of the next `most` items there are up to the first one that `is_last`, or
+    /// `most` if there is no such item.
     pub fn up_to(&self, most: usize, is_last: impl Fn(&T) -> bool) -> usize {
         let last = self.ready.iter().take(most).position(is_last);
         last.map_or(most, |last| last + 1)
     }
 
-    /// How many [`take`](Self::take) would hand out.
+    /// Returns how many items [`take`](Self::take) can hand out.
     pub fn ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Hands out everything, the oldest first. For an owner who knows that there is no reader who
-    /// could be looking.
+    /// Hands out everything, the oldest first. For an owner who knows that no reader can be
+    /// looking.
     pub fn drain(&mut self) -> impl Iterator<Item = T> {
         self.readers.clear();
         let ready = std::mem::take(&mut self.ready).into_iter();
@@ -174,8 +176,8 @@ impl<T> Reclaimer<T> {
         ready.chain(waiting).chain(std::mem::take(&mut self.fresh))
     }
 
-    /// Whether this is another process than the one that it was made in. Readers go on there, and
-    /// nothing is freed: the threads that were writing or reading do not exist any more.
+    /// Returns whether this is a forked process, not the one that made the reclaimer. Readers go on
+    /// there, and nothing is freed: the threads that were writing or reading do not exist any more.
     pub fn is_forked(&self) -> bool {
         self.process != process::id()
     }

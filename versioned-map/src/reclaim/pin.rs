@@ -5,13 +5,13 @@ use std::marker::PhantomData;
 use super::threads::Record;
 use super::word;
 
-/// What is read and freed together: a pin holds up what is freed in its own domain only.
+/// A group of data: a pin holds up the freeing in its own domain only.
 #[derive(Clone, Copy, Debug)]
 pub struct Domain {
     first_pin: u64,
 }
 
-/// Holds up the freeing of whatever its thread may read. Stays with its thread.
+/// Holds up the freeing of everything that its thread may read. Stays with its thread.
 #[must_use = "a pin ends when it is dropped"]
 pub struct Guard {
     record: &'static Record,
@@ -25,9 +25,9 @@ impl Default for Domain {
 }
 
 impl Domain {
-    /// Another one.
+    /// Creates a domain.
     pub fn new() -> Domain {
-        // No model has to look at this one.
+        // An atomic of the standard library: no model has to look at it.
         static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Domain {
@@ -35,19 +35,18 @@ impl Domain {
         }
     }
 
-    /// Pins the thread: whatever it comes to from now on by way of what is shared, and that the
-    /// domain's owner hands to a [`Reclaimer`](super::Reclaimer), stays until the guard is
-    /// dropped.
+    /// Pins the thread: what the thread reaches through shared memory from now on, and what the
+    /// domain's owner hands to a [`Reclaimer`](super::Reclaimer), stays until the guard is dropped.
     ///
-    /// A store to a line that no other thread writes to, and nothing that waits: no lock, no fence
-    /// where the kernel has `membarrier(2)`, no read-modify-write. The first pin of a thread
-    /// takes a record for it, and the first one in a process asks the kernel.
+    /// Costs a store to a line that no other thread writes to. Never waits: there is no lock, no
+    /// read-modify-write, and no fence where the kernel has `membarrier(2)`. The first pin of a
+    /// thread takes a record for it, and the first one in a process asks the kernel.
     ///
     /// A signal handler may pin after its thread's first pin, until the thread ends.
     ///
     /// # Panics
     ///
-    /// If the thread holds 8,388,607 guards already.
+    /// Panics if the thread holds 8,388,607 guards already.
     #[inline]
     pub fn pin(self) -> Guard {
         let record = Record::own();
@@ -67,7 +66,7 @@ impl Drop for Guard {
     #[inline]
     fn drop(&mut self) {
         if cfg!(loom) && std::thread::panicking() {
-            // The model has failed: its atomics cannot be used any more.
+            // The model has failed: its atomics are not usable any more.
             return;
         }
         self.record.leave();

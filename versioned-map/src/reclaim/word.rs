@@ -1,32 +1,32 @@
-//! What a record says, in one word, so that one store says all of it:
+//! The word of a record. One store sets all of it:
 //!
 //! ```text
 //!  63            40 39        24  23    22          0
 //! |  pins so far   |  domain    | last |   depth     |
 //! ```
 //!
-//! - *depth*: how many pins there are, one inside of the other. Nobody is pinned where it is 0.
-//! - *last*: whether the record is given back with the last of them.
-//! - *domain*: whose values are read, or [`ALL`] where they are of several domains.
-//! - *pins so far*: goes on each time that the thread leaves. Who waits for a reader compares
-//!   it, and does not mistake the next pin for the one before. It begins anew after 16,777,216
-//!   pins: whoever looks just then waits on, and no harm is done.
+//! - *depth*: the number of nested pins. The thread is not pinned if it is 0.
+//! - *last*: whether the last pin gives the record back.
+//! - *domain*: the domain whose values the thread reads, or [`ALL`] if it reads several.
+//! - *pins so far*: grows by one each time that the thread leaves. A writer that waits for a reader
+//!   compares it, and so does not mistake the next pin for the one before. It wraps around after
+//!   16,777,216 pins: a writer that looks just then waits on, which does no harm.
 
-/// The number of pins.
+/// The number of nested pins.
 const DEPTH: u64 = (1 << 23) - 1;
-/// Whether the record is given back afterwards.
+/// Whether the last pin gives the record back.
 pub(super) const LAST: u64 = 1 << 23;
-/// Whose values are read.
+/// The domain whose values the thread reads.
 const DOMAIN_SHIFT: u32 = 24;
 const DOMAIN: u64 = 0xFFFF << DOMAIN_SHIFT;
-/// Those of several domains.
+/// The number that stands for several domains.
 const ALL: u64 = DOMAIN;
 /// How often the thread has left.
 const LEFT: u64 = 1 << 40;
 const TIMES: u64 = !(LEFT - 1);
 
-/// What is added to the word of a thread that is not pinned, for the domain of a number. Domains
-/// may share a number: then a reader of one holds up the other.
+/// Returns what the first pin adds to the word of a thread that is not pinned, for the domain of
+/// this number. Domains may share a number: then a reader of one holds up the other.
 pub(super) const fn first_pin(number: u64) -> u64 {
     ((number % (DOMAIN >> DOMAIN_SHIFT)) << DOMAIN_SHIFT) | 1
 }
@@ -35,38 +35,38 @@ pub(super) const fn is_pinned(word: u64) -> bool {
     word & DEPTH != 0
 }
 
-/// Whether this is the only pin, and nothing is to be done after it.
+/// Returns whether this is the only pin, and nothing is to be done after it.
 pub(super) const fn is_simple(word: u64) -> bool {
     word & (DEPTH | LAST) == 1
 }
 
-/// With one more pin, inside of others.
+/// Returns the word with one more pin inside the others.
 ///
 /// # Panics
 ///
-/// If there are 8,388,607 already.
+/// Panics if there are 8,388,607 already.
 pub(super) const fn deeper(word: u64, first_pin: u64) -> u64 {
     assert!(word & DEPTH < DEPTH, "a thread is pinned too often");
     let is_same = (word ^ first_pin) & DOMAIN == 0;
     (if is_same { word } else { word | ALL }) + 1
 }
 
-/// With one pin less, which was not the only one.
+/// Returns the word with one pin less, which was not the only one.
 pub(super) const fn shallower(word: u64) -> u64 {
     word - 1
 }
 
-/// After the last pin.
+/// Returns the word after the last pin.
 pub(super) const fn left(word: u64) -> u64 {
     (word & TIMES).wrapping_add(LEFT)
 }
 
-/// Whether the thread is pinned, and may read values of the domain.
+/// Returns whether the thread is pinned, and may read values of the domain.
 pub(super) const fn may_read(word: u64, first_pin: u64) -> bool {
     is_pinned(word) && (word & DOMAIN == ALL || (word ^ first_pin) & DOMAIN == 0)
 }
 
-/// Whether the pin that `then` was seen in has ended.
+/// Returns whether the pin that was seen in `then` has ended.
 pub(super) const fn has_left(then: u64, now: u64) -> bool {
     !is_pinned(now) || (then ^ now) & TIMES != 0
 }
