@@ -136,7 +136,7 @@ where
         }
         self.left.reserve(self.changes.len());
         for (Change { key, value, .. }, mut position) in self.changes.drain(..).zip(positions) {
-            // An `Eq` that lies may have found one key for two.
+            // An `Eq` that lies may have found the same key for two changes.
             turn.find_again(map, &mut position);
             match value {
                 Some(value) if position.is_vacant() => {
@@ -290,7 +290,7 @@ impl<'d> Commit<'d> {
                 of.put(&mut turn, positions);
             }
         }
-        // What is left of the commit is dropped after the turn.
+        // The rest of the commit is dropped after the turn.
         publish(turn)
     }
 }

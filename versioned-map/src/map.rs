@@ -167,7 +167,7 @@ where
     // --- reading
 
     /// Returns a clone of the value under a key. O(1). The thread is pinned while it clones.
-    // As a function of its own it would cost a fifth of a read.
+    // Inlined: a call would cost a fifth of a read.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub fn get<Q>(&self, key: &Q) -> Option<V>
@@ -191,7 +191,7 @@ where
     {
         let hash = self.hash(key);
         let pinned = self.handle.engine().pin();
-        // Nothing is freed here: a signal handler may ask.
+        // Frees nothing: a signal handler may call this.
         pinned.get(self.map, hash, key).map(read)
     }
 
@@ -259,7 +259,7 @@ where
         turn.find_first(self.map, hash, key)
     }
 
-    /// Puts a value at a position that was found. Returns the key if it was not needed.
+    /// Puts a value at a found position. Returns the key if it was not needed.
     fn put(&self, turn: &mut Turn<'_, Shared>, position: Position, key: K, value: V) -> Option<K> {
         let was_there = position.version().is_some();
         let left = if position.is_vacant() {
@@ -310,7 +310,7 @@ where
     }
 
     /// Calls `decide` with the value under a key, without the writer lock, and then takes the lock;
-    /// repeats this if the key was changed meanwhile. Returns nothing if the value is to be kept.
+    /// repeats this if the key was changed meanwhile. Returns `None` if the value is to be kept.
     #[allow(clippy::type_complexity)]
     fn decide<Q, T>(
         &self,
@@ -322,7 +322,8 @@ where
         Q: Equivalent<K> + ?Sized,
     {
         loop {
-            // Held until the versions have been compared: meanwhile no other one has this address.
+            // Held until the versions have been compared: meanwhile no other version has this
+            // address.
             let view = self.handle.engine().pin();
             let seen = view.find(self.map, hash, key);
             let decided = match decide(seen.as_ref().map(|seen| seen.value)) {
@@ -339,7 +340,8 @@ where
             let is_lie = turn.published() == view.revision();
             drop(turn);
             if is_lie {
-                // Nothing has been written since, and another key was equal to this one.
+                // No commit has come between: an `Eq` that lies has found another key equal to this
+                // one.
                 return None;
             }
         }
@@ -472,7 +474,7 @@ where
             return false;
         }
         turn.entry(LENGTHS, hash_of(map), &map).insert(map, 0);
-        // Last: whoever sees the new table sees the whole commit.
+        // Last: a reader that sees the new table sees the whole commit.
         let cleared = turn.clear_maps(&[map]);
         publish(turn);
         drop(cleared);
@@ -488,7 +490,7 @@ impl<K, V, S> Drop for VersionedMap<K, V, S> {
             return;
         }
         if engine.is_asking() {
-            // The turn is taken. The map goes with its domain.
+            // The thread has the turn already. The map is freed with its domain.
             return;
         }
         let mut turn = engine.turn();

@@ -132,8 +132,8 @@ impl<T> Reclaimer<T> {
         true
     }
 
-    /// Calls for a thread to come by: when one of the readers has left that the period before the
-    /// present one waits for, or at once if it waits for none.
+    /// Sets the call: due when one of the readers has left that the period before the present one
+    /// waits for, or at once if it waits for none.
     pub fn call(&self, awaited: &Awaited) {
         match self.readers.first() {
             Some(reader) => awaited.call_after(reader),
