@@ -1,4 +1,4 @@
-//! What readers of one map hold: its state at one revision.
+//! The views of one map: its state at one revision.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -9,8 +9,8 @@ use equivalent::Equivalent;
 use crate::handle::{ComeBy, Engine, Handle, LENGTHS, RandomState, Shared, hash_of};
 use crate::raw::{self, Map, Registered};
 
-/// The state of a [`VersionedMap`](crate::VersionedMap) at one revision, for the thread that pinned it: a
-/// [`Pinned`](crate::Pinned) view of one map.
+/// The state of a [`VersionedMap`](crate::VersionedMap) at one revision, for the thread that pinned
+/// it: a [`Pinned`](crate::Pinned) view of one map.
 pub struct PinnedMap<'m, K, V, S> {
     state: raw::Pinned<'m, Shared>,
     map: Map<K, V>,
@@ -18,7 +18,8 @@ pub struct PinnedMap<'m, K, V, S> {
     _after: ComeBy<'m>,
 }
 
-/// A state of a [`VersionedMap`](crate::VersionedMap) that stays: a [`Snapshot`](crate::Snapshot) of one map.
+/// A state of a [`VersionedMap`](crate::VersionedMap) that stays: a [`Snapshot`](crate::Snapshot)
+/// of one map.
 ///
 /// ```
 /// fn shared_by_threads<T: Send + Sync + 'static>() {}
@@ -31,7 +32,8 @@ pub struct MapSnapshot<K, V, S = RandomState> {
     hasher: S,
 }
 
-/// A handle of one thread for reading a [`VersionedMap`](crate::VersionedMap) often: a [`Reader`](crate::Reader) of one map.
+/// A handle for one thread that reads a [`VersionedMap`](crate::VersionedMap) often: a
+/// [`Reader`](crate::Reader) of one map.
 ///
 /// ```
 /// use versioned_map::VersionedMap;
@@ -46,7 +48,7 @@ pub struct MapReader<K, V, S = RandomState> {
     _handle: Handle,
 }
 
-/// Writes what both states of a map can be asked.
+/// Implements the questions that both states of a map answer.
 macro_rules! impl_state_of_map {
     ($view:ident<$($lifetime:lifetime,)? K, V, S>) => {
         impl<$($lifetime,)? K, V, S> $view<$($lifetime,)? K, V, S>
@@ -54,12 +56,12 @@ macro_rules! impl_state_of_map {
             K: Hash + Eq + Send + Sync + 'static,
             V: Send + Sync + 'static,
         {
-            /// The revision of the map's domain that it shows.
+            /// Returns the revision of the map's domain that the view shows.
             pub fn revision(&self) -> u64 {
                 self.state.revision()
             }
 
-            /// The value under a key. O(1).
+            /// Returns the value under a key. O(1).
             #[inline]
             pub fn get<Q>(&self, key: &Q) -> Option<&V>
             where
@@ -69,7 +71,7 @@ macro_rules! impl_state_of_map {
                 self.state.get(self.map, self.hasher.hash_one(key), key)
             }
 
-            /// Whether a key is there. O(1).
+            /// Returns whether the view contains a key. O(1).
             #[inline]
             pub fn contains_key<Q>(&self, key: &Q) -> bool
             where
@@ -79,29 +81,29 @@ macro_rules! impl_state_of_map {
                 self.get(key).is_some()
             }
 
-            /// All keys and values, in no particular order.
+            /// Iterates over all keys and values, in no particular order.
             pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
                 self.state.iter(self.map)
             }
 
-            /// All keys, in no particular order.
+            /// Iterates over all keys, in no particular order.
             pub fn keys(&self) -> impl Iterator<Item = &K> {
                 self.iter().map(|(key, _)| key)
             }
 
-            /// All values, in no particular order.
+            /// Iterates over all values, in no particular order.
             pub fn values(&self) -> impl Iterator<Item = &V> {
                 self.iter().map(|(_, value)| value)
             }
 
-            /// How many keys there are. O(1).
+            /// Returns the number of keys. O(1).
             pub fn len(&self) -> usize {
                 let number = self.map.number();
                 let length = self.state.get(LENGTHS, hash_of(number), &number);
                 length.copied().unwrap_or(0)
             }
 
-            /// Whether there are none. O(1).
+            /// Returns whether there are no keys. O(1).
             pub fn is_empty(&self) -> bool {
                 self.len() == 0
             }
@@ -157,8 +159,8 @@ where
         }
     }
 
-    /// The newest state, borrowed until the next look. O(1), and the cost of freeing what only this
-    /// reader had kept.
+    /// Returns the newest state, borrowed until the next call. O(1), plus the cost of freeing what
+    /// only this reader kept.
     #[inline]
     pub fn view(&mut self) -> &MapSnapshot<K, V, S> {
         if !self.newest.state.is_newest() {
@@ -167,7 +169,7 @@ where
         &self.newest
     }
 
-    /// The newest value under a key. O(1), and as for [`view`](Self::view).
+    /// Returns the newest value under a key. O(1), plus the cost of [`view`](Self::view).
     #[inline]
     pub fn get<Q>(&mut self, key: &Q) -> Option<&V>
     where
