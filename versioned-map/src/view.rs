@@ -1,4 +1,4 @@
-//! What readers of a domain hold: all maps at one revision.
+//! The views of a domain: all maps at one revision.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -10,14 +10,16 @@ use crate::handle::{ComeBy, Engine, Handle, LENGTHS, Shared, hash_of};
 use crate::map::VersionedMap;
 use crate::raw::{self, Registered};
 
-/// The state of all maps of a [`Domain`](crate::Domain) at one revision, for the thread that pinned it.
+/// The state of all maps of a [`Domain`](crate::Domain) at one revision, for the thread that pinned
+/// it.
 ///
-/// It cannot leave the thread. While it is held, nothing that is replaced in the domain is freed; keep it
-/// for as long as a few questions take.
+/// It cannot leave the thread. While it exists, nothing that is replaced in the domain is freed, so
+/// keep it only for a few questions.
 ///
-/// A thread says that it is pinned, and of which domain, in one word. Where it reads another domain while it holds a view,
-/// that word says "several", until it holds none: so it holds up that domain as well, and any other. A view that is
-/// forgotten holds up its domain for good, and all that its thread reads from then on.
+/// A thread stores in one word that it is pinned, and for which domain. If it reads another domain
+/// while it holds a view, that word says "several" until the thread holds no view: meanwhile it
+/// holds up that domain as well, and every other one. A forgotten view holds up its domain for
+/// good, and all domains that its thread reads from then on.
 ///
 /// ```compile_fail
 /// fn sent<T: Send>(_: T) {}
@@ -25,27 +27,28 @@ use crate::raw::{self, Registered};
 /// ```
 pub struct Pinned<'d> {
     state: raw::Pinned<'d, Shared>,
-    /// Dropped when the thread is pinned no more.
+    /// Dropped after the thread is no longer pinned.
     _after: ComeBy<'d>,
 }
 
 /// A state of all maps of a [`Domain`](crate::Domain) that stays.
 ///
-/// It can be sent to and shared by threads, kept for as long as one likes, and outlives its domain. It
-/// keeps the versions that it shows, and no others: what is written and replaced while it lives is freed
-/// as without it. (Of a map that has been dropped it keeps all that was still there then. It also keeps the tables of its time, 32 bytes a slot.) The last of
-/// its clones to be dropped frees what they alone kept, or leaves it to the writer that is at work.
+/// It can be sent to and shared between threads, can be kept for any time, and outlives its domain.
+/// It keeps the versions that it shows, and no others: what is written and replaced during its life
+/// is freed as usual. (Of a map that has been dropped it keeps all that was still there then. It
+/// also keeps the tables of its time, 32 bytes a slot.) Dropping its last clone frees what only
+/// this snapshot kept, or leaves it to a writer that is at work.
 ///
-/// While nothing has been written since, reading it costs the look-up. A value that has been replaced is
-/// found behind its newer versions, which takes a pin.
+/// While nothing has been written since, a read costs the look-up. A value that has been replaced
+/// is found behind its newer versions, which takes a pin.
 #[derive(Clone)]
 pub struct Snapshot {
     state: Registered<Shared>,
 }
 
-/// A handle of one thread for reading the maps of a [`Domain`](crate::Domain) often: a snapshot that
-/// moves on. What it shows stays in memory until its next look or its end. It never shows an older state
-/// than before.
+/// A handle for one thread that reads the maps of a [`Domain`](crate::Domain) often: a snapshot
+/// that moves on. What it shows stays in memory until its next read or until it is dropped. It
+/// never shows an older state than before.
 ///
 /// ```
 /// use versioned_map::{Domain, VersionedMap};
@@ -61,20 +64,20 @@ pub struct Reader {
     _handle: Handle,
 }
 
-/// Writes what both states of a domain can be asked.
+/// Implements the questions that both states of a domain answer.
 macro_rules! impl_state_of_domain {
     ($view:ident $(<$lifetime:lifetime>)?, $name:literal) => {
         impl $(<$lifetime>)? $view $(<$lifetime>)? {
-            /// The revision that it shows.
+            /// Returns the revision that the view shows.
             pub fn revision(&self) -> u64 {
                 self.state.revision()
             }
 
-            /// The value under a key of a map. O(1).
+            /// Returns the value under a key of a map. O(1).
             ///
             /// # Panics
             ///
-            /// If the map is of another domain.
+            /// Panics if the map belongs to another domain.
             #[inline]
             pub fn get<K, V, S, Q>(&self, map: &VersionedMap<K, V, S>, key: &Q) -> Option<&V>
             where
@@ -87,11 +90,11 @@ macro_rules! impl_state_of_domain {
                 self.state.get(of, map.hash(key), key)
             }
 
-            /// All keys and values of a map, in no particular order.
+            /// Iterates over all keys and values of a map, in no particular order.
             ///
             /// # Panics
             ///
-            /// If the map is of another domain.
+            /// Panics if the map belongs to another domain.
             pub fn iter<'v, K, V, S>(
                 &'v self,
                 map: &VersionedMap<K, V, S>,
@@ -104,11 +107,11 @@ macro_rules! impl_state_of_domain {
                 self.state.iter(of)
             }
 
-            /// How many keys a map has. O(1).
+            /// Returns the number of keys of a map. O(1).
             ///
             /// # Panics
             ///
-            /// If the map is of another domain.
+            /// Panics if the map belongs to another domain.
             pub fn len<K, V, S>(&self, map: &VersionedMap<K, V, S>) -> usize {
                 let number = map.in_domain(self.state.engine()).number();
                 let length = self.state.get(LENGTHS, hash_of(number), &number);
@@ -155,8 +158,8 @@ impl Reader {
         }
     }
 
-    /// The newest state, borrowed until the next look. O(1), and the cost of freeing what only this
-    /// reader had kept.
+    /// Returns the newest state, borrowed until the next call. O(1), plus the cost of freeing what
+    /// only this reader kept.
     #[inline]
     pub fn view(&mut self) -> &Snapshot {
         if !self.newest.state.is_newest() {
