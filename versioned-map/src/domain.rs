@@ -1,4 +1,4 @@
-//! What several maps have in common: one revision, and one writer at a time.
+//! The domain of several maps: one revision, and one writer at a time.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
@@ -40,16 +40,16 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// One without maps.
+    /// Creates a domain without maps.
     pub fn new() -> Domain {
         Domain {
             handle: Handle::new(),
         }
     }
 
-    /// An empty map in this domain.
+    /// Creates an empty map in this domain.
     ///
-    /// A domain remembers a few bytes of each map that was ever made in it.
+    /// A domain keeps a few bytes for each map that was ever made in it.
     pub fn map<K, V>(&self) -> VersionedMap<K, V>
     where
         K: Hash + Eq + Send + Sync + 'static,
@@ -58,7 +58,7 @@ impl Domain {
         self.map_with_hasher(RandomState::default())
     }
 
-    /// The same with a hasher of its own.
+    /// Creates an empty map with the given hasher in this domain.
     pub fn map_with_hasher<K, V, S>(&self, hasher: S) -> VersionedMap<K, V, S>
     where
         K: Hash + Eq + Send + Sync + 'static,
@@ -69,43 +69,43 @@ impl Domain {
         VersionedMap::of(self.handle.clone(), map, hasher)
     }
 
-    /// Begins a commit, which may change several maps at once. It takes nobody's turn yet.
+    /// Begins a commit, which may change several maps at once. Takes no lock yet.
     pub fn commit(&self) -> Commit<'_> {
         Commit::new(&self.handle)
     }
 
-    /// The present state of all maps, for as long as one likes. O(1); allocates nothing, but for
-    /// more snapshots at once than there have been before.
+    /// Returns a snapshot of the present state of all maps, which can be kept as long as you like.
+    /// O(1); allocates only if there are more snapshots at once than ever before.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.handle.engine())
     }
 
-    /// A handle for a thread that reads a lot: a snapshot that moves on by itself. O(1).
+    /// Returns a handle for a thread that reads a lot: a snapshot that moves on by itself. O(1).
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(self.handle.engine())
     }
 
-    /// The present state of all maps, for a thread that asks several questions in a row and then
-    /// lets go of it: the cheapest consistent view. O(1), allocates nothing.
+    /// Returns a view of the present state of all maps, for several questions in a row on one
+    /// thread: the cheapest consistent view. O(1), allocates nothing.
     ///
-    /// While it is held, nothing that is replaced in this domain is freed, nor in any other that the thread reads
-    /// meanwhile: see [`Pinned`].
+    /// While the view exists, nothing that is replaced in this domain is freed, nor in any other
+    /// domain that the thread reads meanwhile: see [`Pinned`].
     #[inline]
     #[must_use]
     pub fn pinned(&self) -> Pinned<'_> {
         Pinned::new(self.handle.engine())
     }
 
-    /// The newest revision: 0 at first.
+    /// Returns the newest revision: 0 at first.
     pub fn revision(&self) -> u64 {
         self.handle.engine().pin().revision()
     }
 }
 
 impl<K, V, S> VersionedMap<K, V, S> {
-    /// Its domain.
+    /// Returns the domain of the map.
     pub fn domain(&self) -> Domain {
         Domain {
             handle: self.handle().clone(),
