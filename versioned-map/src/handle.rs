@@ -1,19 +1,19 @@
-//! An engine of maps, and what all who have a handle of it share.
+//! The engine of a domain, and the handles that share it.
 
 use std::sync::Arc;
 
 use crate::raw::{self, Map, Owner, Turn};
 
-/// The hasher of maps that are made without one: fast on short keys, and seeded at random for each
-/// map. It is not a cryptographic one.
+/// The default hasher: fast on short keys, and seeded at random for each map. It is not
+/// cryptographic.
 pub type RandomState = foldhash::fast::RandomState;
 
-/// How many keys each map has: the one map that every domain has.
-// SAFETY: `Handle::new` makes it first, in every engine of a `Shared`.
+/// The number of keys of each map. Every domain has this map.
+// SAFETY: `Handle::new` makes this map first, in every engine of a `Shared`.
 #[allow(unsafe_code)]
 pub(crate) const LENGTHS: Map<u32, usize> = unsafe { Map::numbered(0) };
 
-/// Maps in a domain keep nothing for the whole.
+/// The owner of a domain's engine. It has no data of its own.
 pub(crate) struct Shared;
 
 impl Owner for Shared {
@@ -22,7 +22,7 @@ impl Owner for Shared {
 
 pub(crate) type Engine = raw::Engine<Shared>;
 
-/// One who may ask for the newest state.
+/// A part of a domain that can read the newest state: the domain itself, a map, a reader.
 pub(crate) struct Handle(Arc<Engine>);
 
 impl Handle {
@@ -33,7 +33,7 @@ impl Handle {
         Handle(Arc::new(engine))
     }
 
-    /// Another one.
+    /// Creates another handle.
     pub(crate) fn of(engine: &Arc<Engine>) -> Handle {
         engine.enter();
         Handle(engine.clone())
@@ -44,7 +44,7 @@ impl Handle {
         &self.0
     }
 
-    /// Makes another map.
+    /// Creates an empty map.
     #[allow(unsafe_code)]
     pub(crate) fn add<K, V>(&self) -> Map<K, V>
     where
@@ -52,12 +52,12 @@ impl Handle {
         V: Send + Sync + 'static,
     {
         let number = self.turn().add::<K, V>();
-        // SAFETY: it was made with these types just now, and only engines that `VersionedMap::in_domain`
-        // has compared with the map's own are asked about it.
+        // SAFETY: `Turn::add` has just made the map with these types, and the map is used only with
+        // its own engine: `VersionedMap::in_domain` compares the two.
         unsafe { Map::numbered(number) }
     }
 
-    /// The right to write. It waits for other writers.
+    /// Takes the turn: the right to write. Waits for other writers.
     pub(crate) fn turn(&self) -> Turn<'_, Shared> {
         assert!(
             !self.0.is_asking(),
@@ -84,20 +84,20 @@ impl Drop for Handle {
     }
 }
 
-/// Notes how many keys a map has.
+/// Records in `LENGTHS` how many keys a map has.
 pub(crate) fn note_length(turn: &mut Turn<'_, Shared>, map: u32) {
     let length = turn.len(map);
     turn.entry(LENGTHS, hash_of(map), &map).insert(map, length);
 }
 
-/// The hash of a map's number.
+/// Returns the hash of a map's number.
 pub(crate) fn hash_of(map: u32) -> u64 {
-    // Spread over all bits, as by any hasher: the golden ratio.
+    // The golden ratio spreads the number over all bits, as a hasher does.
     u64::from(map).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-/// Publishes; answers with the revision. What is to be freed is so when the turn has been given
-/// back.
+/// Publishes, and returns the revision. After the turn has ended, frees what a large commit has
+/// replaced.
 pub(crate) fn publish(mut turn: Turn<'_, Shared>) -> u64 {
     let revision = turn.publish();
     let (engine, is_large) = (turn.engine(), turn.is_large());
@@ -108,7 +108,7 @@ pub(crate) fn publish(mut turn: Turn<'_, Shared>) -> u64 {
     revision
 }
 
-/// Sees to what has waited for a reader to leave.
+/// When dropped, does the work that has waited for a reader to leave.
 pub(crate) struct ComeBy<'d>(pub(crate) &'d Arc<Engine>);
 
 impl Drop for ComeBy<'_> {
