@@ -168,7 +168,7 @@ impl VersionedStore {
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
-        // By a guard, so that the answer is made where the caller wants it, and not copied there.
+        // A guard, so that the answer is made where the caller wants it, and not copied there.
         let _after = Visit(&self.engine);
         self.read_foreign(read)
     }
@@ -214,11 +214,11 @@ impl VersionedStore {
     ) -> Result<A> {
         let mut timer = TurnTimer::start(Some("versioned"));
         let (before, written, is_large);
-        // Set only where changes are recorded: a value of two branches would be copied.
+        // Set only if changes are recorded: a value that both branches set would be copied.
         let mut aftermath = None;
         {
-            // The turn is dropped in place. If it were moved, it would be read in other pieces
-            // than it was just written in, and the processor would have to wait.
+            // The turn is dropped in place. A move would read it in other pieces than it was just
+            // written in, and the processor would have to wait.
             let mut turn = self.engine.turn();
             if turn.is_closed() {
                 drop(turn);

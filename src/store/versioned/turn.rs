@@ -35,7 +35,7 @@ fn put_counts(turn: &mut Turn<'_>) {
 /// Records the position of a pod in the list of its name.
 fn set_place(pod: Pod, place: usize) {
     let place = u32::try_from(place).expect("fewer pods than bytes of memory");
-    // SAFETY: the caller has the turn, and the pod is in a newest list.
+    // SAFETY: the caller holds the turn, and the pod is in a newest list.
     unsafe { pod.set_note(place) };
 }
 
