@@ -1,13 +1,13 @@
-//! What the engine promises to threads, as models for loom.
+//! Models for loom of what the engine promises to threads.
 //!
-//! A writer makes its commits one by one; beside it a reader takes a view, and looks
-//! twice. What it sees has to be what was there at the view's revision, both times,
-//! whatever has been replaced, removed, freed or laid out anew meanwhile. What was there
-//! at which revision is known beforehand. In a model nothing is ever really freed: what
-//! would have been is marked, and a reader who comes to it fails.
+//! A writer makes its commits one by one; beside it a reader takes a view, and looks twice. Both
+//! times the reader must see the state of the view's revision, whatever the writer has replaced,
+//! removed, freed or laid out anew meanwhile. The model knows the state of each revision
+//! beforehand. In a model the writer does not really free anything: it marks it, and a reader that
+//! reaches it fails.
 //!
-//! A [`Twin`] is the engine with one step of a protocol left out or done too early, and
-//! loom has to find out.
+//! A [`Twin`] is the engine with one step of a protocol left out or done too early, and loom must
+//! detect it.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ const KEPT: &str = "something is kept for nobody";
 /// A commit.
 #[derive(Clone, Copy)]
 enum Step {
-    /// A pod of list 0 is saved, or replaced, with this stamp.
+    /// Saves or replaces a pod of list 0, with this stamp.
     Save(Pod, u64),
     Delete(Pod),
-    /// A pod is checked, which is a version with the same stamp, lent.
+    /// Checks a pod: puts a version with the same stamp, which is lent.
     Check(Pod, u64),
-    /// Another map is written to, and old versions are looked at.
+    /// Writes to another map, and tidies up.
     Nudge,
     Clear,
-    /// Pods 4 to 16 are deleted in one commit.
+    /// Deletes pods 4 to 16 in one commit.
     DeleteAll,
-    /// Old versions are looked at, at the same revision.
+    /// Tidies up without a commit.
     Tidy,
 }
 
@@ -59,10 +59,10 @@ fn take(store: &Store, step: Step) {
     }
 }
 
-/// What is there: pods and their stamps.
+/// The state: pods and their stamps.
 type State = Vec<(Pod, u64)>;
 
-/// The state at each revision.
+/// Returns the state at each revision.
 fn states(steps: &[Step]) -> Vec<State> {
     let mut states = vec![State::new()];
     for step in steps {
@@ -83,23 +83,23 @@ fn states(steps: &[Step]) -> Vec<State> {
     states
 }
 
-/// How the reader of a model looks.
+/// The kind of view that the reader of a model takes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum View {
     Pinned,
     Registered,
-    /// A registered one, renewed before the second look.
+    /// Registered, and renewed before the second look.
     Handle,
 }
 
-/// What is asked of a view.
+/// The question that the reader asks its view.
 #[derive(Clone, Copy)]
 enum Look {
     /// These pods by key.
     Keys(&'static [Pod]),
-    /// All of them by their list.
+    /// All pods by their list.
     List,
-    /// How many there are.
+    /// The number of pods.
     Count,
 }
 
@@ -184,8 +184,8 @@ impl Model {
         }
         writer.join().unwrap();
         check(&store.pinned(), states, self.look);
-        // Whoever was registered has gone, and nobody writes any more: what is left to do is done
-        // by whoever comes by.
+        // No snapshot is registered, and no thread writes any more: the views that end here do the
+        // work that is left.
         for _ in 0..4 {
             drop(store.pinned());
         }
@@ -252,7 +252,8 @@ fn models_twin_unlinking_without_a_grace_period_is_rejected() {
 #[test]
 #[should_panic(expected = "a reader stood on what had been freed")]
 fn models_twin_freeing_without_a_grace_period_is_rejected() {
-    // Who follows a chain to what a snapshot shows passes over what nobody needs.
+    // A reader that follows a chain to the version of its snapshot passes over versions that no
+    // reader needs.
     REGISTER.check_on(Twin::FreedAtOnce);
 }
 
@@ -310,15 +311,14 @@ fn models_twin_a_scan_that_waits_for_nobody_is_rejected() {
     REGISTER.check_on(Twin::ScannedFirst);
 }
 
-/// A snapshot that goes while a writer looks for whom to keep versions, just after it has been
-/// found.
+/// A snapshot goes while the writer scans for snapshots, just after the writer has found it.
 #[test]
 #[should_panic(expected = "something is kept for nobody")]
 fn models_twin_keeping_for_a_snapshot_that_has_gone_is_rejected() {
     REGISTER.check_on(Twin::Unmarked);
 }
 
-/// It has been looked for snapshots already when one registers.
+/// A snapshot registers after the writer has scanned.
 const REGISTER_LATER: Model = Model {
     before: &[Save(A, 1), Save(A, 2), Tidy],
     beside: &[Save(A, 3), Tidy],
@@ -370,7 +370,8 @@ fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
 
 // --- growth over several commits
 
-/// Six pods fill a table of eight slots, of which the next commit moves six, and the one after it two.
+/// Six pods fill a table of eight slots. The next commit moves six of the slots, and the one after
+/// it two.
 const SPREAD: Model = Model {
     before: &[
         Save(A, 1),
@@ -413,7 +414,7 @@ fn models_twin_a_successor_that_takes_over_before_all_have_been_moved_is_rejecte
     SPREAD.looked_at(all).check_on(Twin::SucceededEarly);
 }
 
-/// A key that has been deleted is removed from the table when it has been moved.
+/// The writer removes a deleted key from the table after moving it.
 const SPREAD_REMOVAL: Model = Model {
     before: &[
         Save(A, 1),
@@ -440,8 +441,8 @@ fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_so_by_a_snapshot
 
 // --- shrinking beside the registration of a snapshot
 
-/// Removing four pods one after the other gives their table another layout on the way,
-/// and the last ones die in that only.
+/// Removing four pods one after the other lays out their table anew on the way, and the last pods
+/// die only in the new layout.
 const SHRINK: Model = Model {
     before: &[Save(A, 1), Save(B, 1), Save(C, 1), Save(D, 1), DeleteAll],
     beside: &[Tidy, Tidy],

@@ -220,7 +220,7 @@ mod kernel {
     }
 
     std::thread_local! {
-        /// All threads of a model run on the one that began it.
+        /// All threads of a model run on the thread that began it.
         pub(crate) static KERNEL: Cell<Kernel> = const { Cell::new(Kernel::Works) };
     }
 
