@@ -1,76 +1,77 @@
-//! What a test breaks on purpose, to see that loom, or the stress, finds out.
+//! The faults that tests inject on purpose: loom, or the stress, must detect each of them.
 
 #[cfg_attr(not(test), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Twin {
     None,
-    /// A reader does not keep its loads behind its store,
+    /// A reader's loads may come before its store.
     NoLightFence,
-    /// or who frees looks at once.
+    /// The thread that frees looks for readers without its fence.
     NoHeavyFence,
-    /// Who frees does not wait for what readers stored before they knew that the kernel fails,
+    /// The thread that frees does not wait for what readers stored before they knew that the kernel
+    /// fails.
     NoDrain,
-    /// or does not wait for the readers that it has found,
+    /// The thread that frees does not wait for the readers that it has found.
     FreedTooEarly,
-    /// or overlooks one of the records,
+    /// The thread that frees overlooks one of the records.
     SkippedRecord,
-    /// or takes only those for pinned that read another domain.
+    /// The thread that frees takes only the readers of other domains for pinned.
     WrongDomain,
-    /// A reader comes again without telling that it has read before,
+    /// A reader pins again without a Release that orders its earlier reads.
     EnteredRelaxed,
-    /// or leaves without telling that it has read,
+    /// A reader leaves without a Release that orders its reads.
     LeftRelaxed,
-    /// or with the first of several pins.
+    /// A reader leaves when the first of several nested pins ends.
     LeftFirst,
-    /// A record is given back while its thread is still pinned,
+    /// A thread that ends gives its record back while it is still pinned.
     GivenBackPinned,
-    /// or is taken over by a thread that has not seen how it was left.
+    /// A thread takes over a record without seeing how the last one left it.
     TakenRelaxed,
 
-    /// The revision is published before the versions are there.
+    /// The writer publishes the revision before the versions are there.
     PublishedFirst,
     /// A reader loads the tables before the revision.
     TablesFirst,
-    /// Versions are unlinked as soon as they have been replaced,
+    /// The writer unlinks versions as soon as they have been replaced.
     UnlinkedAtOnce,
-    /// or freed as soon as they have been unlinked.
+    /// The writer frees versions as soon as they have been unlinked.
     FreedAtOnce,
-    /// A snapshot begins when it is pinned no more,
+    /// A snapshot registers after its pin has ended.
     RegisteredLate,
-    /// or the pruner looks at no snapshot,
+    /// The writer finds no snapshot when it scans.
     Overlooked,
-    /// or it looks before those who are pinned have left,
+    /// The writer scans for snapshots before the pinned readers have left.
     ScannedFirst,
-    /// Memory is used again though a snapshot may pass over it.
+    /// The writer uses memory again that a snapshot may walk over.
     WalkedOver,
-    /// A slot dies when its key is deleted,
+    /// A slot dies when its key is deleted.
     KilledAtOnce,
-    /// or becomes free when it dies.
+    /// A slot becomes free when it dies.
     KilledFree,
-    /// A version that has lent its value drops it all the same.
+    /// A version drops its value although it has lent it.
     NotGivenBack,
-    /// A writer keeps something for a place that was given back before it could be marked,
+    /// The writer keeps something for a place that was given back before it could be marked.
     Unmarked,
-    /// or looks for snapshots once and for all.
+    /// The writer scans for snapshots only once.
     ScannedOnce,
-    /// Who gives back a place with a mark tells nobody.
+    /// A snapshot that gives back a marked place does not tell the writer.
     Untold,
-    /// A table that is to take the place of another one is told of no change,
+    /// A successor of a table does not follow the changes of the slots that have been moved.
     Unfollowed,
-    /// or takes over before all slots have been moved.
+    /// A successor takes over before all slots have been moved.
     SucceededEarly,
 
-    /// An update is put without a look whether the key has got another version meanwhile.
+    /// An update is put without a check whether the key has got another version meanwhile.
     Uncompared,
 }
 
 #[cfg(all(test, loom))]
 std::thread_local! {
-    /// All threads of a model run on the one that began it.
+    /// All threads of a model run on the thread that began it.
     static TWIN: std::cell::Cell<Twin> = const { std::cell::Cell::new(Twin::None) };
 }
 
-/// Has models of this thread run on a twin.
+/// Runs this thread's models on a twin.
 #[cfg(all(test, loom))]
 pub(crate) fn set(twin: Twin) {
     TWIN.set(twin);
@@ -81,11 +82,11 @@ pub(crate) fn is(twin: Twin) -> bool {
     TWIN.get() == twin
 }
 
-/// That of the process.
+/// The twin of the process.
 #[cfg(all(test, not(loom)))]
 static TWIN: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(Twin::None as u8);
 
-/// Has this process run on a twin.
+/// Runs this process on a twin.
 #[cfg(all(test, not(any(loom, shuttle))))]
 pub(crate) fn set(twin: Twin) {
     TWIN.store(twin as u8, std::sync::atomic::Ordering::Relaxed);
@@ -96,7 +97,7 @@ pub(crate) fn is(twin: Twin) -> bool {
     TWIN.load(std::sync::atomic::Ordering::Relaxed) == twin as u8
 }
 
-/// Outside of tests none is broken.
+/// Outside of tests nothing is broken.
 #[cfg(not(test))]
 #[inline]
 pub(crate) const fn is(_: Twin) -> bool {
