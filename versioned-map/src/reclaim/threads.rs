@@ -61,7 +61,7 @@ thread_local! {
 struct End(Cell<Option<(&'static Threads, &'static Record)>>);
 
 impl Threads {
-    /// Returns the threads; in a model, those of its present run.
+    /// Returns the list of records; in a model, the list of its present run.
     fn of_now(&'static self) -> &'static Threads {
         self
     }
@@ -159,8 +159,7 @@ impl Record {
             Relaxed
         } else {
             // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: a thread that
-            // sees this pin sees that the earlier ones have ended, and comes behind all their
-            // reading.
+            // sees this pin sees that the earlier ones have ended, and so comes after their reads.
             Release
         };
         self.word.store(word, order);
@@ -236,8 +235,8 @@ impl End {
         // Relaxed: this thread's own.
         let word = record.word.load(Relaxed);
         if word::is_pinned(word) && !twin::is(Twin::GivenBackPinned) {
-            // A destructor that has yet to run holds the pin, or a forgotten guard. The record
-            // stays this thread's.
+            // The pin belongs to a destructor that has yet to run, or to a forgotten guard. The
+            // record stays this thread's.
             // Release: as in `Record::enter`.
             record.word.store(word | LAST, Release);
         } else {
