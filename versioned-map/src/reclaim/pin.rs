@@ -35,8 +35,8 @@ impl Domain {
         }
     }
 
-    /// Pins the thread: what the thread reaches through shared memory from now on, and what the
-    /// domain's owner hands to a [`Reclaimer`](super::Reclaimer), stays until the guard is dropped.
+    /// Pins the thread: what it reaches through shared memory from now on stays until the guard is
+    /// dropped, if the domain's owner hands it to a [`Reclaimer`](super::Reclaimer) to free it.
     ///
     /// Costs a store to a line that no other thread writes to. Never waits: there is no lock, no
     /// read-modify-write, and no fence where the kernel has `membarrier(2)`. The first pin of a
