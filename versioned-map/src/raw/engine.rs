@@ -17,7 +17,8 @@ use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 
 thread_local! {
-    /// Its address stands for the thread. Without a destructor, it is there until the thread has ended.
+    /// Its address identifies the thread. It has no destructor, so it exists until the thread has
+    /// ended.
     static THREAD: u8 = const { 0 };
 }
 
@@ -25,7 +26,7 @@ fn this_thread() -> usize {
     THREAD.with(|thread| ptr::from_ref(thread).addr())
 }
 
-/// While it lives, its thread asks a caller's `Eq`.
+/// While it lives, its thread runs a caller's `Eq` in its turn.
 pub(super) struct Asking<'e>(&'e PlainUsize);
 
 impl Drop for Asking<'_> {
@@ -36,17 +37,18 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// Whether a model has failed: its locks and atomics cannot be used any more.
+/// Whether a model has failed: then its locks and atomics cannot be used any more.
 pub(super) fn has_failed() -> bool {
     cfg!(loom) && std::thread::panicking()
 }
 
-/// What the owner of an engine keeps in it, shared by all, and ...
+/// What the owner of an engine keeps in it for all threads, and for the writer.
 pub trait Owner: Send + Sync + 'static {
-    /// ... what it keeps there for whoever has the turn.
+    /// What only the holder of the turn uses.
     type Books: Default + Send;
 
-    /// How much there is beside keys. Where there is less and less, less may wait to be freed.
+    /// How many things the owner holds beside keys. While this number falls, fewer old versions may
+    /// wait to be freed.
     fn others(_: &Self::Books) -> usize {
         0
     }
@@ -58,26 +60,26 @@ impl Owner for () {
 
 /// The state of all maps of a domain, shared by readers and writers.
 ///
-/// What every reader loads stands in front, on a line without the counts of its `Arc`, and
-/// without what the writer alone uses.
+/// The fields that every reader loads come first, on a line without the counts of the `Arc`, and
+/// without what only the writer uses.
 #[repr(C, align(128))]
 pub struct Engine<O: Owner> {
     /// The newest revision that readers may see.
     pub(super) published: AtomicU64,
-    /// The newest tables; an `Arc`.
+    /// The newest tables, as a pointer from [`Arc::into_raw`].
     pub(super) tables: AtomicPtr<Tables>,
     domain: Domain,
-    /// Set where something is left to do when a reader has left.
+    /// Set when work is left for a thread that comes by, once a reader has left.
     pub(super) awaited: Awaited,
     owner: O,
     pub(super) registrations: Registrations,
-    /// What comes from whoever frees, until the writer takes it.
+    /// Spares from threads that free memory, until the writer takes them.
     stash: PlainMutex<Stash>,
-    /// What whoever gives back a place tells the writer.
+    /// Revisions that departed snapshots leave here for the writer.
     pub(super) departed: Departed,
-    /// How many there are who may ask for the newest state.
+    /// How many handles and readers may ask for the newest state.
     pub(super) askers: AtomicUsize,
-    /// The thread that asks a caller's `Eq` in its turn; 0 where none does.
+    /// The thread that runs a caller's `Eq` in its turn; 0 if none does.
     asking: PlainUsize,
     pub(super) writer: Mutex<Writer<O::Books>>,
 }
@@ -91,7 +93,7 @@ const _: () = {
 };
 
 impl<O: Owner> Engine<O> {
-    /// One without maps.
+    /// An engine without maps.
     pub fn new(owner: O) -> Engine<O> {
         let domain = Domain::new();
         Engine {
@@ -109,7 +111,7 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Makes a map of an engine that nobody knows yet; answers with its number.
+    /// Makes a map of an engine that is not shared yet; returns its number.
     pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
@@ -117,7 +119,7 @@ impl<O: Owner> Engine<O> {
     {
         let writer = self.writer.get_mut();
         let number = writer.unwrap_or_else(PoisonError::into_inner).add_map();
-        // SAFETY: it was made by `Arc::into_raw`, and goes back there.
+        // SAFETY: `Arc::into_raw` made the pointer, and makes its replacement below.
         let mut tables = unsafe { Arc::from_raw(self.tables.load(Relaxed)) };
         let own = Arc::get_mut(&mut tables).expect("nobody has looked yet");
         own.set(number, Some(MapTable::new(Map::<K, V>::kind())));
@@ -126,7 +128,7 @@ impl<O: Owner> Engine<O> {
         number
     }
 
-    /// What its owner keeps here.
+    /// What its owner keeps in it for all threads.
     #[inline]
     pub fn owner(&self) -> &O {
         &self.owner
@@ -142,7 +144,7 @@ impl<O: Owner> Engine<O> {
         self.domain.pin()
     }
 
-    /// Notes that this thread, which has the turn, asks a caller's `Eq`.
+    /// Notes that this thread, which has the turn, runs a caller's `Eq`.
     #[inline]
     pub(super) fn begin_to_ask(&self) -> Asking<'_> {
         // Relaxed: as in `is_asking`.
@@ -150,22 +152,21 @@ impl<O: Owner> Engine<O> {
         Asking(&self.asking)
     }
 
-    /// Whether this thread has the turn, and a caller's `Eq` runs in it: who waits for the turn then waits
-    /// for ever.
+    /// Whether this thread has the turn and runs a caller's `Eq` in it. If it then waited for the
+    /// turn, it would wait for ever.
     #[inline]
     pub(crate) fn is_asking(&self) -> bool {
-        // Relaxed: each thread compares with what it stores itself.
+        // Relaxed: a thread compares with its own address, which only it stores.
         self.asking.load(Relaxed) == this_thread()
     }
 
-    /// Notes that there is one more who may ask for the newest state.
+    /// Notes one more of the `askers`.
     pub fn enter(&self) {
-        // Relaxed: as for a reference count, whoever comes is let in by one who is there.
+        // Relaxed: as for a reference count, an existing one lets the new one in.
         self.askers.fetch_add(1, Relaxed);
     }
 
-    /// What comes from whoever frees, if nobody else is at it. What a panic has left there is
-    /// as good as any.
+    /// The stash, unless another thread uses it. A panic under its lock leaves it usable.
     pub(super) fn stash(&self) -> Option<PlainGuard<'_, Stash>> {
         match self.stash.try_lock() {
             Ok(stash) => Some(stash),
@@ -178,22 +179,22 @@ impl<O: Owner> Engine<O> {
 impl<O: Owner> Drop for Engine<O> {
     fn drop(&mut self) {
         if cfg!(loom) {
-            // The reference counts of the standard library order nothing for the model
-            // checker, so that it is left as it is.
+            // To the model checker, the reference counts of the standard library order nothing. So
+            // a model leaks the engine's contents.
             return;
         }
         let writer = self
             .writer
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        // SAFETY: it was made by `Arc::into_raw`, and nobody else can load it any more.
+        // SAFETY: `Arc::into_raw` made the pointer, and no other thread can load it any more.
         let tables = unsafe { Arc::from_raw(self.tables.load(Relaxed)) };
         for (map, of_map) in tables.all() {
             of_map.generation.adopt(writer.forget(map).into_iter());
         }
         let garbage: Vec<_> = writer.reclaimer.drain().collect();
         let free_garbage = || {
-            // SAFETY: nobody is left who could be pinned.
+            // SAFETY: no reader can be pinned in this engine any more.
             panics::all(garbage.into_iter(), |garbage| unsafe { garbage.free(None) });
         };
         panics::both(free_garbage, || drop(tables));

@@ -1,4 +1,4 @@
-//! One key in a turn: its newest value, and what is put there.
+//! One key in a turn: its newest value, and what the writer puts there.
 
 use equivalent::Equivalent;
 
@@ -9,8 +9,8 @@ use super::tables::Map;
 use super::turn::{Position, Turn};
 
 impl<'e, O: Owner> Turn<'e, O> {
-    /// Where a key with that hash stands, to look at it and then put something there. Nothing else is
-    /// put meanwhile.
+    /// Finds the slot of a key with that hash, to look at its value and then put something there.
+    /// The entry borrows the turn, so that nothing else is put meanwhile.
     #[inline]
     pub fn entry<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Entry<'_, 'e, O, K, V>
     where
@@ -27,7 +27,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 }
 
-/// Where a key stands, or would stand: found in a turn, which it borrows.
+/// A key's slot, if it has one, found in a turn that this borrows.
 pub struct Entry<'t, 'e, O: Owner, K: ?Sized, V> {
     turn: &'t mut Turn<'e, O>,
     map: Map<K, V>,
@@ -39,21 +39,21 @@ where
     K: Key + Send + Sync + ?Sized,
     V: Send + Sync + 'static,
 {
-    /// The newest value there, which may not be published yet.
+    /// The newest value of the key, published or not.
     #[inline]
     pub fn value(&self) -> Option<&V> {
         let taken = self.position.taken.as_ref()?;
-        // SAFETY: this is the writer, and nothing has been put there since.
+        // SAFETY: this thread is the writer, and has put nothing since the position was found.
         unsafe { kind::value(taken.newest) }
     }
 
-    /// The revision that the commit leads to.
+    /// The revision that this commit publishes.
     #[inline]
     pub fn next_revision(&self) -> u64 {
         self.turn.next()
     }
 
-    /// Puts a value there; `key` is what the key is made of, where it was not there.
+    /// Puts a value under the key. If the key has no slot yet, makes it from `key`.
     pub fn insert(self, key: K::New<'_>, value: V) -> At<V> {
         let Entry {
             turn,
@@ -68,8 +68,7 @@ where
         })
     }
 
-    /// Puts another value in the place of the one that is there. Where there is none, it does
-    /// nothing.
+    /// Replaces the value. Does nothing if there is none.
     #[inline]
     pub fn replace(self, value: V) {
         if self.value().is_some() {
@@ -77,22 +76,21 @@ where
         }
     }
 
-    /// Removes the key. Answers where it stood, if it was there.
+    /// Removes the key. Returns where it stood, if it was there.
     pub fn remove(self) -> Option<At<V>> {
         self.value()?;
         let cell = self.turn.replace(self.map, &self.position, None)?;
         Some(At::new(cell))
     }
 
-    /// Puts a changed copy of the value in the place of the one that is there, without cloning it:
-    /// the newer version takes over what both share, and lends it to the older one. Where there is
-    /// none, it does nothing.
+    /// Replaces the value by a changed copy of it, without cloning: the newer version takes over
+    /// what both share, and lends it to the older one. Does nothing if there is no value.
     ///
     /// # Safety
     ///
     /// `change` changes plain data only: it drops nothing of the value, moves nothing out of it,
-    /// and stores nothing in it that wants to be dropped. It does not panic. Nothing in the value can be
-    /// changed through a shared reference but behind a pointer that both copies have.
+    /// and stores nothing in it that needs a drop. It does not panic. Nothing in the value can be
+    /// changed through a shared reference, except behind a pointer that both copies have.
     #[inline]
     pub unsafe fn lend(self, change: impl FnOnce(&mut V)) {
         let Some(taken) = self.position.taken else {
@@ -103,8 +101,8 @@ where
         }
         let revision = self.turn.begin();
         let spare = self.turn.spare::<K, V>();
-        // SAFETY: this is the writer; nothing has been put there since the position was found; it
-        // is put in front at once; and the caller's.
+        // SAFETY: this thread is the writer, and has put nothing since the position was found; it
+        // puts the version in front at once. The caller promises the rest.
         let fresh = unsafe {
             kind::succeed_lending::<K, V>(spare, taken.cell, taken.newest, revision, change)
         };

@@ -1,5 +1,5 @@
-//! Tables grow, and become narrow again: when that begins, how far each commit goes on with it, and how
-//! readers are given the new table.
+//! Tables grow and shrink: when that begins, how far each commit takes it, and how readers get the
+//! new table.
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -20,7 +20,8 @@ use crate::sync::atomic::Ordering::Release;
 const MOST: usize = isize::MAX as usize / 64;
 
 impl<O: Owner> Turn<'_, O> {
-    /// Sees to it that there is, or will be, room for so many more keys in the tables of some maps.
+    /// Sees to it that the tables of some maps have room for so many more keys, or that successors
+    /// with room are under way.
     pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
         let mut fresh = None;
         for (map, keys) in maps {
@@ -28,7 +29,7 @@ impl<O: Owner> Turn<'_, O> {
             if used + keys > self.table(map).room() {
                 self.begin_to_move(map, live + keys);
             }
-            // Before they are put: there may be no other free slot.
+            // Slots move before the keys are put: the old table may have no other free slot.
             if let Some(successor) = self.move_slots(map, None, SLOTS_MOVED_PER_KEY) {
                 let fresh = fresh.get_or_insert_with(|| self.tables().clone());
                 self.succeed(fresh, map, successor);
@@ -39,14 +40,14 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Makes room for so many more keys in the table of a map, at once; answers whether memory
-    /// can hold so many at all.
+    /// Makes room for so many more keys in the table of a map, at once; returns whether memory can
+    /// hold so many at all.
     pub(crate) fn make_room(&mut self, map: u32, keys: usize) -> bool {
         let Usage { used, live, .. } = self.writer.usages[map as usize];
         let Some(all) = used.checked_add(keys).filter(|&all| all < MOST) else {
             return false;
         };
-        // A table that is under way may be too small.
+        // A successor that is under way may be too small.
         self.move_all(map);
         if all > self.table(map).room() {
             self.begin_to_move(map, live + keys);
@@ -55,7 +56,7 @@ impl<O: Owner> Turn<'_, O> {
         true
     }
 
-    /// Makes a successor with room for so many keys, unless there is one.
+    /// Makes a successor with room for so many keys, unless the map has one.
     #[cold]
     pub(super) fn begin_to_move(&mut self, map: u32, keys: usize) {
         if !self.writer.successors.contains_key(&map) {
@@ -64,8 +65,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Notes that something has been put in a slot, or has died there, and moves some others: so that this ends before
-    /// there is no free slot any more.
+    /// Tells the successor that a slot has changed or died, and moves some others, so that the move
+    /// ends before the old table has no free slot left.
     #[inline]
     pub(super) fn changed(&mut self, map: u32, at: usize) {
         if let Some(successor) = self.move_slots(map, Some(at), SLOTS_MOVED_PER_KEY) {
@@ -73,14 +74,15 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Moves all that are left.
+    /// Moves all slots that are left.
     pub(super) fn move_all(&mut self, map: u32) {
         if let Some(successor) = self.move_slots(map, None, usize::MAX) {
             self.succeed_alone(map, successor);
         }
     }
 
-    /// Has the successor know of a slot that has changed, and moves some; answers with it where all have been.
+    /// Tells the successor of a changed slot, if there is one, and moves up to `most`; returns the
+    /// successor when all have been moved.
     #[inline]
     fn move_slots(&mut self, map: u32, changed: Option<usize>, most: usize) -> Option<Successor> {
         #[cold]
@@ -104,7 +106,7 @@ impl<O: Owner> Turn<'_, O> {
         go_on(successors, map, changed, most)
     }
 
-    /// Has the successor know of a slot that has changed.
+    /// Tells the successor that a slot has changed.
     #[inline]
     pub(super) fn follow(&mut self, map: u32, at: usize) {
         #[cold]
@@ -119,7 +121,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of what has been moved so far.
+    /// Discards the successor, with the slots moved so far.
     pub(super) fn forget_successor(&mut self, map: u32) {
         if let Some(successor) = self.writer.successors.remove(&map) {
             let successor = Garbage::Successor(ManuallyDrop::new(Box::new(successor)));
@@ -134,7 +136,8 @@ impl<O: Owner> Turn<'_, O> {
         self.set_tables(fresh);
     }
 
-    /// It takes over, in tables that are set before anything else is written.
+    /// Has the successor take over, in `fresh`, which the caller sets before it writes anything
+    /// else.
     #[cold]
     fn succeed(&mut self, fresh: &mut Tables, map: u32, successor: Successor) {
         let Successor {
@@ -148,12 +151,12 @@ impl<O: Owner> Turn<'_, O> {
         let layout = Arc::into_raw(Arc::new(table)).cast_mut();
         // Release: pairs with the Acquire in `Generation::newest`.
         let layout = of_map.generation.newest.swap(layout, Release);
-        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the generation to
-        // the reclaimer, which keeps it for a grace period.
+        // SAFETY: `Arc::into_raw` made the pointer. Its share passes from the generation to the
+        // reclaimer, which keeps it for a grace period.
         let layout = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(layout) }));
         self.writer.reclaimer.retire(layout);
         if old.len() >= LARGE_TABLE {
-            // To be freed one after the other.
+            // Each array is freed in a step of its own.
             for part in old.parts() {
                 let part = Garbage::Part(ManuallyDrop::new(part));
                 self.writer.reclaimer.retire(part);
@@ -165,8 +168,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Makes spares while a map grows, so that writers on many threads, most of whom
-    /// have asked the allocator for nothing yet, need not begin to.
+    /// Makes spares while a map grows. Otherwise writers on many threads, most of which have asked
+    /// the allocator for nothing yet, would begin to.
     fn stock_up(&mut self, block: Block) {
         let Writer { spares, usages, .. } = &mut *self.writer;
         let largest = usages.iter().map(|usage| usage.live).max();

@@ -1,38 +1,39 @@
-//! A table that is to take the place of another one, and is laid out a few slots at a time.
+//! A table that is to replace another one, laid out a few slots at a time.
 //!
-//! Nobody but the writer knows of it before all slots have been moved. Until then readers find all keys in the
-//! one table that they know. What is put there, or dies, in a slot that has been moved already, is so
-//! here as well. So readers never look in two tables, and what they see when this one takes over is as complete
-//! as what they saw before. `growth` says when that is.
+//! Only the writer knows of it before all slots have been moved. Until then readers use the old
+//! table, which has all keys. When the writer puts something in a slot that has been moved already,
+//! or kills it, it does the same here. So a reader never looks in two tables, and finds the same
+//! keys after the take-over as before. `growth` says when that is.
 //!
-//! Tried instead: two tables in which readers look, and a directory of small ones, which cost reads
-//! something; fresh memory from `alloc_zeroed`, which the allocator clears at once where it has had it
-//! before (32 MB in up to 12 ms). So the memory is written bit by bit, and an old table is freed one
-//! array after the other.
+//! Tried instead: letting readers look in two tables, and a directory of small ones, both of which
+//! cost reads something; fresh memory from `alloc_zeroed`, which the allocator clears at once if it
+//! has had it before (32 MB in up to 12 ms). So the writer writes the memory bit by bit, and an old
+//! table is freed one array after the other.
 
 use super::limits::{SLOTS_MOVED_PER_KEY, SLOTS_WRITTEN_PER_MOVE};
 use super::table::{Table, Unwritten};
 use crate::twin::{self, Twin};
 
 pub(super) struct Successor {
-    /// First it is written,
+    /// The table while it is being written; then `None`.
     pub(super) unwritten: Option<Unwritten>,
-    /// and then there it is.
+    /// The table once it has been written.
     pub(super) table: Option<Table>,
-    /// The one whose place it is to take.
+    /// The table to replace.
     pub(super) old: Table,
-    /// So many of its slots have been moved.
+    /// How many slots of `old` have been moved.
     pub(super) moved: usize,
-    /// How many are taken or dead here.
+    /// How many slots of the new table are taken or dead.
     pub(super) used: usize,
 }
 
 impl Successor {
-    /// One with room for so many keys, and for those that may come before all have been moved.
+    /// A successor with room for so many keys, and for those that may come before all slots have
+    /// been moved.
     pub(super) fn of(old: &Table, keys: usize) -> Successor {
         let coming = old.len() / SLOTS_MOVED_PER_KEY
             + old.len() / (SLOTS_WRITTEN_PER_MOVE * SLOTS_MOVED_PER_KEY);
-        // A table that is made for five keys has room for six.
+        // A table made for five keys has room for six: see `Table::room`.
         let keys = keys.max((keys + coming) * 5 / 6 + 1);
         Successor {
             unwritten: Some(old.another(keys)),
@@ -43,7 +44,7 @@ impl Successor {
         }
     }
 
-    /// Moves some slots; answers whether all have been.
+    /// Writes some of the table, and then moves some slots; returns whether all have been moved.
     pub(super) fn move_on(&mut self, most: usize) -> bool {
         let slots = self.old.len();
         if let Some(mut unwritten) = self.unwritten.take() {
@@ -68,7 +69,7 @@ impl Successor {
         }
     }
 
-    /// Has the key of a slot of the other table stand here as it does there.
+    /// Copies what has changed in a slot of the old table, if that slot has been moved already.
     pub(super) fn follow(&mut self, at: usize) {
         if let Some(table) = &self.table
             && at < self.moved

@@ -1,15 +1,14 @@
-//! A hash table that is read while it is written.
+//! A hash table that readers read while the writer writes to it.
 //!
-//! Open addressing, linear probing; a slot is the head of a key's chain, with five bits of
-//! the key's hash in the pointer. The key stands in the version where it is small, and otherwise in the
-//! key's cell, which stands beside the head: so a look-up fetches the version and the key from memory
-//! at the same time, and not one after the other, as it would in a plain hash table. What else
-//! belongs to a slot lies in arrays of its own. One writer at a time.
+//! Open addressing, linear probing. A slot is the head of a key's chain, with five bits of the
+//! key's hash in the pointer. A small key stands in the version, any other in the key's cell, which
+//! stands beside the head. So a look-up fetches the version and the key from memory at the same
+//! time, and not one after the other, as in a plain hash table. Revisions and hashes lie in arrays
+//! of their own. One writer at a time.
 //!
-//! A slot that has been taken stays that key's until another table takes the place of this one
-//! at once: see `successor`. A key whose last version is
-//! gone leaves its slot *dead*: it is passed over, and never taken again. So no reader
-//! who goes from slot to slot can miss a key that was there when it began.
+//! A taken slot stays its key's until another table replaces this one at once: see `successor`. A
+//! key whose last version is gone leaves its slot *dead*: readers pass over it, and no key takes it
+//! again. So a reader that goes from slot to slot misses no key that was there when it began.
 
 use std::hint::select_unpredictable;
 use std::ptr::NonNull;
@@ -32,17 +31,17 @@ const FEWEST: usize = 8;
 #[cfg(any(test, loom))]
 const FEWEST: usize = 4;
 
-/// A table. Clones share it. It is asked about keys of the type that its cells were made with.
+/// A table. Clones share it. All look-ups use the type of keys that its cells were made with.
 #[derive(Clone)]
 pub(super) struct Table {
     slots: Slots,
-    /// Asked by registered readers only.
+    /// The revision of each head. Among readers only registered ones load it.
     revisions: Arc<[AtomicU64]>,
-    /// The hash of the key of each slot that has been taken. Asked by the writer only.
+    /// The hash of the key of each slot that has been taken. Only the writer loads it.
     hashes: Arc<[PlainU64]>,
 }
 
-/// A table of which a part has been written.
+/// A table that is being written, a part at a time.
 pub(super) struct Unwritten {
     pairs: Blank<Pair>,
     revisions: Blank<AtomicU64>,
@@ -69,7 +68,7 @@ impl Unwritten {
         self.slots
     }
 
-    /// Writes up to so many slots more; answers whether all have been.
+    /// Writes up to `most` more slots; returns whether all are written.
     pub(super) fn write(&mut self, most: usize) -> bool {
         self.pairs.write(most) & self.revisions.write(most) & self.hashes.write(most)
     }
@@ -92,11 +91,11 @@ impl Unwritten {
 /// What a registered reader finds in a table that may not be the newest.
 pub(super) enum Found {
     Here(Option<NonNull<Version>>),
-    /// That can be told only in the newest one.
+    /// Only the newest table can tell.
     Elsewhere,
 }
 
-/// A slot that has been taken, as the writer finds it.
+/// A taken slot, as the writer finds it.
 #[derive(Clone, Copy)]
 pub(super) struct Taken {
     pub(super) at: usize,
@@ -104,8 +103,7 @@ pub(super) struct Taken {
     pub(super) cell: NonNull<Cell>,
 }
 
-/// The bits of a hash that stand in the pointer; those that the place of a slot is not
-/// made of.
+/// The bits of a hash that stand in the pointer: the highest, since the lowest select the slot.
 #[inline]
 fn tag(hash: u64) -> usize {
     #[allow(clippy::cast_possible_truncation)] // five bits
@@ -114,17 +112,17 @@ fn tag(hash: u64) -> usize {
 }
 
 impl Table {
-    /// An empty table for so many keys, which are [copied](Key::is_copied) or not, and for some more.
+    /// An empty table for so many keys, [copied](Key::is_copied) or not, and for some more.
     pub(super) fn with_room(keys: usize, is_copied: bool) -> Table {
         Unwritten::with_room(keys, is_copied).finish()
     }
 
-    /// The same, to be written.
+    /// An unwritten table of the same kind.
     pub(super) fn another(&self, keys: usize) -> Unwritten {
         Unwritten::with_room(keys, self.slots.is_apart())
     }
 
-    /// Shares in its arrays.
+    /// Its three arrays, shared, so that each can be freed on its own.
     pub(super) fn parts(&self) -> [Box<dyn Send>; 3] {
         let Table {
             slots,
@@ -143,13 +141,13 @@ impl Table {
         self.slots.len()
     }
 
-    /// How many slots may be taken, dead ones included: four of five, so that every search
-    /// ends soon; where slots are half as wide, three, so that most of them end at once.
+    /// How many slots may be taken, dead ones included: four of five, so that every probe ends
+    /// soon; where slots are half as wide, three of five, so that most probes end at once.
     pub(super) fn room(&self) -> usize {
         self.slots.len() * if self.slots.is_apart() { 3 } else { 4 } / 5
     }
 
-    /// Whether it is far too large for so many keys.
+    /// Whether the table is far too large for so many keys.
     pub(super) fn is_wide(&self, keys: usize) -> bool {
         if cfg!(any(test, loom)) {
             // A test has few keys.
@@ -158,7 +156,7 @@ impl Table {
         self.slots.len() > 4 * FEWEST && keys < self.slots.len() / 8
     }
 
-    /// A slot.
+    /// The head in a slot.
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Head<'_> {
         Head {
@@ -172,7 +170,7 @@ impl Table {
         (0..self.slots.len()).map(|at| (at, self.slot(at), self.slots.cell(at)))
     }
 
-    /// The home of a key with this hash.
+    /// The slot at which the probe for this hash begins.
     #[inline]
     fn home(&self, hash: u64) -> usize {
         #[allow(clippy::cast_possible_truncation)] // masked
@@ -185,7 +183,7 @@ impl Table {
         (at + 1) & self.slots.mask()
     }
 
-    /// The slots that may be those of a key with this hash, up to the first free one.
+    /// Probes for this hash, up to the first free slot: yields the slots whose tag matches.
     #[inline]
     fn with_hash(&self, hash: u64, is_apart: bool) -> impl Iterator<Item = (usize, Word)> {
         let tag = tag(hash);
@@ -194,7 +192,7 @@ impl Table {
             loop {
                 let at = next;
                 next = self.after(at);
-                // SAFETY: `home` and `after` have masked it.
+                // SAFETY: `home` and `after` mask the number.
                 let word = Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
                 if word.is_free() {
                     return None;
@@ -206,14 +204,14 @@ impl Table {
         })
     }
 
-    /// The key's home, or the slot behind it where the home has another tag: there most keys are
-    /// found. Which of the two it is is a matter of chance, and no matter for a branch. The words of
-    /// both come with it.
+    /// The key's home, or the next slot if the home has another tag: most keys are in one of the
+    /// two. Which one is a matter of chance, so this selects it without a branch. Also returns the
+    /// words of both.
     #[inline]
     fn near_home(&self, hash: u64, is_apart: bool) -> (usize, Word, [Word; 2]) {
         let home = self.home(hash);
         let next = self.after(home);
-        // SAFETY: both have been masked.
+        // SAFETY: `home` and `after` mask the numbers.
         let load = |at| Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
         let words = (load(home), load(next));
         let is_home = words.0.has(tag(hash));
@@ -226,8 +224,8 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// Keys and values are of these types; the version has not been freed, and is not for as long
-    /// as `'a`. The number comes from one of the functions here.
+    /// `K` and `V` are the types of the map. The version is not freed for as long as `'a`. The
+    /// number comes from one of the functions here.
     #[inline]
     pub(super) unsafe fn key<'a, K: Key + ?Sized, V>(
         &self,
@@ -235,12 +233,12 @@ impl Table {
         version: NonNull<Version>,
     ) -> Option<&'a K> {
         if K::is_copied() {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises this.
             return Some(unsafe { Shape::<K, V>::key(version) });
         }
-        // SAFETY: a cell is freed with its last version, and not before.
+        // SAFETY: a cell is freed with its last version, and that is not freed during `'a`.
         let key = |cell| unsafe { K::of(cell) };
-        // SAFETY: the number is masked.
+        // SAFETY: the functions here mask the number.
         unsafe { self.slots.cell_unmasked(at, false) }.map(key)
     }
 
@@ -256,7 +254,7 @@ impl Table {
         version: NonNull<Version>,
         key: &Q,
     ) -> bool {
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises this.
         unsafe { self.key::<K, V>(at, version) }.is_some_and(|own| key.equivalent(own))
     }
 
@@ -264,8 +262,8 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`seek`]; the table was loaded while the thread was pinned, after the
-    /// revision. Keys and values are of these types.
+    /// As for [`seek`]. The thread has loaded the table while it was pinned, after the revision.
+    /// `K` and `V` are the types of the map.
     #[inline]
     pub(super) unsafe fn get<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
@@ -280,20 +278,20 @@ impl Table {
             // SAFETY: as above.
             && unsafe { self.is_of::<K, V, Q>(at, first, key) }
         {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises this.
             return unsafe { seek(first, revision) };
         }
-        // Where one of the two is free, the search ends: the writer takes the first free slot from
-        // home on, and no slot becomes free again. So the key had no slot when that one was loaded,
-        // which was after the revision.
+        // If one of the two is free, the search ends: the writer takes the first free slot from
+        // home on, and no slot becomes free again. So the key had no slot when that word was
+        // loaded, which was after the revision.
         if near[0].is_free() || near[1].is_free() {
             return None;
         }
-        // SAFETY: the caller's.
+        // SAFETY: the caller promises this.
         unsafe { self.get_anywhere::<K, V, Q>(hash, key, revision) }
     }
 
-    /// The same for a key that may be far from home, or nowhere.
+    /// The same for a key that may be far from home, or absent.
     ///
     /// # Safety
     ///
@@ -311,18 +309,18 @@ impl Table {
                 // SAFETY: as above.
                 && unsafe { self.is_of::<K, V, Q>(at, first, key) }
             {
-                // SAFETY: the caller's.
+                // SAFETY: the caller promises this.
                 return unsafe { seek(first, revision) };
             }
         }
         None
     }
 
-    /// The same for a reader that is registered and not pinned.
+    /// The same for a registered reader that is not pinned.
     ///
     /// # Safety
     ///
-    /// As for [`Head::glance`]. Keys and values are of these types.
+    /// As for [`Head::glance`]. `K` and `V` are the types of the map.
     #[inline]
     pub(super) unsafe fn glance<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
@@ -331,9 +329,9 @@ impl Table {
         revision: u64,
     ) -> Found {
         for (at, word) in self.with_hash(hash, K::is_copied()) {
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises this.
             match unsafe { self.slot(at).glance(word, revision) } {
-                // SAFETY: what is seen stays for as long as the caller reads.
+                // SAFETY: a seen version is not freed while the caller reads.
                 Glance::Seen(version) if unsafe { self.is_of::<K, V, Q>(at, version, key) } => {
                     return Found::Here(Some(version));
                 }
@@ -345,7 +343,8 @@ impl Table {
         Found::Here(None)
     }
 
-    /// Every slot with the version that its key has at a revision, which may have no value.
+    /// Yields every slot whose key has a version at a revision, with that version, which may have
+    /// no value.
     ///
     /// # Safety
     ///
@@ -355,20 +354,20 @@ impl Table {
         revision: u64,
     ) -> impl Iterator<Item = (usize, NonNull<Version>)> {
         (0..self.slots.len()).filter_map(move |at| {
-            // SAFETY: there is such a slot.
+            // SAFETY: the number is less than that of the slots.
             let newest = unsafe { self.slots.newest_unmasked(at, K::is_copied()) };
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(newest).version() }?;
-            // SAFETY: the caller's.
+            // SAFETY: the caller promises this.
             Some((at, unsafe { seek(first, revision) }?))
         })
     }
 
-    /// The slot of a key, for the writer.
+    /// Finds the slot of a key, for the writer.
     ///
     /// # Safety
     ///
-    /// Only the writer asks, in the newest table. Keys and values are of these types.
+    /// Only the writer calls this, on the newest table. `K` and `V` are the types of the map.
     #[inline]
     pub(super) unsafe fn find<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
@@ -378,45 +377,46 @@ impl Table {
         let is_apart = K::is_copied();
         self.with_hash(hash, is_apart).find_map(|(at, word)| {
             let newest = word.pointer()?;
-            // Brought into the cache while the keys are compared, because what is stored there
-            // has to arrive before the lock is given back.
+            // Brings the revision into the cache while the keys are compared, because the writer
+            // stores there next, and that store has to complete before the lock is given back.
             std::hint::black_box(self.revisions[at].load(Relaxed));
-            // SAFETY: what stands in the newest table has not been freed.
+            // SAFETY: the heads of the newest table lead to no freed version.
             let is_it = unsafe { self.is_of::<K, V, Q>(at, newest, key) };
-            // SAFETY: `with_hash` has masked it.
+            // SAFETY: `with_hash` yields masked numbers.
             let cell = unsafe { self.slots.cell_unmasked(at, is_apart) }.filter(|_| is_it)?;
             Some(Taken { at, newest, cell })
         })
     }
 
-    /// The number of a cell's slot, for the writer.
+    /// Finds the slot of a cell, for the writer.
     ///
     /// # Safety
     ///
     /// As for [`find`](Self::find).
     pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell>) -> Option<usize> {
-        // SAFETY: a cell has not been freed while it stands in the table.
+        // SAFETY: a cell is not freed while it stands in the table.
         self.slot_with(unsafe { cell.as_ref() }.hash, cell)
     }
 
-    /// The same, where the hash of its key is known.
+    /// The same, with the hash of the cell's key.
     fn slot_with(&self, hash: u64, cell: NonNull<Cell>) -> Option<usize> {
         let mut slots = self.with_hash(hash, self.slots.is_apart());
         let found = slots.find(|(at, word)| {
-            // A dead slot may have the cell of one that has been freed, at the same address.
+            // A dead slot may still lead to a freed cell, at whose address this one was made.
             word.pointer().is_some() && self.slots.cell(*at) == Some(cell)
         });
         found.map(|(at, _)| at)
     }
 
-    /// Puts another version in front in a slot.
+    /// Puts a version in front of the chain in a slot.
     #[inline]
     pub(super) fn push(&self, at: usize, hash: u64, newest: NonNull<Version>, revision: u64) {
         let newest = newest.as_ptr();
         self.slot(at).push_with(newest, revision, tag(hash));
     }
 
-    /// Takes a free slot for a key, with what its cell has; answers which. There has to be one.
+    /// Takes a free slot for a key, with its cell and newest version; returns the slot. There has
+    /// to be a free one.
     pub(super) fn take(
         &self,
         hash: u64,
@@ -434,8 +434,8 @@ impl Table {
         at
     }
 
-    /// Takes a free slot for the key of a slot of another table, with what stands there, if that has one; for the
-    /// writer.
+    /// Takes a free slot for the key in a slot of another table, with what stands there; returns
+    /// whether that slot has a live key. For the writer.
     pub(super) fn take_from(&self, other: &Table, at: usize) -> bool {
         let (newest, revision) = other.slot(at).parts();
         let (Some(cell), Some(newest)) = (other.slots.cell(at), NonNull::new(newest)) else {
@@ -445,8 +445,8 @@ impl Table {
         true
     }
 
-    /// Puts what stands in a slot of another table under the same key here, or has that die, too; answers whether the
-    /// key was here. For the writer.
+    /// Copies the head in a slot of another table to the same key's slot here, or kills that if the
+    /// other one is dead; returns whether the key has a slot here. For the writer.
     pub(super) fn follow(&self, other: &Table, at: usize) -> bool {
         let hash = other.hashes[at].load(Relaxed);
         let cell = other.slots.cell(at);

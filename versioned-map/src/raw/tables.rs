@@ -1,4 +1,4 @@
-//! The tables of all maps of an engine, as of one moment: what a reader starts from.
+//! The tables of all maps of an engine at one moment: the root from which a reader starts.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -13,15 +13,15 @@ use super::version::take_apart;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// The tables of so many maps stand where all readers look first.
+/// The tables of so many maps stand in the root itself, where every reader looks first.
 const FEW: usize = 4;
 
-/// Those of the others are shared, so many at once, by what readers start from before and after one of
-/// them has changed.
+/// The tables of the other maps are in blocks of so many. When one map changes, the new root shares
+/// all blocks but that map's with the old root.
 const SHARED: usize = 32;
 
-/// What hashes the keys of an owner who has no hasher of its own: seeded at random, and anew with the tables.
-/// In a model the same each time, which must not depend on chance.
+/// The hasher of keys for an owner without one: seeded at random, and again when all maps begin
+/// anew. In a model the seed is fixed, because a model must not depend on chance.
 #[cfg(not(any(loom, shuttle)))]
 pub type Hasher = foldhash::fast::RandomState;
 #[cfg(any(loom, shuttle))]
@@ -52,12 +52,13 @@ impl<K: ?Sized, V> Map<K, V> {
 }
 
 impl<K: Key + Send + Sync + ?Sized, V: Send + Sync + 'static> Map<K, V> {
-    /// The map of that number; the first one that is made in an engine has 0.
+    /// The map of that number. An engine numbers its maps from 0, in the order in which they are
+    /// made.
     ///
     /// # Safety
     ///
-    /// In each engine that is asked about it the map of that number was
-    /// [made](super::Engine::add) with the same types, if there is one.
+    /// In each engine with which this is used, the map of that number, if there is one, was
+    /// [made](super::Engine::add) with the same types.
     pub const unsafe fn numbered(number: u32) -> Map<K, V> {
         Map {
             number,
@@ -71,7 +72,7 @@ impl<K: Key + Send + Sync + ?Sized, V: Send + Sync + 'static> Map<K, V> {
     }
 }
 
-/// A map's table, of the generation that it belongs to.
+/// A map's table, and the generation that it belongs to.
 #[derive(Clone)]
 pub(super) struct MapTable {
     pub(super) table: Table,
@@ -93,15 +94,17 @@ impl MapTable {
     }
 }
 
-/// What a reader starts from. The counts of its `Arc` have a line of their own.
+/// The root from which a reader starts. Aligned so that the counts of its `Arc` have a line of
+/// their own.
 #[derive(Clone)]
 #[repr(C, align(128))]
 pub(super) struct Tables {
-    /// The revision that these began with, where a map was cleared.
+    /// The revision from which these tables are complete, after a map was cleared or removed, or
+    /// the engine closed: a reader that loads them reads at this revision or a later one.
     pub(super) since: u64,
-    /// Whether everything is closed, and the last revision that there was.
+    /// The last revision before the engine was closed; `None` if it is open.
     pub(super) closed: Option<u64>,
-    /// Another one where all maps have begun anew, which is what makes another seed of use.
+    /// Replaced when all maps begin anew: then no hash under the old seed is left.
     pub(super) hasher: Hasher,
     few: [Option<MapTable>; FEW],
     more: Vec<Arc<[Option<MapTable>; SHARED]>>,
@@ -118,7 +121,7 @@ impl Tables {
         }
     }
 
-    /// The table of a map; `None` where that has been made later, or has gone.
+    /// The table of a map; `None` if the map has been made later, or has been removed.
     #[inline]
     pub(super) fn of(&self, number: u32) -> Option<&MapTable> {
         let number = number as usize;
@@ -153,7 +156,7 @@ impl Tables {
         }
     }
 
-    /// How many versions take about as much memory as what is not shared of the tables of many maps.
+    /// About how much memory a new root does not share with the one before, measured in versions.
     pub(super) fn weight(&self) -> usize {
         let pointers = self.more.len() / 8;
         pointers + if self.more.is_empty() { 0 } else { SHARED }
@@ -167,37 +170,38 @@ impl Tables {
     }
 }
 
-/// All that was written into a map from one `clear` to the next; owns it, and frees it with the
-/// last of its tables.
+/// All that was written into a map from one `clear` to the next. Owns it, and frees it when the
+/// last [`MapTable`] that shares this is dropped.
 pub(super) struct Generation {
-    /// The newest layout; an `Arc`.
+    /// The map's newest table, as a pointer from [`Arc::into_raw`].
     pub(super) newest: AtomicPtr<Table>,
     pub(super) kind: &'static Kind,
-    /// What has been removed, and was not freed when this generation ended.
+    /// Removed cells that had not been freed when this generation ended.
     orphans: PlainMutex<Vec<Old>>,
 }
 
-// SAFETY: it owns what its pointers lead to, which threads may share: `Map` says so.
+// SAFETY: it owns what its pointers lead to, and `Map` requires keys and values that threads may
+// send and share.
 unsafe impl Send for Generation {}
 // SAFETY: as above.
 unsafe impl Sync for Generation {}
 
 impl Generation {
-    /// Takes over what has been removed, to free it in the end.
+    /// Takes over removed cells, and frees them when it is dropped.
     pub(super) fn adopt(&self, removed: impl Iterator<Item = Old>) {
         let orphans = self.orphans.lock();
         let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
         orphans.extend(removed);
     }
 
-    /// The newest layout.
+    /// The map's newest table.
     ///
     /// # Safety
     ///
-    /// The thread is pinned, for as long as `'a`.
+    /// The thread stays pinned for as long as `'a`.
     pub(super) unsafe fn newest<'a>(&self) -> &'a Table {
         // Acquire: pairs with the Release in `Turn::succeed`.
-        // SAFETY: a layout is freed a grace period after it was replaced.
+        // SAFETY: a replaced table is not freed before a grace period has passed.
         unsafe { &*self.newest.load(Acquire) }
     }
 }
@@ -205,10 +209,10 @@ impl Generation {
 impl Drop for Generation {
     fn drop(&mut self) {
         if cfg!(loom) {
-            // As for the engine.
+            // As in `Engine::drop`.
             return;
         }
-        // SAFETY: it was made by `Arc::into_raw`, and replaced only by others of the kind.
+        // SAFETY: `Arc::into_raw` made the pointer, and each that has replaced it.
         let table = unsafe { Arc::from_raw(self.newest.load(Relaxed)) };
         let kind = self.kind;
         let cells = table.slots().filter_map(|(_, slot, cell)| {
@@ -217,7 +221,7 @@ impl Drop for Generation {
         });
         let free_cells = || {
             panics::all(cells, |(slot, cell)| {
-                // SAFETY: nobody else is left who could come to it.
+                // SAFETY: no other thread can reach the chain any more.
                 let versions = unsafe { take_apart(&slot) };
                 let free_versions = || {
                     panics::all(versions, |(version, is_lent)| {

@@ -1,4 +1,4 @@
-//! What the writer keeps, unlinks and retires.
+//! Reclamation passes: which old versions the writer keeps, unlinks and retires.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use super::writer::Writer;
 use crate::twin::{self, Twin};
 
 impl<O: Owner> Engine<O> {
-    /// Frees what can be freed, now that there may be no commit that would, at the expense of the
-    /// caller. What has to wait for a reader is left to whoever comes by when he has left. O(what waits)
-    /// under the turn, where it is unlinked; what is freed is freed after it.
+    /// Frees what can be freed, at the caller's expense, because no commit may follow that would.
+    /// Leaves what a reader still needs to the next thread that comes by after the reader has left.
+    /// O(old versions) under the turn, to unlink them; frees them after it.
     #[cold]
     pub fn tidy_up(self: &Arc<Engine<O>>) {
         for _ in 0..MOST_PASSES {
@@ -34,7 +34,8 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Sees to a part of what is left, if that can be done now, at the expense of whoever has read.
+    /// Reclaims a part of what is left, if it can be done now, at the expense of a thread that has
+    /// read.
     #[inline]
     pub fn come_by(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
@@ -42,8 +43,8 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Sees to all of it, a part at a time, at the expense of whoever lets go of a view: unless somebody
-    /// commits or frees meanwhile, who then goes on with it.
+    /// Reclaims all that is left, a part at a time, at the expense of a thread that lets go of a
+    /// view. Stops if another thread commits or reclaims meanwhile: that one goes on with it.
     #[inline]
     pub fn end_view(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
@@ -54,7 +55,7 @@ impl<O: Owner> Engine<O> {
     #[cold]
     fn go_on_while_idle(self: &Arc<Engine<O>>) {
         let mut first = None;
-        // What is unlinked is freed by another step, and more than there is to do is not done.
+        // One step unlinks a version and another one frees it: so many steps are enough for all.
         while let Some((revision, left)) = self.go_on() {
             let (began_at, steps) =
                 first.get_or_insert((revision, 2 * left / LARGE_COMMIT + MOST_PASSES));
@@ -65,13 +66,13 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Whether whoever comes by is to see to something.
+    /// Whether a thread that comes by has something to reclaim.
     pub fn is_called(&self) -> bool {
         self.awaited.is_due()
     }
 
-    /// Frees a part of what can be freed; answers with the revision, and how much is left. If somebody
-    /// has the lock, they or the next ones do.
+    /// Frees a part of what can be freed; returns the revision and how much is left. Does nothing
+    /// if another thread has the lock: that one reclaims, or a later one does.
     #[cold]
     fn go_on(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
         let mut turn = self.try_turn()?;
@@ -80,8 +81,7 @@ impl<O: Owner> Engine<O> {
         Some((turn.published(), turn.left()))
     }
 
-    /// The right to write, if nobody has it; otherwise whoever comes by sees to what was to be
-    /// done.
+    /// Takes the turn, if no thread has it. Otherwise calls for the next thread that comes by.
     fn try_turn_or_leave(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
         let turn = self.try_turn();
         if turn.is_none() {
@@ -90,8 +90,9 @@ impl<O: Owner> Engine<O> {
         turn
     }
 
-    /// Lets go of what only a snapshot had kept that has been registered no more. It goes at once
-    /// where this may be the last look for a while, and otherwise when the period ends.
+    /// Lets go of the versions that were kept only for a snapshot of `revision`, which is no longer
+    /// registered. Frees them at once if `is_last`, because this may be the last pass for a while,
+    /// and otherwise when the period ends.
     #[cold]
     pub(super) fn let_go(self: &Arc<Engine<O>>, revision: u64, is_last: bool) {
         if !twin::is(Twin::Untold) {
@@ -107,7 +108,7 @@ impl<O: Owner> Engine<O> {
 }
 
 impl<O: Owner> Turn<'_, O> {
-    /// Whether nothing is left that could be freed.
+    /// Whether nothing waits to be freed, apart from what snapshots need.
     pub(crate) fn is_tidy(&self) -> bool {
         let Writer {
             replaced,
@@ -118,8 +119,8 @@ impl<O: Owner> Turn<'_, O> {
         replaced.is_empty() && removed.is_empty() && reclaimer.is_empty()
     }
 
-    /// Notes that somebody has come by. Where no commit has followed the last one who did, none
-    /// is to be expected.
+    /// Notes that a thread has come by. If no commit has followed the last such visit, none is
+    /// expected.
     pub(super) fn note_visit(&mut self) {
         let revision = self.writer.revision;
         if self.writer.visited_at.replace(revision) == Some(revision) {
@@ -127,12 +128,12 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Notes that nothing is to be left that can be freed, unless other commits follow.
+    /// Notes that everything should be freed that can be, unless another commit follows.
     pub(super) fn empty_out(&mut self) {
         self.writer.emptied_at = Some(self.writer.revision);
     }
 
-    /// About how many versions have not been freed.
+    /// About how many versions wait to be freed, without those kept for snapshots.
     pub fn left(&self) -> usize {
         let Writer {
             replaced,
@@ -142,8 +143,8 @@ impl<O: Owner> Turn<'_, O> {
         (replaced.len() + reclaimer.len()) * CHUNK
     }
 
-    /// About how many versions have been replaced, or removed, and not freed: those that
-    /// [are left](Self::left), and those that are kept for snapshots. O(snapshots).
+    /// About how many versions have been replaced or removed, and not freed: those that wait (see
+    /// [`left`](Self::left)), and those that are kept for snapshots. O(snapshots).
     pub fn old(&self) -> usize {
         self.left() + self.writer.kept.len()
     }
@@ -160,20 +161,22 @@ impl<O: Owner> Turn<'_, O> {
         self.writer.kept.is_empty()
     }
 
-    /// How much has been done for snapshots, in places looked at and versions kept and passed on.
+    /// How much work snapshots have caused, in places looked at and kept versions passed on.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn work_for_snapshots(&self) -> usize {
         self.writer.kept.work
     }
 
-    /// Looks which of the versions that have been replaced can go, at most so many of them,
-    /// and which of those that were kept. Ends the period when enough have been replaced in it, or
-    /// where this may be the last look for a while.
+    /// Runs a reclamation pass. Examines up to `most` replaced versions, or in proportion to those
+    /// newly replaced, if that is more. Also lets go of versions whose snapshots have gone. Ends
+    /// the period if enough versions have been replaced in it, or if `is_last`, because this may be
+    /// the last pass for a while.
     #[cold]
     pub(super) fn tidy(&mut self, most: usize, is_last: bool) {
-        // Before it is looked for anything.
+        // First of all, so that this pass finds whatever was called for before.
         self.engine.awaited.take();
-        // As many as have come, and more: what waits does not grow with what is written.
+        // More than have come since the last pass, so that the backlog does not grow with the
+        // writes.
         let since = std::mem::take(&mut self.writer.since_tidy);
         let most = most.max(SCAN_RATIO * since);
         self.writer.in_period += since;
@@ -183,7 +186,7 @@ impl<O: Owner> Turn<'_, O> {
         }
         self.see_off();
         let held = self.writer.keys() + O::others(&self.writer.books);
-        // Maps that shrink are not left with more that waits than they hold.
+        // Periods get shorter in maps that shrink, so that no more waits than the maps hold.
         let period = if held < self.writer.held_before {
             held.clamp(PASS_INTERVAL, PERIOD_LENGTH)
         } else {
@@ -218,7 +221,7 @@ impl<O: Owner> Turn<'_, O> {
         self.call();
     }
 
-    /// Takes memory that can be used again.
+    /// Takes the memory and lists that freeing threads have left for reuse.
     fn restock(&mut self) {
         if let Some(mut stash) = self.engine.stash() {
             let Writer {
@@ -229,7 +232,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of what was kept for snapshots that have gone: what they had kept, all of it in one turn.
+    /// Lets go of what only departed snapshots needed, all of it in one turn.
     fn see_off(&mut self) {
         let registrations = &self.engine.registrations;
         let kept = &mut self.writer.kept;
@@ -240,8 +243,9 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of what nobody needs. What somebody may need who is not known of waits, and where that
-    /// is patient, so does what there is no room for among the spares.
+    /// Lets go of replaced versions, at most about `most`, and removed keys that no reader needs.
+    /// What may be needed by a snapshot that no scan has found yet waits. If `is_patient` and no
+    /// chain is [walked](Self::is_walked), versions for which the spares have no room wait, too.
     fn look(&mut self, mut most: usize, is_patient: bool) {
         let Writer {
             reclaimer,
@@ -257,7 +261,7 @@ impl<O: Owner> Turn<'_, O> {
             reclaimer.passed()
         };
         let passed = (passed, reclaimer.passed_periods());
-        // What may still be seen by a pinned reader waits.
+        // A version that a pinned reader may still see waits.
         let is_over = |(passed, _): (u64, u64)| move |old: &Old| old.until <= passed;
         let is_past = |(_, periods)| move |(period, _): &(u64, Old)| *period < periods;
         if !removed.front().is_some_and(is_past(passed)) && !replaced.is_first(is_over(passed)) {
@@ -289,7 +293,7 @@ impl<O: Owner> Turn<'_, O> {
             links,
             ..
         } = &mut *self.writer;
-        // What another scan would have to be made for, which is not allowed yet.
+        // Set where what is left needs another scan, which is not allowed yet.
         self.is_deferred = known != passed
             && !replaced.is_first(is_over(known))
             && (replaced.is_first(is_over(passed)) || removed.front().is_some_and(is_past(passed)));
@@ -298,15 +302,16 @@ impl<O: Owner> Turn<'_, O> {
         shrink(removed);
     }
 
-    /// Whether anybody may walk along a chain beyond what was visible when the last period that has
-    /// passed ended. A pinned reader does not: its revision is a later one, and it stops there or
-    /// before. A snapshot does, where it is older, and so does whoever lets go of what was kept for one.
+    /// Whether a thread may walk along a chain beyond what was visible when the last period that
+    /// has passed ended. A pinned reader does not: its revision is a later one, and it stops there
+    /// or before. An older snapshot does, and so does the writer when it lets go of a version that
+    /// was kept for one.
     fn is_walked(&self) -> bool {
         let Writer { kept, links, .. } = &*self.writer;
         (kept.has_snapshots() || !links.is_empty()) && !twin::is(Twin::WalkedOver)
     }
 
-    /// Whether there is room among the spares for the versions of the next list.
+    /// Whether the spares have room for the versions of the next list.
     fn has_room(&self) -> bool {
         let Writer {
             replaced, spares, ..
@@ -315,8 +320,9 @@ impl<O: Owner> Turn<'_, O> {
         block.is_none_or(|block| spares.has_room(block, CHUNK, SPARES))
     }
 
-    /// Lets go of versions that are not [walked](Self::is_walked) along. Nobody can come to them even
-    /// before they are unlinked, so that memory in which nothing wants to be dropped is used again at once.
+    /// Lets go of versions whose chains are not [walked](Self::is_walked) along. No reader can
+    /// reach them even before they are unlinked, so memory in which nothing needs a drop is reused
+    /// at once.
     fn use_again(&mut self, mut list: Vec<Old>) {
         let spares = &self.writer.spares;
         let kind = list.first().map(|first| first.kind);
@@ -325,14 +331,15 @@ impl<O: Owner> Turn<'_, O> {
             && spares.has_room(block, list.len(), SPARES)
         {
             for old in &mut list {
-                // SAFETY: this is the writer; it has been replaced, and is let go in the order of
-                // revisions. None is kept, so that the newer one is the one that is linked to it.
+                // SAFETY: this thread is the writer. The version has been replaced, and versions
+                // are let go in the order of revisions. None is kept, so `newer` is the one that is
+                // linked to it.
                 let (before, is_lent) = unsafe { unlink(old.newer, old.version) };
                 debug_assert!(before.is_none(), "what is older has been let go");
                 old.is_lent = is_lent;
             }
-            // This looks at newer versions, which may be in the list as well. So it comes before any
-            // memory is given away.
+            // `remove_if_last` reads newer versions, which may be in this list as well. So it runs
+            // before any memory is given away.
             for old in &list {
                 self.remove_if_last(old);
             }
@@ -343,9 +350,9 @@ impl<O: Owner> Turn<'_, O> {
                 if !std::ptr::eq(kind, old.kind) || kind.is_dropped && !old.is_lent {
                     return true;
                 }
-                // SAFETY: it has been unlinked, its value is another one's or wants no drop, its memory
-                // is of its kind's size, and nobody comes to it: see `is_walked`. Nothing here looks at
-                // it any more.
+                // SAFETY: the version has been unlinked, its value is another one's or needs no
+                // drop, its memory is of its kind's size, and no reader can reach it: see
+                // `is_walked`. Nothing below looks at it.
                 unsafe { old.reuse(block, spares) };
                 false
             });
@@ -359,8 +366,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Calls for whoever comes by, where much waits, and this may have been the last commit for a
-    /// while.
+    /// Calls for a thread that comes by, if much waits, or if anything waits and no commit is
+    /// expected.
     fn call(&mut self) {
         let Writer {
             replaced,
@@ -370,7 +377,7 @@ impl<O: Owner> Turn<'_, O> {
             ..
         } = &*self.writer;
         let is_idle = *emptied_at == Some(*revision);
-        // Whoever lets go of the next snapshot sees to what is deferred.
+        // The thread that lets go of the next snapshot sees to what is deferred.
         let is_left = is_idle && !self.is_tidy() && !self.is_deferred;
         if is_left || replaced.has(BACKLOG_THRESHOLD) || reclaimer.len() > BACKLOG_THRESHOLD / CHUNK
         {
@@ -378,7 +385,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Keeps what somebody needs, and lets go of the others.
+    /// Keeps the versions that snapshots need, and lets go of the others.
     fn keep_or_let_go(&mut self, mut list: Vec<Old>) {
         let Writer { kept, links, .. } = &mut *self.writer;
         if kept.has_snapshots() {
@@ -398,7 +405,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Has versions freed that have been unlinked, or removed, when nobody can come to them any more.
+    /// Retires versions that have been unlinked, or removed: they are freed when no reader can
+    /// reach them.
     fn retire(&mut self, list: Vec<Old>) {
         let list = Garbage::Versions(list);
         if twin::is(Twin::FreedAtOnce) {
@@ -413,9 +421,10 @@ impl<O: Owner> Turn<'_, O> {
         if old.removed {
             return;
         }
-        // SAFETY: this is the writer, and it has been replaced.
+        // SAFETY: this thread is the writer. The version has been replaced and not removed, and
+        // versions come in the order of revisions, but for those that were kept.
         unsafe { self.writer.links.unlink(old) };
-        // SAFETY: what has been replaced has a newer one, which is linked.
+        // SAFETY: a replaced version has a newer one, which is linked, and so not freed.
         let newer = unsafe { old.newer.as_ref() };
         if twin::is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
             old.is_lent = false;
@@ -423,7 +432,7 @@ impl<O: Owner> Turn<'_, O> {
         self.remove_if_last(old);
     }
 
-    /// Removes the key of a version, where nothing is left of it but a newer one that says so.
+    /// Removes the key of a version if nothing is left of it but a newer tombstone.
     #[inline]
     fn remove_if_last(&mut self, old: &Old) {
         // SAFETY: as in `unlink`.
@@ -431,14 +440,15 @@ impl<O: Owner> Turn<'_, O> {
         if newer.has_value() || !newer.is_alone() {
             return;
         }
-        // SAFETY: its cell is freed with its last version.
+        // SAFETY: the cell is freed with its last version.
         let newest = unsafe { old.cell.as_ref() }.head().newest();
         if newest == old.newer.as_ptr() {
             self.remove(old, old.cell, old.newer);
         }
     }
 
-    /// Removes a key of which nothing is left but a version that says so.
+    /// Removes a key of which only a tombstone is left: kills its slot, and queues the cell to be
+    /// freed.
     #[cold]
     fn remove(&mut self, old: &Old, cell: NonNull<Cell>, last: NonNull<Version>) {
         if twin::is(Twin::KilledAtOnce) {
@@ -446,7 +456,7 @@ impl<O: Owner> Turn<'_, O> {
         }
         let Old { kind, map, .. } = *old;
         let table = self.table(map);
-        // SAFETY: this is the writer, and the newest table.
+        // SAFETY: this thread is the writer, and the table is the newest.
         let Some(at) = (unsafe { table.slot_of(cell) }) else {
             unreachable!("a cell stands in its table until it is removed");
         };
@@ -454,8 +464,8 @@ impl<O: Owner> Turn<'_, O> {
         let usage = &mut self.writer.usages[map as usize];
         usage.live -= 1;
         let live = usage.live;
-        // A snapshot of the present revision may have found it still, and keeps it. Who is pinned
-        // from now on finds the slot dead, in these tables or in others.
+        // A snapshot of the present revision may have found the cell, and keeps it. A reader that
+        // is pinned from now on finds the slot dead, in these tables or in others.
         let until = self.next();
         let period = self.writer.reclaimer.period();
         let old = Old {

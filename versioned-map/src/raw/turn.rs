@@ -1,9 +1,9 @@
-//! The writer's turn: what is put and published.
+//! The writer's turn: puts versions and publishes them.
 //!
-//! A commit waits for what it stored a moment before, wherever it loads that in other pieces than it
-//! stored it: a processor forwards from its store buffer only what one store has written. So a turn is
-//! used where it stands and never moved, and the queue has room before an old version is put there.
-//! (At 1,000 records that took an update from 90 ns to 67: a throw-away program, 2026-11-29.)
+//! A processor forwards a store to a later load only where one store wrote all that the load reads.
+//! A commit that loads what it has just stored in other pieces has to wait for memory. So a turn is
+//! used in place and never moved, and the queue has room before an old version is pushed. (At 1,000
+//! records that took an update from 90 ns to 67: a throw-away program, 2026-11-29.)
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -27,19 +27,19 @@ use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use crate::twin::{self, Twin};
 
-/// The right to write, and what is written until it is published.
+/// The writer's lock, and what this turn has changed or left to do.
 pub struct Turn<'e, O: Owner> {
     pub(super) engine: &'e Arc<Engine<O>>,
     pub(super) writer: MutexGuard<'e, Writer<O::Books>>,
-    /// How many versions this turn has replaced.
+    /// How many versions this turn has replaced, and keys it has removed.
     pub(super) own: usize,
-    /// Whether something waits for a look at all snapshots, which is not allowed yet.
+    /// Whether something waits for another scan of all snapshots, which is not allowed yet.
     pub(super) is_deferred: bool,
-    /// Freed after the lock.
+    /// Freed after the lock has been released.
     pub(super) left: Leftovers<'e, O>,
 }
 
-/// Where a key stands, or would stand, in the newest table of its map.
+/// A key's slot in the newest table of its map, if it has one.
 #[derive(Clone, Copy)]
 pub struct Position {
     pub(super) hash: u64,
@@ -47,23 +47,24 @@ pub struct Position {
 }
 
 impl Position {
-    /// The address of its newest version, if the key has one that has a value.
+    /// The address of the key's newest version, if that has a value.
     #[inline]
     pub(crate) fn version(self) -> Option<NonNull<()>> {
         let newest = self.taken.as_ref()?.newest;
-        // SAFETY: it was found in this turn, and what stands in the newest table is not freed.
+        // SAFETY: the version was found in this turn, in the newest table, whose heads lead to no
+        // freed version.
         let has_value = unsafe { newest.as_ref() }.has_value();
         has_value.then_some(newest.cast())
     }
 
-    /// Whether the key has to be put into the table.
+    /// Whether the key has no slot in the table.
     pub(crate) fn is_vacant(self) -> bool {
         self.taken.is_none()
     }
 }
 
 impl<O: Owner> Engine<O> {
-    /// The right to write, when its turn comes.
+    /// Takes the turn. Waits for other writers.
     #[inline]
     pub fn turn(self: &Arc<Engine<O>>) -> Turn<'_, O> {
         match self.writer.lock() {
@@ -72,8 +73,8 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Where somebody has panicked in the middle of a commit, which nothing is known to do, the next
-    /// one to take the lock closes everything.
+    /// Takes the turn after a writer has panicked in its own. Closes everything, unless the panic
+    /// came from a caller's `Eq`; nothing else is known to panic there.
     #[cold]
     #[inline(never)]
     fn turn_after_panic<'e>(
@@ -87,7 +88,7 @@ impl<O: Owner> Engine<O> {
         turn
     }
 
-    /// The right to write, if nobody has it.
+    /// Takes the turn, if no thread has it.
     pub(super) fn try_turn(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
         match self.writer.try_lock() {
             Ok(writer) => Some(Turn::new(self, writer)),
@@ -96,14 +97,16 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Notes that one of them has gone. With the last one goes what views do not show.
+    /// Notes that one of the `askers` has gone. The last one closes the engine if there are views:
+    /// then only what they show stays in memory.
     pub fn leave(self: &Arc<Engine<O>>) {
         if has_failed() {
             return;
         }
-        // Release and Acquire: pairs with itself: the last one comes after all others.
+        // Release and Acquire: the decrements pair with each other, so that the last comes after
+        // all others.
         let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
-        // Where there are no views either, all of it goes at once.
+        // Without views, everything is freed with the engine.
         if is_last && Arc::strong_count(self) > 1 {
             self.close();
         }
@@ -117,7 +120,8 @@ impl<O: Owner> Engine<O> {
         drop(closed);
     }
 
-    /// Notes that whoever commits has gone.
+    /// Does what [`leave`](Self::leave) does, for one of the `askers` that commits. Then frees what
+    /// can be freed, because no commit may follow.
     pub fn abandon(self: &Arc<Engine<O>>) {
         if has_failed() {
             return;
@@ -147,24 +151,24 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.engine
     }
 
-    /// Whether the engine is closed: then nothing is to be put.
+    /// Whether the engine is closed. Then nothing may be put.
     pub fn is_closed(&self) -> bool {
         self.writer.closed
     }
 
-    /// The revision that is published.
+    /// The published revision.
     #[inline]
     pub fn published(&self) -> u64 {
         self.writer.revision
     }
 
-    /// What its owner has for whoever has the turn.
+    /// The owner's data that only the holder of the turn uses.
     #[inline]
     pub fn books(&mut self) -> &mut O::Books {
         &mut self.writer.books
     }
 
-    /// The same, to look at.
+    /// The same, read-only.
     #[inline]
     pub fn books_ref(&self) -> &O::Books {
         &self.writer.books
@@ -174,7 +178,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.revision + 1
     }
 
-    /// Notes that there is something to publish; answers with its revision.
+    /// Notes that there is something to publish; returns its revision.
     #[inline]
     pub(super) fn begin(&mut self) -> u64 {
         let revision = self.next();
@@ -186,9 +190,9 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     pub(super) fn tables(&self) -> &Tables {
-        // Relaxed: a writer put them there, before this one took the lock.
-        // SAFETY: they are replaced by the writer only, who keeps the old ones until the
-        // lock is given back.
+        // Relaxed: a writer stored the pointer before this one took the lock.
+        // SAFETY: only the writer replaces the tables, and it keeps the old ones until it gives the
+        // lock back.
         unsafe { &*self.engine.tables.load(Relaxed) }
     }
 
@@ -200,12 +204,12 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- maps
 
-    /// Whether a map is there still.
+    /// Whether the map still exists.
     pub(crate) fn has(&self, map: u32) -> bool {
         self.tables().of(map).is_some()
     }
 
-    /// Makes another map; answers with its number.
+    /// Makes another map; returns its number.
     pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
@@ -219,8 +223,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         number
     }
 
-    /// Lets go of a map, as the last step of a commit: whoever sees the new tables sees the whole of it.
-    /// What is in the map is freed with its last reader, outside of the turn. O(what waits, in any map).
+    /// Removes a map, as the last step of a commit: a reader that loads the new tables reads at the
+    /// new revision at once, and has to find the whole commit. The contents of the map are freed
+    /// with its last reader, outside of the turn. O(old versions that wait, in any map).
     pub fn remove_map(&mut self, map: u32) {
         let revision = self.begin();
         self.bury(map);
@@ -232,7 +237,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- keys
 
-    /// Where a key stands. A caller's `Eq` runs here.
+    /// Finds the slot of a key. Calls the caller's `Eq`.
     #[inline]
     pub(crate) fn find<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Position
     where
@@ -240,12 +245,12 @@ impl<'e, O: Owner> Turn<'e, O> {
         V: Send + Sync + 'static,
         Q: Equivalent<K> + ?Sized,
     {
-        // SAFETY: this is the writer, the newest table, and the types are the map's.
+        // SAFETY: this thread is the writer, the table is the newest, and the types are the map's.
         let taken = unsafe { self.table(map.number()).find::<K, V, Q>(hash, key) };
         Position { hash, taken }
     }
 
-    /// The same, where the caller's `Eq` may panic: nothing has been put in this turn.
+    /// The same, where the caller's `Eq` may panic, because nothing has been put in this turn.
     #[inline]
     pub(crate) fn find_first<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Position
     where
@@ -261,7 +266,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         position
     }
 
-    /// The newest value under a key with that hash, which may not be published yet.
+    /// The newest value under a key with that hash, published or not.
     #[inline]
     pub fn newest<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Option<&V>
     where
@@ -270,17 +275,17 @@ impl<'e, O: Owner> Turn<'e, O> {
         Q: Equivalent<K> + ?Sized,
     {
         let taken = self.find(map, hash, key).taken?;
-        // SAFETY: this is the writer, and nothing is put there for as long as it is borrowed.
+        // SAFETY: this thread is the writer, and puts nothing while the value borrows `self`.
         unsafe { kind::value(taken.newest) }
     }
 
-    /// What hashes the keys of the newest tables, for an owner without a hasher.
+    /// The hasher of keys in the newest tables, for an owner without one.
     #[inline]
     pub fn hasher(&self) -> &Hasher {
         &self.tables().hasher
     }
 
-    /// Looks at every newest value of a map, which may not be published yet.
+    /// Calls `look` with every newest value of a map, published or not.
     pub fn each_newest<K, V>(&self, map: Map<K, V>, mut look: impl FnMut(&V))
     where
         K: Key + Send + Sync + ?Sized,
@@ -288,18 +293,19 @@ impl<'e, O: Owner> Turn<'e, O> {
     {
         for (_, slot, _) in self.table(map.number()).slots() {
             if let Some(newest) = NonNull::new(slot.newest()) {
-                // SAFETY: this is the writer, and the newest table, of values of this type.
+                // SAFETY: this thread is the writer, the table is the newest, and its values are of
+                // this type.
                 unsafe { kind::value(newest) }.map(&mut look);
             }
         }
     }
 
-    /// Finds a position again when others have been put since.
+    /// Updates a position after other keys or versions have been put.
     pub(crate) fn find_again(&self, map: u32, position: &mut Position) {
         if let Some(taken) = &mut position.taken {
             let table = self.table(map);
-            // SAFETY: this is the writer. A cell that stands in the table does so until its last
-            // version has gone, which it does in no turn that something is put in.
+            // SAFETY: this thread is the writer. A cell stands in the table until its key is
+            // removed, which no turn does while it still has something to put.
             let at = unsafe { table.slot_of(taken.cell) };
             taken.at = at.expect("a cell stands in its table until it is removed");
             let newest = NonNull::new(table.slot(taken.at).newest());
@@ -307,12 +313,13 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
     }
 
-    /// How many keys a map has, with what is not published yet.
+    /// How many keys a map has, unpublished changes included.
     pub(crate) fn len(&self, map: u32) -> usize {
         self.writer.usages[map as usize].present
     }
 
-    /// Puts another value, or that there is none, where a key stands.
+    /// Puts a version with this value, or a tombstone, in front of a key's chain; returns its cell.
+    /// Does nothing and returns `None` if the key has no slot.
     #[inline]
     pub(crate) fn replace<K, V>(
         &mut self,
@@ -331,7 +338,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         usage.present = usage.present + usize::from(!is_last) - usize::from(was_there);
         let spare = self.spare::<K, V>();
         let last = Some(taken.newest);
-        // SAFETY: the cell is one of this map, and is freed with its last version.
+        // SAFETY: the cell belongs to this map, and is not freed before its last version.
         let fresh = unsafe { kind::make::<K, V>(spare, taken.cell, last, value, revision) };
         self.push(
             map.number(),
@@ -346,7 +353,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         Some(taken.cell)
     }
 
-    /// Puts a key and a value where there is none.
+    /// Puts a key that has no slot yet, with its first value.
     pub(crate) fn add_key<K, V>(
         &mut self,
         map: Map<K, V>,
@@ -377,13 +384,13 @@ impl<'e, O: Owner> Turn<'e, O> {
         cell
     }
 
-    /// Memory for a version, if there is some to be used again.
+    /// Takes spare memory for a version, if there is some.
     #[inline]
     pub(super) fn spare<K: Key + ?Sized, V>(&mut self) -> Option<Memory> {
         self.writer.spares.take(Shape::<K, V>::block()?)
     }
 
-    /// Puts a version in front of the newest one, which becomes old.
+    /// Puts a version in front of a key's newest one, which becomes old.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -394,8 +401,8 @@ impl<'e, O: Owner> Turn<'e, O> {
         fresh: NonNull<Version>,
     ) {
         let revision = self.next();
-        // SAFETY: this is the writer, with the newest version of the cell, and a cell is freed
-        // with its last version.
+        // SAFETY: this thread is the writer, and `taken` has the newest version of the cell, which
+        // is not freed before its last version.
         unsafe { taken.cell.as_ref() }.head().push(fresh, revision);
         self.table(map).push(taken.at, hash, fresh, revision);
         self.writer.replaced.push(Old {
@@ -418,7 +425,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         let fresh = Arc::into_raw(Arc::new(fresh)).cast_mut();
         // Release: pairs with the Acquire in `Engine::pin`.
         let old = self.engine.tables.swap(fresh, Release);
-        // SAFETY: it was made by `Arc::into_raw`, and its share goes from the engine to the
+        // SAFETY: `Arc::into_raw` made the pointer. Its share passes from the engine to the
         // reclaimer, which keeps it for a grace period.
         let old = Garbage::Tables(ManuallyDrop::new(unsafe { Arc::from_raw(old) }));
         self.writer.reclaimer.retire(old);
@@ -426,14 +433,14 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- the end of a commit
 
-    /// Publishes what was written, if anything was; answers with the newest revision.
+    /// Publishes what was written, if anything was; returns the newest revision.
     #[inline]
     pub fn publish(&mut self) -> u64 {
         if std::mem::take(&mut self.writer.dirty) {
             let revision = self.next();
             self.writer.revision = revision;
-            // Release: pairs with the Acquire loads of `published`. All that was written
-            // comes before.
+            // Release: pairs with the Acquire loads of `published`. A reader that loads this
+            // revision sees all that was written before.
             self.engine.published.store(revision, Release);
             self.tidy_often();
         }
@@ -447,28 +454,28 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
     }
 
-    /// Whether so much has been replaced that whoever did it should see to it.
+    /// Whether this turn has replaced so many versions that its thread should reclaim them.
     pub fn is_large(&self) -> bool {
         self.own >= LARGE_COMMIT
     }
 
     // --- everything at once
 
-    /// Empties all maps; to be published at once, and with nothing else. What is answered frees
-    /// what was there when it is dropped, which is to be done when the turn has been given back.
-    /// O(what there is).
+    /// Empties all maps. The caller publishes this at once, with nothing else. Dropping the
+    /// [`Cleared`] frees the old contents, and belongs after the end of the turn. O(keys and old
+    /// versions).
     pub fn clear(&mut self) -> Cleared<O> {
         self.begin();
         self.start_anew(None)
     }
 
-    /// The same for some of the maps: O(what is in them, and what waits in any).
+    /// The same for some of the maps. O(their keys, and old versions that wait in any map).
     pub fn clear_maps(&mut self, maps: &[u32]) -> Cleared<O> {
         self.begin();
         self.start_anew_in(maps, None)
     }
 
-    /// Lets go of everything, for good.
+    /// Empties all maps for good, and takes the owner's books out.
     pub(super) fn close(&mut self) -> Cleared<O> {
         let last = self.writer.revision;
         self.writer.closed = true;
@@ -488,19 +495,19 @@ impl<'e, O: Owner> Turn<'e, O> {
     fn start_anew_in(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
         let has_snapshots = self.engine.registrations.held().next().is_some();
         if has_snapshots {
-            // They keep what they show, and nothing else.
+            // Snapshots keep what they show, and nothing else.
             for map in maps {
                 self.put_nothing_everywhere(*map);
             }
         }
         if !has_snapshots || closed.is_some() {
-            // Whoever finds that it is closed finds it empty.
+            // A reader that finds the engine closed finds it empty.
             let mut fresh = self.tables().clone();
             fresh.since = self.next();
             fresh.closed = closed;
             if !has_snapshots {
                 if maps.len() == fresh.all().count() {
-                    // No hash of the old ones is left.
+                    // No hash under the old seed is left.
                     fresh.hasher = Hasher::default();
                 }
                 for map in maps {
@@ -526,12 +533,12 @@ impl<'e, O: Owner> Turn<'e, O> {
             let (Some(newest), Some(cell)) = (NonNull::new(slot.newest()), cell) else {
                 continue;
             };
-            // SAFETY: this is the writer, and the newest table.
+            // SAFETY: this thread is the writer, and the table is the newest.
             if unsafe { newest.as_ref() }.has_value() {
-                // SAFETY: a cell has not been freed while it stands in the table.
+                // SAFETY: a cell is not freed while it stands in the table.
                 let hash = unsafe { cell.as_ref() }.hash;
                 let revision = self.begin();
-                // SAFETY: as above, and the cell is one of this map.
+                // SAFETY: as above, and the cell belongs to this map.
                 let fresh = unsafe { kind.make_absent(cell, newest, revision) };
                 self.push(map, kind, hash, &Taken { at, newest, cell }, fresh);
             }
@@ -539,7 +546,8 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.usages[map as usize].present = 0;
     }
 
-    /// Forgets the old versions of a map's present generation, which owns them.
+    /// Drops the writer's notes of a map's old versions: its present generation owns and frees
+    /// them.
     fn bury(&mut self, map: u32) {
         self.forget_successor(map);
         let removed = self.writer.forget(map);
@@ -547,9 +555,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         of_map.generation.adopt(removed.into_iter());
     }
 
-    /// Goes on after a panic. Where that was not a caller's `Eq`, it has left the writer's books in
-    /// any state, and everything is closed: whoever has a view goes on seeing what it shows, and nothing
-    /// of what was half written is ever seen. What no generation owns is leaked.
+    /// Goes on after a panic. A caller's `Eq` left everything as it was. Any other panic left the
+    /// writer's state inconsistent, so this closes everything: views go on seeing what they show,
+    /// and no reader ever sees a half-written commit. Leaks what no generation owns.
     #[cold]
     pub(super) fn recover(&mut self) {
         if std::mem::take(&mut self.writer.asks_caller) || self.writer.closed {
@@ -579,10 +587,11 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 }
 
-/// What was cleared. Dropping it frees it at once, unless somebody is still reading it.
+/// The old contents of cleared maps. Dropping it frees them at once, unless a reader still uses
+/// them.
 pub struct Cleared<O: Owner> {
     engine: Arc<Engine<O>>,
-    /// Of what is closed: dropped with this.
+    /// Of a closed engine: dropped with this.
     #[allow(dead_code)]
     books: Option<O::Books>,
 }
