@@ -185,8 +185,8 @@ pub(super) struct Stash {
 }
 
 /// Old versions in the order in which they were replaced, in short lists that move as a whole. So
-/// nothing is copied, and no large memory is allocated: many threads, each with its own allocator
-/// arena, would allocate it again and again.
+/// nothing is copied, and lists are reused: otherwise many threads, each with its own memory of the
+/// allocator, would allocate them again and again.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Full or partly full lists; none is empty.
