@@ -77,7 +77,7 @@ impl<'e, O: Owner> Pinned<'e, O> {
         }
     }
 
-    /// The revision; of a closed engine the last one.
+    /// Returns the revision; for a closed engine, the last one.
     #[inline]
     pub fn revision(&self) -> u64 {
         self.tables().closed.unwrap_or(self.revision)
@@ -116,8 +116,8 @@ impl<'e, O: Owner> Pinned<'e, O> {
     /// Returns a share in the tables, which outlives the pin.
     pub(super) fn share(&self) -> Arc<Tables> {
         let tables = self.tables.as_ptr().cast_const();
-        // SAFETY: the pointer comes from an `Arc`. The engine has a share of it, or had one when
-        // this thread was pinned, and gives it up a period later at the earliest.
+        // SAFETY: the pointer comes from an `Arc`. The engine has a share of it, or retired that
+        // share after this thread was pinned, so that it lives at least as long as the pin.
         unsafe {
             Arc::increment_strong_count(tables);
             Arc::from_raw(tables)
@@ -232,7 +232,7 @@ impl<O: Owner> Registered<O> {
         }
     }
 
-    /// The revision; of a closed engine the last one.
+    /// Returns the revision; for a closed engine, the last one.
     pub fn revision(&self) -> u64 {
         self.tables.closed.unwrap_or(self.revision)
     }
@@ -307,8 +307,8 @@ impl<O: Owner> Registered<O> {
     {
         let table = &self.tables.of(map.number())?.table;
         // SAFETY: the revision is registered. The tables were loaded under the same pin, after the
-        // revision was published (or begin with it). Both hold while `self` is borrowed. The types
-        // are the map's.
+        // revision was published (or are those that begin with it). Both hold while `self` is
+        // borrowed. The types are the map's.
         match unsafe { table.glance::<K, V, Q>(hash, key, self.revision) } {
             // SAFETY: as above.
             Found::Here(version) => version.and_then(|version| unsafe { value(version) }),
@@ -333,7 +333,8 @@ impl<O: Owner> Registered<O> {
         }
     }
 
-    /// Returns all keys and values of a map, in no particular order. Collects them first. O(slots).
+    /// Returns all keys and values of a map, in no particular order. Collects them before it
+    /// returns.
     pub fn iter<K, V>(&self, map: Map<K, V>) -> impl Iterator<Item = (&K, &V)> + use<'_, K, V, O>
     where
         K: Key + Send + Sync + ?Sized,
