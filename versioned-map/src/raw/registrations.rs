@@ -61,7 +61,7 @@ pub(super) struct Registrations {
     segments: [AtomicPtr<Place>; SEGMENTS],
 }
 
-/// The place of one snapshot, which gives it back.
+/// The place of one snapshot. Its holder gives it back.
 #[derive(Clone, Copy)]
 pub(super) struct Registration {
     segment: usize,
@@ -199,14 +199,14 @@ impl Registrations {
         word & MARK != 0
     }
 
-    /// Returns the segments that have been made, each with the number of its first place. A thread
-    /// that has a place behind them has seen them made.
+    /// Returns the segments that have been made, each with the number of its first place. Stops at
+    /// the first one that has not: a thread that claims a place has seen all earlier segments made.
     fn segments(&self) -> impl Iterator<Item = (usize, &[Place])> {
         let made = (0..SEGMENTS).map_while(|segment| Some((segment, self.made(segment)?)));
         made.map(|(segment, places)| (Registration { segment, place: 0 }.number(), places))
     }
 
-    /// Returns the number of places, which is more than were ever needed at once.
+    /// Returns the number of places: at least as many as were ever claimed at once.
     pub(super) fn places(&self) -> usize {
         self.segments().map(|(_, places)| places.len()).sum()
     }
