@@ -9,10 +9,10 @@
 //!
 //! A look-up should wait for as few dependent loads as one in a plain hash map: the slot, then the
 //! key's text. So head and cell lie side by side and are fetched at once. Revisions and hashes,
-//! which few look-ups need, are arrays of their own. A look-up loads the key's home slot and the
-//! next slot together, and selects one without a branch, since a quarter of all keys are not at
-//! home. Slots of one word, with the cell behind a version of two cache lines, took 110 ns instead
-//! of 60 in a pinned view of 100,000 services (24 November 2026).
+//! which a pinned look-up does not need, are arrays of their own. A look-up loads the key's home
+//! slot and the next slot together, and selects one without a branch, since a quarter of all keys
+//! are not at home. Slots of one word, with the cell behind a version of two cache lines, took 110
+//! ns instead of 60 in a pinned view of 100,000 services (24 November 2026).
 //!
 //! For small keys, the time of a look-up in a pinned view relative to one in a bare `hashbrown` map
 //! (medians of a throw-away program, 2026-11-29, with other programs at work: differences below a
