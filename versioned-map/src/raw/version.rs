@@ -15,13 +15,11 @@
 //!
 //! # Who owns a value
 //!
-//! The writer may change a part of a value in place of cloning it all; the rest stays shared
-//! between the old and the new value (behind an `Arc`, say). Reference counts for what is shared
-//! would cost the writer two atomic operations on memory that it does not need otherwise. So the
-//! newer version may take the value over. It then owns the value and *lends* it to the older
-//! version; the link between them says so. A lender is not freed while the version that it lends to
-//! is in the chain: where a snapshot keeps the older version for longer, [`unlink`] gives the value
-//! back to it.
+//! When the writer changes a part of a value, the old and the new value may share the rest (behind
+//! an `Arc`, say). Reference counts would cost the writer two atomic operations on memory that it
+//! does not need otherwise. So the newer version may take the value over. It then owns the value
+//! and *lends* it to the older version; the link between them says so. As a rule the older version
+//! is unlinked first. Where a snapshot keeps it for longer, [`unlink`] gives the value back to it.
 
 use std::ptr::NonNull;
 
@@ -247,8 +245,9 @@ impl Head<'_> {
     /// has the turn.
     #[inline]
     pub(super) unsafe fn first(&self) -> Option<NonNull<Version>> {
-        // SAFETY: a version is freed no earlier than a period after the writer unlinked it. The
-        // caller is pinned, or is the writer, which does not unlink meanwhile.
+        // SAFETY: a version that a pinned reader can reach is freed no earlier than a period after
+        // the writer unlinked it. The caller is pinned, or is the writer, which does not unlink
+        // meanwhile.
         unsafe { self.load().version() }
     }
 
@@ -291,8 +290,8 @@ impl Head<'_> {
 pub(super) unsafe fn seek(first: NonNull<Version>, revision: u64) -> Option<NonNull<Version>> {
     let mut at = first;
     loop {
-        // SAFETY: a link leads to a version that is freed no earlier than a period after the writer
-        // unlinked it.
+        // SAFETY: the writer frees a version a period after it has unlinked it, or at once where no
+        // reader goes on to it (see `is_walked` in `tidy`).
         let seen = unsafe { at.as_ref() };
         if seen.revision <= revision {
             return Some(at);
