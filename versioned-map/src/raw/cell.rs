@@ -248,7 +248,7 @@ unsafe impl Key for str {
     }
 
     unsafe fn free(cell: NonNull<Cell>) {
-        // SAFETY: the caller's. Nothing in it wants to be dropped.
+        // SAFETY: the caller guarantees it. A text needs no drop.
         unsafe {
             let length = cell.as_ref().length as usize;
             drop(Memory::of(cell.cast(), layout_of_text(length)));
@@ -311,8 +311,8 @@ impl<V> At<V> {
     ///
     /// The caller has the turn. The key is there in the newest state, or was removed in this turn.
     pub unsafe fn note(self) -> u32 {
-        // SAFETY: the caller guarantees that the key is there: a cell is freed with its last
-        // version.
+        // SAFETY: the caller guarantees that the key is there, or was until this turn: a cell is
+        // freed with its last version.
         unsafe { self.cell() }.note.load(Relaxed)
     }
 
