@@ -36,8 +36,8 @@ unsafe impl Send for Old {}
 
 impl Old {
     pub(super) fn version(&self) -> &Version {
-        // SAFETY: the version lives as long as its `Old`: only the `Old` frees it, or the end of
-        // its generation, before which the writer forgets every `Old` of that.
+        // SAFETY: the version lives as long as its `Old`. Only the `Old` frees it, or else the end
+        // of its generation, before which the writer forgets every `Old` of that generation.
         unsafe { self.version.as_ref() }
     }
 
