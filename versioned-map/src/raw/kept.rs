@@ -7,8 +7,8 @@
 //! mark the snapshot's place. Another scan is needed when another period has passed, and is made as
 //! soon as enough work has been done since for its cost not to matter.
 //!
-//! When a snapshot goes, the versions kept for it that end before the next snapshot are freed. The
-//! others pass to that snapshot, all at once. So many snapshots go in O(what they kept, and a
+//! When a snapshot goes, the versions kept for it that end before the next snapshot are retired.
+//! The others pass to that snapshot, all at once. So many snapshots go in O(what they kept, and a
 //! logarithm of it), in any order.
 
 use std::cmp::Ordering;
@@ -89,9 +89,9 @@ impl Kept {
         self.looks = self.looks.saturating_add(more);
     }
 
-    /// Returns the revision, and the number of periods, for which all snapshots are known that may
-    /// need what ended before. That is `passed` if no scan is needed, or if one is allowed, and
-    /// made. Otherwise it is that of the last scan.
+    /// Returns a revision, and a number of periods: all snapshots are known that may need what
+    /// ended by then. That is `passed` if the last scan was made then, or if another one is
+    /// allowed, and made. Otherwise it is that of the last scan.
     pub(super) fn find(&mut self, passed: (u64, u64), registrations: &Registrations) -> (u64, u64) {
         let is_known = self.scanned == passed || twin::is(Twin::ScannedFirst);
         if is_known || twin::is(Twin::ScannedOnce) && self.scanned.1 > 0 {
