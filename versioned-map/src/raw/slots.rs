@@ -110,7 +110,7 @@ impl Slots {
     ///
     /// # Safety
     ///
-    /// The number is masked, and `is_apart` is that of these slots.
+    /// The number is masked.
     #[inline]
     pub(super) unsafe fn newest_unmasked(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
         debug_assert_eq!(self.is_apart(), is_apart);
@@ -122,7 +122,7 @@ impl Slots {
     ///
     /// # Safety
     ///
-    /// The number is masked, and `is_apart` is that of these slots.
+    /// The number is masked.
     #[inline]
     unsafe fn beside(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
         debug_assert_eq!(self.is_apart(), is_apart);
