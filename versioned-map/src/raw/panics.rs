@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::panicking;
 
 /// Calls `work` with all items, even if some calls panic. Resumes the first panic after the last
-/// item. Free of cost unless a call panics.
+/// item. Costs nothing unless a call panics.
 pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
     let mut items = items;
     let mut first = None;
@@ -24,7 +24,7 @@ pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
     }
     if let Some(payload) = first {
         if panicking() {
-            // A second panic would abort the process.
+            // The thread is already panicking, and a second panic would abort the process.
             std::mem::forget(payload);
         } else {
             resume_unwind(payload);
