@@ -30,7 +30,7 @@ impl Departed {
         }
     }
 
-    /// Notes a revision. The next writer has to take it.
+    /// Notes a revision. The next holder of the turn takes it.
     pub(super) fn note(&self, revision: u64) {
         if self.with(|revisions| revisions.push(revision)).is_none() {
             // Release: pairs with the Acquire in `take`, after which the writer sees that the place
