@@ -294,7 +294,7 @@ mod tests {
     }
 
     /// A scan does not miss a snapshot that goes meanwhile: either the writer learns that it has
-    /// gone, or it learns of the writer's mark.
+    /// gone, or the snapshot learns of the mark.
     #[test]
     fn a_mark_is_found_by_whoever_gives_the_place_back() {
         let registrations = Registrations::new();

@@ -206,8 +206,8 @@ fn found<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     items.collect::<Vec<T>>().into_iter()
 }
 
-/// A registered reader's view. It needs no pin, may move between threads, and may live for any
-/// time.
+/// A registered reader's view. It needs no pin, may move between threads, and may live arbitrarily
+/// long.
 pub struct Registered<O: Owner> {
     revision: u64,
     tables: Arc<Tables>,
