@@ -1,16 +1,16 @@
-//! Arrays that are written a part at a time, before anybody shares them.
+//! Arrays that are initialized a part at a time, before they are shared.
 
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-/// An array of which a part has been written. Its items have nothing to drop.
+/// An array of which a part is initialized. Its items need no `Drop`.
 pub(super) struct Blank<T> {
     items: Arc<[MaybeUninit<T>]>,
     written: usize,
 }
 
 impl<T: Default> Blank<T> {
-    /// One of so many. Its memory is not come to.
+    /// Allocates an array, and touches none of its memory.
     pub(super) fn new(count: usize) -> Blank<T> {
         Blank {
             items: Arc::new_uninit_slice(count),
@@ -18,7 +18,7 @@ impl<T: Default> Blank<T> {
         }
     }
 
-    /// Writes up to so many more; answers whether all have been.
+    /// Initializes up to `most` more items. Returns whether all are initialized.
     pub(super) fn write(&mut self, most: usize) -> bool {
         let items = Arc::get_mut(&mut self.items).expect("it is not shared");
         let end = items.len().min(self.written.saturating_add(most));
@@ -29,16 +29,16 @@ impl<T: Default> Blank<T> {
         end == items.len()
     }
 
-    /// How many have been written.
+    /// Returns the number of initialized items.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn written(&self) -> usize {
         self.written
     }
 
-    /// All of it.
+    /// Initializes the rest, and returns the array.
     pub(super) fn finish(mut self) -> Arc<[T]> {
         self.write(usize::MAX);
-        // SAFETY: all have been written.
+        // SAFETY: all items are initialized.
         unsafe { self.items.assume_init() }
     }
 }

@@ -1,4 +1,4 @@
-//! What belongs to one key, and stays where it is for as long as the key has versions.
+//! The cell of a key: its hash, its note, its head. It does not move while the key has versions.
 
 use std::alloc::Layout;
 use std::any::TypeId;
@@ -15,14 +15,14 @@ use super::version::{Head, Version};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 
-/// What belongs to a key. That follows it in memory, so that comparing keys and putting a version
-/// in front touch one place.
+/// The cell of a key. The key follows it in memory, so that comparing keys and pushing a version
+/// touch one place.
 #[repr(C)]
 pub struct Cell {
     pub(super) hash: u64,
-    /// What its owner notes.
+    /// A note of the engine's owner.
     note: AtomicU32,
-    /// The length of a key that is a text.
+    /// The length of the key in bytes, if it is a `str`.
     length: u32,
     newest: AtomicPtr<Version>,
     revision: AtomicU64,
@@ -48,47 +48,48 @@ impl Cell {
     }
 }
 
-/// How a key lies in its cell: any sized type as it is, a `str` as the bytes of its text.
+/// How a key is stored in its cell: a sized type as it is, a `str` as its bytes.
 ///
 /// # Safety
 ///
-/// `of` finds the key that the cell was made of, and `free` frees the cell and the key.
+/// `of` returns the key that the cell was made with, and `free` frees the cell and the key.
 pub unsafe trait Key: 'static {
-    /// What a key is made of.
+    /// The argument from which a key is made.
     type New<'a>;
 
-    /// How a copy of a key would lie in memory, where one can be made bit by bit.
+    /// The layout of a bitwise copy of a key, if the type may have one.
     const COPY: Option<Layout>;
 
-    /// Whether each version has a copy of the key. Readers compare it, and come to no cell.
+    /// Returns whether each version contains a copy of the key. Then readers compare the copy, and
+    /// access no cell.
     ///
-    /// That a type is small and needs no `Drop` is not enough: a lock, or whoever holds the only reference
-    /// to something, must not be there twice. Nothing says of any type that it is `Copy`, so that it is known
-    /// of some.
+    /// A small type without `Drop` does not suffice: a lock, or a type that holds the only
+    /// reference to something, must not exist twice. Generic code cannot ask whether a type is
+    /// `Copy`, so there is a list of some that are.
     fn is_copied() -> bool;
 
-    /// A cell with that key; to be freed.
+    /// Allocates a cell with this key. The caller frees it.
     fn cell(new: Self::New<'_>, hash: u64) -> NonNull<Cell>;
 
-    /// The key of a cell.
+    /// Returns the key of a cell.
     ///
     /// # Safety
     ///
-    /// The cell comes from `cell`, and has not been freed, and is not for as long as `'a`.
+    /// The cell comes from `cell`, and is not freed during `'a`.
     unsafe fn of<'a>(cell: NonNull<Cell>) -> &'a Self;
 
-    /// The key that a copy was made of.
+    /// Returns the key of which a version contains this copy.
     ///
     /// # Safety
     ///
-    /// Keys are [copied](Self::is_copied), and it is one, for as long as `'a`.
+    /// Keys are [copied](Self::is_copied), and `copy` points to such a copy during `'a`.
     unsafe fn copied<'a>(copy: NonNull<u8>) -> &'a Self;
 
-    /// Frees a cell.
+    /// Frees a cell and its key.
     ///
     /// # Safety
     ///
-    /// It comes from `cell`, and nobody can come to it any more.
+    /// The cell comes from `cell`, and no thread can reach it any more.
     unsafe fn free(cell: NonNull<Cell>);
 }
 
@@ -98,10 +99,11 @@ struct Keyed<K> {
     key: K,
 }
 
-/// Of cells that readers come to, which are so large that no allocator has to round up to align.
+/// Alignment of the cells that readers access. Their size is a multiple of it, so that no allocator
+/// has to round up.
 const ALIGN: usize = 32;
 
-/// Keys of up to so many bytes are copied.
+/// The largest key that is copied, in bytes.
 const SMALL: usize = 16;
 
 impl<K: 'static> Keyed<K> {
@@ -113,7 +115,7 @@ impl<K: 'static> Keyed<K> {
     #[inline]
     fn layout() -> Layout {
         if <K as Key>::is_copied() {
-            // Only writers come there.
+            // Only writers access these cells.
             Layout::new::<Keyed<K>>()
         } else {
             Self::ALIGNED
@@ -128,7 +130,7 @@ const _: () = {
     assert!(Keyed::<String>::ALIGNED.size() == 64);
 };
 
-// SAFETY: all see a `Keyed<K>`, allocated with that layout.
+// SAFETY: all functions treat a cell as a `Keyed<K>`, allocated with the layout of `Keyed::layout`.
 unsafe impl<K: 'static> Key for K {
     type New<'a> = K;
 
@@ -149,7 +151,7 @@ unsafe impl<K: 'static> Key for K {
     fn cell(key: K, hash: u64) -> NonNull<Cell> {
         let cell = Cell::new(hash, 0);
         let at = Memory::new(Keyed::<K>::layout()).into_raw();
-        // SAFETY: it is memory for this, which nobody else knows of.
+        // SAFETY: the memory has this layout, and no other thread knows of it.
         unsafe { at.cast().write(Keyed { cell, key }) };
         at.cast()
     }
@@ -157,25 +159,26 @@ unsafe impl<K: 'static> Key for K {
     #[inline]
     unsafe fn of<'a>(cell: NonNull<Cell>) -> &'a K {
         let keyed = cell.cast::<Keyed<K>>();
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { &(*keyed.as_ptr()).key }
     }
 
     #[inline]
     unsafe fn copied<'a>(copy: NonNull<u8>) -> &'a K {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { copy.cast::<K>().as_ref() }
     }
 
     unsafe fn free(cell: NonNull<Cell>) {
-        // SAFETY: the caller's: it was made in `cell`. What is in it is dropped before.
+        // SAFETY: the caller guarantees that `cell` allocated it. The contents are dropped before
+        // the memory.
         let _memory = unsafe { Memory::of(cell.cast(), Keyed::<K>::layout()) };
         // SAFETY: as above.
         unsafe { cell.cast::<Keyed<K>>().drop_in_place() };
     }
 }
 
-/// Whether a type is one of some that are `Copy`. The compiler knows the answer.
+/// Returns whether a type is in a list of types that are `Copy`. The compiler evaluates it.
 #[inline]
 fn is_known_to_be_copy<K: 'static>() -> bool {
     fn is<K: 'static, T: Copy + 'static>() -> bool {
@@ -204,7 +207,8 @@ fn layout_of_text(length: usize) -> Layout {
     layout.expect("memory holds it").pad_to_align()
 }
 
-// SAFETY: all see a `Keyed<()>`, and behind it as many bytes of a text as the cell says.
+// SAFETY: all functions treat a cell as a `Keyed<()>`, followed by the bytes of a text, as many as
+// the cell's `length`.
 unsafe impl Key for str {
     type New<'a> = &'a str;
 
@@ -219,8 +223,8 @@ unsafe impl Key for str {
         let length = u32::try_from(key.len()).expect("a text of less than 4 GB");
         let cell = Cell::new(hash, length);
         let at = Memory::new(layout_of_text(key.len())).into_raw();
-        // SAFETY: it is memory for this, which nobody else knows of: the cell, and behind it the bytes
-        // of the key.
+        // SAFETY: the memory has the layout of the cell and the key's bytes behind it, and no other
+        // thread knows of it.
         unsafe {
             at.add(size_of::<Keyed<()>>())
                 .copy_from_nonoverlapping(NonNull::from(key.as_bytes()).cast(), key.len());
@@ -231,7 +235,7 @@ unsafe impl Key for str {
 
     #[inline]
     unsafe fn of<'a>(cell: NonNull<Cell>) -> &'a str {
-        // SAFETY: the caller's; so many bytes stand behind it, which are a text.
+        // SAFETY: the caller guarantees it; `length` bytes follow the cell, and are a text.
         unsafe {
             let length = cell.as_ref().length as usize;
             let bytes = cell.cast::<Keyed<()>>().add(1).cast().as_ptr();
@@ -244,7 +248,7 @@ unsafe impl Key for str {
     }
 
     unsafe fn free(cell: NonNull<Cell>) {
-        // SAFETY: the caller's. Nothing in it wants to be dropped.
+        // SAFETY: the caller guarantees it. A text needs no drop.
         unsafe {
             let length = cell.as_ref().length as usize;
             drop(Memory::of(cell.cast(), layout_of_text(length)));
@@ -252,10 +256,10 @@ unsafe impl Key for str {
     }
 }
 
-/// A cell whose map has values of this type: a place that can be written into another map's
-/// values, and read there without asking for the key.
+/// The address of a cell of a map with values of this type. A value of another map may contain it,
+/// so that a reader of that value reads the cell without looking up its key.
 ///
-/// It is an address: who follows it says why it may.
+/// Code that dereferences the address argues why it may.
 pub struct At<V> {
     cell: NonNull<Cell>,
     _of: PhantomData<fn() -> V>,
@@ -277,9 +281,9 @@ impl<V> PartialEq for At<V> {
 
 impl<V> Eq for At<V> {}
 
-// SAFETY: see there.
+// SAFETY: it is an address; code that dereferences it argues why it may.
 unsafe impl<V> Send for At<V> {}
-// SAFETY: see there.
+// SAFETY: it is an address; code that dereferences it argues why it may.
 unsafe impl<V> Sync for At<V> {}
 
 impl<V> At<V> {
@@ -290,29 +294,29 @@ impl<V> At<V> {
         }
     }
 
-    /// The cell.
+    /// Returns the cell.
     ///
     /// # Safety
     ///
-    /// It has not been freed, and is not for as long as `'a`.
+    /// The cell is not freed during `'a`.
     #[inline]
     pub(super) unsafe fn cell<'a>(self) -> &'a Cell {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { self.cell.as_ref() }
     }
 
-    /// What its owner has noted there; at first 0.
+    /// Returns the note of the engine's owner; initially 0.
     ///
     /// # Safety
     ///
-    /// The caller has the turn, and the key is there in the newest state, or was taken out in
-    /// this turn.
+    /// The caller has the turn. The key is there in the newest state, or was removed in this turn.
     pub unsafe fn note(self) -> u32 {
-        // SAFETY: the caller's: a cell is freed with its last version.
+        // SAFETY: the caller guarantees that the key is there, or was until this turn: a cell is
+        // freed with its last version.
         unsafe { self.cell() }.note.load(Relaxed)
     }
 
-    /// Notes something.
+    /// Stores a note.
     ///
     /// # Safety
     ///

@@ -1,15 +1,15 @@
-//! Snapshots that have gone, for which something was kept.
+//! Snapshots that have gone, and for which versions were kept.
 
 use std::sync::{Mutex as PlainMutex, TryLockError};
 
 use crate::sync::atomic::AtomicBool;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// Their revisions, until the writer takes them. Nobody waits here: in a process that was forked off,
-/// whoever had the lock may not exist.
+/// The revisions of such snapshots, until the writer takes them. No thread waits for the lock: in a
+/// forked process, the thread that held it may not exist.
 pub(super) struct Departed {
     revisions: PlainMutex<Vec<u64>>,
-    /// Whether some could not be noted.
+    /// Whether a revision could not be noted.
     is_lost: AtomicBool,
 }
 
@@ -24,22 +24,23 @@ impl Departed {
     fn with<T>(&self, change: impl FnOnce(&mut Vec<u64>) -> T) -> Option<T> {
         match self.revisions.try_lock() {
             Ok(mut revisions) => Some(change(&mut revisions)),
-            // What a panic has left there is as good as any.
+            // A panic leaves the list valid.
             Err(TryLockError::Poisoned(revisions)) => Some(change(&mut revisions.into_inner())),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    /// Notes one; then whoever has the turn next is to look.
+    /// Notes a revision. The next holder of the turn takes it.
     pub(super) fn note(&self, revision: u64) {
         if self.with(|revisions| revisions.push(revision)).is_none() {
-            // Release: pairs with the Acquire in `take`: the place has been given back.
+            // Release: pairs with the Acquire in `take`, after which the writer sees that the place
+            // was given back.
             self.is_lost.store(true, Release);
         }
     }
 
-    /// Takes them; `None` where that may not be all. Whoever notes one meanwhile takes the turn afterwards,
-    /// or calls for somebody.
+    /// Takes the revisions; returns `None` if some may be missing. A thread that notes one
+    /// meanwhile takes the turn afterwards, or calls for another thread to do so.
     pub(super) fn take(&self) -> Option<Vec<u64>> {
         // Acquire: pairs with the Release in `note`.
         if self.is_lost.load(Relaxed) && self.is_lost.swap(false, Acquire) {
@@ -48,7 +49,7 @@ impl Departed {
         Some(self.with(std::mem::take).unwrap_or_default())
     }
 
-    /// Has others find it busy.
+    /// Makes `note` and `take` find the lock taken.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn keep_busy(&self) -> impl Drop {
         self.revisions.lock().unwrap()

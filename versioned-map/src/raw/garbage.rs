@@ -1,4 +1,4 @@
-//! What is freed when nobody can come to it any more.
+//! Retired memory, which is freed when no thread can reach it any more.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use super::successor::Successor;
 use super::table::Table;
 use super::tables::Tables;
 
-/// Something of that. Where it is dropped instead, by whatever unwinds, it is leaked.
+/// A retired object. Dropping it, as unwinding does, leaks it; `free` frees it.
 pub(super) enum Garbage {
-    /// They have been unlinked, or removed.
+    /// Versions that have been unlinked, or cells that have been removed.
     Versions(Vec<Old>),
     Layout(ManuallyDrop<Arc<Table>>),
     Tables(ManuallyDrop<Arc<Tables>>),
-    /// Of a large layout.
+    /// A part of a large table.
     Part(ManuallyDrop<Box<dyn Send>>),
-    /// Nobody has ever come to it.
+    /// A successor, which no reader has ever seen.
     Successor(ManuallyDrop<Box<Successor>>),
 }
 
 impl Garbage {
-    /// Whether it takes so long to free that one at a time is enough.
+    /// Returns whether freeing it takes so long that one at a time is enough.
     pub(super) fn is_heavy(&self) -> bool {
         matches!(self, Garbage::Part(_))
     }
 
-    /// Frees it; its memory may be used again. Where a value panics, the rest is freed before
-    /// that goes on.
+    /// Frees it, and puts memory for reuse into `stash`. If the `Drop` of a value panics, the rest
+    /// is freed before the panic goes on.
     ///
     /// # Safety
     ///
-    /// Nobody can come to it any more.
+    /// No thread can reach it any more.
     pub(super) unsafe fn free(self, stash: Option<&mut Stash>) {
         match self {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             Garbage::Versions(list) => unsafe { free_all(list, stash) },
             Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
             Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),

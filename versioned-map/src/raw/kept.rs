@@ -1,14 +1,15 @@
-//! What is kept for snapshots, and for which of them.
+//! The versions kept for snapshots, each under the snapshot that keeps it.
 //!
-//! A [scan](Kept::find) of all places is dear where there are many snapshots, so that what it has found
-//! is remembered: whoever is older than the periods that had passed then had registered, and so the
-//! snapshots of that age are known, but for those that have gone since. They are found out when something is
-//! to be kept for them, because then they cannot be marked. Another scan is needed when another period
-//! has passed, and it is made when so much has been done since that its cost does not count.
+//! A [scan](Kept::find) of all places is expensive where there are many snapshots, so its result is
+//! remembered. By the time of a scan, every snapshot older than the periods that had passed had
+//! registered. So the scan has found all snapshots of that age, and the result goes stale only as
+//! snapshots go. The writer notices that when it is about to keep a version for one: it then cannot
+//! mark the snapshot's place. Another scan is needed when another period has passed, and is made as
+//! soon as enough work has been done since for its cost not to matter.
 //!
-//! What one snapshot keeps passes to the next one that needs it when it goes, all of it at once but for
-//! what ends before that one: so many snapshots go in O(what they kept, and a logarithm of it), whatever
-//! their order.
+//! When a snapshot goes, the versions kept for it that end before the next snapshot are retired.
+//! The others pass to that snapshot, all at once. So many snapshots go in O(what they kept, and a
+//! logarithm of it), in any order.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -23,21 +24,21 @@ type Snapshot = (u64, usize);
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// By the oldest revision that needs them. A place of that revision has a mark, or who has given
-    /// it back has told so.
+    /// Versions by the oldest revision that needs them. A place of that revision is marked, or the
+    /// thread that gave it back has reported the revision.
     lists: BTreeMap<u64, BinaryHeap<Ending>>,
-    /// As the last scan has found them. Some have gone.
+    /// The snapshots that the last scan has found. Some may have gone.
     snapshots: BTreeSet<Snapshot>,
-    /// Which revision, and how many periods, had passed then.
+    /// The revision, and the number of periods, that had passed at the last scan.
     scanned: (u64, u64),
-    /// How many places may be looked at.
+    /// The number of places that may be scanned.
     looks: usize,
-    /// How much was done, in places and versions.
+    /// The work done so far, in places and versions.
     #[cfg(test)]
     pub(super) work: usize,
 }
 
-/// The one that ends first is the greatest.
+/// Ordered so that the version that ends first is the greatest.
 struct Ending(Old);
 
 impl Ord for Ending {
@@ -61,35 +62,36 @@ impl PartialEq for Ending {
 impl Eq for Ending {}
 
 impl Kept {
-    /// Whether nothing is kept.
+    /// Returns whether nothing is kept.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
 
-    /// How many versions are kept. O(snapshots).
+    /// Returns the number of kept versions. O(snapshots).
     pub(super) fn len(&self) -> usize {
         self.lists.values().map(BinaryHeap::len).sum()
     }
 
-    /// Whether there are snapshots.
+    /// Returns whether the last scan has found snapshots, except those known to have gone.
     pub(super) fn has_snapshots(&self) -> bool {
         !self.snapshots.is_empty()
     }
 
-    /// For which revisions something is kept.
+    /// Returns the revisions for which versions are kept.
     pub(super) fn revisions(&self) -> impl Iterator<Item = u64> {
         self.lists.keys().copied()
     }
 
-    /// Allows for some more work, or for as much as there may be.
+    /// Allows the scan of a pass's share of places, or of all.
     pub(super) fn allow(&mut self, all: bool) {
         let more = if all { usize::MAX } else { PLACES_PER_PASS };
         self.looks = self.looks.saturating_add(more);
     }
 
-    /// Up to which revision, and how many periods, all snapshots are known that may need what ended before: all that
-    /// have `passed`, if another scan is not needed, or allowed. Otherwise what the last one has found goes on to hold.
+    /// Returns a revision, and a number of periods: all snapshots are known that may need what
+    /// ended by then. That is `passed` if the last scan was made then, or if another one is
+    /// allowed, and made. Otherwise it is that of the last scan.
     pub(super) fn find(&mut self, passed: (u64, u64), registrations: &Registrations) -> (u64, u64) {
         let is_known = self.scanned == passed || twin::is(Twin::ScannedFirst);
         if is_known || twin::is(Twin::ScannedOnce) && self.scanned.1 > 0 {
@@ -112,7 +114,7 @@ impl Kept {
         }
     }
 
-    /// Keeps a version, if somebody needs it, and gives it back otherwise.
+    /// Keeps a version if a snapshot needs it, and returns it otherwise.
     pub(super) fn keep(
         &mut self,
         old: Old,
@@ -131,8 +133,8 @@ impl Kept {
         Some(old)
     }
 
-    /// Has whoever gives the place back tell of it. Where it has been given back already, the snapshot
-    /// is forgotten.
+    /// Marks a snapshot's place, so that the thread that gives it back reports it. If it has been
+    /// given back already, forgets the snapshot.
     fn mark(&mut self, snapshot: Snapshot, registrations: &Registrations) -> bool {
         let (revision, place) = snapshot;
         let is_marked = self.lists.contains_key(&revision)
@@ -145,13 +147,14 @@ impl Kept {
         is_marked
     }
 
-    /// What was kept for a revision passes to others who need it, because one of its places has been given
-    /// back. Answers what nobody needs.
+    /// Passes what was kept for a revision to the snapshots that need it, after one of its places
+    /// has been given back. Returns what no snapshot needs.
     pub(super) fn pass_on(&mut self, revision: u64, registrations: &Registrations) -> Vec<Old> {
         let mut over = Vec::new();
         let mut list = self.lists.remove(&revision).unwrap_or_default();
         while !list.is_empty() {
-            // Another one of the same revision, or a later one: none of the list is newer.
+            // Another snapshot of the same revision, or of a later one: no version of the list is
+            // newer.
             let Some(next) = self.snapshots.range((revision, 0)..).next().copied() else {
                 self.count(list.len());
                 over.extend(list.drain().map(|ending| ending.0));
@@ -164,17 +167,17 @@ impl Kept {
             if !list.is_empty() && self.mark(next, registrations) {
                 let others = self.lists.entry(next.0).or_default();
                 let moved = others.len().min(list.len());
-                // The shorter one is put into the longer one.
+                // The shorter heap is merged into the longer one.
                 others.append(&mut list);
                 self.count(1 + moved);
             }
         }
-        // As many looks cost no more than that.
+        // A scan of as many places costs no more than this.
         self.looks = self.looks.saturating_add(over.len());
         over
     }
 
-    /// Forgets what is kept of a map; answers with those versions that no chain has any more.
+    /// Forgets what is kept of a map. Returns the removed cells, which no chain contains any more.
     /// O(what is kept).
     pub(super) fn forget(&mut self, map: u32, links: &mut Links) -> Vec<Old> {
         let mut orphans = Vec::new();

@@ -1,5 +1,5 @@
-//! How versions lie in memory, and what is done with cells and versions, according to the types
-//! of a map.
+//! The layout of versions in memory, and how cells and versions of a map's types are made and
+//! freed.
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
@@ -14,16 +14,16 @@ use super::version::{Says, Version};
 #[repr(C)]
 struct Valued<V> {
     version: Version,
-    /// Written where the version is not [absent](Says::Absent).
+    /// Initialized unless the version is [absent](Says::Absent).
     value: MaybeUninit<V>,
 }
 
-/// How the versions of a map lie in memory: those of up to 32 bytes two on a cache line, others on
-/// lines of their own.
+/// The layout of a map's versions: two of up to 32 bytes share a cache line, larger ones have lines
+/// of their own.
 pub(super) struct Shape<K: ?Sized, V>(PhantomData<V>, PhantomData<K>);
 
 impl<K: Key + ?Sized, V> Shape<K, V> {
-    /// Where the copy of the key is, if there is one.
+    /// The offset of the key's copy, if there is one.
     const KEY_AT: usize = match K::COPY {
         Some(key) => size_of::<Valued<V>>().next_multiple_of(key.align()),
         None => size_of::<Valued<V>>(),
@@ -46,7 +46,7 @@ impl<K: Key + ?Sized, V> Shape<K, V> {
         }
     }
 
-    /// Which memory may be used again for it.
+    /// Returns the block size under which freed versions are kept for reuse, if they are.
     #[inline]
     pub(super) fn block() -> Option<Block> {
         if K::is_copied() {
@@ -56,14 +56,14 @@ impl<K: Key + ?Sized, V> Shape<K, V> {
         }
     }
 
-    /// The copy of the key in a version.
+    /// Returns the copy of the key in a version.
     ///
     /// # Safety
     ///
-    /// Keys are [copied](Key::is_copied), the version is of this shape, and not freed for as long as `'a`.
+    /// Keys are [copied](Key::is_copied). The version has this shape, and is not freed during `'a`.
     #[inline]
     pub(super) unsafe fn key<'a>(version: NonNull<Version>) -> &'a K {
-        // SAFETY: the caller's: it stands there.
+        // SAFETY: the caller guarantees that the version contains the copy.
         unsafe { K::copied(version.cast::<u8>().add(Self::KEY_AT)) }
     }
 }
@@ -77,7 +77,7 @@ const _: () = {
     assert!(Shape::<u64, [u64; 5]>::WITH_KEY.size() == LINE);
 };
 
-/// On half a line, or on lines of its own.
+/// Returns a layout of half a cache line, or of whole lines.
 const fn in_lines(size: usize, align: usize) -> Layout {
     let line = if size <= HALF { HALF } else { LINE };
     match Layout::from_size_align(size, most(align, line)) {
@@ -90,28 +90,28 @@ const fn most(one: usize, other: usize) -> usize {
     if one > other { one } else { other }
 }
 
-/// The value of a version, if it has one.
+/// Returns the value of a version, if it has one.
 ///
 /// # Safety
 ///
-/// The version has not been freed, and is not for as long as `'a`; its values are of this type.
+/// The version is not freed during `'a`, and its values are of this type.
 #[inline]
 pub(super) unsafe fn value<'a, V>(version: NonNull<Version>) -> Option<&'a V> {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     if !unsafe { version.as_ref() }.has_value() {
         return None;
     }
     let valued = version.cast::<Valued<V>>().as_ptr();
-    // SAFETY: as above; the value was written before the version was put into its chain.
+    // SAFETY: as above; the value was written before the writer published the version.
     Some(unsafe { (*valued).value.assume_init_ref() })
 }
 
-/// Makes the first version of a cell, or one that is newer than `last`, in `memory`.
+/// Makes the first version of a cell, or one in front of `last`, in `memory`.
 ///
 /// # Safety
 ///
-/// The cell has been made with this type of keys, and is not freed. The memory was [kept](Shape::block)
-/// for such versions.
+/// The cell was made with this type of keys, and has not been freed. The memory was
+/// [kept](Shape::block) for such versions.
 #[inline]
 pub(super) unsafe fn make<K: Key + ?Sized, V>(
     memory: Option<Memory>,
@@ -126,17 +126,17 @@ pub(super) unsafe fn make<K: Key + ?Sized, V>(
         None => (MaybeUninit::uninit(), Says::Absent),
     };
     let version = Version::new(revision, last, says);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { write::<K, V>(memory, cell, Valued { version, value }) }
 }
 
-/// Makes a version that takes over the value of `last`, and has it changed.
+/// Makes a version that takes over the value of `last`, and changes it.
 ///
 /// # Safety
 ///
-/// `last` is the newest version of the cell's chain, with a value of this type and of its own, and the
-/// writer puts what is answered in front of it. `change` drops nothing of the value, and moves
-/// nothing out of it. The cell and the memory are as for [`make`].
+/// `last` is the newest version of the cell's chain. It has a value of this type, and owns it. The
+/// writer pushes the returned version in front of it. `change` drops nothing of the value, and
+/// moves nothing out of it. The cell and the memory are as for [`make`].
 #[inline]
 pub(super) unsafe fn succeed_lending<K: Key + ?Sized, V>(
     memory: Option<Memory>,
@@ -145,18 +145,18 @@ pub(super) unsafe fn succeed_lending<K: Key + ?Sized, V>(
     revision: u64,
     change: impl FnOnce(&mut V),
 ) -> NonNull<Version> {
-    // SAFETY: the copy stands for the value from now on; what it was copied from is marked as
-    // lent, and is not dropped.
+    // SAFETY: from now on the copy is the value; the original is marked as lent, and is never
+    // dropped.
     let mut value =
         unsafe { std::ptr::read(&raw const (*last.cast::<Valued<V>>().as_ptr()).value) };
-    // SAFETY: the caller's: `last` has a value.
+    // SAFETY: the caller guarantees that `last` has a value.
     change(unsafe { value.assume_init_mut() });
     let version = Version::new(revision, last.as_ptr(), Says::TakenOver);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees it.
     unsafe { write::<K, V>(memory, cell, Valued { version, value }) }
 }
 
-/// Writes a version.
+/// Writes a version, and the copy of the key.
 ///
 /// # Safety
 ///
@@ -169,8 +169,8 @@ unsafe fn write<K: Key + ?Sized, V>(
 ) -> NonNull<Version> {
     let memory = memory.unwrap_or_else(|| Memory::new(Shape::<K, V>::layout()));
     let at = memory.into_raw();
-    // SAFETY: it is memory for such a version, which nobody else knows of. Where keys are copied, they
-    // are `Copy`.
+    // SAFETY: the memory has the layout of such a version, and no other thread knows of it. Keys
+    // that are copied are `Copy`.
     unsafe {
         at.cast().write(valued);
         if let Some(key) = K::COPY.filter(|_| K::is_copied()) {
@@ -182,27 +182,28 @@ unsafe fn write<K: Key + ?Sized, V>(
     at.cast()
 }
 
-/// Frees a version, and drops its value where that is its own; the memory may be used again.
-/// Where the value panics, all the same is freed.
+/// Frees a version, and drops its value unless another version owns it. Returns the memory if it
+/// may be used again. If the value's `Drop` panics, the memory is freed all the same.
 ///
 /// # Safety
 ///
-/// It comes from here, with a value of this type, and nobody can come to it any more.
+/// The version was made here, with a value of this type, and no thread can reach it any more.
 pub(super) unsafe fn free<K: Key + ?Sized, V>(
     version: NonNull<Version>,
     is_lent: bool,
 ) -> Option<Memory> {
-    // SAFETY: the caller's: it was made in `write`. What is in it is dropped before.
+    // SAFETY: the caller guarantees that `write` made it. The contents are dropped before the
+    // memory.
     let memory = unsafe { Memory::of(version.cast(), Shape::<K, V>::layout()) };
     // SAFETY: as above.
     let valued = unsafe { version.cast::<Valued<V>>().as_mut() };
     let has_value = valued.version.has_value();
     if cfg!(test) {
-        // Whoever comes here all the same finds nothing, and sees that it is wrong.
+        // A reader that stands on it in error finds no value, so that the test fails.
         valued.version = Version::new(0, std::ptr::null_mut(), Says::Absent);
     }
     if has_value && !is_lent {
-        // SAFETY: the version has a value, which is its own, and is dropped here only.
+        // SAFETY: the version has a value and owns it. Nothing else drops it.
         unsafe { valued.value.assume_init_drop() };
     }
     Shape::<K, V>::block().is_some().then_some(memory)
@@ -210,23 +211,23 @@ pub(super) unsafe fn free<K: Key + ?Sized, V>(
 
 type MakeAbsent = unsafe fn(NonNull<Cell>, NonNull<Version>, u64) -> NonNull<Version>;
 
-/// How the versions and cells of a map are made and freed, where their types are not known.
+/// The functions that make and free the versions and cells of a map whose types are erased.
 pub(super) struct Kind {
     make_absent: MakeAbsent,
     free_version: unsafe fn(NonNull<Version>, bool) -> Option<Memory>,
     free_cell: unsafe fn(NonNull<Cell>),
-    /// Which memory may be used again for its versions.
+    /// Returns the block size under which its freed versions are kept, if they are.
     pub(super) block: fn() -> Option<Block>,
-    /// Whether its values want to be dropped.
+    /// Whether its values need to be dropped.
     pub(super) is_dropped: bool,
-    /// Whether its keys are [copied](Key::is_copied).
+    /// Returns whether its keys are [copied](Key::is_copied).
     pub(super) is_copied: fn() -> bool,
 }
 
 impl<K: Key + ?Sized, V: 'static> Shape<K, V> {
     const KIND: Kind = Kind {
         make_absent: |cell, last, revision| {
-            // SAFETY: whoever calls it says so.
+            // SAFETY: the caller of `make_absent` guarantees it.
             unsafe { make::<K, V>(None, cell, Some(last), None, revision) }
         },
         free_version: free::<K, V>,
@@ -238,23 +239,23 @@ impl<K: Key + ?Sized, V: 'static> Shape<K, V> {
 }
 
 impl Kind {
-    /// That of a map with such keys and values.
+    /// Returns the kind of a map with these keys and values.
     pub(super) fn of<K: Key + ?Sized, V: 'static>() -> &'static Kind {
         &Shape::<K, V>::KIND
     }
 
-    /// A version that is newer than `last`, and says that there is no value.
+    /// Makes a version in front of `last` that says that there is no value.
     ///
     /// # Safety
     ///
-    /// The cell is one of a map of this kind, and is not freed.
+    /// The cell belongs to a map of this kind, and has not been freed.
     pub(super) unsafe fn make_absent(
         &self,
         cell: NonNull<Cell>,
         last: NonNull<Version>,
         revision: u64,
     ) -> NonNull<Version> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { (self.make_absent)(cell, last, revision) }
     }
 
@@ -262,13 +263,13 @@ impl Kind {
     ///
     /// # Safety
     ///
-    /// As there; the version is one of a map of this kind.
+    /// As there; the version belongs to a map of this kind.
     pub(super) unsafe fn free_version(
         &self,
         version: NonNull<Version>,
         is_lent: bool,
     ) -> Option<Memory> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { (self.free_version)(version, is_lent) }
     }
 
@@ -276,9 +277,9 @@ impl Kind {
     ///
     /// # Safety
     ///
-    /// As there; the cell is one of a map of this kind.
+    /// As there; the cell belongs to a map of this kind.
     pub(super) unsafe fn free_cell(&self, cell: NonNull<Cell>) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { (self.free_cell)(cell) };
     }
 }

@@ -1,4 +1,4 @@
-//! What is freed when the turn has been given back: here `Drop`s of callers run.
+//! Garbage that is freed after the turn has been given back: here callers' `Drop`s run.
 
 use std::cell::Cell;
 use std::iter;
@@ -9,27 +9,27 @@ use super::garbage::Garbage;
 use super::panics;
 use crate::sync::thread_local;
 
-/// What a thread has to free beside what it is freeing; `None` where it is freeing nothing.
+/// What a thread has to free in addition to what it is freeing; `None` unless it is freeing.
 type Others = ManuallyDrop<Option<Vec<Garbage>>>;
 
 thread_local! {
-    /// Without a destructor, so that it is there for as long as the thread runs. It owns memory only
+    /// It has no destructor, so that it exists for as long as the thread runs. It owns memory only
     /// while the thread is freeing.
     static OTHERS: Cell<Others> = const { Cell::new(ManuallyDrop::new(None)) };
 }
 
-/// Freed once the lock has been given back, when it is dropped.
+/// Garbage that is freed when this is dropped, after the lock has been given back.
 ///
-/// A `Drop` of a caller may write, and read, and so come by what can be freed. That is left to whoever
-/// frees already, farther out on the same thread: otherwise values would be dropped within others for as
-/// long as there are any, and the stack would overflow.
+/// A caller's `Drop` may write and read, and so obtain more garbage. It leaves that to the outer
+/// call on the same thread, which is already freeing: otherwise values would be dropped within one
+/// another, to any depth, and the stack would overflow.
 pub(super) struct Leftovers<'e, O: Owner> {
     engine: &'e Engine<O>,
-    /// Nobody can come to it any more.
+    /// No thread can reach it any more.
     pub(super) garbage: Vec<Garbage>,
 }
 
-/// Ends the freeing, also where it unwinds.
+/// Marks the end of the freeing, also when that unwinds.
 struct End;
 
 impl Drop for End {
@@ -75,7 +75,7 @@ impl<O: Owner> Leftovers<'_, O> {
             })
         });
         panics::all(all, |garbage| {
-            // SAFETY: the reclaimer has handed it out.
+            // SAFETY: the reclaimer has handed it out, so no thread can reach it.
             unsafe { garbage.free(stash.as_deref_mut()) };
         });
     }

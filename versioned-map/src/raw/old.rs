@@ -1,4 +1,4 @@
-//! Versions that have been replaced, until their memory is used again.
+//! Replaced versions, from their replacement until their memory is used again.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZero;
@@ -13,40 +13,40 @@ use super::spares::{Block, Memory, Spares};
 use super::version::Says;
 use super::version::{Version, unlink};
 
-/// A version that has been replaced, or a cell that has been removed, with its last version.
+/// A version that has been replaced, or a removed cell with its last version.
 pub(super) struct Old {
     pub(super) kind: &'static Kind,
-    /// The number of its map.
+    /// The number of the map.
     pub(super) map: u32,
-    /// Whether it is the last one of a cell that has left its table, and has no newer one.
+    /// Whether this is the last version of a cell that has left its table. It has no newer version.
     pub(super) removed: bool,
-    /// Whether its value is another version's to drop.
+    /// Whether another version owns the value, and drops it.
     pub(super) is_lent: bool,
     pub(super) version: NonNull<Version>,
     pub(super) cell: NonNull<Cell>,
-    /// The version that replaced it, or one that has taken that one's place.
+    /// The version that replaced this one, or the one that now links to this one in its place.
     pub(super) newer: NonNull<Version>,
-    /// Visible up to this revision, exclusively.
+    /// The version is visible before this revision.
     pub(super) until: u64,
 }
 
-// SAFETY: it stands for the version, and the cell, that it will free; those of a map may be sent
-// and shared, as `Map` says.
+// SAFETY: an `Old` owns the version, or cell, that it will free. Those of a map may be sent and
+// shared, as `Map` says.
 unsafe impl Send for Old {}
 
 impl Old {
     pub(super) fn version(&self) -> &Version {
-        // SAFETY: while there is an `Old` of it, it has not been freed: that is what
-        // frees it, or else the end of its generation, before which all are forgotten.
+        // SAFETY: the version lives as long as its `Old`. Only the `Old` frees it, or else the end
+        // of its generation, before which the writer forgets every `Old` of that generation.
         unsafe { self.version.as_ref() }
     }
 
-    /// The revision that it was written at.
+    /// Returns the revision of the version.
     pub(super) fn since(&self) -> u64 {
         self.version().revision
     }
 
-    /// Notes which version is linked to it, unless that has been noted.
+    /// Notes which version links to this one, unless that is noted already.
     pub(super) fn note_in(&self, links: &mut Links) {
         if !self.removed {
             let link = Link(self.newer);
@@ -54,12 +54,12 @@ impl Old {
         }
     }
 
-    /// Has its memory used again at once.
+    /// Puts the version's memory among the spares.
     ///
     /// # Safety
     ///
-    /// It has been unlinked, nothing in it wants to be dropped, its memory is of this size, and nobody
-    /// can come to it any more.
+    /// The version has been unlinked, nothing in it needs to be dropped, its memory has this size,
+    /// and no thread can reach it any more.
     #[inline]
     pub(super) unsafe fn reuse(&self, block: Block, spares: &mut Spares) {
         #[cfg(loom)]
@@ -71,38 +71,38 @@ impl Old {
         #[cfg(not(loom))]
         {
             if cfg!(test) {
-                // Whoever comes here all the same finds nothing, and sees that it is wrong.
+                // A reader that stands on it in error finds no value, so that the test fails.
                 let nothing = Version::new(0, std::ptr::null_mut(), Says::Absent);
-                // SAFETY: the caller's.
+                // SAFETY: the caller guarantees it.
                 unsafe { self.version.write(nothing) };
             }
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             unsafe { spares.keep_block(self.version.cast(), block) };
         }
     }
 
-    /// Frees it; its memory may be used again.
+    /// Frees the version or cell. Returns the version's memory if it may be used again.
     ///
     /// # Safety
     ///
-    /// It has been unlinked, or removed, and nobody can come to it any more.
+    /// The version has been unlinked, or the cell removed, and no thread can reach it any more.
     #[cfg(not(loom))]
     unsafe fn free(self) -> Option<Memory> {
         if !self.removed {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             return unsafe { self.kind.free_version(self.version, self.is_lent) };
         }
         let mut memory = None;
         panics::both(
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             || memory = unsafe { self.kind.free_version(self.version, self.is_lent) },
-            // SAFETY: as above, and this was its last version.
+            // SAFETY: as above, and this was the cell's last version.
             || unsafe { self.kind.free_cell(self.cell) },
         );
         memory
     }
 
-    /// Leaves it where it is, so that the model sees who comes to it.
+    /// Only marks the version as freed, so that a model detects later accesses.
     #[cfg(loom)]
     unsafe fn free(self) -> Option<Memory> {
         self.version().free_in_model();
@@ -110,25 +110,25 @@ impl Old {
     }
 }
 
-/// For each version that is kept, the one that is linked to it. The others know theirs: old
-/// versions are let go in their order, so that it is still there.
+/// For each kept version: the newer version that links to it. For other old versions that is
+/// [`Old::newer`], which is still linked, because old versions are unlinked in their order.
 #[derive(Default)]
 pub(super) struct Links(HashMap<NonZero<usize>, Link, foldhash::fast::FixedState>);
 
-/// A version.
+/// The address of a version.
 #[derive(Clone, Copy)]
 struct Link(NonNull<Version>);
 
-// SAFETY: it is an address; who follows it says why it may.
+// SAFETY: it is an address; code that dereferences it argues why it may.
 unsafe impl Send for Link {}
 
 impl Links {
-    /// Takes a version, which may be kept, out of its chain.
+    /// Unlinks a version from its chain. It may be a kept one.
     ///
     /// # Safety
     ///
-    /// Only the writer does, with a version that has been replaced, and has not been removed,
-    /// in the order of their revisions but for those that are kept.
+    /// Only the writer calls this, with a version that has been replaced, and not removed. Versions
+    /// come in the order of their revisions, except those that were kept.
     #[inline]
     pub(super) unsafe fn unlink(&mut self, old: &mut Old) {
         if !self.0.is_empty()
@@ -136,27 +136,27 @@ impl Links {
         {
             old.newer = newer;
         }
-        // SAFETY: the caller's; the newer one is linked, because it is let go later, or the
-        // link was noted anew.
+        // SAFETY: the caller guarantees it. The newer version is still linked, because it is
+        // unlinked later than this one, or another one was noted in its place.
         let (previous, is_lent) = unsafe { unlink(old.newer, old.version) };
         old.is_lent = is_lent;
         if let Some(previous) = previous {
-            // What is older and still linked is kept.
+            // An older version that is still linked is a kept one.
             self.0.insert(previous.addr(), Link(old.newer));
         }
     }
 
-    /// Whether none is kept.
+    /// Returns whether no kept version is linked.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets which version is linked to this one.
+    /// Forgets which version links to this one.
     pub(super) fn forget(&mut self, old: &Old) {
         self.0.remove(&old.version.addr());
     }
 
-    /// Gives memory back where much more was kept.
+    /// Shrinks the table if it was much larger.
     pub(super) fn tidy(&mut self) {
         if self.0.capacity() > PASS_INTERVAL && self.0.len() < self.0.capacity() / 8 {
             self.0.shrink_to(2 * self.0.len());
@@ -164,36 +164,36 @@ impl Links {
     }
 }
 
-/// How many spares are kept of what is freed.
+/// The number of spares kept from freed versions, per size.
 pub(super) const SPARES: usize = 4 * PASS_INTERVAL;
 
-/// How many spares are made while a map grows.
+/// The largest number of spares made while a map grows.
 pub(super) const STOCK: usize = 8 * PASS_INTERVAL;
 
-/// How many old versions stand in a list.
+/// The length of a list of old versions.
 pub(super) const CHUNK: usize = PASS_INTERVAL.div_ceil(2);
 
-/// How many empty lists are kept.
+/// The number of empty lists kept.
 pub(super) const LISTS: usize = 8;
 
-/// What comes from whoever frees, until the writer takes it.
+/// Memory that threads which free leave here for the writer.
 #[derive(Default)]
 pub(super) struct Stash {
     pub(super) spares: Spares,
-    /// Empty ones.
+    /// Empty lists.
     pub(super) lists: Vec<Vec<Old>>,
 }
 
-/// Old versions in the order in which they were replaced. They stand in short lists, which
-/// are handed on whole: so nothing is copied, and no memory is asked for that many threads,
-/// each with an allocator's memory of its own, would ask for again and again.
+/// Old versions in the order in which they were replaced, in short lists that move as a whole. So
+/// nothing is copied, and lists are reused: otherwise many threads, each with its own memory of the
+/// allocator, would allocate them again and again.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// None is empty.
+    /// Full or partly full lists; none is empty.
     lists: VecDeque<Vec<Old>>,
-    /// Behind those.
+    /// The last list, to which `push` appends.
     last: Vec<Old>,
-    /// Empty ones.
+    /// Empty lists.
     pub(super) spares: Vec<Vec<Old>>,
 }
 
@@ -203,15 +203,16 @@ impl Queue {
         if !self.has_room() {
             self.add_list();
         }
-        // Known to have room, `push` writes `old` where it belongs. Otherwise it would have all of it in
-        // memory first, in pieces, and wait for them to copy them.
+        // If the compiler knows that there is room, `Vec::push` writes `old` in place. Otherwise it
+        // first builds all of it elsewhere in memory, in pieces, and waits for them before it
+        // copies them.
         if !self.has_room() {
             unreachable!("it was given one");
         }
         self.last.push(old);
     }
 
-    /// Whether the last list has room.
+    /// Returns whether the last list has room.
     #[inline]
     fn has_room(&self) -> bool {
         self.last.len() < self.last.capacity()
@@ -227,30 +228,30 @@ impl Queue {
         }
     }
 
-    /// The first list.
+    /// Returns the first list.
     fn front(&self) -> &[Old] {
         self.lists.front().unwrap_or(&self.last)
     }
 
-    /// Whether all in the first list are ready.
+    /// Returns whether all versions of the first list are ready.
     pub(super) fn is_first(&self, is_ready: impl Fn(&Old) -> bool) -> bool {
-        // They were replaced in their order: the last is the one that will be ready last.
+        // The list is in the order of replacement: its last version is the last to be ready.
         self.front().last().is_some_and(is_ready)
     }
 
-    /// The one that was replaced first.
+    /// Returns the version that was replaced first.
     pub(super) fn first(&self) -> Option<&Old> {
         self.front().first()
     }
 
-    /// Takes an empty list back.
+    /// Keeps an empty list for reuse, if there is room for it.
     pub(super) fn give_back(&mut self, list: Vec<Old>) {
         if self.spares.len() < LISTS && list.capacity() == CHUNK {
             self.spares.push(list);
         }
     }
 
-    /// Takes the first list, if all in it are ready.
+    /// Removes and returns the first list, if all its versions are ready.
     pub(super) fn pop_if(&mut self, is_ready: impl Fn(&Old) -> bool) -> Option<Vec<Old>> {
         self.is_first(is_ready).then(|| {
             let first = self.lists.pop_front();
@@ -262,12 +263,12 @@ impl Queue {
         self.front().is_empty()
     }
 
-    /// How many lists there are.
+    /// Returns the number of lists.
     pub(super) fn len(&self) -> usize {
         self.lists.len() + usize::from(!self.last.is_empty())
     }
 
-    /// Whether so many versions, and up to a list more or less, wait.
+    /// Returns whether at least this many versions wait, give or take a list.
     pub(super) fn has(&self, versions: usize) -> bool {
         self.len() >= versions / CHUNK
     }
@@ -276,7 +277,7 @@ impl Queue {
         shrink(&mut self.lists);
     }
 
-    /// Forgets those of a map. O(all).
+    /// Forgets the versions of a map. O(all).
     pub(super) fn forget(&mut self, map: u32) {
         self.lists.retain_mut(|list| {
             list.retain(|old| old.map != map);
@@ -287,22 +288,22 @@ impl Queue {
     }
 }
 
-/// Gives memory back where there was much more.
+/// Shrinks a queue that was much longer.
 pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
     if queue.capacity() > PASS_INTERVAL && queue.len() < queue.capacity() / 8 {
         queue.shrink_to(2 * queue.len());
     }
 }
 
-/// Frees versions, and has their memory used again. Where a value panics, the rest is freed before
-/// that goes on.
+/// Frees versions, and keeps their memory for reuse. If the `Drop` of a value panics, the rest is
+/// freed before the panic goes on.
 ///
 /// # Safety
 ///
-/// They have been unlinked, or removed, and nobody can come to them any more.
+/// The versions have been unlinked, or removed, and no thread can reach them any more.
 pub(super) unsafe fn free_all(mut list: Vec<Old>, mut stash: Option<&mut Stash>) {
     panics::all(list.drain(..), |old| {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         let spare = unsafe { old.free() };
         if let (Some(stash), Some(spare)) = (&mut stash, spare) {
             stash.spares.keep(spare, SPARES);

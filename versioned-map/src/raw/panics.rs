@@ -1,15 +1,15 @@
-//! Values that panic when they are dropped.
+//! Values whose `Drop` panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread::panicking;
 
-/// Does something with all items, also where that panics: then the first panic goes on when all
-/// has been done. Costs nothing where none does.
+/// Calls `work` with all items, even if some calls panic. Resumes the first panic after the last
+/// item. Costs nothing unless a call panics.
 pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
     let mut items = items;
     let mut first = None;
     let mut go_on = || {
-        // Not `for_each`: adaptors may be out of step where that unwinds.
+        // Not `for_each`: if that unwinds, adaptors may be left in an inconsistent state.
         for item in items.by_ref() {
             work(item);
         }
@@ -18,13 +18,13 @@ pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
         if first.is_none() {
             first = Some(payload);
         } else {
-            // It may panic when it is dropped, too.
+            // The payload may panic when dropped, too.
             std::mem::forget(payload);
         }
     }
     if let Some(payload) = first {
         if panicking() {
-            // One panic is under way already, and two of them end the process.
+            // The thread is already panicking, and a second panic would abort the process.
             std::mem::forget(payload);
         } else {
             resume_unwind(payload);
@@ -32,7 +32,7 @@ pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
     }
 }
 
-/// Does two things, the second also where the first one panics.
+/// Calls `first`, and then `second`, even if `first` panics.
 pub(super) fn both(first: impl FnOnce(), second: impl FnOnce()) {
     let (mut first, mut second) = (Some(first), Some(second));
     all(0..2, |step| {

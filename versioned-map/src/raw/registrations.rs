@@ -1,8 +1,8 @@
-//! Which revisions snapshots hold on to.
+//! The revisions that snapshots protect.
 //!
-//! A snapshot announces its revision in a place of its own; whoever prunes reads
-//! all places. Neither waits for the other, and what keeps the pruner from overlooking
-//! a snapshot is the pin under which the snapshot begins:
+//! A snapshot announces its revision in a place of its own; the writer scans all places before it
+//! prunes. Neither waits for the other. The writer overlooks no snapshot, because a snapshot
+//! registers under a pin:
 //!
 //! ```text
 //!  snapshot                          writer
@@ -14,54 +14,54 @@
 //!                                    prune what ends at p or before
 //! ```
 //!
-//! Who was pinned when the period ended, and is older than `p`, has announced its revision before it
-//! left, and the writer finds it. Who was pinned later has loaded `p` or more, and what is visible at
-//! `p` or later does not end at `p` or before. So a scan that is made after that period tells of *all*
-//! snapshots, present and future, that are older than `p`.
+//! A reader that was pinned when the period ended, and loaded a revision older than `p`, has
+//! announced it before it unpinned, and the writer finds it. A reader that was pinned later has
+//! loaded `p` or more, and a version visible at `p` or later does not end at `p` or before. So a
+//! scan that is made after that period finds *all* snapshots, present and future, that are older
+//! than `p`.
 //!
-//! Where the writer keeps versions for a snapshot, it [marks](Registrations::mark) the
-//! snapshot's place, in the word that has the revision. Whoever gives the place back takes
-//! the whole word, and so learns of the mark; and where the place was given back first, the
-//! writer's mark fails. So nobody is missed, and who gives back a place without a mark, or a
-//! share of a place, has nothing else to do.
+//! When the writer keeps versions for a snapshot, it [marks](Registrations::mark) the snapshot's
+//! place, in the word that contains the revision. The thread that gives the place back swaps the
+//! whole word, and so learns of the mark; if it gave the place back first, the writer's mark fails.
+//! So no mark is lost, and a thread that gives back a place without a mark, or a share of a place,
+//! has nothing else to do.
 
 use std::ptr;
 
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 
-/// How many places the first segment has; each later one has twice as many as the
-/// one before.
+/// The number of places of the first segment; each later one has twice as many as the one before.
 #[cfg(not(any(test, loom)))]
 const FIRST: usize = 16;
 #[cfg(any(test, loom))]
 const FIRST: usize = 2;
 
-/// Enough for more places than there is memory for.
+/// The number of segments: enough for more places than fit in memory.
 const SEGMENTS: usize = 32;
 
-/// Nobody's.
+/// The word of a free place.
 const FREE: u64 = 0;
 
-/// In the word of a place: that versions are kept for its snapshot.
+/// Tag in the word of a place: versions are kept for its snapshot.
 const MARK: u64 = 1 << 63;
 
-/// A place, alone in its cache line: those of two threads do not disturb each other.
+/// A place on a cache line of its own, so that the places of two threads do not disturb each other.
 #[repr(align(64))]
 struct Place {
     /// One more than the revision, perhaps with [`MARK`]; or [`FREE`].
     word: AtomicU64,
-    /// How many others than the first one share it.
+    /// The number of registrations that share the place, without the first one.
     others: AtomicUsize,
 }
 
 /// The places of all snapshots.
 pub(super) struct Registrations {
-    /// The first place of each segment, or null. Made by whoever needs it first.
+    /// The first place of each segment, or null. The thread that first needs a segment makes it.
     segments: [AtomicPtr<Place>; SEGMENTS],
 }
 
-/// The place of one snapshot. Whoever has it gives it back.
+/// The place of one snapshot. Its holder gives it back.
 #[derive(Clone, Copy)]
 pub(super) struct Registration {
     segment: usize,
@@ -75,16 +75,16 @@ impl Registrations {
         }
     }
 
-    /// The places of a segment, if it has been made.
+    /// Returns the places of a segment, if it has been made.
     fn made(&self, segment: usize) -> Option<&[Place]> {
-        // Acquire: pairs with the Release in `segment`: its places are there.
+        // Acquire: pairs with the Release in `segment`, after which the places are initialized.
         let first = self.segments[segment].load(Acquire);
-        // SAFETY: it was made in `segment`, of so many places, and is freed with `self`.
+        // SAFETY: `segment` made it, with this many places, and it is freed with `self`.
         (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, FIRST << segment) })
     }
 
-    /// The places of a segment. Lock-free: of several threads that make it one is the first,
-    /// and the others use that one's.
+    /// Returns the places of a segment, which it makes if necessary. Lock-free: if several threads
+    /// make it, one is first, and the others use its places.
     fn segment(&self, segment: usize) -> &[Place] {
         if let Some(places) = self.made(segment) {
             return places;
@@ -99,7 +99,7 @@ impl Registrations {
         let first = &self.segments[segment];
         let set = first.compare_exchange(ptr::null_mut(), own.cast(), AcqRel, Acquire);
         if set.is_err() {
-            // SAFETY: it was made above, and nobody else has seen it.
+            // SAFETY: it was made above, and no other thread has seen it.
             drop(unsafe { Box::from_raw(own) });
         }
         self.made(segment).expect("it has been made")
@@ -109,13 +109,13 @@ impl Registrations {
         &self.segment(at.segment)[at.place]
     }
 
-    /// Takes a free place for a snapshot of `revision`, for a thread that was pinned before it
-    /// loaded that, and still is. As a rule O(1): a thread begins to look behind the
-    /// place that it took last, or at the one that it gave back last.
+    /// Claims a free place for a snapshot of `revision`. The thread was pinned before it loaded
+    /// `revision`, and still is. As a rule O(1): a thread begins its search behind the place that
+    /// it claimed last, or at the one that it gave back last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
         let hint = Registration::near(hint());
         let hint = Some(hint).filter(|at| self.made(at.segment).is_some());
-        // Then from the first one on, until one is free.
+        // Then from the first place on, until one is free.
         let all = (0..SEGMENTS).map(|segment| Registration { segment, place: 0 });
         let claimed = hint
             .into_iter()
@@ -128,13 +128,13 @@ impl Registrations {
         at
     }
 
-    /// Takes a free place of a segment, from a place on.
+    /// Claims a free place of a segment, at `from` or behind it.
     fn claim_in(&self, from: Registration, revision: u64) -> Option<Registration> {
         let places = self.segment(from.segment);
         (from.place..places.len()).find_map(|place| {
             let free = &places[place].word;
-            // Acquire: pairs with the Release of `release`: what the last one to have this
-            // place did with it is over. That the place is taken is told by the end of the pin.
+            // Acquire: pairs with the Release in `release`: the previous snapshot has finished with
+            // the place. The end of the pin tells the writer that the place is taken.
             let claimed = free.load(Relaxed) == FREE
                 && free
                     .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
@@ -143,47 +143,48 @@ impl Registrations {
         })
     }
 
-    /// Moves a registration to another revision, as [`claim`](Self::claim) takes one. What it has
-    /// protected so far may go: answers whether versions were kept for it.
+    /// Moves a registration to another revision; the conditions are those of
+    /// [`claim`](Self::claim). The old revision is no longer protected: returns whether versions
+    /// were kept for it.
     pub(super) fn renew(&self, at: Registration, revision: u64) -> bool {
-        // Release: pairs with the Acquire of `held`: reads of what the old revision
-        // protected come before it is freed. Acquire: pairs with the Release of `mark`.
+        // Release: pairs with the Acquire in `held`: reads of versions that the old revision
+        // protected come before these are freed. Acquire: pairs with the Release in `mark`.
         self.place(at).word.swap(revision + 1, AcqRel) & MARK != 0
     }
 
-    /// Notes that versions are kept for a snapshot that a scan has found. Where it has gone
-    /// meanwhile, or moved on, the answer is `false`.
+    /// Marks the place of a snapshot that a scan has found: versions are kept for it. Returns
+    /// `false` if the snapshot has gone meanwhile, or moved on.
     pub(super) fn mark(&self, revision: u64, place: usize) -> bool {
         let word = &self.place(Registration::near(place)).word;
         let found = revision + 1;
-        // Release: pairs with the Acquire of `renew` and `release`. Acquire, where it has gone: pairs with
+        // Release: pairs with the Acquire in `renew` and `release`. Acquire on failure: pairs with
         // their Release: what that snapshot has read comes before it is freed.
         let marked = word.compare_exchange(found, found | MARK, Release, Acquire);
         marked.is_ok() || marked == Err(found | MARK)
     }
 
-    /// Shares a place: it has to be given back once more. (A second place for the same
-    /// revision would not do: whoever scans may look at it before it is taken, and at the
-    /// first one when that has been given back.)
+    /// Shares a place, which then has to be given back once more. (A second place for the same
+    /// revision would not do: a scan might read it before it is claimed, and then the first one
+    /// after it has been given back.)
     pub(super) fn share(&self, at: Registration) {
-        // Relaxed: as for a reference count, whoever shares has a share.
+        // Relaxed: as for a reference count, the caller holds a share.
         self.place(at).others.fetch_add(1, Relaxed);
     }
 
-    /// Whether a place is shared.
+    /// Returns whether a place is shared.
     pub(super) fn is_shared(&self, at: Registration) -> bool {
-        // Acquire: pairs with the Release in `release`, of those who have left.
+        // Acquire: pairs with the Release in `release`, by the sharers that have left.
         self.place(at).others.load(Acquire) > 0
     }
 
-    /// Gives a place back, or a share of it. Answers whether it was the last share of a place
-    /// for which versions were kept.
+    /// Gives a place back, or a share of it. Returns `true` if this was the last share, and
+    /// versions were kept for the place.
     pub(super) fn release(&self, at: Registration) -> bool {
         let place = self.place(at);
-        // Who is alone stays alone: nobody else is left to share the place.
+        // A sole owner stays the sole one: no other thread has a share to clone.
         if self.is_shared(at) {
-            // Release and Acquire: pairs with itself, and with `is_shared`: what all others
-            // have done with the place comes before it is given back.
+            // Release and Acquire: pairs with itself, and with `is_shared`: everything that the
+            // other sharers did with the place comes before it is given back.
             let others = place
                 .others
                 .fetch_update(AcqRel, Acquire, |others| others.checked_sub(1));
@@ -191,33 +192,33 @@ impl Registrations {
                 return false;
             }
         }
-        // Release: pairs with the Acquire of `held`, and of `claim`. Acquire: pairs with the
-        // Release of `mark`.
+        // Release: pairs with the Acquire in `held` and in `claim`. Acquire: pairs with the Release
+        // in `mark`.
         let word = place.word.swap(FREE, AcqRel);
         set_hint(at.number());
         word & MARK != 0
     }
 
-    /// The places that have been made, with their numbers. Whoever has one behind these has seen that
-    /// they are made.
+    /// Returns the segments that have been made, each with the number of its first place. Stops at
+    /// the first one that has not: a thread that claims a place has seen all earlier segments made.
     fn segments(&self) -> impl Iterator<Item = (usize, &[Place])> {
         let made = (0..SEGMENTS).map_while(|segment| Some((segment, self.made(segment)?)));
         made.map(|(segment, places)| (Registration { segment, place: 0 }.number(), places))
     }
 
-    /// How many places there are: more than were ever needed at once.
+    /// Returns the number of places: at least as many as were ever claimed at once.
     pub(super) fn places(&self) -> usize {
         self.segments().map(|(_, places)| places.len()).sum()
     }
 
-    /// The revisions of all snapshots, and their places; none is missing that was pinned in a period that
-    /// has passed. O(places).
+    /// Returns the revisions of all snapshots, and their places. None is missing of those that were
+    /// pinned in a period that has passed. O(places).
     pub(super) fn held(&self) -> impl Iterator<Item = (u64, usize)> {
         let all = self
             .segments()
             .flat_map(|(first, places)| (first..).zip(places));
         all.filter_map(|(number, place)| {
-            // Acquire: pairs with the Release of `renew` and `release`.
+            // Acquire: pairs with the Release in `renew` and `release`.
             let word = place.word.load(Acquire);
             (word != FREE).then(|| ((word & !MARK) - 1, number))
         })
@@ -227,14 +228,14 @@ impl Registrations {
 impl Drop for Registrations {
     fn drop(&mut self) {
         if cfg!(loom) {
-            // As the engine, whose models end in the middle of it.
+            // As the engine: a model ends in the middle of it.
             return;
         }
         for (segment, first) in self.segments.iter().enumerate() {
             let first = first.load(Relaxed);
             if !first.is_null() {
                 let places = ptr::slice_from_raw_parts_mut(first, FIRST << segment);
-                // SAFETY: it was made in `segment`, and nobody else is left.
+                // SAFETY: `segment` made it, and no other thread has access any more.
                 drop(unsafe { Box::from_raw(places) });
             }
         }
@@ -243,7 +244,7 @@ impl Drop for Registrations {
 
 #[cfg(not(any(loom, shuttle)))]
 thread_local! {
-    /// The number of the place where this thread begins to look.
+    /// The number of the place at which this thread begins its search.
     static HINT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -254,11 +255,11 @@ fn hint() -> usize {
 
 #[cfg(not(any(loom, shuttle)))]
 fn set_hint(number: usize) {
-    // A thread that is ending has none any more, and needs none.
+    // A thread that is ending has no hint any more, and needs none.
     let _ = HINT.try_with(|hint| hint.set(number));
 }
 
-/// In a model, whose threads are one thread of the system.
+/// In a model, all threads are one thread of the system.
 #[cfg(any(loom, shuttle))]
 fn hint() -> usize {
     0
@@ -268,7 +269,7 @@ fn hint() -> usize {
 fn set_hint(_: usize) {}
 
 impl Registration {
-    /// Counted from the first place of the first segment.
+    /// Returns the number of the place, counted from the first place of the first segment.
     fn number(self) -> usize {
         (FIRST << self.segment) - FIRST + self.place
     }
@@ -292,8 +293,8 @@ mod tests {
         revisions
     }
 
-    /// A snapshot that goes while a scan is made is not missed: either the writer learns of it,
-    /// or it learns of the writer.
+    /// A scan does not miss a snapshot that goes meanwhile: either the writer learns that it has
+    /// gone, or the snapshot learns of the mark.
     #[test]
     fn a_mark_is_found_by_whoever_gives_the_place_back() {
         let registrations = Registrations::new();
@@ -337,7 +338,7 @@ mod tests {
         assert_eq!(revisions(&registrations), (0..10).collect::<Vec<u64>>());
         registrations.renew(many[0], 50);
         assert_eq!(revisions(&registrations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 50]);
-        // The places that are free are the next ones to be taken.
+        // Free places are claimed before new ones are made.
         for r in 0..90 {
             registrations.claim(r);
         }
@@ -367,10 +368,10 @@ mod tests {
 
 #[cfg(all(test, loom))]
 mod models {
-    //! The places by themselves: a segment that two threads make at once, and a place that two
-    //! threads share. Each with a twin.
+    //! The places by themselves: two threads make a segment at once, and two threads share a place.
+    //! Each has a twin.
     //!
-    //! Orderings: as of the functions whose place the twins take.
+    //! The twins use the orderings of the functions that they replace.
 
     use std::sync::Arc;
 

@@ -1,20 +1,22 @@
-//! The words of a table's slots: for each the head of a key's chain, and the key's cell.
+//! The words of a table's slots: for each slot the head of its key's chain, and the key's cell.
 //!
-//! Who compares a key with what stands in its cell wants both at once: they lie side by side. Who
-//! compares it with its [copy](super::cell::Key::is_copied) in the version has no use for cells: the heads lie together,
-//! eight on a cache line, and the cells behind them, [apart](Slots::is_apart).
+//! A reader that compares keys with those in cells needs head and cell at once: they lie side by
+//! side. A reader that compares keys with their [copies](super::cell::Key::is_copied) in versions
+//! needs no cells: the heads lie together, eight on a cache line, and the cells behind them,
+//! [apart](Slots::is_apart).
 //!
 //! # Why this layout
 //!
-//! A look-up should wait for as few loads in a row as one in a plain hash map: the slot, then the
-//! key's text. So head and cell lie side by side and are fetched at once; revisions and hashes, which
-//! only other look-ups need, are arrays of their own; and the home of a key and the slot behind it are
-//! looked at together, and selected without a branch, since a quarter of all keys are not at home.
-//! Slots of one word, with the cell behind a version of two cache lines, took 110 ns instead of 60 in a
-//! pinned view of 100,000 services (24 November 2026).
+//! A look-up should wait for as few dependent loads as one in a plain hash map: the slot, then the
+//! key's text. So head and cell lie side by side and are fetched at once. Revisions and hashes,
+//! which a pinned look-up does not need, are arrays of their own. A look-up loads the key's home
+//! slot and the next slot together, and selects one without a branch, since a quarter of all keys
+//! are not at home. Slots of one word, with the cell behind a version of two cache lines, took 110
+//! ns instead of 60 in a pinned view of 100,000 services (24 November 2026).
 //!
-//! For small keys, a look-up in a pinned view to one in a bare `hashbrown` map (medians of a throw-away
-//! program, 2026-11-29, other programs at work: differences below a tenth say nothing):
+//! For small keys, the time of a look-up in a pinned view relative to one in a bare `hashbrown` map
+//! (medians of a throw-away program, 2026-11-29, with other programs at work: differences below a
+//! tenth mean nothing):
 //!
 //! | | 1,000 keys | 20,000 | 262,144 |
 //! | --- | --- | --- | --- |
@@ -25,10 +27,10 @@
 //! | a branch after home | 1.15 | 2.47 | 1.30 to 1.41 |
 //! | groups of eight tags in a word, as in a `SwissTable` | 1.58 | 1.92 | 1.80 |
 //!
-//! (The last row is of another run, in which the bold one had 1.13, 2.11 and 1.36.) Groups of tags have
-//! three steps that wait for each other; they make misses cheaper, and hits only in full tables. Where
-//! tables are full, probes go beyond the second slot: tables of small keys are at most 60 % full,
-//! others 80 %.
+//! (The last row is from another run, in which the bold row had 1.13, 2.11 and 1.36.) Groups of
+//! tags need three dependent steps; they make misses cheaper, and hits only in full tables. In full
+//! tables, probes go beyond the second slot: so tables of small keys are at most 60 % full, others
+//! 80 %.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -39,22 +41,22 @@ use super::version::Version;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// Two words of one slot, or of two.
+/// The two words of one slot, or one word each of two.
 #[derive(Default)]
 #[repr(C, align(16))]
 pub(super) struct Pair([AtomicPtr<Version>; 2]);
 
-/// As many slots as there are pairs, which is a power of two.
+/// The slots of a table. There are as many as pairs: a power of two.
 #[derive(Clone)]
 pub(super) struct Slots {
     pairs: Arc<[Pair]>,
     mask: usize,
-    /// From one head to the next: 1 where cells lie apart, and otherwise 2.
+    /// Words from one head to the next: 1 if cells lie apart, otherwise 2.
     stride: usize,
 }
 
 impl Slots {
-    /// Free ones. As many as are a power of two.
+    /// Returns free slots. Panics if their number is not a power of two.
     pub(super) fn new(pairs: Blank<Pair>, is_apart: bool) -> Slots {
         let pairs = pairs.finish();
         assert!(pairs.len().is_power_of_two());
@@ -65,7 +67,7 @@ impl Slots {
         }
     }
 
-    /// A share in them.
+    /// Returns a share in the pairs.
     pub(super) fn pairs(&self) -> Arc<[Pair]> {
         self.pairs.clone()
     }
@@ -74,13 +76,13 @@ impl Slots {
         self.pairs.len()
     }
 
-    /// What leaves the number of a slot of anything.
+    /// Returns the mask that reduces a hash to the number of a slot.
     #[inline]
     pub(super) fn mask(&self) -> usize {
         self.mask
     }
 
-    /// Whether cells lie apart from heads.
+    /// Returns whether cells lie apart from heads.
     #[inline]
     pub(super) fn is_apart(&self) -> bool {
         self.stride == 1
@@ -88,23 +90,23 @@ impl Slots {
 
     /// # Safety
     ///
-    /// There are two words for each slot.
+    /// `number` is less than twice the number of slots.
     #[inline]
     unsafe fn word(&self, number: usize) -> &AtomicPtr<Version> {
         debug_assert!(number < 2 * self.len());
-        // SAFETY: the caller's; pairs are nothing but their words.
+        // SAFETY: the caller guarantees it; pairs consist of nothing but words.
         unsafe { &*self.pairs.as_ptr().cast::<AtomicPtr<Version>>().add(number) }
     }
 
-    /// The newest version of the key of a slot, with a tag.
+    /// Returns the first word of a slot's head: the newest version, with a tag.
     #[inline]
     pub(super) fn newest(&self, at: usize) -> &AtomicPtr<Version> {
-        // SAFETY: it is masked.
+        // SAFETY: the number is masked.
         unsafe { self.newest_unmasked(at & self.mask, self.is_apart()) }
     }
 
-    /// The same. Whether cells lie apart is known to whoever knows the types of a map, and not looked
-    /// at again.
+    /// The same. A caller that knows the types of the map passes whether cells lie apart, which is
+    /// then not loaded.
     ///
     /// # Safety
     ///
@@ -112,11 +114,11 @@ impl Slots {
     #[inline]
     pub(super) unsafe fn newest_unmasked(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
         debug_assert_eq!(self.is_apart(), is_apart);
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { self.word(if is_apart { at } else { 2 * at }) }
     }
 
-    /// Where the cell of a slot stands, as a pointer to something else.
+    /// Returns the word of a slot's cell, cast to a pointer to a version.
     ///
     /// # Safety
     ///
@@ -129,14 +131,14 @@ impl Slots {
         } else {
             2 * at + 1
         };
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { self.word(number) }
     }
 
-    /// The cell of a slot that was ever taken.
+    /// Returns the cell of a slot, if it was ever taken.
     #[inline]
     pub(super) fn cell(&self, at: usize) -> Option<NonNull<Cell>> {
-        // SAFETY: it is masked.
+        // SAFETY: the number is masked.
         unsafe { self.cell_unmasked(at & self.mask, self.is_apart()) }
     }
 
@@ -147,14 +149,15 @@ impl Slots {
     /// As there.
     #[inline]
     pub(super) unsafe fn cell_unmasked(&self, at: usize, is_apart: bool) -> Option<NonNull<Cell>> {
-        // Relaxed: it was put there before the first version, which was found by an Acquire.
-        // SAFETY: the caller's.
+        // Relaxed: the writer stored it before the slot's first version, which an Acquire has
+        // loaded.
+        // SAFETY: the caller guarantees it.
         NonNull::new(unsafe { self.beside(at, is_apart) }.load(Relaxed).cast())
     }
 
-    /// Has a slot be that of a cell, once and for all.
+    /// Assigns a slot to a cell, for as long as the table lives.
     pub(super) fn set_cell(&self, at: usize, cell: NonNull<Cell>) {
-        // SAFETY: it is masked.
+        // SAFETY: the number is masked.
         let beside = unsafe { self.beside(at & self.mask, self.is_apart()) };
         beside.store(cell.as_ptr().cast(), Relaxed);
     }

@@ -1,25 +1,25 @@
-//! Memory of versions, to be used again: a writer that frees scattered memory, and asks the
-//! allocator for as much, would touch cold memory each time.
+//! Memory of freed versions, kept for reuse: a writer that freed scattered memory, and allocated as
+//! much, would touch cold memory each time.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-/// What a processor fetches at once.
+/// A cache line, in bytes.
 pub(super) const LINE: usize = 64;
 pub(super) const HALF: usize = LINE / 2;
 
-/// Memory that nobody else knows of; freed when it is dropped.
+/// Uninitialized memory that no other code knows of. Dropping it frees it.
 pub(super) struct Memory {
     at: NonNull<u8>,
     layout: Layout,
 }
 
-// SAFETY: nobody else knows of it.
+// SAFETY: no other thread knows of the memory.
 unsafe impl Send for Memory {}
 
 impl Memory {
-    /// Some more. The layout is not empty.
+    /// Allocates memory. Panics if the layout is empty.
     pub(super) fn new(layout: Layout) -> Memory {
         assert!(layout.size() > 0);
         // SAFETY: the layout is not empty.
@@ -29,11 +29,11 @@ impl Memory {
         }
     }
 
-    /// What [`into_raw`](Self::into_raw) has answered.
+    /// Takes back the memory that [`into_raw`](Self::into_raw) returned.
     ///
     /// # Safety
     ///
-    /// It had this layout, and nobody comes to it any more, but by way of what is answered.
+    /// The memory has this layout, and is accessed only through the result from now on.
     pub(super) unsafe fn of(at: NonNull<u8>, layout: Layout) -> Memory {
         Memory { at, layout }
     }
@@ -46,17 +46,17 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: it was allocated with this layout.
+        // SAFETY: the memory was allocated with this layout.
         unsafe { dealloc(self.at.as_ptr(), self.layout) };
     }
 }
 
-/// A size of memory that is kept: half a line, or a line.
+/// A size of memory that is kept: half a cache line, or a whole one.
 #[derive(Clone, Copy)]
 pub(super) struct Block(usize);
 
 impl Block {
-    /// That of a layout, if it is kept.
+    /// Returns the size of a layout, if such memory is kept.
     pub(super) const fn of(layout: Layout) -> Option<Block> {
         match (layout.size(), layout.align()) {
             (HALF, HALF) => Some(Block(0)),
@@ -75,43 +75,44 @@ impl Block {
     }
 }
 
-/// Memory that is kept, by its size.
+/// Kept memory, by its size.
 #[derive(Default)]
 pub(super) struct Spares([Vec<Kept>; 2]);
 
-/// Memory whose list says how large it is.
+/// Memory of the size of its list.
 struct Kept(NonNull<u8>);
 
-// SAFETY: nobody else knows of it.
+// SAFETY: no other thread knows of the memory.
 unsafe impl Send for Kept {}
 
 impl Spares {
-    /// Takes some.
+    /// Takes memory of a size.
     #[inline]
     pub(super) fn take(&mut self, block: Block) -> Option<Memory> {
         let Kept(at) = self.0[block.0].pop()?;
-        // SAFETY: it was kept with this layout.
+        // SAFETY: the memory was kept with this layout.
         Some(unsafe { Memory::of(at, block.layout()) })
     }
 
-    /// Whether there is room for so many of a size.
+    /// Returns whether `more` of a size can be added without exceeding `most`.
     #[inline]
     pub(super) fn has_room(&self, block: Block, more: usize, most: usize) -> bool {
         self.0[block.0].len() + more <= most
     }
 
-    /// Keeps some.
+    /// Keeps memory of a size.
     ///
     /// # Safety
     ///
-    /// It has this size and was allocated with its layout, and nobody comes to it any more.
+    /// The memory has this size and was allocated with its layout, and no thread accesses it any
+    /// more.
     #[cfg(not(loom))]
     #[inline]
     pub(super) unsafe fn keep_block(&mut self, at: NonNull<u8>, block: Block) {
         self.0[block.0].push(Kept(at));
     }
 
-    /// Keeps some, unless there is so much of its size.
+    /// Keeps memory, unless `most` of its size are kept already; then frees it.
     #[inline]
     pub(super) fn keep(&mut self, memory: Memory, most: usize) {
         if let Some(Block(size)) = Block::of(memory.layout)
@@ -121,7 +122,8 @@ impl Spares {
         }
     }
 
-    /// Makes more of a size, until there is so much; gives back what is more than `most`.
+    /// Allocates more of a size until there are `stock`. Frees what exceeds both `stock` and
+    /// `most`.
     pub(super) fn stock_up(&mut self, block: Block, stock: usize, most: usize) {
         while self.0[block.0].len() > stock.max(most) {
             self.take(block);
@@ -131,7 +133,7 @@ impl Spares {
         all.extend((0..missing).map(|_| Kept(Memory::new(block.layout()).into_raw())));
     }
 
-    /// Takes from `others` what there is room for.
+    /// Moves items from `others` until there are `most`.
     pub(super) fn refill(&mut self, others: &mut Spares, most: usize) {
         for (own, others) in self.0.iter_mut().zip(&mut others.0) {
             refill(own, others, most);
@@ -147,11 +149,11 @@ impl Drop for Spares {
     }
 }
 
-/// Takes from `others` what there is room for.
+/// Moves items from `others` until there are `most`.
 pub(super) fn refill<T>(own: &mut Vec<T>, others: &mut Vec<T>, most: usize) {
     let room = most.saturating_sub(own.len());
     let from = others.len().saturating_sub(room);
     own.extend(others.drain(from..));
-    // Whoever leaves something there may be a reader, who asks for no memory.
+    // A reader may append to `others`, and is not to allocate.
     others.reserve(most.saturating_sub(others.len()));
 }

@@ -1,4 +1,4 @@
-//! The versions of one thing, newest first, and the places where they are found.
+//! The chain of versions of one key, newest first, and its head.
 //!
 //! ```text
 //!  slot of the table           version          version          version
@@ -8,20 +8,18 @@
 //!  [newest | revision | key]----'
 //! ```
 //!
-//! A version is never changed once it is in its chain, but for its link. The list is in
-//! the order of revisions; a reader takes the first version that is not newer than its
-//! own revision.
+//! Once a version is in its chain, only its link changes. Chains are sorted by revision; a reader
+//! takes the first version that is not newer than its own revision.
 //!
-//! Chains know nothing of the types of values: a [`Version`] is what stands in front of one.
+//! Chains do not know the types of values: a [`Version`] is the header in front of a value.
 //!
 //! # Who owns a value
 //!
-//! A change of a part of a value may leave alone what that shares with others (behind an `Arc`,
-//! say). Counting how many share it would cost the writer two atomic operations on memory that
-//! it does not need otherwise. So the newer version can take the value over,
-//! and has it *lent* to the older one, which is noted in the link between them. A lender is
-//! not freed while whoever it has lent to is in the chain: where a snapshot keeps the
-//! older one for longer, [`unlink`] gives it the value back.
+//! When the writer changes a part of a value, the old and the new value may share the rest (behind
+//! an `Arc`, say). Reference counts would cost the writer two atomic operations on memory that it
+//! does not need otherwise. So the newer version may take the value over. It then owns the value
+//! and *lends* it to the older version; the link between them says so. As a rule the older version
+//! is unlinked first. Where a snapshot keeps it for longer, [`unlink`] gives the value back to it.
 
 use std::ptr::NonNull;
 
@@ -30,39 +28,39 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64};
 use crate::twin::{self, Twin};
 
-/// One version of a value: that from `revision` on it was this, or was not there. The value
-/// follows it in memory: see `kind`.
+/// One version of a value: from `revision` on, the key had this value, or none. The value follows
+/// the version in memory: see `kind`.
 #[repr(C)]
 pub(super) struct Version {
     pub(super) revision: u64,
-    /// The version before this one, or null where nobody can ask for it any more; with
-    /// [`LENT`], and with [`ABSENT`], which is about this version and stays.
+    /// The next older version, or null if no reader can need one any more. Tagged with [`LENT`],
+    /// and with [`ABSENT`], which describes this version and never changes.
     link: AtomicPtr<Version>,
-    /// In a model: whether it has been freed.
+    /// In a model: whether this version has been freed.
     #[cfg(loom)]
     freed: std::sync::atomic::AtomicBool,
 }
 
-/// In a link: that the value of the older version is owned by the newer one.
+/// Tag of a link: the newer version owns the value of the older one.
 const LENT: usize = 1;
 
-/// In a link: that the version which has it says that there is no value.
+/// Tag of a link: the version that contains the link has no value.
 const ABSENT: usize = 2;
 
-/// The alignment of a version leaves so many bits of a pointer to it free.
+/// The bits of a pointer to a version that its alignment leaves free.
 pub(super) const TAG: usize = HALF - 1;
 
-/// What a version says of its value.
+/// Whether a version has a value, and which values it owns.
 #[derive(Clone, Copy)]
 pub(super) enum Says {
     Own,
-    /// That it is owned, and that of the version before as well, which has it lent.
+    /// It owns its value and that of the next older version, to which it lends.
     TakenOver,
     Absent,
 }
 
 impl Version {
-    /// One in front of `last`.
+    /// Returns a version in front of `last`.
     #[inline]
     pub(super) fn new(revision: u64, last: *mut Version, says: Says) -> Version {
         let tag = match says {
@@ -78,42 +76,42 @@ impl Version {
         }
     }
 
-    /// Whether it has a value.
+    /// Returns whether the version has a value.
     #[inline]
     pub(super) fn has_value(&self) -> bool {
-        // Relaxed: it was written before the version could be found, and this bit stays.
+        // Relaxed: the bit was written before the version was published, and never changes.
         self.link.load(Relaxed).addr() & ABSENT == 0
     }
 
-    /// Whether there is a version before this one.
+    /// Returns whether there is no older version.
     pub(super) fn is_alone(&self) -> bool {
-        // Relaxed: asked by the writer, who puts it there.
+        // Relaxed: only the writer asks, and only the writer stores links.
         untagged(self.link.load(Relaxed)).is_null()
     }
 
-    /// Whether it owns the value of the version before, which has it lent.
+    /// Returns whether the version owns the value of the next older one.
     pub(super) fn lends(&self) -> bool {
         is_lent(self.link.load(Relaxed))
     }
 
-    /// Marks it, where a model is to see who comes to it.
+    /// Marks the version as freed, so that a model detects later accesses.
     #[cfg(loom)]
     pub(super) fn free_in_model(&self) {
         self.freed.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
-/// A version that was pointed to.
+/// Turns a pointer into a version; a model checks that the version has not been freed.
 ///
 /// # Safety
 ///
-/// Where it is not null, it has not been freed.
+/// If the pointer is not null, its version has not been freed.
 #[inline]
 unsafe fn version(at: *mut Version) -> Option<NonNull<Version>> {
     let version = NonNull::new(at);
     #[cfg(loom)]
     if let Some(version) = version {
-        // SAFETY: in a model nothing is freed.
+        // SAFETY: a model never frees memory.
         let freed = unsafe { version.as_ref() }
             .freed
             .load(std::sync::atomic::Ordering::Relaxed);
@@ -122,34 +120,34 @@ unsafe fn version(at: *mut Version) -> Option<NonNull<Version>> {
     version
 }
 
-/// The beginning of a chain: the newest version, and its revision, which can be read
-/// without touching the version.
+/// The head of a chain: the newest version, and its revision, which a reader can load without
+/// touching the version.
 pub(super) struct Head<'a> {
-    /// With a tag in its lowest bits.
+    /// The newest version, with a tag in the lowest bits.
     pub(super) newest: &'a AtomicPtr<Version>,
-    /// That of `newest`, or a later one.
+    /// The revision of `newest`, or a later one.
     pub(super) revision: &'a AtomicU64,
 }
 
-/// A pointer with a tag.
+/// Adds a tag to a pointer.
 #[inline]
 fn tagged(version: *mut Version, tag: usize) -> *mut Version {
     version.map_addr(|address| address | tag)
 }
 
-/// A pointer without its tag.
+/// Removes the tag of a pointer.
 #[inline]
 fn untagged(version: *mut Version) -> *mut Version {
     version.map_addr(|address| address & !TAG)
 }
 
-/// Whether a link says that the value it leads to is owned by the newer version.
+/// Returns whether the version that contains the link owns the value of the one that it leads to.
 #[inline]
 fn is_lent(link: *mut Version) -> bool {
     link.addr() & LENT == LENT
 }
 
-/// The first word of a head.
+/// The first word of a head: a tagged pointer to the newest version.
 #[derive(Clone, Copy)]
 pub(super) struct Word(*mut Version);
 
@@ -160,109 +158,111 @@ impl Word {
         Word(newest.load(Acquire))
     }
 
-    /// Whether there is nothing, and never was.
+    /// Returns whether the slot has never been taken.
     #[inline]
     pub(super) fn is_free(self) -> bool {
         self.0.is_null()
     }
 
-    /// Whether it has this tag. One that is dead may have it as well.
+    /// Returns whether the word has this tag. The word of a dead slot may have it, too.
     #[inline]
     pub(super) fn has(self, tag: usize) -> bool {
         self.0.addr() & TAG == tag
     }
 
-    /// The pointer to the newest version.
+    /// Returns the pointer to the newest version.
     #[inline]
     pub(super) fn pointer(self) -> Option<NonNull<Version>> {
         NonNull::new(untagged(self.0))
     }
 
-    /// The newest version.
+    /// Returns the newest version.
     ///
     /// # Safety
     ///
     /// As for [`Head::first`].
     #[inline]
     pub(super) unsafe fn version(self) -> Option<NonNull<Version>> {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { version(untagged(self.0)) }
     }
 }
 
-/// What a registered reader finds at the head of a chain.
+/// What a registered reader that is not pinned finds at the head of a chain.
 pub(super) enum Glance {
-    /// The version that it is to see.
+    /// The version that is visible at the reader's revision.
     Seen(NonNull<Version>),
-    /// None any more, under this head.
+    /// The slot or cell has no version any more.
     Gone,
-    /// A version that is newer, and may be freed under it.
+    /// The newest version is newer than the reader's revision, and may be freed at any time.
     Newer,
 }
 
 impl Head<'_> {
-    /// Both parts, for the writer, who put them there.
+    /// Returns both parts. For the writer, which is the only one to store them.
     pub(super) fn parts(&self) -> (*mut Version, u64) {
         (self.newest(), self.revision.load(Relaxed))
     }
 
-    /// The pointer, for the writer, who put it there.
+    /// Returns the newest version. For the writer, which is the only one to store it.
     #[inline]
     pub(super) fn newest(&self) -> *mut Version {
         untagged(self.newest.load(Relaxed))
     }
 
-    /// Puts a version in front.
+    /// Puts a version in front of the chain.
     #[inline]
     pub(super) fn push(&self, newest: NonNull<Version>, revision: u64) {
         self.push_with(newest.as_ptr(), revision, 0);
     }
 
-    /// Puts a version in front, with a tag.
+    /// Puts a version in front of the chain, with a tag.
     #[inline]
     pub(super) fn push_with(&self, newest: *mut Version, revision: u64, tag: usize) {
         self.revision.store(revision, Relaxed);
-        // Release: pairs with the Acquire in `Word::load`, which then finds the version whole,
-        // and at least its revision.
+        // Release: pairs with the Acquire in `Word::load`. A reader that loads this pointer sees
+        // the whole version, and this revision or a later one.
         self.newest.store(tagged(newest, tag), Release);
     }
 
-    /// Leaves nothing but that there was something.
+    /// Marks the slot as dead: it has no version, but is not free.
     pub(super) fn kill(&self) {
         let tag = usize::from(!twin::is(Twin::KilledFree));
         self.push_with(std::ptr::null_mut(), u64::MAX, tag);
     }
 
-    /// The first word.
+    /// Loads the first word.
     #[inline]
     pub(super) fn load(&self) -> Word {
         Word::load(self.newest)
     }
 
-    /// The newest version.
+    /// Returns the newest version.
     ///
     /// # Safety
     ///
-    /// What has the head has not been freed, and the thread is pinned; or it is the writer.
+    /// The table or cell that contains the head has not been freed, and the thread is pinned, or
+    /// has the turn.
     #[inline]
     pub(super) unsafe fn first(&self) -> Option<NonNull<Version>> {
-        // SAFETY: what a head leads to is freed no earlier than a grace period after it
-        // was unlinked, and the caller is pinned, or does not unlink meanwhile.
+        // SAFETY: a version that a pinned reader can reach is freed no earlier than a period after
+        // the writer unlinked it. The caller is pinned, or is the writer, which does not unlink
+        // meanwhile.
         unsafe { self.load().version() }
     }
 
-    /// What a reader sees who has registered `revision` and is not pinned, and has loaded
-    /// the first word.
+    /// Returns what a registered reader of `revision`, which is not pinned, sees behind the `word`
+    /// that it has loaded from this head.
     ///
-    /// The order of the two loads matters. Where the second finds a revision that is not
-    /// newer than the reader's, the version found before is not newer either, because
-    /// its own revision was stored before it; and it is the one to see, because what was
-    /// published when the reader registered is found by every load since.
+    /// The order of the two loads matters: the word first, the revision of the head second. The
+    /// writer stores them the other way round. So if the second load finds a revision that is not
+    /// newer than the reader's, the version found by the first is not newer either. That version is
+    /// the visible one: every load since the registration finds what was published before it.
     ///
     /// # Safety
     ///
-    /// `revision` is registered, for as long as what is found is used, and the head lies in
-    /// tables that were loaded under the same pin, or in a cell that is visible at it.
+    /// `revision` stays registered for as long as the result is used. The head lies in tables that
+    /// were loaded under the same pin as `revision`, or in a cell that is visible at `revision`.
     #[inline]
     pub(super) unsafe fn glance(&self, word: Word, revision: u64) -> Glance {
         let at = untagged(word.0);
@@ -272,7 +272,7 @@ impl Head<'_> {
         if self.revision.load(Relaxed) > revision {
             return Glance::Newer;
         }
-        // SAFETY: it is visible at `revision`, which is registered.
+        // SAFETY: the version is visible at `revision`, which is registered.
         match unsafe { version(at) } {
             Some(version) => Glance::Seen(version),
             None => Glance::Gone,
@@ -280,48 +280,49 @@ impl Head<'_> {
     }
 }
 
-/// The first version from `first` on that is not newer than `revision`.
+/// Returns the first version, from `first` on, that is not newer than `revision`.
 ///
 /// # Safety
 ///
-/// The thread is pinned since before it came to `first`; and `revision` is registered,
-/// or was published when it was pinned, or later.
+/// The thread has been pinned since before it loaded `first`. `revision` is registered, or was
+/// published when the thread pinned itself, or later.
 #[inline]
 pub(super) unsafe fn seek(first: NonNull<Version>, revision: u64) -> Option<NonNull<Version>> {
     let mut at = first;
     loop {
-        // SAFETY: links lead to what is freed no earlier than a grace period after it
-        // was unlinked.
+        // SAFETY: the writer frees a version a period after it has unlinked it, or at once where no
+        // reader goes on to it (see `is_walked` in `tidy`).
         let seen = unsafe { at.as_ref() };
         if seen.revision <= revision {
             return Some(at);
         }
-        // Acquire: pairs with the Release of `unlink`, and of `push_with` for a link that was
-        // made before the version was seen.
+        // Acquire: pairs with the Release in `unlink`. For a link that the version was made with,
+        // the Release in `push_with` suffices, which published this version.
         let before = untagged(seen.link.load(Acquire));
         // SAFETY: as above.
         at = unsafe { version(before) }?;
     }
 }
 
-/// Takes a version out of the middle of its chain, or from its end. A reader who is on
-/// it goes on as before. Answers with the version before it, and whether its value is not
-/// its own (any more).
+/// Unlinks a version from the middle or the end of its chain. A reader that stands on it goes on as
+/// before. Returns the next older version, and whether another version owns the value of `old`
+/// (from now on).
 ///
 /// # Safety
 ///
-/// Only the writer does, with a version that is linked, and the one that is linked to it.
+/// Only the writer calls this. `old` is linked, and `newer` is the version that links to it.
 #[inline]
 pub(super) unsafe fn unlink(
     newer: NonNull<Version>,
     old: NonNull<Version>,
 ) -> (Option<NonNull<Version>>, bool) {
-    // SAFETY: whoever is linked is not freed.
+    // SAFETY: linked versions have not been freed.
     let (newer, old) = unsafe { (newer.as_ref(), old.as_ref()) };
-    // Relaxed: the writer put both there.
+    // Relaxed: the writer stored both.
     let (above, below) = (newer.link.load(Relaxed), old.link.load(Relaxed));
     let (is_lent, lends) = (is_lent(above), is_lent(below));
-    // Where this one has lent its value, and it is its own, the one before gets it back.
+    // If `old` owns the value of the version below, and its own, it gives the former back. If
+    // `newer` owns the value of `old`, then from now on it owns that of the version below.
     let lent = if is_lent && lends { LENT } else { 0 };
     let below = untagged(below);
     let link = tagged(below, lent | above.addr() & ABSENT);
@@ -330,18 +331,19 @@ pub(super) unsafe fn unlink(
     (NonNull::new(below), is_lent || lends)
 }
 
-/// Takes a chain apart that nobody can come to any more: each version with whether its value is
-/// another one's.
+/// Takes a chain apart that no reader can reach any more. Yields each version, and whether another
+/// version owns its value.
 ///
 /// # Safety
 ///
-/// That is so, and nothing was freed; what is answered is freed as it comes.
+/// No reader can reach the chain, and none of its versions has been freed. The caller may free each
+/// version as soon as it is yielded.
 pub(super) unsafe fn take_apart(head: &Head<'_>) -> impl Iterator<Item = (NonNull<Version>, bool)> {
     let mut link = head.newest();
     std::iter::from_fn(move || {
         let at = NonNull::new(untagged(link))?;
         let is_lent = is_lent(link);
-        // SAFETY: the caller's; it is freed after this.
+        // SAFETY: the caller guarantees it; it frees the version only after this.
         link = unsafe { at.as_ref() }.link.load(Relaxed);
         Some((at, is_lent))
     })

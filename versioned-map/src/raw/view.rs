@@ -1,4 +1,4 @@
-//! What readers see: the state at one revision.
+//! The views of readers: the state at one revision.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::twin::{self, Twin};
 
 impl<O: Owner> Engine<O> {
-    /// The newest state, for as long as the thread stays pinned.
+    /// Pins the thread, and returns a view of the newest state.
     #[inline]
     pub fn pin(self: &Arc<Engine<O>>) -> Pinned<'_, O> {
         let guard = self.guard();
-        // Acquire: pairs with the Release store in `Turn::publish`. It comes before the
-        // tables are loaded, so that these have all that was published.
+        // Acquire: pairs with the Release store in `Turn::publish`. The revision is loaded before
+        // the tables, so that they contain everything that was published.
         let mut published = self.published.load(Acquire);
         // Acquire: pairs with the Release swap in `Turn::set_tables`.
-        // SAFETY: there are always tables.
+        // SAFETY: the pointer is never null.
         let tables = unsafe { NonNull::new_unchecked(self.tables.load(Acquire)) };
         if twin::is(Twin::TablesFirst) {
             published = self.published.load(Acquire);
         }
-        // SAFETY: tables are freed a grace period after they were replaced.
+        // SAFETY: tables are freed a period after they were replaced, and the thread is pinned.
         let since = unsafe { tables.as_ref() }.since;
-        // New tables may be seen before their revision is published.
+        // A reader may load new tables before their revision is published.
         Pinned::new(guard, tables, published.max(since), self)
     }
 
-    /// The newest state, for as long as it is registered.
+    /// Registers a reader of the newest state, and returns its view.
     pub fn register(self: &Arc<Engine<O>>) -> Registered<O> {
         let pinned = self.pin();
         if twin::is(Twin::RegisteredLate) {
@@ -45,7 +45,7 @@ impl<O: Owner> Engine<O> {
             let place = self.registrations.claim(revision);
             return Registered::new(revision, tables, place, self.clone());
         }
-        // The place is taken before the pin ends: see `registrations`.
+        // The reader claims its place before the pin ends: see `registrations`.
         let place = self.registrations.claim(pinned.at());
         Registered::new(pinned.at(), pinned.share(), place, self.clone())
     }
@@ -53,7 +53,7 @@ impl<O: Owner> Engine<O> {
 
 /// A pinned reader's view.
 pub struct Pinned<'e, O: Owner> {
-    /// Held for as long as what is borrowed from this.
+    /// Held for as long as anything is borrowed from this view.
     _guard: Guard,
     tables: NonNull<Tables>,
     revision: u64,
@@ -61,7 +61,7 @@ pub struct Pinned<'e, O: Owner> {
 }
 
 impl<'e, O: Owner> Pinned<'e, O> {
-    /// The tables were loaded after the revision, under the guard.
+    /// The caller has loaded the tables after the revision, under the guard.
     #[inline]
     pub(super) fn new(
         guard: Guard,
@@ -77,13 +77,13 @@ impl<'e, O: Owner> Pinned<'e, O> {
         }
     }
 
-    /// The revision; of a closed engine the last one.
+    /// Returns the revision; for a closed engine, the last one.
     #[inline]
     pub fn revision(&self) -> u64 {
         self.tables().closed.unwrap_or(self.revision)
     }
 
-    /// The revision to look at.
+    /// Returns the revision at which chains are searched.
     #[inline]
     pub(super) fn at(&self) -> u64 {
         self.revision
@@ -91,40 +91,40 @@ impl<'e, O: Owner> Pinned<'e, O> {
 
     #[inline]
     fn tables(&self) -> &Tables {
-        // SAFETY: the guard is held, since before they were loaded.
+        // SAFETY: the guard has been held since before the tables were loaded.
         unsafe { self.tables.as_ref() }
     }
 
-    /// Whether the engine is closed.
+    /// Returns whether the engine is closed.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.tables().closed.is_some()
     }
 
-    /// What hashes the keys of these tables, for an owner without a hasher.
+    /// Returns the hasher of these tables, for an owner without one.
     #[inline]
     pub fn hasher(&self) -> &Hasher {
         &self.tables().hasher
     }
 
-    /// The engine.
+    /// Returns the engine.
     #[inline]
     pub fn engine(&self) -> &'e Arc<Engine<O>> {
         self.engine
     }
 
-    /// A share in the tables, which outlives the pin.
+    /// Returns a share in the tables, which outlives the pin.
     pub(super) fn share(&self) -> Arc<Tables> {
         let tables = self.tables.as_ptr().cast_const();
-        // SAFETY: the pointer is one of an `Arc`, of which the engine has, or had within the
-        // grace period, a share.
+        // SAFETY: the pointer comes from an `Arc`. The engine has a share of it, or retired that
+        // share after this thread was pinned, so that it lives at least as long as the pin.
         unsafe {
             Arc::increment_strong_count(tables);
             Arc::from_raw(tables)
         }
     }
 
-    // As a function of its own it would cost a tenth of a read.
+    // A call that is not inlined would cost a tenth of a read.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     pub(crate) fn find<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Option<Seen<'_, V>>
@@ -134,8 +134,8 @@ impl<'e, O: Owner> Pinned<'e, O> {
         Q: Equivalent<K> + ?Sized,
     {
         let table = &self.tables().of(map.number())?.table;
-        // SAFETY: the tables were loaded under the guard, after the revision; what is found
-        // is borrowed from `self`, which holds the guard; the types are the map's.
+        // SAFETY: the tables were loaded under the guard, after the revision. The result borrows
+        // from `self`, which holds the guard. The types are the map's.
         unsafe {
             let version = table.get::<K, V, Q>(hash, key, self.revision)?;
             let value = value(version)?;
@@ -143,7 +143,7 @@ impl<'e, O: Owner> Pinned<'e, O> {
         }
     }
 
-    /// The value under a key with that hash.
+    /// Returns the value under a key with this hash.
     #[inline]
     pub fn get<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Option<&V>
     where
@@ -154,7 +154,7 @@ impl<'e, O: Owner> Pinned<'e, O> {
         Some(self.find(map, hash, key)?.value)
     }
 
-    /// All keys and values of a map, in no particular order.
+    /// Returns all keys and values of a map, in no particular order.
     pub fn iter<K, V>(&self, map: Map<K, V>) -> impl Iterator<Item = (&K, &V)>
     where
         K: Key + Send + Sync + ?Sized,
@@ -171,15 +171,16 @@ impl<'e, O: Owner> Pinned<'e, O> {
         })
     }
 
-    /// The value in a cell.
+    /// Returns the value of a cell.
     ///
     /// # Safety
     ///
-    /// It is visible at the view's revision: a value that is has the cell in it, and keeps the rule
-    /// that only keys which are there stand in such values.
+    /// The cell is visible at the view's revision: it comes from a value that is visible there, and
+    /// such values contain only cells of keys that are present.
     #[inline]
     pub unsafe fn at_cell<V>(&self, at: At<V>) -> Option<&V> {
-        // SAFETY: the caller's: the cell has not been freed; the thread is pinned.
+        // SAFETY: the caller guarantees that the cell is visible, so it has not been freed. The
+        // thread is pinned.
         unsafe {
             let first = at.cell().head().first()?;
             value(seek(first, self.revision)?)
@@ -187,27 +188,26 @@ impl<'e, O: Owner> Pinned<'e, O> {
     }
 }
 
-/// A version, and its value.
+/// A visible version, and its value.
 pub(crate) struct Seen<'a, V> {
     version: NonNull<Version>,
     pub(crate) value: &'a V,
 }
 
 impl<V> Seen<'_, V> {
-    /// Its address, which is no other version's for as long as the view is held.
+    /// Returns the version's address. No other version has it while the view is held.
     pub(crate) fn version(&self) -> NonNull<()> {
         self.version.cast()
     }
 }
 
-/// An iterator that needs no pin any more, and so may go to another thread: it has found
-/// everything already.
+/// Collects the items, so that iterating needs no pin, and may move to another thread.
 fn found<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     items.collect::<Vec<T>>().into_iter()
 }
 
-/// A registered reader's view. It needs no pin, goes where it likes, and lives for as
-/// long as it likes.
+/// A registered reader's view. It needs no pin, may move between threads, and may live arbitrarily
+/// long.
 pub struct Registered<O: Owner> {
     revision: u64,
     tables: Arc<Tables>,
@@ -216,8 +216,8 @@ pub struct Registered<O: Owner> {
 }
 
 impl<O: Owner> Registered<O> {
-    /// The place has been taken for the revision, and the tables were loaded after it, under one
-    /// pin.
+    /// The caller has claimed the place for the revision, and loaded the tables after the revision,
+    /// under one pin.
     pub(super) fn new(
         revision: u64,
         tables: Arc<Tables>,
@@ -232,41 +232,41 @@ impl<O: Owner> Registered<O> {
         }
     }
 
-    /// The revision; of a closed engine the last one.
+    /// Returns the revision; for a closed engine, the last one.
     pub fn revision(&self) -> u64 {
         self.tables.closed.unwrap_or(self.revision)
     }
 
-    /// Whether the engine is closed.
+    /// Returns whether the engine is closed.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.tables.closed.is_some()
     }
 
-    /// What hashes the keys of these tables, for an owner without a hasher.
+    /// Returns the hasher of these tables, for an owner without one.
     #[inline]
     pub fn hasher(&self) -> &Hasher {
         &self.tables.hasher
     }
 
-    /// The engine.
+    /// Returns the engine.
     #[inline]
     pub fn engine(&self) -> &Arc<Engine<O>> {
         &self.engine
     }
 
-    /// Whether this is the newest state.
+    /// Returns whether this view shows the newest state.
     #[inline]
     pub fn is_newest(&self) -> bool {
-        // Acquire: pairs with the Release store in `Turn::publish`: who has been told of a
-        // commit finds it.
+        // Acquire: pairs with the Release store in `Turn::publish`: a thread that learned of a
+        // commit from the committing thread sees its revision.
         self.engine.published.load(Acquire) <= self.revision
-            // Relaxed: only compared. Tables that this one holds have their address to
-            // themselves.
+            // Relaxed: the pointer is only compared. This view holds its tables, so no others have
+            // their address.
             && std::ptr::eq(self.engine.tables.load(Relaxed), &raw const *self.tables)
     }
 
-    /// Moves on to the newest state.
+    /// Moves the view to the newest state.
     #[cold]
     pub fn renew(&mut self) {
         let Registered {
@@ -279,7 +279,7 @@ impl<O: Owner> Registered<O> {
         let registrations = &engine.registrations;
         let before = *revision;
         let is_kept = if registrations.is_shared(*place) {
-            // The others stay where they are.
+            // The clones of this view stay at their revision.
             let own = registrations.claim(pinned.at());
             registrations.release(std::mem::replace(place, own))
         } else {
@@ -292,11 +292,11 @@ impl<O: Owner> Registered<O> {
         if is_kept {
             engine.let_go(before, false);
         }
-        // With the last reader of a map that was cleared goes all that was in it.
+        // The last reader of a map that was cleared frees the map's old contents here.
         drop(old);
     }
 
-    /// The value under a key with that hash.
+    /// Returns the value under a key with this hash.
     #[allow(clippy::inline_always)] // as for a pinned one
     #[inline(always)]
     pub fn get<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Option<&V>
@@ -306,8 +306,8 @@ impl<O: Owner> Registered<O> {
         Q: Equivalent<K> + ?Sized,
     {
         let table = &self.tables.of(map.number())?.table;
-        // SAFETY: the revision is registered, and the tables were loaded under the same pin, after it
-        // was published (or are those that began with it); all for as long as `self` is
+        // SAFETY: the revision is registered. The tables were loaded under the same pin, after the
+        // revision was published (or are those that begin with it). Both hold while `self` is
         // borrowed. The types are the map's.
         match unsafe { table.glance::<K, V, Q>(hash, key, self.revision) } {
             // SAFETY: as above.
@@ -325,15 +325,16 @@ impl<O: Owner> Registered<O> {
     {
         let generation = &self.tables.of(map.number())?.generation;
         let _guard = self.engine.guard();
-        // SAFETY: the thread is pinned for as long as the table and the chain are looked
-        // at. What is found is visible at a registered revision, and stays.
+        // SAFETY: the thread is pinned while it accesses the table and the chain. The version that
+        // it finds is visible at a registered revision, and outlives the pin.
         unsafe {
             let newest = generation.newest();
             value(newest.get::<K, V, Q>(hash, key, self.revision)?)
         }
     }
 
-    /// All keys and values of a map, in no particular order, found before the first is answered.
+    /// Returns all keys and values of a map, in no particular order. Collects them before it
+    /// returns.
     pub fn iter<K, V>(&self, map: Map<K, V>) -> impl Iterator<Item = (&K, &V)> + use<'_, K, V, O>
     where
         K: Key + Send + Sync + ?Sized,
@@ -342,8 +343,8 @@ impl<O: Owner> Registered<O> {
         let of_map = self.tables.of(map.number());
         let _guard = self.engine.guard();
         found(of_map.into_iter().flat_map(|of_map| {
-            // SAFETY: the thread is pinned until all have been found, and what is found is
-            // visible at a registered revision. All of that stands in the newest layout.
+            // SAFETY: the thread is pinned until all items are collected, and all are visible at a
+            // registered revision, so they outlive the pin. The newest layout contains all of them.
             let table = unsafe { of_map.generation.newest() };
             // SAFETY: as above.
             let all = unsafe { table.visible::<K>(self.revision) };
@@ -354,14 +355,14 @@ impl<O: Owner> Registered<O> {
         }))
     }
 
-    /// The value in a cell.
+    /// Returns the value of a cell.
     ///
     /// # Safety
     ///
     /// As for [`Pinned::at_cell`].
     pub unsafe fn at_cell<V>(&self, at: At<V>) -> Option<&V> {
-        // SAFETY: the caller's: the cell is visible at the registered revision, and so has not been
-        // freed.
+        // SAFETY: the caller guarantees that the cell is visible at the registered revision, so it
+        // has not been freed.
         let head = unsafe { at.cell() }.head();
         // SAFETY: as above.
         match unsafe { head.glance(head.load(), self.revision) } {
@@ -370,7 +371,8 @@ impl<O: Owner> Registered<O> {
             Glance::Gone => None,
             Glance::Newer => {
                 let _guard = self.engine.guard();
-                // SAFETY: the thread is pinned; what is found is visible at a registered revision.
+                // SAFETY: the thread is pinned; the version that it finds is visible at a
+                // registered revision.
                 unsafe { value(seek(head.first()?, self.revision)?) }
             }
         }

@@ -1,4 +1,4 @@
-//! What only the writer has.
+//! The state that only the writer uses.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,49 +10,49 @@ use super::successor::Successor;
 use crate::reclaim::{Domain, Reclaimer};
 
 pub(super) struct Writer<B> {
-    /// The revision that is published.
+    /// The published revision.
     pub(super) revision: u64,
-    /// Whether something has been written that is not published yet.
+    /// Whether versions have been pushed that are not published yet.
     pub(super) dirty: bool,
     pub(super) closed: bool,
-    /// Whether code of a caller is running, before anything has been written.
+    /// Whether a caller's code runs, before anything has been written.
     pub(super) asks_caller: bool,
-    /// By the numbers of the maps.
+    /// Indexed by the number of the map.
     pub(super) usages: Vec<Usage>,
-    /// The tables to come, by the numbers of the maps.
+    /// The successors of tables, by the number of the map.
     pub(super) successors: BTreeMap<u32, Successor>,
-    /// Versions that have been replaced, in that order.
+    /// Replaced versions, in the order of replacement.
     pub(super) replaced: Queue,
-    /// Cells that have been removed, by their last versions, and the period in which that was.
+    /// Removed cells, as their last versions, each with the period in which it was removed.
     pub(super) removed: VecDeque<(u64, Old)>,
-    /// Versions that snapshots need.
+    /// Replaced versions that snapshots need.
     pub(super) kept: Kept,
     pub(super) links: Links,
-    /// How many have been replaced since it was last looked what can go,
+    /// Versions replaced since the last reclamation pass.
     pub(super) since_tidy: usize,
-    /// and before that, since the period began.
+    /// Versions replaced in this period, before that pass.
     pub(super) in_period: usize,
-    /// How much there was when it began.
+    /// Keys and other items of the owner when the period began.
     pub(super) held_before: usize,
-    /// What has been unlinked.
+    /// Holds what was unlinked and retired.
     pub(super) reclaimer: Reclaimer<Garbage>,
-    /// The revision at which somebody wanted to get rid of everything.
+    /// The revision at which a caller asked that everything be freed.
     pub(super) emptied_at: Option<u64>,
-    /// The revision at which somebody came by.
+    /// The revision at which a reader last called for reclamation.
     pub(super) visited_at: Option<u64>,
     pub(super) spares: Spares,
-    /// The owner's.
+    /// State of the owner.
     pub(super) books: B,
 }
 
-/// How full a table is.
+/// The use of a table.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Usage {
     /// Slots that are taken or dead.
     pub(super) used: usize,
     /// Slots that are taken.
     pub(super) live: usize,
-    /// Keys that have a value, with what is not published yet.
+    /// Keys that have a value, including unpublished changes.
     pub(super) present: usize,
 }
 
@@ -82,20 +82,20 @@ impl<B: Default> Writer<B> {
 }
 
 impl<B> Writer<B> {
-    /// Answers with the number of another map.
+    /// Adds a map, and returns its number.
     pub(super) fn add_map(&mut self) -> u32 {
         let number = u32::try_from(self.usages.len()).expect("fewer maps");
         self.usages.push(Usage::default());
         number
     }
 
-    /// How many keys there are, in all maps.
+    /// Returns the number of keys in all maps.
     pub(super) fn keys(&self) -> usize {
         self.usages.iter().map(|usage| usage.present).sum()
     }
 
-    /// Forgets all versions of a map that have been replaced, and how full its table is; answers
-    /// with those versions that no chain has any more. O(what waits).
+    /// Forgets the replaced versions of a map, and the use of its table. Returns the removed cells,
+    /// which no chain contains any more. O(what waits).
     pub(super) fn forget(&mut self, map: u32) -> Vec<Old> {
         self.usages[map as usize] = Usage::default();
         self.replaced.forget(map);
