@@ -101,7 +101,7 @@ impl Slots {
     /// Returns the first word of a slot's head: the newest version, with a tag.
     #[inline]
     pub(super) fn newest(&self, at: usize) -> &AtomicPtr<Version> {
-        // SAFETY: the number is masked.
+        // SAFETY: the number is masked, and the slots know whether cells lie apart.
         unsafe { self.newest_unmasked(at & self.mask, self.is_apart()) }
     }
 
@@ -110,7 +110,7 @@ impl Slots {
     ///
     /// # Safety
     ///
-    /// The number is masked.
+    /// The number is masked, and `is_apart` is what [`new`](Self::new) was given.
     #[inline]
     pub(super) unsafe fn newest_unmasked(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
         debug_assert_eq!(self.is_apart(), is_apart);
@@ -122,7 +122,7 @@ impl Slots {
     ///
     /// # Safety
     ///
-    /// The number is masked.
+    /// The number is masked, and `is_apart` is what [`new`](Self::new) was given.
     #[inline]
     unsafe fn beside(&self, at: usize, is_apart: bool) -> &AtomicPtr<Version> {
         debug_assert_eq!(self.is_apart(), is_apart);
@@ -138,7 +138,7 @@ impl Slots {
     /// Returns the cell of a slot, if it was ever taken.
     #[inline]
     pub(super) fn cell(&self, at: usize) -> Option<NonNull<Cell>> {
-        // SAFETY: the number is masked.
+        // SAFETY: the number is masked, and the slots know whether cells lie apart.
         unsafe { self.cell_unmasked(at & self.mask, self.is_apart()) }
     }
 
@@ -157,7 +157,7 @@ impl Slots {
 
     /// Assigns a slot to a cell, for as long as the table lives.
     pub(super) fn set_cell(&self, at: usize, cell: NonNull<Cell>) {
-        // SAFETY: the number is masked.
+        // SAFETY: the number is masked, and the slots know whether cells lie apart.
         let beside = unsafe { self.beside(at & self.mask, self.is_apart()) };
         beside.store(cell.as_ptr().cast(), Relaxed);
     }

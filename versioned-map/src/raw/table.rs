@@ -184,15 +184,19 @@ impl Table {
     }
 
     /// Probes for this hash, up to the first free slot: yields the slots whose tag matches.
+    ///
+    /// # Safety
+    ///
+    /// `is_apart` says whether the keys of the map are [copied](Key::is_copied).
     #[inline]
-    fn with_hash(&self, hash: u64, is_apart: bool) -> impl Iterator<Item = (usize, Word)> {
+    unsafe fn with_hash(&self, hash: u64, is_apart: bool) -> impl Iterator<Item = (usize, Word)> {
         let tag = tag(hash);
         let mut next = self.home(hash);
         std::iter::from_fn(move || {
             loop {
                 let at = next;
                 next = self.after(at);
-                // SAFETY: `home` and `after` mask the number.
+                // SAFETY: `home` and `after` mask the number; the rest is the caller's.
                 let word = Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
                 if word.is_free() {
                     return None;
@@ -207,11 +211,15 @@ impl Table {
     /// The key's home, or the next slot if the home has another tag: most keys are in one of the
     /// two. Which one is a matter of chance, so this selects it without a branch. Also returns the
     /// words of both.
+    ///
+    /// # Safety
+    ///
+    /// As for [`with_hash`](Self::with_hash).
     #[inline]
-    fn near_home(&self, hash: u64, is_apart: bool) -> (usize, Word, [Word; 2]) {
+    unsafe fn near_home(&self, hash: u64, is_apart: bool) -> (usize, Word, [Word; 2]) {
         let home = self.home(hash);
         let next = self.after(home);
-        // SAFETY: `home` and `after` mask the numbers.
+        // SAFETY: `home` and `after` mask the numbers; the rest is the caller's.
         let load = |at| Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
         let words = (load(home), load(next));
         let is_home = words.0.has(tag(hash));
@@ -238,7 +246,7 @@ impl Table {
         }
         // SAFETY: a cell is freed with its last version, and that is not freed during `'a`.
         let key = |cell| unsafe { K::of(cell) };
-        // SAFETY: the functions here mask the number.
+        // SAFETY: the functions here mask the number; keys that are not copied lie beside heads.
         unsafe { self.slots.cell_unmasked(at, false) }.map(key)
     }
 
@@ -271,7 +279,8 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        let (at, word, near) = self.near_home(hash, K::is_copied());
+        // SAFETY: `K` is the type of the map's keys.
+        let (at, word, near) = unsafe { self.near_home(hash, K::is_copied()) };
         if word.has(tag(hash))
             // SAFETY: the caller is pinned.
             && let Some(first) = unsafe { word.version() }
@@ -303,7 +312,8 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        for (at, word) in self.with_hash(hash, K::is_copied()) {
+        // SAFETY: `K` is the type of the map's keys.
+        for (at, word) in unsafe { self.with_hash(hash, K::is_copied()) } {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
                 // SAFETY: as above.
@@ -328,7 +338,8 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Found {
-        for (at, word) in self.with_hash(hash, K::is_copied()) {
+        // SAFETY: `K` is the type of the map's keys.
+        for (at, word) in unsafe { self.with_hash(hash, K::is_copied()) } {
             // SAFETY: the caller promises this.
             match unsafe { self.slot(at).glance(word, revision) } {
                 // SAFETY: a seen version is not freed while the caller reads.
@@ -354,7 +365,7 @@ impl Table {
         revision: u64,
     ) -> impl Iterator<Item = (usize, NonNull<Version>)> {
         (0..self.slots.len()).filter_map(move |at| {
-            // SAFETY: the number is less than that of the slots.
+            // SAFETY: the number is less than that of the slots; `K` is the type of the keys.
             let newest = unsafe { self.slots.newest_unmasked(at, K::is_copied()) };
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(newest).version() }?;
@@ -375,14 +386,16 @@ impl Table {
         key: &Q,
     ) -> Option<Taken> {
         let is_apart = K::is_copied();
-        self.with_hash(hash, is_apart).find_map(|(at, word)| {
+        // SAFETY: `K` is the type of the map's keys.
+        let mut slots = unsafe { self.with_hash(hash, is_apart) };
+        slots.find_map(|(at, word)| {
             let newest = word.pointer()?;
             // Brings the revision into the cache while the keys are compared, because the writer
             // stores there next, and that store has to complete before the lock is given back.
             std::hint::black_box(self.revisions[at].load(Relaxed));
             // SAFETY: the heads of the newest table lead to no freed version.
             let is_it = unsafe { self.is_of::<K, V, Q>(at, newest, key) };
-            // SAFETY: `with_hash` yields masked numbers.
+            // SAFETY: `with_hash` yields masked numbers; `K` is the type of the keys.
             let cell = unsafe { self.slots.cell_unmasked(at, is_apart) }.filter(|_| is_it)?;
             Some(Taken { at, newest, cell })
         })
@@ -400,7 +413,8 @@ impl Table {
 
     /// The same, with the hash of the cell's key.
     fn slot_with(&self, hash: u64, cell: NonNull<Cell>) -> Option<usize> {
-        let mut slots = self.with_hash(hash, self.slots.is_apart());
+        // SAFETY: the slots were made for the keys of the map.
+        let mut slots = unsafe { self.with_hash(hash, self.slots.is_apart()) };
         let found = slots.find(|(at, word)| {
             // A dead slot may still lead to a freed cell, at whose address this one was made.
             word.pointer().is_some() && self.slots.cell(*at) == Some(cell)
