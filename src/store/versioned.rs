@@ -162,14 +162,14 @@ impl VersionedStore {
     pub fn pinned(&self) -> VersionedView<'_> {
         VersionedView {
             state: self.engine.pin(),
-            _after: Some(ComeBy(&self.engine)),
+            _after: Some(EndView(&self.engine)),
         }
     }
 
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
         // A guard, so that the answer is made where the caller wants it, and not copied there.
-        let _after = Visit(&self.engine);
+        let _after = ComeBy(&self.engine);
         self.read_foreign(read)
     }
 
@@ -352,13 +352,13 @@ impl fmt::Debug for VersionedStore {
 pub struct VersionedView<'store> {
     state: Pinned<'store>,
     /// Dropped after the thread is no longer pinned.
-    _after: Option<ComeBy<'store>>,
+    _after: Option<EndView<'store>>,
 }
 
 /// Does the work that has waited for a reader to leave.
-struct ComeBy<'store>(&'store Arc<Engine>);
+struct EndView<'store>(&'store Arc<Engine>);
 
-impl Drop for ComeBy<'_> {
+impl Drop for EndView<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.end_view();
@@ -366,9 +366,9 @@ impl Drop for ComeBy<'_> {
 }
 
 /// Does a part of that work.
-struct Visit<'store>(&'store Arc<Engine>);
+struct ComeBy<'store>(&'store Arc<Engine>);
 
-impl Drop for Visit<'_> {
+impl Drop for ComeBy<'_> {
     #[inline]
     fn drop(&mut self) {
         self.0.come_by();

@@ -487,19 +487,9 @@ fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
 
 /// Slots die in front of keys that were put behind them.
 const REMOVE_IN_FRONT: Model = Model {
-    before: &[
-        Save(A, 1),
-        Save(B, 1),
-        Save(C, 1),
-        Save(D, 1),
-        Save(E, 1),
-        Save(F, 1),
-        Delete(A),
-        Delete(B),
-    ],
-    beside: &[Tidy],
+    beside: &[Delete(B), Tidy],
     look: Look::Keys(&[C, D, E, F]),
-    ..SPREAD
+    ..SPREAD_REMOVAL
 };
 
 #[test]

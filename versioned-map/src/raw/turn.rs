@@ -103,8 +103,7 @@ impl<O: Owner> Engine<O> {
         if has_failed() {
             return;
         }
-        // Release and Acquire: the decrements pair with each other, so that the last comes after
-        // all others.
+        // Release and Acquire: decrements pair with each other; the last comes after the others.
         let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
         // Without views, everything is freed with the engine.
         if is_last && Arc::strong_count(self) > 1 {
@@ -461,9 +460,8 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- everything at once
 
-    /// Empties all maps. The caller publishes this at once, with nothing else. Dropping the
-    /// [`Cleared`] frees the old contents, and belongs after the end of the turn. O(keys and old
-    /// versions).
+    /// Empties all maps. The caller publishes this at once, with nothing else. Drop the [`Cleared`]
+    /// after the turn: that frees the old contents. O(keys and old versions).
     pub fn clear(&mut self) -> Cleared<O> {
         self.begin();
         self.start_anew(None)
@@ -546,8 +544,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.usages[map as usize].present = 0;
     }
 
-    /// Drops the writer's notes of a map's old versions: its present generation owns and frees
-    /// them.
+    /// Drops the writer's notes of a map's old versions, which the map's generation now owns.
     fn bury(&mut self, map: u32) {
         self.forget_successor(map);
         let removed = self.writer.forget(map);
