@@ -293,11 +293,18 @@ impl ServiceInfo {
         self.incarnation = incarnation;
     }
 
+    /// Returns whether both share one copy of the registration. Then they differ in health,
+    /// revision and incarnation at most.
+    #[inline]
+    pub(crate) fn shares_registration(&self, other: &ServiceInfo) -> bool {
+        Arc::ptr_eq(&self.record, &other.record)
+    }
+
     /// Returns whether both are equal except for the time of the last check.
     pub(crate) fn has_same_content(&self, other: &ServiceInfo) -> bool {
         let (one, two) = (&*self.record, &*other.record);
         self.status == other.status
-            && (std::ptr::eq(one, two)
+            && (self.shares_registration(other)
                 || one.registered_at == two.registered_at
                     && one.source == two.source
                     && one.registration == two.registration)
@@ -306,10 +313,11 @@ impl ServiceInfo {
     /// Copies `known`, which has the same content, except for the time of the last check. So both
     /// share one copy of the registration.
     pub(crate) fn copy_except_check_time(&mut self, known: &ServiceInfo) {
-        *self = ServiceInfo {
-            checked_at: self.checked_at,
-            ..known.clone()
-        };
+        if !self.shares_registration(known) {
+            self.record = known.record.clone();
+        }
+        self.revision = known.revision;
+        self.incarnation = known.incarnation;
     }
 
     /// Takes over from `known`, an earlier record of the same pod and source, what a list of the

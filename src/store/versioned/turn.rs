@@ -1,7 +1,7 @@
 //! The changes of a registry.
 
 use std::hash::BuildHasher;
-use std::mem::take;
+use std::mem::{swap, take};
 use std::sync::Arc;
 
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
@@ -81,6 +81,12 @@ impl WriteTables for Turn<'_> {
             return Ok(Before::Same);
         }
         if let Some(known) = known {
+            if service.shares_registration(known) {
+                // SAFETY: apart from equal pointers to the registration, each of which holds a
+                // reference to it, this exchanges plain data.
+                unsafe { entry.lend(|own| swap(own, &mut service)) };
+                return Ok(Before::Other(service));
+            }
             let before = Before::Other(known.clone());
             entry.replace(service);
             return Ok(before);
