@@ -67,3 +67,43 @@ fn a_panic_under_the_lock_closes_the_store_and_publishes_nothing() {
     assert_eq!(late.services().count(), 1);
     store.close().unwrap();
 }
+
+#[test]
+fn saves_that_share_a_registration_count_its_references() {
+    let first = pod("1", "shared");
+    let store = VersionedStore::new();
+    store.save_service(first.clone()).unwrap();
+    let save = |second: u64| {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][second as usize % 2];
+        let service = store.get_service("a:1").unwrap();
+        store
+            .save_service(service.with_health(status, at).unwrap())
+            .unwrap();
+        at
+    };
+    // One reference here, and one in the store, however many versions there are.
+    (0..100).for_each(|second| drop(save(second)));
+    assert_eq!(first.touch(), 2);
+    let shown = save(100);
+    let view = store.snapshot();
+    let mut views = Vec::new();
+    for second in 101..5_000 {
+        save(second);
+        if second % 1_000 == 0 {
+            views.push((second, store.snapshot()));
+        }
+    }
+    // Another registration takes the place of the shared one.
+    store.save_service(pod("1", "own")).unwrap();
+    assert_eq!(view.get("a:1").unwrap().last_health_check(), Some(shown));
+    for (second, view) in views {
+        let service = view.get("a:1").unwrap();
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+        assert_eq!(service.last_health_check(), Some(at));
+        assert!(service.shares_registration(&first));
+    }
+    drop(view);
+    drop(store);
+    assert_eq!(first.touch(), 1);
+}
