@@ -75,7 +75,11 @@ fn saves_that_share_a_registration_count_its_references() {
     store.save_service(first.clone()).unwrap();
     let save = |second: u64| {
         let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
-        let status = [ServiceStatus::Healthy, ServiceStatus::Unhealthy][second as usize % 2];
+        let status = if second.is_multiple_of(2) {
+            ServiceStatus::Healthy
+        } else {
+            ServiceStatus::Unhealthy
+        };
         let service = store.get_service("a:1").unwrap();
         store
             .save_service(service.with_health(status, at).unwrap())
@@ -83,7 +87,9 @@ fn saves_that_share_a_registration_count_its_references() {
         at
     };
     // One reference here, and one in the store, however many versions there are.
-    (0..100).for_each(|second| drop(save(second)));
+    for second in 0..100 {
+        save(second);
+    }
     assert_eq!(first.touch(), 2);
     let shown = save(100);
     let view = store.snapshot();
