@@ -6,6 +6,7 @@ use proptest::test_runner::TestRunner;
 
 use service_registry::{Change, MemoryStore, RegistryStore, ServiceInfo, StoreError};
 
+use super::actions::{KEY, sample};
 use crate::support;
 use crate::support::history::{
     Action, FinalState, Seen, Sequential, SpecState, change, explain_store,
@@ -13,7 +14,6 @@ use crate::support::history::{
 use crate::support::linear::{Clock, Event, Log, Specification, explain};
 use crate::support::model::{Answer, Model, Operation};
 use crate::support::{at, pod, registration};
-use crate::{KEY, sample};
 
 // --- an object with few rules
 
