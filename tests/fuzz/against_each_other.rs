@@ -5,7 +5,8 @@ use service_registry::{Change, MemoryStore, RegistryStore};
 
 use crate::against_model::Named;
 use crate::programs::{Names, WORKER, is_looked_at, until_the_end};
-use crate::support::model::{Answer, Failure, Operation, ask};
+use crate::support::failure::Failure;
+use crate::support::model::{Answer, Operation, ask};
 use crate::support::stores::Required;
 use crate::support::{at, observe};
 

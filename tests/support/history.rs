@@ -6,9 +6,10 @@ use service_registry::changes::Selection;
 use service_registry::{Change, RegistryStore, StoreError};
 
 use super::ObservedState;
+use super::failure::Failure;
 use super::followed_state::FollowedState;
 use super::linear::{Event, Linearization, Specification, explain, tell};
-use super::model::{Answer, Failure, GROUPS, Model, Operation, expect};
+use super::model::{Answer, GROUPS, Model, Operation, expect};
 use super::observe;
 
 /// An operation of a thread on a store.

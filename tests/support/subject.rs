@@ -7,9 +7,10 @@ use std::time::Duration;
 use service_registry::changes::{self, Selection, Watch};
 use service_registry::{RegistryStore, StoreError};
 
+use super::failure::Failure;
 use super::followed_state::FollowedState;
 use super::history::{Action, PollAnswer, PollMode, Seen, WatchReport};
-use super::model::{Answer, Failure, GROUPS, ask};
+use super::model::{Answer, GROUPS, ask};
 use super::observe_view;
 
 /// The time that a lingering read stays in its closure.

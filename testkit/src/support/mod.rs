@@ -18,6 +18,7 @@ use service_registry::{
 
 pub mod dice;
 pub mod failing;
+pub mod failure;
 pub mod followed_state;
 pub mod follower;
 pub mod list_view;
