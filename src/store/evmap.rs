@@ -132,17 +132,6 @@ impl EvmapStore {
         }
     }
 
-    #[inline]
-    fn read<R>(&self, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
-        self.handles.read(read)
-    }
-
-    /// Reads with a closure of the caller.
-    #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&View<'_>) -> Result<R>) -> Result<R> {
-        self.read(read)
-    }
-
     /// Returns an error inside a read of this store.
     fn check_not_reentrant(&self) -> Result<()> {
         match self.handles.thread_handle() {
@@ -239,6 +228,15 @@ impl EvmapStore {
         drop(writer);
         drop(self.log.close());
         Ok(())
+    }
+}
+
+impl ReadTables for EvmapStore {
+    type View<'s> = View<'s>;
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
+        self.handles.read(read)
     }
 }
 

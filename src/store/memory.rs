@@ -89,18 +89,6 @@ impl MemoryStore {
         MemoryStore::default()
     }
 
-    #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
-        let state = self.state.try_borrow().map_err(|_| StoreError::Reentrant)?;
-        read(state.tables()?)
-    }
-
-    /// Reads with a closure of the caller.
-    #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
-        self.read(read)
-    }
-
     /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> MemoryStore {
         MemoryStore {
@@ -242,6 +230,16 @@ impl MemoryStore {
         drop(held);
         self.run_or_defer(self.log.get().map(|log| log.close()));
         Ok(())
+    }
+}
+
+impl ReadTables for MemoryStore {
+    type View<'s> = Tables;
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
+        let state = self.state.try_borrow().map_err(|_| StoreError::Reentrant)?;
+        read(state.tables()?)
     }
 }
 

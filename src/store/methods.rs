@@ -1,11 +1,52 @@
 //! The methods of `RegistryStore` for a store with tables, which is every store except
 //! `WorkerStore`.
 
-/// Implements `RegistryStore` for a store with these inherent methods:
+use super::RegistryView;
+use crate::model::error::Result;
+use crate::model::record::ServiceInfo;
+
+/// How the methods read a store with tables. All of these fail if the store is closed, and in
+/// some stores inside a read. The result of a closure is that of the method: putting a record
+/// into another result would copy it.
+pub(crate) trait ReadTables {
+    type View<'s>: RegistryView
+    where
+        Self: 's;
+
+    /// Reads with a closure of this crate, which does not call the store.
+    fn read<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R>;
+
+    /// Reads with a closure of the caller, which may call the store again, and may be a signal
+    /// handler.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
+        self.read(read)
+    }
+
+    /// Reads one record, as [`read`](Self::read) does.
+    #[inline]
+    fn read_record<R>(
+        &self,
+        key: &str,
+        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
+    ) -> Result<R> {
+        self.read(|tables| read(tables.get(key)))
+    }
+
+    /// Reads one record, as [`read_foreign`](Self::read_foreign) does.
+    #[inline]
+    fn read_record_foreign<R>(
+        &self,
+        key: &str,
+        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
+    ) -> Result<R> {
+        self.read_foreign(|tables| read(tables.get(key)))
+    }
+}
+
+/// Implements `RegistryStore` for a store with [`ReadTables`] and these inherent methods:
 ///
 /// ```text
-/// fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R>;
-/// fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R>;
 /// fn write<R, A>(
 ///     &self,
 ///     with_changes: bool,
@@ -18,11 +59,9 @@
 /// fn close_tables(&self) -> Result<()>;
 /// ```
 ///
-/// `read_foreign` runs a closure of the caller, which may call the store again. The result of a
-/// closure is that of the method: putting a record into another result would copy it. `write` makes
-/// one commit of the changes of its closure, or none if the closure fails, which must then have
-/// changed nothing. It passes the differences to `finish` if the caller needs them. (`finish` is
-/// called inside, because a large result of two functions would be copied.)
+/// `write` makes one commit of the changes of its closure, or none if the closure fails, which must
+/// then have changed nothing. It passes the differences to `finish` if the caller needs them.
+/// (`finish` is called inside, because a large result of two functions would be copied.)
 macro_rules! impl_registry_store {
     ($store:ty) => {
         impl RegistryStore for $store {
@@ -32,7 +71,7 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn get_service(&self, key: &str) -> Result<ServiceInfo> {
-                self.read(|tables| match tables.get(key) {
+                self.read_record(key, |found| match found {
                     Some(found) => Ok(found.clone()),
                     None => Err(missing(key)),
                 })
@@ -40,7 +79,7 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
-                self.read(|tables| match tables.get(key) {
+                self.read_record(key, |found| match found {
                     Some(found) => Ok(Some(found.clone())),
                     None => absent(key, None),
                 })
@@ -48,7 +87,7 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn contains_service(&self, key: &str) -> Result<bool> {
-                self.read(|tables| match tables.get(key) {
+                self.read_record(key, |found| match found {
                     Some(_) => Ok(true),
                     None => absent(key, false),
                 })
@@ -198,7 +237,7 @@ macro_rules! impl_registry_store {
             where
                 Self: Sized,
             {
-                self.read_foreign(|tables| Ok(tables.get(key).map(read)))?
+                self.read_record_foreign(key, |found| Ok(found.map(read)))?
                     .ok_or_else(|| missing(key))
             }
 
@@ -237,6 +276,7 @@ pub(crate) mod prelude {
     pub(crate) use crate::model::time::Moment;
     pub(crate) use crate::model::upkeep::Upkeep;
     pub(crate) use crate::store::collect::clone_all;
+    pub(crate) use crate::store::methods::ReadTables;
     pub(crate) use crate::store::recorder::{
         ChangeRecorder, CommitOutcome, NoRecorder, RecordChanges, RecordingTables, out_of_line,
     };

@@ -113,21 +113,6 @@ impl SnapshotStore {
         }
     }
 
-    #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Root) -> Result<R>) -> Result<R> {
-        let root = self.newest.load();
-        if root.is_closed() {
-            return Err(StoreError::Closed);
-        }
-        read(&root)
-    }
-
-    /// Reads with a closure of the caller.
-    #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&Root) -> Result<R>) -> Result<R> {
-        self.read(read)
-    }
-
     fn write<R, A>(
         &self,
         with_changes: bool,
@@ -206,6 +191,19 @@ impl SnapshotStore {
         drop(turn);
         drop((replaced, self.log.close()));
         Ok(())
+    }
+}
+
+impl ReadTables for SnapshotStore {
+    type View<'s> = Root;
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
+        let root = self.newest.load();
+        if root.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        read(&root)
     }
 }
 

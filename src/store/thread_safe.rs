@@ -120,18 +120,6 @@ impl ThreadSafeMemoryStore {
     }
 
     #[inline]
-    fn read<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
-        self.shared.read(read)
-    }
-
-    /// Reads with a closure of the caller.
-    #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&Tables) -> Result<R>) -> Result<R> {
-        let _reading = Reading::enter(&*self.shared)?;
-        read(self.shared.read_lock().tables()?)
-    }
-
-    #[inline]
     fn write<R, A>(
         &self,
         with_changes: bool,
@@ -206,6 +194,21 @@ impl ThreadSafeMemoryStore {
         drop(held);
         drop(self.log.close());
         Ok(())
+    }
+}
+
+impl ReadTables for ThreadSafeMemoryStore {
+    type View<'s> = Tables;
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
+        self.shared.read(read)
+    }
+
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
+        let _reading = Reading::enter(&*self.shared)?;
+        read(self.shared.read_lock().tables()?)
     }
 }
 

@@ -166,27 +166,6 @@ impl VersionedStore {
         }
     }
 
-    #[inline]
-    fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
-        // A guard, so that the answer is made where the caller wants it, and not copied there.
-        let _after = ComeBy(&self.engine);
-        self.read_foreign(read)
-    }
-
-    /// Reads with a closure of the caller. The caller may be a signal handler, so this frees
-    /// nothing.
-    #[inline]
-    fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
-        let view = VersionedView {
-            state: self.engine.pin(),
-            _after: None,
-        };
-        if view.state.is_closed() {
-            return Err(StoreError::Closed);
-        }
-        read(&view)
-    }
-
     /// Takes a turn of an open store.
     fn open_turn(&self) -> Result<Turn<'_>> {
         let turn = self.engine.turn();
@@ -315,6 +294,55 @@ impl Drop for VersionedStore {
         // Closes the log when this function ends, as in `close_tables`.
         let _log = self.own_log();
         self.engine.abandon();
+    }
+}
+
+impl ReadTables for VersionedStore {
+    type View<'s> = VersionedView<'s>;
+
+    #[inline]
+    fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
+        // A guard, so that the answer is made where the caller wants it, and not copied there.
+        let _after = ComeBy(&self.engine);
+        self.read_foreign(read)
+    }
+
+    // The caller may be a signal handler, so this frees nothing.
+    #[inline]
+    fn read_foreign<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
+        let view = VersionedView {
+            state: self.engine.pin(),
+            _after: None,
+        };
+        if view.state.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        read(&view)
+    }
+
+    #[inline]
+    fn read_record<R>(
+        &self,
+        key: &str,
+        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
+    ) -> Result<R> {
+        // As in `read`.
+        let _after = ComeBy(&self.engine);
+        self.read_record_foreign(key, read)
+    }
+
+    // As for `read_foreign`.
+    #[inline]
+    fn read_record_foreign<R>(
+        &self,
+        key: &str,
+        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
+    ) -> Result<R> {
+        let newest = tables::newest_service(&self.engine, key);
+        if newest.is_closed() {
+            return Err(StoreError::Closed);
+        }
+        read(newest.value())
     }
 }
 

@@ -1,10 +1,10 @@
-//! How it works: no items, only this page.
+//! How it works. This page has no items.
 //!
 //! # Tables, chains, revisions
 //!
 //! Each map of a domain is a hash table from a key to a *chain* of versions, newest first. One
 //! writer at a time holds the domain's lock, its *turn*. It puts versions with the revision
-//! `published + 1` in front of chains, where readers pass over them, and then stores `published`,
+//! `published + 1` in front of chains, where readers pass over them. Then it stores `published`,
 //! which makes all of them visible at once, in all maps.
 //!
 //! ```text
@@ -15,9 +15,12 @@
 //!  [newest | revision | key]----'
 //! ```
 //!
-//! The table is an open one with linear probing. A slot has five bits of the hash in its pointer, so that a
-//! look-up as a rule goes to one slot, and from there to the version and to the key at the same time. A *small* key, of one of
-//! some types of the standard library of up to 16 bytes that are `Copy`, stands in each version behind the value, and a look-up goes to no cell:
+//! The table uses open addressing with linear probing. The pointer in a slot holds five bits of the
+//! hash. So a look-up usually goes to one slot, and from there to the version and to the key at the
+//! same time.
+//!
+//! A *small* key (of certain types of the standard library that are `Copy` and have up to 16 bytes)
+//! stands in each version, behind the value. Then a look-up loads no cell:
 //!
 //! ```text
 //!  slots of the table, by themselves    version               version
@@ -25,104 +28,123 @@
 //!  [cell] [cell] ...-->[revision | newest | key]
 //! ```
 //!
-//! It is known of these types only that they may be copied. That a type is small and needs no `Drop` is not enough: a lock may be, and must
-//! not be there twice.
+//! The list of types is fixed because those types may be copied. It would not be enough that a type
+//! is small and has no `Drop`: a lock can be both, and must not exist twice.
 //!
-//! A slot
-//! that is taken stays its key's until the table is laid out anew, in another one that takes the
-//! place of this one at once; so no reader who goes from slot to slot misses a key that was there when it began.
+//! A slot belongs to its key until another table replaces the whole table at once. So a reader that
+//! goes from slot to slot misses no key that was there when it began.
 //!
-//! Where a table is full, or much too wide, the writer makes its *successor*, which nobody else knows of. With each key that is put, or
-//! removed, it writes some slots of that at first, and then moves some of the old one's. What changes in a slot that has been moved
-//! is changed in the successor as well. So the old table is complete until the successor is, which then takes its place at once; readers look
-//! in one table, and a snapshot goes on with the one that it has.
+//! When a table is full, or much too large, the writer builds its *successor*, which readers do not
+//! see. With each key that it puts or removes, the writer first initializes some slots of the
+//! successor, and then moves some slots of the old table. It repeats every change of a slot that it
+//! has already moved. So the old table stays complete until the successor is complete and replaces
+//! it. Readers look in one table, and a snapshot keeps the one that it has.
 //!
 //! # Readers
 //!
-//! A **pinned** reader pins its thread, loads `published`, then the tables, and takes from each chain the
-//! first version that is not newer.
+//! A **pinned** reader pins its thread, loads `published`, then the tables, and takes from each chain
+//! the first version that is not newer.
 //!
-//! A **registered** reader (a snapshot) has told its revision, in a place of its own, and holds the tables of
-//! that time by a reference count. It is not pinned. Where the head of a chain is not newer than its
-//! revision, that is the version to see, and it is protected. Where it is newer, the reader pins for as
-//! long as it takes to follow the chain, from the newest tables.
+//! A **registered** reader (a snapshot) has stored its revision in a slot of its own, and holds the
+//! tables of that time by a reference count. It is not pinned. If the head of a chain is not newer
+//! than its revision, that version is the one to show, and it is protected. If it is newer, the
+//! reader pins its thread while it follows the chain, from the newest table.
 //!
-//! A pin is one store to a line that no other thread writes to. A read writes to no memory that another thread
-//! uses, and waits for nobody.
+//! A **look-up of one key**, without a view, avoids `published`, because beside a writer that load
+//! misses the cache. It pins its thread and loads the *settled* revision: one that has been
+//! published, but perhaps not the newest, and that the writer stores once in 64 revisions. Then it
+//! loads the tables and the head of the key's chain. If the head is not newer than the settled
+//! revision, it is the newest version of the key. If it is newer, the look-up starts again as a
+//! pinned reader. It never follows a chain to the settled revision, since the versions there may
+//! have been freed before the thread was pinned. Two such look-ups are two states: only a view
+//! shows two keys at one revision.
+//!
+//! A pin is one store to a line that no other thread writes to. A read writes to no memory that
+//! another thread uses, and waits for nobody.
 //!
 //! # What is freed when
 //!
-//! A version is *visible* from its own revision until that of the next one in its chain. It may be
-//! needed by registered readers of a revision in between, and by pinned readers of an older revision
-//! than that of the next one, who have told nobody. The writer takes a version out of its chain when
+//! A version is *visible* from its own revision until that of the next one in its chain. Two kinds
+//! of readers may need it: registered readers of a revision in between, and pinned readers of an
+//! earlier revision than that of the next one, which no list names. The writer unlinks a version
+//! when
 //!
-//! 1. a period has passed since the next one was published: whoever was pinned then has left, and who
-//!    was pinned later has loaded a later revision;
-//! 2. no registered reader is in between, by a scan that is made after that: whoever was pinned has
-//!    registered before it left. What a scan has found holds until another period has passed, but for those who
-//!    have gone since; so it is made once a period, and not before as much has been done as it costs.
+//! 1. a period has passed since the next version was published. A reader that was pinned then has
+//!    left, and a later one has loaded a later revision;
+//! 2. no registered reader is in between, by a scan that was made after that period: a reader that
+//!    was pinned has registered before it left. The result of a scan is used until another period
+//!    has passed, without the readers that have gone since. So the writer scans once a period, and
+//!    only after as much work as the scan costs.
 //!
-//! Then it is unlinked, and retired, to be freed after another period, because a registered reader who follows the
-//! chain to an older version may be on it. Where that scan has found nobody, and nothing is kept, nobody can be: a
-//! pinned reader of a later revision stops at a later version. Then its memory is used again at once, if its value is
-//! another version's or wants no drop. A version that a registered reader needs is *kept*, under the oldest revision
-//! that needs it. When that one is registered no more, whoever gives back its place sees by a mark that something
-//! was kept, and tells the writer the revision: what ends before the next registered reader goes, and the rest is
-//! handed on to that one as a whole. So a snapshot keeps what it can see, however much is written
-//! meanwhile, and thousands of them go in O(what they kept, and a logarithm of it), in any order.
+//! It frees the version after another period, because a registered reader that follows the chain to
+//! an older version may be on it. If the scan has found no reader, and nothing is kept, no reader
+//! can be on it: a pinned reader of a later revision stops at a later version. Then the writer uses
+//! the memory again at once, if another version owns the value or the value needs no `Drop`.
 //!
-//! A key whose only version says that it is not there is *removed*: its slot dies, and the cell is treated as one
-//! more version, which ends now. It needs no unlinking, but a period as well: who was pinned before, and has loaded
-//! tables in which it lives, may register yet.
+//! A version that a registered reader needs is *kept*, in the list of the oldest revision that needs
+//! it. When the last reader of that revision goes, it sees by a mark that something was kept, and
+//! tells the writer. The writer frees what ends before the next registered reader, and moves the rest
+//! to that reader's list as a whole. So a snapshot keeps what it can see, however much is written in
+//! the meantime. Thousands of snapshots can go in any order, in O(what they kept, times a logarithm).
 //!
-//! A *period* ends with a system call, `membarrier(2)`, that makes up for the fence which pins do not have,
-//! and a look at every thread that was ever pinned: once in 1,024 replaced versions. It has *passed* when those
-//! who were pinned then have left. Where the kernel has no such call, pins have their fence.
+//! When the only version of a key says that the key is absent, the key is *removed*: its slot is
+//! marked as dead, and its cell is treated as one more version that ends now. It needs no unlinking,
+//! but it needs a period too: a reader that was pinned before, and has loaded tables that contain the
+//! cell, may still register.
 //!
-//! All of this is done every few commits, by the writer, for 32 times as many versions as have been replaced
-//! since. Where more than 8,192 wait, and where a map is cleared or a domain has lost its last owner, whoever lets go
-//! of a view or a snapshot sees to them, 2,048 at a time, as soon as a reader has left whom they wait for, and
-//! until all are gone or somebody commits. Who reads without a closure sees to 2,048. Values and keys are dropped when the turn has been given back,
-//! and never within one another: a thread that frees takes what its `Drop`s have left to be freed after them.
+//! A writer ends a *period* once in 1,024 replaced versions, with the system call `membarrier(2)`,
+//! which replaces the fence that pins do not have, and a look at every thread that was ever pinned.
+//! The period has *passed* when the threads that were pinned then have left. On a kernel without that
+//! call, pins have a fence.
 //!
-//! Clearing a map puts another table in the place of the old one, which goes, with all that is in it, with its
-//! last reader; beside snapshots it puts a version in each chain that says that there is nothing, so that they
-//! keep what they show and no more.
+//! The writer does all of this once in 64 replaced versions, and examines 32 waiting versions for
+//! each of them. If more than 8,192 versions wait, or if a map was cleared or a domain has lost its
+//! last owner, readers help: a thread that drops a view or a snapshot frees 2,048 versions at a time
+//! as soon as the reader for which they waited has left, until none is left or another thread
+//! commits. A read without a closure frees up to 2,048. Values and keys are dropped outside the turn,
+//! and never inside each other's `Drop`: what a `Drop` makes free is freed after it.
 //!
-//! # Commits and code of a caller's
+//! Clearing a map replaces its table by an empty one. The old table is freed with everything in it
+//! when its last reader has left. If there are snapshots, clearing puts a version without a value in
+//! front of each chain instead, so that the snapshots keep only what they show.
 //!
-//! A [`Commit`](crate::Commit) notes its changes, hashes their keys, and compares keys among themselves. Publishing takes
-//! the turn, passes over the maps that have gone since, and then
+//! # Commits and the caller's code
 //!
-//! 1. finds where all keys stand: here the caller's `Eq` runs. Nothing has been written yet, so that a panic
-//!    leaves everything as it was. A write to the same domain from in here panics;
-//! 2. has room for the new keys in the tables, and puts all versions. No code of a caller runs, and nothing of
-//!    what was found is trusted that an `Eq` that lies could have got wrong;
-//! 3. stores `published`, and gives the turn back. What is left over is dropped.
+//! A [`Commit`](crate::Commit) collects its changes, hashes their keys, and compares the keys with
+//! each other. To publish, it takes the turn, skips the maps that have been dropped, and then
 //!
-//! [`update`](crate::VersionedMap::update) and the like run their closures before they take the turn, and begin anew where
-//! the key has got another version meanwhile. A panic in the middle of 2, which nothing is known to cause, has the next
-//! one to take the turn close the domain: what was published last can still be read from views that are there, and nothing of what
-//! was half written is ever seen.
+//! 1. finds the slots of all keys. Here the caller's `Eq` runs. Nothing has been written yet, so a
+//!    panic leaves everything as it was. A write to the same domain from here panics;
+//! 2. makes room for the new keys in the tables, and puts all versions. No code of the caller runs,
+//!    and nothing is assumed that an `Eq` that lies could have made false;
+//! 3. stores `published`, and ends the turn. Then it drops what is left over.
+//!
+//! [`update`](crate::VersionedMap::update) and similar methods run their closures before they take
+//! the turn, and again if the key was changed in the meantime. If there is a panic during step 2
+//! (none is known), the next thread that takes the turn closes the domain: existing views still show
+//! what was published last, and nobody ever sees a part of that commit.
 //!
 //! # Invariants
 //!
-//! - What can be reached from the newest tables has not been freed: it is unlinked first. Links lead only
-//!   to older versions of the same cell.
-//! - A table that has been replaced is not written to any more. Its heads may lead to what has been freed, but for
-//!   readers who were pinned when it was replaced, and for heads that are not newer than a registered revision.
+//! - What can be reached from the newest tables has not been freed: it is unlinked first. Links lead
+//!   only to older versions of the same cell.
+//! - A table that has been replaced is not written to any more. Its heads may lead to freed versions,
+//!   except for readers that were pinned when it was replaced, and except for heads that are not newer
+//!   than a registered revision.
 //! - A cell is freed with its last version.
-//! - Whatever only the writer asks for (which version replaced another, hashes) is read and written in the turn,
-//!   with relaxed operations.
+//! - What only the writer needs (which version replaced which, hashes) is read and written in the
+//!   turn, with relaxed operations.
 //!
 //! # Sources
 //!
-//! Multi-version concurrency control: Reed (1978), Bernstein and Goodman (1983); visible by a published revision as in
-//! Larson and others, *High-performance concurrency control mechanisms for main-memory databases* (2011), and in
-//! `LMDB`, whose readers register as here. Reclamation: see the papers that are named in `reclaim`.
+//! Multi-version concurrency control: Reed (1978), Bernstein and Goodman (1983). Visibility by a
+//! published revision: Larson and others, *High-performance concurrency control mechanisms for
+//! main-memory databases* (2011), and `LMDB`, whose readers register as here. Reclamation: see the
+//! papers named in `reclaim`.
 //!
 //! # How it is checked
 //!
-//! loom runs the engine's steps, each protocol with a *twin*: the engine with one step left out or done too early, which
-//! has to be rejected. loom cannot see `membarrier`: in a model fences stand for it, as the reclamation explains. A stress of real
-//! threads, with delays between any two accesses, looks at whole programs, and has to notice eight of the twins.
+//! loom runs the steps of the engine. Each protocol has a *twin*: the engine with one step left out
+//! or done too early, which loom must reject. loom cannot see `membarrier`: in a model fences
+//! replace it, as the reclamation explains. A stress test with real threads, and with delays between
+//! any two accesses, checks whole programs, and must notice eight of the twins.

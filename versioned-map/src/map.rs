@@ -190,9 +190,9 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = self.hash(key);
-        let pinned = self.handle.engine().pin();
         // Frees nothing: a signal handler may call this.
-        pinned.get(self.map, hash, key).map(read)
+        let newest = self.handle.engine().newest(self.map, move |_| hash, key);
+        newest.value().map(read)
     }
 
     /// Returns whether the map contains a key. O(1).

@@ -23,6 +23,7 @@ mod leftovers;
 mod limits;
 #[cfg(all(test, loom))]
 mod models;
+mod newest;
 mod old;
 mod panics;
 mod registrations;
@@ -46,6 +47,7 @@ mod writer;
 pub use cell::{At, Cell, Key};
 pub use engine::{Engine, Owner};
 pub use entry::Entry;
+pub use newest::Newest;
 pub use tables::{Hasher, Map};
 pub use turn::{Cleared, Position, Turn};
 pub use view::{Pinned, Registered};

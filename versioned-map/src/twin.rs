@@ -32,6 +32,10 @@ pub(crate) enum Twin {
     PublishedFirst,
     /// A reader loads the tables before the revision.
     TablesFirst,
+    /// The writer settles a revision before it publishes it.
+    SettledFirst,
+    /// A look-up of one key loads the settled revision after the tables.
+    SettledLate,
     /// The writer unlinks versions as soon as they have been replaced.
     UnlinkedAtOnce,
     /// The writer frees versions as soon as they have been unlinked.

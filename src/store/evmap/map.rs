@@ -92,7 +92,7 @@ pub(super) fn new(hasher: &RandomState) -> (WriteHandle, ReadHandle) {
 }
 
 /// One state of the map while its guard is held.
-pub(super) struct View<'a> {
+pub(crate) struct View<'a> {
     guard: &'a Guard<'a>,
 }
 

@@ -29,7 +29,7 @@ type ImHashMap<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
 type ImOrdMap<K, V> = GenericOrdMap<K, V, DefaultSharedPtr>;
 
 #[derive(Clone)]
-pub(super) struct Root {
+pub(crate) struct Root {
     /// The number of the store.
     store: u64,
     hasher: RandomState,

@@ -1,5 +1,6 @@
 //! What readers and writers share.
 
+use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::AtomicUsize as PlainUsize;
 use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
@@ -61,11 +62,12 @@ impl Owner for () {
 /// The state of all maps of a domain, shared by readers and writers.
 ///
 /// The fields that every reader loads come first, on a line without the counts of the `Arc`, and
-/// without what only the writer uses.
+/// without what only the writer uses. To `published` the writer stores with each commit.
 #[repr(C, align(128))]
 pub struct Engine<O: Owner> {
-    /// The newest revision that readers may see.
-    pub(super) published: AtomicU64,
+    /// A published revision, perhaps not the newest: stored once in many commits, so that readers
+    /// mostly find this line in their caches. See `newest`.
+    pub(super) settled: AtomicU64,
     /// The newest tables, as a pointer from [`Arc::into_raw`].
     pub(super) tables: AtomicPtr<Tables>,
     domain: Domain,
@@ -81,7 +83,23 @@ pub struct Engine<O: Owner> {
     pub(super) askers: AtomicUsize,
     /// The thread that runs a caller's `Eq` in its turn; 0 if none does.
     asking: PlainUsize,
+    /// The newest revision that readers may see.
+    pub(super) published: OwnLine<AtomicU64>,
     pub(super) writer: Mutex<Writer<O::Books>>,
+}
+
+/// A value with a cache line of its own, and with the other line of the pair that a processor
+/// fetches together.
+#[repr(align(128))]
+pub(super) struct OwnLine<T>(T);
+
+impl<T> Deref for OwnLine<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 // Models have larger atomics.
@@ -97,7 +115,7 @@ impl<O: Owner> Engine<O> {
     pub fn new(owner: O) -> Engine<O> {
         let domain = Domain::new();
         Engine {
-            published: AtomicU64::new(0),
+            settled: AtomicU64::new(0),
             tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new())).cast_mut()),
             domain,
             awaited: Awaited::default(),
@@ -107,6 +125,7 @@ impl<O: Owner> Engine<O> {
             departed: Departed::new(),
             askers: AtomicUsize::new(0),
             asking: PlainUsize::new(0),
+            published: OwnLine(AtomicU64::new(0)),
             writer: Mutex::new(Writer::new(domain)),
         }
     }

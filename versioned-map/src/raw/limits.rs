@@ -6,6 +6,13 @@ pub(super) const PASS_INTERVAL: usize = 64;
 #[cfg(any(test, loom))]
 pub(super) const PASS_INTERVAL: usize = 3;
 
+/// The writer stores the revision for look-ups of one key once in so many revisions, and after a
+/// commit that has replaced as many versions.
+#[cfg(not(any(test, loom)))]
+pub(super) const SETTLE_INTERVAL: usize = 64;
+#[cfg(any(test, loom))]
+pub(super) const SETTLE_INTERVAL: usize = 2;
+
 /// A period ends once in so many replaced versions. Ending one looks at every thread that was ever
 /// pinned, and makes a system call that interrupts those that run.
 #[cfg(not(any(test, loom)))]

@@ -29,13 +29,13 @@ enum Step {
     /// Writes to another map, and tidies up.
     Nudge,
     Clear,
-    /// Deletes pods 4 to 16 in one commit.
-    DeleteAll,
+    /// Several changes in one commit.
+    Together(&'static [sample::Step]),
     /// Tidies up without a commit.
     Tidy,
 }
 
-use Step::{Check, Clear, Delete, DeleteAll, Nudge, Save, Tidy};
+use Step::{Check, Clear, Delete, Nudge, Save, Tidy, Together};
 
 /// Pods of one list.
 const A: Pod = 4;
@@ -54,7 +54,7 @@ fn take(store: &Store, step: Step) {
         Check(pod, checked) => commit(&[sample::Step::Check(pod, checked)]),
         Nudge => commit(&[sample::Step::Nudge]),
         Clear => store.clear().unwrap(),
-        DeleteAll => commit(&[A, B, C, D].map(sample::Step::Delete)),
+        Together(steps) => commit(steps),
         Tidy => store.engine.tidy_up(),
     }
 }
@@ -64,17 +64,25 @@ type State = Vec<(Pod, u64)>;
 
 /// Returns the state at each revision.
 fn states(steps: &[Step]) -> Vec<State> {
+    fn apply(state: &mut State, step: sample::Step) {
+        match step {
+            sample::Step::Save(pod, stamp) => {
+                state.retain(|(own, _)| *own != pod);
+                state.push((pod, stamp));
+            }
+            sample::Step::Delete(pod) => state.retain(|(own, _)| *own != pod),
+            step => unreachable!("no model makes {step:?} together with others"),
+        }
+    }
     let mut states = vec![State::new()];
     for step in steps {
         let mut state = states.last().unwrap().clone();
         match *step {
-            Save(pod, stamp) => {
-                state.retain(|(own, _)| *own != pod);
-                state.push((pod, stamp));
-            }
-            Delete(pod) => state.retain(|(own, _)| *own != pod),
+            Save(pod, stamp) => apply(&mut state, sample::Step::Save(pod, stamp)),
+            Delete(pod) => apply(&mut state, sample::Step::Delete(pod)),
+            Together(steps) => steps.iter().for_each(|step| apply(&mut state, *step)),
             Nudge | Check(..) => {}
-            Clear | DeleteAll => state.clear(),
+            Clear => state.clear(),
             // No commit.
             Tidy => continue,
         }
@@ -90,6 +98,8 @@ enum View {
     Registered,
     /// Registered, and renewed before the second look.
     Handle,
+    /// None: the reader looks up one key after the other, and takes a pinned view in between.
+    Newest,
 }
 
 /// The question that the reader asks its view.
@@ -110,8 +120,7 @@ fn check(view: &impl sample::State, states: &[State], look: Look) {
         Look::Keys(pods) => {
             for &pod in pods {
                 let seen = view.item(pod).map(|item| item.shared.stamp);
-                let there = state.iter().find(|(own, _)| *own == pod);
-                assert_eq!(seen, there.map(|(_, stamp)| *stamp), "{WRONG}: {revision}");
+                assert_eq!(seen, stamp_in(state, pod), "{WRONG}: {revision}");
             }
         }
         Look::List => {
@@ -123,6 +132,27 @@ fn check(view: &impl sample::State, states: &[State], look: Look) {
             assert_eq!(seen, there, "{WRONG}: {revision}");
         }
         Look::Count => assert_eq!(view.count(), state.len(), "{WRONG}: {revision}"),
+    }
+}
+
+fn stamp_in(state: &State, pod: Pod) -> Option<u64> {
+    let there = state.iter().find(|(own, _)| *own == pod);
+    there.map(|(_, stamp)| *stamp)
+}
+
+/// Looks up one key after the other, each in the newest state. `since` is a revision that the
+/// reader has seen already: each look-up must show the state of that or of a later one. Raises it
+/// to the earliest revision that agrees with what was seen.
+fn check_newest(store: &Store, states: &[State], look: Look, since: &mut usize) {
+    let Look::Keys(pods) = look else {
+        unreachable!("a look-up is of one key");
+    };
+    for &pod in pods {
+        let newest = store.newest(pod);
+        let seen = newest.value().map(|item| item.shared.stamp);
+        let mut later = *since..states.len();
+        let agrees = later.find(|at| stamp_in(&states[*at], pod) == seen);
+        *since = agrees.unwrap_or_else(|| panic!("{WRONG}: {seen:?} since {since}"));
     }
 }
 
@@ -181,9 +211,22 @@ impl Model {
                 check(reader.view(), states, self.look);
                 assert!(first <= reader.shown(), "{WRONG}: {first:?}");
             }
+            View::Newest => {
+                let mut since = self.before.len();
+                check_newest(&store, states, self.look, &mut since);
+                let view = store.pinned();
+                check(&view, states, self.look);
+                let revision = usize::try_from(sample::State::revision(&view)).unwrap();
+                assert!(revision >= since, "{WRONG}: {revision} after {since}");
+                drop(view);
+                check_newest(&store, states, self.look, &mut since.max(revision));
+            }
         }
         writer.join().unwrap();
         check(&store.pinned(), states, self.look);
+        if self.view == View::Newest {
+            check_newest(&store, states, self.look, &mut (states.len() - 1));
+        }
         // No snapshot is registered, and no thread writes any more: the views that end here do the
         // work that is left.
         for _ in 0..4 {
@@ -227,6 +270,75 @@ fn models_a_published_commit_is_read_whole_by_a_snapshot() {
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_revision_that_is_published_first_is_rejected() {
     PUBLISH.check_on(Twin::PublishedFirst);
+}
+
+// --- look-ups of one key
+
+/// Every second revision is settled. Both pods are changed by one commit.
+const LOOK_UP: Model = Model {
+    before: &[Save(A, 1), Save(B, 1)],
+    beside: &[
+        Together(&[sample::Step::Save(A, 2), sample::Step::Save(B, 2)]),
+        Together(&[sample::Step::Save(A, 3), sample::Step::Save(B, 3)]),
+    ],
+    view: View::Newest,
+    look: Look::Keys(&[B, A]),
+};
+
+#[test]
+fn models_look_ups_of_one_key_agree_with_each_other_and_with_views() {
+    LOOK_UP.check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_revision_that_is_settled_before_it_is_published_is_rejected() {
+    LOOK_UP.check_on(Twin::SettledFirst);
+}
+
+/// One commit saves a pod twice, and its table grows between the two.
+const LOOK_UP_GROWTH: Model = Model {
+    before: &[Save(A, 1), Save(B, 1), Save(C, 1)],
+    beside: &[
+        Together(&[
+            sample::Step::Save(A, 2),
+            sample::Step::Save(D, 1),
+            sample::Step::Save(A, 3),
+        ]),
+        Save(A, 4),
+    ],
+    look: Look::Keys(&[A]),
+    ..LOOK_UP
+};
+
+#[test]
+fn models_a_look_up_of_one_key_shows_no_half_of_a_commit_that_grows_the_table() {
+    LOOK_UP_GROWTH.check();
+}
+
+#[test]
+#[should_panic(expected = "a view does not show its revision")]
+fn models_twin_a_settled_revision_that_is_loaded_after_the_tables_is_rejected() {
+    LOOK_UP_GROWTH.check_on(Twin::SettledLate);
+}
+
+#[test]
+fn models_look_ups_of_one_key_beside_growth_removal_and_clearing() {
+    GROW.seen_by(View::Newest).check();
+    REMOVE.seen_by(View::Newest).check();
+    CLEAR.seen_by(View::Newest).check();
+}
+
+#[test]
+fn models_pruning_leaves_a_look_up_of_one_key_what_it_sees() {
+    PRUNE.seen_by(View::Newest).check();
+    LENT.seen_by(View::Newest).check();
+}
+
+#[test]
+#[should_panic(expected = "a reader stood on what had been freed")]
+fn models_twin_freeing_without_a_grace_period_is_rejected_by_a_look_up_of_one_key() {
+    PRUNE.seen_by(View::Newest).check_on(Twin::FreedAtOnce);
 }
 
 // --- pruning beside a pinned reader
@@ -444,7 +556,18 @@ fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_so_by_a_snapshot
 /// Removing four pods one after the other lays out their table anew on the way, and the last pods
 /// die only in the new layout.
 const SHRINK: Model = Model {
-    before: &[Save(A, 1), Save(B, 1), Save(C, 1), Save(D, 1), DeleteAll],
+    before: &[
+        Save(A, 1),
+        Save(B, 1),
+        Save(C, 1),
+        Save(D, 1),
+        Together(&[
+            sample::Step::Delete(A),
+            sample::Step::Delete(B),
+            sample::Step::Delete(C),
+            sample::Step::Delete(D),
+        ]),
+    ],
     beside: &[Tidy, Tidy],
     view: View::Registered,
     look: Look::Keys(&[A, B, C, D]),

@@ -279,6 +279,21 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
+        // SAFETY: the caller promises this.
+        unsafe { seek(self.first::<K, V, Q>(hash, key)?, revision) }
+    }
+
+    /// The newest version under a key, published or not.
+    ///
+    /// # Safety
+    ///
+    /// The thread has loaded the table while it was pinned. `K` and `V` are the types of the map.
+    #[inline]
+    pub(super) unsafe fn first<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<NonNull<Version>> {
         // SAFETY: `K` is the type of the map's keys.
         let (at, word, near) = unsafe { self.near_home(hash, K::is_copied()) };
         if word.has(tag(hash))
@@ -287,30 +302,28 @@ impl Table {
             // SAFETY: as above.
             && unsafe { self.is_of::<K, V, Q>(at, first, key) }
         {
-            // SAFETY: the caller promises this.
-            return unsafe { seek(first, revision) };
+            return Some(first);
         }
         // If one of the two is free, the search ends: the writer takes the first free slot from
         // home on, and no slot becomes free again. So the key had no slot when that word was
-        // loaded, which was after the revision.
+        // loaded, which was after the caller's revision.
         if near[0].is_free() || near[1].is_free() {
             return None;
         }
         // SAFETY: the caller promises this.
-        unsafe { self.get_anywhere::<K, V, Q>(hash, key, revision) }
+        unsafe { self.first_anywhere::<K, V, Q>(hash, key) }
     }
 
     /// The same for a key that may be far from home, or absent.
     ///
     /// # Safety
     ///
-    /// As for [`get`](Self::get).
+    /// As for [`first`](Self::first).
     #[inline(never)]
-    unsafe fn get_anywhere<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
+    unsafe fn first_anywhere<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,
-        revision: u64,
     ) -> Option<NonNull<Version>> {
         // SAFETY: `K` is the type of the map's keys.
         for (at, word) in unsafe { self.with_hash(hash, K::is_copied()) } {
@@ -319,8 +332,7 @@ impl Table {
                 // SAFETY: as above.
                 && unsafe { self.is_of::<K, V, Q>(at, first, key) }
             {
-                // SAFETY: the caller promises this.
-                return unsafe { seek(first, revision) };
+                return Some(first);
             }
         }
         None
