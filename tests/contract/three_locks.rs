@@ -8,7 +8,7 @@ use service_registry::{
     StoreStats,
 };
 
-use super::pause;
+use super::logged::pause;
 use crate::support::failing::must_fail;
 use crate::{shared, whole};
 

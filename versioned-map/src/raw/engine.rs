@@ -108,6 +108,8 @@ const _: () = {
     assert!(align_of::<Engine<()>>() >= 128 && align_of::<Tables>() >= 128);
     assert!(std::mem::offset_of!(Engine<()>, stash) >= 128);
     assert!(std::mem::offset_of!(Engine<()>, registrations) <= 64);
+    let published = std::mem::offset_of!(Engine<()>, published);
+    assert!(published.is_multiple_of(128) && size_of::<OwnLine<AtomicU64>>() == 128);
 };
 
 impl<O: Owner> Engine<O> {
