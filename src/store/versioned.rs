@@ -125,7 +125,7 @@ impl VersionedStore {
     /// Creates an empty store whose log has these options.
     pub fn with_log(options: LogOptions) -> VersionedStore {
         let engine = tables::new(options);
-        engine.enter();
+        engine.add_handle();
         VersionedStore { engine }
     }
 
@@ -147,7 +147,7 @@ impl VersionedStore {
     /// read costs little more than the look-up. O(1).
     #[must_use]
     pub fn reader(&self) -> VersionedReader {
-        self.engine.enter();
+        self.engine.add_handle();
         VersionedReader {
             newest: self.snapshot(),
         }
@@ -293,7 +293,7 @@ impl Drop for VersionedStore {
     fn drop(&mut self) {
         // Closes the log when this function ends, as in `close_tables`.
         let _log = self.own_log();
-        self.engine.abandon();
+        self.engine.drop_writer_handle();
     }
 }
 
@@ -566,7 +566,7 @@ impl VersionedReader {
 impl Clone for VersionedReader {
     fn clone(&self) -> VersionedReader {
         let engine = self.newest.state.engine();
-        engine.enter();
+        engine.add_handle();
         VersionedReader {
             newest: VersionedSnapshot {
                 state: engine.register(),
@@ -577,7 +577,7 @@ impl Clone for VersionedReader {
 
 impl Drop for VersionedReader {
     fn drop(&mut self) {
-        self.newest.state.engine().leave();
+        self.newest.state.engine().drop_handle();
     }
 }
 

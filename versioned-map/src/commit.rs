@@ -117,7 +117,7 @@ where
         }
         let changes = self.changes.iter();
         let positions =
-            changes.map(|Change { hash, key, .. }| turn.find_first(self.map, *hash, key));
+            changes.map(|Change { hash, key, .. }| turn.find_before_writing(self.map, *hash, key));
         Some(positions.collect())
     }
 

@@ -17,7 +17,7 @@ pub(crate) const LENGTHS: Map<u32, usize> = unsafe { Map::numbered(0) };
 pub(crate) struct Shared;
 
 impl Owner for Shared {
-    type Books = ();
+    type WriterState = ();
 }
 
 pub(crate) type Engine = raw::Engine<Shared>;
@@ -29,13 +29,13 @@ impl Handle {
     pub(crate) fn new() -> Handle {
         let mut engine = Engine::new(Shared);
         assert_eq!(engine.add::<u32, usize>(), LENGTHS.number());
-        engine.enter();
+        engine.add_handle();
         Handle(Arc::new(engine))
     }
 
     /// Creates another handle.
     pub(crate) fn of(engine: &Arc<Engine>) -> Handle {
-        engine.enter();
+        engine.add_handle();
         Handle(engine.clone())
     }
 
@@ -60,7 +60,7 @@ impl Handle {
     /// Takes the turn: the right to write. Waits for other writers.
     pub(crate) fn turn(&self) -> Turn<'_, Shared> {
         assert!(
-            !self.0.is_asking(),
+            !self.0.is_comparing(),
             "an `Eq` that is asked in the middle of a commit writes to its own domain"
         );
         let turn = self.0.turn();
@@ -80,7 +80,7 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.drop_handle();
     }
 }
 

@@ -256,7 +256,7 @@ where
     where
         Q: Equivalent<K> + ?Sized,
     {
-        turn.find_first(self.map, hash, key)
+        turn.find_before_writing(self.map, hash, key)
     }
 
     /// Puts a value at a found position. Returns the key if it was not needed.
@@ -489,7 +489,7 @@ impl<K, V, S> Drop for VersionedMap<K, V, S> {
         if cfg!(loom) && std::thread::panicking() {
             return;
         }
-        if engine.is_asking() {
+        if engine.is_comparing() {
             // The thread has the turn already. The map is freed with its domain.
             return;
         }

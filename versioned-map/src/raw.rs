@@ -1,14 +1,14 @@
-//! The engine of the maps, for who builds something of their own on it. No public interface: it
-//! changes without notice.
+//! The engine of the maps, for crates that build their own stores on it. It is not part of the public
+//! interface and changes without notice.
 //!
-//! An owner of an [`Engine`] hashes its keys, counts what it wants to count, and says what belongs to
-//! a commit. What it can do that a [`VersionedMap`](crate::VersionedMap) cannot:
+//! The owner of an [`Engine`] hashes its keys, keeps its own counts, and decides which changes form a
+//! commit. An owner can do what a [`VersionedMap`](crate::VersionedMap) cannot:
 //!
-//! - keys that are texts lie in their cells as bytes;
-//! - a value can hold [places](At) of another map's keys, and lead there without a look-up;
-//! - a value that is changed in part can be [lent](Entry::lend) to the version before, and not cloned;
-//! - it can have the tables' [hasher](Hasher), whose seed is another one when everything was cleared;
-//! - it keeps [books](Owner) under the turn, and something shared beside them.
+//! - store a `str` key as bytes in its cell;
+//! - store the [address](At) of another map's key in a value, and read that key without a look-up;
+//! - change a part of a value and [lend](Entry::lend) the rest to the older version, without a clone;
+//! - use the [hasher](Hasher) of the tables, which gets a new seed when everything is cleared;
+//! - keep [data](Owner) that only the writer uses, and data that all threads share.
 
 mod blank;
 mod cell;

@@ -41,7 +41,7 @@ pub(super) struct Registry {
 
 /// The data of the writer in the engine.
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct WriterState {
     pub(super) stats: StoreStats,
     /// Whether `stats` differs from the published counts.
     pub(super) counted: bool,
@@ -49,10 +49,10 @@ pub(super) struct Books {
 }
 
 impl Owner for Registry {
-    type Books = Books;
+    type WriterState = WriterState;
 
-    fn others(books: &Books) -> usize {
-        books.stats.subscriptions
+    fn other_items(state: &WriterState) -> usize {
+        state.stats.subscriptions
     }
 }
 

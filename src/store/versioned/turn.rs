@@ -18,17 +18,17 @@ fn hash(turn: &Turn<'_>, key: &str) -> u64 {
 
 /// Adds to the counts of services and subscriptions.
 fn count(turn: &mut Turn<'_>, services: isize, subscriptions: isize) {
-    let books = turn.books();
-    let stats = &mut books.stats;
+    let state = turn.writer_state_mut();
+    let stats = &mut state.stats;
     stats.services = stats.services.wrapping_add_signed(services);
     stats.subscriptions = stats.subscriptions.wrapping_add_signed(subscriptions);
-    books.counted = true;
+    state.counted = true;
 }
 
 /// Puts the counts into their map.
 #[inline(never)]
 fn put_counts(turn: &mut Turn<'_>) {
-    let stats = turn.books().stats;
+    let stats = turn.writer_state_mut().stats;
     turn.entry(STATS, OF_STATS, &()).insert((), stats);
 }
 
@@ -65,7 +65,7 @@ impl WriteTables for Turn<'_> {
     }
 
     fn each_subscription(&self, look: impl FnMut(&ServiceKey, &Arc<str>)) {
-        self.books_ref().subscriptions.each(look);
+        self.writer_state().subscriptions.each(look);
     }
 
     fn current(&self) -> Revision {
@@ -155,7 +155,7 @@ impl WriteTables for Turn<'_> {
     }
 
     fn subscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        let subscriptions = &mut self.books().subscriptions;
+        let subscriptions = &mut self.writer_state_mut().subscriptions;
         let Some((number, subscriber)) = subscriptions.add(subscriber_key, service_group) else {
             return false;
         };
@@ -170,7 +170,7 @@ impl WriteTables for Turn<'_> {
     }
 
     fn unsubscribe(&mut self, subscriber_key: &str, service_group: &str) -> bool {
-        let subscriptions = &mut self.books().subscriptions;
+        let subscriptions = &mut self.writer_state_mut().subscriptions;
         let removed = subscriptions.remove(subscriber_key, service_group);
         if let Some(number) = removed {
             leave(self, service_group, number);
@@ -179,7 +179,10 @@ impl WriteTables for Turn<'_> {
     }
 
     fn unsubscribe_all(&mut self, subscriber_key: &str) -> Vec<Arc<str>> {
-        let removed = self.books().subscriptions.remove_all(subscriber_key);
+        let removed = self
+            .writer_state_mut()
+            .subscriptions
+            .remove_all(subscriber_key);
         let leave = |(group, number): (Arc<str>, u64)| {
             leave(self, &group, number);
             group
@@ -189,7 +192,7 @@ impl WriteTables for Turn<'_> {
 
     #[inline]
     fn settle(&mut self) -> Revision {
-        if take(&mut self.books().counted) {
+        if take(&mut self.writer_state_mut().counted) {
             put_counts(self);
         }
         self.publish().into()
@@ -197,18 +200,18 @@ impl WriteTables for Turn<'_> {
 }
 
 impl ClearTables for Turn<'_> {
-    #[allow(refining_impl_trait_internal)] // what is cleared outlives the turn
+    #[allow(refining_impl_trait_internal)] // the old contents outlive the turn
     fn clear(&mut self) -> impl Sized + use<> {
-        let books = self.books();
-        (books.stats != StoreStats::default()).then(|| empty(self))
+        let state = self.writer_state_mut();
+        (state.stats != StoreStats::default()).then(|| empty(self))
     }
 }
 
 /// Removes everything and returns it.
 fn empty(turn: &mut Turn<'_>) -> (Cleared, Subscriptions) {
-    let books = turn.books();
-    books.stats = StoreStats::default();
-    books.counted = false;
-    let subscriptions = books.subscriptions.empty();
+    let state = turn.writer_state_mut();
+    state.stats = StoreStats::default();
+    state.counted = false;
+    let subscriptions = state.subscriptions.empty();
     (turn.clear(), subscriptions)
 }

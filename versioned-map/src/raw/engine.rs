@@ -27,13 +27,13 @@ fn this_thread() -> usize {
     THREAD.with(|thread| ptr::from_ref(thread).addr())
 }
 
-/// While it lives, its thread runs a caller's `Eq` in its turn.
-pub(super) struct Asking<'e>(&'e PlainUsize);
+/// While this exists, its thread has the turn and runs a caller's `Eq`.
+pub(super) struct Comparing<'e>(&'e PlainUsize);
 
-impl Drop for Asking<'_> {
+impl Drop for Comparing<'_> {
     #[inline]
     fn drop(&mut self) {
-        // Relaxed: as in `Engine::is_asking`.
+        // Relaxed: as in `Engine::is_comparing`.
         self.0.store(0, Relaxed);
     }
 }
@@ -43,20 +43,20 @@ pub(super) fn has_failed() -> bool {
     cfg!(loom) && std::thread::panicking()
 }
 
-/// What the owner of an engine keeps in it for all threads, and for the writer.
+/// The data of an engine's owner. All threads share it, except the [`WriterState`](Self::WriterState).
 pub trait Owner: Send + Sync + 'static {
-    /// What only the holder of the turn uses.
-    type Books: Default + Send;
+    /// Data that only the holder of the turn uses.
+    type WriterState: Default + Send;
 
-    /// How many things the owner holds beside keys. While this number falls, fewer old versions may
-    /// wait to be freed.
-    fn others(_: &Self::Books) -> usize {
+    /// Returns the number of items that the owner holds in addition to keys. While the number of
+    /// keys and items falls, fewer old versions may wait to be freed.
+    fn other_items(_: &Self::WriterState) -> usize {
         0
     }
 }
 
 impl Owner for () {
-    type Books = ();
+    type WriterState = ();
 }
 
 /// The state of all maps of a domain, shared by readers and writers.
@@ -71,7 +71,7 @@ pub struct Engine<O: Owner> {
     /// The newest tables, as a pointer from [`Arc::into_raw`].
     pub(super) tables: AtomicPtr<Tables>,
     domain: Domain,
-    /// Set when work is left for a thread that comes by, once a reader has left.
+    /// Set when a reading thread should reclaim, perhaps once a certain reader has left.
     pub(super) awaited: Awaited,
     owner: O,
     pub(super) registrations: Registrations,
@@ -79,13 +79,13 @@ pub struct Engine<O: Owner> {
     stash: PlainMutex<Stash>,
     /// Revisions that departed snapshots leave here for the writer.
     pub(super) departed: Departed,
-    /// How many handles and readers may ask for the newest state.
-    pub(super) askers: AtomicUsize,
-    /// The thread that runs a caller's `Eq` in its turn; 0 if none does.
-    asking: PlainUsize,
+    /// The number of handles that can read the newest state: owners, maps and reader handles.
+    pub(super) handles: AtomicUsize,
+    /// The thread that has the turn and runs a caller's `Eq`; 0 if none does.
+    comparing: PlainUsize,
     /// The newest revision that readers may see.
     pub(super) published: OwnLine<AtomicU64>,
-    pub(super) writer: Mutex<Writer<O::Books>>,
+    pub(super) writer: Mutex<Writer<O::WriterState>>,
 }
 
 /// A value with a cache line of its own, and with the other line of the pair that a processor
@@ -113,7 +113,7 @@ const _: () = {
 };
 
 impl<O: Owner> Engine<O> {
-    /// An engine without maps.
+    /// Creates an engine without maps.
     pub fn new(owner: O) -> Engine<O> {
         let domain = Domain::new();
         Engine {
@@ -125,14 +125,14 @@ impl<O: Owner> Engine<O> {
             registrations: Registrations::new(),
             stash: PlainMutex::default(),
             departed: Departed::new(),
-            askers: AtomicUsize::new(0),
-            asking: PlainUsize::new(0),
+            handles: AtomicUsize::new(0),
+            comparing: PlainUsize::new(0),
             published: OwnLine(AtomicU64::new(0)),
             writer: Mutex::new(Writer::new(domain)),
         }
     }
 
-    /// Makes a map of an engine that is not shared yet; returns its number.
+    /// Creates a map of an engine that is not shared yet. Returns the map's number.
     pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
@@ -142,14 +142,14 @@ impl<O: Owner> Engine<O> {
         let number = writer.unwrap_or_else(PoisonError::into_inner).add_map();
         // SAFETY: `Arc::into_raw` made the pointer, and makes its replacement below.
         let mut tables = unsafe { Arc::from_raw(self.tables.load(Relaxed)) };
-        let own = Arc::get_mut(&mut tables).expect("nobody has looked yet");
+        let own = Arc::get_mut(&mut tables).expect("the engine is not shared yet");
         own.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         let tables = Arc::into_raw(tables).cast_mut();
         self.tables = AtomicPtr::new(tables);
         number
     }
 
-    /// What its owner keeps in it for all threads.
+    /// Returns the owner's data, which all threads share.
     #[inline]
     pub fn owner(&self) -> &O {
         &self.owner
@@ -165,29 +165,29 @@ impl<O: Owner> Engine<O> {
         self.domain.pin()
     }
 
-    /// Notes that this thread, which has the turn, runs a caller's `Eq`.
+    /// Records that this thread, which has the turn, runs a caller's `Eq`.
     #[inline]
-    pub(super) fn begin_to_ask(&self) -> Asking<'_> {
-        // Relaxed: as in `is_asking`.
-        self.asking.store(this_thread(), Relaxed);
-        Asking(&self.asking)
+    pub(super) fn begin_comparing(&self) -> Comparing<'_> {
+        // Relaxed: as in `is_comparing`.
+        self.comparing.store(this_thread(), Relaxed);
+        Comparing(&self.comparing)
     }
 
-    /// Whether this thread has the turn and runs a caller's `Eq` in it. If it then waited for the
-    /// turn, it would wait for ever.
+    /// Returns whether this thread has the turn and runs a caller's `Eq` in it. Such a thread must
+    /// not wait for the turn: it would wait forever.
     #[inline]
-    pub(crate) fn is_asking(&self) -> bool {
+    pub(crate) fn is_comparing(&self) -> bool {
         // Relaxed: a thread compares with its own address, which only it stores.
-        self.asking.load(Relaxed) == this_thread()
+        self.comparing.load(Relaxed) == this_thread()
     }
 
-    /// Notes one more of the `askers`.
-    pub fn enter(&self) {
-        // Relaxed: as for a reference count, an existing one lets the new one in.
-        self.askers.fetch_add(1, Relaxed);
+    /// Adds a handle.
+    pub fn add_handle(&self) {
+        // Relaxed: as for a reference count, the caller has a handle already, or the engine is new.
+        self.handles.fetch_add(1, Relaxed);
     }
 
-    /// The stash, unless another thread uses it. A panic under its lock leaves it usable.
+    /// Locks the stash, unless another thread uses it. A panic under its lock leaves it usable.
     pub(super) fn stash(&self) -> Option<PlainGuard<'_, Stash>> {
         match self.stash.try_lock() {
             Ok(stash) => Some(stash),

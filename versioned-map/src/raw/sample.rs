@@ -40,13 +40,13 @@ const NUDGES: Map<u64, Box<u64>> = unsafe { Map::numbered(4) };
 pub(super) struct Sample;
 
 #[derive(Default)]
-pub(super) struct Books {
+pub(super) struct WriterState {
     count: usize,
     counted: bool,
 }
 
 impl Owner for Sample {
-    type Books = Books;
+    type WriterState = WriterState;
 }
 
 /// A change.
@@ -102,7 +102,7 @@ impl Store {
         ];
         assert_eq!(numbers, [0, 1, 2, 3, 4]);
         let engine = Arc::new(engine);
-        engine.enter();
+        engine.add_handle();
         Store { engine }
     }
 
@@ -129,7 +129,7 @@ impl Store {
             return Err(Closed);
         }
         let cleared: Option<Cleared<Sample>> = (is_there(&mut turn)).then(|| {
-            *turn.books() = Books::default();
+            *turn.writer_state_mut() = WriterState::default();
             turn.clear()
         });
         turn.publish();
@@ -161,14 +161,14 @@ impl Store {
     }
 
     pub(super) fn reader(&self) -> Reader {
-        self.engine.enter();
+        self.engine.add_handle();
         Reader(self.engine.register())
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.engine.abandon();
+        self.engine.drop_writer_handle();
     }
 }
 
@@ -192,21 +192,21 @@ impl Reader {
 
 impl Clone for Reader {
     fn clone(&self) -> Reader {
-        self.0.engine().enter();
+        self.0.engine().add_handle();
         Reader(self.0.engine().register())
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.engine().leave();
+        self.0.engine().drop_handle();
     }
 }
 
 fn settle(turn: &mut Turn<'_, Sample>) -> u64 {
-    let books = turn.books();
-    if std::mem::take(&mut books.counted) {
-        let count = books.count;
+    let state = turn.writer_state_mut();
+    if std::mem::take(&mut state.counted) {
+        let count = state.count;
         turn.entry(COUNT, 0, &()).insert((), count);
     }
     turn.publish()
@@ -219,9 +219,9 @@ fn is_there(turn: &mut Turn<'_, Sample>) -> bool {
 }
 
 fn count(turn: &mut Turn<'_, Sample>, change: isize) {
-    let books = turn.books();
-    books.count = books.count.wrapping_add_signed(change);
-    books.counted = true;
+    let state = turn.writer_state_mut();
+    state.count = state.count.wrapping_add_signed(change);
+    state.counted = true;
 }
 
 pub(super) fn apply(turn: &mut Turn<'_, Sample>, step: Step) {

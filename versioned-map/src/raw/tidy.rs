@@ -185,7 +185,7 @@ impl<O: Owner> Turn<'_, O> {
             self.writer.kept.scan(&self.engine.registrations);
         }
         self.see_off();
-        let held = self.writer.keys() + O::others(&self.writer.books);
+        let held = self.writer.keys() + O::other_items(&self.writer.writer_state);
         // Periods get shorter in maps that shrink, so that no more waits than the maps hold.
         let period = if held < self.writer.held_before {
             held.clamp(PASS_INTERVAL, PERIOD_LENGTH)

@@ -30,7 +30,7 @@ use crate::twin::{self, Twin};
 /// The writer's lock, and what this turn has changed or left to do.
 pub struct Turn<'e, O: Owner> {
     pub(super) engine: &'e Arc<Engine<O>>,
-    pub(super) writer: MutexGuard<'e, Writer<O::Books>>,
+    pub(super) writer: MutexGuard<'e, Writer<O::WriterState>>,
     /// How many versions this turn has replaced, and keys it has removed.
     pub(super) own: usize,
     /// Whether something waits for another scan of all snapshots, which is not allowed yet.
@@ -79,7 +79,7 @@ impl<O: Owner> Engine<O> {
     #[inline(never)]
     fn turn_after_panic<'e>(
         self: &'e Arc<Engine<O>>,
-        writer: MutexGuard<'e, Writer<O::Books>>,
+        writer: MutexGuard<'e, Writer<O::WriterState>>,
     ) -> Turn<'e, O> {
         #[cfg(not(any(loom, shuttle)))]
         self.writer.clear_poison();
@@ -97,14 +97,14 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Notes that one of the `askers` has gone. The last one closes the engine if there are views:
-    /// then only what they show stays in memory.
-    pub fn leave(self: &Arc<Engine<O>>) {
+    /// Removes a handle. If it was the last one and there are views, closes the engine: then only
+    /// what the views show stays in memory.
+    pub fn drop_handle(self: &Arc<Engine<O>>) {
         if has_failed() {
             return;
         }
         // Release and Acquire: decrements pair with each other; the last comes after the others.
-        let is_last = self.askers.fetch_sub(1, AcqRel) == 1;
+        let is_last = self.handles.fetch_sub(1, AcqRel) == 1;
         // Without views, everything is freed with the engine.
         if is_last && Arc::strong_count(self) > 1 {
             self.close();
@@ -119,13 +119,13 @@ impl<O: Owner> Engine<O> {
         drop(closed);
     }
 
-    /// Does what [`leave`](Self::leave) does, for one of the `askers` that commits. Then frees what
-    /// can be freed, because no commit may follow.
-    pub fn abandon(self: &Arc<Engine<O>>) {
+    /// Removes a handle that commits: does what [`drop_handle`](Self::drop_handle) does, and then
+    /// frees what can be freed, because no commit may follow.
+    pub fn drop_writer_handle(self: &Arc<Engine<O>>) {
         if has_failed() {
             return;
         }
-        self.leave();
+        self.drop_handle();
         if Arc::strong_count(self) > 1 {
             self.tidy_up();
         }
@@ -134,7 +134,10 @@ impl<O: Owner> Engine<O> {
 
 impl<'e, O: Owner> Turn<'e, O> {
     #[inline]
-    fn new(engine: &'e Arc<Engine<O>>, writer: MutexGuard<'e, Writer<O::Books>>) -> Turn<'e, O> {
+    fn new(
+        engine: &'e Arc<Engine<O>>,
+        writer: MutexGuard<'e, Writer<O::WriterState>>,
+    ) -> Turn<'e, O> {
         Turn {
             engine,
             writer,
@@ -163,14 +166,14 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// The owner's data that only the holder of the turn uses.
     #[inline]
-    pub fn books(&mut self) -> &mut O::Books {
-        &mut self.writer.books
+    pub fn writer_state_mut(&mut self) -> &mut O::WriterState {
+        &mut self.writer.writer_state
     }
 
-    /// The same, read-only.
+    /// The same, by a shared reference.
     #[inline]
-    pub fn books_ref(&self) -> &O::Books {
-        &self.writer.books
+    pub fn writer_state(&self) -> &O::WriterState {
+        &self.writer.writer_state
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -249,19 +252,25 @@ impl<'e, O: Owner> Turn<'e, O> {
         Position { hash, taken }
     }
 
-    /// The same, where the caller's `Eq` may panic, because nothing has been put in this turn.
+    /// Finds the slot of a key while nothing has been put in this turn. So the caller's `Eq` may
+    /// panic.
     #[inline]
-    pub(crate) fn find_first<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Position
+    pub(crate) fn find_before_writing<K, V, Q>(
+        &mut self,
+        map: Map<K, V>,
+        hash: u64,
+        key: &Q,
+    ) -> Position
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
         Q: Equivalent<K> + ?Sized,
     {
-        self.writer.asks_caller = true;
-        let asking = self.engine.begin_to_ask();
+        self.writer.is_comparing = true;
+        let comparing = self.engine.begin_comparing();
         let position = self.find(map, hash, key);
-        drop(asking);
-        self.writer.asks_caller = false;
+        drop(comparing);
+        self.writer.is_comparing = false;
         position
     }
 
@@ -487,13 +496,13 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.start_anew_in(maps, None)
     }
 
-    /// Empties all maps for good, and takes the owner's books out.
+    /// Empties all maps for good, and takes the owner's writer state out.
     pub(super) fn close(&mut self) -> Cleared<O> {
         let last = self.writer.revision;
         self.writer.closed = true;
         self.begin();
         let mut cleared = self.start_anew(Some(last));
-        cleared.books = Some(std::mem::take(&mut self.writer.books));
+        cleared.writer_state = Some(std::mem::take(&mut self.writer.writer_state));
         self.publish();
         cleared
     }
@@ -532,7 +541,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
         Cleared {
             engine: self.engine.clone(),
-            books: None,
+            writer_state: None,
         }
     }
 
@@ -571,7 +580,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     /// and no reader ever sees a half-written commit. Leaks what no generation owns.
     #[cold]
     pub(super) fn recover(&mut self) {
-        if std::mem::take(&mut self.writer.asks_caller) || self.writer.closed {
+        if std::mem::take(&mut self.writer.is_comparing) || self.writer.closed {
             return;
         }
         let mut fresh = self.tables().clone();
@@ -604,7 +613,7 @@ pub struct Cleared<O: Owner> {
     engine: Arc<Engine<O>>,
     /// Of a closed engine: dropped with this.
     #[allow(dead_code)]
-    books: Option<O::Books>,
+    writer_state: Option<O::WriterState>,
 }
 
 impl<O: Owner> Drop for Cleared<O> {

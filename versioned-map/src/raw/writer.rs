@@ -15,8 +15,8 @@ pub(super) struct Writer<B> {
     /// Whether versions have been pushed that are not published yet.
     pub(super) dirty: bool,
     pub(super) closed: bool,
-    /// Whether a caller's code runs, before anything has been written.
-    pub(super) asks_caller: bool,
+    /// Whether the writer runs a caller's `Eq`, before it has written anything.
+    pub(super) is_comparing: bool,
     /// Indexed by the number of the map.
     pub(super) usages: Vec<Usage>,
     /// The successors of tables, by the number of the map.
@@ -42,7 +42,7 @@ pub(super) struct Writer<B> {
     pub(super) visited_at: Option<u64>,
     pub(super) spares: Spares,
     /// State of the owner.
-    pub(super) books: B,
+    pub(super) writer_state: B,
 }
 
 /// The use of a table.
@@ -62,7 +62,7 @@ impl<B: Default> Writer<B> {
             revision: 0,
             dirty: false,
             closed: false,
-            asks_caller: false,
+            is_comparing: false,
             usages: Vec::new(),
             successors: BTreeMap::new(),
             replaced: Queue::default(),
@@ -76,7 +76,7 @@ impl<B: Default> Writer<B> {
             emptied_at: None,
             visited_at: None,
             spares: Spares::default(),
-            books: B::default(),
+            writer_state: B::default(),
         }
     }
 }
