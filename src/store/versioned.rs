@@ -162,7 +162,7 @@ impl VersionedStore {
     pub fn pinned(&self) -> VersionedView<'_> {
         VersionedView {
             state: self.engine.pin(),
-            _after: Some(EndView(&self.engine)),
+            _after: Some(ReclaimAfterView(&self.engine)),
         }
     }
 
@@ -220,7 +220,7 @@ impl VersionedStore {
             out_of_line(|| drop(left));
         }
         if is_large {
-            self.engine.tidy_up();
+            self.engine.reclaim_now();
         }
         Ok(finish(written))
     }
@@ -241,7 +241,7 @@ impl VersionedStore {
 
     fn own_upkeep(&self) -> Result<Upkeep> {
         let commit = self.open_turn()?;
-        let (old, oldest) = (commit.old(), commit.oldest());
+        let (old, oldest) = (commit.old_versions(), commit.oldest_snapshot());
         drop(commit);
         Ok(Upkeep {
             old_versions: old,
@@ -303,7 +303,7 @@ impl ReadTables for VersionedStore {
     #[inline]
     fn read<R>(&self, read: impl FnOnce(&VersionedView<'_>) -> Result<R>) -> Result<R> {
         // A guard, so that the answer is made where the caller wants it, and not copied there.
-        let _after = ComeBy(&self.engine);
+        let _after = ReclaimSome(&self.engine);
         self.read_foreign(read)
     }
 
@@ -327,7 +327,7 @@ impl ReadTables for VersionedStore {
         read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
     ) -> Result<R> {
         // As in `read`.
-        let _after = ComeBy(&self.engine);
+        let _after = ReclaimSome(&self.engine);
         self.read_record_foreign(key, read)
     }
 
@@ -380,26 +380,26 @@ impl fmt::Debug for VersionedStore {
 pub struct VersionedView<'store> {
     state: Pinned<'store>,
     /// Dropped after the thread is no longer pinned.
-    _after: Option<EndView<'store>>,
+    _after: Option<ReclaimAfterView<'store>>,
 }
 
 /// Does the work that has waited for a reader to leave.
-struct EndView<'store>(&'store Arc<Engine>);
+struct ReclaimAfterView<'store>(&'store Arc<Engine>);
 
-impl Drop for EndView<'_> {
+impl Drop for ReclaimAfterView<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.end_view();
+        self.0.reclaim_after_view();
     }
 }
 
 /// Does a part of that work.
-struct ComeBy<'store>(&'store Arc<Engine>);
+struct ReclaimSome<'store>(&'store Arc<Engine>);
 
-impl Drop for ComeBy<'_> {
+impl Drop for ReclaimSome<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.come_by();
+        self.0.reclaim_some();
     }
 }
 

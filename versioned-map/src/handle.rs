@@ -103,17 +103,17 @@ pub(crate) fn publish(mut turn: Turn<'_, Shared>) -> u64 {
     let (engine, is_large) = (turn.engine(), turn.is_large());
     drop(turn);
     if is_large {
-        engine.tidy_up();
+        engine.reclaim_now();
     }
     revision
 }
 
 /// When dropped, does the work that has waited for a reader to leave.
-pub(crate) struct ComeBy<'d>(pub(crate) &'d Arc<Engine>);
+pub(crate) struct ReclaimAfterView<'d>(pub(crate) &'d Arc<Engine>);
 
-impl Drop for ComeBy<'_> {
+impl Drop for ReclaimAfterView<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.end_view();
+        self.0.reclaim_after_view();
     }
 }

@@ -176,7 +176,7 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let value = self.with(key, V::clone);
-        self.handle.engine().come_by();
+        self.handle.engine().reclaim_some();
         value
     }
 
@@ -202,7 +202,7 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let is_there = self.with(key, |_| ()).is_some();
-        self.handle.engine().come_by();
+        self.handle.engine().reclaim_some();
         is_there
     }
 
@@ -502,7 +502,7 @@ impl<K, V, S> Drop for VersionedMap<K, V, S> {
         turn.remove_map(map);
         turn.publish();
         drop(turn);
-        engine.tidy_up();
+        engine.reclaim_now();
     }
 }
 

@@ -24,9 +24,10 @@ mod limits;
 #[cfg(all(test, loom))]
 mod models;
 mod newest;
-mod old;
 mod panics;
+mod passes;
 mod registrations;
+mod replaced;
 #[cfg(all(test, not(shuttle)))]
 mod sample;
 mod slots;
@@ -38,7 +39,6 @@ mod table;
 mod tables;
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
-mod tidy;
 mod turn;
 mod version;
 mod view;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::handle::{ComeBy, Engine, Handle, LENGTHS, Shared, hash_of};
+use crate::handle::{Engine, Handle, LENGTHS, ReclaimAfterView, Shared, hash_of};
 use crate::map::VersionedMap;
 use crate::raw::{self, Registered};
 
@@ -28,7 +28,7 @@ use crate::raw::{self, Registered};
 pub struct Pinned<'d> {
     state: raw::Pinned<'d, Shared>,
     /// Dropped after the thread is no longer pinned.
-    _after: ComeBy<'d>,
+    _after: ReclaimAfterView<'d>,
 }
 
 /// A state of all maps of a [`Domain`](crate::Domain) that stays.
@@ -137,7 +137,7 @@ impl<'d> Pinned<'d> {
     pub(crate) fn new(engine: &'d Arc<Engine>) -> Pinned<'d> {
         Pinned {
             state: engine.pin(),
-            _after: ComeBy(engine),
+            _after: ReclaimAfterView(engine),
         }
     }
 }

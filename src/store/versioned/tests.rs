@@ -27,16 +27,16 @@ fn with_service_frees_nothing() {
     let turn = store.engine.turn();
     drop(view);
     drop(turn);
-    let before = store.engine.turn().left();
+    let before = store.engine.turn().backlog();
     assert!(before > 20_000);
     store.with_service("a:1", |_| ()).unwrap();
-    assert!(store.engine.is_called());
-    assert_eq!(store.engine.turn().left(), before);
+    assert!(store.engine.is_reclamation_due());
+    assert_eq!(store.engine.turn().backlog(), before);
     // The version is unlinked, a period ends, and the version is freed.
     for _ in 0..4 {
         store.get_service("a:1").unwrap();
     }
-    assert!(store.engine.turn().left() < before);
+    assert!(store.engine.turn().backlog() < before);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError,
 
 use super::cell::Key;
 use super::departed::Departed;
-use super::old::Stash;
 use super::panics;
 use super::registrations::Registrations;
+use super::replaced::Stash;
 use super::tables::{Map, MapTable, Tables};
 use super::writer::Writer;
 use crate::reclaim::{Awaited, Domain, Guard};

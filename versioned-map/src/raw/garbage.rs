@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::old::{Old, Stash, free_all};
+use super::replaced::{Replaced, Stash, free_all};
 use super::successor::Successor;
 use super::table::Table;
 use super::tables::Tables;
@@ -11,7 +11,7 @@ use super::tables::Tables;
 /// A retired object. Dropping it, as unwinding does, leaks it; `free` frees it.
 pub(super) enum Garbage {
     /// Versions that have been unlinked, or cells that have been removed.
-    Versions(Vec<Old>),
+    Versions(Vec<Replaced>),
     Layout(ManuallyDrop<Arc<Table>>),
     Tables(ManuallyDrop<Arc<Tables>>),
     /// A part of a large table.

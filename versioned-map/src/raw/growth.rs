@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::engine::Owner;
 use super::garbage::Garbage;
 use super::limits::{LARGE_TABLE, SLOTS_MOVED_PER_KEY};
-use super::old::{SPARES, STOCK};
+use super::replaced::{MOST_SPARES, STOCK};
 use super::spares::Block;
 use super::successor::Successor;
 use super::tables::Tables;
@@ -125,7 +125,7 @@ impl<O: Owner> Turn<'_, O> {
     pub(super) fn forget_successor(&mut self, map: u32) {
         if let Some(successor) = self.writer.successors.remove(&map) {
             let successor = Garbage::Successor(ManuallyDrop::new(Box::new(successor)));
-            self.left.garbage.push(successor);
+            self.leftovers.garbage.push(successor);
         }
     }
 
@@ -174,7 +174,7 @@ impl<O: Owner> Turn<'_, O> {
         let Writer { spares, usages, .. } = &mut *self.writer;
         let largest = usages.iter().map(|usage| usage.live).max();
         let stock = (largest.unwrap_or(0) / 2).min(STOCK);
-        spares.stock_up(block, stock, SPARES);
+        spares.stock_up(block, stock, MOST_SPARES);
     }
 }
 

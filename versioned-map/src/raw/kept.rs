@@ -1,6 +1,6 @@
 //! The versions kept for snapshots, each under the snapshot that keeps it.
 //!
-//! A [scan](Kept::find) of all places is expensive where there are many snapshots, so its result is
+//! A [scan](Kept::scan_if_allowed) of all places is expensive where there are many snapshots, so its result is
 //! remembered. By the time of a scan, every snapshot older than the periods that had passed had
 //! registered. So the scan has found all snapshots of that age, and the result goes stale only as
 //! snapshots go. The writer notices that when it is about to keep a version for one: it then cannot
@@ -15,8 +15,8 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::limits::PLACES_PER_PASS;
-use super::old::{Links, Old};
 use super::registrations::Registrations;
+use super::replaced::{Links, Replaced};
 use crate::twin::{self, Twin};
 
 /// A snapshot: its revision and its place.
@@ -32,14 +32,14 @@ pub(super) struct Kept {
     /// The revision, and the number of periods, that had passed at the last scan.
     scanned: (u64, u64),
     /// The number of places that may be scanned.
-    looks: usize,
+    scan_allowance: usize,
     /// The work done so far, in places and versions.
     #[cfg(test)]
     pub(super) work: usize,
 }
 
 /// Ordered so that the version that ends first is the greatest.
-struct Ending(Old);
+struct Ending(Replaced);
 
 impl Ord for Ending {
     fn cmp(&self, other: &Ending) -> Ordering {
@@ -84,22 +84,26 @@ impl Kept {
     }
 
     /// Allows the scan of a pass's share of places, or of all.
-    pub(super) fn allow(&mut self, all: bool) {
+    pub(super) fn allow_scan(&mut self, all: bool) {
         let more = if all { usize::MAX } else { PLACES_PER_PASS };
-        self.looks = self.looks.saturating_add(more);
+        self.scan_allowance = self.scan_allowance.saturating_add(more);
     }
 
     /// Returns a revision, and a number of periods: all snapshots are known that may need what
     /// ended by then. That is `passed` if the last scan was made then, or if another one is
     /// allowed, and made. Otherwise it is that of the last scan.
-    pub(super) fn find(&mut self, passed: (u64, u64), registrations: &Registrations) -> (u64, u64) {
+    pub(super) fn scan_if_allowed(
+        &mut self,
+        passed: (u64, u64),
+        registrations: &Registrations,
+    ) -> (u64, u64) {
         let is_known = self.scanned == passed || twin::is(Twin::ScannedFirst);
         if is_known || twin::is(Twin::ScannedOnce) && self.scanned.1 > 0 {
             return passed;
         }
         let places = registrations.places();
-        if places <= self.looks {
-            self.looks = 0;
+        if places <= self.scan_allowance {
+            self.scan_allowance = 0;
             self.scan(registrations);
             self.scanned = passed;
         }
@@ -117,15 +121,15 @@ impl Kept {
     /// Keeps a version if a snapshot needs it, and returns it otherwise.
     pub(super) fn keep(
         &mut self,
-        old: Old,
+        old: Replaced,
         links: &mut Links,
         registrations: &Registrations,
-    ) -> Option<Old> {
+    ) -> Option<Replaced> {
         let range = (old.since(), 0)..(old.until, 0);
         while let Some(oldest) = self.snapshots.range(range.clone()).next() {
             let oldest = *oldest;
             if self.mark(oldest, registrations) {
-                old.note_in(links);
+                old.record_link(links);
                 self.lists.entry(oldest.0).or_default().push(Ending(old));
                 return None;
             }
@@ -149,7 +153,11 @@ impl Kept {
 
     /// Passes what was kept for a revision to the snapshots that need it, after one of its places
     /// has been given back. Returns what no snapshot needs.
-    pub(super) fn pass_on(&mut self, revision: u64, registrations: &Registrations) -> Vec<Old> {
+    pub(super) fn reassign(
+        &mut self,
+        revision: u64,
+        registrations: &Registrations,
+    ) -> Vec<Replaced> {
         let mut over = Vec::new();
         let mut list = self.lists.remove(&revision).unwrap_or_default();
         while !list.is_empty() {
@@ -173,13 +181,13 @@ impl Kept {
             }
         }
         // A scan of as many places costs no more than this.
-        self.looks = self.looks.saturating_add(over.len());
+        self.scan_allowance = self.scan_allowance.saturating_add(over.len());
         over
     }
 
     /// Forgets what is kept of a map. Returns the removed cells, which no chain contains any more.
     /// O(what is kept).
-    pub(super) fn forget(&mut self, map: u32, links: &mut Links) -> Vec<Old> {
+    pub(super) fn forget(&mut self, map: u32, links: &mut Links) -> Vec<Replaced> {
         let mut orphans = Vec::new();
         for list in self.lists.values_mut() {
             let mut all = std::mem::take(list).into_vec();

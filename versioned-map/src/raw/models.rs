@@ -55,7 +55,7 @@ fn take(store: &Store, step: Step) {
         Nudge => commit(&[sample::Step::Nudge]),
         Clear => store.clear().unwrap(),
         Together(steps) => commit(steps),
-        Tidy => store.engine.tidy_up(),
+        Tidy => store.engine.reclaim_now(),
     }
 }
 

@@ -118,7 +118,7 @@ impl Store {
         let is_large = turn.is_large();
         drop(turn);
         if is_large {
-            self.engine.tidy_up();
+            self.engine.reclaim_now();
         }
         Ok(revision)
     }
@@ -146,7 +146,7 @@ impl Store {
     pub(super) fn pinned(&self) -> View<'_> {
         View {
             state: self.engine.pin(),
-            _after: ComeBy(&self.engine),
+            _after: ReclaimAfterView(&self.engine),
         }
     }
 
@@ -325,14 +325,14 @@ fn delete(turn: &mut Turn<'_, Sample>, pod: Pod) {
 /// A pinned view, and what is done when it has gone.
 pub(super) struct View<'s> {
     state: Pinned<'s, Sample>,
-    _after: ComeBy<'s>,
+    _after: ReclaimAfterView<'s>,
 }
 
-struct ComeBy<'s>(&'s Arc<Engine<Sample>>);
+struct ReclaimAfterView<'s>(&'s Arc<Engine<Sample>>);
 
-impl Drop for ComeBy<'_> {
+impl Drop for ReclaimAfterView<'_> {
     fn drop(&mut self) {
-        self.0.end_view();
+        self.0.reclaim_after_view();
     }
 }
 

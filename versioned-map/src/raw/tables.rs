@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex as PlainMutex, PoisonError};
 
 use super::cell::{Cell, Key};
 use super::kind::Kind;
-use super::old::{Old, free_all};
 use super::panics;
+use super::replaced::{Replaced, free_all};
 use super::table::Table;
 use super::version::take_apart;
 use crate::sync::atomic::AtomicPtr;
@@ -177,7 +177,7 @@ pub(super) struct Generation {
     pub(super) newest: AtomicPtr<Table>,
     pub(super) kind: &'static Kind,
     /// Removed cells that had not been freed when this generation ended.
-    orphans: PlainMutex<Vec<Old>>,
+    orphans: PlainMutex<Vec<Replaced>>,
 }
 
 // SAFETY: it owns what its pointers lead to, and `Map` requires keys and values that threads may
@@ -188,7 +188,7 @@ unsafe impl Sync for Generation {}
 
 impl Generation {
     /// Takes over removed cells, and frees them when it is dropped.
-    pub(super) fn adopt(&self, removed: impl Iterator<Item = Old>) {
+    pub(super) fn adopt(&self, removed: impl Iterator<Item = Replaced>) {
         let orphans = self.orphans.lock();
         let mut orphans = orphans.unwrap_or_else(PoisonError::into_inner);
         orphans.extend(removed);

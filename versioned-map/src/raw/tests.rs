@@ -20,7 +20,7 @@ fn kept() -> (Store, Registered<Sample>) {
     store.commit(&[Step::Save(POD, 2)]).unwrap();
     let mut tries = 0;
     while store.engine.turn().keeps_nothing() {
-        store.engine.tidy_up();
+        store.engine.reclaim_now();
         tries += 1;
         assert!(tries < 10, "nothing was kept");
     }
@@ -33,11 +33,11 @@ fn a_clone_whose_place_stays_shared_asks_for_no_lock() {
     let other = view.clone();
     let turn = store.engine.turn();
     drop(other);
-    assert!(!store.engine.is_called(), "it wanted the lock");
+    assert!(!store.engine.is_reclamation_due(), "it wanted the lock");
     // The last one frees what was kept. Who has the lock is not waited for, and does not go on
     // for as long as others give back: whoever comes by next sees to it.
     drop(view);
-    assert!(store.engine.is_called());
+    assert!(store.engine.is_reclamation_due());
     drop(turn);
     assert!(!store.engine.turn().keeps_nothing());
     drop(store.pinned());
@@ -50,7 +50,7 @@ fn a_snapshot_that_keeps_nothing_asks_for_no_lock() {
     let newest = store.snapshot();
     let turn = store.engine.turn();
     drop(newest);
-    assert!(!store.engine.is_called(), "it wanted the lock");
+    assert!(!store.engine.is_reclamation_due(), "it wanted the lock");
     drop(turn);
     assert_eq!(stamp(&view, POD), Some(1));
 }
@@ -64,7 +64,7 @@ fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
         let mut views: Vec<_> = (0..2).map(|_| store.snapshot()).collect();
         views.push(view);
         store.commit(&[Step::Save(POD, 3)]).unwrap();
-        store.engine.tidy_up();
+        store.engine.reclaim_now();
         drop(views.swap_remove(first));
         drop(views);
         assert!(store.engine.turn().keeps_nothing());
@@ -80,7 +80,7 @@ fn what_was_kept_for_a_snapshot_whose_end_could_not_be_noted_is_freed() {
     drop(busy);
     drop(store.snapshot());
     store.commit(&[Step::Save(2, 2)]).unwrap();
-    store.engine.tidy_up();
+    store.engine.reclaim_now();
     assert!(store.engine.turn().keeps_nothing());
 }
 
@@ -106,17 +106,17 @@ fn the_end_of_one_of_many_snapshots_costs_no_look_at_all_others() {
         for pod in 0..SHARED {
             store.commit(&[Step::Save(pod, 2)]).unwrap();
         }
-        store.engine.tidy_up();
+        store.engine.reclaim_now();
         match order {
             0 => {}
             1 => views.reverse(),
             _ => views.sort_by_key(|view| super::sample::scattered(view.revision())),
         }
-        let before = store.engine.turn().work_for_snapshots();
+        let before = store.engine.turn().snapshot_work();
         for (number, view) in views.into_iter().enumerate() {
             assert_eq!(stamp(&view, 0), Some(1));
             drop(view);
-            let spent = store.engine.turn().work_for_snapshots() - before;
+            let spent = store.engine.turn().snapshot_work() - before;
             let most = (number + 1) * ((3 + 2 * MOST_PASSES) * PLACES_PER_PASS + 32)
                 + 16 * (SHARED + MANY);
             assert!(spent <= most, "{spent} for {} in order {order}", number + 1);
@@ -135,8 +135,11 @@ fn replace(store: &Store, times: usize) {
 fn in_debt(store: &Store) -> View<'_> {
     let view = store.pinned();
     replace(store, 3 * BACKLOG_THRESHOLD);
-    assert!(store.engine.turn().left() > 2 * BACKLOG_THRESHOLD);
-    assert!(!store.engine.is_called(), "there is nothing to do yet");
+    assert!(store.engine.turn().backlog() > 2 * BACKLOG_THRESHOLD);
+    assert!(
+        !store.engine.is_reclamation_due(),
+        "there is nothing to do yet"
+    );
     view
 }
 
@@ -147,13 +150,15 @@ fn what_waited_for_a_view_goes_with_it() {
     let other = store.pinned();
     drop(view);
     // The thread is pinned still.
-    assert!(!store.engine.is_called() && store.engine.turn().left() > 2 * BACKLOG_THRESHOLD);
+    assert!(
+        !store.engine.is_reclamation_due() && store.engine.turn().backlog() > 2 * BACKLOG_THRESHOLD
+    );
     drop(other);
     for _ in 0..10 {
         drop(store.snapshot());
     }
-    assert!(store.engine.turn().is_tidy());
-    assert!(!store.engine.is_called(), "it goes on for ever");
+    assert!(store.engine.turn().has_no_backlog());
+    assert!(!store.engine.is_reclamation_due(), "it goes on for ever");
 }
 
 /// Who has the lock is not waited for.
@@ -164,11 +169,11 @@ fn a_view_that_ends_waits_for_no_lock() {
     let turn = store.engine.turn();
     drop(view);
     drop(turn);
-    assert!(store.engine.is_called());
+    assert!(store.engine.is_reclamation_due());
     for _ in 0..10 {
         assert!(stamp(&store.pinned(), POD).is_some());
     }
-    assert!(store.engine.turn().is_tidy());
+    assert!(store.engine.turn().has_no_backlog());
 }
 
 /// What is cleared goes entirely, however little it is.
@@ -178,14 +183,14 @@ fn what_is_cleared_beside_a_view_goes_with_it() {
     replace(&store, 2);
     let view = store.pinned();
     store.clear().unwrap();
-    assert!(!store.engine.turn().is_tidy());
+    assert!(!store.engine.turn().has_no_backlog());
     drop(view);
-    assert!(store.engine.turn().is_tidy());
+    assert!(store.engine.turn().has_no_backlog());
     replace(&store, 2);
     let view = store.pinned();
     store.close();
     drop(view);
-    assert!(store.engine.turn().is_tidy());
+    assert!(store.engine.turn().has_no_backlog());
 }
 
 #[test]

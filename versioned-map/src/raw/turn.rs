@@ -17,7 +17,7 @@ use super::garbage::Garbage;
 use super::kind::{self, Kind, Shape};
 use super::leftovers::Leftovers;
 use super::limits::{LARGE_COMMIT, PASS_INTERVAL, SETTLE_INTERVAL};
-use super::old::Old;
+use super::replaced::Replaced;
 use super::spares::{Memory, Spares};
 use super::table::{Table, Taken};
 use super::tables::{Hasher, Map, MapTable, Tables};
@@ -32,11 +32,11 @@ pub struct Turn<'e, O: Owner> {
     pub(super) engine: &'e Arc<Engine<O>>,
     pub(super) writer: MutexGuard<'e, Writer<O::WriterState>>,
     /// How many versions this turn has replaced, and keys it has removed.
-    pub(super) own: usize,
+    pub(super) size: usize,
     /// Whether something waits for another scan of all snapshots, which is not allowed yet.
     pub(super) is_deferred: bool,
     /// Freed after the lock has been released.
-    pub(super) left: Leftovers<'e, O>,
+    pub(super) leftovers: Leftovers<'e, O>,
 }
 
 /// A key's slot in the newest table of its map, if it has one.
@@ -127,7 +127,7 @@ impl<O: Owner> Engine<O> {
         }
         self.drop_handle();
         if Arc::strong_count(self) > 1 {
-            self.tidy_up();
+            self.reclaim_now();
         }
     }
 }
@@ -141,9 +141,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         Turn {
             engine,
             writer,
-            own: 0,
+            size: 0,
             is_deferred: false,
-            left: Leftovers::new(engine),
+            leftovers: Leftovers::new(engine),
         }
     }
 
@@ -221,7 +221,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         let mut fresh = self.tables().clone();
         fresh.set(number, Some(MapTable::new(Map::<K, V>::kind())));
         self.set_tables(fresh);
-        self.tidy_often();
+        self.run_pass_if_due();
         number
     }
 
@@ -413,7 +413,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         // is not freed before its last version.
         unsafe { taken.cell.as_ref() }.head().push(fresh, revision);
         self.table(map).push(taken.at, hash, fresh, revision);
-        self.writer.replaced.push(Old {
+        self.writer.replaced.push(Replaced {
             kind,
             map,
             removed: false,
@@ -423,13 +423,13 @@ impl<'e, O: Owner> Turn<'e, O> {
             newer: fresh,
             until: revision,
         });
-        self.writer.since_tidy += 1;
-        self.own += 1;
+        self.writer.since_pass += 1;
+        self.size += 1;
         self.changed(map, taken.at);
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
-        self.writer.since_tidy += fresh.weight();
+        self.writer.since_pass += fresh.weight();
         let fresh = Arc::into_raw(Arc::new(fresh)).cast_mut();
         // Release: pairs with the Acquire in `Engine::pin`.
         let old = self.engine.tables.swap(fresh, Release);
@@ -454,7 +454,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             // revision sees all that was written before.
             self.engine.published.store(revision, Release);
             self.settle(revision);
-            self.tidy_often();
+            self.run_pass_if_due();
         }
         self.writer.revision
     }
@@ -462,7 +462,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     /// Stores the revision for look-ups of one key, once in many commits.
     #[inline]
     fn settle(&self, revision: u64) {
-        if revision.is_multiple_of(SETTLE_INTERVAL as u64) || self.own >= SETTLE_INTERVAL {
+        if revision.is_multiple_of(SETTLE_INTERVAL as u64) || self.size >= SETTLE_INTERVAL {
             // Release: pairs with the Acquire load in `Engine::newest`. The revision has been
             // published before.
             self.engine.settled.store(revision, Release);
@@ -470,15 +470,15 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     #[inline]
-    fn tidy_often(&mut self) {
-        if self.writer.since_tidy >= PASS_INTERVAL {
-            self.tidy(0, false);
+    fn run_pass_if_due(&mut self) {
+        if self.writer.since_pass >= PASS_INTERVAL {
+            self.run_pass(0, false);
         }
     }
 
     /// Whether this turn has replaced so many versions that its thread should reclaim them.
     pub fn is_large(&self) -> bool {
-        self.own >= LARGE_COMMIT
+        self.size >= LARGE_COMMIT
     }
 
     // --- everything at once
@@ -618,6 +618,6 @@ pub struct Cleared<O: Owner> {
 
 impl<O: Owner> Drop for Cleared<O> {
     fn drop(&mut self) {
-        self.engine.tidy_up();
+        self.engine.reclaim_now();
     }
 }

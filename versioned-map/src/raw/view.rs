@@ -290,7 +290,7 @@ impl<O: Owner> Registered<O> {
         let old = (!is_same).then(|| std::mem::replace(tables, pinned.share()));
         drop(pinned);
         if is_kept {
-            engine.let_go(before, false);
+            engine.release_kept(before, false);
         }
         // The last reader of a map that was cleared frees the map's old contents here.
         drop(old);
@@ -396,8 +396,8 @@ impl<O: Owner> Drop for Registered<O> {
             return;
         }
         if self.engine.registrations.release(self.place) {
-            self.engine.let_go(self.revision, true);
+            self.engine.release_kept(self.revision, true);
         }
-        self.engine.end_view();
+        self.engine.reclaim_after_view();
     }
 }

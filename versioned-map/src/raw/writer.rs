@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::garbage::Garbage;
 use super::kept::Kept;
-use super::old::{Links, Old, Queue};
+use super::replaced::{Links, Queue, Replaced};
 use super::spares::Spares;
 use super::successor::Successor;
 use crate::reclaim::{Domain, Reclaimer};
@@ -24,12 +24,12 @@ pub(super) struct Writer<B> {
     /// Replaced versions, in the order of replacement.
     pub(super) replaced: Queue,
     /// Removed cells, as their last versions, each with the period in which it was removed.
-    pub(super) removed: VecDeque<(u64, Old)>,
+    pub(super) removed: VecDeque<(u64, Replaced)>,
     /// Replaced versions that snapshots need.
     pub(super) kept: Kept,
     pub(super) links: Links,
     /// Versions replaced since the last reclamation pass.
-    pub(super) since_tidy: usize,
+    pub(super) since_pass: usize,
     /// Versions replaced in this period, before that pass.
     pub(super) in_period: usize,
     /// Keys and other items of the owner when the period began.
@@ -37,9 +37,9 @@ pub(super) struct Writer<B> {
     /// Holds what was unlinked and retired.
     pub(super) reclaimer: Reclaimer<Garbage>,
     /// The revision at which a caller asked that everything be freed.
-    pub(super) emptied_at: Option<u64>,
+    pub(super) full_reclaim_at: Option<u64>,
     /// The revision at which a reader last called for reclamation.
-    pub(super) visited_at: Option<u64>,
+    pub(super) helped_at: Option<u64>,
     pub(super) spares: Spares,
     /// State of the owner.
     pub(super) writer_state: B,
@@ -69,12 +69,12 @@ impl<B: Default> Writer<B> {
             removed: VecDeque::new(),
             kept: Kept::default(),
             links: Links::default(),
-            since_tidy: 0,
+            since_pass: 0,
             in_period: 0,
             held_before: 0,
             reclaimer: Reclaimer::new(domain),
-            emptied_at: None,
-            visited_at: None,
+            full_reclaim_at: None,
+            helped_at: None,
             spares: Spares::default(),
             writer_state: B::default(),
         }
@@ -96,7 +96,7 @@ impl<B> Writer<B> {
 
     /// Forgets the replaced versions of a map, and the use of its table. Returns the removed cells,
     /// which no chain contains any more. O(what waits).
-    pub(super) fn forget(&mut self, map: u32) -> Vec<Old> {
+    pub(super) fn forget(&mut self, map: u32) -> Vec<Replaced> {
         self.usages[map as usize] = Usage::default();
         self.replaced.forget(map);
         let mut orphans = self.kept.forget(map, &mut self.links);

@@ -149,7 +149,7 @@ fn no_commit_moves_more_than_a_few_slots() {
         );
     }
     assert!(moving > 20, "it was done at once");
-    numbers.0.tidy_up();
+    numbers.0.reclaim_now();
     assert!(
         numbers.progress().slots <= 16,
         "{}",

@@ -32,7 +32,7 @@ pub(super) fn run(twin: Twin, seed: u64) {
     thread::scope(|scope| {
         scope.spawn(|| {
             while is_driven && !over.load(Relaxed) {
-                store.engine.tidy_up();
+                store.engine.reclaim_now();
                 thread::sleep(Duration::from_micros(500));
             }
         });

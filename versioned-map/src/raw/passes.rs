@@ -9,7 +9,7 @@ use super::garbage::Garbage;
 use super::limits::{
     BACKLOG_THRESHOLD, LARGE_COMMIT, MOST_PASSES, PASS_INTERVAL, PERIOD_LENGTH, SCAN_RATIO,
 };
-use super::old::{CHUNK, LISTS, Old, SPARES, shrink};
+use super::replaced::{CHUNK, MOST_EMPTY_LISTS, MOST_SPARES, Replaced, shrink};
 use super::spares::refill;
 use super::turn::Turn;
 use super::version::{Version, unlink};
@@ -21,14 +21,14 @@ impl<O: Owner> Engine<O> {
     /// Leaves what a reader still needs to the next thread that comes by after the reader has left.
     /// O(old versions) under the turn, to unlink them; frees them after it.
     #[cold]
-    pub fn tidy_up(self: &Arc<Engine<O>>) {
+    pub fn reclaim_now(self: &Arc<Engine<O>>) {
         for _ in 0..MOST_PASSES {
-            let Some(mut turn) = self.try_turn_or_leave() else {
+            let Some(mut turn) = self.try_turn_or_call() else {
                 break;
             };
-            turn.empty_out();
-            turn.tidy(usize::MAX, true);
-            if turn.is_tidy() {
+            turn.request_full_reclaim();
+            turn.run_pass(usize::MAX, true);
+            if turn.has_no_backlog() {
                 break;
             }
         }
@@ -37,26 +37,26 @@ impl<O: Owner> Engine<O> {
     /// Reclaims a part of what is left, if it can be done now, at the expense of a thread that has
     /// read.
     #[inline]
-    pub fn come_by(self: &Arc<Engine<O>>) {
+    pub fn reclaim_some(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
-            self.go_on();
+            self.reclaim_step();
         }
     }
 
     /// Reclaims all that is left, a part at a time, at the expense of a thread that lets go of a
     /// view. Stops if another thread commits or reclaims meanwhile: that one goes on with it.
     #[inline]
-    pub fn end_view(self: &Arc<Engine<O>>) {
+    pub fn reclaim_after_view(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
-            self.go_on_while_idle();
+            self.reclaim_while_idle();
         }
     }
 
     #[cold]
-    fn go_on_while_idle(self: &Arc<Engine<O>>) {
+    fn reclaim_while_idle(self: &Arc<Engine<O>>) {
         let mut first = None;
         // One step unlinks a version and another one frees it: so many steps are enough for all.
-        while let Some((revision, left)) = self.go_on() {
+        while let Some((revision, left)) = self.reclaim_step() {
             let (began_at, steps) =
                 first.get_or_insert((revision, 2 * left / LARGE_COMMIT + MOST_PASSES));
             if *began_at != revision || *steps == 0 || !self.awaited.is_due() {
@@ -67,22 +67,22 @@ impl<O: Owner> Engine<O> {
     }
 
     /// Whether a thread that comes by has something to reclaim.
-    pub fn is_called(&self) -> bool {
+    pub fn is_reclamation_due(&self) -> bool {
         self.awaited.is_due()
     }
 
     /// Frees a part of what can be freed; returns the revision and how much is left. Does nothing
     /// if another thread has the lock: that one reclaims, or a later one does.
     #[cold]
-    fn go_on(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
+    fn reclaim_step(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
         let mut turn = self.try_turn()?;
-        turn.note_visit();
-        turn.tidy(LARGE_COMMIT, true);
-        Some((turn.published(), turn.left()))
+        turn.note_help();
+        turn.run_pass(LARGE_COMMIT, true);
+        Some((turn.published(), turn.backlog()))
     }
 
     /// Takes the turn, if no thread has it. Otherwise calls for the next thread that comes by.
-    fn try_turn_or_leave(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
+    fn try_turn_or_call(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
         let turn = self.try_turn();
         if turn.is_none() {
             self.awaited.call();
@@ -94,14 +94,14 @@ impl<O: Owner> Engine<O> {
     /// registered. Frees them at once if `is_last`, because this may be the last pass for a while,
     /// and otherwise when the period ends.
     #[cold]
-    pub(super) fn let_go(self: &Arc<Engine<O>>, revision: u64, is_last: bool) {
+    pub(super) fn release_kept(self: &Arc<Engine<O>>, revision: u64, is_last: bool) {
         if !twin::is(Twin::Untold) {
             self.departed.note(revision);
         }
-        if let Some(mut turn) = self.try_turn_or_leave() {
-            turn.tidy(0, false);
+        if let Some(mut turn) = self.try_turn_or_call() {
+            turn.run_pass(0, false);
             if is_last {
-                turn.tidy(LARGE_COMMIT, true);
+                turn.run_pass(LARGE_COMMIT, true);
             }
         }
     }
@@ -109,7 +109,7 @@ impl<O: Owner> Engine<O> {
 
 impl<O: Owner> Turn<'_, O> {
     /// Whether nothing waits to be freed, apart from what snapshots need.
-    pub(crate) fn is_tidy(&self) -> bool {
+    pub(crate) fn has_no_backlog(&self) -> bool {
         let Writer {
             replaced,
             removed,
@@ -121,20 +121,20 @@ impl<O: Owner> Turn<'_, O> {
 
     /// Notes that a thread has come by. If no commit has followed the last such visit, none is
     /// expected.
-    pub(super) fn note_visit(&mut self) {
+    pub(super) fn note_help(&mut self) {
         let revision = self.writer.revision;
-        if self.writer.visited_at.replace(revision) == Some(revision) {
-            self.empty_out();
+        if self.writer.helped_at.replace(revision) == Some(revision) {
+            self.request_full_reclaim();
         }
     }
 
     /// Notes that everything should be freed that can be, unless another commit follows.
-    pub(super) fn empty_out(&mut self) {
-        self.writer.emptied_at = Some(self.writer.revision);
+    pub(super) fn request_full_reclaim(&mut self) {
+        self.writer.full_reclaim_at = Some(self.writer.revision);
     }
 
     /// About how many versions wait to be freed, without those kept for snapshots.
-    pub fn left(&self) -> usize {
+    pub fn backlog(&self) -> usize {
         let Writer {
             replaced,
             reclaimer,
@@ -144,13 +144,13 @@ impl<O: Owner> Turn<'_, O> {
     }
 
     /// About how many versions have been replaced or removed, and not freed: those that wait (see
-    /// [`left`](Self::left)), and those that are kept for snapshots. O(snapshots).
-    pub fn old(&self) -> usize {
-        self.left() + self.writer.kept.len()
+    /// [`backlog`](Self::backlog)), and those that are kept for snapshots. O(snapshots).
+    pub fn old_versions(&self) -> usize {
+        self.backlog() + self.writer.kept.len()
     }
 
     /// The revision of the oldest snapshot. O(places of snapshots).
-    pub fn oldest(&self) -> Option<u64> {
+    pub fn oldest_snapshot(&self) -> Option<u64> {
         let held = self.engine.registrations.held();
         held.map(|(revision, _)| revision).min()
     }
@@ -163,7 +163,7 @@ impl<O: Owner> Turn<'_, O> {
 
     /// How much work snapshots have caused, in places looked at and kept versions passed on.
     #[cfg(all(test, not(any(loom, shuttle))))]
-    pub(super) fn work_for_snapshots(&self) -> usize {
+    pub(super) fn snapshot_work(&self) -> usize {
         self.writer.kept.work
     }
 
@@ -172,19 +172,19 @@ impl<O: Owner> Turn<'_, O> {
     /// the period if enough versions have been replaced in it, or if `is_last`, because this may be
     /// the last pass for a while.
     #[cold]
-    pub(super) fn tidy(&mut self, most: usize, is_last: bool) {
+    pub(super) fn run_pass(&mut self, most: usize, is_last: bool) {
         // First of all, so that this pass finds whatever was called for before.
         self.engine.awaited.take();
         // More than have come since the last pass, so that the backlog does not grow with the
         // writes.
-        let since = std::mem::take(&mut self.writer.since_tidy);
+        let since = std::mem::take(&mut self.writer.since_pass);
         let most = most.max(SCAN_RATIO * since);
         self.writer.in_period += since;
-        self.writer.kept.allow(most == usize::MAX);
+        self.writer.kept.allow_scan(most == usize::MAX);
         if twin::is(Twin::ScannedFirst) {
             self.writer.kept.scan(&self.engine.registrations);
         }
-        self.see_off();
+        self.release_departed();
         let held = self.writer.keys() + O::other_items(&self.writer.writer_state);
         // Periods get shorter in maps that shrink, so that no more waits than the maps hold.
         let period = if held < self.writer.held_before {
@@ -192,7 +192,7 @@ impl<O: Owner> Turn<'_, O> {
         } else {
             PERIOD_LENGTH
         };
-        let ends = self.writer.in_period >= period || is_last && !self.is_tidy();
+        let ends = self.writer.in_period >= period || is_last && !self.has_no_backlog();
         let Writer {
             reclaimer,
             in_period,
@@ -206,9 +206,9 @@ impl<O: Owner> Turn<'_, O> {
             *in_period = 0;
             *held_before = held;
         }
-        self.restock();
-        let is_patient = !is_last && !self.writer.replaced.has(2 * period);
-        self.look(most, is_patient);
+        self.refill_spares();
+        let may_wait = !is_last && !self.writer.replaced.has_at_least(2 * period);
+        self.retire_unneeded(most, may_wait);
         let is_full = is_last || self.writer.reclaimer.ready() > 2 * period / CHUNK;
         let lists = if is_full { most } else { since } / CHUNK + 1;
         let reclaimer = &mut self.writer.reclaimer;
@@ -217,36 +217,40 @@ impl<O: Owner> Turn<'_, O> {
         } else {
             reclaimer.up_to(lists, Garbage::is_heavy)
         };
-        self.left.garbage.extend(reclaimer.take(lists));
-        self.call();
+        self.leftovers.garbage.extend(reclaimer.take(lists));
+        self.call_readers();
     }
 
     /// Takes the memory and lists that freeing threads have left for reuse.
-    fn restock(&mut self) {
+    fn refill_spares(&mut self) {
         if let Some(mut stash) = self.engine.stash() {
             let Writer {
                 spares, replaced, ..
             } = &mut *self.writer;
-            spares.refill(&mut stash.spares, SPARES);
-            refill(&mut replaced.spares, &mut stash.lists, LISTS);
+            spares.refill(&mut stash.spares, MOST_SPARES);
+            refill(
+                &mut replaced.empty_lists,
+                &mut stash.empty_lists,
+                MOST_EMPTY_LISTS,
+            );
         }
     }
 
     /// Lets go of what only departed snapshots needed, all of it in one turn.
-    fn see_off(&mut self) {
+    fn release_departed(&mut self) {
         let registrations = &self.engine.registrations;
         let kept = &mut self.writer.kept;
         let departed = self.engine.departed.take();
         for revision in departed.unwrap_or_else(|| kept.revisions().collect()) {
-            let list = self.writer.kept.pass_on(revision, registrations);
-            self.let_go_of(list);
+            let list = self.writer.kept.reassign(revision, registrations);
+            self.unlink_and_retire(list);
         }
     }
 
     /// Lets go of replaced versions, at most about `most`, and removed keys that no reader needs.
-    /// What may be needed by a snapshot that no scan has found yet waits. If `is_patient` and no
-    /// chain is [walked](Self::is_walked), versions for which the spares have no room wait, too.
-    fn look(&mut self, mut most: usize, is_patient: bool) {
+    /// What may be needed by a snapshot that no scan has found yet waits. If `may_wait` and no
+    /// chain is [walked](Self::may_be_traversed), versions for which the spares have no room wait, too.
+    fn retire_unneeded(&mut self, mut most: usize, may_wait: bool) {
         let Writer {
             reclaimer,
             replaced,
@@ -262,29 +266,31 @@ impl<O: Owner> Turn<'_, O> {
         };
         let passed = (passed, reclaimer.passed_periods());
         // A version that a pinned reader may still see waits.
-        let is_over = |(passed, _): (u64, u64)| move |old: &Old| old.until <= passed;
-        let is_past = |(_, periods)| move |(period, _): &(u64, Old)| *period < periods;
-        if !removed.front().is_some_and(is_past(passed)) && !replaced.is_first(is_over(passed)) {
+        let is_over = |(passed, _): (u64, u64)| move |old: &Replaced| old.until <= passed;
+        let is_past = |(_, periods)| move |(period, _): &(u64, Replaced)| *period < periods;
+        if !removed.front().is_some_and(is_past(passed))
+            && !replaced.is_first_list_ready(is_over(passed))
+        {
             return;
         }
-        let known = kept.find(passed, &self.engine.registrations);
+        let known = kept.scan_if_allowed(passed, &self.engine.registrations);
         let past = removed
             .iter()
             .take_while(|removed| is_past(known)(removed))
             .count();
         let past = removed.drain(..past).map(|(_, old)| old);
-        let past: Vec<Old> = past.collect();
-        self.keep_or_let_go(past);
-        let is_walked = self.is_walked();
-        while most > 0 && (is_walked || !is_patient || self.has_room()) {
+        let past: Vec<Replaced> = past.collect();
+        self.keep_or_retire(past);
+        let may_be_traversed = self.may_be_traversed();
+        while most > 0 && (may_be_traversed || !may_wait || self.has_room()) {
             let Some(list) = self.writer.replaced.pop_if(is_over(known)) else {
                 break;
             };
             most = most.saturating_sub(list.len());
-            if is_walked {
-                self.keep_or_let_go(list);
+            if may_be_traversed {
+                self.keep_or_retire(list);
             } else {
-                self.use_again(list);
+                self.reuse_or_retire(list);
             }
         }
         let Writer {
@@ -295,10 +301,11 @@ impl<O: Owner> Turn<'_, O> {
         } = &mut *self.writer;
         // Set where what is left needs another scan, which is not allowed yet.
         self.is_deferred = known != passed
-            && !replaced.is_first(is_over(known))
-            && (replaced.is_first(is_over(passed)) || removed.front().is_some_and(is_past(passed)));
-        replaced.tidy();
-        links.tidy();
+            && !replaced.is_first_list_ready(is_over(known))
+            && (replaced.is_first_list_ready(is_over(passed))
+                || removed.front().is_some_and(is_past(passed)));
+        replaced.shrink();
+        links.shrink();
         shrink(removed);
     }
 
@@ -306,7 +313,7 @@ impl<O: Owner> Turn<'_, O> {
     /// has passed ended. A pinned reader does not: its revision is a later one, and it stops there
     /// or before. An older snapshot does, and so does the writer when it lets go of a version that
     /// was kept for one.
-    fn is_walked(&self) -> bool {
+    fn may_be_traversed(&self) -> bool {
         let Writer { kept, links, .. } = &*self.writer;
         (kept.has_snapshots() || !links.is_empty()) && !twin::is(Twin::WalkedOver)
     }
@@ -317,18 +324,18 @@ impl<O: Owner> Turn<'_, O> {
             replaced, spares, ..
         } = &*self.writer;
         let block = replaced.first().and_then(|first| (first.kind.block)());
-        block.is_none_or(|block| spares.has_room(block, CHUNK, SPARES))
+        block.is_none_or(|block| spares.has_room(block, CHUNK, MOST_SPARES))
     }
 
-    /// Lets go of versions whose chains are not [walked](Self::is_walked) along. No reader can
+    /// Lets go of versions whose chains are not [walked](Self::may_be_traversed) along. No reader can
     /// reach them even before they are unlinked, so memory in which nothing needs a drop is reused
     /// at once.
-    fn use_again(&mut self, mut list: Vec<Old>) {
+    fn reuse_or_retire(&mut self, mut list: Vec<Replaced>) {
         let spares = &self.writer.spares;
         let kind = list.first().map(|first| first.kind);
         if let Some(kind) = kind
             && let Some(block) = (kind.block)()
-            && spares.has_room(block, list.len(), SPARES)
+            && spares.has_room(block, list.len(), MOST_SPARES)
         {
             for old in &mut list {
                 // SAFETY: this thread is the writer. The version has been replaced, and versions
@@ -338,10 +345,10 @@ impl<O: Owner> Turn<'_, O> {
                 debug_assert!(before.is_none(), "what is older has been let go");
                 old.is_lent = is_lent;
             }
-            // `remove_if_last` reads newer versions, which may be in this list as well. So it runs
+            // `remove_key_if_last` reads newer versions, which may be in this list as well. So it runs
             // before any memory is given away.
             for old in &list {
-                self.remove_if_last(old);
+                self.remove_key_if_last(old);
             }
             let Writer {
                 spares, replaced, ..
@@ -352,51 +359,53 @@ impl<O: Owner> Turn<'_, O> {
                 }
                 // SAFETY: the version has been unlinked, its value is another one's or needs no
                 // drop, its memory is of its kind's size, and no reader can reach it: see
-                // `is_walked`. Nothing below looks at it.
+                // `may_be_traversed`. Nothing below scan_allowance at it.
                 unsafe { old.reuse(block, spares) };
                 false
             });
             if list.is_empty() {
-                replaced.give_back(list);
+                replaced.keep_empty_list(list);
             } else {
                 self.retire(list);
             }
         } else {
-            self.let_go_of(list);
+            self.unlink_and_retire(list);
         }
     }
 
     /// Calls for a thread that comes by, if much waits, or if anything waits and no commit is
     /// expected.
-    fn call(&mut self) {
+    fn call_readers(&mut self) {
         let Writer {
             replaced,
             reclaimer,
-            emptied_at,
+            full_reclaim_at,
             revision,
             ..
         } = &*self.writer;
-        let is_idle = *emptied_at == Some(*revision);
+        let is_idle = *full_reclaim_at == Some(*revision);
         // The thread that lets go of the next snapshot sees to what is deferred.
-        let is_left = is_idle && !self.is_tidy() && !self.is_deferred;
-        if is_left || replaced.has(BACKLOG_THRESHOLD) || reclaimer.len() > BACKLOG_THRESHOLD / CHUNK
+        let is_left = is_idle && !self.has_no_backlog() && !self.is_deferred;
+        if is_left
+            || replaced.has_at_least(BACKLOG_THRESHOLD)
+            || reclaimer.len() > BACKLOG_THRESHOLD / CHUNK
         {
             reclaimer.call(&self.engine.awaited);
         }
     }
 
     /// Keeps the versions that snapshots need, and lets go of the others.
-    fn keep_or_let_go(&mut self, mut list: Vec<Old>) {
+    fn keep_or_retire(&mut self, mut list: Vec<Replaced>) {
         let Writer { kept, links, .. } = &mut *self.writer;
         if kept.has_snapshots() {
             let registrations = &self.engine.registrations;
             let keep = |old| kept.keep(old, links, registrations);
             list = list.into_iter().filter_map(keep).collect();
         }
-        self.let_go_of(list);
+        self.unlink_and_retire(list);
     }
 
-    fn let_go_of(&mut self, mut list: Vec<Old>) {
+    fn unlink_and_retire(&mut self, mut list: Vec<Replaced>) {
         for old in &mut list {
             self.unlink(old);
         }
@@ -407,17 +416,17 @@ impl<O: Owner> Turn<'_, O> {
 
     /// Retires versions that have been unlinked, or removed: they are freed when no reader can
     /// reach them.
-    fn retire(&mut self, list: Vec<Old>) {
+    fn retire(&mut self, list: Vec<Replaced>) {
         let list = Garbage::Versions(list);
         if twin::is(Twin::FreedAtOnce) {
-            self.left.garbage.push(list);
+            self.leftovers.garbage.push(list);
         } else {
             self.writer.reclaimer.retire(list);
         }
     }
 
     #[inline]
-    fn unlink(&mut self, old: &mut Old) {
+    fn unlink(&mut self, old: &mut Replaced) {
         if old.removed {
             return;
         }
@@ -429,12 +438,12 @@ impl<O: Owner> Turn<'_, O> {
         if twin::is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
             old.is_lent = false;
         }
-        self.remove_if_last(old);
+        self.remove_key_if_last(old);
     }
 
     /// Removes the key of a version if nothing is left of it but a newer tombstone.
     #[inline]
-    fn remove_if_last(&mut self, old: &Old) {
+    fn remove_key_if_last(&mut self, old: &Replaced) {
         // SAFETY: as in `unlink`.
         let newer = unsafe { old.newer.as_ref() };
         if newer.has_value() || !newer.is_alone() {
@@ -443,18 +452,18 @@ impl<O: Owner> Turn<'_, O> {
         // SAFETY: the cell is freed with its last version.
         let newest = unsafe { old.cell.as_ref() }.head().newest();
         if newest == old.newer.as_ptr() {
-            self.remove(old, old.cell, old.newer);
+            self.remove_key(old, old.cell, old.newer);
         }
     }
 
     /// Removes a key of which only a tombstone is left: kills its slot, and queues the cell to be
     /// freed.
     #[cold]
-    fn remove(&mut self, old: &Old, cell: NonNull<Cell>, last: NonNull<Version>) {
+    fn remove_key(&mut self, old: &Replaced, cell: NonNull<Cell>, last: NonNull<Version>) {
         if twin::is(Twin::KilledAtOnce) {
             return;
         }
-        let Old { kind, map, .. } = *old;
+        let Replaced { kind, map, .. } = *old;
         let table = self.table(map);
         // SAFETY: this thread is the writer, and the table is the newest.
         let Some(at) = (unsafe { table.slot_of(cell) }) else {
@@ -468,7 +477,7 @@ impl<O: Owner> Turn<'_, O> {
         // is pinned from now on finds the slot dead, in these tables or in others.
         let until = self.next();
         let period = self.writer.reclaimer.period();
-        let old = Old {
+        let old = Replaced {
             kind,
             map,
             removed: true,
@@ -479,7 +488,7 @@ impl<O: Owner> Turn<'_, O> {
             until,
         };
         self.writer.removed.push_back((period, old));
-        self.own += 1;
+        self.size += 1;
         if self.table(map).is_wide(live) {
             self.begin_to_move(map, live);
         }

@@ -14,7 +14,7 @@ use super::version::Says;
 use super::version::{Version, unlink};
 
 /// A version that has been replaced, or a removed cell with its last version.
-pub(super) struct Old {
+pub(super) struct Replaced {
     pub(super) kind: &'static Kind,
     /// The number of the map.
     pub(super) map: u32,
@@ -30,14 +30,14 @@ pub(super) struct Old {
     pub(super) until: u64,
 }
 
-// SAFETY: an `Old` owns the version, or cell, that it will free. Those of a map may be sent and
+// SAFETY: an `Replaced` owns the version, or cell, that it will free. Those of a map may be sent and
 // shared, as `Map` says.
-unsafe impl Send for Old {}
+unsafe impl Send for Replaced {}
 
-impl Old {
+impl Replaced {
     pub(super) fn version(&self) -> &Version {
-        // SAFETY: the version lives as long as its `Old`. Only the `Old` frees it, or else the end
-        // of its generation, before which the writer forgets every `Old` of that generation.
+        // SAFETY: the version lives as long as its `Replaced`. Only the `Replaced` frees it, or else the end
+        // of its generation, before which the writer forgets every `Replaced` of that generation.
         unsafe { self.version.as_ref() }
     }
 
@@ -47,7 +47,7 @@ impl Old {
     }
 
     /// Notes which version links to this one, unless that is noted already.
-    pub(super) fn note_in(&self, links: &mut Links) {
+    pub(super) fn record_link(&self, links: &mut Links) {
         if !self.removed {
             let link = Link(self.newer);
             links.0.entry(self.version.addr()).or_insert(link);
@@ -111,7 +111,7 @@ impl Old {
 }
 
 /// For each kept version: the newer version that links to it. For other old versions that is
-/// [`Old::newer`], which is still linked, because old versions are unlinked in their order.
+/// [`Replaced::newer`], which is still linked, because old versions are unlinked in their order.
 #[derive(Default)]
 pub(super) struct Links(HashMap<NonZero<usize>, Link, foldhash::fast::FixedState>);
 
@@ -130,7 +130,7 @@ impl Links {
     /// Only the writer calls this, with a version that has been replaced, and not removed. Versions
     /// come in the order of their revisions, except those that were kept.
     #[inline]
-    pub(super) unsafe fn unlink(&mut self, old: &mut Old) {
+    pub(super) unsafe fn unlink(&mut self, old: &mut Replaced) {
         if !self.0.is_empty()
             && let Some(Link(newer)) = self.0.remove(&old.version.addr())
         {
@@ -152,12 +152,12 @@ impl Links {
     }
 
     /// Forgets which version links to this one.
-    pub(super) fn forget(&mut self, old: &Old) {
+    pub(super) fn forget(&mut self, old: &Replaced) {
         self.0.remove(&old.version.addr());
     }
 
     /// Shrinks the table if it was much larger.
-    pub(super) fn tidy(&mut self) {
+    pub(super) fn shrink(&mut self) {
         if self.0.capacity() > PASS_INTERVAL && self.0.len() < self.0.capacity() / 8 {
             self.0.shrink_to(2 * self.0.len());
         }
@@ -165,7 +165,7 @@ impl Links {
 }
 
 /// The number of spares kept from freed versions, per size.
-pub(super) const SPARES: usize = 4 * PASS_INTERVAL;
+pub(super) const MOST_SPARES: usize = 4 * PASS_INTERVAL;
 
 /// The largest number of spares made while a map grows.
 pub(super) const STOCK: usize = 8 * PASS_INTERVAL;
@@ -174,32 +174,32 @@ pub(super) const STOCK: usize = 8 * PASS_INTERVAL;
 pub(super) const CHUNK: usize = PASS_INTERVAL.div_ceil(2);
 
 /// The number of empty lists kept.
-pub(super) const LISTS: usize = 8;
+pub(super) const MOST_EMPTY_LISTS: usize = 8;
 
 /// Memory that threads which free leave here for the writer.
 #[derive(Default)]
 pub(super) struct Stash {
     pub(super) spares: Spares,
     /// Empty lists.
-    pub(super) lists: Vec<Vec<Old>>,
+    pub(super) empty_lists: Vec<Vec<Replaced>>,
 }
 
-/// Old versions in the order in which they were replaced, in short lists that move as a whole. So
+/// Replaced versions in the order in which they were replaced, in short lists that move as a whole. So
 /// nothing is copied, and lists are reused: otherwise many threads, each with its own memory of the
 /// allocator, would allocate them again and again.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Full or partly full lists; none is empty.
-    lists: VecDeque<Vec<Old>>,
+    lists: VecDeque<Vec<Replaced>>,
     /// The last list, to which `push` appends.
-    last: Vec<Old>,
+    last: Vec<Replaced>,
     /// Empty lists.
-    pub(super) spares: Vec<Vec<Old>>,
+    pub(super) empty_lists: Vec<Vec<Replaced>>,
 }
 
 impl Queue {
     #[inline]
-    pub(super) fn push(&mut self, old: Old) {
+    pub(super) fn push(&mut self, old: Replaced) {
         if !self.has_room() {
             self.add_list();
         }
@@ -220,7 +220,7 @@ impl Queue {
 
     #[cold]
     fn add_list(&mut self) {
-        let list = self.spares.pop();
+        let list = self.empty_lists.pop();
         let list = list.unwrap_or_else(|| Vec::with_capacity(CHUNK));
         let full = std::mem::replace(&mut self.last, list);
         if !full.is_empty() {
@@ -229,31 +229,31 @@ impl Queue {
     }
 
     /// Returns the first list.
-    fn front(&self) -> &[Old] {
+    fn front(&self) -> &[Replaced] {
         self.lists.front().unwrap_or(&self.last)
     }
 
     /// Returns whether all versions of the first list are ready.
-    pub(super) fn is_first(&self, is_ready: impl Fn(&Old) -> bool) -> bool {
+    pub(super) fn is_first_list_ready(&self, is_ready: impl Fn(&Replaced) -> bool) -> bool {
         // The list is in the order of replacement: its last version is the last to be ready.
         self.front().last().is_some_and(is_ready)
     }
 
     /// Returns the version that was replaced first.
-    pub(super) fn first(&self) -> Option<&Old> {
+    pub(super) fn first(&self) -> Option<&Replaced> {
         self.front().first()
     }
 
     /// Keeps an empty list for reuse, if there is room for it.
-    pub(super) fn give_back(&mut self, list: Vec<Old>) {
-        if self.spares.len() < LISTS && list.capacity() == CHUNK {
-            self.spares.push(list);
+    pub(super) fn keep_empty_list(&mut self, list: Vec<Replaced>) {
+        if self.empty_lists.len() < MOST_EMPTY_LISTS && list.capacity() == CHUNK {
+            self.empty_lists.push(list);
         }
     }
 
     /// Removes and returns the first list, if all its versions are ready.
-    pub(super) fn pop_if(&mut self, is_ready: impl Fn(&Old) -> bool) -> Option<Vec<Old>> {
-        self.is_first(is_ready).then(|| {
+    pub(super) fn pop_if(&mut self, is_ready: impl Fn(&Replaced) -> bool) -> Option<Vec<Replaced>> {
+        self.is_first_list_ready(is_ready).then(|| {
             let first = self.lists.pop_front();
             first.unwrap_or_else(|| std::mem::take(&mut self.last))
         })
@@ -269,11 +269,11 @@ impl Queue {
     }
 
     /// Returns whether at least this many versions wait, give or take a list.
-    pub(super) fn has(&self, versions: usize) -> bool {
+    pub(super) fn has_at_least(&self, versions: usize) -> bool {
         self.len() >= versions / CHUNK
     }
 
-    pub(super) fn tidy(&mut self) {
+    pub(super) fn shrink(&mut self) {
         shrink(&mut self.lists);
     }
 
@@ -284,7 +284,7 @@ impl Queue {
             !list.is_empty()
         });
         self.last.retain(|old| old.map != map);
-        self.tidy();
+        self.shrink();
     }
 }
 
@@ -301,18 +301,18 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
 /// # Safety
 ///
 /// The versions have been unlinked, or removed, and no thread can reach them any more.
-pub(super) unsafe fn free_all(mut list: Vec<Old>, mut stash: Option<&mut Stash>) {
+pub(super) unsafe fn free_all(mut list: Vec<Replaced>, mut stash: Option<&mut Stash>) {
     panics::all(list.drain(..), |old| {
         // SAFETY: the caller guarantees it.
         let spare = unsafe { old.free() };
         if let (Some(stash), Some(spare)) = (&mut stash, spare) {
-            stash.spares.keep(spare, SPARES);
+            stash.spares.keep(spare, MOST_SPARES);
         }
     });
     if let Some(stash) = stash
-        && stash.lists.len() < LISTS
+        && stash.empty_lists.len() < MOST_EMPTY_LISTS
         && list.capacity() == CHUNK
     {
-        stash.lists.push(list);
+        stash.empty_lists.push(list);
     }
 }
