@@ -132,12 +132,12 @@ where
         let map = self.map.number();
         let before = turn.len(map);
         if self.clears {
-            turn.put_nothing_everywhere(map);
+            turn.remove_all_keys(map);
         }
         self.left.reserve(self.changes.len());
         for (Change { key, value, .. }, mut position) in self.changes.drain(..).zip(positions) {
             // An `Eq` that lies may have found the same key for two changes.
-            turn.find_again(map, &mut position);
+            turn.refresh_position(map, &mut position);
             match value {
                 Some(value) if position.is_vacant() => {
                     turn.add_key(self.map, &position, key, value);

@@ -104,7 +104,7 @@ where
         // SAFETY: this thread is the writer, and has put nothing since the position was found; it
         // puts the version in front at once. The caller promises the rest.
         let fresh = unsafe {
-            kind::succeed_lending::<K, V>(spare, taken.cell, taken.newest, revision, change)
+            kind::make_lending::<K, V>(spare, taken.cell, taken.newest, revision, change)
         };
         let kind = Map::<K, V>::kind();
         let map = self.map.number();

@@ -12,7 +12,7 @@ use super::tables::Tables;
 pub(super) enum Garbage {
     /// Versions that have been unlinked, or cells that have been removed.
     Versions(Vec<Replaced>),
-    Layout(ManuallyDrop<Arc<Table>>),
+    Table(ManuallyDrop<Arc<Table>>),
     Tables(ManuallyDrop<Arc<Tables>>),
     /// A part of a large table.
     Part(ManuallyDrop<Box<dyn Send>>),
@@ -36,7 +36,7 @@ impl Garbage {
         match self {
             // SAFETY: the caller guarantees it.
             Garbage::Versions(list) => unsafe { free_all(list, stash) },
-            Garbage::Layout(layout) => drop(ManuallyDrop::into_inner(layout)),
+            Garbage::Table(table) => drop(ManuallyDrop::into_inner(table)),
             Garbage::Tables(tables) => drop(ManuallyDrop::into_inner(tables)),
             Garbage::Part(part) => drop(ManuallyDrop::into_inner(part)),
             Garbage::Successor(successor) => drop(ManuallyDrop::into_inner(successor)),

@@ -32,7 +32,7 @@ impl<O: Owner> Turn<'_, O> {
             // Slots move before the keys are put: the old table may have no other free slot.
             if let Some(successor) = self.move_slots(map, None, SLOTS_MOVED_PER_KEY) {
                 let fresh = fresh.get_or_insert_with(|| self.tables().clone());
-                self.succeed(fresh, map, successor);
+                self.install(fresh, map, successor);
             }
         }
         if let Some(fresh) = fresh {
@@ -68,16 +68,16 @@ impl<O: Owner> Turn<'_, O> {
     /// Tells the successor that a slot has changed or died, and moves some others, so that the move
     /// ends before the old table has no free slot left.
     #[inline]
-    pub(super) fn changed(&mut self, map: u32, at: usize) {
+    pub(super) fn slot_changed(&mut self, map: u32, at: usize) {
         if let Some(successor) = self.move_slots(map, Some(at), SLOTS_MOVED_PER_KEY) {
-            self.succeed_alone(map, successor);
+            self.install_one(map, successor);
         }
     }
 
     /// Moves all slots that are left.
     pub(super) fn move_all(&mut self, map: u32) {
         if let Some(successor) = self.move_slots(map, None, usize::MAX) {
-            self.succeed_alone(map, successor);
+            self.install_one(map, successor);
         }
     }
 
@@ -86,7 +86,7 @@ impl<O: Owner> Turn<'_, O> {
     #[inline]
     fn move_slots(&mut self, map: u32, changed: Option<usize>, most: usize) -> Option<Successor> {
         #[cold]
-        fn go_on(
+        fn move_slots_now(
             successors: &mut BTreeMap<u32, Successor>,
             map: u32,
             changed: Option<usize>,
@@ -94,35 +94,35 @@ impl<O: Owner> Turn<'_, O> {
         ) -> Option<Successor> {
             let successor = successors.get_mut(&map)?;
             if let Some(at) = changed {
-                successor.follow(at);
+                successor.copy_change(at);
             }
-            let all = successor.move_on(most);
+            let all = successor.move_some(most);
             all.then(|| successors.remove(&map))?
         }
         let successors = &mut self.writer.successors;
         if successors.is_empty() {
             return None;
         }
-        go_on(successors, map, changed, most)
+        move_slots_now(successors, map, changed, most)
     }
 
     /// Tells the successor that a slot has changed.
     #[inline]
-    pub(super) fn follow(&mut self, map: u32, at: usize) {
+    pub(super) fn copy_change(&mut self, map: u32, at: usize) {
         #[cold]
-        fn follow(successors: &mut BTreeMap<u32, Successor>, map: u32, at: usize) {
+        fn copy_change(successors: &mut BTreeMap<u32, Successor>, map: u32, at: usize) {
             if let Some(successor) = successors.get_mut(&map) {
-                successor.follow(at);
+                successor.copy_change(at);
             }
         }
         let successors = &mut self.writer.successors;
         if !successors.is_empty() {
-            follow(successors, map, at);
+            copy_change(successors, map, at);
         }
     }
 
     /// Discards the successor, with the slots moved so far.
-    pub(super) fn forget_successor(&mut self, map: u32) {
+    pub(super) fn discard_successor(&mut self, map: u32) {
         if let Some(successor) = self.writer.successors.remove(&map) {
             let successor = Garbage::Successor(ManuallyDrop::new(Box::new(successor)));
             self.leftovers.garbage.push(successor);
@@ -130,16 +130,16 @@ impl<O: Owner> Turn<'_, O> {
     }
 
     #[cold]
-    fn succeed_alone(&mut self, map: u32, successor: Successor) {
+    fn install_one(&mut self, map: u32, successor: Successor) {
         let mut fresh = self.tables().clone();
-        self.succeed(&mut fresh, map, successor);
+        self.install(&mut fresh, map, successor);
         self.set_tables(fresh);
     }
 
     /// Has the successor take over, in `fresh`, which the caller sets before it writes anything
     /// else.
     #[cold]
-    fn succeed(&mut self, fresh: &mut Tables, map: u32, successor: Successor) {
+    fn install(&mut self, fresh: &mut Tables, map: u32, successor: Successor) {
         let Successor {
             table, old, used, ..
         } = successor;
@@ -148,13 +148,13 @@ impl<O: Owner> Turn<'_, O> {
         };
         of_map.table = table.clone();
         let block = (of_map.generation.kind.block)();
-        let layout = Arc::into_raw(Arc::new(table)).cast_mut();
+        let newest = Arc::into_raw(Arc::new(table)).cast_mut();
         // Release: pairs with the Acquire in `Generation::newest`.
-        let layout = of_map.generation.newest.swap(layout, Release);
+        let replaced = of_map.generation.newest.swap(newest, Release);
         // SAFETY: `Arc::into_raw` made the pointer. Its share passes from the generation to the
         // reclaimer, which keeps it for a grace period.
-        let layout = Garbage::Layout(ManuallyDrop::new(unsafe { Arc::from_raw(layout) }));
-        self.writer.reclaimer.retire(layout);
+        let replaced = Garbage::Table(ManuallyDrop::new(unsafe { Arc::from_raw(replaced) }));
+        self.writer.reclaimer.retire(replaced);
         if old.len() >= LARGE_TABLE {
             // Each array is freed in a step of its own.
             for part in old.parts() {

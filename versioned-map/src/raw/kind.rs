@@ -8,13 +8,13 @@ use std::ptr::NonNull;
 
 use super::cell::{Cell, Key};
 use super::spares::{Block, HALF, LINE, Memory};
-use super::version::{Says, Version};
+use super::version::{Contents, Version};
 
 /// A version and its value. Where keys are [copied](Key::is_copied), a copy of the key follows.
 #[repr(C)]
 struct Valued<V> {
     version: Version,
-    /// Initialized unless the version is [absent](Says::Absent).
+    /// Initialized unless the version is [absent](Contents::Absent).
     value: MaybeUninit<V>,
 }
 
@@ -121,11 +121,11 @@ pub(super) unsafe fn make<K: Key + ?Sized, V>(
     revision: u64,
 ) -> NonNull<Version> {
     let last = last.map_or(std::ptr::null_mut(), NonNull::as_ptr);
-    let (value, says) = match value {
-        Some(value) => (MaybeUninit::new(value), Says::Own),
-        None => (MaybeUninit::uninit(), Says::Absent),
+    let (value, contents) = match value {
+        Some(value) => (MaybeUninit::new(value), Contents::Owned),
+        None => (MaybeUninit::uninit(), Contents::Absent),
     };
-    let version = Version::new(revision, last, says);
+    let version = Version::new(revision, last, contents);
     // SAFETY: the caller guarantees it.
     unsafe { write::<K, V>(memory, cell, Valued { version, value }) }
 }
@@ -138,7 +138,7 @@ pub(super) unsafe fn make<K: Key + ?Sized, V>(
 /// writer pushes the returned version in front of it. `change` drops nothing of the value, and
 /// moves nothing out of it. The cell and the memory are as for [`make`].
 #[inline]
-pub(super) unsafe fn succeed_lending<K: Key + ?Sized, V>(
+pub(super) unsafe fn make_lending<K: Key + ?Sized, V>(
     memory: Option<Memory>,
     cell: NonNull<Cell>,
     last: NonNull<Version>,
@@ -151,7 +151,7 @@ pub(super) unsafe fn succeed_lending<K: Key + ?Sized, V>(
         unsafe { std::ptr::read(&raw const (*last.cast::<Valued<V>>().as_ptr()).value) };
     // SAFETY: the caller guarantees that `last` has a value.
     change(unsafe { value.assume_init_mut() });
-    let version = Version::new(revision, last.as_ptr(), Says::TakenOver);
+    let version = Version::new(revision, last.as_ptr(), Contents::OwnedWithOlder);
     // SAFETY: the caller guarantees it.
     unsafe { write::<K, V>(memory, cell, Valued { version, value }) }
 }
@@ -200,7 +200,7 @@ pub(super) unsafe fn free<K: Key + ?Sized, V>(
     let has_value = valued.version.has_value();
     if cfg!(test) {
         // A reader that stands on it in error finds no value, so that the test fails.
-        valued.version = Version::new(0, std::ptr::null_mut(), Says::Absent);
+        valued.version = Version::new(0, std::ptr::null_mut(), Contents::Absent);
     }
     if has_value && !is_lent {
         // SAFETY: the version has a value and owns it. Nothing else drops it.

@@ -8,13 +8,13 @@ use std::thread::panicking;
 pub(super) fn all<T>(items: impl Iterator<Item = T>, mut work: impl FnMut(T)) {
     let mut items = items;
     let mut first = None;
-    let mut go_on = || {
+    let mut call_all = || {
         // Not `for_each`: if that unwinds, adaptors may be left in an inconsistent state.
         for item in items.by_ref() {
             work(item);
         }
     };
-    while let Err(payload) = catch_unwind(AssertUnwindSafe(&mut go_on)) {
+    while let Err(payload) = catch_unwind(AssertUnwindSafe(&mut call_all)) {
         if first.is_none() {
             first = Some(payload);
         } else {

@@ -492,6 +492,6 @@ impl<O: Owner> Turn<'_, O> {
         if self.table(map).is_wide(live) {
             self.begin_to_move(map, live);
         }
-        self.changed(map, at);
+        self.slot_changed(map, at);
     }
 }

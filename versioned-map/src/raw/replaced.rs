@@ -10,7 +10,7 @@ use super::limits::PASS_INTERVAL;
 use super::panics;
 use super::spares::{Block, Memory, Spares};
 #[cfg(not(loom))]
-use super::version::Says;
+use super::version::Contents;
 use super::version::{Version, unlink};
 
 /// A version that has been replaced, or a removed cell with its last version.
@@ -72,7 +72,7 @@ impl Replaced {
         {
             if cfg!(test) {
                 // A reader that stands on it in error finds no value, so that the test fails.
-                let nothing = Version::new(0, std::ptr::null_mut(), Says::Absent);
+                let nothing = Version::new(0, std::ptr::null_mut(), Contents::Absent);
                 // SAFETY: the caller guarantees it.
                 unsafe { self.version.write(nothing) };
             }

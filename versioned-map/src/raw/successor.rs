@@ -45,7 +45,7 @@ impl Successor {
     }
 
     /// Writes some of the table, and then moves some slots; returns whether all have been moved.
-    pub(super) fn move_on(&mut self, most: usize) -> bool {
+    pub(super) fn move_some(&mut self, most: usize) -> bool {
         let slots = self.old.len();
         if let Some(mut unwritten) = self.unwritten.take() {
             let times = SLOTS_WRITTEN_PER_MOVE * unwritten.len().div_ceil(slots);
@@ -70,11 +70,11 @@ impl Successor {
     }
 
     /// Copies what has changed in a slot of the old table, if that slot has been moved already.
-    pub(super) fn follow(&mut self, at: usize) {
+    pub(super) fn copy_change(&mut self, at: usize) {
         if let Some(table) = &self.table
             && at < self.moved
             && !twin::is(Twin::Unfollowed)
-            && !table.follow(&self.old, at)
+            && !table.copy_change(&self.old, at)
         {
             self.take(at);
         }

@@ -21,7 +21,7 @@ use super::blank::Blank;
 use super::cell::{Cell, Key};
 use super::kind::Shape;
 use super::slots::{Pair, Slots};
-use super::version::{Glance, Head, TAG, Version, Word, seek};
+use super::version::{Head, TAG, Version, Visible, Word, seek};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 
@@ -90,9 +90,9 @@ impl Unwritten {
 
 /// What a registered reader finds in a table that may not be the newest.
 pub(super) enum Found {
-    Here(Option<NonNull<Version>>),
+    Known(Option<NonNull<Version>>),
     /// Only the newest table can tell.
-    Elsewhere,
+    InNewest,
 }
 
 /// A taken slot, as the writer finds it.
@@ -189,7 +189,7 @@ impl Table {
     ///
     /// `is_apart` says whether the keys of the map are [copied](Key::is_copied).
     #[inline]
-    unsafe fn with_hash(&self, hash: u64, is_apart: bool) -> impl Iterator<Item = (usize, Word)> {
+    unsafe fn probe(&self, hash: u64, is_apart: bool) -> impl Iterator<Item = (usize, Word)> {
         let tag = tag(hash);
         let mut next = self.home(hash);
         std::iter::from_fn(move || {
@@ -214,7 +214,7 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`with_hash`](Self::with_hash).
+    /// As for [`probe`](Self::probe).
     #[inline]
     unsafe fn near_home(&self, hash: u64, is_apart: bool) -> (usize, Word, [Word; 2]) {
         let home = self.home(hash);
@@ -326,7 +326,7 @@ impl Table {
         key: &Q,
     ) -> Option<NonNull<Version>> {
         // SAFETY: `K` is the type of the map's keys.
-        for (at, word) in unsafe { self.with_hash(hash, K::is_copied()) } {
+        for (at, word) in unsafe { self.probe(hash, K::is_copied()) } {
             // SAFETY: the caller is pinned.
             if let Some(first) = unsafe { word.version() }
                 // SAFETY: as above.
@@ -342,28 +342,28 @@ impl Table {
     ///
     /// # Safety
     ///
-    /// As for [`Head::glance`]. `K` and `V` are the types of the map.
+    /// As for [`Head::visible_at`]. `K` and `V` are the types of the map.
     #[inline]
-    pub(super) unsafe fn glance<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
+    pub(super) unsafe fn get_registered<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,
         revision: u64,
     ) -> Found {
         // SAFETY: `K` is the type of the map's keys.
-        for (at, word) in unsafe { self.with_hash(hash, K::is_copied()) } {
+        for (at, word) in unsafe { self.probe(hash, K::is_copied()) } {
             // SAFETY: the caller promises this.
-            match unsafe { self.slot(at).glance(word, revision) } {
+            match unsafe { self.slot(at).visible_at(word, revision) } {
                 // SAFETY: a seen version is not freed while the caller reads.
-                Glance::Seen(version) if unsafe { self.is_of::<K, V, Q>(at, version, key) } => {
-                    return Found::Here(Some(version));
+                Visible::Version(version) if unsafe { self.is_of::<K, V, Q>(at, version, key) } => {
+                    return Found::Known(Some(version));
                 }
                 // Another key, with the same tag.
-                Glance::Seen(_) | Glance::Gone => {}
-                Glance::Newer => return Found::Elsewhere,
+                Visible::Version(_) | Visible::Gone => {}
+                Visible::Newer => return Found::InNewest,
             }
         }
-        Found::Here(None)
+        Found::Known(None)
     }
 
     /// Yields every slot whose key has a version at a revision, with that version, which may have
@@ -399,7 +399,7 @@ impl Table {
     ) -> Option<Taken> {
         let is_apart = K::is_copied();
         // SAFETY: `K` is the type of the map's keys.
-        let mut slots = unsafe { self.with_hash(hash, is_apart) };
+        let mut slots = unsafe { self.probe(hash, is_apart) };
         slots.find_map(|(at, word)| {
             let newest = word.pointer()?;
             // Brings the revision into the cache while the keys are compared, because the writer
@@ -407,7 +407,7 @@ impl Table {
             std::hint::black_box(self.revisions[at].load(Relaxed));
             // SAFETY: the heads of the newest table lead to no freed version.
             let is_it = unsafe { self.is_of::<K, V, Q>(at, newest, key) };
-            // SAFETY: `with_hash` yields masked numbers; `K` is the type of the keys.
+            // SAFETY: `probe` yields masked numbers; `K` is the type of the keys.
             let cell = unsafe { self.slots.cell_unmasked(at, is_apart) }.filter(|_| is_it)?;
             Some(Taken { at, newest, cell })
         })
@@ -426,7 +426,7 @@ impl Table {
     /// The same, with the hash of the cell's key.
     fn slot_with(&self, hash: u64, cell: NonNull<Cell>) -> Option<usize> {
         // SAFETY: the slots were made for the keys of the map.
-        let mut slots = unsafe { self.with_hash(hash, self.slots.is_apart()) };
+        let mut slots = unsafe { self.probe(hash, self.slots.is_apart()) };
         let found = slots.find(|(at, word)| {
             // A dead slot may still lead to a freed cell, at whose address this one was made.
             word.pointer().is_some() && self.slots.cell(*at) == Some(cell)
@@ -438,7 +438,7 @@ impl Table {
     #[inline]
     pub(super) fn push(&self, at: usize, hash: u64, newest: NonNull<Version>, revision: u64) {
         let newest = newest.as_ptr();
-        self.slot(at).push_with(newest, revision, tag(hash));
+        self.slot(at).push_tagged(newest, revision, tag(hash));
     }
 
     /// Takes a free slot for a key, with its cell and newest version; returns the slot. There has
@@ -473,7 +473,7 @@ impl Table {
 
     /// Copies the head in a slot of another table to the same key's slot here, or kills that if the
     /// other one is dead; returns whether the key has a slot here. For the writer.
-    pub(super) fn follow(&self, other: &Table, at: usize) -> bool {
+    pub(super) fn copy_change(&self, other: &Table, at: usize) -> bool {
         let hash = other.hashes[at].load(Relaxed);
         let cell = other.slots.cell(at);
         let Some(own) = cell.and_then(|cell| self.slot_with(hash, cell)) else {

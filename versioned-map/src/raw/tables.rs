@@ -9,7 +9,7 @@ use super::kind::Kind;
 use super::panics;
 use super::replaced::{Replaced, free_all};
 use super::table::Table;
-use super::version::take_apart;
+use super::version::drain_chain;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -200,7 +200,7 @@ impl Generation {
     ///
     /// The thread stays pinned for as long as `'a`.
     pub(super) unsafe fn newest<'a>(&self) -> &'a Table {
-        // Acquire: pairs with the Release in `Turn::succeed`.
+        // Acquire: pairs with the Release in `Turn::install`.
         // SAFETY: a replaced table is not freed before a grace period has passed.
         unsafe { &*self.newest.load(Acquire) }
     }
@@ -222,7 +222,7 @@ impl Drop for Generation {
         let free_cells = || {
             panics::all(cells, |(slot, cell)| {
                 // SAFETY: no other thread can reach the chain any more.
-                let versions = unsafe { take_apart(&slot) };
+                let versions = unsafe { drain_chain(&slot) };
                 let free_versions = || {
                     panics::all(versions, |(version, is_lent)| {
                         // SAFETY: as above.

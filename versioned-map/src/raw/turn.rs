@@ -230,7 +230,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     /// with its last reader, outside of the turn. O(old versions that wait, in any map).
     pub fn remove_map(&mut self, map: u32) {
         let revision = self.begin();
-        self.bury(map);
+        self.give_to_generation(map);
         let mut fresh = self.tables().clone();
         fresh.since = revision;
         fresh.set(map, None);
@@ -309,7 +309,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     /// Updates a position after other keys or versions have been put.
-    pub(crate) fn find_again(&self, map: u32, position: &mut Position) {
+    pub(crate) fn refresh_position(&self, map: u32, position: &mut Position) {
         if let Some(taken) = &mut position.taken {
             let table = self.table(map);
             // SAFETY: this thread is the writer. A cell stands in the table until its key is
@@ -388,7 +388,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         usage.used += 1;
         usage.live += 1;
         usage.present += 1;
-        self.follow(map.number(), at);
+        self.copy_change(map.number(), at);
         cell
     }
 
@@ -425,7 +425,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         });
         self.writer.since_pass += 1;
         self.size += 1;
-        self.changed(map, taken.at);
+        self.slot_changed(map, taken.at);
     }
 
     pub(super) fn set_tables(&mut self, fresh: Tables) {
@@ -487,13 +487,13 @@ impl<'e, O: Owner> Turn<'e, O> {
     /// after the turn: that frees the old contents. O(keys and old versions).
     pub fn clear(&mut self) -> Cleared<O> {
         self.begin();
-        self.start_anew(None)
+        self.reset_all(None)
     }
 
     /// The same for some of the maps. O(their keys, and old versions that wait in any map).
     pub fn clear_maps(&mut self, maps: &[u32]) -> Cleared<O> {
         self.begin();
-        self.start_anew_in(maps, None)
+        self.reset_maps(maps, None)
     }
 
     /// Empties all maps for good, and takes the owner's writer state out.
@@ -501,24 +501,24 @@ impl<'e, O: Owner> Turn<'e, O> {
         let last = self.writer.revision;
         self.writer.closed = true;
         self.begin();
-        let mut cleared = self.start_anew(Some(last));
+        let mut cleared = self.reset_all(Some(last));
         cleared.writer_state = Some(std::mem::take(&mut self.writer.writer_state));
         self.publish();
         cleared
     }
 
-    fn start_anew(&mut self, closed: Option<u64>) -> Cleared<O> {
+    fn reset_all(&mut self, closed: Option<u64>) -> Cleared<O> {
         let all: Vec<u32> = self.tables().all().map(|(map, _)| map).collect();
         self.writer.spares = Spares::default();
-        self.start_anew_in(&all, closed)
+        self.reset_maps(&all, closed)
     }
 
-    fn start_anew_in(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
+    fn reset_maps(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
         let has_snapshots = self.engine.registrations.held().next().is_some();
         if has_snapshots {
             // Snapshots keep what they show, and nothing else.
             for map in maps {
-                self.put_nothing_everywhere(*map);
+                self.remove_all_keys(*map);
             }
         }
         if !has_snapshots || closed.is_some() {
@@ -532,7 +532,7 @@ impl<'e, O: Owner> Turn<'e, O> {
                     fresh.hasher = Hasher::default();
                 }
                 for map in maps {
-                    self.bury(*map);
+                    self.give_to_generation(*map);
                     let of_map = fresh.of_mut(*map).expect("the map is there");
                     *of_map = MapTable::new(of_map.generation.kind);
                 }
@@ -546,7 +546,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     /// Removes all keys of a map, one by one: O(keys), in one turn.
-    pub(crate) fn put_nothing_everywhere(&mut self, map: u32) {
+    pub(crate) fn remove_all_keys(&mut self, map: u32) {
         self.move_all(map);
         let MapTable { table, generation } = self.tables().of(map).expect("the map is there");
         let (table, kind) = (table.clone(), generation.kind);
@@ -568,8 +568,8 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     /// Drops the writer's notes of a map's old versions, which the map's generation now owns.
-    fn bury(&mut self, map: u32) {
-        self.forget_successor(map);
+    fn give_to_generation(&mut self, map: u32) {
+        self.discard_successor(map);
         let removed = self.writer.forget(map);
         let of_map = self.tables().of(map).expect("the map is there");
         of_map.generation.adopt(removed.into_iter());
@@ -586,7 +586,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         let mut fresh = self.tables().clone();
         let maps: Vec<u32> = fresh.all().map(|(map, _)| map).collect();
         for map in maps {
-            self.bury(map);
+            self.give_to_generation(map);
             if let Some(of_map) = fresh.of_mut(map) {
                 *of_map = MapTable::new(of_map.generation.kind);
             }

@@ -52,21 +52,21 @@ pub(super) const TAG: usize = HALF - 1;
 
 /// Whether a version has a value, and which values it owns.
 #[derive(Clone, Copy)]
-pub(super) enum Says {
-    Own,
+pub(super) enum Contents {
+    Owned,
     /// It owns its value and that of the next older version, to which it lends.
-    TakenOver,
+    OwnedWithOlder,
     Absent,
 }
 
 impl Version {
     /// Returns a version in front of `last`.
     #[inline]
-    pub(super) fn new(revision: u64, last: *mut Version, says: Says) -> Version {
-        let tag = match says {
-            Says::Own => 0,
-            Says::TakenOver => LENT,
-            Says::Absent => ABSENT,
+    pub(super) fn new(revision: u64, last: *mut Version, contents: Contents) -> Version {
+        let tag = match contents {
+            Contents::Owned => 0,
+            Contents::OwnedWithOlder => LENT,
+            Contents::Absent => ABSENT,
         };
         Version {
             revision,
@@ -154,7 +154,7 @@ pub(super) struct Word(*mut Version);
 impl Word {
     #[inline]
     pub(super) fn load(newest: &AtomicPtr<Version>) -> Word {
-        // Acquire: pairs with the Release in `push_with`.
+        // Acquire: pairs with the Release in `push_tagged`.
         Word(newest.load(Acquire))
     }
 
@@ -189,9 +189,9 @@ impl Word {
 }
 
 /// What a registered reader that is not pinned finds at the head of a chain.
-pub(super) enum Glance {
+pub(super) enum Visible {
     /// The version that is visible at the reader's revision.
-    Seen(NonNull<Version>),
+    Version(NonNull<Version>),
     /// The slot or cell has no version any more.
     Gone,
     /// The newest version is newer than the reader's revision, and may be freed at any time.
@@ -213,12 +213,12 @@ impl Head<'_> {
     /// Puts a version in front of the chain.
     #[inline]
     pub(super) fn push(&self, newest: NonNull<Version>, revision: u64) {
-        self.push_with(newest.as_ptr(), revision, 0);
+        self.push_tagged(newest.as_ptr(), revision, 0);
     }
 
     /// Puts a version in front of the chain, with a tag.
     #[inline]
-    pub(super) fn push_with(&self, newest: *mut Version, revision: u64, tag: usize) {
+    pub(super) fn push_tagged(&self, newest: *mut Version, revision: u64, tag: usize) {
         self.revision.store(revision, Relaxed);
         // Release: pairs with the Acquire in `Word::load`. A reader that loads this pointer sees
         // the whole version, and this revision or a later one.
@@ -228,7 +228,7 @@ impl Head<'_> {
     /// Marks the slot as dead: it has no version, but is not free.
     pub(super) fn kill(&self) {
         let tag = usize::from(!twin::is(Twin::KilledFree));
-        self.push_with(std::ptr::null_mut(), u64::MAX, tag);
+        self.push_tagged(std::ptr::null_mut(), u64::MAX, tag);
     }
 
     /// Loads the first word.
@@ -264,18 +264,18 @@ impl Head<'_> {
     /// `revision` stays registered for as long as the result is used. The head lies in tables that
     /// were loaded under the same pin as `revision`, or in a cell that is visible at `revision`.
     #[inline]
-    pub(super) unsafe fn glance(&self, word: Word, revision: u64) -> Glance {
+    pub(super) unsafe fn visible_at(&self, word: Word, revision: u64) -> Visible {
         let at = untagged(word.0);
         if at.is_null() {
-            return Glance::Gone;
+            return Visible::Gone;
         }
         if self.revision.load(Relaxed) > revision {
-            return Glance::Newer;
+            return Visible::Newer;
         }
         // SAFETY: the version is visible at `revision`, which is registered.
         match unsafe { version(at) } {
-            Some(version) => Glance::Seen(version),
-            None => Glance::Gone,
+            Some(version) => Visible::Version(version),
+            None => Visible::Gone,
         }
     }
 }
@@ -297,7 +297,7 @@ pub(super) unsafe fn seek(first: NonNull<Version>, revision: u64) -> Option<NonN
             return Some(at);
         }
         // Acquire: pairs with the Release in `unlink`. For a link that the version was made with,
-        // the Release in `push_with` suffices, which published this version.
+        // the Release in `push_tagged` suffices, which published this version.
         let before = untagged(seen.link.load(Acquire));
         // SAFETY: as above.
         at = unsafe { version(before) }?;
@@ -338,7 +338,9 @@ pub(super) unsafe fn unlink(
 ///
 /// No reader can reach the chain, and none of its versions has been freed. The caller may free each
 /// version as soon as it is yielded.
-pub(super) unsafe fn take_apart(head: &Head<'_>) -> impl Iterator<Item = (NonNull<Version>, bool)> {
+pub(super) unsafe fn drain_chain(
+    head: &Head<'_>,
+) -> impl Iterator<Item = (NonNull<Version>, bool)> {
     let mut link = head.newest();
     std::iter::from_fn(move || {
         let at = NonNull::new(untagged(link))?;

@@ -11,7 +11,7 @@ use super::kind::value;
 use super::registrations::Registration;
 use super::table::Found;
 use super::tables::{Hasher, Map, MapTable, Tables};
-use super::version::{Glance, Version, seek};
+use super::version::{Version, Visible, seek};
 use crate::reclaim::Guard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::twin::{self, Twin};
@@ -309,10 +309,10 @@ impl<O: Owner> Registered<O> {
         // SAFETY: the revision is registered. The tables were loaded under the same pin, after the
         // revision was published (or are those that begin with it). Both hold while `self` is
         // borrowed. The types are the map's.
-        match unsafe { table.glance::<K, V, Q>(hash, key, self.revision) } {
+        match unsafe { table.get_registered::<K, V, Q>(hash, key, self.revision) } {
             // SAFETY: as above.
-            Found::Here(version) => version.and_then(|version| unsafe { value(version) }),
-            Found::Elsewhere => self.get_in_newest(map, hash, key),
+            Found::Known(version) => version.and_then(|version| unsafe { value(version) }),
+            Found::InNewest => self.get_in_newest(map, hash, key),
         }
     }
 
@@ -365,11 +365,11 @@ impl<O: Owner> Registered<O> {
         // has not been freed.
         let head = unsafe { at.cell() }.head();
         // SAFETY: as above.
-        match unsafe { head.glance(head.load(), self.revision) } {
+        match unsafe { head.visible_at(head.load(), self.revision) } {
             // SAFETY: as above.
-            Glance::Seen(version) => unsafe { value(version) },
-            Glance::Gone => None,
-            Glance::Newer => {
+            Visible::Version(version) => unsafe { value(version) },
+            Visible::Gone => None,
+            Visible::Newer => {
                 let _guard = self.engine.guard();
                 // SAFETY: the thread is pinned; the version that it finds is visible at a
                 // registered revision.
