@@ -1,10 +1,10 @@
 //! The versions kept for snapshots, each under the snapshot that keeps it.
 //!
-//! A [scan](Kept::scan_if_allowed) of all places is expensive where there are many snapshots, so its result is
+//! A [scan](Kept::scan_if_allowed) of all slots is expensive where there are many snapshots, so its result is
 //! remembered. By the time of a scan, every snapshot older than the periods that had passed had
 //! registered. So the scan has found all snapshots of that age, and the result goes stale only as
 //! snapshots go. The writer notices that when it is about to keep a version for one: it then cannot
-//! mark the snapshot's place. Another scan is needed when another period has passed, and is made as
+//! mark the snapshot's slot. Another scan is needed when another period has passed, and is made as
 //! soon as enough work has been done since for its cost not to matter.
 //!
 //! When a snapshot goes, the versions kept for it that end before the next snapshot are retired.
@@ -14,26 +14,26 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use super::limits::PLACES_PER_PASS;
+use super::limits::READER_SLOTS_PER_PASS;
 use super::registrations::Registrations;
 use super::replaced::{Links, Replaced};
 use crate::twin::{self, Twin};
 
-/// A snapshot: its revision and its place.
+/// A snapshot: its revision and its slot.
 type Snapshot = (u64, usize);
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Versions by the oldest revision that needs them. A place of that revision is marked, or the
+    /// Versions by the oldest revision that needs them. A slot of that revision is marked, or the
     /// thread that gave it back has reported the revision.
     lists: BTreeMap<u64, BinaryHeap<Ending>>,
     /// The snapshots that the last scan has found. Some may have gone.
     snapshots: BTreeSet<Snapshot>,
     /// The revision, and the number of periods, that had passed at the last scan.
     scanned: (u64, u64),
-    /// The number of places that may be scanned.
+    /// The number of slots that may be scanned.
     scan_allowance: usize,
-    /// The work done so far, in places and versions.
+    /// The work done so far, in slots and versions.
     #[cfg(test)]
     pub(super) work: usize,
 }
@@ -83,9 +83,13 @@ impl Kept {
         self.lists.keys().copied()
     }
 
-    /// Allows the scan of a pass's share of places, or of all.
+    /// Allows the scan of a pass's share of slots, or of all.
     pub(super) fn allow_scan(&mut self, all: bool) {
-        let more = if all { usize::MAX } else { PLACES_PER_PASS };
+        let more = if all {
+            usize::MAX
+        } else {
+            READER_SLOTS_PER_PASS
+        };
         self.scan_allowance = self.scan_allowance.saturating_add(more);
     }
 
@@ -101,8 +105,8 @@ impl Kept {
         if is_known || twin::is(Twin::ScannedOnce) && self.scanned.1 > 0 {
             return passed;
         }
-        let places = registrations.places();
-        if places <= self.scan_allowance {
+        let slots = registrations.slot_count();
+        if slots <= self.scan_allowance {
             self.scan_allowance = 0;
             self.scan(registrations);
             self.scanned = passed;
@@ -111,8 +115,8 @@ impl Kept {
     }
 
     pub(super) fn scan(&mut self, registrations: &Registrations) {
-        self.count(registrations.places());
-        self.snapshots = registrations.held().collect();
+        self.count(registrations.slot_count());
+        self.snapshots = registrations.snapshots().collect();
         if twin::is(Twin::Overlooked) {
             self.snapshots.clear();
         }
@@ -137,12 +141,12 @@ impl Kept {
         Some(old)
     }
 
-    /// Marks a snapshot's place, so that the thread that gives it back reports it. If it has been
+    /// Marks a snapshot's slot, so that the thread that gives it back reports it. If it has been
     /// given back already, forgets the snapshot.
     fn mark(&mut self, snapshot: Snapshot, registrations: &Registrations) -> bool {
-        let (revision, place) = snapshot;
+        let (revision, slot) = snapshot;
         let is_marked = self.lists.contains_key(&revision)
-            || registrations.mark(revision, place)
+            || registrations.mark(revision, slot)
             || twin::is(Twin::Unmarked);
         if !is_marked {
             self.count(1);
@@ -151,7 +155,7 @@ impl Kept {
         is_marked
     }
 
-    /// Passes what was kept for a revision to the snapshots that need it, after one of its places
+    /// Passes what was kept for a revision to the snapshots that need it, after one of its slots
     /// has been given back. Returns what no snapshot needs.
     pub(super) fn reassign(
         &mut self,
@@ -180,7 +184,7 @@ impl Kept {
                 self.count(1 + moved);
             }
         }
-        // A scan of as many places costs no more than this.
+        // A scan of as many slots costs no more than this.
         self.scan_allowance = self.scan_allowance.saturating_add(over.len());
         over
     }

@@ -25,7 +25,7 @@ pub(super) const PERIOD_LENGTH: usize = 2 * PASS_INTERVAL;
 pub(super) const SCAN_RATIO: usize = 32;
 
 /// A pass looks at this many places of snapshots at most.
-pub(super) const PLACES_PER_PASS: usize = 4 * PASS_INTERVAL;
+pub(super) const READER_SLOTS_PER_PASS: usize = 4 * PASS_INTERVAL;
 
 /// When so many versions wait for readers, any thread that lets go of a view is asked to reclaim
 /// them, since no commit may follow. Readers that do not sleep never leave that many.

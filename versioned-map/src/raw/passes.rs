@@ -151,7 +151,7 @@ impl<O: Owner> Turn<'_, O> {
 
     /// The revision of the oldest snapshot. O(places of snapshots).
     pub fn oldest_snapshot(&self) -> Option<u64> {
-        let held = self.engine.registrations.held();
+        let held = self.engine.registrations.snapshots();
         held.map(|(revision, _)| revision).min()
     }
 

@@ -1,6 +1,6 @@
 //! The revisions that snapshots protect.
 //!
-//! A snapshot announces its revision in a place of its own; the writer scans all places before it
+//! A snapshot announces its revision in a slot of its own; the writer scans all slots before it
 //! prunes. Neither waits for the other. The writer overlooks no snapshot, because a snapshot
 //! registers under a pin:
 //!
@@ -9,8 +9,8 @@
 //!  --------                          ------
 //!  pin                               published <- p
 //!  r <- published                    end the period
-//!  place <- r                        wait until who was pinned has left
-//!  unpin                             read all places
+//!  slot <- r                        wait until who was pinned has left
+//!  unpin                             read all slots
 //!                                    prune what ends at p or before
 //! ```
 //!
@@ -21,9 +21,9 @@
 //! than `p`.
 //!
 //! When the writer keeps versions for a snapshot, it [marks](Registrations::mark) the snapshot's
-//! place, in the word that contains the revision. The thread that gives the place back swaps the
-//! whole word, and so learns of the mark; if it gave the place back first, the writer's mark fails.
-//! So no mark is lost, and a thread that gives back a place without a mark, or a share of a place,
+//! slot, in the word that contains the revision. The thread that gives the slot back swaps the
+//! whole word, and so learns of the mark; if it gave the slot back first, the writer's mark fails.
+//! So no mark is lost, and a thread that gives back a slot without a mark, or a share of a slot,
 //! has nothing else to do.
 
 use std::ptr;
@@ -31,41 +31,41 @@ use std::ptr;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize};
 
-/// The number of places of the first segment; each later one has twice as many as the one before.
+/// The number of slots of the first segment; each later one has twice as many as the one before.
 #[cfg(not(any(test, loom)))]
 const FIRST: usize = 16;
 #[cfg(any(test, loom))]
 const FIRST: usize = 2;
 
-/// The number of segments: enough for more places than fit in memory.
+/// The number of segments: enough for more slots than fit in memory.
 const SEGMENTS: usize = 32;
 
-/// The word of a free place.
+/// The word of a free slot.
 const FREE: u64 = 0;
 
-/// Tag in the word of a place: versions are kept for its snapshot.
+/// Tag in the word of a slot: versions are kept for its snapshot.
 const MARK: u64 = 1 << 63;
 
-/// A place on a cache line of its own, so that the places of two threads do not disturb each other.
+/// A slot on a cache line of its own, so that the slots of two threads do not disturb each other.
 #[repr(align(64))]
-struct Place {
+struct ReaderSlot {
     /// One more than the revision, perhaps with [`MARK`]; or [`FREE`].
     word: AtomicU64,
-    /// The number of registrations that share the place, without the first one.
+    /// The number of registrations that share the slot, without the first one.
     others: AtomicUsize,
 }
 
-/// The places of all snapshots.
+/// The slots of all snapshots.
 pub(super) struct Registrations {
-    /// The first place of each segment, or null. The thread that first needs a segment makes it.
-    segments: [AtomicPtr<Place>; SEGMENTS],
+    /// The first slot of each segment, or null. The thread that first needs a segment makes it.
+    segments: [AtomicPtr<ReaderSlot>; SEGMENTS],
 }
 
-/// The place of one snapshot. Its holder gives it back.
+/// The slot of one snapshot. Its holder gives it back.
 #[derive(Clone, Copy)]
 pub(super) struct Registration {
     segment: usize,
-    place: usize,
+    slot: usize,
 }
 
 impl Registrations {
@@ -75,26 +75,26 @@ impl Registrations {
         }
     }
 
-    /// Returns the places of a segment, if it has been made.
-    fn made(&self, segment: usize) -> Option<&[Place]> {
-        // Acquire: pairs with the Release in `segment`, after which the places are initialized.
+    /// Returns the slots of a segment, if it has been made.
+    fn made(&self, segment: usize) -> Option<&[ReaderSlot]> {
+        // Acquire: pairs with the Release in `segment`, after which the slots are initialized.
         let first = self.segments[segment].load(Acquire);
-        // SAFETY: `segment` made it, with this many places, and it is freed with `self`.
+        // SAFETY: `segment` made it, with this many slots, and it is freed with `self`.
         (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, FIRST << segment) })
     }
 
-    /// Returns the places of a segment, which it makes if necessary. Lock-free: if several threads
-    /// make it, one is first, and the others use its places.
-    fn segment(&self, segment: usize) -> &[Place] {
-        if let Some(places) = self.made(segment) {
-            return places;
+    /// Returns the slots of a segment, which it makes if necessary. Lock-free: if several threads
+    /// make it, one is first, and the others use its slots.
+    fn segment(&self, segment: usize) -> &[ReaderSlot] {
+        if let Some(slots) = self.made(segment) {
+            return slots;
         }
-        let free = |_| Place {
+        let free = |_| ReaderSlot {
             word: AtomicU64::new(FREE),
             others: AtomicUsize::new(0),
         };
-        let places: Box<[Place]> = (0..FIRST << segment).map(free).collect();
-        let own = Box::into_raw(places);
+        let slots: Box<[ReaderSlot]> = (0..FIRST << segment).map(free).collect();
+        let own = Box::into_raw(slots);
         // Release and Acquire: pairs with itself, and with the Acquire in `made`.
         let first = &self.segments[segment];
         let set = first.compare_exchange(ptr::null_mut(), own.cast(), AcqRel, Acquire);
@@ -105,18 +105,18 @@ impl Registrations {
         self.made(segment).expect("it has been made")
     }
 
-    fn place(&self, at: Registration) -> &Place {
-        &self.segment(at.segment)[at.place]
+    fn slot(&self, at: Registration) -> &ReaderSlot {
+        &self.segment(at.segment)[at.slot]
     }
 
-    /// Claims a free place for a snapshot of `revision`. The thread was pinned before it loaded
-    /// `revision`, and still is. As a rule O(1): a thread begins its search behind the place that
+    /// Claims a free slot for a snapshot of `revision`. The thread was pinned before it loaded
+    /// `revision`, and still is. As a rule O(1): a thread begins its search behind the slot that
     /// it claimed last, or at the one that it gave back last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
-        let hint = Registration::near(hint());
+        let hint = Registration::numbered(hint());
         let hint = Some(hint).filter(|at| self.made(at.segment).is_some());
-        // Then from the first place on, until one is free.
-        let all = (0..SEGMENTS).map(|segment| Registration { segment, place: 0 });
+        // Then from the first slot on, until one is free.
+        let all = (0..SEGMENTS).map(|segment| Registration { segment, slot: 0 });
         let claimed = hint
             .into_iter()
             .chain(all)
@@ -128,18 +128,18 @@ impl Registrations {
         at
     }
 
-    /// Claims a free place of a segment, at `from` or behind it.
+    /// Claims a free slot of a segment, at `from` or behind it.
     fn claim_in(&self, from: Registration, revision: u64) -> Option<Registration> {
-        let places = self.segment(from.segment);
-        (from.place..places.len()).find_map(|place| {
-            let free = &places[place].word;
+        let slots = self.segment(from.segment);
+        (from.slot..slots.len()).find_map(|slot| {
+            let free = &slots[slot].word;
             // Acquire: pairs with the Release in `release`: the previous snapshot has finished with
-            // the place. The end of the pin tells the writer that the place is taken.
+            // the slot. The end of the pin tells the writer that the slot is taken.
             let claimed = free.load(Relaxed) == FREE
                 && free
                     .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
                     .is_ok();
-            claimed.then_some(Registration { place, ..from })
+            claimed.then_some(Registration { slot, ..from })
         })
     }
 
@@ -147,15 +147,15 @@ impl Registrations {
     /// [`claim`](Self::claim). The old revision is no longer protected: returns whether versions
     /// were kept for it.
     pub(super) fn renew(&self, at: Registration, revision: u64) -> bool {
-        // Release: pairs with the Acquire in `held`: reads of versions that the old revision
+        // Release: pairs with the Acquire in `snapshots`: reads of versions that the old revision
         // protected come before these are freed. Acquire: pairs with the Release in `mark`.
-        self.place(at).word.swap(revision + 1, AcqRel) & MARK != 0
+        self.slot(at).word.swap(revision + 1, AcqRel) & MARK != 0
     }
 
-    /// Marks the place of a snapshot that a scan has found: versions are kept for it. Returns
+    /// Marks the slot of a snapshot that a scan has found: versions are kept for it. Returns
     /// `false` if the snapshot has gone meanwhile, or moved on.
-    pub(super) fn mark(&self, revision: u64, place: usize) -> bool {
-        let word = &self.place(Registration::near(place)).word;
+    pub(super) fn mark(&self, revision: u64, slot: usize) -> bool {
+        let word = &self.slot(Registration::numbered(slot)).word;
         let found = revision + 1;
         // Release: pairs with the Acquire in `renew` and `release`. Acquire on failure: pairs with
         // their Release: what that snapshot has read comes before it is freed.
@@ -163,63 +163,63 @@ impl Registrations {
         marked.is_ok() || marked == Err(found | MARK)
     }
 
-    /// Shares a place, which then has to be given back once more. (A second place for the same
+    /// Shares a slot, which then has to be given back once more. (A second slot for the same
     /// revision would not do: a scan might read it before it is claimed, and then the first one
     /// after it has been given back.)
     pub(super) fn share(&self, at: Registration) {
         // Relaxed: as for a reference count, the caller holds a share.
-        self.place(at).others.fetch_add(1, Relaxed);
+        self.slot(at).others.fetch_add(1, Relaxed);
     }
 
-    /// Returns whether a place is shared.
+    /// Returns whether a slot is shared.
     pub(super) fn is_shared(&self, at: Registration) -> bool {
         // Acquire: pairs with the Release in `release`, by the sharers that have left.
-        self.place(at).others.load(Acquire) > 0
+        self.slot(at).others.load(Acquire) > 0
     }
 
-    /// Gives a place back, or a share of it. Returns `true` if this was the last share, and
-    /// versions were kept for the place.
+    /// Gives a slot back, or a share of it. Returns `true` if this was the last share, and
+    /// versions were kept for the slot.
     pub(super) fn release(&self, at: Registration) -> bool {
-        let place = self.place(at);
+        let slot = self.slot(at);
         // A sole owner stays the sole one: no other thread has a share to clone.
         if self.is_shared(at) {
             // Release and Acquire: pairs with itself, and with `is_shared`: everything that the
-            // other sharers did with the place comes before it is given back.
-            let others = place
+            // other sharers did with the slot comes before it is given back.
+            let others = slot
                 .others
                 .fetch_update(AcqRel, Acquire, |others| others.checked_sub(1));
             if others.is_ok() {
                 return false;
             }
         }
-        // Release: pairs with the Acquire in `held` and in `claim`. Acquire: pairs with the Release
+        // Release: pairs with the Acquire in `snapshots` and in `claim`. Acquire: pairs with the Release
         // in `mark`.
-        let word = place.word.swap(FREE, AcqRel);
+        let word = slot.word.swap(FREE, AcqRel);
         set_hint(at.number());
         word & MARK != 0
     }
 
-    /// Returns the segments that have been made, each with the number of its first place. Stops at
-    /// the first one that has not: a thread that claims a place has seen all earlier segments made.
-    fn segments(&self) -> impl Iterator<Item = (usize, &[Place])> {
+    /// Returns the segments that have been made, each with the number of its first slot. Stops at
+    /// the first one that has not: a thread that claims a slot has seen all earlier segments made.
+    fn segments(&self) -> impl Iterator<Item = (usize, &[ReaderSlot])> {
         let made = (0..SEGMENTS).map_while(|segment| Some((segment, self.made(segment)?)));
-        made.map(|(segment, places)| (Registration { segment, place: 0 }.number(), places))
+        made.map(|(segment, slots)| (Registration { segment, slot: 0 }.number(), slots))
     }
 
-    /// Returns the number of places: at least as many as were ever claimed at once.
-    pub(super) fn places(&self) -> usize {
-        self.segments().map(|(_, places)| places.len()).sum()
+    /// Returns the number of slots: at least as many as were ever claimed at once.
+    pub(super) fn slot_count(&self) -> usize {
+        self.segments().map(|(_, slots)| slots.len()).sum()
     }
 
-    /// Returns the revisions of all snapshots, and their places. None is missing of those that were
-    /// pinned in a period that has passed. O(places).
-    pub(super) fn held(&self) -> impl Iterator<Item = (u64, usize)> {
+    /// Returns the revisions of all snapshots, and their slots. None is missing of those that were
+    /// pinned in a period that has passed. O(slots).
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = (u64, usize)> {
         let all = self
             .segments()
-            .flat_map(|(first, places)| (first..).zip(places));
-        all.filter_map(|(number, place)| {
+            .flat_map(|(first, slots)| (first..).zip(slots));
+        all.filter_map(|(number, slot)| {
             // Acquire: pairs with the Release in `renew` and `release`.
-            let word = place.word.load(Acquire);
+            let word = slot.word.load(Acquire);
             (word != FREE).then(|| ((word & !MARK) - 1, number))
         })
     }
@@ -234,9 +234,9 @@ impl Drop for Registrations {
         for (segment, first) in self.segments.iter().enumerate() {
             let first = first.load(Relaxed);
             if !first.is_null() {
-                let places = ptr::slice_from_raw_parts_mut(first, FIRST << segment);
+                let slots = ptr::slice_from_raw_parts_mut(first, FIRST << segment);
                 // SAFETY: `segment` made it, and no other thread has access any more.
-                drop(unsafe { Box::from_raw(places) });
+                drop(unsafe { Box::from_raw(slots) });
             }
         }
     }
@@ -244,7 +244,7 @@ impl Drop for Registrations {
 
 #[cfg(not(any(loom, shuttle)))]
 thread_local! {
-    /// The number of the place at which this thread begins its search.
+    /// The number of the slot at which this thread begins its search.
     static HINT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
@@ -269,16 +269,16 @@ fn hint() -> usize {
 fn set_hint(_: usize) {}
 
 impl Registration {
-    /// Returns the number of the place, counted from the first place of the first segment.
+    /// Returns the number of the slot, counted from the first slot of the first segment.
     fn number(self) -> usize {
-        (FIRST << self.segment) - FIRST + self.place
+        (FIRST << self.segment) - FIRST + self.slot
     }
 
-    fn near(number: usize) -> Registration {
+    fn numbered(number: usize) -> Registration {
         let segment = (number / FIRST + 1).ilog2() as usize;
         Registration {
             segment,
-            place: number + FIRST - (FIRST << segment),
+            slot: number + FIRST - (FIRST << segment),
         }
     }
 }
@@ -288,7 +288,10 @@ mod tests {
     use super::*;
 
     fn revisions(registrations: &Registrations) -> Vec<u64> {
-        let mut revisions: Vec<u64> = registrations.held().map(|(revision, _)| revision).collect();
+        let mut revisions: Vec<u64> = registrations
+            .snapshots()
+            .map(|(revision, _)| revision)
+            .collect();
         revisions.sort_unstable();
         revisions
     }
@@ -298,18 +301,18 @@ mod tests {
     #[test]
     fn a_mark_is_found_by_whoever_gives_the_place_back() {
         let registrations = Registrations::new();
-        let place = registrations.claim(5);
-        registrations.share(place);
-        let found = place.number();
+        let slot = registrations.claim(5);
+        registrations.share(slot);
+        let found = slot.number();
         assert!(registrations.mark(5, found));
         assert!(registrations.mark(5, found), "it has a mark");
-        assert!(!registrations.release(place), "its place stays shared");
-        assert!(registrations.release(place));
-        let place = registrations.claim(6);
-        assert_eq!(place.number(), found);
-        assert!(!registrations.renew(place, 7));
+        assert!(!registrations.release(slot), "its slot stays shared");
+        assert!(registrations.release(slot));
+        let slot = registrations.claim(6);
+        assert_eq!(slot.number(), found);
+        assert!(!registrations.renew(slot, 7));
         assert!(!registrations.mark(6, found), "it has moved on");
-        assert!(!registrations.release(place));
+        assert!(!registrations.release(slot));
         assert!(!registrations.mark(7, found), "it has gone");
     }
 
@@ -322,8 +325,8 @@ mod tests {
                 threads.spawn(move || (0..40).for_each(|_| _ = registrations.claim(r)));
             }
         });
-        let places = (0..SEGMENTS).filter_map(|segment| registrations.made(segment));
-        let taken = places.flatten().filter(|at| at.word.load(Relaxed) != FREE);
+        let slots = (0..SEGMENTS).filter_map(|segment| registrations.made(segment));
+        let taken = slots.flatten().filter(|at| at.word.load(Relaxed) != FREE);
         assert_eq!(taken.count(), 320);
     }
 
@@ -338,7 +341,7 @@ mod tests {
         assert_eq!(revisions(&registrations), (0..10).collect::<Vec<u64>>());
         registrations.renew(many[0], 50);
         assert_eq!(revisions(&registrations), [1, 2, 3, 4, 5, 6, 7, 8, 9, 50]);
-        // Free places are claimed before new ones are made.
+        // Free slots are claimed before new ones are made.
         for r in 0..90 {
             registrations.claim(r);
         }
@@ -348,27 +351,27 @@ mod tests {
     #[test]
     fn places_are_numbered_through_all_segments() {
         for number in 0..1_000 {
-            assert_eq!(Registration::near(number).number(), number);
+            assert_eq!(Registration::numbered(number).number(), number);
         }
     }
 
     #[test]
     fn a_place_that_is_shared_is_given_back_by_the_last() {
         let registrations = Registrations::new();
-        let place = registrations.claim(5);
-        registrations.share(place);
-        assert!(registrations.is_shared(place));
-        assert!(!registrations.release(place));
+        let slot = registrations.claim(5);
+        registrations.share(slot);
+        assert!(registrations.is_shared(slot));
+        assert!(!registrations.release(slot));
         assert_eq!(revisions(&registrations), [5]);
-        assert!(!registrations.is_shared(place));
-        registrations.release(place);
+        assert!(!registrations.is_shared(slot));
+        registrations.release(slot);
         assert!(revisions(&registrations).is_empty());
     }
 }
 
 #[cfg(all(test, loom))]
 mod models {
-    //! The places by themselves: two threads make a segment at once, and two threads share a place.
+    //! The slots by themselves: two threads make a segment at once, and two threads share a slot.
     //! Each has a twin.
     //!
     //! The twins use the orderings of the functions that they replace.
@@ -388,9 +391,9 @@ mod models {
             });
             let own = claim(&all, 2);
             other.join().unwrap();
-            let mut held: Vec<u64> = all.held().map(|(revision, _)| revision).collect();
+            let mut held: Vec<u64> = all.snapshots().map(|(revision, _)| revision).collect();
             held.sort_unstable();
-            assert_eq!(held, [1, 2], "a place was lost");
+            assert_eq!(held, [1, 2], "a slot was lost");
             all.release(own);
         });
     }
@@ -401,16 +404,16 @@ mod models {
     }
 
     #[test]
-    #[should_panic(expected = "a place was lost")]
+    #[should_panic(expected = "a slot was lost")]
     fn models_twin_a_segment_that_is_stored_over_another_is_rejected() {
         two_claim(|all, revision| {
             if all.made(0).is_none() {
-                let free = |_| Place {
+                let free = |_| ReaderSlot {
                     word: AtomicU64::new(FREE),
                     others: AtomicUsize::new(0),
                 };
-                let places: Box<[Place]> = (0..FIRST).map(free).collect();
-                all.segments[0].store(Box::into_raw(places).cast(), Release);
+                let slots: Box<[ReaderSlot]> = (0..FIRST).map(free).collect();
+                all.segments[0].store(Box::into_raw(slots).cast(), Release);
             }
             all.claim(revision)
         });
@@ -419,17 +422,20 @@ mod models {
     fn two_release(release: fn(&Registrations, Registration) -> bool) {
         loom::model(move || {
             let all = Arc::new(Registrations::new());
-            let place = all.claim(5);
-            all.share(place);
-            assert!(all.mark(5, place.number()));
+            let slot = all.claim(5);
+            all.share(slot);
+            assert!(all.mark(5, slot.number()));
             let other = thread::spawn({
                 let all = all.clone();
-                move || release(&all, place)
+                move || release(&all, slot)
             });
-            let own = release(&all, place);
+            let own = release(&all, slot);
             let told = usize::from(own) + usize::from(other.join().unwrap());
             assert_eq!(told, 1, "not one was told of the mark");
-            assert!(all.held().next().is_none(), "nobody gave the place back");
+            assert!(
+                all.snapshots().next().is_none(),
+                "nobody gave the slot back"
+            );
         });
     }
 
@@ -442,7 +448,7 @@ mod models {
     #[should_panic(expected = "not one was told of the mark")]
     fn models_twin_a_share_that_is_given_back_in_two_steps_is_rejected() {
         two_release(|all, at| {
-            let others = &all.place(at).others;
+            let others = &all.slot(at).others;
             match others.load(Acquire) {
                 0 => all.release(at),
                 left => {

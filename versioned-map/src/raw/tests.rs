@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::limits::{BACKLOG_THRESHOLD, MOST_PASSES, PLACES_PER_PASS};
+use super::limits::{BACKLOG_THRESHOLD, MOST_PASSES, READER_SLOTS_PER_PASS};
 use super::sample::{Closed, Item, Sample, State, Step, Store, View, apply};
 use super::{Engine, Registered};
 
@@ -117,7 +117,7 @@ fn the_end_of_one_of_many_snapshots_costs_no_look_at_all_others() {
             assert_eq!(stamp(&view, 0), Some(1));
             drop(view);
             let spent = store.engine.turn().snapshot_work() - before;
-            let most = (number + 1) * ((3 + 2 * MOST_PASSES) * PLACES_PER_PASS + 32)
+            let most = (number + 1) * ((3 + 2 * MOST_PASSES) * READER_SLOTS_PER_PASS + 32)
                 + 16 * (SHARED + MANY);
             assert!(spent <= most, "{spent} for {} in order {order}", number + 1);
         }

@@ -514,7 +514,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     }
 
     fn reset_maps(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
-        let has_snapshots = self.engine.registrations.held().next().is_some();
+        let has_snapshots = self.engine.registrations.snapshots().next().is_some();
         if has_snapshots {
             // Snapshots keep what they show, and nothing else.
             for map in maps {

@@ -42,12 +42,12 @@ impl<O: Owner> Engine<O> {
         if twin::is(Twin::RegisteredLate) {
             let (revision, tables) = (pinned.at(), pinned.share());
             drop(pinned);
-            let place = self.registrations.claim(revision);
-            return Registered::new(revision, tables, place, self.clone());
+            let registration = self.registrations.claim(revision);
+            return Registered::new(revision, tables, registration, self.clone());
         }
         // The reader claims its place before the pin ends: see `registrations`.
-        let place = self.registrations.claim(pinned.at());
-        Registered::new(pinned.at(), pinned.share(), place, self.clone())
+        let registration = self.registrations.claim(pinned.at());
+        Registered::new(pinned.at(), pinned.share(), registration, self.clone())
     }
 }
 
@@ -211,7 +211,7 @@ fn found<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
 pub struct Registered<O: Owner> {
     revision: u64,
     tables: Arc<Tables>,
-    place: Registration,
+    registration: Registration,
     engine: Arc<Engine<O>>,
 }
 
@@ -221,13 +221,13 @@ impl<O: Owner> Registered<O> {
     pub(super) fn new(
         revision: u64,
         tables: Arc<Tables>,
-        place: Registration,
+        registration: Registration,
         engine: Arc<Engine<O>>,
     ) -> Registered<O> {
         Registered {
             revision,
             tables,
-            place,
+            registration,
             engine,
         }
     }
@@ -272,18 +272,18 @@ impl<O: Owner> Registered<O> {
         let Registered {
             revision,
             tables,
-            place,
+            registration,
             engine,
         } = self;
         let pinned = engine.pin();
         let registrations = &engine.registrations;
         let before = *revision;
-        let is_kept = if registrations.is_shared(*place) {
+        let is_kept = if registrations.is_shared(*registration) {
             // The clones of this view stay at their revision.
             let own = registrations.claim(pinned.at());
-            registrations.release(std::mem::replace(place, own))
+            registrations.release(std::mem::replace(registration, own))
         } else {
-            registrations.renew(*place, pinned.at())
+            registrations.renew(*registration, pinned.at())
         };
         *revision = pinned.at();
         let is_same = pinned.tables.as_ptr().cast_const() == Arc::as_ptr(tables);
@@ -381,7 +381,7 @@ impl<O: Owner> Registered<O> {
 
 impl<O: Owner> Clone for Registered<O> {
     fn clone(&self) -> Registered<O> {
-        self.engine.registrations.share(self.place);
+        self.engine.registrations.share(self.registration);
         Registered {
             tables: self.tables.clone(),
             engine: self.engine.clone(),
@@ -395,7 +395,7 @@ impl<O: Owner> Drop for Registered<O> {
         if has_failed() {
             return;
         }
-        if self.engine.registrations.release(self.place) {
+        if self.engine.registrations.release(self.registration) {
             self.engine.release_kept(self.revision, true);
         }
         self.engine.reclaim_after_view();
