@@ -334,7 +334,7 @@ where
             let mut turn = self.handle.turn();
             let position = self.find(&mut turn, hash, key);
             let is_same = position.version() == seen.map(|seen| seen.version());
-            if is_same || twin::is(Twin::Uncompared) {
+            if is_same || twin::is(Twin::UpdateNotCompared) {
                 return Some((turn, position, decided));
             }
             let is_lie = turn.published() == view.revision();

@@ -74,7 +74,7 @@ fn models_a_commit_of_two_maps_is_seen_whole() {
 #[test]
 #[should_panic(expected = "a part of a commit")]
 fn models_twin_a_commit_that_is_published_first_is_rejected() {
-    a_commit_is_seen_whole(Twin::PublishedFirst);
+    a_commit_is_seen_whole(Twin::PublishedBeforeWritten);
 }
 
 // --- updates
@@ -103,7 +103,7 @@ fn models_updates_of_two_threads_both_count() {
 #[test]
 #[should_panic(expected = "an update was lost")]
 fn models_twin_an_update_that_is_not_compared_is_rejected() {
-    updates_all_count(Twin::Uncompared);
+    updates_all_count(Twin::UpdateNotCompared);
 }
 
 // --- conditions

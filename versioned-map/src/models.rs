@@ -461,7 +461,7 @@ fn models_twin_relying_on_fences_that_readers_do_not_know_of_is_rejected() {
 #[test]
 #[should_panic(expected = "Concurrent read and write accesses")]
 fn models_twin_freeing_a_period_too_early_is_rejected() {
-    check_on(Kernel::Works, Twin::FreedTooEarly, beside(read_twice));
+    check_on(Kernel::Works, Twin::ReadersNotAwaited, beside(read_twice));
 }
 
 #[test]
@@ -479,7 +479,7 @@ fn models_twin_waiting_for_readers_of_other_domains_is_rejected() {
 #[test]
 #[should_panic(expected = "Concurrent read and write accesses")]
 fn models_twin_leaving_without_release_is_rejected() {
-    check_on(Kernel::Works, Twin::LeftRelaxed, beside(read_once));
+    check_on(Kernel::Works, Twin::UnpinnedRelaxed, beside(read_once));
 }
 
 #[test]
@@ -487,7 +487,7 @@ fn models_twin_leaving_without_release_is_rejected() {
 fn models_twin_coming_again_without_release_is_rejected() {
     check_on(
         Kernel::Works,
-        Twin::EnteredRelaxed,
+        Twin::RepinnedRelaxed,
         beside(read_in_two_pins),
     );
 }
@@ -495,17 +495,21 @@ fn models_twin_coming_again_without_release_is_rejected() {
 #[test]
 #[should_panic(expected = "Concurrent read and write accesses")]
 fn models_twin_leaving_with_the_first_guard_is_rejected() {
-    check_on(Kernel::Works, Twin::LeftFirst, beside(read_inside));
+    check_on(
+        Kernel::Works,
+        Twin::UnpinnedByFirstGuard,
+        beside(read_inside),
+    );
 }
 
 #[test]
 #[should_panic(expected = "something is held for nobody")]
 fn models_twin_a_record_that_is_given_back_too_early_is_rejected() {
-    check_on(Kernel::Works, Twin::GivenBackPinned, pinned_at_the_end);
+    check_on(Kernel::Works, Twin::RecordReleasedPinned, pinned_at_the_end);
 }
 
 #[test]
 #[should_panic(expected = "something is held for nobody")]
 fn models_twin_a_record_that_is_not_taken_as_it_was_left_is_rejected() {
-    check_on(Kernel::Works, Twin::TakenRelaxed, hand_over);
+    check_on(Kernel::Works, Twin::RecordTakenRelaxed, hand_over);
 }

@@ -12,61 +12,61 @@ pub(crate) enum Twin {
     /// fails.
     NoDrain,
     /// The thread that frees does not wait for the readers that it has found.
-    FreedTooEarly,
+    ReadersNotAwaited,
     /// The thread that frees overlooks one of the records.
     SkippedRecord,
     /// The thread that frees takes only the readers of other domains for pinned.
     WrongDomain,
     /// A reader pins again without a Release that orders its earlier reads.
-    EnteredRelaxed,
+    RepinnedRelaxed,
     /// A reader leaves without a Release that orders its reads.
-    LeftRelaxed,
+    UnpinnedRelaxed,
     /// A reader leaves when the first of several nested pins ends.
-    LeftFirst,
+    UnpinnedByFirstGuard,
     /// A thread that ends gives its record back while it is still pinned.
-    GivenBackPinned,
+    RecordReleasedPinned,
     /// A thread takes over a record without seeing how the last one left it.
-    TakenRelaxed,
+    RecordTakenRelaxed,
 
     /// The writer publishes the revision before the versions are there.
-    PublishedFirst,
+    PublishedBeforeWritten,
     /// A reader loads the tables before the revision.
-    TablesFirst,
+    TablesLoadedFirst,
     /// The writer settles a revision before it publishes it.
-    SettledFirst,
+    SettledBeforePublished,
     /// A look-up of one key loads the settled revision after the tables.
-    SettledLate,
+    SettledLoadedLast,
     /// The writer unlinks versions as soon as they have been replaced.
-    UnlinkedAtOnce,
+    UnlinkedWithoutPeriod,
     /// The writer frees versions as soon as they have been unlinked.
-    FreedAtOnce,
+    FreedWithoutPeriod,
     /// A snapshot registers after its pin has ended.
-    RegisteredLate,
+    RegisteredUnpinned,
     /// The writer finds no snapshot when it scans.
-    Overlooked,
+    SnapshotsNotFound,
     /// The writer scans for snapshots before the pinned readers have left.
-    ScannedFirst,
+    ScannedBeforeWaiting,
     /// The writer uses memory again that a snapshot may walk over.
-    WalkedOver,
+    ReusedTooEarly,
     /// A slot dies when its key is deleted.
-    KilledAtOnce,
+    SlotKilledAtDeletion,
     /// A slot becomes free when it dies.
-    KilledFree,
+    DeadSlotFree,
     /// A version drops its value although it has lent it.
-    NotGivenBack,
+    LentValueDropped,
     /// The writer keeps something for a place that was given back before it could be marked.
-    Unmarked,
+    KeptWithoutMark,
     /// The writer scans for snapshots only once.
-    ScannedOnce,
+    ScannedOnlyOnce,
     /// A snapshot that gives back a marked place does not tell the writer.
-    Untold,
+    DepartureNotReported,
     /// A successor of a table does not follow the changes of the slots that have been moved.
-    Unfollowed,
+    ChangeNotCopied,
     /// A successor takes over before all slots have been moved.
-    SucceededEarly,
+    SuccessorInstalledEarly,
 
     /// An update is put without a check whether the key has got another version meanwhile.
-    Uncompared,
+    UpdateNotCompared,
 }
 
 #[cfg(all(test, loom))]

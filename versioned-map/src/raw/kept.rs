@@ -101,8 +101,8 @@ impl Kept {
         passed: (u64, u64),
         registrations: &Registrations,
     ) -> (u64, u64) {
-        let is_known = self.scanned == passed || twin::is(Twin::ScannedFirst);
-        if is_known || twin::is(Twin::ScannedOnce) && self.scanned.1 > 0 {
+        let is_known = self.scanned == passed || twin::is(Twin::ScannedBeforeWaiting);
+        if is_known || twin::is(Twin::ScannedOnlyOnce) && self.scanned.1 > 0 {
             return passed;
         }
         let slots = registrations.slot_count();
@@ -117,7 +117,7 @@ impl Kept {
     pub(super) fn scan(&mut self, registrations: &Registrations) {
         self.count(registrations.slot_count());
         self.snapshots = registrations.snapshots().collect();
-        if twin::is(Twin::Overlooked) {
+        if twin::is(Twin::SnapshotsNotFound) {
             self.snapshots.clear();
         }
     }
@@ -147,7 +147,7 @@ impl Kept {
         let (revision, slot) = snapshot;
         let is_marked = self.lists.contains_key(&revision)
             || registrations.mark(revision, slot)
-            || twin::is(Twin::Unmarked);
+            || twin::is(Twin::KeptWithoutMark);
         if !is_marked {
             self.count(1);
             self.snapshots.remove(&snapshot);

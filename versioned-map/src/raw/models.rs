@@ -104,7 +104,7 @@ enum View {
 
 /// The question that the reader asks its view.
 #[derive(Clone, Copy)]
-enum Look {
+enum Query {
     /// These pods by key.
     Keys(&'static [Pod]),
     /// All pods by their list.
@@ -113,17 +113,17 @@ enum Look {
     Count,
 }
 
-fn check(view: &impl sample::State, states: &[State], look: Look) {
+fn check(view: &impl sample::State, states: &[State], query: Query) {
     let revision = usize::try_from(view.revision()).unwrap();
     let state = &states[revision];
-    match look {
-        Look::Keys(pods) => {
+    match query {
+        Query::Keys(pods) => {
             for &pod in pods {
                 let seen = view.item(pod).map(|item| item.shared.stamp);
                 assert_eq!(seen, stamp_in(state, pod), "{WRONG}: {revision}");
             }
         }
-        Look::List => {
+        Query::List => {
             let seen = view.list(0).map(|item| item.shared.key.clone());
             let mut seen: Vec<String> = seen.collect();
             let mut there: Vec<String> = state.iter().map(|(pod, _)| sample::key(*pod)).collect();
@@ -131,7 +131,7 @@ fn check(view: &impl sample::State, states: &[State], look: Look) {
             there.sort_unstable();
             assert_eq!(seen, there, "{WRONG}: {revision}");
         }
-        Look::Count => assert_eq!(view.count(), state.len(), "{WRONG}: {revision}"),
+        Query::Count => assert_eq!(view.count(), state.len(), "{WRONG}: {revision}"),
     }
 }
 
@@ -143,8 +143,8 @@ fn stamp_in(state: &State, pod: Pod) -> Option<u64> {
 /// Looks up one key after the other, each in the newest state. `since` is a revision that the
 /// reader has seen already: each look-up must show the state of that or of a later one. Raises it
 /// to the earliest revision that agrees with what was seen.
-fn check_newest(store: &Store, states: &[State], look: Look, since: &mut usize) {
-    let Look::Keys(pods) = look else {
+fn check_newest(store: &Store, states: &[State], query: Query, since: &mut usize) {
+    let Query::Keys(pods) = query else {
         unreachable!("a look-up is of one key");
     };
     for &pod in pods {
@@ -162,7 +162,7 @@ struct Model {
     before: &'static [Step],
     beside: &'static [Step],
     view: View,
-    look: Look,
+    query: Query,
     preemptions: usize,
 }
 
@@ -197,36 +197,36 @@ impl Model {
         match self.view {
             View::Pinned => {
                 let view = store.pinned();
-                check(&view, states, self.look);
-                check(&view, states, self.look);
+                check(&view, states, self.query);
+                check(&view, states, self.query);
             }
             View::Registered => {
                 let view = store.snapshot();
-                check(&view, states, self.look);
-                check(&view, states, self.look);
+                check(&view, states, self.query);
+                check(&view, states, self.query);
             }
             View::Handle => {
                 let mut reader = store.reader();
-                check(reader.view(), states, self.look);
+                check(reader.view(), states, self.query);
                 let first = reader.shown();
-                check(reader.view(), states, self.look);
+                check(reader.view(), states, self.query);
                 assert!(first <= reader.shown(), "{WRONG}: {first:?}");
             }
             View::Newest => {
                 let mut since = self.before.len();
-                check_newest(&store, states, self.look, &mut since);
+                check_newest(&store, states, self.query, &mut since);
                 let view = store.pinned();
-                check(&view, states, self.look);
+                check(&view, states, self.query);
                 let revision = usize::try_from(sample::State::revision(&view)).unwrap();
                 assert!(revision >= since, "{WRONG}: {revision} after {since}");
                 drop(view);
-                check_newest(&store, states, self.look, &mut since.max(revision));
+                check_newest(&store, states, self.query, &mut since.max(revision));
             }
         }
         writer.join().unwrap();
-        check(&store.pinned(), states, self.look);
+        check(&store.pinned(), states, self.query);
         if self.view == View::Newest {
-            check_newest(&store, states, self.look, &mut (states.len() - 1));
+            check_newest(&store, states, self.query, &mut (states.len() - 1));
         }
         // No snapshot is registered, and no thread writes any more: the views that end here do the
         // work that is left.
@@ -248,8 +248,8 @@ impl Model {
         }
     }
 
-    fn looked_at(self, look: Look) -> Model {
-        Model { look, ..self }
+    fn asked(self, query: Query) -> Model {
+        Model { query, ..self }
     }
 }
 
@@ -260,15 +260,15 @@ const PUBLISH: Model = Model {
     before: &[],
     beside: &[Save(A, 1), Save(A, 2)],
     view: View::Pinned,
-    look: Look::Keys(&[A]),
+    query: Query::Keys(&[A]),
     preemptions: 3,
 };
 
 #[test]
 fn models_a_published_commit_is_read_whole() {
     PUBLISH.check();
-    PUBLISH.looked_at(Look::List).check();
-    PUBLISH.looked_at(Look::Count).check();
+    PUBLISH.asked(Query::List).check();
+    PUBLISH.asked(Query::Count).check();
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn models_a_published_commit_is_read_whole_by_a_snapshot() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_revision_that_is_published_first_is_rejected() {
-    PUBLISH.check_on(Twin::PublishedFirst);
+    PUBLISH.check_on(Twin::PublishedBeforeWritten);
 }
 
 // --- look-ups of one key
@@ -292,7 +292,7 @@ const LOOK_UP: Model = Model {
         Together(&[sample::Step::Save(A, 3), sample::Step::Save(B, 3)]),
     ],
     view: View::Newest,
-    look: Look::Keys(&[B, A]),
+    query: Query::Keys(&[B, A]),
     preemptions: 3,
 };
 
@@ -304,7 +304,7 @@ fn models_look_ups_of_one_key_agree_with_each_other_and_with_views() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_revision_that_is_settled_before_it_is_published_is_rejected() {
-    LOOK_UP.check_on(Twin::SettledFirst);
+    LOOK_UP.check_on(Twin::SettledBeforePublished);
 }
 
 /// One commit saves a pod twice, and its table grows between the two.
@@ -318,7 +318,7 @@ const LOOK_UP_GROWTH: Model = Model {
         ]),
         Save(A, 4),
     ],
-    look: Look::Keys(&[A]),
+    query: Query::Keys(&[A]),
     ..LOOK_UP
 };
 
@@ -330,7 +330,7 @@ fn models_a_look_up_of_one_key_shows_no_half_of_a_commit_that_grows_the_table() 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_settled_revision_that_is_loaded_after_the_tables_is_rejected() {
-    LOOK_UP_GROWTH.check_on(Twin::SettledLate);
+    LOOK_UP_GROWTH.check_on(Twin::SettledLoadedLast);
 }
 
 #[test]
@@ -352,7 +352,7 @@ const PRUNE: Model = Model {
     before: &[Save(A, 1)],
     beside: &[Save(A, 2), Nudge, Save(A, 3), Nudge],
     view: View::Pinned,
-    look: Look::Keys(&[A]),
+    query: Query::Keys(&[A]),
     preemptions: 3,
 };
 
@@ -364,7 +364,7 @@ fn models_pruning_leaves_a_pinned_reader_what_it_sees() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_unlinking_without_a_grace_period_is_rejected() {
-    PRUNE.check_on(Twin::UnlinkedAtOnce);
+    PRUNE.check_on(Twin::UnlinkedWithoutPeriod);
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn models_twin_unlinking_without_a_grace_period_is_rejected() {
 fn models_twin_freeing_without_a_grace_period_is_rejected() {
     // A reader that follows a chain to the version of its snapshot passes over versions that no
     // reader needs.
-    REGISTER.check_on(Twin::FreedAtOnce);
+    REGISTER.check_on(Twin::FreedWithoutPeriod);
 }
 
 // --- pruning beside the registration of a snapshot
@@ -403,7 +403,7 @@ const LENT: Model = Model {
 #[test]
 #[should_panic(expected = "a reader stood on what had been freed")]
 fn models_twin_memory_that_is_used_again_under_a_snapshot_is_rejected() {
-    LENT.check_on(Twin::WalkedOver);
+    LENT.check_on(Twin::ReusedTooEarly);
 }
 
 #[test]
@@ -414,26 +414,26 @@ fn models_pruning_leaves_a_reader_handle_what_it_shows() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_snapshot_that_begins_when_it_is_pinned_no_more_is_rejected() {
-    REGISTER.check_on(Twin::RegisteredLate);
+    REGISTER.check_on(Twin::RegisteredUnpinned);
 }
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_pruner_that_asks_nobody_is_rejected() {
-    REGISTER.check_on(Twin::Overlooked);
+    REGISTER.check_on(Twin::SnapshotsNotFound);
 }
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_scan_that_waits_for_nobody_is_rejected() {
-    REGISTER.check_on(Twin::ScannedFirst);
+    REGISTER.check_on(Twin::ScannedBeforeWaiting);
 }
 
 /// A snapshot goes while the writer scans for snapshots, just after the writer has found it.
 #[test]
 #[should_panic(expected = "something is kept for nobody")]
 fn models_twin_keeping_for_a_snapshot_that_has_gone_is_rejected() {
-    REGISTER.check_on(Twin::Unmarked);
+    REGISTER.check_on(Twin::KeptWithoutMark);
 }
 
 /// A snapshot registers after the writer has scanned.
@@ -451,13 +451,13 @@ fn models_snapshots_that_are_known_are_looked_for_again() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_scan_that_is_not_made_again_is_rejected() {
-    REGISTER_LATER.check_on(Twin::ScannedOnce);
+    REGISTER_LATER.check_on(Twin::ScannedOnlyOnce);
 }
 
 #[test]
 #[should_panic(expected = "something is kept for nobody")]
 fn models_twin_a_snapshot_that_goes_and_tells_nobody_is_rejected() {
-    REGISTER.check_on(Twin::Untold);
+    REGISTER.check_on(Twin::DepartureNotReported);
 }
 
 // --- growth beside a reader
@@ -467,7 +467,7 @@ const GROW: Model = Model {
     before: &[Save(A, 1), Save(B, 1), Save(C, 1)],
     beside: &[Save(D, 1), Save(D, 2)],
     view: View::Pinned,
-    look: Look::Keys(&[A, D]),
+    query: Query::Keys(&[A, D]),
     preemptions: 3,
 };
 
@@ -484,7 +484,7 @@ fn models_growth_hides_nothing_from_a_snapshot() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_tables_that_are_loaded_before_the_revision_are_rejected() {
-    GROW.check_on(Twin::TablesFirst);
+    GROW.check_on(Twin::TablesLoadedFirst);
 }
 
 // --- growth over several commits
@@ -502,7 +502,7 @@ const SPREAD: Model = Model {
     ],
     beside: &[Save(G, 1), Save(A, 2)],
     view: View::Pinned,
-    look: Look::Keys(&[A, G]),
+    query: Query::Keys(&[A, G]),
     preemptions: 3,
 };
 
@@ -524,14 +524,14 @@ fn models_growth_over_several_commits_hides_nothing_from_a_reader_handle() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_successor_that_is_told_of_no_change_is_rejected() {
-    SPREAD.check_on(Twin::Unfollowed);
+    SPREAD.check_on(Twin::ChangeNotCopied);
 }
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_successor_that_takes_over_before_all_have_been_moved_is_rejected() {
-    let all = Look::Keys(&[A, B, C, D, E, F, G]);
-    SPREAD.looked_at(all).check_on(Twin::SucceededEarly);
+    let all = Query::Keys(&[A, B, C, D, E, F, G]);
+    SPREAD.asked(all).check_on(Twin::SuccessorInstalledEarly);
 }
 
 /// The writer removes a deleted key from the table after moving it.
@@ -578,7 +578,7 @@ const SHRINK: Model = Model {
     ],
     beside: &[Tidy, Tidy],
     view: View::Registered,
-    look: Look::Keys(&[A, B, C, D]),
+    query: Query::Keys(&[A, B, C, D]),
     preemptions: 3,
 };
 
@@ -593,7 +593,7 @@ const REMOVE: Model = Model {
     before: &[Save(A, 1)],
     beside: &[Delete(A), Nudge, Nudge, Save(A, 2)],
     view: View::Pinned,
-    look: Look::Keys(&[A]),
+    query: Query::Keys(&[A]),
     preemptions: 3,
 };
 
@@ -609,19 +609,19 @@ fn models_a_key_that_is_removed_and_comes_again_is_seen_so_by_a_snapshot() {
 
 #[test]
 fn models_a_pod_that_is_removed_and_comes_again_stands_in_its_list() {
-    REMOVE.looked_at(Look::List).check();
+    REMOVE.asked(Query::List).check();
 }
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
-    REMOVE.check_on(Twin::KilledAtOnce);
+    REMOVE.check_on(Twin::SlotKilledAtDeletion);
 }
 
 /// Slots die in front of keys that were put behind them.
 const REMOVE_IN_FRONT: Model = Model {
     beside: &[Delete(B), Tidy],
-    look: Look::Keys(&[C, D, E, F]),
+    query: Query::Keys(&[C, D, E, F]),
     ..SPREAD_REMOVAL
 };
 
@@ -634,7 +634,7 @@ fn models_a_slot_that_dies_hides_no_key_behind_it() {
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
 fn models_twin_a_slot_that_is_free_when_it_has_died_is_rejected() {
-    REMOVE_IN_FRONT.check_on(Twin::KilledFree);
+    REMOVE_IN_FRONT.check_on(Twin::DeadSlotFree);
 }
 
 // --- clearing
@@ -643,7 +643,7 @@ const CLEAR: Model = Model {
     before: &[Save(A, 1)],
     beside: &[Clear, Save(A, 2)],
     view: View::Registered,
-    look: Look::Keys(&[A]),
+    query: Query::Keys(&[A]),
     preemptions: 3,
 };
 

@@ -76,7 +76,7 @@ impl<O: Owner> Engine<O> {
         // SAFETY: the pointer is never null, and tables are freed a period after they were
         // replaced.
         let tables = unsafe { &*self.tables.load(Acquire) };
-        if twin::is(Twin::SettledLate) {
+        if twin::is(Twin::SettledLoadedLast) {
             settled = self.settled.load(Acquire);
         }
         let (value, is_closed) = if tables.closed.is_none() {

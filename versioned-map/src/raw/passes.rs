@@ -95,7 +95,7 @@ impl<O: Owner> Engine<O> {
     /// and otherwise when the period ends.
     #[cold]
     pub(super) fn release_kept(self: &Arc<Engine<O>>, revision: u64, is_last: bool) {
-        if !twin::is(Twin::Untold) {
+        if !twin::is(Twin::DepartureNotReported) {
             self.departed.note(revision);
         }
         if let Some(mut turn) = self.try_turn_or_call() {
@@ -181,7 +181,7 @@ impl<O: Owner> Turn<'_, O> {
         let most = most.max(SCAN_RATIO * since);
         self.writer.in_period += since;
         self.writer.kept.allow_scan(most == usize::MAX);
-        if twin::is(Twin::ScannedFirst) {
+        if twin::is(Twin::ScannedBeforeWaiting) {
             self.writer.kept.scan(&self.engine.registrations);
         }
         self.release_departed();
@@ -259,7 +259,7 @@ impl<O: Owner> Turn<'_, O> {
             revision,
             ..
         } = &mut *self.writer;
-        let passed = if twin::is(Twin::UnlinkedAtOnce) {
+        let passed = if twin::is(Twin::UnlinkedWithoutPeriod) {
             *revision
         } else {
             reclaimer.passed()
@@ -315,7 +315,7 @@ impl<O: Owner> Turn<'_, O> {
     /// was kept for one.
     fn may_be_traversed(&self) -> bool {
         let Writer { kept, links, .. } = &*self.writer;
-        (kept.has_snapshots() || !links.is_empty()) && !twin::is(Twin::WalkedOver)
+        (kept.has_snapshots() || !links.is_empty()) && !twin::is(Twin::ReusedTooEarly)
     }
 
     /// Whether the spares have room for the versions of the next list.
@@ -418,7 +418,7 @@ impl<O: Owner> Turn<'_, O> {
     /// reach them.
     fn retire(&mut self, list: Vec<Replaced>) {
         let list = Garbage::Versions(list);
-        if twin::is(Twin::FreedAtOnce) {
+        if twin::is(Twin::FreedWithoutPeriod) {
             self.leftovers.garbage.push(list);
         } else {
             self.writer.reclaimer.retire(list);
@@ -435,7 +435,7 @@ impl<O: Owner> Turn<'_, O> {
         unsafe { self.writer.links.unlink(old) };
         // SAFETY: a replaced version has a newer one, which is linked, and so not freed.
         let newer = unsafe { old.newer.as_ref() };
-        if twin::is(Twin::NotGivenBack) && old.version().lends() && !newer.lends() {
+        if twin::is(Twin::LentValueDropped) && old.version().lends() && !newer.lends() {
             old.is_lent = false;
         }
         self.remove_key_if_last(old);
@@ -460,7 +460,7 @@ impl<O: Owner> Turn<'_, O> {
     /// freed.
     #[cold]
     fn remove_key(&mut self, old: &Replaced, cell: NonNull<Cell>, last: NonNull<Version>) {
-        if twin::is(Twin::KilledAtOnce) {
+        if twin::is(Twin::SlotKilledAtDeletion) {
             return;
         }
         let Replaced { kind, map, .. } = *old;

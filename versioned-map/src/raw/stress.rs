@@ -1,7 +1,7 @@
 //! The engine under stress: real threads, small constants, and delays at random between
 //! any two accesses of memory that they share.
 //!
-//! loom looks at every schedule of a few steps, and frees nothing. Here it is the other way round:
+//! loom checks at every schedule of a few steps, and frees nothing. Here it is the other way round:
 //! some schedules of whatever can be done with an engine, with memory that is freed. It is
 //! worth most under `AddressSanitizer`.
 //!
@@ -14,7 +14,7 @@
 //! choices, and not the schedule. One twin by hand, from any seed:
 //!
 //! ```console
-//! STRESS_TWIN=RegisteredLate STRESS_SEED=1000 STRESS_SECONDS=200 <the test program> \
+//! STRESS_TWIN=RegisteredUnpinned STRESS_SEED=1000 STRESS_SECONDS=200 <the test program> \
 //!     --exact raw::stress::child --ignored --nocapture
 //! ```
 
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::twin::{self, Twin};
 
-mod looks;
+mod checks;
 mod round;
 mod shared;
 mod states;
@@ -176,12 +176,12 @@ macro_rules! twins {
 }
 
 twins! {
-    what_was_lent_and_not_given_back_is_noticed NotGivenBack,
-    freeing_at_once_is_noticed FreedAtOnce,
-    unlinking_at_once_is_noticed UnlinkedAtOnce,
-    a_snapshot_that_begins_late_is_noticed RegisteredLate,
-    a_revision_that_is_published_first_is_noticed PublishedFirst,
-    a_pruner_that_asks_nobody_is_noticed Overlooked,
-    a_scan_that_is_made_too_early_is_noticed ScannedFirst,
-    a_slot_that_dies_with_its_key_is_noticed KilledAtOnce,
+    what_was_lent_and_not_given_back_is_noticed LentValueDropped,
+    freeing_at_once_is_noticed FreedWithoutPeriod,
+    unlinking_at_once_is_noticed UnlinkedWithoutPeriod,
+    a_snapshot_that_begins_late_is_noticed RegisteredUnpinned,
+    a_revision_that_is_published_first_is_noticed PublishedBeforeWritten,
+    a_pruner_that_asks_nobody_is_noticed SnapshotsNotFound,
+    a_scan_that_is_made_too_early_is_noticed ScannedBeforeWaiting,
+    a_slot_that_dies_with_its_key_is_noticed SlotKilledAtDeletion,
 }

@@ -60,7 +60,7 @@ impl Successor {
             self.take(at);
         }
         self.moved = end;
-        end == slots || twin::is(Twin::SucceededEarly)
+        end == slots || twin::is(Twin::SuccessorInstalledEarly)
     }
 
     fn take(&mut self, at: usize) {
@@ -73,7 +73,7 @@ impl Successor {
     pub(super) fn copy_change(&mut self, at: usize) {
         if let Some(table) = &self.table
             && at < self.moved
-            && !twin::is(Twin::Unfollowed)
+            && !twin::is(Twin::ChangeNotCopied)
             && !table.copy_change(&self.old, at)
         {
             self.take(at);

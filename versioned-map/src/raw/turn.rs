@@ -185,7 +185,7 @@ impl<'e, O: Owner> Turn<'e, O> {
     pub(super) fn begin(&mut self) -> u64 {
         let revision = self.next();
         self.writer.dirty = true;
-        if twin::is(Twin::PublishedFirst) {
+        if twin::is(Twin::PublishedBeforeWritten) {
             self.engine.published.store(revision, Release);
         }
         revision
@@ -293,8 +293,8 @@ impl<'e, O: Owner> Turn<'e, O> {
         &self.tables().hasher
     }
 
-    /// Calls `look` with every newest value of a map, published or not.
-    pub fn each_newest<K, V>(&self, map: Map<K, V>, mut look: impl FnMut(&V))
+    /// Calls `visit` with every newest value of a map, published or not.
+    pub fn each_newest<K, V>(&self, map: Map<K, V>, mut visit: impl FnMut(&V))
     where
         K: Key + Send + Sync + ?Sized,
         V: Send + Sync + 'static,
@@ -303,7 +303,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             if let Some(newest) = NonNull::new(slot.newest()) {
                 // SAFETY: this thread is the writer, the table is the newest, and its values are of
                 // this type.
-                unsafe { kind::value(newest) }.map(&mut look);
+                unsafe { kind::value(newest) }.map(&mut visit);
             }
         }
     }
@@ -355,7 +355,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             &taken,
             fresh,
         );
-        if twin::is(Twin::KilledAtOnce) && is_last {
+        if twin::is(Twin::SlotKilledAtDeletion) && is_last {
             self.table(map.number()).slot(taken.at).kill();
         }
         Some(taken.cell)
@@ -447,7 +447,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         if std::mem::take(&mut self.writer.dirty) {
             let revision = self.next();
             self.writer.revision = revision;
-            if twin::is(Twin::SettledFirst) {
+            if twin::is(Twin::SettledBeforePublished) {
                 self.settle(revision);
             }
             // Release: pairs with the Acquire loads of `published`. A reader that loads this

@@ -227,7 +227,7 @@ impl Head<'_> {
 
     /// Marks the slot as dead: it has no version, but is not free.
     pub(super) fn kill(&self) {
-        let tag = usize::from(!twin::is(Twin::KilledFree));
+        let tag = usize::from(!twin::is(Twin::DeadSlotFree));
         self.push_tagged(std::ptr::null_mut(), u64::MAX, tag);
     }
 

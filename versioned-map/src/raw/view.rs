@@ -27,7 +27,7 @@ impl<O: Owner> Engine<O> {
         // Acquire: pairs with the Release swap in `Turn::set_tables`.
         // SAFETY: the pointer is never null.
         let tables = unsafe { NonNull::new_unchecked(self.tables.load(Acquire)) };
-        if twin::is(Twin::TablesFirst) {
+        if twin::is(Twin::TablesLoadedFirst) {
             published = self.published.load(Acquire);
         }
         // SAFETY: tables are freed a period after they were replaced, and the thread is pinned.
@@ -39,7 +39,7 @@ impl<O: Owner> Engine<O> {
     /// Registers a reader of the newest state, and returns its view.
     pub fn register(self: &Arc<Engine<O>>) -> Registered<O> {
         let pinned = self.pin();
-        if twin::is(Twin::RegisteredLate) {
+        if twin::is(Twin::RegisteredUnpinned) {
             let (revision, tables) = (pinned.at(), pinned.share());
             drop(pinned);
             let registration = self.registrations.claim(revision);

@@ -92,7 +92,7 @@ impl<T> Reclaimer<T> {
     /// whether it waits for none any more. Looks only at those readers.
     pub fn settle(&mut self) -> bool {
         self.readers
-            .retain(|reader| !reader.has_left() && !twin::is(Twin::FreedTooEarly));
+            .retain(|reader| !reader.has_left() && !twin::is(Twin::ReadersNotAwaited));
         if !self.readers.is_empty() {
             return false;
         }

@@ -155,7 +155,7 @@ impl Record {
         } else {
             word + first_pin
         };
-        let order = if twin::is(Twin::EnteredRelaxed) {
+        let order = if twin::is(Twin::RepinnedRelaxed) {
             Relaxed
         } else {
             // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: a thread that
@@ -171,7 +171,7 @@ impl Record {
     pub(super) fn leave(&self) {
         // Relaxed: as in `enter`.
         let word = self.word.load(Relaxed);
-        if word::is_simple(word) || twin::is(Twin::LeftFirst) {
+        if word::is_simple(word) || twin::is(Twin::UnpinnedByFirstGuard) {
             self.store_left(word);
         } else {
             self.leave_others(word);
@@ -180,7 +180,7 @@ impl Record {
 
     #[inline]
     fn store_left(&self, word: u64) {
-        let order = if twin::is(Twin::LeftRelaxed) {
+        let order = if twin::is(Twin::UnpinnedRelaxed) {
             Relaxed
         } else {
             // Release: pairs with the Acquire in `find_pinned` and `Seen::has_left`: the thread's
@@ -205,7 +205,7 @@ impl Record {
     }
 
     fn take(&self) -> bool {
-        let order = if twin::is(Twin::TakenRelaxed) {
+        let order = if twin::is(Twin::RecordTakenRelaxed) {
             Relaxed
         } else {
             // Acquire: pairs with the Release in `give_back`: this thread sees the word that the
@@ -234,7 +234,7 @@ impl End {
         };
         // Relaxed: this thread's own.
         let word = record.word.load(Relaxed);
-        if word::is_pinned(word) && !twin::is(Twin::GivenBackPinned) {
+        if word::is_pinned(word) && !twin::is(Twin::RecordReleasedPinned) {
             // The pin belongs to a destructor that has yet to run, or to a forgotten guard. The
             // record stays this thread's.
             // Release: as in `Record::enter`.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::super::Registered;
 use super::super::sample::{self, Item, Pod, Sample, Step, Store, WRONG};
-use super::looks;
+use super::checks;
 use super::shared::{HELD, Held, Round, lock};
 use super::states::{PODS, Record, State, is};
 use crate::sync::delayed;
@@ -99,12 +99,12 @@ impl<'r> Worker<'r> {
                 return;
             }
             if let Some(snapshot) = snapshot {
-                self.look(&snapshot);
+                self.check(&snapshot);
             }
             if let Some((mut reader, shown)) = reader {
                 let view = reader.view();
                 assert!(view.revision() >= shown, "a reader goes back");
-                self.look(view);
+                self.check(view);
             }
             if let Some(record) = record {
                 is_unchanged(&record);
@@ -231,13 +231,13 @@ impl<'r> Worker<'r> {
 
     fn pin(&mut self, store: &Store) {
         let view = self.fresh(|| store.pinned());
-        self.look(&view);
+        self.check(&view);
     }
 
     /// Looks at all of a view, and now and then copies a record.
-    fn look(&mut self, view: &impl sample::State) {
+    fn check(&mut self, view: &impl sample::State) {
         let state = self.round.state(view);
-        looks::all(view, &state, &mut self.dice);
+        checks::all(view, &state, &mut self.dice);
         let pod = self.dice.roll(PODS);
         if let (Some(seen), Some(record)) = (view.item(pod), state.items.get(&pod))
             && self.held.records.len() < HELD
@@ -265,13 +265,13 @@ impl<'r> Worker<'r> {
             let revision = view.revision();
             assert!(is_right, "{WRONG}: {pod} at {revision} is no {record:?}");
         }
-        looks::same(
+        checks::same(
             view,
             "half a scan",
             seen.into_iter().chain(scan),
             state.all(),
         );
-        self.look(view);
+        self.check(view);
     }
 
     /// A handle looks, or is made, copied or dropped.
@@ -298,7 +298,7 @@ impl<'r> Worker<'r> {
             self.held.readers.push((reader, revision));
             return;
         }
-        self.look(view);
+        self.check(view);
         match self.dice.roll(8) {
             0 => return,
             // It shares a place with the handle, which moves on.
@@ -333,7 +333,7 @@ impl<'r> Worker<'r> {
             && let Some(at) = self.any_snapshot()
         {
             let snapshot = self.held.snapshots.swap_remove(at);
-            self.look(&snapshot);
+            self.check(&snapshot);
         }
     }
 
