@@ -55,10 +55,10 @@ mod turn;
 /// [`VersionedView`] blocks nobody, but all versions that are replaced in the meantime stay in
 /// memory, in this store and in the other stores that the thread reads in the meantime.
 ///
-/// After that thread has let go, each replaced version frees up to 32 of the waiting ones, once
-/// one or two thousand versions have been replaced. Half of a backlog of *b* versions is gone
+/// After that thread has ended its read, each replaced version frees up to 32 of the waiting ones,
+/// once one or two thousand versions have been replaced. Half of a backlog of *b* versions is gone
 /// after *b* / 62 + 2,000 replaced versions. Without commits, if more than 8,192 versions wait, the
-/// thread frees all of them when it lets go (50 ms for a million). It does so in steps of 2,048
+/// thread frees all of them when its read ends (50 ms for a million). It does so in steps of 2,048
 /// versions, between which others can commit. If others commit, they continue the work. After
 /// them, views and snapshots that end, and reads that do not call a closure, free up to 2,048
 /// versions each. The contents of a store that was cleared or closed beside such a thread are

@@ -154,7 +154,7 @@ fn a_map_that_is_dropped_gives_back_what_was_in_it() {
             assert_eq!(snapshot.iter().count(), 100);
             drop(snapshot);
         }
-        // Whoever comes by frees what is left.
+        // The next thread that reads frees the rest.
         (0..10).for_each(|_| drop(domain.pinned()));
         assert_eq!(Arc::strong_count(&alive), 2, "seen: {is_seen}");
     }

@@ -1,4 +1,4 @@
-//! Snapshots that have gone, and for which versions were kept.
+//! Departed snapshots for which versions were kept.
 
 use std::sync::{Mutex as PlainMutex, TryLockError};
 
@@ -33,14 +33,14 @@ impl Departed {
     /// Notes a revision. The next holder of the turn takes it.
     pub(super) fn note(&self, revision: u64) {
         if self.with(|revisions| revisions.push(revision)).is_none() {
-            // Release: pairs with the Acquire in `take`, after which the writer sees that the place
-            // was given back.
+            // Release: pairs with the Acquire in `take`, after which the writer sees that the
+            // reader slot was released.
             self.is_lost.store(true, Release);
         }
     }
 
-    /// Takes the revisions; returns `None` if some may be missing. A thread that notes one
-    /// meanwhile takes the turn afterwards, or calls for another thread to do so.
+    /// Takes the revisions; returns `None` if some may be missing. A thread that notes one at the
+    /// same time takes the turn afterwards, or asks another thread to do so.
     pub(super) fn take(&self) -> Option<Vec<u64>> {
         // Acquire: pairs with the Release in `note`.
         if self.is_lost.load(Relaxed) && self.is_lost.swap(false, Acquire) {

@@ -26,8 +26,8 @@ impl Garbage {
         matches!(self, Garbage::Part(_))
     }
 
-    /// Frees it, and puts memory for reuse into `stash`. If the `Drop` of a value panics, the rest
-    /// is freed before the panic goes on.
+    /// Frees it, and puts memory for reuse into `stash`. If the `Drop` of a value panics, frees the
+    /// rest before it resumes the panic.
     ///
     /// # Safety
     ///

@@ -1,15 +1,16 @@
 //! The versions kept for snapshots, each under the snapshot that keeps it.
 //!
-//! A [scan](Kept::scan_if_allowed) of all slots is expensive where there are many snapshots, so its result is
-//! remembered. By the time of a scan, every snapshot older than the periods that had passed had
-//! registered. So the scan has found all snapshots of that age, and the result goes stale only as
-//! snapshots go. The writer notices that when it is about to keep a version for one: it then cannot
-//! mark the snapshot's slot. Another scan is needed when another period has passed, and is made as
-//! soon as enough work has been done since for its cost not to matter.
+//! A [scan](Kept::scan_if_allowed) of all reader slots is expensive if there are many snapshots, so
+//! the writer remembers its result. By the time of a scan, every snapshot older than the passed
+//! periods had registered. So the scan finds all snapshots of that age, and the result becomes stale
+//! only when snapshots depart. The writer notices a departure when it is about to keep a version for
+//! the snapshot: it then cannot mark the reader slot. Another scan is needed when another period has
+//! passed. It is made as soon as enough work has been done since the last scan to make up for its
+//! cost.
 //!
-//! When a snapshot goes, the versions kept for it that end before the next snapshot are retired.
-//! The others pass to that snapshot, all at once. So many snapshots go in O(what they kept, and a
-//! logarithm of it), in any order.
+//! When a snapshot departs, the writer retires the versions kept for it that end before the next
+//! snapshot. It assigns the others to that snapshot, all at once. So many snapshots can depart in
+//! any order, in O(what they kept, and a logarithm of it).
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -19,21 +20,21 @@ use super::registrations::Registrations;
 use super::replaced::{Links, Replaced};
 use crate::twin::{self, Twin};
 
-/// A snapshot: its revision and its slot.
+/// A snapshot: its revision, and the number of its reader slot.
 type Snapshot = (u64, usize);
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Versions by the oldest revision that needs them. A slot of that revision is marked, or the
-    /// thread that gave it back has reported the revision.
+    /// Versions by the oldest revision that needs them. A reader slot of that revision is marked, or
+    /// the thread that released it has reported the revision.
     lists: BTreeMap<u64, BinaryHeap<Ending>>,
-    /// The snapshots that the last scan has found. Some may have gone.
+    /// The snapshots that the last scan has found. Some may have departed.
     snapshots: BTreeSet<Snapshot>,
     /// The revision, and the number of periods, that had passed at the last scan.
     scanned: (u64, u64),
-    /// The number of slots that may be scanned.
+    /// The number of reader slots that may be scanned.
     scan_allowance: usize,
-    /// The work done so far, in slots and versions.
+    /// The work done so far, in reader slots and versions.
     #[cfg(test)]
     pub(super) work: usize,
 }
@@ -73,7 +74,7 @@ impl Kept {
         self.lists.values().map(BinaryHeap::len).sum()
     }
 
-    /// Returns whether the last scan has found snapshots, except those known to have gone.
+    /// Returns whether the last scan has found snapshots, except those known to have departed.
     pub(super) fn has_snapshots(&self) -> bool {
         !self.snapshots.is_empty()
     }
@@ -83,7 +84,7 @@ impl Kept {
         self.lists.keys().copied()
     }
 
-    /// Allows the scan of a pass's share of slots, or of all.
+    /// Allows the scan of a pass's share of the reader slots, or of all.
     pub(super) fn allow_scan(&mut self, all: bool) {
         let more = if all {
             usize::MAX
@@ -93,9 +94,9 @@ impl Kept {
         self.scan_allowance = self.scan_allowance.saturating_add(more);
     }
 
-    /// Returns a revision, and a number of periods: all snapshots are known that may need what
-    /// ended by then. That is `passed` if the last scan was made then, or if another one is
-    /// allowed, and made. Otherwise it is that of the last scan.
+    /// Scans the reader slots if that is necessary and allowed. Returns a revision and a number of
+    /// periods: all snapshots are known that may need what ended by then. This is `passed` if the
+    /// last scan was made then, or if this call scans. Otherwise it is the value of the last scan.
     pub(super) fn scan_if_allowed(
         &mut self,
         passed: (u64, u64),
@@ -141,8 +142,8 @@ impl Kept {
         Some(old)
     }
 
-    /// Marks a snapshot's slot, so that the thread that gives it back reports it. If it has been
-    /// given back already, forgets the snapshot.
+    /// Marks a snapshot's reader slot, so that the thread that releases it reports that. If the slot
+    /// has been released already, forgets the snapshot.
     fn mark(&mut self, snapshot: Snapshot, registrations: &Registrations) -> bool {
         let (revision, slot) = snapshot;
         let is_marked = self.lists.contains_key(&revision)
@@ -155,8 +156,8 @@ impl Kept {
         is_marked
     }
 
-    /// Passes what was kept for a revision to the snapshots that need it, after one of its slots
-    /// has been given back. Returns what no snapshot needs.
+    /// Assigns what was kept for a revision to the snapshots that need it, after one of its reader
+    /// slots has been released. Returns what no snapshot needs.
     pub(super) fn reassign(
         &mut self,
         revision: u64,
@@ -165,7 +166,7 @@ impl Kept {
         let mut over = Vec::new();
         let mut list = self.lists.remove(&revision).unwrap_or_default();
         while !list.is_empty() {
-            // Another snapshot of the same revision, or of a later one: no version of the list is
+            // The next snapshot has the same revision, or a later one: no version of the list is
             // newer.
             let Some(next) = self.snapshots.range((revision, 0)..).next().copied() else {
                 self.count(list.len());
@@ -184,13 +185,13 @@ impl Kept {
                 self.count(1 + moved);
             }
         }
-        // A scan of as many slots costs no more than this.
+        // A scan of as many reader slots costs no more than this.
         self.scan_allowance = self.scan_allowance.saturating_add(over.len());
         over
     }
 
-    /// Forgets what is kept of a map. Returns the removed cells, which no chain contains any more.
-    /// O(what is kept).
+    /// Forgets the kept versions of a map. Returns the removed cells, which no chain contains any
+    /// more. O(kept versions of all maps).
     pub(super) fn forget(&mut self, map: u32, links: &mut Links) -> Vec<Replaced> {
         let mut orphans = Vec::new();
         for list in self.lists.values_mut() {

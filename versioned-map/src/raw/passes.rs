@@ -17,9 +17,9 @@ use super::writer::Writer;
 use crate::twin::{self, Twin};
 
 impl<O: Owner> Engine<O> {
-    /// Frees what can be freed, at the caller's expense, because no commit may follow that would.
-    /// Leaves what a reader still needs to the next thread that comes by after the reader has left.
-    /// O(old versions) under the turn, to unlink them; frees them after it.
+    /// Frees what can be freed now, because no commit may follow that would do it. Some versions may
+    /// still be needed by a reader: the next thread that reads after that reader has left reclaims
+    /// them. Unlinks in O(old versions) under the turn, and frees after it.
     #[cold]
     pub fn reclaim_now(self: &Arc<Engine<O>>) {
         for _ in 0..MOST_PASSES {
@@ -34,8 +34,7 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Reclaims a part of what is left, if it can be done now, at the expense of a thread that has
-    /// read.
+    /// Reclaims a part of the backlog if reclamation is due. For a thread that has read.
     #[inline]
     pub fn reclaim_some(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
@@ -43,8 +42,8 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Reclaims all that is left, a part at a time, at the expense of a thread that lets go of a
-    /// view. Stops if another thread commits or reclaims meanwhile: that one goes on with it.
+    /// Reclaims the whole backlog in steps if reclamation is due. For a thread that has dropped a
+    /// view. Stops if another thread commits or reclaims: that thread continues.
     #[inline]
     pub fn reclaim_after_view(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
@@ -55,7 +54,7 @@ impl<O: Owner> Engine<O> {
     #[cold]
     fn reclaim_while_idle(self: &Arc<Engine<O>>) {
         let mut first = None;
-        // One step unlinks a version and another one frees it: so many steps are enough for all.
+        // One step unlinks a version and another step frees it, so this many steps are enough.
         while let Some((revision, left)) = self.reclaim_step() {
             let (began_at, steps) =
                 first.get_or_insert((revision, 2 * left / LARGE_COMMIT + MOST_PASSES));
@@ -66,13 +65,13 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Whether a thread that comes by has something to reclaim.
+    /// Returns whether a reading thread should reclaim.
     pub fn is_reclamation_due(&self) -> bool {
         self.awaited.is_due()
     }
 
-    /// Frees a part of what can be freed; returns the revision and how much is left. Does nothing
-    /// if another thread has the lock: that one reclaims, or a later one does.
+    /// Runs one pass, and returns the revision and the size of the backlog. Does nothing if another
+    /// thread has the lock: that thread or a later one reclaims.
     #[cold]
     fn reclaim_step(self: &Arc<Engine<O>>) -> Option<(u64, usize)> {
         let mut turn = self.try_turn()?;
@@ -81,7 +80,7 @@ impl<O: Owner> Engine<O> {
         Some((turn.published(), turn.backlog()))
     }
 
-    /// Takes the turn, if no thread has it. Otherwise calls for the next thread that comes by.
+    /// Takes the turn, if no thread has it. Otherwise asks the next reading thread to reclaim.
     fn try_turn_or_call(self: &Arc<Engine<O>>) -> Option<Turn<'_, O>> {
         let turn = self.try_turn();
         if turn.is_none() {
@@ -90,9 +89,9 @@ impl<O: Owner> Engine<O> {
         turn
     }
 
-    /// Lets go of the versions that were kept only for a snapshot of `revision`, which is no longer
-    /// registered. Frees them at once if `is_last`, because this may be the last pass for a while,
-    /// and otherwise when the period ends.
+    /// Releases the versions that were kept only for a snapshot of `revision`, which is no longer
+    /// registered. Frees them at once if `is_last`, because this may be the last pass for a while.
+    /// Otherwise a later pass frees them when the period has ended.
     #[cold]
     pub(super) fn release_kept(self: &Arc<Engine<O>>, revision: u64, is_last: bool) {
         if !twin::is(Twin::DepartureNotReported) {
@@ -108,7 +107,7 @@ impl<O: Owner> Engine<O> {
 }
 
 impl<O: Owner> Turn<'_, O> {
-    /// Whether nothing waits to be freed, apart from what snapshots need.
+    /// Returns whether nothing waits to be freed, apart from what snapshots need.
     pub(crate) fn has_no_backlog(&self) -> bool {
         let Writer {
             replaced,
@@ -119,8 +118,8 @@ impl<O: Owner> Turn<'_, O> {
         replaced.is_empty() && removed.is_empty() && reclaimer.is_empty()
     }
 
-    /// Notes that a thread has come by. If no commit has followed the last such visit, none is
-    /// expected.
+    /// Records that a reading thread reclaims. If no commit has been made since the last such
+    /// record, the writer expects none.
     pub(super) fn note_help(&mut self) {
         let revision = self.writer.revision;
         if self.writer.helped_at.replace(revision) == Some(revision) {
@@ -128,12 +127,12 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Notes that everything should be freed that can be, unless another commit follows.
+    /// Requests that passes free everything they can, unless another commit follows.
     pub(super) fn request_full_reclaim(&mut self) {
         self.writer.full_reclaim_at = Some(self.writer.revision);
     }
 
-    /// About how many versions wait to be freed, without those kept for snapshots.
+    /// Returns about how many versions wait to be freed, without those kept for snapshots.
     pub fn backlog(&self) -> usize {
         let Writer {
             replaced,
@@ -143,39 +142,40 @@ impl<O: Owner> Turn<'_, O> {
         (replaced.len() + reclaimer.len()) * CHUNK
     }
 
-    /// About how many versions have been replaced or removed, and not freed: those that wait (see
-    /// [`backlog`](Self::backlog)), and those that are kept for snapshots. O(snapshots).
+    /// Returns about how many versions have been replaced or removed and are not freed yet: the
+    /// [`backlog`](Self::backlog), and those kept for snapshots. O(snapshots).
     pub fn old_versions(&self) -> usize {
         self.backlog() + self.writer.kept.len()
     }
 
-    /// The revision of the oldest snapshot. O(places of snapshots).
+    /// Returns the revision of the oldest snapshot. O(reader slots).
     pub fn oldest_snapshot(&self) -> Option<u64> {
-        let held = self.engine.registrations.snapshots();
-        held.map(|(revision, _)| revision).min()
+        let snapshots = self.engine.registrations.snapshots();
+        snapshots.map(|(revision, _)| revision).min()
     }
 
-    /// Whether nothing is kept for a snapshot.
+    /// Returns whether nothing is kept for a snapshot.
     #[cfg(test)]
     pub(crate) fn keeps_nothing(&self) -> bool {
         self.writer.kept.is_empty()
     }
 
-    /// How much work snapshots have caused, in places looked at and kept versions passed on.
+    /// Returns how much work snapshots have caused: scanned reader slots, and kept versions that
+    /// were assigned to another snapshot.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn snapshot_work(&self) -> usize {
         self.writer.kept.work
     }
 
-    /// Runs a reclamation pass. Examines up to `most` replaced versions, or in proportion to those
-    /// newly replaced, if that is more. Also lets go of versions whose snapshots have gone. Ends
-    /// the period if enough versions have been replaced in it, or if `is_last`, because this may be
-    /// the last pass for a while.
+    /// Runs a reclamation pass. Examines up to `most` replaced versions, or a multiple of the newly
+    /// replaced ones if that is more. Also releases the versions of departed snapshots. Ends the
+    /// period if enough versions have been replaced in it, or if `is_last`, because this may be the
+    /// last pass for a while.
     #[cold]
     pub(super) fn run_pass(&mut self, most: usize, is_last: bool) {
-        // First of all, so that this pass finds whatever was called for before.
+        // First, so that this pass covers every earlier call for reclamation.
         self.engine.awaited.take();
-        // More than have come since the last pass, so that the backlog does not grow with the
+        // More than were replaced since the last pass, so that the backlog does not grow with the
         // writes.
         let since = std::mem::take(&mut self.writer.since_pass);
         let most = most.max(SCAN_RATIO * since);
@@ -186,7 +186,7 @@ impl<O: Owner> Turn<'_, O> {
         }
         self.release_departed();
         let held = self.writer.keys() + O::other_items(&self.writer.writer_state);
-        // Periods get shorter in maps that shrink, so that no more waits than the maps hold.
+        // Periods get shorter while the maps shrink, so that the backlog is no larger than the maps.
         let period = if held < self.writer.held_before {
             held.clamp(PASS_INTERVAL, PERIOD_LENGTH)
         } else {
@@ -236,7 +236,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of what only departed snapshots needed, all of it in one turn.
+    /// Retires what only departed snapshots needed, all of it in this turn.
     fn release_departed(&mut self) {
         let registrations = &self.engine.registrations;
         let kept = &mut self.writer.kept;
@@ -247,9 +247,10 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Lets go of replaced versions, at most about `most`, and removed keys that no reader needs.
-    /// What may be needed by a snapshot that no scan has found yet waits. If `may_wait` and no
-    /// chain is [walked](Self::may_be_traversed), versions for which the spares have no room wait, too.
+    /// Retires removed keys, and about `most` replaced versions at most, that no reader needs. A
+    /// version waits if a snapshot may need it that no scan has found yet. If `may_wait`, and no
+    /// chain [may be traversed](Self::may_be_traversed), a version also waits if the spares have no
+    /// room for it.
     fn retire_unneeded(&mut self, mut most: usize, may_wait: bool) {
         let Writer {
             reclaimer,
@@ -299,7 +300,7 @@ impl<O: Owner> Turn<'_, O> {
             links,
             ..
         } = &mut *self.writer;
-        // Set where what is left needs another scan, which is not allowed yet.
+        // True if the rest needs another scan, which is not allowed yet.
         self.is_deferred = known != passed
             && !replaced.is_first_list_ready(is_over(known))
             && (replaced.is_first_list_ready(is_over(passed))
@@ -309,16 +310,16 @@ impl<O: Owner> Turn<'_, O> {
         shrink(removed);
     }
 
-    /// Whether a thread may walk along a chain beyond what was visible when the last period that
-    /// has passed ended. A pinned reader does not: its revision is a later one, and it stops there
-    /// or before. An older snapshot does, and so does the writer when it lets go of a version that
-    /// was kept for one.
+    /// Returns whether a thread may traverse a chain beyond the version that was visible when the
+    /// last passed period ended. A pinned reader does not: its revision is later, and it stops at
+    /// that version or before. An older snapshot does. So does the writer, when it releases a
+    /// version that was kept for one.
     fn may_be_traversed(&self) -> bool {
         let Writer { kept, links, .. } = &*self.writer;
         (kept.has_snapshots() || !links.is_empty()) && !twin::is(Twin::ReusedTooEarly)
     }
 
-    /// Whether the spares have room for the versions of the next list.
+    /// Returns whether the spares have room for the versions of the next list.
     fn has_room(&self) -> bool {
         let Writer {
             replaced, spares, ..
@@ -327,9 +328,9 @@ impl<O: Owner> Turn<'_, O> {
         block.is_none_or(|block| spares.has_room(block, CHUNK, MOST_SPARES))
     }
 
-    /// Lets go of versions whose chains are not [walked](Self::may_be_traversed) along. No reader can
-    /// reach them even before they are unlinked, so memory in which nothing needs a drop is reused
-    /// at once.
+    /// Unlinks versions whose chains are not [traversed](Self::may_be_traversed). No reader can
+    /// reach them even before they are unlinked. So memory in which nothing needs a drop is reused
+    /// at once, and the rest is retired.
     fn reuse_or_retire(&mut self, mut list: Vec<Replaced>) {
         let spares = &self.writer.spares;
         let kind = list.first().map(|first| first.kind);
@@ -339,14 +340,14 @@ impl<O: Owner> Turn<'_, O> {
         {
             for old in &mut list {
                 // SAFETY: this thread is the writer. The version has been replaced, and versions
-                // are let go in the order of revisions. None is kept, so `newer` is the one that is
-                // linked to it.
+                // are unlinked in the order of revisions. None is kept, so `newer` is the version
+                // that links to it.
                 let (before, is_lent) = unsafe { unlink(old.newer, old.version) };
-                debug_assert!(before.is_none(), "what is older has been let go");
+                debug_assert!(before.is_none(), "older versions have been unlinked");
                 old.is_lent = is_lent;
             }
-            // `remove_key_if_last` reads newer versions, which may be in this list as well. So it runs
-            // before any memory is given away.
+            // `remove_key_if_last` reads newer versions, which may also be in this list. So it runs
+            // before any memory is reused.
             for old in &list {
                 self.remove_key_if_last(old);
             }
@@ -357,9 +358,9 @@ impl<O: Owner> Turn<'_, O> {
                 if !std::ptr::eq(kind, old.kind) || kind.is_dropped && !old.is_lent {
                     return true;
                 }
-                // SAFETY: the version has been unlinked, its value is another one's or needs no
-                // drop, its memory is of its kind's size, and no reader can reach it: see
-                // `may_be_traversed`. Nothing below scan_allowance at it.
+                // SAFETY: the version has been unlinked. Another version owns its value, or the
+                // value needs no drop. Its memory has the size of its kind. No reader can reach it:
+                // see `may_be_traversed`. Nothing below accesses it.
                 unsafe { old.reuse(block, spares) };
                 false
             });
@@ -373,8 +374,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Calls for a thread that comes by, if much waits, or if anything waits and no commit is
-    /// expected.
+    /// Asks reading threads to reclaim if the backlog is large, or if there is any backlog and no
+    /// commit is expected.
     fn call_readers(&mut self) {
         let Writer {
             replaced,
@@ -384,7 +385,7 @@ impl<O: Owner> Turn<'_, O> {
             ..
         } = &*self.writer;
         let is_idle = *full_reclaim_at == Some(*revision);
-        // The thread that lets go of the next snapshot sees to what is deferred.
+        // The thread that drops the next snapshot reclaims what is deferred.
         let is_left = is_idle && !self.has_no_backlog() && !self.is_deferred;
         if is_left
             || replaced.has_at_least(BACKLOG_THRESHOLD)
@@ -394,7 +395,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Keeps the versions that snapshots need, and lets go of the others.
+    /// Keeps the versions that snapshots need, and unlinks and retires the others.
     fn keep_or_retire(&mut self, mut list: Vec<Replaced>) {
         let Writer { kept, links, .. } = &mut *self.writer;
         if kept.has_snapshots() {
@@ -414,7 +415,7 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Retires versions that have been unlinked, or removed: they are freed when no reader can
+    /// Retires unlinked versions, or removed cells: the reclaimer hands them out when no reader can
     /// reach them.
     fn retire(&mut self, list: Vec<Replaced>) {
         let list = Garbage::Versions(list);
@@ -430,8 +431,8 @@ impl<O: Owner> Turn<'_, O> {
         if old.removed {
             return;
         }
-        // SAFETY: this thread is the writer. The version has been replaced and not removed, and
-        // versions come in the order of revisions, but for those that were kept.
+        // SAFETY: this thread is the writer. The version has been replaced and not removed.
+        // Versions come in the order of revisions, except those that were kept.
         unsafe { self.writer.links.unlink(old) };
         // SAFETY: a replaced version has a newer one, which is linked, and so not freed.
         let newer = unsafe { old.newer.as_ref() };
@@ -441,7 +442,7 @@ impl<O: Owner> Turn<'_, O> {
         self.remove_key_if_last(old);
     }
 
-    /// Removes the key of a version if nothing is left of it but a newer tombstone.
+    /// Removes the key of a version if only a newer tombstone is left of it.
     #[inline]
     fn remove_key_if_last(&mut self, old: &Replaced) {
         // SAFETY: as in `unlink`.
@@ -473,8 +474,8 @@ impl<O: Owner> Turn<'_, O> {
         let usage = &mut self.writer.usages[map as usize];
         usage.live -= 1;
         let live = usage.live;
-        // A snapshot of the present revision may have found the cell, and keeps it. A reader that
-        // is pinned from now on finds the slot dead, in these tables or in others.
+        // A snapshot of the current revision may have found the cell, and keeps it. A reader that
+        // is pinned from now on finds the slot dead, in these tables or in newer ones.
         let until = self.next();
         let period = self.writer.reclaimer.period();
         let old = Replaced {

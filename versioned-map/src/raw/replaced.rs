@@ -13,7 +13,7 @@ use super::spares::{Block, Memory, Spares};
 use super::version::Contents;
 use super::version::{Version, unlink};
 
-/// A version that has been replaced, or a removed cell with its last version.
+/// A version that has been replaced, or the last version of a removed cell.
 pub(super) struct Replaced {
     pub(super) kind: &'static Kind,
     /// The number of the map.
@@ -24,20 +24,21 @@ pub(super) struct Replaced {
     pub(super) is_lent: bool,
     pub(super) version: NonNull<Version>,
     pub(super) cell: NonNull<Cell>,
-    /// The version that replaced this one, or the one that now links to this one in its place.
+    /// The version that replaced this one, or the version that links to this one instead.
     pub(super) newer: NonNull<Version>,
     /// The version is visible before this revision.
     pub(super) until: u64,
 }
 
-// SAFETY: an `Replaced` owns the version, or cell, that it will free. Those of a map may be sent and
-// shared, as `Map` says.
+// SAFETY: a `Replaced` owns the version, or cell, that it will free. Threads may send and share the
+// versions and cells of a map, as `Map` says.
 unsafe impl Send for Replaced {}
 
 impl Replaced {
     pub(super) fn version(&self) -> &Version {
-        // SAFETY: the version lives as long as its `Replaced`. Only the `Replaced` frees it, or else the end
-        // of its generation, before which the writer forgets every `Replaced` of that generation.
+        // SAFETY: the version lives as long as its `Replaced`. Either the `Replaced` frees it, or
+        // its generation does at its end. Before that end the writer forgets every `Replaced` of
+        // the generation.
         unsafe { self.version.as_ref() }
     }
 
@@ -46,7 +47,7 @@ impl Replaced {
         self.version().revision
     }
 
-    /// Notes which version links to this one, unless that is noted already.
+    /// Records which version links to this one, unless that is recorded already.
     pub(super) fn record_link(&self, links: &mut Links) {
         if !self.removed {
             let link = Link(self.newer);
@@ -54,7 +55,7 @@ impl Replaced {
         }
     }
 
-    /// Puts the version's memory among the spares.
+    /// Adds the version's memory to the spares.
     ///
     /// # Safety
     ///
@@ -137,7 +138,7 @@ impl Links {
             old.newer = newer;
         }
         // SAFETY: the caller guarantees it. The newer version is still linked, because it is
-        // unlinked later than this one, or another one was noted in its place.
+        // unlinked later than this one, or another version was recorded instead of it.
         let (previous, is_lent) = unsafe { unlink(old.newer, old.version) };
         old.is_lent = is_lent;
         if let Some(previous) = previous {
@@ -164,7 +165,7 @@ impl Links {
     }
 }
 
-/// The number of spares kept from freed versions, per size.
+/// The largest number of spares kept from freed versions, per size.
 pub(super) const MOST_SPARES: usize = 4 * PASS_INTERVAL;
 
 /// The largest number of spares made while a map grows.
@@ -173,10 +174,10 @@ pub(super) const STOCK: usize = 8 * PASS_INTERVAL;
 /// The length of a list of old versions.
 pub(super) const CHUNK: usize = PASS_INTERVAL.div_ceil(2);
 
-/// The number of empty lists kept.
+/// The largest number of empty lists kept.
 pub(super) const MOST_EMPTY_LISTS: usize = 8;
 
-/// Memory that threads which free leave here for the writer.
+/// Memory that freeing threads leave here for the writer.
 #[derive(Default)]
 pub(super) struct Stash {
     pub(super) spares: Spares,
@@ -204,10 +205,10 @@ impl Queue {
             self.add_list();
         }
         // If the compiler knows that there is room, `Vec::push` writes `old` in place. Otherwise it
-        // first builds all of it elsewhere in memory, in pieces, and waits for them before it
+        // first builds `old` elsewhere in memory, in pieces, and waits for the pieces before it
         // copies them.
         if !self.has_room() {
-            unreachable!("it was given one");
+            unreachable!("`add_list` has added a list with room");
         }
         self.last.push(old);
     }
@@ -268,7 +269,7 @@ impl Queue {
         self.lists.len() + usize::from(!self.last.is_empty())
     }
 
-    /// Returns whether at least this many versions wait, give or take a list.
+    /// Returns whether at least about this many versions wait. It may be wrong by one list.
     pub(super) fn has_at_least(&self, versions: usize) -> bool {
         self.len() >= versions / CHUNK
     }
@@ -277,7 +278,7 @@ impl Queue {
         shrink(&mut self.lists);
     }
 
-    /// Forgets the versions of a map. O(all).
+    /// Forgets the versions of a map. O(all versions in the queue).
     pub(super) fn forget(&mut self, map: u32) {
         self.lists.retain_mut(|list| {
             list.retain(|old| old.map != map);
@@ -295,8 +296,8 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
     }
 }
 
-/// Frees versions, and keeps their memory for reuse. If the `Drop` of a value panics, the rest is
-/// freed before the panic goes on.
+/// Frees versions, and keeps their memory for reuse. If the `Drop` of a value panics, frees the rest
+/// before it resumes the panic.
 ///
 /// # Safety
 ///

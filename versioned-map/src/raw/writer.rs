@@ -12,7 +12,7 @@ use crate::reclaim::{Domain, Reclaimer};
 pub(super) struct Writer<B> {
     /// The published revision.
     pub(super) revision: u64,
-    /// Whether versions have been pushed that are not published yet.
+    /// Whether some pushed versions are not published yet.
     pub(super) dirty: bool,
     pub(super) closed: bool,
     /// Whether the writer runs a caller's `Eq`, before it has written anything.
@@ -34,14 +34,14 @@ pub(super) struct Writer<B> {
     pub(super) in_period: usize,
     /// Keys and other items of the owner when the period began.
     pub(super) held_before: usize,
-    /// Holds what was unlinked and retired.
+    /// Holds retired versions and tables until they can be freed.
     pub(super) reclaimer: Reclaimer<Garbage>,
-    /// The revision at which a caller asked that everything be freed.
+    /// The revision at which a caller requested that everything be freed.
     pub(super) full_reclaim_at: Option<u64>,
-    /// The revision at which a reader last called for reclamation.
+    /// The revision at which a reading thread last ran a pass.
     pub(super) helped_at: Option<u64>,
     pub(super) spares: Spares,
-    /// State of the owner.
+    /// The owner's data that only the writer uses.
     pub(super) writer_state: B,
 }
 
@@ -95,7 +95,7 @@ impl<B> Writer<B> {
     }
 
     /// Forgets the replaced versions of a map, and the use of its table. Returns the removed cells,
-    /// which no chain contains any more. O(what waits).
+    /// which no chain contains any more. O(old versions of all maps).
     pub(super) fn forget(&mut self, map: u32) -> Vec<Replaced> {
         self.usages[map as usize] = Usage::default();
         self.replaced.forget(map);
