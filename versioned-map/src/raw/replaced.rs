@@ -185,9 +185,9 @@ pub(super) struct Stash {
     pub(super) empty_lists: Vec<Vec<Replaced>>,
 }
 
-/// Replaced versions in the order in which they were replaced, in short lists that move as a whole. So
-/// nothing is copied, and lists are reused: otherwise many threads, each with its own memory of the
-/// allocator, would allocate them again and again.
+/// Replaced versions in the order of replacement, in short lists that move as a whole. So nothing is
+/// copied, and lists are reused: otherwise many threads, each with its own memory of the allocator,
+/// would allocate lists again and again.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Full or partly full lists; none is empty.
