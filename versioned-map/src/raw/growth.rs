@@ -1,5 +1,5 @@
-//! Tables grow and shrink: when that begins, how far each commit takes it, and how readers get the
-//! new table.
+//! Growing and shrinking tables: when a move begins, how much of it each commit does, and how readers
+//! get the new table.
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -16,12 +16,12 @@ use super::turn::Turn;
 use super::writer::{Usage, Writer};
 use crate::sync::atomic::Ordering::Release;
 
-/// More keys than memory holds.
+/// A number of keys that no memory holds.
 const MOST: usize = isize::MAX as usize / 64;
 
 impl<O: Owner> Turn<'_, O> {
-    /// Sees to it that the tables of some maps have room for so many more keys, or that successors
-    /// with room are under way.
+    /// Ensures that the tables of some maps have room for this many more keys, or that successors
+    /// with room are being filled.
     pub(crate) fn reserve(&mut self, maps: impl IntoIterator<Item = (u32, usize)>) {
         let mut fresh = None;
         for (map, keys) in maps {
@@ -29,7 +29,7 @@ impl<O: Owner> Turn<'_, O> {
             if used + keys > self.table(map).room() {
                 self.begin_to_move(map, live + keys);
             }
-            // Slots move before the keys are put: the old table may have no other free slot.
+            // Slots are moved before the keys are put: the old table may have no other free slot.
             if let Some(successor) = self.move_slots(map, None, SLOTS_MOVED_PER_KEY) {
                 let fresh = fresh.get_or_insert_with(|| self.tables().clone());
                 self.install(fresh, map, successor);
@@ -40,14 +40,14 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Makes room for so many more keys in the table of a map, at once; returns whether memory can
-    /// hold so many at all.
+    /// Makes room for this many more keys in the table of a map, in one step. Returns whether memory
+    /// can hold them at all.
     pub(crate) fn make_room(&mut self, map: u32, keys: usize) -> bool {
         let Usage { used, live, .. } = self.writer.usages[map as usize];
         let Some(all) = used.checked_add(keys).filter(|&all| all < MOST) else {
             return false;
         };
-        // A successor that is under way may be too small.
+        // A successor that is being filled may be too small.
         self.move_all(map);
         if all > self.table(map).room() {
             self.begin_to_move(map, live + keys);
@@ -56,7 +56,7 @@ impl<O: Owner> Turn<'_, O> {
         true
     }
 
-    /// Makes a successor with room for so many keys, unless the map has one.
+    /// Creates a successor with room for this many keys, unless the map has one.
     #[cold]
     pub(super) fn begin_to_move(&mut self, map: u32, keys: usize) {
         if !self.writer.successors.contains_key(&map) {
@@ -65,8 +65,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Tells the successor that a slot has changed or died, and moves some others, so that the move
-    /// ends before the old table has no free slot left.
+    /// Copies a slot that has changed or died to the successor, and moves some other slots, so that
+    /// the move ends before the old table has no free slot left.
     #[inline]
     pub(super) fn slot_changed(&mut self, map: u32, at: usize) {
         if let Some(successor) = self.move_slots(map, Some(at), SLOTS_MOVED_PER_KEY) {
@@ -74,15 +74,15 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Moves all slots that are left.
+    /// Moves all remaining slots.
     pub(super) fn move_all(&mut self, map: u32) {
         if let Some(successor) = self.move_slots(map, None, usize::MAX) {
             self.install_one(map, successor);
         }
     }
 
-    /// Tells the successor of a changed slot, if there is one, and moves up to `most`; returns the
-    /// successor when all have been moved.
+    /// Copies a changed slot to the successor, if there is one, and moves up to `most` slots. Returns
+    /// the successor when all slots have been moved.
     #[inline]
     fn move_slots(&mut self, map: u32, changed: Option<usize>, most: usize) -> Option<Successor> {
         #[cold]
@@ -106,7 +106,7 @@ impl<O: Owner> Turn<'_, O> {
         move_slots_now(successors, map, changed, most)
     }
 
-    /// Tells the successor that a slot has changed.
+    /// Copies a changed slot to the successor, if there is one.
     #[inline]
     pub(super) fn copy_change(&mut self, map: u32, at: usize) {
         #[cold]
@@ -136,15 +136,15 @@ impl<O: Owner> Turn<'_, O> {
         self.set_tables(fresh);
     }
 
-    /// Has the successor take over, in `fresh`, which the caller sets before it writes anything
-    /// else.
+    /// Replaces the old table by its successor in `fresh`, which the caller sets before it writes
+    /// anything else.
     #[cold]
     fn install(&mut self, fresh: &mut Tables, map: u32, successor: Successor) {
         let Successor {
             table, old, used, ..
         } = successor;
         let (Some(table), Some(of_map)) = (table, fresh.of_mut(map)) else {
-            unreachable!("it has been written, and the map is there");
+            unreachable!("the successor has been written, and the map exists");
         };
         of_map.table = table.clone();
         let block = (of_map.generation.kind.block)();
@@ -156,7 +156,7 @@ impl<O: Owner> Turn<'_, O> {
         let replaced = Garbage::Table(ManuallyDrop::new(unsafe { Arc::from_raw(replaced) }));
         self.writer.reclaimer.retire(replaced);
         if old.len() >= LARGE_TABLE {
-            // Each array is freed in a step of its own.
+            // Each array is freed in its own step.
             for part in old.parts() {
                 let part = Garbage::Part(ManuallyDrop::new(part));
                 self.writer.reclaimer.retire(part);
@@ -168,8 +168,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Makes spares while a map grows. Otherwise writers on many threads, most of which have asked
-    /// the allocator for nothing yet, would begin to.
+    /// Allocates spares while a map grows. Otherwise the writers on many threads would each begin to
+    /// allocate, although most of them have not used the allocator yet.
     fn stock_up(&mut self, block: Block) {
         let Writer { spares, usages, .. } = &mut *self.writer;
         let largest = usages.iter().map(|usage| usage.live).max();

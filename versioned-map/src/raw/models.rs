@@ -26,16 +26,16 @@ enum Step {
     Delete(Pod),
     /// Checks a pod: puts a version with the same stamp, which is lent.
     Check(Pod, u64),
-    /// Writes to another map, and tidies up.
+    /// Writes to another map, and runs a reclamation pass.
     Nudge,
     Clear,
     /// Several changes in one commit.
     Together(&'static [sample::Step]),
-    /// Tidies up without a commit.
-    Tidy,
+    /// Reclaims without a commit.
+    Reclaim,
 }
 
-use Step::{Check, Clear, Delete, Nudge, Save, Tidy, Together};
+use Step::{Check, Clear, Delete, Nudge, Reclaim, Save, Together};
 
 /// Pods of one list.
 const A: Pod = 4;
@@ -55,7 +55,7 @@ fn take(store: &Store, step: Step) {
         Nudge => commit(&[sample::Step::Nudge]),
         Clear => store.clear().unwrap(),
         Together(steps) => commit(steps),
-        Tidy => store.engine.reclaim_now(),
+        Reclaim => store.engine.reclaim_now(),
     }
 }
 
@@ -84,7 +84,7 @@ fn states(steps: &[Step]) -> Vec<State> {
             Nudge | Check(..) => {}
             Clear => state.clear(),
             // No commit.
-            Tidy => continue,
+            Reclaim => continue,
         }
         states.push(state);
     }
@@ -438,8 +438,8 @@ fn models_twin_keeping_for_a_snapshot_that_has_gone_is_rejected() {
 
 /// A snapshot registers after the writer has scanned.
 const REGISTER_LATER: Model = Model {
-    before: &[Save(A, 1), Save(A, 2), Tidy],
-    beside: &[Save(A, 3), Tidy],
+    before: &[Save(A, 1), Save(A, 2), Reclaim],
+    beside: &[Save(A, 3), Reclaim],
     ..REGISTER
 };
 
@@ -545,7 +545,7 @@ const SPREAD_REMOVAL: Model = Model {
         Save(F, 1),
         Delete(A),
     ],
-    beside: &[Save(G, 1), Tidy],
+    beside: &[Save(G, 1), Reclaim],
     ..SPREAD
 };
 
@@ -576,7 +576,7 @@ const SHRINK: Model = Model {
             sample::Step::Delete(D),
         ]),
     ],
-    beside: &[Tidy, Tidy],
+    beside: &[Reclaim, Reclaim],
     view: View::Registered,
     query: Query::Keys(&[A, B, C, D]),
     preemptions: 3,
@@ -620,7 +620,7 @@ fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
 
 /// Slots die in front of keys that were put behind them.
 const REMOVE_IN_FRONT: Model = Model {
-    beside: &[Delete(B), Tidy],
+    beside: &[Delete(B), Reclaim],
     query: Query::Keys(&[C, D, E, F]),
     ..SPREAD_REMOVAL
 };

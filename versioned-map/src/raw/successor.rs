@@ -1,14 +1,14 @@
-//! A table that is to replace another one, laid out a few slots at a time.
+//! A table that will replace another one, and is filled a few slots at a time.
 //!
-//! Only the writer knows of it before all slots have been moved. Until then readers use the old
-//! table, which has all keys. When the writer puts something in a slot that has been moved already,
-//! or kills it, it does the same here. So a reader never looks in two tables, and finds the same
-//! keys after the take-over as before. `growth` says when that is.
+//! Only the writer uses it before all slots have been moved. Until then readers use the old table,
+//! which has all keys. When the writer changes or kills a slot that has been moved already, it does
+//! the same here. So a reader never searches two tables, and finds the same keys before and after the
+//! replacement. `growth` says when that happens.
 //!
-//! Tried instead: letting readers look in two tables, and a directory of small ones, both of which
-//! cost reads something; fresh memory from `alloc_zeroed`, which the allocator clears at once if it
-//! has had it before (32 MB in up to 12 ms). So the writer writes the memory bit by bit, and an old
-//! table is freed one array after the other.
+//! Alternatives that were tried: readers that search two tables, and a directory of small tables. Both
+//! made reads slower. Fresh memory from `alloc_zeroed`: the allocator clears it at once if it has used
+//! that memory before (32 MB in up to 12 ms). So the writer initializes the memory bit by bit, and an
+//! old table is freed one array after the other.
 
 use super::limits::{SLOTS_MOVED_PER_KEY, SLOTS_WRITTEN_PER_MOVE};
 use super::table::{Table, Unwritten};
@@ -17,19 +17,19 @@ use crate::twin::{self, Twin};
 pub(super) struct Successor {
     /// The table while it is being written; then `None`.
     pub(super) unwritten: Option<Unwritten>,
-    /// The table once it has been written.
+    /// The table after it has been written.
     pub(super) table: Option<Table>,
     /// The table to replace.
     pub(super) old: Table,
-    /// How many slots of `old` have been moved.
+    /// The number of slots of `old` that have been moved.
     pub(super) moved: usize,
-    /// How many slots of the new table are taken or dead.
+    /// The number of slots of the new table that are taken or dead.
     pub(super) used: usize,
 }
 
 impl Successor {
-    /// A successor with room for so many keys, and for those that may come before all slots have
-    /// been moved.
+    /// Creates a successor with room for this many keys, and for those that may be added before all
+    /// slots have been moved.
     pub(super) fn of(old: &Table, keys: usize) -> Successor {
         let coming = old.len() / SLOTS_MOVED_PER_KEY
             + old.len() / (SLOTS_WRITTEN_PER_MOVE * SLOTS_MOVED_PER_KEY);
@@ -44,7 +44,7 @@ impl Successor {
         }
     }
 
-    /// Writes some of the table, and then moves some slots; returns whether all have been moved.
+    /// Writes some of the table, and then moves some slots. Returns whether all have been moved.
     pub(super) fn move_some(&mut self, most: usize) -> bool {
         let slots = self.old.len();
         if let Some(mut unwritten) = self.unwritten.take() {
@@ -69,7 +69,7 @@ impl Successor {
         }
     }
 
-    /// Copies what has changed in a slot of the old table, if that slot has been moved already.
+    /// Copies a changed slot of the old table, if that slot has been moved already.
     pub(super) fn copy_change(&mut self, at: usize) {
         if let Some(table) = &self.table
             && at < self.moved

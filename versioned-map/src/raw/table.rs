@@ -88,10 +88,10 @@ impl Unwritten {
     }
 }
 
-/// What a registered reader finds in a table that may not be the newest.
+/// The result of a registered reader's look-up in a table that may not be the newest.
 pub(super) enum Found {
     Known(Option<NonNull<Version>>),
-    /// Only the newest table can tell.
+    /// The reader has to look in the newest table.
     InNewest,
 }
 
@@ -183,7 +183,7 @@ impl Table {
         (at + 1) & self.slots.mask()
     }
 
-    /// Probes for this hash, up to the first free slot: yields the slots whose tag matches.
+    /// Probes for this hash up to the first free slot. Yields the slots whose tag matches.
     ///
     /// # Safety
     ///
@@ -338,7 +338,7 @@ impl Table {
         None
     }
 
-    /// The same for a registered reader that is not pinned.
+    /// Returns the version under a key at a revision, for a registered reader that is not pinned.
     ///
     /// # Safety
     ///

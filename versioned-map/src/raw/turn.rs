@@ -1,9 +1,9 @@
 //! The writer's turn: puts versions and publishes them.
 //!
-//! A processor forwards a store to a later load only where one store wrote all that the load reads.
-//! A commit that loads what it has just stored in other pieces has to wait for memory. So a turn is
-//! used in place and never moved, and the queue has room before an old version is pushed. (At 1,000
-//! records that took an update from 90 ns to 67: a throw-away program, 2026-11-29.)
+//! A processor forwards a store to a later load only if a single store wrote all bytes that the load
+//! reads. Otherwise the load waits for memory. So a turn is used in place and never moved, and the
+//! queue has room before a replaced version is pushed. (At 1,000 records this took an update from 90
+//! ns to 67: a throw-away program, 2026-11-29.)
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -27,11 +27,11 @@ use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{AcqRel, Relaxed, Release};
 use crate::twin::{self, Twin};
 
-/// The writer's lock, and what this turn has changed or left to do.
+/// The writer's lock, and the work that this turn has done or left.
 pub struct Turn<'e, O: Owner> {
     pub(super) engine: &'e Arc<Engine<O>>,
     pub(super) writer: MutexGuard<'e, Writer<O::WriterState>>,
-    /// How many versions this turn has replaced, and keys it has removed.
+    /// The number of versions that this turn has replaced, and of keys that it has removed.
     pub(super) size: usize,
     /// Whether something waits for another scan of all snapshots, which is not allowed yet.
     pub(super) is_deferred: bool,
@@ -47,7 +47,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The address of the key's newest version, if that has a value.
+    /// Returns the address of the key's newest version, if that has a value.
     #[inline]
     pub(crate) fn version(self) -> Option<NonNull<()>> {
         let newest = self.taken.as_ref()?.newest;
@@ -57,7 +57,7 @@ impl Position {
         has_value.then_some(newest.cast())
     }
 
-    /// Whether the key has no slot in the table.
+    /// Returns whether the key has no slot in the table.
     pub(crate) fn is_vacant(self) -> bool {
         self.taken.is_none()
     }
@@ -73,8 +73,8 @@ impl<O: Owner> Engine<O> {
         }
     }
 
-    /// Takes the turn after a writer has panicked in its own. Closes everything, unless the panic
-    /// came from a caller's `Eq`; nothing else is known to panic there.
+    /// Takes the turn after a writer has panicked during its turn. Closes everything, unless the
+    /// panic came from a caller's `Eq`. Nothing else is known to panic there.
     #[cold]
     #[inline(never)]
     fn turn_after_panic<'e>(
@@ -103,7 +103,8 @@ impl<O: Owner> Engine<O> {
         if has_failed() {
             return;
         }
-        // Release and Acquire: decrements pair with each other; the last comes after the others.
+        // Release and Acquire: the decrements pair with each other. The last one happens after the
+        // others.
         let is_last = self.handles.fetch_sub(1, AcqRel) == 1;
         // Without views, everything is freed with the engine.
         if is_last && Arc::strong_count(self) > 1 {
@@ -147,24 +148,24 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
     }
 
-    /// The engine.
+    /// Returns the engine.
     #[inline]
     pub fn engine(&self) -> &'e Arc<Engine<O>> {
         self.engine
     }
 
-    /// Whether the engine is closed. Then nothing may be put.
+    /// Returns whether the engine is closed. Then nothing may be put.
     pub fn is_closed(&self) -> bool {
         self.writer.closed
     }
 
-    /// The published revision.
+    /// Returns the published revision.
     #[inline]
     pub fn published(&self) -> u64 {
         self.writer.revision
     }
 
-    /// The owner's data that only the holder of the turn uses.
+    /// Returns the owner's data that only the holder of the turn uses.
     #[inline]
     pub fn writer_state_mut(&mut self) -> &mut O::WriterState {
         &mut self.writer.writer_state
@@ -180,7 +181,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.revision + 1
     }
 
-    /// Notes that there is something to publish; returns its revision.
+    /// Records that there is something to publish, and returns its revision.
     #[inline]
     pub(super) fn begin(&mut self) -> u64 {
         let revision = self.next();
@@ -193,8 +194,8 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     pub(super) fn tables(&self) -> &Tables {
         // Relaxed: a writer stored the pointer before this one took the lock.
-        // SAFETY: only the writer replaces the tables, and it keeps the old ones until it gives the
-        // lock back.
+        // SAFETY: only the writer replaces the tables, and it keeps the old ones until it releases
+        // the lock.
         unsafe { &*self.engine.tables.load(Relaxed) }
     }
 
@@ -206,12 +207,12 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- maps
 
-    /// Whether the map still exists.
+    /// Returns whether the map still exists.
     pub(crate) fn has(&self, map: u32) -> bool {
         self.tables().of(map).is_some()
     }
 
-    /// Makes another map; returns its number.
+    /// Creates another map, and returns its number.
     pub fn add<K, V>(&mut self) -> u32
     where
         K: Key + Send + Sync + ?Sized,
@@ -227,7 +228,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     /// Removes a map, as the last step of a commit: a reader that loads the new tables reads at the
     /// new revision at once, and has to find the whole commit. The contents of the map are freed
-    /// with its last reader, outside of the turn. O(old versions that wait, in any map).
+    /// outside of the turn, when its last reader has left. O(old versions of all maps).
     pub fn remove_map(&mut self, map: u32) {
         let revision = self.begin();
         self.give_to_generation(map);
@@ -274,7 +275,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         position
     }
 
-    /// The newest value under a key with that hash, published or not.
+    /// Returns the newest value under a key with this hash, published or not.
     #[inline]
     pub fn newest<K, V, Q>(&self, map: Map<K, V>, hash: u64, key: &Q) -> Option<&V>
     where
@@ -287,7 +288,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         unsafe { kind::value(taken.newest) }
     }
 
-    /// The hasher of keys in the newest tables, for an owner without one.
+    /// Returns the hasher of the newest tables, for an owner without one.
     #[inline]
     pub fn hasher(&self) -> &Hasher {
         &self.tables().hasher
@@ -315,19 +316,19 @@ impl<'e, O: Owner> Turn<'e, O> {
             // SAFETY: this thread is the writer. A cell stands in the table until its key is
             // removed, which no turn does while it still has something to put.
             let at = unsafe { table.slot_of(taken.cell) };
-            taken.at = at.expect("a cell stands in its table until it is removed");
+            taken.at = at.expect("a cell is in its table until it is removed");
             let newest = NonNull::new(table.slot(taken.at).newest());
             taken.newest = newest.expect("a cell has versions");
         }
     }
 
-    /// How many keys a map has, unpublished changes included.
+    /// Returns the number of keys of a map, including unpublished changes.
     pub(crate) fn len(&self, map: u32) -> usize {
         self.writer.usages[map as usize].present
     }
 
-    /// Puts a version with this value, or a tombstone, in front of a key's chain; returns its cell.
-    /// Does nothing and returns `None` if the key has no slot.
+    /// Puts a version with this value, or a tombstone, in front of a key's chain, and returns the
+    /// key's cell. Does nothing and returns `None` if the key has no slot.
     #[inline]
     pub(crate) fn replace<K, V>(
         &mut self,
@@ -392,13 +393,13 @@ impl<'e, O: Owner> Turn<'e, O> {
         cell
     }
 
-    /// Takes spare memory for a version, if there is some.
+    /// Takes spare memory for a version, if there is any.
     #[inline]
     pub(super) fn spare<K: Key + ?Sized, V>(&mut self) -> Option<Memory> {
         self.writer.spares.take(Shape::<K, V>::block()?)
     }
 
-    /// Puts a version in front of a key's newest one, which becomes old.
+    /// Puts a version in front of a key's newest version, and queues the replaced one.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -441,7 +442,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 
     // --- the end of a commit
 
-    /// Publishes what was written, if anything was; returns the newest revision.
+    /// Publishes what was written, if anything, and returns the newest revision.
     #[inline]
     pub fn publish(&mut self) -> u64 {
         if std::mem::take(&mut self.writer.dirty) {
@@ -451,7 +452,7 @@ impl<'e, O: Owner> Turn<'e, O> {
                 self.settle(revision);
             }
             // Release: pairs with the Acquire loads of `published`. A reader that loads this
-            // revision sees all that was written before.
+            // revision sees everything that was written before.
             self.engine.published.store(revision, Release);
             self.settle(revision);
             self.run_pass_if_due();
@@ -476,21 +477,22 @@ impl<'e, O: Owner> Turn<'e, O> {
         }
     }
 
-    /// Whether this turn has replaced so many versions that its thread should reclaim them.
+    /// Returns whether this turn has replaced so many versions that its thread should reclaim them.
     pub fn is_large(&self) -> bool {
         self.size >= LARGE_COMMIT
     }
 
     // --- everything at once
 
-    /// Empties all maps. The caller publishes this at once, with nothing else. Drop the [`Cleared`]
-    /// after the turn: that frees the old contents. O(keys and old versions).
+    /// Empties all maps. The caller publishes this immediately, with nothing else. Drop the
+    /// [`Cleared`] after the turn: this frees the old contents. O(keys and old versions).
     pub fn clear(&mut self) -> Cleared<O> {
         self.begin();
         self.reset_all(None)
     }
 
-    /// The same for some of the maps. O(their keys, and old versions that wait in any map).
+    /// Empties some of the maps, as [`clear`](Self::clear). O(their keys, and old versions of all
+    /// maps).
     pub fn clear_maps(&mut self, maps: &[u32]) -> Cleared<O> {
         self.begin();
         self.reset_maps(maps, None)
@@ -507,16 +509,19 @@ impl<'e, O: Owner> Turn<'e, O> {
         cleared
     }
 
+    /// Empties all maps. `closed` is the last revision if this also closes the engine.
     fn reset_all(&mut self, closed: Option<u64>) -> Cleared<O> {
         let all: Vec<u32> = self.tables().all().map(|(map, _)| map).collect();
         self.writer.spares = Spares::default();
         self.reset_maps(&all, closed)
     }
 
+    /// Empties some of the maps. With snapshots it removes their keys one by one, and otherwise it
+    /// replaces their tables.
     fn reset_maps(&mut self, maps: &[u32], closed: Option<u64>) -> Cleared<O> {
         let has_snapshots = self.engine.registrations.snapshots().next().is_some();
         if has_snapshots {
-            // Snapshots keep what they show, and nothing else.
+            // So snapshots keep what they show, and nothing else.
             for map in maps {
                 self.remove_all_keys(*map);
             }
@@ -528,7 +533,7 @@ impl<'e, O: Owner> Turn<'e, O> {
             fresh.closed = closed;
             if !has_snapshots {
                 if maps.len() == fresh.all().count() {
-                    // No hash under the old seed is left.
+                    // No hash of the old seed is in use any more.
                     fresh.hasher = Hasher::default();
                 }
                 for map in maps {
@@ -567,7 +572,8 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.usages[map as usize].present = 0;
     }
 
-    /// Drops the writer's notes of a map's old versions, which the map's generation now owns.
+    /// Leaves a map's versions and removed cells to the map's generation, which frees them. The
+    /// writer forgets them.
     fn give_to_generation(&mut self, map: u32) {
         self.discard_successor(map);
         let removed = self.writer.forget(map);
@@ -575,9 +581,9 @@ impl<'e, O: Owner> Turn<'e, O> {
         of_map.generation.adopt(removed.into_iter());
     }
 
-    /// Goes on after a panic. A caller's `Eq` left everything as it was. Any other panic left the
-    /// writer's state inconsistent, so this closes everything: views go on seeing what they show,
-    /// and no reader ever sees a half-written commit. Leaks what no generation owns.
+    /// Recovers from a panic. A caller's `Eq` left everything unchanged. Any other panic left the
+    /// writer's state inconsistent, so this closes everything: existing views still show the same
+    /// state, and no reader ever sees a half-written commit. Leaks what no generation owns.
     #[cold]
     pub(super) fn recover(&mut self) {
         if std::mem::take(&mut self.writer.is_comparing) || self.writer.closed {
@@ -611,7 +617,7 @@ impl<'e, O: Owner> Turn<'e, O> {
 /// them.
 pub struct Cleared<O: Owner> {
     engine: Arc<Engine<O>>,
-    /// Of a closed engine: dropped with this.
+    /// The writer state of a closed engine, which is dropped with this.
     #[allow(dead_code)]
     writer_state: Option<O::WriterState>,
 }

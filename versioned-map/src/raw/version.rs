@@ -188,7 +188,7 @@ impl Word {
     }
 }
 
-/// What a registered reader that is not pinned finds at the head of a chain.
+/// The version that a registered reader, which is not pinned, finds at the head of a chain.
 pub(super) enum Visible {
     /// The version that is visible at the reader's revision.
     Version(NonNull<Version>),
@@ -291,7 +291,7 @@ pub(super) unsafe fn seek(first: NonNull<Version>, revision: u64) -> Option<NonN
     let mut at = first;
     loop {
         // SAFETY: the writer frees a version a period after it has unlinked it, or at once where no
-        // reader goes on to it (see `is_walked` in `tidy`).
+        // reader goes on to it (see `may_be_traversed` in `passes`).
         let seen = unsafe { at.as_ref() };
         if seen.revision <= revision {
             return Some(at);
@@ -331,7 +331,7 @@ pub(super) unsafe fn unlink(
     (NonNull::new(below), is_lent || lends)
 }
 
-/// Takes a chain apart that no reader can reach any more. Yields each version, and whether another
+/// Iterates over a chain that no reader can reach any more. Yields each version, and whether another
 /// version owns its value.
 ///
 /// # Safety

@@ -45,7 +45,7 @@ impl<O: Owner> Engine<O> {
             let registration = self.registrations.claim(revision);
             return Registered::new(revision, tables, registration, self.clone());
         }
-        // The reader claims its place before the pin ends: see `registrations`.
+        // The reader claims its slot before the pin ends: see `registrations`.
         let registration = self.registrations.claim(pinned.at());
         Registered::new(pinned.at(), pinned.share(), registration, self.clone())
     }
@@ -61,7 +61,7 @@ pub struct Pinned<'e, O: Owner> {
 }
 
 impl<'e, O: Owner> Pinned<'e, O> {
-    /// The caller has loaded the tables after the revision, under the guard.
+    /// Creates a view. The caller has loaded the tables after the revision, under the guard.
     #[inline]
     pub(super) fn new(
         guard: Guard,
@@ -211,13 +211,14 @@ fn found<T>(items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
 pub struct Registered<O: Owner> {
     revision: u64,
     tables: Arc<Tables>,
+    /// The reader slot that protects `revision`.
     registration: Registration,
     engine: Arc<Engine<O>>,
 }
 
 impl<O: Owner> Registered<O> {
-    /// The caller has claimed the place for the revision, and loaded the tables after the revision,
-    /// under one pin.
+    /// Creates a view. The caller has claimed a reader slot for the revision, and loaded the tables
+    /// after the revision, under one pin.
     pub(super) fn new(
         revision: u64,
         tables: Arc<Tables>,
@@ -344,7 +345,7 @@ impl<O: Owner> Registered<O> {
         let _guard = self.engine.guard();
         found(of_map.into_iter().flat_map(|of_map| {
             // SAFETY: the thread is pinned until all items are collected, and all are visible at a
-            // registered revision, so they outlive the pin. The newest layout contains all of them.
+            // registered revision, so they outlive the pin. The newest table contains all of them.
             let table = unsafe { of_map.generation.newest() };
             // SAFETY: as above.
             let all = unsafe { table.visible::<K>(self.revision) };
