@@ -175,7 +175,7 @@ impl Model {
         twin::set(twin);
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = builder.preemption_bound.or(Some(self.preemptions));
-        // Shrinking and then tidying up takes more steps than loom allows by itself.
+        // Shrinking and then reclaiming takes more steps than loom allows by default.
         builder.max_branches = 4_000;
         let states = states(&[self.before, self.beside].concat());
         builder.check(move || self.run(&states));

@@ -1,5 +1,5 @@
-//! A small owner of an engine, for tests: items under keys that are texts, lists of them, groups,
-//! and how many there are. It uses all that an owner can use.
+//! A small owner of an engine, for tests. It stores items under `str` keys, lists of items, groups,
+//! and the number of items. It uses everything that an owner can use.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use super::{At, Cleared, Engine, Map, Newest, Owner, Pinned, Registered, Turn};
 
 pub(super) type Pod = usize;
 
-/// The pods of a list have the same remainder.
+/// The number of lists. The pods of a list have the same remainder.
 pub(super) const LISTS: usize = 4;
 
-/// What is shared by the versions of an item.
+/// The data that the versions of an item share.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Shared {
     pub(super) key: String,
@@ -21,11 +21,11 @@ pub(super) struct Shared {
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) shared: Arc<Shared>,
-    /// Plain data, which changes without the rest.
+    /// Plain data that changes without the rest.
     pub(super) checked: Option<u64>,
 }
 
-// SAFETY: `Store::new` makes all five, in this order, and so for the others.
+// SAFETY: `Store::new` creates all five maps in this order. The same holds for the other constants.
 const ITEMS: Map<str, Item> = unsafe { Map::numbered(0) };
 // SAFETY: as above.
 const LISTED: Map<u64, Vec<At<Item>>> = unsafe { Map::numbered(1) };
@@ -33,7 +33,7 @@ const LISTED: Map<u64, Vec<At<Item>>> = unsafe { Map::numbered(1) };
 const GROUPS: Map<usize, Vec<Pod>> = unsafe { Map::numbered(2) };
 // SAFETY: as above.
 const COUNT: Map<(), usize> = unsafe { Map::numbered(3) };
-/// One more than stand where readers look first.
+/// The fifth map. The root itself contains the tables of only four maps.
 // SAFETY: as above.
 const NUDGES: Map<u64, Box<u64>> = unsafe { Map::numbered(4) };
 
@@ -51,15 +51,15 @@ impl Owner for Sample {
 
 /// A change.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(loom, allow(dead_code))] // models make some of them
+#[cfg_attr(loom, allow(dead_code))] // models use some of them
 pub(super) enum Step {
-    /// Saved with this stamp, and not checked.
+    /// Saves a pod with this stamp, as not checked.
     Save(Pod, u64),
     Delete(Pod),
     Check(Pod, u64),
     Join(Pod, usize),
     Leave(Pod, usize),
-    /// Another map is written to, and old versions are looked at.
+    /// Writes to another map, so that the commit runs a reclamation pass.
     #[cfg_attr(not(loom), allow(dead_code))]
     Nudge,
 }
@@ -72,7 +72,7 @@ pub(super) fn list_of(pod: Pod) -> usize {
     pod % LISTS
 }
 
-/// In no order.
+/// Returns a number from which no order can be seen.
 #[cfg(not(loom))]
 pub(super) fn scattered(number: u64) -> u64 {
     hash(number)
@@ -86,7 +86,7 @@ pub(super) struct Store {
     pub(super) engine: Arc<Engine<Sample>>,
 }
 
-/// The store is closed.
+/// The error of a closed store.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Closed;
 
@@ -128,7 +128,7 @@ impl Store {
         if turn.is_closed() {
             return Err(Closed);
         }
-        let cleared: Option<Cleared<Sample>> = (is_there(&mut turn)).then(|| {
+        let cleared: Option<Cleared<Sample>> = has_content(&mut turn).then(|| {
             *turn.writer_state_mut() = WriterState::default();
             turn.clear()
         });
@@ -172,7 +172,7 @@ impl Drop for Store {
     }
 }
 
-/// A snapshot that moves on.
+/// A snapshot that moves to the newest state.
 pub(super) struct Reader(Registered<Sample>);
 
 impl Reader {
@@ -183,7 +183,7 @@ impl Reader {
         &self.0
     }
 
-    /// What it has shown last.
+    /// Returns the revision that it has shown last.
     #[cfg(loom)]
     pub(super) fn shown(&self) -> u64 {
         self.0.revision()
@@ -212,8 +212,8 @@ fn settle(turn: &mut Turn<'_, Sample>) -> u64 {
     turn.publish()
 }
 
-/// Whether there is anything.
-fn is_there(turn: &mut Turn<'_, Sample>) -> bool {
+/// Returns whether the store contains anything.
+fn has_content(turn: &mut Turn<'_, Sample>) -> bool {
     let maps = [ITEMS.number(), GROUPS.number(), NUDGES.number()];
     maps.into_iter().any(|map| turn.len(map) > 0)
 }
@@ -235,7 +235,7 @@ pub(super) fn apply(turn: &mut Turn<'_, Sample>, step: Step) {
                 .value()
                 .is_some_and(|known| known.checked != Some(checked))
             {
-                // SAFETY: it is a number.
+                // SAFETY: the change stores a number.
                 unsafe { entry.lend(|item| item.checked = Some(checked)) };
             }
         }
@@ -292,7 +292,7 @@ fn save(turn: &mut Turn<'_, Sample>, pod: Pod, stamp: u64) {
     let list = list_of(pod) as u64;
     let entry = turn.entry(LISTED, hash(list), &list);
     let mut pods = entry.value().cloned().unwrap_or_default();
-    // SAFETY: this is the turn.
+    // SAFETY: the caller has the turn.
     unsafe { at.set_note(u32::try_from(pods.len()).unwrap()) };
     pods.push(at);
     entry.insert(list, pods);
@@ -307,7 +307,7 @@ fn delete(turn: &mut Turn<'_, Sample>, pod: Pod) {
     let list = list_of(pod) as u64;
     let entry = turn.entry(LISTED, hash(list), &list);
     let mut pods = entry.value().cloned().unwrap();
-    // SAFETY: this is the turn.
+    // SAFETY: the caller has the turn.
     let place = unsafe { at.note() };
     assert!(pods.swap_remove(place as usize) == at);
     if let Some(moved) = pods.get(place as usize) {
@@ -322,7 +322,7 @@ fn delete(turn: &mut Turn<'_, Sample>, pod: Pod) {
     count(turn, -1);
 }
 
-/// A pinned view, and what is done when it has gone.
+/// A pinned view. When it is dropped, the thread reclaims.
 pub(super) struct View<'s> {
     state: Pinned<'s, Sample>,
     _after: ReclaimAfterView<'s>,
@@ -336,8 +336,8 @@ impl Drop for ReclaimAfterView<'_> {
     }
 }
 
-/// What is seen at a revision.
-#[cfg_attr(loom, allow(dead_code))] // models look at a part
+/// The state at a revision.
+#[cfg_attr(loom, allow(dead_code))] // models use a part
 pub(super) trait State {
     fn revision(&self) -> u64;
     fn is_closed(&self) -> bool;
@@ -368,7 +368,7 @@ macro_rules! impl_state {
                 let list = list as u64;
                 let pods = self $(.$state)?.get(LISTED, hash(list), &list);
                 pods.into_iter().flatten().map(|at| {
-                    // SAFETY: it stands in a list that is visible, and what does is there.
+                    // SAFETY: it is in a visible list, and every item of a visible list is present.
                     unsafe { self $(.$state)?.at_cell(*at) }.expect(WRONG)
                 })
             }

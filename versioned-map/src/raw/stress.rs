@@ -1,17 +1,17 @@
-//! The engine under stress: real threads, small constants, and delays at random between
-//! any two accesses of memory that they share.
+//! A stress test of the engine: real threads, small constants, and random delays between any two
+//! accesses to shared memory.
 //!
-//! loom checks at every schedule of a few steps, and frees nothing. Here it is the other way round:
-//! some schedules of whatever can be done with an engine, with memory that is freed. It is
-//! worth most under `AddressSanitizer`.
+//! loom runs every schedule of a few steps, and frees nothing. The stress test does the opposite: it
+//! runs some schedules of all operations of an engine, and really frees memory. It finds most under
+//! `AddressSanitizer`.
 //!
-//! Rounds run in a process of their own, since what is broken may do anything. A [`Twin`]
-//! is the engine with one step left out, or done too early, which has to be noticed.
+//! Rounds run in a process of their own, because a broken engine may do anything. A [`Twin`] is the
+//! engine with one step left out, or done too early. The test must notice it.
 //!
-//! In unit tests the engine prunes after 3 replaced versions and begins with tables of 4 slots, so
-//! that rare steps are common, and it overwrites a version before it frees it: memory that is used
-//! again is never free to the sanitizer. A failure prints its seed and round. A seed repeats the
-//! choices, and not the schedule. One twin by hand, from any seed:
+//! In unit tests the engine runs a pass after 3 replaced versions and begins with tables of 4 slots,
+//! so that rare steps are common. It also overwrites a version before it frees it, because the
+//! sanitizer does not consider reused memory as free. A failure prints its seed and round. A seed
+//! repeats the choices, but not the schedule. To run one twin by hand, from any seed:
 //!
 //! ```console
 //! STRESS_TWIN=RegisteredUnpinned STRESS_SEED=1000 STRESS_SECONDS=200 <the test program> \
@@ -33,18 +33,19 @@ mod shared;
 mod states;
 mod worker;
 
-/// How long to look for a fault where there is none to be found, in seconds.
+/// The duration of the test of the intact engine, in seconds.
 const SECONDS: &str = "STRESS_SECONDS";
-/// The seed of the first round; each later one has the next.
+/// The seed of the first round. Each later round has the next seed.
 const SEED: &str = "STRESS_SEED";
-/// What a child is told.
+/// The twin that a child runs.
 const TWIN: &str = "STRESS_TWIN";
+/// The number of rounds that a child runs.
 const ROUNDS: &str = "STRESS_ROUNDS";
 
-/// How long a twin may go unnoticed. Far more than it needs, so that a busy machine does not
-/// fail it.
+/// The time in which a twin must be noticed. Far more than necessary, so that the test does not fail
+/// on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// How long a single round may take.
+/// The longest time that a single round may take.
 const LONGEST: Duration = Duration::from_secs(60);
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -54,9 +55,9 @@ fn number(variable: &str, default: u64) -> u64 {
     })
 }
 
-/// In the child.
+/// Runs rounds in the child process.
 #[test]
-#[ignore = "run by the others, in a process of its own"]
+#[ignore = "the other tests run it, in a process of its own"]
 fn child() {
     let name = env::var(TWIN).unwrap_or_default();
     let none = [Twin::None];
@@ -76,16 +77,16 @@ fn child() {
     }
 }
 
-/// What became of a child.
+/// The result of a child process.
 struct Outcome {
     status: ExitStatus,
     rounds: u64,
     output: String,
 }
 
-/// Runs rounds in a child, for so long, or so many.
+/// Runs rounds in a child process, until the time or the number of rounds is over.
 fn run(twin: Twin, limit: Duration, rounds: u64) -> Outcome {
-    // Tests run side by side, and two of them may run the same rounds.
+    // Tests run in parallel, and two of them may run the same rounds.
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let count = RUNS.fetch_add(1, Relaxed);
     let path = env::temp_dir().join(format!("stress-{}-{count}", std::process::id()));
@@ -100,7 +101,7 @@ fn run(twin: Twin, limit: Duration, rounds: u64) -> Outcome {
         .stdout(file.try_clone().expect("a second handle"))
         .stderr(file);
     if twin != Twin::None {
-        // What a twin leaks is not what is to be noticed.
+        // A twin may leak. That is not the fault to notice.
         let options = env::var("ASAN_OPTIONS").unwrap_or_default();
         child.env("ASAN_OPTIONS", format!("{options}:detect_leaks=0"));
     }
@@ -117,7 +118,7 @@ fn run(twin: Twin, limit: Duration, rounds: u64) -> Outcome {
         sleep(Duration::from_millis(10));
     };
     let output = read(&path).map(|output| String::from_utf8_lossy(&output).into_owned());
-    let output = output.expect("what the child has written");
+    let output = output.expect("the output of the child");
     let _ = remove_file(&path);
     let begun = output.lines().filter(|line| line.starts_with("round "));
     Outcome {
@@ -127,7 +128,7 @@ fn run(twin: Twin, limit: Duration, rounds: u64) -> Outcome {
     }
 }
 
-/// The engine as it is; answers how many rounds there were.
+/// Runs the intact engine, which must pass. Returns the number of rounds.
 fn passes(limit: Duration, rounds: u64) -> u64 {
     let outcome = run(Twin::None, limit, rounds);
     assert!(
@@ -159,7 +160,7 @@ fn is_noticed(twin: Twin) {
         started.elapsed(),
         outcome.status
     );
-    // The engine as it is passes the very same rounds.
+    // The intact engine passes the same rounds.
     let passed = passes(2 * PATIENCE, outcome.rounds);
     assert_eq!(passed, outcome.rounds, "not all of them were run");
 }

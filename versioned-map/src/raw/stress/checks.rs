@@ -1,4 +1,4 @@
-//! Views, held against the states of their revisions.
+//! Compares views with the states of their revisions.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::super::sample::{self, Item, LISTS, Pod, WRONG, key};
 use super::states::{GROUPS, PODS, Record, State, is};
 use crate::sync::delayed::dice::Dice;
 
-/// Looks at every map, in an order of which the beginning is random.
+/// Checks every map, beginning with a random one.
 pub(super) fn all(view: &impl sample::State, state: &State, dice: &mut Dice) {
     let first = dice.roll(5);
     for aspect in 0..5 {
@@ -51,7 +51,7 @@ fn groups(view: &impl sample::State, state: &State) {
     }
 }
 
-/// Whether these are the items that a view has to show, in any order.
+/// Checks that a view shows exactly the expected items, in any order.
 pub(super) fn same<'a>(
     view: &impl sample::State,
     what: &str,

@@ -1,8 +1,7 @@
-//! One store, and threads that do with it whatever can be done.
+//! One round: a store, and threads that use all its operations.
 //!
-//! Writers take turns, and know before each commit which revision it will have, and what
-//! will be there then. So every view can be held against the state of its revision, on
-//! any thread, whenever it is looked at.
+//! Writers take turns, and know the revision and the state of each commit before they make it. So
+//! every thread can compare every view with the state of its revision at any time.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,19 +14,20 @@ use super::worker::{Worker, is_registering};
 use crate::sync::delayed::dice::nth;
 use crate::twin::Twin;
 
-/// Threads at a time.
+/// The number of threads that run at the same time.
 const SEATS: u64 = 4;
-/// Threads one after the other in each seat.
+/// The number of threads that run in each seat, one after the other.
 const SHIFTS: u64 = 6;
 
-/// Runs one round; panics, or worse, where the engine is broken.
+/// Runs one round. Panics, or fails in a worse way, if the engine is broken.
 pub(super) fn run(twin: Twin, seed: u64) {
     let round = Round::default();
     let store = Store::new();
-    // In every other round one of the last threads closes it.
+    // In every other round one of the last threads closes the store.
     let closing = SEATS * (SHIFTS - 1) + nth(seed, 1) % (2 * SEATS);
     let over = AtomicBool::new(false);
-    // Where somebody tidies up all the time, grace periods are short; in other rounds they are long.
+    // In some rounds another thread reclaims all the time, so that grace periods are short. In the
+    // others they are long.
     let is_driven = is_registering(seed) || seed.is_multiple_of(2);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -39,7 +39,7 @@ pub(super) fn run(twin: Twin, seed: u64) {
         let _over = Set(&over);
         work(twin, seed, &round, &store, closing);
     });
-    // What is left outlives the store, which goes at the same time.
+    // Other threads inherit the rest of the views, while the store is dropped.
     thread::scope(|scope| {
         for heir in 0..2 {
             let round = &round;
@@ -50,7 +50,7 @@ pub(super) fn run(twin: Twin, seed: u64) {
     });
 }
 
-/// Sets a flag in the end, whatever the end is.
+/// Sets a flag when it is dropped, also by unwinding.
 struct Set<'f>(&'f AtomicBool);
 
 impl Drop for Set<'_> {
@@ -67,7 +67,7 @@ fn work(twin: Twin, seed: u64, round: &Round, store: &Store, closing: u64) {
                     let number = shift * SEATS + seat;
                     let worker = Worker::new(round, seed, number);
                     let shift = || worker.work(store, seat, number == closing);
-                    // A thread of its own for each, which ends with what it holds.
+                    // Each shift has a thread of its own, which drops the views that it still holds.
                     if thread::scope(|scope| scope.spawn(shift).join()).is_err() {
                         round.failed.store(true, Relaxed);
                         panic!("{}", failure(twin, seed));

@@ -1,5 +1,5 @@
-//! What the threads of a round share: the states by revision, and what goes from one to
-//! the other.
+//! The data that the threads of a round share: the states by revision, and the views that they pass
+//! on to each other.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,42 +11,42 @@ use super::super::Registered;
 use super::super::sample::{self, Closed, Item, Pod, Reader, Sample, WRONG};
 use super::states::{Record, State, is};
 
-/// What a thread, or all of them together, hold on to at most.
+/// The largest number of views or records of a kind that a thread holds, or that lie on the shelf.
 pub(super) const HELD: usize = 8;
 
-/// What all threads of a round share.
+/// The data that all threads of a round share.
 #[derive(Default)]
 pub(super) struct Round {
-    /// The state of each revision, noted before it is published; but of the first, which is
-    /// empty.
+    /// The state of each revision, recorded before it is published. The first state is missing: it
+    /// is empty.
     pub(super) states: RwLock<BTreeMap<u64, State>>,
     pub(super) turn: Mutex<Turn>,
-    /// No view that is taken now may be older.
+    /// A new view must not be older than this revision.
     pub(super) floor: AtomicU64,
-    /// No view that is taken now may be open.
+    /// Whether a new view must be closed.
     pub(super) closed: AtomicBool,
-    /// What goes from thread to thread, and outlives the store.
+    /// Views and records that pass from thread to thread, and outlive the store.
     pub(super) shelf: Mutex<Held>,
-    /// Whether a thread has failed: the others stop.
+    /// Whether a thread has failed. Then the others stop.
     pub(super) failed: AtomicBool,
 }
 
-/// What only the one who writes has.
+/// The data of the writing thread.
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) revision: u64,
     pub(super) state: State,
-    /// How many pods there are to be, sooner or later.
+    /// The number of pods that the changes aim at.
     pub(super) target: usize,
     pub(super) stamp: u64,
     pub(super) closed: bool,
 }
 
-/// What somebody holds on to.
+/// The views and records that a thread holds.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) snapshots: Vec<Registered<Sample>>,
-    /// With the revision that each has shown last.
+    /// Each with the revision that it has shown last.
     pub(super) readers: Vec<(Reader, u64)>,
     pub(super) records: Vec<(Item, Pod, Record)>,
 }
@@ -56,7 +56,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Round {
-    /// What is to be seen in a view.
+    /// Returns the state that a view must show.
     pub(super) fn state(&self, view: &impl sample::State) -> State {
         let revision = view.revision();
         if view.is_closed() || revision == 0 {
@@ -71,7 +71,7 @@ impl Round {
 }
 
 impl Round {
-    /// Whether this is a pod's record at one of these revisions.
+    /// Returns whether this is the pod's record at one of these revisions.
     pub(super) fn is_of(
         &self,
         revisions: RangeInclusive<u64>,
@@ -89,7 +89,7 @@ impl Round {
 }
 
 impl Turn {
-    /// Says what will be there if the commit is made.
+    /// Records the state that the commit will have if it is made.
     pub(super) fn announce(&mut self, round: &Round, state: State, effect: bool) {
         if !effect || self.closed {
             return;
@@ -101,13 +101,13 @@ impl Turn {
         states.insert(self.revision, state);
     }
 
-    /// Sees that it was made.
+    /// Checks that the commit was made.
     pub(super) fn is_done(&self, round: &Round, answer: Result<u64, Closed>) {
         if self.closed {
             assert_eq!(answer.unwrap_err(), Closed);
             return;
         }
-        let revision = answer.expect("a commit that can be made");
+        let revision = answer.expect("the commit succeeds");
         assert_eq!(
             revision, self.revision,
             "{WRONG}: another one was announced"

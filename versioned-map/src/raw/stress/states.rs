@@ -1,5 +1,5 @@
-//! What is there at a revision, in plain values that share nothing with the store: an item that
-//! both had would be kept alive by this.
+//! The state at a revision, in plain values that share nothing with the store. A shared item would
+//! stay alive here.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ pub(super) const GROUPS: usize = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Record {
-    /// Another one each time that it is saved.
+    /// A new number each time that the pod is saved.
     pub(super) stamp: u64,
     pub(super) checked: Option<u64>,
 }
 
-/// Whether a store's item is this one, in all that it says.
+/// Returns whether a store's item equals this record in all its data.
 pub(super) fn is(item: &Item, pod: Pod, record: Record) -> bool {
     item.shared.key == key(pod)
         && item.shared.stamp == record.stamp
@@ -27,7 +27,7 @@ pub(super) fn is(item: &Item, pod: Pod, record: Record) -> bool {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) items: BTreeMap<Pod, Record>,
-    /// In the order of joining; none is empty.
+    /// The pods of each group, in the order in which they joined. No group is empty.
     pub(super) groups: BTreeMap<usize, Vec<Pod>>,
 }
 
@@ -44,7 +44,7 @@ impl State {
         self.groups.get(&of).map_or(&[], |pods| &**pods)
     }
 
-    /// Makes a change; answers whether it has an effect.
+    /// Makes a change, and returns whether it has an effect.
     pub(super) fn apply(&mut self, step: Step) -> bool {
         match step {
             Step::Save(pod, stamp) => {
@@ -79,12 +79,11 @@ impl State {
         }
     }
 
-    /// A change that may be made now, and on the whole brings the number of pods nearer to
-    /// `target`.
+    /// Returns a possible change. On average such changes move the number of pods towards `target`.
     pub(super) fn next(&self, dice: &mut Dice, target: usize, stamp: u64) -> Step {
         let any = dice.roll(PODS);
         let count = self.items.len();
-        // One that is there, if any is.
+        // A pod that is present, if there is any.
         let there = self.items.keys().nth(dice.roll(count.max(1)));
         match (dice.roll(20), there.copied()) {
             (0..8, Some(pod)) => Step::Check(pod, stamp),

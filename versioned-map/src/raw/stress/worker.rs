@@ -1,4 +1,4 @@
-//! A thread of a round, and what it does.
+//! A thread of a round, and its operations.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread;
@@ -12,11 +12,12 @@ use super::states::{PODS, Record, State, is};
 use crate::sync::delayed;
 use crate::sync::delayed::dice::{Dice, nth};
 
-/// What each of them does at most.
+/// The largest number of operations of a thread.
 const MOST_PASSES: usize = 60;
 
-/// Every other round is about the handshake of a registration: one thread writes while the
-/// others register, and nothing but that is slow. Its window is narrow.
+/// Returns whether the round tests the handshake of a registration: one thread writes while the
+/// others register, and only the registration has delays. Every other round does this, because the
+/// window for a fault is narrow.
 pub(super) fn is_registering(seed: u64) -> bool {
     nth(seed, 2).is_multiple_of(2)
 }
@@ -31,7 +32,7 @@ enum Habit {
     Anything,
 }
 
-/// A thread, with what it holds.
+/// A thread, with the views and records that it holds.
 pub(super) struct Worker<'r> {
     round: &'r Round,
     dice: Dice,
@@ -53,7 +54,7 @@ impl<'r> Worker<'r> {
         let is_registering = is_registering(self.seed.1);
         let focus = is_registering.then_some("registrations.rs");
         delayed::begin(self.seed.0, self.seed.1, focus);
-        // What most of its steps are.
+        // Most of its operations are of this kind.
         let habit = match (is_registering, seat) {
             (true, 0) => Habit::Write,
             (true, _) => Habit::Register,
@@ -73,7 +74,7 @@ impl<'r> Worker<'r> {
         if closes {
             self.close(store);
         }
-        // Some of what it holds goes on without it.
+        // Other threads get some of the views and records that it holds.
         let mut left = lock(&self.round.shelf);
         let room = |len: usize| HELD.saturating_sub(len);
         let Held {
@@ -86,7 +87,7 @@ impl<'r> Worker<'r> {
         records.extend(self.held.records.drain(..).take(room(records.len())));
     }
 
-    /// Looks at what was left, and lets go of it.
+    /// Checks the remaining views and records, and drops them.
     pub(super) fn inherit(mut self) {
         delayed::begin(self.seed.0, self.seed.1, None);
         loop {
@@ -112,7 +113,7 @@ impl<'r> Worker<'r> {
         }
     }
 
-    /// Does something. `deep`: possibly with a view in hand while other things are done.
+    /// Runs a random operation. If `deep`, the operation may hold a view while it runs others.
     fn step(&mut self, store: &Store, deep: bool) {
         match self.dice.roll(20) {
             0..6 => self.write(store),
@@ -156,7 +157,7 @@ impl<'r> Worker<'r> {
             turn.is_done(self.round, answer.map(|()| turn.revision));
             return;
         }
-        // As a rule a few, now and then all of them.
+        // Usually a few pods, sometimes all.
         let mut steps: Vec<Step> = match self.dice.roll(40) {
             0 => state.items.keys().map(|pod| Step::Delete(*pod)).collect(),
             1 => (0..PODS).map(|pod| Step::Save(pod, turn.stamp)).collect(),
@@ -177,7 +178,8 @@ impl<'r> Worker<'r> {
         turn.is_done(self.round, answer);
     }
 
-    /// A commit that changes nothing takes no turn: it is in the way of those that do.
+    /// Makes a commit that changes nothing. It does not take the round's turn, so it competes with the
+    /// commits of other threads.
     fn is_idle(store: &Store) {
         let before = sample::State::revision(&store.pinned());
         let answer = store.commit(&[]);
@@ -191,9 +193,9 @@ impl<'r> Worker<'r> {
         self.round.closed.store(true, Release);
     }
 
-    // --- looking
+    // --- checking
 
-    /// Takes a view, and sees that it is as new as it has to be.
+    /// Takes a view, and checks that it is as new as it must be.
     fn fresh<V: sample::State>(&self, take: impl FnOnce() -> V) -> V {
         let closed = self.round.closed.load(Acquire);
         let floor = self.round.floor.load(Acquire);
@@ -204,7 +206,7 @@ impl<'r> Worker<'r> {
         view
     }
 
-    /// Looks up one item without a view, and takes a view after it.
+    /// Looks up one item without a view, and takes a view afterwards.
     fn look_up(&mut self, store: &Store) {
         let closed = self.round.closed.load(Acquire);
         let floor = self.round.floor.load(Acquire);
@@ -215,7 +217,8 @@ impl<'r> Worker<'r> {
             assert!(newest.value().is_none(), "{WRONG}: a record after closing");
             return;
         }
-        // What it has shown cannot be newer than this view, unless the store is closed meanwhile.
+        // The look-up cannot have shown a newer state than this view, unless the store was closed in
+        // between.
         let view = store.pinned();
         let until = if sample::State::is_closed(&view) {
             lock(&self.round.turn).revision
@@ -234,7 +237,7 @@ impl<'r> Worker<'r> {
         self.check(&view);
     }
 
-    /// Looks at all of a view, and now and then copies a record.
+    /// Checks all of a view, and sometimes copies a record.
     fn check(&mut self, view: &impl sample::State) {
         let state = self.round.state(view);
         checks::all(view, &state, &mut self.dice);
@@ -246,7 +249,7 @@ impl<'r> Worker<'r> {
         }
     }
 
-    /// Keeps what is borrowed from a view while other things are done.
+    /// Keeps references into a view while it runs other operations.
     fn linger(&mut self, store: &Store, view: &impl sample::State) {
         let state = self.round.state(view);
         let known = |(pod, record): (Pod, Record)| (view.item(pod), pod, record);
@@ -274,7 +277,7 @@ impl<'r> Worker<'r> {
         self.check(view);
     }
 
-    /// A handle looks, or is made, copied or dropped.
+    /// Reads with a handle, or creates, clones or drops one.
     fn read(&mut self, store: &Store) {
         let at = self.dice.roll(HELD);
         let Some((mut reader, shown)) =
@@ -301,7 +304,7 @@ impl<'r> Worker<'r> {
         self.check(view);
         match self.dice.roll(8) {
             0 => return,
-            // It shares a place with the handle, which moves on.
+            // The snapshot shares a reader slot with the handle, which moves to a newer revision.
             1 | 2 => {
                 let snapshot = view.clone();
                 self.hold(snapshot);
@@ -337,7 +340,7 @@ impl<'r> Worker<'r> {
         }
     }
 
-    /// Changes a snapshot, and a handle, for those of another thread.
+    /// Exchanges a snapshot, a handle and a record with another thread.
     fn exchange(&mut self) {
         let (from, to) = (&mut self.held, &mut *lock(&self.round.shelf));
         swap(&mut from.snapshots, &mut to.snapshots, &mut self.dice);
@@ -355,7 +358,7 @@ fn swap<T>(own: &mut Vec<T>, others: &mut Vec<T>, dice: &mut Dice) {
     }
 }
 
-/// A copy of a record never changes.
+/// Checks that a copy of a record has not changed.
 fn is_unchanged((info, pod, record): &(Item, Pod, Record)) {
     assert!(is(info, *pod, *record), "{WRONG}: a copy is no {record:?}");
 }
