@@ -1,10 +1,10 @@
-//! Models for loom of what the engine promises to threads.
+//! Models for loom of the guarantees that the engine gives to threads.
 //!
-//! A writer makes its commits one by one; beside it a reader takes a view, and looks twice. Both
-//! times the reader must see the state of the view's revision, whatever the writer has replaced,
-//! removed, freed or laid out anew meanwhile. The model knows the state of each revision
-//! beforehand. In a model the writer does not really free anything: it marks it, and a reader that
-//! reaches it fails.
+//! A writer makes its commits one by one. At the same time a reader takes a view, and reads twice.
+//! Both times the reader must see the state of the view's revision, no matter what the writer has
+//! replaced, removed, freed or moved to another table in between. The model knows the state of each
+//! revision in advance. In a model the writer does not really free a version: it marks it, and a
+//! reader that reaches it fails.
 //!
 //! A [`Twin`] is the engine with one step of a protocol left out or done too early, and loom must
 //! detect it.
@@ -96,7 +96,7 @@ fn states(steps: &[Step]) -> Vec<State> {
 enum View {
     Pinned,
     Registered,
-    /// Registered, and renewed before the second look.
+    /// Registered, and renewed before the second read.
     Handle,
     /// None: the reader looks up one key after the other, and takes a pinned view in between.
     Newest,
@@ -140,9 +140,9 @@ fn stamp_in(state: &State, pod: Pod) -> Option<u64> {
     there.map(|(_, stamp)| *stamp)
 }
 
-/// Looks up one key after the other, each in the newest state. `since` is a revision that the
-/// reader has seen already: each look-up must show the state of that or of a later one. Raises it
-/// to the earliest revision that agrees with what was seen.
+/// Looks up one key after the other, each in the newest state. `since` is a revision that the reader
+/// has seen already: each look-up must show the state of this revision or of a later one. Raises it
+/// to the earliest revision that agrees with the result.
 fn check_newest(store: &Store, states: &[State], query: Query, since: &mut usize) {
     let Query::Keys(pods) = query else {
         unreachable!("a look-up is of one key");
@@ -370,8 +370,8 @@ fn models_twin_unlinking_without_a_grace_period_is_rejected() {
 #[test]
 #[should_panic(expected = "a reader stood on what had been freed")]
 fn models_twin_freeing_without_a_grace_period_is_rejected() {
-    // A reader that follows a chain to the version of its snapshot passes over versions that no
-    // reader needs.
+    // A reader that traverses a chain to the version of its snapshot passes versions that no reader
+    // needs.
     REGISTER.check_on(Twin::FreedWithoutPeriod);
 }
 
@@ -388,7 +388,7 @@ fn models_pruning_leaves_a_snapshot_what_it_shows() {
     REGISTER.check();
 }
 
-/// Versions that have lent their value are pruned as others are.
+/// Versions with a lent value are pruned like others.
 #[test]
 fn models_pruning_leaves_a_snapshot_what_is_lent_to_it() {
     LENT.check();
@@ -413,26 +413,26 @@ fn models_pruning_leaves_a_reader_handle_what_it_shows() {
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_snapshot_that_begins_when_it_is_pinned_no_more_is_rejected() {
+fn models_twin_a_snapshot_that_registers_after_its_pin_is_rejected() {
     REGISTER.check_on(Twin::RegisteredUnpinned);
 }
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_pruner_that_asks_nobody_is_rejected() {
+fn models_twin_a_scan_that_finds_no_snapshot_is_rejected() {
     REGISTER.check_on(Twin::SnapshotsNotFound);
 }
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_scan_that_waits_for_nobody_is_rejected() {
+fn models_twin_a_scan_that_waits_for_no_reader_is_rejected() {
     REGISTER.check_on(Twin::ScannedBeforeWaiting);
 }
 
-/// A snapshot goes while the writer scans for snapshots, just after the writer has found it.
+/// A snapshot departs while the writer scans the reader slots, just after the writer has found it.
 #[test]
 #[should_panic(expected = "something is kept for nobody")]
-fn models_twin_keeping_for_a_snapshot_that_has_gone_is_rejected() {
+fn models_twin_keeping_for_a_snapshot_that_has_departed_is_rejected() {
     REGISTER.check_on(Twin::KeptWithoutMark);
 }
 
@@ -444,7 +444,7 @@ const REGISTER_LATER: Model = Model {
 };
 
 #[test]
-fn models_snapshots_that_are_known_are_looked_for_again() {
+fn models_the_writer_scans_again_for_later_snapshots() {
     REGISTER_LATER.check();
 }
 
@@ -456,7 +456,7 @@ fn models_twin_a_scan_that_is_not_made_again_is_rejected() {
 
 #[test]
 #[should_panic(expected = "something is kept for nobody")]
-fn models_twin_a_snapshot_that_goes_and_tells_nobody_is_rejected() {
+fn models_twin_a_snapshot_that_does_not_report_its_departure_is_rejected() {
     REGISTER.check_on(Twin::DepartureNotReported);
 }
 
@@ -523,7 +523,7 @@ fn models_growth_over_several_commits_hides_nothing_from_a_reader_handle() {
 
 #[test]
 #[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_successor_that_is_told_of_no_change_is_rejected() {
+fn models_twin_a_successor_without_the_changes_of_moved_slots_is_rejected() {
     SPREAD.check_on(Twin::ChangeNotCopied);
 }
 
@@ -561,8 +561,8 @@ fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_so_by_a_snapshot
 
 // --- shrinking beside the registration of a snapshot
 
-/// Removing four pods one after the other lays out their table anew on the way, and the last pods
-/// die only in the new layout.
+/// The writer removes four pods one after the other. In between it replaces their table by a smaller
+/// one, and the slots of the last pods die only in the new table.
 const SHRINK: Model = Model {
     before: &[
         Save(A, 1),
@@ -618,7 +618,7 @@ fn models_twin_a_slot_that_dies_with_its_key_is_rejected() {
     REMOVE.check_on(Twin::SlotKilledAtDeletion);
 }
 
-/// Slots die in front of keys that were put behind them.
+/// Slots die in front of keys that were put into later slots.
 const REMOVE_IN_FRONT: Model = Model {
     beside: &[Delete(B), Reclaim],
     query: Query::Keys(&[C, D, E, F]),

@@ -177,12 +177,12 @@ macro_rules! twins {
 }
 
 twins! {
-    what_was_lent_and_not_given_back_is_noticed LentValueDropped,
-    freeing_at_once_is_noticed FreedWithoutPeriod,
-    unlinking_at_once_is_noticed UnlinkedWithoutPeriod,
-    a_snapshot_that_begins_late_is_noticed RegisteredUnpinned,
+    a_lent_value_that_is_dropped_is_noticed LentValueDropped,
+    freeing_without_a_period_is_noticed FreedWithoutPeriod,
+    unlinking_without_a_period_is_noticed UnlinkedWithoutPeriod,
+    a_snapshot_that_registers_after_its_pin_is_noticed RegisteredUnpinned,
     a_revision_that_is_published_first_is_noticed PublishedBeforeWritten,
-    a_pruner_that_asks_nobody_is_noticed SnapshotsNotFound,
-    a_scan_that_is_made_too_early_is_noticed ScannedBeforeWaiting,
+    a_scan_that_finds_no_snapshot_is_noticed SnapshotsNotFound,
+    a_scan_that_waits_for_no_reader_is_noticed ScannedBeforeWaiting,
     a_slot_that_dies_with_its_key_is_noticed SlotKilledAtDeletion,
 }

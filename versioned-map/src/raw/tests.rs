@@ -1,4 +1,4 @@
-//! What cannot be seen from outside: who takes the lock, and what a panic under it leaves.
+//! Tests of internals: which threads take the lock, and the state after a panic under the lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,7 +12,7 @@ fn stamp(view: &impl State, pod: usize) -> Option<u64> {
     view.item(pod).map(|item: &Item| item.shared.stamp)
 }
 
-/// A store that keeps a version for the snapshot.
+/// Returns a store that keeps a version for the returned snapshot.
 fn kept() -> (Store, Registered<Sample>) {
     let store = Store::new();
     store.commit(&[Step::Save(POD, 1)]).unwrap();
@@ -28,14 +28,14 @@ fn kept() -> (Store, Registered<Sample>) {
 }
 
 #[test]
-fn a_clone_whose_place_stays_shared_asks_for_no_lock() {
+fn a_clone_whose_slot_stays_shared_takes_no_lock() {
     let (store, view) = kept();
     let other = view.clone();
     let turn = store.engine.turn();
     drop(other);
-    assert!(!store.engine.is_reclamation_due(), "it wanted the lock");
-    // The last one frees what was kept. Who has the lock is not waited for, and does not go on
-    // for as long as others give back: whoever comes by next sees to it.
+    assert!(!store.engine.is_reclamation_due(), "it tried to lock");
+    // The last clone releases the kept version. It does not wait for the thread that has the lock,
+    // and that thread does not do its work: the next thread that reads does.
     drop(view);
     assert!(store.engine.is_reclamation_due());
     drop(turn);
@@ -45,18 +45,18 @@ fn a_clone_whose_place_stays_shared_asks_for_no_lock() {
 }
 
 #[test]
-fn a_snapshot_that_keeps_nothing_asks_for_no_lock() {
+fn a_snapshot_that_keeps_nothing_takes_no_lock() {
     let (store, view) = kept();
     let newest = store.snapshot();
     let turn = store.engine.turn();
     drop(newest);
-    assert!(!store.engine.is_reclamation_due(), "it wanted the lock");
+    assert!(!store.engine.is_reclamation_due(), "it tried to lock");
     drop(turn);
     assert_eq!(stamp(&view, POD), Some(1));
 }
 
-/// The last of several snapshots of one revision frees what was kept for them, in whatever
-/// order they go.
+/// The last of several snapshots of one revision frees what was kept for them, in any order in which
+/// they are dropped.
 #[test]
 fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
     for first in 0..3 {
@@ -71,9 +71,9 @@ fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
     }
 }
 
-/// Who gives a place back tells so, also where it cannot.
+/// A snapshot reports its departure, even if another thread has the lock of the list.
 #[test]
-fn what_was_kept_for_a_snapshot_whose_end_could_not_be_noted_is_freed() {
+fn what_was_kept_for_a_snapshot_is_freed_even_if_its_departure_could_not_be_noted() {
     let (store, view) = kept();
     let busy = store.engine.departed.keep_busy();
     drop(view);
@@ -84,9 +84,9 @@ fn what_was_kept_for_a_snapshot_whose_end_could_not_be_noted_is_freed() {
     assert!(store.engine.turn().keeps_nothing());
 }
 
-/// Whatever the order, and whether what they keep is their own or the same.
+/// In any order, and for versions that one snapshot keeps or that many share.
 #[test]
-fn the_end_of_one_of_many_snapshots_costs_no_look_at_all_others() {
+fn dropping_one_of_many_snapshots_does_not_scan_all_others() {
     const MANY: usize = 1_000;
     const SHARED: usize = 64;
     for order in 0..3 {
@@ -131,8 +131,9 @@ fn replace(store: &Store, times: usize) {
     }
 }
 
-/// A store with so much that waits for a view that whoever comes by is called, when it has gone.
-fn in_debt(store: &Store) -> View<'_> {
+/// Returns a view for which so many versions wait that reading threads are asked to reclaim when it
+/// has been dropped.
+fn with_backlog(store: &Store) -> View<'_> {
     let view = store.pinned();
     replace(store, 3 * BACKLOG_THRESHOLD);
     assert!(store.engine.turn().backlog() > 2 * BACKLOG_THRESHOLD);
@@ -144,12 +145,12 @@ fn in_debt(store: &Store) -> View<'_> {
 }
 
 #[test]
-fn what_waited_for_a_view_goes_with_it() {
+fn what_waited_for_a_view_is_freed_with_it() {
     let store = Store::new();
-    let view = in_debt(&store);
+    let view = with_backlog(&store);
     let other = store.pinned();
     drop(view);
-    // The thread is pinned still.
+    // The thread is still pinned.
     assert!(
         !store.engine.is_reclamation_due() && store.engine.turn().backlog() > 2 * BACKLOG_THRESHOLD
     );
@@ -158,14 +159,14 @@ fn what_waited_for_a_view_goes_with_it() {
         drop(store.snapshot());
     }
     assert!(store.engine.turn().has_no_backlog());
-    assert!(!store.engine.is_reclamation_due(), "it goes on for ever");
+    assert!(!store.engine.is_reclamation_due(), "it continues forever");
 }
 
-/// Who has the lock is not waited for.
+/// A thread that drops a view does not wait for the thread that has the lock.
 #[test]
 fn a_view_that_ends_waits_for_no_lock() {
     let store = Store::new();
-    let view = in_debt(&store);
+    let view = with_backlog(&store);
     let turn = store.engine.turn();
     drop(view);
     drop(turn);
@@ -176,9 +177,9 @@ fn a_view_that_ends_waits_for_no_lock() {
     assert!(store.engine.turn().has_no_backlog());
 }
 
-/// What is cleared goes entirely, however little it is.
+/// Cleared contents are freed completely, even if they are small.
 #[test]
-fn what_is_cleared_beside_a_view_goes_with_it() {
+fn what_is_cleared_beside_a_view_is_freed_with_it() {
     let store = Store::new();
     replace(&store, 2);
     let view = store.pinned();
@@ -204,7 +205,7 @@ fn a_panic_under_the_lock_closes_the_store_and_publishes_nothing() {
         panic!("under the lock");
     }));
     assert!(broken.is_err());
-    // Until somebody takes the lock, it is read as it was.
+    // Until another thread takes the lock, readers see the state from before.
     assert_eq!(store.pinned().revision(), before);
     assert_eq!(store.pinned().items().count(), 1);
     let late = store.snapshot();

@@ -1,4 +1,4 @@
-//! How much a commit does where a table grows, or becomes narrow: counted, not timed.
+//! How much work a commit does while a table grows or shrinks: counted, not timed.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use super::super::sample::scattered;
 use super::super::{Engine, Map, Turn};
 use super::{SLOTS_MOVED_PER_KEY, Successor};
 
-// SAFETY: `Numbers::new` makes it first.
+// SAFETY: `Numbers::new` creates this map first.
 const MAP: Map<u64, u64> = unsafe { Map::numbered(0) };
 
 struct Numbers(Arc<Engine<()>>);
 
-/// The table that readers see, and how far its successor is.
+/// The table that readers see, and the progress of its successor.
 #[derive(Clone, Copy, PartialEq)]
 struct Progress {
-    /// Its address.
+    /// The address of the table.
     table: usize,
     slots: usize,
     written: usize,
@@ -34,7 +34,7 @@ impl Numbers {
         let turn = self.0.turn();
         let usage = turn.writer.usages[0];
         let slots = turn.table(0).len();
-        assert!(usage.used < slots, "a search in it does not end");
+        assert!(usage.used < slots, "a probe would not end");
         let successor = turn.writer.successors.get(&0);
         let written = |successor: &Successor| match (&successor.unwritten, &successor.table) {
             (Some(unwritten), _) => unwritten.written(),
@@ -50,7 +50,7 @@ impl Numbers {
         }
     }
 
-    /// Makes a commit of so many changes, and sees that it has not done more than its share.
+    /// Makes a commit of this many changes, and checks that it has not done more than its share.
     fn commit(&self, changes: usize, put: impl FnOnce(&mut Turn<'_, ()>)) -> Progress {
         let before = self.progress();
         let mut turn = self.0.turn();
@@ -60,17 +60,17 @@ impl Numbers {
         let after = self.progress();
         let died = before.live.saturating_sub(after.live);
         let steps = changes + died;
-        // Where a table has taken over, all of the one before has been moved.
-        let has_succeeded = before.table != after.table;
-        let moved = if has_succeeded { before.slots } else { 0 } + after.moved.unwrap_or(0);
+        // If the successor has been installed, all slots of the old table have been moved.
+        let is_replaced = before.table != after.table;
+        let moved = if is_replaced { before.slots } else { 0 } + after.moved.unwrap_or(0);
         let moved = moved - before.moved.unwrap_or(0);
         assert!(
             moved <= steps * SLOTS_MOVED_PER_KEY,
             "{moved} slots in {steps} steps"
         );
-        if !has_succeeded {
+        if !is_replaced {
             let written = after.written - before.written;
-            // Of a table that is twice as large.
+            // The new table is twice as large.
             let most = steps * 2 * SLOTS_WRITTEN_PER_MOVE * SLOTS_MOVED_PER_KEY;
             assert!(written <= most, "{written} in {steps} steps");
         }
@@ -109,7 +109,7 @@ fn no_commit_moves_more_than_a_few_slots() {
                 views.push((key, numbers.0.register()));
             }
         }
-        // Of a key that has been moved, or will be.
+        // Updates a key that has been moved, or will be.
         numbers.insert(scattered(key) % (key + 1), key);
         if key % 3 == 0 {
             numbers.remove(key / 2);
@@ -157,7 +157,7 @@ fn no_commit_moves_more_than_a_few_slots() {
     );
 }
 
-/// Some keys more than a table has room for.
+/// Returns a map whose table is being replaced, and the number of its keys.
 fn growing() -> (Numbers, u64) {
     let numbers = Numbers::new();
     for key in 0..KEYS {
@@ -174,7 +174,7 @@ fn growing() -> (Numbers, u64) {
 }
 
 #[test]
-fn updates_alone_end_the_growth() {
+fn updates_alone_complete_the_growth() {
     let (numbers, keys) = growing();
     while numbers.progress().moved.is_some() {
         numbers.insert(1, 0);
@@ -183,7 +183,7 @@ fn updates_alone_end_the_growth() {
 }
 
 #[test]
-fn many_keys_in_one_commit_end_it_and_begin_another_one() {
+fn many_keys_in_one_commit_complete_the_growth_and_begin_another() {
     let (numbers, keys) = growing();
     let many = usize::try_from(4 * KEYS).unwrap();
     let mut turn = numbers.0.turn();
@@ -198,7 +198,7 @@ fn many_keys_in_one_commit_end_it_and_begin_another_one() {
 }
 
 #[test]
-fn what_is_cleared_in_the_middle_is_gone_and_stays_in_a_snapshot() {
+fn a_map_that_is_cleared_while_it_grows_is_empty_and_stays_in_a_snapshot() {
     for has_snapshot in [false, true] {
         let (numbers, keys) = growing();
         let view = has_snapshot.then(|| numbers.0.register());
@@ -218,7 +218,7 @@ fn what_is_cleared_in_the_middle_is_gone_and_stays_in_a_snapshot() {
 }
 
 #[test]
-fn room_that_was_made_is_there_for_all_of_its_keys() {
+fn reserved_room_suffices_for_all_keys() {
     for in_the_middle in [false, true] {
         let (numbers, from) = if in_the_middle {
             growing()
