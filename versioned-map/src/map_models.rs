@@ -1,5 +1,5 @@
-//! What maps promise to threads beyond the engine, as models for loom: commits of several maps, and
-//! updates that look before they take the turn.
+//! Models for loom of the guarantees that maps add to those of the engine: commits of several maps,
+//! and updates that read before they take the turn.
 
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ fn models_twin_an_update_that_is_not_compared_is_rejected() {
 
 // --- conditions
 
-/// Two withdrawals that look at both maps: one of them is refused.
+/// Two withdrawals read both maps, and one of them is refused.
 #[test]
 fn models_write_skew_is_refused() {
     model(Twin::None, || {
@@ -126,6 +126,6 @@ fn models_write_skew_is_refused() {
             move || withdraw(&two, 0)
         });
         let own = withdraw(&two, 1);
-        assert!(own != other.join().unwrap(), "not one of them");
+        assert!(own != other.join().unwrap(), "not exactly one of them");
     });
 }

@@ -1,15 +1,15 @@
-//! What the reclamation promises, as models for loom.
+//! Models for loom of the guarantees of the reclamation.
 //!
-//! An owner publishes one value after the other, and retires the one before. Readers look at what
-//! is published, for as long as they are pinned. In a model nothing is really freed: what would
-//! have been is marked, and a reader who comes to it fails. That the marking comes behind all
-//! reading, and not only happens later, is found out by a cell that loom watches. When the readers
-//! have gone, everything that was retired has to be freed.
+//! An owner publishes one value after the other, and retires each replaced value. Pinned readers read
+//! the published value. In a model nothing is really freed: the owner marks the value instead, and a
+//! reader that reaches a marked value fails. Each value also has a cell that loom watches: it detects
+//! a mark that is not ordered after all reads. When the readers have left, the owner must have freed
+//! everything that was retired.
 //!
-//! A reader can be seen to come too late, on what had been freed, or in the midst of freeing: which
-//! one loom finds first depends on the order in which it tries schedules.
+//! A faulty reader reaches a value that was freed, or one that is being freed. Which fault loom finds
+//! first depends on the order in which it tries schedules.
 //!
-//! A [`Twin`] is the same with one step left out or done too early, and loom has to find out.
+//! A [`Twin`] is the reclamation with one step left out or done too early, and loom must detect it.
 
 use std::sync::atomic::{AtomicBool as Seen, Ordering::Relaxed as Unseen};
 use std::sync::{Arc, Mutex as PlainMutex};
@@ -40,15 +40,15 @@ fn check_on(kernel: Kernel, twin: Twin, model: impl Fn() + Send + Sync + 'static
     builder.check(model);
 }
 
-/// A value that a reader may look at.
+/// A value that readers read.
 #[derive(Default)]
 struct Value {
     is_freed: Seen,
-    /// What a reader reads, and freeing writes to.
+    /// A reader reads this, and freeing writes to it.
     memory: UnsafeCell<()>,
 }
 
-// SAFETY: loom watches who comes to the cell.
+// SAFETY: loom watches all accesses to the cell.
 #[allow(unsafe_code)]
 unsafe impl Sync for Value {}
 
@@ -91,7 +91,7 @@ impl Shared {
         self.read(&guard);
     }
 
-    /// Whether all have been freed but the one that is published.
+    /// Returns whether all values except the published one have been freed.
     fn has_freed_all(&self) -> bool {
         let last = self.published.load(Acquire);
         let freed = |value: &Value| value.is_freed.load(Unseen);
@@ -119,7 +119,7 @@ impl Owner {
         self.reclaimer.retire(before);
     }
 
-    /// Ends the period, and takes what can be freed.
+    /// Ends the period, and takes the values that can be freed.
     fn advance(&mut self) -> Vec<usize> {
         self.reclaimer.advance(0);
         self.reclaimer.take(usize::MAX).collect()
@@ -131,7 +131,7 @@ impl Owner {
         }
     }
 
-    /// Frees what is left, when nobody is pinned any more.
+    /// Frees the rest. No thread is pinned any more.
     fn finish(mut self) {
         self.free();
         assert!(self.shared.has_freed_all(), "{HELD}");
@@ -139,7 +139,7 @@ impl Owner {
     }
 }
 
-/// One thread reads while another one replaces what it reads, and frees it.
+/// One thread reads while another thread replaces the values, and frees them.
 fn beside(read: fn(&Shared)) -> impl Fn() + Send + Sync + 'static {
     move || {
         let shared = Shared::new();
@@ -161,7 +161,7 @@ fn read_once(shared: &Shared) {
     shared.pin_and_read();
 }
 
-/// The value that it has found stays, and so does the one that it finds later.
+/// Reads two values under one pin. Neither may be freed.
 fn read_twice(shared: &Shared) {
     let guard = shared.domain.pin();
     let first = shared.read(&guard);
@@ -174,7 +174,7 @@ fn read_in_two_pins(shared: &Shared) {
     shared.pin_and_read();
 }
 
-/// Guards that are dropped in the order in which they came.
+/// Drops the outer guard before the inner one.
 fn read_inside(shared: &Shared) {
     let outside = shared.domain.pin();
     let inside = shared.domain.pin();
@@ -182,7 +182,7 @@ fn read_inside(shared: &Shared) {
     shared.read(&inside);
 }
 
-/// Inside of a pin of another domain.
+/// Reads inside a pin of another domain, which ends first.
 fn read_inside_of_another(shared: &Shared) {
     let outside = Domain::new().pin();
     let inside = shared.domain.pin();
@@ -190,7 +190,7 @@ fn read_inside_of_another(shared: &Shared) {
     shared.read(&inside);
 }
 
-/// A pin of another domain inside of its own.
+/// Pins another domain inside its own pin.
 fn read_around_another(shared: &Shared) {
     let outside = shared.domain.pin();
     let first = shared.read(&outside);
@@ -208,7 +208,7 @@ fn models_a_pinned_reader_keeps_what_it_finds_without_membarrier() {
     check_on(Kernel::Missing, Twin::None, beside(read_twice));
 }
 
-/// One that was pinned before anything was unlinked.
+/// The reader was pinned before anything was unlinked.
 #[test]
 fn models_a_reader_from_before_keeps_what_it_has() {
     check(|| {
@@ -248,7 +248,7 @@ fn models_guards_of_two_domains_hold_up_both() {
     check(beside(read_around_another));
 }
 
-/// Who is pinned for another domain only is not waited for.
+/// The owner does not wait for a thread that is pinned only in another domain.
 #[test]
 fn models_a_reader_of_another_domain_is_not_waited_for() {
     check(|| {
@@ -281,7 +281,7 @@ fn models_two_readers_are_both_waited_for() {
     });
 }
 
-/// Two writers have the lock in turn, and free what they have taken when they have given it back.
+/// Two writers take the lock in turn. Each frees what it has taken after it has released the lock.
 #[test]
 fn models_two_owners_in_turn_free_nothing_too_early() {
     check(two_owners);
@@ -312,12 +312,12 @@ fn two_owners() {
     reader.join().unwrap();
     other.join().unwrap();
     let Ok(owner) = Arc::try_unwrap(owner).map(Mutex::into_inner) else {
-        unreachable!("the others have ended");
+        unreachable!("the other threads have ended");
     };
     owner.unwrap().finish();
 }
 
-/// A thread ends, and another one begins, which may take over its record.
+/// A thread ends, and another thread begins, which may take over its record.
 fn hand_over() {
     let shared = Shared::new();
     let readers = thread::spawn({
@@ -327,7 +327,8 @@ fn hand_over() {
                 let shared = shared.clone();
                 move || shared.pin_and_read()
             });
-            // Joining it would show this thread how the record was left, whatever else does.
+            // If this thread joined `first` now, it would see the final state of the record in any
+            // case.
             shared.pin_and_read();
             first.join().unwrap();
         }
@@ -345,7 +346,7 @@ fn models_a_record_is_handed_over_as_it_was_left() {
     check(hand_over);
 }
 
-/// A thread that is pinned when it ends, until one of its destructors drops the guard.
+/// A thread is still pinned when it ends, until one of its destructors drops the guard.
 fn pinned_at_the_end() {
     let shared = Shared::new();
     let ending = thread::spawn({
@@ -374,7 +375,7 @@ fn models_a_thread_that_ends_keeps_its_record_while_it_is_pinned() {
     check(pinned_at_the_end);
 }
 
-/// A guard that is forgotten by a thread that ends holds up its domain for good.
+/// A guard that a thread forgets holds up its domain forever, even after the thread has ended.
 #[test]
 fn models_a_guard_that_is_forgotten_holds_for_good() {
     check(|| {
@@ -405,7 +406,7 @@ fn models_a_guard_that_is_forgotten_holds_for_good() {
     });
 }
 
-/// The kernel begins to refuse.
+/// The kernel begins to refuse `membarrier`.
 fn failing() {
     let shared = Shared::new();
     let reader = thread::spawn({
@@ -432,7 +433,7 @@ fn models_a_kernel_that_begins_to_refuse_frees_nothing_too_early() {
     check_on(Kernel::Fails, Twin::None, failing);
 }
 
-// --- what loom has to find out
+// --- twins, which loom must reject
 
 #[test]
 #[should_panic(expected = "a reader stood on what had been freed")]

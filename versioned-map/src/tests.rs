@@ -1,6 +1,6 @@
-//! What the models cannot show: real threads, signals, processes, and the kernel.
+//! Tests of what models cannot show: real threads, signals, processes, and the kernel.
 //!
-//! Each test that changes the process runs in one of its own. All of them run once more with the
+//! Each test that changes the process runs in a process of its own. All tests run again with the
 //! readers' fences, as on a system without `membarrier(2)`.
 
 use std::env;
@@ -21,8 +21,8 @@ mod process;
 const ALIVE: usize = 0x600D_600D;
 const DEAD: usize = 0xDEAD_DEAD;
 
-/// What readers read. When it is freed it is marked first, so that who comes to it sees that even
-/// where its memory is used again.
+/// A value that readers read. It is marked before it is freed, so that a reader that reaches it
+/// notices, even if its memory is used again.
 struct Canary {
     first: AtomicUsize,
     second: AtomicUsize,
@@ -43,16 +43,16 @@ impl Canary {
     }
 }
 
-/// One that nobody finds any more.
+/// A canary that no reader can find any more.
 struct Unlinked(*mut Canary);
 
-// SAFETY: it owns the canary.
+// SAFETY: an `Unlinked` owns its canary.
 #[allow(unsafe_code)]
 unsafe impl Send for Unlinked {}
 
 impl Drop for Unlinked {
     fn drop(&mut self) {
-        // SAFETY: it was made by `Canary::new`, and its readers have left.
+        // SAFETY: `Canary::new` allocated it, and its readers have left.
         #[allow(unsafe_code)]
         let canary = unsafe { Box::from_raw(self.0) };
         assert_eq!(canary.first.swap(DEAD, Relaxed), ALIVE, "freed twice");
@@ -78,7 +78,7 @@ impl Shared {
         self.find(at).check();
     }
 
-    /// Reads until it is over, each time with so many pins inside of its own.
+    /// Reads until `is_over`, each time with `inside(at)` more pins inside its own.
     fn read_until(&self, is_over: &AtomicBool, mut at: usize, inside: impl Fn(usize) -> usize) {
         while !is_over.load(Relaxed) {
             let guard = self.domain.pin();
@@ -92,9 +92,9 @@ impl Shared {
         }
     }
 
-    /// To be called by a thread that is pinned, for as long as it looks at the answer.
+    /// Returns the newest canary. The caller stays pinned for as long as it uses the canary.
     fn find(&self, at: usize) -> &Canary {
-        // SAFETY: the thread is pinned, and whoever frees waits for it.
+        // SAFETY: the thread is pinned, and the thread that frees waits for it.
         #[allow(unsafe_code)]
         unsafe {
             &*self.newest[at % 4].load(Acquire)
@@ -111,7 +111,7 @@ impl Shared {
     }
 }
 
-/// What threads read that outlive the test.
+/// Returns the values of threads that outlive the test.
 fn shared_by_all() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(Shared::new)
@@ -125,17 +125,17 @@ impl Drop for Shared {
     }
 }
 
-/// Calls `work` until it says that it is done.
+/// Calls `work` until it returns `true`.
 fn until(what: &str, mut work: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !work() {
         let limit = Duration::from_secs(60);
-        assert!(begin.elapsed() < limit, "it takes forever: {what}");
+        assert!(begin.elapsed() < limit, "too slow: {what}");
         thread::yield_now();
     }
 }
 
-/// Frees all that was retired. Nobody stays pinned.
+/// Frees everything that was retired. No thread stays pinned.
 fn free_all(reclaimer: &mut Reclaimer<Unlinked>) {
     until("freeing", || {
         reclaimer.advance(0);
@@ -152,7 +152,8 @@ fn in_child(test: &str, variables: &[(&str, &str)]) -> Output {
     command.output().unwrap()
 }
 
-/// Whether this is the process that [`in_child`] has begun for the test; begins it otherwise.
+/// Returns whether this is the process that [`in_child`] has started for the test. Otherwise runs the
+/// test in such a process.
 fn is_child(test: &str) -> bool {
     if env::var("CHILD").is_ok_and(|child| child == test) {
         return true;
@@ -169,7 +170,7 @@ fn all_of_this_holds_without_membarrier() {
         return;
     }
     let mut command = Command::new(env::current_exe().unwrap());
-    // What is known to be broken is so with fences, too.
+    // The twins are broken with fences, too.
     command.args(["--skip", "is_noticed"]);
     let output = command.env("VERSIONED_MAP_MEMBARRIER", "off").output();
     let output = output.unwrap();
@@ -177,7 +178,7 @@ fn all_of_this_holds_without_membarrier() {
 }
 
 #[test]
-fn readers_come_to_nothing_that_is_freed() {
+fn readers_reach_nothing_that_is_freed() {
     let shared = Shared::new();
     let is_over = AtomicBool::new(false);
     thread::scope(|threads| {
@@ -203,9 +204,9 @@ fn readers_come_to_nothing_that_is_freed() {
     });
 }
 
-/// Writers that have the lock in turn, and threads that come and go.
+/// Writers take the lock in turn, while other threads start and end.
 #[test]
-fn owners_in_turn_and_threads_that_come_and_go() {
+fn owners_in_turn_and_threads_that_start_and_end() {
     let shared = Shared::new();
     let reclaimer = std::sync::Mutex::new(shared.reclaimer());
     thread::scope(|threads| {
@@ -246,7 +247,8 @@ fn ten_thousand_threads_share_a_few_records() {
             thread.join().unwrap();
         }
     }
-    // Four at once, and a few more where they missed what was just given back.
+    // Four threads run at the same time. A few more records exist because a thread may miss a record
+    // that was just released.
     assert!(count() <= 16, "{}", count());
 }
 
@@ -282,7 +284,8 @@ fn thousands_of_threads_at_once() {
     });
 }
 
-/// What was retired before it fell asleep goes; what comes later waits, and nothing else happens.
+/// What was retired before the sleeper was pinned is freed. What is retired later waits. The sleeper
+/// has no other effect.
 #[test]
 fn a_sleeper_holds_up_what_was_retired_after_it_was_pinned() {
     let shared = Shared::new();
@@ -309,14 +312,14 @@ fn a_sleeper_holds_up_what_was_retired_after_it_was_pinned() {
             shared.replace(0, &mut reclaimer);
             assert!(
                 !reclaimer.advance(mark),
-                "the next one begins when he has gone"
+                "the next period begins when the sleeper has left"
             );
             assert_eq!(
                 (reclaimer.passed(), reclaimer.take(usize::MAX).count()),
                 (1, 0)
             );
         }
-        // Readers of other domains, and other readers of this one, are nobody's concern.
+        // The sleeper does not affect readers of other domains, or other readers of this one.
         let other = Shared::new();
         let mut others = other.reclaimer();
         other.replace(0, &mut others);
@@ -331,9 +334,9 @@ fn a_sleeper_holds_up_what_was_retired_after_it_was_pinned() {
     });
 }
 
-/// Who comes by learns when there is something to do, and does not go to see in vain.
+/// A call for reclamation becomes due when the awaited reader has left, and not before.
 #[test]
-fn whoever_comes_by_learns_when_the_reader_has_left() {
+fn a_call_is_due_when_the_awaited_reader_has_left() {
     let shared = Shared::new();
     let mut reclaimer = shared.reclaimer();
     let awaited = Awaited::default();
@@ -352,12 +355,12 @@ fn whoever_comes_by_learns_when_the_reader_has_left() {
     assert!(!awaited.is_due());
     assert!(reclaimer.settle());
     reclaimer.call(&awaited);
-    assert!(awaited.is_due(), "there is nobody to wait for");
+    assert!(awaited.is_due(), "there is no reader to wait for");
     assert_eq!(reclaimer.take(1).count(), 1);
 }
 
 #[test]
-fn with_nobody_about_one_period_is_enough() {
+fn without_pinned_threads_one_period_is_enough() {
     let shared = Shared::new();
     let mut reclaimer = shared.reclaimer();
     (0..10).for_each(|at| shared.replace(at, &mut reclaimer));
@@ -411,7 +414,7 @@ fn a_reclaimer_that_unwinds_leaks_what_it_has_panic_of_others() {
     assert_eq!(DROPPED.load(Relaxed), 0);
     let mut reclaimer = Reclaimer::new(Domain::new());
     reclaimer.retire(Counted);
-    assert_eq!(reclaimer.drain().count(), 1, "an owner who knows better");
+    assert_eq!(reclaimer.drain().count(), 1, "the owner drains it");
     assert_eq!(DROPPED.load(Relaxed), 1);
 }
 
@@ -431,7 +434,7 @@ fn a_panic_of_a_reader_ends_its_pin() {
 
 // --- threads that end
 
-/// Pins and reads when its thread ends, and holds a guard from before until then.
+/// Pins and reads when its thread ends. Until then it holds a guard.
 struct AtTheEnd<'s>(&'s Shared, Option<crate::reclaim::Guard>);
 
 impl Drop for AtTheEnd<'_> {
@@ -441,7 +444,7 @@ impl Drop for AtTheEnd<'_> {
         for at in 0..3 {
             self.0.read(at);
         }
-        // This takes no record, which would be given back with a pin, and none is to come.
+        // This call must not take a record: a record is released with a pin, and no pin follows.
         Awaited::default().call();
     }
 }
@@ -451,8 +454,8 @@ thread_local! {
     static LAST: std::cell::Cell<Option<AtTheEnd<'static>>> = const { std::cell::Cell::new(None) };
 }
 
-/// Destructors of thread locals run in no order that is promised: some before the record is given
-/// back, and some behind.
+/// The order of the destructors of thread locals is not specified: some run before the record is
+/// released, and some after it.
 #[test]
 fn destructors_of_thread_locals_may_pin() {
     if !is_child("tests::destructors_of_thread_locals_may_pin") {
@@ -472,7 +475,7 @@ fn destructors_of_thread_locals_may_pin() {
                     },
                 )
             };
-            // Who is asked for first is dropped last, or the other way round.
+            // The thread local that is used first is dropped last, or first.
             FIRST.set(None);
             if round % 4 < 2 {
                 shared.read(0);
@@ -487,7 +490,7 @@ fn destructors_of_thread_locals_may_pin() {
     }
     free_all(&mut reclaimer);
     assert!(count() <= 4, "{}", count());
-    // What has been taken for one pin is taken by the next thread as any other.
+    // A record that was taken for a single pin can be taken again like any other.
     let guard = shared.domain.pin();
     shared.replace(0, &mut reclaimer);
     assert!(reclaimer.advance(1));
@@ -520,6 +523,6 @@ fn a_guard_that_is_forgotten_holds_up_for_good() {
     // SAFETY: the guard has never been dropped.
     #[allow(unsafe_code)]
     unsafe { &*found }.check();
-    // Only this test knows that nobody looks at it any more.
+    // Only this test knows that no thread reads it any more.
     drop(reclaimer.drain());
 }

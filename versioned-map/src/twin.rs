@@ -1,4 +1,4 @@
-//! The faults that tests inject on purpose: loom, or the stress, must detect each of them.
+//! The faults that tests inject on purpose: loom or the stress test must detect each of them.
 
 #[cfg_attr(not(test), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,64 +8,65 @@ pub(crate) enum Twin {
     NoLightFence,
     /// The thread that frees looks for readers without its fence.
     NoHeavyFence,
-    /// The thread that frees does not wait for what readers stored before they knew that the kernel
-    /// fails.
+    /// After the kernel begins to refuse, the thread that frees does not wait for the stores of
+    /// readers that did not know of it.
     NoDrain,
     /// The thread that frees does not wait for the readers that it has found.
     ReadersNotAwaited,
     /// The thread that frees overlooks one of the records.
     SkippedRecord,
-    /// The thread that frees takes only the readers of other domains for pinned.
+    /// The thread that frees waits only for the readers of other domains.
     WrongDomain,
-    /// A reader pins again without a Release that orders its earlier reads.
+    /// A reader pins again without the Release that orders its earlier reads.
     RepinnedRelaxed,
-    /// A reader leaves without a Release that orders its reads.
+    /// A reader unpins without the Release that orders its reads.
     UnpinnedRelaxed,
-    /// A reader leaves when the first of several nested pins ends.
+    /// A reader unpins when the first of several nested guards is dropped.
     UnpinnedByFirstGuard,
-    /// A thread that ends gives its record back while it is still pinned.
+    /// A thread that ends releases its record while it is still pinned.
     RecordReleasedPinned,
-    /// A thread takes over a record without seeing how the last one left it.
+    /// A thread takes over a record without the Acquire after which it sees the record's last state.
     RecordTakenRelaxed,
 
-    /// The writer publishes the revision before the versions are there.
+    /// The writer publishes the revision before it writes the versions.
     PublishedBeforeWritten,
     /// A reader loads the tables before the revision.
     TablesLoadedFirst,
-    /// The writer settles a revision before it publishes it.
+    /// The writer stores the settled revision before it publishes that revision.
     SettledBeforePublished,
     /// A look-up of one key loads the settled revision after the tables.
     SettledLoadedLast,
-    /// The writer unlinks versions as soon as they have been replaced.
+    /// The writer unlinks versions as soon as they have been replaced, and waits for no period.
     UnlinkedWithoutPeriod,
-    /// The writer frees versions as soon as they have been unlinked.
+    /// The writer frees versions as soon as they have been unlinked, and waits for no period.
     FreedWithoutPeriod,
     /// A snapshot registers after its pin has ended.
     RegisteredUnpinned,
-    /// The writer finds no snapshot when it scans.
+    /// A scan of the reader slots finds no snapshot.
     SnapshotsNotFound,
-    /// The writer scans for snapshots before the pinned readers have left.
+    /// The writer scans the reader slots before the pinned readers have left.
     ScannedBeforeWaiting,
-    /// The writer uses memory again that a snapshot may walk over.
+    /// The writer reuses memory of versions that a snapshot may traverse.
     ReusedTooEarly,
-    /// A slot dies when its key is deleted.
+    /// The writer kills a slot as soon as its key is deleted.
     SlotKilledAtDeletion,
-    /// A slot becomes free when it dies.
+    /// A dead slot is free.
     DeadSlotFree,
-    /// A version drops its value although it has lent it.
+    /// A version drops its value although another version owns the value.
     LentValueDropped,
-    /// The writer keeps something for a place that was given back before it could be marked.
+    /// The writer keeps a version for a snapshot although it could not mark the reader slot, because
+    /// the snapshot has departed.
     KeptWithoutMark,
-    /// The writer scans for snapshots only once.
+    /// The writer scans the reader slots only once.
     ScannedOnlyOnce,
-    /// A snapshot that gives back a marked place does not tell the writer.
+    /// A snapshot that releases a marked reader slot does not report this to the writer.
     DepartureNotReported,
-    /// A successor of a table does not follow the changes of the slots that have been moved.
+    /// The changes of moved slots are not copied to the successor of a table.
     ChangeNotCopied,
-    /// A successor takes over before all slots have been moved.
+    /// A successor replaces the table before all slots have been moved.
     SuccessorInstalledEarly,
 
-    /// An update is put without a check whether the key has got another version meanwhile.
+    /// An update is written without a check whether the key has got another version since.
     UpdateNotCompared,
 }
 

@@ -1,4 +1,4 @@
-//! Signals, forks, and a kernel that refuses.
+//! Signals, forks, and a kernel that refuses `membarrier`.
 #![allow(unsafe_code)]
 
 use super::*;
@@ -15,7 +15,7 @@ extern "C" fn handle(_: libc::c_int) {
     HANDLED.fetch_add(1, Relaxed);
 }
 
-/// The handler comes in the midst of pins, and of what ends them.
+/// The handler interrupts the thread while it pins, reads and unpins.
 #[test]
 fn a_signal_handler_may_read() {
     if !is_child("tests::process::a_signal_handler_may_read") {
@@ -23,21 +23,21 @@ fn a_signal_handler_may_read() {
     }
     let shared = shared_by_all();
     let handler = handle as extern "C" fn(libc::c_int);
-    // SAFETY: the handler calls nothing but what may be called there: it pins, and reads.
+    // SAFETY: the handler only pins and reads, which a signal handler may do.
     unsafe { libc::signal(libc::SIGUSR1, handler as libc::sighandler_t) };
     let is_over = AtomicBool::new(false);
     let reader = OnceLock::new();
     thread::scope(|threads| {
         threads.spawn(|| {
             shared.read(0);
-            // SAFETY: always.
+            // SAFETY: it has no conditions.
             reader.get_or_init(|| unsafe { libc::pthread_self() });
             shared.read_until(&is_over, 0, |_| 1);
         });
         until("the reader begins", || reader.get().is_some());
         let mut reclaimer = shared.reclaimer();
         until("signals", || {
-            // SAFETY: the thread runs until it is told that it is over.
+            // SAFETY: the thread runs until `is_over` is set.
             unsafe { libc::pthread_kill(*reader.get().unwrap(), libc::SIGUSR1) };
             for at in 0..20 {
                 shared.replace(at, &mut reclaimer);
@@ -46,24 +46,24 @@ fn a_signal_handler_may_read() {
             drop(reclaimer.take(usize::MAX));
             HANDLED.load(Relaxed) > 150
         });
-        // Nothing that the handler has left behind holds anything up, once the reader has moved on.
+        // The handler's pins hold up nothing after the reader has pinned again.
         free_all(&mut reclaimer);
         is_over.store(true, Relaxed);
     });
 }
 
-/// Runs `work` in a process that is forked off, and answers whether it came to a good end.
+/// Runs `work` in a forked process, and returns whether it succeeded.
 fn in_fork(work: impl FnOnce()) -> bool {
-    // SAFETY: the child does what is to be tested, and ends without a destructor.
+    // SAFETY: the child runs only `work`, and exits without running destructors.
     match unsafe { libc::fork() } {
         0 => {
             let is_well = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_ok();
-            // SAFETY: always.
+            // SAFETY: it has no conditions.
             unsafe { libc::_exit(i32::from(!is_well)) }
         }
         child => {
             let mut status = 0;
-            // SAFETY: it is a child of this process.
+            // SAFETY: `child` is a child of this process.
             assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
             status == 0
         }
@@ -71,8 +71,8 @@ fn in_fork(work: impl FnOnce()) -> bool {
 }
 
 #[test]
-fn a_process_that_is_forked_off_reads_on_and_frees_nothing() {
-    if !is_child("tests::process::a_process_that_is_forked_off_reads_on_and_frees_nothing") {
+fn a_forked_process_continues_to_read_and_frees_nothing() {
+    if !is_child("tests::process::a_forked_process_continues_to_read_and_frees_nothing") {
         return;
     }
     let shared = shared_by_all();
@@ -108,7 +108,7 @@ fn a_process_that_is_forked_off_reads_on_and_frees_nothing() {
                     assert_eq!(reclaimer.take(usize::MAX).count(), 0, "it frees");
                 }
                 assert_eq!(reclaimer.passed(), passed);
-                // What begins here has no past.
+                // A domain that is created here is not affected.
                 let own = Shared::new();
                 let mut owns = own.reclaimer();
                 own.replace(0, &mut owns);
@@ -124,11 +124,11 @@ fn a_process_that_is_forked_off_reads_on_and_frees_nothing() {
 
 #[cfg(target_os = "linux")]
 mod sandbox {
-    //! A program that forbids itself the system call, with readers about.
+    //! A process that forbids itself the system call while readers run.
 
     use super::*;
 
-    /// Has the kernel refuse `membarrier` to all threads from now on.
+    /// Makes the kernel refuse `membarrier` to all threads from now on.
     fn refuse() {
         fn step(code: u32, yes: u8, no: u8, k: u32) -> libc::sock_filter {
             libc::sock_filter {
@@ -140,7 +140,7 @@ mod sandbox {
         }
         let number = u32::try_from(libc::SYS_membarrier).unwrap();
         let mut filter = [
-            // The number of the call is the first word of what is looked at.
+            // The number of the call is the first word of the data that the filter examines.
             step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
             step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
             step(
@@ -155,7 +155,7 @@ mod sandbox {
             len: 4,
             filter: filter.as_mut_ptr(),
         };
-        // SAFETY: the filter is as the kernel wants it, and lives until it has been copied.
+        // SAFETY: the filter is valid, and lives until the kernel has copied it.
         unsafe {
             assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
             let answer = libc::syscall(
@@ -209,13 +209,16 @@ mod sandbox {
             is_over.store(true, Relaxed);
             assert!(freed[0] > 100 && freed[1] > 100, "{freed:?}");
             let is_late = refused_for >= Duration::from_millis(900);
-            assert!(had_fences || is_late, "nobody waited: {refused_for:?}");
+            assert!(
+                had_fences || is_late,
+                "the owner did not wait: {refused_for:?}"
+            );
             assert!(has_fences());
         });
         free_all(&mut reclaimer);
     }
 
-    /// One that refuses from the beginning is asked before the first pin.
+    /// The first pin asks the kernel, so a kernel that refuses from the beginning is noticed in time.
     #[test]
     fn a_kernel_that_refuses_from_the_beginning_is_not_relied_upon() {
         if !is_child(
