@@ -383,7 +383,7 @@ pub struct VersionedView<'store> {
     _after: Option<ReclaimAfterView<'store>>,
 }
 
-/// Does the work that has waited for a reader to leave.
+/// When dropped, reclaims if reclamation is due: all that waits.
 struct ReclaimAfterView<'store>(&'store Arc<Engine>);
 
 impl Drop for ReclaimAfterView<'_> {
@@ -393,7 +393,7 @@ impl Drop for ReclaimAfterView<'_> {
     }
 }
 
-/// Does a part of that work.
+/// When dropped, reclaims a part if reclamation is due.
 struct ReclaimSome<'store>(&'store Arc<Engine>);
 
 impl Drop for ReclaimSome<'_> {

@@ -108,7 +108,7 @@ pub(crate) fn publish(mut turn: Turn<'_, Shared>) -> u64 {
     revision
 }
 
-/// When dropped, does the work that has waited for a reader to leave.
+/// When dropped, reclaims if reclamation is due.
 pub(crate) struct ReclaimAfterView<'d>(pub(crate) &'d Arc<Engine>);
 
 impl Drop for ReclaimAfterView<'_> {

@@ -26,7 +26,7 @@ use crate::reclaim::{Domain, Guard, Reclaimer};
 use crate::twin::{self, Twin};
 
 const FREED: &str = "a reader stood on what had been freed";
-const HELD: &str = "something is held for nobody";
+const HELD: &str = "garbage is held for no reader";
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
     check_on(Kernel::Works, Twin::None, model);
@@ -504,13 +504,13 @@ fn models_twin_leaving_with_the_first_guard_is_rejected() {
 }
 
 #[test]
-#[should_panic(expected = "something is held for nobody")]
+#[should_panic(expected = "garbage is held for no reader")]
 fn models_twin_a_record_that_is_given_back_too_early_is_rejected() {
     check_on(Kernel::Works, Twin::RecordReleasedPinned, pinned_at_the_end);
 }
 
 #[test]
-#[should_panic(expected = "something is held for nobody")]
+#[should_panic(expected = "garbage is held for no reader")]
 fn models_twin_a_record_that_is_not_taken_as_it_was_left_is_rejected() {
     check_on(Kernel::Works, Twin::RecordTakenRelaxed, hand_over);
 }

@@ -1,4 +1,4 @@
-//! Garbage that is freed after the turn has been given back: here callers' `Drop`s run.
+//! Garbage that is freed after the turn has ended: here callers' `Drop`s run.
 
 use std::cell::Cell;
 use std::iter;
@@ -18,7 +18,7 @@ thread_local! {
     static OTHERS: Cell<Others> = const { Cell::new(ManuallyDrop::new(None)) };
 }
 
-/// Garbage that is freed when this is dropped, after the lock has been given back.
+/// Garbage that is freed when this is dropped, after the lock has been released.
 ///
 /// A caller's `Drop` may write and read, and so obtain more garbage. It leaves that to the outer
 /// call on the same thread, which is already freeing: otherwise values would be dropped within one

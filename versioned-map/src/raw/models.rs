@@ -16,7 +16,7 @@ use loom::thread;
 use super::sample::{self, Pod, Store, WRONG};
 use crate::twin::{self, Twin};
 
-const KEPT: &str = "something is kept for nobody";
+const KEPT: &str = "a version is kept for no snapshot";
 
 /// A commit.
 #[derive(Clone, Copy)]
@@ -431,7 +431,7 @@ fn models_twin_a_scan_that_waits_for_no_reader_is_rejected() {
 
 /// A snapshot departs while the writer scans the reader slots, just after the writer has found it.
 #[test]
-#[should_panic(expected = "something is kept for nobody")]
+#[should_panic(expected = "a version is kept for no snapshot")]
 fn models_twin_keeping_for_a_snapshot_that_has_departed_is_rejected() {
     REGISTER.check_on(Twin::KeptWithoutMark);
 }
@@ -455,7 +455,7 @@ fn models_twin_a_scan_that_is_not_made_again_is_rejected() {
 }
 
 #[test]
-#[should_panic(expected = "something is kept for nobody")]
+#[should_panic(expected = "a version is kept for no snapshot")]
 fn models_twin_a_snapshot_that_does_not_report_its_departure_is_rejected() {
     REGISTER.check_on(Twin::DepartureNotReported);
 }

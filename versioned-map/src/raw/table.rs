@@ -403,7 +403,7 @@ impl Table {
         slots.find_map(|(at, word)| {
             let newest = word.pointer()?;
             // Brings the revision into the cache while the keys are compared, because the writer
-            // stores there next, and that store has to complete before the lock is given back.
+            // stores there next, and that store has to complete before the lock is released.
             std::hint::black_box(self.revisions[at].load(Relaxed));
             // SAFETY: the heads of the newest table lead to no freed version.
             let is_it = unsafe { self.is_of::<K, V, Q>(at, newest, key) };

@@ -290,8 +290,8 @@ impl Head<'_> {
 pub(super) unsafe fn seek(first: NonNull<Version>, revision: u64) -> Option<NonNull<Version>> {
     let mut at = first;
     loop {
-        // SAFETY: the writer frees a version a period after it has unlinked it, or at once where no
-        // reader goes on to it (see `may_be_traversed` in `passes`).
+        // SAFETY: the writer frees a version a period after it has unlinked it, or at once if no
+        // reader traverses to it (see `may_be_traversed` in `passes`).
         let seen = unsafe { at.as_ref() };
         if seen.revision <= revision {
             return Some(at);
@@ -304,9 +304,9 @@ pub(super) unsafe fn seek(first: NonNull<Version>, revision: u64) -> Option<NonN
     }
 }
 
-/// Unlinks a version from the middle or the end of its chain. A reader that stands on it goes on as
-/// before. Returns the next older version, and whether another version owns the value of `old`
-/// (from now on).
+/// Unlinks a version from the middle or the end of its chain. A reader that has reached it can
+/// continue from it. Returns the next older version, and whether another version owns the value of
+/// `old` from now on.
 ///
 /// # Safety
 ///
