@@ -102,7 +102,7 @@ where
         let revision = self.turn.begin();
         let spare = self.turn.spare::<K, V>();
         // SAFETY: this thread is the writer, and has put nothing since the position was found; it
-        // puts the version in front at once. The caller promises the rest.
+        // puts the version in front at once. The caller guarantees the rest.
         let fresh = unsafe {
             kind::make_lending::<K, V>(spare, taken.cell, taken.newest, revision, change)
         };

@@ -1,14 +1,14 @@
 //! A hash table that readers read while the writer writes to it.
 //!
 //! Open addressing, linear probing. A slot is the head of a key's chain, with five bits of the
-//! key's hash in the pointer. A small key stands in the version, any other in the key's cell, which
-//! stands beside the head. So a look-up fetches the version and the key from memory at the same
-//! time, and not one after the other, as in a plain hash table. Revisions and hashes lie in arrays
-//! of their own. One writer at a time.
+//! key's hash in the pointer. A small key is stored in the version, any other key in its cell, whose
+//! address is stored beside the head. So a look-up fetches the version and the key from memory at
+//! the same time, and not one after the other. Revisions and hashes are stored in arrays of their
+//! own. There is one writer at a time.
 //!
-//! A taken slot stays its key's until another table replaces this one at once: see `successor`. A
-//! key whose last version is gone leaves its slot *dead*: readers pass over it, and no key takes it
-//! again. So a reader that goes from slot to slot misses no key that was there when it began.
+//! A taken slot belongs to its key until another table replaces this one: see `successor`. When the
+//! last version of a key is removed, the slot is *dead*: readers skip it, and no key takes it again.
+//! So a reader that iterates over the slots misses no key that was present when it began.
 
 use std::hint::select_unpredictable;
 use std::ptr::NonNull;
@@ -25,23 +25,23 @@ use super::version::{Head, TAG, Version, Visible, Word, seek};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// The fewest slots.
+/// The smallest number of slots.
 #[cfg(not(any(test, loom)))]
 const FEWEST: usize = 8;
 #[cfg(any(test, loom))]
 const FEWEST: usize = 4;
 
-/// A table. Clones share it. All look-ups use the type of keys that its cells were made with.
+/// A table. Clones share it. All look-ups use the key type of its cells.
 #[derive(Clone)]
 pub(super) struct Table {
     slots: Slots,
-    /// The revision of each head. Among readers only registered ones load it.
+    /// The revision of each head. Pinned readers do not load it.
     revisions: Arc<[AtomicU64]>,
     /// The hash of the key of each slot that has been taken. Only the writer loads it.
     hashes: Arc<[PlainU64]>,
 }
 
-/// A table that is being written, a part at a time.
+/// A table that is being initialized, a part at a time.
 pub(super) struct Unwritten {
     pairs: Blank<Pair>,
     revisions: Blank<AtomicU64>,
@@ -63,17 +63,17 @@ impl Unwritten {
         }
     }
 
-    /// How many slots it has.
+    /// Returns the number of slots.
     pub(super) fn len(&self) -> usize {
         self.slots
     }
 
-    /// Writes up to `most` more slots; returns whether all are written.
+    /// Writes up to `most` more slots. Returns whether all are written.
     pub(super) fn write(&mut self, most: usize) -> bool {
         self.pairs.write(most) & self.revisions.write(most) & self.hashes.write(most)
     }
 
-    /// How many slots have been written.
+    /// Returns the number of written slots.
     #[cfg(all(test, not(any(loom, shuttle))))]
     pub(super) fn written(&self) -> usize {
         self.pairs.written()
@@ -103,7 +103,8 @@ pub(super) struct Taken {
     pub(super) cell: NonNull<Cell>,
 }
 
-/// The bits of a hash that stand in the pointer: the highest, since the lowest select the slot.
+/// Returns the bits of a hash that are stored in the pointer: the highest, since the lowest select
+/// the slot.
 #[inline]
 fn tag(hash: u64) -> usize {
     #[allow(clippy::cast_possible_truncation)] // five bits
@@ -112,17 +113,17 @@ fn tag(hash: u64) -> usize {
 }
 
 impl Table {
-    /// An empty table for so many keys, [copied](Key::is_copied) or not, and for some more.
+    /// Creates an empty table for this many keys, [copied](Key::is_copied) or not, and some more.
     pub(super) fn with_room(keys: usize, is_copied: bool) -> Table {
         Unwritten::with_room(keys, is_copied).finish()
     }
 
-    /// An unwritten table of the same kind.
+    /// Creates an unwritten table of the same kind.
     pub(super) fn another(&self, keys: usize) -> Unwritten {
         Unwritten::with_room(keys, self.slots.is_apart())
     }
 
-    /// Its three arrays, shared, so that each can be freed on its own.
+    /// Returns shares of the three arrays, so that each can be freed on its own.
     pub(super) fn parts(&self) -> [Box<dyn Send>; 3] {
         let Table {
             slots,
@@ -136,18 +137,18 @@ impl Table {
         ]
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// How many slots may be taken, dead ones included: four of five, so that every probe ends
-    /// soon; where slots are half as wide, three of five, so that most probes end at once.
+    /// Returns how many slots may be taken or dead: four of five, so that every probe ends soon. If
+    /// slots are half as wide, three of five, so that most probes end immediately.
     pub(super) fn room(&self) -> usize {
         self.slots.len() * if self.slots.is_apart() { 3 } else { 4 } / 5
     }
 
-    /// Whether the table is far too large for so many keys.
+    /// Returns whether the table is far too large for this many keys.
     pub(super) fn is_wide(&self, keys: usize) -> bool {
         if cfg!(any(test, loom)) {
             // A test has few keys.
@@ -156,7 +157,7 @@ impl Table {
         self.slots.len() > 4 * FEWEST && keys < self.slots.len() / 8
     }
 
-    /// The head in a slot.
+    /// Returns the head in a slot.
     #[inline]
     pub(super) fn slot(&self, at: usize) -> Head<'_> {
         Head {
@@ -165,12 +166,12 @@ impl Table {
         }
     }
 
-    /// All slots, with the cells of those that were ever taken.
+    /// Iterates over all slots, with the cells of those that were ever taken.
     pub(super) fn slots(&self) -> impl Iterator<Item = (usize, Head<'_>, Option<NonNull<Cell>>)> {
         (0..self.slots.len()).map(|at| (at, self.slot(at), self.slots.cell(at)))
     }
 
-    /// The slot at which the probe for this hash begins.
+    /// Returns the slot at which the probe for this hash begins.
     #[inline]
     fn home(&self, hash: u64) -> usize {
         #[allow(clippy::cast_possible_truncation)] // masked
@@ -196,7 +197,7 @@ impl Table {
             loop {
                 let at = next;
                 next = self.after(at);
-                // SAFETY: `home` and `after` mask the number; the rest is the caller's.
+                // SAFETY: `home` and `after` mask the number; the caller guarantees the rest.
                 let word = Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
                 if word.is_free() {
                     return None;
@@ -208,8 +209,8 @@ impl Table {
         })
     }
 
-    /// The key's home, or the next slot if the home has another tag: most keys are in one of the
-    /// two. Which one is a matter of chance, so this selects it without a branch. Also returns the
+    /// Returns the key's home, or the next slot if the home has another tag: most keys are in one of
+    /// the two. A branch would often be mispredicted, so this selects without one. Also returns the
     /// words of both.
     ///
     /// # Safety
@@ -219,7 +220,7 @@ impl Table {
     unsafe fn near_home(&self, hash: u64, is_apart: bool) -> (usize, Word, [Word; 2]) {
         let home = self.home(hash);
         let next = self.after(home);
-        // SAFETY: `home` and `after` mask the numbers; the rest is the caller's.
+        // SAFETY: `home` and `after` mask the numbers; the caller guarantees the rest.
         let load = |at| Word::load(unsafe { self.slots.newest_unmasked(at, is_apart) });
         let words = (load(home), load(next));
         let is_home = words.0.has(tag(hash));
@@ -228,7 +229,7 @@ impl Table {
         (at, word, [words.0, words.1])
     }
 
-    /// The key of a slot in which a version has been found.
+    /// Returns the key of a slot in which a version has been found.
     ///
     /// # Safety
     ///
@@ -241,7 +242,7 @@ impl Table {
         version: NonNull<Version>,
     ) -> Option<&'a K> {
         if K::is_copied() {
-            // SAFETY: the caller promises this.
+            // SAFETY: the caller guarantees it.
             return Some(unsafe { Shape::<K, V>::key(version) });
         }
         // SAFETY: a cell is freed with its last version, and that is not freed during `'a`.
@@ -250,7 +251,7 @@ impl Table {
         unsafe { self.slots.cell_unmasked(at, false) }.map(key)
     }
 
-    /// Whether a slot in which a version has been found is that of this key.
+    /// Returns whether a slot in which a version has been found belongs to this key.
     ///
     /// # Safety
     ///
@@ -262,11 +263,11 @@ impl Table {
         version: NonNull<Version>,
         key: &Q,
     ) -> bool {
-        // SAFETY: the caller promises this.
+        // SAFETY: the caller guarantees it.
         unsafe { self.key::<K, V>(at, version) }.is_some_and(|own| key.equivalent(own))
     }
 
-    /// The version under a key at a revision.
+    /// Returns the version under a key at a revision.
     ///
     /// # Safety
     ///
@@ -279,11 +280,11 @@ impl Table {
         key: &Q,
         revision: u64,
     ) -> Option<NonNull<Version>> {
-        // SAFETY: the caller promises this.
+        // SAFETY: the caller guarantees it.
         unsafe { seek(self.first::<K, V, Q>(hash, key)?, revision) }
     }
 
-    /// The newest version under a key, published or not.
+    /// Returns the newest version under a key, published or not.
     ///
     /// # Safety
     ///
@@ -310,11 +311,11 @@ impl Table {
         if near[0].is_free() || near[1].is_free() {
             return None;
         }
-        // SAFETY: the caller promises this.
+        // SAFETY: the caller guarantees it.
         unsafe { self.first_anywhere::<K, V, Q>(hash, key) }
     }
 
-    /// The same for a key that may be far from home, or absent.
+    /// As [`first`](Self::first), for a key that may be far from home, or absent.
     ///
     /// # Safety
     ///
@@ -352,7 +353,7 @@ impl Table {
     ) -> Found {
         // SAFETY: `K` is the type of the map's keys.
         for (at, word) in unsafe { self.probe(hash, K::is_copied()) } {
-            // SAFETY: the caller promises this.
+            // SAFETY: the caller guarantees it.
             match unsafe { self.slot(at).visible_at(word, revision) } {
                 // SAFETY: a seen version is not freed while the caller reads.
                 Visible::Version(version) if unsafe { self.is_of::<K, V, Q>(at, version, key) } => {
@@ -381,7 +382,7 @@ impl Table {
             let newest = unsafe { self.slots.newest_unmasked(at, K::is_copied()) };
             // SAFETY: the caller is pinned.
             let first = unsafe { Word::load(newest).version() }?;
-            // SAFETY: the caller promises this.
+            // SAFETY: the caller guarantees it.
             Some((at, unsafe { seek(first, revision) }?))
         })
     }
@@ -419,7 +420,7 @@ impl Table {
     ///
     /// As for [`find`](Self::find).
     pub(super) unsafe fn slot_of(&self, cell: NonNull<Cell>) -> Option<usize> {
-        // SAFETY: a cell is not freed while it stands in the table.
+        // SAFETY: a cell is not freed while it is in the table.
         self.slot_with(unsafe { cell.as_ref() }.hash, cell)
     }
 
@@ -441,8 +442,8 @@ impl Table {
         self.slot(at).push_tagged(newest, revision, tag(hash));
     }
 
-    /// Takes a free slot for a key, with its cell and newest version; returns the slot. There has
-    /// to be a free one.
+    /// Takes a free slot for a key, with its cell and newest version, and returns the slot. There
+    /// must be a free one.
     pub(super) fn take(
         &self,
         hash: u64,
@@ -460,8 +461,8 @@ impl Table {
         at
     }
 
-    /// Takes a free slot for the key in a slot of another table, with what stands there; returns
-    /// whether that slot has a live key. For the writer.
+    /// Copies a slot of another table into a free slot. Returns whether that slot has a live key.
+    /// For the writer.
     pub(super) fn take_from(&self, other: &Table, at: usize) -> bool {
         let (newest, revision) = other.slot(at).parts();
         let (Some(cell), Some(newest)) = (other.slots.cell(at), NonNull::new(newest)) else {
@@ -471,8 +472,8 @@ impl Table {
         true
     }
 
-    /// Copies the head in a slot of another table to the same key's slot here, or kills that if the
-    /// other one is dead; returns whether the key has a slot here. For the writer.
+    /// Copies the head in a slot of another table to the same key's slot here, or kills this slot if
+    /// the other one is dead. Returns whether the key has a slot here. For the writer.
     pub(super) fn copy_change(&self, other: &Table, at: usize) -> bool {
         let hash = other.hashes[at].load(Relaxed);
         let cell = other.slots.cell(at);

@@ -13,15 +13,15 @@ use super::version::drain_chain;
 use crate::sync::atomic::AtomicPtr;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// The tables of so many maps stand in the root itself, where every reader looks first.
+/// The root itself contains the tables of this many maps, so their readers need one load less.
 const FEW: usize = 4;
 
-/// The tables of the other maps are in blocks of so many. When one map changes, the new root shares
-/// all blocks but that map's with the old root.
+/// The tables of the other maps are in blocks of this size. When one map changes, the new root shares
+/// all other blocks with the old root.
 const SHARED: usize = 32;
 
-/// The hasher of keys for an owner without one: seeded at random, and again when all maps begin
-/// anew. In a model the seed is fixed, because a model must not depend on chance.
+/// The hasher of keys for an owner without one. It is seeded at random, and again when all maps are
+/// cleared. In a model the seed is fixed, because a model must not depend on chance.
 #[cfg(not(any(loom, shuttle)))]
 pub type Hasher = foldhash::fast::RandomState;
 #[cfg(any(loom, shuttle))]
@@ -30,7 +30,7 @@ pub type Hasher = foldhash::fast::FixedState;
 /// A map of an engine: its number there, and the types of its keys and values.
 pub struct Map<K: ?Sized, V> {
     number: u32,
-    /// Invariant in both: what goes in with one handle comes out with another.
+    /// Invariant in both types: one handle puts keys and values, and another returns them.
     _keys: PhantomData<fn(Box<K>) -> Box<K>>,
     _values: PhantomData<fn(V) -> V>,
 }
@@ -44,7 +44,7 @@ impl<K: ?Sized, V> Clone for Map<K, V> {
 impl<K: ?Sized, V> Copy for Map<K, V> {}
 
 impl<K: ?Sized, V> Map<K, V> {
-    /// Its number.
+    /// Returns the map's number.
     #[inline]
     pub const fn number(self) -> u32 {
         self.number
@@ -52,13 +52,13 @@ impl<K: ?Sized, V> Map<K, V> {
 }
 
 impl<K: Key + Send + Sync + ?Sized, V: Send + Sync + 'static> Map<K, V> {
-    /// The map of that number. An engine numbers its maps from 0, in the order in which they are
-    /// made.
+    /// Returns the map with this number. An engine numbers its maps from 0, in the order of their
+    /// creation.
     ///
     /// # Safety
     ///
-    /// In each engine with which this is used, the map of that number, if there is one, was
-    /// [made](super::Engine::add) with the same types.
+    /// In each engine with which this is used, the map with this number, if there is one, was
+    /// [created](super::Engine::add) with the same types.
     pub const unsafe fn numbered(number: u32) -> Map<K, V> {
         Map {
             number,
@@ -104,7 +104,7 @@ pub(super) struct Tables {
     pub(super) since: u64,
     /// The last revision before the engine was closed; `None` if it is open.
     pub(super) closed: Option<u64>,
-    /// Replaced when all maps begin anew: then no hash under the old seed is left.
+    /// Replaced when all maps are cleared: then no hash of the old seed is in use any more.
     pub(super) hasher: Hasher,
     few: [Option<MapTable>; FEW],
     more: Vec<Arc<[Option<MapTable>; SHARED]>>,
@@ -121,7 +121,7 @@ impl Tables {
         }
     }
 
-    /// The table of a map; `None` if the map has been made later, or has been removed.
+    /// Returns the table of a map; `None` if the map was created later, or has been removed.
     #[inline]
     pub(super) fn of(&self, number: u32) -> Option<&MapTable> {
         let number = number as usize;
@@ -134,13 +134,13 @@ impl Tables {
 
     pub(super) fn of_mut(&mut self, number: u32) -> Option<&mut MapTable> {
         let number = number as usize;
-        let place = match number.checked_sub(FEW) {
+        let entry = match number.checked_sub(FEW) {
             None => &mut self.few[number],
             Some(number) => {
                 &mut Arc::make_mut(self.more.get_mut(number / SHARED)?)[number % SHARED]
             }
         };
-        place.as_mut()
+        entry.as_mut()
     }
 
     pub(super) fn set(&mut self, number: u32, table: Option<MapTable>) {
@@ -156,13 +156,14 @@ impl Tables {
         }
     }
 
-    /// About how much memory a new root does not share with the one before, measured in versions.
+    /// Returns about how much memory a new root does not share with the old one, measured in
+    /// versions.
     pub(super) fn weight(&self) -> usize {
         let pointers = self.more.len() / 8;
         pointers + if self.more.is_empty() { 0 } else { SHARED }
     }
 
-    /// The tables of all maps.
+    /// Iterates over the tables of all maps.
     pub(super) fn all(&self) -> impl Iterator<Item = (u32, &MapTable)> {
         let more = self.more.iter().flat_map(|shared| shared.iter());
         let all = (0..).zip(self.few.iter().chain(more));
@@ -170,8 +171,8 @@ impl Tables {
     }
 }
 
-/// All that was written into a map from one `clear` to the next. Owns it, and frees it when the
-/// last [`MapTable`] that shares this is dropped.
+/// Everything that was written into a map from one `clear` to the next. Owns it, and frees it when
+/// the last [`MapTable`] that shares this is dropped.
 pub(super) struct Generation {
     /// The map's newest table, as a pointer from [`Arc::into_raw`].
     pub(super) newest: AtomicPtr<Table>,
@@ -194,7 +195,7 @@ impl Generation {
         orphans.extend(removed);
     }
 
-    /// The map's newest table.
+    /// Returns the map's newest table.
     ///
     /// # Safety
     ///
