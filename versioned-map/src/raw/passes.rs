@@ -185,7 +185,7 @@ impl<O: Owner> Turn<'_, O> {
             self.writer.kept.scan(&self.engine.registrations);
         }
         self.release_departed();
-        let held = self.writer.keys() + O::other_items(&self.writer.writer_state);
+        let held = self.writer.keys() + O::other_items(&self.writer.owner_state);
         // Periods get shorter while the maps shrink, so that the backlog is no larger than the maps.
         let period = if held < self.writer.held_before {
             held.clamp(PASS_INTERVAL, PERIOD_LENGTH)

@@ -168,13 +168,13 @@ impl<'e, O: Owner> Turn<'e, O> {
     /// Returns the owner's data that only the holder of the turn uses.
     #[inline]
     pub fn writer_state_mut(&mut self) -> &mut O::WriterState {
-        &mut self.writer.writer_state
+        &mut self.writer.owner_state
     }
 
     /// The same, by a shared reference.
     #[inline]
     pub fn writer_state(&self) -> &O::WriterState {
-        &self.writer.writer_state
+        &self.writer.owner_state
     }
 
     pub(super) fn next(&self) -> u64 {
@@ -504,7 +504,7 @@ impl<'e, O: Owner> Turn<'e, O> {
         self.writer.closed = true;
         self.begin();
         let mut cleared = self.reset_all(Some(last));
-        cleared.writer_state = Some(std::mem::take(&mut self.writer.writer_state));
+        cleared.writer_state = Some(std::mem::take(&mut self.writer.owner_state));
         self.publish();
         cleared
     }

@@ -42,7 +42,7 @@ pub(super) struct Writer<B> {
     pub(super) helped_at: Option<u64>,
     pub(super) spares: Spares,
     /// The owner's data that only the writer uses.
-    pub(super) writer_state: B,
+    pub(super) owner_state: B,
 }
 
 /// The use of a table.
@@ -76,7 +76,7 @@ impl<B: Default> Writer<B> {
             full_reclaim_at: None,
             helped_at: None,
             spares: Spares::default(),
-            writer_state: B::default(),
+            owner_state: B::default(),
         }
     }
 }
