@@ -1,13 +1,13 @@
 //! Models for loom of the guarantees of the reclamation.
 //!
-//! An owner publishes one value after the other, and retires each replaced value. Pinned readers read
-//! the published value. In a model nothing is really freed: the owner marks the value instead, and a
-//! reader that reaches a marked value fails. Each value also has a cell that loom watches: it detects
-//! a mark that is not ordered after all reads. When the readers have left, the owner must have freed
-//! everything that was retired.
+//! An owner publishes one value after the other, and retires each replaced value. Pinned readers
+//! read the published value. In a model nothing is really freed: the owner marks the value instead,
+//! and a reader that reaches a marked value fails. Each value also has a cell that loom watches: it
+//! detects a mark that is not ordered after all reads. When the readers have left, the owner must
+//! have freed everything that was retired.
 //!
-//! A faulty reader reaches a value that was freed, or one that is being freed. Which fault loom finds
-//! first depends on the order in which it tries schedules.
+//! A faulty reader reaches a value that was freed, or one that is being freed. Which fault loom
+//! finds first depends on the order in which it tries schedules.
 //!
 //! A [`Twin`] is the reclamation with one step left out or done too early, and loom must detect it.
 

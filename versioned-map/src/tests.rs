@@ -152,8 +152,8 @@ fn in_child(test: &str, variables: &[(&str, &str)]) -> Output {
     command.output().unwrap()
 }
 
-/// Returns whether this is the process that [`in_child`] has started for the test. Otherwise runs the
-/// test in such a process.
+/// Returns whether this is the process that [`in_child`] has started for the test. Otherwise runs
+/// the test in such a process.
 fn is_child(test: &str) -> bool {
     if env::var("CHILD").is_ok_and(|child| child == test) {
         return true;
@@ -247,8 +247,8 @@ fn ten_thousand_threads_share_a_few_records() {
             thread.join().unwrap();
         }
     }
-    // Four threads run at the same time. A few more records exist because a thread may miss a record
-    // that was just released.
+    // Four threads run at the same time. A few more records exist because a thread may miss a
+    // record that was just released.
     assert!(count() <= 16, "{}", count());
 }
 
@@ -284,8 +284,8 @@ fn thousands_of_threads_at_once() {
     });
 }
 
-/// What was retired before the sleeper was pinned is freed. What is retired later waits. The sleeper
-/// has no other effect.
+/// What was retired before the sleeper was pinned is freed. What is retired later waits. The
+/// sleeper has no other effect.
 #[test]
 fn a_sleeper_holds_up_what_was_retired_after_it_was_pinned() {
     let shared = Shared::new();

@@ -25,7 +25,8 @@ pub(crate) enum Twin {
     UnpinnedByFirstGuard,
     /// A thread that ends releases its record while it is still pinned.
     RecordReleasedPinned,
-    /// A thread takes over a record without the Acquire after which it sees the record's last state.
+    /// A thread takes over a record without the Acquire after which it sees the record's last
+    /// state.
     RecordTakenRelaxed,
 
     /// The writer publishes the revision before it writes the versions.
@@ -54,8 +55,8 @@ pub(crate) enum Twin {
     DeadSlotFree,
     /// A version drops its value although another version owns the value.
     LentValueDropped,
-    /// The writer keeps a version for a snapshot although it could not mark the reader slot, because
-    /// the snapshot has departed.
+    /// The writer keeps a version for a snapshot although it could not mark the reader slot,
+    /// because the snapshot has departed.
     KeptWithoutMark,
     /// The writer scans the reader slots only once.
     ScannedOnlyOnce,

@@ -18,11 +18,11 @@ fn hash(turn: &Turn<'_>, key: &str) -> u64 {
 
 /// Adds to the counts of services and subscriptions.
 fn count(turn: &mut Turn<'_>, services: isize, subscriptions: isize) {
-    let state = turn.writer_state_mut();
-    let stats = &mut state.stats;
+    let writer = turn.writer_state_mut();
+    let stats = &mut writer.stats;
     stats.services = stats.services.wrapping_add_signed(services);
     stats.subscriptions = stats.subscriptions.wrapping_add_signed(subscriptions);
-    state.counted = true;
+    writer.counted = true;
 }
 
 /// Puts the counts into their map.

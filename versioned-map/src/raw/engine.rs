@@ -43,7 +43,8 @@ pub(super) fn has_failed() -> bool {
     cfg!(loom) && std::thread::panicking()
 }
 
-/// The data of an engine's owner. All threads share it, except the [`WriterState`](Self::WriterState).
+/// The data of an engine's owner. All threads share it, except the
+/// [`WriterState`](Self::WriterState).
 pub trait Owner: Send + Sync + 'static {
     /// Data that only the holder of the turn uses.
     type WriterState: Default + Send;

@@ -9,8 +9,8 @@ use super::tables::Map;
 use super::turn::{Position, Turn};
 
 impl<'e, O: Owner> Turn<'e, O> {
-    /// Finds the slot of a key with this hash, to read its value and then put another one. The entry
-    /// borrows the turn, so nothing else can be put at the same time.
+    /// Finds the slot of a key with this hash, to read its value and then put another one. The
+    /// entry borrows the turn, so nothing else can be put at the same time.
     #[inline]
     pub fn entry<K, V, Q>(&mut self, map: Map<K, V>, hash: u64, key: &Q) -> Entry<'_, 'e, O, K, V>
     where

@@ -1,5 +1,5 @@
-//! Growing and shrinking tables: when a move begins, how much of it each commit does, and how readers
-//! get the new table.
+//! Growing and shrinking tables: when a move begins, how much of it each commit does, and how
+//! readers get the new table.
 
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
@@ -40,8 +40,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Makes room for this many more keys in the table of a map, in one step. Returns whether memory
-    /// can hold them at all.
+    /// Makes room for this many more keys in the table of a map, in one step. Returns whether
+    /// memory can hold them at all.
     pub(crate) fn make_room(&mut self, map: u32, keys: usize) -> bool {
         let Usage { used, live, .. } = self.writer.usages[map as usize];
         let Some(all) = used.checked_add(keys).filter(|&all| all < MOST) else {
@@ -81,8 +81,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Copies a changed slot to the successor, if there is one, and moves up to `most` slots. Returns
-    /// the successor when all slots have been moved.
+    /// Copies a changed slot to the successor, if there is one, and moves up to `most` slots.
+    /// Returns the successor when all slots have been moved.
     #[inline]
     fn move_slots(&mut self, map: u32, changed: Option<usize>, most: usize) -> Option<Successor> {
         #[cold]
@@ -168,8 +168,8 @@ impl<O: Owner> Turn<'_, O> {
         }
     }
 
-    /// Allocates spares while a map grows. Otherwise the writers on many threads would each begin to
-    /// allocate, although most of them have not used the allocator yet.
+    /// Allocates spares while a map grows. Otherwise the writers on many threads would each begin
+    /// to allocate, although most of them have not used the allocator yet.
     fn stock_up(&mut self, block: Block) {
         let Writer { spares, usages, .. } = &mut *self.writer;
         let largest = usages.iter().map(|usage| usage.live).max();

@@ -2,11 +2,11 @@
 //!
 //! A [scan](Kept::scan_if_allowed) of all reader slots is expensive if there are many snapshots, so
 //! the writer remembers its result. By the time of a scan, every snapshot older than the passed
-//! periods had registered. So the scan finds all snapshots of that age, and the result becomes stale
-//! only when snapshots depart. The writer notices a departure when it is about to keep a version for
-//! the snapshot: it then cannot mark the reader slot. Another scan is needed when another period has
-//! passed. It is made as soon as enough work has been done since the last scan to make up for its
-//! cost.
+//! periods had registered. So the scan finds all snapshots of that age, and the result becomes
+//! stale only when snapshots depart. The writer notices a departure when it is about to keep a
+//! version for the snapshot: it then cannot mark the reader slot. Another scan is needed when
+//! another period has passed. It is made as soon as enough work has been done since the last scan
+//! to make up for its cost.
 //!
 //! When a snapshot departs, the writer retires the versions kept for it that end before the next
 //! snapshot. It assigns the others to that snapshot, all at once. So many snapshots can depart in
@@ -25,8 +25,8 @@ type Snapshot = (u64, usize);
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Versions by the oldest revision that needs them. A reader slot of that revision is marked, or
-    /// the thread that released it has reported the revision.
+    /// Versions by the oldest revision that needs them. A reader slot of that revision is marked,
+    /// or the thread that released it has reported the revision.
     lists: BTreeMap<u64, BinaryHeap<Ending>>,
     /// The snapshots that the last scan has found. Some may have departed.
     snapshots: BTreeSet<Snapshot>,
@@ -142,8 +142,8 @@ impl Kept {
         Some(old)
     }
 
-    /// Marks a snapshot's reader slot, so that the thread that releases it reports that. If the slot
-    /// has been released already, forgets the snapshot.
+    /// Marks a snapshot's reader slot, so that the thread that releases it reports that. If the
+    /// slot has been released already, forgets the snapshot.
     fn mark(&mut self, snapshot: Snapshot, registrations: &Registrations) -> bool {
         let (revision, slot) = snapshot;
         let is_marked = self.lists.contains_key(&revision)

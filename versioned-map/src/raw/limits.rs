@@ -6,8 +6,8 @@ pub(super) const PASS_INTERVAL: usize = 64;
 #[cfg(any(test, loom))]
 pub(super) const PASS_INTERVAL: usize = 3;
 
-/// The number of revisions after which the writer stores a revision for look-ups of one key. It also
-/// stores one after a commit that has replaced this many versions.
+/// The number of revisions after which the writer stores a revision for look-ups of one key. It
+/// also stores one after a commit that has replaced this many versions.
 #[cfg(not(any(test, loom)))]
 pub(super) const SETTLE_INTERVAL: usize = 64;
 #[cfg(any(test, loom))]
@@ -20,8 +20,8 @@ pub(super) const PERIOD_LENGTH: usize = 1_024;
 #[cfg(any(test, loom))]
 pub(super) const PERIOD_LENGTH: usize = 2 * PASS_INTERVAL;
 
-/// The number of waiting versions that a writer examines for each newly replaced one, rounded up to a
-/// whole list. A backlog that a long pin has left shrinks at this rate.
+/// The number of waiting versions that a writer examines for each newly replaced one, rounded up to
+/// a whole list. A backlog that a long pin has left shrinks at this rate.
 pub(super) const SCAN_RATIO: usize = 32;
 
 /// The largest number of reader slots that a pass scans.
@@ -43,9 +43,9 @@ pub(super) const LARGE_COMMIT: usize = 32 * PASS_INTERVAL;
 /// free them, and do the same for the keys that were removed by this.
 pub(super) const MOST_PASSES: usize = 4;
 
-/// While a table is replaced, the number of slots that the writer moves to the successor for each key
-/// that it puts or removes. At least a fifth of the slots are free when the move begins, and the move
-/// ends before that many keys have been added.
+/// While a table is replaced, the number of slots that the writer moves to the successor for each
+/// key that it puts or removes. At least a fifth of the slots are free when the move begins, and
+/// the move ends before that many keys have been added.
 #[cfg(not(any(test, loom)))]
 pub(super) const SLOTS_MOVED_PER_KEY: usize = 64;
 #[cfg(all(test, not(loom)))]

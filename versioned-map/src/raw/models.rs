@@ -140,9 +140,9 @@ fn stamp_in(state: &State, pod: Pod) -> Option<u64> {
     there.map(|(_, stamp)| *stamp)
 }
 
-/// Looks up one key after the other, each in the newest state. `since` is a revision that the reader
-/// has seen already: each look-up must show the state of this revision or of a later one. Raises it
-/// to the earliest revision that agrees with the result.
+/// Looks up one key after the other, each in the newest state. `since` is a revision that the
+/// reader has seen already: each look-up must show the state of this revision or of a later one.
+/// Raises it to the earliest revision that agrees with the result.
 fn check_newest(store: &Store, states: &[State], query: Query, since: &mut usize) {
     let Query::Keys(pods) = query else {
         unreachable!("a look-up is of one key");
@@ -561,8 +561,8 @@ fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_so_by_a_snapshot
 
 // --- shrinking beside the registration of a snapshot
 
-/// The writer removes four pods one after the other. In between it replaces their table by a smaller
-/// one, and the slots of the last pods die only in the new table.
+/// The writer removes four pods one after the other. In between it replaces their table by a
+/// smaller one, and the slots of the last pods die only in the new table.
 const SHRINK: Model = Model {
     before: &[
         Save(A, 1),

@@ -17,9 +17,9 @@ use super::writer::Writer;
 use crate::twin::{self, Twin};
 
 impl<O: Owner> Engine<O> {
-    /// Frees what can be freed now, because no commit may follow that would do it. Some versions may
-    /// still be needed by a reader: the next thread that reads after that reader has left reclaims
-    /// them. Unlinks in O(old versions) under the turn, and frees after it.
+    /// Frees what can be freed now, because no commit may follow that would do it. Some versions
+    /// may still be needed by a reader: the next thread that reads after that reader has left
+    /// reclaims them. Unlinks in O(old versions) under the turn, and frees after it.
     #[cold]
     pub fn reclaim_now(self: &Arc<Engine<O>>) {
         for _ in 0..MOST_PASSES {
@@ -186,7 +186,8 @@ impl<O: Owner> Turn<'_, O> {
         }
         self.release_departed();
         let held = self.writer.keys() + O::other_items(&self.writer.owner_state);
-        // Periods get shorter while the maps shrink, so that the backlog is no larger than the maps.
+        // Periods get shorter while the maps shrink, so that the backlog is no larger than the
+        // maps.
         let period = if held < self.writer.held_before {
             held.clamp(PASS_INTERVAL, PERIOD_LENGTH)
         } else {

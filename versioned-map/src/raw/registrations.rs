@@ -1,8 +1,8 @@
 //! The revisions that snapshots protect.
 //!
 //! A snapshot stores its revision in a *reader slot* of its own. The writer scans all reader slots
-//! before it frees old versions. Neither waits for the other. The writer misses no snapshot, because
-//! a snapshot registers under a pin:
+//! before it frees old versions. Neither waits for the other. The writer misses no snapshot,
+//! because a snapshot registers under a pin:
 //!
 //! ```text
 //!  snapshot                          writer
@@ -22,8 +22,8 @@
 //! When the writer keeps versions for a snapshot, it [marks](Registrations::mark) the snapshot's
 //! reader slot, in the word that contains the revision. The thread that releases the slot swaps the
 //! whole word, and so finds the mark. If it released the slot first, the writer's mark fails. So no
-//! mark is lost. A thread that releases a slot without a mark, or a share of a slot, has nothing else
-//! to do.
+//! mark is lost. A thread that releases a slot without a mark, or a share of a slot, has nothing
+//! else to do.
 
 use std::ptr;
 
@@ -110,9 +110,9 @@ impl Registrations {
         &self.segment(at.segment)[at.slot]
     }
 
-    /// Claims a free reader slot for a snapshot of `revision`. The thread was pinned before it loaded
-    /// `revision`, and still is. Usually O(1): a thread begins its search behind the slot that it
-    /// claimed last, or at the slot that it released last.
+    /// Claims a free reader slot for a snapshot of `revision`. The thread was pinned before it
+    /// loaded `revision`, and still is. Usually O(1): a thread begins its search behind the slot
+    /// that it claimed last, or at the slot that it released last.
     pub(super) fn claim(&self, revision: u64) -> Registration {
         let hint = Registration::numbered(hint());
         let hint = Some(hint).filter(|at| self.allocated(at.segment).is_some());
@@ -134,8 +134,8 @@ impl Registrations {
         let slots = self.segment(from.segment);
         (from.slot..slots.len()).find_map(|slot| {
             let free = &slots[slot].word;
-            // Acquire: pairs with the Release in `release`: the previous snapshot no longer uses the
-            // slot. The writer sees the claimed slot, because it waits for the end of the pin.
+            // Acquire: pairs with the Release in `release`: the previous snapshot no longer uses
+            // the slot. The writer sees the claimed slot, because it waits for the end of the pin.
             let claimed = free.load(Relaxed) == FREE
                 && free
                     .compare_exchange(FREE, revision + 1, Acquire, Relaxed)
@@ -144,12 +144,12 @@ impl Registrations {
         })
     }
 
-    /// Moves a registration to another revision, under the conditions of [`claim`](Self::claim). The
-    /// old revision is no longer protected. Returns whether versions were kept for it.
+    /// Moves a registration to another revision, under the conditions of [`claim`](Self::claim).
+    /// The old revision is no longer protected. Returns whether versions were kept for it.
     pub(super) fn renew(&self, at: Registration, revision: u64) -> bool {
         // Release: pairs with the Acquire in `snapshots`: the reads of versions that the old
-        // revision protected happen before these versions are freed. Acquire: pairs with the Release
-        // in `mark`.
+        // revision protected happen before these versions are freed. Acquire: pairs with the
+        // Release in `mark`.
         self.slot(at).word.swap(revision + 1, AcqRel) & MARK != 0
     }
 
@@ -193,8 +193,8 @@ impl Registrations {
                 return false;
             }
         }
-        // Release: pairs with the Acquire in `snapshots` and in `claim`. Acquire: pairs with the Release
-        // in `mark`.
+        // Release: pairs with the Acquire in `snapshots` and in `claim`. Acquire: pairs with the
+        // Release in `mark`.
         let word = slot.word.swap(FREE, AcqRel);
         set_hint(at.number());
         word & MARK != 0
@@ -212,8 +212,8 @@ impl Registrations {
         self.segments().map(|(_, slots)| slots.len()).sum()
     }
 
-    /// Returns the revisions of all snapshots, and the numbers of their reader slots. Includes every
-    /// snapshot that was pinned in a period that has passed. O(reader slots).
+    /// Returns the revisions of all snapshots, and the numbers of their reader slots. Includes
+    /// every snapshot that was pinned in a period that has passed. O(reader slots).
     pub(super) fn snapshots(&self) -> impl Iterator<Item = (u64, usize)> {
         let all = self
             .segments()

@@ -185,9 +185,9 @@ pub(super) struct Stash {
     pub(super) empty_lists: Vec<Vec<Replaced>>,
 }
 
-/// Replaced versions in the order of replacement, in short lists that move as a whole. So nothing is
-/// copied, and lists are reused: otherwise many threads, each with its own memory of the allocator,
-/// would allocate lists again and again.
+/// Replaced versions in the order of replacement, in short lists that move as a whole. So nothing
+/// is copied, and lists are reused: otherwise many threads, each with its own memory of the
+/// allocator, would allocate lists again and again.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Full or partly full lists; none is empty.
@@ -296,8 +296,8 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
     }
 }
 
-/// Frees versions, and keeps their memory for reuse. If the `Drop` of a value panics, frees the rest
-/// before it resumes the panic.
+/// Frees versions, and keeps their memory for reuse. If the `Drop` of a value panics, frees the
+/// rest before it resumes the panic.
 ///
 /// # Safety
 ///

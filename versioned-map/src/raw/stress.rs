@@ -1,17 +1,17 @@
 //! A stress test of the engine: real threads, small constants, and random delays between any two
 //! accesses to shared memory.
 //!
-//! loom runs every schedule of a few steps, and frees nothing. The stress test does the opposite: it
-//! runs some schedules of all operations of an engine, and really frees memory. It finds most under
-//! `AddressSanitizer`.
+//! loom runs every schedule of a few steps, and frees nothing. The stress test does the opposite:
+//! it runs some schedules of all operations of an engine, and really frees memory. It finds most
+//! under `AddressSanitizer`.
 //!
 //! Rounds run in a process of their own, because a broken engine may do anything. A [`Twin`] is the
 //! engine with one step left out, or done too early. The test must notice it.
 //!
-//! In unit tests the engine runs a pass after 3 replaced versions and begins with tables of 4 slots,
-//! so that rare steps are common. It also overwrites a version before it frees it, because the
-//! sanitizer does not consider reused memory as free. A failure prints its seed and round. A seed
-//! repeats the choices, but not the schedule. To run one twin by hand, from any seed:
+//! In unit tests the engine runs a pass after 3 replaced versions and begins with tables of 4
+//! slots, so that rare steps are common. It also overwrites a version before it frees it, because
+//! the sanitizer does not consider reused memory as free. A failure prints its seed and round. A
+//! seed repeats the choices, but not the schedule. To run one twin by hand, from any seed:
 //!
 //! ```console
 //! STRESS_TWIN=RegisteredUnpinned STRESS_SEED=1000 STRESS_SECONDS=200 <the test program> \
@@ -42,8 +42,8 @@ const TWIN: &str = "STRESS_TWIN";
 /// The number of rounds that a child runs.
 const ROUNDS: &str = "STRESS_ROUNDS";
 
-/// The time in which a twin must be noticed. Far more than necessary, so that the test does not fail
-/// on a busy machine.
+/// The time in which a twin must be noticed. Far more than necessary, so that the test does not
+/// fail on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// The longest time that a single round may take.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -2,13 +2,13 @@
 //!
 //! Only the writer uses it before all slots have been moved. Until then readers use the old table,
 //! which has all keys. When the writer changes or kills a slot that has been moved already, it does
-//! the same here. So a reader never searches two tables, and finds the same keys before and after the
-//! replacement. `growth` says when that happens.
+//! the same here. So a reader never searches two tables, and finds the same keys before and after
+//! the replacement. `growth` says when that happens.
 //!
-//! Alternatives that were tried: readers that search two tables, and a directory of small tables. Both
-//! made reads slower. Fresh memory from `alloc_zeroed`: the allocator clears it at once if it has used
-//! that memory before (32 MB in up to 12 ms). So the writer initializes the memory bit by bit, and an
-//! old table is freed one array after the other.
+//! Alternatives that were tried: readers that search two tables, and a directory of small tables.
+//! Both made reads slower. Fresh memory from `alloc_zeroed`: the allocator clears it at once if it
+//! has used that memory before (32 MB in up to 12 ms). So the writer initializes the memory bit by
+//! bit, and an old table is freed one array after the other.
 
 use super::limits::{SLOTS_MOVED_PER_KEY, SLOTS_WRITTEN_PER_MOVE};
 use super::table::{Table, Unwritten};

@@ -1,14 +1,14 @@
 //! A hash table that readers read while the writer writes to it.
 //!
 //! Open addressing, linear probing. A slot is the head of a key's chain, with five bits of the
-//! key's hash in the pointer. A small key is stored in the version, any other key in its cell, whose
-//! address is stored beside the head. So a look-up fetches the version and the key from memory at
-//! the same time, and not one after the other. Revisions and hashes are stored in arrays of their
-//! own. There is one writer at a time.
+//! key's hash in the pointer. A small key is stored in the version, any other key in its cell,
+//! whose address is stored beside the head. So a look-up fetches the version and the key from
+//! memory at the same time, and not one after the other. Revisions and hashes are stored in arrays
+//! of their own. There is one writer at a time.
 //!
 //! A taken slot belongs to its key until another table replaces this one: see `successor`. When the
-//! last version of a key is removed, the slot is *dead*: readers skip it, and no key takes it again.
-//! So a reader that iterates over the slots misses no key that was present when it began.
+//! last version of a key is removed, the slot is *dead*: readers skip it, and no key takes it
+//! again. So a reader that iterates over the slots misses no key that was present when it began.
 
 use std::hint::select_unpredictable;
 use std::ptr::NonNull;
@@ -209,9 +209,9 @@ impl Table {
         })
     }
 
-    /// Returns the key's home, or the next slot if the home has another tag: most keys are in one of
-    /// the two. A branch would often be mispredicted, so this selects without one. Also returns the
-    /// words of both.
+    /// Returns the key's home, or the next slot if the home has another tag: most keys are in one
+    /// of the two. A branch would often be mispredicted, so this selects without one. Also returns
+    /// the words of both.
     ///
     /// # Safety
     ///
@@ -472,8 +472,8 @@ impl Table {
         true
     }
 
-    /// Copies the head in a slot of another table to the same key's slot here, or kills this slot if
-    /// the other one is dead. Returns whether the key has a slot here. For the writer.
+    /// Copies the head in a slot of another table to the same key's slot here, or kills this slot
+    /// if the other one is dead. Returns whether the key has a slot here. For the writer.
     pub(super) fn copy_change(&self, other: &Table, at: usize) -> bool {
         let hash = other.hashes[at].load(Relaxed);
         let cell = other.slots.cell(at);

@@ -16,8 +16,8 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 /// The root itself contains the tables of this many maps, so their readers need one load less.
 const FEW: usize = 4;
 
-/// The tables of the other maps are in blocks of this size. When one map changes, the new root shares
-/// all other blocks with the old root.
+/// The tables of the other maps are in blocks of this size. When one map changes, the new root
+/// shares all other blocks with the old root.
 const SHARED: usize = 32;
 
 /// The hasher of keys for an owner without one. It is seeded at random, and again when all maps are

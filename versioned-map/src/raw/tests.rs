@@ -55,8 +55,8 @@ fn a_snapshot_that_keeps_nothing_takes_no_lock() {
     assert_eq!(stamp(&view, POD), Some(1));
 }
 
-/// The last of several snapshots of one revision frees what was kept for them, in any order in which
-/// they are dropped.
+/// The last of several snapshots of one revision frees what was kept for them, in any order in
+/// which they are dropped.
 #[test]
 fn the_last_snapshot_of_a_revision_frees_what_was_kept_for_it() {
     for first in 0..3 {

@@ -331,8 +331,8 @@ pub(super) unsafe fn unlink(
     (NonNull::new(below), is_lent || lends)
 }
 
-/// Iterates over a chain that no reader can reach any more. Yields each version, and whether another
-/// version owns its value.
+/// Iterates over a chain that no reader can reach any more. Yields each version, and whether
+/// another version owns its value.
 ///
 /// # Safety
 ///

@@ -218,7 +218,8 @@ mod sandbox {
         free_all(&mut reclaimer);
     }
 
-    /// The first pin asks the kernel, so a kernel that refuses from the beginning is noticed in time.
+    /// The first pin asks the kernel, so a kernel that refuses from the beginning is noticed in
+    /// time.
     #[test]
     fn a_kernel_that_refuses_from_the_beginning_is_not_relied_upon() {
         if !is_child(

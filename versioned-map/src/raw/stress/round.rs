@@ -67,7 +67,8 @@ fn work(twin: Twin, seed: u64, round: &Round, store: &Store, closing: u64) {
                     let number = shift * SEATS + seat;
                     let worker = Worker::new(round, seed, number);
                     let shift = || worker.work(store, seat, number == closing);
-                    // Each shift has a thread of its own, which drops the views that it still holds.
+                    // Each shift has a thread of its own, which drops the views that it still
+                    // holds.
                     if thread::scope(|scope| scope.spawn(shift).join()).is_err() {
                         round.failed.store(true, Relaxed);
                         panic!("{}", failure(twin, seed));

@@ -178,8 +178,8 @@ impl<'r> Worker<'r> {
         turn.is_done(self.round, answer);
     }
 
-    /// Makes a commit that changes nothing. It does not take the round's turn, so it competes with the
-    /// commits of other threads.
+    /// Makes a commit that changes nothing. It does not take the round's turn, so it competes with
+    /// the commits of other threads.
     fn is_idle(store: &Store) {
         let before = sample::State::revision(&store.pinned());
         let answer = store.commit(&[]);
@@ -217,8 +217,8 @@ impl<'r> Worker<'r> {
             assert!(newest.value().is_none(), "{WRONG}: a record after closing");
             return;
         }
-        // The look-up cannot have shown a newer state than this view, unless the store was closed in
-        // between.
+        // The look-up cannot have shown a newer state than this view, unless the store was closed
+        // in between.
         let view = store.pinned();
         let until = if sample::State::is_closed(&view) {
             lock(&self.round.turn).revision
