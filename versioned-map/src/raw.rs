@@ -12,6 +12,7 @@
 
 mod blank;
 mod cell;
+mod clear;
 mod departed;
 mod engine;
 mod entry;
@@ -45,9 +46,10 @@ mod view;
 mod writer;
 
 pub use cell::{At, Cell, Key};
+pub use clear::Cleared;
 pub use engine::{Engine, Owner};
 pub use entry::Entry;
 pub use newest::Newest;
 pub use tables::{Hasher, Map};
-pub use turn::{Cleared, Position, Turn};
+pub use turn::{Position, Turn};
 pub use view::{Pinned, Registered};
