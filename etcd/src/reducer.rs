@@ -361,7 +361,7 @@ impl Reducer {
             return outcome;
         };
         if message.header.revision == EtcdRevision::ZERO {
-            let why = Why::Inconsistent("a message says not of which etcd it is");
+            let why = Why::Inconsistent("a message does not name its cluster and revision");
             outcome.end = Some(self.list_again(why));
             return outcome;
         }
