@@ -3,7 +3,6 @@
 
 use super::RegistryView;
 use crate::model::error::Result;
-use crate::model::record::ServiceInfo;
 
 /// How the methods read a store with tables. All of these fail if the store is closed, and in
 /// some stores inside a read. The result of a closure is that of the method: putting a record
@@ -21,26 +20,6 @@ pub(crate) trait ReadTables {
     #[inline]
     fn read_foreign<R>(&self, read: impl FnOnce(&Self::View<'_>) -> Result<R>) -> Result<R> {
         self.read(read)
-    }
-
-    /// Reads one record, as [`read`](Self::read) does.
-    #[inline]
-    fn read_record<R>(
-        &self,
-        key: &str,
-        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
-    ) -> Result<R> {
-        self.read(|tables| read(tables.get(key)))
-    }
-
-    /// Reads one record, as [`read_foreign`](Self::read_foreign) does.
-    #[inline]
-    fn read_record_foreign<R>(
-        &self,
-        key: &str,
-        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
-    ) -> Result<R> {
-        self.read_foreign(|tables| read(tables.get(key)))
     }
 }
 
@@ -71,7 +50,7 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn get_service(&self, key: &str) -> Result<ServiceInfo> {
-                self.read_record(key, |found| match found {
+                self.read(|tables| match tables.get(key) {
                     Some(found) => Ok(found.clone()),
                     None => Err(missing(key)),
                 })
@@ -79,7 +58,7 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn find_service(&self, key: &str) -> Result<Option<ServiceInfo>> {
-                self.read_record(key, |found| match found {
+                self.read(|tables| match tables.get(key) {
                     Some(found) => Ok(Some(found.clone())),
                     None => absent(key, None),
                 })
@@ -87,7 +66,7 @@ macro_rules! impl_registry_store {
 
             #[inline]
             fn contains_service(&self, key: &str) -> Result<bool> {
-                self.read_record(key, |found| match found {
+                self.read(|tables| match tables.get(key) {
                     Some(_) => Ok(true),
                     None => absent(key, false),
                 })
@@ -237,7 +216,7 @@ macro_rules! impl_registry_store {
             where
                 Self: Sized,
             {
-                self.read_record_foreign(key, |found| Ok(found.map(read)))?
+                self.read_foreign(|tables| Ok(tables.get(key).map(read)))?
                     .ok_or_else(|| missing(key))
             }
 

@@ -319,31 +319,6 @@ impl ReadTables for VersionedStore {
         }
         read(&view)
     }
-
-    #[inline]
-    fn read_record<R>(
-        &self,
-        key: &str,
-        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
-    ) -> Result<R> {
-        // As in `read`.
-        let _after = ReclaimSome(&self.engine);
-        self.read_record_foreign(key, read)
-    }
-
-    // As for `read_foreign`.
-    #[inline]
-    fn read_record_foreign<R>(
-        &self,
-        key: &str,
-        read: impl FnOnce(Option<&ServiceInfo>) -> Result<R>,
-    ) -> Result<R> {
-        let newest = tables::newest_service(&self.engine, key);
-        if newest.is_closed() {
-            return Err(StoreError::Closed);
-        }
-        read(newest.value())
-    }
 }
 
 impl_registry_store!(VersionedStore);

@@ -50,15 +50,6 @@
 //! than its revision, that version is the one to show, and it is protected. If it is newer, the
 //! reader pins its thread while it follows the chain, from the newest table.
 //!
-//! A **look-up of one key**, without a view, avoids `published`, because beside a writer that load
-//! misses the cache. It pins its thread and loads the *settled* revision: one that has been
-//! published, but perhaps not the newest, and that the writer stores once in 64 revisions. Then it
-//! loads the tables and the head of the key's chain. If the head is not newer than the settled
-//! revision, it is the newest version of the key. If it is newer, the look-up starts again as a
-//! pinned reader. It never follows a chain to the settled revision, since the versions there may
-//! have been freed before the thread was pinned. Two such look-ups are two states: only a view
-//! shows two keys at one revision.
-//!
 //! A pin is one store to a line that no other thread writes to. A read writes to no memory that
 //! another thread uses, and waits for nobody.
 //!

@@ -191,8 +191,8 @@ where
     {
         let hash = self.hash(key);
         // Frees nothing: a signal handler may call this.
-        let newest = self.handle.engine().newest(self.map, move |_| hash, key);
-        newest.value().map(read)
+        let pinned = self.handle.engine().pin();
+        pinned.get(self.map, hash, key).map(read)
     }
 
     /// Returns whether the map contains a key. O(1).

@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use versioned_map::raw::{self, Map, Newest, Owner};
+use versioned_map::raw::{self, Map, Owner};
 
 use super::lists::{Members, Pod, Subscribers, Subscriptions};
 use crate::changes::{Log, LogOptions};
@@ -69,14 +69,6 @@ pub(super) fn new(options: LogOptions) -> Arc<Engine> {
     ];
     assert_eq!(numbers, [0, 1, 2, 3]);
     Arc::new(engine)
-}
-
-/// Looks up one service in the newest state.
-// As for `State::service`.
-#[allow(clippy::inline_always)]
-#[inline(always)]
-pub(super) fn newest_service<'e>(engine: &'e Arc<Engine>, key: &str) -> Newest<'e, ServiceInfo> {
-    engine.newest(SERVICES, move |hasher| hasher.hash_one(key), key)
 }
 
 /// A state of a registry as a reader sees it.
