@@ -190,8 +190,8 @@ where
         Q: Hash + Equivalent<K> + ?Sized,
     {
         let hash = self.hash(key);
-        // Frees nothing: a signal handler may call this.
         let pinned = self.handle.engine().pin();
+        // Frees nothing: a signal handler may call this.
         pinned.get(self.map, hash, key).map(read)
     }
 

@@ -24,7 +24,6 @@ mod leftovers;
 mod limits;
 #[cfg(all(test, loom))]
 mod models;
-mod newest;
 mod panics;
 mod passes;
 mod registrations;
@@ -49,7 +48,6 @@ pub use cell::{At, Cell, Key};
 pub use clear::Cleared;
 pub use engine::{Engine, Owner};
 pub use entry::Entry;
-pub use newest::Newest;
 pub use tables::{Hasher, Map};
 pub use turn::{Position, Turn};
 pub use view::{Pinned, Registered};

@@ -33,10 +33,6 @@ pub(crate) enum Twin {
     PublishedBeforeWritten,
     /// A reader loads the tables before the revision.
     TablesLoadedFirst,
-    /// The writer stores the settled revision before it publishes that revision.
-    SettledBeforePublished,
-    /// A look-up of one key loads the settled revision after the tables.
-    SettledLoadedLast,
     /// The writer unlinks versions as soon as they have been replaced, and waits for no period.
     UnlinkedWithoutPeriod,
     /// The writer frees versions as soon as they have been unlinked, and waits for no period.

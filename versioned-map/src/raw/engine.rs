@@ -1,6 +1,5 @@
 //! What readers and writers share.
 
-use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::AtomicUsize as PlainUsize;
 use std::sync::{Arc, Mutex as PlainMutex, MutexGuard as PlainGuard, PoisonError, TryLockError};
@@ -63,12 +62,11 @@ impl Owner for () {
 /// The state of all maps of a domain, shared by readers and writers.
 ///
 /// The fields that every reader loads come first, on a line without the counts of the `Arc`, and
-/// without what only the writer uses. To `published` the writer stores with each commit.
+/// without what only the writer uses.
 #[repr(C, align(128))]
 pub struct Engine<O: Owner> {
-    /// A published revision, perhaps not the newest: stored once in many commits, so that readers
-    /// mostly find this line in their caches. See `newest`.
-    pub(super) settled: AtomicU64,
+    /// The newest revision that readers may see.
+    pub(super) published: AtomicU64,
     /// The newest tables, as a pointer from [`Arc::into_raw`].
     pub(super) tables: AtomicPtr<Tables>,
     domain: Domain,
@@ -84,23 +82,7 @@ pub struct Engine<O: Owner> {
     pub(super) handles: AtomicUsize,
     /// The thread that has the turn and runs a caller's `Eq`; 0 if none does.
     comparing: PlainUsize,
-    /// The newest revision that readers may see.
-    pub(super) published: OwnLine<AtomicU64>,
     pub(super) writer: Mutex<Writer<O::WriterState>>,
-}
-
-/// A value with a cache line of its own, and with the other line of the pair that a processor
-/// fetches together.
-#[repr(align(128))]
-pub(super) struct OwnLine<T>(T);
-
-impl<T> Deref for OwnLine<T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }
 
 // Models have larger atomics.
@@ -109,8 +91,6 @@ const _: () = {
     assert!(align_of::<Engine<()>>() >= 128 && align_of::<Tables>() >= 128);
     assert!(std::mem::offset_of!(Engine<()>, stash) >= 128);
     assert!(std::mem::offset_of!(Engine<()>, registrations) <= 64);
-    let published = std::mem::offset_of!(Engine<()>, published);
-    assert!(published.is_multiple_of(128) && size_of::<OwnLine<AtomicU64>>() == 128);
 };
 
 impl<O: Owner> Engine<O> {
@@ -118,7 +98,7 @@ impl<O: Owner> Engine<O> {
     pub fn new(owner: O) -> Engine<O> {
         let domain = Domain::new();
         Engine {
-            settled: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             tables: AtomicPtr::new(Arc::into_raw(Arc::new(Tables::new())).cast_mut()),
             domain,
             awaited: Awaited::default(),
@@ -128,7 +108,6 @@ impl<O: Owner> Engine<O> {
             departed: Departed::new(),
             handles: AtomicUsize::new(0),
             comparing: PlainUsize::new(0),
-            published: OwnLine(AtomicU64::new(0)),
             writer: Mutex::new(Writer::new(domain)),
         }
     }

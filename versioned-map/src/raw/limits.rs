@@ -6,13 +6,6 @@ pub(super) const PASS_INTERVAL: usize = 64;
 #[cfg(any(test, loom))]
 pub(super) const PASS_INTERVAL: usize = 3;
 
-/// The number of revisions after which the writer stores a revision for look-ups of one key. It
-/// also stores one after a commit that has replaced this many versions.
-#[cfg(not(any(test, loom)))]
-pub(super) const SETTLE_INTERVAL: usize = 64;
-#[cfg(any(test, loom))]
-pub(super) const SETTLE_INTERVAL: usize = 2;
-
 /// The number of replaced versions in a period. Ending a period examines every thread that was ever
 /// pinned, and makes a system call that interrupts running threads.
 #[cfg(not(any(test, loom)))]

@@ -29,13 +29,13 @@ enum Step {
     /// Writes to another map, and runs a reclamation pass.
     Nudge,
     Clear,
-    /// Several changes in one commit.
-    Together(&'static [sample::Step]),
+    /// Deletes pods 4 to 16 in one commit.
+    DeleteAll,
     /// Reclaims without a commit.
     Reclaim,
 }
 
-use Step::{Check, Clear, Delete, Nudge, Reclaim, Save, Together};
+use Step::{Check, Clear, Delete, DeleteAll, Nudge, Reclaim, Save};
 
 /// Pods of one list.
 const A: Pod = 4;
@@ -54,7 +54,7 @@ fn take(store: &Store, step: Step) {
         Check(pod, checked) => commit(&[sample::Step::Check(pod, checked)]),
         Nudge => commit(&[sample::Step::Nudge]),
         Clear => store.clear().unwrap(),
-        Together(steps) => commit(steps),
+        DeleteAll => commit(&[A, B, C, D].map(sample::Step::Delete)),
         Reclaim => store.engine.reclaim_now(),
     }
 }
@@ -64,25 +64,17 @@ type State = Vec<(Pod, u64)>;
 
 /// Returns the state at each revision.
 fn states(steps: &[Step]) -> Vec<State> {
-    fn apply(state: &mut State, step: sample::Step) {
-        match step {
-            sample::Step::Save(pod, stamp) => {
-                state.retain(|(own, _)| *own != pod);
-                state.push((pod, stamp));
-            }
-            sample::Step::Delete(pod) => state.retain(|(own, _)| *own != pod),
-            step => unreachable!("no model makes {step:?} together with others"),
-        }
-    }
     let mut states = vec![State::new()];
     for step in steps {
         let mut state = states.last().unwrap().clone();
         match *step {
-            Save(pod, stamp) => apply(&mut state, sample::Step::Save(pod, stamp)),
-            Delete(pod) => apply(&mut state, sample::Step::Delete(pod)),
-            Together(steps) => steps.iter().for_each(|step| apply(&mut state, *step)),
+            Save(pod, stamp) => {
+                state.retain(|(own, _)| *own != pod);
+                state.push((pod, stamp));
+            }
+            Delete(pod) => state.retain(|(own, _)| *own != pod),
             Nudge | Check(..) => {}
-            Clear => state.clear(),
+            Clear | DeleteAll => state.clear(),
             // No commit.
             Reclaim => continue,
         }
@@ -98,8 +90,6 @@ enum View {
     Registered,
     /// Registered, and renewed before the second read.
     Handle,
-    /// None: the reader looks up one key after the other, and takes a pinned view in between.
-    Newest,
 }
 
 /// The question that the reader asks its view.
@@ -120,7 +110,8 @@ fn check(view: &impl sample::State, states: &[State], query: Query) {
         Query::Keys(pods) => {
             for &pod in pods {
                 let seen = view.item(pod).map(|item| item.shared.stamp);
-                assert_eq!(seen, stamp_in(state, pod), "{WRONG}: {revision}");
+                let there = state.iter().find(|(own, _)| *own == pod);
+                assert_eq!(seen, there.map(|(_, stamp)| *stamp), "{WRONG}: {revision}");
             }
         }
         Query::List => {
@@ -135,27 +126,6 @@ fn check(view: &impl sample::State, states: &[State], query: Query) {
     }
 }
 
-fn stamp_in(state: &State, pod: Pod) -> Option<u64> {
-    let there = state.iter().find(|(own, _)| *own == pod);
-    there.map(|(_, stamp)| *stamp)
-}
-
-/// Looks up one key after the other, each in the newest state. `since` is a revision that the
-/// reader has seen already: each look-up must show the state of this revision or of a later one.
-/// Raises it to the earliest revision that agrees with the result.
-fn check_newest(store: &Store, states: &[State], query: Query, since: &mut usize) {
-    let Query::Keys(pods) = query else {
-        unreachable!("a look-up is of one key");
-    };
-    for &pod in pods {
-        let newest = store.newest(pod);
-        let seen = newest.value().map(|item| item.shared.stamp);
-        let mut later = *since..states.len();
-        let agrees = later.find(|at| stamp_in(&states[*at], pod) == seen);
-        *since = agrees.unwrap_or_else(|| panic!("{WRONG}: {seen:?} since {since}"));
-    }
-}
-
 /// A reader beside a writer.
 #[derive(Clone, Copy)]
 struct Model {
@@ -163,7 +133,6 @@ struct Model {
     beside: &'static [Step],
     view: View,
     query: Query,
-    preemptions: usize,
 }
 
 impl Model {
@@ -174,7 +143,7 @@ impl Model {
     fn check_on(self, twin: Twin) {
         twin::set(twin);
         let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = builder.preemption_bound.or(Some(self.preemptions));
+        builder.preemption_bound = builder.preemption_bound.or(Some(3));
         // Shrinking and then reclaiming takes more steps than loom allows by default.
         builder.max_branches = 4_000;
         let states = states(&[self.before, self.beside].concat());
@@ -212,22 +181,9 @@ impl Model {
                 check(reader.view(), states, self.query);
                 assert!(first <= reader.shown(), "{WRONG}: {first:?}");
             }
-            View::Newest => {
-                let mut since = self.before.len();
-                check_newest(&store, states, self.query, &mut since);
-                let view = store.pinned();
-                check(&view, states, self.query);
-                let revision = usize::try_from(sample::State::revision(&view)).unwrap();
-                assert!(revision >= since, "{WRONG}: {revision} after {since}");
-                drop(view);
-                check_newest(&store, states, self.query, &mut since.max(revision));
-            }
         }
         writer.join().unwrap();
         check(&store.pinned(), states, self.query);
-        if self.view == View::Newest {
-            check_newest(&store, states, self.query, &mut (states.len() - 1));
-        }
         // No snapshot is registered, and no thread writes any more: the views that end here do the
         // work that is left.
         for _ in 0..4 {
@@ -238,14 +194,6 @@ impl Model {
 
     fn seen_by(self, view: View) -> Model {
         Model { view, ..self }
-    }
-
-    /// For a model with too many steps for three preemptions.
-    fn with_two_preemptions(self) -> Model {
-        Model {
-            preemptions: 2,
-            ..self
-        }
     }
 
     fn asked(self, query: Query) -> Model {
@@ -261,7 +209,6 @@ const PUBLISH: Model = Model {
     beside: &[Save(A, 1), Save(A, 2)],
     view: View::Pinned,
     query: Query::Keys(&[A]),
-    preemptions: 3,
 };
 
 #[test]
@@ -282,70 +229,6 @@ fn models_twin_a_revision_that_is_published_first_is_rejected() {
     PUBLISH.check_on(Twin::PublishedBeforeWritten);
 }
 
-// --- look-ups of one key
-
-/// Every second revision is settled. Both pods are changed by one commit.
-const LOOK_UP: Model = Model {
-    before: &[Save(A, 1), Save(B, 1)],
-    beside: &[
-        Together(&[sample::Step::Save(A, 2), sample::Step::Save(B, 2)]),
-        Together(&[sample::Step::Save(A, 3), sample::Step::Save(B, 3)]),
-    ],
-    view: View::Newest,
-    query: Query::Keys(&[B, A]),
-    preemptions: 3,
-};
-
-#[test]
-fn models_look_ups_of_one_key_agree_with_each_other_and_with_views() {
-    LOOK_UP.check();
-}
-
-#[test]
-#[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_revision_that_is_settled_before_it_is_published_is_rejected() {
-    LOOK_UP.check_on(Twin::SettledBeforePublished);
-}
-
-/// One commit saves a pod twice, and its table grows between the two.
-const LOOK_UP_GROWTH: Model = Model {
-    before: &[Save(A, 1), Save(B, 1), Save(C, 1)],
-    beside: &[
-        Together(&[
-            sample::Step::Save(A, 2),
-            sample::Step::Save(D, 1),
-            sample::Step::Save(A, 3),
-        ]),
-        Save(A, 4),
-    ],
-    query: Query::Keys(&[A]),
-    ..LOOK_UP
-};
-
-#[test]
-fn models_a_look_up_of_one_key_shows_no_half_of_a_commit_that_grows_the_table() {
-    LOOK_UP_GROWTH.check();
-}
-
-#[test]
-#[should_panic(expected = "a view does not show its revision")]
-fn models_twin_a_settled_revision_that_is_loaded_after_the_tables_is_rejected() {
-    LOOK_UP_GROWTH.check_on(Twin::SettledLoadedLast);
-}
-
-#[test]
-fn models_look_ups_of_one_key_beside_growth_removal_and_clearing() {
-    GROW.seen_by(View::Newest).with_two_preemptions().check();
-    REMOVE.seen_by(View::Newest).with_two_preemptions().check();
-    CLEAR.seen_by(View::Newest).with_two_preemptions().check();
-}
-
-#[test]
-fn models_pruning_leaves_a_look_up_of_one_key_what_it_sees() {
-    PRUNE.seen_by(View::Newest).with_two_preemptions().check();
-    LENT.seen_by(View::Newest).with_two_preemptions().check();
-}
-
 // --- pruning beside a pinned reader
 
 const PRUNE: Model = Model {
@@ -353,7 +236,6 @@ const PRUNE: Model = Model {
     beside: &[Save(A, 2), Nudge, Save(A, 3), Nudge],
     view: View::Pinned,
     query: Query::Keys(&[A]),
-    preemptions: 3,
 };
 
 #[test]
@@ -468,7 +350,6 @@ const GROW: Model = Model {
     beside: &[Save(D, 1), Save(D, 2)],
     view: View::Pinned,
     query: Query::Keys(&[A, D]),
-    preemptions: 3,
 };
 
 #[test]
@@ -503,7 +384,6 @@ const SPREAD: Model = Model {
     beside: &[Save(G, 1), Save(A, 2)],
     view: View::Pinned,
     query: Query::Keys(&[A, G]),
-    preemptions: 3,
 };
 
 #[test]
@@ -564,22 +444,10 @@ fn models_a_key_that_is_removed_from_a_table_that_grows_is_seen_so_by_a_snapshot
 /// The writer removes four pods one after the other. In between it replaces their table by a
 /// smaller one, and the slots of the last pods die only in the new table.
 const SHRINK: Model = Model {
-    before: &[
-        Save(A, 1),
-        Save(B, 1),
-        Save(C, 1),
-        Save(D, 1),
-        Together(&[
-            sample::Step::Delete(A),
-            sample::Step::Delete(B),
-            sample::Step::Delete(C),
-            sample::Step::Delete(D),
-        ]),
-    ],
+    before: &[Save(A, 1), Save(B, 1), Save(C, 1), Save(D, 1), DeleteAll],
     beside: &[Reclaim, Reclaim],
     view: View::Registered,
     query: Query::Keys(&[A, B, C, D]),
-    preemptions: 3,
 };
 
 #[test]
@@ -594,7 +462,6 @@ const REMOVE: Model = Model {
     beside: &[Delete(A), Nudge, Nudge, Save(A, 2)],
     view: View::Pinned,
     query: Query::Keys(&[A]),
-    preemptions: 3,
 };
 
 #[test]
@@ -644,7 +511,6 @@ const CLEAR: Model = Model {
     beside: &[Clear, Save(A, 2)],
     view: View::Registered,
     query: Query::Keys(&[A]),
-    preemptions: 3,
 };
 
 #[test]

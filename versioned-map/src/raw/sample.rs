@@ -4,7 +4,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::{At, Cleared, Engine, Map, Newest, Owner, Pinned, Registered, Turn};
+use super::{At, Cleared, Engine, Map, Owner, Pinned, Registered, Turn};
 
 pub(super) type Pod = usize;
 
@@ -148,12 +148,6 @@ impl Store {
             state: self.engine.pin(),
             _after: ReclaimAfterView(&self.engine),
         }
-    }
-
-    /// Looks up one item, without a view.
-    pub(super) fn newest(&self, pod: Pod) -> Newest<'_, Item> {
-        let key = &*key(pod);
-        self.engine.newest(ITEMS, move |_| hash(key), key)
     }
 
     pub(super) fn snapshot(&self) -> Registered<Sample> {

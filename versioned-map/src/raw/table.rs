@@ -290,7 +290,7 @@ impl Table {
     ///
     /// The thread has loaded the table while it was pinned. `K` and `V` are the types of the map.
     #[inline]
-    pub(super) unsafe fn first<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
+    unsafe fn first<K: Key + ?Sized, V, Q: Equivalent<K> + ?Sized>(
         &self,
         hash: u64,
         key: &Q,

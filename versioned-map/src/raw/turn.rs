@@ -16,7 +16,7 @@ use super::engine::{Engine, Owner, has_failed};
 use super::garbage::Garbage;
 use super::kind::{self, Kind, Shape};
 use super::leftovers::Leftovers;
-use super::limits::{LARGE_COMMIT, PASS_INTERVAL, SETTLE_INTERVAL};
+use super::limits::{LARGE_COMMIT, PASS_INTERVAL};
 use super::replaced::Replaced;
 use super::spares::Memory;
 use super::table::{Table, Taken};
@@ -448,26 +448,12 @@ impl<'e, O: Owner> Turn<'e, O> {
         if std::mem::take(&mut self.writer.dirty) {
             let revision = self.next();
             self.writer.revision = revision;
-            if twin::is(Twin::SettledBeforePublished) {
-                self.settle(revision);
-            }
             // Release: pairs with the Acquire loads of `published`. A reader that loads this
             // revision sees everything that was written before.
             self.engine.published.store(revision, Release);
-            self.settle(revision);
             self.run_pass_if_due();
         }
         self.writer.revision
-    }
-
-    /// Stores the revision for look-ups of one key, once in many commits.
-    #[inline]
-    fn settle(&self, revision: u64) {
-        if revision.is_multiple_of(SETTLE_INTERVAL as u64) || self.size >= SETTLE_INTERVAL {
-            // Release: pairs with the Acquire load in `Engine::newest`. The revision has been
-            // published before.
-            self.engine.settled.store(revision, Release);
-        }
     }
 
     #[inline]

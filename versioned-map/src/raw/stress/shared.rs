@@ -2,14 +2,13 @@
 //! on to each other.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::AcqRel;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::super::Registered;
 use super::super::sample::{self, Closed, Item, Pod, Reader, Sample, WRONG};
-use super::states::{Record, State, is};
+use super::states::{Record, State};
 
 /// The largest number of views or records of a kind that a thread holds, or that lie on the shelf.
 pub(super) const HELD: usize = 8;
@@ -67,24 +66,6 @@ impl Round {
             .get(&revision)
             .expect("a revision was announced")
             .clone()
-    }
-}
-
-impl Round {
-    /// Returns whether this is the pod's record at one of these revisions.
-    pub(super) fn is_of(
-        &self,
-        revisions: RangeInclusive<u64>,
-        pod: Pod,
-        seen: Option<&Item>,
-    ) -> bool {
-        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
-        let records = revisions.map(|at| states.get(&at).and_then(|state| state.items.get(&pod)));
-        let is_one = |record: Option<&Record>| match (seen, record) {
-            (Some(seen), Some(record)) => is(seen, pod, *record),
-            (seen, record) => seen.is_none() && record.is_none(),
-        };
-        records.into_iter().any(is_one)
     }
 }
 

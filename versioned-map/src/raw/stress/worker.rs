@@ -127,7 +127,7 @@ impl<'r> Worker<'r> {
             }
             11 => self.exchange(),
             12..15 => self.read(store),
-            15 => self.look_up(store),
+            15 => drop(store.pinned()),
             16 => self.held.records.iter().for_each(is_unchanged),
             17 if deep => {
                 let view = self.fresh(|| store.pinned());
@@ -204,32 +204,6 @@ impl<'r> Worker<'r> {
         assert!(revision >= floor, "{WRONG}: {revision} after {floor}");
         assert!(view.is_closed() || !closed, "{WRONG}: open after closing");
         view
-    }
-
-    /// Looks up one item without a view, and takes a view afterwards.
-    fn look_up(&mut self, store: &Store) {
-        let closed = self.round.closed.load(Acquire);
-        let floor = self.round.floor.load(Acquire);
-        let pod = self.dice.roll(PODS);
-        let newest = store.newest(pod);
-        assert!(newest.is_closed() || !closed, "{WRONG}: open after closing");
-        if newest.is_closed() {
-            assert!(newest.value().is_none(), "{WRONG}: a record after closing");
-            return;
-        }
-        // The look-up cannot have shown a newer state than this view, unless the store was closed
-        // in between.
-        let view = store.pinned();
-        let until = if sample::State::is_closed(&view) {
-            lock(&self.round.turn).revision
-        } else {
-            sample::State::revision(&view)
-        };
-        assert!(
-            self.round.is_of(floor..=until, pod, newest.value()),
-            "{WRONG}: {:?} is no record of {pod} at {floor} to {until}",
-            newest.value()
-        );
     }
 
     fn pin(&mut self, store: &Store) {
