@@ -14,7 +14,7 @@ use super::methods::prelude::*;
 use super::view::{check_order, check_store, differences_by};
 use crate::changes::{Aftermath, OwnLog, ReadState};
 use crate::observe::TurnTimer;
-use tables::{Engine, Pinned, Registered, State, Turn};
+use tables::{Engine, Pinned, ReclaimAfterView, Registered, State, Turn};
 
 mod lists;
 #[cfg(all(test, loom))]
@@ -162,7 +162,7 @@ impl VersionedStore {
     pub fn pinned(&self) -> VersionedView<'_> {
         VersionedView {
             state: self.engine.pin(),
-            _after: Some(ReclaimAfterView(&self.engine)),
+            _after: Some(ReclaimAfterView::new(&self.engine)),
         }
     }
 
@@ -356,16 +356,6 @@ pub struct VersionedView<'store> {
     state: Pinned<'store>,
     /// Dropped after the thread is no longer pinned.
     _after: Option<ReclaimAfterView<'store>>,
-}
-
-/// When dropped, reclaims if reclamation is due: all that waits.
-struct ReclaimAfterView<'store>(&'store Arc<Engine>);
-
-impl Drop for ReclaimAfterView<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.reclaim_after_view();
-    }
 }
 
 /// When dropped, reclaims a part if reclamation is due.

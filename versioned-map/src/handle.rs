@@ -107,13 +107,3 @@ pub(crate) fn publish(mut turn: Turn<'_, Shared>) -> u64 {
     }
     revision
 }
-
-/// When dropped, reclaims if reclamation is due.
-pub(crate) struct ReclaimAfterView<'d>(pub(crate) &'d Arc<Engine>);
-
-impl Drop for ReclaimAfterView<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.reclaim_after_view();
-    }
-}

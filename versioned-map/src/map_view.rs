@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::handle::{Engine, Handle, LENGTHS, RandomState, ReclaimAfterView, Shared, hash_of};
-use crate::raw::{self, Map, Registered};
+use crate::handle::{Engine, Handle, LENGTHS, RandomState, Shared, hash_of};
+use crate::raw::{self, Map, ReclaimAfterView, Registered};
 
 /// The state of a [`VersionedMap`](crate::VersionedMap) at one revision, for the thread that pinned
 /// it: a [`Pinned`](crate::Pinned) view of one map.
@@ -15,7 +15,7 @@ pub struct PinnedMap<'m, K, V, S> {
     state: raw::Pinned<'m, Shared>,
     map: Map<K, V>,
     hasher: &'m S,
-    _after: ReclaimAfterView<'m>,
+    _after: ReclaimAfterView<'m, Shared>,
 }
 
 /// A state of a [`VersionedMap`](crate::VersionedMap) that stays: a [`Snapshot`](crate::Snapshot)
@@ -135,7 +135,7 @@ impl<'m, K, V, S> PinnedMap<'m, K, V, S> {
             state: engine.pin(),
             map,
             hasher,
-            _after: ReclaimAfterView(engine),
+            _after: ReclaimAfterView::new(engine),
         }
     }
 }

@@ -48,6 +48,7 @@ pub use cell::{At, Cell, Key};
 pub use clear::Cleared;
 pub use engine::{Engine, Owner};
 pub use entry::Entry;
+pub use passes::ReclaimAfterView;
 pub use tables::{Hasher, Map};
 pub use turn::{Position, Turn};
 pub use view::{Pinned, Registered};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use equivalent::Equivalent;
 
-use crate::handle::{Engine, Handle, LENGTHS, ReclaimAfterView, Shared, hash_of};
+use crate::handle::{Engine, Handle, LENGTHS, Shared, hash_of};
 use crate::map::VersionedMap;
-use crate::raw::{self, Registered};
+use crate::raw::{self, ReclaimAfterView, Registered};
 
 /// The state of all maps of a [`Domain`](crate::Domain) at one revision, for the thread that pinned
 /// it.
@@ -28,7 +28,7 @@ use crate::raw::{self, Registered};
 pub struct Pinned<'d> {
     state: raw::Pinned<'d, Shared>,
     /// Dropped after the thread is no longer pinned.
-    _after: ReclaimAfterView<'d>,
+    _after: ReclaimAfterView<'d, Shared>,
 }
 
 /// A state of all maps of a [`Domain`](crate::Domain) that stays.
@@ -137,7 +137,7 @@ impl<'d> Pinned<'d> {
     pub(crate) fn new(engine: &'d Arc<Engine>) -> Pinned<'d> {
         Pinned {
             state: engine.pin(),
-            _after: ReclaimAfterView(engine),
+            _after: ReclaimAfterView::new(engine),
         }
     }
 }

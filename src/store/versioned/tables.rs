@@ -14,6 +14,7 @@ use crate::store::StoreStats;
 pub(super) type Engine = raw::Engine<Registry>;
 pub(super) type Turn<'e> = raw::Turn<'e, Registry>;
 pub(super) type Pinned<'e> = raw::Pinned<'e, Registry>;
+pub(super) type ReclaimAfterView<'e> = raw::ReclaimAfterView<'e, Registry>;
 pub(super) type Registered = raw::Registered<Registry>;
 pub(super) type Cleared = raw::Cleared<Registry>;
 

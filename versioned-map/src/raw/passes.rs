@@ -16,6 +16,25 @@ use super::version::{Version, unlink};
 use super::writer::Writer;
 use crate::twin::{self, Twin};
 
+/// When dropped, reclaims the whole backlog in steps if reclamation is due. A view holds this behind
+/// its pin.
+pub struct ReclaimAfterView<'e, O: Owner>(&'e Arc<Engine<O>>);
+
+impl<'e, O: Owner> ReclaimAfterView<'e, O> {
+    /// Makes the guard of a view.
+    #[inline]
+    pub fn new(engine: &'e Arc<Engine<O>>) -> ReclaimAfterView<'e, O> {
+        ReclaimAfterView(engine)
+    }
+}
+
+impl<O: Owner> Drop for ReclaimAfterView<'_, O> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.reclaim_after_view();
+    }
+}
+
 impl<O: Owner> Engine<O> {
     /// Frees what can be freed now, because no commit may follow that would do it. Some versions
     /// may still be needed by a reader: the next thread that reads after that reader has left
@@ -45,7 +64,7 @@ impl<O: Owner> Engine<O> {
     /// Reclaims the whole backlog in steps if reclamation is due. For a thread that has dropped a
     /// view. Stops if another thread commits or reclaims: that thread continues.
     #[inline]
-    pub fn reclaim_after_view(self: &Arc<Engine<O>>) {
+    pub(super) fn reclaim_after_view(self: &Arc<Engine<O>>) {
         if self.awaited.is_due() && !has_failed() {
             self.reclaim_while_idle();
         }

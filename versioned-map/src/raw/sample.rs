@@ -4,7 +4,7 @@
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use super::{At, Cleared, Engine, Map, Owner, Pinned, Registered, Turn};
+use super::{At, Cleared, Engine, Map, Owner, Pinned, ReclaimAfterView, Registered, Turn};
 
 pub(super) type Pod = usize;
 
@@ -146,7 +146,7 @@ impl Store {
     pub(super) fn pinned(&self) -> View<'_> {
         View {
             state: self.engine.pin(),
-            _after: ReclaimAfterView(&self.engine),
+            _after: ReclaimAfterView::new(&self.engine),
         }
     }
 
@@ -319,15 +319,7 @@ fn delete(turn: &mut Turn<'_, Sample>, pod: Pod) {
 /// A pinned view. When it is dropped, the thread reclaims.
 pub(super) struct View<'s> {
     state: Pinned<'s, Sample>,
-    _after: ReclaimAfterView<'s>,
-}
-
-struct ReclaimAfterView<'s>(&'s Arc<Engine<Sample>>);
-
-impl Drop for ReclaimAfterView<'_> {
-    fn drop(&mut self) {
-        self.0.reclaim_after_view();
-    }
+    _after: ReclaimAfterView<'s, Sample>,
 }
 
 /// The state at a revision.
